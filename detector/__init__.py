@@ -1,0 +1,1 @@
+"""Detects middleware that decrypts TLS on the way to known endpoints."""

@@ -1,0 +1,74 @@
+"""Every exception this package raises on purpose, each with what the reader should do about it.
+
+Room: model (below everything else). Network trouble is never an exception: it is an `Outcome` of an observation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model import Report
+
+
+class DetectorError(Exception):
+    """Base of them all. `message` says what is wrong, naming file, field or host; `advice` says what to do."""
+
+    def __init__(self, message: str, *, advice: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.advice}".strip()
+
+
+class InputError(DetectorError, ValueError):
+    """Something the caller gave cannot be used. Exit code 2 on the command line."""
+
+
+class TargetError(InputError):
+    """A host, port or address that cannot be one."""
+
+
+class PinFileError(InputError):
+    """A pin file that cannot be read or does not say what a pin file must say."""
+
+
+class RootsError(InputError):
+    """A file of trusted roots that cannot be read or holds no certificate."""
+
+
+class LogListError(InputError):
+    """A Certificate Transparency log list that cannot be read or is not in Google's v3 format."""
+
+
+class ChainError(InputError):
+    """A chain to examine that cannot be read or is empty."""
+
+
+class ProxyError(InputError):
+    """A proxy URL that cannot be used."""
+
+
+class OutputError(DetectorError, OSError):
+    """The result could not be written where it was asked for."""
+
+
+class LearnError(DetectorError):
+    """Pins were not learned, because what was presented must not be pinned without being told to."""
+
+
+class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a fault; the name is the API contract
+    """Something on the way decrypts TLS. `report` holds the evidence."""
+
+    def __init__(self, report: Report) -> None:
+        names = ", ".join(
+            f"{i.attribution.product or i.attribution.issuer or 'unknown'} on {', '.join(i.endpoints)}"
+            for i in report.interceptors
+        )
+        super().__init__(
+            f"TLS to this network's endpoints is decrypted on the way ({report.confidence}): {names}.",
+            advice="Do not send exam data on this network; give the report to the institution that runs it.",
+        )
+        self.report = report

@@ -1,0 +1,389 @@
+"""The records everything else speaks in: endpoints, observations, findings, results, reports.
+
+Room: model. Pure: no sockets, no clock, no files. Every record is frozen; JSON goes in and out through
+`msgspec`, and the JSON Schema of `Report` is generated from these very classes (`docs/report.schema.json`).
+
+Spelling in JSON: lower-case hyphenated enum values, RFC 3339 UTC times, hexadecimal hashes, base64 DER.
+Nothing here has a place for a user name, a machine name or an address of the machine the detector runs on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from typing import Any, Final
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+"""Version of the report JSON; rises only when a reader of the old form would misread the new one."""
+
+
+class Category(enum.StrEnum):
+    """What an endpoint is for; interceptors decide by category what they decrypt."""
+
+    EXAM = "exam"
+    LMS = "lms"
+    SEARCH = "search"
+    MAIL = "mail"
+    SOCIAL = "social"
+    BANK = "bank"
+    HEALTH = "health"
+    CANARY = "canary"
+    OTHER = "other"
+
+
+class Outcome(enum.StrEnum):
+    """How one connection ended. The vocabulary is closed: every foreign exception maps to one of these."""
+
+    COMPLETE = "complete"
+    EXAMINED = "examined"
+    DNS_FAILURE = "dns-failure"
+    CONNECT_REFUSED = "connect-refused"
+    CONNECT_TIMEOUT = "connect-timeout"
+    UNREACHABLE = "unreachable"
+    PROXY_UNREACHABLE = "proxy-unreachable"
+    PROXY_AUTH_REQUIRED = "proxy-auth-required"
+    PROXY_REFUSED = "proxy-refused"
+    PROXY_PROTOCOL = "proxy-protocol"
+    RESET = "reset"
+    CLOSED = "closed"
+    NOT_TLS = "not-tls"
+    TLS_ALERT = "tls-alert"
+    TLS_FAILURE = "tls-failure"
+    SIGNATURE_WRONG = "signature-wrong"
+    TOO_LARGE = "too-large"
+    HANDSHAKE_TIMEOUT = "handshake-timeout"
+    DEADLINE = "deadline"
+    RESOURCES = "resources"
+
+
+class Fault(enum.StrEnum):
+    """Whose doing an outcome is, as far as the outcome alone tells."""
+
+    NONE = "none"
+    US = "us"
+    PEER = "peer"
+    NETWORK = "network"
+    UNDETERMINED = "undetermined"
+
+
+FAULT_OF: Final[dict[Outcome, Fault]] = {
+    Outcome.COMPLETE: Fault.NONE,
+    Outcome.EXAMINED: Fault.NONE,
+    Outcome.DNS_FAILURE: Fault.NETWORK,
+    Outcome.CONNECT_REFUSED: Fault.PEER,
+    Outcome.CONNECT_TIMEOUT: Fault.UNDETERMINED,
+    Outcome.UNREACHABLE: Fault.NETWORK,
+    Outcome.PROXY_UNREACHABLE: Fault.NETWORK,
+    Outcome.PROXY_AUTH_REQUIRED: Fault.US,
+    Outcome.PROXY_REFUSED: Fault.NETWORK,
+    Outcome.PROXY_PROTOCOL: Fault.NETWORK,
+    Outcome.RESET: Fault.UNDETERMINED,
+    Outcome.CLOSED: Fault.UNDETERMINED,
+    Outcome.NOT_TLS: Fault.PEER,
+    Outcome.TLS_ALERT: Fault.PEER,
+    Outcome.TLS_FAILURE: Fault.PEER,
+    Outcome.SIGNATURE_WRONG: Fault.PEER,
+    Outcome.TOO_LARGE: Fault.PEER,
+    Outcome.HANDSHAKE_TIMEOUT: Fault.UNDETERMINED,
+    Outcome.DEADLINE: Fault.UNDETERMINED,
+    Outcome.RESOURCES: Fault.US,
+}
+
+
+class Says(enum.StrEnum):
+    """What a finding speaks for. Several findings are weighed only in `verdict.py`."""
+
+    GENUINE = "genuine"
+    INTERCEPTED = "intercepted"
+    EXPLAINS = "explains"
+    NEUTRAL = "neutral"
+
+
+class Verdict(enum.StrEnum):
+    """The answer, for one endpoint or for a network."""
+
+    CLEAN = "clean"
+    MIDDLEWARE = "middleware"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Confidence(enum.StrEnum):
+    """How sure a `middleware` verdict is."""
+
+    POSSIBLE = "possible"
+    PROBABLE = "probable"
+    PROVEN = "proven"
+
+    def reaches(self, least: Confidence) -> bool:
+        """Whether this confidence is `least` or higher."""
+        order = list(Confidence)
+        return order.index(self) >= order.index(least)
+
+
+class Assurance(enum.StrEnum):
+    """What a `clean` verdict rests on, weakest first."""
+
+    TRUSTED = "trusted"
+    LOGGED = "logged"
+    PINNED = "pinned"
+    WITNESSED = "witnessed"
+
+
+class Alternative(enum.StrEnum):
+    """An innocent or different explanation that also fits a `possible` or `probable` mismatch."""
+
+    CAPTIVE_PORTAL = "captive-portal"
+    BLOCK_PAGE = "block-page"
+    WRONG_SERVER = "wrong-server"
+    PIN_ROTATION = "pin-rotation"
+    PUBLIC_CA_MISISSUANCE = "public-ca-misissuance"
+    SCTS_OUTSIDE_CERTIFICATE = "scts-outside-certificate"
+    INCOMPLETE_CHAIN = "incomplete-chain"
+    PRIVATE_PKI = "private-pki"
+    SELF_SIGNED_ORIGIN = "self-signed-origin"
+    STALE_ROOTS = "stale-roots"
+
+
+class ManagedBy(enum.StrEnum):
+    """Who runs an interceptor: the party whose usage rights are reviewed. Never the student."""
+
+    INSTITUTION = "institution"
+    ENDPOINT_OWNER = "endpoint-owner"
+    DEVELOPER = "developer"
+    ATTACKER = "attacker"
+    STATE = "state"
+
+
+class Locality(enum.StrEnum):
+    """Where TLS ends early."""
+
+    THIS_DEVICE = "this-device"
+    CONFIGURED_PROXY = "configured-proxy"
+    NETWORK = "network"
+    UNKNOWN = "unknown"
+
+
+class Scope(enum.StrEnum):
+    """How much of what was probed is decrypted."""
+
+    NONE = "none"
+    SELECTIVE = "selective"
+    ALL = "all"
+
+
+class Coverage(enum.StrEnum):
+    """What happens to one category of endpoints on this network."""
+
+    CLEAR = "clear"
+    DECRYPTED = "decrypted"
+    MIXED = "mixed"
+    UNKNOWN = "unknown"
+
+
+class Route(enum.StrEnum):
+    """How the bytes travelled."""
+
+    DIRECT = "direct"
+    HTTP_CONNECT = "http-connect"
+    NONE = "none"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every record: immutable, keyword-only."""
+
+
+class Endpoint(Record):
+    """A host and port to judge, with what is expected of it.
+
+    `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
+    `certificates` are SHA-256 digests of whole DER certificates; `private_roots` are DER certificates of a declared
+    private PKI; `roots` are public roots by certifi's label. `address` is where to connect instead of resolving
+    `host`. `expires` is the first day on which the pins are no longer evaluated. `source` names the pin file.
+    """
+
+    host: str
+    port: int = 443
+    category: Category = Category.OTHER
+    pins: tuple[bytes, ...] = ()
+    backup_pins: tuple[bytes, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+    roots: tuple[str, ...] = ()
+    operator: str | None = None
+    private_roots: tuple[bytes, ...] = ()
+    address: tuple[str, int] | None = None
+    expires: dt.date | None = None
+    source: str | None = None
+
+    @property
+    def name(self) -> str:
+        """`host:port`, with an IPv6 literal in brackets (RFC 3986 section 3.2.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class EndpointName(Record):
+    """An endpoint as a report names it."""
+
+    host: str
+    port: int
+    category: Category
+
+    @property
+    def name(self) -> str:
+        """`host:port`, with an IPv6 literal in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class PresentedCertificate(Record):
+    """One certificate as presented. Fields that could not be read from the DER are None; the hashes always exist."""
+
+    sha256: str
+    der: bytes
+    subject: str | None = None
+    issuer: str | None = None
+    serial: str | None = None
+    not_before: dt.datetime | None = None
+    not_after: dt.datetime | None = None
+    spki_sha256: str | None = None
+
+
+class Observation(Record):
+    """What the wire showed on one connection. Facts only.
+
+    `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
+    `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate) and `handshake` to milliseconds.
+    """
+
+    outcome: Outcome
+    key_proved: bool = False
+    route: Route = Route.NONE
+    address: str | None = None
+    tls_version: str | None = None
+    cipher: str | None = None
+    group: str | None = None
+    alpn: str | None = None
+    alert: int | None = None
+    attempts: int = 1
+    server_hello: bytes | None = None
+    chain: tuple[PresentedCertificate, ...] = ()
+    timings_ms: dict[str, float] = {}
+
+    @property
+    def fault(self) -> Fault:
+        """Whose doing the outcome is."""
+        return FAULT_OF[self.outcome]
+
+
+class Finding(Record):
+    """One typed piece of evidence: which check, what came out, what it speaks for, one sentence, the data."""
+
+    check: str
+    outcome: str
+    says: Says
+    summary: str
+    data: dict[str, Any] = {}
+
+
+class Attribution(Record):
+    """Who appears to decrypt. `issuer` is always the raw issuer as presented."""
+
+    product: str | None = None
+    vendor: str | None = None
+    category: str = "unknown"
+    managed_by: ManagedBy = ManagedBy.INSTITUTION
+    issuer: str | None = None
+    basis: str = ""
+    locality: Locality = Locality.UNKNOWN
+
+
+class Interceptor(Record):
+    """One interceptor and the endpoints (`host:port`) it was seen on."""
+
+    attribution: Attribution
+    endpoints: tuple[str, ...]
+
+
+class Result(Record):
+    """The judgement of one endpoint, with everything needed to judge it again.
+
+    `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word.
+    """
+
+    endpoint: EndpointName
+    verdict: Verdict
+    row: int
+    reason: str
+    confidence: Confidence | None = None
+    assurance: Assurance | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    attribution: Attribution | None = None
+    findings: tuple[Finding, ...] = ()
+    advice: str = ""
+    observation: Observation
+
+
+class RootsInfo(Record):
+    """Which public roots a report was judged against."""
+
+    name: str
+    version: str
+    date: dt.date | None = None
+
+
+class LogsInfo(Record):
+    """Which list of Certificate Transparency logs a report was judged against."""
+
+    name: str
+    date: dt.date | None = None
+
+
+class Report(Record):
+    """The judgement of a network: every endpoint's result and what they say together."""
+
+    schema_version: int = SCHEMA_VERSION
+    detector_version: str
+    started: dt.datetime
+    finished: dt.datetime
+    vantage: str
+    verdict: Verdict
+    confidence: Confidence | None = None
+    scope: Scope
+    coverage: dict[Category, Coverage] = {}
+    interceptors: tuple[Interceptor, ...] = ()
+    results: tuple[Result, ...] = ()
+    roots: RootsInfo
+    logs: LogsInfo
+
+    def to_json(self) -> bytes:
+        """This report as UTF-8 JSON on one line."""
+        return _ENCODER.encode(self)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Report:
+        """Read a report written by `to_json`.
+
+        Raises `msgspec.ValidationError` (a ValueError) naming the field that does not fit.
+        """
+        return msgspec.json.decode(data, type=cls)
+
+    def raise_for_middleware(self, *, at_least: Confidence = Confidence.PROBABLE) -> None:
+        """Raise `MiddlewareDetected` when the network verdict is `middleware` at `at_least` or higher."""
+        from .errors import MiddlewareDetected  # noqa: PLC0415 - errors names Report only for typing
+
+        if self.verdict is Verdict.MIDDLEWARE and self.confidence is not None and self.confidence.reaches(at_least):
+            raise MiddlewareDetected(self)
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def encode(record: Record) -> bytes:
+    """Any record as JSON."""
+    return _ENCODER.encode(record)
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `Report`."""
+    schema = msgspec.json.schema(Report)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector report", **schema}
