@@ -190,11 +190,11 @@ class Route(enum.StrEnum):
     NONE = "none"
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every record: immutable, keyword-only."""
+class Record(msgspec.Struct, frozen=True):
+    """Base of every record: immutable. Subclasses are keyword-only (msgspec does not inherit that)."""
 
 
-class Endpoint(Record):
+class Endpoint(Record, kw_only=True):
     """A host and port to judge, with what is expected of it.
 
     `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
@@ -222,7 +222,7 @@ class Endpoint(Record):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class EndpointName(Record):
+class EndpointName(Record, kw_only=True):
     """An endpoint as a report names it."""
 
     host: str
@@ -235,7 +235,7 @@ class EndpointName(Record):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class PresentedCertificate(Record):
+class PresentedCertificate(Record, kw_only=True):
     """One certificate as presented. Fields that could not be read from the DER are None; the hashes always exist."""
 
     sha256: str
@@ -248,7 +248,7 @@ class PresentedCertificate(Record):
     spki_sha256: str | None = None
 
 
-class Observation(Record):
+class Observation(Record, kw_only=True):
     """What the wire showed on one connection. Facts only.
 
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
@@ -275,7 +275,7 @@ class Observation(Record):
         return FAULT_OF[self.outcome]
 
 
-class Finding(Record):
+class Finding(Record, kw_only=True):
     """One typed piece of evidence: which check, what came out, what it speaks for, one sentence, the data."""
 
     check: str
@@ -285,7 +285,7 @@ class Finding(Record):
     data: dict[str, Any] = {}
 
 
-class Attribution(Record):
+class Attribution(Record, kw_only=True):
     """Who appears to decrypt. `issuer` is always the raw issuer as presented."""
 
     product: str | None = None
@@ -297,14 +297,14 @@ class Attribution(Record):
     locality: Locality = Locality.UNKNOWN
 
 
-class Interceptor(Record):
+class Interceptor(Record, kw_only=True):
     """One interceptor and the endpoints (`host:port`) it was seen on."""
 
     attribution: Attribution
     endpoints: tuple[str, ...]
 
 
-class Result(Record):
+class Result(Record, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
     `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word.
@@ -323,7 +323,7 @@ class Result(Record):
     observation: Observation
 
 
-class RootsInfo(Record):
+class RootsInfo(Record, kw_only=True):
     """Which public roots a report was judged against."""
 
     name: str
@@ -331,14 +331,14 @@ class RootsInfo(Record):
     date: dt.date | None = None
 
 
-class LogsInfo(Record):
+class LogsInfo(Record, kw_only=True):
     """Which list of Certificate Transparency logs a report was judged against."""
 
     name: str
     date: dt.date | None = None
 
 
-class Report(Record):
+class Report(Record, kw_only=True):
     """The judgement of a network: every endpoint's result and what they say together."""
 
     schema_version: int = SCHEMA_VERSION
