@@ -1,1 +1,59 @@
-"""Detects middleware that decrypts TLS on the way to known endpoints."""
+"""Detects middleware that decrypts TLS on the way to known endpoints.
+
+    report = await detector.check()                       # shipped endpoints, this network
+    report.raise_for_middleware()
+
+    result = detector.examine(chain, host="exam.example.edu", at=moment)      # offline
+
+Architecture, data flowing one way, each room importing only what stands left of it:
+
+    model, errors > trust > evidence > probe | pins | catalogue > checks > verdict > judgement > session > report > cli
+
+`probe` is the only room that opens sockets and it judges nothing; everything from `trust` to `judgement` is pure.
+"""
+
+from __future__ import annotations
+
+from . import errors
+from .errors import DetectorError, InputError, MiddlewareDetected
+from .model import (
+    Alternative,
+    Assurance,
+    Attribution,
+    Category,
+    Confidence,
+    Endpoint,
+    Finding,
+    Observation,
+    Outcome,
+    Report,
+    Result,
+    Scope,
+    Verdict,
+)
+from .session import Detector, check, examine
+from .version import VERSION as __version__
+
+__all__ = [
+    "Alternative",
+    "Assurance",
+    "Attribution",
+    "Category",
+    "Confidence",
+    "Detector",
+    "DetectorError",
+    "Endpoint",
+    "Finding",
+    "InputError",
+    "MiddlewareDetected",
+    "Observation",
+    "Outcome",
+    "Report",
+    "Result",
+    "Scope",
+    "Verdict",
+    "__version__",
+    "check",
+    "errors",
+    "examine",
+]

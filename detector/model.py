@@ -200,7 +200,7 @@ class Endpoint(Record, kw_only=True):
     `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
     `certificates` are SHA-256 digests of whole DER certificates; `private_roots` are DER certificates of a declared
     private PKI; `roots` are public roots by certifi's label. `address` is where to connect instead of resolving
-    `host`. `expires` is the first day on which the pins are no longer evaluated. `source` names the pin file.
+    `host`. `expires` is the last day on which the pins are evaluated. `source` names the pin file.
     """
 
     host: str

@@ -1,0 +1,25 @@
+"""The catalogue: what known interception products write into the certificates they forge, and who matches it.
+
+Room: catalogue. Reads the package's own data and nothing else: no sockets, no clock.
+"""
+
+from .entries import Confidence, Entry, Fact, Field, Match, Role, Strength, Unnamed, Where
+from .load import parse, shipped
+from .match import Catalogue, Hit, Names
+
+__all__ = [
+    "Catalogue",
+    "Confidence",
+    "Entry",
+    "Fact",
+    "Field",
+    "Hit",
+    "Match",
+    "Names",
+    "Role",
+    "Strength",
+    "Unnamed",
+    "Where",
+    "parse",
+    "shipped",
+]

@@ -1,0 +1,105 @@
+"""Records of the catalogue: a product that re-signs TLS, and the facts its certificates are known by.
+
+Room: catalogue. Pure: records and enums only. The data file (data/interceptors.json) has exactly this form.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from detector.model import ManagedBy, Record
+
+
+class Field(enum.StrEnum):
+    """Where in a certificate a fact is: an attribute of a name (RFC 4514 short names), or a hash of the whole."""
+
+    CN = "CN"
+    O = "O"  # noqa: E741 - the attribute is called that
+    OU = "OU"
+    EMAIL_ADDRESS = "emailAddress"
+    SHA256 = "sha256"
+    SPKI_SHA256 = "spki_sha256"
+
+
+class Match(enum.StrEnum):
+    """How a fact is compared: case-sensitively and whole, case-insensitively within, or by `re.search`."""
+
+    EXACT = "exact"
+    CONTAINS = "contains"
+    REGEX = "regex"
+
+
+class Where(enum.StrEnum):
+    """Which names are looked at: the leaf's issuer and the subjects of the certificates above it, or the leaf's own."""
+
+    ISSUER = "issuer"
+    LEAF_SUBJECT = "leaf-subject"
+
+
+class Strength(enum.StrEnum):
+    """Whether a fact names the product by itself, or only supports what other evidence says."""
+
+    STRONG = "strong"
+    WEAK = "weak"
+
+
+class Role(enum.StrEnum):
+    """What the authority is for: re-signing other people's names, or certificates of servers of its own.
+
+    A certificate of an `origin-ca` (a developer's local CA, a server's built-in default, a national CA) names
+    whose certificate it is, and is no evidence that anybody sits in between.
+    """
+
+    INTERCEPTOR = "interceptor"
+    ORIGIN_CA = "origin-ca"
+
+
+class Confidence(enum.StrEnum):
+    """How well the entry is founded: the product's own code or several dumps, one good source, or hearsay."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Fact(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing a product's certificates are known by. `unverified`: no stored source shows the string."""
+
+    field: Field
+    match: Match
+    value: str
+    where: Where = Where.ISSUER
+    strength: Strength = Strength.STRONG
+    unverified: bool = False
+    note: str | None = None
+
+
+class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One product. `examples` are names (type, value) as a source shows them; `supersedes` are ids of other entries
+    that the same certificates match and that are then less likely. `remediation` says, in the product's own terms,
+    how its operator exempts a host from decryption.
+    """
+
+    id: str
+    vendor: str
+    product: str
+    category: str
+    managed_by: ManagedBy
+    confidence: Confidence
+    facts: tuple[Fact, ...]
+    sources: tuple[str, ...]
+    role: Role = Role.INTERCEPTOR
+    examples: tuple[tuple[tuple[str, str], ...], ...] = ()
+    supersedes: tuple[str, ...] = ()
+    remediation: str | None = None
+    remediation_source: str | None = None
+    notes: str | None = None
+
+
+class Unnamed(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A product whose CA is named by whoever runs it, so that nothing in a certificate can name the product."""
+
+    id: str
+    product: str
+    note: str
+    source: str

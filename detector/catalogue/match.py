@@ -1,0 +1,131 @@
+"""Matches the names and hashes of a presented chain against the catalogue.
+
+Room: catalogue. Pure: names in, hits out.
+
+Names are written by whoever forged the certificate, so a hit says what the chain claims, and is worth nothing where
+a public path or a public log vouches for the leaf. What is looked at is bounded: names can be as long, and as many,
+as an attacker likes. Of several hits the better founded comes first: hash, then CN, OU, O, e-mail address; whole
+values before parts; strong facts before weak ones; superseded entries last.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from detector.model import Record
+
+from .entries import Entry, Fact, Field, Match, Role, Strength, Unnamed, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_VALUE: Final = 512
+"""How much of one attribute value is looked at, in characters; X.520 allows 64, the longest fact known has 60."""
+
+MAX_VALUES: Final = 256
+"""How many distinct attribute values are looked at: a genuine chain of five certificates has about thirty."""
+
+_RANK: Final = (Field.SHA256, Field.SPKI_SHA256, Field.CN, Field.OU, Field.O, Field.EMAIL_ADDRESS)
+
+_NOUN: Final = {
+    Field.SHA256: "a certificate's SHA-256 is",
+    Field.SPKI_SHA256: "the SHA-256 of a public key is",
+}
+
+
+class Names(Record, frozen=True, kw_only=True):
+    """What a presented chain says of itself.
+
+    Names are (attribute type, value) pairs with short types (`CN`, `O`, `OU`, `emailAddress`); `ca_subjects` are the
+    subjects of the certificates above the leaf. `sha256` and `spki_sha256` are lower-case hexadecimal hashes of every
+    presented certificate and of its SubjectPublicKeyInfo.
+    """
+
+    leaf_issuer: tuple[tuple[str, str], ...] = ()
+    leaf_subject: tuple[tuple[str, str], ...] = ()
+    ca_subjects: tuple[tuple[tuple[str, str], ...], ...] = ()
+    sha256: frozenset[str] = frozenset()
+    spki_sha256: frozenset[str] = frozenset()
+
+
+class Hit(Record, frozen=True, kw_only=True):
+    """An entry that matches, by its best fact.
+
+    `fact` completes "known by: …". `strong` is False where the fact only supports other evidence, and for every fact
+    of an authority that certifies servers of its own (`Role.ORIGIN_CA`).
+    """
+
+    entry: Entry
+    fact: str
+    strong: bool
+
+
+class Catalogue:
+    """Entries, indexed for matching: whole values are looked up, only parts and patterns are tried one by one."""
+
+    def __init__(self, entries: Iterable[Entry], unnamed: Iterable[Unnamed] = ()) -> None:
+        self.entries: Final = tuple(entries)
+        self.unnamed: Final = tuple(unnamed)
+        self._exact: Final[dict[tuple[Where, str, str], list[tuple[Entry, Fact]]]] = {}
+        self._partial: Final[dict[tuple[Where, str], list[tuple[Entry, Fact]]]] = {}
+        for entry in self.entries:
+            for fact in entry.facts:
+                if fact.match is Match.EXACT:
+                    self._exact.setdefault((fact.where, fact.field.value, fact.value), []).append((entry, fact))
+                else:
+                    self._partial.setdefault((fact.where, fact.field.value), []).append((entry, fact))
+
+    def match(self, names: Names) -> tuple[Hit, ...]:
+        """Give one hit for each entry that matches, the best founded first. Never raises, whatever the names say."""
+        best: dict[str, tuple[tuple[int, ...], Entry, Fact, str]] = {}
+        for where, field, value in _values(names):
+            for entry, fact in self._matching(where, field, value):
+                order = (not _is_strong(entry, fact), _RANK.index(fact.field), fact.match is not Match.EXACT)
+                if entry.id not in best or order < best[entry.id][0]:
+                    best[entry.id] = (order, entry, fact, value)
+        superseded = {
+            other for _, entry, fact, _ in best.values() if _is_strong(entry, fact) for other in entry.supersedes
+        }
+        ordered = sorted(best.values(), key=lambda found: (found[1].id in superseded, found[0], found[1].id))
+        return tuple(
+            Hit(entry=entry, fact=_describe(fact, value), strong=_is_strong(entry, fact))
+            for _, entry, fact, value in ordered
+        )
+
+    def _matching(self, where: Where, field: str, value: str) -> Iterator[tuple[Entry, Fact]]:
+        yield from self._exact.get((where, field, value), ())
+        lower = value.lower()
+        for entry, fact in self._partial.get((where, field), ()):
+            if fact.match is Match.CONTAINS:
+                if fact.value.lower() in lower:
+                    yield entry, fact
+            elif re.search(fact.value, value):  # the module caches what it compiles
+                yield entry, fact
+
+
+def _values(names: Names) -> Iterator[tuple[Where, str, str]]:
+    """Give what there is to look at, without repeats, bounded in number and length; hashes first."""
+    for field, hashes in ((Field.SHA256, names.sha256), (Field.SPKI_SHA256, names.spki_sha256)):
+        for value in sorted(hashes)[:MAX_VALUES]:
+            yield Where.ISSUER, field.value, value
+    pairs = [(Where.LEAF_SUBJECT, *pair) for pair in names.leaf_subject[:MAX_VALUES]]
+    for name in (names.leaf_issuer, *names.ca_subjects[:MAX_VALUES]):
+        pairs += [(Where.ISSUER, *pair) for pair in name[:MAX_VALUES]]
+    distinct = dict.fromkeys((where, kind, value[:MAX_VALUE]) for where, kind, value in pairs)
+    yield from list(distinct)[:MAX_VALUES]
+
+
+def _is_strong(entry: Entry, fact: Fact) -> bool:
+    return fact.strength is Strength.STRONG and entry.role is Role.INTERCEPTOR
+
+
+def _describe(fact: Fact, value: str) -> str:
+    """Say what matched, with the value as presented, bounded and escaped."""
+    if fact.field in _NOUN:
+        return f"{_NOUN[fact.field]} {value}" + (f" ({fact.note})" if fact.note else "")
+    whose = "subject" if fact.where is Where.LEAF_SUBJECT else "issuer"
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in value)
+    verb = {Match.EXACT: "is", Match.CONTAINS: "contains", Match.REGEX: "has the form of"}[fact.match]
+    told = fact.value if fact.match is Match.CONTAINS else shown
+    return f'{whose} {fact.field} {verb} "{told}"'

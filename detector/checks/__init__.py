@@ -1,0 +1,68 @@
+"""Checks: one file each, each a pure function from one endpoint's evidence (and its network) to findings.
+
+Room: checks. Pure: no sockets, no clock, no files. A check never imports another check and weighs nothing; what the
+findings mean together is decided in `detector.verdict` alone. `CHECKS` lists them in the order a report shows them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from . import (
+    ca_key_reuse,
+    clock,
+    dates,
+    declared_root,
+    expected_root,
+    host_name,
+    issuer_impersonation,
+    issuer_shape,
+    key_possession,
+    known_interceptor,
+    machine_root,
+    missing_issuer,
+    pin,
+    presented,
+    private_origin,
+    public_path,
+    shared_issuer,
+    shared_leaf_key,
+    transparency,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from detector.evidence import Case, Network
+    from detector.model import Finding
+
+CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
+    module.ID: module.check
+    for module in (
+        presented,
+        key_possession,
+        pin,
+        declared_root,
+        public_path,
+        expected_root,
+        transparency,
+        host_name,
+        dates,
+        clock,
+        machine_root,
+        ca_key_reuse,
+        issuer_impersonation,
+        shared_issuer,
+        shared_leaf_key,
+        known_interceptor,
+        missing_issuer,
+        issuer_shape,
+        private_origin,
+    )
+}
+"""Every check by its id."""
+
+
+def run(case: Case, network: Network) -> tuple[Finding, ...]:
+    """All findings on one endpoint, in order."""
+    return tuple(finding for check in CHECKS.values() for finding in check(case, network))

@@ -1,0 +1,34 @@
+"""Check `clock`: is the clock that dates are judged by wrong?
+
+Room: checks. Pure. Feeds row 8 of the decision table. Speaks only on the word of publicly vouched certificates, and
+only when several of them agree: one expired server is that server's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from detector.model import Finding, Says
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from detector.evidence import Case, Network
+
+ID: Final = "clock"
+
+
+def check(case: Case, network: Network) -> Iterator[Finding]:
+    """`wrong`; silent when nothing says so."""
+    offset = network.clock_offset(case.context.at)
+    if offset is None:
+        return
+    days = abs(offset.total_seconds()) / 86400
+    direction = "behind" if offset.total_seconds() > 0 else "ahead"
+    yield Finding(
+        check=ID,
+        outcome="wrong",
+        says=Says.EXPLAINS,
+        summary=f"This machine's clock is at least {days:.1f} days {direction}; set it and check again.",
+        data={"offset_seconds": offset.total_seconds()},
+    )

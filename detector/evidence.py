@@ -1,0 +1,304 @@
+"""What the checks look at: one endpoint's observation read against roots, logs and time (`Case`), and the few facts
+about a whole network that a single endpoint cannot show (`Network`).
+
+Room: evidence, between trust and checks. Pure: everything it needs comes in as an argument. Derived facts are
+computed once, on demand. Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from .trust import hostname, paths, transparency
+from .trust.certificate import Certificate
+from .trust.roots import NO_ROOTS, Roots, from_der
+from .trust.signature import Signed, verify_issued
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .model import Endpoint, Observation
+    from .trust.logs import LogList
+
+_VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
+"""Serial numbers, dates and hashes inside an issuer's name."""
+CLOCK_OPERATORS_LEAST: Final = 2
+"""Operators whose certificates must all be off before the clock is blamed rather than one forgetful server."""
+CLOCK_TOLERANCE: Final = dt.timedelta(hours=1)
+"""How far in the future a valid CT timestamp may lie before the clock is called wrong: CAs and logs keep time to
+seconds, and a certificate is rarely served within its first hour."""
+
+K = TypeVar("K")
+
+IssuerIdentity = tuple[str, ...]
+"""One way to recognise an issuer again: ("key", hash), ("identifier", name, key id) or ("name", name)."""
+
+
+def no_machine_roots() -> Roots:
+    """For chains that were not captured on this machine: its trust store says nothing about them."""
+    return NO_ROOTS
+
+
+class Context(NamedTuple):
+    """What everything is judged against. `machine_roots` is called at most when a chain has no public path."""
+
+    at: dt.datetime
+    roots: Roots
+    logs: LogList
+    machine_roots: Callable[[], Roots] = no_machine_roots
+
+
+class Case:
+    """One endpoint, what was observed, and what can be derived from it without judging."""
+
+    def __init__(self, endpoint: Endpoint, observation: Observation, context: Context) -> None:
+        self.endpoint: Final = endpoint
+        self.observation: Final = observation
+        self.context: Final = context
+
+    @cached_property
+    def presented(self) -> tuple[Certificate, ...]:
+        """The certificates as presented, leaf first."""
+        return tuple(Certificate.read(c.der) for c in self.observation.chain)
+
+    @property
+    def leaf(self) -> Certificate | None:
+        """Certificate 0, the only one whose key the handshake can prove."""
+        return self.presented[0] if self.presented else None
+
+    @cached_property
+    def declared_roots(self) -> Roots:
+        """The private roots that the pin file declares for this endpoint."""
+        return from_der(self.endpoint.private_roots, name="declared private roots")
+
+    @cached_property
+    def paths(self) -> paths.Paths | None:
+        """Verified paths from the leaf over presented certificates, public roots and declared private roots."""
+        if self.leaf is None:
+            return None
+        return paths.build(self.presented, (self.context.roots, self.declared_roots))
+
+    @cached_property
+    def public_paths(self) -> tuple[paths.Path, ...]:
+        """The paths that end in a public root."""
+        return self.paths.ending_in(self.context.roots) if self.paths else ()
+
+    @cached_property
+    def declared_paths(self) -> tuple[paths.Path, ...]:
+        """The paths that end in a root declared for this endpoint."""
+        return self.paths.ending_in(self.declared_roots) if self.paths else ()
+
+    @cached_property
+    def machine_paths(self) -> tuple[paths.Path, ...]:
+        """The paths that end in a root installed on this machine that is not a public one."""
+        if self.leaf is None or not self.is_private:
+            return ()
+        installed = self.context.machine_roots().without(self.context.roots.keys)
+        return paths.build(self.presented, (installed,)).ending_in(installed)
+
+    @cached_property
+    def scts(self) -> tuple[transparency.CheckedSCT, ...]:
+        """The embedded timestamps, checked against the verified issuers of the leaf."""
+        if self.leaf is None or self.paths is None:
+            return ()
+        return transparency.check(self.leaf, self.paths.issuers, self.context.logs)
+
+    @cached_property
+    def logging(self) -> transparency.Logging:
+        """Whether the leaf was publicly logged."""
+        if self.leaf is None:
+            return transparency.Logging.UNKNOWN
+        return transparency.logging(self.leaf, self.scts, self.context.logs)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the leaf has neither a public path nor a public log to show for itself."""
+        return self.leaf is not None and not self.public_paths and self.logging is not transparency.Logging.LOGGED
+
+    @cached_property
+    def name_match(self) -> hostname.NameMatch:
+        """Whether the leaf is for this host, and the CAs on some path may name it."""
+        if self.leaf is None:
+            return hostname.NameMatch.MISMATCH
+        matched = hostname.match(self.leaf, self.endpoint.host)
+        trusted = (*self.public_paths, *self.declared_paths)
+        if trusted and not any(self._allows_name(path) for path in trusted):
+            return hostname.NameMatch.MISMATCH
+        return matched
+
+    def _allows_name(self, path: paths.Path) -> bool:
+        return all(
+            c.name_constraints is None or hostname.permitted(self.endpoint.host, c.name_constraints)
+            for c in path.certificates[1:]
+        )
+
+    @cached_property
+    def known_log_scts(self) -> int:
+        """Embedded timestamps that name distinct known logs, whatever their signatures are worth."""
+        return len({s.log_id for s in self.scts if s.status is not transparency.SCTStatus.UNKNOWN_LOG})
+
+    @cached_property
+    def issuer_missing(self) -> bool:
+        """Whether the leaf's issuer is nowhere to be had, although the leaf says where it should be fetched."""
+        if self.leaf is None or self.paths is None or self.paths.issuer_known:
+            return False
+        return bool(self.leaf.issuer_urls)
+
+    @cached_property
+    def looks_incomplete(self) -> bool:
+        """Whether this can be a public certificate whose server forgot the intermediate."""
+        return self.issuer_missing and self.known_log_scts >= transparency.LOGGED_LEAST
+
+    @cached_property
+    def signed_by_own_key(self) -> bool:
+        """Whether the leaf's own key made the leaf's signature."""
+        return (
+            self.leaf is not None and self.leaf.spki is not None and verify_issued(self.leaf, self.leaf.spki) is Signed.VALID
+        )
+
+    @cached_property
+    def issuer_identities(self) -> frozenset[IssuerIdentity]:
+        """The ways to recognise the leaf's issuer on another endpoint. Empty for self-issued leaves.
+
+        By key where a certificate of the issuer is at hand, by name and key identifier where the leaf gives one, by
+        name alone only where there is nothing better.
+        """
+        leaf = self.leaf
+        if leaf is None or self.paths is None or leaf.issuer is None or leaf.is_self_issued:
+            return frozenset()
+        name = repr(leaf.issuer.canonical)
+        found: set[IssuerIdentity] = {("key", c.spki_sha256.hex()) for c in self.paths.issuers if c.spki_sha256}
+        if self.signed_by_own_key and leaf.spki_sha256:
+            found.add(("key", leaf.spki_sha256.hex()))
+        if leaf.authority_key_identifier is not None:
+            found.add(("identifier", name, leaf.authority_key_identifier.hex()))
+        return frozenset(found or {("name", name)})
+
+    @cached_property
+    def issuer_shape(self) -> str | None:
+        """The issuer's name with what differs from certificate to certificate taken out: numbers and the host."""
+        leaf = self.leaf
+        if leaf is None or leaf.issuer is None:
+            return None
+        host = self.endpoint.host.lower()
+        parts = []
+        for kind, value in leaf.issuer.canonical:
+            shaped = value.replace(host, "{host}")
+            parts.append(f"{kind}={_VARYING.sub('#', shaped)}")
+        return ",".join(parts) or None
+
+
+class _Sighting(NamedTuple):
+    """One endpoint on which something was met. Its operator is worked out only when it matters."""
+
+    name: str
+    host: str
+    declared_operator: str | None
+
+    @property
+    def operator(self) -> str:
+        return self.declared_operator or hostname.operator_of(self.host)
+
+
+_SIGHTINGS_MAX: Final = 64
+"""Endpoints remembered per issuer or key: two of unrelated operators decide, the rest is for the reader."""
+
+
+class Network:
+    """What several endpoints show together: issuers and leaf keys met on unrelated operators, shapes already accused.
+
+    Holds hashes and names only, never cases, so that a stream of endpoints can feed it.
+    """
+
+    def __init__(self) -> None:
+        self._issuers: dict[IssuerIdentity, set[_Sighting]] = {}
+        self._unlogged: dict[IssuerIdentity, set[_Sighting]] = {}
+        self._leaf_keys: dict[bytes, set[_Sighting]] = {}
+        self._windows: list[tuple[_Sighting, dt.datetime, dt.datetime]] = []
+        self._latest_timestamp: dt.datetime | None = None
+        self.accused_shapes: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, cases: Iterable[Case]) -> Network:
+        """A network of these cases."""
+        network = cls()
+        for case in cases:
+            network.add(case)
+        return network
+
+    def add(self, case: Case) -> None:
+        """Take note of one endpoint."""
+        leaf = case.leaf
+        if leaf is None:
+            return
+        sighting = _sighting(case)
+        if case.is_private:
+            if case.declared_paths:
+                return
+            if leaf.spki_sha256 is not None:
+                _note(self._leaf_keys, leaf.spki_sha256, sighting)
+            if not case.looks_incomplete:
+                for identity in case.issuer_identities:
+                    _note(self._issuers, identity, sighting)
+            return
+        if case.logging is transparency.Logging.UNLOGGED:
+            for identity in case.issuer_identities:
+                _note(self._unlogged, identity, sighting)
+        if leaf.validity is not None and len(self._windows) < _SIGHTINGS_MAX:
+            self._windows.append((sighting, *leaf.validity))
+        for sct in case.scts:
+            if sct.status is transparency.SCTStatus.VALID and sct.timestamp is not None:
+                self._latest_timestamp = max(self._latest_timestamp or sct.timestamp, sct.timestamp)
+
+    def unrelated_with_issuer(self, case: Case) -> tuple[str, ...]:
+        """Endpoints of other operators whose leaf has the same private issuer as this one."""
+        return _unrelated(self._issuers, case.issuer_identities, _sighting(case))
+
+    def unrelated_with_unlogged_issuer(self, case: Case) -> tuple[str, ...]:
+        """Endpoints of other operators whose unlogged leaf has the same issuer with a public path."""
+        return _unrelated(self._unlogged, case.issuer_identities, _sighting(case))
+
+    def unrelated_with_leaf_key(self, case: Case) -> tuple[str, ...]:
+        """Endpoints of other operators that present the same leaf key without public path or log."""
+        if case.leaf is None or case.leaf.spki_sha256 is None:
+            return ()
+        return _unrelated(self._leaf_keys, (case.leaf.spki_sha256,), _sighting(case))
+
+    def clock_offset(self, at: dt.datetime) -> dt.timedelta | None:
+        """How far the clock that gave `at` must be off, at least; None when nothing says it is.
+
+        Two independent signs, both resting on publicly vouched certificates only: a valid CT timestamp from the
+        future; or certificates of at least two operators, all of them outside their validity on the same side, for
+        which one common correction would put every one of them right.
+        """
+        if self._latest_timestamp is not None and self._latest_timestamp - at > CLOCK_TOLERANCE:
+            return self._latest_timestamp - at
+        if len(self._windows) < CLOCK_OPERATORS_LEAST:
+            return None
+        earliest = max(not_before for _, not_before, _ in self._windows)
+        latest = min(not_after for _, _, not_after in self._windows)
+        all_early = all(at < not_before for _, not_before, _ in self._windows)
+        all_late = all(at > not_after for _, _, not_after in self._windows)
+        if earliest > latest or not (all_early or all_late):
+            return None
+        if len({sighting.operator for sighting, _, _ in self._windows}) < CLOCK_OPERATORS_LEAST:
+            return None
+        return (earliest if all_early else latest) - at
+
+
+def _sighting(case: Case) -> _Sighting:
+    return _Sighting(case.endpoint.name, case.endpoint.host, case.endpoint.operator)
+
+
+def _note(index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:
+    seen = index.setdefault(key, set())
+    if len(seen) < _SIGHTINGS_MAX:
+        seen.add(sighting)
+
+
+def _unrelated(index: Mapping[K, set[_Sighting]], keys: Iterable[K], own: _Sighting) -> tuple[str, ...]:
+    others = {s for key in keys for s in index.get(key, ()) if s.name != own.name}
+    return tuple(sorted(s.name for s in others if s.operator != own.operator))

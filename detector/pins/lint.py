@@ -1,0 +1,105 @@
+"""Says what will go wrong with a pin set before it does: stale pins, no way to rotate, endpoints nothing is known of.
+
+Room: pins. Pure: the day and the current root names are arguments.
+
+An error is something the detector will not, or cannot, do as the file asks; a warning is something that will hurt
+later. Backup pins and expiry follow RFC 7469 sections 4.3 and 2.7.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from typing import TYPE_CHECKING, Final
+
+from detector.model import Category, Endpoint, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from .load import PinSet
+
+NOTICE: Final = dt.timedelta(days=14)
+"""How long before expiry lint speaks up: two weeks, so that whoever runs it weekly sees it at least once."""
+
+
+class Severity(enum.StrEnum):
+    """How much a message matters."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class LintMessage(Record, frozen=True, kw_only=True):
+    """One thing to mend. `source` is the pin file, `endpoint` its `host:port` or None where the whole file is meant."""
+
+    severity: Severity
+    source: str
+    endpoint: str | None
+    message: str
+
+
+def lint(pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = None) -> tuple[LintMessage, ...]:
+    """Check a pin set as of the day `at`.
+
+    `root_labels` are the names of the roots trusted now; None leaves out the question whether a root has gone.
+    Messages come file by file in the order of the set, the file's own before those of its endpoints.
+    """
+    by_source: dict[str, list[Endpoint]] = {}
+    for endpoint in pin_set.endpoints:
+        by_source.setdefault(endpoint.source or pin_set.name, []).append(endpoint)
+    return tuple(
+        message
+        for source, endpoints in by_source.items()
+        for message in (
+            *_dates(source, endpoints, pin_set, at),
+            *(
+                LintMessage(severity=severity, source=source, endpoint=endpoint.name, message=text)
+                for endpoint in endpoints
+                for severity, text in _endpoint(endpoint, root_labels)
+            ),
+        )
+    )
+
+
+def _dates(source: str, endpoints: list[Endpoint], pin_set: PinSet, at: dt.date) -> Iterator[LintMessage]:
+    """Judge the file's dates. They bind pins and fingerprints only: root names do not expire."""
+
+    def say(severity: Severity, text: str) -> LintMessage:
+        return LintMessage(severity=severity, source=source, endpoint=None, message=text)
+
+    if pin_set.updated and pin_set.updated > at and len(pin_set.sources) <= 1:
+        yield say(
+            Severity.WARNING, f"updated is {pin_set.updated}, which is in the future; check the date or the clock."
+        )
+    pinned = [endpoint for endpoint in endpoints if endpoint.pins or endpoint.backup_pins or endpoint.certificates]
+    if not pinned:
+        return
+    if any(endpoint.expires is None for endpoint in pinned):
+        yield say(Severity.WARNING, "expires is missing; pins that nobody renews turn into false alarms. Add a date.")
+    for expires in sorted({endpoint.expires for endpoint in pinned if endpoint.expires}):
+        if expires <= at:
+            yield say(Severity.ERROR, f"expired on {expires}; its pins are no longer evaluated. Learn them again.")
+        elif expires <= at + NOTICE:
+            yield say(Severity.WARNING, f"expires on {expires}, within {NOTICE.days} days. Learn the pins again.")
+
+
+def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterator[tuple[Severity, str]]:
+    keys = {*endpoint.pins, *endpoint.backup_pins}
+    if endpoint.pins and not endpoint.backup_pins:
+        yield Severity.WARNING, "no backup pin; when the key is rotated, everyone is accused. Add backup_pins."
+    if endpoint.backup_pins and not endpoint.pins:
+        yield Severity.WARNING, "backup_pins without pins; they are matched, but say which key is in use now."
+    if set(endpoint.pins) & set(endpoint.backup_pins):
+        yield Severity.WARNING, "a backup pin is also a pin; it backs up nothing. Pin another key."
+    if endpoint.certificates and not keys:
+        yield Severity.WARNING, "only whole certificates are pinned; they change with every renewal. Add key pins."
+    if endpoint.category is Category.EXAM and not keys:
+        yield Severity.WARNING, "an exam endpoint without pins; learn its pins on a network you trust."
+    elif not (keys or endpoint.certificates or endpoint.roots or endpoint.private_roots):
+        yield Severity.WARNING, "neither pins nor roots; only public roots and CT logs will speak for it."
+    gone = [root for root in endpoint.roots if root_labels is not None and root not in root_labels]
+    if gone and len(gone) == len(endpoint.roots):
+        yield Severity.ERROR, f"every root it names has left the trusted roots: {', '.join(gone)}. Name a current one."
+    elif gone:
+        yield Severity.WARNING, f"no longer among the trusted roots: {', '.join(gone)}. Remove it when it is not used."

@@ -1,0 +1,316 @@
+"""Reads pin files: TOML in, a `PinSet` of endpoints out, or one sentence that says what is wrong.
+
+Room: pins. Reads the pin files it is pointed to and the private roots they name; no sockets, no clock.
+
+A pin file that cannot be used never means "no pins": whatever is unknown, doubtful or missing is refused with the
+file, the endpoint, the field, the reason and what to do. The form is described in docs/pin-files.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+from cryptography import x509
+
+from detector.errors import PinFileError, TargetError
+from detector.model import Category, Endpoint, Record
+
+from .spelling import parse_pin
+from .target import HTTPS_PORT, MAX_PORT, parse_address, parse_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+SCHEMA: Final = 1
+"""Version of the pin-file form this reader knows."""
+
+MAX_BYTES: Final = 1024 * 1024
+"""Largest pin file or private-root file read, in bytes: room for MAX_ENDPOINTS endpoints, no room for a disk image."""
+
+MAX_ENDPOINTS: Final = 5000
+"""Most endpoints in one pin set. One check opens a connection to each; more than this is a scan, not a pin set."""
+
+MAX_TEXT: Final = 200
+"""Longest name or operator, in characters; it must fit a line of a report."""
+
+_FILE_KEYS: Final = ("schema", "name", "updated", "expires", "endpoint")
+_ENDPOINT_KEYS: Final = (
+    "host",
+    "port",
+    "category",
+    "pins",
+    "backup_pins",
+    "certificates",
+    "roots",
+    "operator",
+    "private_roots",
+    "address",
+)
+_PEM: Final = re.compile(
+    rb"-----BEGIN CERTIFICATE-----(?P<base64>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----"  # RFC 7468 section 5
+)
+_PIN_ADVICE: Final = 'Write "sha256/<base64>", bare base64 or "sha256:<hexadecimal>" of a SHA-256 digest.'
+
+_T = TypeVar("_T")
+
+
+class PinSet(Record, frozen=True, kw_only=True):
+    """The endpoints of one or several pin files.
+
+    Of several files, `name` joins their names, `updated` is the newest and `expires` the earliest date given; each
+    endpoint carries the `expires` and `source` of its own file. `sources` are the files as they were named.
+    """
+
+    name: str
+    updated: dt.date | None = None
+    expires: dt.date | None = None
+    endpoints: tuple[Endpoint, ...]
+    sources: tuple[str, ...] = ()
+
+
+def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[str]) -> PinSet:
+    """Read pin files, and directories of them (every *.toml, sorted by name), into one set.
+
+    `root_labels` are the names of public roots a `roots` entry may use: known ones, trusted or not. Raises
+    `PinFileError` for anything that is not exactly a pin file.
+    """
+    named = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    files = [file for path in named for file in _files(Path(path))]
+    if not files:
+        raise PinFileError("No pin file was named.", advice="Name a pin file or a directory of pin files.")
+    sets = [_read(file, root_labels) for file in files]
+    endpoints = tuple(endpoint for pin_set in sets for endpoint in pin_set.endpoints)
+    _refuse_duplicates(endpoints)
+    if len(endpoints) > MAX_ENDPOINTS:
+        raise PinFileError(
+            f"{', '.join(map(str, named))}: {len(endpoints)} endpoints; at most {MAX_ENDPOINTS} make one pin set.",
+            advice="Split the files and check the parts one after another.",
+        )
+    return PinSet(
+        name=", ".join(pin_set.name for pin_set in sets),
+        updated=max((pin_set.updated for pin_set in sets if pin_set.updated), default=None),
+        expires=min((pin_set.expires for pin_set in sets if pin_set.expires), default=None),
+        endpoints=endpoints,
+        sources=tuple(map(str, files)),
+    )
+
+
+def shipped(*, root_labels: Collection[str]) -> PinSet:
+    """Read the pin files that come with the package: `pins/` of a checkout, `detector/pins/shipped/` of a wheel."""
+    here = Path(__file__).resolve().parent
+    in_wheel = here / "shipped"
+    return load(in_wheel if in_wheel.is_dir() else here.parent.parent / "pins", root_labels=root_labels)
+
+
+def _files(path: Path) -> list[Path]:
+    """Give the pin files a path stands for. A directory without any is refused: it would mean "no pins"."""
+    try:
+        if not path.is_dir():
+            return [path]
+        files = sorted(file for file in path.iterdir() if file.suffix == ".toml")
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise _unreadable(path, error) from error
+    if not files:
+        raise PinFileError(f"{path}: the directory holds no pin file (*.toml).", advice="Name the right directory.")
+    return files
+
+
+def _read(path: Path, root_labels: Collection[str]) -> PinSet:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if len(data) > MAX_BYTES:
+        raise PinFileError(f"{path}: larger than {MAX_BYTES} bytes.", advice="Split it into several pin files.")
+    try:
+        content = tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows put a byte order mark in front
+    except UnicodeDecodeError as error:
+        raise PinFileError(f"{path}: not UTF-8 text (byte {error.start}).", advice="Save it as UTF-8.") from error
+    except (ValueError, RecursionError) as error:  # ValueError: TOMLDecodeError, and numbers without end
+        raise PinFileError(f"{path}: not TOML: {error}.", advice="Correct the file at that place.") from error
+    return _File(path, root_labels).read(content)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> PinFileError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return PinFileError(
+        f"{path}: the pin file cannot be read: {reason}.", advice="Name an existing file that you may read."
+    )
+
+
+def _refuse_duplicates(endpoints: Iterable[Endpoint]) -> None:
+    """Two entries for one endpoint would contradict or hide each other."""
+    seen: dict[tuple[str, int], Endpoint] = {}
+    for endpoint in endpoints:
+        first = seen.setdefault((endpoint.host, endpoint.port), endpoint)
+        if first is not endpoint:
+            where = "twice" if first.source == endpoint.source else f"here and in {first.source}"
+            raise PinFileError(
+                f"{endpoint.source}: endpoint {endpoint.name}: host: listed {where}.", advice="Keep one of the two."
+            )
+
+
+class _File:
+    """One pin file while it is being read: knows its name, for messages and for paths relative to it."""
+
+    def __init__(self, path: Path, root_labels: Collection[str]) -> None:
+        self._path = path
+        self._root_labels = root_labels
+        self._where = ""
+
+    def read(self, content: dict[str, Any]) -> PinSet:
+        self._known_keys(content, _FILE_KEYS)
+        schema = content.get("schema")
+        if type(schema) is not int or schema != SCHEMA:
+            self._refuse("schema", f"must be {SCHEMA}", f"Write schema = {SCHEMA} at the top of the file.")
+        name = self._text(content, "name") or self._path.stem
+        updated = self._date(content, "updated")
+        expires = self._date(content, "expires")
+        tables = content.get("endpoint")
+        if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+            self._refuse("endpoint", "there is none", "Write each endpoint as a table under [[endpoint]].")
+        endpoints = tuple(self._endpoint(number, table, expires) for number, table in enumerate(tables, start=1))
+        return PinSet(name=name, updated=updated, expires=expires, endpoints=endpoints, sources=(str(self._path),))
+
+    def _endpoint(self, number: int, table: dict[str, Any], expires: dt.date | None) -> Endpoint:
+        self._where = f" endpoint number {number}:"
+        if "host" not in table:
+            self._known_keys(table, _ENDPOINT_KEYS)  # it may be there under a misspelled key
+        host = self._host(table)
+        port = self._port(table)
+        self._where = f" endpoint {Endpoint(host=host, port=port).name}:"
+        self._known_keys(table, _ENDPOINT_KEYS)
+        return Endpoint(
+            host=host,
+            port=port,
+            category=self._category(table),
+            pins=self._each(table, "pins", self._digest),
+            backup_pins=self._each(table, "backup_pins", self._digest),
+            certificates=self._each(table, "certificates", self._digest),
+            roots=self._each(table, "roots", self._root),
+            operator=self._text(table, "operator"),
+            private_roots=tuple(
+                der for found in self._each(table, "private_roots", self._private_root) for der in found
+            ),
+            address=self._address(table, port),
+            expires=expires,
+            source=str(self._path),
+        )
+
+    def _host(self, table: dict[str, Any]) -> str:
+        host = table.get("host")
+        if not isinstance(host, str):
+            self._refuse("host", "is missing" if host is None else "is not text", 'Write host = "exam.example.edu".')
+        try:
+            return parse_host(host)
+        except TargetError as error:
+            self._refuse("host", error.message.removesuffix("."), "Write the host name alone; port has its own key.")
+
+    def _port(self, table: dict[str, Any]) -> int:
+        port = table.get("port", HTTPS_PORT)
+        if type(port) is not int or not 1 <= port <= MAX_PORT:
+            self._refuse("port", f"is not a number from 1 to {MAX_PORT}", "Write port = 443, without quotes.")
+        return int(port)
+
+    def _category(self, table: dict[str, Any]) -> Category:
+        category = table.get("category", Category.OTHER.value)
+        known = [known.value for known in Category]
+        if not isinstance(category, str) or category not in known:
+            self._refuse("category", f"{_shown(category)} is none", f"Choose one of {', '.join(known)}.")
+        return Category(category)
+
+    def _address(self, table: dict[str, Any], port: int) -> tuple[str, int] | None:
+        address = table.get("address")
+        if address is None:
+            return None
+        if not isinstance(address, str):
+            self._refuse("address", "is not text", 'Write address = "127.0.0.1:8443".')
+        try:
+            return parse_address(address, port=port)
+        except TargetError as error:
+            self._refuse("address", error.message.removesuffix("."), error.advice)
+
+    def _digest(self, field: str, text: str) -> bytes:
+        try:
+            return parse_pin(text)
+        except ValueError as error:
+            self._refuse(field, f"{_shown(text)} {error}", _PIN_ADVICE)
+
+    def _root(self, field: str, label: str) -> str:
+        if label not in self._root_labels:
+            near = difflib.get_close_matches(label[:MAX_TEXT], self._root_labels, n=1)
+            advice = f'Did you mean "{near[0]}"?' if near else "Use the name certifi's bundle labels the root with."
+            self._refuse(field, f"no public root is known as {_shown(label)}", advice)
+        return label
+
+    def _private_root(self, field: str, name: str) -> tuple[bytes, ...]:
+        path = self._path.parent / name
+        advice = "Give the path of a PEM file of CA certificates, relative to the pin file."
+        try:
+            if not path.is_file():
+                self._refuse(field, f"{_shown(name)} is not a file", advice)
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self._refuse(field, f"{_shown(name)} cannot be read: {reason}", advice)
+        if len(data) > MAX_BYTES:
+            self._refuse(field, f"{_shown(name)} is larger than {MAX_BYTES} bytes", advice)
+        found: list[bytes] = []
+        for match in _PEM.finditer(data):
+            try:
+                der = base64.b64decode(b"".join(match["base64"].split()), validate=True)
+                x509.load_der_x509_certificate(der)
+            except (binascii.Error, ValueError):
+                self._refuse(field, f"certificate {len(found) + 1} in {_shown(name)} cannot be read", advice)
+            found.append(der)
+        if not found:
+            self._refuse(field, f"{_shown(name)} holds no PEM certificate", advice)
+        return tuple(found)
+
+    def _each(self, table: dict[str, Any], key: str, read: Callable[[str, str], _T]) -> tuple[_T, ...]:
+        """Read each text of a list with `read(field, text)`."""
+        values = table.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            self._refuse(key, "is not a list of texts", f'Write {key} = ["…"].')
+        return tuple(read(f"{key}[{index}]", value) for index, value in enumerate(values))
+
+    def _text(self, table: dict[str, Any], key: str) -> str | None:
+        value = table.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or not value.isprintable():
+            self._refuse(key, f"is not one line of 1 to {MAX_TEXT} characters", f'Write {key} = "…" or leave it out.')
+        return str(value)
+
+    def _date(self, table: dict[str, Any], key: str) -> dt.date | None:
+        value = table.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
+            self._refuse(key, "is not a date", f"Write {key} = 2026-11-01, without quotes or time.")
+        return value
+
+    def _known_keys(self, table: dict[str, Any], known: Collection[str]) -> None:
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key[:MAX_TEXT], known, n=1)
+                advice = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
+                self._refuse(_shown(key), "is not a known key", advice)
+
+    def _refuse(self, field: str, reason: str, advice: str) -> NoReturn:
+        raise PinFileError(f"{self._path}:{self._where} {field}: {reason}.", advice=advice) from None
+
+
+def _shown(value: object) -> str:
+    """Quote a value for a message, bounded and escaped."""
+    text = repr(value) if isinstance(value, (str, int, float, bool)) else type(value).__name__
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"

@@ -1,0 +1,49 @@
+"""How a pin is spelled: 32 bytes of SHA-256 as text, and back (RFC 7469 section 2.1.1 gives the base64 form).
+
+Room: pins. Pure.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Final
+
+DIGEST_BYTES: Final = 32
+"""Length of a SHA-256 digest in bytes (FIPS 180-4)."""
+
+MAX_CHARACTERS: Final = 128
+"""Longest spelling looked at: `sha256:` and 64 hexadecimal digits are 71 characters; anything longer is no pin."""
+
+_HEX: Final = re.compile(r"[0-9a-fA-F]*\Z")
+
+
+def spell(digest: bytes) -> str:
+    """Spell a 32-byte SHA-256 digest as `sha256/<base64>`, the form reports and pin files use."""
+    return "sha256/" + base64.b64encode(digest).decode("ascii")
+
+
+def parse_pin(text: str) -> bytes:
+    """Read a pin spelled `sha256/<base64>`, as bare base64, or `sha256:<hexadecimal>`: 32 bytes.
+
+    Raises `ValueError` whose message says what is wrong and completes the sentence "this pin …".
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"is {len(text)} characters long, which no SHA-256 pin is")
+    if text.startswith("sha256:"):
+        digits = text.removeprefix("sha256:")
+        if not _HEX.match(digits) or len(digits) % 2:
+            raise ValueError("is not hexadecimal after sha256:")
+        digest = bytes.fromhex(digits)
+    else:
+        encoded = text.removeprefix("sha256/")
+        try:
+            digest = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):  # ValueError: not ASCII
+            raise ValueError("is not base64") from None
+        if base64.b64encode(digest).decode("ascii") != encoded:
+            raise ValueError("is not base64 as a program writes it (a character was changed)")
+    if len(digest) != DIGEST_BYTES:
+        raise ValueError(f"decodes to {len(digest)} bytes; a SHA-256 digest has {DIGEST_BYTES}")
+    return digest

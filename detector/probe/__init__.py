@@ -1,0 +1,32 @@
+"""The only room that opens sockets: it connects, captures what the wire showed, and judges nothing.
+
+Room: probe. Rules that hold everywhere in it:
+
+* Nothing is verified during the handshake. A verifying TLS context hides the forged chain and turns interception
+  into "network error"; here the chain is captured first, exactly as presented, and the handshake is always finished,
+  because a presented chain proves nothing until its key has signed.
+* What the peer sent is read from the bytes by `wire`, never from a TLS library's error text or certificate parser.
+* Network trouble is never an exception: `outcomes` turns every foreign one into the closed `Outcome` vocabulary.
+
+From the bytes up: `codepoints` (tables), `wire` (parser), `keyproof` (signature checks), `handshake` (both around
+one OpenSSL connection on memory BIOs), `routes` (direct and HTTP CONNECT), `client` (`probe`), `mock` (a network
+without sockets).
+"""
+
+from __future__ import annotations
+
+from .client import Timeouts, probe
+from .mock import MockNetwork
+from .routes import ConnectDialer, Dialer, DirectDialer, Proxy, parse_proxy, proxy_for
+
+__all__ = [
+    "ConnectDialer",
+    "Dialer",
+    "DirectDialer",
+    "MockNetwork",
+    "Proxy",
+    "Timeouts",
+    "parse_proxy",
+    "probe",
+    "proxy_for",
+]

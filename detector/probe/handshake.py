@@ -1,0 +1,353 @@
+"""One TLS handshake without I/O: OpenSSL makes it, `wire` reads it, and what was seen comes out as facts.
+
+Room: probe. Pure but for OpenSSL on memory buffers: bytes in, bytes out; no sockets, no asyncio, no clock.
+
+OpenSSL speaks the protocol and never verifies a certificate. Three things are taken from it, none of them text: the
+bytes it wants sent, the server handshake traffic secret (TLS 1.3), and the numbers of alerts. Everything reported
+comes from the bytes.
+
+How it ends, first matching row:
+
+==========================================================================  ===============  ==========
+what happened                                                               outcome          key proved
+==========================================================================  ===============  ==========
+the first bytes are no TLS record                                           not-tls          no
+a declared size beyond the limits of `wire`                                 too-large        no
+the handshake signature is not the presented key's                          signature-wrong  no
+OpenSSL completed the handshake                                             complete         yes
+the server sent an alert                                                    tls-alert        no
+OpenSSL refused; TLS 1.3, signature and Finished are right by our own check tls-failure      yes
+OpenSSL refused, otherwise                                                  tls-failure      no
+the connection ended                                                        as the caller says  no
+==========================================================================  ===============  ==========
+
+When OpenSSL refuses (a leaf it cannot parse, a chain beyond its own 100 KiB limit), its alert is held back until the
+server's flight has been read: the peer must not learn of the refusal before it has signed. In TLS 1.2 and older a
+good ServerKeyExchange signature without a completed handshake is no proof: a relay can pass it on.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from typing import Final, NamedTuple
+
+from OpenSSL import SSL, crypto
+
+from detector.model import Outcome
+from detector.trust.certificate import Certificate
+
+from . import outcomes
+from .codepoints import CIPHER_SUITES, GROUPS, TLS_1_3, VERSIONS
+from .keyproof import KeyProof, check_certificate_verify, check_key_exchange
+from .wire import CLOSE_NOTIFY, CERTIFICATES_MAX, Wire, WireError, WireErrorKind
+
+CIPHERS: Final = b"ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
+"""Every suite with a certificate in it, whatever its strength: an old middlebox is to be seen, not to be refused.
+TLS 1.3 suites are OpenSSL's default, all that exist in practice (OpenSSL, openssl-ciphers(1))."""
+
+ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
+"""What a browser offers (RFC 7301); many interceptors drop h2, which is a fact worth having."""
+
+LEGACY_SERVER_CONNECT: Final = 0x4
+"""SSL_OP_LEGACY_SERVER_CONNECT: connect to servers without RFC 5746, as many old middleboxes are."""
+
+READ_SIZE: Final = 64 * 1024
+"""Octets taken from OpenSSL's output buffer at once; only a buffer size."""
+
+SERVER_NAME_OCTETS_MAX: Final = 255
+"""Longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)."""
+
+_SECRET_LABEL: Final = b"SERVER_HANDSHAKE_TRAFFIC_SECRET"
+"""Label of the secret in the SSLKEYLOGFILE format (RFC 9850 section 2)."""
+
+_KEYLOG_FIELDS: Final = 3
+"""Label, client random, secret."""
+
+_ALERT_NUMBER_MASK: Final = 0xFF
+"""OpenSSL's info callback gives alerts as level << 8 | description (SSL_CTX_set_info_callback(3))."""
+
+
+class Facts(NamedTuple):
+    """What one handshake showed. Names are the IANA registry's; `chain` is the DER as presented, leaf first."""
+
+    outcome: Outcome
+    key_proved: bool
+    proof: KeyProof
+    tls_version: str | None
+    cipher: str | None
+    group: str | None
+    alpn: str | None
+    alert: int | None
+    server_hello: bytes | None
+    chain: tuple[bytes, ...]
+
+
+class _Told:
+    """What OpenSSL's callbacks told about one connection. Apart from `Handshake`, so that no reference cycle forms."""
+
+    def __init__(self) -> None:
+        self.secret: bytes | None = None
+        self.alert_read: int | None = None
+        self.alert_written: int | None = None
+
+
+def _on_key_log(connection: SSL.Connection, line: bytes) -> None:
+    fields = line.split(b" ")
+    told = connection.get_app_data()
+    if isinstance(told, _Told) and len(fields) == _KEYLOG_FIELDS and fields[0] == _SECRET_LABEL:
+        told.secret = bytes.fromhex(fields[2].decode("ascii"))
+
+
+def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
+    if not where & SSL.SSL_CB_ALERT:
+        return
+    told = connection.get_app_data()
+    if not isinstance(told, _Told):
+        return
+    number = value & _ALERT_NUMBER_MASK
+    if where & SSL.SSL_CB_READ:
+        told.alert_read = number
+    elif number != CLOSE_NOTIFY:
+        told.alert_written = number
+
+
+@functools.cache
+def shared_context() -> SSL.Context:
+    """Return the one client context of the process: no verification, no tickets, no resumption, every version.
+
+    Making a context takes a third of a millisecond and its settings are the same for every connection. It is used by
+    one thread at a time, as OpenSSL's connections are.
+    """
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_verify(SSL.VERIFY_NONE)
+    context.set_min_proto_version(0)
+    context.set_cipher_list(CIPHERS)
+    context.set_alpn_protos(list(ALPN_PROTOCOLS))
+    context.set_options(SSL.OP_ALL | LEGACY_SERVER_CONNECT | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_keylog_callback(_on_key_log)
+    context.set_info_callback(_on_info)
+    return context
+
+
+def server_name(host: str) -> bytes | None:
+    """Return what to send as SNI for `host`: nothing for an IP literal (RFC 6066 section 3) or what no name can be."""
+    literal = host.strip("[]").partition("%")[0]
+    try:
+        ipaddress.ip_address(literal)
+    except ValueError:
+        pass
+    else:
+        return None
+    try:
+        name = host.rstrip(".").encode("ascii" if host.isascii() else "idna")
+    except UnicodeError:
+        return None
+    return name if 0 < len(name) <= SERVER_NAME_OCTETS_MAX and b"\x00" not in name else None
+
+
+class Handshake:
+    """A client handshake with `host`. `start`, then `receive` until `finished`; `facts` at any time.
+
+    `ended` tells it that the connection is gone. Nothing raises; once finished, further bytes are ignored.
+    """
+
+    def __init__(self, host: str, *, context: SSL.Context | None = None) -> None:
+        self._told = _Told()
+        self._wire = Wire()
+        self._connection = SSL.Connection(context or shared_context(), None)
+        self._connection.set_app_data(self._told)
+        self._connection.set_connect_state()
+        if (name := server_name(host)) is not None:
+            self._connection.set_tlsext_host_name(name)
+        self._outcome: Outcome | None = None
+        self._completed = False
+        self._refused = False
+        self._held_back = b""
+        self._proof: KeyProof | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the outcome is settled."""
+        return self._outcome is not None
+
+    @property
+    def certificates_seen(self) -> bool:
+        """Whether the server presented anything as its chain."""
+        return self._wire.certificates_seen
+
+    def start(self) -> bytes:
+        """Make the ClientHello to send."""
+        return self._advance()
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the server; return the bytes to send to it (perhaps none)."""
+        if self.finished:
+            return b""
+        try:
+            self._wire.server(data)
+        except WireError as error:
+            if error.kind is not WireErrorKind.MALFORMED:
+                self._settle(outcomes.of_wire_error(error))
+                return b""
+            # OpenSSL sees the same bytes and has the last word.
+        if self._refused:
+            return self._refusal()
+        self._connection.bio_write(data)
+        return self._advance()
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take note that no more bytes come, for the reason `outcome`."""
+        if not self.finished:
+            self._settle(self._refusal_outcome() if self._refused else outcome)
+
+    def facts(self, outcome: Outcome = Outcome.DEADLINE) -> Facts:
+        """Return what was seen so far; `outcome` is used where the handshake has none yet."""
+        if not self.finished and self._refused:
+            outcome = self._refusal_outcome()
+        wire = self._wire
+        group = None if wire.group is None else GROUPS.get(wire.group, f"0x{wire.group:04x}")
+        if group is None and wire.dh_bits is not None:
+            group = f"dhe{wire.dh_bits}"
+        return Facts(
+            outcome=self._outcome or outcome,
+            key_proved=self.key_proved,
+            proof=self.proof,
+            tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
+            cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite, f"0x{wire.suite:04x}"),
+            group=group,
+            alpn=wire.alpn,
+            alert=self._alert() if self._refused else None,
+            server_hello=wire.server_hello,
+            chain=self._chain(),
+        )
+
+    @property
+    def proof(self) -> KeyProof:
+        """Our own check of the handshake signature against certificate 0."""
+        if self._proof is not None:
+            return self._proof
+        wire = self._wire
+        if wire.certificate_verify is None and wire.key_exchange is None:
+            return KeyProof.NOT_SEEN
+        spki = Certificate.read(wire.certificates[0]).spki if wire.certificates else None
+        if wire.certificate_verify is not None:
+            self._proof = check_certificate_verify(spki, wire.certificate_verify)
+        else:
+            self._proof = check_key_exchange(spki, wire.key_exchange)
+        return self._proof
+
+    @property
+    def key_proved(self) -> bool:
+        """Whether the peer showed that it holds the key of certificate 0."""
+        if self._completed:
+            # What OpenSSL accepted and what was read here must be the same certificate.
+            return self.proof is KeyProof.VALID or (
+                self.proof is not KeyProof.INVALID and self._chain()[:1] == self._openssl_chain()[:1] != ()
+            )
+        return self._wire.version == TLS_1_3 and self._wire.finished_valid is True and self.proof is KeyProof.VALID
+
+    # Inside
+
+    def _advance(self) -> bytes:
+        """Let OpenSSL go on with what it has, and read what that made readable."""
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            pass
+        except SSL.Error:
+            self._refused = True
+        else:
+            self._completed = True
+        if self._told.secret is not None:
+            try:
+                self._wire.secret(self._told.secret)
+            except WireError as error:
+                if error.kind is WireErrorKind.TOO_LARGE:
+                    self._settle(Outcome.TOO_LARGE)
+                    return b""
+            self._told.secret = None
+        output = self._output()
+        if self._completed:
+            self._settle(self._completion_outcome())
+            return output + self._goodbye()
+        if self._refused:
+            self._held_back = output
+            return self._refusal()
+        self._wire_client(output)
+        return output
+
+    def _wire_client(self, output: bytes) -> None:
+        try:
+            self._wire.client(output)
+        except WireError:
+            # OpenSSL's own output is well-formed; were it not, only our own checks would be lost.
+            return
+
+    def _refusal(self) -> bytes:
+        """Settle a refused handshake as soon as the server's flight can tell nothing more."""
+        if not self._flight_can_continue():
+            self._settle(self._refusal_outcome())
+            return self._held_back
+        return b""
+
+    def _flight_can_continue(self) -> bool:
+        wire = self._wire
+        readable = wire.server_hello is not None and (wire.version != TLS_1_3 or wire.decrypting)
+        ended = wire.flight_over or wire.error is not None
+        return readable and not ended and not self._ended_by_server
+
+    def _refusal_outcome(self) -> Outcome:
+        if self.proof is KeyProof.INVALID:
+            return Outcome.SIGNATURE_WRONG
+        return Outcome.TLS_ALERT if self._ended_by_server else Outcome.TLS_FAILURE
+
+    @property
+    def _ended_by_server(self) -> bool:
+        """Whether the server's alert ended the handshake, not ours: a warning it sent earlier does not count."""
+        return self._told.alert_written is None and (self._told.alert_read is not None or self._wire.alert is not None)
+
+    def _alert(self) -> int | None:
+        """Return the alert that ended a refused handshake, whoever sent it."""
+        for alert in (self._told.alert_written, self._told.alert_read, self._wire.alert):
+            if alert is not None:
+                return alert
+        return None
+
+    def _completion_outcome(self) -> Outcome:
+        if self.proof is KeyProof.INVALID:
+            return Outcome.SIGNATURE_WRONG
+        return Outcome.COMPLETE if self.key_proved else Outcome.TLS_FAILURE
+
+    def _settle(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def _output(self) -> bytes:
+        """Everything OpenSSL wants sent."""
+        pieces = []
+        while True:
+            try:
+                pieces.append(self._connection.bio_read(READ_SIZE))
+            except SSL.WantReadError:
+                return b"".join(pieces)
+
+    def _goodbye(self) -> bytes:
+        """Make the close_notify that ends a completed connection; some middleboxes stumble over a bare FIN."""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            return b""
+        return self._output()
+
+    def _chain(self) -> tuple[bytes, ...]:
+        """Return the chain as presented; as OpenSSL re-encodes it where the bytes could not be read here."""
+        if self._wire.certificates_seen:
+            return tuple(self._wire.certificates)
+        return self._openssl_chain()
+
+    def _openssl_chain(self) -> tuple[bytes, ...]:
+        presented = self._connection.get_peer_cert_chain() or []
+        return tuple(
+            crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in presented[:CERTIFICATES_MAX]
+        )

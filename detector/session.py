@@ -1,0 +1,350 @@
+"""Conducts the pipeline: endpoints to probe, observations to judge, under one deadline.
+
+Room: session. The only room that reads the clock and the machine's settings for the others; it starts tasks and ends
+every one of them before it returns, cancelled or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from . import judgement, pins as pin_files
+from .evidence import Case, Context, Network
+from .model import Category, Endpoint, Observation, Outcome, Report, Result
+from .trust import logs as ct_logs, roots as trusted
+from .trust.certificate import Certificate
+from .trust.known_roots import known_labels, known_roots
+from .version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from .pins import PinSet
+    from .probe import Dialer
+    from .trust.logs import LogList
+    from .trust.roots import Roots
+
+    PinSource = PinSet | str | Path | Sequence[str | Path]
+    RootSource = Roots | str | Path
+    LogSource = LogList | str | Path
+    Target = Endpoint | str
+
+DEADLINE_DEFAULT: Final = 10.0
+"""Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
+CONCURRENCY_DEFAULT: Final = 64
+"""Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
+JUDGING_RESERVE: Final = 0.3
+"""Seconds kept back from the deadline for judging: measured on a slow core, loading the suffix list (0.25 s, needed
+only when a private issuer appears) is the larger part."""
+RESERVE_SHARE: Final = 0.2
+"""At most this share of a short deadline is kept back."""
+OVERRUN: Final = 0.2
+"""Seconds after which a probe that did not end by itself at its deadline is cancelled."""
+
+
+def utc_now() -> dt.datetime:
+    """The time, in UTC: the one place where the clock on the wall is read."""
+    return dt.datetime.now(dt.UTC)
+
+
+def private_machine_roots() -> Roots:
+    """The roots this machine trusts that no public bundle has or had: what somebody added to it."""
+    public = trusted.certifi_roots().keys | {bytes.fromhex(root.spki_sha256) for root in known_roots()}
+    return trusted.machine_roots().without(public)
+
+
+def resolve_roots(roots: RootSource | None, add_roots: RootSource | None = None) -> Roots:
+    """The public roots to judge by. Raises `RootsError`."""
+    public = trusted.certifi_roots() if roots is None else _roots(roots)
+    return public if add_roots is None else public.with_added(_roots(add_roots))
+
+
+def _roots(source: RootSource) -> Roots:
+    return trusted.load(source) if isinstance(source, str | Path) else source
+
+
+def resolve_logs(logs: LogSource | None) -> LogList:
+    """The CT logs to judge by. Raises `LogListError`."""
+    if logs is None:
+        return ct_logs.shipped()
+    return ct_logs.load(logs) if isinstance(logs, str | Path) else logs
+
+
+def resolve_pins(pins: PinSource | None, roots: Roots) -> PinSet:
+    """The pins to judge by; the shipped ones when None. Raises `PinFileError`."""
+    labels = roots.labels | known_labels()
+    if pins is None:
+        return pin_files.shipped(root_labels=labels)
+    if isinstance(pins, pin_files.PinSet):
+        return pins
+    return pin_files.load(pins, root_labels=labels)
+
+
+def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about where the chain came from
+    chain: Sequence[bytes],
+    *,
+    host: str,
+    port: int = 443,
+    at: dt.datetime | None = None,
+    pins: PinSource | None = None,
+    roots: RootSource | None = None,
+    add_roots: RootSource | None = None,
+    logs: LogSource | None = None,
+    key_proved: bool = True,
+) -> Result:
+    """Judge a chain that was captured elsewhere. Offline and pure, but for reading the files that are named.
+
+    `chain`: DER certificates, leaf first, exactly as presented. `host` is a DNS name or an address. `at` is the
+    moment to judge at (aware, UTC; now when None). `pins` are pin files, a directory or a `PinSet`; without them
+    nothing is pinned. The chain is taken as coming from a completed handshake unless `key_proved` is False.
+
+    Raises `TargetError`, `PinFileError`, `RootsError`, `LogListError`; never for anything in the chain.
+    """
+    host = pin_files.parse_host(host)
+    public = resolve_roots(roots, add_roots)
+    endpoint = Endpoint(host=host, port=port)
+    if pins is not None:
+        endpoint = _find(resolve_pins(pins, public), host, port) or endpoint
+    observation = Observation(
+        outcome=Outcome.EXAMINED,
+        key_proved=key_proved,
+        chain=tuple(Certificate.read(der).presented() for der in chain),
+    )
+    context = Context(at=_aware(at), roots=public, logs=resolve_logs(logs))
+    return judgement.judge_all([Case(endpoint, observation, context)])[0]
+
+
+def _aware(at: dt.datetime | None) -> dt.datetime:
+    if at is None:
+        return utc_now()
+    return at.replace(tzinfo=dt.UTC) if at.tzinfo is None else at.astimezone(dt.UTC)
+
+
+def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
+    return next((e for e in pin_set.endpoints if (e.host, e.port) == (host, port)), None)
+
+
+class Detector:
+    """Checks endpoints on this network. Use as an async context manager; one detector may run many checks.
+
+    `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` is a
+    proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), as
+    curl's --connect-to does. `vantage` names where this runs, in the caller's words; it goes into the report.
+    `machine_roots` gives the non-public roots of this machine and is called only when a chain has no public path.
+    `dialer` replaces the network (see `detector.probe.MockNetwork`). `clock` gives the time.
+
+    Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
+        self,
+        *,
+        pins: PinSource | None = None,
+        roots: RootSource | None = None,
+        add_roots: RootSource | None = None,
+        logs: LogSource | None = None,
+        route: str = "env",
+        resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
+        vantage: str = "",
+        concurrency: int = CONCURRENCY_DEFAULT,
+        machine_roots: Callable[[], Roots] = private_machine_roots,
+        dialer: Dialer | None = None,
+        clock: Callable[[], dt.datetime] = utc_now,
+    ) -> None:
+        self.roots: Final = resolve_roots(roots, add_roots)
+        self.pins: Final = resolve_pins(pins, self.roots)
+        self.logs: Final = resolve_logs(logs)
+        self.vantage: Final = vantage
+        self._concurrency: Final = concurrency
+        self._machine_roots: Final = machine_roots
+        self._clock: Final = clock
+        self._dialers: Final = _Dialers(route, dict(resolve or {}), dialer)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing outlives a call, so there is nothing to close; the form is the contract for what may come."""
+
+    def endpoints(self, targets: Iterable[Target] | None) -> tuple[Endpoint, ...]:
+        """The endpoints to check: those named (with what is pinned for them), or all pinned ones.
+
+        Raises `TargetError`.
+        """
+        if targets is None:
+            return self.pins.endpoints
+        return tuple(dict.fromkeys(self._endpoint(target) for target in targets))
+
+    def _endpoint(self, target: Target) -> Endpoint:
+        if isinstance(target, Endpoint):
+            return target
+        host, port = pin_files.parse_target(target)
+        return _find(self.pins, host, port) or Endpoint(host=host, port=port)
+
+    async def check(
+        self,
+        targets: Iterable[Target] | None = None,
+        *,
+        deadline: float = DEADLINE_DEFAULT,
+    ) -> Report:
+        """Probe every endpoint and judge them together: one report, within `deadline` seconds.
+
+        `targets` are `HOST[:PORT]` strings or `Endpoint` records; None checks every pinned endpoint. What could not
+        be finished in time is in the report as inconclusive. Never raises for network reasons. Raises `TargetError`.
+        """
+        started = self._clock()
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        endpoints = self.endpoints(targets)
+        named = frozenset() if targets is None else frozenset(e.name for e in endpoints)
+        probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
+        observations = await self._observe(endpoints, begin + probing)
+        context = self._context()
+        cases = [Case(e, o, context) for e, o in zip(endpoints, observations, strict=True)]
+        return judgement.report(
+            judgement.judge_all(cases),
+            context,
+            started=started,
+            finished=self._clock(),
+            vantage=self.vantage,
+            version=VERSION,
+            named=named,
+        )
+
+    async def scan(
+        self,
+        targets: Iterable[Target] | AsyncIterable[Target],
+        *,
+        timeout: float = DEADLINE_DEFAULT,  # noqa: ASYNC109 - per target, enforced by the probe itself
+    ) -> AsyncIterator[Result]:
+        """Probe any number of targets and yield each result as it comes, at most `concurrency` in flight.
+
+        Each target has `timeout` seconds. A result is judged by what was seen up to then, so the first endpoint
+        behind an unknown interceptor may be `possible` where later ones are `proven`. Raises `TargetError`.
+        """
+        network = Network()
+        source = _asynchronously(targets)
+        running: set[asyncio.Task[Case]] = set()
+        exhausted = False
+        try:
+            while running or not exhausted:
+                while not exhausted and len(running) < self._concurrency:
+                    try:
+                        target = await anext(source)
+                    except StopAsyncIteration:
+                        exhausted = True
+                    else:
+                        running.add(asyncio.create_task(self._case(self._endpoint(target), timeout)))
+                if not running:
+                    break
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    case = task.result()
+                    network.add(case)
+                    yield judgement.judge(case, network)
+        finally:
+            await _end(running)
+
+    async def _case(self, endpoint: Endpoint, timeout: float) -> Case:  # noqa: ASYNC109 - see `scan`
+        observation = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
+        return Case(endpoint, observation, self._context())
+
+    def _context(self) -> Context:
+        return Context(at=self._clock(), roots=self.roots, logs=self.logs, machine_roots=self._machine_roots)
+
+    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[Observation]:
+        """One observation per endpoint, in order, no later than loop time `until`."""
+        slots = asyncio.Semaphore(self._concurrency)
+
+        async def one(endpoint: Endpoint) -> Observation:
+            async with slots:
+                return await self._probe(endpoint, until)
+
+        tasks = [asyncio.create_task(one(endpoint)) for endpoint in endpoints]
+        try:
+            if tasks:
+                remaining = max(until - asyncio.get_running_loop().time(), 0.0)
+                await asyncio.wait(tasks, timeout=remaining + OVERRUN)
+            return [
+                task.result() if task.done() else Observation(outcome=Outcome.DEADLINE, attempts=0) for task in tasks
+            ]
+        finally:
+            await _end(tasks)
+
+    async def _probe(self, endpoint: Endpoint, until: float) -> Observation:
+        from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
+
+        return await probe(endpoint, dialer=self._dialers.for_endpoint(endpoint), deadline=until)
+
+
+class _Dialers:
+    """Which way to take to an endpoint. Built from settings once; the proxy setting is checked at once."""
+
+    def __init__(
+        self, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], dialer: Dialer | None
+    ) -> None:
+        from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `_probe`
+
+        self._given = dialer
+        self._route = route
+        self._resolve = resolve
+        self._direct = DirectDialer(resolve)
+        self._connect = ConnectDialer
+        self._fixed = None if route in {"env", "none"} else ConnectDialer(parse_proxy(route), resolve)
+
+    def for_endpoint(self, endpoint: Endpoint) -> Dialer:
+        if self._given is not None:
+            return self._given
+        if self._fixed is not None:
+            return self._fixed
+        if self._route == "none" or endpoint.address is not None:
+            return self._direct
+        from .probe import proxy_for  # noqa: PLC0415 - as in `_probe`
+
+        proxy = proxy_for(endpoint.host, endpoint.port, self._route, environment=os.environ)
+        return self._direct if proxy is None else self._connect(proxy, self._resolve)
+
+
+async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:
+    if hasattr(targets, "__aiter__"):
+        async for target in targets:
+            yield target
+    else:
+        for target in targets:
+            yield target
+
+
+async def _end(tasks: Iterable[asyncio.Task[object]]) -> None:
+    """Cancel what still runs and wait until it has."""
+    unfinished = [task for task in tasks if not task.done()]
+    for task in unfinished:
+        task.cancel()
+    if unfinished:
+        await asyncio.wait(unfinished)
+
+
+async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
+    targets: Iterable[Target] | None = None,
+    *,
+    pins: PinSource | None = None,
+    roots: RootSource | None = None,
+    add_roots: RootSource | None = None,
+    logs: LogSource | None = None,
+    route: str = "env",
+    resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
+    vantage: str = "",
+    deadline: float = DEADLINE_DEFAULT,
+) -> Report:
+    """Check this network once: `Detector(...).check(targets)`. See there for the arguments and what is raised."""
+    async with Detector(
+        pins=pins, roots=roots, add_roots=add_roots, logs=logs, route=route, resolve=resolve, vantage=vantage
+    ) as detector:
+        return await detector.check(targets, deadline=deadline)

@@ -1,0 +1,706 @@
+"""A private PKI shaped like the public one, and the private CAs that interceptors use against it.
+
+Room: testing. Pure apart from randomness, the clock (one default, once) and the `write` methods, which write files.
+Shape and names are the same in every run, keys are fresh.
+
+    Exemplar Root R1 (RSA) ──▶ Exemplar RSA Issuing CA R11 ──▶ leaves with RSA keys
+          └─ cross-signs ─▶ Exemplar Root X2 (P-384) ──▶ Exemplar ECDSA Issuing CA E5 ──▶ leaves with EC keys
+
+Leaves carry what the CA/Browser Forum's Baseline Requirements (section 7.1.2.7) want of them and working SCTs
+(RFC 6962 section 3.2) of test CT logs; `PrivatePKI.roots_pem` and `PrivatePKI.ct_log_list_json` are what a client under
+test has to be given to hold this PKI for the public one.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import enum
+import functools
+import hashlib
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+
+from . import der
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+"""The private keys this PKI deals in."""
+
+KeyKind = Literal["ec", "ec384", "rsa", "rsa1024", "rsa3072", "ed25519"]
+"""What `generate_key` can make: P-256, P-384, RSA of 2048, 1024 or 3072 bits, Ed25519."""
+
+SCT_LIST: Final = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
+"""The extension that holds embedded SCTs (RFC 6962 section 3.3)."""
+
+DOMAIN_VALIDATED: Final = x509.ObjectIdentifier("2.23.140.1.2.1")
+"""The policy of domain-validated certificates (CA/Browser Forum Baseline Requirements section 7.1.6.1)."""
+
+LEAF_AGE: Final = dt.timedelta(days=30)
+LEAF_LIFE: Final = dt.timedelta(days=90)
+"""A leaf is a third of the way through the ninety days that most public leaves live."""
+
+SCT_DELAY: Final = dt.timedelta(hours=1)
+"""Public CAs backdate `notBefore` by about an hour, so that a leaf's SCTs are that much younger than it."""
+
+MAXIMUM_COMMON_NAME: Final = 64
+"""Characters in a common name (RFC 5280 appendix A.1, ub-common-name)."""
+
+_YEAR: Final = dt.timedelta(days=365)
+_ALGORITHM_SHA1_RSA: Final = bytes.fromhex("300d06092a864886f70d0101050500")
+"""AlgorithmIdentifier of sha1WithRSAEncryption (RFC 3279 section 2.2.1)."""
+_EXPLICIT_VERSION: Final = 0xA0
+_EXPLICIT_EXTENSIONS: Final = 0xA3
+"""Tags of the two fields of TBSCertificate that version 1 does not have (RFC 5280 section 4.1)."""
+
+
+class CopiedField(enum.StrEnum):
+    """What a forger takes over from the genuine leaf."""
+
+    SUBJECT = "subject"
+    NAMES = "names"
+    SERIAL = "serial"
+    DATES = "dates"
+
+
+def generate_key(kind: KeyKind = "ec") -> PrivateKey:
+    """Make a fresh private key."""
+    match kind:
+        case "ec":
+            return ec.generate_private_key(ec.SECP256R1())
+        case "ec384":
+            return ec.generate_private_key(ec.SECP384R1())
+        case "ed25519":
+            return ed25519.Ed25519PrivateKey.generate()
+        case "rsa":
+            return rsa.generate_private_key(65537, 2048)
+        case "rsa1024":
+            return rsa.generate_private_key(65537, 1024)  # noqa: S505 - weak keys are what some interceptors issue
+        case "rsa3072":
+            return rsa.generate_private_key(65537, 3072)
+    raise ValueError(f"key kind {kind!r} is not known; use one of ec, ec384, rsa, rsa1024, rsa3072, ed25519")
+
+
+def distinguished_name(common_name: str, organization: str | None = None, country: str | None = None) -> x509.Name:
+    """Build a name of country, organization and common name, in the order public CAs write them."""
+    attributes = [(NameOID.COUNTRY_NAME, country), (NameOID.ORGANIZATION_NAME, organization)]
+    attributes.append((NameOID.COMMON_NAME, common_name))
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes if value is not None])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Issued:
+    """A certificate ready to be served: `chain` in DER, leaf first, without its root, and the leaf's private key."""
+
+    chain: tuple[bytes, ...]
+    key: PrivateKey
+
+    @property
+    def leaf(self) -> bytes:
+        """The leaf in DER."""
+        return self.chain[0]
+
+    @property
+    def spki_sha256(self) -> bytes:
+        """SHA-256 of the leaf key's SubjectPublicKeyInfo: its pin (RFC 7469 section 2.4)."""
+        return spki_sha256(self.key)
+
+    @property
+    def chain_pem(self) -> bytes:
+        """The chain in PEM, leaf first."""
+        return b"".join(to_pem(certificate) for certificate in self.chain)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key in PEM (PKCS #8, not encrypted)."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def with_chain(self, *certificates: bytes) -> Issued:
+        """Return the same key with other `certificates` (DER, leaf first): incomplete, disordered or padded chains."""
+        return dataclasses.replace(self, chain=certificates)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CTLog:
+    """A Certificate Transparency log that signs SCTs for anything (RFC 6962)."""
+
+    description: str
+    operator: str
+    url: str
+    key: PrivateKey
+
+    @property
+    def public_key_der(self) -> bytes:
+        """The log's SubjectPublicKeyInfo in DER."""
+        return _spki(self.key)
+
+    @property
+    def log_id(self) -> bytes:
+        """SHA-256 of the log's public key (RFC 6962 section 3.2)."""
+        return hashlib.sha256(self.public_key_der).digest()
+
+    def sct(self, tbs: bytes, issuer_key_hash: bytes, *, at: dt.datetime, wrong_signature: bool = False) -> bytes:
+        """Sign one SCT over a precertificate's TBSCertificate in DER (RFC 6962 section 3.2).
+
+        `issuer_key_hash` is SHA-256 of the issuing CA's SubjectPublicKeyInfo. With `wrong_signature` the SCT is
+        well-formed and was signed by this log, over something else.
+        """
+        timestamp = int(at.timestamp() * 1000).to_bytes(8, "big")
+        version, certificate_timestamp, precert_entry, no_extensions = b"\x00", b"\x00", b"\x00\x01", b"\x00\x00"
+        signed = b"".join(
+            (version, certificate_timestamp, timestamp, precert_entry, issuer_key_hash, _vector(tbs, 3), no_extensions)
+        )
+        if wrong_signature:
+            signed += b"\x00"
+        # RFC 5246 section 7.4.1.4.1: hash sha256(4); signature rsa(1), ecdsa(3).
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            algorithm, signature = b"\x04\x01", self.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+        elif isinstance(self.key, ec.EllipticCurvePrivateKey):
+            algorithm, signature = b"\x04\x03", self.key.sign(signed, ec.ECDSA(hashes.SHA256()))
+        else:
+            raise TypeError(f"CT log {self.description!r} needs an EC or RSA key (RFC 6962 section 2.1.4)")
+        return version + self.log_id + timestamp + no_extensions + algorithm + _vector(signature, 2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CA:
+    """Something that issues certificates: an intermediate of the public-like PKI, or an interceptor's own CA.
+
+    `certificate` is its DER. `chain` is what a server sends behind a leaf: empty for a root. `leaf_key`, where given,
+    becomes the key of every leaf. `key_identifier` goes into the leaves' AuthorityKeyIdentifier; None omits it.
+    `public_profile` adds to leaves what public CAs add: a policy and a CRL distribution point.
+    """
+
+    certificate: bytes
+    key: PrivateKey
+    subject: x509.Name
+    key_identifier: bytes | None
+    chain: tuple[bytes, ...] = ()
+    signature_hash: Literal["sha256", "sha1"] = "sha256"
+    leaf_key: PrivateKey | None = None
+    public_profile: bool = False
+    now: dt.datetime
+
+    @property
+    def spki_sha256(self) -> bytes:
+        """SHA-256 of this CA's SubjectPublicKeyInfo: its pin, and the issuer key hash of RFC 6962."""
+        return spki_sha256(self.key)
+
+    @property
+    def pem(self) -> bytes:
+        """This CA's certificate in PEM."""
+        return to_pem(self.certificate)
+
+    def issue(  # noqa: PLR0913 - every option is a property of real leaves
+        self,
+        names: Sequence[str] = (),
+        *,
+        key: KeyKind | PrivateKey | None = None,
+        not_before: dt.datetime | None = None,
+        not_after: dt.datetime | None = None,
+        subject_cn: str | None = None,
+        subject: x509.Name | None = None,
+        serial: int | None = None,
+        copy_from: bytes | None = None,
+        copies: Collection[CopiedField] = frozenset(CopiedField),
+        aia: Sequence[str] = (),
+        ocsp: Sequence[str] = (),
+        sct_list: bytes | Callable[[bytes, bytes], Sequence[bytes]] | None = None,
+    ) -> Issued:
+        """Issue a leaf.
+
+        `names` are DNS names and IP addresses (text) for SubjectAltName; the first becomes the common name unless
+        `subject_cn` (empty: no subject at all) or `subject` says otherwise. `key` is a kind to generate or a private
+        key. `copy_from` is a genuine leaf in DER from which `copies` are taken over; what is given explicitly wins.
+        `aia` and `ocsp` are URLs of caIssuers and OCSP (RFC 5280 section 4.2.2.1); none unless asked for, so that
+        nothing tempts a client to leave loopback. `sct_list` is either the value of the SCT extension to carry
+        as it is, or a function from (precertificate TBS in DER, issuer key hash) to serialized SCTs.
+
+        Raises ValueError when the genuine leaf cannot be read or there is nothing to name.
+        """
+        genuine = None if copy_from is None else x509.load_der_x509_certificate(copy_from)
+        san = _subject_alternative_name(names, genuine, copies)
+        if subject is None:
+            if subject_cn is None and genuine is not None and CopiedField.SUBJECT in copies:
+                subject = genuine.subject
+            else:
+                subject = _leaf_subject(subject_cn, san)
+        if genuine is not None and CopiedField.SERIAL in copies:
+            serial = serial or genuine.serial_number
+        if genuine is not None and CopiedField.DATES in copies:
+            not_before = not_before or genuine.not_valid_before_utc
+            not_after = not_after or genuine.not_valid_after_utc
+        not_before = not_before or self.now - LEAF_AGE
+        leaf_key = self._key_for_leaf(key)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.subject)
+            .public_key(leaf_key.public_key())
+            .serial_number(serial or x509.random_serial_number())
+            .not_valid_before(not_before)
+            .not_valid_after(not_after or not_before + LEAF_LIFE)
+        )
+        builder = self._leaf_extensions(builder, leaf_key, aia=aia, ocsp=ocsp)
+        if san:
+            # RFC 5280 section 4.2.1.6: critical when it is the only place that names the holder.
+            builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=not list(subject))
+        if callable(sct_list):
+            precertificate = self._sign(builder)
+            sct_list = encode_sct_list(sct_list(der.children(precertificate)[0], self.spki_sha256))
+        if sct_list is not None:
+            builder = builder.add_extension(x509.UnrecognizedExtension(SCT_LIST, sct_list), critical=False)
+        return Issued(chain=(self._sign(builder), *self.chain), key=leaf_key)
+
+    def subordinate(self, subject: x509.Name | str, *, key: KeyKind | PrivateKey = "ec") -> CA:
+        """Issue an intermediate CA that sends its own certificate behind its leaves."""
+        below = _authority(
+            subject,
+            key=key,
+            issuer=self,
+            not_before=self.now - _YEAR,
+            not_after=self.now + 2 * _YEAR,
+            now=self.now,
+            path_length=0,
+        )
+        return dataclasses.replace(
+            below, signature_hash=self.signature_hash, leaf_key=self.leaf_key, public_profile=self.public_profile
+        )
+
+    def _key_for_leaf(self, key: KeyKind | PrivateKey | None) -> PrivateKey:
+        if key is None:
+            return self.leaf_key or generate_key("ec")
+        return generate_key(key) if isinstance(key, str) else key
+
+    def _leaf_extensions(
+        self, builder: x509.CertificateBuilder, key: PrivateKey, *, aia: Sequence[str], ocsp: Sequence[str]
+    ) -> x509.CertificateBuilder:
+        encipherment = isinstance(key, rsa.RSAPrivateKey)
+        builder = (
+            builder.add_extension(_key_usage("digital_signature", key_encipherment=encipherment), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        if self.key_identifier is not None:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier(self.key_identifier, None, None), critical=False
+            )
+        access = [(AuthorityInformationAccessOID.OCSP, url) for url in ocsp]
+        access += [(AuthorityInformationAccessOID.CA_ISSUERS, url) for url in aia]
+        if access:
+            builder = builder.add_extension(
+                x509.AuthorityInformationAccess(
+                    [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in access]
+                ),
+                critical=False,
+            )
+        if self.public_profile:
+            builder = builder.add_extension(
+                x509.CertificatePolicies([x509.PolicyInformation(DOMAIN_VALIDATED, None)]), critical=False
+            )
+        return builder
+
+    def _sign(self, builder: x509.CertificateBuilder) -> bytes:
+        return _sign(builder, self.key, signature_hash=self.signature_hash)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WrittenPKI:
+    """Where `PrivatePKI.write` put things: PEM roots and the CT log list."""
+
+    roots: Path
+    ct_logs: Path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrivatePKI:
+    """Two roots, a cross-sign, two intermediates and four CT logs. See the picture at the top of this file.
+
+    `root_b_cross` is the certificate of `root_b` as signed by `root_a`, in DER. `unknown_log` signs SCTs like the
+    others and is in no list.
+    """
+
+    now: dt.datetime
+    root_a: CA
+    root_b: CA
+    root_b_cross: bytes
+    intermediate_ec: CA
+    intermediate_rsa: CA
+    ct_logs: tuple[CTLog, ...]
+    unknown_log: CTLog
+
+    @classmethod
+    def create(cls, now: dt.datetime | None = None) -> PrivatePKI:
+        """Make a PKI in the middle of its life at `now` (aware; default: this moment). Takes about half a second."""
+        now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
+        age, life = now - 8 * _YEAR, now + 12 * _YEAR
+        organization = "Exemplar Trust Services"
+        root = functools.partial(_authority, not_before=age, not_after=life, now=now)
+        root_a = root(distinguished_name("Exemplar Root R1", organization, "US"), key="rsa")
+        root_b = root(distinguished_name("Exemplar Root X2", organization, "US"), key="ec384")
+        cross = root(root_b.subject, key=root_b.key, issuer=root_a)
+        intermediate = functools.partial(
+            _authority, not_before=now - 2 * _YEAR, not_after=now + 3 * _YEAR, now=now, path_length=0
+        )
+        intermediate_ec = intermediate(
+            distinguished_name("Exemplar ECDSA Issuing CA E5", organization, "US"), key="ec", issuer=root_b
+        )
+        intermediate_rsa = intermediate(
+            distinguished_name("Exemplar RSA Issuing CA R11", organization, "US"), key="rsa", issuer=root_a
+        )
+        return cls(
+            now=now,
+            root_a=root_a,
+            root_b=root_b,
+            root_b_cross=cross.certificate,
+            intermediate_ec=dataclasses.replace(intermediate_ec, public_profile=True),
+            intermediate_rsa=dataclasses.replace(intermediate_rsa, public_profile=True),
+            ct_logs=(
+                _log("Alder", "Arbor Logs", "ec"),
+                _log("Basalt", "Bedrock Transparency", "ec"),
+                _log("Cirrus", "Cloudbank CT", "ec"),
+                _log("Delta", "Driftwood Observatory", "rsa"),
+            ),
+            unknown_log=_log("Ember", "Nobody Knows", "ec"),
+        )
+
+    def issue(  # noqa: PLR0913 - every option is a property of real leaves
+        self,
+        names: Sequence[str],
+        *,
+        key: KeyKind | PrivateKey = "ec",
+        intermediate: CA | None = None,
+        not_before: dt.datetime | None = None,
+        not_after: dt.datetime | None = None,
+        scts: int = 2,
+        subject_cn: str | None = None,
+        bad_sct_signature: bool = False,
+        foreign_sct: bool = False,
+        cross_signed: bool = False,
+        aia: Sequence[str] = (),
+        ocsp: Sequence[str] = (),
+    ) -> Issued:
+        """Issue a leaf as a public CA does, with `scts` embedded SCTs of as many logs (at most four; 0: no extension).
+
+        `names` are DNS names and IP addresses as text; `intermediate` defaults to the one of the key's kind.
+        `bad_sct_signature` spoils the signature of every SCT; `foreign_sct` takes them all from a log in no list.
+        `cross_signed` also presents root B as signed by root A. The rest is as for `CA.issue`.
+
+        Raises ValueError when more SCTs are asked for than there are logs.
+        """
+        if scts > len(self.ct_logs):
+            raise ValueError(
+                f"{scts} SCTs were asked for and there are {len(self.ct_logs)} test CT logs; ask for fewer"
+            )
+        leaf_key = generate_key(key) if isinstance(key, str) else key
+        if intermediate is None:
+            intermediate = self.intermediate_rsa if isinstance(leaf_key, rsa.RSAPrivateKey) else self.intermediate_ec
+        logged_at = min((not_before or self.now - LEAF_AGE) + SCT_DELAY, self.now)
+        logs = (self.unknown_log,) * scts if foreign_sct else self.ct_logs[:scts]
+
+        def sign_scts(tbs: bytes, issuer_key_hash: bytes) -> list[bytes]:
+            return [log.sct(tbs, issuer_key_hash, at=logged_at, wrong_signature=bad_sct_signature) for log in logs]
+
+        issued = intermediate.issue(
+            names,
+            key=leaf_key,
+            not_before=not_before,
+            not_after=not_after,
+            subject_cn=subject_cn,
+            aia=aia,
+            ocsp=ocsp,
+            sct_list=sign_scts if scts else None,
+        )
+        return issued.with_chain(*issued.chain, self.root_b_cross) if cross_signed else issued
+
+    def self_signed(self, names: Sequence[str], *, key: KeyKind | PrivateKey = "ec") -> Issued:
+        """Make a certificate that signed itself, as appliances and default server installations present."""
+        own_key = generate_key(key) if isinstance(key, str) else key
+        holder = CA(
+            certificate=b"",
+            key=own_key,
+            subject=_leaf_subject(None, _general_names(names)),
+            key_identifier=None,
+            now=self.now,
+        )
+        return holder.issue(names, key=own_key)
+
+    def private_ca(  # noqa: PLR0913 - every option is a property of real interceptors
+        self,
+        subject: x509.Name | str = "Campus Filter CA",
+        *,
+        key: KeyKind | PrivateKey = "ec",
+        copy_from: bytes | None = None,
+        key_identifier: bytes | None = None,
+        authority_key_identifier: bool = True,
+        signature_hash: Literal["sha256", "sha1"] = "sha256",
+        version: Literal[1, 3] = 3,
+        one_leaf_key: bool = False,
+        leaf_key_is_ca_key: bool = False,
+        not_before: dt.datetime | None = None,
+        not_after: dt.datetime | None = None,
+    ) -> CA:
+        """Make a root CA that no public root vouches for: an interceptor's, a campus's, an appliance's.
+
+        `subject` is a name or a common name. `copy_from` is a genuine CA certificate in DER, whose subject and key
+        identifier are taken over byte for byte. `authority_key_identifier=False` leaves that extension out of its
+        leaves; `signature_hash="sha1"` (RSA keys only) and `version=1` write what certificate builders refuse;
+        `one_leaf_key` gives every leaf the same key, `leaf_key_is_ca_key` the CA's own.
+
+        Raises ValueError for SHA-1 with a key that is not RSA.
+        """
+        if copy_from is not None:
+            genuine = x509.load_der_x509_certificate(copy_from)
+            subject = genuine.subject
+            key_identifier = key_identifier or _key_identifier_of(genuine)
+        ca = _authority(
+            subject,
+            key=key,
+            not_before=not_before or self.now - _YEAR,
+            not_after=not_after or self.now + 9 * _YEAR,
+            now=self.now,
+            key_identifier=key_identifier,
+            signature_hash=signature_hash,
+            version=version,
+        )
+        leaf_key = ca.key if leaf_key_is_ca_key else generate_key() if one_leaf_key else None
+        return dataclasses.replace(
+            ca, leaf_key=leaf_key, key_identifier=ca.key_identifier if authority_key_identifier else None
+        )
+
+    def roots_pem(self, *roots: CA) -> bytes:
+        """PEM of `roots` (default: both roots), to be given to a client as the public roots."""
+        return b"".join(root.pem for root in roots or (self.root_a, self.root_b))
+
+    def ct_log_list_json(self) -> bytes:
+        """Describe the CT logs as Google's log list v3 does (https://www.gstatic.com/ct/log_list/v3/log_list_schema.json)."""
+        stamp = _rfc3339(self.now)
+        operators = [
+            {
+                "name": log.operator,
+                "email": ["ct@example.com"],
+                "logs": [
+                    {
+                        "description": f"{log.operator} '{log.description}'",
+                        "log_id": base64.b64encode(log.log_id).decode(),
+                        "key": base64.b64encode(log.public_key_der).decode(),
+                        "url": log.url,
+                        "mmd": 86400,  # seconds in which a log promises to merge an entry; all known logs say a day
+                        "state": {"usable": {"timestamp": _rfc3339(self.now - 8 * _YEAR)}},
+                        "temporal_interval": {
+                            "start_inclusive": _rfc3339(self.now - 8 * _YEAR),
+                            "end_exclusive": _rfc3339(self.now + 12 * _YEAR),
+                        },
+                    }
+                ],
+                "tiled_logs": [],
+            }
+            for log in self.ct_logs
+        ]
+        listing = {"version": "1.0", "log_list_timestamp": stamp, "operators": operators}
+        return json.dumps(listing, indent=2).encode()
+
+    def write(self, directory: Path) -> WrittenPKI:
+        """Write `roots.pem` and `ct_logs.json` into an existing `directory`. Raises OSError when that fails."""
+        written = WrittenPKI(roots=directory / "roots.pem", ct_logs=directory / "ct_logs.json")
+        written.roots.write_bytes(self.roots_pem())
+        written.ct_logs.write_bytes(self.ct_log_list_json())
+        return written
+
+
+def to_pem(certificate: bytes) -> bytes:
+    """PEM of DER that need not parse (RFC 7468 section 5)."""
+    text = base64.b64encode(certificate).decode()
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""]).encode()
+
+
+def spki_sha256(key: PrivateKey) -> bytes:
+    """SHA-256 of the SubjectPublicKeyInfo that belongs to a private key."""
+    return hashlib.sha256(_spki(key)).digest()
+
+
+def encode_sct_list(scts: Sequence[bytes]) -> bytes:
+    """Value of the SCT extension: an OCTET STRING around a list of serialized SCTs (RFC 6962 section 3.3)."""
+    return der.encode(der.OCTET_STRING, _vector(b"".join(_vector(sct, 2) for sct in scts), 2))
+
+
+def sct_list_of(certificate: bytes) -> bytes | None:
+    """Value of a certificate's SCT extension in DER, to be copied into a forged one; None when it has none."""
+    extensions = x509.load_der_x509_certificate(certificate).extensions
+    try:
+        value = extensions.get_extension_for_oid(SCT_LIST).value
+    except x509.ExtensionNotFound:
+        return None
+    return value.public_bytes()
+
+
+def _authority(  # noqa: PLR0913 - what makes one CA different from another
+    subject: x509.Name | str,
+    *,
+    key: KeyKind | PrivateKey,
+    not_before: dt.datetime,
+    not_after: dt.datetime,
+    now: dt.datetime,
+    issuer: CA | None = None,
+    path_length: int | None = None,
+    key_identifier: bytes | None = None,
+    signature_hash: Literal["sha256", "sha1"] = "sha256",
+    version: Literal[1, 3] = 3,
+) -> CA:
+    """Make a CA certificate: self-signed without `issuer`, else signed by it and sent along in the chain."""
+    ca_key = generate_key(key) if isinstance(key, str) else key
+    if signature_hash == "sha1" and not isinstance(ca_key, rsa.RSAPrivateKey):
+        raise ValueError('SHA-1 certificates are written for RSA keys only; ask for key="rsa"')
+    name = distinguished_name(subject) if isinstance(subject, str) else subject
+    identifier = key_identifier or x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()).digest
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name if issuer is None else issuer.subject)
+        .public_key(ca_key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier(identifier), critical=False)
+    )
+    if issuer is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        if issuer.key_identifier is not None:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier(issuer.key_identifier, None, None), critical=False
+            )
+    signer = ca_key if issuer is None else issuer.key
+    hash_name = signature_hash if issuer is None else issuer.signature_hash
+    certificate = _sign(builder, signer, signature_hash=hash_name, version=version)
+    return CA(
+        certificate=certificate,
+        key=ca_key,
+        subject=name,
+        key_identifier=identifier if version != 1 else None,
+        chain=() if issuer is None else (certificate, *issuer.chain),
+        signature_hash=signature_hash,
+        now=now,
+    )
+
+
+def _sign(
+    builder: x509.CertificateBuilder,
+    key: PrivateKey,
+    *,
+    signature_hash: Literal["sha256", "sha1"] = "sha256",
+    version: Literal[1, 3] = 3,
+) -> bytes:
+    """Sign a certificate; in two steps where the builder refuses what was asked for."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        algorithm: hashes.SHA256 | hashes.SHA384 | None = None
+    elif isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:  # noqa: PLR2004 - bits of P-256
+        algorithm = hashes.SHA384()
+    else:
+        algorithm = hashes.SHA256()
+    certificate = builder.sign(key, algorithm).public_bytes(serialization.Encoding.DER)
+    if signature_hash == "sha256" and version == 3:  # noqa: PLR2004 - X.509 version 3
+        return certificate
+    tbs, signature_algorithm, _ = der.children(certificate)
+    fields = der.children(tbs)
+    if signature_hash == "sha1":
+        fields = [_ALGORITHM_SHA1_RSA if field == signature_algorithm else field for field in fields]
+        signature_algorithm = _ALGORITHM_SHA1_RSA
+    if version == 1:
+        fields = [field for field in fields if field[0] not in {_EXPLICIT_VERSION, _EXPLICIT_EXTENSIONS}]
+    tbs = der.encode(der.SEQUENCE, *fields)
+    signature = _signature(key, tbs, hashes.SHA1() if signature_hash == "sha1" else algorithm)  # noqa: S303 - on purpose
+    return der.encode(der.SEQUENCE, tbs, signature_algorithm, der.encode(der.BIT_STRING, b"\x00", signature))
+
+
+def _signature(key: PrivateKey, data: bytes, algorithm: hashes.HashAlgorithm | None) -> bytes:
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, padding.PKCS1v15(), algorithm or hashes.SHA256())
+    return key.sign(data, ec.ECDSA(algorithm or hashes.SHA256()))
+
+
+def _general_names(names: Sequence[str]) -> list[x509.GeneralName]:
+    general: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            general.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            general.append(x509.DNSName(name))
+    return general
+
+
+def _subject_alternative_name(
+    names: Sequence[str], genuine: x509.Certificate | None, copies: Collection[CopiedField]
+) -> list[x509.GeneralName]:
+    if names or genuine is None or CopiedField.NAMES not in copies:
+        return _general_names(names)
+    return list(genuine.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+
+
+def _leaf_subject(common_name: str | None, san: Sequence[x509.GeneralName]) -> x509.Name:
+    """Take the common name asked for, else the first name that fits; else none, as public CAs do."""
+    if common_name is None:
+        candidates = [str(name.value) for name in san if isinstance(name, x509.DNSName | x509.IPAddress)]
+        common_name = next((name for name in candidates if len(name) <= MAXIMUM_COMMON_NAME), "")
+    return distinguished_name(common_name) if common_name else x509.Name([])
+
+
+def _key_identifier_of(certificate: x509.Certificate) -> bytes | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _key_usage(*usages: str, key_encipherment: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature="digital_signature" in usages,
+        content_commitment=False,
+        key_encipherment=key_encipherment,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign="key_cert_sign" in usages,
+        crl_sign="crl_sign" in usages,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _log(description: str, operator: str, key: KeyKind) -> CTLog:
+    # .example never resolves (RFC 2606): nothing is to be fetched from a test log.
+    return CTLog(
+        description=description,
+        operator=operator,
+        url=f"https://{description.lower()}.ct.example/",
+        key=generate_key(key),
+    )
+
+
+def _spki(key: PrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _vector(data: bytes, length_octets: int) -> bytes:
+    """Prefix a variable-length vector with its length (RFC 8446 section 3.4)."""
+    return len(data).to_bytes(length_octets, "big") + data
+
+
+def _rfc3339(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,268 @@
+"""Streams, servers that end cleanly, and TLS over them: what every part of the hostile world stands on.
+
+Room: testing. Opens sockets, on the address it is given and on no other. TLS is pyOpenSSL over memory BIOs, because it
+still speaks TLS 1.0 and RSA-1024 when told to, needs no key files, and lets a middlebox look at the first bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, Protocol
+
+import h11
+from cryptography import x509
+from OpenSSL import SSL
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from .pki import Issued
+
+LOOPBACK: Final = "127.0.0.1"
+
+Address = tuple[str, int]
+"""Host and port."""
+
+CHUNK: Final = 1 << 16
+"""Octets moved at a time: four TLS records of the largest size (RFC 8446 section 5.1)."""
+
+PEER_MISBEHAVED: Final = (
+    ConnectionError,
+    SSL.Error,
+    TimeoutError,
+    asyncio.IncompleteReadError,
+    h11.RemoteProtocolError,
+)
+"""What a client may do to a server without that being the server's failure."""
+
+
+class Stream(Protocol):
+    """A connection, encrypted or not."""
+
+    async def read(self) -> bytes:
+        """Return what is there, waiting for at least one octet; nothing at the end."""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+
+    async def close(self) -> None:
+        """Say that no more will be sent, then close."""
+
+
+class PlainStream:
+    """A TCP connection. `received` is what was already read from it and has yet to be seen."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: bytes = b"") -> None:
+        self._reader = reader
+        self._writer = writer
+        self._received = received
+
+    async def read(self) -> bytes:
+        """Return what is there, waiting for at least one octet; nothing at the end."""
+        received, self._received = self._received, b""
+        return received or await self._reader.read(CHUNK)
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back, to be read again first."""
+        self._received = data + self._received
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        """Close the connection once everything written has been sent."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def reset(self) -> None:
+        """Close with RST instead of FIN (RFC 9293 section 3.6.1): lingering for zero seconds is how to ask for it."""
+        raw = self._writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        self._writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+# struct linger is two ints on POSIX and two unsigned shorts on Windows.
+_LINGER_ZERO: Final = struct.pack("hh" if hasattr(socket, "SIO_RCVALL") else "ii", 1, 0)
+
+
+class TLSStream:
+    """One side of a TLS connection over another stream. `connection` is set to accept or to connect."""
+
+    def __init__(self, connection: SSL.Connection, below: Stream) -> None:
+        self.connection = connection
+        self._below = below
+
+    async def handshake(self) -> None:
+        """Shake hands. Raises `SSL.Error` when TLS fails, ConnectionError when the peer goes away."""
+        while True:
+            try:
+                self.connection.do_handshake()
+            except SSL.WantReadError:
+                await self._flush()
+                if not await self._fill():
+                    raise ConnectionAbortedError("the peer closed the connection during the TLS handshake") from None
+            except SSL.Error:
+                await self._flush()  # the alert that says why
+                raise
+            else:
+                await self._flush()
+                return
+
+    async def read(self) -> bytes:
+        """Return decrypted octets, waiting for at least one; nothing once the peer has closed."""
+        while True:
+            try:
+                data = self.connection.recv(CHUNK)
+            except SSL.WantReadError:
+                await self._flush()
+                if not await self._fill():
+                    return b""
+            except SSL.ZeroReturnError:
+                return b""
+            else:
+                await self._flush()
+                return data
+
+    async def write(self, data: bytes) -> None:
+        """Encrypt and send all of `data`."""
+        for start in range(0, len(data), CHUNK):
+            self.connection.sendall(data[start : start + CHUNK])
+            await self._flush()
+
+    async def close(self) -> None:
+        """Send close_notify (RFC 8446 section 6.1), then close."""
+        with contextlib.suppress(SSL.Error, ConnectionError):
+            self.connection.shutdown()
+            await self._flush()
+        await self._below.close()
+
+    async def _flush(self) -> None:
+        while True:
+            try:
+                data = self.connection.bio_read(CHUNK)
+            except SSL.WantReadError:
+                return
+            await self._below.write(data)
+
+    async def _fill(self) -> bool:
+        data = await self._below.read()
+        if data:
+            self.connection.bio_write(data)
+        return bool(data)
+
+
+def server_context(
+    issued: Issued,
+    *,
+    min_version: ssl.TLSVersion | None = None,
+    max_version: ssl.TLSVersion | None = None,
+    alpn: Sequence[str] = (),
+    ciphers: str = "DEFAULT",
+) -> SSL.Context:
+    """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
+
+    Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
+    """
+    context = SSL.Context(SSL.TLS_METHOD)
+    # Security level 0: this world has servers with RSA-1024, SHA-1 and TLS 1.0, and weak ones must be servable.
+    context.set_cipher_list(f"{ciphers}:@SECLEVEL=0".encode())
+    context.set_min_proto_version(0 if min_version is None else int(min_version))
+    context.set_max_proto_version(0 if max_version is None else int(max_version))
+    context.use_certificate(x509.load_der_x509_certificate(issued.leaf))
+    for certificate in issued.chain[1:]:
+        context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
+    context.use_privatekey(issued.key)
+    served = [name.encode() for name in alpn]
+
+    context.set_alpn_select_callback(
+        lambda _connection, offered: next((name for name in served if name in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+    )
+    return context
+
+
+def server_name_of(connection: SSL.Connection) -> str | None:
+    """Name the client asked for (RFC 6066 section 3), lower case; None when it named none."""
+    name = connection.get_servername()
+    return None if name is None else name.decode("ascii", "replace").lower()
+
+
+async def connect(address: Address) -> PlainStream:
+    """Connect to `address`. Raises OSError."""
+    return PlainStream(*await asyncio.open_connection(*address))
+
+
+@contextlib.asynccontextmanager
+async def listen(
+    serve: Callable[[PlainStream], Awaitable[None]], *, host: str = LOOPBACK, port: int = 0
+) -> AsyncIterator[Address]:
+    """Serve every connection to `host` with `serve` until the block ends; gives the address (port 0: any free one).
+
+    What clients do wrong ends their connection only. A failure of `serve` itself is raised when the block ends, so that
+    no test passes over it. On leaving, every connection is cut and nothing is left open.
+    """
+    running: set[asyncio.Task[None]] = set()
+    failures: list[BaseException] = []
+
+    async def run(writer: asyncio.StreamWriter, stream: PlainStream) -> None:
+        try:
+            with contextlib.suppress(*PEER_MISBEHAVED):
+                await serve(stream)
+                await stream.close()
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            failures.append(failure)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(run(writer, PlainStream(reader, writer)))
+        running.add(task)
+        task.add_done_callback(ended)
+
+    server = await asyncio.start_server(accept, host, port)
+    try:
+        bound = server.sockets[0].getsockname()
+        yield bound[0], bound[1]
+    finally:
+        server.close()
+        cut = tuple(running)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        await server.wait_closed()
+    if failures:
+        raise failures[0]
+
+
+async def relay(one: Stream, other: Stream) -> None:
+    """Carry octets both ways until either side ends, then close both."""
+
+    async def carry(source: Stream, sink: Stream) -> None:
+        while data := await source.read():
+            await sink.write(data)
+
+    tasks = [asyncio.ensure_future(carry(one, other)), asyncio.ensure_future(carry(other, one))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        await other.close()
+        await one.close()
+    for outcome in outcomes:
+        if isinstance(outcome, Exception) and not isinstance(outcome, PEER_MISBEHAVED):
+            raise outcome

@@ -1,0 +1,502 @@
+"""A certificate as presented: everything that can be read is read, whatever else is broken (RFC 5280).
+
+Room: trust. Pure.
+
+`Certificate.read` never raises. What could not be read is None or empty and named in `problems`. The hash and the
+DER always exist, so a certificate that no library loads is judged like any other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import ipaddress
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from detector.model import PresentedCertificate
+
+from . import der, name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+OID_SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
+OID_KEY_USAGE: Final = "2.5.29.15"
+OID_SUBJECT_ALT_NAME: Final = "2.5.29.17"
+OID_BASIC_CONSTRAINTS: Final = "2.5.29.19"
+OID_NAME_CONSTRAINTS: Final = "2.5.29.30"
+OID_AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
+OID_AUTHORITY_INFORMATION_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
+OID_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
+OID_SCT_LIST: Final = "1.3.6.1.4.1.11129.2.4.2"
+"""RFC 6962 section 3.3."""
+
+CERTIFICATE_OCTETS_MAX: Final = 256 * 1024
+"""Octets of one certificate that are read. The largest genuine leaves (hundreds of SANs) stay under 32 KiB."""
+EXTENSIONS_MAX: Final = 64
+"""Extensions of one certificate that are read; genuine ones have about ten."""
+ALTERNATIVE_NAMES_MAX: Final = 2048
+"""Subject alternative names that are read; the largest genuine certificates carry about a thousand."""
+
+_TAG_VERSION: Final = 0xA0
+_TAG_EXTENSIONS: Final = 0xA3
+_GENERAL_NAME_DNS: Final = 0x82
+_GENERAL_NAME_URI: Final = 0x86
+_GENERAL_NAME_IP: Final = 0x87
+_KEY_USAGE_CERT_SIGN: Final = 0x04
+"""keyCertSign is bit 5 of KeyUsage (RFC 5280 section 4.2.1.3): mask 0x04 of the first octet."""
+
+
+class Algorithm(NamedTuple):
+    """An AlgorithmIdentifier: dotted OID and the DER of its parameters (empty when absent)."""
+
+    oid: str
+    parameters: bytes
+
+
+class NameConstraints(NamedTuple):
+    """dNSName and iPAddress subtrees of RFC 5280 section 4.2.1.10. IP subtrees are address followed by mask."""
+
+    permitted_dns: tuple[str, ...]
+    excluded_dns: tuple[str, ...]
+    permitted_ip: tuple[bytes, ...]
+    excluded_ip: tuple[bytes, ...]
+
+
+class _Fields(NamedTuple):
+    """Offsets of the parts of a certificate whose outer structure could be walked."""
+
+    tbs: der.Element
+    algorithm: der.Element | None
+    signature: der.Element | None
+    version: int
+    serial: der.Element | None
+    issuer: der.Element | None
+    validity: der.Element | None
+    subject: der.Element | None
+    spki: der.Element | None
+    extensions: der.Element | None
+
+
+class Certificate:
+    """One DER certificate. Immutable by convention: fields are read once, on demand."""
+
+    def __init__(self, data: bytes) -> None:
+        self.der: Final = data
+        self._problems: list[str] = []
+
+    @classmethod
+    def read(cls, data: bytes) -> Certificate:
+        """Read a certificate from DER. Never raises."""
+        return cls(bytes(data))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and other.der == self.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def __repr__(self) -> str:
+        return f"<Certificate {self.sha256.hex()[:16]} {self.subject.text if self.subject else 'unreadable'}>"
+
+    @cached_property
+    def sha256(self) -> bytes:
+        """SHA-256 of the whole DER, 32 octets."""
+        return hashlib.sha256(self.der).digest()
+
+    @cached_property
+    def _fields(self) -> _Fields | None:
+        data = self.der
+        if len(data) > CERTIFICATE_OCTETS_MAX:
+            self._problems.append("larger than any certificate may be")
+            return None
+        try:
+            outer = der.expect(data, 0, len(data), der.SEQUENCE)
+            if outer.end != len(data):
+                self._problems.append("trailing bytes after the certificate")
+            tbs = der.expect(data, outer.content, outer.end, der.SEQUENCE)
+        except der.DERError as error:
+            self._problems.append(f"not a certificate: {error}")
+            return None
+        algorithm = signature = None
+        try:
+            algorithm = der.expect(data, tbs.end, outer.end, der.SEQUENCE)
+            signature = der.expect(data, algorithm.end, outer.end, der.BIT_STRING)
+        except der.DERError as error:
+            self._problems.append(f"signature: {error}")
+        version = 1
+        parts: dict[str, der.Element] = {}
+        try:
+            offset = tbs.content
+            first = der.element(data, offset, tbs.end)
+            if first.tag == _TAG_VERSION:
+                number = der.value(data, der.expect(data, first.content, first.end, der.INTEGER))
+                version = int.from_bytes(number[:4], "big") + 1
+                offset = first.end
+            for part in ("serial", "inner_algorithm", "issuer", "validity", "subject", "spki"):
+                parts[part] = der.element(data, offset, tbs.end)
+                offset = parts[part].end
+            while offset < tbs.end:
+                rest = der.element(data, offset, tbs.end)
+                if rest.tag == _TAG_EXTENSIONS:
+                    parts["extensions"] = rest
+                offset = rest.end
+        except der.DERError as error:
+            self._problems.append(f"structure: {error}")
+        return _Fields(
+            tbs=tbs,
+            algorithm=algorithm,
+            signature=signature,
+            version=version,
+            serial=parts.get("serial"),
+            issuer=parts.get("issuer"),
+            validity=parts.get("validity"),
+            subject=parts.get("subject"),
+            spki=parts.get("spki"),
+            extensions=parts.get("extensions"),
+        )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read, in plain words. Reading is on demand: this reads everything first."""
+        for reader in (
+            lambda: self.issuer,
+            lambda: self.subject,
+            lambda: self.validity,
+            lambda: self.serial,
+            lambda: self.extensions,
+            lambda: self.dns_names,
+            lambda: self.is_ca,
+            lambda: self.key_identifier,
+            lambda: self.authority_key_identifier,
+        ):
+            reader()
+        return tuple(dict.fromkeys(self._problems))
+
+    def _attempt(self, what: str, reader: Callable[[], T], otherwise: T) -> T:
+        try:
+            return reader()
+        except der.DERError as error:
+            self._problems.append(f"{what}: {error}")
+            return otherwise
+
+    @property
+    def version(self) -> int:
+        """1, 2 or 3 in certificates that mean it; 1 when unreadable."""
+        return self._fields.version if self._fields else 1
+
+    @cached_property
+    def tbs(self) -> bytes | None:
+        """The TBSCertificate: what the issuer signed."""
+        return der.whole(self.der, self._fields.tbs) if self._fields else None
+
+    @cached_property
+    def signature_algorithm(self) -> Algorithm | None:
+        """The algorithm the issuer signed with."""
+        fields = self._fields
+        if fields is None or fields.algorithm is None:
+            return None
+        item = fields.algorithm
+
+        def reader() -> Algorithm:
+            kind = der.element(self.der, item.content, item.end)
+            return Algorithm(der.oid(self.der, kind), self.der[kind.end : item.end])
+
+        return self._attempt("signature algorithm", reader, None)
+
+    @cached_property
+    def signature(self) -> bytes | None:
+        """The issuer's signature, without the BIT STRING's count of unused bits."""
+        fields = self._fields
+        if fields is None or fields.signature is None:
+            return None
+        return der.value(self.der, fields.signature)[1:] or None
+
+    @cached_property
+    def serial(self) -> int | None:
+        """The serial number; negative or zero ones exist and are kept."""
+        item = self._fields.serial if self._fields else None
+        if item is None or item.tag != der.INTEGER or item.content == item.end:
+            return None
+        return int.from_bytes(der.value(self.der, item)[:64], "big", signed=True)
+
+    @cached_property
+    def issuer(self) -> name.Name | None:
+        """The issuer as presented."""
+        item = self._fields.issuer if self._fields else None
+        return None if item is None else self._attempt("issuer", lambda: name.read(self.der, item), None)
+
+    @cached_property
+    def subject(self) -> name.Name | None:
+        """The subject as presented."""
+        item = self._fields.subject if self._fields else None
+        return None if item is None else self._attempt("subject", lambda: name.read(self.der, item), None)
+
+    @cached_property
+    def validity(self) -> tuple[dt.datetime, dt.datetime] | None:
+        """notBefore and notAfter, both inclusive (RFC 5280 section 4.1.2.5), in UTC."""
+        item = self._fields.validity if self._fields else None
+        if item is None:
+            return None
+
+        def reader() -> tuple[dt.datetime, dt.datetime]:
+            first = der.element(self.der, item.content, item.end)
+            second = der.element(self.der, first.end, item.end)
+            return _time(self.der, first), _time(self.der, second)
+
+        return self._attempt("validity", reader, None)
+
+    @property
+    def not_before(self) -> dt.datetime | None:
+        """Start of validity, UTC."""
+        return self.validity[0] if self.validity else None
+
+    @property
+    def not_after(self) -> dt.datetime | None:
+        """End of validity, UTC."""
+        return self.validity[1] if self.validity else None
+
+    @cached_property
+    def spki(self) -> bytes | None:
+        """The SubjectPublicKeyInfo, byte for byte: what an RFC 7469 pin hashes."""
+        item = self._fields.spki if self._fields else None
+        return None if item is None or item.tag != der.SEQUENCE else der.whole(self.der, item)
+
+    @cached_property
+    def spki_sha256(self) -> bytes | None:
+        """SHA-256 of the SubjectPublicKeyInfo, 32 octets."""
+        return hashlib.sha256(self.spki).digest() if self.spki else None
+
+    @property
+    def is_self_issued(self) -> bool:
+        """Whether subject and issuer are the same name."""
+        return self.subject is not None and self.issuer is not None and self.subject.canonical == self.issuer.canonical
+
+    @cached_property
+    def extensions(self) -> dict[str, bytes]:
+        """Extension values by dotted OID. Of a repeated extension the first counts, and it is a problem."""
+        item = self._fields.extensions if self._fields else None
+        found: dict[str, bytes] = {}
+        if item is None:
+            return found
+
+        def reader() -> None:
+            for _, identifier, octets in _extensions(self.der, item):
+                if identifier in found:
+                    self._problems.append(f"extension {identifier} repeated")
+                else:
+                    found[identifier] = octets
+
+        self._attempt("extensions", reader, None)
+        return found
+
+    @cached_property
+    def _alternative_names(self) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+        octets = self.extensions.get(OID_SUBJECT_ALT_NAME)
+        dns: list[str] = []
+        addresses: list[bytes] = []
+
+        def reader() -> None:
+            if octets is None:
+                return
+            for count, item in enumerate(der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE))):
+                if count >= ALTERNATIVE_NAMES_MAX:
+                    raise der.DERError("too many names")
+                if item.tag == _GENERAL_NAME_DNS:
+                    dns.append(der.value(octets, item)[:256].decode("ascii", "backslashreplace"))
+                elif item.tag == _GENERAL_NAME_IP:
+                    addresses.append(der.value(octets, item))
+
+        self._attempt("subject alternative names", reader, None)
+        return tuple(dns), tuple(addresses)
+
+    @property
+    def has_alternative_names(self) -> bool:
+        """Whether the extension is there at all, readable or not."""
+        return OID_SUBJECT_ALT_NAME in self.extensions
+
+    @property
+    def dns_names(self) -> tuple[str, ...]:
+        """dNSName alternative names, as presented."""
+        return self._alternative_names[0]
+
+    @cached_property
+    def ip_addresses(self) -> tuple[str, ...]:
+        """iPAddress alternative names of 4 or 16 octets, in text."""
+        return tuple(str(ipaddress.ip_address(a)) for a in self._alternative_names[1] if len(a) in {4, 16})
+
+    @cached_property
+    def _basic_constraints(self) -> tuple[bool, int | None] | None:
+        octets = self.extensions.get(OID_BASIC_CONSTRAINTS)
+        if octets is None:
+            return None
+
+        def reader() -> tuple[bool, int | None]:
+            ca, length = False, None
+            for item in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
+                if item.tag == der.BOOLEAN:
+                    ca = any(der.value(octets, item))
+                elif item.tag == der.INTEGER:
+                    length = int.from_bytes(der.value(octets, item)[:8], "big")
+            return ca, length
+
+        return self._attempt("basic constraints", reader, (False, None))
+
+    @property
+    def is_ca(self) -> bool | None:
+        """What basicConstraints say; None when the extension is absent (version 1 roots)."""
+        return None if self._basic_constraints is None else self._basic_constraints[0]
+
+    @property
+    def path_length(self) -> int | None:
+        """pathLenConstraint, or None."""
+        return None if self._basic_constraints is None else self._basic_constraints[1]
+
+    @cached_property
+    def may_sign_certificates(self) -> bool:
+        """Whether keyUsage, if present, allows signing certificates."""
+        octets = self.extensions.get(OID_KEY_USAGE)
+        if octets is None:
+            return True
+
+        def reader() -> bool:
+            bits = der.value(octets, der.expect(octets, 0, len(octets), der.BIT_STRING))
+            return len(bits) > 1 and bool(bits[1] & _KEY_USAGE_CERT_SIGN)
+
+        return self._attempt("key usage", reader, otherwise=False)
+
+    @cached_property
+    def key_identifier(self) -> bytes | None:
+        """subjectKeyIdentifier."""
+        octets = self.extensions.get(OID_SUBJECT_KEY_IDENTIFIER)
+        if octets is None:
+            return None
+        return self._attempt(
+            "subject key identifier",
+            lambda: der.value(octets, der.expect(octets, 0, len(octets), der.OCTET_STRING)) or None,
+            None,
+        )
+
+    @cached_property
+    def authority_key_identifier(self) -> bytes | None:
+        """keyIdentifier of authorityKeyIdentifier."""
+        octets = self.extensions.get(OID_AUTHORITY_KEY_IDENTIFIER)
+        if octets is None:
+            return None
+
+        def reader() -> bytes | None:
+            for item in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
+                if item.tag == 0x80:  # noqa: PLR2004 - [0] keyIdentifier, RFC 5280 section 4.2.1.1
+                    return der.value(octets, item) or None
+            return None
+
+        return self._attempt("authority key identifier", reader, None)
+
+    @cached_property
+    def issuer_urls(self) -> tuple[str, ...]:
+        """caIssuers addresses of authorityInfoAccess: where the issuer's certificate is said to be."""
+        octets = self.extensions.get(OID_AUTHORITY_INFORMATION_ACCESS)
+        if octets is None:
+            return ()
+
+        def reader() -> tuple[str, ...]:
+            urls = []
+            for access in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
+                method = der.element(octets, access.content, access.end)
+                location = der.element(octets, method.end, access.end)
+                if der.oid(octets, method) == OID_CA_ISSUERS and location.tag == _GENERAL_NAME_URI:
+                    urls.append(der.value(octets, location)[:2048].decode("ascii", "backslashreplace"))
+            return tuple(urls[:8])
+
+        return self._attempt("authority information access", reader, ())
+
+    @cached_property
+    def name_constraints(self) -> NameConstraints | None:
+        """nameConstraints for DNS names and IP addresses."""
+        octets = self.extensions.get(OID_NAME_CONSTRAINTS)
+        if octets is None:
+            return None
+
+        def reader() -> NameConstraints:
+            trees: dict[tuple[int, int], list[bytes]] = {}
+            for side in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
+                for subtree in der.children(octets, side):
+                    base = der.element(octets, subtree.content, subtree.end)
+                    trees.setdefault((side.tag, base.tag), []).append(der.value(octets, base)[:256])
+
+            def dns(side: int) -> tuple[str, ...]:
+                return tuple(t.decode("ascii", "backslashreplace") for t in trees.get((side, _GENERAL_NAME_DNS), ()))
+
+            return NameConstraints(
+                permitted_dns=dns(0xA0),
+                excluded_dns=dns(0xA1),
+                permitted_ip=tuple(trees.get((0xA0, _GENERAL_NAME_IP), ())),
+                excluded_ip=tuple(trees.get((0xA1, _GENERAL_NAME_IP), ())),
+            )
+
+        return self._attempt("name constraints", reader, None)
+
+    @cached_property
+    def tbs_without_scts(self) -> bytes | None:
+        """The TBSCertificate of the precertificate: SCT list removed (RFC 6962 section 3.2). None when unreadable."""
+        fields = self._fields
+        if fields is None or fields.extensions is None or OID_SCT_LIST not in self.extensions:
+            return None
+        item = fields.extensions
+
+        def reader() -> bytes:
+            kept = b"".join(raw for raw, identifier, _ in _extensions(self.der, item) if identifier != OID_SCT_LIST)
+            before = self.der[fields.tbs.content : item.start]
+            after = self.der[item.end : fields.tbs.end]
+            extensions = der.encode(_TAG_EXTENSIONS, der.encode(der.SEQUENCE, kept)) if kept else b""
+            return der.encode(der.SEQUENCE, before + extensions + after)
+
+        return self._attempt("precertificate", reader, None)
+
+    def presented(self) -> PresentedCertificate:
+        """This certificate as a report shows it."""
+        return PresentedCertificate(
+            sha256=self.sha256.hex(),
+            der=self.der,
+            subject=self.subject.text if self.subject else None,
+            issuer=self.issuer.text if self.issuer else None,
+            serial=None if self.serial is None else f"{self.serial:x}",
+            not_before=self.not_before,
+            not_after=self.not_after,
+            spki_sha256=self.spki_sha256.hex() if self.spki_sha256 else None,
+        )
+
+
+def _extensions(data: bytes, wrapper: der.Element) -> Iterator[tuple[bytes, str, bytes]]:
+    """(whole DER, dotted OID, value octets) of every extension."""
+    sequence = der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)
+    for count, item in enumerate(der.children(data, sequence)):
+        if count >= EXTENSIONS_MAX:
+            raise der.DERError("too many extensions")
+        identifier = der.element(data, item.content, item.end)
+        content = der.element(data, identifier.end, item.end)
+        if content.tag == der.BOOLEAN:
+            content = der.element(data, content.end, item.end)
+        if content.tag != der.OCTET_STRING:
+            raise der.DERError("extension value")
+        yield der.whole(data, item), der.oid(data, identifier), der.value(data, content)
+
+
+def _time(data: bytes, item: der.Element) -> dt.datetime:
+    """UTCTime or GeneralizedTime (RFC 5280 section 4.1.2.5), tolerating missing seconds and explicit offsets."""
+    text = der.value(data, item).decode("ascii", "replace")
+    if item.tag == der.UTC_TIME:
+        # RFC 5280 4.1.2.5.1: two-digit years from 50 on are in the 20th century
+        text = ("19" if text[:2] >= "50" else "20") + text
+    elif item.tag != der.GENERALIZED_TIME:
+        raise der.DERError("time")
+    text = text.replace("Z", "+0000")
+    for layout in ("%Y%m%d%H%M%S%z", "%Y%m%d%H%M%z"):
+        try:
+            return dt.datetime.strptime(text, layout).astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            continue
+    raise der.DERError("time")

@@ -1,0 +1,135 @@
+"""Host names: does a certificate name this host (RFC 9525), may its CA name it (RFC 5280), who operates it.
+
+Room: trust. Pure. Matching is service-identity's, registrable domains are tldextract's with the Public Suffix List it
+ships; neither is allowed to reach out.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .certificate import Certificate, NameConstraints
+
+PRIVATE_SUFFIXES: Final = frozenset({"internal", "local", "lan", "corp", "home", "intranet", "private", "localhost", "home.arpa"})
+"""Names that mean "this network" (RFC 6762 appendix G, RFC 8375, ICANN's .internal): whatever runs under them is one
+operator, so a campus CA that serves two of them accuses nobody."""
+
+ONE_NETWORK: Final = "this network"
+"""The operator of everything under a private suffix, of bare names and of private addresses."""
+
+
+class NameMatch(enum.StrEnum):
+    """Whether a certificate is for a host."""
+
+    MATCH = "match"
+    COMMON_NAME_ONLY = "common-name-only"
+    MISMATCH = "mismatch"
+
+
+def match(certificate: Certificate, host: str) -> NameMatch:
+    """Whether the certificate names the host (RFC 9525 section 6).
+
+    `COMMON_NAME_ONLY`: no alternative names at all and the common name fits, as in certificates of the past and in
+    some private PKIs. Public CAs have not issued those for over a decade.
+    """
+    if _named(certificate, host):
+        return NameMatch.MATCH
+    common_name = certificate.subject.get("CN") if certificate.subject else None
+    if not certificate.has_alternative_names and common_name is not None and _dns_match((common_name,), host):
+        return NameMatch.COMMON_NAME_ONLY
+    return NameMatch.MISMATCH
+
+
+def _named(certificate: Certificate, host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _dns_match(certificate.dns_names, host)
+    return str(address) in certificate.ip_addresses
+
+
+def _dns_match(patterns: Sequence[str], host: str) -> bool:
+    from service_identity import hazmat  # noqa: PLC0415 - 40 ms that a scan's first handshake need not wait for
+    from service_identity.exceptions import CertificateError, VerificationError  # noqa: PLC0415
+
+    try:
+        wanted = hazmat.DNS_ID(host)
+    except ValueError:
+        return host.lower() in {p.lower() for p in patterns}
+    for pattern in patterns:
+        try:
+            presented = hazmat.DNSPattern.from_bytes(pattern.encode("ascii"))
+            hazmat.verify_service_identity([presented], obligatory_ids=[wanted], optional_ids=[])
+        except (CertificateError, VerificationError, UnicodeEncodeError):
+            # A pattern the library refuses (a bare name, a wildcard too wide) still names its host literally.
+            if pattern.lower().rstrip(".") == host.lower() and "*" not in pattern:
+                return True
+        else:
+            return True
+    return False
+
+
+def permitted(host: str, constraints: NameConstraints) -> bool:
+    """Whether name constraints allow a CA to name this host (RFC 5280 section 4.2.1.10)."""
+    try:
+        address = ipaddress.ip_address(host).packed
+    except ValueError:
+        name = host.lower().rstrip(".")
+
+        def under(tree: str) -> bool:
+            tree = tree.lower()
+            if tree.startswith("."):
+                return name.endswith(tree)
+            return tree in ("", name) or name.endswith("." + tree)
+
+        if any(map(under, constraints.excluded_dns)):
+            return False
+        return not constraints.permitted_dns or any(map(under, constraints.permitted_dns))
+
+    def within(tree: bytes) -> bool:
+        half = len(tree) // 2
+        if half != len(address):
+            return False
+        return all(a & m == n & m for a, n, m in zip(address, tree[:half], tree[half:], strict=True))
+
+    if any(map(within, constraints.excluded_ip)):
+        return False
+    return not constraints.permitted_ip or any(map(within, constraints.permitted_ip))
+
+
+@lru_cache(maxsize=1)
+def _extractor() -> Callable[[str], str]:
+    import tldextract  # noqa: PLC0415 - 250 ms, needed only when a private issuer or key is met twice
+
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=True)
+
+    def registrable(host: str) -> str:
+        found = extract(host)
+        if found.suffix and found.domain:
+            return f"{found.domain}.{found.suffix}"
+        # The list's own rule for names it does not know is "*": the last label is the suffix.
+        return ".".join(host.split(".")[-2:])
+
+    return registrable
+
+
+@lru_cache(maxsize=65536)
+def operator_of(host: str) -> str:
+    """Who operates a host, where nothing is declared: its registrable domain (Public Suffix List), an address itself.
+
+    Bare names, private suffixes and private addresses all count as one operator, this network.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.lower().rstrip(".")
+        if "." not in name or any(name == s or name.endswith("." + s) for s in PRIVATE_SUFFIXES):
+            return ONE_NETWORK
+        return _extractor()(name)
+    return str(address) if address.is_global else ONE_NETWORK

@@ -1,0 +1,51 @@
+"""Public roots that certifi has carried since 2018, by name and hash. Known is not trusted.
+
+Room: trust. Pure apart from reading the package's own data: no sockets, no clock.
+
+Roots leave the bundle for good reasons, and pin files name roots by certifi's label. With this list a name stays a
+known name after its root has gone, and a chain that ends at such a root is told apart from a chain nobody ever
+knew. Only names and hashes are kept: nothing here can become a trust anchor.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+import msgspec
+
+from detector.model import Record
+
+
+class KnownRoot(Record, frozen=True, kw_only=True):
+    """One root certificate as certifi once labelled it.
+
+    `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string,
+    `first_seen` and `last_seen` are the first and last of the examined certifi versions that carry it.
+    """
+
+    label: str
+    sha256: str
+    spki_sha256: str
+    subject: str
+    first_seen: str
+    last_seen: str
+
+
+class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: int
+    versions: tuple[str, ...]
+    roots: tuple[KnownRoot, ...]
+
+
+@functools.cache
+def known_roots() -> tuple[KnownRoot, ...]:
+    """Give every root certifi has labelled in the examined versions, by label. One label may name several roots."""
+    data = resources.files("detector.trust").joinpath("data/known_roots.json").read_bytes()
+    return msgspec.json.decode(data, type=_Listed).roots
+
+
+@functools.cache
+def known_labels() -> frozenset[str]:
+    """Give the labels of `known_roots`."""
+    return frozenset(root.label for root in known_roots())

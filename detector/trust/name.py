@@ -1,0 +1,105 @@
+"""Distinguished names (RFC 5280 section 4.1.2.4) as presented: readable whatever is in them, comparable, printable.
+
+Room: trust. Pure. Every value in a name is attacker-controlled: it is bounded here and printed with RFC 4514
+escapes, so that no control or direction character from a certificate reaches a terminal or a page.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final, NamedTuple
+
+from . import der
+
+SHORT_NAMES: Final[dict[str, str]] = {
+    "2.5.4.3": "CN",
+    "2.5.4.4": "SN",
+    "2.5.4.5": "serialNumber",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.9": "STREET",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "2.5.4.97": "organizationIdentifier",
+    "0.9.2342.19200300.100.1.1": "UID",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "1.2.840.113549.1.9.1": "emailAddress",
+}
+"""RFC 4514 section 3 descriptors, plus the few others common in issuers. Anything else prints as its dotted OID."""
+
+_ENCODINGS: Final[dict[int, str]] = {
+    0x0C: "utf-8",  # UTF8String
+    0x12: "ascii",  # NumericString
+    0x13: "ascii",  # PrintableString
+    0x14: "latin-1",  # TeletexString, in practice always written as Latin-1
+    0x16: "ascii",  # IA5String
+    0x1A: "ascii",  # VisibleString
+    0x1C: "utf-32-be",  # UniversalString
+    0x1E: "utf-16-be",  # BMPString
+}
+
+VALUE_OCTETS_MAX: Final = 1024
+"""Octets of one attribute value that are read; RFC 5280 appendix A bounds the longest attribute at 32,768 but real
+ones stay under 200, and a name is printed in one sentence."""
+ATTRIBUTES_MAX: Final = 64
+"""Attributes of one name that are read; real names have under 12."""
+_ESCAPED: Final = frozenset(',+"\\<>;=')
+
+
+class Name(NamedTuple):
+    """A distinguished name.
+
+    `attributes` are (short name or dotted OID, value) in the order of the DER; `canonical` is what RFC 5280 section
+    7.1 compares (case and white space folded); `der` are the bytes as presented.
+    """
+
+    attributes: tuple[tuple[str, str], ...]
+    canonical: tuple[tuple[str, str], ...]
+    der: bytes
+
+    def get(self, short_name: str) -> str | None:
+        """The last (most specific) value of an attribute, or None."""
+        return next((value for name, value in reversed(self.attributes) if name == short_name), None)
+
+    @property
+    def text(self) -> str:
+        """RFC 4514 string, most specific part first; everything not printable is escaped as hex pairs of UTF-8."""
+        return ",".join(f"{name}={escape(value)}" for name, value in reversed(self.attributes))
+
+
+def escape(value: str) -> str:
+    """One attribute value as RFC 4514 section 2.4 writes it, with unprintable characters escaped too."""
+    escaped = "".join(
+        f"\\{character}"
+        if character in _ESCAPED
+        else character
+        if character.isprintable()
+        else "".join(f"\\{octet:02X}" for octet in character.encode("utf-8", "surrogatepass"))
+        for character in value
+    )
+    if escaped[:1] in {" ", "#"}:
+        escaped = "\\" + escaped
+    return escaped[:-1] + "\\ " if value[1:].endswith(" ") else escaped
+
+
+def read(data: bytes, item: der.Element) -> Name:
+    """Read a Name. Damaged values are replaced, not refused. Raises `der.DERError` when it is no RDNSequence."""
+    if item.tag != der.SEQUENCE:
+        raise der.DERError("name")
+    attributes: list[tuple[str, str]] = []
+    canonical: list[tuple[str, str]] = []
+    for relative in der.children(data, item):
+        for pair in der.children(data, relative):
+            kind = der.element(data, pair.content, pair.end)
+            content = der.element(data, kind.end, pair.end)
+            identifier = der.oid(data, kind)
+            octets = der.value(data, content)[:VALUE_OCTETS_MAX]
+            encoding = _ENCODINGS.get(content.tag)
+            text = octets.decode(encoding, "replace") if encoding else "#" + octets.hex()
+            attributes.append((SHORT_NAMES.get(identifier, identifier), text))
+            folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+            canonical.append((identifier, folded))
+            if len(attributes) >= ATTRIBUTES_MAX:
+                raise der.DERError("too many attributes")
+    return Name(tuple(attributes), tuple(canonical), der.whole(data, item))

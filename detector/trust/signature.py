@@ -1,0 +1,201 @@
+"""Does this key verify this signature? One question, three answers: valid, invalid, cannot tell.
+
+Room: trust. Pure; results are remembered (bounded), because the same intermediate signs thousands of leaves.
+
+Old and weak algorithms are checked like any other: the question is who signed, not whether that was wise. A key or
+algorithm that cannot be loaded is "cannot tell" and never evidence.
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from . import der
+
+if TYPE_CHECKING:
+    from .certificate import Algorithm, Certificate
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | dsa.DSAPublicKey
+
+SPKI_OCTETS_MAX: Final = 8 * 1024
+"""Octets of a SubjectPublicKeyInfo that is loaded: an RSA-16384 key (OpenSSL's own limit) has about 2 KiB, and the
+time of one RSA verification grows with the square of the modulus."""
+_SIGNATURE_CACHE: Final = 8192
+"""Remembered results; one is about 200 bytes."""
+_KEY_CACHE: Final = 1024
+"""Remembered keys; certifi's roots are about 120, a scan meets a few hundred intermediates."""
+
+_OID_RSA: Final = "1.2.840.113549.1.1.1"
+_OID_RSA_PSS: Final = "1.2.840.113549.1.1.10"
+_OID_ED25519: Final = "1.3.101.112"
+_OID_ED448: Final = "1.3.101.113"
+
+_MD5, _SHA1, _SHA224 = hashes.MD5(), hashes.SHA1(), hashes.SHA224()  # noqa: S303 - read, never relied on
+_SHA256, _SHA384, _SHA512 = hashes.SHA256(), hashes.SHA384(), hashes.SHA512()
+
+_RSA_PKCS1: Final[dict[str, hashes.HashAlgorithm]] = {
+    "1.2.840.113549.1.1.4": _MD5,
+    "1.2.840.113549.1.1.5": _SHA1,
+    "1.3.14.3.2.29": _SHA1,  # sha1WithRSASignature of the old OIW arc, still written by some software
+    "1.2.840.113549.1.1.14": _SHA224,
+    "1.2.840.113549.1.1.11": _SHA256,
+    "1.2.840.113549.1.1.12": _SHA384,
+    "1.2.840.113549.1.1.13": _SHA512,
+}
+_ECDSA: Final[dict[str, hashes.HashAlgorithm]] = {
+    "1.2.840.10045.4.1": _SHA1,
+    "1.2.840.10045.4.3.1": _SHA224,
+    "1.2.840.10045.4.3.2": _SHA256,
+    "1.2.840.10045.4.3.3": _SHA384,
+    "1.2.840.10045.4.3.4": _SHA512,
+}
+_DSA: Final[dict[str, hashes.HashAlgorithm]] = {
+    "1.2.840.10040.4.3": _SHA1,
+    "2.16.840.1.101.3.4.3.1": _SHA224,
+    "2.16.840.1.101.3.4.3.2": _SHA256,
+}
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
+    "1.3.14.3.2.26": _SHA1,
+    "2.16.840.1.101.3.4.2.1": _SHA256,
+    "2.16.840.1.101.3.4.2.2": _SHA384,
+    "2.16.840.1.101.3.4.2.3": _SHA512,
+}
+
+
+class Signed(enum.StrEnum):
+    """Whether a key made a signature."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    CANNOT_TELL = "cannot-tell"
+
+
+@lru_cache(maxsize=_KEY_CACHE)
+def load_key(spki: bytes) -> PublicKey | None:
+    """The key in a SubjectPublicKeyInfo, or None when it cannot be loaded."""
+    if len(spki) > SPKI_OCTETS_MAX:
+        return None
+    try:
+        key = load_der_public_key(spki)
+    except (ValueError, UnsupportedAlgorithm):
+        return _load_rsa_leniently(spki)
+    if isinstance(
+        key,
+        rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | dsa.DSAPublicKey,
+    ):
+        return key
+    return None
+
+
+def _load_rsa_leniently(spki: bytes) -> rsa.RSAPublicKey | None:
+    """RSA keys whose AlgorithmIdentifier lacks the NULL of RFC 3279 section 2.3.1, or whose integers are not DER."""
+    try:
+        outer = der.expect(spki, 0, len(spki), der.SEQUENCE)
+        algorithm = der.expect(spki, outer.content, outer.end, der.SEQUENCE)
+        if der.oid(spki, der.element(spki, algorithm.content, algorithm.end)) != _OID_RSA:
+            return None
+        bits = der.expect(spki, algorithm.end, outer.end, der.BIT_STRING)
+        numbers = der.expect(spki, bits.content + 1, bits.end, der.SEQUENCE)
+        modulus, exponent = (int.from_bytes(der.value(spki, n), "big") for n in list(der.children(spki, numbers))[:2])
+        return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    except ValueError:  # DERError is one; so is what refuses these numbers as a key
+        return None
+
+
+def verify_issued(child: Certificate, issuer_spki: bytes) -> Signed:
+    """Whether the key in `issuer_spki` signed `child`."""
+    if child.tbs is None or child.signature is None or child.signature_algorithm is None:
+        return Signed.CANNOT_TELL
+    return verify(issuer_spki, child.signature_algorithm, child.signature, child.tbs)
+
+
+@lru_cache(maxsize=_SIGNATURE_CACHE)
+def verify(spki: bytes, algorithm: Algorithm, signature: bytes, data: bytes) -> Signed:
+    """Whether `signature` over `data` was made by the key in `spki` with an X.509 signature algorithm."""
+    key = load_key(spki)
+    if key is None:
+        return Signed.CANNOT_TELL
+    try:
+        return _verify(key, algorithm, signature, data)
+    except InvalidSignature:
+        return Signed.INVALID
+    except (ValueError, UnsupportedAlgorithm):  # e.g. a digest longer than the key, a hash this build lacks
+        return Signed.CANNOT_TELL
+
+
+def _verify(key: PublicKey, algorithm: Algorithm, signature: bytes, data: bytes) -> Signed:
+    """Raises InvalidSignature, ValueError or UnsupportedAlgorithm."""
+    oid = algorithm.oid
+    family = _family(oid)
+    if family is None:
+        return Signed.CANNOT_TELL
+    if not isinstance(key, family):
+        return Signed.INVALID  # a key of another kind cannot have made it
+    if isinstance(key, rsa.RSAPublicKey):
+        if oid == _OID_RSA_PSS:
+            digest, salt = _pss_parameters(algorithm.parameters)
+            key.verify(signature, data, padding.PSS(padding.MGF1(digest), salt), digest)
+        else:
+            key.verify(signature, data, padding.PKCS1v15(), _RSA_PKCS1[oid])
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, data, ec.ECDSA(_ECDSA[oid]))
+    elif isinstance(key, dsa.DSAPublicKey):
+        key.verify(signature, data, _DSA[oid])
+    else:
+        key.verify(signature, data)
+    return Signed.VALID
+
+
+def _family(oid: str) -> type[PublicKey] | None:
+    if oid in _RSA_PKCS1 or oid == _OID_RSA_PSS:
+        return rsa.RSAPublicKey
+    if oid in _ECDSA:
+        return ec.EllipticCurvePublicKey
+    if oid in _DSA:
+        return dsa.DSAPublicKey
+    return {_OID_ED25519: ed25519.Ed25519PublicKey, _OID_ED448: ed448.Ed448PublicKey}.get(oid)
+
+
+def _pss_parameters(parameters: bytes) -> tuple[hashes.HashAlgorithm, int]:
+    """Hash and salt length of RSASSA-PSS-params (RFC 4055 section 3.1). Raises ValueError."""
+    digest: hashes.HashAlgorithm = _SHA1
+    salt = 20
+    if parameters:
+        for field in der.children(parameters, der.expect(parameters, 0, len(parameters), der.SEQUENCE)):
+            inner = der.element(parameters, field.content, field.end)
+            if field.tag == 0xA0:  # noqa: PLR2004 - [0] hashAlgorithm
+                kind = der.oid(parameters, der.element(parameters, inner.content, inner.end))
+                if kind not in _HASHES:
+                    raise ValueError(kind)
+                digest = _HASHES[kind]
+            elif field.tag == 0xA2:  # noqa: PLR2004 - [2] saltLength
+                salt = int.from_bytes(der.value(parameters, inner)[:4], "big")
+    return digest, salt
+
+
+@lru_cache(maxsize=_SIGNATURE_CACHE)
+def verify_sct(spki: bytes, signature_scheme: tuple[int, int], signature: bytes, data: bytes) -> Signed:
+    """Whether a CT log's key signed `data`. `signature_scheme` is TLS's (hash, signature) pair (RFC 5246 7.4.1.4.1).
+
+    RFC 6962 section 2.1.4 allows SHA-256 with RSA or with ECDSA over P-256 and nothing else.
+    """
+    key = load_key(spki)
+    if key is None:
+        return Signed.CANNOT_TELL
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey) and signature_scheme == (4, 3):
+            key.verify(signature, data, ec.ECDSA(_SHA256))
+        elif isinstance(key, rsa.RSAPublicKey) and signature_scheme == (4, 1):
+            key.verify(signature, data, padding.PKCS1v15(), _SHA256)
+        else:
+            return Signed.INVALID
+    except InvalidSignature:
+        return Signed.INVALID
+    return Signed.VALID

@@ -1,0 +1,116 @@
+"""Rebuild the package's data files from what was published. For maintainers; nothing at run time needs it.
+
+Room: scripts. Reads and writes the files named on the command line, nothing else.
+
+    python scripts/build_data.py roots CERTIFI.whl [CERTIFI.whl ...]   (oldest to newest, as `pip download` gives them)
+    python scripts/build_data.py logs  LOG_LIST.json [...]             (Google log list v3, merged into what is there)
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from detector.trust import logs
+
+DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "trust" / "data"
+_LABELLED: Final = re.compile(
+    r'^# Label: "(?P<label>[^"]+)"$.*?(?P<pem>-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)',
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def roots(wheels: list[Path]) -> None:
+    """Write known_roots.json: each root any of these certifi wheels labels, with the first and last version seen."""
+    found: dict[str, dict[str, str]] = {}
+    for wheel in sorted(wheels, key=_version):
+        version = ".".join(map(str, _version(wheel)))
+        with zipfile.ZipFile(wheel) as archive:
+            bundle = archive.read("certifi/cacert.pem").decode("utf-8")
+        for match in _LABELLED.finditer(bundle):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # one root has a serial number that RFC 5280 does not allow
+                certificate = x509.load_pem_x509_certificate(match["pem"].encode("ascii"))
+            sha256 = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+            key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            entry = found.setdefault(
+                sha256,
+                {
+                    "label": match["label"],
+                    "sha256": sha256,
+                    "spki_sha256": hashlib.sha256(key).hexdigest(),
+                    "subject": certificate.subject.rfc4514_string(),
+                    "first_seen": version,
+                },
+            )
+            entry["label"] = match["label"]
+            entry["last_seen"] = version
+    listed = sorted(found.values(), key=lambda entry: (entry["label"], entry["sha256"]))
+    head = {"schema": 1, "versions": [".".join(map(str, _version(wheel))) for wheel in sorted(wheels, key=_version)]}
+    _write(DATA / "known_roots.json", head, "roots", listed)
+
+
+def merge(lists: list[Path]) -> None:
+    """Add the logs of these lists to ct_logs.json; a log already there keeps what is said of it."""
+    target = DATA / "ct_logs.json"
+    content: dict[str, Any] = json.loads(target.read_text("utf-8"))
+    entries: list[dict[str, Any]] = content.pop("logs")
+    known = {entry["log_id"] for entry in entries}
+    for path in lists:
+        listed = logs.load(path)
+        if listed.date is not None:
+            content["date"] = max(content["date"], listed.date.isoformat())
+        for log in (*listed.logs.values(), *listed.untrusted.values()):
+            log_id = base64.b64encode(log.log_id).decode("ascii")
+            if log_id not in known:
+                known.add(log_id)
+                why = {"why": log.why} if log.why else {}
+                entries.append(
+                    {
+                        "operator": log.operator,
+                        "description": log.description,
+                        "kind": log.kind.value,
+                        "public": not log.why,
+                        **why,
+                        "log_id": log_id,
+                        "key": base64.b64encode(log.key).decode("ascii"),
+                    }
+                )
+    entries.sort(key=lambda entry: (entry["operator"], entry["description"], entry["log_id"]))
+    _write(target, content, "logs", entries)
+
+
+def _version(wheel: Path) -> tuple[int, ...]:
+    """Give the release in a wheel's file name (certifi-2026.5.20-py3-none-any.whl)."""
+    return tuple(int(part) for part in wheel.name.split("-")[1].split("."))
+
+
+def _write(target: Path, head: dict[str, Any], name: str, entries: list[dict[str, Any]]) -> None:
+    """One entry to a line, so that a change of one entry is a change of one line."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n" for key, value in head.items()]
+    body = ",\n".join("  " + json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)
+    target.write_text("{\n" + "".join(lines) + f' "{name}": [\n{body}\n ]\n}}\n', encoding="utf-8", newline="\n")
+    print(f"{target}: {len(entries)} {name}")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Rebuild the package's data files.")
+    parser.add_argument("what", choices=("roots", "logs"))
+    parser.add_argument("files", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    {"roots": roots, "logs": merge}[arguments.what](arguments.files)
+
+
+if __name__ == "__main__":
+    main()
