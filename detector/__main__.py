@@ -1,2 +1,24 @@
+"""The command `detector`, also `python -m detector`.
+
+Room: cli. Knows nothing but exit codes: 0 clean, 1 middleware, 2 bad usage or input, 3 inconclusive, 130 interrupted,
+70 a fault of this program.
+"""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.monotonic()
+"""When this process began, in seconds of the monotonic clock, before anything heavy is imported: a deadline on the
+command line counts from here."""
+
+
 def main() -> None:
-    """Run."""
+    """Run the command and exit."""
+    from .cli import run  # noqa: PLC0415 - after the clock has started
+
+    raise SystemExit(run(started=STARTED))
+
+
+if __name__ == "__main__":
+    main()

@@ -86,6 +86,20 @@ def resolve_pins(pins: PinSource | None, roots: Roots) -> PinSet:
     return pin_files.load(pins, root_labels=labels)
 
 
+def judging_context(
+    *,
+    at: dt.datetime | None = None,
+    roots: RootSource | None = None,
+    add_roots: RootSource | None = None,
+    logs: LogSource | None = None,
+) -> Context:
+    """What to judge a chain from elsewhere against. This machine's own roots have no say in it.
+
+    Raises `RootsError`, `LogListError`.
+    """
+    return Context(at=_aware(at), roots=resolve_roots(roots, add_roots), logs=resolve_logs(logs))
+
+
 def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about where the chain came from
     chain: Sequence[bytes],
     *,
@@ -107,16 +121,15 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
     Raises `TargetError`, `PinFileError`, `RootsError`, `LogListError`; never for anything in the chain.
     """
     host = pin_files.parse_host(host)
-    public = resolve_roots(roots, add_roots)
+    context = judging_context(at=at, roots=roots, add_roots=add_roots, logs=logs)
     endpoint = Endpoint(host=host, port=port)
     if pins is not None:
-        endpoint = _find(resolve_pins(pins, public), host, port) or endpoint
+        endpoint = _find(resolve_pins(pins, context.roots), host, port) or endpoint
     observation = Observation(
         outcome=Outcome.EXAMINED,
         key_proved=key_proved,
         chain=tuple(Certificate.read(der).presented() for der in chain),
     )
-    context = Context(at=_aware(at), roots=public, logs=resolve_logs(logs))
     return judgement.judge_all([Case(endpoint, observation, context)])[0]
 
 
@@ -201,23 +214,34 @@ class Detector:
         be finished in time is in the report as inconclusive. Never raises for network reasons. Raises `TargetError`.
         """
         started = self._clock()
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
-        endpoints = self.endpoints(targets)
-        named = frozenset() if targets is None else frozenset(e.name for e in endpoints)
-        probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
-        observations = await self._observe(endpoints, begin + probing)
-        context = self._context()
-        cases = [Case(e, o, context) for e, o in zip(endpoints, observations, strict=True)]
+        cases = await self.observe(targets, deadline=deadline)
+        named = frozenset() if targets is None else frozenset(case.endpoint.name for case in cases)
         return judgement.report(
             judgement.judge_all(cases),
-            context,
+            cases[0].context if cases else self._context(),
             started=started,
             finished=self._clock(),
             vantage=self.vantage,
             version=VERSION,
             named=named,
         )
+
+    async def observe(
+        self,
+        targets: Iterable[Target] | None = None,
+        *,
+        deadline: float = DEADLINE_DEFAULT,
+    ) -> tuple[Case, ...]:
+        """Probe every endpoint without judging; what `check` judges and `detector pins learn` learns from.
+
+        Arguments and what is raised are those of `check`.
+        """
+        begin = asyncio.get_running_loop().time()
+        endpoints = self.endpoints(targets)
+        probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
+        observations = await self._observe(endpoints, begin + probing)
+        context = self._context()
+        return tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
 
     async def scan(
         self,
@@ -309,7 +333,7 @@ class _Dialers:
             return self._direct
         from .probe import proxy_for  # noqa: PLC0415 - as in `_probe`
 
-        proxy = proxy_for(endpoint.host, endpoint.port, self._route, environment=os.environ)
+        proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
         return self._direct if proxy is None else self._connect(proxy, self._resolve)
 
 

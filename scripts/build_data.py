@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import argparse
 import base64
-import hashlib
 import json
 import re
-import warnings
+import ssl
 import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from detector.trust import logs
+from detector.trust.certificate import Certificate
 
 DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "trust" / "data"
 _LABELLED: Final = re.compile(
@@ -38,18 +35,17 @@ def roots(wheels: list[Path]) -> None:
         with zipfile.ZipFile(wheel) as archive:
             bundle = archive.read("certifi/cacert.pem").decode("utf-8")
         for match in _LABELLED.finditer(bundle):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # one root has a serial number that RFC 5280 does not allow
-                certificate = x509.load_pem_x509_certificate(match["pem"].encode("ascii"))
-            sha256 = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
-            key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            certificate = Certificate.read(ssl.PEM_cert_to_DER_cert(match["pem"]))
+            if certificate.subject is None or certificate.spki_sha256 is None:
+                raise SystemExit(f"{wheel}: the root {match['label']} cannot be read")
+            sha256 = certificate.sha256.hex()
             entry = found.setdefault(
                 sha256,
                 {
                     "label": match["label"],
                     "sha256": sha256,
-                    "spki_sha256": hashlib.sha256(key).hexdigest(),
-                    "subject": certificate.subject.rfc4514_string(),
+                    "spki_sha256": certificate.spki_sha256.hex(),
+                    "subject": certificate.subject.text,
                     "first_seen": version,
                 },
             )

@@ -75,9 +75,11 @@ class Fact(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One product. `examples` are names (type, value) as a source shows them; `supersedes` are ids of other entries
-    that the same certificates match and that are then less likely. `remediation` says, in the product's own terms,
-    how its operator exempts a host from decryption.
+    """One product.
+
+    `examples` are names ((type, value) pairs) as a source shows them; `supersedes` are ids of other entries that the
+    same certificates match and that are then less likely. `remediation` says, in the product's own terms, how its
+    operator exempts a host from decryption.
     """
 
     id: str

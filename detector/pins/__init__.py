@@ -3,6 +3,7 @@
 Room: pins. Reads the files it is pointed to and nothing else: no sockets, no clock.
 """
 
+from .learn import learn
 from .lint import LintMessage, Severity, lint
 from .load import PinSet, load, shipped
 from .spelling import parse_pin, spell
@@ -14,6 +15,7 @@ __all__ = [
     "PinSet",
     "Severity",
     "dump",
+    "learn",
     "lint",
     "load",
     "parse_address",

@@ -15,9 +15,9 @@ without sockets).
 
 from __future__ import annotations
 
-from .client import Timeouts, probe
+from .client import probe
 from .mock import MockNetwork
-from .routes import ConnectDialer, Dialer, DirectDialer, Proxy, parse_proxy, proxy_for
+from .routes import ConnectDialer, Dialer, DirectDialer, Proxy, Timeouts, parse_proxy, proxy_for
 
 __all__ = [
     "ConnectDialer",

@@ -24,8 +24,6 @@ from .routes import Dialer, Journal, RouteError, Timeouts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Timeouts", "probe"]
-
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
 certificate, so one that ends before any certificate is tried once more."""

@@ -36,3 +36,235 @@ if TYPE_CHECKING:
 
 ADDRESS: Final = "192.0.2.1:443"
 """Where everything in a mock network is: a documentation address (RFC 5737 section 3)."""
+
+
+class Send:
+    """The peer sends these octets."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+
+
+class Close:
+    """The peer ends the connection in order."""
+
+
+class Reset:
+    """The peer resets the connection."""
+
+
+class AwaitClient:
+    """The peer waits for the next octets of the client (or, when some are waiting already, takes those)."""
+
+
+Step = Send | Close | Reset | AwaitClient
+
+
+class Script:
+    """A peer that goes through `steps` and then stays silent."""
+
+    def __init__(self, *steps: Step) -> None:
+        self._steps = list(steps)
+
+    def begin(self) -> _Peer:
+        """Serve one connection."""
+        return _ScriptedPeer(self._steps)
+
+
+class TLSServer:
+    """A TLS server: `chain` in DER, leaf first, and the private key of the leaf.
+
+    `versions` are the lowest and highest protocol version as OpenSSL numbers them (`SSL.TLS1_2_VERSION`), `alpn` the
+    protocols it supports in its order of preference, `ciphers` an OpenSSL cipher list for TLS 1.2 and older.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain: Sequence[bytes],
+        key: PrivateKeyTypes,
+        versions: tuple[int, int] = (0, 0),
+        alpn: Sequence[bytes] = (b"h2", b"http/1.1"),
+        ciphers: bytes = CIPHERS,
+    ) -> None:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(versions[0])
+        context.set_max_proto_version(versions[1])
+        context.set_cipher_list(ciphers)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        certificates = [x509.load_der_x509_certificate(der) for der in chain]
+        context.use_certificate(certificates[0])
+        for certificate in certificates[1:]:
+            context.add_extra_chain_cert(certificate)
+        # The annotation is narrower than what cryptography's loaders return; OpenSSL refuses what cannot sign.
+        context.use_privatekey(_signing_key(key))
+
+        def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes | Any:
+            return next((name for name in alpn if name in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+
+        context.set_alpn_select_callback(select)
+        self._context = context
+
+    def begin(self) -> _Peer:
+        """Serve one connection."""
+        return _TLSPeer(self._context)
+
+
+class Fails:
+    """An endpoint that cannot be reached."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class MockNetwork:
+    """A `Dialer` to peers in memory, by (host, port).
+
+    `dialled` lists every endpoint name asked for, in order; `open` counts the connections not yet closed.
+    A sequence of peers serves one connection each, the last of them all further ones.
+    """
+
+    def __init__(
+        self, peers: Mapping[tuple[str, int], Server | Sequence[Server]], *, route: Route = Route.DIRECT
+    ) -> None:
+        self._peers = {where: [peer] if isinstance(peer, _SERVERS) else list(peer) for where, peer in peers.items()}
+        self._route = route
+        self.dialled: list[str] = []
+        self.open = 0
+
+    @property
+    def route(self) -> Route:
+        """What to call this way in an observation."""
+        return self._route
+
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+        """Connect as `Dialer.dial` says."""
+        self.dialled.append(endpoint.name)
+        queue = self._peers.get((endpoint.host, endpoint.port))
+        if not queue:
+            raise RouteError(Outcome.DNS_FAILURE)
+        server = queue.pop(0) if len(queue) > 1 else queue[0]
+        if isinstance(server, Fails):
+            raise RouteError(server.outcome)
+        journal.address = ADDRESS
+        with journal.timing("connect"):
+            transport = _MockTransport(self, factory(), server.begin())
+        self.open += 1
+        transport.begin()
+        return transport
+
+
+Server = Script | TLSServer | Fails
+_SERVERS: Final = (Script, TLSServer, Fails)
+
+
+class _Peer:
+    """One connection as the server sees it: octets in, steps out."""
+
+    def receive(self, octets: bytes) -> list[Step]:
+        """Take octets of the client (none when the connection opens); return what the server does next."""
+        raise NotImplementedError
+
+
+class _ScriptedPeer(_Peer):
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = list(steps)
+        self._waiting_octets = 0
+
+    def receive(self, octets: bytes) -> list[Step]:
+        self._waiting_octets += len(octets)
+        due: list[Step] = []
+        while self._steps:
+            if isinstance(self._steps[0], AwaitClient):
+                if not self._waiting_octets:
+                    break
+                self._waiting_octets = 0
+                self._steps.pop(0)
+                continue
+            due.append(self._steps.pop(0))
+        return due
+
+
+class _TLSPeer(_Peer):
+    def __init__(self, context: SSL.Context) -> None:
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_accept_state()
+
+    def receive(self, octets: bytes) -> list[Step]:
+        steps: list[Step] = []
+        if octets:
+            self._connection.bio_write(octets)
+        try:
+            self._connection.do_handshake()
+            self._connection.recv(READ_SIZE)
+        except SSL.WantReadError:
+            pass
+        except SSL.Error:
+            steps.append(Close())
+        try:
+            while True:
+                steps.insert(0, Send(self._connection.bio_read(READ_SIZE)))
+        except SSL.WantReadError:
+            return steps
+
+
+class _MockTransport(asyncio.Transport):
+    """Runs a peer on the event loop: each octet string and each end is delivered in a callback of its own."""
+
+    def __init__(self, network: MockNetwork, protocol: asyncio.BaseProtocol, peer: _Peer) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._network = network
+        self._protocol = protocol
+        self._peer = peer
+        self._closing = False
+
+    def begin(self) -> None:
+        """Open the connection."""
+        self._protocol.connection_made(self)
+        self._run(self._peer.receive(b""))
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Send to the peer."""
+        if not self._closing:
+            self._run(self._peer.receive(bytes(data)))
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Change who gets the peer's octets."""
+        self._protocol = protocol
+
+    def is_closing(self) -> bool:
+        """Whether the connection is over or about to be."""
+        return self._closing
+
+    def close(self) -> None:
+        """End the connection."""
+        self._end(None)
+
+    def abort(self) -> None:
+        """End the connection."""
+        self._end(None)
+
+    def _run(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self._loop.call_soon(self._deliver, step)
+
+    def _deliver(self, step: Step) -> None:
+        if self._closing or not isinstance(self._protocol, asyncio.Protocol):
+            return
+        match step:
+            case Send():
+                self._protocol.data_received(step.octets)
+            case Close():
+                self._protocol.eof_received()
+                self._end(None)
+            case Reset():
+                self._end(ConnectionResetError())
+            case _:
+                pass
+
+    def _end(self, error: Exception | None) -> None:
+        if not self._closing:
+            self._closing = True
+            self._network.open -= 1
+            self._loop.call_soon(self._protocol.connection_lost, error)

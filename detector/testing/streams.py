@@ -228,6 +228,7 @@ async def listen(
             failures.append(failure)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(0)  # so that what was written has left before a reset follows
         task = asyncio.get_running_loop().create_task(run(writer, PlainStream(reader, writer)))
         running.add(task)
         task.add_done_callback(ended)

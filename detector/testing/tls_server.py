@@ -2,14 +2,14 @@
 
 Room: testing. `ScriptedHandshake` is pure (bytes in, bytes out; it draws keys and randoms); `serve_script` puts it on
 loopback. With its own certificate and key it completes TLS 1.3 (RFC 8446) and TLS 1.2 (RFC 5246) with any client; a
-`Script` says where it deviates: certificates that are arbitrary bytes, a key that is not the certificate's, a flight that
-stops anywhere, octets instead of a handshake.
+`Script` says where it deviates: certificates that are arbitrary bytes, a key that is not the certificate's, a flight
+that stops anywhere, octets instead of a handshake.
 
 Order of a connection, with the step after which a script may stop:
 
     ACCEPT · ClientHello HELLO · ServerHello SERVER_HELLO · (EncryptedExtensions) Certificate CERTIFICATE ·
-    CertificateVerify, Finished (TLS 1.2: ServerKeyExchange, ServerHelloDone) FLIGHT · the client's Finished (TLS 1.2: and
-    the server's) HANDSHAKE · HTTP requests ANSWER
+    CertificateVerify, Finished (TLS 1.2: ServerKeyExchange, ServerHelloDone) FLIGHT · the client's Finished (TLS 1.2:
+    and the server's) HANDSHAKE · HTTP requests ANSWER
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import enum
 import hashlib
 import secrets
 import ssl
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -35,7 +34,7 @@ from .streams import LOOPBACK, Address, PlainStream, listen
 from .tls_wire import Alert, ClientHello, ContentType, Extension, HandshakeType, TLSWireError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 TLS_AES_128_GCM_SHA256: Final = 0x1301
 ECDHE_ECDSA_AES128_GCM_SHA256: Final = 0xC02B
@@ -94,7 +93,7 @@ class Script:
 
     `certificates` are presented as they are, parseable or not. `key` signs the handshake, whether or not it is the
     leaf's. `version` is TLS 1.3 or 1.2. `group` is the key exchange group; `scheme` the code point put beside the
-    signature (default: the one that fits the key; None in the ClientHello matters not). `alpn` is announced when the
+    signature (default: the one that fits the key). `alpn` is announced when the
     client offers it. `stop` and `ending` say how far to go and what then. `instead` are octets sent in place of a
     ServerHello. `corrupt_signature` and `corrupt_finished` spoil one bit of those. `flood` declares a Certificate
     message of 16 MiB and sends that many octets of it. `drip` is seconds between octets, sent one by one.
@@ -247,7 +246,11 @@ class ScriptedHandshake:
             self._transcript += whole
             self._agree12(self.hello, whole[wire.MESSAGE_HEADER :])
         elif kind == HandshakeType.FINISHED and not self.complete and self._read is not None:
-            yield from self._finish13(whole) if tls13 else self._finish12(whole)
+            if tls13:
+                self._finish13(whole)
+            else:
+                yield self._finish12(whole)
+            self.complete = True
             self._stops_after(Step.HANDSHAKE)
         else:
             raise TLSWireError(f"handshake message {kind} has no place here", Alert.UNEXPECTED_MESSAGE)
@@ -291,7 +294,7 @@ class ScriptedHandshake:
         early = wire.hkdf_extract(zeros, zeros)
         handshake = wire.hkdf_extract(wire.derive_secret(early, "derived", empty), shared)
         master = wire.hkdf_extract(wire.derive_secret(handshake, "derived", empty), zeros)
-        self._read = client = wire.Protection13(wire.derive_secret(handshake, "c hs traffic", self._transcript_hash()))
+        self._read = wire.Protection13(wire.derive_secret(handshake, "c hs traffic", self._transcript_hash()))
         self._write = server = wire.Protection13(wire.derive_secret(handshake, "s hs traffic", self._transcript_hash()))
         encrypted_extensions = self._alpn_extension(hello)
         yield self._message(HandshakeType.ENCRYPTED_EXTENSIONS, wire.vector(encrypted_extensions, 2))
@@ -307,17 +310,14 @@ class ScriptedHandshake:
         yield self._message(HandshakeType.FINISHED, self._spoil_finished(server.finished(self._transcript_hash())))
         self._next_read = wire.Protection13(wire.derive_secret(master, "c ap traffic", self._transcript_hash()))
         self._write = wire.Protection13(wire.derive_secret(master, "s ap traffic", self._transcript_hash()))
-        self._read = client
         self._stops_after(Step.FLIGHT)
 
-    def _finish13(self, whole: bytes) -> Iterator[bytes]:
+    def _finish13(self, whole: bytes) -> None:
         if not isinstance(self._read, wire.Protection13):
             raise TLSWireError("the client finished before there were keys", Alert.UNEXPECTED_MESSAGE)
         if whole[wire.MESSAGE_HEADER :] != self._read.finished(self._transcript_hash()):
             raise TLSWireError("the client's Finished is wrong", Alert.DECRYPT_ERROR)
         self._read, self._next_read = self._next_read, None
-        self.complete = True
-        yield b""
 
     # --- TLS 1.2 ---------------------------------------------------------------------------------------------------
 
@@ -370,7 +370,7 @@ class ScriptedHandshake:
         self._next_read = wire.Protection12(block[:16], block[32:36])
         self._next_write = wire.Protection12(block[16:32], block[36:])
 
-    def _finish12(self, whole: bytes) -> Iterator[bytes]:
+    def _finish12(self, whole: bytes) -> bytes:
         expected = wire.prf(self._master, "client finished", self._transcript_hash(), 12)
         if whole[wire.MESSAGE_HEADER :] != expected:
             raise TLSWireError("the client's Finished is wrong", Alert.DECRYPT_ERROR)
@@ -378,8 +378,7 @@ class ScriptedHandshake:
         verify_data = wire.prf(self._master, "server finished", self._transcript_hash(), 12)
         change = wire.record(ContentType.CHANGE_CIPHER_SPEC, b"\x01")
         self._write, self._next_write = self._next_write, None
-        yield change + self._message(HandshakeType.FINISHED, self._spoil_finished(verify_data))
-        self.complete = True
+        return change + self._message(HandshakeType.FINISHED, self._spoil_finished(verify_data))
 
     # --- Both ------------------------------------------------------------------------------------------------------
 
@@ -401,7 +400,7 @@ class ScriptedHandshake:
         return wire.extension(Extension.ALPN, wire.vector(wire.vector(protocol, 1), 2))
 
     def _flood(self, octets: int) -> Iterator[bytes]:
-        """A Certificate message of the largest declarable size, `octets` of it, a record at a time."""
+        """Send `octets` of a Certificate message of the largest declarable size, a record at a time."""
         self.stopped = True
         yield self._seal(
             ContentType.HANDSHAKE, bytes((HandshakeType.CERTIFICATE,)) + LARGEST_MESSAGE.to_bytes(3, "big")

@@ -1,7 +1,7 @@
 """TLS on the wire: records, the ClientHello, the key schedules and record protection of TLS 1.3 and 1.2.
 
 Room: testing. Pure: bytes in, bytes out. Follows RFC 8446 (TLS 1.3), RFC 5246 (TLS 1.2), RFC 5288 (AES-GCM in TLS 1.2)
-and RFC 7627 (extended master secret). Only what a scripted server needs, so one hash (SHA-256) and one AEAD (AES-128-GCM).
+and RFC 7627 (extended master secret). Only what a scripted server needs: one hash (SHA-256), one AEAD (AES-128-GCM).
 """
 
 from __future__ import annotations

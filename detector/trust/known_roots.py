@@ -20,8 +20,9 @@ from detector.model import Record
 class KnownRoot(Record, frozen=True, kw_only=True):
     """One root certificate as certifi once labelled it.
 
-    `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string,
-    `first_seen` and `last_seen` are the first and last of the examined certifi versions that carry it.
+    `sha256` (of the DER certificate) and `spki_sha256` are lower-case hexadecimal, `subject` is an RFC 4514 string as
+    `detector.trust.name.Name.text` gives it, `first_seen` and `last_seen` are the first and last of the examined
+    certifi versions that carry it.
     """
 
     label: str

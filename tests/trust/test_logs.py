@@ -6,7 +6,8 @@ import base64
 import datetime as dt
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import certifi
 import pytest
@@ -16,9 +17,7 @@ from hypothesis import strategies as st
 
 from detector.errors import LogListError
 from detector.trust import known_roots, logs
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from detector.trust.certificate import Certificate
 
 KEY = b"a key, as DER, which nobody parses here"
 
@@ -222,8 +221,8 @@ def test_known_roots_cover_roots_that_left_the_bundle() -> None:
 
 def test_known_roots_hold_the_installed_bundle_or_its_neighbours() -> None:
     """Most labels of whatever certifi is installed are known: the list tracks the same bundle."""
-    with open(certifi.where(), encoding="utf-8") as file:  # noqa: PTH123 - certifi gives a string
-        labels = {line.split('"')[1] for line in file if line.startswith("# Label:")}
+    lines = Path(certifi.where()).read_text("utf-8").splitlines()
+    labels = {line.split('"')[1] for line in lines if line.startswith("# Label:")}
     assert len(labels & known_roots.known_labels()) > 0.8 * len(labels)
 
 
@@ -233,3 +232,14 @@ def test_known_roots_are_facts_in_the_spelling_promised() -> None:
     assert all(len(bytes.fromhex(root.sha256)) == len(bytes.fromhex(root.spki_sha256)) == 32 for root in listed)
     assert all(root.sha256 == root.sha256.lower() and root.subject and root.first_seen for root in listed)
     assert len({root.sha256 for root in listed}) == len(listed)
+
+
+def test_known_roots_spell_subjects_as_chains_are_read() -> None:
+    """A chain that names a gone root as issuer is compared by text, so both must be spelled by the same hand."""
+    pem = Path(certifi.where()).read_text("utf-8").split("-----BEGIN CERTIFICATE-----")[1:]
+    bundle = [Certificate.read(base64.b64decode(block.partition("-----END")[0])) for block in pem]
+    subjects = {root.sha256: root.subject for root in known_roots.known_roots()}
+    read = {found.sha256.hex(): found.subject.text for found in bundle if found.subject}
+    common = read.keys() & subjects.keys()
+    assert common
+    assert {sha256: read[sha256] for sha256 in common} == {sha256: subjects[sha256] for sha256 in common}

@@ -1,0 +1,87 @@
+"""The command line: one module per command, nothing but arguments and output.
+
+Room: cli. `run` is the only place where an exception becomes a message and an exit code.
+
+Exit codes: 0 clean, 1 middleware at or above --fail-on, 2 bad usage, pins or input, 3 inconclusive, 130 interrupted,
+70 a fault of this program (EX_SOFTWARE of sysexits.h; never 1, which would accuse a network).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from detector.errors import DetectorError, LearnError
+from detector.version import VERSION
+
+from . import check, demo, examine, pins
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BAD_INPUT: Final = 2
+INTERNAL_ERROR: Final = 70
+INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells report it."""
+TERMINAL_CLOSED: Final = 141
+"""128 + SIGPIPE, as shells report a command whose reader went away."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="detector")
+def detector() -> None:
+    """Detect middleware that decrypts TLS between this machine and the servers it talks to."""
+
+
+detector.add_command(check.check)
+detector.add_command(examine.examine)
+detector.add_command(demo.demo)
+detector.add_command(pins.pins)
+
+
+def run(arguments: Sequence[str] | None = None, *, started: float | None = None) -> int:
+    """Run a command line and give its exit code. `started` is when the process began (monotonic clock)."""
+    try:
+        code = detector.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="detector",
+            standalone_mode=False,
+            obj=started,
+        )
+        sys.stdout.flush()
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("Interrupted.")
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return BAD_INPUT
+    except LearnError as error:
+        _say(f"Error: {error}")
+        return 1
+    except DetectorError as error:
+        _say(f"Error: {error}")
+        return BAD_INPUT
+    except BrokenPipeError:
+        # The reader is gone; keep the interpreter from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return TERMINAL_CLOSED
+    except Exception as error:
+        # The process boundary. Python would print a traceback and exit with 1, and 1 means "middleware": a fault of
+        # this program must never read as an accusation.
+        if os.environ.get("DETECTOR_DEBUG"):
+            raise
+        _say(
+            f"Internal error ({type(error).__name__}). This is a fault of the detector, not of the network. "
+            "Run again with DETECTOR_DEBUG=1 set and report what it prints."
+        )
+        return INTERNAL_ERROR
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)

@@ -1,0 +1,71 @@
+"""`detector check`: is TLS decrypted on this network?
+
+Room: cli.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from detector.model import Confidence
+from detector.session import DEADLINE_DEFAULT, Detector
+
+from . import common
+
+if TYPE_CHECKING:
+    from detector.model import Report
+
+DEADLINE_LONGEST = 3600.0
+"""Seconds; a check is for now, longer observation is `watch`'s business."""
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0.1, max=DEADLINE_LONGEST),
+    default=DEADLINE_DEFAULT,
+    show_default=True,
+    metavar="SECONDS",
+    help="Answer within this time, counted from the start of the command.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([c.value for c in Confidence]),
+    default=Confidence.PROBABLE.value,
+    show_default=True,
+    help="Least confidence of middleware that makes the exit code 1; below it the exit code is 3.",
+)
+@common.common
+@click.pass_obj
+def check(
+    started: float | None, *, options: common.Options, targets: tuple[str, ...], deadline: float, fail_on: str
+) -> int:
+    """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
+
+    Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive.
+    """
+    detector = Detector(
+        pins=options.pins or None,
+        roots=options.roots,
+        add_roots=options.add_roots,
+        logs=options.ct_logs,
+        route=options.proxy,
+        resolve=options.resolve,
+        vantage=options.vantage,
+    )
+    endpoints = detector.endpoints(targets or None)
+    with common.result_stream(options.output) as stream:
+        spent = 0.0 if started is None else time.monotonic() - started
+        report = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
+        common.write(report, options.format, stream)
+    return common.exit_code(report, Confidence(fail_on))
+
+
+async def _check(detector: Detector, endpoints: tuple | None, deadline: float) -> Report:  # type: ignore[type-arg]
+    async with detector:
+        return await detector.check(endpoints, deadline=deadline)

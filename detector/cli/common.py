@@ -1,0 +1,200 @@
+"""What commands share: options, what they stand for, and where the result goes.
+
+Room: cli.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from detector import report as reports
+from detector.errors import OutputError, TargetError
+from detector.model import Confidence, Report, Verdict
+from detector.pins import parse_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+CLEAN: Final = 0
+MIDDLEWARE: Final = 1
+INCONCLUSIVE: Final = 3
+PIPED_WIDTH: Final = 160
+"""Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
+
+
+class Format(enum.StrEnum):
+    """Forms of a result."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class Options(NamedTuple):
+    """The common options, as given."""
+
+    pins: tuple[str, ...]
+    roots: str | None
+    add_roots: str | None
+    ct_logs: str | None
+    offline: bool
+    resolve: dict[tuple[str, int], tuple[str, int]]
+    proxy: str
+    format: Format
+    output: str | None
+    vantage: str
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with the common options; it receives them as one `Options` called `options`."""
+
+    def wrapper(**given: Any) -> Any:  # noqa: ANN401 - click passes what the options declare
+        shared = {name: given.pop(name) for name in Options._fields}
+        shared["resolve"] = dict(parse_resolve(rule) for rule in shared["resolve"])
+        shared["format"] = Format(shared["format"])
+        return command(options=Options(**shared), **given)
+
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined] # click keeps the options of a decorated function here
+    decorated: Callable[..., Any] = wrapper
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+_OPTIONS: Final = (
+    click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pin file or directory of them; repeatable."),
+    click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's."),
+    click.option("--add-roots", metavar="PEM", help="Public roots to use besides."),
+    click.option("--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones."),
+    click.option("--offline", is_flag=True, help="Fetch nothing beyond the endpoints themselves."),
+    click.option(
+        "--resolve",
+        multiple=True,
+        metavar="HOST:PORT:ADDRESS:PORT",
+        help="Connect there instead, as curl --connect-to; repeatable.",
+    ),
+    click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through."),
+    click.option(
+        "--format",
+        type=click.Choice([f.value for f in Format]),
+        default=Format.TABLE.value,
+        show_default=True,
+        help="Form of the result.",
+    ),
+    click.option("--output", metavar="FILE", help="Write the result there instead of to standard output."),
+    click.option("--vantage", default="", metavar="NAME", help="Your name for the place this runs from."),
+)
+
+
+def parse_resolve(rule: str) -> tuple[tuple[str, int], tuple[str, int]]:
+    """`HOST:PORT:ADDRESS:PORT`, IPv6 addresses in brackets. Raises `TargetError`."""
+    parts: list[str] = []
+    rest = rule
+    while rest:
+        if rest.startswith("["):
+            inner, bracket, rest = rest.partition("]")
+            parts.append(inner + bracket)
+            rest = rest.removeprefix(":")
+        else:
+            part, _, rest = rest.partition(":")
+            parts.append(part)
+    if len(parts) != 4 or not all(parts):  # noqa: PLR2004 - the four parts of the rule
+        raise TargetError(
+            f"--resolve {rule}: not of the form HOST:PORT:ADDRESS:PORT.",
+            advice="Example: --resolve exam.example.edu:443:127.0.0.1:8443 (IPv6 addresses in brackets).",
+        )
+    return parse_target(f"{parts[0]}:{parts[1]}"), parse_target(f"{parts[2]}:{parts[3]}")
+
+
+def exit_code(report: Report, fail_on: Confidence) -> int:
+    """The exit code a network verdict stands for.
+
+    Middleware below `fail_on` is neither a clean bill nor a reason to fail: it exits as inconclusive.
+    """
+    if report.verdict is Verdict.CLEAN:
+        return CLEAN
+    if report.verdict is Verdict.MIDDLEWARE and report.confidence is not None and report.confidence.reaches(fail_on):
+        return MIDDLEWARE
+    return INCONCLUSIVE
+
+
+@contextlib.contextmanager
+def result_stream(output: str | None) -> Iterator[TextIO]:
+    """Where the result goes: standard output, or a file that appears complete or not at all.
+
+    The place is claimed before any work is done, so that an unwritable one is told at once. Raises `OutputError`.
+    """
+    if output is None:
+        yield sys.stdout
+        return
+    target = Path(output)
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(21, "it is a directory")
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123 - a descriptor, not a path
+            yield stream
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(target)
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _unwritable(output: str, error: OSError) -> OutputError:
+    return OutputError(
+        f"--output {output}: cannot be written ({error.strerror or error}).",
+        advice="Name a file in a directory you may write to.",
+    )
+
+
+def write(report: Report, form: Format, stream: TextIO) -> None:
+    """Write a report in the form asked for."""
+    if form is Format.JSON:
+        stream.write(reports.json(report))
+    elif form is Format.JSONL:
+        stream.write(reports.jsonl(report))
+    else:
+        stream.write(as_table(report, stream))
+
+
+def as_table(report: Report, stream: TextIO) -> str:
+    """The table as text, coloured and fitted to the terminal if the stream is one."""
+    from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output does not need
+
+    buffer = io.StringIO()
+    outer = Console(file=stream)
+    console = Console(
+        file=buffer,
+        force_terminal=outer.is_terminal,
+        no_color=outer.no_color,
+        color_system="auto" if outer.is_terminal else None,
+        width=outer.width if outer.is_terminal else PIPED_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(reports.table(report))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

@@ -1,0 +1,87 @@
+"""`detector demo`: a clean network, then an intercepted one, both on loopback, judged by the real pipeline.
+
+Room: cli. The servers are those of `detector.testing`; nothing leaves this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from detector.evidence import no_machine_roots
+from detector.model import Category, Endpoint, Verdict
+from detector.pins import PinSet
+from detector.session import Detector
+from detector.trust import logs as ct_logs
+from detector.trust.roots import from_der
+
+from . import common
+
+if TYPE_CHECKING:
+    from detector.model import Report
+    from detector.testing import PrivatePKI
+
+EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example.com", "bank.example.net"
+HOSTS: Final = {EXAM: Category.EXAM, LMS: Category.LMS, SEARCH: Category.SEARCH, BANK: Category.BANK}
+DEADLINE: Final = 5.0
+"""Seconds for each of the two checks; on loopback they take a few hundredths."""
+
+
+@click.command()
+def demo() -> int:
+    """Show a clean network, then one where a school filter decrypts everything but the bank. All on this machine."""
+    clean, intercepted = asyncio.run(_demonstrate())
+    _show("1. A clean network: nothing stands between this machine and the servers.", clean)
+    _show("2. The same servers behind a filter that decrypts exams, courses and search.", intercepted)
+    if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
+        click.echo("The demo did not come out as it must: please report this.", err=True)
+        return common.INCONCLUSIVE
+    click.echo("Both networks ran on loopback. Try your own: detector check")
+    return common.CLEAN
+
+
+def _show(title: str, report: Report) -> None:
+    click.echo(f"{title}\n")
+    click.echo(common.as_table(report, sys.stdout))
+
+
+async def _demonstrate() -> tuple[Report, Report]:
+    from detector.testing import PrivatePKI, serve_middlebox, serve_origin  # noqa: PLC0415 - only the demo needs it
+
+    pki = PrivatePKI.create()
+    async with contextlib.AsyncExitStack() as stack:
+        upstream: dict[tuple[str, int], tuple[str, int]] = {}
+        endpoints = []
+        for host, category in HOSTS.items():
+            issued = pki.issue([host])
+            origin = await stack.enter_async_context(serve_origin(issued))
+            upstream[host, 443] = origin.address
+            pinned = (issued.spki_sha256,) if category is Category.EXAM else ()
+            endpoints.append(Endpoint(host=host, category=category, pins=pinned))
+        pins = PinSet(name="demo", endpoints=tuple(endpoints))
+        clean = await _check(pki, pins, upstream, "none", "clean network")
+        filter_ca = pki.private_ca("Riverside School District Web Filter CA", one_leaf_key=True)
+        box = await stack.enter_async_context(
+            serve_middlebox(filter_ca, upstream=upstream, only_hosts={EXAM, LMS, SEARCH})
+        )
+        return clean, await _check(pki, pins, {}, f"http://127.0.0.1:{box.port}", "behind the filter")
+
+
+async def _check(
+    pki: PrivatePKI, pins: PinSet, resolve: dict[tuple[str, int], tuple[str, int]], route: str, vantage: str
+) -> Report:
+    roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="demo roots")
+    async with Detector(
+        pins=pins,
+        roots=roots,
+        logs=ct_logs.parse(pki.ct_log_list_json(), name="demo logs"),
+        route=route,
+        resolve=resolve,
+        vantage=vantage,
+        machine_roots=no_machine_roots,
+    ) as detector:
+        return await detector.check(deadline=DEADLINE)
