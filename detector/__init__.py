@@ -32,7 +32,7 @@ from .model import (
     Verdict,
 )
 from .session import Detector, check, examine
-from .version import VERSION as __version__
+from .version import VERSION as __version__  # noqa: N811 - the name Python gives it
 
 __all__ = [
     "Alternative",

@@ -27,9 +27,9 @@ _BY_REASON: Final[dict[str, str]] = {
     ),
 }
 _BY_MANAGER: Final[dict[ManagedBy, str]] = {
-    ManagedBy.INSTITUTION: "Only whoever runs the network or the device can change this: ask its IT to exempt {host}.",
-    ManagedBy.ENDPOINT_OWNER: "Software on this device decrypts traffic: its HTTPS scanning can be turned off for {host}.",
-    ManagedBy.DEVELOPER: "A debugging proxy is in the way: stop it, or remove it from the proxy settings, and check again.",
+    ManagedBy.INSTITUTION: "Only whoever runs the network can change this: ask its IT to exempt {host}.",
+    ManagedBy.ENDPOINT_OWNER: "Software on this device decrypts traffic: turn off its HTTPS scanning for {host}.",
+    ManagedBy.DEVELOPER: "A debugging proxy is in the way: stop it or take it out of the proxy settings.",
     ManagedBy.ATTACKER: "The root of this CA is known to be abused: have it removed from the device before any exam.",
     ManagedBy.STATE: "Traffic is decrypted outside the institution: use another network for the exam.",
 }

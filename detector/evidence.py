@@ -1,5 +1,4 @@
-"""What the checks look at: one endpoint's observation read against roots, logs and time (`Case`), and the few facts
-about a whole network that a single endpoint cannot show (`Network`).
+"""What the checks look at: one endpoint (`Case`) and what several endpoints show together (`Network`).
 
 Room: evidence, between trust and checks. Pure: everything it needs comes in as an argument. Derived facts are
 computed once, on demand. Nothing is judged here.
@@ -12,7 +11,8 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from .trust import hostname, paths, transparency
+from .trust import hostname, transparency
+from .trust import paths as path_building
 from .trust.certificate import Certificate
 from .trust.roots import NO_ROOTS, Roots, from_der
 from .trust.signature import Signed, verify_issued
@@ -75,29 +75,29 @@ class Case:
         return from_der(self.endpoint.private_roots, name="declared private roots")
 
     @cached_property
-    def paths(self) -> paths.Paths | None:
+    def paths(self) -> path_building.Paths | None:
         """Verified paths from the leaf over presented certificates, public roots and declared private roots."""
         if self.leaf is None:
             return None
-        return paths.build(self.presented, (self.context.roots, self.declared_roots))
+        return path_building.build(self.presented, (self.context.roots, self.declared_roots))
 
     @cached_property
-    def public_paths(self) -> tuple[paths.Path, ...]:
+    def public_paths(self) -> tuple[path_building.Path, ...]:
         """The paths that end in a public root."""
         return self.paths.ending_in(self.context.roots) if self.paths else ()
 
     @cached_property
-    def declared_paths(self) -> tuple[paths.Path, ...]:
+    def declared_paths(self) -> tuple[path_building.Path, ...]:
         """The paths that end in a root declared for this endpoint."""
         return self.paths.ending_in(self.declared_roots) if self.paths else ()
 
     @cached_property
-    def machine_paths(self) -> tuple[paths.Path, ...]:
+    def machine_paths(self) -> tuple[path_building.Path, ...]:
         """The paths that end in a root installed on this machine that is not a public one."""
         if self.leaf is None or not self.is_private:
             return ()
         installed = self.context.machine_roots().without(self.context.roots.keys)
-        return paths.build(self.presented, (installed,)).ending_in(installed)
+        return path_building.build(self.presented, (installed,)).ending_in(installed)
 
     @cached_property
     def scts(self) -> tuple[transparency.CheckedSCT, ...]:
@@ -129,7 +129,7 @@ class Case:
             return hostname.NameMatch.MISMATCH
         return matched
 
-    def _allows_name(self, path: paths.Path) -> bool:
+    def _allows_name(self, path: path_building.Path) -> bool:
         return all(
             c.name_constraints is None or hostname.permitted(self.endpoint.host, c.name_constraints)
             for c in path.certificates[1:]
@@ -156,7 +156,9 @@ class Case:
     def signed_by_own_key(self) -> bool:
         """Whether the leaf's own key made the leaf's signature."""
         return (
-            self.leaf is not None and self.leaf.spki is not None and verify_issued(self.leaf, self.leaf.spki) is Signed.VALID
+            self.leaf is not None
+            and self.leaf.spki is not None
+            and verify_issued(self.leaf, self.leaf.spki) is Signed.VALID
         )
 
     @cached_property
@@ -234,16 +236,21 @@ class Network:
         leaf = case.leaf
         if leaf is None:
             return
+        if not case.is_private:
+            self._add_vouched(case, leaf)
+        elif not case.declared_paths:
+            self._add_private(case, leaf)
+
+    def _add_private(self, case: Case, leaf: Certificate) -> None:
         sighting = _sighting(case)
-        if case.is_private:
-            if case.declared_paths:
-                return
-            if leaf.spki_sha256 is not None:
-                _note(self._leaf_keys, leaf.spki_sha256, sighting)
-            if not case.looks_incomplete:
-                for identity in case.issuer_identities:
-                    _note(self._issuers, identity, sighting)
-            return
+        if leaf.spki_sha256 is not None:
+            _note(self._leaf_keys, leaf.spki_sha256, sighting)
+        if not case.looks_incomplete:
+            for identity in case.issuer_identities:
+                _note(self._issuers, identity, sighting)
+
+    def _add_vouched(self, case: Case, leaf: Certificate) -> None:
+        sighting = _sighting(case)
         if case.logging is transparency.Logging.UNLOGGED:
             for identity in case.issuer_identities:
                 _note(self._unlogged, identity, sighting)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from . import checks, verdict
 from .advice import advise
 from .evidence import Network
-from .model import Attribution, EndpointName, Interceptor, ManagedBy, Report, Result, RootsInfo, LogsInfo, Verdict
+from .model import Attribution, EndpointName, Interceptor, LogsInfo, ManagedBy, Report, Result, RootsInfo, Verdict
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -9,7 +9,7 @@ Nothing here has a place for a user name, a machine name or an address of the ma
 
 from __future__ import annotations
 
-import datetime as dt
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
 from typing import Any, Final
 
@@ -191,10 +191,10 @@ class Route(enum.StrEnum):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Base of every record: immutable. Subclasses are keyword-only (msgspec does not inherit that)."""
+    """Base of every record. Subclasses say `frozen` and `kw_only` themselves: the second is not inherited."""
 
 
-class Endpoint(Record, kw_only=True):
+class Endpoint(Record, frozen=True, kw_only=True):
     """A host and port to judge, with what is expected of it.
 
     `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
@@ -222,7 +222,7 @@ class Endpoint(Record, kw_only=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class EndpointName(Record, kw_only=True):
+class EndpointName(Record, frozen=True, kw_only=True):
     """An endpoint as a report names it."""
 
     host: str
@@ -235,7 +235,7 @@ class EndpointName(Record, kw_only=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class PresentedCertificate(Record, kw_only=True):
+class PresentedCertificate(Record, frozen=True, kw_only=True):
     """One certificate as presented. Fields that could not be read from the DER are None; the hashes always exist."""
 
     sha256: str
@@ -248,7 +248,7 @@ class PresentedCertificate(Record, kw_only=True):
     spki_sha256: str | None = None
 
 
-class Observation(Record, kw_only=True):
+class Observation(Record, frozen=True, kw_only=True):
     """What the wire showed on one connection. Facts only.
 
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
@@ -275,7 +275,7 @@ class Observation(Record, kw_only=True):
         return FAULT_OF[self.outcome]
 
 
-class Finding(Record, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True):
     """One typed piece of evidence: which check, what came out, what it speaks for, one sentence, the data."""
 
     check: str
@@ -285,7 +285,7 @@ class Finding(Record, kw_only=True):
     data: dict[str, Any] = {}
 
 
-class Attribution(Record, kw_only=True):
+class Attribution(Record, frozen=True, kw_only=True):
     """Who appears to decrypt. `issuer` is always the raw issuer as presented."""
 
     product: str | None = None
@@ -297,14 +297,14 @@ class Attribution(Record, kw_only=True):
     locality: Locality = Locality.UNKNOWN
 
 
-class Interceptor(Record, kw_only=True):
+class Interceptor(Record, frozen=True, kw_only=True):
     """One interceptor and the endpoints (`host:port`) it was seen on."""
 
     attribution: Attribution
     endpoints: tuple[str, ...]
 
 
-class Result(Record, kw_only=True):
+class Result(Record, frozen=True, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
     `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word.
@@ -323,7 +323,7 @@ class Result(Record, kw_only=True):
     observation: Observation
 
 
-class RootsInfo(Record, kw_only=True):
+class RootsInfo(Record, frozen=True, kw_only=True):
     """Which public roots a report was judged against."""
 
     name: str
@@ -331,14 +331,14 @@ class RootsInfo(Record, kw_only=True):
     date: dt.date | None = None
 
 
-class LogsInfo(Record, kw_only=True):
+class LogsInfo(Record, frozen=True, kw_only=True):
     """Which list of Certificate Transparency logs a report was judged against."""
 
     name: str
     date: dt.date | None = None
 
 
-class Report(Record, kw_only=True):
+class Report(Record, frozen=True, kw_only=True):
     """The judgement of a network: every endpoint's result and what they say together."""
 
     schema_version: int = SCHEMA_VERSION

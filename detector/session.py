@@ -12,10 +12,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import judgement, pins as pin_files
+from . import judgement
+from . import pins as pin_files
 from .evidence import Case, Context, Network
-from .model import Category, Endpoint, Observation, Outcome, Report, Result
-from .trust import logs as ct_logs, roots as trusted
+from .model import Endpoint, Observation, Outcome, Report, Result
+from .trust import logs as ct_logs
+from .trust import roots as trusted
 from .trust.certificate import Certificate
 from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
@@ -312,9 +314,7 @@ class Detector:
 class _Dialers:
     """Which way to take to an endpoint. Built from settings once; the proxy setting is checked at once."""
 
-    def __init__(
-        self, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], dialer: Dialer | None
-    ) -> None:
+    def __init__(self, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], dialer: Dialer | None) -> None:
         from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `_probe`
 
         self._given = dialer

@@ -32,7 +32,10 @@ def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - 
     elif not case.paths.issuer_known:
         outcome, summary = "issuer-absent", "The issuer's certificate was not presented."
     else:
-        outcome, summary = "private-ca", "The certificate was signed by a CA of its own, as some organisations run them."
+        outcome, summary = (
+            "private-ca",
+            "The certificate was signed by a CA of its own, as some organisations run them.",
+        )
     yield Finding(check=ID, outcome=outcome, says=Says.EXPLAINS, summary=summary)
 
 

@@ -42,7 +42,9 @@ detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 
 
-def run(arguments: Sequence[str] | None = None, *, started: float | None = None) -> int:
+def run(  # noqa: PLR0911 - one return per way to end
+    arguments: Sequence[str] | None = None, *, started: float | None = None
+) -> int:
     """Run a command line and give its exit code. `started` is when the process began (monotonic clock)."""
     try:
         code = detector.main(

@@ -77,7 +77,9 @@ _OPTIONS: Final = (
     click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pin file or directory of them; repeatable."),
     click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's."),
     click.option("--add-roots", metavar="PEM", help="Public roots to use besides."),
-    click.option("--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones."),
+    click.option(
+        "--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones."
+    ),
     click.option("--offline", is_flag=True, help="Fetch nothing beyond the endpoints themselves."),
     click.option(
         "--resolve",

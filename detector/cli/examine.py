@@ -26,7 +26,7 @@ CHAIN_OCTETS_MAX: Final = 4 * 1024 * 1024
 """Octets of a chain file that are read: a hundred times the longest genuine chain."""
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
     """An RFC 3339 time with an offset."""
 
     name = "RFC3339"

@@ -127,7 +127,9 @@ def learn(  # noqa: PLR0913 - one parameter per option
         learned = [_with(pin_files.learn(case, allow_private=allow_private), category, expires) for case in cases]
         pin_set = pin_files.PinSet(name=name, updated=today, expires=expires, endpoints=tuple(learned))
         comments = {case.endpoint.name: _how(case) for case in cases}
-        stream.write(pin_files.dump(pin_set, header=("Learned from what these endpoints presented.",), comments=comments))
+        stream.write(
+            pin_files.dump(pin_set, header=("Learned from what these endpoints presented.",), comments=comments)
+        )
     return common.CLEAN
 
 
@@ -147,6 +149,7 @@ def _how(case: Case) -> list[str]:
     leaf = case.leaf
     if leaf is None:
         raise LearnError(f"{case.endpoint.name}: nothing was seen.", advice="Try again.")
-    lines = [f"leaf: {leaf.subject.text if leaf.subject else 'unreadable'}, issued by {leaf.issuer.text if leaf.issuer else 'unreadable'}"]
+    subject, issuer = (name.text if name else "unreadable" for name in (leaf.subject, leaf.issuer))
+    lines = [f"leaf: {subject}, issued by {issuer}"]
     lines += sorted({f"root: {path.anchor.label}" for path in case.public_paths if path.anchor})
     return lines

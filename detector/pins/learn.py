@@ -30,8 +30,7 @@ def learn(case: Case, *, allow_private: bool = False) -> Endpoint:
     endpoint, leaf = case.endpoint, case.leaf
     if leaf is None or leaf.spki_sha256 is None or case.paths is None:
         raise LearnError(
-            f"{endpoint.name}: no pins learned, because no readable certificate was seen "
-            f"({case.observation.outcome}).",
+            f"{endpoint.name}: no pins learned, because no readable certificate was seen ({case.observation.outcome}).",
             advice="Check host, port and connection, then try again.",
         )
     if not case.observation.key_proved:

@@ -343,7 +343,8 @@ class Certificate:
                     length = int.from_bytes(der.value(octets, item)[:8], "big")
             return ca, length
 
-        return self._attempt("basic constraints", reader, (False, None))
+        unreadable: tuple[bool, int | None] = (False, None)
+        return self._attempt("basic constraints", reader, unreadable)
 
     @property
     def is_ca(self) -> bool | None:

@@ -52,7 +52,7 @@ def element(data: bytes, offset: int, limit: int) -> Element:
     if offset + 2 > limit:
         raise DERError("truncated header")
     tag = data[offset]
-    if tag & 0x1F == 0x1F:
+    if tag & 0x1F == 0x1F:  # noqa: PLR2004 - X.690 8.1.2.4, high tag numbers
         raise DERError("multi-octet tag")
     length = data[offset + 1]
     content = offset + 2

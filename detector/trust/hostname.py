@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from .certificate import Certificate, NameConstraints
 
-PRIVATE_SUFFIXES: Final = frozenset({"internal", "local", "lan", "corp", "home", "intranet", "private", "localhost", "home.arpa"})
+PRIVATE_SUFFIXES: Final = frozenset(
+    {"internal", "local", "lan", "corp", "home", "intranet", "private", "localhost", "home.arpa"}
+)
 """Names that mean "this network" (RFC 6762 appendix G, RFC 8375, ICANN's .internal): whatever runs under them is one
 operator, so a campus CA that serves two of them accuses nobody."""
 
@@ -107,7 +109,9 @@ def permitted(host: str, constraints: NameConstraints) -> bool:
 def _extractor() -> Callable[[str], str]:
     import tldextract  # noqa: PLC0415 - 250 ms, needed only when a private issuer or key is met twice
 
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=True)
+    extract = tldextract.TLDExtract(
+        suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=True
+    )
 
     def registrable(host: str) -> str:
         found = extract(host)

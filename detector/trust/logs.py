@@ -156,8 +156,9 @@ def load(path: str | Path) -> LogList:
 def parse(data: bytes, *, name: str) -> LogList:
     """Read a log list in Google's v3 JSON format; `name` is what messages and reports call it.
 
-    Logs of type `test`, logs in the states `pending` and `rejected` or in none at all, and logs the shipped list
-    knows to be no evidence, go to `untrusted`. Where `log_list_timestamp` is missing, the newest state change
+    Logs of type `test`, logs in the states `pending` and `rejected`, and logs the shipped list knows to be no
+    evidence, go to `untrusted`. The format leaves the state optional: a log without one counts, because whoever
+    brings a list vouches for what it names. Where `log_list_timestamp` is missing, the newest state change
     dates the list.
 
     Raises `LogListError` for data that is too large, not JSON, not of that format, or whose `log_id` is not the
@@ -212,8 +213,6 @@ def _distrust(entry: _GoogleLog) -> str:
         return known.why
     if entry.log_type != "prod":
         return f"log type {entry.log_type}"
-    if not entry.state:
-        return "the list gives it no state"
-    if not _ACCEPTED_STATES.intersection(entry.state):
+    if entry.state and not _ACCEPTED_STATES.intersection(entry.state):
         return f"state {', '.join(sorted(entry.state))}"
     return ""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .certificate import Certificate
 from .signature import Signed, verify_issued
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .certificate import Certificate
     from .roots import Root, Roots
 
 PATH_LENGTH_MAX: Final = 10

@@ -30,7 +30,8 @@ ROOTS_FILE_OCTETS_MAX: Final = 16 * 1024 * 1024
 
 _PEM: Final = re.compile(
     rb"(?:# Label: \"(?P<label>[^\"\n]{1,200})\"[^-]*?)?"
-    rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(?P<body>[A-Za-z0-9+/=\s]*)-----END (?:TRUSTED |X509 )?CERTIFICATE-----"
+    rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(?P<body>[A-Za-z0-9+/=\s]*)"
+    rb"-----END (?:TRUSTED |X509 )?CERTIFICATE-----"
 )
 
 
@@ -131,7 +132,10 @@ def certifi_roots() -> Roots:
     data = Path(certifi.where()).read_bytes()
     version = metadata.version("certifi")
     return Roots(
-        (Root(label or _label(Certificate.read(body)), Certificate.read(body)) for label, body in certificates_in_pem(data)),
+        (
+            Root(label or _label(Certificate.read(body)), Certificate.read(body))
+            for label, body in certificates_in_pem(data)
+        ),
         name="certifi",
         version=version,
         date=_date_of_version(version),

@@ -22,7 +22,9 @@ from . import der
 if TYPE_CHECKING:
     from .certificate import Algorithm, Certificate
 
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | dsa.DSAPublicKey
+PublicKey = (
+    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | dsa.DSAPublicKey
+)
 
 SPKI_OCTETS_MAX: Final = 8 * 1024
 """Octets of a SubjectPublicKeyInfo that is loaded: an RSA-16384 key (OpenSSL's own limit) has about 2 KiB, and the
@@ -88,7 +90,11 @@ def load_key(spki: bytes) -> PublicKey | None:
         return _load_rsa_leniently(spki)
     if isinstance(
         key,
-        rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | dsa.DSAPublicKey,
+        rsa.RSAPublicKey
+        | ec.EllipticCurvePublicKey
+        | ed25519.Ed25519PublicKey
+        | ed448.Ed448PublicKey
+        | dsa.DSAPublicKey,
     ):
         return key
     return None
@@ -160,7 +166,9 @@ def _family(oid: str) -> type[PublicKey] | None:
         return ec.EllipticCurvePublicKey
     if oid in _DSA:
         return dsa.DSAPublicKey
-    return {_OID_ED25519: ed25519.Ed25519PublicKey, _OID_ED448: ed448.Ed448PublicKey}.get(oid)
+    if oid == _OID_ED25519:
+        return ed25519.Ed25519PublicKey
+    return ed448.Ed448PublicKey if oid == _OID_ED448 else None
 
 
 def _pss_parameters(parameters: bytes) -> tuple[hashes.HashAlgorithm, int]:

@@ -136,9 +136,7 @@ def _check_one(leaf: Certificate, sct: SCT, issuer_spkis: tuple[bytes, ...], log
     tbs = leaf.tbs_without_scts
     if tbs is None or not issuer_spkis:
         return CheckedSCT(SCTStatus.NOT_CHECKABLE, sct.log_id, log.description, log.operator, timestamp)
-    results = {
-        verify_sct(log.key, sct.scheme, sct.signature, _signed_data(sct, spki, tbs)) for spki in issuer_spkis
-    }
+    results = {verify_sct(log.key, sct.scheme, sct.signature, _signed_data(sct, spki, tbs)) for spki in issuer_spkis}
     if Signed.VALID in results:
         status = SCTStatus.VALID
     elif Signed.CANNOT_TELL in results:

@@ -117,15 +117,19 @@ def test_list_without_timestamp_is_dated_by_its_newest_state() -> None:
     [
         ({"state": {"pending": {"timestamp": "2026-03-01T10:00:00Z"}}}, "state pending"),
         ({"state": {"rejected": {"timestamp": "2026-03-01T10:00:00Z"}}}, "state rejected"),
-        ({"state": {}}, "the list gives it no state"),
         ({"log_type": "test"}, "log type test"),
     ],
 )
 def test_logs_no_browser_accepts_are_untrusted(fields: dict[str, Any], why: str) -> None:
-    """Pending, rejected, stateless and test logs are known but count for nothing."""
+    """Pending, rejected and test logs are known but count for nothing."""
     result = logs.parse(v3(entry(**fields)), name="list")
     assert not result.logs
     assert [log.why for log in result.untrusted.values()] == [why]
+
+
+def test_log_without_a_state_counts() -> None:
+    """The format leaves the state optional, and the user's own list is the user's word."""
+    assert logs.parse(v3(entry(state={})), name="list").logs
 
 
 @pytest.mark.parametrize("state", ["qualified", "usable", "readonly", "retired"])
