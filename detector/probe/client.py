@@ -79,6 +79,7 @@ async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal) -> Obse
     except BaseException:
         transport.abort()
         raise
+    session.note("handshake")
     observation = _observe(handshake, dialer, journal, outcome)
     await _hang_up(transport, session, journal)
     return observation
@@ -144,8 +145,12 @@ class _Session(asyncio.Protocol):
         seen_before = self._handshake.certificates_seen
         self._send(self._handshake.receive(data))
         if self._handshake.certificates_seen and not seen_before:
-            self._journal.timings_ms["certificate"] = round((self._journal.clock() - self._begun) * 1000, 3)
+            self.note("certificate")
         self._check()
+
+    def note(self, phase: str) -> None:
+        """Record the time from the first flight until now."""
+        self._journal.timings_ms[phase] = round((self._journal.clock() - self._begun) * 1000, 3)
 
     def eof_received(self) -> None:
         """Take note that the peer sends no more; returning None closes the transport."""

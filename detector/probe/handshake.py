@@ -40,7 +40,7 @@ from detector.trust.certificate import Certificate
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, TLS_1_3, VERSIONS
 from .keyproof import KeyProof, check_certificate_verify, check_key_exchange
-from .wire import CLOSE_NOTIFY, CERTIFICATES_MAX, Wire, WireError, WireErrorKind
+from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY, Wire, WireError, WireErrorKind
 
 CIPHERS: Final = b"ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
 """Every suite with a certificate in it, whatever its strength: an old middlebox is to be seen, not to be refused.

@@ -1,4 +1,4 @@
-"""A network without sockets: in-memory TLS servers and scripted peers behind the `Dialer` interface.
+r"""A network without sockets: in-memory TLS servers and scripted peers behind the `Dialer` interface.
 
 Room: probe. No sockets and no clock; deterministic. For tests of whatever stands on `probe`, here and elsewhere.
 
@@ -6,7 +6,7 @@ Example::
 
     network = MockNetwork({
         ("exam.example.edu", 443): TLSServer(chain=(leaf_der, intermediate_der), key=leaf_key),
-        ("mail.example.org", 443): Script(Send(b"HTTP/1.1 400 Bad Request\\r\\n\\r\\n"), Close()),
+        ("mail.example.org", 443): Script(Send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Close()),
         ("bank.example.com", 443): Fails(Outcome.CONNECT_REFUSED),
     })
     observation = await probe(endpoint, dialer=network)
@@ -17,6 +17,7 @@ A name that is not listed does not resolve.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
@@ -30,9 +31,17 @@ from .routes import RouteError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
     from .routes import Journal, ProtocolFactory
+
+    ServerKey = (
+        rsa.RSAPrivateKey
+        | ec.EllipticCurvePrivateKey
+        | ed25519.Ed25519PrivateKey
+        | ed448.Ed448PrivateKey
+        | dsa.DSAPrivateKey
+    )
 
 ADDRESS: Final = "192.0.2.1:443"
 """Where everything in a mock network is: a documentation address (RFC 5737 section 3)."""
@@ -82,7 +91,7 @@ class TLSServer:
         self,
         *,
         chain: Sequence[bytes],
-        key: PrivateKeyTypes,
+        key: ServerKey,
         versions: tuple[int, int] = (0, 0),
         alpn: Sequence[bytes] = (b"h2", b"http/1.1"),
         ciphers: bytes = CIPHERS,
@@ -96,18 +105,19 @@ class TLSServer:
         context.use_certificate(certificates[0])
         for certificate in certificates[1:]:
             context.add_extra_chain_cert(certificate)
-        # The annotation is narrower than what cryptography's loaders return; OpenSSL refuses what cannot sign.
-        context.use_privatekey(_signing_key(key))
+        context.use_privatekey(key)
 
-        def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes | Any:
-            return next((name for name in alpn if name in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
-
-        context.set_alpn_select_callback(select)
+        context.set_alpn_select_callback(functools.partial(_select_protocol, tuple(alpn)))
         self._context = context
 
     def begin(self) -> _Peer:
         """Serve one connection."""
         return _TLSPeer(self._context)
+
+
+def _select_protocol(supported: tuple[bytes, ...], _connection: SSL.Connection, offered: list[bytes]) -> Any:  # noqa: ANN401 - pyOpenSSL's marker for "none" has a private type
+    """Choose the first supported protocol that is offered (RFC 7301 section 3.2)."""
+    return next((name for name in supported if name in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
 
 
 class Fails:

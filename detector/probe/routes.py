@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import aiohappyeyeballs
@@ -37,7 +37,8 @@ Address = tuple[str, int]
 """Host (name or literal) and port."""
 ResolveMap = Mapping[Address, Address]
 """Where to connect instead, by host (lower case) and port; like curl's --connect-to."""
-AddressInfo = tuple[int, int, int, str, tuple[str | int, ...]]
+SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+AddressInfo = tuple[int, int, int, str, SocketAddress]
 """One answer of `socket.getaddrinfo`."""
 
 HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25
@@ -65,7 +66,7 @@ _AUTHENTICATION_REQUIRED: Final = 407
 """Proxy Authentication Required (RFC 9110 section 15.5.8)."""
 
 
-class Timeouts(Record, kw_only=True):
+class Timeouts(Record, frozen=True, kw_only=True):
     """Seconds each phase of one connection may take.
 
     `resolve` bounds name resolution; `connect` all address attempts together; `proxy` the CONNECT exchange; and
@@ -276,8 +277,9 @@ async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, jour
     return transport
 
 
-def _peer_name(peer: tuple[str | int, ...]) -> str:
-    host, port = str(peer[0]), peer[1]
+def _peer_name(peer: tuple[Any, ...]) -> str:
+    """Write an AF_INET or AF_INET6 socket address as `host:port`."""
+    host, port = str(peer[0]), int(peer[1])
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -290,7 +292,7 @@ def _mapped(resolve: Mapping[Address, Address], endpoint: Endpoint) -> Address |
     return resolve.get((endpoint.host.rstrip(".").lower(), endpoint.port)) or endpoint.address
 
 
-class Proxy(Record, kw_only=True):
+class Proxy(Record, frozen=True, kw_only=True):
     """An HTTP proxy that opens tunnels with CONNECT. Credentials never show when it is printed."""
 
     host: str
@@ -305,8 +307,8 @@ class Proxy(Record, kw_only=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str]]:
-        yield "url", str(self)
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", str(self))]
 
     def authorization(self) -> bytes | None:
         """Return the Proxy-Authorization value for Basic authentication (RFC 7617), if there are credentials."""
@@ -448,8 +450,10 @@ def _authority(host: str, port: int) -> bytes:
 
 
 class _Tunnel(asyncio.Protocol):
-    """The CONNECT exchange. On success it puts the inner protocol in its own place within the same callback, so
-    that no octet behind the proxy's answer can get lost.
+    """The CONNECT exchange.
+
+    On success it puts the inner protocol in its own place within the same callback, so that no octet behind the
+    proxy's answer can get lost.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ import h11
 from OpenSSL import SSL
 
 from .pki import Issued
-from .streams import LOOPBACK, Address, PlainStream, Stream, TLSStream, listen, server_context, server_name_of
+from .streams import LOOPBACK, Listener, PlainStream, Stream, TLSStream, listen, server_context, server_name_of
 
 if TYPE_CHECKING:
     import ssl
@@ -52,23 +52,17 @@ class Request:
     export_keying_material: Callable[[bytes, int, bytes | None], bytes] | None = None
 
 
-@dataclasses.dataclass
-class Origin:
+class Origin(Listener):
     """A running server: where it listens and what has happened to it so far.
 
     `connections` counts accepted TCP connections, `handshakes` completed TLS handshakes.
     """
 
-    host: str
-    port: int
-    connections: int = 0
-    handshakes: int = 0
-    requests: list[Request] = dataclasses.field(default_factory=list)
-
-    @property
-    def address(self) -> Address:
-        """Host and port to connect to."""
-        return self.host, self.port
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections = 0
+        self.handshakes = 0
+        self.requests: list[Request] = []
 
 
 def greet(request: Request) -> Response:
@@ -117,7 +111,7 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
     if by_name:
         for context in contexts.values():
             context.set_tlsext_servername_callback(choose)
-    origin = Origin(host, port)
+    origin = Origin()
 
     async def serve(plain: PlainStream) -> None:
         origin.connections += 1
@@ -128,8 +122,7 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
         origin.handshakes += 1
         await answer(stream, handler, origin.requests, connection)
 
-    async with listen(serve, host=host, port=port) as address:
-        origin.host, origin.port = address
+    async with listen(serve, origin, host=host, port=port):
         yield origin
 
 
@@ -138,7 +131,7 @@ async def serve_files(
     files: Mapping[str, bytes], *, host: str = LOOPBACK, content_type: str = "application/pkix-cert"
 ) -> AsyncIterator[Origin]:
     """Serve `files` (from path, such as `/issuer.crt`, to contents) over plain HTTP, as AIA and CRL servers do."""
-    origin = Origin(host, 0)
+    origin = Origin()
 
     def find(request: Request) -> Response:
         body = files.get(request.target)
@@ -150,8 +143,7 @@ async def serve_files(
         origin.connections += 1
         await answer(stream, find, origin.requests)
 
-    async with listen(serve, host=host) as address:
-        origin.host, origin.port = address
+    async with listen(serve, origin, host=host):
         yield origin
 
 

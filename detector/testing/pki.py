@@ -651,7 +651,10 @@ def _subject_alternative_name(
 ) -> list[x509.GeneralName]:
     if names or genuine is None or CopiedField.NAMES not in copies:
         return _general_names(names)
-    return list(genuine.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    try:
+        return list(genuine.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
 
 
 def _leaf_subject(common_name: str | None, san: Sequence[x509.GeneralName]) -> x509.Name:

@@ -200,16 +200,38 @@ async def connect(address: Address) -> PlainStream:
     return PlainStream(*await asyncio.open_connection(*address))
 
 
+class Listener:
+    """A listening server: its address and the connections it has."""
+
+    def __init__(self) -> None:
+        self.host = ""
+        self.port = 0
+        self.running: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> Address:
+        """Host and port to connect to."""
+        return self.host, self.port
+
+    async def settled(self) -> None:
+        """Wait until every connection so far has ended, so that what was counted and recorded is final."""
+        while self.running:
+            await asyncio.wait(tuple(self.running))
+            await asyncio.sleep(0)  # let the tasks leave the set
+
+
 @contextlib.asynccontextmanager
 async def listen(
-    serve: Callable[[PlainStream], Awaitable[None]], *, host: str = LOOPBACK, port: int = 0
-) -> AsyncIterator[Address]:
-    """Serve every connection to `host` with `serve` until the block ends; gives the address (port 0: any free one).
+    serve: Callable[[PlainStream], Awaitable[None]], listener: Listener, *, host: str = LOOPBACK, port: int = 0
+) -> AsyncIterator[None]:
+    """Serve every connection to `host` with `serve` until the block ends; `listener` learns the address.
+
+    Port 0 is any free one.
 
     What clients do wrong ends their connection only. A failure of `serve` itself is raised when the block ends, so that
     no test passes over it. On leaving, every connection is cut and nothing is left open.
     """
-    running: set[asyncio.Task[None]] = set()
+    running = listener.running
     failures: list[BaseException] = []
 
     async def run(writer: asyncio.StreamWriter, stream: PlainStream) -> None:
@@ -235,8 +257,8 @@ async def listen(
 
     server = await asyncio.start_server(accept, host, port)
     try:
-        bound = server.sockets[0].getsockname()
-        yield bound[0], bound[1]
+        listener.host, listener.port = server.sockets[0].getsockname()[:2]
+        yield
     finally:
         server.close()
         cut = tuple(running)
@@ -248,22 +270,27 @@ async def listen(
         raise failures[0]
 
 
-async def relay(one: Stream, other: Stream) -> None:
-    """Carry octets both ways until either side ends, then close both."""
+async def relay(client: Stream, server: Stream, overhear: Callable[[bytes], None] | None = None) -> None:
+    """Carry octets both ways until either side ends, then close both. `overhear` is shown what the client sends."""
 
-    async def carry(source: Stream, sink: Stream) -> None:
+    async def carry(source: Stream, sink: Stream, show: Callable[[bytes], None] | None) -> None:
         while data := await source.read():
+            if show is not None:
+                show(data)
             await sink.write(data)
 
-    tasks = [asyncio.ensure_future(carry(one, other)), asyncio.ensure_future(carry(other, one))]
+    tasks = [
+        asyncio.ensure_future(carry(client, server, overhear)),
+        asyncio.ensure_future(carry(server, client, None)),
+    ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        await other.close()
-        await one.close()
+        await server.close()
+        await client.close()
     for outcome in outcomes:
         if isinstance(outcome, Exception) and not isinstance(outcome, PEER_MISBEHAVED):
             raise outcome

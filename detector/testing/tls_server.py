@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from . import tls_wire as wire
 from .origin import Request, answer, greet
 from .pki import Issued, KeyKind, PrivateKey, generate_key
-from .streams import LOOPBACK, Address, PlainStream, listen
+from .streams import LOOPBACK, Listener, PlainStream, listen
 from .tls_wire import Alert, ClientHello, ContentType, Extension, HandshakeType, TLSWireError
 
 if TYPE_CHECKING:
@@ -449,26 +449,20 @@ class ScriptedHandshake:
         return bytes((verify_data[0] ^ 1,)) + verify_data[1:] if self.script.corrupt_finished else verify_data
 
 
-@dataclasses.dataclass
-class ScriptedServer:
+class ScriptedServer(Listener):
     """A running scripted server: where it listens and what clients have done so far.
 
     `connections` counts accepted connections (dropped ones too), `handshakes` those the client finished rightly,
     `alerts` are the alert numbers clients sent.
     """
 
-    host: str
-    port: int
-    connections: int = 0
-    handshakes: int = 0
-    hellos: list[ClientHello] = dataclasses.field(default_factory=list)
-    alerts: list[int] = dataclasses.field(default_factory=list)
-    requests: list[Request] = dataclasses.field(default_factory=list)
-
-    @property
-    def address(self) -> Address:
-        """Host and port to connect to."""
-        return self.host, self.port
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections = 0
+        self.handshakes = 0
+        self.hellos: list[ClientHello] = []
+        self.alerts: list[int] = []
+        self.requests: list[Request] = []
 
 
 @contextlib.asynccontextmanager
@@ -480,7 +474,7 @@ async def serve_script(script: Script | Sequence[Script], *, host: str = LOOPBAC
     scripts = (script,) if isinstance(script, Script) else tuple(script)
     if not scripts:
         raise ValueError("a scripted server needs at least one script")
-    server = ScriptedServer(host, 0)
+    server = ScriptedServer()
 
     async def serve(plain: PlainStream) -> None:
         current = scripts[min(server.connections, len(scripts) - 1)]
@@ -496,8 +490,7 @@ async def serve_script(script: Script | Sequence[Script], *, host: str = LOOPBAC
         except ResetNow:
             await plain.reset()
 
-    async with listen(serve, host=host) as address:
-        server.host, server.port = address
+    async with listen(serve, server, host=host):
         yield server
 
 
@@ -593,7 +586,7 @@ def _kind_of(certificate: bytes) -> KeyKind:
     """Which kind of key a certificate has, so that a wrong key is wrong in value only."""
     public = x509.load_der_x509_certificate(certificate).public_key()
     if isinstance(public, rsa.RSAPublicKey):
-        return "rsa"
+        return "rsa1024" if public.key_size <= 1024 else "rsa" if public.key_size <= 2048 else "rsa3072"  # noqa: PLR2004 - bits
     if isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP384R1):
         return "ec384"
     return "ed25519" if isinstance(public, ed25519.Ed25519PublicKey) else "ec"

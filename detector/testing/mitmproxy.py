@@ -1,0 +1,223 @@
+"""The real mitmproxy on loopback, in an environment of its own.
+
+Room: testing. Starts a process and waits for it. mitmproxy pins old versions of this package's dependencies, so it is
+never imported: it is a `mitmdump` on PATH, or one that uv fetches and keeps (`uvx --from mitmproxy mitmdump`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from detector.errors import DetectorError
+
+from .streams import LOOPBACK, Address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+START_LIMIT: Final = 180.0
+"""Seconds until mitmproxy must listen: about 3 as a rule, a minute or more when uv has to fetch it first."""
+
+STOP_LIMIT: Final = 5.0
+"""Seconds from asking mitmproxy to end to killing it; it takes about half of one."""
+
+POLL_INTERVAL: Final = 0.05
+"""Seconds between looks at whether mitmproxy is up: it has no way to tell a stranger."""
+
+OUTPUT_LIMIT: Final = 1 << 14
+"""Octets of mitmproxy's own output that are kept for error messages."""
+
+ADDON: Final = pathlib.Path(__file__).with_name("mitmproxy_addon.py")
+ENVIRONMENT: Final = "DETECTOR_TESTING_MITMPROXY"
+"""The addon that runs inside mitmproxy and the variable with its options."""
+
+
+class MitmproxyError(DetectorError, RuntimeError):
+    """mitmproxy is not there, or did not start."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mitmproxy:
+    """A running mitmproxy: where it listens, and the certificate (DER) of the CA it made for itself."""
+
+    port: int
+    ca_certificate: bytes
+    host: str = LOOPBACK
+
+    @property
+    def address(self) -> Address:
+        """Host and port to connect to."""
+        return self.host, self.port
+
+    @property
+    def url(self) -> str:
+        """What to give a client as its proxy, in mode `regular`."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The CA certificate in PEM."""
+        return x509.load_der_x509_certificate(self.ca_certificate).public_bytes(serialization.Encoding.PEM)
+
+
+def mitmdump_command() -> tuple[str, ...]:
+    """Find how to start mitmdump. Raises MitmproxyError that says what to install when there is no way."""
+    if mitmdump := shutil.which("mitmdump"):
+        return (mitmdump,)
+    if uvx := shutil.which("uvx"):
+        return uvx, "--from", "mitmproxy", "mitmdump"
+    if importlib.util.find_spec("uv") is not None:
+        return sys.executable, "-m", "uv", "tool", "run", "--from", "mitmproxy", "mitmdump"
+    raise MitmproxyError(
+        "mitmproxy was asked for, and there is neither mitmdump nor uvx on PATH.",
+        advice="Install uv (pip install uv), which fetches mitmproxy into an environment of its own; or mitmproxy.",
+    )
+
+
+@contextlib.asynccontextmanager
+async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the next
+    mode: str = "regular",
+    *,
+    append_upstream_chain: bool = False,
+    upstream_hosts: Mapping[Address, Address] | None = None,
+    options: Mapping[str, str] | None = None,
+    confdir: pathlib.Path | None = None,
+    start_limit: float = START_LIMIT,
+) -> AsyncIterator[Mitmproxy]:
+    """Run mitmproxy until the block ends.
+
+    `mode` is mitmproxy's: `regular` (an HTTP proxy) or `reverse:https://127.0.0.1:PORT`. `append_upstream_chain` sets
+    `add_upstream_certs_to_client_chain`. `upstream_hosts` maps (host, port) to where they really are; it connects to
+    nothing else but loopback. `options` are more of mitmproxy's options, as `--set` takes them. `confdir` keeps its CA
+    (default: a new one in a temporary directory). `start_limit` is in seconds.
+
+    Raises MitmproxyError when mitmproxy is missing, dies or does not listen in time, with its own output.
+    """
+    command = mitmdump_command()
+    with tempfile.TemporaryDirectory(prefix="detector-mitmproxy-") as temporary:
+        home = confdir or pathlib.Path(temporary, "conf")
+        ready_file = pathlib.Path(temporary, "ready")
+        port = _free_port()
+        settings = {
+            "confdir": str(home),
+            "ssl_insecure": "true",  # its upstream is a private PKI
+            "add_upstream_certs_to_client_chain": str(append_upstream_chain).lower(),
+            **(options or {}),
+        }
+        arguments = ["-q", "--mode", mode, "--listen-host", LOOPBACK, "--listen-port", str(port), "-s", str(ADDON)]
+        for name, value in settings.items():
+            arguments += ["--set", f"{name}={value}"]
+        upstream = [[*name, *address] for name, address in (upstream_hosts or {}).items()]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, ENVIRONMENT: json.dumps({"ready_file": str(ready_file), "upstream": upstream})},
+            start_new_session=True,  # uvx starts mitmdump as a child: both are ended as one group
+        )
+        output = bytearray()
+        reading = asyncio.ensure_future(_keep_output(process, output))
+        try:
+            await _until_ready(process, ready_file, port, output, start_limit)
+            certificate = x509.load_pem_x509_certificate((home / "mitmproxy-ca-cert.pem").read_bytes())
+            yield Mitmproxy(port=port, ca_certificate=certificate.public_bytes(serialization.Encoding.DER))
+        finally:
+            await _stop(process, reading)
+
+
+async def _until_ready(
+    process: asyncio.subprocess.Process, ready_file: pathlib.Path, port: int, output: bytearray, start_limit: float
+) -> None:
+    """Wait until the addon says that mitmproxy runs and a connection to it is accepted."""
+    try:
+        async with asyncio.timeout(start_limit):
+            while not (_exists(ready_file) and await _accepts(port)):
+                if process.returncode is not None:
+                    raise MitmproxyError(
+                        f"mitmproxy ended with exit code {process.returncode} before it listened: {_text(output)}",
+                        advice="Run `mitmdump --version` or `uvx --from mitmproxy mitmdump --version` to see it work.",
+                    )
+                await asyncio.sleep(POLL_INTERVAL)
+    except TimeoutError:
+        raise MitmproxyError(
+            f"mitmproxy did not listen on {LOOPBACK}:{port} within {start_limit:g} seconds: {_text(output)}",
+            advice="Start it once by hand, so that uv has fetched it: uvx --from mitmproxy mitmdump --version",
+        ) from None
+
+
+def _exists(path: pathlib.Path) -> bool:
+    return path.exists()
+
+
+async def _accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    return True
+
+
+async def _stop(process: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:
+    """End mitmproxy and whatever started it, gently first."""
+    if process.returncode is None:
+        _signal_group(process, "SIGTERM")
+    try:
+        async with asyncio.timeout(STOP_LIMIT):
+            await process.wait()
+            await asyncio.shield(reading)
+    except TimeoutError:
+        pass  # killed below, as it is when this very wait is cancelled
+    finally:
+        # Whoever still holds the pipe is in the group, so that its number cannot belong to anybody else.
+        if not reading.done():
+            _signal_group(process, "SIGKILL")
+    await process.wait()
+    await reading
+
+
+def _signal_group(process: asyncio.subprocess.Process, name: str) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, getattr(signal, name))
+        else:  # Windows has no process groups of this kind
+            process.kill()
+
+
+async def _keep_output(process: asyncio.subprocess.Process, output: bytearray) -> None:
+    if process.stdout is None:
+        raise RuntimeError("the process was started without a pipe for its output")
+    while chunk := await process.stdout.read(OUTPUT_LIMIT):
+        output += chunk
+        del output[:-OUTPUT_LIMIT]
+
+
+def _text(output: bytearray) -> str:
+    return output.decode("utf-8", "replace").strip() or "it printed nothing"
+
+
+def _free_port() -> int:
+    """Find a free port; mitmproxy cannot tell which one it got when it is left to choose."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,41 @@
+"""An addon for mitmproxy: sends connections to where a test says hosts are, and says where mitmproxy listens.
+
+Room: testing, but it runs inside mitmproxy's own Python, as a script; it must import nothing from this package and
+works with every mitmproxy that has these two hooks (7 and later). The environment variable below carries JSON:
+`{"ready_file": path, "upstream": [[host, port, address, port], ...]}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+ENVIRONMENT = "DETECTOR_TESTING_MITMPROXY"
+
+
+class UpstreamHosts:
+    """Maps (host, port) of outgoing connections; refuses those it does not know, so that nothing leaves loopback."""
+
+    def __init__(self) -> None:
+        options: dict[str, Any] = json.loads(os.environ[ENVIRONMENT])
+        self._ready_file = pathlib.Path(options["ready_file"])
+        self._upstream = {(host, port): (address, at) for host, port, address, at in options["upstream"]}
+
+    def running(self) -> None:
+        """Say that mitmproxy is up: called once its servers listen."""
+        self._ready_file.touch()
+
+    def server_connect(self, data: Any) -> None:  # noqa: ANN401 - mitmproxy's ServerConnectionHookData, not importable here
+        """Redirect one outgoing connection before it is made."""
+        server = data.server
+        host, port = server.address[0], server.address[1]
+        if (host, port) in self._upstream:
+            server.sni = server.sni or host
+            server.address = self._upstream[host, port]
+        elif not host.startswith("127.") and host not in {"::1", "localhost"}:
+            server.error = f"{host}:{port} is not among the upstream hosts of this test"
+
+
+addons = [UpstreamHosts()]

@@ -1,0 +1,91 @@
+"""Fixtures for every room: one private PKI a session, and `World`, which turns chains into judged results."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from detector import judgement
+from detector.evidence import Case, Context, Network, no_machine_roots
+from detector.model import Endpoint, Observation, Outcome, Result
+from detector.testing import PrivatePKI
+from detector.trust import logs as ct_logs
+from detector.trust.certificate import Certificate
+from detector.trust.roots import Roots, from_der
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from detector.testing import Issued
+    from detector.trust.logs import LogList
+
+EXAM = "exam.example.edu"
+LMS = "lms.example.org"
+SEARCH = "search.example.com"
+
+
+@pytest.fixture(scope="session")
+def pki() -> PrivatePKI:
+    return PrivatePKI.create()
+
+
+class World:
+    """A judged world without a network: what the pure rooms see."""
+
+    def __init__(self, pki: PrivatePKI) -> None:
+        self.pki = pki
+        self.roots: Roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="test roots")
+        self.logs: LogList = ct_logs.parse(pki.ct_log_list_json(), name="test logs")
+
+    def context(self, at: dt.datetime | None = None, machine: Sequence[bytes] = ()) -> Context:
+        """What to judge against; `machine` are roots installed on this machine."""
+        installed = from_der(machine, name="machine")
+        return Context(
+            at=at or self.pki.now, roots=self.roots, logs=self.logs, machine_roots=lambda: installed
+        )
+
+    def case(  # noqa: PLR0913 - a case is made of these
+        self,
+        host: str,
+        presented: Issued | Sequence[bytes],
+        *,
+        key_proved: bool = True,
+        outcome: Outcome = Outcome.COMPLETE,
+        at: dt.datetime | None = None,
+        machine: Sequence[bytes] = (),
+        **expected: Any,  # noqa: ANN401 - fields of Endpoint
+    ) -> Case:
+        """One endpoint that presented this chain."""
+        chain = presented if isinstance(presented, (list, tuple)) else presented.chain  # type: ignore[union-attr] # Issued
+        observation = Observation(
+            outcome=outcome, key_proved=key_proved, chain=tuple(Certificate.read(c).presented() for c in chain)
+        )
+        return Case(Endpoint(host=host, **expected), observation, self.context(at, machine))
+
+    def judge(self, *cases: Case) -> list[Result]:
+        """The results of a network of these cases."""
+        return list(judgement.judge_all(cases))
+
+    def one(self, host: str, presented: Issued | Sequence[bytes], **details: Any) -> Result:  # noqa: ANN401 - as `case`
+        """The result of one endpoint alone."""
+        return self.judge(self.case(host, presented, **details))[0]
+
+
+@pytest.fixture(scope="session")
+def world(pki: PrivatePKI) -> World:
+    return World(pki)
+
+
+@pytest.fixture
+def run_check(world: World) -> Callable[..., list[tuple[str, str]]]:
+    """Run one check on a case within a network and give (outcome, says) of its findings."""
+
+    def run(module: Any, case: Case, *others: Case) -> list[tuple[str, str]]:  # noqa: ANN401 - a check module
+        network = Network.of([case, *others])
+        return [(finding.outcome, str(finding.says)) for finding in module.check(case, network)]
+
+    assert world.roots
+    assert no_machine_roots() is not None
+    return run

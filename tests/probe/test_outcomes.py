@@ -1,0 +1,71 @@
+"""Foreign errors and the outcomes they become.
+
+Room: tests of probe. Pure.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from detector.model import Outcome
+from detector.probe import outcomes
+from detector.probe.wire import WireError, WireErrorKind
+
+
+class WindowsError121(OSError):
+    winerror = 121  # ERROR_SEM_TIMEOUT
+
+
+class WindowsError1225(OSError):
+    winerror = 1225  # ERROR_CONNECTION_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ConnectionRefusedError(), Outcome.CONNECT_REFUSED),
+        (OSError(errno.ECONNREFUSED, "x"), Outcome.CONNECT_REFUSED),
+        (ConnectionResetError(), Outcome.RESET),
+        (BrokenPipeError(), Outcome.RESET),
+        (ConnectionAbortedError(), Outcome.RESET),
+        (TimeoutError(), Outcome.CONNECT_TIMEOUT),
+        (OSError(errno.ETIMEDOUT, "x"), Outcome.CONNECT_TIMEOUT),
+        (OSError(errno.ENETUNREACH, "x"), Outcome.UNREACHABLE),
+        (OSError(errno.EHOSTUNREACH, "x"), Outcome.UNREACHABLE),
+        (PermissionError(errno.EPERM, "x"), Outcome.UNREACHABLE),
+        (OSError(errno.EMFILE, "x"), Outcome.RESOURCES),
+        (OSError(errno.ENOBUFS, "x"), Outcome.RESOURCES),
+        (socket.gaierror(socket.EAI_NONAME, "x"), Outcome.DNS_FAILURE),
+        (socket.gaierror(socket.EAI_MEMORY, "x"), Outcome.RESOURCES),
+        (OSError("Multiple exceptions: whatever they say"), Outcome.UNREACHABLE),
+        (WindowsError121(), Outcome.CONNECT_TIMEOUT),
+        (WindowsError1225(), Outcome.CONNECT_REFUSED),
+    ],
+)
+def test_operating_system_errors(error: OSError, outcome: Outcome) -> None:
+    """Types and numbers decide, never the text."""
+    assert outcomes.of_os_error(error) is outcome
+
+
+def test_a_lost_connection() -> None:
+    """An orderly end is closed; the kernel giving up is a handshake that was not answered."""
+    assert outcomes.of_lost_connection(None) is Outcome.CLOSED
+    assert outcomes.of_lost_connection(ConnectionResetError()) is Outcome.RESET
+    assert outcomes.of_lost_connection(TimeoutError()) is Outcome.HANDSHAKE_TIMEOUT
+
+
+@pytest.mark.parametrize("kind", WireErrorKind)
+def test_every_wire_error_has_an_outcome(kind: WireErrorKind) -> None:
+    """The two closed vocabularies fit together."""
+    assert outcomes.of_wire_error(WireError(kind, "x")) in {Outcome.NOT_TLS, Outcome.TLS_FAILURE, Outcome.TOO_LARGE}
+
+
+def test_failing_to_reach_a_proxy() -> None:
+    """Any failure on the way to a proxy is the proxy's, but for what is our own."""
+    assert outcomes.through_proxy(Outcome.DNS_FAILURE) is Outcome.PROXY_UNREACHABLE
+    assert outcomes.through_proxy(Outcome.CONNECT_REFUSED) is Outcome.PROXY_UNREACHABLE
+    assert outcomes.through_proxy(Outcome.RESOURCES) is Outcome.RESOURCES
+    assert outcomes.through_proxy(Outcome.DEADLINE) is Outcome.DEADLINE

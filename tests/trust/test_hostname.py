@@ -1,0 +1,100 @@
+"""Which names a certificate covers, which names a CA may sign, and who runs a host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.trust import hostname
+from detector.trust.certificate import Certificate, NameConstraints
+from detector.trust.hostname import ONE_NETWORK, NameMatch, operator_of
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "expected"),
+    [
+        (["exam.example.edu"], "exam.example.edu", NameMatch.MATCH),
+        (["exam.example.edu"], "EXAM.example.EDU", NameMatch.MATCH),
+        (["*.example.edu"], "exam.example.edu", NameMatch.MATCH),
+        (["*.example.edu"], "a.exam.example.edu", NameMatch.MISMATCH),
+        (["*.example.edu"], "example.edu", NameMatch.MISMATCH),
+        (["example.edu"], "exam.example.edu", NameMatch.MISMATCH),
+        (["192.0.2.1"], "192.0.2.1", NameMatch.MATCH),
+        (["192.0.2.1"], "192.0.2.2", NameMatch.MISMATCH),
+        (["2001:db8::1"], "2001:db8::1", NameMatch.MATCH),
+        (["localhost"], "localhost", NameMatch.MATCH),
+    ],
+)
+def test_match(names: list[str], host: str, expected: NameMatch, pki: PrivatePKI) -> None:
+    """DNS names, one-label wildcards and addresses as RFC 9525 has them."""
+    certificate = Certificate.read(pki.private_ca("CA").issue(names).leaf)
+    assert hostname.match(certificate, host) is expected
+
+
+def test_common_name_counts_only_without_alternative_names(pki: PrivatePKI) -> None:
+    """A common name is looked at only where there is nothing better."""
+    ca = pki.private_ca("CA")
+    old = Certificate.read(ca.issue([], subject_cn="exam.example.edu").leaf)
+    assert hostname.match(old, "exam.example.edu") is NameMatch.COMMON_NAME_ONLY
+    both = Certificate.read(ca.issue(["other.example"], subject_cn="exam.example.edu").leaf)
+    assert hostname.match(both, "exam.example.edu") is NameMatch.MISMATCH
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_any_pattern_is_an_answer(pattern: str, host: str) -> None:
+    """Names of a peer's choice match or do not."""
+    certificate = Certificate.read(b"")
+    certificate.__dict__["_alternative_names"] = ((pattern,), ())
+    assert hostname.match(certificate, host or "exam.example.edu") in NameMatch
+
+
+@pytest.mark.parametrize(
+    ("permitted", "excluded", "host", "expected"),
+    [
+        (("example.edu",), (), "exam.example.edu", True),
+        (("example.edu",), (), "example.org", False),
+        (("example.edu",), (), "badexample.edu", False),
+        ((".example.edu",), (), "exam.example.edu", True),
+        ((), ("example.edu",), "exam.example.edu", False),
+        ((), ("",), "exam.example.edu", False),
+        ((), (), "exam.example.edu", True),
+    ],
+)
+def test_dns_constraints(permitted: tuple[str, ...], excluded: tuple[str, ...], host: str, expected: bool) -> None:  # noqa: FBT001 - a table
+    """dNSName subtrees of RFC 5280 section 4.2.1.10."""
+    assert hostname.permitted(host, NameConstraints(permitted, excluded, (), ())) is expected
+
+
+def test_address_constraints() -> None:
+    """iPAddress subtrees are address and mask; a v4 tree says nothing about v6."""
+    tree = bytes([10, 0, 0, 0, 255, 0, 0, 0])
+    assert hostname.permitted("10.1.2.3", NameConstraints((), (), (tree,), ()))
+    assert not hostname.permitted("11.1.2.3", NameConstraints((), (), (tree,), ()))
+    assert not hostname.permitted("10.1.2.3", NameConstraints((), (), (), (tree,)))
+    assert not hostname.permitted("2001:db8::1", NameConstraints((), (), (tree,), ()))
+
+
+@pytest.mark.parametrize(
+    ("host", "operator"),
+    [
+        ("exam.example.edu", "example.edu"),
+        ("a.b.example.co.uk", "example.co.uk"),
+        ("one.github.io", "one.github.io"),
+        ("x.unlisted-tld", "x.unlisted-tld"),
+        ("a.x.unlisted-tld", "x.unlisted-tld"),
+        ("8.8.8.8", "8.8.8.8"),
+        ("10.0.0.7", ONE_NETWORK),
+        ("exam.internal", ONE_NETWORK),
+        ("printer.local", ONE_NETWORK),
+        ("nas", ONE_NETWORK),
+    ],
+)
+def test_operator(host: str, operator: str) -> None:
+    """Registrable domains by the Public Suffix List; what is private to a network is one operator."""
+    assert operator_of(host) == operator

@@ -1,0 +1,63 @@
+"""Distinguished names: printable whatever is in them, and equal where RFC 5280 says so."""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.trust import der, name
+
+
+def read(octets: bytes) -> name.Name:
+    return name.read(octets, der.element(octets, 0, len(octets)))
+
+
+def encoded(common_name: str, organization: str = "Example") -> bytes:
+    attributes = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+        x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+    ]
+    return x509.Name(attributes).public_bytes()
+
+
+@given(st.text(min_size=1, max_size=64))
+def test_text_is_printable(value: str) -> None:
+    """No control, direction or line character of a certificate reaches a reader."""
+    try:
+        octets = encoded(value)
+    except (ValueError, UnicodeEncodeError):  # what the writer refuses cannot be read back
+        return
+    assert read(octets).text.isprintable()
+
+
+def test_rfc_4514_escapes() -> None:
+    """Separators, edges and unprintable characters are escaped, so that a value cannot fake another attribute."""
+    assert read(encoded("Evil,O=Google Trust Services")).text == "CN=Evil\\,O\\=Google Trust Services,O=Example"
+    assert name.escape(" edge ") == "\\ edge\\ "
+    assert name.escape("#hash") == "\\#hash"
+    assert name.escape("a\x1b[2Jb\u202e") == "a\\1B[2Jb\\E2\\80\\AE"
+
+
+def test_comparison_folds_case_and_space() -> None:
+    """Names that RFC 5280 section 7.1 calls equal are equal, others are not."""
+    one, other = read(encoded("Exemplar  Root r1")), read(encoded("EXEMPLAR ROOT R1"))
+    assert one.canonical == other.canonical
+    assert one.der != other.der
+    assert one.canonical != read(encoded("Exemplar Root R2")).canonical
+
+
+def test_get_takes_the_most_specific_value() -> None:
+    """Of several values of one attribute the last one counts."""
+    assert read(encoded("cn", "org")).get("O") == "org"
+    assert read(encoded("cn", "org")).get("OU") is None
+
+
+@given(st.binary(max_size=120))
+def test_reading_raises_only_der_error(octets: bytes) -> None:
+    """Arbitrary bytes are a name or a DERError."""
+    try:
+        read(octets)
+    except der.DERError:
+        pass

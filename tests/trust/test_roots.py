@@ -1,0 +1,83 @@
+"""Trusted roots as values: labels, versions, files that are refused with a reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.errors import RootsError
+from detector.trust import roots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from detector.testing import PrivatePKI
+
+
+def test_certifi_roots_have_certifi_labels() -> None:
+    """The default roots are labelled, versioned and dated as certifi has them."""
+    public = roots.certifi_roots()
+    assert len(public) > 100
+    assert "ISRG Root X1" in public.labels
+    assert public.version
+    assert public.date is not None
+
+
+def test_load(pki: PrivatePKI, tmp_path: Path) -> None:
+    """A PEM file becomes roots labelled by their names and versioned by their hash."""
+    file = tmp_path / "roots.pem"
+    file.write_bytes(pki.roots_pem())
+    loaded = roots.load(file)
+    assert loaded.labels == {"Exemplar Root R1", "Exemplar Root X2"}
+    assert loaded.version.startswith("sha256:")
+    assert loaded.with_added(roots.NO_ROOTS).labels == loaded.labels
+    assert len(loaded.without(loaded.keys)) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no certificate here",
+        b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n",
+    ],
+)
+def test_bad_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    """Files without certificates, or with damaged ones, are refused naming the file."""
+    file = tmp_path / "bad.pem"
+    file.write_bytes(content)
+    with pytest.raises(RootsError, match=r"bad\.pem"):
+        roots.load(file)
+
+
+def test_damaged_block_among_good_ones_is_refused(pki: PrivatePKI, tmp_path: Path) -> None:
+    """Trusting fewer roots than the file names would be a silent change of meaning."""
+    file = tmp_path / "half.pem"
+    file.write_bytes(pki.roots_pem() + b"-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n")
+    with pytest.raises(RootsError, match="damaged"):
+        roots.load(file)
+
+
+def test_missing_file_and_directory(tmp_path: Path) -> None:
+    """What cannot be read is refused, naming it."""
+    for path in (tmp_path / "missing.pem", tmp_path):
+        with pytest.raises(RootsError, match="cannot be read"):
+            roots.load(path)
+
+
+def test_machine_roots_are_a_value() -> None:
+    """The operating system's roots load on this platform, if only as an empty set."""
+    assert roots.machine_roots().name == "operating system"
+
+
+@given(st.binary(max_size=300))
+def test_any_pem_text_is_read(data: bytes) -> None:
+    """PEM text of anybody's choice gives certificates or none."""
+    assert isinstance(roots.certificates_in_pem(data), list)
+    wrapped = b"-----BEGIN CERTIFICATE-----" + data + b"-----END CERTIFICATE-----"
+    assert len(roots.certificates_in_pem(wrapped)) <= 2
