@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from .model import Confidence, ManagedBy, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .model import Attribution, Endpoint, Observation
     from .verdict import Decision
 
@@ -47,6 +49,11 @@ _BY_OUTCOME: Final[dict[str, str]] = {
 }
 
 
+def exempt(manager: ManagedBy, hosts: Sequence[str]) -> str:
+    """Who can stop the decryption of these hosts, and how."""
+    return _BY_MANAGER[manager].format(host=", ".join(hosts))
+
+
 def advise(decision: Decision, endpoint: Endpoint, observation: Observation, attribution: Attribution | None) -> str:
     """Advice on one endpoint; empty when there is nothing to do."""
     if decision.verdict is Verdict.CLEAN:
@@ -56,5 +63,5 @@ def advise(decision: Decision, endpoint: Endpoint, observation: Observation, att
     if (said := _BY_REASON.get(decision.reason)) is not None:
         return said
     if attribution is not None and decision.confidence is not Confidence.POSSIBLE:
-        return _BY_MANAGER[attribution.managed_by].format(host=endpoint.host)
+        return exempt(attribution.managed_by, [endpoint.host])
     return "Check again from another network; if only this one differs, report it to the institution that runs it."

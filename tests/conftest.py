@@ -10,6 +10,7 @@ import pytest
 from detector import judgement
 from detector.evidence import Case, Context, Network, no_machine_roots
 from detector.model import Endpoint, Observation, Outcome, Result
+from detector.pins import PinSet
 from detector.testing import PrivatePKI
 from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
@@ -89,3 +90,20 @@ def run_check(world: World) -> Callable[..., list[tuple[str, str]]]:
     assert world.roots
     assert no_machine_roots() is not None
     return run
+
+
+@pytest.fixture(scope="session")
+def settings_of(world: World) -> Callable[..., dict[str, Any]]:
+    """Keyword arguments for a `Detector` that trusts the test PKI and nothing of this machine."""
+
+    def settings(*endpoints: Endpoint, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of Detector
+        return {
+            "pins": PinSet(name="test", endpoints=endpoints),
+            "roots": world.roots,
+            "logs": world.logs,
+            "route": "none",
+            "machine_roots": no_machine_roots,
+            **more,
+        }
+
+    return settings

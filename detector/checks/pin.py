@@ -57,7 +57,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - 
         check=ID,
         outcome="mismatch",
         says=Says.INTERCEPTED,
-        summary="Neither the leaf's key nor any certificate on a verified path is pinned.",
+        summary="No pin matches.",
         data={
             "presented": [_spell(c.spki_sha256) for c in case.presented if c.spki_sha256],
             "pins": [_spell(pin) for pin in sorted(keys)],

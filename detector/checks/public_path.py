@@ -28,7 +28,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - 
             check=ID,
             outcome="found",
             says=Says.GENUINE,
-            summary=f"The chain leads to a public root: {', '.join(labels)}.",
+            summary=f"Leads to the public root {', '.join(labels)}.",
             data={"roots": labels, "paths": [[c.sha256.hex() for c in p.certificates] for p in case.public_paths]},
         )
     else:
@@ -36,7 +36,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - 
             check=ID,
             outcome="none",
             says=Says.INTERCEPTED,
-            summary="No chain of verified signatures leads to a public root.",
+            summary="Leads to no public root.",
             data={
                 "issuer": case.leaf.issuer.text if case.leaf.issuer else None,
                 "issuer_at_hand": bool(case.paths.issuers),

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 ID: Final = "transparency"
 
 _SUMMARY: Final[dict[Logging, str]] = {
-    Logging.LOGGED: "The certificate was publicly logged: {valid} valid timestamps from known logs.",
-    Logging.UNLOGGED: "The certificate was not publicly logged, although publicly trusted ones of its age are.",
-    Logging.UNKNOWN: "Whether the certificate was publicly logged cannot be told.",
+    Logging.LOGGED: "Publicly logged, {valid} valid timestamps.",
+    Logging.UNLOGGED: "Not publicly logged, although public certificates of its age are.",
+    Logging.UNKNOWN: "Whether it was publicly logged cannot be told.",
 }
 _SAYS: Final[dict[Logging, Says]] = {
     Logging.LOGGED: Says.GENUINE,

@@ -17,7 +17,7 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, demo, examine, pins
+from . import check, common, demo, examine, pins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,16 +47,14 @@ def run(  # noqa: PLR0911 - one return per way to end
 ) -> int:
     """Run a command line and give its exit code. `started` is when the process began (monotonic clock)."""
     try:
-        code = detector.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="detector",
-            standalone_mode=False,
-            obj=started,
-        )
+        # Not `detector.main`: that one exits with 1 when the reader of a pipe goes away, and 1 means "middleware".
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        with detector.make_context("detector", words, obj=started) as context:
+            code = detector.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         _say("Interrupted.")
         return INTERRUPTED
     except click.ClickException as error:
@@ -64,7 +62,7 @@ def run(  # noqa: PLR0911 - one return per way to end
         return BAD_INPUT
     except LearnError as error:
         _say(f"Error: {error}")
-        return 1
+        return common.INCONCLUSIVE
     except DetectorError as error:
         _say(f"Error: {error}")
         return BAD_INPUT

@@ -183,7 +183,7 @@ class Handshake:
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server; return the bytes to send to it (perhaps none)."""
-        if self.finished:
+        if self.finished or not data:
             return b""
         try:
             self._wire.server(data)
@@ -295,7 +295,9 @@ class Handshake:
     def _flight_can_continue(self) -> bool:
         wire = self._wire
         readable = wire.server_hello is not None and (wire.version != TLS_1_3 or wire.decrypting)
-        ended = wire.flight_over or wire.error is not None
+        # Before TLS 1.3 the signature is all that can still be learned; a wrong one needs no Finished either.
+        decided = wire.key_exchange is not None or self.proof is KeyProof.INVALID
+        ended = wire.flight_over or wire.error is not None or decided
         return readable and not ended and not self._ended_by_server
 
     def _refusal_outcome(self) -> Outcome:

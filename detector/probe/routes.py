@@ -60,6 +60,7 @@ HTTP_PORT: Final = 80
 """Default port of an http URL (RFC 9110 section 4.2.1)."""
 
 PORT_MAX: Final = 65535
+"""Largest TCP port (RFC 9293 section 3.1)."""
 
 _SUCCESS: Final = range(200, 300)
 _AUTHENTICATION_REQUIRED: Final = 407
@@ -192,7 +193,7 @@ class Resolver:
                 answer.set_exception(failure)
 
         try:
-            threading.Thread(target=work, name=f"resolve {host}", daemon=True).start()
+            threading.Thread(target=work, name="detector-resolve", daemon=True).start()
         except RuntimeError as error:
             self._slots.release()
             raise RouteError(Outcome.RESOURCES) from error
@@ -200,7 +201,9 @@ class Resolver:
 
 
 def _look_up(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
-    """Ask the system's resolver; blocks. A name that cannot be one is as unknown as any other."""
+    """Ask the system's resolver; blocks. A name or port that cannot be one is as unknown as any other."""
+    if not 0 < port <= PORT_MAX:
+        raise socket.gaierror(socket.EAI_SERVICE, "not a TCP port")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
     except ValueError as error:
@@ -424,8 +427,13 @@ class ConnectDialer:
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
         host, port = _mapped(self._resolve, endpoint) or (endpoint.host, endpoint.port)
+        try:
+            request = _connect_request(host, port, self._proxy.authorization())
+        except (UnicodeError, h11.LocalProtocolError) as error:
+            # No proxy could resolve it either, and it must not end up in a header.
+            raise RouteError(Outcome.DNS_FAILURE) from error
         established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        tunnel = functools.partial(_Tunnel, _authority(host, port), self._proxy.authorization(), factory, established)
+        tunnel = functools.partial(_Tunnel, request, factory, established)
         try:
             transport = await open_connection(
                 self._proxy.host, self._proxy.port, tunnel, journal, resolver=self._resolver
@@ -441,12 +449,18 @@ class ConnectDialer:
         return transport
 
 
-def _authority(host: str, port: int) -> bytes:
-    """Return the request target of CONNECT (authority-form, RFC 9112 section 3.2.3)."""
-    bare = _literal(host)
-    if bare is not None and ":" in bare:
-        return f"[{bare}]:{port}".encode("ascii", "replace")
-    return f"{host}:{port}".encode("ascii" if host.isascii() else "idna")
+def _connect_request(host: str, port: int, authorization: bytes | None) -> h11.Request:
+    """Make the CONNECT request; its target is in authority-form (RFC 9112 section 3.2.3).
+
+    Raises `UnicodeError` or `h11.LocalProtocolError` for what no host name can be.
+    """
+    bare = _literal(host) or host
+    name = bare.encode("ascii" if bare.isascii() else "idna")
+    authority = b"[%b]:%d" % (name, port) if b":" in name else b"%b:%d" % (name, port)
+    headers = [(b"Host", authority)]
+    if authorization is not None:
+        headers.append((b"Proxy-Authorization", authorization))
+    return h11.Request(method=b"CONNECT", target=authority, headers=headers)
 
 
 class _Tunnel(asyncio.Protocol):
@@ -458,18 +472,14 @@ class _Tunnel(asyncio.Protocol):
 
     def __init__(
         self,
-        authority: bytes,
-        authorization: bytes | None,
+        request: h11.Request,
         factory: ProtocolFactory,
         established: asyncio.Future[None],
     ) -> None:
         self._factory = factory
         self._established = established
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=PROXY_HEAD_OCTETS_MAX)
-        headers = [(b"Host", authority)]
-        if authorization is not None:
-            headers.append((b"Proxy-Authorization", authorization))
-        self._request = h11.Request(method=b"CONNECT", target=authority, headers=headers)
+        self._request = request
         self._interim_responses = 0
         self._transport: asyncio.Transport | None = None
 

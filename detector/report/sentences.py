@@ -8,22 +8,26 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Coverage, Scope, Verdict
+from detector.advice import exempt
+from detector.model import Confidence, Coverage, ManagedBy, Scope, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from detector.model import Interceptor, Report, Result
 
 NAMED_MOST: Final = 5
 """Endpoints named in a sentence; the table below it has them all."""
+ADVICE_MOST: Final = 2
+"""Sentences of advice; what each endpoint needs stands in its own result."""
+INTERCEPTION_ROWS: Final = 15
+"""Rows of the decision table from here on have neither a public path nor a public log."""
 
 _SURENESS: Final[dict[str, str]] = {
     "proven": "is decrypted",
     "probable": "is very probably decrypted",
     "possible": "may be decrypted, or there is an innocent reason",
 }
-_MIDDLEWARE_ADVICE: Final = "Do not send exam data on this network."
 
 
 def headline(report: Report) -> str:
@@ -50,16 +54,28 @@ def headline(report: Report) -> str:
 
 def what_to_do(report: Report) -> str:
     """The next step in one or two sentences."""
-    verdicts: tuple[Verdict, ...] = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE)
     if report.verdict is Verdict.CLEAN:
         return "What to do: nothing; this speaks for these endpoints, on this route, at this moment."
-    concerned = [r for v in verdicts for r in report.results if r.verdict is v and r.verdict is report.verdict]
-    order = ["proven", "probable", "possible", None]
-    concerned.sort(key=lambda r: order.index(r.confidence))
-    advice = list(dict.fromkeys(r.advice for r in concerned if r.advice))[:2]
-    if report.verdict is Verdict.MIDDLEWARE and report.confidence != "possible":
-        advice.insert(0, _MIDDLEWARE_ADVICE)
-    return "What to do: " + (" ".join(advice[:2]) or "check again.")
+    advice = list(_advice(report))
+    return "What to do: " + (" ".join(advice[:ADVICE_MOST]) or "check again.")
+
+
+def _advice(report: Report) -> Iterator[str]:
+    """Advice, most certain first; endpoints with one remedy share one sentence."""
+    if report.verdict is Verdict.MIDDLEWARE and report.confidence is not Confidence.POSSIBLE:
+        yield "Do not send exam data on this network."
+    by_remedy: dict[object, list[Result]] = {}
+    for result in report.results:
+        if result.verdict is report.verdict and result.advice:
+            certain = result.row >= INTERCEPTION_ROWS and result.confidence is not Confidence.POSSIBLE
+            manager = result.attribution.managed_by if certain and result.attribution else None
+            by_remedy.setdefault(manager or result.advice, []).append(result)
+    for remedy, results in by_remedy.items():
+        if isinstance(remedy, ManagedBy):
+            yield exempt(remedy, list(dict.fromkeys(result.endpoint.host for result in results)))
+    for remedy in by_remedy:
+        if not isinstance(remedy, ManagedBy):
+            yield str(remedy)
 
 
 def coverage(report: Report) -> str:

@@ -69,13 +69,17 @@ def _evidence(result: Result) -> str:
     return " ".join(dict.fromkeys(said)) or result.reason
 
 
+def _roots(report: Report) -> str:
+    return " ".join(filter(None, ("roots", report.roots.name, report.roots.version)))
+
+
 def _footer(report: Report) -> Iterator[str]:
     yield ""
     told = sentences.coverage(report)
     if told:
         yield told
     yield (
-        f"Judged with {len(report.results)} endpoint(s), roots {report.roots.name} {report.roots.version}, "
+        f"Judged with {len(report.results)} endpoint(s), {_roots(report)}, "
         f"CT logs {report.logs.name}{f' of {report.logs.date}' if report.logs.date else ''}, "
         f"detector {report.detector_version}, {report.finished:%Y-%m-%d %H:%M:%S} UTC."
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+    from detector.testing.pki import KeyKind
+
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 EC384 = ec.generate_private_key(ec.SECP384R1())
@@ -52,8 +54,25 @@ SIGNERS: dict[int, Callable[[bytes], bytes]] = {
     0x0808: ED448.sign,
     0x0202: lambda data: DSA.sign(data, hashes.SHA1()),  # noqa: S303 - as old servers do
 }
-KEYS = {0x0401: RSA, 0x0201: RSA, 0x0101: RSA, 0x0804: RSA, 0x0806: RSA, 0x0403: EC, 0x0503: EC384}
-KEY_OF = {**KEYS, 0x0807: ED25519, 0x0808: ED448, 0x0202: DSA}
+Key = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | dsa.DSAPrivateKey
+)
+KEY_OF: dict[int, Key] = {
+    0x0401: RSA,
+    0x0201: RSA,
+    0x0101: RSA,
+    0x0804: RSA,
+    0x0806: RSA,
+    0x0403: EC,
+    0x0503: EC384,
+    0x0807: ED25519,
+    0x0808: ED448,
+    0x0202: DSA,
+}
 
 
 def spki(key: PublicKeyTypes) -> bytes:
@@ -119,9 +138,9 @@ def test_the_unnamed_scheme_of_old_rsa() -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("key", ["ec", "ec384", "rsa", "rsa1024"])
-def test_what_openssl_signed_is_valid(version: ssl.TLSVersion, key: str) -> None:
+def test_what_openssl_signed_is_valid(version: ssl.TLSVersion, key: KeyKind) -> None:
     """Our check agrees with OpenSSL about OpenSSL's own handshakes, and refuses them under another key."""
-    issued = exam(key)  # type: ignore[arg-type] # a literal from the list above
+    issued = exam(key)
     wire = record(issued, version).play()
     for leaf, expected in ((issued.leaf, KeyProof.VALID), (exam("ed25519").leaf, KeyProof.INVALID)):
         public = Certificate.read(leaf).spki
@@ -146,7 +165,7 @@ def test_nothing_raises(
     octets: bytes,
     signature: bytes,
     scheme: int | None,
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | dsa.DSAPrivateKey,
+    key: Key,
 ) -> None:
     """Damaged keys and invented signatures are never valid and never raise."""
     whole = spki(key.public_key())

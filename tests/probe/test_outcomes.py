@@ -15,11 +15,11 @@ from detector.probe import outcomes
 from detector.probe.wire import WireError, WireErrorKind
 
 
-class WindowsError121(OSError):
+class SemaphoreTimeoutError(OSError):
     winerror = 121  # ERROR_SEM_TIMEOUT
 
 
-class WindowsError1225(OSError):
+class OverlappedRefusedError(OSError):
     winerror = 1225  # ERROR_CONNECTION_REFUSED
 
 
@@ -41,8 +41,8 @@ class WindowsError1225(OSError):
         (socket.gaierror(socket.EAI_NONAME, "x"), Outcome.DNS_FAILURE),
         (socket.gaierror(socket.EAI_MEMORY, "x"), Outcome.RESOURCES),
         (OSError("Multiple exceptions: whatever they say"), Outcome.UNREACHABLE),
-        (WindowsError121(), Outcome.CONNECT_TIMEOUT),
-        (WindowsError1225(), Outcome.CONNECT_REFUSED),
+        (SemaphoreTimeoutError(), Outcome.CONNECT_TIMEOUT),
+        (OverlappedRefusedError(), Outcome.CONNECT_REFUSED),
     ],
 )
 def test_operating_system_errors(error: OSError, outcome: Outcome) -> None:

@@ -271,7 +271,7 @@ def test_a_giant_certificate_is_refused() -> None:
         (record(21, b"\x02"), "not two octets"),
         (record(20, b"\x01"), "ChangeCipherSpec before"),
         (in_records(server_hello()) + record(23, b"x"), "application data"),
-        (in_records(server_hello()[:-1] + b"\x00\x00"), "ServerHello"),
+        (in_records(message(2, server_hello()[4:] + b"\x00")), "ServerHello ends before"),
         (in_records(server_hello(), certificate_12(b"a") + b"", message(14, b"x")), "octets too many"),
     ],
 )

@@ -1,0 +1,363 @@
+"""The command line as a person or a script meets it: real processes, exit codes, what stands on which stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+
+from detector import cli
+from detector.model import report_schema
+from detector.testing import Script, serve_middlebox, serve_origin, serve_script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from detector.testing import PrivatePKI
+
+EXAM, LMS = "exam.example.edu", "lms.example.org"
+
+
+class Town:
+    """Servers for the processes of this module, kept in a thread of their own."""
+
+    def __init__(self, pki: PrivatePKI, folder: Path) -> None:
+        written = pki.write(folder)
+        self.trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs))
+        self.folder = folder
+        self.issued = {host: pki.issue([host]) for host in (EXAM, LMS)}
+        self.resolve: list[str] = []
+        self.silent = 0
+        self.filter = 0
+        self._pki = pki
+        self._ready, self._done = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def __enter__(self) -> Town:
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(20)
+
+    async def _serve(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            where = {}
+            for host, issued in self.issued.items():
+                origin = await stack.enter_async_context(serve_origin(issued))
+                where[host, 443] = origin.address
+                self.resolve += ["--resolve", f"{host}:443:{origin.host}:{origin.port}"]
+            box = await stack.enter_async_context(
+                serve_middlebox(self._pki.private_ca("Campus Filter CA"), upstream=where)
+            )
+            self.filter = box.port
+            silent = await stack.enter_async_context(serve_script(Script.silence()))
+            self.silent = silent.port
+            self._ready.set()
+            while not self._done.is_set():
+                await asyncio.sleep(0.05)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `detector` in a process of its own, with these environment variables besides."""
+        return subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "detector", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd=self.folder,
+            env={key: value for key, value in os.environ.items() if "proxy" not in key.lower()} | environment,
+        )
+
+
+@pytest.fixture(scope="module")
+def town(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with Town(pki, tmp_path_factory.mktemp("town")) as town:
+        yield town
+
+
+class TestCheck:
+    def test_clean_is_exit_0(self, town: Town) -> None:
+        """A clean network: the verdict first, what to do second, nothing on stderr."""
+        done = town.run("check", EXAM, LMS, *town.trust, *town.resolve)
+        assert (done.returncode, done.stderr) == (0, "")
+        first, second = done.stdout.splitlines()[:2]
+        assert first.startswith("CLEAN: no sign of decryption on 2 of 2 endpoints")
+        assert second.startswith("What to do: nothing")
+
+    def test_middleware_is_exit_1(self, town: Town) -> None:
+        """An intercepted network: by whom, on which hosts and what to do, in the first two lines."""
+        done = town.run("check", EXAM, LMS, *town.trust, "--proxy", f"http://127.0.0.1:{town.filter}")
+        assert done.returncode == 1
+        first = done.stdout.partition("What to do")[0].replace("\n", " ")
+        assert first.startswith("MIDDLEWARE (proven)")
+        assert all(word in first for word in ("Campus Filter CA", EXAM, LMS))
+        assert "exempt exam.example.edu, lms.example.org" in done.stdout.replace("\n", " ")
+        assert "\x1b" not in done.stdout
+
+    def test_fail_on(self, town: Town) -> None:
+        """Below --fail-on middleware is exit 3, never 0."""
+        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
+        assert town.run("check", EXAM, *town.trust, *proxied).returncode == 3
+        assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
+
+    def test_inconclusive_is_exit_3_and_in_time(self, town: Town) -> None:
+        """`--deadline 3` answers within 3.3 seconds, with what the others gave."""
+        silent = ("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}")
+        begin = time.monotonic()
+        done = town.run(
+            "check", EXAM, "slow.example.net", *town.trust, *town.resolve, *silent, "--deadline", "3", "--format", "json"
+        )
+        took = time.monotonic() - begin
+        assert done.returncode == 3
+        assert took < 3.3
+        report = json.loads(done.stdout)
+        assert [r["verdict"] for r in report["results"]] == ["clean", "inconclusive"]
+
+    def test_json_follows_the_schema(self, town: Town) -> None:
+        """The JSON report validates, and carries the evidence needed to judge again."""
+        done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "json", "--vantage", "room 12")
+        report = json.loads(done.stdout)
+        jsonschema.validate(report, report_schema())
+        assert report["schema_version"] == 1
+        assert report["vantage"] == "room 12"
+        assert report["started"].endswith("Z")
+        chain = report["results"][0]["observation"]["chain"]
+        assert [set(c) for c in chain] == [
+            {"sha256", "der", "subject", "issuer", "serial", "not_before", "not_after", "spki_sha256"}
+        ] * len(chain)
+
+    def test_report_has_nothing_about_the_person(self, town: Town) -> None:
+        """No user name, machine name or home of whoever runs it."""
+        person = {name: "zacharias-the-student" for name in ("USER", "LOGNAME", "USERNAME", "HOME", "HOSTNAME")}
+        done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "json", **person)
+        assert done.returncode == 0
+        assert "zacharias" not in done.stdout
+        assert platform.node() not in done.stdout.replace('"', " ").split()
+
+    def test_jsonl(self, town: Town) -> None:
+        """One result a line."""
+        done = town.run("check", EXAM, LMS, *town.trust, *town.resolve, "--format", "jsonl")
+        assert [json.loads(line)["endpoint"]["host"] for line in done.stdout.splitlines()] == [EXAM, LMS]
+
+    def test_output_file_appears_whole(self, town: Town, tmp_path: Path) -> None:
+        """--output writes the result there, and nothing to stdout."""
+        target = tmp_path / "report.json"
+        done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "json", "--output", str(target))
+        assert (done.returncode, done.stdout) == (0, "")
+        assert json.loads(target.read_text())["verdict"] == "clean"
+        assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to a child alone")
+    def test_ctrl_c(self, town: Town, tmp_path: Path) -> None:
+        """Ctrl-C is exit 130, without traceback and without half a file."""
+        target = tmp_path / "report.json"
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "detector", "check", "slow.example.net", *town.trust, "--output", str(target)]
+            + ["--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}", "--deadline", "60", "--proxy", "none"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not list(tmp_path.iterdir()):  # the place for the result is claimed just before probing begins
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
+        assert (process.returncode, stdout, stderr) == (130, "", "Interrupted.\n")
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestExamine:
+    def test_chain_from_a_file(self, town: Town, tmp_path: Path) -> None:
+        """A PEM chain is judged offline; for another host it is not clean."""
+        chain = tmp_path / "chain.pem"
+        chain.write_bytes(town.issued[EXAM].chain_pem)
+        assert town.run("examine", str(chain), "--host", EXAM, *town.trust).returncode == 0
+        wrong = town.run("examine", str(chain), "--host", "other.example.net", *town.trust)
+        assert wrong.returncode == 3
+        assert "possible" in wrong.stdout
+
+    def test_moment_and_unproved_key(self, town: Town, tmp_path: Path) -> None:
+        """--at moves the clock; --key-not-proved makes the chain clear nothing."""
+        chain = tmp_path / "chain.pem"
+        chain.write_bytes(town.issued[EXAM].chain_pem)
+        later = town.run(
+            "examine", str(chain), "--host", EXAM, *town.trust, "--at", "2099-01-01T00:00:00Z", "--format", "json"
+        )
+        findings = {f["check"]: f["outcome"] for f in json.loads(later.stdout)["results"][0]["findings"]}
+        assert findings["dates"] == "expired"
+        unproved = town.run("examine", str(chain), "--host", EXAM, *town.trust, "--key-not-proved")
+        assert (unproved.returncode, "key-not-proved" in unproved.stdout) == (3, True)
+
+
+class TestPins:
+    def test_learn_then_check(self, town: Town, tmp_path: Path) -> None:
+        """Learned pins make the next check `pinned`; lint and show read the file."""
+        pins = tmp_path / "learned.toml"
+        done = town.run("pins", "learn", EXAM, LMS, "-o", str(pins), *town.trust[:2], *town.resolve, "--category", "exam")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        checked = town.run("check", "--pins", str(pins), *town.trust, *town.resolve, "--format", "json")
+        assert [r["assurance"] for r in json.loads(checked.stdout)["results"]] == ["pinned", "pinned"]
+        shown = town.run("pins", "show", str(pins))
+        assert shown.stdout.count("sha256/") >= 4
+        assert town.run("pins", "lint", str(pins)).returncode == 0
+
+    def test_learn_refuses_an_interceptor(self, town: Town, tmp_path: Path) -> None:
+        """Pins are not learned from a chain without a public root, unless told to, and then nothing is half-written."""
+        pins = tmp_path / "learned.toml"
+        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
+        refused = town.run("pins", "learn", EXAM, "-o", str(pins), *town.trust[:2], *proxied)
+        assert refused.returncode == 3
+        assert "no public root" in refused.stderr
+        assert not pins.exists()
+        assert town.run("pins", "learn", EXAM, "-o", str(pins), "--allow-private", *town.trust[:2], *proxied).returncode == 0
+
+    def test_shipped_pins_are_sound(self, town: Town) -> None:
+        """The shipped endpoints lint without errors and cover several categories."""
+        assert town.run("pins", "lint").returncode == 0
+        shown = town.run("pins", "show").stdout
+        assert all(f"  {category}" in shown for category in ("exam", "search", "bank", "canary"))
+
+    def test_expired_pins_fail_lint(self, town: Town, tmp_path: Path) -> None:
+        """Lint of an expired file is exit 2 and says so."""
+        pins = tmp_path / "old.toml"
+        digest = "A" * 43 + "="
+        pins.write_text(
+            f'schema = 1\nname = "old"\nexpires = 2020-01-01\n[[endpoint]]\nhost = "{EXAM}"\npins = ["{digest}"]\n'
+        )
+        done = town.run("pins", "lint", str(pins))
+        assert (done.returncode, "expired" in done.stdout) == (2, True)
+
+
+GOOD_HEAD = 'schema = 1\nname = "t"\n[[endpoint]]\nhost = "exam.example.edu"\n'
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (GOOD_HEAD + f'pins = ["{"A" * 41}="]\n', ("pins", EXAM)),
+            (GOOD_HEAD + 'pinz = ["x"]\n', ("pinz", EXAM)),
+            (GOOD_HEAD + '[[endpoint]]\nhost = "exam.example.edu"\n', (EXAM,)),
+            (GOOD_HEAD + 'roots = ["No Such Root"]\n', ("No Such Root", EXAM)),
+            ("schema = 7\n", ("schema",)),
+            ("this is not TOML", ("TOML",)),
+        ],
+        ids=["31-bytes", "unknown-key", "duplicate", "unknown-root", "schema", "not-toml"],
+    )
+    def test_bad_pin_file(self, content: str, words: tuple[str, ...], town: Town, tmp_path: Path) -> None:
+        """A bad pin file is exit 2 and one sentence naming file and field."""
+        pins = tmp_path / "bad.toml"
+        pins.write_text(content)
+        done = town.run("check", "--pins", str(pins))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Traceback" not in done.stderr
+        assert all(word in done.stderr for word in ("bad.toml", *words))
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("check", "--pins", "missing.toml"), ("missing.toml",)),
+            (("check", "--roots", "missing.pem"), ("missing.pem",)),
+            (("check", "--ct-logs", "missing.json"), ("missing.json",)),
+            (("check", "https://exam.example.edu/"), ("https://exam.example.edu/",)),
+            (("check", "exam.example.edu:99999"), ("99999",)),
+            (("check", EXAM, "--proxy", "gopher://proxy"), ("proxy",)),
+            (("check", EXAM, "--resolve", "nonsense"), ("nonsense",)),
+            (("check", EXAM, "--output", "no/such/dir/report.json"), ("no/such/dir/report.json",)),
+            (("check", EXAM, "--format", "yaml"), ("yaml",)),
+            (("check", EXAM, "--deadline", "soon"), ("soon",)),
+            (("examine", "missing.pem", "--host", EXAM), ("missing.pem",)),
+            (("examine", "missing.pem"), ("--host",)),
+            (("frobnicate",), ("frobnicate",)),
+        ],
+    )
+    def test_bad_usage(self, arguments: tuple[str, ...], words: tuple[str, ...], town: Town) -> None:
+        """Bad usage is exit 2, says what is wrong on stderr, and prints no result."""
+        done = town.run(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Traceback" not in done.stderr
+        assert all(word in done.stderr for word in words)
+
+    def test_credentials_are_not_repeated(self, town: Town) -> None:
+        """A bad proxy URL with a password in it is refused without repeating the password."""
+        done = town.run("check", EXAM, "--proxy", "http://me:hunter2@[bad")
+        assert done.returncode == 2
+        assert "hunter2" not in done.stderr
+
+    def test_bad_chain_files(self, town: Town, tmp_path: Path) -> None:
+        """Files without a certificate, or with a damaged block, are refused by name."""
+        for content in (b"", b"nothing here", b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"):
+            chain = tmp_path / "bad.pem"
+            chain.write_bytes(content)
+            done = town.run("examine", str(chain), "--host", EXAM)
+            assert (done.returncode, "bad.pem" in done.stderr) == (2, True)
+
+
+def test_demo_shows_both_networks(town: Town) -> None:
+    """The demo ends with 0 and shows a clean and an intercepted network."""
+    done = town.run("demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CLEAN:" in done.stdout
+    assert "MIDDLEWARE (proven):" in done.stdout
+
+
+def test_version(town: Town) -> None:
+    """`--version` names the program."""
+    assert town.run("--version").stdout.startswith("detector, version ")
+
+
+def test_scan_script_is_the_same_command(town: Town, request: pytest.FixtureRequest) -> None:
+    """`scripts/scan.py` takes the options of `detector check`."""
+    script = request.config.rootpath / "scripts" / "scan.py"
+    done = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, script, EXAM, *town.trust, *town.resolve, "--proxy", "none"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout[:6]) == (0, "CLEAN:")
+
+
+def test_a_fault_of_this_program_accuses_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An internal error is exit 70, never 1, and shows no traceback."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("detector.session.Detector.__init__", fail)
+    assert cli.run(["check", EXAM]) == 70
+    captured = capsys.readouterr()
+    assert "Internal error (ZeroDivisionError)" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_reader_that_goes_away(town: Town) -> None:
+    """`detector … | head -1` ends quietly."""
+    process = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m detector pins show | head -1; exit ${{PIPESTATUS[0]}}"],  # noqa: S607 - the shell of the machine
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode in {0, 141}
+    assert process.stderr == ""
+    assert town.silent

@@ -1,0 +1,102 @@
+"""The real mitmproxy, in an environment of its own, in the path of the whole pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from detector import Detector, Endpoint, Report, Verdict
+from detector.testing import run_mitmproxy, serve_origin
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from detector.testing import PrivatePKI
+
+    Settings = Callable[..., dict[str, Any]]
+
+EXAM, LMS = "exam.example.edu", "lms.example.org"
+pytestmark = pytest.mark.lab
+
+
+@contextlib.asynccontextmanager
+async def lab(pki: PrivatePKI) -> AsyncIterator[tuple[tuple[Endpoint, ...], dict[tuple[str, int], tuple[str, int]]]]:
+    """Two honest origins of unrelated operators: pinned endpoints and where they are."""
+    async with contextlib.AsyncExitStack() as stack:
+        endpoints, where = [], {}
+        for host in (EXAM, LMS):
+            issued = pki.issue([host])
+            origin = await stack.enter_async_context(serve_origin(issued))
+            endpoints.append(Endpoint(host=host, pins=(issued.spki_sha256,)))
+            where[host, 443] = origin.address
+        yield tuple(endpoints), where
+
+
+def assert_mitmproxy(report: Report) -> None:
+    """Everything decrypted, proven, by mitmproxy."""
+    assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "all")
+    for result in report.results:
+        assert (result.verdict, result.confidence) == ("middleware", "proven")
+        assert result.observation.key_proved
+    (interceptor,) = report.interceptors
+    assert str(interceptor.attribution.product).startswith("mitmproxy")
+    assert interceptor.attribution.managed_by == "developer"
+
+
+async def test_regular_proxy(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Direct is clean and pinned; through the CONNECT proxy every endpoint is proven, with pins and without any."""
+    async with lab(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
+        route = f"http://127.0.0.1:{mitm.port}"
+        async with Detector(**settings_of(*endpoints, resolve=where)) as direct:
+            honest = await direct.check()
+        async with Detector(**settings_of(*endpoints, route=route)) as pinned:
+            assert_mitmproxy(await pinned.check())
+        async with Detector(**settings_of(route=route)) as unpinned:
+            bare = await unpinned.check([EXAM, LMS])
+    assert [(r.verdict, r.assurance) for r in honest.results] == [("clean", "pinned")] * 2
+    assert_mitmproxy(bare)
+    for result in bare.results:
+        outcomes = {(f.check, f.outcome) for f in result.findings}
+        assert ("shared-issuer", "private") in outcomes
+        assert ("shared-leaf-key", "shared") in outcomes
+        assert ("ca-key-reuse", "reused") in outcomes
+
+
+async def test_appended_upstream_chain(pki: PrivatePKI, settings_of: Settings) -> None:
+    """The genuine chain that mitmproxy appends is presented, and clears nothing."""
+    async with (
+        lab(pki) as (endpoints, where),
+        run_mitmproxy(upstream_hosts=where, append_upstream_chain=True) as mitm,
+        Detector(**settings_of(*endpoints, route=f"http://127.0.0.1:{mitm.port}")) as subject,
+    ):
+        report = await subject.check()
+    assert_mitmproxy(report)
+    pinned = {endpoint.pins[0].hex() for endpoint in endpoints}
+    assert all(pinned & {c.spki_sha256 for c in r.observation.chain[1:]} for r in report.results)
+
+
+async def test_reverse_proxy(pki: PrivatePKI, settings_of: Settings) -> None:
+    """In reverse mode, where the client connects straight to it, it is found all the same."""
+    async with lab(pki) as (endpoints, where):
+        address, port = where[EXAM, 443]
+        async with run_mitmproxy(f"reverse:https://{address}:{port}") as mitm:
+            there = {(EXAM, 443): ("127.0.0.1", mitm.port)}
+            async with Detector(**settings_of(endpoints[0], resolve=there)) as subject:
+                report = await subject.check()
+    assert_mitmproxy(report)
+    assert report.results[0].verdict is Verdict.MIDDLEWARE
+
+
+async def test_ca_installed_on_the_machine(pki: PrivatePKI, settings_of: Settings) -> None:
+    """With its root installed, as institutions do, the root is told and the verdict is the same."""
+    from detector.trust.roots import from_der  # noqa: PLC0415 - only here
+
+    async with lab(pki) as (_, where), run_mitmproxy(upstream_hosts=where) as mitm:
+        installed = from_der([mitm.ca_certificate], name="machine")
+        route = f"http://127.0.0.1:{mitm.port}"
+        async with Detector(**settings_of(route=route, machine_roots=lambda: installed)) as subject:
+            report = await subject.check([EXAM])
+    assert_mitmproxy(report)
+    assert "machine-root" in {finding.check for finding in report.results[0].findings}

@@ -1,0 +1,184 @@
+"""The whole pipeline over real sockets on loopback: deadlines, partial results, routes, streams, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import detector
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict
+from detector.errors import MiddlewareDetected, TargetError
+from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from detector.testing import PrivatePKI
+
+    Settings = Callable[..., dict[str, Any]]
+
+EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
+
+
+@contextlib.asynccontextmanager
+async def origins(pki: PrivatePKI, *hosts: str) -> AsyncIterator[dict[tuple[str, int], tuple[str, int]]]:
+    """Honest servers for these hosts; gives the map to where they are."""
+    async with contextlib.AsyncExitStack() as stack:
+        where = {}
+        for host in hosts:
+            origin = await stack.enter_async_context(serve_origin(pki.issue([host])))
+            where[host, 443] = origin.address
+        yield where
+
+
+async def test_clean_network(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Honest servers make a clean report that names what it was judged with."""
+    async with origins(pki, EXAM, LMS) as where, Detector(**settings_of(resolve=where), vantage="lab") as subject:
+        report = await subject.check([EXAM, LMS])
+    assert (report.verdict, report.scope, report.vantage) == (Verdict.CLEAN, "none", "lab")
+    assert [r.assurance for r in report.results] == ["logged", "logged"]
+    assert all(r.observation.key_proved and r.observation.tls_version == "TLSv1.3" for r in report.results)
+    report.raise_for_middleware(at_least=Confidence.POSSIBLE)
+
+
+async def test_selective_middlebox(pki: PrivatePKI, settings_of: Settings) -> None:
+    """A filter that leaves one host alone is told with its scope, and the exception carries the report."""
+    async with (
+        origins(pki, EXAM, LMS, SEARCH) as where,
+        serve_middlebox(pki.private_ca("Filter CA"), upstream=where, only_hosts={LMS, SEARCH}) as box,
+    ):
+        route = f"http://127.0.0.1:{box.port}"
+        async with Detector(**settings_of(route=route)) as subject:
+            report = await subject.check([EXAM, LMS, SEARCH])
+    assert [r.verdict for r in report.results] == ["clean", "middleware", "middleware"]
+    assert (report.confidence, report.scope) == ("proven", "selective")
+    with pytest.raises(MiddlewareDetected) as caught:
+        report.raise_for_middleware()
+    assert caught.value.report is report
+
+
+async def test_module_level_check_reads_pin_files(
+    pki: PrivatePKI, tmp_path: Any, settings_of: Settings  # noqa: ANN401 - pathlib.Path
+) -> None:
+    """The one-call form takes files, as a proctoring client has them."""
+    written = pki.write(tmp_path)
+    async with origins(pki, EXAM) as where:
+        address, port = where[EXAM, 443]
+        pins = tmp_path / "pins.toml"
+        pins.write_text(
+            f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\ncategory = "exam"\naddress = "{address}:{port}"\n'
+        )
+        report = await detector.check(pins=pins, roots=written.roots, logs=written.ct_logs, route="none")
+    assert (report.verdict, len(report.results)) == (Verdict.CLEAN, 1)
+    assert settings_of() is not None
+
+
+async def test_deadline_is_kept_with_partial_results(pki: PrivatePKI, settings_of: Settings) -> None:
+    """A silent server costs the deadline and nobody else's answer."""
+    async with origins(pki, EXAM) as where, serve_script(Script.silence()) as silent:
+        where[LMS, 443] = silent.address
+        async with Detector(**settings_of(resolve=where)) as subject:
+            begin = time.monotonic()
+            report = await subject.check([EXAM, LMS], deadline=1.0)
+            took = time.monotonic() - begin
+    assert took < 1.0
+    assert [r.verdict for r in report.results] == ["clean", "inconclusive"]
+    assert report.results[1].observation.outcome is Outcome.DEADLINE
+    assert report.verdict is Verdict.INCONCLUSIVE
+
+
+async def test_no_endpoints_is_inconclusive(settings_of: Settings) -> None:
+    """Nothing checked is nothing cleared."""
+    async with Detector(**settings_of()) as subject:
+        assert (await subject.check()).verdict is Verdict.INCONCLUSIVE
+
+
+async def test_same_target_twice_is_probed_once(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Targets are a set with an order."""
+    async with origins(pki, EXAM) as where, Detector(**settings_of(resolve=where)) as subject:
+        assert len((await subject.check([EXAM, f"{EXAM}:443"])).results) == 1
+
+
+async def test_bad_target_is_refused_before_anything_is_sent(settings_of: Settings) -> None:
+    """A target that cannot be one raises, naming it."""
+    async with Detector(**settings_of()) as subject:
+        with pytest.raises(TargetError, match="https"):
+            await subject.check(["https://exam.example.edu/"])
+
+
+async def test_route_through_a_proxy_and_its_refusals(pki: PrivatePKI, settings_of: Settings) -> None:
+    """A plain proxy changes nothing; one that wants credentials or refuses is an outcome of its own."""
+    async with origins(pki, EXAM) as where:
+        async with serve_proxy(upstream=where) as proxy:
+            async with Detector(**settings_of(route=f"http://127.0.0.1:{proxy.port}")) as subject:
+                result = (await subject.check([EXAM])).results[0]
+            assert (result.verdict, result.observation.route) == ("clean", "http-connect")
+        async with serve_proxy(upstream=where, require_auth="student:secret") as proxy:
+            async with Detector(**settings_of(route=f"http://127.0.0.1:{proxy.port}")) as subject:
+                refused = (await subject.check([EXAM])).results[0]
+            async with Detector(**settings_of(route=f"http://student:secret@127.0.0.1:{proxy.port}")) as subject:
+                allowed = await subject.check([EXAM])
+            assert refused.observation.outcome is Outcome.PROXY_AUTH_REQUIRED
+            assert "secret" not in allowed.to_json().decode()
+            assert allowed.verdict is Verdict.CLEAN
+
+
+async def test_scan_streams_results(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Results come as a stream; once an issuer was met on an unrelated operator the rest are proven."""
+    ca = pki.private_ca("Filter CA")
+    async with contextlib.AsyncExitStack() as stack:
+        where = {}
+        for host in (EXAM, LMS, SEARCH):
+            origin = await stack.enter_async_context(serve_origin(ca.issue([host])))
+            where[host, 443] = origin.address
+        subject = Detector(**settings_of(resolve=where), concurrency=1)
+
+        async def targets() -> AsyncIterator[str | Endpoint]:
+            for host in (EXAM, LMS, SEARCH):
+                yield host
+
+        results = [result async for result in subject.scan(targets())]
+        again = [result async for result in subject.scan([EXAM])]
+    assert [r.confidence for r in results] == ["possible", "proven", "proven"]
+    assert len(again) == 1
+
+
+async def test_cancellation_leaves_nothing_behind(settings_of: Settings) -> None:
+    """A cancelled check ends its connections and tasks before it returns."""
+    before = asyncio.all_tasks()
+    async with serve_script(Script.silence()) as silent:
+        subject = Detector(**settings_of(resolve={(h, 443): silent.address for h in (EXAM, LMS)}))
+        task = asyncio.create_task(subject.check([EXAM, LMS], deadline=30))
+        while silent.connections < 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert asyncio.all_tasks() == before
+
+
+async def test_breaking_off_a_scan_leaves_nothing_behind(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Leaving the stream early ends what was in flight."""
+    before = asyncio.all_tasks()
+    async with origins(pki, EXAM) as where, serve_script(Script.silence()) as silent:
+        where[LMS, 443] = silent.address
+        stream = Detector(**settings_of(resolve=where)).scan([EXAM, LMS], timeout=30)
+        async with contextlib.aclosing(stream) as results:
+            assert (await anext(results)).endpoint.host == EXAM
+    assert {task for task in asyncio.all_tasks() if not task.done()} == before
+
+
+def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: Any) -> None:  # noqa: ANN401 - World
+    """The offline form judges DER bytes, a naive time counting as UTC."""
+    issued = pki.issue([EXAM])
+    known = {"roots": world.roots, "logs": world.logs}
+    clean = detector.examine(issued.chain, host="EXAM.example.edu.", at=pki.now.replace(tzinfo=None), **known)
+    assert (clean.verdict, clean.endpoint.host) == (Verdict.CLEAN, EXAM)
+    unproved = detector.examine(issued.chain, host=EXAM, key_proved=False, **known)
+    assert (unproved.verdict, unproved.reason) == (Verdict.INCONCLUSIVE, "key-not-proved")
+    nothing = detector.examine([], host=EXAM, **known)
+    assert (nothing.verdict, nothing.row) == (Verdict.INCONCLUSIVE, 1)
