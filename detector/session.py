@@ -23,12 +23,12 @@ from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     from .pins import PinSet
-    from .probe import Dialer
+    from .probe import Dialer, Proxy
     from .trust.logs import LogList
     from .trust.roots import Roots
 
@@ -250,7 +250,7 @@ class Detector:
         targets: Iterable[Target] | AsyncIterable[Target],
         *,
         timeout: float = DEADLINE_DEFAULT,  # noqa: ASYNC109 - per target, enforced by the probe itself
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """Probe any number of targets and yield each result as it comes, at most `concurrency` in flight.
 
         Each target has `timeout` seconds. A result is judged by what was seen up to then, so the first endpoint
@@ -322,6 +322,7 @@ class _Dialers:
         self._resolve = resolve
         self._direct = DirectDialer(resolve)
         self._connect = ConnectDialer
+        self._by_proxy: dict[Proxy, Dialer] = {}
         self._fixed = None if route in {"env", "none"} else ConnectDialer(parse_proxy(route), resolve)
 
     def for_endpoint(self, endpoint: Endpoint) -> Dialer:
@@ -334,7 +335,11 @@ class _Dialers:
         from .probe import proxy_for  # noqa: PLC0415 - as in `_probe`
 
         proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
-        return self._direct if proxy is None else self._connect(proxy, self._resolve)
+        if proxy is None:
+            return self._direct
+        if proxy not in self._by_proxy:
+            self._by_proxy[proxy] = self._connect(proxy, self._resolve)
+        return self._by_proxy[proxy]
 
 
 async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Sequence
 
     from detector.testing import Issued
@@ -43,9 +43,7 @@ class World:
     def context(self, at: dt.datetime | None = None, machine: Sequence[bytes] = ()) -> Context:
         """What to judge against; `machine` are roots installed on this machine."""
         installed = from_der(machine, name="machine")
-        return Context(
-            at=at or self.pki.now, roots=self.roots, logs=self.logs, machine_roots=lambda: installed
-        )
+        return Context(at=at or self.pki.now, roots=self.roots, logs=self.logs, machine_roots=lambda: installed)
 
     def case(  # noqa: PLR0913 - a case is made of these
         self,

@@ -35,7 +35,7 @@ async def judged(script: Script, settings: dict[str, Any], deadline: float = 3.0
 async def test_replayed_genuine_chain(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings) -> None:
     """The genuine chain without its key is row 3, in TLS 1.2 and 1.3, for RSA and ECDSA leaves."""
     for key in ("ec", "rsa"):
-        issued = pki.issue([EXAM], key=key)  # type: ignore[arg-type] # a kind of key
+        issued = pki.issue([EXAM], key=key)
         result = await judged(Script.replay(issued.chain, version=version), settings_of())
         assert (result.row, result.verdict) == (3, "middleware")
         assert result.observation.outcome is Outcome.SIGNATURE_WRONG
@@ -54,9 +54,7 @@ async def test_replayed_chain_signed_with_another_kind_of_key(
 
 
 @VERSIONS
-async def test_genuine_chain_and_nothing_more(
-    version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings
-) -> None:
+async def test_genuine_chain_and_nothing_more(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings) -> None:
     """A chain alone clears nothing, whether the peer falls silent, closes or resets."""
     for ending in Ending:
         script = dataclasses.replace(
@@ -161,9 +159,7 @@ async def test_bad_finished_proves_nothing(pki: PrivatePKI, settings_of: Setting
 @pytest.mark.parametrize(
     "version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2], ids=["1.0", "1.1", "1.2"]
 )
-async def test_old_middlebox_with_a_weak_key(
-    version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings
-) -> None:
+async def test_old_middlebox_with_a_weak_key(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings) -> None:
     """TLS 1.0 to 1.2 with RSA-1024 is seen and recorded, not refused."""
     ca = pki.private_ca("Old Filter CA", key="rsa1024", signature_hash="sha1")
     async with serve_origin(ca.issue([EXAM], key="rsa1024"), min_version=version, max_version=version) as origin:

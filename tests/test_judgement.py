@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import judgement
 from detector.model import Outcome, Report, Result, Verdict
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from conftest import World
 
-    from .conftest import World
+    from detector.evidence import Case
+    from detector.testing import PrivatePKI
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
 AIA = ("http://ca.example/issuing.der",)
@@ -42,7 +43,7 @@ class TestGenuine:
     def test_public_and_logged(self, world: World, pki: PrivatePKI) -> None:
         """The ordinary web server, with ECDSA and RSA, with and without a cross-signed root."""
         for issue in ({}, {"key": "rsa"}, {"cross_signed": True}):
-            assert told(world.one(EXAM, pki.issue([EXAM], **issue))) == (10, "clean logged")  # type: ignore[arg-type] # options
+            assert told(world.one(EXAM, pki.issue([EXAM], **issue))) == (10, "clean logged")
 
     @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
     def test_misordered_and_crowded_chain(self, order: tuple[int, ...], world: World, pki: PrivatePKI) -> None:
@@ -75,7 +76,8 @@ class TestGenuine:
 
     def test_expired_genuine(self, world: World, pki: PrivatePKI) -> None:
         """A server that forgot to renew is no interceptor; with its leaf key pinned it stays pinned."""
-        expired = pki.issue([EXAM], not_before=pki.now - dt.timedelta(days=99), not_after=pki.now - dt.timedelta(days=9))
+        day = dt.timedelta(days=1)
+        expired = pki.issue([EXAM], not_before=pki.now - 99 * day, not_after=pki.now - 9 * day)
         assert told(world.one(EXAM, expired)) == (10, "clean logged")
         assert told(world.one(EXAM, expired, pins=(expired.spki_sha256,))) == (6, "clean pinned")
         dates = next(f for f in world.one(EXAM, expired).findings if f.check == "dates")
@@ -198,7 +200,7 @@ class TestForged:
         assert [told(r) for r in world.judge(pinned, lone)] == [(17, "middleware proven"), (18, "middleware probable")]
         assert told(world.judge(lone)[0]) == (19, "middleware possible")
 
-    @pytest.mark.parametrize("garbage", [b"", b"\x30", b"\x30\x80\x00\x00", b"\xff" * 64, b"\x30\x82\xff\xff" + b"\0" * 99])
+    @pytest.mark.parametrize("garbage", [b"", b"\x30", b"\x30\x80\0\0", b"\xff" * 64, b"\x30\x82\xff\xff" + b"\0" * 99])
     def test_unparsable_leaf_is_judged(self, garbage: bytes, world: World, pki: PrivatePKI) -> None:
         """A leaf that no library loads was presented all the same: never clean, and proven against a pin."""
         genuine = pki.issue([EXAM])
@@ -207,36 +209,25 @@ class TestForged:
         assert told(world.one(EXAM, chain, pins=(genuine.spki_sha256,))) == (17, "middleware proven")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
-@given(st.permutations(range(5)))
-def test_order_of_endpoints_does_not_matter(world: World, order: list[int]) -> None:
-    """Every endpoint gets the same verdict whatever the order of the list."""
+@pytest.fixture(scope="module")
+def mixed(world: World) -> list[Case]:
+    """A network with honest, forged and oddly pinned endpoints."""
     pki = world.pki
-    ca, other = _cas(pki)
-    cases = [
-        world.case(EXAM, _issued(pki, EXAM)),
-        world.case(LMS, ca[LMS]),
-        world.case(SEARCH, ca[SEARCH]),
-        world.case("a.example.net", other, pins=(b"\1" * 32,)),
-        world.case("www.example.net", _issued(pki, "www.example.net")),
+    ca, other = pki.private_ca("Filter CA"), pki.private_ca("Other CA")
+    return [
+        world.case(EXAM, pki.issue([EXAM])),
+        world.case(LMS, ca.issue([LMS])),
+        world.case(SEARCH, ca.issue([SEARCH])),
+        world.case("a.example.net", other.issue(["a.example.net"]), pins=(b"\1" * 32,)),
+        world.case("www.example.net", pki.issue(["www.example.net"])),
     ]
-    expected = {r.endpoint.name: told(r) for r in world.judge(*cases)}
-    assert {r.endpoint.name: told(r) for r in world.judge(*(cases[i] for i in order))} == expected
 
 
-_MADE: dict[str, object] = {}
-
-
-def _issued(pki: PrivatePKI, host: str) -> object:
-    return _MADE.setdefault(host, pki.issue([host]))
-
-
-def _cas(pki: PrivatePKI) -> tuple[dict[str, object], object]:
-    if "cas" not in _MADE:
-        ca = pki.private_ca("Filter CA")
-        forged = {LMS: ca.issue([LMS]), SEARCH: ca.issue([SEARCH])}
-        _MADE["cas"] = (forged, pki.private_ca("Other CA").issue(["a.example.net"]))
-    return _MADE["cas"]  # type: ignore[return-value] # what was put in above
+@given(order=st.permutations(range(5)))
+def test_order_of_endpoints_does_not_matter(world: World, mixed: list[Case], order: list[int]) -> None:
+    """Every endpoint gets the same verdict whatever the order of the list."""
+    expected = {r.endpoint.name: told(r) for r in world.judge(*mixed)}
+    assert {r.endpoint.name: told(r) for r in world.judge(*(mixed[i] for i in order))} == expected
 
 
 class TestReport:

@@ -16,6 +16,7 @@ from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy,
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from detector.testing import PrivatePKI
 
@@ -62,7 +63,9 @@ async def test_selective_middlebox(pki: PrivatePKI, settings_of: Settings) -> No
 
 
 async def test_module_level_check_reads_pin_files(
-    pki: PrivatePKI, tmp_path: Any, settings_of: Settings  # noqa: ANN401 - pathlib.Path
+    pki: PrivatePKI,
+    tmp_path: Path,
+    settings_of: Settings,
 ) -> None:
     """The one-call form takes files, as a proctoring client has them."""
     written = pki.write(tmp_path)
@@ -153,7 +156,7 @@ async def test_cancellation_leaves_nothing_behind(settings_of: Settings) -> None
     async with serve_script(Script.silence()) as silent:
         subject = Detector(**settings_of(resolve={(h, 443): silent.address for h in (EXAM, LMS)}))
         task = asyncio.create_task(subject.check([EXAM, LMS], deadline=30))
-        while silent.connections < 2:
+        while silent.connections < 2:  # noqa: ASYNC110 - the server counts, it does not signal
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

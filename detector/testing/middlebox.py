@@ -207,7 +207,11 @@ class _Interceptor:
             await self._intercept(client, host, destination)
         elif destination is not None:
             self._box.passed.append(host)
-            await relay(client, await connect(destination))
+            server = await connect(destination)
+            try:
+                await relay(client, server)
+            finally:
+                server.abort()
 
     async def _intercept(self, client: PlainStream, host: str, destination: Address | None) -> None:
         if self._policy.drop_first_per_host and host not in self._dropped:
@@ -234,7 +238,7 @@ class _Interceptor:
                 await relay(stream, server, self._overhear)
         finally:
             if server is not None:
-                await server.close()
+                server.abort()
 
     async def _issue(self, host: str, genuine: tuple[bytes, ...]) -> Issued:
         """Forge a leaf for `host`, or take the one forged before, and line up what is presented behind it."""
@@ -291,11 +295,15 @@ async def _connect_tls(address: Address, host: str, alpn: tuple[str, ...]) -> TL
         stream = TLSStream(connection, await connect(address))
     except OSError:
         return None
+    ready = False
     try:
         await stream.handshake()
+        ready = True
     except (OSError, SSL.Error):
-        await stream.close()
         return None
+    finally:
+        if not ready:
+            stream.abort()
     return stream
 
 

@@ -126,7 +126,7 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
         process = await asyncio.create_subprocess_exec(
             *command,
             *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # nothing is written: its end tells the addon that we are gone
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, ENVIRONMENT: json.dumps({"ready_file": str(ready_file), "upstream": upstream})},

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import sys
+import threading
 from typing import Any
 
 ENVIRONMENT = "DETECTOR_TESTING_MITMPROXY"
@@ -18,13 +20,15 @@ ENVIRONMENT = "DETECTOR_TESTING_MITMPROXY"
 class UpstreamHosts:
     """Maps (host, port) of outgoing connections; refuses those it does not know, so that nothing leaves loopback."""
 
-    def __init__(self) -> None:
+    def load(self, _loader: object) -> None:
+        """Read the options: called when mitmproxy takes the addon in."""
         options: dict[str, Any] = json.loads(os.environ[ENVIRONMENT])
         self._ready_file = pathlib.Path(options["ready_file"])
         self._upstream = {(host, port): (address, at) for host, port, address, at in options["upstream"]}
 
     def running(self) -> None:
         """Say that mitmproxy is up: called once its servers listen."""
+        threading.Thread(target=_end_with_the_test, daemon=True).start()
         self._ready_file.touch()
 
     def server_connect(self, data: Any) -> None:  # noqa: ANN401 - mitmproxy's ServerConnectionHookData, not importable here
@@ -36,6 +40,12 @@ class UpstreamHosts:
             server.address = self._upstream[host, port]
         elif not host.startswith("127.") and host not in {"::1", "localhost"}:
             server.error = f"{host}:{port} is not among the upstream hosts of this test"
+
+
+def _end_with_the_test() -> None:
+    """End this process when the one that started it has closed our standard input, or has died."""
+    sys.stdin.buffer.read()
+    os._exit(0)
 
 
 addons = [UpstreamHosts()]

@@ -108,7 +108,7 @@ async def serve_proxy(
             await client.write(b"HTTP/1.1 200 Connection established\r\n" + body)
             await relay(client, server)
         finally:
-            await server.close()
+            server.abort()
 
     async with listen(serve, proxy, host=host):
         yield proxy

@@ -52,6 +52,9 @@ class Stream(Protocol):
     async def close(self) -> None:
         """Say that no more will be sent, then close."""
 
+    def abort(self) -> None:
+        """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
+
 
 class PlainStream:
     """A TCP connection. `received` is what was already read from it and has yet to be seen."""
@@ -80,6 +83,10 @@ class PlainStream:
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
+
+    def abort(self) -> None:
+        """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
+        self._writer.transport.abort()
 
     async def reset(self) -> None:
         """Close with RST instead of FIN (RFC 9293 section 3.6.1): lingering for zero seconds is how to ask for it."""
@@ -144,6 +151,10 @@ class TLSStream:
             self.connection.shutdown()
             await self._flush()
         await self._below.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
+        self._below.abort()
 
     async def _flush(self) -> None:
         while True:
@@ -266,12 +277,16 @@ async def listen(
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
         await server.wait_closed()
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
     if failures:
         raise failures[0]
 
 
 async def relay(client: Stream, server: Stream, overhear: Callable[[bytes], None] | None = None) -> None:
-    """Carry octets both ways until either side ends, then close both. `overhear` is shown what the client sends."""
+    """Carry octets both ways until either side ends, then close both. `overhear` is shown what the client sends.
+
+    Whoever opened a side aborts it afterwards as well: cancellation can cut the closing short.
+    """
 
     async def carry(source: Stream, sink: Stream, show: Callable[[bytes], None] | None) -> None:
         while data := await source.read():

@@ -559,6 +559,10 @@ class ScriptedStream:
         await self.send(self.handshake.close_notify())
         await self._below.close()
 
+    def abort(self) -> None:
+        """Close at once."""
+        self._below.abort()
+
     async def send(self, data: bytes) -> None:
         """Send octets as they are, as slowly and as far as the script says. Raises ResetNow at its limit."""
         script = self.handshake.script

@@ -35,9 +35,9 @@ from detector.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from detector.testing import PrivatePKI
+    from conftest import World
 
-    from ..conftest import World  # noqa: TID252 - fixtures of this test tree
+    from detector.testing import PrivatePKI
 
     Run = Callable[..., list[tuple[str, str]]]
 
@@ -84,11 +84,12 @@ class TestPin:
         """The leaf matches by key, by backup pin and by its whole-certificate fingerprint."""
         issued = pki.issue([EXAM])
         fingerprint = world.case(EXAM, issued).presented[0].sha256
-        for expected in (
+        spellings: tuple[dict[str, Any], ...] = (
             {"pins": (issued.spki_sha256,)},
             {"backup_pins": (issued.spki_sha256,)},
             {"certificates": (fingerprint,)},
-        ):
+        )
+        for expected in spellings:
             assert run_check(pin, world.case(EXAM, issued, **expected)) == [("leaf", "genuine")]
 
     def test_ca_on_the_verified_path(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
@@ -108,7 +109,7 @@ class TestPin:
     def test_expired_pins_are_not_evaluated(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
         """On the last day pins count, the day after they are not looked at."""
         today = pki.now.date()
-        expected = {"pins": (b"\0" * 32,)}
+        expected: dict[str, Any] = {"pins": (b"\0" * 32,)}
         last_day = world.case(EXAM, pki.issue([EXAM]), expires=today, **expected)
         day_after = world.case(EXAM, pki.issue([EXAM]), expires=today - dt.timedelta(days=1), **expected)
         assert outcomes(run_check(pin, last_day)) == ["mismatch"]
@@ -209,7 +210,10 @@ class TestClock:
 
     def test_one_expired_server_is_not_the_clock(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
         """One forgotten renewal, or two of one operator, leave the clock alone; so does a right one beside them."""
-        old = {"not_before": pki.now - dt.timedelta(days=90), "not_after": pki.now - dt.timedelta(days=1)}
+        old: dict[str, Any] = {
+            "not_before": pki.now - dt.timedelta(days=90),
+            "not_after": pki.now - dt.timedelta(days=1),
+        }
         expired = world.case(EXAM, pki.issue([EXAM], **old))
         assert run_check(clock, expired) == []
         sibling = world.case("www.example.edu", pki.issue(["www.example.edu"], **old))
@@ -221,7 +225,10 @@ class TestClock:
     def test_forged_certificates_have_no_say(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
         """An interceptor that writes odd dates cannot pass as a wrong clock."""
         ca = pki.private_ca("Filter CA")
-        future = {"not_before": pki.now + dt.timedelta(days=5), "not_after": pki.now + dt.timedelta(days=9)}
+        future: dict[str, Any] = {
+            "not_before": pki.now + dt.timedelta(days=5),
+            "not_after": pki.now + dt.timedelta(days=9),
+        }
         cases = [world.case(host, ca.issue([host], **future)) for host in (EXAM, LMS, SEARCH)]
         assert run_check(clock, *cases) == []
 
@@ -231,11 +238,11 @@ class TestMachineRoot:
         """A path to a root added to this machine is told; public, declared and absent ones are not."""
         ca = pki.private_ca("Filter CA")
         forged = ca.issue([EXAM])
-        installed = {"machine": (ca.certificate,)}
+        installed: dict[str, Any] = {"machine": (ca.certificate,)}
         assert run_check(machine_root, world.case(EXAM, forged, **installed)) == [("path", "intercepted")]
         assert run_check(machine_root, world.case(EXAM, forged)) == []
         assert run_check(machine_root, world.case(EXAM, forged, private_roots=(ca.certificate,), **installed)) == []
-        public = {"machine": (pki.root_a.certificate, pki.root_b.certificate)}
+        public: dict[str, Any] = {"machine": (pki.root_a.certificate, pki.root_b.certificate)}
         assert run_check(machine_root, world.case(EXAM, pki.issue([EXAM]), **public)) == []
 
 
@@ -336,7 +343,8 @@ class TestCatalogue:
                 x509.NameAttribute(NameOID.ORGANIZATION_NAME, "mitmproxy"),
             ]
         )
-        assert outcomes(run_check(known_interceptor, world.case(EXAM, pki.private_ca(name).issue([EXAM])))) == ["strong"]
+        marked = world.case(EXAM, pki.private_ca(name).issue([EXAM]))
+        assert outcomes(run_check(known_interceptor, marked)) == ["strong"]
         assert run_check(known_interceptor, world.case(EXAM, pki.private_ca("Nobody CA").issue([EXAM]))) == []
         public = pki.issue([EXAM], subject_cn="mitmproxy")
         assert run_check(known_interceptor, world.case(EXAM, public)) == []

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
 import pytest
 
 from detector import cli
@@ -24,6 +24,7 @@ from detector.testing import Script, serve_middlebox, serve_origin, serve_script
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Self
 
     from detector.testing import PrivatePKI
 
@@ -42,16 +43,18 @@ class Town:
         self.silent = 0
         self.filter = 0
         self._pki = pki
-        self._ready, self._done = threading.Event(), threading.Event()
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._done: asyncio.Event
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
-    def __enter__(self) -> Town:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(20)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
+        self._loop.call_soon_threadsafe(self._done.set)
         self._thread.join(20)
 
     async def _serve(self) -> None:
@@ -67,9 +70,9 @@ class Town:
             self.filter = box.port
             silent = await stack.enter_async_context(serve_script(Script.silence()))
             self.silent = silent.port
+            self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
             self._ready.set()
-            while not self._done.is_set():
-                await asyncio.sleep(0.05)
+            await self._done.wait()
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `detector` in a process of its own, with these environment variables besides."""
@@ -119,9 +122,8 @@ class TestCheck:
         """`--deadline 3` answers within 3.3 seconds, with what the others gave."""
         silent = ("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}")
         begin = time.monotonic()
-        done = town.run(
-            "check", EXAM, "slow.example.net", *town.trust, *town.resolve, *silent, "--deadline", "3", "--format", "json"
-        )
+        hosts = (EXAM, "slow.example.net", *town.trust, *town.resolve, *silent)
+        done = town.run("check", *hosts, "--deadline", "3", "--format", "json")
         took = time.monotonic() - begin
         assert done.returncode == 3
         assert took < 3.3
@@ -143,7 +145,8 @@ class TestCheck:
 
     def test_report_has_nothing_about_the_person(self, town: Town) -> None:
         """No user name, machine name or home of whoever runs it."""
-        person = {name: "zacharias-the-student" for name in ("USER", "LOGNAME", "USERNAME", "HOME", "HOSTNAME")}
+        names = ("USER", "LOGNAME", "USERNAME", "HOME", "HOSTNAME")
+        person = dict.fromkeys(names, "zacharias-the-student")
         done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "json", **person)
         assert done.returncode == 0
         assert "zacharias" not in done.stdout
@@ -167,8 +170,10 @@ class TestCheck:
         """Ctrl-C is exit 130, without traceback and without half a file."""
         target = tmp_path / "report.json"
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "detector", "check", "slow.example.net", *town.trust, "--output", str(target)]
-            + ["--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}", "--deadline", "60", "--proxy", "none"],
+            [
+                *(sys.executable, "-m", "detector", "check", "slow.example.net", *town.trust, "--output", str(target)),
+                *("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}", "--deadline", "60", "--proxy", "none"),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -210,7 +215,8 @@ class TestPins:
     def test_learn_then_check(self, town: Town, tmp_path: Path) -> None:
         """Learned pins make the next check `pinned`; lint and show read the file."""
         pins = tmp_path / "learned.toml"
-        done = town.run("pins", "learn", EXAM, LMS, "-o", str(pins), *town.trust[:2], *town.resolve, "--category", "exam")
+        known = (*town.trust[:2], *town.resolve)
+        done = town.run("pins", "learn", EXAM, LMS, "-o", str(pins), *known, "--category", "exam")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         checked = town.run("check", "--pins", str(pins), *town.trust, *town.resolve, "--format", "json")
         assert [r["assurance"] for r in json.loads(checked.stdout)["results"]] == ["pinned", "pinned"]
@@ -226,7 +232,8 @@ class TestPins:
         assert refused.returncode == 3
         assert "no public root" in refused.stderr
         assert not pins.exists()
-        assert town.run("pins", "learn", EXAM, "-o", str(pins), "--allow-private", *town.trust[:2], *proxied).returncode == 0
+        told = town.run("pins", "learn", EXAM, "-o", str(pins), "--allow-private", *town.trust[:2], *proxied)
+        assert told.returncode == 0
 
     def test_shipped_pins_are_sound(self, town: Town) -> None:
         """The shipped endpoints lint without errors and cover several categories."""
@@ -352,7 +359,7 @@ def test_a_fault_of_this_program_accuses_nobody(
 
 def test_reader_that_goes_away(town: Town) -> None:
     """`detector … | head -1` ends quietly."""
-    process = subprocess.run(
+    process = subprocess.run(  # noqa: S603 - our own command
         ["bash", "-c", f"{sys.executable} -m detector pins show | head -1; exit ${{PIPESTATUS[0]}}"],  # noqa: S607 - the shell of the machine
         capture_output=True,
         text=True,

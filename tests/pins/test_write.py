@@ -18,7 +18,8 @@ from detector.pins import PinSet, dump, load
 
 LABELS = ["ISRG Root X1", "GTS Root R1", 'Root with "quotes" \\ and Ő']
 DIGESTS = st.lists(st.binary(min_size=32, max_size=32), max_size=3).map(tuple)
-TEXT = st.text(max_size=50).filter(lambda text: text.isprintable() and bool(text.strip()))
+PRINTABLE = st.characters(exclude_categories=("C", "Z"))
+TEXT = st.text(PRINTABLE | st.just(" "), min_size=1, max_size=50).filter(lambda text: bool(text.strip()))
 HOST = st.sampled_from(["exam.example.edu", "192.0.2.1", "2001:db8::1", "xn--prfung-4ya.example", "localhost"])
 PORT = st.integers(1, 65535)
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import ssl
+import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dh
 from OpenSSL import SSL
 
 from detector.model import Endpoint, Observation
@@ -43,6 +46,13 @@ class Recording(NamedTuple):
         return wire
 
 
+@functools.cache
+def dh_parameters() -> bytes:
+    """Diffie-Hellman parameters as weak as old middleboxes have them, in PEM; OpenSSL 3 servers bring none."""
+    parameters = dh.generate_parameters(generator=2, key_size=512)
+    return parameters.parameter_bytes(serialization.Encoding.PEM, serialization.ParameterFormat.PKCS3)
+
+
 def output_of(connection: SSL.Connection) -> bytes:
     """Everything a connection wants sent."""
     pieces = []
@@ -70,6 +80,11 @@ def record(issued: Issued, version: ssl.TLSVersion, *, ciphers: str = "ALL") -> 
     client = SSL.Connection(context, None)
     client.set_connect_state()
     accepting = server_context(issued, min_version=version, max_version=version, alpn=("http/1.1",), ciphers=ciphers)
+    if ciphers.startswith("DHE"):
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # pyOpenSSL takes parameters from files only
+            file.write(dh_parameters())
+            file.flush()
+            accepting.load_tmp_dh(file.name)
     server = SSL.Connection(accepting, None)
     server.set_accept_state()
     said: dict[SSL.Connection, bytes] = {client: b"", server: b""}

@@ -104,8 +104,11 @@ async def test_a_body_with_the_200_comes_before_the_tunnel(tls_pki: PrivatePKI) 
 async def test_a_hanging_proxy_says_nothing() -> None:
     """No answer comes while the client waits."""
     async with serve_proxy(lie=Lie.HANG) as proxy:
+        stream = await connect(proxy.address)
+        await stream.write(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(tunnel(proxy.address, f"{EXAM}:443"), 0.05)
+            await asyncio.wait_for(stream.read(), 0.05)
+        await stream.close()
 
 
 async def test_an_endless_header_goes_on() -> None:

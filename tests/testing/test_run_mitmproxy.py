@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import pathlib
+import json
+import os
+import subprocess
+import sys
+import types
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
-from loopback_client import EXAM, visit
+from loopback_client import EXAM, tunnel, visit
 
-from detector.testing import MitmproxyError, PrivatePKI, run_mitmproxy, serve_origin
+from detector.testing import MitmproxyError, PrivatePKI, mitmproxy_addon, run_mitmproxy, serve_origin
 from detector.testing.mitmproxy import ENVIRONMENT, mitmdump_command
+
+if TYPE_CHECKING:
+    import pathlib
 
 
 def issued_by(leaf: bytes, ca: bytes) -> bool:
@@ -26,11 +34,12 @@ async def test_regular_mode_forges_for_a_name_that_does_not_resolve(tls_pki: Pri
         run_mitmproxy(upstream_hosts={(EXAM, 443): origin.address}) as mitm,
     ):
         seen = await visit(mitm.address, through=f"{EXAM}:443")
-        elsewhere = await visit(mitm.address, "unknown.example", through="unknown.example:443")
-        assert x509.load_pem_x509_certificate(mitm.ca_pem).public_key()
+        stream, elsewhere = await tunnel(mitm.address, "unknown.example:443")
+        await stream.close()
+        assert x509.load_pem_x509_certificate(mitm.ca_pem) == x509.load_der_x509_certificate(mitm.ca_certificate)
     assert issued_by(seen.chain[0], mitm.ca_certificate)
     assert f"This is {EXAM}".encode() in seen.body
-    assert b"200 OK" not in elsewhere.body
+    assert elsewhere.startswith(b"HTTP/1.1 502 ")
 
 
 @pytest.mark.lab
@@ -60,9 +69,9 @@ async def test_the_upstream_chain_can_be_appended(tls_pki: PrivatePKI) -> None:
 
 @pytest.mark.lab
 async def test_a_mitmproxy_that_dies_says_why() -> None:
-    """A wrong option ends the process; its own words are in the error."""
-    with pytest.raises(MitmproxyError, match=r"(?s)exit code.*no_such_option"):
-        async with run_mitmproxy(options={"no_such_option": "1"}):
+    """A wrong mode ends the process; its own words are in the error."""
+    with pytest.raises(MitmproxyError, match=r"(?s)exit code.*no-such-mode"):
+        async with run_mitmproxy("no-such-mode"):
             pass
 
 
@@ -75,6 +84,10 @@ async def test_without_mitmproxy_the_error_says_what_to_install(
     with pytest.raises(MitmproxyError, match="Install uv"):
         async with run_mitmproxy():
             pass
+
+
+def read_number(path: pathlib.Path) -> int:
+    return int(path.read_text())
 
 
 def fake_command(directory: pathlib.Path, name: str, script: str) -> None:
@@ -102,9 +115,50 @@ async def test_a_process_that_never_listens_is_ended(monkeypatch: pytest.MonkeyP
     with pytest.raises(MitmproxyError, match=r"(?s)within 0\.5 seconds: not today"):
         async with run_mitmproxy(start_limit=0.5):
             pass
-    assert not pathlib.Path("/proc", process_id.read_text().strip()).exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(read_number(process_id), 0)
 
 
 def test_addon_and_runner_agree_on_the_variable() -> None:
     """The addon cannot import the runner, so that the name stands in both."""
-    assert f'ENVIRONMENT = "{ENVIRONMENT}"' in pathlib.Path("detector/testing/mitmproxy_addon.py").read_text()
+    assert mitmproxy_addon.ENVIRONMENT == ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "connected_to"),
+    [((EXAM, 443), ("127.0.0.1", 4443)), (("127.0.0.1", 1), ("127.0.0.1", 1)), (("elsewhere.example", 443), None)],
+)
+def test_the_addon_connects_to_nothing_unmapped(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    asked_for: tuple[str, int],
+    connected_to: tuple[str, int] | None,
+) -> None:
+    """Mapped hosts go where they are mapped to, loopback stays, everything else is an error."""
+    settings = {"ready_file": str(tmp_path / "ready"), "upstream": [[EXAM, 443, "127.0.0.1", 4443]]}
+    monkeypatch.setenv(ENVIRONMENT, json.dumps(settings))
+    server = types.SimpleNamespace(address=asked_for, sni=None, error=None)
+    addon = mitmproxy_addon.UpstreamHosts()
+    addon.load(None)
+    addon.server_connect(types.SimpleNamespace(server=server))
+    assert (server.error is None) is (connected_to is not None)
+    assert server.address == (connected_to or asked_for)
+
+
+def test_the_addon_ends_with_the_process_that_started_it(tmp_path: pathlib.Path) -> None:
+    """Once its standard input is at its end, so is the process, although it had more to do."""
+    program = (
+        "import runpy, sys, time; "
+        f"addon = runpy.run_path({mitmproxy_addon.__file__!r})['addons'][0]; "
+        "addon.load(None); addon.running(); time.sleep(60); sys.exit(1)"
+    )
+    ready = tmp_path / "ready"
+    settings = json.dumps({"ready_file": str(ready), "upstream": []})
+    ended = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", program],
+        env={**os.environ, ENVIRONMENT: settings},
+        stdin=subprocess.DEVNULL,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 0

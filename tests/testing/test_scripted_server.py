@@ -29,6 +29,11 @@ async def first_flight(address: tuple[str, int], version: ssl.TLSVersion = TLS13
     return await read_all(stream)
 
 
+def record_types(data: bytes) -> list[int]:
+    """Content types of the whole records in `data`."""
+    return [kind for kind, _, _ in wire.RecordBuffer().receive(data)]
+
+
 def handshake_messages(data: bytes) -> list[bytes]:
     """The unencrypted handshake messages in `data`."""
     buffer = wire.MessageBuffer()
@@ -59,9 +64,9 @@ async def test_it_completes_over_p256(tls_pki: PrivatePKI, version: ssl.TLSVersi
     """The other key exchange group works when the client's only share or first choice allows it."""
     script = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM]), version=version), group=Group.SECP256R1)
     async with serve_script(script) as server:
-        stream = await visit(server.address)
+        seen = await visit(server.address)
     # OpenSSL sends no P-256 share unless asked for one, so TLS 1.3 ends in this server's handshake_failure.
-    assert stream.error == ("" if version is TLS12 else "ssl/tls alert handshake failure")
+    assert (seen.error == "") if version is TLS12 else seen.error.endswith("alert handshake failure")
 
 
 @pytest.mark.parametrize("scheme", [Scheme.RSA_PKCS1_SHA256, Scheme.RSA_PSS_RSAE_SHA256, Scheme.RSA_PKCS1_SHA1])
@@ -119,10 +124,11 @@ async def test_malformed_certificates_are_presented_as_they_are(
     script = Script.malformed(leaf, *issued.chain[1:], key=issued.key, version=version)
     async with serve_script(script) as server:
         seen = await visit(server.address)
-        flight, _ = await first_flight(server.address, version) if version is TLS12 else (b"", "")
     assert seen.error
     assert seen.body == b""
-    if version is TLS12:
+    if version is TLS12:  # where certificates travel in the clear
+        async with serve_script(dataclasses.replace(script, stop=Step.CERTIFICATE)) as server:
+            flight, _ = await first_flight(server.address, version)
         certificate = handshake_messages(flight)[1]
         assert certificate[7:10] + certificate[10 : 10 + len(leaf)] == wire.vector(leaf, 3)
 
@@ -198,19 +204,6 @@ async def test_it_stops_where_it_is_told(
 ) -> None:
     """The messages up to a step are sent and no more; then silence, FIN or RST."""
     genuine = Script.genuine(tls_pki.issue([EXAM]), version=version)
-    async with serve_script(dataclasses.replace(genuine, stop=step, ending=ending)) as server:
-        stream = await connect(server.address)
-        await stream.write(client_hello(version=version))
-        if ending is Ending.SILENCE:
-            flight = b""
-            with pytest.raises(TimeoutError):
-                while True:
-                    flight += await asyncio.wait_for(stream.read(), 0.05)
-            await stream.close()
-        else:
-            flight, error = await read_all(stream)
-            assert error == ("ConnectionResetError" if ending is Ending.RESET else "")
-    records = [kind for kind, _, _ in wire.RecordBuffer().receive(flight)]
     # TLS 1.2: one record a message. TLS 1.3: ServerHello, change_cipher_spec, then one encrypted record a message.
     expected = {
         (TLS12, Step.SERVER_HELLO): [22],
@@ -219,8 +212,21 @@ async def test_it_stops_where_it_is_told(
         (TLS13, Step.SERVER_HELLO): [22, 20],
         (TLS13, Step.CERTIFICATE): [22, 20, 23, 23],
         (TLS13, Step.FLIGHT): [22, 20, 23, 23, 23, 23],
-    }
-    assert records == expected.get((version, step), [])
+    }.get((version, step), [])
+    async with serve_script(dataclasses.replace(genuine, stop=step, ending=ending)) as server:
+        stream = await connect(server.address)
+        await stream.write(client_hello(version=version))
+        if ending is Ending.SILENCE:
+            flight = b""
+            while len(record_types(flight)) < len(expected):
+                flight += await stream.read()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(stream.read(), 0.05)
+            await stream.close()
+        else:
+            flight, error = await read_all(stream)
+            assert error == ("ConnectionResetError" if ending is Ending.RESET else "")
+    assert record_types(flight) == expected
 
 
 @both_versions
@@ -270,7 +276,7 @@ async def test_a_reset_comes_after_exactly_so_many_octets(
 async def test_a_reset_can_come_at_any_octet(tls_pki: PrivatePKI, version: ssl.TLSVersion) -> None:
     """Wherever in the whole conversation the reset is set, a stock client sees an error; past its end, none."""
     script = Script.genuine(tls_pki.issue([EXAM], scts=0), version=version)
-    for octets in (*range(1, 1800, 97), 1 << 20):
+    for octets in (*range(1, 1500, 83), 1 << 20):  # the conversation has about 1650
         async with serve_script(dataclasses.replace(script, reset_after=octets)) as server:
             seen = await visit(server.address)
         assert (seen.error == "") is (octets == 1 << 20), octets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 import pytest
@@ -49,10 +50,8 @@ def test_a_hello_may_come_in_several_records() -> None:
 def test_arbitrary_octets_only_raise_what_is_documented(data: bytes) -> None:
     """Whatever arrives first is a hello, the beginning of one, or a TLSWireError."""
     for candidate in (data, wire.record(wire.ContentType.HANDSHAKE, data)):
-        try:
-            wire.find_client_hello(candidate)
-        except TLSWireError as error:
-            assert error.alert in set(wire.Alert)
+        with contextlib.suppress(TLSWireError):
+            assert wire.find_client_hello(candidate) is None
 
 
 @given(

@@ -153,7 +153,7 @@ def test_repeated_extension_is_a_problem() -> None:
 
     extensions = der.encode(0xA3, der.encode(der.SEQUENCE, extension(b"one") + extension(b"two")))
     empty = der.encode(der.SEQUENCE, b"")
-    tbs = der.encode(der.SEQUENCE, bytes.fromhex("a003020102" "020101") + empty * 5 + extensions)
+    tbs = der.encode(der.SEQUENCE, bytes.fromhex("a003020102020101") + empty * 5 + extensions)
     certificate = Certificate.read(der.encode(der.SEQUENCE, tbs))
     assert certificate.key_identifier == b"one"
     assert "extension 2.5.29.14 repeated" in certificate.problems

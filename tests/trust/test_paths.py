@@ -48,7 +48,9 @@ def test_only_paths_from_the_leaf_count(pki: PrivatePKI, both_roots: Roots) -> N
     assert not build((*forged.chain, *genuine.chain), both_roots).ending_in(both_roots)
 
 
-def sign_as(issuer: x509.Certificate | None, key: object, *, ca: bool | None, **options: object) -> tuple[bytes, object]:
+def sign_as(
+    issuer: x509.Certificate | None, key: object, *, ca: bool | None, **options: object
+) -> tuple[bytes, object]:
     """A certificate for a new key, signed by `key` in the name of `issuer`."""
     own = generate_key("ec")
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, str(options.get("name", "child")))])
@@ -110,7 +112,7 @@ def test_key_usage_and_path_length_bind(pki: PrivatePKI, both_roots: Roots) -> N
 def test_version_1_and_sha1_roots_are_anchors(pki: PrivatePKI) -> None:
     """Roots as old as they come vouch when trusted; a version 1 certificate in between does not."""
     for options in ({"version": 1, "key": "rsa"}, {"signature_hash": "sha1", "key": "rsa"}):
-        ca = pki.private_ca("Old Root", **options)  # type: ignore[arg-type] # options of private_ca
+        ca = pki.private_ca("Old Root", **options)
         roots = from_der([ca.certificate], name="old")
         issued = ca.issue(["exam.example.edu"])
         assert build(issued.chain, roots).ending_in(roots)
@@ -131,8 +133,8 @@ def test_crowded_chain_is_bounded(pki: PrivatePKI, both_roots: Roots) -> None:
 def test_circles_end(pki: PrivatePKI) -> None:
     """Two CAs that sign each other give finite paths."""
     one_key, other_key = generate_key("ec"), generate_key("ec")
-    one = pki.private_ca("One", key=one_key)  # type: ignore[arg-type] # a key is allowed
-    other = pki.private_ca("Other", key=other_key)  # type: ignore[arg-type] # a key is allowed
+    one = pki.private_ca("One", key=one_key)
+    other = pki.private_ca("Other", key=other_key)
     by_other = other.subordinate("One", key=one_key)
     by_one = one.subordinate("Other", key=other_key)
     leaf = one.issue(["exam.example.edu"]).leaf

@@ -19,13 +19,11 @@ DATA = b"to be signed"
 
 def spki(key: object) -> bytes:
     public = key.public_key()  # type: ignore[attr-defined] # any private key
-    encoded: bytes = public.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    encoded: bytes = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return encoded
 
 
-RSA = rsa.generate_private_key(65537, 1024)
+RSA = rsa.generate_private_key(65537, 1024)  # noqa: S505 - weak keys are what is met
 EC = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -53,9 +51,7 @@ def test_rsa_pss() -> None:
     """RSASSA-PSS with explicit parameters."""
     signature = RSA.sign(DATA, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
     sha256 = der.encode(der.SEQUENCE, bytes.fromhex("0609608648016503040201"))
-    parameters = der.encode(
-        der.SEQUENCE, der.encode(0xA0, sha256) + der.encode(0xA2, der.encode(der.INTEGER, b"\x20"))
-    )
+    parameters = der.encode(der.SEQUENCE, der.encode(0xA0, sha256) + der.encode(0xA2, der.encode(der.INTEGER, b"\x20")))
     assert verify(spki(RSA), Algorithm("1.2.840.113549.1.1.10", parameters), signature, DATA) is Signed.VALID
     unknown = der.encode(der.SEQUENCE, der.encode(0xA0, der.encode(der.SEQUENCE, b"\x06\x01\x2a")))
     assert verify(spki(RSA), Algorithm("1.2.840.113549.1.1.10", unknown), signature, DATA) is Signed.CANNOT_TELL
@@ -93,7 +89,7 @@ def test_what_cannot_be_checked_is_not_invalid() -> None:
     """Unknown algorithms, oversized and broken keys leave the question open."""
     assert verify(spki(RSA), Algorithm("1.2.3.4", b""), b"x", DATA) is Signed.CANNOT_TELL
     assert verify(b"\x30" * (SPKI_OCTETS_MAX + 1), Algorithm("1.2.3.4", b""), b"x", DATA) is Signed.CANNOT_TELL
-    small = rsa.generate_private_key(65537, 1024)
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - weak keys are what is met
     assert verify(spki(small), Algorithm("1.2.840.113549.1.1.11", b""), b"", DATA) is Signed.INVALID
 
 

@@ -1,0 +1,37 @@
+"""A pytest plugin that switches one check of the detector off: the mutation behind `mutate_checks.py`.
+
+Used as `DISABLE_CHECK=pin PYTHONPATH=scripts pytest -p disable_check`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from typing import TYPE_CHECKING
+
+from detector import checks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from detector.evidence import Case, Network
+    from detector.model import Finding
+
+
+def silent(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - the signature of a check
+    """Find nothing, whatever there is to find."""
+    return iter(())
+
+
+def pytest_configure() -> None:
+    """Switch the check off before any test is collected. Raises KeyError for an id that no check has."""
+    disabled = os.environ["DISABLE_CHECK"]
+    modules = {
+        module.ID: module
+        for info in pkgutil.iter_modules(checks.__path__)
+        for module in [importlib.import_module(f"detector.checks.{info.name}")]
+    }
+    setattr(modules[disabled], "check", silent)  # noqa: B010 - a module has no such attribute for a type checker
+    mutated = {**checks.CHECKS, disabled: silent}
+    checks.CHECKS = mutated  # type: ignore[misc] # a mutation is what this is for

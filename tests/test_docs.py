@@ -1,0 +1,46 @@
+"""Documents that must not drift from the code: the schema, the decision table, the list of changes."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+from detector import verdict
+from detector.version import VERSION
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_schema_is_current() -> None:
+    """docs/report.schema.json is what the records say; `python scripts/build_schema.py` writes it."""
+    script = runpy.run_path(str(ROOT / "scripts" / "build_schema.py"))
+    assert (ROOT / "docs" / "report.schema.json").read_text("utf-8") == script["text"]()
+
+
+def test_schema_has_no_place_for_the_person() -> None:
+    """No field of a report could hold who or where the student is."""
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text("utf-8"))
+    names = {name for record in schema["$defs"].values() for name in record.get("properties", {})}
+    assert not {n for n in names if re.search(r"user|machine|hostname|client|student|local_address|mac\b", n)}
+
+
+def test_decision_table_documents_every_row() -> None:
+    """docs/decisions.md has the rows of the code, in their order."""
+    text = (ROOT / "docs" / "decisions.md").read_text("utf-8")
+    documented = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    special = {verdict.NOTHING_SEEN, verdict.WITNESS_DIFFERS, verdict.SIGNATURE_WRONG, verdict.KEY_NOT_PROVED}
+    assert documented == sorted({row.number for row in (*special, *verdict.TABLE)})
+
+
+def test_changelog_names_this_version() -> None:
+    """The version being built is in CHANGELOG.md."""
+    assert f"## {VERSION} " in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """Every relative link in the documents names a file that is there."""
+    for document in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,0 +1,87 @@
+"""Every command and every program in README.md runs, with all traffic kept on this machine by a local proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from detector.testing import serve_origin, serve_proxy
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
+PROGRAMS = [block for kind, block in BLOCKS if kind == "python"]
+SETTING_UP = ("pip install uv", "python -m venv", ".venv/bin/")
+"""Commands that make environments: `.ci/run` runs them, on a clean clone, where they mean something."""
+
+
+def test_set_up_commands_are_run_by_ci() -> None:
+    """What this file does not run is in .ci/run to the letter."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    setting_up = [command for command in COMMANDS if command.startswith(SETTING_UP)]
+    assert len(setting_up) == 7
+    assert [command for command in setting_up if command not in script] == []
+
+
+@pytest.fixture
+def visitor(pki: PrivatePKI, tmp_path: Path) -> Path:
+    """A folder as a reader of README.md has it: the repository's pins and scripts, and a chain to judge."""
+    (tmp_path / "pins").symlink_to(ROOT / "pins")
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    (tmp_path / "chain.pem").write_bytes(pki.issue(["exam.example.edu"]).chain_pem)
+    return tmp_path
+
+
+async def run(words: list[str], folder: Path, pki: PrivatePKI) -> subprocess.CompletedProcess[str]:
+    """Run a command whose only way out is a proxy on this machine that knows one host."""
+    async with serve_origin(pki.issue(["exam.example.edu"])) as origin:
+        upstream = {("exam.example.edu", 443): origin.address}
+        async with serve_proxy(upstream=upstream) as proxy:
+            return await asyncio.to_thread(
+                subprocess.run,
+                words,
+                cwd=folder,
+                env={**os.environ, "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(SETTING_UP)])
+async def test_command(command: str, visitor: Path, pki: PrivatePKI) -> None:
+    """The command runs, says something, and ends with a documented exit code."""
+    words = shlex.split(command)
+    program = {"detector": [sys.executable, "-m", "detector"], "python": [sys.executable]}[words[0]]
+    done = await run([*program, *words[1:]], visitor, pki)
+    assert done.returncode in {0, 1, 3}
+    assert "Traceback" not in done.stderr
+    assert done.stdout or done.stderr or (visitor / "report.json").exists()
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+async def test_program(program: str, visitor: Path, pki: PrivatePKI) -> None:
+    """The Python in README.md runs as it stands."""
+    (visitor / "program.py").write_text(program, "utf-8")
+    done = await run([sys.executable, "program.py"], visitor, pki)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_there_is_something_to_run() -> None:
+    """The patterns above still find the commands."""
+    assert len(COMMANDS) > 10
+    assert len(PROGRAMS) == 2
+    assert shutil.which(sys.executable)

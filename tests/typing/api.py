@@ -1,0 +1,31 @@
+"""The public API as a type checker sees it. Never run: mypy reads it with the rest."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, assert_type
+
+import detector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+async def reports() -> None:
+    report = await detector.check(["exam.example.edu"], pins="pins/", deadline=3.0)
+    assert_type(report, detector.Report)
+    assert_type(report.verdict, detector.Verdict)
+    assert_type(report.confidence, detector.Confidence | None)
+    assert_type(report.results, tuple[detector.Result, ...])
+    report.raise_for_middleware(at_least=detector.Confidence.PROVEN)
+
+
+async def streams(targets: AsyncIterator[str | detector.Endpoint]) -> None:
+    async with detector.Detector(route="none") as subject:
+        assert_type(await subject.check(), detector.Report)
+        async for result in subject.scan(targets):
+            assert_type(result, detector.Result)
+
+
+def offline(chain: list[bytes]) -> detector.Result:
+    return detector.examine(chain, host="exam.example.edu", at=dt.datetime.now(dt.UTC), key_proved=False)
