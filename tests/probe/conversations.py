@@ -11,8 +11,6 @@ import ssl
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dh
 from OpenSSL import SSL
 
 from detector.model import Endpoint, Observation
@@ -46,11 +44,17 @@ class Recording(NamedTuple):
         return wire
 
 
-@functools.cache
-def dh_parameters() -> bytes:
-    """Diffie-Hellman parameters as weak as old middleboxes have them, in PEM; OpenSSL 3 servers bring none."""
-    parameters = dh.generate_parameters(generator=2, key_size=512)
-    return parameters.parameter_bytes(serialization.Encoding.PEM, serialization.ParameterFormat.PKCS3)
+FFDHE2048 = b"""\
+-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
+"""The 2048-bit group of RFC 7919 appendix A.1: servers on OpenSSL 3 bring no Diffie-Hellman parameters of their own."""
 
 
 def output_of(connection: SSL.Connection) -> bytes:
@@ -82,7 +86,7 @@ def record(issued: Issued, version: ssl.TLSVersion, *, ciphers: str = "ALL") -> 
     accepting = server_context(issued, min_version=version, max_version=version, alpn=("http/1.1",), ciphers=ciphers)
     if ciphers.startswith("DHE"):
         with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # pyOpenSSL takes parameters from files only
-            file.write(dh_parameters())
+            file.write(FFDHE2048)
             file.flush()
             accepting.load_tmp_dh(file.name)
     server = SSL.Connection(accepting, None)
