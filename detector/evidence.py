@@ -199,6 +199,7 @@ class _Sighting(NamedTuple):
     name: str
     host: str
     declared_operator: str | None
+    certificate: bytes
 
     @property
     def operator(self) -> str:
@@ -269,10 +270,18 @@ class Network:
         return _unrelated(self._unlogged, case.issuer_identities, _sighting(case))
 
     def unrelated_with_leaf_key(self, case: Case) -> tuple[str, ...]:
-        """Endpoints of other operators that present the same leaf key without public path or log."""
+        """Endpoints of other operators that present the same leaf key without public path or log.
+
+        One certificate for several operators, whose server forgot the intermediate, is how a CDN looks: where the
+        chain looks incomplete, only another certificate with the same key counts.
+        """
         if case.leaf is None or case.leaf.spki_sha256 is None:
             return ()
-        return _unrelated(self._leaf_keys, (case.leaf.spki_sha256,), _sighting(case))
+        own = _sighting(case)
+        others = self._leaf_keys.get(case.leaf.spki_sha256, set())
+        if case.looks_incomplete:
+            others = {other for other in others if other.certificate != own.certificate}
+        return _unrelated({0: others}, (0,), own)
 
     def clock_offset(self, at: dt.datetime) -> dt.timedelta | None:
         """How far the clock that gave `at` must be off, at least; None when nothing says it is.
@@ -297,7 +306,8 @@ class Network:
 
 
 def _sighting(case: Case) -> _Sighting:
-    return _Sighting(case.endpoint.name, case.endpoint.host, case.endpoint.operator)
+    certificate = case.leaf.sha256 if case.leaf is not None else b""
+    return _Sighting(case.endpoint.name, case.endpoint.host, case.endpoint.operator, certificate)
 
 
 def _note(index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:

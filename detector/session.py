@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from . import judgement
 from . import pins as pin_files
@@ -23,7 +26,7 @@ from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
     from .trust.logs import LogList
     from .trust.roots import Roots
 
-    PinSource = PinSet | str | Path | Sequence[str | Path]
+    PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]
     RootSource = Roots | str | Path
+    ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
     LogSource = LogList | str | Path
     Target = Endpoint | str
 
@@ -41,9 +45,9 @@ DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
 CONCURRENCY_DEFAULT: Final = 64
 """Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
-JUDGING_RESERVE: Final = 0.3
-"""Seconds kept back from the deadline for judging: measured on a slow core, loading the suffix list (0.25 s, needed
-only when a private issuer appears) is the larger part."""
+JUDGING_RESERVE: Final = 0.5
+"""Seconds kept back from the deadline for judging and writing. Measured: 0.05 s for a clean network, 0.3 s when a private
+issuer appears (loading the suffix list), twice that on a machine whose cores are busy."""
 RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
 OVERRUN: Final = 0.2
@@ -79,13 +83,35 @@ def resolve_logs(logs: LogSource | None) -> LogList:
 
 
 def resolve_pins(pins: PinSource | None, roots: Roots) -> PinSet:
-    """The pins to judge by; the shipped ones when None. Raises `PinFileError`."""
+    """The pins to judge by: a set, files or directories, endpoints, or (when None) the shipped files.
+
+    Raises `PinFileError`.
+    """
     labels = roots.labels | known_labels()
     if pins is None:
         return pin_files.shipped(root_labels=labels)
     if isinstance(pins, pin_files.PinSet):
         return pins
-    return pin_files.load(pins, root_labels=labels)
+    if isinstance(pins, str | Path):
+        return pin_files.load(pins, root_labels=labels)
+    endpoints = tuple(source for source in pins if isinstance(source, Endpoint))
+    paths = [source for source in pins if not isinstance(source, Endpoint)]
+    if not paths:
+        return pin_files.PinSet(name="given", endpoints=endpoints)
+    loaded = pin_files.load(paths, root_labels=labels)
+    return msgspec.structs.replace(loaded, endpoints=(*endpoints, *loaded.endpoints))
+
+
+def resolve_rules(rules: ResolveRules | None) -> dict[tuple[str, int], tuple[str, int]]:
+    """Where to connect instead of resolving: a mapping, or rules spelled HOST:PORT:ADDRESS:PORT.
+
+    Raises `TargetError`.
+    """
+    if rules is None:
+        return {}
+    if isinstance(rules, Mapping):
+        return dict(rules)
+    return dict(pin_files.parse_rule(rule) for rule in rules)
 
 
 def judging_context(
@@ -149,10 +175,11 @@ class Detector:
     """Checks endpoints on this network. Use as an async context manager; one detector may run many checks.
 
     `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` is a
-    proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), as
-    curl's --connect-to does. `vantage` names where this runs, in the caller's words; it goes into the report.
-    `machine_roots` gives the non-public roots of this machine and is called only when a chain has no public path.
-    `dialer` replaces the network (see `detector.probe.MockNetwork`). `clock` gives the time.
+    proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), or
+    is a list of rules HOST:PORT:ADDRESS:PORT, as curl's --connect-to. `vantage` names where this runs, in the
+    caller's words; it goes into the report. `machine_roots` gives the non-public roots of this machine and is called
+    only when a chain has no public path. `dialer` replaces the network (see `detector.probe.MockNetwork`). `clock`
+    gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
     """
@@ -165,7 +192,7 @@ class Detector:
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
         route: str = "env",
-        resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
+        resolve: ResolveRules | None = None,
         vantage: str = "",
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
@@ -179,7 +206,7 @@ class Detector:
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
         self._clock: Final = clock
-        self._dialers: Final = _Dialers(route, dict(resolve or {}), dialer)
+        self._dialers: Final = _Dialers(route, resolve_rules(resolve), dialer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -368,7 +395,7 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     add_roots: RootSource | None = None,
     logs: LogSource | None = None,
     route: str = "env",
-    resolve: Mapping[tuple[str, int], tuple[str, int]] | None = None,
+    resolve: ResolveRules | None = None,
     vantage: str = "",
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:

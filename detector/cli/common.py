@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from detector import report as reports
-from detector.errors import OutputError, TargetError
+from detector.errors import OutputError
 from detector.model import Confidence, Report, Verdict
-from detector.pins import parse_target
+from detector.pins import parse_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def wrapper(**given: Any) -> Any:  # noqa: ANN401 - click passes what the options declare
         shared = {name: given.pop(name) for name in Options._fields}
-        shared["resolve"] = dict(parse_resolve(rule) for rule in shared["resolve"])
+        shared["resolve"] = dict(parse_rule(rule) for rule in shared["resolve"])
         shared["format"] = Format(shared["format"])
         return command(options=Options(**shared), **given)
 
@@ -98,26 +98,6 @@ _OPTIONS: Final = (
     click.option("--output", metavar="FILE", help="Write the result there instead of to standard output."),
     click.option("--vantage", default="", metavar="NAME", help="Your name for the place this runs from."),
 )
-
-
-def parse_resolve(rule: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    """`HOST:PORT:ADDRESS:PORT`, IPv6 addresses in brackets. Raises `TargetError`."""
-    parts: list[str] = []
-    rest = rule
-    while rest:
-        if rest.startswith("["):
-            inner, bracket, rest = rest.partition("]")
-            parts.append(inner + bracket)
-            rest = rest.removeprefix(":")
-        else:
-            part, _, rest = rest.partition(":")
-            parts.append(part)
-    if len(parts) != 4 or not all(parts):  # noqa: PLR2004 - the four parts of the rule
-        raise TargetError(
-            f"--resolve {rule}: not of the form HOST:PORT:ADDRESS:PORT.",
-            advice="Example: --resolve exam.example.edu:443:127.0.0.1:8443 (IPv6 addresses in brackets).",
-        )
-    return parse_target(f"{parts[0]}:{parts[1]}"), parse_target(f"{parts[2]}:{parts[3]}")
 
 
 def exit_code(report: Report, fail_on: Confidence) -> int:

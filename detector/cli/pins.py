@@ -115,9 +115,8 @@ def learn(  # noqa: PLR0913 - one parameter per option
     Refuses chains that no public root vouches for, unless told otherwise: run it on a network you trust. Nothing is
     written unless every host could be learned. Exit code 3 when one could not.
     """
-    rules = dict(map(common.parse_resolve, resolve))
     detector = Detector(
-        pins=pin_files.PinSet(name=name, endpoints=()), roots=roots, add_roots=add_roots, route=proxy, resolve=rules
+        pins=pin_files.PinSet(name=name, endpoints=()), roots=roots, add_roots=add_roots, route=proxy, resolve=resolve
     )
     endpoints = detector.endpoints(targets)
     with common.result_stream(output) as stream:

@@ -7,7 +7,7 @@ from .learn import learn
 from .lint import LintMessage, Severity, lint
 from .load import PinSet, load, shipped
 from .spelling import parse_pin, spell
-from .target import parse_address, parse_host, parse_target
+from .target import parse_address, parse_host, parse_rule, parse_target
 from .write import dump
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "parse_address",
     "parse_host",
     "parse_pin",
+    "parse_rule",
     "parse_target",
     "shipped",
     "spell",

@@ -31,6 +31,9 @@ by that much; IDNA mapping takes time that grows with the square of the length."
 _SHOWN: Final = 80
 """How much of a wrong text a message repeats, in characters."""
 
+_RULE_PARTS: Final = 4
+"""Host, port, address, port."""
+
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 
 _ADVICE: Final = "Write HOST or HOST:PORT, an IPv6 address with a port as [ADDRESS]:PORT."
@@ -60,6 +63,26 @@ def parse_address(text: str, *, port: int) -> tuple[str, int]:
         host, _, after = text.partition(":")
         after = after or ":"
     return parse_host(host), _port(after, text) if after else port
+
+
+def parse_rule(rule: str) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Read `HOST:PORT:ADDRESS:PORT`, IPv6 addresses in brackets: connect there instead. Raises `TargetError`."""
+    parts: list[str] = []
+    rest = rule
+    while rest and len(parts) <= _RULE_PARTS:
+        if rest.startswith("["):
+            inner, bracket, rest = rest.partition("]")
+            parts.append(inner + bracket)
+            rest = rest.removeprefix(":")
+        else:
+            part, _, rest = rest.partition(":")
+            parts.append(part)
+    if len(parts) != _RULE_PARTS or not all(parts):
+        raise TargetError(
+            f"{_show(rule)}: not of the form HOST:PORT:ADDRESS:PORT.",
+            advice="Example: exam.example.edu:443:127.0.0.1:8443 (IPv6 addresses in brackets).",
+        )
+    return parse_target(f"{parts[0]}:{parts[1]}"), parse_target(f"{parts[2]}:{parts[3]}")
 
 
 def parse_host(text: str) -> str:

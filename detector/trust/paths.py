@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 PATH_LENGTH_MAX: Final = 10
 """Certificates in a path. Public paths have two to five; OpenSSL stops at 100, browsers at about 10."""
-SIGNATURES_MAX: Final = 200
-"""Signature checks for one leaf. A presented chain is bounded by the probe, but names in it are the peer's choice: 200
-certificates of one name would otherwise ask for 200 * 200 checks. Genuine chains need under ten."""
+SIGNATURES_MAX: Final = 64
+"""Signature checks for one leaf. Names and keys in a chain are the peer's choice: 200 certificates of one name would
+otherwise ask for 200 * 200 checks, up to 3 ms each with the slowest keys OpenSSL takes. Genuine ones need under ten."""
 PATHS_MAX: Final = 64
 """Paths kept for one leaf; cross-signing gives genuine leaves at most about six."""
 

@@ -330,6 +330,15 @@ class TestSharedLeafKey:
         cdn = [world.case(host, pki.issue([host], key=key)) for host in (EXAM, LMS)]
         assert run_check(shared_leaf_key, *cdn) == []
 
+    def test_one_certificate_of_a_forgetful_cdn(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
+        """One incomplete public certificate for two operators accuses nobody; two certificates with one key do."""
+        aia = ("http://ca.example/intermediate.der",)
+        both = pki.issue([EXAM, LMS], aia=aia)
+        cdn = [world.case(host, both.chain[:1]) for host in (EXAM, LMS)]
+        assert run_check(shared_leaf_key, *cdn) == []
+        copies = [world.case(host, pki.issue([host], aia=aia, key=both.key).chain[:1]) for host in (EXAM, LMS)]
+        assert run_check(shared_leaf_key, *copies) == [("shared", "intercepted")]
+
 
 class TestCatalogue:
     def test_strong_hit_and_public_path(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
