@@ -1,39 +1,78 @@
-"""What the reader of a result can do about it: one or two sentences by decision, never blaming the student.
+"""What the reader of a result can do about it, by audience: student, IT, developer of the client or server.
 
-Room: verdict. Pure: words only.
+Room: verdict. Pure: words only. The student is never accused and never asked to weaken anything; what only an
+administrator can change is told to the administrator, in the product's own words where they are known.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .model import Confidence, ManagedBy, Verdict
+from .model import Audience, Confidence, ManagedBy, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .model import Attribution, Endpoint, Observation
+    from .model import Attribution, Observation
     from .verdict import Decision
 
-_BY_REASON: Final[dict[str, str]] = {
-    "key-not-proved": "Check again; if it stays so, use another network for the exam and report this one.",
-    "clock-skew": "Set this machine's date and time (automatic time is best) and check again.",
-    "replayed-chain": "Do not send exam data here: the server shown is not the one answering. Use another network.",
-    "wrong-name": "If this network has a sign-in page, open a browser, sign in, and check again.",
-    "logged-pin-mismatch": "The pins are probably out of date: update the pin file, then check again.",
-    "publicly-trusted-pin-mismatch": "The pins are probably out of date: update the pin file, then check again.",
-    "issuer-missing": "The server probably forgot an intermediate certificate: its operator can add it.",
-    "private-chain": (
-        "If this server belongs to a private PKI, declare its root in the pin file (private_roots); otherwise treat "
-        "the network as decrypting."
-    ),
+_STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
+
+_AGAIN_ELSEWHERE: Final = "Check again from another network; if only this one differs, tell whoever runs it."
+_SIGN_IN: Final = "This network seems to have a sign-in page: open a browser, sign in, and check again."
+_UPDATE_PINS: Final = "The pins are probably out of date: update the pin file, then check again."
+
+_BY_REASON: Final[dict[str, dict[Audience, str]]] = {
+    "key-not-proved": {
+        _STUDENT: "Check again; if it stays so, use another network for the exam and tell the exam office.",
+        _IT: "Something cuts TLS handshakes to {hosts} short: look for a filter that resets connections.",
+    },
+    "clock-skew": {_STUDENT: "Set this device's date and time (automatic time is best) and check again."},
+    "replayed-chain": {
+        _STUDENT: "Do not send exam data here: the server shown is not the one answering. Use another network.",
+        _IT: "Somebody answers for {hosts} with a certificate whose key they do not have: find out who.",
+    },
+    "wrong-name": {
+        _STUDENT: "If this network has a sign-in page, open a browser, sign in, and check again.",
+        _IT: "Clients get a certificate for another name instead of {hosts}: a portal, a block page or wrong DNS.",
+    },
+    "logged-pin-mismatch": {_STUDENT: _AGAIN_ELSEWHERE, _DEVELOPER: _UPDATE_PINS},
+    "publicly-trusted-pin-mismatch": {_STUDENT: _AGAIN_ELSEWHERE, _DEVELOPER: _UPDATE_PINS},
+    "public-but-unlogged": {
+        _STUDENT: _AGAIN_ELSEWHERE,
+        _DEVELOPER: "The certificate carries no CT timestamps: ask its CA to embed them.",
+    },
+    "issuer-missing": {
+        _STUDENT: _AGAIN_ELSEWHERE,
+        _DEVELOPER: "The server of {hosts} probably forgot an intermediate certificate: add it to its chain.",
+    },
+    "private-chain": {
+        _STUDENT: _AGAIN_ELSEWHERE,
+        _DEVELOPER: "If {hosts} belongs to a private PKI, declare its root in the pin file (private_roots).",
+    },
 }
-_BY_MANAGER: Final[dict[ManagedBy, str]] = {
-    ManagedBy.INSTITUTION: "Only whoever runs the network can change this: ask its IT to exempt {host}.",
-    ManagedBy.ENDPOINT_OWNER: "Software on this device decrypts traffic: turn off its HTTPS scanning for {host}.",
-    ManagedBy.DEVELOPER: "A debugging proxy is in the way: stop it or take it out of the proxy settings.",
-    ManagedBy.ATTACKER: "The root of this CA is known to be abused: have it removed from the device before any exam.",
-    ManagedBy.STATE: "Traffic is decrypted outside the institution: use another network for the exam.",
+_BY_MANAGER: Final[dict[ManagedBy, dict[Audience, str]]] = {
+    ManagedBy.INSTITUTION: {
+        _STUDENT: "Only whoever runs the network can change this: ask its IT to exempt {hosts}.",
+        _IT: "Exempt from TLS decryption: {hosts}",
+    },
+    ManagedBy.ENDPOINT_OWNER: {
+        _STUDENT: "Software on this device decrypts traffic: turn off its HTTPS scanning for {hosts}.",
+        _IT: "Exempt from HTTPS scanning: {hosts}",
+    },
+    ManagedBy.DEVELOPER: {
+        _STUDENT: "A debugging proxy is in the way: stop it or take it out of the proxy settings.",
+        _IT: "A debugging proxy decrypts {hosts}: find where it runs and stop it.",
+        _DEVELOPER: "Stop the debugging proxy, or let it pass {hosts} through undecrypted.",
+    },
+    ManagedBy.ATTACKER: {
+        _STUDENT: "The root of this CA is known to be abused: have it removed from the device before any exam.",
+        _IT: "Remove the CA from the device's trusted roots and look for the software that installed it.",
+    },
+    ManagedBy.STATE: {
+        _STUDENT: "Traffic is decrypted outside the institution: use another network for the exam.",
+        _IT: "Decryption of {hosts} happens outside this network; a tunnel the state does not decrypt would avoid it.",
+    },
 }
 _BY_OUTCOME: Final[dict[str, str]] = {
     "dns-failure": "The name could not be resolved: check the spelling and the network connection.",
@@ -45,23 +84,38 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "proxy-refused": "The proxy refused to connect there: ask whoever runs it to allow this host.",
     "proxy-protocol": "The proxy did not answer as an HTTP proxy does: check that the proxy URL names one.",
     "not-tls": "What answered does not speak TLS: check the port, or sign in to the network in a browser first.",
-    "resources": "This machine ran out of sockets or files: check fewer endpoints at once.",
+    "resources": "This device ran out of sockets or files: check fewer endpoints at once.",
 }
 
 
-def exempt(manager: ManagedBy, hosts: Sequence[str]) -> str:
-    """Who can stop the decryption of these hosts, and how."""
-    return _BY_MANAGER[manager].format(host=", ".join(hosts))
+def advise(
+    decision: Decision,
+    hosts: Sequence[str],
+    observation: Observation,
+    attribution: Attribution | None,
+    remediation: str | None = None,
+) -> dict[Audience, str]:
+    """Advice by audience on endpoints that share one decision; empty when there is nothing to do.
 
-
-def advise(decision: Decision, endpoint: Endpoint, observation: Observation, attribution: Attribution | None) -> str:
-    """Advice on one endpoint; empty when there is nothing to do."""
+    `remediation` is the product's own way to exempt a host, where the catalogue knows it.
+    """
     if decision.verdict is Verdict.CLEAN:
-        return ""
+        return {}
     if decision.reason == "no-certificate":
-        return _BY_OUTCOME.get(observation.outcome, "The connection failed before anything could be seen: try again.")
-    if (said := _BY_REASON.get(decision.reason)) is not None:
-        return said
+        said = _BY_OUTCOME.get(observation.outcome, "The connection failed before anything could be seen: try again.")
+        return {_STUDENT: said}
+    if attribution is not None and attribution.category == "captive-portal":
+        return _fill({_STUDENT: _SIGN_IN, _IT: "Let {hosts} pass before sign-in, or leave its TLS alone."}, hosts)
+    if (by_reason := _BY_REASON.get(decision.reason)) is not None:
+        return _fill(by_reason, hosts)
     if attribution is not None and decision.confidence is not Confidence.POSSIBLE:
-        return exempt(attribution.managed_by, [endpoint.host])
-    return "Check again from another network; if only this one differs, report it to the institution that runs it."
+        advice = dict(_BY_MANAGER[attribution.managed_by])
+        if remediation is not None:
+            advice[_IT] = f"{remediation} Hosts: {{hosts}}"
+        return _fill(advice, hosts)
+    return {_STUDENT: _AGAIN_ELSEWHERE}
+
+
+def _fill(advice: dict[Audience, str], hosts: Sequence[str]) -> dict[Audience, str]:
+    listed = ", ".join(hosts)
+    return {audience: words.replace("{hosts}", listed) for audience, words in advice.items()}

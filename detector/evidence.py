@@ -18,9 +18,9 @@ from .trust.roots import NO_ROOTS, Roots, from_der
 from .trust.signature import Signed, verify_issued
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .model import Endpoint, Observation
+    from .model import Endpoint, Observation, PortalObservation, ServerDate
     from .trust.logs import LogList
 
 _VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
@@ -30,6 +30,9 @@ CLOCK_OPERATORS_LEAST: Final = 2
 CLOCK_TOLERANCE: Final = dt.timedelta(hours=1)
 """How far in the future a valid CT timestamp may lie before the clock is called wrong: CAs and logs keep time to
 seconds, and a certificate is rarely served within its first hour."""
+
+DATES_AGREE_WITHIN: Final = dt.timedelta(minutes=5)
+"""How far Date headers of different servers may lie apart and still mean the same time; servers keep time by NTP."""
 
 K = TypeVar("K")
 
@@ -43,21 +46,31 @@ def no_machine_roots() -> Roots:
 
 
 class Context(NamedTuple):
-    """What everything is judged against. `machine_roots` is called at most when a chain has no public path."""
+    """What everything is judged against.
+
+    `machine_roots` is called at most when a chain has no public path. `portal` and `dates` are what control requests
+    got on this network, where they were made.
+    """
 
     at: dt.datetime
     roots: Roots
     logs: LogList
     machine_roots: Callable[[], Roots] = no_machine_roots
+    portal: PortalObservation | None = None
+    dates: tuple[ServerDate, ...] = ()
 
 
 class Case:
     """One endpoint, what was observed, and what can be derived from it without judging."""
 
-    def __init__(self, endpoint: Endpoint, observation: Observation, context: Context) -> None:
+    def __init__(
+        self, endpoint: Endpoint, observation: Observation, context: Context, fetched: Sequence[bytes] = ()
+    ) -> None:
         self.endpoint: Final = endpoint
         self.observation: Final = observation
         self.context: Final = context
+        self.fetched: Final = tuple(fetched)
+        """Issuers in DER, fetched from where the leaf says they are. Never trusted by themselves."""
 
     @cached_property
     def presented(self) -> tuple[Certificate, ...]:
@@ -79,7 +92,12 @@ class Case:
         """Verified paths from the leaf over presented certificates, public roots and declared private roots."""
         if self.leaf is None:
             return None
-        return path_building.build(self.presented, (self.context.roots, self.declared_roots))
+        return path_building.build(self.presented, (self.context.roots, self.declared_roots), self.extra)
+
+    @cached_property
+    def extra(self) -> tuple[Certificate, ...]:
+        """Certificates that were not presented but may stand above the leaf."""
+        return tuple(map(Certificate.read, self.fetched))
 
     @cached_property
     def public_paths(self) -> tuple[path_building.Path, ...]:
@@ -97,7 +115,7 @@ class Case:
         if self.leaf is None or not self.is_private:
             return ()
         installed = self.context.machine_roots().without(self.context.roots.keys)
-        return path_building.build(self.presented, (installed,)).ending_in(installed)
+        return path_building.build(self.presented, (installed,), self.extra).ending_in(installed)
 
     @cached_property
     def scts(self) -> tuple[transparency.CheckedSCT, ...]:
@@ -134,6 +152,12 @@ class Case:
             c.name_constraints is None or hostname.permitted(self.endpoint.host, c.name_constraints)
             for c in path.certificates[1:]
         )
+
+    @property
+    def looks_genuine(self) -> bool:
+        """Whether the leaf is vouched for in public, or by a declared root, and for this host."""
+        vouched = not self.is_private or bool(self.declared_paths)
+        return self.leaf is not None and vouched and self.name_match is not hostname.NameMatch.MISMATCH
 
     @cached_property
     def known_log_scts(self) -> int:
@@ -222,6 +246,7 @@ class Network:
         self._leaf_keys: dict[bytes, set[_Sighting]] = {}
         self._windows: list[tuple[_Sighting, dt.datetime, dt.datetime]] = []
         self._latest_timestamp: dt.datetime | None = None
+        self._misnamed: dict[bytes, set[_Sighting]] = {}
         self.accused_shapes: frozenset[str] = frozenset()
 
     @classmethod
@@ -237,6 +262,8 @@ class Network:
         leaf = case.leaf
         if leaf is None:
             return
+        if case.name_match is hostname.NameMatch.MISMATCH:
+            _note(self._misnamed, leaf.sha256, _sighting(case))
         if not case.is_private:
             self._add_vouched(case, leaf)
         elif not case.declared_paths:
@@ -283,6 +310,12 @@ class Network:
             others = {other for other in others if other.certificate != own.certificate}
         return _unrelated({0: others}, (0,), own)
 
+    def unrelated_with_same_wrong_certificate(self, case: Case) -> tuple[str, ...]:
+        """Endpoints of other operators that present this very certificate, which is for neither of them."""
+        if case.leaf is None:
+            return ()
+        return _unrelated(self._misnamed, (case.leaf.sha256,), _sighting(case))
+
     def clock_offset(self, at: dt.datetime) -> dt.timedelta | None:
         """How far the clock that gave `at` must be off, at least; None when nothing says it is.
 
@@ -303,6 +336,19 @@ class Network:
         if len({sighting.operator for sighting, _, _ in self._windows}) < CLOCK_OPERATORS_LEAST:
             return None
         return (earliest if all_early else latest) - at
+
+
+def http_offset(dates: Sequence[ServerDate]) -> dt.timedelta | None:
+    """How far our clock is off by the Date headers of at least two operators that agree; None when it is not.
+
+    The headers are unauthenticated, so they only ever explain dates that are wrong anyway.
+    """
+    by_operator = {hostname.operator_of(date.host): date.said - date.ours for date in dates}
+    offsets = sorted(by_operator.values())
+    if len(offsets) < CLOCK_OPERATORS_LEAST or offsets[-1] - offsets[0] > DATES_AGREE_WITHIN:
+        return None
+    middle = offsets[len(offsets) // 2]
+    return middle if abs(middle) > CLOCK_TOLERANCE else None
 
 
 def _sighting(case: Case) -> _Sighting:

@@ -7,10 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from . import checks, verdict
 from .advice import advise
 from .evidence import Network
-from .model import Attribution, EndpointName, Interceptor, LogsInfo, ManagedBy, Report, Result, RootsInfo, Verdict
+from .locality import locate
+from .model import (
+    Attribution,
+    Audience,
+    EndpointName,
+    Interceptor,
+    LogsInfo,
+    ManagedBy,
+    Report,
+    Result,
+    RootsInfo,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -29,6 +43,7 @@ def judge(case: Case, network: Network) -> Result:
     decision = verdict.decide(findings)
     attribution = _attribute(case, decision.row, findings) if decision.verdict is Verdict.MIDDLEWARE else None
     endpoint = case.endpoint
+    advice = advise(decision, [endpoint.host], case.observation, attribution, _remediation(findings))
     return Result(
         endpoint=EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category),
         verdict=decision.verdict,
@@ -39,7 +54,8 @@ def judge(case: Case, network: Network) -> Result:
         alternatives=decision.alternatives,
         attribution=attribution,
         findings=findings,
-        advice=advise(decision, endpoint, case.observation, attribution),
+        advice=advice.get(Audience.STUDENT, ""),
+        advice_for=advice,
         observation=case.observation,
     )
 
@@ -53,12 +69,23 @@ def judge_all(cases: Sequence[Case]) -> tuple[Result, ...]:
         for case, result in zip(cases, first, strict=True)
         if result.row in verdict.ACCUSING_ROWS and case.issuer_shape is not None
     )
-    if not network.accused_shapes:
-        return tuple(first)
-    return tuple(
-        result if result.row in verdict.ACCUSING_ROWS else judge(case, network)
-        for case, result in zip(cases, first, strict=True)
+    if network.accused_shapes:
+        first = [
+            result if result.row in verdict.ACCUSING_ROWS else judge(case, network)
+            for case, result in zip(cases, first, strict=True)
+        ]
+    return tuple(_located(result, first) for result in first)
+
+
+def _located(result: Result, results: Sequence[Result]) -> Result:
+    """The result with the interceptor's place: it takes the whole network to tell."""
+    if result.attribution is None:
+        return result
+    locality, basis = locate(result.observation, result.attribution.category, results)
+    attribution = msgspec.structs.replace(
+        result.attribution, locality=locality, basis=f"{result.attribution.basis}; locality: {basis}"
     )
+    return msgspec.structs.replace(result, attribution=attribution)
 
 
 def report(  # noqa: PLR0913 - a report is made of these parts
@@ -84,6 +111,7 @@ def report(  # noqa: PLR0913 - a report is made of these parts
         coverage=decision.coverage,
         interceptors=_interceptors(results),
         results=tuple(results),
+        portal=context.portal,
         roots=RootsInfo(name=context.roots.name, version=context.roots.version, date=context.roots.date),
         logs=LogsInfo(name=context.logs.name, date=context.logs.date),
     )
@@ -92,6 +120,13 @@ def report(  # noqa: PLR0913 - a report is made of these parts
 def _attribute(case: Case, row: int, findings: Iterable[Finding]) -> Attribution:
     issuer = case.leaf.issuer.text if case.leaf is not None and case.leaf.issuer is not None else None
     hit = None if row in VOUCHED_ROWS else next((f.data for f in findings if f.check == "catalogue"), None)
+    portal = next((f for f in findings if f.check == "captive-portal"), None)
+    misnamed = any(f.check == "name" and f.outcome == "mismatch" for f in findings)
+    # A portal answers for every host with what it has. Who forges the right name for each host is no portal, even
+    # where its filter also answers the control request.
+    if portal is not None and misnamed and (hit is None or hit["category"] == "captive-portal"):
+        product = hit["product"] if hit else None
+        return Attribution(product=product, category="captive-portal", issuer=issuer, basis=portal.summary)
     if hit is None:
         return Attribution(issuer=issuer, basis=f"no known product matches; the issuer says {issuer or 'nothing'}")
     return Attribution(
@@ -102,6 +137,11 @@ def _attribute(case: Case, row: int, findings: Iterable[Finding]) -> Attribution
         issuer=issuer,
         basis=f"catalogue: {hit['fact']}",
     )
+
+
+def _remediation(findings: Iterable[Finding]) -> str | None:
+    """The product's own way to exempt a host, if a strong mark names the product."""
+    return next((f.data["remediation"] for f in findings if f.check == "catalogue" and f.outcome == "strong"), None)
 
 
 def _interceptors(results: Iterable[Result]) -> tuple[Interceptor, ...]:

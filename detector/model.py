@@ -165,6 +165,25 @@ class Locality(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+class Audience(enum.StrEnum):
+    """Who reads advice: each can do something else."""
+
+    STUDENT = "student"
+    IT = "it"
+    DEVELOPER = "developer"
+
+
+class PortalOutcome(enum.StrEnum):
+    """How a control request over plain HTTP ended. The right answer is known, so any other is somebody else's."""
+
+    OPEN = "open"
+    CAPTIVE = "captive"
+    REDIRECTED = "redirected"
+    CONTENT_MISMATCH = "content-mismatch"
+    UNREACHABLE = "unreachable"
+    FAILED = "failed"
+
+
 class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
@@ -275,6 +294,33 @@ class Observation(Record, frozen=True, kw_only=True):
         return FAULT_OF[self.outcome]
 
 
+class PortalObservation(Record, frozen=True, kw_only=True):
+    """What a control request for captive portals got (RFC 8910, RFC 8908, and the generate_204 convention).
+
+    `status` and `location` are the HTTP answer's; `sign_in_url` is what an RFC 8908 API names (user-portal-url);
+    `body_sha256` is hexadecimal. Everything but `url` and `outcome` was chosen by whoever answered.
+    """
+
+    outcome: PortalOutcome
+    url: str
+    status: int | None = None
+    location: str | None = None
+    sign_in_url: str | None = None
+    body_sha256: str | None = None
+
+
+class ServerDate(Record, frozen=True, kw_only=True):
+    """The time an HTTP server said it was (`said`), and ours halfway through that exchange (`ours`).
+
+    Unauthenticated: anybody on the way can write it. `uncertainty_ms` is half the time of the exchange.
+    """
+
+    host: str
+    said: dt.datetime
+    ours: dt.datetime
+    uncertainty_ms: float = 0.0
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """One typed piece of evidence: which check, what came out, what it speaks for, one sentence, the data."""
 
@@ -307,7 +353,8 @@ class Interceptor(Record, frozen=True, kw_only=True):
 class Result(Record, frozen=True, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
-    `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word.
+    `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word. `advice` is
+    the student's; `advice_for` has it for every audience that can do something.
     """
 
     endpoint: EndpointName
@@ -320,6 +367,7 @@ class Result(Record, frozen=True, kw_only=True):
     attribution: Attribution | None = None
     findings: tuple[Finding, ...] = ()
     advice: str = ""
+    advice_for: dict[Audience, str] = {}
     observation: Observation
 
 
@@ -352,6 +400,7 @@ class Report(Record, frozen=True, kw_only=True):
     coverage: dict[Category, Coverage] = {}
     interceptors: tuple[Interceptor, ...] = ()
     results: tuple[Result, ...] = ()
+    portal: PortalObservation | None = None
     roots: RootsInfo
     logs: LogsInfo
 

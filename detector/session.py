@@ -46,8 +46,8 @@ DEADLINE_DEFAULT: Final = 10.0
 CONCURRENCY_DEFAULT: Final = 64
 """Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
 JUDGING_RESERVE: Final = 0.5
-"""Seconds kept back from the deadline for judging and writing. Measured: 0.05 s for a clean network, 0.3 s when a private
-issuer appears (loading the suffix list), twice that on a machine whose cores are busy."""
+"""Seconds kept back from the deadline for judging and writing. Measured: 0.05 s for a clean network, 0.3 s when a
+private issuer appears (loading the suffix list), twice that on a machine whose cores are busy."""
 RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
 OVERRUN: Final = 0.2

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import judgement
+from detector.evidence import Case
 from detector.model import Outcome, Report, Result, Verdict
 
 if TYPE_CHECKING:
     from conftest import World
 
-    from detector.evidence import Case
     from detector.testing import PrivatePKI
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
@@ -118,6 +118,27 @@ class TestGenuine:
         several = [world.case(host, pki.issue([host], aia=AIA).chain[:1]) for host in (EXAM, LMS, SEARCH)]
         assert {told(result) for result in world.judge(*several)} == {(16, "middleware possible")}
 
+    def test_fetched_issuer_completes_the_chain(self, world: World, pki: PrivatePKI) -> None:
+        """With the forgotten intermediate fetched the chain is judged like any other; a stranger changes nothing."""
+        alone = world.case(EXAM, pki.issue([EXAM], aia=AIA).chain[:1])
+
+        def with_fetched(*issuers: bytes) -> tuple[int, str]:
+            return told(world.judge(Case(alone.endpoint, alone.observation, alone.context, issuers))[0])
+
+        assert with_fetched(pki.intermediate_ec.certificate) == (10, "clean logged")
+        assert with_fetched(pki.private_ca("Stranger").certificate) == (16, "middleware possible")
+
+    def test_fetched_issuer_ends_the_excuse(self, world: World, pki: PrivatePKI) -> None:
+        """Copied timestamps and an omitted issuer buy nothing once the forger's own CA was fetched."""
+        from detector.testing.pki import sct_list_of  # noqa: PLC0415
+
+        ca, genuine = pki.private_ca("Filter CA"), pki.issue([EXAM])
+        forged = ca.issue(copy_from=genuine.leaf, sct_list=sct_list_of(genuine.leaf), aia=AIA)
+        excused = world.case(EXAM, forged.chain[:1], pins=(genuine.spki_sha256,))
+        assert told(world.judge(excused)[0]) == (16, "middleware possible")
+        fetched = Case(excused.endpoint, excused.observation, excused.context, [ca.certificate])
+        assert told(world.judge(fetched)[0]) == (17, "middleware proven")
+
     def test_wrong_clock(self, world: World, pki: PrivatePKI) -> None:
         """A laptop years off is told about its clock where dates would decide, and is never called intercepted."""
         campus = pki.private_ca("Campus CA")
@@ -192,6 +213,16 @@ class TestForged:
         cut = world.one(EXAM, genuine, key_proved=False, outcome=Outcome.RESET, **pins)
         assert told(cut) == (4, "inconclusive")
         assert cut.reason == "key-not-proved"
+
+    def test_captive_portal(self, world: World, pki: PrivatePKI) -> None:
+        """One wrong certificate for everybody is middleware of the category captive portal: sign in."""
+        portal = pki.private_ca("Hotspot CA").issue(["hotspot.example.net"])
+        results = world.judge(*(world.case(host, portal) for host in (EXAM, LMS)))
+        for result in results:
+            assert result.verdict is Verdict.MIDDLEWARE
+            assert result.attribution is not None
+            assert result.attribution.category == "captive-portal"
+            assert "sign in" in result.advice
 
     def test_shape_of_an_accused_neighbour(self, world: World, pki: PrivatePKI) -> None:
         """A lone forged leaf whose issuer looks like the proven neighbour's is probable."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import (
     ca_key_reuse,
+    captive_portal,
     clock,
     dates,
     declared_root,
@@ -49,6 +50,7 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
         host_name,
         dates,
         clock,
+        captive_portal,
         machine_root,
         ca_key_reuse,
         issuer_impersonation,

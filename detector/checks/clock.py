@@ -1,13 +1,14 @@
 """Check `clock`: is the clock that dates are judged by wrong?
 
-Room: checks. Pure. Feeds row 8 of the decision table. Speaks only on the word of publicly vouched certificates, and
-only when several of them agree: one expired server is that server's business.
+Room: checks. Pure. Feeds row 8 of the decision table. Speaks on the word of publicly vouched certificates, or of HTTP
+Date headers, and only when several of them agree: one expired server is that server's business.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from detector.evidence import http_offset
 from detector.model import Finding, Says
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ ID: Final = "clock"
 
 def check(case: Case, network: Network) -> Iterator[Finding]:
     """`wrong`; silent when nothing says so."""
-    offset = network.clock_offset(case.context.at)
+    offset, basis = network.clock_offset(case.context.at), "certificates"
+    if offset is None:
+        offset, basis = http_offset(case.context.dates), "http-dates"
     if offset is None:
         return
     days = abs(offset.total_seconds()) / 86400
@@ -30,5 +33,5 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
         outcome="wrong",
         says=Says.EXPLAINS,
         summary=f"This machine's clock is at least {days:.1f} days {direction}; set it and check again.",
-        data={"offset_seconds": offset.total_seconds()},
+        data={"offset_seconds": offset.total_seconds(), "basis": basis},
     )

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from detector.advice import exempt
-from detector.model import Confidence, Coverage, ManagedBy, Scope, Verdict
+from detector.model import Audience, Category, Confidence, Coverage, Scope, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from detector.model import Interceptor, Report, Result
 
@@ -20,8 +19,25 @@ NAMED_MOST: Final = 5
 """Endpoints named in a sentence; the table below it has them all."""
 ADVICE_MOST: Final = 2
 """Sentences of advice; what each endpoint needs stands in its own result."""
-INTERCEPTION_ROWS: Final = 15
-"""Rows of the decision table from here on have neither a public path nor a public log."""
+_HOSTS: Final = "\0"
+"""Stands for the hosts in a sentence while sentences are compared; no host name and no advice contains it."""
+_CATEGORY: Final[dict[Category, str]] = {
+    Category.EXAM: "exams",
+    Category.LMS: "courses",
+    Category.SEARCH: "search",
+    Category.MAIL: "mail",
+    Category.SOCIAL: "social media",
+    Category.BANK: "banking",
+    Category.HEALTH: "health",
+    Category.CANARY: "software updates and CAs",
+    Category.OTHER: "other hosts",
+}
+_COVERAGE: Final[dict[Coverage, str]] = {
+    Coverage.DECRYPTED: "decrypts {}",
+    Coverage.MIXED: "decrypts some of {}",
+    Coverage.CLEAR: "leaves {} alone",
+    Coverage.UNKNOWN: "gave no answer on {}",
+}
 
 _SURENESS: Final[dict[str, str]] = {
     "proven": "is decrypted",
@@ -53,44 +69,40 @@ def headline(report: Report) -> str:
 
 
 def what_to_do(report: Report) -> str:
-    """The next step in one or two sentences."""
+    """The student's next step in one or two sentences."""
     if report.verdict is Verdict.CLEAN:
         return "What to do: nothing; this speaks for these endpoints, on this route, at this moment."
-    advice = list(_advice(report))
+    advice = advice_for(report, Audience.STUDENT)
+    if report.verdict is Verdict.MIDDLEWARE and report.confidence is not Confidence.POSSIBLE:
+        advice.insert(0, "Do not send exam data on this network.")
     return "What to do: " + (" ".join(advice[:ADVICE_MOST]) or "check again.")
 
 
-def _advice(report: Report) -> Iterator[str]:
-    """Advice, most certain first; endpoints with one remedy share one sentence."""
-    if report.verdict is Verdict.MIDDLEWARE and report.confidence is not Confidence.POSSIBLE:
-        yield "Do not send exam data on this network."
-    by_remedy: dict[object, list[Result]] = {}
-    for result in report.results:
-        if result.verdict is report.verdict and result.advice:
-            certain = result.row >= INTERCEPTION_ROWS and result.confidence is not Confidence.POSSIBLE
-            manager = result.attribution.managed_by if certain and result.attribution else None
-            by_remedy.setdefault(manager or result.advice, []).append(result)
-    for remedy, results in by_remedy.items():
-        if isinstance(remedy, ManagedBy):
-            yield exempt(remedy, list(dict.fromkeys(result.endpoint.host for result in results)))
-    for remedy in by_remedy:
-        if not isinstance(remedy, ManagedBy):
-            yield str(remedy)
+def advice_for(report: Report, audience: Audience) -> list[str]:
+    """What one audience can do, most certain first; endpoints with one remedy share a sentence."""
+    order = [Confidence.PROVEN, Confidence.PROBABLE, Confidence.POSSIBLE, None]
+    hosts_by_remedy: dict[str, list[str]] = {}
+    for result in sorted(report.results, key=lambda r: order.index(r.confidence)):
+        if result.verdict is report.verdict and audience in result.advice_for:
+            host = result.endpoint.host
+            remedy = result.advice_for[audience].replace(host, _HOSTS)
+            hosts_by_remedy.setdefault(remedy, []).append(host)
+    return [remedy.replace(_HOSTS, ", ".join(dict.fromkeys(hosts))) for remedy, hosts in hosts_by_remedy.items()]
 
 
 def coverage(report: Report) -> str:
     """Which categories are decrypted and which are left alone, in one sentence; empty when there is nothing to tell."""
     by_state: dict[Coverage, list[str]] = {}
     for category, state in report.coverage.items():
-        by_state.setdefault(state, []).append(category)
-    words = {
-        Coverage.DECRYPTED: "decrypted",
-        Coverage.MIXED: "partly decrypted",
-        Coverage.CLEAR: "left alone",
-        Coverage.UNKNOWN: "not known",
-    }
-    parts = [f"{word}: {', '.join(by_state[state])}" for state, word in words.items() if state in by_state]
-    return f"By category: {'; '.join(parts)}." if parts else ""
+        by_state.setdefault(state, []).append(_CATEGORY[category])
+    if report.verdict is Verdict.CLEAN or not report.coverage:
+        return ""
+    parts = [said.format(_listed(by_state[state])) for state, said in _COVERAGE.items() if state in by_state]
+    return f"This network {', '.join(parts)}."
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _who(interceptor: Interceptor) -> str:

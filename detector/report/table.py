@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from detector.model import Says, Verdict
+from detector.model import Audience, Says, Verdict
 
 from . import sentences
 
@@ -78,6 +78,9 @@ def _footer(report: Report) -> Iterator[str]:
     told = sentences.coverage(report)
     if told:
         yield told
+    for audience, title in ((Audience.IT, "For IT"), (Audience.DEVELOPER, "For developers")):
+        for advice in sentences.advice_for(report, audience):
+            yield f"{title}: {advice}"
     yield (
         f"Judged with {len(report.results)} endpoint(s), {_roots(report)}, "
         f"CT logs {report.logs.name}{f' of {report.logs.date}' if report.logs.date else ''}, "

@@ -10,6 +10,7 @@ import pytest
 from detector import checks
 from detector.checks import (
     ca_key_reuse,
+    captive_portal,
     clock,
     dates,
     declared_root,
@@ -29,8 +30,8 @@ from detector.checks import (
     shared_leaf_key,
     transparency,
 )
-from detector.evidence import Network
-from detector.model import Outcome
+from detector.evidence import Case, Network
+from detector.model import Endpoint, Outcome, PortalObservation, PortalOutcome, ServerDate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,6 +232,44 @@ class TestClock:
         }
         cases = [world.case(host, ca.issue([host], **future)) for host in (EXAM, LMS, SEARCH)]
         assert run_check(clock, *cases) == []
+
+    def test_http_dates_of_two_operators(self, world: World, pki: PrivatePKI) -> None:
+        """Date headers of unrelated servers that agree tell the offset; one, or two that disagree, tell nothing."""
+        day = dt.timedelta(days=1)
+
+        def said(*dates: tuple[str, dt.timedelta]) -> list[Any]:
+            answers = tuple(ServerDate(host=host, said=pki.now + off, ours=pki.now) for host, off in dates)
+            context = world.context()._replace(dates=answers)
+            case = Case(Endpoint(host=EXAM), world.case(EXAM, pki.issue([EXAM])).observation, context)
+            return [f.data for f in clock.check(case, Network.of([case]))]
+
+        (data,) = said((EXAM, 3 * day), (LMS, 3 * day + dt.timedelta(seconds=20)))
+        assert data["basis"] == "http-dates"
+        assert said((EXAM, 3 * day)) == []
+        assert said((EXAM, 3 * day), ("www.example.edu", 3 * day)) == []
+        assert said((EXAM, 3 * day), (LMS, 9 * day)) == []
+        assert said((EXAM, dt.timedelta(minutes=2)), (LMS, dt.timedelta(minutes=2))) == []
+
+
+class TestCaptivePortal:
+    def test_one_wrong_certificate_for_all(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
+        """The same certificate, for neither host, is how a portal answers for everybody."""
+        portal = pki.issue(["portal.example.net"])
+        cases = [world.case(host, portal) for host in (EXAM, LMS)]
+        assert run_check(captive_portal, *cases) == [("one-certificate", "explains")]
+        named = pki.issue([EXAM, LMS])
+        assert run_check(captive_portal, *(world.case(host, named) for host in (EXAM, LMS))) == []
+
+    def test_answered_control_request(self, world: World, pki: PrivatePKI) -> None:
+        """A control request that somebody else answered explains what looks forged, and nothing that is genuine."""
+        for outcome, told in (("redirected", True), ("captive", True), ("open", False), ("unreachable", False)):
+            portal = PortalObservation(outcome=PortalOutcome(outcome), url="http://check.example/204")
+            context = world.context()._replace(portal=portal)
+            forged = world.case(EXAM, pki.private_ca("Portal CA").issue(["login.example.net"])).observation
+            case = Case(Endpoint(host=EXAM), forged, context)
+            assert bool(list(captive_portal.check(case, Network.of([case])))) == told
+            genuine = Case(Endpoint(host=EXAM), world.case(EXAM, pki.issue([EXAM])).observation, context)
+            assert not list(captive_portal.check(genuine, Network.of([genuine])))
 
 
 class TestMachineRoot:

@@ -1,0 +1,57 @@
+"""Where TLS ends early: only what the evidence says, and unknown where it says nothing."""
+
+from __future__ import annotations
+
+from detector.locality import locate
+from detector.model import (
+    Assurance,
+    Category,
+    EndpointName,
+    Locality,
+    Observation,
+    Outcome,
+    Result,
+    Route,
+    Verdict,
+)
+
+
+def observed(connect: float, *, route: Route = Route.DIRECT, address: str = "192.0.2.7:443") -> Observation:
+    return Observation(outcome=Outcome.COMPLETE, route=route, address=address, timings_ms={"connect": connect})
+
+
+def clean(connect: float) -> Result:
+    return Result(
+        endpoint=EndpointName(host="a.example", port=443, category=Category.OTHER),
+        verdict=Verdict.CLEAN,
+        row=10,
+        reason="logged",
+        assurance=Assurance.LOGGED,
+        observation=observed(connect),
+    )
+
+
+def test_explicit_proxy() -> None:
+    """A proxy on loopback is this device; any other is the configured proxy."""
+    for address, place in (
+        ("127.0.0.1:8080", "this-device"),
+        ("[::1]:8080", "this-device"),
+        ("10.0.0.1:3128", "configured-proxy"),
+    ):
+        found, basis = locate(observed(1, route=Route.HTTP_CONNECT, address=address), "unknown", [])
+        assert (found, bool(basis)) == (place, True)
+
+
+def test_product_category() -> None:
+    """Endpoint security runs on the endpoint, appliances stand in the network; school filters come in both forms."""
+    assert locate(observed(9), "endpoint-security", [])[0] is Locality.THIS_DEVICE
+    assert locate(observed(9), "network-appliance", [])[0] is Locality.NETWORK
+    assert locate(observed(9), "school-filter", [])[0] is Locality.UNKNOWN
+
+
+def test_connect_time_of_this_device() -> None:
+    """Answered within a millisecond, while honest hosts are a network away, is this device."""
+    assert locate(observed(0.2), "unknown", [clean(18), clean(25)])[0] is Locality.THIS_DEVICE
+    assert locate(observed(0.2), "unknown", [clean(0.3)])[0] is Locality.UNKNOWN
+    assert locate(observed(12), "unknown", [clean(18)])[0] is Locality.UNKNOWN
+    assert locate(observed(0.2), "unknown", [])[0] is Locality.UNKNOWN
