@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import struct
 from typing import TYPE_CHECKING, Final, Protocol
@@ -255,7 +256,8 @@ async def listen(
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    def ended(task: asyncio.Task[None]) -> None:
+    def ended(writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+        writer.transport.abort()  # a task that was cancelled before its first step has no `finally` that would
         running.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             failures.append(failure)
@@ -264,7 +266,7 @@ async def listen(
         writer.transport.set_write_buffer_limits(0)  # so that what was written has left before a reset follows
         task = asyncio.get_running_loop().create_task(run(writer, PlainStream(reader, writer)))
         running.add(task)
-        task.add_done_callback(ended)
+        task.add_done_callback(functools.partial(ended, writer))
 
     server = await asyncio.start_server(accept, host, port)
     try:
