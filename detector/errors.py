@@ -64,7 +64,7 @@ class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a faul
 
     def __init__(self, report: Report) -> None:
         names = ", ".join(
-            f"{i.attribution.product or i.attribution.issuer or 'unknown'} on {', '.join(i.endpoints)}"
+            f"{i.product or i.issuer or 'unknown'} on {', '.join(i.endpoints)}"
             for i in report.interceptors
         )
         super().__init__(

@@ -152,7 +152,7 @@ def _interceptors(results: Iterable[Result]) -> tuple[Interceptor, ...]:
             key = (result.attribution.product, None if result.attribution.product else result.attribution.issuer)
             grouped.setdefault(key, []).append(result)
     return tuple(
-        Interceptor(attribution=first.attribution, endpoints=tuple(r.endpoint.name for r in group))
+        Interceptor(**msgspec.structs.asdict(attribution), endpoints=tuple(r.endpoint.name for r in group))
         for group in grouped.values()
-        if (first := group[0]).attribution is not None
+        if (attribution := group[0].attribution) is not None
     )

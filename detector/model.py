@@ -297,16 +297,19 @@ class Observation(Record, frozen=True, kw_only=True):
 class PortalObservation(Record, frozen=True, kw_only=True):
     """What a control request for captive portals got (RFC 8910, RFC 8908, and the generate_204 convention).
 
-    `status` and `location` are the HTTP answer's; `sign_in_url` is what an RFC 8908 API names (user-portal-url);
-    `body_sha256` is hexadecimal. Everything but `url` and `outcome` was chosen by whoever answered.
+    `outcome` is `captive` when the API says so and otherwise that of the control request at `url`, to which `status`,
+    `location` and `body_sha256` (hexadecimal; None unless the whole body arrived) belong. `api` is the API's own
+    outcome, None when it was not asked; `sign_in_url` is what it gave for people to open (user-portal-url). Both URLs
+    are printable, bounded, and without credentials, query and fragment.
     """
 
     outcome: PortalOutcome
     url: str
     status: int | None = None
     location: str | None = None
-    sign_in_url: str | None = None
     body_sha256: str | None = None
+    api: PortalOutcome | None = None
+    sign_in_url: str | None = None
 
 
 class ServerDate(Record, frozen=True, kw_only=True):
@@ -343,11 +346,15 @@ class Attribution(Record, frozen=True, kw_only=True):
     locality: Locality = Locality.UNKNOWN
 
 
-class Interceptor(Record, frozen=True, kw_only=True):
-    """One interceptor and the endpoints (`host:port`) it was seen on."""
+class Interceptor(Attribution, frozen=True, kw_only=True):
+    """One interceptor: an attribution, and the endpoints (`host:port`) it was seen on."""
 
-    attribution: Attribution
     endpoints: tuple[str, ...]
+
+    @property
+    def attribution(self) -> Attribution:
+        """Who this is, without where."""
+        return Attribution(**{field: getattr(self, field) for field in Attribution.__struct_fields__})
 
 
 class Result(Record, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
 from .model import Endpoint, Observation, Outcome, Report, Result
+from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .trust import logs as ct_logs
 from .trust import roots as trusted
 from .trust.certificate import Certificate
@@ -178,8 +179,9 @@ class Detector:
     proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), or
     is a list of rules HOST:PORT:ADDRESS:PORT, as curl's --connect-to. `vantage` names where this runs, in the
     caller's words; it goes into the report. `machine_roots` gives the non-public roots of this machine and is called
-    only when a chain has no public path. `dialer` replaces the network (see `detector.probe.MockNetwork`). `clock`
-    gives the time.
+    only when a chain has no public path. `dialer` replaces the network (see `detector.probe.MockNetwork`). `control`
+    is the control request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where
+    something does not look genuine, and never with `offline`. `clock` gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
     """
@@ -197,6 +199,8 @@ class Detector:
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
         dialer: Dialer | None = None,
+        offline: bool = False,
+        control: Control | None = DEFAULT_CONTROL,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)
@@ -206,7 +210,10 @@ class Detector:
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
         self._clock: Final = clock
-        self._dialers: Final = _Dialers(route, resolve_rules(resolve), dialer)
+        rules = resolve_rules(resolve)
+        self._dialers: Final = _Dialers(route, rules, dialer)
+        looks = SecondLook(self._dialers.for_endpoint, rules, control, clock)
+        self._second_look: Final = None if offline else looks
 
     async def __aenter__(self) -> Self:
         return self
@@ -270,7 +277,8 @@ class Detector:
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         observations = await self._observe(endpoints, begin + probing)
         context = self._context()
-        return tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
+        cases = tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
+        return cases if self._second_look is None else await self._second_look(cases, begin + probing)
 
     async def scan(
         self,
@@ -397,10 +405,18 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     route: str = "env",
     resolve: ResolveRules | None = None,
     vantage: str = "",
+    offline: bool = False,
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:
     """Check this network once: `Detector(...).check(targets)`. See there for the arguments and what is raised."""
     async with Detector(
-        pins=pins, roots=roots, add_roots=add_roots, logs=logs, route=route, resolve=resolve, vantage=vantage
+        pins=pins,
+        roots=roots,
+        add_roots=add_roots,
+        logs=logs,
+        route=route,
+        resolve=resolve,
+        vantage=vantage,
+        offline=offline,
     ) as detector:
         return await detector.check(targets, deadline=deadline)

@@ -101,6 +101,7 @@ def settings_of(world: World) -> Callable[..., dict[str, Any]]:
             "logs": world.logs,
             "route": "none",
             "machine_roots": no_machine_roots,
+            "offline": True,
             **more,
         }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from detector.model import Confidence
+from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import DEADLINE_DEFAULT, Detector
 
 from . import common
@@ -40,10 +41,33 @@ DEADLINE_LONGEST = 3600.0
     show_default=True,
     help="Least confidence of middleware that makes the exit code 1; below it the exit code is 3.",
 )
+@click.option(
+    "--portal-url",
+    default=DEFAULT_CONTROL.url,
+    show_default=True,
+    metavar="URL",
+    help="Control request for captive portals (http), made only when something looks wrong.",
+)
+@click.option(
+    "--portal-status",
+    type=click.IntRange(100, 599),
+    default=DEFAULT_CONTROL.status,
+    show_default=True,
+    help="Status that the control request has where no portal is.",
+)
+@click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @common.common
 @click.pass_obj
-def check(
-    started: float | None, *, options: common.Options, targets: tuple[str, ...], deadline: float, fail_on: str
+def check(  # noqa: PLR0913 - one parameter per option
+    started: float | None,
+    *,
+    options: common.Options,
+    targets: tuple[str, ...],
+    deadline: float,
+    fail_on: str,
+    portal_url: str,
+    portal_status: int,
+    portal_api: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
 
@@ -57,6 +81,8 @@ def check(
         route=options.proxy,
         resolve=options.resolve,
         vantage=options.vantage,
+        offline=options.offline,
+        control=Control(portal_url, portal_status, api_url=portal_api),
     )
     endpoints = detector.endpoints(targets or None)
     with common.result_stream(options.output) as stream:

@@ -83,5 +83,6 @@ async def _check(
         resolve=resolve,
         vantage=vantage,
         machine_roots=no_machine_roots,
+        offline=True,
     ) as detector:
         return await detector.check(deadline=DEADLINE)

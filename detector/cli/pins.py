@@ -116,7 +116,12 @@ def learn(  # noqa: PLR0913 - one parameter per option
     written unless every host could be learned. Exit code 3 when one could not.
     """
     detector = Detector(
-        pins=pin_files.PinSet(name=name, endpoints=()), roots=roots, add_roots=add_roots, route=proxy, resolve=resolve
+        pins=pin_files.PinSet(name=name, endpoints=()),
+        roots=roots,
+        add_roots=add_roots,
+        route=proxy,
+        resolve=resolve,
+        offline=True,
     )
     endpoints = detector.endpoints(targets)
     with common.result_stream(output) as stream:

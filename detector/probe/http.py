@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import h11
+import msgspec
 
 from detector.model import Endpoint, Outcome, Record
 from detector.version import VERSION
@@ -59,6 +60,9 @@ USER_AGENT: Final = f"tls-middleware-detector/{VERSION}"
 
 _HEAD_TOO_LARGE: Final = 431
 """What h11 suggests to answer when a head exceeds its limit (RFC 6585 section 5)."""
+
+_FIRST_OCTETS: Final = b"HTTP/"
+"""What every response begins with (RFC 9112 section 2.3); without it there is no point in waiting for a line end."""
 
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """A name in DNS form (RFC 1035 section 2.3.4 for the lengths), underscores tolerated because they exist."""
@@ -103,8 +107,8 @@ class Fetched(Record, frozen=True, kw_only=True):
 
     `location` and `content_type` are as sent, bounded, and printable. `date` is the Date header (RFC 9110 section
     6.6.1), `age_seconds` the Age header of a cache on the way (RFC 9111 section 5.1). `body` never exceeds the limit;
-    it is whole only when the outcome is `answered`. `elapsed_ms` runs from the call until the outcome was known,
-    `answer_ms` from sending the request until the head had arrived.
+    it is whole only when the outcome is `answered`. `elapsed_ms` runs from the call until its return, `exchange_ms`
+    from sending the request until then (None when none was sent).
     """
 
     url: str
@@ -116,7 +120,7 @@ class Fetched(Record, frozen=True, kw_only=True):
     age_seconds: int | None = None
     body: bytes = b""
     elapsed_ms: float = 0.0
-    answer_ms: float | None = None
+    exchange_ms: float | None = None
 
 
 class Target(NamedTuple):
@@ -171,9 +175,13 @@ def parse_date(text: str) -> dt.datetime | None:
 
 
 def printable(text: str) -> str:
-    """`text` cut to `URL_CHARACTERS_MAX` characters, with everything outside printable ASCII percent-encoded."""
-    shown = "".join(c if " " < c <= "~" else "".join(f"%{o:02X}" for o in c.encode("utf-8", "replace")) for c in text)
-    return shown[:URL_CHARACTERS_MAX]
+    """`text` with everything outside printable ASCII percent-encoded, cut to `URL_CHARACTERS_MAX` characters."""
+    return _printable(text[:URL_CHARACTERS_MAX].encode("utf-8", "replace"))
+
+
+def _printable(octets: bytes) -> str:
+    shown = (chr(o) if ord(" ") <= o <= ord("~") else f"%{o:02X}" for o in octets[:URL_CHARACTERS_MAX])
+    return "".join(shown)[:URL_CHARACTERS_MAX]
 
 
 class Answer:
@@ -187,7 +195,7 @@ class Answer:
         self._limits = limits
         self._wire_octets_left = FRAMING_FACTOR * (limits.head_octets + limits.body_octets)
         self._interim_responses = 0
-        self._began = False
+        self._first_octets = b""
         self._body = bytearray()
         self.head: h11.Response | None = None
         self.outcome: FetchOutcome | None = None
@@ -208,14 +216,17 @@ class Answer:
             if self._wire_octets_left < 0:
                 self.outcome = FetchOutcome.TOO_LARGE
                 return
-            self._began = True
+            self._first_octets += part[: len(_FIRST_OCTETS) - len(self._first_octets)]
+            if not _FIRST_OCTETS.startswith(self._first_octets):
+                self.outcome = FetchOutcome.NOT_HTTP
+                return
             self._feed(part)
 
     def ended(self) -> None:
         """Take note that the peer sends no more: the end of a body without a length, or an early end."""
         if self.outcome is not None:
             return
-        if self._began:
+        if self._first_octets:
             self._feed(b"")
         # Whatever the framing still missed: the connection ended before the response did.
         if self.outcome in {None, FetchOutcome.NOT_HTTP}:
@@ -277,7 +288,13 @@ async def fetch(
     outcome = FetchOutcome.TIMEOUT
     if begun < until:
         outcome = await _converse(session, Endpoint(host=target.host, port=target.port), dialer, until)
-    return _fetched(url, outcome, session, elapsed_ms=_milliseconds(loop.time() - begun))
+    ended = loop.time()
+    fetched = _fetched(url, outcome, session.answer)
+    return msgspec.structs.replace(
+        fetched,
+        elapsed_ms=_milliseconds(ended - begun),
+        exchange_ms=None if session.sent is None else _milliseconds(ended - session.sent),
+    )
 
 
 async def _converse(session: _Session, endpoint: Endpoint, dialer: Dialer, until: float) -> FetchOutcome:
@@ -318,40 +335,38 @@ def _request(target: Target, method: Method) -> h11.Request | None:
         return None
 
 
-def _fetched(url: str, outcome: FetchOutcome, session: _Session, *, elapsed_ms: float) -> Fetched:
-    """Put what is known into a record."""
-    head = session.answer.head
+def _fetched(url: str, outcome: FetchOutcome, answer: Answer) -> Fetched:
+    """Put what was read into a record."""
+    head = answer.head
     if head is None:
-        return Fetched(url=url, outcome=outcome, elapsed_ms=elapsed_ms)
+        return Fetched(url=url, outcome=outcome)
     date, age = _single(head.headers, b"date"), _single(head.headers, b"age")
     location, content_type = _single(head.headers, b"location"), _single(head.headers, b"content-type")
     return Fetched(
         url=url,
         outcome=outcome,
         status=head.status_code,
-        location=None if location is None else printable(location),
-        content_type=None if content_type is None else printable(content_type),
-        date=None if date is None else parse_date(date),
+        location=None if location is None else _printable(location),
+        content_type=None if content_type is None else _printable(content_type),
+        date=None if date is None else parse_date(date.decode("latin-1")),
         age_seconds=None if age is None else _age(age),
-        body=session.answer.body,
-        elapsed_ms=elapsed_ms,
-        answer_ms=session.answer_ms,
+        body=answer.body,
     )
 
 
-def _single(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+def _single(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """Return the value of a header that is there exactly once: of two that contradict, neither can be believed."""
     values = [value for key, value in headers if key == name]
-    return values[0].decode("latin-1") if len(values) == 1 else None
+    return values[0] if len(values) == 1 else None
 
 
-def _age(text: str) -> int | None:
+def _age(digits: bytes) -> int | None:
     """Read delta-seconds (RFC 9111 section 1.2.2); None when it is not a number."""
-    digits = text.strip()
-    if not (digits.isascii() and digits.isdecimal()):
+    if not digits.isdigit():
         return None
-    significant = digits.lstrip("0")
-    return AGE_SECONDS_MAX if len(significant) > len(str(AGE_SECONDS_MAX)) else min(int(digits), AGE_SECONDS_MAX)
+    significant = digits.lstrip(b"0") or b"0"
+    # Bounded before it is converted: Python refuses more than 4300 digits.
+    return AGE_SECONDS_MAX if len(significant) > len(str(AGE_SECONDS_MAX)) else min(int(significant), AGE_SECONDS_MAX)
 
 
 def _milliseconds(seconds: float) -> float:
@@ -359,27 +374,26 @@ def _milliseconds(seconds: float) -> float:
 
 
 class _Session(asyncio.Protocol):
-    """Carries an `Answer` over a transport. `settled` is set when there is an outcome, `closed` when it is gone."""
+    """Carries an `Answer` over a transport.
+
+    `sent` is the loop's time of the request, `settled` is set when there is an outcome, `closed` when it is gone.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
-        self.answer_ms: float | None = None
+        self.sent: float | None = None
         self.settled = asyncio.Event()
         self.closed = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._begun = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the request."""
-        self._begun = self._loop.time()
+        self.sent = asyncio.get_running_loop().time()
         if isinstance(transport, asyncio.Transport):
             transport.write(self.answer.request)
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
         self.answer.receive(data)
-        if self.answer.head is not None and self.answer_ms is None:
-            self.answer_ms = _milliseconds(self._loop.time() - self._begun)
         self._check()
 
     def eof_received(self) -> None:

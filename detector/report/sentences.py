@@ -106,13 +106,12 @@ def _listed(words: list[str]) -> str:
 
 
 def _who(interceptor: Interceptor) -> str:
-    attribution = interceptor.attribution
     names = list(interceptor.endpoints)
     hosts = ", ".join(names[:NAMED_MOST]) + (f" and {len(names) - NAMED_MOST} more" if len(names) > NAMED_MOST else "")
-    if attribution.product is None:
-        return f"an unknown party (issuer: {attribution.issuer or 'unreadable'}) on {hosts}"
-    vendor = "" if attribution.vendor in {None, attribution.product} else f" ({attribution.vendor})"
-    return f"{attribution.product}{vendor} on {hosts}"
+    if interceptor.product is None:
+        return f"an unknown party (issuer: {interceptor.issuer or 'unreadable'}) on {hosts}"
+    vendor = "" if interceptor.vendor in {None, interceptor.product} else f" ({interceptor.vendor})"
+    return f"{interceptor.product}{vendor} on {hosts}"
 
 
 def _assurances(results: Iterable[Result]) -> str:

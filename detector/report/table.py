@@ -43,11 +43,12 @@ def render(report: Report) -> RenderableType:
 
 def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for title in ("endpoint", "verdict", "rests on", "evidence"):
+    for title in ("endpoint", "category", "verdict", "rests on", "evidence"):
         table.add_column(title, overflow="fold")
     for result in report.results:
         table.add_row(
             Text(result.endpoint.name),
+            Text(result.endpoint.category),
             Text(result.verdict, style=_STYLE[result.verdict]),
             Text(str(result.confidence or result.assurance or result.reason)),
             Text(_evidence(result)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import email.utils
 import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -158,7 +159,9 @@ async def answer(
     while (request := await _receive(stream, http, connection)) is not None:
         requests.append(request)
         response = handler(request)
-        headers = [*response.headers, ("Content-Length", str(len(response.body)))]
+        # A server with a clock says the time (RFC 9110 section 6.6.1).
+        date = email.utils.formatdate(usegmt=True)
+        headers = [*response.headers, ("Date", date), ("Content-Length", str(len(response.body)))]
         await stream.write(
             http.send(h11.Response(status_code=response.status, headers=headers))
             + (http.send(h11.Data(data=response.body)) if request.method != "HEAD" else b"")

@@ -1,0 +1,121 @@
+"""Second looks: the few plain-HTTP requests that can explain what did not look genuine at first.
+
+Room: session. Starts tasks and ends every one of them. Nothing is judged here: what comes back goes into the cases and
+their context, and is judged like everything else. A network where all is well is never asked anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .evidence import Case
+from .model import Endpoint, Outcome
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .model import PortalObservation, ServerDate
+    from .probe import Dialer
+    from .trust.certificate import Certificate
+
+HTTP_PORT: Final = 80
+"""Port of plain HTTP (RFC 9110 section 4.2.1)."""
+WORTHWHILE: Final = 0.1
+"""Seconds that must be left for a second look to be begun: less than one round trip to another continent."""
+
+
+class Control(NamedTuple):
+    """The control request for captive portals: a URL whose answer is known, and optionally an RFC 8908 API."""
+
+    url: str
+    status: int = 204
+    body: bytes | None = None
+    api_url: str | None = None
+
+
+DEFAULT_CONTROL: Final = Control("http://connectivitycheck.gstatic.com/generate_204")
+"""What Android devices ask on every network: the least conspicuous question there is."""
+
+
+class SecondLook(NamedTuple):
+    """How second looks are made. `clock` gives the time, `dialer_for` the way to an endpoint."""
+
+    dialer_for: Callable[[Endpoint], Dialer]
+    mapped: Mapping[tuple[str, int], tuple[str, int]]
+    control: Control | None
+    clock: Callable[[], dt.datetime]
+
+    async def __call__(self, cases: Sequence[Case], until: float) -> tuple[Case, ...]:
+        """The same cases, with what second looks brought; unchanged when there is no need or no time (loop time)."""
+        if until - asyncio.get_running_loop().time() < WORTHWHILE:
+            return tuple(cases)
+        incomplete = [case for case in cases if case.issuer_missing]
+        odd = any(_is_odd(case) for case in cases)
+        misdated = any(case.leaf is not None and not _in_date(case.leaf, case) for case in cases)
+        if not (incomplete or odd or misdated):
+            return tuple(cases)
+        async with asyncio.TaskGroup() as group:
+            fetching = {case.endpoint.name: group.create_task(self._issuers(case, until)) for case in incomplete}
+            portal = group.create_task(self._portal(until)) if odd else None
+            dates = group.create_task(self._dates(cases, until)) if misdated else None
+        fetched = {name: task.result() for name, task in fetching.items()}
+        context = cases[0].context._replace(
+            portal=portal.result() if portal else None, dates=dates.result() if dates else ()
+        )
+        return tuple(
+            Case(case.endpoint, case.observation, context, fetched.get(case.endpoint.name, ())) for case in cases
+        )
+
+    async def _issuers(self, case: Case, until: float) -> tuple[bytes, ...]:
+        """Certificates from where the leaf says its issuer is. A rule for that address is the caller's own word."""
+        from .probe.http import parse_url  # noqa: PLC0415 - loaded when first needed
+        from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - as above
+
+        urls = case.leaf.issuer_urls if case.leaf is not None else ()
+        found: dict[bytes, None] = {}
+        for url in urls:
+            target = parse_url(url)
+            if target is None:
+                continue
+            private = (target.host, target.port) in self.mapped
+            fetcher = IssuerFetcher(
+                self.dialer_for(Endpoint(host=target.host, port=target.port)), allow_private_addresses=private
+            )
+            found.update(dict.fromkeys(await fetcher.complete([url], deadline=until)))
+            if found:
+                break
+        return tuple(found)
+
+    async def _portal(self, until: float) -> PortalObservation | None:
+        from .probe.http import parse_url  # noqa: PLC0415 - as above
+        from .probe.portal import look_for_portal  # noqa: PLC0415 - as above
+
+        control = self.control
+        target = parse_url(control.url) if control is not None else None
+        if control is None or target is None:
+            return None
+        return await look_for_portal(
+            dialer=self.dialer_for(Endpoint(host=target.host, port=target.port)),
+            probe_url=control.url,
+            expect_status=control.status,
+            expect_body=control.body,
+            api_url=control.api_url,
+            deadline=until,
+        )
+
+    async def _dates(self, cases: Sequence[Case], until: float) -> tuple[ServerDate, ...]:
+        from .probe.dates import ask_dates  # noqa: PLC0415 - as above
+
+        endpoints = [Endpoint(host=case.endpoint.host, port=HTTP_PORT) for case in cases]
+        return await ask_dates(endpoints, dialer_for=self.dialer_for, clock=self.clock, deadline=until)
+
+
+def _is_odd(case: Case) -> bool:
+    """Whether a portal could explain what was seen."""
+    return case.observation.outcome is Outcome.NOT_TLS or (case.leaf is not None and not case.looks_genuine)
+
+
+def _in_date(leaf: Certificate, case: Case) -> bool:
+    return leaf.validity is not None and leaf.validity[0] <= case.context.at <= leaf.validity[1]

@@ -1,0 +1,149 @@
+"""Chains of real sites and real interceptors from a folder, as scenes.
+
+Room: scripts. Reads the folder it is given. Forms: x509-limbo's JSON (`*.json` with `peer_certificate`; genuine);
+`pairs.json` with a list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else
+forged); and served chains as DER files `NAME_1.crt` (the leaf), `NAME_2.crt`, … (genuine).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import json
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from detector import Endpoint, Outcome
+from detector.pins.target import parse_host
+from detector.trust import paths
+from detector.trust.certificate import Certificate
+from detector.trust.roots import machine_roots
+
+from .material import Item, Known, Scene, Truth, known_of, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from detector.trust.logs import LogList
+    from detector.trust.roots import Roots
+
+DAY_AFTER_ISSUE: Final = dt.timedelta(days=1)
+"""A certificate given without a date of capture is judged this long after it was issued."""
+NO_PINS: Final = "no pins"
+PINS_OF_ANOTHER_DATE: Final = "pins of another date"
+GENUINE_CAPTURES: Final = "captured, genuine"
+FORGED_CAPTURES: Final = "captured, forged by mitmproxy"
+_SERVED: Final = re.compile(r"(?P<name>.+)_(?P<number>\d+)\.crt")
+
+
+class Sample(NamedTuple):
+    """One captured chain whose truth is known."""
+
+    name: str
+    site: str
+    host: str
+    at: dt.datetime
+    chain: tuple[bytes, ...]
+    genuine: bool
+
+
+def samples(folder: Path) -> Iterator[Sample]:
+    """Every chain below a folder. Raises ValueError naming the file that is in none of the forms."""
+    for file in sorted(folder.rglob("*.json")):
+        try:
+            content = json.loads(file.read_text("utf-8"))
+            if isinstance(content, dict) and "peer_certificate" in content:
+                yield _limbo_sample(file, content)
+            elif isinstance(content, dict) and "pairs" in content:
+                yield from _pair_samples(file, content["pairs"])
+            else:
+                raise ValueError("neither a limbo chain nor a list of pairs; move it out of the folder")  # noqa: TRY301
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"{file}: {error!s}.") from error
+    yield from _served_samples(folder)
+
+
+def _limbo_sample(file: Path, content: dict[str, Any]) -> Sample:
+    host = content["expected_peer_name"]["value"]
+    chain = (content["peer_certificate"], *content["untrusted_intermediates"])
+    at = dt.datetime.fromisoformat(content["validation_time"])
+    return Sample(file.name, host, host, at, tuple(map(_pem_to_der, chain)), genuine=True)
+
+
+def _pair_samples(file: Path, pairs: list[dict[str, Any]]) -> Iterator[Sample]:
+    """Single leaves, genuine and forged."""
+    for number, pair in enumerate(pairs):
+        der = _pem_to_der(pair["pem"])
+        host = _host_of(der)
+        at = dt.datetime.fromisoformat(pair["not_before"]) + DAY_AFTER_ISSUE
+        yield Sample(f"{file.name}#{number}", host, host, at, (der,), genuine=pair["role"].startswith("genuine"))
+
+
+def _served_samples(folder: Path) -> Iterator[Sample]:
+    """DER files, one certificate each, numbered as they were served."""
+    chains: dict[tuple[Path, str], list[tuple[int, bytes]]] = defaultdict(list)
+    for file in sorted(folder.rglob("*.crt")):
+        if (named := _SERVED.fullmatch(file.name)) is None:
+            raise ValueError(f"{file}: not named NAME_NUMBER.crt; move it out of the folder.")
+        chains[file.parent, named["name"]].append((int(named["number"]), file.read_bytes()))
+    for (parent, name), numbered in chains.items():
+        chain = tuple(der for _, der in sorted(numbered))
+        not_before = Certificate.read(chain[0]).not_before
+        if not_before is None:
+            raise ValueError(f"{parent / name}_1.crt: not a certificate in DER; move it out of the folder.")
+        host = _host_of(chain[0])
+        yield Sample(name, host, host, not_before + DAY_AFTER_ISSUE, chain, genuine=True)
+
+
+def _pem_to_der(text: str) -> bytes:
+    """The first certificate in PEM text."""
+    blocks = text.split("-----")
+    if len(blocks) < 3:  # noqa: PLR2004 - before, label, body
+        raise ValueError("a certificate in it is not PEM")
+    try:
+        return base64.b64decode("".join(blocks[2].split()), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a certificate in it is not base64") from error
+
+
+def _host_of(der: bytes) -> str:
+    """A host that a leaf is for."""
+    leaf = Certificate.read(der)
+    common_name = leaf.subject.get("CN") if leaf.subject else None
+    return parse_host((leaf.dns_names or (common_name or "unknown.invalid",))[0].replace("*.", "www."))
+
+
+def learn(sample: Sample, roots: Roots) -> tuple[bytes, ...]:
+    """Pins as `detector pins learn` would have taken them from this capture: leaf and CA keys of verified paths."""
+    found = paths.build([Certificate.read(der) for der in sample.chain], (roots,))
+    keys = {c.spki_sha256 for path in found.paths for c in path.certificates if c.spki_sha256}
+    return tuple(sorted(keys))
+
+
+def scenes(material: Sequence[Sample], roots: Roots, logs: LogList) -> Iterator[Scene]:
+    """Every sample without pins; and with the pins of every other genuine capture of the same site."""
+    by_site: dict[str, list[Sample]] = defaultdict(list)
+    for sample in material:
+        if sample.genuine:
+            by_site[sample.site].append(sample)
+    learned = {id(s): learn(s, roots) for s in material if s.genuine}
+
+    def scene(sample: Sample, setting: str, pins: tuple[bytes, ...] = (), known: Known | None = None) -> Scene:
+        item = Item(
+            endpoint=Endpoint(host=sample.host, pins=pins),
+            observation=observe(sample.chain, outcome=Outcome.EXAMINED),
+            truth=Truth.GENUINE if sample.genuine else Truth.INTERCEPTED,
+            known=known,
+        )
+        group = GENUINE_CAPTURES if sample.genuine else FORGED_CAPTURES
+        return Scene(group, sample.name, setting, sample.at, (item,), roots, logs, operating_system=machine_roots())
+
+    for sample in material:
+        yield scene(sample, NO_PINS)
+        for other in by_site.get(sample.site, ()):
+            if other is not sample:
+                known = known_of([other.chain[0]], other.chain[1:])
+                yield scene(sample, PINS_OF_ANOTHER_DATE, learned[id(other)], known)
