@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ID: Final = "ca-key-reuse"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`reused`; silent otherwise."""
     leaf = case.leaf
     if leaf is None or case.declared_paths or leaf.is_self_issued or leaf.subject is None or leaf.issuer is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ID: Final = "dates"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`valid`, `expired`, `not-yet-valid` or `unreadable`, by the leaf."""
     leaf = case.leaf
     if leaf is None:

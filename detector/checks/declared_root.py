@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ID: Final = "declared-root"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`path` or `no-path`; silent where no private root is declared."""
     if case.leaf is None or not case.endpoint.private_roots:
         return

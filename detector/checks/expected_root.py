@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ID: Final = "expected-root"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`expected` or `other-public-root`; silent without expectations or without a public path."""
     expected = frozenset(case.endpoint.roots)
     if not expected or not case.public_paths:

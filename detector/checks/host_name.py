@@ -20,7 +20,7 @@ _NAMES_SHOWN: Final = 10
 """Alternative names listed in a finding; a CDN certificate can carry hundreds."""
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`match`, `common-name-only` (counts as right) or `mismatch`."""
     leaf = case.leaf
     if leaf is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ID: Final = "issuer-impersonation"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`impersonated`; silent otherwise."""
     if case.paths is None or not case.paths.near_issuers or case.public_paths or case.declared_paths:
         return

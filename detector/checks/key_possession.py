@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ID: Final = "key-possession"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`proved`, `wrong` (another key signed) or `not-proved` (the handshake ended too early)."""
     if case.leaf is None:
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ID: Final = "catalogue"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`strong` or `weak`; silent without a hit. `data` carries the entry that the attribution is made from."""
     leaf = case.leaf
     if leaf is None or not case.is_private or case.declared_paths:

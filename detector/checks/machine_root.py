@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ID: Final = "machine-root"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`path`; silent otherwise, and where the chain leads to a root declared for this endpoint."""
     if case.declared_paths:
         return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ID: Final = "missing-issuer"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`possible`: the issuer is nowhere to be had and the leaf carries timestamps of at least two known logs."""
     if case.leaf is None or not case.looks_incomplete:
         return

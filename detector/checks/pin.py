@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ID: Final = "pin"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`leaf`, `path`, `mismatch`, `expired` (not evaluated) or `none` (nothing is pinned)."""
     endpoint, leaf = case.endpoint, case.leaf
     if leaf is None or case.paths is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ID: Final = "presented"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`seen`, `unreadable` (seen, but parts of it are no certificate) or `none`."""
     outcome = case.observation.outcome
     if case.leaf is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ID: Final = "private-origin"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`self-signed`, `retired-root`, `issuer-absent` or `private-ca`; silent with a public path or log."""
     leaf = case.leaf
     if leaf is None or case.paths is None or not case.is_private or case.declared_paths:

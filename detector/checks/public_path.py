@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ID: Final = "public-path"
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`found` or `none`."""
     if case.leaf is None or case.paths is None:
         return

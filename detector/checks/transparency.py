@@ -30,7 +30,7 @@ _SAYS: Final[dict[Logging, Says]] = {
 }
 
 
-def check(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - every check has this signature
+def check(case: Case, network: Network) -> Iterator[Finding]:
     """`logged`, `unlogged` or `unknown`."""
     if case.leaf is None:
         return

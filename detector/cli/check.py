@@ -18,7 +18,7 @@ from detector.session import DEADLINE_DEFAULT, Detector
 from . import common
 
 if TYPE_CHECKING:
-    from detector.model import Report
+    from detector.model import Endpoint, Report
 
 DEADLINE_LONGEST = 3600.0
 """Seconds; a check is for now, longer observation is `watch`'s business."""
@@ -92,6 +92,6 @@ def check(  # noqa: PLR0913 - one parameter per option
     return common.exit_code(report, Confidence(fail_on))
 
 
-async def _check(detector: Detector, endpoints: tuple | None, deadline: float) -> Report:  # type: ignore[type-arg]
+async def _check(detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float) -> Report:
     async with detector:
         return await detector.check(endpoints, deadline=deadline)

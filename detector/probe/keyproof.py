@@ -16,24 +16,18 @@ import enum
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from detector.trust.signature import REFUSALS, load_key
 
 from .codepoints import SIGNATURE_SCHEMES, SignatureKind, SignatureScheme
 
 if TYPE_CHECKING:
+    from detector.trust.signature import PublicKey
+
     from .wire import CertificateVerify, SignedKeyExchange
-
-RSA_BITS_MAX: Final = 16384
-"""Largest RSA modulus a signature is checked with: OPENSSL_RSA_MAX_MODULUS_BITS. Time grows with its square."""
-
-DSA_BITS_MAX: Final = 10000
-"""Largest DSA modulus a signature is checked with: OPENSSL_DSA_MAX_MODULUS_BITS."""
-
-SPKI_OCTETS_MAX: Final = 16 * 1024
-"""Octets of a SubjectPublicKeyInfo that is loaded; the largest permitted RSA key needs about 2100."""
 
 # RFC 8446 section 4.4.3: 64 spaces, the context string, a zero octet, then the transcript hash.
 _CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify" + b"\x00"
@@ -46,10 +40,6 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
-
-_PublicKey = (
-    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | dsa.DSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-)
 
 
 class KeyProof(enum.Enum):
@@ -69,7 +59,7 @@ def check_certificate_verify(spki: bytes | None, verify: CertificateVerify | Non
     if verify is None:
         return KeyProof.NOT_SEEN
     scheme = SIGNATURE_SCHEMES.get(verify.scheme)
-    if scheme is None or (key := _load(spki)) is None:
+    if scheme is None or spki is None or (key := load_key(spki)) is None:
         return KeyProof.NOT_CHECKABLE
     return _check(key, scheme, verify.signature, _CONTEXT + verify.transcript_hash)
 
@@ -84,7 +74,7 @@ def check_key_exchange(spki: bytes | None, exchange: SignedKeyExchange | None) -
         return KeyProof.NOT_SEEN
     if exchange.scheme is not None and exchange.scheme not in SIGNATURE_SCHEMES:
         return KeyProof.NOT_CHECKABLE
-    key = _load(spki)
+    key = None if spki is None else load_key(spki)
     if key is None:
         return KeyProof.NOT_CHECKABLE
     if exchange.scheme is not None:
@@ -95,35 +85,18 @@ def check_key_exchange(spki: bytes | None, exchange: SignedKeyExchange | None) -
     return _check(key, SignatureScheme(kind, "sha1"), exchange.signature, exchange.signed)
 
 
-def _load(spki: bytes | None) -> _PublicKey | None:
-    """Load the key, when it is of a kind whose signatures are checked here and of a size that costs little."""
-    if spki is None or len(spki) > SPKI_OCTETS_MAX:
-        return None
-    try:
-        key = load_der_public_key(spki)
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, InternalError):
-        return None
-    if isinstance(key, rsa.RSAPublicKey):
-        return key if key.key_size <= RSA_BITS_MAX else None
-    if isinstance(key, dsa.DSAPublicKey):
-        return key if key.key_size <= DSA_BITS_MAX else None
-    if isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
-        return key
-    return None
-
-
-def _check(key: _PublicKey, scheme: SignatureScheme, signature: bytes, signed: bytes) -> KeyProof:
+def _check(key: PublicKey, scheme: SignatureScheme, signature: bytes, signed: bytes) -> KeyProof:
     """Check one signature by a named scheme."""
     try:
         return KeyProof.VALID if _verify(key, scheme, signature, signed) else KeyProof.INVALID
     except InvalidSignature:
         return KeyProof.INVALID
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, InternalError):
+    except REFUSALS:
         # The library refuses to compute (a hash switched off by policy, a key it finds unfit): nothing was learned.
         return KeyProof.NOT_CHECKABLE
 
 
-def _verify(key: _PublicKey, scheme: SignatureScheme, signature: bytes, signed: bytes) -> bool:
+def _verify(key: PublicKey, scheme: SignatureScheme, signature: bytes, signed: bytes) -> bool:
     """Return False when the scheme does not fit the key. Raises `InvalidSignature` when the signature is wrong."""
     algorithm = None if scheme.hash_name is None else _HASHES[scheme.hash_name]
     match scheme.kind, key, algorithm:
@@ -155,6 +128,6 @@ def _check_unnamed_rsa(key: rsa.RSAPublicKey, signature: bytes, signed: bytes) -
         recovered = key.recover_data_from_signature(signature, padding.PKCS1v15(), None)
     except InvalidSignature:
         return KeyProof.INVALID
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, InternalError):
+    except REFUSALS:
         return KeyProof.NOT_CHECKABLE
     return KeyProof.VALID if recovered == expected else KeyProof.INVALID

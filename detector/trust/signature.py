@@ -12,7 +12,7 @@ import enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from . import der
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
     from .certificate import Algorithm, Certificate
 
 PublicKey = (
@@ -29,6 +31,11 @@ PublicKey = (
 SPKI_OCTETS_MAX: Final = 8 * 1024
 """Octets of a SubjectPublicKeyInfo that is loaded: an RSA-16384 key (OpenSSL's own limit) has about 2 KiB, and the
 time of one RSA verification grows with the square of the modulus."""
+MODULUS_BITS_MAX: Final = 16384
+"""Largest RSA or DSA modulus that is used (OPENSSL_RSA_MAX_MODULUS_BITS). Time grows with its square."""
+REFUSALS: Final = (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, InternalError)
+"""How `cryptography` refuses to load a key or to compute with one: a hash switched off, numbers that make no key, an
+error of OpenSSL it has no name for. Nothing was learned then."""
 _SIGNATURE_CACHE: Final = 8192
 """Remembered results; one is about 200 bytes."""
 _KEY_CACHE: Final = 1024
@@ -81,13 +88,16 @@ class Signed(enum.StrEnum):
 
 @lru_cache(maxsize=_KEY_CACHE)
 def load_key(spki: bytes) -> PublicKey | None:
-    """The key in a SubjectPublicKeyInfo, or None when it cannot be loaded."""
+    """The key in a SubjectPublicKeyInfo, or None when it cannot be loaded or would take too long to use."""
     if len(spki) > SPKI_OCTETS_MAX:
         return None
+    key: PublicKeyTypes | None
     try:
         key = load_der_public_key(spki)
-    except (ValueError, UnsupportedAlgorithm):
-        return _load_rsa_leniently(spki)
+    except REFUSALS:
+        key = _load_rsa_leniently(spki)
+    if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey) and key.key_size > MODULUS_BITS_MAX:
+        return None
     if isinstance(
         key,
         rsa.RSAPublicKey
@@ -111,7 +121,7 @@ def _load_rsa_leniently(spki: bytes) -> rsa.RSAPublicKey | None:
         numbers = der.expect(spki, bits.content + 1, bits.end, der.SEQUENCE)
         modulus, exponent = (int.from_bytes(der.value(spki, n), "big") for n in list(der.children(spki, numbers))[:2])
         return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-    except ValueError:  # DERError is one; so is what refuses these numbers as a key
+    except REFUSALS:  # DERError is a ValueError
         return None
 
 
@@ -132,7 +142,7 @@ def verify(spki: bytes, algorithm: Algorithm, signature: bytes, data: bytes) -> 
         return _verify(key, algorithm, signature, data)
     except InvalidSignature:
         return Signed.INVALID
-    except (ValueError, UnsupportedAlgorithm):  # e.g. a digest longer than the key, a hash this build lacks
+    except REFUSALS:
         return Signed.CANNOT_TELL
 
 
@@ -206,4 +216,6 @@ def verify_sct(spki: bytes, signature_scheme: tuple[int, int], signature: bytes,
             return Signed.INVALID
     except InvalidSignature:
         return Signed.INVALID
+    except REFUSALS:
+        return Signed.CANNOT_TELL
     return Signed.VALID

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.probe.keyproof import SPKI_OCTETS_MAX, KeyProof, check_certificate_verify, check_key_exchange
+from detector.probe.keyproof import KeyProof, check_certificate_verify, check_key_exchange
 from detector.probe.wire import CertificateVerify, SignedKeyExchange
 from detector.trust.certificate import Certificate
+from detector.trust.signature import SPKI_OCTETS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
