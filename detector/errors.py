@@ -64,8 +64,7 @@ class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a faul
 
     def __init__(self, report: Report) -> None:
         names = ", ".join(
-            f"{i.product or i.issuer or 'unknown'} on {', '.join(i.endpoints)}"
-            for i in report.interceptors
+            f"{i.product or i.issuer or 'unknown'} on {', '.join(i.endpoints)}" for i in report.interceptors
         )
         super().__init__(
             f"TLS to this network's endpoints is decrypted on the way ({report.confidence}): {names}.",

@@ -315,7 +315,8 @@ class PortalObservation(Record, frozen=True, kw_only=True):
 class ServerDate(Record, frozen=True, kw_only=True):
     """The time an HTTP server said it was (`said`), and ours halfway through that exchange (`ours`).
 
-    Unauthenticated: anybody on the way can write it. `uncertainty_ms` is half the time of the exchange.
+    Unauthenticated: anybody on the way can write it. `uncertainty_ms` is half the time of the exchange and the second
+    that the header is precise to.
     """
 
     host: str

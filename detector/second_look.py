@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .probe import Dialer
     from .trust.certificate import Certificate
 
-HTTP_PORT: Final = 80
-"""Port of plain HTTP (RFC 9110 section 4.2.1)."""
 WORTHWHILE: Final = 0.1
 """Seconds that must be left for a second look to be begun: less than one round trip to another continent."""
 
@@ -40,9 +38,15 @@ DEFAULT_CONTROL: Final = Control("http://connectivitycheck.gstatic.com/generate_
 
 
 class SecondLook(NamedTuple):
-    """How second looks are made. `clock` gives the time, `dialer_for` the way to an endpoint."""
+    """How second looks are made.
+
+    `dialer_for` gives the way to an endpoint, `issuer_dialer_for` the way to an address that a certificate names:
+    one that leads to public addresses only, but for those (host, port) that the caller `mapped` somewhere. `clock`
+    gives the time.
+    """
 
     dialer_for: Callable[[Endpoint], Dialer]
+    issuer_dialer_for: Callable[[Endpoint], Dialer]
     mapped: Mapping[tuple[str, int], tuple[str, int]]
     control: Control | None
     clock: Callable[[], dt.datetime]
@@ -56,8 +60,15 @@ class SecondLook(NamedTuple):
         misdated = any(case.leaf is not None and not _in_date(case.leaf, case) for case in cases)
         if not (incomplete or odd or misdated):
             return tuple(cases)
+        from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - loaded when first needed
+
+        fetcher = IssuerFetcher(self.issuer_dialer_for, exempt=self.mapped)
         async with asyncio.TaskGroup() as group:
-            fetching = {case.endpoint.name: group.create_task(self._issuers(case, until)) for case in incomplete}
+            fetching = {
+                case.endpoint.name: group.create_task(fetcher.complete(case.leaf.issuer_urls, deadline=until))
+                for case in incomplete
+                if case.leaf is not None
+            }
             portal = group.create_task(self._portal(until)) if odd else None
             dates = group.create_task(self._dates(cases, until)) if misdated else None
         fetched = {name: task.result() for name, task in fetching.items()}
@@ -67,26 +78,6 @@ class SecondLook(NamedTuple):
         return tuple(
             Case(case.endpoint, case.observation, context, fetched.get(case.endpoint.name, ())) for case in cases
         )
-
-    async def _issuers(self, case: Case, until: float) -> tuple[bytes, ...]:
-        """Certificates from where the leaf says its issuer is. A rule for that address is the caller's own word."""
-        from .probe.http import parse_url  # noqa: PLC0415 - loaded when first needed
-        from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - as above
-
-        urls = case.leaf.issuer_urls if case.leaf is not None else ()
-        found: dict[bytes, None] = {}
-        for url in urls:
-            target = parse_url(url)
-            if target is None:
-                continue
-            private = (target.host, target.port) in self.mapped
-            fetcher = IssuerFetcher(
-                self.dialer_for(Endpoint(host=target.host, port=target.port)), allow_private_addresses=private
-            )
-            found.update(dict.fromkeys(await fetcher.complete([url], deadline=until)))
-            if found:
-                break
-        return tuple(found)
 
     async def _portal(self, until: float) -> PortalObservation | None:
         from .probe.http import parse_url  # noqa: PLC0415 - as above
@@ -108,7 +99,7 @@ class SecondLook(NamedTuple):
     async def _dates(self, cases: Sequence[Case], until: float) -> tuple[ServerDate, ...]:
         from .probe.dates import ask_dates  # noqa: PLC0415 - as above
 
-        endpoints = [Endpoint(host=case.endpoint.host, port=HTTP_PORT) for case in cases]
+        endpoints = [case.endpoint for case in cases]
         return await ask_dates(endpoints, dialer_for=self.dialer_for, clock=self.clock, deadline=until)
 
 

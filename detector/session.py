@@ -212,7 +212,7 @@ class Detector:
         self._clock: Final = clock
         rules = resolve_rules(resolve)
         self._dialers: Final = _Dialers(route, rules, dialer)
-        looks = SecondLook(self._dialers.for_endpoint, rules, control, clock)
+        looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     async def __aenter__(self) -> Self:
@@ -358,7 +358,20 @@ class _Dialers:
         self._direct = DirectDialer(resolve)
         self._connect = ConnectDialer
         self._by_proxy: dict[Proxy, Dialer] = {}
+        self._public: Dialer | None = None
         self._fixed = None if route in {"env", "none"} else ConnectDialer(parse_proxy(route), resolve)
+
+    def for_issuer(self, endpoint: Endpoint) -> Dialer:
+        """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""
+        usual = self.for_endpoint(endpoint)
+        if usual is not self._direct or (endpoint.host, endpoint.port) in self._resolve:
+            return usual
+        if self._public is None:
+            from .probe import DirectDialer  # noqa: PLC0415 - as in `_probe`
+            from .probe.issuers import PublicResolver  # noqa: PLC0415 - loaded when first needed
+
+            self._public = DirectDialer(resolver=PublicResolver())
+        return self._public
 
     def for_endpoint(self, endpoint: Endpoint) -> Dialer:
         if self._given is not None:

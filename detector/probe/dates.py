@@ -5,6 +5,10 @@ Room: probe. Opens connections through `Dialer`s; judges nothing. The clock is a
 Unauthenticated by nature: anybody on the way can write a Date, and a portal that answers for every host gives every
 host its own clock. Several servers that agree say that the clock is off *or* that one party answers for them all;
 whoever weighs this keeps that in mind. A forged Date can at most make a verdict that rests on dates inconclusive.
+
+`said` is the Date header, moved on by the Age header of a cache that answered in the server's place (RFC 9111 section
+4.2.3); `ours` is our clock halfway through the exchange. The true offset is within `uncertainty_ms` of `said - ours`,
+if nobody lied: half the exchange, and the whole seconds that these headers count in.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Endpoint, Record
+from detector.model import Endpoint, ServerDate
 
 from .http import Limits, fetch
 from .routes import HTTP_PORT
@@ -32,20 +36,6 @@ DATE_LIMITS: Final = Limits(seconds=2.0, head_octets=16 * 1024, body_octets=4 * 
 GRANULARITY_MS: Final = 1000.0
 """Milliseconds a Date is behind at most when it is generated: it counts whole seconds (RFC 9110 section 5.6.7). An Age
 counts whole seconds as well and adds as much."""
-
-
-class ServerDate(Record, frozen=True, kw_only=True):
-    """One server's time against ours, both in UTC.
-
-    `said` is the Date header, moved on by the Age header of a cache that answered in the server's place (RFC 9111
-    section 4.2.3). `ours` is our clock halfway through the exchange. `said - ours` is the offset; the truth is within
-    `uncertainty_ms` of it, if nobody lied.
-    """
-
-    host: str
-    said: dt.datetime
-    ours: dt.datetime
-    uncertainty_ms: float
 
 
 async def ask_dates(

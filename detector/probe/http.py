@@ -148,16 +148,23 @@ def parse_url(url: str) -> Target | None:
         return None
     if parts.scheme != "http" or not host or "@" in parts.netloc or port == 0:
         return None
-    if ":" in host:
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError:
+    if "[" in parts.netloc:
+        # A zone (RFC 6874) names an interface of this machine and has no place in a request.
+        if "%" in host or not _is_ipv6(host):
             return None
     elif not _HOST_NAME.fullmatch(host):
         return None
     authority = f"[{host}]" if ":" in host else host
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(host, port or HTTP_PORT, authority if port in {None, HTTP_PORT} else f"{authority}:{port}", path)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_date(text: str) -> dt.datetime | None:
@@ -208,19 +215,21 @@ class Answer:
 
     def receive(self, data: bytes) -> None:
         """Take octets of the peer."""
-        for start in range(0, len(data), SLICE_OCTETS):
-            if self.outcome is not None:
-                return
-            part = data[start : start + SLICE_OCTETS]
-            self._wire_octets_left -= len(part)
-            if self._wire_octets_left < 0:
-                self.outcome = FetchOutcome.TOO_LARGE
-                return
-            self._first_octets += part[: len(_FIRST_OCTETS) - len(self._first_octets)]
-            if not _FIRST_OCTETS.startswith(self._first_octets):
-                self.outcome = FetchOutcome.NOT_HTTP
-                return
+        room = self._wire_octets_left
+        self._wire_octets_left -= min(len(data), room)
+        for start in range(0, min(len(data), room), SLICE_OCTETS):
+            self._read_slice(data[start : min(start + SLICE_OCTETS, room)])
+        if len(data) > room and self.outcome is None:
+            self.outcome = FetchOutcome.TOO_LARGE
+
+    def _read_slice(self, part: bytes) -> None:
+        if self.outcome is not None:
+            return
+        self._first_octets += part[: len(_FIRST_OCTETS) - len(self._first_octets)]
+        if _FIRST_OCTETS.startswith(self._first_octets):
             self._feed(part)
+        else:
+            self.outcome = FetchOutcome.NOT_HTTP
 
     def ended(self) -> None:
         """Take note that the peer sends no more: the end of a body without a length, or an early end."""

@@ -9,7 +9,7 @@ The URLs come from certificates that an attacker may have written, so that every
 
 * http only, port 80 only, no credentials, no IP literals in any spelling, no bare or private-network names;
 * on a direct route no octet is sent to an address that is not public unicast. `PublicResolver` keeps such addresses
-  from being connected to at all; `PublicAddressesOnly`, which `IssuerFetcher` always puts around its dialer, looks at
+  from being connected to at all; `PublicAddressesOnly`, which `IssuerFetcher` puts around its dialer, looks at
   the address the connection really has, so that a name that changes its mind between two lookups gains nothing;
 * no redirects; bounded octets, seconds, URLs a certificate, levels, and fetches altogether.
 
@@ -26,7 +26,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Outcome, Route
+from detector.model import Endpoint, Outcome, Route
 from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.hostname import PRIVATE_SUFFIXES
@@ -35,11 +35,9 @@ from .http import FetchOutcome, Limits, fetch, parse_url
 from .routes import HTTP_PORT, Resolver, RouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
-    from detector.model import Endpoint
-
-    from .routes import AddressInfo, Dialer, Journal, ProtocolFactory
+    from .routes import Address, AddressInfo, Dialer, Journal, ProtocolFactory
 
 URLS_MAX: Final = 2
 """Locations tried for the issuers of one certificate, and on one level of `complete`. Public leaves name one; two
@@ -165,8 +163,10 @@ class _Gate(asyncio.Protocol):
 class IssuerFetcher:
     """Fetches issuers for one run. One event loop uses one fetcher; nothing of it runs between calls.
 
-    `dialer` should be `DirectDialer(..., resolver=PublicResolver())` on a direct route. `allow_private_addresses`
-    is for laboratories: any port, literal addresses and private networks are then asked as well.
+    `dialer` is the way to every location, or a function that chooses one for a location's host and port; on a direct
+    route it should be `DirectDialer(..., resolver=PublicResolver())`. `exempt` are hosts (lower case) and ports that
+    may be asked wherever they lead, because the caller's own rules lead there. `allow_private_addresses` is for
+    laboratories: every port, literal addresses and private networks are then asked.
 
     Answers are kept by URL, empty ones too: what was answered with nonsense is not asked for again. A fetch that was
     cut short by a caller's deadline is not an answer and is not kept.
@@ -174,14 +174,16 @@ class IssuerFetcher:
 
     def __init__(
         self,
-        dialer: Dialer,
+        dialer: Dialer | Callable[[Endpoint], Dialer],
         *,
         allow_private_addresses: bool = False,
+        exempt: Container[Address] = frozenset(),
         limits: Limits = FETCH_LIMITS,
         fetches_max: int = FETCHES_MAX,
     ) -> None:
-        self._dialer = dialer if allow_private_addresses else PublicAddressesOnly(dialer)
+        self._dialer_for = dialer if callable(dialer) else lambda _endpoint: dialer
         self._allow_private = allow_private_addresses
+        self._exempt = exempt
         self._limits = limits
         self._fetches_left = fetches_max
         self._answers: dict[str, tuple[bytes, ...]] = {}
@@ -193,8 +195,8 @@ class IssuerFetcher:
         `deadline` is a time of the running event loop. Calls for one URL at the same time share one request. Raises
         nothing for reasons of URL, network or content: what could not be had is not there.
         """
-        usable = [url for url in dict.fromkeys(urls) if self._may_ask(url)][:URLS_MAX]
-        answers = await asyncio.gather(*(self._certificates(url, deadline) for url in usable))
+        routes = [(url, dialer) for url in dict.fromkeys(urls) if (dialer := self._way_to(url)) is not None][:URLS_MAX]
+        answers = await asyncio.gather(*(self._certificates(url, dialer, deadline) for url, dialer in routes))
         return tuple(dict.fromkeys(certificate for answer in answers for certificate in answer))
 
     async def complete(self, leaf_urls: Sequence[str], *, deadline: float | None = None) -> tuple[bytes, ...]:
@@ -215,13 +217,18 @@ class IssuerFetcher:
                 break
         return tuple(found)
 
-    def _may_ask(self, url: str) -> bool:
+    def _way_to(self, url: str) -> Dialer | None:
+        """Choose how to reach a location; None when it must not be asked."""
         target = parse_url(url)
         if target is None:
-            return False
-        return self._allow_private or (target.port == HTTP_PORT and is_public_name(target.host))
+            return None
+        free = self._allow_private or (target.host, target.port) in self._exempt
+        if not free and not (target.port == HTTP_PORT and is_public_name(target.host)):
+            return None
+        dialer = self._dialer_for(Endpoint(host=target.host, port=target.port))
+        return dialer if free else PublicAddressesOnly(dialer)
 
-    async def _certificates(self, url: str, deadline: float | None) -> tuple[bytes, ...]:
+    async def _certificates(self, url: str, dialer: Dialer, deadline: float | None) -> tuple[bytes, ...]:
         """One URL's certificates: kept, being fetched, or to be fetched."""
         if (kept := self._answers.get(url)) is not None:
             return kept
@@ -232,7 +239,7 @@ class IssuerFetcher:
             if self._fetches_left <= 0:
                 return ()
             self._fetches_left -= 1
-            shared = self._running[url] = _Shared(asyncio.create_task(self._ask(url)))
+            shared = self._running[url] = _Shared(asyncio.create_task(self._ask(url, dialer)))
         shared.waiting += 1
         try:
             # Not cancelled with this caller: others may wait for the same answer.
@@ -253,8 +260,8 @@ class IssuerFetcher:
             shared.task.cancel()
             await asyncio.wait([shared.task])
 
-    async def _ask(self, url: str) -> tuple[bytes, ...]:
-        answer = await fetch(url, dialer=self._dialer, limits=self._limits)
+    async def _ask(self, url: str, dialer: Dialer) -> tuple[bytes, ...]:
+        answer = await fetch(url, dialer=dialer, limits=self._limits)
         whole = answer.outcome is FetchOutcome.ANSWERED and answer.status == _OK
         certificates = certificates_in(answer.body) if whole else ()
         self._answers[url] = certificates

@@ -1,26 +1,29 @@
 """A control request for captive portals and block pages: what a known plain-HTTP page and the portal API answer.
 
-Room: probe. Opens connections through a `Dialer`; judges nothing: `redirected` is what happened, not what it means.
+Room: probe. Opens connections through a `Dialer`; judges nothing. The outcomes say what happened, not what it means:
+`open` answered exactly as expected, or the API says not captive · `captive` the API says captive · `redirected` with a
+Location · `content-mismatch` another status or content, 511 (Network Authentication Required, RFC 6585 section 6) among
+them · `unreachable` no connection, or it ended early · `failed` no answer to compare for any other reason: out of time,
+not HTTP, a URL that is not asked for.
 
 Two sources are asked at the same time. The control URL is one whose answer is known (an empty 204, a fixed word); a
 network that answers in its place shows itself. The captive portal API (RFC 8908), whose address a network announces by
 DHCP or router advertisement (RFC 8910), says in JSON whether this client is captive.
 
-No control URL is asked for unless the caller names it; `DEFAULT_CONTROLS` are there to be named. Portals like to write
-the client's hardware and network address into the query of their URL: queries and fragments are therefore never kept.
+No control URL is asked for unless the caller names it. Portals like to write the client's hardware and network address
+into the query of their URL: queries and fragments are therefore never kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import hashlib
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from detector.model import Record
+from detector.model import PortalObservation, PortalOutcome
 
 from .http import FetchOutcome, Limits, fetch, printable
 
@@ -37,57 +40,6 @@ PORTAL_URL_CHARACTERS_MAX: Final = 512
 _REDIRECTION: Final = range(300, 400)
 _OK: Final = 200
 _NO_CONTENT: Final = 204
-
-
-class Control(Record, frozen=True, kw_only=True):
-    """A control request: `status`, and where given `body`, are what the genuine server answers to `url`."""
-
-    url: str
-    status: int = _NO_CONTENT
-    body: bytes | None = None
-
-
-DEFAULT_CONTROLS: Final = (
-    Control(url="http://connectivitycheck.gstatic.com/generate_204", status=_NO_CONTENT),
-    Control(url="http://detectportal.firefox.com/success.txt", status=_OK, body=b"success\n"),
-)
-"""Control URLs that Android and Chrome, and Firefox, ask on their own: asking them reveals nothing new about a client.
-For callers that ask for a default; nothing here uses them unasked."""
-
-
-class PortalOutcome(enum.StrEnum):
-    """What a control request or the portal API showed.
-
-    `open`: answered exactly as expected, or the API says not captive. `captive`: the API says captive. `redirected`:
-    answered with a redirection. `content-mismatch`: another status or content than expected, 511 (Network
-    Authentication Required, RFC 6585 section 6) among them. `unreachable`: no connection, or it ended early.
-    `failed`: anything else that gave no answer to compare: out of time, not HTTP, a URL that is not asked for.
-    """
-
-    OPEN = "open"
-    CAPTIVE = "captive"
-    REDIRECTED = "redirected"
-    CONTENT_MISMATCH = "content-mismatch"
-    UNREACHABLE = "unreachable"
-    FAILED = "failed"
-
-
-class PortalObservation(Record, frozen=True, kw_only=True):
-    """What asking for a portal showed.
-
-    `outcome` is `captive` when the API says so and otherwise that of the control request at `url`, to which `status`,
-    `location` and `body_sha256` (hexadecimal; None unless the whole body arrived) belong. `api` is the API's own
-    outcome, None when it was not asked; `user_portal_url` is what it gave for people to open. Both URLs are printable,
-    bounded, and without credentials, query and fragment.
-    """
-
-    outcome: PortalOutcome
-    url: str
-    status: int | None = None
-    location: str | None = None
-    body_sha256: str | None = None
-    api: PortalOutcome | None = None
-    user_portal_url: str | None = None
 
 
 class _ApiAnswer(msgspec.Struct, frozen=True):
@@ -120,7 +72,7 @@ async def look_for_portal(  # noqa: PLR0913 - keyword-only; a control request is
         fetch(probe_url, dialer=dialer, limits=limits, deadline=deadline),
         _ask_api(api_url, dialer, limits, deadline),
     )
-    api_outcome, user_portal_url = api
+    api_outcome, sign_in_url = api
     captive = api_outcome is PortalOutcome.CAPTIVE
     whole = control.outcome is FetchOutcome.ANSWERED
     return PortalObservation(
@@ -130,7 +82,7 @@ async def look_for_portal(  # noqa: PLR0913 - keyword-only; a control request is
         location=None if control.location is None else _presentable(control.location),
         body_sha256=hashlib.sha256(control.body).hexdigest() if whole else None,
         api=api_outcome,
-        user_portal_url=user_portal_url,
+        sign_in_url=sign_in_url,
     )
 
 

@@ -10,9 +10,9 @@ import datetime as dt
 
 import pytest
 
-from detector.model import Endpoint, Outcome
+from detector.model import Endpoint, Outcome, ServerDate
 from detector.probe import Dialer, MockNetwork
-from detector.probe.dates import ENDPOINTS_MAX, GRANULARITY_MS, ServerDate, ask_dates
+from detector.probe.dates import ENDPOINTS_MAX, GRANULARITY_MS, ask_dates
 from detector.probe.mock import AwaitClient, Close, Fails, Script, Send
 
 NOW = dt.datetime(2026, 10, 1, 12, 0, 0, tzinfo=dt.UTC)

@@ -53,7 +53,7 @@ async def test_an_answer_is_reported_whole() -> None:
         fetched = await fetch(URL, dialer=DirectDialer({(HOST, 80): origin.address}))
         await origin.settled()
     assert (fetched.outcome, fetched.status, fetched.body) == (FetchOutcome.ANSWERED, 200, b"hello")
-    assert (fetched.content_type, fetched.location, fetched.date) == ("text/plain", None, None)
+    assert (fetched.content_type, fetched.location) == ("text/plain", None)
     assert (origin.requests[0].host, origin.requests[0].target) == (HOST, "/page")
     assert fetched.exchange_ms is not None
     assert 0 <= fetched.exchange_ms <= fetched.elapsed_ms
@@ -205,7 +205,7 @@ async def test_a_hanging_server_costs_its_time(first: bytes) -> None:
     async with served(hang) as dialer:
         fetched = await fetch(URL, dialer=dialer, limits=BRIEF)
     assert (fetched.outcome, fetched.location) == (FetchOutcome.TIMEOUT, "/login" if first else None)
-    assert 150 < fetched.elapsed_ms < 600
+    assert 150 < fetched.elapsed_ms < 1500
 
 
 async def test_a_dripping_server_gains_nothing() -> None:
@@ -220,7 +220,7 @@ async def test_a_dripping_server_gains_nothing() -> None:
     async with served(drip) as dialer:
         fetched = await fetch(URL, dialer=dialer, limits=BRIEF)
     assert fetched.outcome is FetchOutcome.TIMEOUT
-    assert fetched.elapsed_ms < 600
+    assert fetched.elapsed_ms < 1500
     assert 0 < len(fetched.body) < 60000
 
 
@@ -236,15 +236,23 @@ async def test_the_earlier_of_deadline_and_limit_counts() -> None:
 
 
 async def test_cancelling_closes_the_connection() -> None:
-    """A cancelled request leaves nothing open."""
-    silent = MockNetwork({(HOST, 80): Script()})
-    task = asyncio.create_task(fetch(URL, dialer=silent))
-    while not silent.open:
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert silent.open == 0
+    """A cancelled request closes its connection: the server sees the end."""
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def hang(stream: PlainStream) -> None:
+        await stream.read()
+        asked.set()
+        with contextlib.suppress(ConnectionError):
+            await stream.read()
+        over.set()
+
+    async with served(hang) as dialer:
+        task = asyncio.create_task(fetch(URL, dialer=dialer))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(over.wait(), 1)
 
 
 async def test_a_loop_costs_one_request() -> None:

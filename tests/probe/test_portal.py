@@ -13,15 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.model import Outcome
+from detector.model import Outcome, PortalObservation, PortalOutcome
 from detector.probe import MockNetwork
 from detector.probe.http import Limits
 from detector.probe.mock import AwaitClient, Close, Fails, Script, Send
 from detector.probe.portal import (
-    DEFAULT_CONTROLS,
     PORTAL_URL_CHARACTERS_MAX,
-    PortalObservation,
-    PortalOutcome,
     look_for_portal,
     read_api,
 )
@@ -94,7 +91,7 @@ async def test_portal_urls_are_bounded_and_printable(location: str, kept: str | 
     """Whatever a portal gives as its URL, what is kept fits into a report."""
     body = json.dumps({"captive": True, "user-portal-url": location}).encode()
     seen = await look_with_api(answer("200 OK", body))
-    assert (seen.outcome, seen.user_portal_url) == (PortalOutcome.CAPTIVE, kept)
+    assert (seen.outcome, seen.sign_in_url) == (PortalOutcome.CAPTIVE, kept)
 
 
 @pytest.mark.parametrize("status", ["302 Found", "511 Network Authentication Required", "200 OK", "503 Busy"])
@@ -161,7 +158,7 @@ async def test_the_api_says_captive() -> None:
     body = b'{"captive": true, "user-portal-url": "https://portal.example/login?s=1", "seconds-remaining": 3}'
     seen = await look_with_api(answer("200 OK", body))
     assert (seen.outcome, seen.api, seen.status) == (PortalOutcome.CAPTIVE, PortalOutcome.CAPTIVE, 204)
-    assert seen.user_portal_url == "https://portal.example/login"
+    assert seen.sign_in_url == "https://portal.example/login"
 
 
 async def test_the_api_says_open() -> None:
@@ -190,13 +187,9 @@ async def test_an_api_out_of_reach() -> None:
     assert (secure.outcome, secure.api) == (PortalOutcome.OPEN, PortalOutcome.FAILED)
 
 
-def test_the_default_controls_can_be_asked() -> None:
-    """Every default is a plain http URL with a status, so that `fetch` does not refuse it."""
-    assert [control.url.partition("://")[0] for control in DEFAULT_CONTROLS] == ["http"] * len(DEFAULT_CONTROLS)
-    assert [(control.status, control.body) for control in DEFAULT_CONTROLS] == [(204, None), (200, b"success\n")]
-
-
-@given(st.binary() | st.recursive(st.booleans() | st.text(), st.lists).map(lambda v: json.dumps({"captive": v}).encode()))
+@given(
+    st.binary() | st.recursive(st.booleans() | st.text(), st.lists).map(lambda v: json.dumps({"captive": v}).encode())
+)
 def test_no_api_answer_raises(body: bytes) -> None:
     """Whatever the API serves, it is one of three outcomes."""
     outcome, portal = read_api(body)

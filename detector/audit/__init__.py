@@ -1,0 +1,41 @@
+"""What this machine trusts beyond the public roots: readers of its trust stores, and the audit of what they hold.
+
+Room: audit, beside session. `machine` and the store modules read files, databases, the Windows registry and the output
+of `trust` and `security`; `audit`, `table` and `entries` are pure. Nothing here opens a socket, and nothing that names
+a person leaves: home directories print as `~`, browser profiles by kind.
+"""
+
+from .audit import audit
+from .entries import (
+    AuditedRoot,
+    AuditReport,
+    InstalledRoot,
+    Kind,
+    Known,
+    Origin,
+    Scanned,
+    StoreSummary,
+    UnreadableStore,
+    Verdict,
+)
+from .machine import read_bundles, read_machine
+from .table import headline, render, what_to_do
+
+__all__ = [
+    "AuditReport",
+    "AuditedRoot",
+    "InstalledRoot",
+    "Kind",
+    "Known",
+    "Origin",
+    "Scanned",
+    "StoreSummary",
+    "UnreadableStore",
+    "Verdict",
+    "audit",
+    "headline",
+    "read_bundles",
+    "read_machine",
+    "render",
+    "what_to_do",
+]

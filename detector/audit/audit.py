@@ -1,0 +1,189 @@
+"""Judges what a machine trusts: which roots are beyond the public set, whose they are, which are known to be abused.
+
+Room: audit. Pure: roots, catalogue and time are arguments.
+
+A root that is merely installed decrypts nothing; it makes decryption possible without a warning. So no verdict here
+speaks of decrypted traffic. A root is public if its **key** is: bundles carry the same root in several certificates.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from detector.catalogue import Names, Role
+from detector.model import ManagedBy, RootsInfo
+from detector.trust.certificate import Certificate
+from detector.trust.name import escape
+from detector.version import VERSION
+
+from .entries import AuditedRoot, AuditReport, Kind, Known, Origin, StoreSummary, Verdict
+from .leaked import how_leaked
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Collection, Iterable, Sequence
+
+    from detector.catalogue import Catalogue, Hit
+    from detector.trust.known_roots import KnownRoot
+    from detector.trust.roots import Roots
+
+    from .entries import InstalledRoot, Scanned
+
+LOCAL_DEVELOPMENT: Final = "local-dev-ca"
+"""The catalogue's category of CAs that a developer's own servers are certified by; they re-sign nobody else's names."""
+_PERSONAL: Final = re.compile(r"\S{1,256}@\S{1,256}|\([^()]{0,512}\)")
+"""Where tools on a developer's machine write user and host into their CA's name: mkcert `user@host (Full Name)`,
+Charles `(date, host)`."""
+
+_ORDER: Final = list(Kind)
+
+
+def audit(
+    scanned: Scanned,
+    *,
+    public: Roots,
+    known: Sequence[KnownRoot],
+    catalogue: Catalogue,
+    at: dt.datetime,
+) -> AuditReport:
+    """Say what `scanned` trusts beyond `public`.
+
+    `known` are the roots that were public at some time (`detector.trust.known_roots.known_roots()`); `at` (aware,
+    UTC) decides what is expired and is the report's time.
+    """
+    formerly = {bytes.fromhex(root.spki_sha256) for root in known} - public.keys
+    installed: dict[bytes, list[InstalledRoot]] = {}
+    for root in scanned.roots:
+        installed.setdefault(root.der, []).append(root)
+    lists: dict[str, list[AuditedRoot]] = {"beyond": [], "shipped": [], "formerly_public": [], "distrusted": []}
+    trusted: dict[bytes, bool] = {}
+    for der, places in installed.items():
+        certificate = Certificate.read(der)
+        holding = [place for place in places if not place.distrusted]
+        audited = None
+        if certificate.spki_sha256 is None or certificate.spki_sha256 not in public.keys:
+            audited = _root(certificate, holding or places, catalogue, formerly, at)
+        listed = None if audited is None else _list_of(audited.kind, trusted=bool(holding))
+        if audited is not None and listed is not None:
+            lists[listed].append(audited)
+        if holding:
+            trusted[der] = listed == "beyond"
+    beyond = sorted(lists["beyond"], key=lambda root: (_ORDER.index(root.kind), root.subject or "", root.sha256))
+    return AuditReport(
+        detector_version=VERSION,
+        at=at,
+        verdict=_verdict(beyond, complete=not scanned.unreadable),
+        beyond=tuple(beyond),
+        shipped=_sorted(lists["shipped"]),
+        formerly_public=_sorted(lists["formerly_public"]),
+        distrusted=_sorted(lists["distrusted"]),
+        stores=_stores(scanned.roots, trusted),
+        unreadable=scanned.unreadable,
+        trusted=len(trusted),
+        public=RootsInfo(name=public.name, version=public.version, date=public.date),
+    )
+
+
+def _list_of(kind: Kind, *, trusted: bool) -> str:
+    """The list of the report a root stands in."""
+    if not trusted:
+        return "distrusted"
+    return {Kind.FORMERLY_PUBLIC: "formerly_public", Kind.SHIPPED: "shipped"}.get(kind, "beyond")
+
+
+def _verdict(beyond: Sequence[AuditedRoot], *, complete: bool) -> Verdict:
+    if any(root.kind in (Kind.LEAKED_KEY, Kind.INTERCEPTOR) for root in beyond):
+        return Verdict.INTERCEPTOR_TRUSTED
+    if beyond:
+        return Verdict.UNKNOWN_TRUSTED
+    return Verdict.PUBLIC_ONLY if complete else Verdict.INCOMPLETE
+
+
+def _root(
+    certificate: Certificate,
+    places: Sequence[InstalledRoot],
+    catalogue: Catalogue,
+    formerly: Collection[bytes],
+    at: dt.datetime,
+) -> AuditedRoot:
+    sha256 = certificate.sha256.hex()
+    spki_sha256 = certificate.spki_sha256.hex() if certificate.spki_sha256 else None
+    was_public = certificate.spki_sha256 in formerly
+    hits = catalogue.match(
+        Names(
+            # A name is no evidence against a root that was public; that it is this very root is.
+            ca_subjects=(certificate.subject.attributes,) if certificate.subject and not was_public else (),
+            sha256=frozenset({sha256}),
+            spki_sha256=frozenset({spki_sha256} if spki_sha256 else ()),
+        )
+    )
+    leaks = [(how, hit) for hit in hits if (how := how_leaked(hit.entry, sha256, spki_sha256)) is not None]
+    leaked, hit = leaks[0] if leaks else (None, hits[0] if hits else None)
+    origins = tuple(sorted({place.origin for place in places}, key=list(Origin).index))
+    return AuditedRoot(
+        subject=_subject(certificate, hit),
+        sha256=sha256,
+        spki_sha256=spki_sha256,
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        expired=certificate.not_after is not None and certificate.not_after < at,
+        kind=_kind(leaked, hit, origins, was_public=was_public),
+        stores=tuple(dict.fromkeys(place.store for place in places)),
+        origins=origins,
+        installed_at=min((place.installed_at for place in places if place.installed_at), default=None),
+        known=None if hit is None else _known(hit),
+        leaked_key=leaked,
+    )
+
+
+def _kind(leaked: str | None, hit: Hit | None, origins: Sequence[Origin], *, was_public: bool) -> Kind:
+    if leaked is not None:
+        return Kind.LEAKED_KEY
+    if hit is not None and hit.strong and hit.entry.category != LOCAL_DEVELOPMENT:
+        return Kind.INTERCEPTOR
+    if was_public:
+        return Kind.FORMERLY_PUBLIC
+    if all(origin is Origin.SHIPPED for origin in origins):
+        return Kind.SHIPPED
+    # A weak fact of an interception product is too little to call a root by.
+    return Kind.LOCAL_CA if hit is not None and (hit.strong or hit.entry.role is Role.ORIGIN_CA) else Kind.UNKNOWN
+
+
+def _known(hit: Hit) -> Known:
+    entry = hit.entry
+    return Known(
+        id=entry.id,
+        vendor=entry.vendor,
+        product=entry.product,
+        category=entry.category,
+        managed_by=entry.managed_by,
+        fact=_PERSONAL.sub("…", hit.fact) if entry.managed_by is ManagedBy.DEVELOPER else hit.fact,
+        strong=hit.strong,
+    )
+
+
+def _subject(certificate: Certificate, hit: Hit | None) -> str | None:
+    """The subject, without what a developer's tool wrote into it about the developer."""
+    if certificate.subject is None:
+        return None
+    if hit is None or hit.entry.managed_by is not ManagedBy.DEVELOPER:
+        return certificate.subject.text
+    return ",".join(
+        f"{kind}={escape(_PERSONAL.sub('…', value))}" for kind, value in reversed(certificate.subject.attributes)
+    )
+
+
+def _sorted(roots: Iterable[AuditedRoot]) -> tuple[AuditedRoot, ...]:
+    return tuple(sorted(roots, key=lambda root: (root.subject or "", root.sha256)))
+
+
+def _stores(installed: Iterable[InstalledRoot], trusted: dict[bytes, bool]) -> tuple[StoreSummary, ...]:
+    held: dict[str, set[bytes]] = {}
+    for root in installed:
+        if not root.distrusted:
+            held.setdefault(root.store, set()).add(root.der)
+    return tuple(
+        StoreSummary(store=store, trusted=len(ders), beyond=sum(trusted[der] for der in ders))
+        for store, ders in held.items()
+    )

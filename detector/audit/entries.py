@@ -1,0 +1,137 @@
+"""Records of the roots audit: what a store reader gives, and what the audit says about it.
+
+Room: audit. Pure. JSON spelling is that of `detector.model`. There is no place for a user or machine name.
+"""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+import enum
+from typing import Final
+
+from detector.model import ManagedBy, Record, RootsInfo
+
+SCHEMA_VERSION: Final = 1
+"""Version of the audit's JSON; rises only when a reader of the old form would misread the new one."""
+
+
+class Origin(enum.StrEnum):
+    """How a root came into its store, as far as the store tells."""
+
+    SHIPPED = "shipped"  # with the operating system, from its vendor's own root program
+    ADDED = "added"  # on this machine, by a person or a program
+    POLICY = "policy"  # by whoever manages the machine
+    UNKNOWN = "unknown"  # the store does not keep what was shipped apart from what was added
+
+
+class InstalledRoot(Record, frozen=True, kw_only=True):
+    """One root in one store.
+
+    `store` names the store without naming a person. `installed_at` is what the store says about when it came there:
+    the last change of the file, of the registry key or of the trust setting. A `distrusted` root is one that the
+    store holds in order to refuse it.
+    """
+
+    der: bytes
+    store: str
+    origin: Origin = Origin.UNKNOWN
+    installed_at: dt.datetime | None = None
+    distrusted: bool = False
+
+
+class UnreadableStore(Record, frozen=True, kw_only=True):
+    """A store, or a file in one, that is there and could not be read; `reason` is one clause in lower case."""
+
+    store: str
+    reason: str
+
+
+class Scanned(Record, frozen=True, kw_only=True):
+    """What the readers found on a machine."""
+
+    roots: tuple[InstalledRoot, ...] = ()
+    unreadable: tuple[UnreadableStore, ...] = ()
+
+
+class Kind(enum.StrEnum):
+    """What a trusted root beyond the public set is, worst first."""
+
+    LEAKED_KEY = "leaked-key"  # the private key is public: anybody can sign with it
+    INTERCEPTOR = "interceptor"  # of a product that re-signs TLS
+    LOCAL_CA = "local-ca"  # named by the catalogue, but of a CA for servers of its own
+    UNKNOWN = "unknown"  # nobody here knows whose it is
+    SHIPPED = "shipped"  # the operating system's vendor ships it; Mozilla does not
+    FORMERLY_PUBLIC = "formerly-public"  # certifi carried it at some time since 2018
+
+
+class Known(Record, frozen=True, kw_only=True):
+    """The catalogue's entry for a root. `fact` says what it is known by; `strong` is False where that only supports."""
+
+    id: str
+    vendor: str
+    product: str
+    category: str
+    managed_by: ManagedBy
+    fact: str
+    strong: bool
+
+
+class AuditedRoot(Record, frozen=True, kw_only=True):
+    """One root beyond the public set, wherever it is installed.
+
+    Hashes are lower-case hexadecimal; what cannot be read from the DER is None. `subject` is an RFC 4514 string in
+    which a developer tool's mention of the user or host is left out. `leaked_key` says how the private key became
+    public. `installed_at` is the earliest time any store gives.
+    """
+
+    subject: str | None
+    sha256: str
+    spki_sha256: str | None
+    not_before: dt.datetime | None
+    not_after: dt.datetime | None
+    expired: bool
+    kind: Kind
+    stores: tuple[str, ...]
+    origins: tuple[Origin, ...]
+    installed_at: dt.datetime | None = None
+    known: Known | None = None
+    leaked_key: str | None = None
+
+
+class StoreSummary(Record, frozen=True, kw_only=True):
+    """One store that was read: how many distinct roots it trusts, and how many of them stand under `beyond`."""
+
+    store: str
+    trusted: int
+    beyond: int
+
+
+class Verdict(enum.StrEnum):
+    """The answer of an audit. None of them says that anything is being decrypted."""
+
+    PUBLIC_ONLY = "public-only"  # nothing beyond the public set
+    INTERCEPTOR_TRUSTED = "interceptor-trusted"  # a root with a leaked key, or of a known interception product
+    UNKNOWN_TRUSTED = "unknown-trusted"  # other roots beyond the public set
+    INCOMPLETE = "incomplete"  # nothing found, but not everything could be read
+
+
+class AuditReport(Record, frozen=True, kw_only=True):
+    """What a machine (or a bundle) trusts beyond `public`.
+
+    `beyond` are the roots that the verdict rests on, worst first. The other lists are for information: `shipped` by
+    the operating system's vendor though not in the public set, `formerly_public` once in certifi, `distrusted` by
+    every store that holds them.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    detector_version: str
+    at: dt.datetime
+    verdict: Verdict
+    beyond: tuple[AuditedRoot, ...] = ()
+    shipped: tuple[AuditedRoot, ...] = ()
+    formerly_public: tuple[AuditedRoot, ...] = ()
+    distrusted: tuple[AuditedRoot, ...] = ()
+    stores: tuple[StoreSummary, ...] = ()
+    unreadable: tuple[UnreadableStore, ...] = ()
+    trusted: int
+    public: RootsInfo

@@ -1,0 +1,90 @@
+"""Which readers apply on this machine: the one place of the audit that asks what platform this is.
+
+Room: audit. Reads through the store modules; starts `trust` (p11-kit) or `security` (macOS) where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detector.errors import RootsError
+
+from . import files, linux, macos, nss, p11_kit, programs, windows
+from .entries import InstalledRoot, Scanned, UnreadableStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+def read_machine() -> Scanned:
+    """Every root that a trust store of this machine trusts or refuses, for this user. Never raises.
+
+    What is there and cannot be read is listed as unreadable; what is not there is not mentioned.
+    """
+    return scan(_readers())
+
+
+def _readers() -> Iterator[InstalledRoot | UnreadableStore]:
+    home = _home()
+    if sys.platform == "win32":  # pragma: no cover - tested through the readers, with recordings
+        yield from windows.windows_roots(ssl.enum_certificates, windows.registry_time)
+    elif sys.platform == "darwin":  # pragma: no cover - tested through the readers, with recordings
+        yield from macos.macos_roots(home or Path("/var/empty"), programs.run, programs.run_into_file)
+    else:
+        yield from linux.linux_roots(os.environ)
+        if (trust := shutil.which("trust")) is not None:
+            yield from p11_kit.p11_kit_roots(trust, programs.run)
+    if home is not None:
+        yield from nss.nss_roots(home, sys.platform)
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # no home directory can be determined
+        return None
+
+
+def scan(found: Iterable[InstalledRoot | UnreadableStore]) -> Scanned:
+    """Sort what readers found."""
+    roots: dict[InstalledRoot, None] = {}
+    unreadable: dict[UnreadableStore, None] = {}
+    for item in found:
+        if isinstance(item, InstalledRoot):
+            roots[item] = None
+        else:
+            unreadable[item] = None
+    return Scanned(roots=tuple(roots), unreadable=tuple(unreadable))
+
+
+def read_bundles(paths: Sequence[str | Path]) -> Scanned:
+    """The roots of PEM (or DER) files instead of the machine's.
+
+    Raises `RootsError` naming the file that cannot be read, holds no certificate, or holds a damaged one.
+    """
+    found: list[InstalledRoot] = []
+    for path in paths:
+        try:
+            data, _ = files.read_file(Path(path))
+        except FileNotFoundError as error:
+            raise _unusable(path, "there is no such file") from error
+        except files.StoreError as error:
+            raise _unusable(path, str(error)) from error
+        blocks = files.certificates(data)
+        if blocks.damaged or not blocks.certificates:
+            raise _unusable(path, files.damage(blocks.damaged) if blocks.certificates else "no certificate in it")
+        store = f"bundle:{files.shown(path)}"
+        found += [InstalledRoot(der=b.der, store=store, distrusted=b.distrusted) for b in blocks.certificates]
+    return scan(found)
+
+
+def _unusable(path: str | Path, reason: str) -> RootsError:
+    return RootsError(
+        f"Bundle {path}: {reason}.",
+        advice="Name a readable file of certificates: PEM blocks (-----BEGIN CERTIFICATE-----) or one DER certificate.",
+    )

@@ -1,0 +1,152 @@
+"""What macOS trusts, from the output of `security`: keychains, and the trust settings that make a root one.
+
+Room: audit. `pem` of `files` and `settings` read; `macos_roots` calls the two functions it is given.
+
+Apple's own roots are trusted by being in their keychain. Any other certificate in a keychain is trusted only if the
+trust settings of the machine (admin) or the user say so (SecTrustSettingsCopyTrustSettings): `trust-settings-export`
+writes them as a property list by SHA-1, with the time they were made.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import hashlib
+import plistlib
+import xml.parsers.expat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from . import files
+from .entries import InstalledRoot, Origin, UnreadableStore
+from .programs import ProgramError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .programs import Run
+
+SECURITY: Final = "/usr/bin/security"
+APPLE_ROOTS: Final = "/System/Library/Keychains/SystemRootCertificates.keychain"
+SYSTEM: Final = "/Library/Keychains/System.keychain"
+LOGIN: Final = "Library/Keychains/login.keychain-db"
+"""Below the home directory."""
+
+_NO_SETTINGS: Final = "No Trust Settings were found"
+"""What `security` says, with status 1, when a domain has none: not a failure."""
+_SSL: Final = "sslServer"
+_SSL_POLICY: Final = (bytes.fromhex("2a864886f763640103"), "1.2.840.113635.100.1.3")
+"""The SSL policy (Apple, SecPolicy.h) in the two ways property lists of different versions write it."""
+_DENY: Final = 3
+"""kSecTrustSettingsResultDeny (Apple, SecTrustSettings.h). 1 and 2 trust; 4 leaves the question open."""
+_TRUST: Final = (1, 2)
+
+
+class Decision(enum.Enum):
+    """What trust settings say about TLS servers."""
+
+    TRUST = enum.auto()
+    DENY = enum.auto()
+
+
+class Setting(NamedTuple):
+    """One certificate's entry: what was decided, and when."""
+
+    decision: Decision
+    modified: dt.datetime | None
+
+
+def macos_roots(home: Path, run: Run, export: Run) -> Iterator[InstalledRoot | UnreadableStore]:
+    """The roots macOS trusts for TLS servers.
+
+    `run` runs a program and gives its output, `export` gives what a program writes to a file whose name is added to
+    the command (`programs.run_into_file`). Both raise `StoreError`.
+    """
+    decided: dict[str, tuple[str, Setting]] = {}
+    for flag, store in (("-d", "macos:admin-trust-settings"), ("", "macos:user-trust-settings")):
+        try:
+            found = settings(export([SECURITY, "trust-settings-export", *filter(None, [flag])]))
+        except files.StoreError as error:
+            if not (isinstance(error, ProgramError) and _NO_SETTINGS in error.said):
+                yield UnreadableStore(store=store, reason=str(error))
+            continue
+        # The user's settings are looked at before the machine's (SecTrustSettingsCopyTrustSettings).
+        decided.update({fingerprint: (store, setting) for fingerprint, setting in found.items()})
+    yield from _keychain(APPLE_ROOTS, "macos:Apple roots", Origin.SHIPPED, decided, run)
+    yield from _keychain(SYSTEM, "macos:System keychain", Origin.ADDED, decided, run)
+    if (home / LOGIN).exists():
+        yield from _keychain(str(home / LOGIN), "macos:login keychain", Origin.ADDED, decided, run)
+
+
+def _keychain(
+    path: str, store: str, origin: Origin, decided: dict[str, tuple[str, Setting]], run: Run
+) -> Iterator[InstalledRoot | UnreadableStore]:
+    try:
+        blocks = files.pem(run([SECURITY, "find-certificate", "-a", "-p", path]))
+    except files.StoreError as error:
+        yield UnreadableStore(store=store, reason=str(error))
+        return
+    for block in blocks.certificates:
+        _, setting = decided.get(hashlib.sha1(block.der, usedforsecurity=False).hexdigest(), ("", None))
+        if setting is None and origin is not Origin.SHIPPED:
+            continue  # in the keychain, but nothing trusts it
+        yield InstalledRoot(
+            der=block.der,
+            store=store,
+            origin=origin,
+            installed_at=setting.modified if setting else None,
+            distrusted=setting is not None and setting.decision is Decision.DENY,
+        )
+    if blocks.damaged:
+        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+
+
+def settings(exported: bytes) -> dict[str, Setting]:
+    """Trust settings by SHA-1 (lower-case hexadecimal); entries that decide nothing about TLS servers are left out.
+
+    Raises `StoreError` when it is no property list of trust settings.
+    """
+    try:
+        read = plistlib.loads(exported)
+    # What plistlib lets through on damaged lists, binary ones included: it documents none of it.
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise files.StoreError("is not a property list") from error
+    except (xml.parsers.expat.ExpatError, MemoryError) as error:
+        raise files.StoreError("is not a property list") from error
+    listed = read.get("trustList") if isinstance(read, dict) else None
+    if not isinstance(listed, dict):
+        raise files.StoreError("is not a list of trust settings")
+    found = {}
+    for fingerprint, entry in listed.items():
+        decision = _decision(entry)
+        if isinstance(fingerprint, str) and decision is not None:
+            found[fingerprint.lower()] = Setting(decision, _time(entry.get("modDate")))
+    return found
+
+
+def _decision(entry: object) -> Decision | None:
+    """What an entry decides for TLS servers. No constraints at all: trusted for everything (SecTrustSettings.h)."""
+    if not isinstance(entry, dict):
+        return None
+    constraints = entry.get("trustSettings")
+    if not constraints:
+        return Decision.TRUST
+    if not isinstance(constraints, list):
+        return None
+    results = {c.get("kSecTrustSettingsResult", 1) for c in constraints if isinstance(c, dict) and _is_about_tls(c)}
+    if _DENY in results:
+        return Decision.DENY
+    return Decision.TRUST if results.intersection(_TRUST) else None
+
+
+def _is_about_tls(constraint: dict[object, object]) -> bool:
+    """Whether a constraint is for TLS servers, or for every policy. Host names and programs are not looked at."""
+    name = constraint.get("kSecTrustSettingsPolicyName")
+    policy = constraint.get("kSecTrustSettingsPolicy")
+    result = constraint.get("kSecTrustSettingsResult", 1)
+    return isinstance(result, int) and (name == _SSL or policy in _SSL_POLICY or (name is None and policy is None))
+
+
+def _time(value: object) -> dt.datetime | None:
+    """A property list's date, which is in UTC without saying so."""
+    return value.replace(tzinfo=dt.UTC, microsecond=0) if isinstance(value, dt.datetime) else None

@@ -1,0 +1,154 @@
+"""The Windows root store, through Python's standard API, with what the registry adds: who put a root there, and when.
+
+Room: audit. `windows_roots` is pure apart from the two functions it is given; `registry_time` reads the registry.
+
+`ssl.enum_certificates("ROOT")` gives the logical store: the machine's and the user's own roots, those of group policy
+and of the enterprise (CertOpenSystemStore). Each physical store is a registry key with a subkey for each certificate,
+called by its SHA-1; the time that subkey was written is when the certificate was put there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import sys
+from importlib import resources
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from .entries import InstalledRoot, Origin, UnreadableStore
+from .files import SERVER_AUTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Enumerate = Callable[[str], Iterable[tuple[bytes, str, bool | Iterable[str]]]]
+    Written = Callable[[str, str], dt.datetime | None]
+
+_CERTIFICATE_ENCODING: Final = "x509_asn"
+"""What `ssl.enum_certificates` says of a certificate; `pkcs_7_asn` is not one."""
+_EPOCH: Final = dt.datetime(1601, 1, 1, tzinfo=dt.UTC)
+"""Where FILETIME counts from, in units of 100 ns (MS-DTYP section 2.3.3)."""
+_FILETIME_PER_SECOND: Final = 10_000_000
+_FILETIME_MAX: Final = 2**61
+"""About the year 8900; above it a time is nonsense."""
+
+
+class Physical(NamedTuple):
+    """One physical store: its registry key with the hive in front, its name, and how roots get there."""
+
+    key: str
+    store: str
+    origin: Origin
+
+
+PHYSICAL: Final = (
+    Physical(r"HKLM\SOFTWARE\Microsoft\SystemCertificates\ROOT\Certificates", "windows:machine", Origin.ADDED),
+    Physical(r"HKCU\SOFTWARE\Microsoft\SystemCertificates\Root\Certificates", "windows:user", Origin.ADDED),
+    Physical(
+        r"HKLM\SOFTWARE\Policies\Microsoft\SystemCertificates\Root\Certificates",
+        "windows:group-policy",
+        Origin.POLICY,
+    ),
+    Physical(
+        r"HKCU\SOFTWARE\Policies\Microsoft\SystemCertificates\Root\Certificates",
+        "windows:user-group-policy",
+        Origin.POLICY,
+    ),
+    Physical(r"HKLM\SOFTWARE\Microsoft\EnterpriseCertificates\Root\Certificates", "windows:enterprise", Origin.POLICY),
+    Physical(r"HKLM\SOFTWARE\Microsoft\SystemCertificates\AuthRoot\Certificates", "windows:AuthRoot", Origin.SHIPPED),
+)
+"""The physical stores behind ROOT (System Store Locations in Microsoft's CryptoAPI reference). AuthRoot is the cache of
+Microsoft's root program."""
+
+
+class _Shipped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: int
+    source: str
+    roots: dict[str, str]
+
+
+@functools.cache
+def shipped_with_windows() -> frozenset[str]:
+    """SHA-1 (upper-case hexadecimal) of the roots of its own that Windows puts into the machine's ROOT store."""
+    data = resources.files("detector.audit").joinpath("data/windows_roots.json").read_bytes()
+    return frozenset(msgspec.json.decode(data, type=_Shipped).roots)
+
+
+def windows_roots(enumerate_store: Enumerate, written: Written) -> Iterator[InstalledRoot | UnreadableStore]:
+    """The roots Windows trusts for TLS servers.
+
+    `enumerate_store` is `ssl.enum_certificates` or a recording of it; `written` gives the time of a registry key's
+    subkey, None when there is none. Either may raise OSError.
+    """
+    try:
+        refused = {der for der, encoding, _ in enumerate_store("Disallowed") if encoding == _CERTIFICATE_ENCODING}
+    except OSError as error:
+        refused = set()
+        yield UnreadableStore(store="windows:Disallowed", reason=_failed(error))
+    try:
+        listed = {
+            der: None
+            for der, encoding, usages in enumerate_store("ROOT")
+            if encoding == _CERTIFICATE_ENCODING and _for_servers(usages)
+        }
+    except OSError as error:
+        yield UnreadableStore(store="windows:ROOT", reason=_failed(error))
+        return
+    for der in listed:
+        yield from _placed(der, der in refused, written)
+
+
+def _for_servers(usages: bool | Iterable[str]) -> bool:  # noqa: FBT001 - as `ssl.enum_certificates` gives it
+    """Whether the enhanced key usage property allows TLS servers; True stands for every usage."""
+    return usages if isinstance(usages, bool) else SERVER_AUTH in usages
+
+
+def _placed(der: bytes, distrusted: bool, written: Written) -> Iterator[InstalledRoot]:  # noqa: FBT001 - one of the facts
+    thumbprint = hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
+    found = False
+    for place in PHYSICAL:
+        try:
+            at = written(place.key, thumbprint)
+        except OSError:
+            at = None  # a key that may not be read: the root is still listed below
+        if at is not None:
+            found = True
+            own = place.origin is Origin.ADDED and thumbprint in shipped_with_windows()
+            yield InstalledRoot(
+                der=der,
+                store=place.store,
+                origin=Origin.SHIPPED if own else place.origin,
+                installed_at=at,
+                distrusted=distrusted,
+            )
+    if not found:
+        own = thumbprint in shipped_with_windows()
+        yield InstalledRoot(
+            der=der, store="windows:ROOT", origin=Origin.SHIPPED if own else Origin.UNKNOWN, distrusted=distrusted
+        )
+
+
+def _failed(error: OSError) -> str:
+    return f"cannot be read ({error.strerror or type(error).__name__})"
+
+
+def filetime(ticks: int) -> dt.datetime:
+    """A FILETIME as a UTC time in whole seconds; impossible ones are the ends of its range."""
+    return _EPOCH + dt.timedelta(seconds=min(max(ticks, 0), _FILETIME_MAX) // _FILETIME_PER_SECOND)
+
+
+if sys.platform == "win32":  # pragma: no cover - the seam; what it gives is recorded in the tests
+
+    def registry_time(key: str, thumbprint: str) -> dt.datetime | None:
+        """When the subkey of a certificate was written; None when there is none. Raises OSError."""
+        import winreg  # noqa: PLC0415 - exists on Windows only
+
+        hive = {"HKLM": winreg.HKEY_LOCAL_MACHINE, "HKCU": winreg.HKEY_CURRENT_USER}[key[:4]]
+        try:
+            with winreg.OpenKey(hive, rf"{key[5:]}\{thumbprint}") as opened:
+                return filetime(winreg.QueryInfoKey(opened)[2])
+        except FileNotFoundError:
+            return None

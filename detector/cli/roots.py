@@ -1,0 +1,101 @@
+"""`detector roots audit`: what this machine trusts beyond the public roots.
+
+Room: cli.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from detector import audit as auditing
+from detector.catalogue import shipped
+from detector.model import encode
+from detector.session import resolve_roots, utc_now
+from detector.trust.known_roots import known_roots
+
+from . import common
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_EXIT: Final = {
+    auditing.Verdict.PUBLIC_ONLY: common.CLEAN,
+    auditing.Verdict.INTERCEPTOR_TRUSTED: common.MIDDLEWARE,
+    auditing.Verdict.UNKNOWN_TRUSTED: common.INCONCLUSIVE,
+    auditing.Verdict.INCOMPLETE: common.INCONCLUSIVE,
+}
+
+
+@click.group()
+def roots() -> None:
+    """Audit the roots this machine trusts."""
+
+
+@roots.command()
+@click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    metavar="FILE",
+    help="Audit this file of certificates instead of the machine; repeatable.",
+)
+@click.option("--roots", "public", metavar="PEM", help="Public roots to use instead of certifi's.")
+@click.option("--add-roots", metavar="PEM", help="Roots to hold for public besides, such as the institution's own.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([common.Format.TABLE.value, common.Format.JSON.value]),
+    default=common.Format.TABLE.value,
+    show_default=True,
+    help="Form of the result.",
+)
+@click.option("--output", metavar="FILE", help="Write the result there instead of to standard output.")
+def audit(bundles: tuple[str, ...], *, public: str | None, add_roots: str | None, form: str, output: str | None) -> int:
+    """List every root this machine trusts beyond the public set, and what is known about each.
+
+    Looks into the stores of the operating system and, for the current user, those of Firefox and Chromium. A root that
+    is installed decrypts nothing by itself; `detector check` sees whether it is used.
+
+    Exit code: 0 nothing beyond the public set; 1 a root with a publicly known private key, or of a known interception
+    product, is trusted; 3 other roots beyond the public set are trusted, or a store could not be read; 2 bad usage or
+    input.
+    """
+    held_for_public = resolve_roots(public, add_roots)
+    with common.result_stream(output) as stream:
+        scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine()
+        report = auditing.audit(
+            scanned,
+            public=held_for_public,
+            known=known_roots(),
+            catalogue=shipped(),
+            at=utc_now().replace(microsecond=0),
+        )
+        if common.Format(form) is common.Format.JSON:
+            stream.write(msgspec.json.format(encode(report), indent=2).decode("utf-8") + "\n")
+        else:
+            stream.write(_as_table(report, stream))
+    return _EXIT[report.verdict]
+
+
+def _as_table(report: auditing.AuditReport, stream: TextIO) -> str:
+    """The table as text, coloured and fitted to the terminal if the stream is one, as `common.as_table` does."""
+    from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output does not need
+
+    buffer = io.StringIO()
+    outer = Console(file=stream)
+    console = Console(
+        file=buffer,
+        force_terminal=outer.is_terminal,
+        no_color=outer.no_color,
+        color_system="auto" if outer.is_terminal else None,
+        width=outer.width if outer.is_terminal else common.PIPED_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(auditing.render(report))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
