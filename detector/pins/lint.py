@@ -78,7 +78,7 @@ def _dates(source: str, endpoints: list[Endpoint], pin_set: PinSet, at: dt.date)
     if any(endpoint.expires is None for endpoint in pinned):
         yield say(Severity.WARNING, "expires is missing; pins that nobody renews turn into false alarms. Add a date.")
     for expires in sorted({endpoint.expires for endpoint in pinned if endpoint.expires}):
-        if expires <= at:
+        if expires < at:
             yield say(Severity.ERROR, f"expired on {expires}; its pins are no longer evaluated. Learn them again.")
         elif expires <= at + NOTICE:
             yield say(Severity.WARNING, f"expires on {expires}, within {NOTICE.days} days. Learn the pins again.")

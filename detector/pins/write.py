@@ -42,7 +42,7 @@ def dump(
     if pin_set.updated:
         lines.append(f"updated = {pin_set.updated.isoformat()}")
     if pin_set.expires:
-        lines.append(f"expires = {pin_set.expires.isoformat()}  # from this day on the pins are not evaluated")
+        lines.append(f"expires = {pin_set.expires.isoformat()}  # last day on which the pins are evaluated")
     for endpoint in pin_set.endpoints:
         if endpoint.expires != pin_set.expires:
             raise PinFileError(

@@ -35,7 +35,7 @@ def test_sound_set_has_nothing_to_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "severity", "text"),
     [
-        ({"expires": TODAY}, Severity.ERROR, "expired on 2026-11-23"),
+        ({"expires": TODAY - dt.timedelta(days=1)}, Severity.ERROR, "expired on 2026-11-22"),
         ({"expires": TODAY + dt.timedelta(days=14)}, Severity.WARNING, "within 14 days"),
         ({"expires": None}, Severity.WARNING, "expires is missing"),
         ({"backup_pins": ()}, Severity.WARNING, "no backup pin"),
@@ -91,7 +91,7 @@ def test_update_from_the_future_is_doubted() -> None:
 
 def test_messages_of_several_files_name_their_file() -> None:
     """Each file answers for its own dates."""
-    stale = msgspec.structs.replace(PINNED, host="old.example", expires=TODAY, source="old.toml")
+    stale = msgspec.structs.replace(PINNED, host="old.example", expires=dt.date(2020, 1, 1), source="old.toml")
     pin_set = PinSet(name="both", endpoints=(PINNED, stale), sources=("exam.toml", "old.toml"))
     (message,) = lint(pin_set, at=TODAY)
     assert message.source == "old.toml"

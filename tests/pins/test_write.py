@@ -72,7 +72,7 @@ def test_text_is_for_people() -> None:
         "schema = 1\n"
         'name = "exam"\n'
         "updated = 2026-11-01\n"
-        "expires = 2027-02-01  # from this day on the pins are not evaluated\n"
+        "expires = 2027-02-01  # last day on which the pins are evaluated\n"
         "\n"
         "[[endpoint]]\n"
         "# key of the leaf\n"
