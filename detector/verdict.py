@@ -259,8 +259,8 @@ def _decision(row: Row, facts: Facts) -> Decision:
         ) or (Alternative.PRIVATE_PKI,)
         if not facts.name_right:
             alternatives = (*alternatives, Alternative.CAPTIVE_PORTAL, Alternative.BLOCK_PAGE)
-    portal_seen = facts.has("captive-portal", "control-request", "one-certificate") and not facts.name_right
-    if portal_seen and row.confidence in {Confidence.POSSIBLE, Confidence.PROBABLE}:
+    portal_seen = facts.has("captive-portal", "control-request", "one-certificate", "known-key")
+    if portal_seen and not facts.name_right and row.confidence in {Confidence.POSSIBLE, Confidence.PROBABLE}:
         alternatives = tuple(dict.fromkeys((Alternative.CAPTIVE_PORTAL, *alternatives)))
     return Decision(row.number, row.reason, row.verdict, row.confidence, row.assurance, alternatives)
 

@@ -123,7 +123,7 @@ OUTCOMES: Final = {
     "name": ("match", "common-name-only", "mismatch"),
     "dates": ("valid", "expired", "not-yet-valid", "unreadable"),
     "clock": ("wrong",),
-    "captive-portal": ("control-request", "one-certificate"),
+    "captive-portal": ("control-request", "one-certificate", "known-key"),
     "machine-root": ("path",),
     "ca-key-reuse": ("reused",),
     "issuer-impersonation": ("impersonated",),

@@ -9,6 +9,7 @@ stand attributes as `name: value` and PEM blocks. A certificate is an anchor whe
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 STORE: Final = "p11-kit"
 _OBJECT: Final = re.compile(rb"^\[p11-kit-object-v1\][ \t\r]*$", re.MULTILINE)
-_ATTRIBUTE: Final = re.compile(
-    rb"^[ \t]*(class|trusted|x-distrusted)[ \t]*:[ \t]*([^\r\n]{0,64}?)[ \t\r]*$", re.MULTILINE
-)
+_ATTRIBUTES: Final = frozenset({b"class", b"trusted", b"x-distrusted"})
+"""The attributes that decide."""
+_LINE_OCTETS_MAX: Final = 128
+"""Octets of a line that can be one of these attributes; with a value they have under 40."""
 
 
 class TrustObject(NamedTuple):
@@ -62,13 +64,16 @@ def is_persisted(data: bytes) -> bool:
 
 
 def parse(output: bytes) -> Dump:
-    """Read the output of `trust dump`, or a file in the same format. Never raises; what is no certificate object is passed over."""
+    """Read the output of `trust dump`, or a file in the same format.
+
+    Never raises; what is no certificate object is passed over.
+    """
     starts = [match.end() for match in _OBJECT.finditer(output)]
     objects: list[TrustObject] = []
     damaged = 0
-    for start, end in zip(starts, [*starts[1:], len(output)], strict=True):
+    for start, end in itertools.pairwise([*starts, len(output)]):
         text = output[start:end]
-        attributes = {name: value.strip(b'"') for name, value in _ATTRIBUTE.findall(text)}
+        attributes = _attributes(text)
         if attributes.get(b"class", b"certificate") != b"certificate":
             continue
         blocks = files.pem(text)
@@ -86,3 +91,13 @@ def parse(output: bytes) -> Dump:
         )
     refused = {found.der for found in objects if found.distrusted}
     return Dump(tuple(found._replace(distrusted=found.der in refused) for found in objects), damaged)
+
+
+def _attributes(text: bytes) -> dict[bytes, bytes]:
+    found = {}
+    for line in text.split(b"\n"):
+        if len(line) <= _LINE_OCTETS_MAX:
+            name, _, value = line.partition(b":")
+            if name.strip() in _ATTRIBUTES:
+                found[name.strip()] = value.strip().strip(b'"')
+    return found

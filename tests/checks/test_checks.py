@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from detector import checks
+from detector import catalogue, checks
 from detector.checks import (
     ca_key_reuse,
     captive_portal,
@@ -259,6 +259,23 @@ class TestCaptivePortal:
         assert run_check(captive_portal, *cases) == [("one-certificate", "explains")]
         named = pki.issue([EXAM, LMS])
         assert run_check(captive_portal, *(world.case(host, named) for host in (EXAM, LMS))) == []
+
+    def test_key_of_a_known_portal(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
+        """A wrong-name certificate with the key of a known portal is that portal's; for its own name it is not."""
+        known = next(
+            fact.value
+            for entry in catalogue.shipped().entries
+            if entry.category == "captive-portal"
+            for fact in entry.facts
+            if fact.field == "spki_sha256"
+        )
+        case = world.case(EXAM, pki.issue(["portal.example.net"]))
+        leaf = case.presented[0]
+        leaf.__dict__["spki_sha256"] = bytes.fromhex(known)  # nobody here has the key; only its hash is looked at
+        assert outcomes(run_check(captive_portal, case)) == ["known-key"]
+        own = world.case("portal.example.net", pki.issue(["portal.example.net"]))
+        own.presented[0].__dict__["spki_sha256"] = bytes.fromhex(known)
+        assert run_check(captive_portal, own) == []
 
     def test_answered_control_request(self, world: World, pki: PrivatePKI) -> None:
         """A control request that somebody else answered explains what looks forged, and nothing that is genuine."""
