@@ -17,7 +17,7 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, demo, examine, pins
+from . import check, common, demo, examine, pins, roots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,7 @@ detector.add_command(check.check)
 detector.add_command(examine.examine)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
+detector.add_command(roots.roots)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
+    from rich.console import RenderableType
+
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
 INCONCLUSIVE: Final = 3
@@ -163,7 +165,12 @@ def write(report: Report, form: Format, stream: TextIO) -> None:
 
 
 def as_table(report: Report, stream: TextIO) -> str:
-    """The table as text, coloured and fitted to the terminal if the stream is one."""
+    """The table of a report as text, for this stream."""
+    return as_text(reports.table(report), stream)
+
+
+def as_text(renderable: RenderableType, stream: TextIO) -> str:
+    """What rich renders, as text, coloured and fitted to the terminal if the stream is one."""
     from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output does not need
 
     buffer = io.StringIO()
@@ -178,5 +185,5 @@ def as_table(report: Report, stream: TextIO) -> str:
         markup=False,
         emoji=False,
     )
-    console.print(reports.table(report))
+    console.print(renderable)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

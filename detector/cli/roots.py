@@ -5,13 +5,11 @@ Room: cli.
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 import msgspec
 
-from detector import audit as auditing
 from detector.catalogue import shipped
 from detector.model import encode
 from detector.session import resolve_roots, utc_now
@@ -19,15 +17,13 @@ from detector.trust.known_roots import known_roots
 
 from . import common
 
-if TYPE_CHECKING:
-    from typing import TextIO
-
 _EXIT: Final = {
-    auditing.Verdict.PUBLIC_ONLY: common.CLEAN,
-    auditing.Verdict.INTERCEPTOR_TRUSTED: common.MIDDLEWARE,
-    auditing.Verdict.UNKNOWN_TRUSTED: common.INCONCLUSIVE,
-    auditing.Verdict.INCOMPLETE: common.INCONCLUSIVE,
+    "public-only": common.CLEAN,
+    "interceptor-trusted": common.MIDDLEWARE,
+    "unknown-trusted": common.INCONCLUSIVE,
+    "incomplete": common.INCONCLUSIVE,
 }
+"""By `detector.audit.Verdict`."""
 
 
 @click.group()
@@ -64,6 +60,8 @@ def audit(bundles: tuple[str, ...], *, public: str | None, add_roots: str | None
     product, is trusted; 3 other roots beyond the public set are trusted, or a store could not be read; 2 bad usage or
     input.
     """
+    from detector import audit as auditing  # noqa: PLC0415 - 20 ms of readers that no other command needs
+
     held_for_public = resolve_roots(public, add_roots)
     with common.result_stream(output) as stream:
         scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine()
@@ -77,25 +75,5 @@ def audit(bundles: tuple[str, ...], *, public: str | None, add_roots: str | None
         if common.Format(form) is common.Format.JSON:
             stream.write(msgspec.json.format(encode(report), indent=2).decode("utf-8") + "\n")
         else:
-            stream.write(_as_table(report, stream))
+            stream.write(common.as_text(auditing.render(report), stream))
     return _EXIT[report.verdict]
-
-
-def _as_table(report: auditing.AuditReport, stream: TextIO) -> str:
-    """The table as text, coloured and fitted to the terminal if the stream is one, as `common.as_table` does."""
-    from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output does not need
-
-    buffer = io.StringIO()
-    outer = Console(file=stream)
-    console = Console(
-        file=buffer,
-        force_terminal=outer.is_terminal,
-        no_color=outer.no_color,
-        color_system="auto" if outer.is_terminal else None,
-        width=outer.width if outer.is_terminal else common.PIPED_WIDTH,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    console.print(auditing.render(report))
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
