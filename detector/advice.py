@@ -37,6 +37,11 @@ _BY_REASON: Final[dict[str, dict[Audience, str]]] = {
         _IT: "Clients get a certificate for another name instead of {hosts}: a portal, a block page or wrong DNS.",
     },
     "logged-pin-mismatch": {_STUDENT: _AGAIN_ELSEWHERE, _DEVELOPER: _UPDATE_PINS},
+    "declared-private-root-pin-mismatch": {
+        _STUDENT: _AGAIN_ELSEWHERE,
+        _IT: "The institution's own CA signed for {hosts} with a key that is not pinned: find out which server has it.",
+        _DEVELOPER: _UPDATE_PINS,
+    },
     "publicly-trusted-pin-mismatch": {_STUDENT: _AGAIN_ELSEWHERE, _DEVELOPER: _UPDATE_PINS},
     "public-but-unlogged": {
         _STUDENT: _AGAIN_ELSEWHERE,

@@ -153,9 +153,17 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         7,
         "declared-private-root",
-        lambda f: f.declared_path and f.name_right and f.dates_right,
+        lambda f: f.declared_path and f.name_right and f.dates_right and not f.pin_mismatch,
         _CLEAN,
         assurance=Assurance.TRUSTED,
+    ),
+    Row(
+        7,
+        "declared-private-root-pin-mismatch",
+        lambda f: f.declared_path and f.name_right and f.dates_right,
+        _MIDDLEWARE,
+        _POSSIBLE,
+        alternatives=(Alternative.PIN_ROTATION,),
     ),
     Row(
         8,

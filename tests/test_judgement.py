@@ -104,6 +104,16 @@ class TestGenuine:
         both = [world.case(host, campus.issue([host]), **case) for host in (EXAM, LMS)]  # type: ignore[arg-type] # options
         assert [told(result) for result in world.judge(*both)] == [(7, "clean trusted")] * 2
 
+    def test_gateway_below_the_declared_root(self, world: World, pki: PrivatePKI) -> None:
+        """Who may sign under the declared root may be in the way: a failed comparison with pins is never clean."""
+        campus = pki.private_ca("Campus CA")
+        server, gateway = campus.issue([EXAM]), campus.issue([EXAM])
+        declared = {"private_roots": (campus.certificate,), "pins": (server.spki_sha256,)}
+        assert told(world.one(EXAM, server, **declared)) == (6, "clean pinned")
+        result = world.one(EXAM, gateway, **declared)
+        assert told(result) == (7, "middleware possible")
+        assert result.alternatives == ("pin-rotation",)
+
     def test_self_signed_alone(self, world: World, pki: PrivatePKI) -> None:
         """A lone self-signed server is possible at most, with the innocent reading named."""
         result = world.one(EXAM, pki.self_signed([EXAM]))

@@ -58,6 +58,7 @@ ROWS: Final = [
     (9, (SEEN, PROVED, "name:mismatch", DATED, PUBLIC, LOGGED, "pin:path"), "middleware possible"),
     (10, (SEEN, PROVED, NAMED, "dates:expired", PUBLIC, LOGGED, "pin:path"), "clean logged"),
     (7, (*GOOD, PRIVATE, UNLOGGED, "declared-root:path"), "clean trusted"),
+    (7, (*GOOD, PRIVATE, UNLOGGED, "declared-root:path", MISMATCH), "middleware possible"),
     (19, (SEEN, PROVED, NAMED, "dates:expired", PRIVATE, UNLOGGED, "declared-root:path"), "middleware possible"),
     (8, (SEEN, PROVED, NAMED, "dates:expired", PRIVATE, UNLOGGED, "declared-root:path", "clock:wrong"), "inconclusive"),
     (8, (SEEN, PROVED, NAMED, "dates:not-yet-valid", PUBLIC, UNKNOWN, "pin:path", "clock:wrong"), "inconclusive"),
