@@ -61,9 +61,12 @@ def utc_now() -> dt.datetime:
 
 
 def private_machine_roots() -> Roots:
-    """The roots this machine trusts that no public bundle has or had: what somebody added to it."""
+    """The roots this machine trusts that no public bundle has or had: what somebody added to it.
+
+    Those of the operating system, and those that were appended to the bundle Python programs use.
+    """
     public = trusted.certifi_roots().keys | {bytes.fromhex(root.spki_sha256) for root in known_roots()}
-    return trusted.machine_roots().without(public)
+    return trusted.machine_roots().with_added(trusted.certifi_bundle().added).without(public)
 
 
 def resolve_roots(roots: RootSource | None, add_roots: RootSource | None = None) -> Roots:

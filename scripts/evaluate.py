@@ -1,175 +1,249 @@
-"""Judge a folder of chains with known ground truth and print how often the judgement was wrong.
+"""Judge material with known ground truth and say how often the judgement, and other methods, were wrong.
 
     python scripts/evaluate.py FOLDER [--roots PEM] [--ct-logs FILE]
+    python scripts/evaluate.py FOLDER --lab --baselines --write docs/accuracy.md
 
-Reads, below FOLDER: chains in x509-limbo's JSON form (`*.json` with `peer_certificate`; genuine), and `pairs.json`
-with a list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else forged). Every
-chain is judged at its own date. Chains of a site that was captured more than once are judged three times: without
-pins, and with pins learned from every other capture of the same site (worst result counts).
+Reads, below FOLDER: chains in x509-limbo's JSON form (`*.json` with `peer_certificate`; genuine), `pairs.json` with a
+list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else forged), and served chains
+as DER files NAME_1.crt, NAME_2.crt, … (genuine). Every chain is judged at its own date. Chains of a site that was
+captured more than once are judged without pins, and with pins learned from every other capture of the same site (worst
+result counts).
 
-Wrong is: a genuine chain called middleware at `probable` or above; a forged one not called middleware. Every wrong
-row is listed, and every genuine chain that is called `possible`. Exit code 1 when there is a wrong row.
+`--lab` adds generated certificate families and live scenarios on loopback, mitmproxy among them; `--baselines` adds
+other methods over the same material; `--write` writes the page. `--quick` leaves out what has to be downloaded:
+mitmproxy and the package from PyPI. Nothing is sent anywhere but to loopback; uv may fetch those two.
+
+Wrong is: a genuine chain called middleware at `probable` or above; a forged one called clean (in FOLDER: not called
+middleware). Every wrong row is listed, and every genuine chain of FOLDER that is called `possible`. Exit code 1 when
+a row is wrong, unless it is in one of the worlds of `evaluation/limits.py`, which are known to be answered wrongly:
+there, when a world is wrong in other settings than it says.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
+import asyncio
 import datetime as dt
-import json
+import platform
+import shlex
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import detector
-from detector.pins import PinSet
+from evaluation import baselines, corpora, families, limits, ours, page, portal_detector, scenarios
+from evaluation.material import Answer, Said, Truth, worst
+from OpenSSL import SSL
+
+from detector.errors import DetectorError
 from detector.session import resolve_logs, resolve_roots
-from detector.trust import paths
-from detector.trust.certificate import Certificate
+from detector.trust.roots import machine_roots
+from detector.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+
+    from evaluation.material import Scene
 
     from detector.trust.logs import LogList
     from detector.trust.roots import Roots
 
-DAY_AFTER_ISSUE = dt.timedelta(days=1)
-"""A certificate given without a date of capture is judged this long after it was issued."""
 
+class Material(NamedTuple):
+    """What is to be judged, and what the limits say of themselves."""
 
-class Sample(NamedTuple):
-    """One chain whose truth is known."""
-
-    name: str
-    site: str
-    host: str
-    at: dt.datetime
-    chain: tuple[bytes, ...]
-    genuine: bool
-
-
-class Row(NamedTuple):
-    """One judgement of one sample."""
-
-    sample: Sample
-    pins: str
-    result: detector.Result
+    captured: list[Scene]
+    generated: list[Scene]
+    live: list[Scene]
+    worlds: list[limits.Limit]
+    now: Scene | None
 
     @property
-    def answer(self) -> str:
-        """The verdict with its confidence or assurance."""
-        result = self.result
-        return f"{result.verdict} {result.confidence or result.assurance or result.reason}"
-
-    @property
-    def wrong(self) -> bool:
-        """Whether this judgement is a false accusation or a false all-clear."""
-        accused = self.result.verdict is detector.Verdict.MIDDLEWARE
-        if not self.sample.genuine:
-            return not accused
-        return accused and self.result.confidence is not detector.Confidence.POSSIBLE
+    def scenes(self) -> list[Scene]:
+        """All of it."""
+        return [*self.captured, *self.generated, *self.live]
 
 
-def pem_to_der(text: str) -> bytes:
-    """The first certificate in PEM text."""
-    return base64.b64decode("".join(text.split("-----")[2].split()))
+def lab_material(captured: list[Scene], *, quick: bool) -> Material:
+    """Families, limits and live scenarios besides what was captured. Raises MitmproxyError."""
+    lab = families.Lab()
+    generated = list(families.scenes(lab))
+    now = generated[0]
+    worlds = list(limits.limits(lab))
+    generated += [scene for world in worlds for scene in world.scenes]
+    live = asyncio.run(scenarios.run(lab, with_mitmproxy=not quick))
+    return Material(captured, generated, live, worlds, now)
 
 
-def samples(folder: Path) -> Iterator[Sample]:
-    """Every chain below a folder. Raises ValueError naming the file that is in neither form."""
-    for file in sorted(folder.rglob("*.json")):
-        content = json.loads(file.read_text("utf-8"))
-        if "peer_certificate" in content:
-            yield limbo_sample(file, content)
-        elif "pairs" in content:
-            yield from pair_samples(file, content["pairs"])
-        else:
-            raise ValueError(f"{file}: neither a limbo chain nor a list of pairs; move it out of the folder.")
+def answers(material: Material, *, with_baselines: bool, quick: bool, notes: list[str]) -> list[Said]:
+    """What every method says about everything."""
+    said = [one for scene in material.scenes for one in ours.judge(scene)]
+    if with_baselines:
+        said += [one for scene in material.scenes for one in baselines.run(scene)]
+        said += _package_answers(material, notes) if not quick else []
+        if quick:
+            notes.append(f"{portal_detector.METHOD} was not run: --quick.")
+    return worst(said)
 
 
-def limbo_sample(file: Path, content: dict[str, Any]) -> Sample:
-    """A chain in x509-limbo's form."""
-    host = content["expected_peer_name"]["value"]
-    chain = (content["peer_certificate"], *content["untrusted_intermediates"])
-    at = dt.datetime.fromisoformat(content["validation_time"])
-    return Sample(file.name, host, host, at, tuple(map(pem_to_der, chain)), genuine=True)
-
-
-def pair_samples(file: Path, pairs: list[dict[str, Any]]) -> Iterator[Sample]:
-    """Single leaves, genuine and forged."""
-    for number, pair in enumerate(pairs):
-        der = pem_to_der(pair["pem"])
-        leaf = Certificate.read(der)
-        host = (leaf.dns_names or (leaf.subject.get("CN") if leaf.subject else None) or "unknown.invalid",)[0]
-        host = (host[0] if isinstance(host, tuple) else host).replace("*.", "www.")
-        at = dt.datetime.fromisoformat(pair["not_before"]) + DAY_AFTER_ISSUE
-        yield Sample(f"{file.name}#{number}", "", host, at, (der,), genuine=pair["role"].startswith("genuine"))
-
-
-def learn(sample: Sample, roots: Roots) -> PinSet:
-    """Pins as `detector pins learn` would have taken them from this capture: leaf and CA keys of verified paths."""
-    presented = [Certificate.read(der) for der in sample.chain]
-    found = paths.build(presented, (roots,))
-    keys = {c.spki_sha256 for path in found.paths for c in path.certificates if c.spki_sha256}
-    endpoint = detector.Endpoint(host=sample.host, pins=tuple(sorted(keys)))
-    return PinSet(name=sample.name, endpoints=(endpoint,))
-
-
-def judge(sample: Sample, pins: PinSet | None, roots: Roots, logs: LogList) -> detector.Result:
-    """Judge one sample at its own date."""
-    return detector.examine(sample.chain, host=sample.host, at=sample.at, pins=pins, roots=roots, logs=logs)
-
-
-def rows(material: list[Sample], roots: Roots, logs: LogList) -> Iterator[Row]:
-    """Every judgement."""
-    by_site: dict[str, list[Sample]] = defaultdict(list)
-    for sample in material:
-        if sample.site:
-            by_site[sample.site].append(sample)
-    learned = {id(sample): learn(sample, roots) for group in by_site.values() for sample in group}
-    for sample in material:
-        yield Row(sample, "no pins", judge(sample, None, roots, logs))
-        others = [other for other in by_site.get(sample.site, ()) if other is not sample]
-        if others:
-            results = [Row(sample, "pins of another date", judge(sample, learned[id(o)], roots, logs)) for o in others]
-            yield next((row for row in results if row.wrong), None) or max(
-                results, key=lambda row: row.result.verdict is detector.Verdict.MIDDLEWARE
-            )
-
-
-def main() -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--roots", type=Path, help="PEM file that replaces certifi's roots")
-    parser.add_argument("--ct-logs", type=Path, help="Google log list v3 JSON that replaces the shipped list")
-    options = parser.parse_args()
-    if not options.folder.is_dir():
-        parser.error(f"{options.folder}: not a folder")
+def _package_answers(material: Material, notes: list[str]) -> list[Said]:
+    if material.now is None:
+        notes.append(f"{portal_detector.METHOD} was not run: it needs servers, which --lab has.")
+        return []
     try:
-        roots, logs = resolve_roots(options.roots), resolve_logs(options.ct_logs)
-        material = list(samples(options.folder))
-    except (ValueError, KeyError) as error:
-        parser.error(str(error))
-    if not material:
-        parser.error(f"{options.folder}: no chain below it")
-    judged = list(rows(material, roots, logs))
+        said = asyncio.run(portal_detector.ask_all(material.generated, material.now))
+    except portal_detector.NotRunError as error:
+        notes.append(f"{portal_detector.METHOD} was not run: {error}.")
+        return []
+    return said + [one for scene in (*material.captured, *material.live) for one in portal_detector.unasked(scene)]
 
-    print(f"{len(material)} chains from {options.folder}, judged with {roots.name} {roots.version}, logs {logs.date}\n")
-    table = Counter((row.pins, "genuine" if row.sample.genuine else "forged", row.answer) for row in judged)
+
+def versions(roots: Roots, logs: LogList, mitmproxy: str | None) -> dict[str, str]:
+    """What this run was made with."""
+    found = {
+        "detector": VERSION,
+        "Python": platform.python_version(),
+        "cryptography": metadata.version("cryptography"),
+        "pyOpenSSL": f"{metadata.version('pyopenssl')} ({SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()})",
+        "public roots for captured chains": f"{roots.name} {roots.version}, {len(roots)} roots",
+        "operating system's roots": f"{platform.system()}, {len(machine_roots())} roots",
+        "CT logs for captured chains": f"{Path(logs.name).name}, {logs.date}",
+    }
+    if mitmproxy is not None:
+        found["mitmproxy"] = mitmproxy
+    return found
+
+
+def print_folder(name: str, said: Sequence[Said], roots: Roots, logs: LogList) -> list[Said]:
+    """Print the confusion table of a folder and list what is wrong or doubtful; give what is wrong."""
+    chains = sum(one.setting == corpora.NO_PINS for one in said)
+    print(f"{chains} chains from {name}, judged with {roots.name} {roots.version}, logs {logs.date}\n")
+    truths = {Truth.GENUINE: "genuine", Truth.INTERCEPTED: "forged"}
+    table = Counter((one.setting, truths[one.truth], one.detail) for one in said)
     print(f"{'pins':<22}{'truth':<10}{'answer':<32}{'count':>6}")
-    for (pins, truth, answer), count in sorted(table.items()):
-        print(f"{pins:<22}{truth:<10}{answer:<32}{count:>6}")
-
-    wrong = [row for row in judged if row.wrong]
-    uncertain = [row for row in judged if row.sample.genuine and not row.wrong and row.answer.startswith("middleware")]
+    for (pins, truth, answer), number in sorted(table.items()):
+        print(f"{pins:<22}{truth:<10}{answer:<32}{number:>6}")
+    # A forged chain is not an outage: here `inconclusive` is as wrong as `clean`.
+    wrong = [one for one in said if one.wrong or (one.truth is Truth.INTERCEPTED and one.answer is Answer.NOTHING)]
+    uncertain = [one for one in said if one.truth is Truth.GENUINE and one.answer is Answer.POSSIBLE]
     for title, listed in (("wrong", wrong), ("genuine but possible (listed with its alternatives)", uncertain)):
         print(f"\n{title}: {len(listed)}")
-        for row in listed:
-            alternatives = ", ".join(row.result.alternatives)
-            print(f"  {row.sample.name}: {row.answer}, row {row.result.row}, {row.pins}; alternatives: {alternatives}")
-    return 1 if wrong else 0
+        for one in listed:
+            print_row(one)
+    return wrong
+
+
+def print_row(one: Said) -> None:
+    """Print one answer of ours."""
+    row, alternatives = (one.result.row, ", ".join(one.result.alternatives)) if one.result else ("", "")
+    print(f"  {one.name}: {one.detail}, row {row}, {one.setting}; alternatives: {alternatives}")
+
+
+def print_lab(said: Sequence[Said], worlds: Sequence[limits.Limit]) -> list[str]:
+    """Print what is wrong in the lab, the limits too; give the reasons to fail."""
+    own = [one for one in said if one.method == ours.METHOD]
+    wrong = [one for one in own if one.wrong and one.group != limits.GROUP]
+    print(f"\nlab: {len(own)} endpoints; wrong outside the limits: {len(wrong)}")
+    for one in wrong:
+        print_row(one)
+    limited = [one for one in own if one.wrong and one.group == limits.GROUP]
+    print(f"\nwrong at the limits (evaluation/limits.py says why): {len(limited)}")
+    for one in limited:
+        print_row(one)
+    unlike = [world.name for world in worlds if {o.setting for o in limited if o.name == world.name} != world.wrong]
+    for name in unlike:
+        print(f"\nno longer wrong in the settings that evaluation/limits.py names: {name}")
+    return [one.name for one in wrong] + unlike
+
+
+def print_counts(said: Sequence[Said]) -> None:
+    """Print every method's counts, over everything."""
+    columns = ("falsely accused", "possible", "no answer", "missed", "possible", "no answer")
+    print(f"\n{'method':<32}" + "".join(f"{column:>17}" for column in columns))
+    for method, counts in page.count(said).items():
+        cells = [counts[Truth.GENUINE, answer] for answer in (Answer.ACCUSED, Answer.POSSIBLE, Answer.NOTHING)]
+        cells += [counts[Truth.INTERCEPTED, answer] for answer in (Answer.CLEAN, Answer.POSSIBLE, Answer.NOTHING)]
+        print(f"{method:<32}" + "".join(f"{cell:>17}" for cell in cells))
+
+
+def command_line(options: argparse.Namespace) -> str:
+    """The command that writes the page again, with names for what differs from machine to machine."""
+    words = ["python", "scripts/evaluate.py"]
+    words += ["FOLDER"] if options.folder else []
+    words += ["--roots", "PEM"] if options.roots else []
+    words += ["--ct-logs", "FILE"] if options.ct_logs else []
+    words += [f"--{name}" for name in ("lab", "baselines", "quick") if getattr(options, name)]
+    return shlex.join([*words, "--write", "docs/accuracy.md"])
+
+
+def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="chains with known truth; may be left out with --lab")
+    parser.add_argument("--roots", type=Path, help="PEM file that replaces certifi's roots, for the folder")
+    parser.add_argument("--ct-logs", type=Path, help="Google log list v3 JSON that replaces the shipped list, likewise")
+    parser.add_argument("--lab", action="store_true", help="add generated families and live scenarios on loopback")
+    parser.add_argument("--baselines", action="store_true", help="add other methods over the same material")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page of error rates")
+    parser.add_argument("--quick", action="store_true", help="leave out mitmproxy and the package from PyPI")
+    options = parser.parse_args(arguments)
+    if options.folder is None and not options.lab:
+        parser.error("give a folder of chains, or --lab")
+    if options.folder is not None and not options.folder.is_dir():
+        parser.error(f"{options.folder}: not a folder")
+    return parser, options
+
+
+def collect(options: argparse.Namespace, roots: Roots, logs: LogList) -> Material:
+    """Everything the command line asks for. Raises ValueError and MitmproxyError."""
+    chains = list(corpora.samples(options.folder)) if options.folder else []
+    if options.folder and not chains:
+        raise ValueError(f"{options.folder}: no chain below it")
+    captured = list(corpora.scenes(chains, roots, logs))
+    return lab_material(captured, quick=options.quick) if options.lab else Material(captured, [], [], [], None)
+
+
+def notes_on(options: argparse.Namespace) -> list[str]:
+    """What was left out."""
+    notes = [] if options.folder else ["No captured chains: no folder was given."]
+    if not options.lab:
+        notes.append("Captured chains only: --lab was not given.")
+    elif options.quick:
+        notes.append("mitmproxy was not run: --quick.")
+    return notes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line."""
+    parser, options = parse(arguments)
+    notes = notes_on(options)
+    try:
+        roots, logs = resolve_roots(options.roots), resolve_logs(options.ct_logs)
+        material = collect(options, roots, logs)
+        runs_mitmproxy = options.lab and not options.quick
+        mitmproxy = asyncio.run(scenarios.mitmproxy_version()) if runs_mitmproxy else None
+    except (ValueError, DetectorError) as error:
+        parser.error(str(error))
+
+    said = answers(material, with_baselines=options.baselines, quick=options.quick, notes=notes)
+    failures: list[object] = []
+    if material.captured:
+        captured = [one for one in said if one.method == ours.METHOD and one.group in page.CAPTURED]
+        failures += print_folder(str(options.folder), captured, roots, logs)
+    if options.lab:
+        failures += print_lab([one for one in said if one.group not in page.CAPTURED], material.worlds)
+    if options.baselines:
+        print_counts(said)
+    if options.write:
+        today = dt.datetime.now(dt.UTC).date()
+        facts = page.Facts(command_line(options), today, versions(roots, logs, mitmproxy), notes)
+        whys = {world.name: world.why for world in material.worlds}
+        try:
+            options.write.write_text(page.write(facts, said, whys), "utf-8")
+        except OSError as error:
+            parser.error(f"{options.write}: cannot be written ({error.strerror})")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -40,10 +40,19 @@ class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @functools.cache
+def _listed() -> _Listed:
+    data = resources.files("detector.trust").joinpath("data/known_roots.json").read_bytes()
+    return msgspec.json.decode(data, type=_Listed)
+
+
 def known_roots() -> tuple[KnownRoot, ...]:
     """Give every root certifi has labelled in the examined versions, by label. One label may name several roots."""
-    data = resources.files("detector.trust").joinpath("data/known_roots.json").read_bytes()
-    return msgspec.json.decode(data, type=_Listed).roots
+    return _listed().roots
+
+
+def newest_version() -> str:
+    """Give the newest examined certifi version: of it and older ones every root is known."""
+    return _listed().versions[-1]
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.errors import RootsError
 
 from .certificate import Certificate
+from .known_roots import known_roots, newest_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -124,21 +125,51 @@ def _label(certificate: Certificate) -> str:
     return subject.get("CN") or subject.text
 
 
-@lru_cache(maxsize=1)
+class CertifiBundle(NamedTuple):
+    """The installed certifi bundle, split: what Mozilla put there, and what somebody added to the file."""
+
+    public: Roots
+    added: Roots
+
+
 def certifi_roots() -> Roots:
-    """The Mozilla roots as the installed certifi ships them, labelled as certifi labels them."""
+    """The Mozilla roots as the installed certifi ships them, labelled as certifi labels them.
+
+    Institutions append their own CA to this very file to keep Python programs quiet. What certifi never shipped is not
+    public, wherever it stands: see `certifi_bundle`.
+    """
+    return certifi_bundle().public
+
+
+@lru_cache(maxsize=1)
+def certifi_bundle() -> CertifiBundle:
+    """The installed bundle, read once. See `split_certifi`."""
     import certifi  # noqa: PLC0415 - not needed when the caller brings roots
 
-    data = Path(certifi.where()).read_bytes()
-    version = metadata.version("certifi")
-    return Roots(
-        (
-            Root(label or _label(Certificate.read(body)), Certificate.read(body))
-            for label, body in certificates_in_pem(data)
-        ),
-        name="certifi",
-        version=version,
-        date=_date_of_version(version),
+    return split_certifi(Path(certifi.where()).read_bytes(), metadata.version("certifi"))
+
+
+def split_certifi(data: bytes, version: str) -> CertifiBundle:
+    """Tell the roots that certifi ships from roots added to its file.
+
+    A root whose key is known from certifi's history is certifi's. Of a version newer than that history (which is
+    package data and ages) a labelled root is taken for certifi's too; appended ones carry no label.
+    """
+    by_key = {root.spki_sha256: root.label for root in known_roots()}
+    date, newest = _date_of_version(version), _date_of_version(newest_version())
+    is_newer = date is not None and newest is not None and date > newest
+    public: list[Root] = []
+    added: list[Root] = []
+    for label, body in certificates_in_pem(data):
+        certificate = Certificate.read(body)
+        known_label = by_key.get(certificate.spki_sha256.hex()) if certificate.spki_sha256 else None
+        if known_label is not None or (is_newer and label is not None):
+            public.append(Root(label or known_label or _label(certificate), certificate))
+        else:
+            added.append(Root(_label(certificate), certificate))
+    return CertifiBundle(
+        Roots(public, name="certifi", version=version, date=date),
+        Roots(added, name="added to certifi's bundle", version=version),
     )
 
 

@@ -726,8 +726,6 @@ def _private(lab: Lab) -> Iterator[Scene]:
     own = pki.self_signed([EXAM])
     yield lab.scene(g, "self-signed", PINNED, item(EXAM, own, pinned=[own]))
     yield lab.scene(g, "self-signed for another name", ALONE, item(EXAM, pki.self_signed(["localhost"])))
-    default = pki.self_signed(["ingress.local"])
-    yield lab.scene(g, "one default certificate of a hosting company", NETWORK, *(item(h, default) for h in HOSTS))
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,6 @@ from detector.errors import RootsError
 from detector.trust import roots
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from detector.testing import PrivatePKI
 
 
@@ -24,6 +23,37 @@ def test_certifi_roots_have_certifi_labels() -> None:
     assert "ISRG Root X1" in public.labels
     assert public.version
     assert public.date is not None
+
+
+def test_ca_appended_to_the_bundle_is_not_public(pki: PrivatePKI) -> None:
+    """An institution's CA in certifi's own file is told from certifi's roots, whatever label it is given."""
+    import certifi  # noqa: PLC0415 - the file to tamper with
+
+    genuine = Path(certifi.where()).read_bytes()
+    ca = pki.private_ca("School Inspection CA")
+    installed = roots.certifi_roots()
+    for label in (b"", b'# Label: "ISRG Root X1"\n'):
+        bundle = roots.split_certifi(genuine + b"\n" + label + ca.pem, installed.version)
+        assert bundle.public.keys == installed.keys
+        assert [root.certificate.der for root in bundle.added.roots] == [ca.certificate]
+    newer = roots.split_certifi(genuine + b"\n" + ca.pem, "2099.1.1")
+    assert [root.certificate.der for root in newer.added.roots] == [ca.certificate]
+
+
+def test_new_root_of_a_newer_bundle_is_public(pki: PrivatePKI) -> None:
+    """A labelled root of a certifi that is younger than this package's data is certifi's."""
+    shipped = b'# Label: "Some New Root"\n' + pki.root_a.pem
+    assert roots.split_certifi(shipped, "2099.1.1").public.labels == {"Some New Root"}
+    assert roots.split_certifi(shipped, "2024.8.30").public.labels == set()
+
+
+def test_unlabelled_bundle_of_a_distribution_keeps_its_labels() -> None:
+    """Distributions replace certifi's file by their own, without labels: keys tell the labels."""
+    import certifi  # noqa: PLC0415 - as above
+
+    lines = Path(certifi.where()).read_bytes().splitlines(keepends=True)
+    bare = b"".join(line for line in lines if not line.startswith(b"#"))
+    assert "ISRG Root X1" in roots.split_certifi(bare, "2022.9.24").public.labels
 
 
 def test_load(pki: PrivatePKI, tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""captive-portal-detector from PyPI as one of the methods, in a temporary environment, against servers on loopback.
+
+Room: scripts. Starts uv and a Python of its own; the package is never imported here and is no dependency. Only
+`network_health()` is used; its other analysis sniffs the network, needs root, and asks fixed hosts on the Internet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from detector.testing import Script, serve_script
+from detector.testing.pki import to_pem
+
+from .material import Answer, Item, Said, Scene, Truth
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from detector.trust.roots import Roots
+
+PACKAGE: Final = "captive-portal-detector"
+VERSION: Final = "1.1.2"
+METHOD: Final = f"{PACKAGE} {VERSION}"
+MEANING: Final = (
+    "`NetworkProbe(pinned_hosts={host: pin}).network_health()`, one call per endpoint, run unmodified in an "
+    "environment of its own against a server on loopback that presents the chain and holds its key. The pin is bare "
+    "base64 of the genuine leaf's key: the `sha256/…` form and the argument `pinned=` of its README do not "
+    "work with its code. Arranged around it: certifi's roots are the test PKI's, its plain-HTTP control requests are "
+    "answered as on a healthy network, no other name resolves. `CAPTIVE`: accuses. `OK`: clean. "
+    "`NO_INTERNET`: no answer, and what it "
+    "says of every chain that certifi rejects. It needs a pin (one, of a leaf) and a server that it can connect to "
+    "directly at the present time: captured chains, pinless settings, shifted clocks and scenarios are no answer."
+)
+ANSWERS: Final = {"CAPTIVE": Answer.ACCUSED, "OK": Answer.CLEAN, "NO_INTERNET": Answer.NOTHING}
+NEEDS: Final = ("certifi", "requests", "cryptography")
+"""What `network_probe.py` imports. The package's other requirements (packet sniffing, interface lists) serve the
+analysis that is not run, and one of them has to be compiled."""
+ANSWER_LIMIT: Final = 40.0
+"""Seconds for one answer: its own timeouts are 5 s, and 10 s for a second attempt, per probe, all in parallel."""
+
+
+class NotRunError(RuntimeError):
+    """The package could not be installed or started; the message says why."""
+
+
+class Asked:
+    """A running driver."""
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+        self._roots: dict[int, tuple[Roots, Path]] = {}
+
+    async def ask(self, scene: Scene, item: Item, port: int) -> Answer:
+        """What it says of the server at a port on loopback. Raises NotRunError when it dies."""
+        if item.known is None or not item.known.keys:
+            return Answer.NOTHING
+        # Its dictionary has room for one pin per host: the first, as a careful user of several would have to choose.
+        pin = base64.b64encode(min(item.known.keys)).decode()
+        request = {"host": item.endpoint.host, "port": port, "pin": pin, "roots": str(self._roots_file(scene.public))}
+        if self._process.stdin is None or self._process.stdout is None:
+            raise NotRunError("the driver was started without pipes")
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT):
+                line = await self._process.stdout.readline()
+        except TimeoutError:
+            raise NotRunError(f"{PACKAGE} gave no answer within {ANSWER_LIMIT:g} seconds") from None
+        if not line:
+            raise NotRunError(f"{PACKAGE}: the driver ended before it answered")
+        return ANSWERS[json.loads(line)["verdict"]]
+
+    def _roots_file(self, roots: Roots) -> Path:
+        if id(roots) not in self._roots:
+            path = self._folder / f"roots-{len(self._roots)}.pem"
+            path.write_bytes(b"".join(to_pem(root.certificate.der) for root in roots.roots))
+            self._roots[id(roots)] = (roots, path)
+        return self._roots[id(roots)][1]
+
+
+@contextlib.asynccontextmanager
+async def running() -> AsyncIterator[Asked]:
+    """Install and start it; everything is gone when the block ends. Raises NotRunError."""
+    with tempfile.TemporaryDirectory(prefix="detector-evaluate-") as temporary:
+        folder = Path(temporary)
+        python = folder / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        await _run_uv("venv", "--quiet", "--python", sys.executable, str(folder / "env"))
+        install = ("pip", "install", "--quiet", "--python", str(python))
+        await _run_uv(*install, "--no-deps", f"{PACKAGE}=={VERSION}")
+        await _run_uv(*install, *NEEDS)
+        process = await asyncio.create_subprocess_exec(
+            str(python),
+            str(Path(__file__).with_name("portal_driver.py")),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,  # it logs every failed probe there
+        )
+        try:
+            yield Asked(process, folder)
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                async with asyncio.timeout(ANSWER_LIMIT):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _run_uv(*arguments: str) -> None:
+    if uv := shutil.which("uv"):
+        command: tuple[str, ...] = (uv,)
+    elif importlib.util.find_spec("uv") is not None:
+        command = (sys.executable, "-m", "uv")
+    else:
+        raise NotRunError(f"{PACKAGE} is installed by uv into an environment of its own, and there is no uv")
+    process = await asyncio.create_subprocess_exec(
+        *command, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise NotRunError(
+            f"uv {arguments[0]} ended with {process.returncode}: {output.decode(errors='replace')[-300:]}"
+        )
+
+
+async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Said]:
+    """Serve every scene's chains on loopback, one after the other, and ask about each endpoint.
+
+    `now_is` is any scene of the present: those judged at another moment get no answer, because the package reads the
+    clock itself.
+    """
+    said: list[Said] = []
+    async with running() as asked:
+        for scene in scenes:
+            for item in scene.items:
+                answer = Answer.NOTHING
+                if item.key is not None and item.known is not None and scene.at == now_is.at:
+                    script = Script(certificates=item.chain, key=item.key)
+                    async with serve_script(script) as server:
+                        answer = await asked.ask(scene, item, server.port)
+                said.append(_said(scene, item, answer))
+    return said
+
+
+def unasked(scene: Scene) -> list[Said]:
+    """No answer about every endpoint of a scene that it cannot be asked about."""
+    return [_said(scene, item, Answer.NOTHING) for item in scene.items]
+
+
+def _said(scene: Scene, item: Item, answer: Answer) -> Said:
+    truth: Truth = item.truth
+    return Said(scene.group, scene.name, scene.setting, item.endpoint.name, METHOD, truth, answer)

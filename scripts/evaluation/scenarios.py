@@ -1,0 +1,341 @@
+"""The detector against live servers on loopback: honest ones, proxies, middleboxes, liars, and the real mitmproxy.
+
+Room: scripts. Opens sockets on loopback only, through the package's own probe and its `testing` servers. The detector
+is told to be offline, so that it makes no control request, and no certificate made here names anything to fetch. Each
+scenario is met without pins and with pins of the genuine servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import ssl
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from detector import Detector, Endpoint
+from detector.evidence import no_machine_roots
+from detector.pins import PinSet
+from detector.testing import (
+    Ending,
+    Lie,
+    Mode,
+    Script,
+    Step,
+    run_mitmproxy,
+    serve_middlebox,
+    serve_origin,
+    serve_proxy,
+    serve_script,
+)
+from detector.testing.mitmproxy import mitmdump_command
+
+from .families import EXAM, HOSTS, LMS, SEARCH
+from .material import Item, Known, Scene, Truth, known_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from detector.testing import Issued
+
+    from .families import Lab
+
+ORIGINS: Final = "live, honest servers and proxies"
+BOXES: Final = "live, forging middleboxes"
+LIARS: Final = "live, misbehaving servers"
+OUTAGES: Final = "live, no certificate"
+MITMPROXY: Final = "live, mitmproxy"
+NO_PINS: Final = "no pins"
+PINS: Final = "pins"
+
+DEADLINE: Final = 5.0
+"""Seconds for one check on loopback, which takes hundredths of one; a busy machine gets its time."""
+SHORT: Final = 1.0
+"""Seconds for servers that never answer: the check is meant to run into it."""
+PORT: Final = 443
+
+Where = dict[tuple[str, int], tuple[str, int]]
+
+
+class Seen(NamedTuple):
+    """What a scenario needs to become scenes: who is asked, where, and what is true of each."""
+
+    truth: Mapping[str, Truth]
+    resolve: Where
+    route: str = "none"
+    interceptors: tuple[bytes, ...] = ()
+    deadline: float = DEADLINE
+
+
+class World:
+    """A lab with live origins for its hosts."""
+
+    def __init__(self, lab: Lab, genuine: Mapping[str, Issued], where: Where) -> None:
+        self.lab: Final = lab
+        self.genuine: Final = genuine
+        self.where: Final = where
+
+    def known(self, host: str) -> Known:
+        """What somebody knows who has seen the genuine certificate."""
+        issued = self.genuine[host]
+        return known_of([issued.leaf], issued.chain[1:])
+
+    async def look(
+        self, group: str, name: str, seen: Seen, *, settings: Sequence[str] = (NO_PINS, PINS)
+    ) -> list[Scene]:
+        """Check the hosts of `seen`, without and with pins."""
+        scenes = []
+        for setting in settings:
+            known = {host: self.known(host) if setting != NO_PINS else None for host in seen.truth}
+            endpoints = {
+                host: Endpoint(host=host, pins=tuple(sorted(told.keys | told.ca_keys)) if told else ())
+                for host, told in known.items()
+            }
+            detector = Detector(
+                pins=PinSet(name="evaluation", endpoints=tuple(endpoints.values())),
+                roots=self.lab.roots,
+                logs=self.lab.logs,
+                route=seen.route,
+                resolve=seen.resolve,
+                machine_roots=no_machine_roots,
+                offline=True,  # control requests, HTTP dates and AIA would leave loopback
+                clock=lambda: self.lab.now,
+            )
+            async with detector:
+                report = await detector.check(list(endpoints), deadline=seen.deadline)
+            items = tuple(
+                Item(endpoints[host], result.observation, seen.truth[host], known[host], ours=result)
+                for host, result in zip(endpoints, report.results, strict=True)
+            )
+            scenes.append(self.lab.scene(group, name, setting, *items, interceptors=seen.interceptors))
+        return scenes
+
+
+def _all(truth: Truth) -> dict[str, Truth]:
+    return dict.fromkeys(HOSTS, truth)
+
+
+async def run(lab: Lab, *, with_mitmproxy: bool) -> list[Scene]:
+    """Every scenario, one after the other. Raises MitmproxyError where mitmproxy is asked for and cannot start."""
+    genuine = {host: lab.pki.issue([host]) for host in HOSTS}
+    scenes: list[Scene] = []
+    async with contextlib.AsyncExitStack() as stack:
+        where: Where = {}
+        for host, issued in genuine.items():
+            where[host, PORT] = (await stack.enter_async_context(serve_origin(issued))).address
+        world = World(lab, genuine, where)
+        for part in (_honest, _middleboxes, _portals, _liars, _silent, *((_mitmproxy,) if with_mitmproxy else ())):
+            scenes += [scene async for scene in part(world)]
+    return scenes
+
+
+async def _honest(world: World) -> AsyncIterator[Scene]:
+    lab = world.lab
+    for scene in await world.look(ORIGINS, "direct", Seen(_all(Truth.GENUINE), world.where)):
+        yield scene
+    async with serve_proxy(upstream=world.where) as proxy:
+        for scene in await world.look(ORIGINS, "honest proxy", Seen(_all(Truth.GENUINE), {}, route=proxy.url)):
+            yield scene
+    several = [world.genuine[EXAM], lab.pki.issue([EXAM], key="rsa"), lab.pki.issue([EXAM], cross_signed=True)]
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        async with serve_origin(several, min_version=version, max_version=version) as origin:
+            for number in range(1, len(several) + 1):
+                seen = Seen({EXAM: Truth.GENUINE}, {(EXAM, PORT): origin.address})
+                for scene in await world.look(ORIGINS, f"CDN, {version.name}, look {number}", seen):
+                    yield scene
+    for offset in (100, 900, 2500):
+        script = dataclasses.replace(Script.genuine(world.genuine[EXAM]), reset_after=offset)
+        async with serve_script(script) as server:
+            seen = Seen({EXAM: Truth.GENUINE}, {(EXAM, PORT): server.address})
+            for scene in await world.look(ORIGINS, f"reset after {offset} octets", seen):
+                yield scene
+
+
+async def _middleboxes(world: World) -> AsyncIterator[Scene]:
+    pki = world.lab.pki
+    rsa = ssl.TLSVersion.TLSv1
+    options: dict[str, dict[str, object]] = {
+        "one leaf key": {},
+        "a key for each host": {"one_leaf_key": False},
+        "leaf key is the CA's": {"leaf_key_is_ca_key": True},
+        "CA sent": {"present_root": True},
+        "genuine chain appended": {"append_upstream_chain": True},
+        "SCTs copied": {"copy_scts": True},
+        "forges from the name": {"copy_upstream": False},
+        "slow first certificate": {"certificate_delay": 0.5},
+        "drops the first connection": {"drop_first_per_host": True},
+        "TLS 1.0 and RSA": {"min_version": rsa, "max_version": rsa, "leaf_key": "rsa"},
+        "h2 dropped": {"alpn": ()},
+    }
+    for mode in Mode:
+        for name, choice in options.items():
+            async with serve_middlebox(
+                pki.private_ca("Example Gateway"),
+                mode=mode,
+                upstream=world.where,
+                **choice,  # type: ignore[arg-type] # options of serve_middlebox
+            ) as box:
+                seen = Seen(
+                    _all(Truth.INTERCEPTED),
+                    {} if mode is Mode.CONNECT else {(host, PORT): box.address for host in HOSTS},
+                    box.url if mode is Mode.CONNECT else "none",
+                    (box.ca.certificate,),
+                )
+                for scene in await world.look(BOXES, f"{mode.value}: {name}", seen):
+                    yield scene
+    async for scene in _selective(world):
+        yield scene
+
+
+async def _selective(world: World) -> AsyncIterator[Scene]:
+    """Middleboxes that decrypt some hosts, or wake up later."""
+    ca = world.lab.pki.private_ca("Example Gateway")
+    there: dict[str, tuple[dict[str, object], dict[str, Truth]]] = {
+        "decrypts search only": ({"only_hosts": {SEARCH}}, {**_all(Truth.GENUINE), SEARCH: Truth.INTERCEPTED}),
+        "exempts the exam": ({"except_hosts": {EXAM}}, {**_all(Truth.INTERCEPTED), EXAM: Truth.GENUINE}),
+        "exempts exam and LMS": ({"except_hosts": {EXAM, LMS}}, {**_all(Truth.GENUINE), SEARCH: Truth.INTERCEPTED}),
+    }
+    for name, (options, truth) in there.items():
+        async with serve_middlebox(ca, upstream=world.where, **options) as box:  # type: ignore[arg-type] # as above
+            seen = Seen(truth, {}, box.url, (ca.certificate,))
+            for scene in await world.look(BOXES, f"connect: {name}", seen):
+                yield scene
+    async with serve_middlebox(ca, upstream=world.where, pass_first=len(HOSTS)) as box:
+        asleep = Seen(_all(Truth.GENUINE), {}, box.url, (ca.certificate,))
+        for scene in await world.look(BOXES, "connect: asleep, first look", asleep, settings=(PINS,)):
+            yield scene
+        for scene in await world.look(
+            BOXES, "connect: awake, second look", asleep._replace(truth=_all(Truth.INTERCEPTED))
+        ):
+            yield scene
+    async with serve_middlebox(ca) as box:
+        for scene in await world.look(
+            BOXES, "connect: block page, no upstream", Seen(_all(Truth.INTERCEPTED), {}, box.url, (ca.certificate,))
+        ):
+            yield scene
+
+
+async def _portals(world: World) -> AsyncIterator[Scene]:
+    """Somebody else answers for every host, with a certificate that is for none of them."""
+    pki = world.lab.pki
+    for name, issued in (
+        ("portal with a public certificate of its own", pki.issue(["portal.example.net"])),
+        ("portal with a self-signed certificate", pki.self_signed(["portal.example.net"])),
+    ):
+        async with serve_origin(issued) as portal:
+            seen = Seen(_all(Truth.INTERCEPTED), {(host, PORT): portal.address for host in HOSTS})
+            for scene in await world.look(BOXES, name, seen):
+                yield scene
+
+
+async def _liars(world: World) -> AsyncIterator[Scene]:
+    """Servers on the path that hold no genuine key, whatever they present."""
+    pki, issued = world.lab.pki, world.genuine[EXAM]
+    ca = pki.private_ca("Example Gateway")
+    forged = ca.issue([EXAM])
+    old = pki.private_ca("Example Old Gateway", key="rsa1024", signature_hash="sha1")
+    weak = old.issue([EXAM], key="rsa1024")
+    for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+        tls = version.name
+        rsa = pki.issue([EXAM], key="rsa")
+        cut = {"stop": Step.CERTIFICATE}
+        scripts: dict[str, tuple[Script, float]] = {
+            "replayed chain, ECDSA": (Script.replay(issued.chain, version=version), DEADLINE),
+            "replayed chain, RSA": (Script.replay(rsa.chain, version=version), DEADLINE),
+            "genuine chain, then closed": (_script(issued, version, **cut), SHORT),
+            "genuine chain, then reset": (_script(issued, version, **cut, ending=Ending.RESET), SHORT),
+            "genuine chain, then silence": (_script(issued, version, **cut, ending=Ending.SILENCE), SHORT),
+            "forged chain, then closed": (_script(forged, version, **cut), SHORT),
+            "forged chain, first connection dropped": (_script(forged, version, drop_first=1), DEADLINE),
+            "wrong Finished over a replayed chain": (
+                dataclasses.replace(Script.replay(issued.chain, version=version), corrupt_finished=True),
+                DEADLINE,
+            ),
+            "leaf of random octets": (Script.malformed(b"\x30\x82garbage", version=version), DEADLINE),
+            "truncated leaf": (Script.malformed(issued.leaf[:-40], *issued.chain[1:], version=version), DEADLINE),
+        }
+        for name, (script, deadline) in scripts.items():
+            async with serve_script(script) as server:
+                seen = Seen(
+                    {EXAM: Truth.INTERCEPTED},
+                    {(EXAM, PORT): server.address},
+                    interceptors=(ca.certificate,),
+                    deadline=deadline,
+                )
+                for scene in await world.look(LIARS, f"{tls}: {name}", seen):
+                    yield scene
+    for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2):
+        async with serve_origin(weak, min_version=version, max_version=version) as origin:
+            seen = Seen({EXAM: Truth.INTERCEPTED}, {(EXAM, PORT): origin.address}, interceptors=(old.certificate,))
+            for scene in await world.look(LIARS, f"{version.name}: SHA-1 and RSA-1024", seen):
+                yield scene
+
+
+def _script(issued: Issued, version: ssl.TLSVersion, **deviations: object) -> Script:
+    return dataclasses.replace(Script.genuine(issued, version=version), **deviations)  # type: ignore[arg-type] # fields
+
+
+async def _silent(world: World) -> AsyncIterator[Scene]:
+    """Nothing is presented: an outage, and never a reason to conclude anything."""
+    for name, script, deadline in (
+        ("silence", Script.silence(), SHORT),
+        ("garbage", Script.garbage(), DEADLINE),
+        ("plain HTTP", Script.plain_http(), DEADLINE),
+        ("alert handshake_failure", Script.alert(40), DEADLINE),
+        ("alert unrecognized_name", Script.alert(112), DEADLINE),
+        ("a message of 16 MiB", Script.giant(octets=1 << 20), DEADLINE),
+    ):
+        async with serve_script(script) as server:
+            seen = Seen({EXAM: Truth.OUTAGE}, {(EXAM, PORT): server.address}, deadline=deadline)
+            for scene in await world.look(OUTAGES, name, seen):
+                yield scene
+    refusals: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[object]]] = {
+        "proxy wants a password": lambda: serve_proxy(upstream=world.where, require_auth="user:secret"),
+        "proxy answers 403": lambda: serve_proxy(upstream=world.where, refuse=403),
+        "proxy answers 502": lambda: serve_proxy(upstream=world.where, refuse=502),
+        **{
+            f"proxy lies: {lie.value}": lambda lie=lie: serve_proxy(upstream=world.where, lie=lie)  # type: ignore[misc]
+            for lie in Lie
+        },
+    }
+    for name, serve in refusals.items():
+        async with serve() as proxy:
+            seen = Seen({EXAM: Truth.OUTAGE}, {}, route=proxy.url, deadline=SHORT)  # type: ignore[attr-defined] # Proxy
+            for scene in await world.look(OUTAGES, name, seen, settings=(NO_PINS,)):
+                yield scene
+
+
+async def _mitmproxy(world: World) -> AsyncIterator[Scene]:
+    """The real one, in every mode that needs no privileges and that the detector's routes reach."""
+    regular: dict[str, dict[str, object]] = {
+        "regular": {},
+        "regular, genuine chain appended": {"append_upstream_chain": True},
+        "regular, forges from the name": {"options": {"upstream_cert": "false", "connection_strategy": "lazy"}},
+    }
+    for name, options in regular.items():
+        async with run_mitmproxy(upstream_hosts=world.where, **options) as mitm:  # type: ignore[arg-type] # options of run_mitmproxy
+            seen = Seen(_all(Truth.INTERCEPTED), {}, mitm.url, (mitm.ca_certificate,))
+            for scene in await world.look(MITMPROXY, name, seen):
+                yield scene
+    async with (
+        serve_proxy(upstream=world.where) as proxy,
+        run_mitmproxy(f"upstream:{proxy.url}", upstream_hosts=world.where) as mitm,
+    ):
+        seen = Seen(_all(Truth.INTERCEPTED), {}, mitm.url, (mitm.ca_certificate,))
+        for scene in await world.look(MITMPROXY, "upstream proxy", seen):
+            yield scene
+    address, port = world.where[EXAM, PORT]
+    async with run_mitmproxy(f"reverse:https://{address}:{port}") as mitm:
+        seen = Seen({EXAM: Truth.INTERCEPTED}, {(EXAM, PORT): mitm.address}, interceptors=(mitm.ca_certificate,))
+        for scene in await world.look(MITMPROXY, "reverse", seen):
+            yield scene
+
+
+async def mitmproxy_version() -> str:
+    """The version of the mitmproxy that is run. Raises MitmproxyError when there is none."""
+    process = await asyncio.create_subprocess_exec(
+        *mitmdump_command(), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    output, _ = await process.communicate()
+    first = output.decode("utf-8", "replace").partition("\n")[0]
+    return first.partition(":")[2].strip() or "unknown"
