@@ -45,17 +45,24 @@ def no_machine_roots() -> Roots:
     return NO_ROOTS
 
 
+def never_installed(sha256: bytes) -> dt.datetime | None:  # noqa: ARG001 - the signature of what knows
+    """For when nothing is known of when a root came to this machine."""
+    return None
+
+
 class Context(NamedTuple):
     """What everything is judged against.
 
-    `machine_roots` is called at most when a chain has no public path. `portal` and `dates` are what control requests
-    got on this network, where they were made.
+    `machine_roots` is called at most when a chain has no public path, and `installed_at`, with the SHA-256 of a root,
+    when one of those signed; it says when that root came to this machine, if the machine says so. `portal` and
+    `dates` are what control requests got on this network, where they were made.
     """
 
     at: dt.datetime
     roots: Roots
     logs: LogList
     machine_roots: Callable[[], Roots] = no_machine_roots
+    installed_at: Callable[[bytes], dt.datetime | None] = never_installed
     portal: PortalObservation | None = None
     dates: tuple[ServerDate, ...] = ()
 

@@ -81,7 +81,7 @@ def _located(result: Result, results: Sequence[Result]) -> Result:
     """The result with the interceptor's place: it takes the whole network to tell."""
     if result.attribution is None:
         return result
-    locality, basis = locate(result.observation, result.attribution.category, results)
+    locality, basis = locate(result.observation, result.attribution.category, results, result.findings)
     attribution = msgspec.structs.replace(
         result.attribution, locality=locality, basis=f"{result.attribution.basis}; locality: {basis}"
     )

@@ -14,7 +14,7 @@ from .model import Locality, Route, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .model import Observation, Result
+    from .model import Finding, Observation, Result
 
 ON_DEVICE: Final = frozenset({"endpoint-security", "parental-control", "adware-malware"})
 """Catalogue categories of products that are installed on the machine they filter."""
@@ -26,15 +26,20 @@ REMOTE_CONNECT_MS: Final = 4.0
 """Milliseconds below which a connection may still be to the local network: a round trip over Wi-Fi takes 2 to 10."""
 
 
-def locate(observation: Observation, category: str, results: Sequence[Result]) -> tuple[Locality, str]:
+def locate(  # noqa: PLR0911 - one return per basis
+    observation: Observation, category: str, results: Sequence[Result], findings: Sequence[Finding] = ()
+) -> tuple[Locality, str]:
     """Where the interceptor of one endpoint is, and why that is said.
 
-    `category` is the catalogue's of the product, `unknown` when none matches; `results` are all of this network.
+    `category` is the catalogue's of the product, `unknown` when none matches; `results` are all of this network and
+    `findings` those on this endpoint.
     """
     if observation.route is Route.HTTP_CONNECT:
         if _is_loopback(observation.address):
             return Locality.THIS_DEVICE, "the configured proxy runs on this device"
         return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"
+    if any(finding.check == "machine-root" and finding.data.get("made_here") for finding in findings):
+        return Locality.THIS_DEVICE, "its root was made on this device when it was installed"
     if category in ON_DEVICE:
         return Locality.THIS_DEVICE, f"products of the category {category} run on the device they filter"
     if _answers_like_loopback(observation, results):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -67,6 +69,19 @@ def private_machine_roots() -> Roots:
     """
     public = trusted.certifi_roots().keys | {bytes.fromhex(root.spki_sha256) for root in known_roots()}
     return trusted.machine_roots().with_added(trusted.certifi_bundle().added).without(public)
+
+
+@lru_cache(maxsize=1)
+def _installation_times() -> dict[bytes, dt.datetime]:
+    from .audit.machine import read_machine  # noqa: PLC0415 - readers that are needed only behind a machine root
+
+    found = read_machine().roots
+    return {hashlib.sha256(root.der).digest(): root.installed_at for root in found if root.installed_at is not None}
+
+
+def root_installed_at(sha256: bytes) -> dt.datetime | None:
+    """When a root came to this machine, if the machine says so. Reads the machine's stores once, when first asked."""
+    return _installation_times().get(sha256)
 
 
 def resolve_roots(roots: RootSource | None, add_roots: RootSource | None = None) -> Roots:
@@ -182,9 +197,10 @@ class Detector:
     proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), or
     is a list of rules HOST:PORT:ADDRESS:PORT, as curl's --connect-to. `vantage` names where this runs, in the
     caller's words; it goes into the report. `machine_roots` gives the non-public roots of this machine and is called
-    only when a chain has no public path. `dialer` replaces the network (see `detector.probe.MockNetwork`). `control`
-    is the control request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where
-    something does not look genuine, and never with `offline`. `clock` gives the time.
+    only when a chain has no public path; `installed_at` says when one of them came to this machine. `dialer`
+    replaces the network (see `detector.probe.MockNetwork`). `control` is the control request for captive portals; it
+    is made, issuers are fetched and HTTP dates asked for, only where something does not look genuine, and never with
+    `offline`. `clock` gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
     """
@@ -201,6 +217,7 @@ class Detector:
         vantage: str = "",
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
+        installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
         dialer: Dialer | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
@@ -212,6 +229,7 @@ class Detector:
         self.vantage: Final = vantage
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
+        self._installed_at: Final = installed_at
         self._clock: Final = clock
         rules = resolve_rules(resolve)
         self._dialers: Final = _Dialers(route, rules, dialer)
@@ -322,7 +340,13 @@ class Detector:
         return Case(endpoint, observation, self._context())
 
     def _context(self) -> Context:
-        return Context(at=self._clock(), roots=self.roots, logs=self.logs, machine_roots=self._machine_roots)
+        return Context(
+            at=self._clock(),
+            roots=self.roots,
+            logs=self.logs,
+            machine_roots=self._machine_roots,
+            installed_at=self._installed_at,
+        )
 
     async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[Observation]:
         """One observation per endpoint, in order, no later than loop time `until`."""

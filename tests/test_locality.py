@@ -7,11 +7,13 @@ from detector.model import (
     Assurance,
     Category,
     EndpointName,
+    Finding,
     Locality,
     Observation,
     Outcome,
     Result,
     Route,
+    Says,
     Verdict,
 )
 
@@ -47,6 +49,15 @@ def test_product_category() -> None:
     assert locate(observed(9), "endpoint-security", [])[0] is Locality.THIS_DEVICE
     assert locate(observed(9), "network-appliance", [])[0] is Locality.NETWORK
     assert locate(observed(9), "school-filter", [])[0] is Locality.UNKNOWN
+
+
+def test_root_made_on_this_device() -> None:
+    """A root that was made when it was installed belongs to software of this device."""
+    for made_here, place in ((True, "this-device"), (False, "unknown")):
+        finding = Finding(
+            check="machine-root", outcome="path", says=Says.INTERCEPTED, summary="", data={"made_here": made_here}
+        )
+        assert locate(observed(9), "unknown", [], [finding])[0] == place
 
 
 def test_connect_time_of_this_device() -> None:

@@ -32,6 +32,7 @@ from detector.checks import (
 )
 from detector.evidence import Case, Network
 from detector.model import Endpoint, Outcome, PortalObservation, PortalOutcome, ServerDate
+from detector.trust.certificate import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,6 +301,19 @@ class TestMachineRoot:
         assert run_check(machine_root, world.case(EXAM, forged, private_roots=(ca.certificate,), **installed)) == []
         public: dict[str, Any] = {"machine": (pki.root_a.certificate, pki.root_b.certificate)}
         assert run_check(machine_root, world.case(EXAM, pki.issue([EXAM]), **public)) == []
+
+    def test_root_made_when_it_was_installed(self, world: World, pki: PrivatePKI) -> None:
+        """A root installed within days of its making was made here; one rolled out years later was not."""
+        day = dt.timedelta(days=1)
+        ca = pki.private_ca("Filter CA", not_before=pki.now - 30 * day)
+        for after, expected in ((0, True), (1, True), (30, False), (-9, False), (None, False)):
+            installed = None if after is None else pki.now - 30 * day + after * day
+            observed = world.case(EXAM, ca.issue([EXAM]), machine=(ca.certificate,))
+            known = {Certificate.read(ca.certificate).sha256: installed}
+            context = observed.context._replace(installed_at=known.get)
+            case = Case(observed.endpoint, observed.observation, context)
+            (finding,) = machine_root.check(case, Network.of([case]))
+            assert finding.data["made_here"] is expected
 
 
 class TestCAKeyReuse:
