@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
+import os
 import platform
 import shlex
 import sys
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
 
     from detector.trust.logs import LogList
     from detector.trust.roots import Roots
+
+
+TERMINAL_CLOSED = 141
+"""128 + SIGPIPE, as shells report a command whose reader went away."""
 
 
 class Material(NamedTuple):
@@ -247,4 +252,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader is gone (`| head`); keep the interpreter from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = TERMINAL_CLOSED
+    sys.exit(code)
