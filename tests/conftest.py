@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 EXAM = "exam.example.edu"
 LMS = "lms.example.org"
 SEARCH = "search.example.com"
+
+
+def pytest_configure() -> None:
+    """Say that there is no current event loop.
+
+    pytest-asyncio asks for one when it starts, and Python before 3.14 would then make one that nobody closes.
+    """
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")
