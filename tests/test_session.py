@@ -86,9 +86,9 @@ async def test_deadline_is_kept_with_partial_results(pki: PrivatePKI, settings_o
         where[LMS, 443] = silent.address
         async with Detector(**settings_of(resolve=where)) as subject:
             begin = time.monotonic()
-            report = await subject.check([EXAM, LMS], deadline=1.0)
+            report = await subject.check([EXAM, LMS], deadline=2.0)
             took = time.monotonic() - begin
-    assert took < 1.0
+    assert took < 2.2  # a tenth more, as `detector check` is allowed
     assert [r.verdict for r in report.results] == ["clean", "inconclusive"]
     assert report.results[1].observation.outcome is Outcome.DEADLINE
     assert report.verdict is Verdict.INCONCLUSIVE
