@@ -31,9 +31,9 @@ def read_machine() -> Scanned:
 
 def _readers() -> Iterator[InstalledRoot | UnreadableStore]:
     home = _home()
-    if sys.platform == "win32":  # pragma: no cover - tested through the readers, with recordings
+    if sys.platform == "win32":  # pragma: no cover - tested through the readers, with fixtures
         yield from windows.windows_roots(ssl.enum_certificates, windows.registry_time)
-    elif sys.platform == "darwin":  # pragma: no cover - tested through the readers, with recordings
+    elif sys.platform == "darwin":  # pragma: no cover - tested through the readers, with fixtures
         yield from macos.macos_roots(home or Path("/var/empty"), programs.run, programs.run_into_file)
     else:
         yield from linux.linux_roots(os.environ)

@@ -140,7 +140,7 @@ def filetime(ticks: int) -> dt.datetime:
     return _EPOCH + dt.timedelta(seconds=min(max(ticks, 0), _FILETIME_MAX) // _FILETIME_PER_SECOND)
 
 
-if sys.platform == "win32":  # pragma: no cover - the seam; what it gives is recorded in the tests
+if sys.platform == "win32":  # pragma: no cover - the seam; what it gives is modelled in the tests
 
     def registry_time(key: str, thumbprint: str) -> dt.datetime | None:
         """When the subkey of a certificate was written; None when there is none. Raises OSError."""
