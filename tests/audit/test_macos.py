@@ -1,4 +1,4 @@
-"""macOS from recordings of what `security` prints and exports."""
+"""macOS from fixtures in the form of what `security` prints and exports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BASIC = {"kSecTrustSettingsPolicy": bytes.fromhex("2a864886f763640102"), "kSecTr
 NONE = ProgramError("security trust-settings-export", 1, "SecTrustSettings...: No Trust Settings were found.\n")
 
 
-class Recorded:
+class Modelled:
     """A Mac: certificates by keychain, exported settings by domain flag."""
 
     def __init__(self, keychains: dict[str, list[bytes]], exported: dict[str, bytes | StoreError]) -> None:
@@ -54,7 +54,7 @@ def test_trust_settings_decide(pki: PrivatePKI, tmp_path: Path) -> None:
     login.parent.mkdir(parents=True)
     login.touch()
     modified = {"modDate": WHEN.replace(tzinfo=None)}
-    recorded = Recorded(
+    modelled = Modelled(
         {macos.APPLE_ROOTS: [apple, denied], macos.SYSTEM: [admin, idle], str(login): [user, idle]},
         {
             "-d": trust_settings(
@@ -64,7 +64,7 @@ def test_trust_settings_decide(pki: PrivatePKI, tmp_path: Path) -> None:
             "": trust_settings((user, {**modified, "trustSettings": []})),
         },
     )
-    assert list(macos.macos_roots(tmp_path, recorded.run, recorded.export)) == [
+    assert list(macos.macos_roots(tmp_path, modelled.run, modelled.export)) == [
         InstalledRoot(der=apple, store="macos:Apple roots", origin=Origin.SHIPPED),
         InstalledRoot(der=denied, store="macos:Apple roots", origin=Origin.SHIPPED, installed_at=WHEN, distrusted=True),
         InstalledRoot(der=admin, store="macos:System keychain", origin=Origin.ADDED, installed_at=WHEN),
@@ -93,10 +93,10 @@ def test_decisions(entry: dict[str, Any], decision: macos.Decision | None, pki: 
 
 def test_trouble(pki: PrivatePKI, tmp_path: Path) -> None:
     """Having no settings is no trouble; settings or keychains that cannot be read are."""
-    recorded = Recorded(
+    modelled = Modelled(
         {macos.APPLE_ROOTS: [pki.root_a.certificate], macos.SYSTEM: [b"\x04\x00"]}, {"-d": NONE, "": NONE}
     )
-    assert list(macos.macos_roots(tmp_path, recorded.run, recorded.export)) == [
+    assert list(macos.macos_roots(tmp_path, modelled.run, modelled.export)) == [
         InstalledRoot(der=pki.root_a.certificate, store="macos:Apple roots", origin=Origin.SHIPPED),
         UnreadableStore(store="macos:System keychain", reason="holds a damaged certificate"),
     ]

@@ -1,4 +1,4 @@
-"""The Windows store from recordings of what `ssl.enum_certificates` and the registry give."""
+"""The Windows store from fixtures in the form of what `ssl.enum_certificates` and the registry give."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def thumbprint(der: bytes) -> str:
     return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
 
 
-class Recorded:
+class Modelled:
     """A machine's stores: (DER, encoding, usages) by store name, and times by (key, thumbprint)."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Recorded:
 def test_store_says_who_and_when(pki: PrivatePKI) -> None:
     """Each root is placed in the physical stores that hold it, with the time its registry key was written."""
     policy, user, program, both = (pki.private_ca(name).certificate for name in ("P", "U", "M", "B"))
-    recorded = Recorded(
+    modelled = Modelled(
         {"ROOT": [(der, "x509_asn", True) for der in (policy, user, program, both)]},
         {
             (POLICY, thumbprint(policy)): WHEN,
@@ -61,7 +61,7 @@ def test_store_says_who_and_when(pki: PrivatePKI) -> None:
             (ENTERPRISE, thumbprint(both)): WHEN,
         },
     )
-    found = [r for r in windows.windows_roots(recorded.enumerate, recorded.written) if isinstance(r, InstalledRoot)]
+    found = [r for r in windows.windows_roots(modelled.enumerate, modelled.written) if isinstance(r, InstalledRoot)]
     assert [(r.der, r.store, r.origin) for r in found] == [
         (policy, "windows:group-policy", Origin.POLICY),
         (user, "windows:user", Origin.ADDED),
@@ -75,7 +75,7 @@ def test_store_says_who_and_when(pki: PrivatePKI) -> None:
 def test_usages_encodings_and_disallowed(pki: PrivatePKI) -> None:
     """Only certificates for TLS servers count, by any of their copies; the Disallowed store refuses what it holds."""
     servers, code, refused = (pki.private_ca(name).certificate for name in ("S", "C", "R"))
-    recorded = Recorded(
+    modelled = Modelled(
         {
             "ROOT": [
                 (servers, "x509_asn", SERVERS),
@@ -88,7 +88,7 @@ def test_usages_encodings_and_disallowed(pki: PrivatePKI) -> None:
         },
         {},
     )
-    assert list(windows.windows_roots(recorded.enumerate, recorded.written)) == [
+    assert list(windows.windows_roots(modelled.enumerate, modelled.written)) == [
         InstalledRoot(der=servers, store="windows:ROOT"),
         InstalledRoot(der=refused, store="windows:ROOT", distrusted=True),
     ]
@@ -100,8 +100,8 @@ def test_windows_own_roots_are_shipped(pki: PrivatePKI, monkeypatch: pytest.Monk
     monkeypatch.setattr(windows, "shipped_with_windows", lambda: frozenset({thumbprint(own)}))
     stores: dict[str, list[tuple[bytes, str, bool | frozenset[str]]]] = {"ROOT": [(own, "x509_asn", True)]}
     for keys in ({(MACHINE, thumbprint(own)): WHEN}, {}):
-        recorded = Recorded(stores, keys)
-        (found,) = windows.windows_roots(recorded.enumerate, recorded.written)
+        modelled = Modelled(stores, keys)
+        (found,) = windows.windows_roots(modelled.enumerate, modelled.written)
         assert isinstance(found, InstalledRoot)
         assert found.origin is Origin.SHIPPED
 
@@ -123,8 +123,8 @@ def test_failing_stores_are_unreadable(pki: PrivatePKI) -> None:
         UnreadableStore(store="windows:Disallowed", reason="cannot be read (Permission denied)"),
         UnreadableStore(store="windows:ROOT", reason="cannot be read (Permission denied)"),
     ]
-    recorded = Recorded({"ROOT": [(pki.root_a.certificate, "x509_asn", True)]}, {})
-    assert list(windows.windows_roots(recorded.enumerate, forbidden)) == [
+    modelled = Modelled({"ROOT": [(pki.root_a.certificate, "x509_asn", True)]}, {})
+    assert list(windows.windows_roots(modelled.enumerate, forbidden)) == [
         InstalledRoot(der=pki.root_a.certificate, store="windows:ROOT")
     ]
 
