@@ -10,8 +10,9 @@ import asyncio
 import datetime as dt
 import hashlib
 import os
+import threading
+import time
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -53,6 +54,8 @@ JUDGING_RESERVE: Final = 0.5
 private issuer appears (loading the suffix list), twice that on a machine whose cores are busy."""
 RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
+INSTALLED_WAIT: Final = 0.15
+"""Seconds that judging waits, once, for when roots were installed; measured on Linux: 0.03 to 0.1."""
 OVERRUN: Final = 0.2
 """Seconds after which a probe that did not end by itself at its deadline is cancelled."""
 
@@ -71,17 +74,40 @@ def private_machine_roots() -> Roots:
     return trusted.machine_roots().with_added(trusted.certifi_bundle().added).without(public)
 
 
-@lru_cache(maxsize=1)
-def _installation_times() -> dict[bytes, dt.datetime]:
+def _read_installation_times() -> dict[bytes, dt.datetime]:
     from .audit.machine import read_machine  # noqa: PLC0415 - readers that are needed only behind a machine root
 
     found = read_machine().roots
     return {hashlib.sha256(root.der).digest(): root.installed_at for root in found if root.installed_at is not None}
 
 
-def root_installed_at(sha256: bytes) -> dt.datetime | None:
-    """When a root came to this machine, if the machine says so. Reads the machine's stores once, when first asked."""
-    return _installation_times().get(sha256)
+class InstallationTimes:
+    """When the roots of this machine came to it, by SHA-256, as far as the machine says so in time.
+
+    The stores are read once, when first asked about, beside the judging: programs of the operating system can take
+    seconds, and no verdict waits for more than `INSTALLED_WAIT` in all. What is not known by then is unknown.
+    """
+
+    def __init__(self, read: Callable[[], dict[bytes, dt.datetime]] = _read_installation_times) -> None:
+        self._read = read
+        self._times: dict[bytes, dt.datetime] = {}
+        self._reader: threading.Thread | None = None
+        self._until = 0.0
+
+    def __call__(self, sha256: bytes) -> dt.datetime | None:
+        """When the root with this hash was installed, or None."""
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._keep, name="installation times", daemon=True)
+            self._until = time.monotonic() + INSTALLED_WAIT
+            self._reader.start()
+        self._reader.join(max(self._until - time.monotonic(), 0.0))
+        return self._times.get(sha256)
+
+    def _keep(self) -> None:
+        self._times = self._read()
+
+
+root_installed_at: Final = InstallationTimes()
 
 
 def resolve_roots(roots: RootSource | None, add_roots: RootSource | None = None) -> Roots:
@@ -251,6 +277,8 @@ class Detector:
         """
         if targets is None:
             return self.pins.endpoints
+        if isinstance(targets, str):  # one target, not its letters
+            targets = (targets,)
         return tuple(dict.fromkeys(self._endpoint(target) for target in targets))
 
     def _endpoint(self, target: Target) -> Endpoint:

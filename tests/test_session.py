@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pytest
 import detector
 from detector import Confidence, Detector, Endpoint, Outcome, Verdict
 from detector.errors import MiddlewareDetected, TargetError
+from detector.session import INSTALLED_WAIT, InstallationTimes
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
 
 if TYPE_CHECKING:
@@ -104,6 +107,29 @@ async def test_same_target_twice_is_probed_once(pki: PrivatePKI, settings_of: Se
     """Targets are a set with an order."""
     async with origins(pki, EXAM) as where, Detector(**settings_of(resolve=where)) as subject:
         assert len((await subject.check([EXAM, f"{EXAM}:443"])).results) == 1
+
+
+async def test_one_string_is_one_target(pki: PrivatePKI, settings_of: Settings) -> None:
+    """A host given without a list around it is not taken for a list of letters."""
+    async with origins(pki, EXAM) as where, Detector(**settings_of(resolve=where)) as subject:
+        assert [r.endpoint.host for r in (await subject.check(EXAM)).results] == [EXAM]
+
+
+def test_installation_times_are_not_waited_for_long() -> None:
+    """Stores that hang cost the judging a fraction of a second once, and answer unknown."""
+    hanging = threading.Event()
+
+    def read() -> dict[bytes, dt.datetime]:
+        hanging.wait()
+        return {}
+
+    times = InstallationTimes(read)
+    begin = time.monotonic()
+    assert [times(bytes([number])) for number in range(50)] == [None] * 50
+    assert time.monotonic() - begin < INSTALLED_WAIT * 5
+    hanging.set()
+    moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    assert InstallationTimes(lambda: {b"root": moment})(b"root") == moment
 
 
 async def test_bad_target_is_refused_before_anything_is_sent(settings_of: Settings) -> None:
