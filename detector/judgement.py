@@ -119,16 +119,21 @@ def report(  # noqa: PLR0913 - a report is made of these parts
 
 def _attribute(case: Case, row: int, findings: Iterable[Finding]) -> Attribution:
     issuer = case.leaf.issuer.text if case.leaf is not None and case.leaf.issuer is not None else None
-    hit = None if row in VOUCHED_ROWS else next((f.data for f in findings if f.check == "catalogue"), None)
+    mark = None if row in VOUCHED_ROWS else next((f for f in findings if f.check == "catalogue"), None)
+    hit = mark.data if mark is not None and mark.outcome == "strong" else None
     portal = next((f for f in findings if f.check == "captive-portal"), None)
     misnamed = any(f.check == "name" and f.outcome == "mismatch" for f in findings)
     # A portal answers for every host with what it has. Who forges the right name for each host is no portal, even
     # where its filter also answers the control request.
     if portal is not None and misnamed and (hit is None or hit["category"] == "captive-portal"):
-        product = hit["product"] if hit else None
-        return Attribution(product=product, category="captive-portal", issuer=issuer, basis=portal.summary)
+        product, vendor = (hit["product"], hit["vendor"]) if hit else (None, None)
+        return Attribution(
+            product=product, vendor=vendor, category="captive-portal", issuer=issuer, basis=portal.summary
+        )
     if hit is None:
-        return Attribution(issuer=issuer, basis=f"no known product matches; the issuer says {issuer or 'nothing'}")
+        weak = "" if mark is None else f"; a mark that names nobody by itself: {mark.data['fact']}"
+        basis = f"no product is known by it; the issuer says {issuer or 'nothing'}{weak}"
+        return Attribution(issuer=issuer, basis=basis)
     return Attribution(
         product=hit["product"],
         vendor=hit["vendor"],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from detector import judgement
 from detector.evidence import Case
 from detector.model import Outcome, Report, Result, Verdict
+from detector.testing.pki import sct_list_of
 
 if TYPE_CHECKING:
     from conftest import World
@@ -140,8 +141,6 @@ class TestGenuine:
 
     def test_fetched_issuer_ends_the_excuse(self, world: World, pki: PrivatePKI) -> None:
         """Copied timestamps and an omitted issuer buy nothing once the forger's own CA was fetched."""
-        from detector.testing.pki import sct_list_of  # noqa: PLC0415
-
         ca, genuine = pki.private_ca("Filter CA"), pki.issue([EXAM])
         forged = ca.issue(copy_from=genuine.leaf, sct_list=sct_list_of(genuine.leaf), aia=AIA)
         excused = world.case(EXAM, forged.chain[:1], pins=(genuine.spki_sha256,))
@@ -192,8 +191,6 @@ class TestForged:
 
     def test_copied_scts_do_not_log(self, world: World, pki: PrivatePKI) -> None:
         """Timestamps lifted from the genuine certificate do not verify over the forged one."""
-        from detector.testing.pki import sct_list_of  # noqa: PLC0415
-
         genuine = pki.issue([EXAM])
         ca = pki.private_ca("Filter CA")
         forged = ca.issue(copy_from=genuine.leaf, sct_list=sct_list_of(genuine.leaf))
@@ -213,6 +210,15 @@ class TestForged:
         assert unknown.attribution.product is None
         assert unknown.attribution.issuer == "CN=Nobody CA"
         assert unknown.attribution.managed_by == "institution"
+
+    def test_weak_mark_names_nobody(self, world: World, pki: PrivatePKI) -> None:
+        """What only supports other evidence, or marks a developer's own CA, is told and attributes nothing."""
+        mkcert = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "mkcert development CA")])
+        result = world.one(EXAM, pki.private_ca(mkcert).issue([EXAM]))
+        assert ("catalogue", "weak") in {(f.check, f.outcome) for f in result.findings}
+        assert result.attribution is not None
+        assert (result.attribution.product, result.attribution.managed_by) == (None, "institution")
+        assert "mkcert" in result.attribution.basis
 
     def test_replayed_chain(self, world: World, pki: PrivatePKI) -> None:
         """The genuine chain without its key is never clean, pinned or not."""
