@@ -15,7 +15,7 @@ Three rows stand apart, because they are about the handshake and not about the c
   would have been clean becomes inconclusive (a chain alone clears nothing), what would have been middleware stays
   it, at most `probable`.
 
-Rows 2 and 5 belong to the witness. Row 18 needs the first pass over the network: see `judge`.
+Rows 2 and 5 belong to the witness. Row 18 needs the first pass over the network: see `judgement.judge_all`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check `dates`: is the leaf, and some path above it, within its validity now? (RFC 5280 section 4.1.2.5)
+"""Check `dates`: is the leaf within its validity now? (RFC 5280 section 4.1.2.5)
 
 Room: checks. Pure. Feeds rows 6, 7 and 8 of the decision table. Dates alone never accuse: servers forget to renew.
 """

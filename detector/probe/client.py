@@ -76,7 +76,7 @@ async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal) -> Obse
             await session.settled.wait()
     except RouteError as error:
         outcome = error.outcome
-    except BaseException:
+    except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         transport.abort()
         raise
     session.note("handshake")
@@ -98,7 +98,7 @@ async def _hang_up(transport: asyncio.Transport, session: _Session, journal: Jou
     except TimeoutError:
         transport.abort()
         await session.closed.wait()
-    except BaseException:
+    except BaseException:  # as above
         transport.abort()
         raise
 

@@ -274,7 +274,7 @@ async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, jour
         with contextlib.suppress(OSError):
             journal.address = _peer_name(connected.getpeername())
         transport, _ = await asyncio.get_running_loop().create_connection(factory, sock=connected)
-    except BaseException:
+    except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         connected.close()
         raise
     return transport
@@ -443,7 +443,7 @@ class ConnectDialer:
         try:
             async with journal.phase("proxy", journal.timeouts.proxy, Outcome.PROXY_UNREACHABLE):
                 await established
-        except BaseException:
+        except BaseException:  # as in `_race`
             transport.abort()
             raise
         return transport

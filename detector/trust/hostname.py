@@ -58,7 +58,7 @@ def _named(certificate: Certificate, host: str) -> bool:
 
 def _dns_match(patterns: Sequence[str], host: str) -> bool:
     from service_identity import hazmat  # noqa: PLC0415 - 40 ms that a scan's first handshake need not wait for
-    from service_identity.exceptions import CertificateError, VerificationError  # noqa: PLC0415
+    from service_identity.exceptions import CertificateError, VerificationError  # noqa: PLC0415 - as above
 
     try:
         wanted = hazmat.DNS_ID(host)

@@ -60,7 +60,8 @@ def samples(folder: Path) -> Iterator[Sample]:
             elif isinstance(content, dict) and "pairs" in content:
                 yield from _pair_samples(file, content["pairs"])
             else:
-                raise ValueError("neither a limbo chain nor a list of pairs; move it out of the folder")  # noqa: TRY301
+                refusal = "neither a limbo chain nor a list of pairs; move it out of the folder"
+                raise ValueError(refusal)  # noqa: TRY301 - to be told with the file's name like the others
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: {error!s}.") from error
     yield from _served_samples(folder)

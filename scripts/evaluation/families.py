@@ -405,7 +405,7 @@ def _dressed_up(lab: Lab) -> Iterator[Engine]:
         g,
         "a real CA's name, its real certificate sent",
         "as above, with the genuine intermediates behind the forged leaf",
-        lambda host, genuine: _copy(twin, genuine).with_chain(_copy(twin, genuine).leaf, *genuine.chain[1:]),  # noqa: ARG005
+        lambda _host, genuine: _copy(twin, genuine).with_chain(_copy(twin, genuine).leaf, *genuine.chain[1:]),
         (twin.certificate,),
     )
     yield _engine(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import ssl
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -293,10 +294,7 @@ async def _silent(world: World) -> AsyncIterator[Scene]:
         "proxy wants a password": lambda: serve_proxy(upstream=world.where, require_auth="user:secret"),
         "proxy answers 403": lambda: serve_proxy(upstream=world.where, refuse=403),
         "proxy answers 502": lambda: serve_proxy(upstream=world.where, refuse=502),
-        **{
-            f"proxy lies: {lie.value}": lambda lie=lie: serve_proxy(upstream=world.where, lie=lie)  # type: ignore[misc]
-            for lie in Lie
-        },
+        **{f"proxy lies: {lie.value}": functools.partial(serve_proxy, upstream=world.where, lie=lie) for lie in Lie},
     }
     for name, serve in refusals.items():
         async with serve() as proxy:

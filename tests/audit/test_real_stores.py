@@ -31,7 +31,7 @@ def program(name: str, package: str) -> str:
         return found
     if os.environ.get("CI"):
         pytest.fail(f"{name} is missing: .ci/run must install {package}")
-    pytest.skip(f"needs {name}: install {package}")  # the system's packages are the user's to install
+    pytest.skip(f"needs {name}: install {package}")  # never in CI: see the top of this file
 
 
 @pytest.mark.lab

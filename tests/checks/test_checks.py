@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from detector import catalogue, checks
 from detector.checks import (
@@ -413,9 +416,6 @@ class TestSharedLeafKey:
 class TestCatalogue:
     def test_strong_hit_and_public_path(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
         """A product's name in a private chain is a mark; in a publicly vouched one it is ignored."""
-        import cryptography.x509 as x509  # noqa: PLC0415, PLR0402
-        from cryptography.x509.oid import NameOID  # noqa: PLC0415
-
         name = x509.Name(
             [
                 x509.NameAttribute(NameOID.COMMON_NAME, "mitmproxy"),
@@ -473,9 +473,6 @@ class TestPrivateOrigin:
 
     def test_retired_root(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
         """A chain towards a root that public bundles once had may only meet a bundle that is too new."""
-        from cryptography import x509  # noqa: PLC0415
-        from cryptography.x509.oid import NameOID  # noqa: PLC0415
-
         retired = x509.Name(
             [
                 x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Digital Signature Trust Co."),
@@ -490,6 +487,4 @@ class TestPrivateOrigin:
 
 def test_every_check_is_listed_once() -> None:
     """The list runs exactly the check files there are, each under its own id."""
-    import pkgutil  # noqa: PLC0415
-
     assert len(checks.CHECKS) == len(list(pkgutil.iter_modules(checks.__path__)))

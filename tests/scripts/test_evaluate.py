@@ -277,7 +277,7 @@ class TestBaselines:
 
 
 class TestLive:
-    async def test_middlebox_and_origin(self, lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    async def test_middlebox_and_origin(self, lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401 - a Lab
         """A live look gives what the detector said and what the baselines need, and looks up no name but loopback."""
         asked: list[object] = []
         resolve = socket.getaddrinfo
