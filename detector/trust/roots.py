@@ -146,16 +146,30 @@ def certifi_bundle() -> CertifiBundle:
     """The installed bundle, read once. See `split_certifi`."""
     import certifi  # noqa: PLC0415 - not needed when the caller brings roots
 
-    return split_certifi(Path(certifi.where()).read_bytes(), metadata.version("certifi"))
+    data = Path(certifi.where()).read_bytes()
+    installed = metadata.distribution("certifi")
+    return split_certifi(data, installed.version, untouched=_as_recorded(data, installed))
 
 
-def split_certifi(data: bytes, version: str) -> CertifiBundle:
+def _as_recorded(data: bytes, installed: metadata.Distribution) -> bool:
+    """Whether the bundle is the one that the installer recorded (PyPA, "Recording installed projects", RECORD)."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode("ascii")
+    return any(
+        file.name == "cacert.pem" and file.hash is not None and (file.hash.mode, file.hash.value) == ("sha256", digest)
+        for file in installed.files or ()
+    )
+
+
+def split_certifi(data: bytes, version: str, *, untouched: bool = False) -> CertifiBundle:
     """Tell the roots that certifi ships from roots added to its file.
 
-    A root whose key is known from certifi's history is certifi's. Of a version newer than that history (which is
-    package data and ages) a labelled root is taken for certifi's too; appended ones carry no label.
+    A root whose key is known from certifi's history is certifi's. That history is package data and ages, so of a newer
+    version a root with a label of its own is taken for certifi's too: appended ones carry no label, or one that history
+    gives to another key. `untouched` says that the file is as it was installed: then nothing was appended, and every
+    root of a newer version is certifi's.
     """
     by_key = {root.spki_sha256: root.label for root in known_roots()}
+    known = frozenset(by_key.values())
     date, newest = _date_of_version(version), _date_of_version(newest_version())
     is_newer = date is not None and newest is not None and date > newest
     public: list[Root] = []
@@ -163,7 +177,8 @@ def split_certifi(data: bytes, version: str) -> CertifiBundle:
     for label, body in certificates_in_pem(data):
         certificate = Certificate.read(body)
         known_label = by_key.get(certificate.spki_sha256.hex()) if certificate.spki_sha256 else None
-        if known_label is not None or (is_newer and label is not None):
+        new = is_newer and (untouched or (label is not None and label not in known))
+        if known_label is not None or new:
             public.append(Root(label or known_label or _label(certificate), certificate))
         else:
             added.append(Root(_label(certificate), certificate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ def test_ca_appended_to_the_bundle_is_not_public(pki: PrivatePKI) -> None:
         bundle = roots.split_certifi(genuine + b"\n" + label + ca.pem, installed.version)
         assert bundle.public.keys == installed.keys
         assert [root.certificate.der for root in bundle.added.roots] == [ca.certificate]
-    newer = roots.split_certifi(genuine + b"\n" + ca.pem, "2099.1.1")
-    assert [root.certificate.der for root in newer.added.roots] == [ca.certificate]
+        newer = roots.split_certifi(genuine + b"\n" + label + ca.pem, "2099.1.1")
+        assert [root.certificate.der for root in newer.added.roots] == [ca.certificate]
 
 
 def test_new_root_of_a_newer_bundle_is_public(pki: PrivatePKI) -> None:
@@ -45,6 +46,24 @@ def test_new_root_of_a_newer_bundle_is_public(pki: PrivatePKI) -> None:
     shipped = b'# Label: "Some New Root"\n' + pki.root_a.pem
     assert roots.split_certifi(shipped, "2099.1.1").public.labels == {"Some New Root"}
     assert roots.split_certifi(shipped, "2024.8.30").public.labels == set()
+
+
+def test_new_key_under_an_old_label_is_public_only_in_an_untouched_bundle(pki: PrivatePKI) -> None:
+    """A CA that takes a known root's label is believed only where the file is the one that was installed."""
+    shipped = b'# Label: "ISRG Root X1"\n' + pki.root_a.pem
+    assert roots.split_certifi(shipped, "2099.1.1").public.labels == set()
+    assert roots.split_certifi(shipped, "2099.1.1", untouched=True).public.labels == {"ISRG Root X1"}
+    assert roots.split_certifi(shipped, "2024.8.30", untouched=True).public.labels == set()
+
+
+def test_bundle_as_recorded_by_the_installer(pki: PrivatePKI) -> None:
+    """The installed file is told from one that somebody appended to."""
+    import certifi  # noqa: PLC0415 - as above
+
+    genuine = Path(certifi.where()).read_bytes()
+    installed = metadata.distribution("certifi")
+    assert roots._as_recorded(genuine, installed)
+    assert not roots._as_recorded(genuine + pki.root_a.pem, installed)
 
 
 def test_unlabelled_bundle_of_a_distribution_keeps_its_labels() -> None:
