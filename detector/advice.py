@@ -27,6 +27,12 @@ _BY_REASON: Final[dict[str, dict[Audience, str]]] = {
         _STUDENT: "Check again; if it stays so, use another network for the exam and tell the exam office.",
         _IT: "Something cuts TLS handshakes to {hosts} short: look for a filter that resets connections.",
     },
+    "witness-failed": {
+        _STUDENT: "Check again; if it stays so, use another network for the exam and tell the exam office.",
+        _IT: "Let requests to /.well-known/tls-witness on {hosts} pass unchanged.",
+        _DEVELOPER: "Is the witness of {hosts} running, and does the pin file hold the key it signs with?",
+    },
+    "witness-differs": {_DEVELOPER: "If a CDN or load balancer of yours ends TLS before the witness, unpin it there."},
     "clock-skew": {_STUDENT: "Set this device's date and time (automatic time is best) and check again."},
     "replayed-chain": {
         _STUDENT: "Do not send exam data here: the server shown is not the one answering. Use another network.",

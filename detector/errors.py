@@ -51,6 +51,18 @@ class ProxyError(InputError):
     """A proxy URL that cannot be used."""
 
 
+class BundleError(InputError):
+    """An evidence bundle that cannot be read, or is not one."""
+
+
+class PolicyError(InputError):
+    """An exam policy that cannot be read or does not say what a policy must say."""
+
+
+class KeyFileError(InputError):
+    """A file of a private signing key that cannot be read or holds no Ed25519 key."""
+
+
 class OutputError(DetectorError, OSError):
     """The result could not be written where it was asked for."""
 

@@ -184,6 +184,17 @@ class PortalOutcome(enum.StrEnum):
     FAILED = "failed"
 
 
+class WitnessOutcome(enum.StrEnum):
+    """How the question to a witness ended on the wire. What an answer is worth is the check's business."""
+
+    ANSWERED = "answered"
+    NOT_HTTP = "not-http"
+    TOO_LARGE = "too-large"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    NO_BINDING = "no-binding"
+
+
 class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
@@ -218,8 +229,10 @@ class Endpoint(Record, frozen=True, kw_only=True):
 
     `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
     `certificates` are SHA-256 digests of whole DER certificates; `private_roots` are DER certificates of a declared
-    private PKI; `roots` are public roots by certifi's label. `address` is where to connect instead of resolving
-    `host`. `expires` is the last day on which the pins are evaluated. `source` names the pin file.
+    private PKI; `roots` are public roots by certifi's label. `witness` are Ed25519 public keys (32 raw bytes, RFC 8032)
+    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated.
+    `address` is where to connect instead of resolving `host`. `expires` is the last day on which the pins are
+    evaluated. `source` names the pin file.
     """
 
     host: str
@@ -231,6 +244,7 @@ class Endpoint(Record, frozen=True, kw_only=True):
     roots: tuple[str, ...] = ()
     operator: str | None = None
     private_roots: tuple[bytes, ...] = ()
+    witness: tuple[bytes, ...] = ()
     address: tuple[str, int] | None = None
     expires: dt.date | None = None
     source: str | None = None
@@ -267,11 +281,40 @@ class PresentedCertificate(Record, frozen=True, kw_only=True):
     spki_sha256: str | None = None
 
 
+class HandshakeSignature(Record, frozen=True, kw_only=True):
+    """What the server signed in the handshake, by which scheme, and the signature: anybody can verify it again.
+
+    `signed` is everything the signature covers (RFC 8446 section 4.4.3, RFC 5246 section 7.4.3), `scheme` the
+    SignatureScheme code point, None before TLS 1.2, where the key's type fixes it.
+    """
+
+    scheme: int | None
+    signed: bytes
+    signature: bytes
+
+
+class WitnessObservation(Record, frozen=True, kw_only=True):
+    """What a witness was asked on the probed connection and what came back (docs/witness.md).
+
+    `nonce` is what we sent, `exporter` our side's channel binding (RFC 9266, 32 bytes; None where TLS has none that
+    is safe to use), `client_hello_sha256` the hash of the ClientHello we sent. `status` and `body` are the HTTP
+    answer's, `body` bounded and whole only when the outcome is `answered`.
+    """
+
+    outcome: WitnessOutcome
+    nonce: bytes
+    exporter: bytes | None = None
+    client_hello_sha256: str | None = None
+    status: int | None = None
+    body: bytes = b""
+
+
 class Observation(Record, frozen=True, kw_only=True):
     """What the wire showed on one connection. Facts only.
 
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
-    `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate) and `handshake` to milliseconds.
+    `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
+    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked.
     """
 
     outcome: Outcome
@@ -286,6 +329,8 @@ class Observation(Record, frozen=True, kw_only=True):
     attempts: int = 1
     server_hello: bytes | None = None
     chain: tuple[PresentedCertificate, ...] = ()
+    handshake_signature: HandshakeSignature | None = None
+    witness: WitnessObservation | None = None
     timings_ms: dict[str, float] = {}
 
     @property

@@ -30,7 +30,7 @@ from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -301,6 +301,10 @@ class Detector:
         started = self._clock()
         cases = await self.observe(targets, deadline=deadline)
         named = frozenset() if targets is None else frozenset(case.endpoint.name for case in cases)
+        return self.judge(cases, started=started, named=named)
+
+    def judge(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
+        """Judge what `observe` saw. `started` is when that began, `named` as in `verdict.decide_network`."""
         return judgement.report(
             judgement.judge_all(cases),
             cases[0].context if cases else self._context(),

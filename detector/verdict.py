@@ -15,7 +15,9 @@ Three rows stand apart, because they are about the handshake and not about the c
   would have been clean becomes inconclusive (a chain alone clears nothing), what would have been middleware stays
   it, at most `probable`.
 
-Rows 2 and 5 belong to the witness. Row 18 needs the first pass over the network: see `judgement.judge_all`.
+Rows 2 and 5 belong to the witness. Where one is pinned and its answer is missing, unsigned or not an answer to our
+question, what would have been clean becomes inconclusive: to be left out must not pay. Row 18 needs the first pass
+over the network: see `judgement.judge_all`.
 """
 
 from __future__ import annotations
@@ -51,6 +53,12 @@ class Facts:
     @property
     def witness_equal(self) -> bool:
         return self.has("witness", "equal") and not self.witness_differs
+
+    @property
+    def witness_failed(self) -> bool:
+        """A witness is pinned here, and no answer of it says that it saw this session."""
+        asked = any(check == "witness" for check, _ in self._seen)
+        return asked and not self.witness_equal
 
     @property
     def signature_wrong(self) -> bool:
@@ -140,6 +148,8 @@ NOTHING_SEEN: Final = Row(1, "no-certificate", lambda f: not f.certificate_seen,
 SIGNATURE_WRONG: Final = Row(3, "replayed-chain", lambda f: f.signature_wrong, _MIDDLEWARE, _PROBABLE)
 KEY_NOT_PROVED: Final = Row(4, "key-not-proved", lambda f: not f.key_proved, _INCONCLUSIVE)
 WITNESS_DIFFERS: Final = Row(2, "witness-differs", lambda f: f.witness_differs, _MIDDLEWARE, _PROVEN)
+
+WITNESS_FAILED: Final = Row(5, "witness-failed", lambda f: f.witness_failed, _INCONCLUSIVE)
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(5, "witnessed", lambda f: f.witness_equal, _CLEAN, assurance=Assurance.WITNESSED),
@@ -248,7 +258,8 @@ def decide(findings: Iterable[Finding]) -> Decision:
             return _decision(row, facts)
     decision = next(_decision(row, facts) for row in TABLE if row.condition(facts))
     if facts.key_proved:
-        return decision
+        failed = decision.verdict is Verdict.CLEAN and facts.witness_failed
+        return _decision(WITNESS_FAILED, facts) if failed else decision
     if decision.verdict is not Verdict.MIDDLEWARE:
         return _decision(KEY_NOT_PROVED, facts)
     if decision.confidence is Confidence.PROVEN:

@@ -29,6 +29,7 @@ from . import (
     shared_issuer,
     shared_leaf_key,
     transparency,
+    witness,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
     for module in (
         presented,
         key_possession,
+        witness,
         pin,
         declared_root,
         public_path,

@@ -23,6 +23,10 @@ NOTICE: Final = dt.timedelta(days=14)
 """How long before expiry lint speaks up: two weeks, so that whoever runs it weekly sees it at least once."""
 
 
+WITNESS_KEYS_IN_ROTATION: Final = 2
+"""Keys of one witness that are valid at once: the one that signs, and the one before or after it (docs/witness.md)."""
+
+
 class Severity(enum.StrEnum):
     """How much a message matters."""
 
@@ -96,8 +100,13 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
         yield Severity.WARNING, "only whole certificates are pinned; they change with every renewal. Add key pins."
     if endpoint.category is Category.EXAM and not keys:
         yield Severity.WARNING, "an exam endpoint without pins; learn its pins on a network you trust."
-    elif not (keys or endpoint.certificates or endpoint.roots or endpoint.private_roots):
+    elif not (keys or endpoint.certificates or endpoint.roots or endpoint.private_roots or endpoint.witness):
         yield Severity.WARNING, "neither pins nor roots; only public roots and CT logs will speak for it."
+    if len(endpoint.witness) > WITNESS_KEYS_IN_ROTATION:
+        yield (
+            Severity.WARNING,
+            f"{len(endpoint.witness)} witness keys; the old and the new one are enough. Remove those retired.",
+        )
     gone = [root for root in endpoint.roots if root_labels is not None and root not in root_labels]
     if gone and len(gone) == len(endpoint.roots):
         yield Severity.ERROR, f"every root it names has left the trusted roots: {', '.join(gone)}. Name a current one."

@@ -22,7 +22,7 @@ from cryptography import x509
 from detector.errors import PinFileError, TargetError
 from detector.model import Category, Endpoint, Record
 
-from .spelling import parse_pin
+from .spelling import parse_pin, parse_witness_key
 from .target import HTTPS_PORT, MAX_PORT, parse_address, parse_host
 
 if TYPE_CHECKING:
@@ -51,11 +51,13 @@ _ENDPOINT_KEYS: Final = (
     "roots",
     "operator",
     "private_roots",
+    "witness",
     "address",
 )
 _PEM: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----(?P<base64>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----"  # RFC 7468 section 5
 )
+_WITNESS_ADVICE: Final = 'Write witness = "ed25519/<base64>" as `detector witness keygen` prints it.'
 _PIN_ADVICE: Final = 'Write "sha256/<base64>", bare base64 or "sha256:<hexadecimal>" of a SHA-256 digest.'
 
 _T = TypeVar("_T")
@@ -200,6 +202,7 @@ class _File:
             private_roots=tuple(
                 der for found in self._each(table, "private_roots", self._private_root) for der in found
             ),
+            witness=self._witness(table),
             address=self._address(table, port),
             expires=expires,
             source=str(self._path),
@@ -243,6 +246,18 @@ class _File:
             return parse_pin(text)
         except ValueError as error:
             self._refuse(field, f"{_shown(text)} {error}", _PIN_ADVICE)
+
+    def _witness(self, table: dict[str, Any]) -> tuple[bytes, ...]:
+        """Read the keys of a witness: one text, or a list of them while a key is being rotated."""
+        if isinstance(table.get("witness"), str):
+            table = {"witness": [table["witness"]]}
+        return self._each(table, "witness", self._witness_key)
+
+    def _witness_key(self, field: str, text: str) -> bytes:
+        try:
+            return parse_witness_key(text)
+        except ValueError as error:
+            self._refuse(field, f"{_shown(text)} {error}", _WITNESS_ADVICE)
 
     def _root(self, field: str, label: str) -> str:
         if label not in self._root_labels:

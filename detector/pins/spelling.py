@@ -1,5 +1,7 @@
 """How a pin is spelled: 32 bytes of SHA-256 as text, and back (RFC 7469 section 2.1.1 gives the base64 form).
 
+The key of a witness is spelled the same way: 32 bytes of Ed25519 behind another prefix.
+
 Room: pins. Pure.
 """
 
@@ -15,6 +17,10 @@ DIGEST_BYTES: Final = 32
 
 MAX_CHARACTERS: Final = 128
 """Longest spelling looked at: `sha256:` and 64 hexadecimal digits are 71 characters; anything longer is no pin."""
+
+WITNESS_PREFIX: Final = "ed25519/"
+WITNESS_KEY_BYTES: Final = 32
+"""Length of an Ed25519 public key in bytes (RFC 8032 section 5.1.5)."""
 
 _HEX: Final = re.compile(r"[0-9a-fA-F]*\Z")
 
@@ -37,13 +43,37 @@ def parse_pin(text: str) -> bytes:
             raise ValueError("is not hexadecimal after sha256:")
         digest = bytes.fromhex(digits)
     else:
-        encoded = text.removeprefix("sha256/")
-        try:
-            digest = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):  # ValueError: not ASCII
-            raise ValueError("is not base64") from None
-        if base64.b64encode(digest).decode("ascii") != encoded:
-            raise ValueError("is not base64 as a program writes it (a character was changed)")
+        digest = _decode(text.removeprefix("sha256/"))
     if len(digest) != DIGEST_BYTES:
         raise ValueError(f"decodes to {len(digest)} bytes; a SHA-256 digest has {DIGEST_BYTES}")
     return digest
+
+
+def spell_witness_key(key: bytes) -> str:
+    """Spell a raw Ed25519 public key (32 bytes, RFC 8032 section 5.1.5) as `ed25519/<base64>`."""
+    return WITNESS_PREFIX + base64.b64encode(key).decode("ascii")
+
+
+def parse_witness_key(text: str) -> bytes:
+    """Read a witness's key spelled `ed25519/<base64>`: 32 bytes.
+
+    Raises `ValueError` whose message says what is wrong and completes the sentence "this key …".
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"is {len(text)} characters long, which no Ed25519 key is")
+    if not text.startswith(WITNESS_PREFIX):
+        raise ValueError(f"does not begin with {WITNESS_PREFIX}")
+    key = _decode(text.removeprefix(WITNESS_PREFIX))
+    if len(key) != WITNESS_KEY_BYTES:
+        raise ValueError(f"decodes to {len(key)} bytes; an Ed25519 public key has {WITNESS_KEY_BYTES}")
+    return key
+
+
+def _decode(encoded: str) -> bytes:
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
+        raise ValueError("is not base64") from None
+    if base64.b64encode(decoded).decode("ascii") != encoded:
+        raise ValueError("is not base64 as a program writes it (a character was changed)")
+    return decoded

@@ -12,7 +12,7 @@ from detector.errors import PinFileError
 from detector.model import Category, Endpoint
 
 from .load import SCHEMA
-from .spelling import spell
+from .spelling import spell, spell_witness_key
 from .target import HTTPS_PORT
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _endpoint(endpoint: Endpoint, private_roots: Mapping[bytes, str]) -> Iterato
             f"{endpoint.name}: {len(missing)} private roots have no file to name.", advice="Save them as PEM first."
         )
     yield from _list("private_roots", dict.fromkeys(private_roots[der] for der in endpoint.private_roots))
+    yield from _list("witness", map(spell_witness_key, endpoint.witness))
     if endpoint.address is not None:
         host, port = endpoint.address
         yield f"address = {_text(Endpoint(host=host, port=port).name)}"

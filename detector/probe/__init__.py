@@ -9,13 +9,13 @@ Room: probe. Rules that hold everywhere in it:
 * Network trouble is never an exception: `outcomes` turns every foreign one into the closed `Outcome` vocabulary.
 
 From the bytes up: `codepoints` (tables), `wire` (parser), `keyproof` (signature checks), `handshake` (both around
-one OpenSSL connection on memory BIOs), `routes` (direct and HTTP CONNECT), `client` (`probe`), `mock` (a network
-without sockets).
+one OpenSSL connection on memory BIOs), `transport` (what comes after the handshake), `routes` (direct and HTTP
+CONNECT), `witness` (asks one), `client` (`probe`, `open_tls`), `mock` (a network without sockets).
 """
 
 from __future__ import annotations
 
-from .client import probe
+from .client import Opened, open_tls, probe, with_witness
 from .mock import MockNetwork
 from .routes import ConnectDialer, Dialer, DirectDialer, Proxy, Timeouts, parse_proxy, proxy_for
 
@@ -24,9 +24,12 @@ __all__ = [
     "Dialer",
     "DirectDialer",
     "MockNetwork",
+    "Opened",
     "Proxy",
     "Timeouts",
+    "open_tls",
     "parse_proxy",
     "probe",
     "proxy_for",
+    "with_witness",
 ]

@@ -1,28 +1,36 @@
 """One connection to one endpoint, from name to finished handshake, as an `Observation`.
 
-Room: probe. Conducts `routes` (bytes) and `handshake` (TLS) under one deadline; judges nothing.
+Room: probe. Conducts `routes` (bytes), `handshake` (TLS) and `witness` (the one question asked over TLS) under one
+deadline; judges nothing.
 
-`probe` does not raise for anything a network, a proxy or a peer does. Whatever stopped it, the observation holds what
+Nothing here raises for anything a network, a proxy or a peer does. Whatever stopped it, the observation holds what
 was seen until then: a certificate that arrived a moment before the deadline is in it.
+
+    observation = await probe(endpoint, dialer=dialer)            # connect, look, close
+    opened = await open_tls(endpoint, dialer=dialer)       # connect, look, and keep it: for who goes on using it
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.model import Endpoint, Observation, Outcome
+from detector.model import Endpoint, Observation, Outcome, WitnessObservation, WitnessOutcome
 from detector.trust.certificate import Certificate
+from detector.witness.protocol import NONCE_OCTETS
 
 from . import outcomes
-from .handshake import Handshake
+from .handshake import ALPN_PROTOCOLS, Handshake
 from .routes import Dialer, Journal, RouteError, Timeouts
+from .transport import TLSTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
@@ -35,6 +43,21 @@ FAREWELL_SECONDS: Final = 0.2
 """Time for the last bytes to leave once the outcome is settled. They fit any socket buffer; this only bounds a peer
 that stopped reading."""
 
+HTTP_1_1: Final = (b"http/1.1",)
+"""What is offered (RFC 7301) where HTTP follows: a witness is asked in HTTP/1.1, and a middlebox that were given the
+choice of h2 could keep us from asking."""
+
+
+class Opened(NamedTuple):
+    """What was observed, and the connection; None unless the handshake is complete and its key proved.
+
+    Whoever gets a connection closes it: `close` does so within bounds.
+    """
+
+    observation: Observation
+    connection: TLSTransport | None = None
+    handshake: Handshake | None = None
+
 
 async def probe(
     endpoint: Endpoint,
@@ -46,30 +69,99 @@ async def probe(
 ) -> Observation:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
-    `deadline` is a time of the running event loop (`loop.time()`); when it passes, what was seen so far is returned
-    with the outcome `deadline`. `clock` gives the seconds that `timings_ms` is made of. Cancelling closes the
-    connection at once. Raises nothing for reasons of network, proxy or peer.
+    Where the endpoint has a witness, it is asked on the same connection. `deadline` is a time of the running event loop
+    (`loop.time()`); when it passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the
+    seconds that `timings_ms` is made of. Cancelling closes the connection at once. Raises nothing for reasons of
+    network, proxy or peer.
+    """
+    alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
+    opened = await open_tls(endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn)
+    connection = opened.connection
+    if connection is None:
+        return opened.observation
+    try:
+        if endpoint.witness:
+            opened = await with_witness(opened, endpoint, timeouts=timeouts, deadline=deadline, clock=clock)
+    except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
+        connection.abort()
+        raise
+    await close(connection, deadline=deadline)
+    return opened.observation
+
+
+async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protocols
+    endpoint: Endpoint,
+    *,
+    dialer: Dialer,
+    timeouts: Timeouts | None = None,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    alpn: Sequence[bytes] = HTTP_1_1,
+) -> Opened:
+    """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
+
+    Nothing was verified and no application data was sent: judge the observation before anything is. `alpn` are the
+    protocols offered. Arguments are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        observation = await _attempt(endpoint, dialer, journal)
+        opened = await _attempt(endpoint, dialer, journal, alpn)
+        observation = opened.observation
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
-            return msgspec.structs.replace(observation, attempts=attempt)
+            return opened._replace(observation=msgspec.structs.replace(observation, attempts=attempt))
 
 
-async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal) -> Observation:
+async def with_witness(
+    opened: Opened,
+    endpoint: Endpoint,
+    *,
+    timeouts: Timeouts | None = None,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Opened:
+    """Ask the witness of `endpoint` over an opened connection, and add what came back to the observation.
+
+    Arguments as `probe`. The connection stays open where it can carry another request.
+    """
+    if opened.connection is None or opened.handshake is None:
+        return opened
+    nonce, exporter = secrets.token_bytes(NONCE_OCTETS), opened.handshake.channel_binding()
+    hello = opened.handshake.client_hello
+    begun = clock()
+    if exporter is None:
+        seen = WitnessObservation(outcome=WitnessOutcome.NO_BINDING, nonce=nonce)
+    else:
+        from .witness import ask_witness  # noqa: PLC0415 - HTTP is loaded where a witness is asked
+
+        until = asyncio.get_running_loop().time() + (timeouts or Timeouts()).witness
+        until = until if deadline is None else min(until, deadline)
+        seen = await ask_witness(opened.connection, endpoint, nonce=nonce, until=until)
+    seen = msgspec.structs.replace(
+        seen, exporter=exporter, client_hello_sha256=None if hello is None else hashlib.sha256(hello).hexdigest()
+    )
+    timings = {**opened.observation.timings_ms, "witness": round((clock() - begun) * 1000, 3)}
+    return opened._replace(observation=msgspec.structs.replace(opened.observation, witness=seen, timings_ms=timings))
+
+
+async def close(connection: TLSTransport, *, deadline: float | None = None) -> None:
+    """Close a connection within bounds; on return nothing of it is left. `deadline` is loop time."""
+    connection.close()
+    await _gone(connection, connection.closed, deadline)
+
+
+async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, alpn: Sequence[bytes]) -> Opened:
     """Make one connection."""
-    handshake = Handshake(endpoint.host)
+    handshake = Handshake(endpoint.host, alpn=alpn)
     session = _Session(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)
     except RouteError as error:
         handshake.ended(error.outcome)
-        return _observe(handshake, dialer, journal, error.outcome)
+        return Opened(_observe(handshake, dialer, journal, error.outcome))
     outcome = Outcome.HANDSHAKE_TIMEOUT
     try:
         async with journal.phase("handshake", journal.timeouts.handshake, Outcome.HANDSHAKE_TIMEOUT):
@@ -81,23 +173,27 @@ async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal) -> Obse
         raise
     session.note("handshake")
     observation = _observe(handshake, dialer, journal, outcome)
-    await _hang_up(transport, session, journal)
-    return observation
-
-
-async def _hang_up(transport: asyncio.Transport, session: _Session, journal: Journal) -> None:
-    """Close the connection; on return nothing of it is left."""
-    loop = asyncio.get_running_loop()
+    if observation.outcome is Outcome.COMPLETE and observation.key_proved and not session.closed.is_set():
+        return Opened(observation, TLSTransport(handshake.connection, transport), handshake)
+    if goodbye := handshake.farewell():
+        transport.write(goodbye)
     transport.close()
+    await _gone(transport, session.closed, journal.deadline)
+    return Opened(observation)
+
+
+async def _gone(transport: asyncio.Transport, closed: asyncio.Event, deadline: float | None) -> None:
+    """Wait until a transport that is closing has closed, and no longer than its last bytes may take."""
+    loop = asyncio.get_running_loop()
     until = loop.time() + FAREWELL_SECONDS
-    if journal.deadline is not None:
-        until = min(until, max(journal.deadline, loop.time()))
+    if deadline is not None:
+        until = min(until, max(deadline, loop.time()))
     try:
         async with asyncio.timeout_at(until):
-            await session.closed.wait()
+            await closed.wait()
     except TimeoutError:
         transport.abort()
-        await session.closed.wait()
+        await closed.wait()
     except BaseException:  # as above
         transport.abort()
         raise
@@ -118,6 +214,7 @@ def _observe(handshake: Handshake, dialer: Dialer, journal: Journal, outcome: Ou
         alert=facts.alert,
         server_hello=facts.server_hello,
         chain=tuple(Certificate.read(der).presented() for der in facts.chain),
+        handshake_signature=handshake.signature,
         timings_ms=dict(journal.timings_ms),
     )
 
@@ -168,5 +265,7 @@ class _Session(asyncio.Protocol):
             self._transport.write(data)
 
     def _check(self) -> None:
-        if self._handshake.finished:
+        if self._handshake.finished and not self.settled.is_set():
             self.settled.set()
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.pause_reading()  # what comes next is for who goes on, if anybody does

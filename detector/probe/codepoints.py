@@ -38,9 +38,10 @@ class HandshakeType(enum.IntEnum):
 
 
 class ExtensionType(enum.IntEnum):
-    """Extensions this room reads (RFC 8446 section 4.2, RFC 7301)."""
+    """Extensions this room reads (RFC 8446 section 4.2, RFC 7301, RFC 7627)."""
 
     ALPN = 16
+    EXTENDED_MASTER_SECRET = 23
     SUPPORTED_VERSIONS = 43
     KEY_SHARE = 51
 

@@ -30,17 +30,21 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from OpenSSL import SSL, crypto
 
-from detector.model import Outcome
+from detector.model import HandshakeSignature, Outcome
 from detector.trust.certificate import Certificate
+from detector.witness.protocol import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
 
 from . import outcomes
-from .codepoints import CIPHER_SUITES, GROUPS, TLS_1_3, VERSIONS
-from .keyproof import KeyProof, check_certificate_verify, check_key_exchange
+from .codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
+from .keyproof import KeyProof, check_certificate_verify, check_key_exchange, signed_content
 from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY, Wire, WireError, WireErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CIPHERS: Final = b"ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
 """Every suite with a certificate in it, whatever its strength: an old middlebox is to be seen, not to be refused.
@@ -150,14 +154,19 @@ def server_name(host: str) -> bytes | None:
 class Handshake:
     """A client handshake with `host`. `start`, then `receive` until `finished`; `facts` at any time.
 
-    `ended` tells it that the connection is gone. Nothing raises; once finished, further bytes are ignored.
+    `alpn` are the protocols offered (RFC 7301). `ended` tells it that the connection is gone. Once finished, further
+    bytes are ignored: whoever goes on talks to `connection`, whoever does not sends `farewell`. Nothing raises.
     """
 
-    def __init__(self, host: str, *, context: SSL.Context | None = None) -> None:
+    def __init__(
+        self, host: str, *, context: SSL.Context | None = None, alpn: Sequence[bytes] = ALPN_PROTOCOLS
+    ) -> None:
         self._told = _Told()
         self._wire = Wire()
         self._connection = SSL.Connection(context or shared_context(), None)
         self._connection.set_app_data(self._told)
+        if alpn != ALPN_PROTOCOLS:
+            self._connection.set_alpn_protos(list(alpn))
         self._connection.set_connect_state()
         if (name := server_name(host)) is not None:
             self._connection.set_tlsext_host_name(name)
@@ -271,7 +280,7 @@ class Handshake:
         output = self._output()
         if self._completed:
             self._settle(self._completion_outcome())
-            return output + self._goodbye()
+            return output
         if self._refused:
             self._held_back = output
             return self._refusal()
@@ -334,8 +343,43 @@ class Handshake:
             except SSL.WantReadError:
                 return b"".join(pieces)
 
-    def _goodbye(self) -> bytes:
+    @property
+    def connection(self) -> SSL.Connection:
+        """OpenSSL's connection, for what comes after a complete handshake."""
+        return self._connection
+
+    @property
+    def client_hello(self) -> bytes | None:
+        """The ClientHello that was sent first, as a handshake message with its header."""
+        return self._wire.client_hellos[0] if self._wire.client_hellos else None
+
+    @property
+    def signature(self) -> HandshakeSignature | None:
+        """What the server signed in the handshake, for others to verify."""
+        if (verify := self._wire.certificate_verify) is not None:
+            return HandshakeSignature(
+                scheme=verify.scheme, signed=signed_content(verify.transcript_hash), signature=verify.signature
+            )
+        if (exchange := self._wire.key_exchange) is not None:
+            return HandshakeSignature(scheme=exchange.scheme, signed=exchange.signed, signature=exchange.signature)
+        return None
+
+    def channel_binding(self) -> bytes | None:
+        """Our side's tls-exporter (RFC 9266); None without a complete handshake, or where it would not be unique.
+
+        In TLS 1.2 only extended master secret (RFC 7627) binds the exporter to this one session (RFC 9266 section
+        4.2); what is older derives its keys from MD5 and SHA-1 and is not relied on.
+        """
+        wire = self._wire
+        bound = wire.version == TLS_1_3 or (wire.version == TLS_1_2 and wire.extended_master_secret)
+        if not self._completed or not bound:
+            return None
+        return self._connection.export_keying_material(EXPORTER_LABEL, EXPORTER_OCTETS, EXPORTER_CONTEXT)
+
+    def farewell(self) -> bytes:
         """Make the close_notify that ends a completed connection; some middleboxes stumble over a bare FIN."""
+        if not self._completed:
+            return b""
         try:
             self._connection.shutdown()
         except SSL.Error:

@@ -61,7 +61,12 @@ def check_certificate_verify(spki: bytes | None, verify: CertificateVerify | Non
     scheme = SIGNATURE_SCHEMES.get(verify.scheme)
     if scheme is None or spki is None or (key := load_key(spki)) is None:
         return KeyProof.NOT_CHECKABLE
-    return _check(key, scheme, verify.signature, _CONTEXT + verify.transcript_hash)
+    return _check(key, scheme, verify.signature, signed_content(verify.transcript_hash))
+
+
+def signed_content(transcript_hash: bytes) -> bytes:
+    """What a TLS 1.3 CertificateVerify signs (RFC 8446 section 4.4.3)."""
+    return _CONTEXT + transcript_hash
 
 
 def check_key_exchange(spki: bytes | None, exchange: SignedKeyExchange | None) -> KeyProof:

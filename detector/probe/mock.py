@@ -228,6 +228,8 @@ class _MockTransport(asyncio.Transport):
         self._protocol = protocol
         self._peer = peer
         self._closing = False
+        self._paused = False
+        self._waiting: list[Step] = []
 
     def begin(self) -> None:
         """Open the connection."""
@@ -247,6 +249,16 @@ class _MockTransport(asyncio.Transport):
         """Whether the connection is over or about to be."""
         return self._closing
 
+    def pause_reading(self) -> None:
+        """Keep what the peer does back until `resume_reading`."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Deliver what was kept back and what comes."""
+        self._paused = False
+        waiting, self._waiting = self._waiting, []
+        self._run(waiting)
+
     def close(self) -> None:
         """End the connection."""
         self._end(None)
@@ -261,6 +273,9 @@ class _MockTransport(asyncio.Transport):
 
     def _deliver(self, step: Step) -> None:
         if self._closing or not isinstance(self._protocol, asyncio.Protocol):
+            return
+        if self._paused:
+            self._waiting.append(step)
             return
         match step:
             case Send():

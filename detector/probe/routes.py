@@ -70,15 +70,16 @@ _AUTHENTICATION_REQUIRED: Final = 407
 class Timeouts(Record, frozen=True, kw_only=True):
     """Seconds each phase of one connection may take.
 
-    `resolve` bounds name resolution; `connect` all address attempts together; `proxy` the CONNECT exchange; and
-    `handshake` the whole TLS handshake, so that a peer sending one octet at a time gains nothing. Some interceptors
-    need seconds for their first certificate.
+    `resolve` bounds name resolution; `connect` all address attempts together; `proxy` the CONNECT exchange;
+    `handshake` the whole TLS handshake, so that a peer sending one octet at a time gains nothing; and `witness` the
+    question to a witness. Some interceptors need seconds for their first certificate.
     """
 
     resolve: float = 5.0
     connect: float = 5.0
     proxy: float = 8.0
     handshake: float = 8.0
+    witness: float = 5.0
 
 
 class RouteError(Exception):

@@ -304,8 +304,9 @@ class Wire:
 
     Attributes are facts, None (or empty) until seen: `version`, `suite` and `group` are code points; `server_hello`
     is the whole handshake message with its header; `certificates` are the octets as presented, leaf first, and
-    `certificates_seen` says whether a Certificate message was read at all; `alert` is the description of the alert
-    with which the server ended the handshake, in clear or under its handshake keys.
+    `certificates_seen` says whether a Certificate message was read at all; `extended_master_secret` is what ServerHello
+    says before TLS 1.3 (RFC 7627); `alert` is the description of the alert with which the server ended the handshake,
+    in clear or under its handshake keys.
     """
 
     def __init__(self) -> None:
@@ -319,6 +320,7 @@ class Wire:
         self.group: int | None = None
         self.dh_bits: int | None = None
         self.alpn: str | None = None
+        self.extended_master_secret = False
         self.certificates: list[bytes] = []
         self.certificates_seen = False
         self.key_exchange: SignedKeyExchange | None = None
@@ -527,6 +529,7 @@ class Wire:
             raise WireError(WireErrorKind.MALFORMED, "ServerHello does not fit the HelloRetryRequest before it")
         if version != TLS_1_3:
             self.alpn = _alpn(extensions)
+            self.extended_master_secret = ExtensionType.EXTENDED_MASTER_SECRET in extensions
         elif self._messages_follow():
             # RFC 8446 section 5.1: no message may straddle a change of keys.
             raise WireError(WireErrorKind.MALFORMED, "more handshake data in the record of a TLS 1.3 ServerHello")

@@ -1,0 +1,124 @@
+"""What travels between a client and a witness: one request, one signed statement (docs/witness.md).
+
+Room: witness, below everything that judges. Pure: octets and keys in, values out.
+
+The client asks on the very connection it wants to know about; the witness, which terminates TLS itself, answers with
+what it sees of that connection: the channel binding of RFC 9266 above all. Both ends of one TLS session have the same
+one. Somebody who decrypts in between has two sessions, and no way to make their bindings equal (RFC 9266 section 1,
+RFC 7627 for TLS 1.2), whatever certificates and keys they hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from detector.model import Record
+from detector.trust import envelope
+from detector.trust.envelope import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+VERSION: Final = 1
+"""Version of the statement; rises only when a reader of the old form would misread the new one."""
+
+PATH: Final = "/.well-known/tls-witness"
+"""Where a witness is asked (RFC 8615)."""
+
+PAYLOAD_TYPE: Final = "application/vnd.tls-witness.statement.v1+json"
+"""What the signature says it is over."""
+
+NONCE_OCTETS: Final = 32
+"""Octets of a nonce: enough that none is ever met twice."""
+
+EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"
+"""RFC 9266 section 4.1."""
+
+EXPORTER_CONTEXT: Final = b""
+"""Present and of no length (RFC 9266 section 4.1); before TLS 1.3 that is not the same as absent (RFC 5705)."""
+
+EXPORTER_OCTETS: Final = 32
+"""RFC 9266 section 4.1."""
+
+ANSWER_OCTETS_MAX: Final = 64 * 1024
+"""Octets of an answer that a client reads; a statement has about 1 KiB."""
+
+
+class HelloSeen(Record, frozen=True, kw_only=True):
+    """The ClientHello as it reached the witness: SHA-256 (hexadecimal) of the handshake message, and its JA3 hash."""
+
+    sha256: str
+    ja3: str | None = None
+
+
+class Negotiated(Record, frozen=True, kw_only=True):
+    """What the witness's side of the handshake agreed on. Names are the IANA registry's."""
+
+    version: str | None = None
+    cipher: str | None = None
+    group: str | None = None
+    alpn: str | None = None
+    extended_master_secret: bool = False
+
+
+class Statement(Record, frozen=True, kw_only=True):
+    """What a witness says of one connection.
+
+    `nonce` is the client's, as it was spelled in the request. `exporter` is the witness's side of the channel binding
+    (RFC 9266 tls-exporter, 32 octets). `server_name` is the name the ClientHello asked for. `proxy_headers` are the
+    request headers that only intermediaries write (name, value). `peer` is the address the witness saw, and is left
+    out unless its operator turned it on.
+    """
+
+    version: int = VERSION
+    nonce: str
+    exporter: bytes
+    client_hello: HelloSeen
+    tls: Negotiated = Negotiated()
+    server_name: str | None = None
+    proxy_headers: tuple[tuple[str, str], ...] = ()
+    time: dt.datetime
+    peer: str | None = None
+
+
+class Answer(NamedTuple):
+    """A statement and the key that signed it; or the problem, and neither."""
+
+    statement: Statement | None = None
+    key: bytes | None = None
+    problem: Problem | None = None
+
+
+def spell_nonce(nonce: bytes) -> str:
+    """A nonce as the request carries it: base64url without padding (RFC 4648 section 5)."""
+    return base64.urlsafe_b64encode(nonce).rstrip(b"=").decode("ascii")
+
+
+def request_target(nonce: bytes) -> str:
+    """The request target in origin-form (RFC 9112 section 3.2.1)."""
+    return f"{PATH}?nonce={spell_nonce(nonce)}"
+
+
+def sign(statement: Statement, keys: Iterable[Ed25519PrivateKey]) -> bytes:
+    """The body of an answer: the statement in an envelope signed with every key."""
+    return envelope.seal(msgspec.json.encode(statement), payload_type=PAYLOAD_TYPE, keys=keys)
+
+
+def read(body: bytes, *, keys: Sequence[bytes]) -> Answer:
+    """Read the body of an answer, believing only what one of `keys` (32 raw octets each) signed. Raises nothing."""
+    opened = envelope.open_envelope(body, payload_type=PAYLOAD_TYPE, keys=keys)
+    if opened.problem is not None:
+        return Answer(problem=opened.problem)
+    try:
+        statement = msgspec.json.decode(opened.payload, type=Statement)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return Answer(problem=Problem.UNREADABLE)
+    if statement.version != VERSION or len(statement.exporter) != EXPORTER_OCTETS:
+        return Answer(problem=Problem.UNREADABLE)
+    return Answer(statement, opened.key)
