@@ -20,7 +20,7 @@ import enum
 import hashlib
 import re
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ from detector.model import (
     Verdict,
     WitnessObservation,
     encode,
+    in_one_order,
 )
 from detector.pins import parse_host
 from detector.trust import envelope as envelopes
@@ -199,7 +200,7 @@ class PartEntry(_Strict, frozen=True, kw_only=True):
 class Manifest(_Strict, frozen=True, kw_only=True):
     """The statement that is signed: who judged what when, what came out, and which parts it rests on."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1]
     detector_version: Text
     started: Moment
     finished: Moment
@@ -343,7 +344,7 @@ class CarriedPart(_Strict, frozen=True, kw_only=True):
 class BundleFile(_Strict, frozen=True, kw_only=True):
     """The file. `envelope` is a DSSE envelope, carried as it is."""
 
-    format: Literal["tls-interception-evidence-bundle"] = FORMAT
+    format: Literal["tls-interception-evidence-bundle"]
     envelope: msgspec.Raw
     parts: Annotated[tuple[CarriedPart, ...], msgspec.Meta(max_length=2 * ENDPOINTS_MAX + 3)]
 
@@ -381,7 +382,7 @@ class Bundle(NamedTuple):
 def seal(manifest: Manifest, parts: Iterable[CarriedPart], keys: Iterable[Ed25519PrivateKey]) -> BundleFile:
     """A bundle of these parts; `manifest` lists them."""
     envelope = envelopes.seal(encode(manifest), payload_type=PAYLOAD_TYPE, keys=keys)
-    return BundleFile(envelope=msgspec.Raw(envelope), parts=tuple(parts))
+    return BundleFile(format=FORMAT, envelope=msgspec.Raw(envelope), parts=tuple(parts))
 
 
 def write(file: BundleFile) -> bytes:
@@ -453,6 +454,40 @@ def sign(data: bytes, keys: Iterable[Ed25519PrivateKey]) -> bytes:
     except ValueError:
         raise _refused(f"it has no room for another signature beside its {len(bundle.signers)}") from None
     return write(msgspec.structs.replace(bundle.file, envelope=msgspec.Raw(envelope)))
+
+
+def bundle_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a bundle, with what its texts hold (`contentSchema`): manifest and contents of parts."""
+    kinds = (BundleFile, Manifest, *CONTENT_OF.values())
+    _, defs = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    as_json = {"type": "string", "contentMediaType": "application/json"}
+    contents = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in CONTENT_OF.values()]
+    defs["CarriedPart"]["properties"] |= {
+        "salt": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+        "content": {**as_json, "contentSchema": {"anyOf": contents}},
+    }
+    base64 = {"type": "string", "contentEncoding": "base64"}
+    signature = {"keyid": {"type": "string", "pattern": "^ed25519/"}, "sig": base64}
+    envelope = {
+        "payloadType": {"const": PAYLOAD_TYPE},
+        "payload": {**as_json, **base64, "contentSchema": {"$ref": "#/$defs/Manifest"}},
+        "signatures": {"type": "array", "maxItems": envelopes.SIGNATURES_MAX, "items": _exactly(signature)},
+    }
+    defs["BundleFile"]["properties"]["envelope"] = {"$ref": "#/$defs/Envelope"}
+    defs["Envelope"] = {"title": "Envelope", "description": "A DSSE envelope (docs/evidence-bundle.md)."} | _exactly(
+        envelope
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "detector evidence bundle",
+        "$ref": "#/$defs/BundleFile",
+        "$defs": in_one_order(defs),
+    }
+
+
+def _exactly(properties: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with these properties and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _decode(data: bytes, kind: type[T], what: str) -> T:

@@ -92,6 +92,7 @@ def pack(
         parts.append(part)
         entries.append(PartEntry(name=piece.name, kind=piece.kind, sha256=part.sha256))
     manifest = Manifest(
+        schema_version=form.SCHEMA_VERSION,
         detector_version=report.detector_version,
         started=report.started,
         finished=report.finished,

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,7 @@ from detector.model import (
     PortalObservation,
     Record,
     Report,
+    in_one_order,
 )
 from detector.trust import logs as ct_logs
 from detector.trust import roots as trusted
@@ -272,6 +273,12 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         words=tuple(_words(bundle, exhibits, results, signature)),
         report=report,
     )
+
+
+def verification_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `Verification`, which `detector verify --format json` prints."""
+    schema = in_one_order(msgspec.json.schema(Verification))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector verification", **schema}
 
 
 _DECIDES: Final = frozenset({PartKind.ENDPOINT, PartKind.PORTAL, PartKind.DATES})
@@ -591,5 +598,6 @@ __all__ = [
     "SignatureState",
     "Verification",
     "Word",
+    "verification_schema",
     "verify",
 ]
