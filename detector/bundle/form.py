@@ -66,7 +66,7 @@ FORMAT: Final = "tls-interception-evidence-bundle"
 """How the file says what it is."""
 
 BUNDLE_OCTETS_MAX: Final = 128 * 1024 * 1024
-"""Octets of a bundle. An honest endpoint takes about 10 KiB; a peer that wants to keep evidence from being kept can
+"""Octets of a bundle. An honest endpoint takes 6 to 10 KiB; a peer that wants to keep evidence from being kept can
 send 2 MiB of certificates on each of the forty shipped endpoints, and even that fits."""
 
 ENDPOINTS_MAX: Final = 1024
@@ -74,6 +74,9 @@ ENDPOINTS_MAX: Final = 1024
 
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
+
+LOOKS_MAX: Final = 1
+"""Looks at one endpoint, each a connection: the probe takes one."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
@@ -271,13 +274,14 @@ class Look(_Strict, frozen=True, kw_only=True):
 class EndpointEvidence(_Strict, frozen=True, kw_only=True):
     """Everything one endpoint is judged by, and what was concluded: the content of a part `endpoint`.
 
-    `fetched` are issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine
-    that a verified path ends in (no other root of the machine is recorded).
+    `looks` are the connections that were made to it, the one that `Case.observation` tells of first. `fetched` are
+    issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine that a verified
+    path ends in (no other root of the machine is recorded).
     """
 
     expected: Expected
     at: Moment
-    look: Look
+    looks: Annotated[tuple[Look, ...], msgspec.Meta(min_length=1, max_length=LOOKS_MAX)]
     fetched: Certificates = ()
     machine_roots: Certificates = ()
     claimed: Claim
@@ -287,16 +291,22 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
         _possible(self.at)
 
 
-class Circumstances(_Strict, frozen=True, kw_only=True):
-    """What says where an interceptor is, and never whether there is one: the content of a part `circumstances`.
-
-    `address` is the far end of the connection, `installed_at` maps the SHA-256 of machine roots to when they came to
-    the machine.
-    """
+class Journey(_Strict, frozen=True, kw_only=True):
+    """How one connection was made: to which address, at which attempt, in which times."""
 
     address: Text | None = None
     attempts: int = 1
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
+
+
+class Circumstances(_Strict, frozen=True, kw_only=True):
+    """What says where an interceptor is, and never whether there is one: the content of a part `circumstances`.
+
+    `journeys` are those of the endpoint's looks, in their order; `installed_at` maps the SHA-256 of machine roots to
+    when they came to the machine.
+    """
+
+    journeys: Annotated[tuple[Journey, ...], msgspec.Meta(max_length=LOOKS_MAX)] = ()
     installed_at: dict[Hash, Moment] = msgspec.field(default_factory=dict)
 
 

@@ -196,7 +196,7 @@ async def test_nothing_about_the_person(
 def test_every_fact_of_an_observation_has_its_place() -> None:
     """A field added to `Observation` is either evidence, or circumstance, or made again from the DER."""
     evidence = set(form.Look.__struct_fields__) - {"answer_left_out"}
-    circumstances = set(form.Circumstances.__struct_fields__) - {"installed_at"}
+    circumstances = set(form.Journey.__struct_fields__)
     assert evidence | circumstances == set(Observation.__struct_fields__)
     assert not evidence & circumstances
     left_out = {"address", "source"}
