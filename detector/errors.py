@@ -63,6 +63,13 @@ class KeyFileError(InputError):
     """A file of a private signing key that cannot be read or holds no Ed25519 key."""
 
 
+class MissingExtraError(InputError):
+    """Something optional was asked for that is not installed."""
+
+    def __init__(self, message: str, *, extra: str) -> None:
+        super().__init__(message, advice=f"Install it with: pip install 'tls-middleware-detector[{extra}]'")
+
+
 class OutputError(DetectorError, OSError):
     """The result could not be written where it was asked for."""
 

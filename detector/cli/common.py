@@ -40,6 +40,8 @@ class Format(enum.StrEnum):
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
+    HTML = "html"
+    CSV = "csv"
 
 
 class Options(NamedTuple):
@@ -160,6 +162,10 @@ def write(report: Report, form: Format, stream: TextIO) -> None:
         stream.write(reports.json(report))
     elif form is Format.JSONL:
         stream.write(reports.jsonl(report))
+    elif form is Format.HTML:
+        stream.write(reports.html([report]))
+    elif form is Format.CSV:
+        stream.write(reports.csv(report))
     else:
         stream.write(as_table(report, stream))
 
