@@ -61,18 +61,27 @@ class Options(NamedTuple):
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with the common options; it receives them as one `Options` called `options`."""
+    return _decorated(command, (*_OPTIONS, _FORMAT))
+
+
+def common_but_format(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command that has forms of its own with the other common options."""
+    return _decorated(command, _OPTIONS)
+
+
+def _decorated(command: Callable[..., Any], options: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
 
     def wrapper(**given: Any) -> Any:  # noqa: ANN401 - click passes what the options declare
-        shared = {name: given.pop(name) for name in Options._fields}
+        shared = {name: given.pop(name) for name in Options._fields if name in given}
         shared["resolve"] = dict(parse_rule(rule) for rule in shared["resolve"])
-        shared["format"] = Format(shared["format"])
+        shared["format"] = Format(shared.get("format", Format.TABLE))
         return command(options=Options(**shared), **given)
 
     wrapper.__name__ = command.__name__
     wrapper.__doc__ = command.__doc__
     wrapper.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined] # click keeps the options of a decorated function here
     decorated: Callable[..., Any] = wrapper
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         decorated = option(decorated)
     return decorated
 
@@ -92,15 +101,17 @@ _OPTIONS: Final = (
         help="Connect there instead, as curl --connect-to; repeatable.",
     ),
     click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through."),
-    click.option(
-        "--format",
-        type=click.Choice([f.value for f in Format]),
-        default=Format.TABLE.value,
-        show_default=True,
-        help="Form of the result.",
-    ),
     click.option("--output", metavar="FILE", help="Write the result there instead of to standard output."),
     click.option("--vantage", default="", metavar="NAME", help="Your name for the place this runs from."),
+)
+
+
+_FORMAT: Final = click.option(
+    "--format",
+    type=click.Choice([f.value for f in Format]),
+    default=Format.TABLE.value,
+    show_default=True,
+    help="Form of the result.",
 )
 
 
@@ -141,6 +152,19 @@ def result_stream(output: str | None) -> Iterator[TextIO]:
         raise _unwritable(output, error) from error
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def growing_stream(output: str | None) -> Iterator[TextIO]:
+    """Where lines go as they come: standard output, or a file that is valid after every line. Raises `OutputError`."""
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with Path(output).open("w", encoding="utf-8", newline="\n") as stream:
+            yield stream
+    except OSError as error:
+        raise _unwritable(output, error) from error
 
 
 def _umask() -> int:

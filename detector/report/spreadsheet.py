@@ -13,6 +13,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
     from detector.model import Report, Result
@@ -48,19 +49,30 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def render(report: Report) -> str:
     """The header and one line per endpoint (RFC 4180, but for line ends, which are the other formats')."""
+    return header() + "".join(line(result, at=report.finished, vantage=report.vantage) for result in report.results)
+
+
+def header() -> str:
+    """The line that names the columns."""
+    return _line(COLUMNS)
+
+
+def line(result: Result, *, at: dt.datetime, vantage: str) -> str:
+    """The line of one endpoint, judged `at` (UTC) from `vantage`."""
+    return _line(_values(result, at, vantage))
+
+
+def _line(values: Iterable[object]) -> str:
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for result in report.results:
-        writer.writerow([_text(value) for value in _values(report, result)])
+    csv.writer(stream, lineterminator="\n").writerow([_text(value) for value in values])
     return stream.getvalue()
 
 
-def _values(report: Report, result: Result) -> Iterable[object]:
+def _values(result: Result, at: dt.datetime, vantage: str) -> Iterable[object]:
     seen, who = result.observation, result.attribution
     leaf = seen.chain[0] if seen.chain else None
-    yield f"{report.finished:%Y-%m-%dT%H:%M:%SZ}"
-    yield report.vantage
+    yield f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    yield vantage
     yield result.endpoint.host
     yield result.endpoint.port
     yield result.endpoint.category
