@@ -55,6 +55,10 @@ class BundleError(InputError):
     """An evidence bundle that cannot be read, or is not one."""
 
 
+class HistoryError(InputError):
+    """A history that cannot be reached, read or written."""
+
+
 class PolicyError(InputError):
     """An exam policy that cannot be read or does not say what a policy must say."""
 

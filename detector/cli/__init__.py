@@ -17,7 +17,7 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, demo, examine, pins, roots, scan
+from . import check, common, demo, examine, history, pins, roots, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,8 @@ detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)
 detector.add_command(scan.scan_command)
+detector.add_command(history.history)
+detector.add_command(history.diff)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

@@ -19,6 +19,7 @@ from . import common
 
 if TYPE_CHECKING:
     from detector.model import Endpoint, Report
+    from detector.report.html import TimelineEntry
 
 DEADLINE_LONGEST = 3600.0
 """Seconds; a check is for now, longer observation is `watch`'s business."""
@@ -56,6 +57,7 @@ DEADLINE_LONGEST = 3600.0
     help="Status that the control request has where no portal is.",
 )
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
+@common.history_option
 @common.common
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option
@@ -68,6 +70,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     portal_url: str,
     portal_status: int,
     portal_api: str | None,
+    place: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
 
@@ -88,8 +91,18 @@ def check(  # noqa: PLR0913 - one parameter per option
     with common.result_stream(options.output) as stream:
         spent = 0.0 if started is None else time.monotonic() - started
         report = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
-        common.write(report, options.format, stream)
+        kept = _keep(report, place, options.format)
+        common.write(report, options.format, stream, kept)
     return common.exit_code(report, Confidence(fail_on))
+
+
+def _keep(report: Report, place: str | None, form: common.Format) -> tuple[TimelineEntry, ...]:
+    """Keep the report in the history, if there is one; gives the earlier runs where the form shows them."""
+    if place is None:
+        return ()
+    with common.open_history(place) as history:
+        history.record(report)
+        return common.timeline(history, report) if form is common.Format.HTML else ()
 
 
 async def _check(detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float) -> Report:

@@ -22,14 +22,20 @@ from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
     from rich.console import RenderableType
 
+    from detector.history.store import History
+    from detector.report.html import TimelineEntry
+
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
 INCONCLUSIVE: Final = 3
+DEFAULT_HISTORY: Final = "default"
+TIMELINE_RUNS: Final = 200
+"""Earlier runs drawn on an HTML report: half a year of daily ones."""
 PIPED_WIDTH: Final = 160
 """Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
 
@@ -115,6 +121,40 @@ _FORMAT: Final = click.option(
 )
 
 
+history_option: Final = click.option(
+    "--history",
+    "place",
+    envvar="DETECTOR_HISTORY",
+    metavar="FILE|URL|default",
+    help="Keep runs in this history: a file (SQLite) or postgresql://…  [env: DETECTOR_HISTORY]",
+)
+
+
+def open_history(place: str) -> History:
+    """The history at a place a user named. Raises `HistoryError`, `MissingExtraError`."""
+    from detector.history import store  # noqa: PLC0415 - the extra `history`, and 0.3 s
+
+    if place != DEFAULT_HISTORY:
+        return store.History(place)
+    path = Path(store.default_url())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(str(path.parent), error) from error
+    return store.History(path)
+
+
+def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
+    """The earlier runs from the report's vantage, as its HTML form draws them. Raises `HistoryError`."""
+    from detector.report.html import TimelineEntry  # noqa: PLC0415 - only for HTML
+
+    return tuple(
+        TimelineEntry(run.started, run.vantage, run.verdict, run.confidence, f"run {run.id}, {run.endpoints} endpoints")
+        for run in history.runs(vantage=report.vantage, limit=TIMELINE_RUNS)
+        if run.verdict is not None
+    )
+
+
 def exit_code(report: Report, fail_on: Confidence) -> int:
     """The exit code a network verdict stands for.
 
@@ -180,14 +220,14 @@ def _unwritable(output: str, error: OSError) -> OutputError:
     )
 
 
-def write(report: Report, form: Format, stream: TextIO) -> None:
-    """Write a report in the form asked for."""
+def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[TimelineEntry] = ()) -> None:
+    """Write a report in the form asked for; `timeline` are earlier runs, which only HTML shows."""
     if form is Format.JSON:
         stream.write(reports.json(report))
     elif form is Format.JSONL:
         stream.write(reports.jsonl(report))
     elif form is Format.HTML:
-        stream.write(reports.html([report]))
+        stream.write(reports.html([report], timeline=timeline))
     elif form is Format.CSV:
         stream.write(reports.csv(report))
     else:

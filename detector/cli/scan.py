@@ -20,12 +20,13 @@ import click
 import msgspec
 
 from detector.errors import InputError, MissingExtraError
-from detector.model import Confidence, Verdict, encode
+from detector.model import Confidence, LogsInfo, Report, RootsInfo, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
 from detector.probe.resolving import AsyncLookup, CachingResolver
 from detector.report import spreadsheet
 from detector.scan import BadLine, Journal, Scanned, ScanSettings, Target, expand, read_targets, scan
 from detector.session import Detector, utc_now
+from detector.version import VERSION
 
 from . import common
 
@@ -35,12 +36,16 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
+    from detector.history.store import History
+
 STDIN: Final = "-"
 SUFFIX_OF_TABLES: Final = ".csv"
 PLAIN_PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where no terminal shows a bar."""
 BAD_LINES_TOLD: Final = 1000
 """Bad lines told one by one; of a file that is no list of targets the rest is only counted."""
+HISTORY_BATCH: Final = 500
+"""Results kept in the history at once; see `detector.history.store.BATCH`."""
 FINGERPRINT_OCTETS: Final = 64 * 1024
 """Octets of each target file that identify it, with its size."""
 
@@ -129,6 +134,7 @@ class _Sources(NamedTuple):
     show_default=True,
     help="Least confidence of middleware that makes the exit code 1.",
 )
+@common.history_option
 @common.common_but_format
 @click.option(
     "--format", "form", type=click.Choice([f.value for f in Form]), default=Form.TEXT.value, show_default=True
@@ -154,6 +160,7 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     progress: bool,
     fail_on: str,
     form: str,
+    place: str | None,
 ) -> int:
     """Scan any number of targets: a line of result for each as it comes, in constant memory.
 
@@ -186,15 +193,20 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     )
     tally = _Tally(strict=strict)
     with contextlib.ExitStack() as stack:
+        kept = None if place is None else _Kept(stack.enter_context(common.open_history(place)), detector, tally)
         writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
-                asyncio.run(_scan(detector, sources, settings, tally, writer, names))
+                asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), names))
         except KeyboardInterrupt:
             _say(tally.told(interrupted=True))
             raise
         finally:
             writer.close()
+            if kept is not None:
+                kept.flush()
+        if kept is not None:
+            kept.finish()
     _say(tally.told())
     return tally.exit_code(Confidence(fail_on))
 
@@ -204,9 +216,10 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     sources: _Sources,
     settings: ScanSettings,
     tally: _Tally,
-    writer: _Writer,
+    sinks: tuple[_Writer, _Kept | None],
     names: CachingResolver,
 ) -> None:
+    writer, kept = sinks
     done = writer.done
     try:
         async with contextlib.aclosing(
@@ -215,6 +228,8 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
             async for found in results:
                 tally.add(found)
                 writer.write(found)
+                if kept is not None:
+                    kept.add(found)
     finally:
         await names.close()
 
@@ -325,11 +340,19 @@ class _Tally:
             f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}"
         )
 
+    @property
+    def verdict(self) -> tuple[Verdict, Confidence | None]:
+        """All of it together: middleware where any is, clean only where all is."""
+        if self.verdicts[Verdict.MIDDLEWARE]:
+            return Verdict.MIDDLEWARE, next(c for c in reversed(Confidence) if self.confidences[c])
+        clean = self.total and self.verdicts[Verdict.CLEAN] == self.total
+        return (Verdict.CLEAN if clean else Verdict.INCONCLUSIVE), None
+
     def exit_code(self, fail_on: Confidence) -> int:
         """The exit code for all of it together."""
         if any(count and confidence.reaches(fail_on) for confidence, count in self.confidences.items()):
             return common.MIDDLEWARE
-        return common.CLEAN if self.total and self.verdicts[Verdict.CLEAN] == self.total else common.INCONCLUSIVE
+        return common.CLEAN if self.verdict[0] is Verdict.CLEAN else common.INCONCLUSIVE
 
 
 class _Writer:
@@ -394,6 +417,49 @@ class _Writer:
             return found
         bare = tuple(msgspec.structs.replace(c, der=b"") for c in found.observation.chain)
         return msgspec.structs.replace(found, observation=msgspec.structs.replace(found.observation, chain=bare))
+
+
+class _Kept:
+    """Keeps a scan in the history, some results at a time."""
+
+    def __init__(self, history: History, detector: Detector, tally: _Tally) -> None:
+        self._history = history
+        self._tally = tally
+        now = utc_now()
+        self._head = Report(
+            detector_version=VERSION,
+            started=now,
+            finished=now,
+            vantage=detector.vantage,
+            verdict=Verdict.INCONCLUSIVE,
+            scope=Scope.NONE,
+            roots=RootsInfo(name=detector.roots.name, version=detector.roots.version, date=detector.roots.date),
+            logs=LogsInfo(name=detector.logs.name, date=detector.logs.date),
+        )
+        self._run = history.begin(self._head, kind="scan")
+        self._waiting: dict[int, Scanned] = {}
+
+    def add(self, found: Scanned) -> None:
+        """Keep one result; one that amends another takes its place."""
+        self._waiting[found.number] = found
+        if len(self._waiting) >= HISTORY_BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._history.add(self._run, tuple(self._waiting.items()))
+        self._waiting.clear()
+
+    def finish(self) -> None:
+        """Say that the scan is whole, and what it found."""
+        verdict, confidence = self._tally.verdict
+        scope = Scope.NONE
+        if verdict is Verdict.MIDDLEWARE:
+            scope = Scope.SELECTIVE if self._tally.verdicts[Verdict.CLEAN] else Scope.ALL
+        head = msgspec.structs.replace(
+            self._head, finished=utc_now(), verdict=verdict, confidence=confidence, scope=scope
+        )
+        self._history.finish(self._run, head)
 
 
 def _text(found: Scanned) -> str:
