@@ -6,6 +6,7 @@ Room: cli.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -88,21 +89,17 @@ def check(  # noqa: PLR0913 - one parameter per option
         control=Control(portal_url, portal_status, api_url=portal_api),
     )
     endpoints = detector.endpoints(targets or None)
-    with common.result_stream(options.output) as stream:
+    with contextlib.ExitStack() as stack:
+        history = None if place is None else stack.enter_context(common.open_history(place))
+        stream = stack.enter_context(common.result_stream(options.output))
         spent = 0.0 if started is None else time.monotonic() - started
         report = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
-        kept = _keep(report, place, options.format)
-        common.write(report, options.format, stream, kept)
+        earlier: tuple[TimelineEntry, ...] = ()
+        if history is not None:
+            history.record(report)
+            earlier = common.timeline(history, report) if options.format is common.Format.HTML else ()
+        common.write(report, options.format, stream, earlier)
     return common.exit_code(report, Confidence(fail_on))
-
-
-def _keep(report: Report, place: str | None, form: common.Format) -> tuple[TimelineEntry, ...]:
-    """Keep the report in the history, if there is one; gives the earlier runs where the form shows them."""
-    if place is None:
-        return ()
-    with common.open_history(place) as history:
-        history.record(report)
-        return common.timeline(history, report) if form is common.Format.HTML else ()
 
 
 async def _check(detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float) -> Report:

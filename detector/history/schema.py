@@ -13,6 +13,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
+REVISION: Final = "0002"
+"""The newest migration, which makes what stands here. Revisions are numbers of four digits, in order."""
+
 metadata: Final = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",

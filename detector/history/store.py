@@ -24,13 +24,12 @@ from detector.model import Confidence, Report, Result, Verdict, encode
 
 try:
     import sqlalchemy as sa
-    from alembic import command, config, migration, script
     from sqlalchemy import exc
     from sqlalchemy.dialects import postgresql, sqlite
 except ImportError as error:
-    raise MissingExtraError("A history needs SQLAlchemy and Alembic.", extra="history") from error
+    raise MissingExtraError("A history needs SQLAlchemy.", extra="history") from error
 
-from .schema import certificates, results, runs
+from .schema import REVISION, certificates, results, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -216,22 +215,23 @@ class History:
     # Inside
 
     def _migrate(self) -> None:
-        settings = config.Config()
-        settings.set_main_option("script_location", str(_MIGRATIONS))
-        known = script.ScriptDirectory.from_config(settings)
         with self._engine.connect() as connection:
-            current = migration.MigrationContext.configure(connection).get_current_revision()
-        if current == known.get_current_head():
+            current = _revision(connection)
+        if current == REVISION:
             return
-        if current is not None and current not in {step.revision for step in known.walk_revisions()}:
+        if current is not None and current > REVISION:
             raise HistoryError(
                 f"The history {self.name} was written by a newer version of this program.",
                 advice="Update tls-middleware-detector, or name another history.",
             )
+        from alembic import command, config  # noqa: PLC0415 - half a second that a history of this version does not need
+
+        settings = config.Config()
+        settings.set_main_option("script_location", str(_MIGRATIONS))
         with self._writing.begin() as connection:
             _lock_for_migration(connection)
             settings.attributes["connection"] = connection
-            command.upgrade(settings, "head")
+            command.upgrade(settings, REVISION)
 
     @contextlib.contextmanager
     def _failures(self, what: str) -> Iterator[None]:
@@ -277,6 +277,13 @@ def _engine(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """The version of the schema that is there, as Alembic notes it; None where there is none yet."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
 
 
 def _lock_for_migration(connection: sa.Connection) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 import sqlalchemy as sa
-from alembic import command, config
+from alembic import autogenerate, command, config, migration, script
 
 from detector.errors import HistoryError
 from detector.history import store
-from detector.history.schema import certificates
+from detector.history.schema import REVISION, certificates, metadata
 from detector.history.store import History
 from detector.model import Confidence, Verdict
 
@@ -216,10 +216,9 @@ def test_newer_schema_is_refused(place: str) -> None:
 
 def test_migrations_make_the_tables_that_the_code_knows(history: History) -> None:
     """Every table, column and index of the schema is what the migrations made, and nothing more."""
-    from alembic import autogenerate, migration  # noqa: PLC0415 - for this test
-
-    from detector.history.schema import metadata  # noqa: PLC0415 - as above
-
+    settings = config.Config()
+    settings.set_main_option("script_location", str(store._MIGRATIONS))
+    assert script.ScriptDirectory.from_config(settings).get_current_head() == REVISION
     with history._engine.connect() as connection:
         context = migration.MigrationContext.configure(connection)
         assert autogenerate.compare_metadata(context, metadata) == []
