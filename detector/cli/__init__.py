@@ -17,7 +17,7 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, demo, examine, history, pins, roots, scan
+from . import check, common, demo, dossier, examine, history, pins, roots, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ detector.add_command(roots.roots)
 detector.add_command(scan.scan_command)
 detector.add_command(history.history)
 detector.add_command(history.diff)
+detector.add_command(dossier.dossier)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

@@ -6,6 +6,7 @@ Room: cli.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import enum
 import io
 import os
@@ -142,6 +143,11 @@ def open_history(place: str) -> History:
     except OSError as error:
         raise _unwritable(str(path.parent), error) from error
     return store.History(path)
+
+
+def days(count: int) -> dt.timedelta:
+    """So many days."""
+    return dt.timedelta(days=count)
 
 
 def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:

@@ -5,7 +5,6 @@ Room: cli.
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ import msgspec
 from detector.errors import HistoryError, InputError
 from detector.history.difference import ChangeKind, Difference, compare
 from detector.model import Report, encode
+from detector.session import utc_now
 
 from . import common
 
@@ -47,7 +47,7 @@ def history(  # noqa: PLR0913 - one parameter per option
     context.obj = place
     if context.invoked_subcommand is not None:
         return common.CLEAN
-    since = None if days is None else dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+    since = None if days is None else utc_now() - common.days(days)
     with _open(place) as kept:
         found = kept.runs(vantage=vantage, since=since, limit=limit)
     for run in found:

@@ -22,7 +22,6 @@ import msgspec
 from detector.errors import InputError, MissingExtraError
 from detector.model import Confidence, LogsInfo, Report, RootsInfo, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
-from detector.probe.resolving import AsyncLookup, CachingResolver
 from detector.report import spreadsheet
 from detector.scan import BadLine, Journal, Scanned, ScanSettings, Target, expand, read_targets, scan
 from detector.session import Detector, utc_now
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from detector.history.store import History
+    from detector.probe.resolving import CachingResolver
 
 STDIN: Final = "-"
 SUFFIX_OF_TABLES: Final = ".csv"
@@ -235,6 +235,8 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
 
 
 def _resolver(wanted: str) -> CachingResolver:
+    from detector.probe.resolving import AsyncLookup, CachingResolver  # noqa: PLC0415 - other commands start without it
+
     if wanted == "system":
         return CachingResolver()
     try:

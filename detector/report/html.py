@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
-    from detector.model import Category, Finding, Interceptor, PresentedCertificate, Report, Result
+    from detector.model import Category, Finding, Interceptor, PresentedCertificate, Record, Report, Result
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 PEM_WIDTH: Final = 64
@@ -74,11 +74,10 @@ def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (),
     """
     if not reports:
         raise ValueError("an HTML report needs at least one report; check something first")
-    style = (TEMPLATES / "report.css").read_text("utf-8")
     worst = min(reports, key=lambda r: (_WORST_VERDICT.index(r.verdict), -_sureness(r.confidence)))
-    return _template().render(
+    return _template("report.html.jinja").render(
         title=title or "TLS interception report",
-        style_hash=_csp_hash(style),
+        style_hash=_style_hash(),
         worst=worst,
         headline=sentences.headline(worst) if len(reports) == 1 else _headline_of_many(reports),
         what_to_do=sentences.what_to_do(worst),
@@ -97,8 +96,13 @@ def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (),
     )
 
 
+def render_dossier(dossier: Record) -> str:
+    """One page for a dossier (`detector.history.dossier.Dossier`). Raises `MissingExtraError` as `render` does."""
+    return _template("dossier.html.jinja").render(dossier=dossier, style_hash=_style_hash())
+
+
 @functools.cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     try:
         import jinja2  # noqa: PLC0415 - the extra `html`; 60 ms that no other form needs
     except ImportError as error:
@@ -113,7 +117,7 @@ def _template() -> Template:
         finalize=_finalize,
     )
     environment.filters.update(says=_says, value=_value, pem=_pem, instant=_instant, shown=_shown)
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 def _finalize(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
@@ -139,9 +143,9 @@ def _shown(text: str) -> str:
     )
 
 
-def _csp_hash(style: str) -> str:
-    """How a Content-Security-Policy names one inline style sheet (CSP Level 3, hash-source)."""
-    digest = hashlib.sha256(style.encode("utf-8")).digest()
+def _style_hash() -> str:
+    """How a Content-Security-Policy names the inline style sheet (CSP Level 3, hash-source)."""
+    digest = hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()
     return "sha256-" + base64.b64encode(digest).decode("ascii")
 
 

@@ -95,6 +95,19 @@ def test_diff(two_runs: str, tmp_path: Path) -> None:
     assert detector("diff", "1", "1", "--history", two_runs).stdout == "Nothing changed from run 1 to run 1.\n"
 
 
+def test_dossier(two_runs: str, tmp_path: Path) -> None:
+    """What is known of one place, as JSON and as a page."""
+    done = detector("dossier", "--history", two_runs, "--vantage", "hall", "--format", "json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert [who["issuer"] for who in told["interceptors"]] == ["CN=mitmproxy"]
+    assert told["gaps"]
+    page = tmp_path / "dossier.html"
+    assert detector("dossier", "--history", two_runs, "--vantage", "hall", "--output", str(page)).returncode == 0
+    assert "What was tried to disprove it" in page.read_text("utf-8")
+    assert "Nothing is known of nowhere." in detector("dossier", "--history", two_runs, "--vantage", "nowhere").stdout
+
+
 def test_scan_is_kept(tmp_path: Path) -> None:
     """A scan is one run with all its results."""
     place = str(tmp_path / "history.sqlite")

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from system import program
 
 from detector import judgement
+from detector.history.dossier import Item, gather
 from detector.model import Category, Confidence, Finding, PresentedCertificate, Report, Result, Says, Verdict
 from detector.report import html as page
 from detector.report import picture
-from detector.report.html import TimelineEntry
+from detector.report.html import TimelineEntry, render_dossier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -217,14 +218,18 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.lab
+@pytest.mark.parametrize("what", ["report", "dossier"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_a_real_browser(
-    scheme: str, axe: str, clean: Report, intercepted: Report, tmp_path: Path
+def test_axe_finds_nothing_in_a_real_browser(  # noqa: PLR0913, PLR0917 - fixtures
+    what: str, scheme: str, axe: str, clean: Report, intercepted: Report, tmp_path: Path
 ) -> None:
     """No violation of WCAG 2.2 A and AA, light and dark, with everything unfolded; contrast is measured as rendered."""
     runs = [TimelineEntry(NOW, "library", Verdict.CLEAN), TimelineEntry(NOW, "home", Verdict.MIDDLEWARE)]
-    file = tmp_path / "report.html"
-    file.write_text(page([clean, intercepted], timeline=runs), "utf-8")
+    items = [Item(NOW, "library", result, "run 1") for result in intercepted.results]
+    dossier = render_dossier(gather(items, vantage="library", made=NOW))
+    text = page([clean, intercepted], timeline=runs) if what == "report" else dossier
+    file = tmp_path / "page.html"
+    file.write_text(text, "utf-8")
     settings = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
     with chromium(tmp_path / "profile", settings) as browser:
         browser.open(file.as_uri())
