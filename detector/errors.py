@@ -59,6 +59,10 @@ class HistoryError(InputError):
     """A history that cannot be reached, read or written."""
 
 
+class SettingsError(InputError):
+    """A configuration file that cannot be read or names what is no option."""
+
+
 class PolicyError(InputError):
     """An exam policy that cannot be read or does not say what a policy must say."""
 

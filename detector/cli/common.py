@@ -49,6 +49,7 @@ class Format(enum.StrEnum):
     JSONL = "jsonl"
     HTML = "html"
     CSV = "csv"
+    PROMETHEUS = "prometheus"
 
 
 class Options(NamedTuple):
@@ -236,6 +237,8 @@ def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[Timel
         stream.write(reports.html([report], timeline=timeline))
     elif form is Format.CSV:
         stream.write(reports.csv(report))
+    elif form is Format.PROMETHEUS:
+        stream.write(reports.prometheus(report))
     else:
         stream.write(as_table(report, stream))
 

@@ -31,7 +31,14 @@ RUNS_MOST = 1_000_000
 @common.history_option
 @click.option("--vantage", default="", metavar="NAME", help="The place, as its runs name it.")
 @click.option("--days", type=click.IntRange(1, 36500), help="Only what was seen in the last days.")
-@click.option("--format", "form", type=click.Choice(["html", "json"]), default="html", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    envvar="DETECTOR_DOSSIER_FORMAT",
+    type=click.Choice(["html", "json"]),
+    default="html",
+    show_default=True,
+)
 @click.option("--output", metavar="FILE", help="Write it there instead of to standard output.")
 def dossier(*, place: str | None, vantage: str, days: int | None, form: str, output: str | None) -> int:
     """Tell what is known of one place from the history: since when, which hosts, which product, how sure.

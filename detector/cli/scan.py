@@ -137,7 +137,12 @@ class _Sources(NamedTuple):
 @common.history_option
 @common.common_but_format
 @click.option(
-    "--format", "form", type=click.Choice([f.value for f in Form]), default=Form.TEXT.value, show_default=True
+    "--format",
+    "form",
+    envvar="DETECTOR_SCAN_FORMAT",
+    type=click.Choice([f.value for f in Form]),
+    default=Form.TEXT.value,
+    show_default=True,
 )
 def scan_command(  # noqa: PLR0913 - one parameter per option
     *,
