@@ -162,6 +162,19 @@ def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
     )
 
 
+def form_option(variable: str, *forms: str) -> Callable[..., Any]:
+    """Give a command its own `--format`, called `form`; the first form is the default."""
+    return click.option(
+        "--format",
+        "form",
+        envvar=variable,
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="Form of the result.",
+    )
+
+
 def exit_code(report: Report, fail_on: Confidence) -> int:
     """The exit code a network verdict stands for.
 

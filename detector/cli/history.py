@@ -34,14 +34,7 @@ WORSE: Final = frozenset({ChangeKind.DECRYPTED, ChangeKind.OTHER_INTERCEPTOR, Ch
 @click.option("--vantage", metavar="NAME", help="Only runs from this place.")
 @click.option("--days", type=click.IntRange(1, 36500), help="Only runs of the last days.")
 @click.option("--limit", type=click.IntRange(1, 100000), default=50, show_default=True, help="Runs at the most.")
-@click.option(
-    "--format",
-    "form",
-    envvar="DETECTOR_HISTORY_FORMAT",
-    type=click.Choice(["table", "jsonl"]),
-    default="table",
-    show_default=True,
-)
+@common.form_option("DETECTOR_HISTORY_SHOW_FORMAT", *common.Format)
 @click.pass_context
 def history(  # noqa: PLR0913 - one parameter per option
     context: click.Context, *, place: str | None, vantage: str | None, days: int | None, limit: int, form: str
@@ -66,15 +59,7 @@ def history(  # noqa: PLR0913 - one parameter per option
 
 @history.command()
 @click.argument("run", type=int)
-@click.option(
-    "--format",
-    "form",
-    envvar="DETECTOR_HISTORY_SHOW_FORMAT",
-    type=click.Choice([f.value for f in common.Format]),
-    default=common.Format.TABLE.value,
-    show_default=True,
-    help="Form of the report.",
-)
+@common.form_option("DETECTOR_HISTORY_SHOW_FORMAT", *common.Format)
 @click.option("--output", metavar="FILE", help="Write it there instead of to standard output.")
 @click.pass_obj
 def show(place: str | None, *, run: int, form: str, output: str | None) -> int:
@@ -91,14 +76,7 @@ def show(place: str | None, *, run: int, form: str, output: str | None) -> int:
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 @common.history_option
-@click.option(
-    "--format",
-    "form",
-    envvar="DETECTOR_DIFF_FORMAT",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-)
+@common.form_option("DETECTOR_HISTORY_SHOW_FORMAT", *common.Format)
 def diff(*, before: str, after: str, place: str | None, form: str) -> int:
     """Tell what changed from A to B: what is decrypted now, what no longer, by whom, which pins went stale.
 

@@ -182,7 +182,6 @@ async def test_textfile_metrics(tmp_path: Path) -> None:
 
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - as above
 
-    assert pki.root_a
     target = tmp_path / "tls.prom"
     words = (
         "check",
