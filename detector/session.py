@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import hashlib
 import os
 import threading
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from .pins import PinSet
     from .probe import Dialer, Proxy
+    from .probe.routes import Resolver
     from .trust.logs import LogList
     from .trust.roots import Roots
 
@@ -213,7 +215,7 @@ def _aware(at: dt.datetime | None) -> dt.datetime:
 
 
 def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
-    return next((e for e in pin_set.endpoints if (e.host, e.port) == (host, port)), None)
+    return next((e for e in pin_set.endpoints if e.port == port and e.host == host), None)
 
 
 class Detector:
@@ -224,7 +226,8 @@ class Detector:
     is a list of rules HOST:PORT:ADDRESS:PORT, as curl's --connect-to. `vantage` names where this runs, in the
     caller's words; it goes into the report. `machine_roots` gives the non-public roots of this machine and is called
     only when a chain has no public path; `installed_at` says when one of them came to this machine. `dialer`
-    replaces the network (see `detector.probe.MockNetwork`). `control` is the control request for captive portals; it
+    replaces the network (see `detector.probe.MockNetwork`), `resolver` name resolution (see
+    `detector.probe.resolving`). `control` is the control request for captive portals; it
     is made, issuers are fetched and HTTP dates asked for, only where something does not look genuine, and never with
     `offline`. `clock` gives the time.
 
@@ -245,6 +248,7 @@ class Detector:
         machine_roots: Callable[[], Roots] = private_machine_roots,
         installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
         dialer: Dialer | None = None,
+        resolver: Resolver | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
         clock: Callable[[], dt.datetime] = utc_now,
@@ -258,7 +262,7 @@ class Detector:
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         rules = resolve_rules(resolve)
-        self._dialers: Final = _Dialers(route, rules, dialer)
+        self._dialers: Final = _Dialers(route, rules, dialer, resolver)
         looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, rules, control, clock)
         self._second_look: Final = None if offline else looks
 
@@ -356,7 +360,7 @@ class Detector:
                     except StopAsyncIteration:
                         exhausted = True
                     else:
-                        running.add(asyncio.create_task(self._case(self._endpoint(target), timeout)))
+                        running.add(asyncio.create_task(self.look(self._endpoint(target), timeout=timeout)))
                 if not running:
                     break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -367,7 +371,15 @@ class Detector:
         finally:
             await _end(running)
 
-    async def _case(self, endpoint: Endpoint, timeout: float) -> Case:  # noqa: ASYNC109 - see `scan`
+    def expected(self, endpoint: Endpoint) -> Endpoint:
+        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
+        pinned = _find(self.pins, endpoint.host, endpoint.port)
+        if pinned is None:
+            return endpoint
+        return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
+
+    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
+        """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         observation = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
         return Case(endpoint, observation, self._context())
 
@@ -408,17 +420,23 @@ class Detector:
 class _Dialers:
     """Which way to take to an endpoint. Built from settings once; the proxy setting is checked at once."""
 
-    def __init__(self, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], dialer: Dialer | None) -> None:
+    def __init__(
+        self,
+        route: str,
+        resolve: Mapping[tuple[str, int], tuple[str, int]],
+        dialer: Dialer | None,
+        resolver: Resolver | None,
+    ) -> None:
         from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `_probe`
 
         self._given = dialer
         self._route = route
         self._resolve = resolve
-        self._direct = DirectDialer(resolve)
-        self._connect = ConnectDialer
+        self._direct = DirectDialer(resolve, resolver=resolver)
+        self._connect = functools.partial(ConnectDialer, resolver=resolver)
         self._by_proxy: dict[Proxy, Dialer] = {}
         self._public: Dialer | None = None
-        self._fixed = None if route in {"env", "none"} else ConnectDialer(parse_proxy(route), resolve)
+        self._fixed = None if route in {"env", "none"} else self._connect(parse_proxy(route), resolve)
 
     def for_issuer(self, endpoint: Endpoint) -> Dialer:
         """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""

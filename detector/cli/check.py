@@ -22,6 +22,7 @@ from . import common
 if TYPE_CHECKING:
     from detector.evidence import Case
     from detector.model import Endpoint, Report
+    from detector.report.html import TimelineEntry
 
 DEADLINE_LONGEST = 3600.0
 """Seconds; a check is for now, longer observation is `watch`'s business."""
@@ -61,6 +62,7 @@ DEADLINE_LONGEST = 3600.0
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
 @click.option("--signing-key", metavar="PEM", help="Sign the bundle with this Ed25519 key (PKCS #8).")
+@common.history_option
 @common.common
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option
@@ -75,14 +77,16 @@ def check(  # noqa: PLR0913 - one parameter per option
     portal_api: str | None,
     bundle: str | None,
     signing_key: str | None,
+    place: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive.
     """
-    if signing_key is not None and bundle is None:
+    source = click.get_current_context().get_parameter_source("signing_key")
+    if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may have it ready
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
-    keys = () if signing_key is None else (load_signing_key(signing_key),)
+    keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     detector = Detector(
         pins=options.pins or None,
         roots=options.roots,
@@ -96,11 +100,16 @@ def check(  # noqa: PLR0913 - one parameter per option
     )
     endpoints = detector.endpoints(targets or None)
     with contextlib.ExitStack() as stack:
+        history = None if place is None else stack.enter_context(common.open_history(place))
         evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
         with common.result_stream(options.output) as stream:
             spent = 0.0 if started is None else time.monotonic() - started
             report, cases = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
-            common.write(report, options.format, stream)
+            earlier: tuple[TimelineEntry, ...] = ()
+            if history is not None:
+                history.record(report)
+                earlier = common.timeline(history, report) if options.format is common.Format.HTML else ()
+            common.write(report, options.format, stream, earlier)
         if evidence is not None:
             from detector.bundle import pack  # noqa: PLC0415 - not on the way to a verdict
 
