@@ -312,6 +312,37 @@ def compare(here: Case, there: Case) -> Comparison:
     return Comparison.UNDECIDED
 
 
+def same_place(here: Case, there: Case) -> bool:
+    """Whether two looks were answered at one address and port.
+
+    Then no resolver can have sent them to different servers. Through a proxy the address is the proxy's, which is the
+    same place only for looks that both went through it.
+    """
+    return here.observation.address is not None and here.observation.address == there.observation.address
+
+
+def difference(here: Case, there: Case) -> str | None:
+    """What the comparison of two looks is called in a finding about `here`; None where they cannot be compared.
+
+    `same`, `both-vouched`, `differs`; `forged` where `here` is private while the same address shows that this host is
+    vouched for in public, `genuine-elsewhere` where another address does; `other-forged` the other way round.
+    """
+    compared = compare(here, there)
+    if compared is Comparison.PRIVATE_HERE and not same_place(here, there):
+        return "genuine-elsewhere"
+    return _DIFFERENCES[compared]
+
+
+_DIFFERENCES: Final[dict[Comparison, str | None]] = {
+    Comparison.SAME: "same",
+    Comparison.BOTH_VOUCHED: "both-vouched",
+    Comparison.PRIVATE_HERE: "forged",
+    Comparison.PRIVATE_THERE: "other-forged",
+    Comparison.UNDECIDED: "differs",
+    Comparison.NOT_COMPARABLE: None,
+}
+
+
 class _Sighting(NamedTuple):
     """One endpoint on which something was met. Its operator is worked out only when it matters."""
 

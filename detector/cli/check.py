@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detector.looks import HELLO_CHOICES
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import DEADLINE_DEFAULT, Detector
@@ -55,6 +56,14 @@ DEADLINE_LONGEST = 3600.0
     show_default=True,
     help="Status that the control request has where no portal is.",
 )
+@click.option("--quic", is_flag=True, help="Look over QUIC, too, and compare (extra quic).")
+@click.option(
+    "--hello",
+    type=click.Choice(HELLO_CHOICES),
+    default="default",
+    show_default=True,
+    help="ClientHello to send: ours, a browser's, or both to compare (extra browser).",
+)
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @common.common
 @click.pass_obj
@@ -67,6 +76,8 @@ def check(  # noqa: PLR0913 - one parameter per option
     fail_on: str,
     portal_url: str,
     portal_status: int,
+    quic: bool,
+    hello: str,
     portal_api: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
@@ -81,6 +92,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         route=options.proxy,
         resolve=options.resolve,
         vantage=options.vantage,
+        quic=quic,
+        hello=hello,
         offline=options.offline,
         control=Control(portal_url, portal_status, api_url=portal_api),
     )
