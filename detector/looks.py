@@ -13,8 +13,6 @@ import asyncio
 import importlib.util
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from .errors import ExtraError
 from .model import Endpoint, Hello, Observation, Route
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from .probe import Dialer
-    from .probe.routes import Journal, ProtocolFactory
+    from .probe.routes import Address, Journal, ProtocolFactory, ResolveMap
 
 HELLO_CHOICES: Final = ("default", "browser", "both")
 """How to say hello: as one profile, or as both, one after the other."""
@@ -53,8 +51,13 @@ class Ways(NamedTuple):
                 )
 
 
-async def look(endpoint: Endpoint, *, dialer: Dialer, ways: Ways, until: float) -> tuple[Observation, ...]:
-    """Look at `endpoint` by all `ways` before loop time `until`: one observation each, the first look first."""
+async def look(
+    endpoint: Endpoint, *, dialer: Dialer, ways: Ways, until: float, mapped: ResolveMap | None = None
+) -> tuple[Observation, ...]:
+    """Look at `endpoint` by all `ways` before loop time `until`: one observation each, the first look first.
+
+    `mapped` says where to go instead, by (host, port), for a look that does not take the dialer's way.
+    """
     from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
 
     first = Hello.BROWSER if ways.hello == "browser" else Hello.DEFAULT
@@ -67,7 +70,8 @@ async def look(endpoint: Endpoint, *, dialer: Dialer, ways: Ways, until: float) 
     if ways.hello == "both":
         looks.append(_again_as_browser(endpoint, dialer, noting, until))
     if ways.quic:
-        looks.append(_over_quic(endpoint, noting, until))
+        there = (mapped or {}).get((endpoint.host, endpoint.port))
+        looks.append(_over_quic(endpoint, noting, there, until))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in looks]
     return tuple(task.result() for task in tasks)
@@ -78,7 +82,7 @@ class _Noting:
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        self.place: asyncio.Future[tuple[str, int] | None] = asyncio.get_running_loop().create_future()
+        self.place: asyncio.Future[Address | None] = asyncio.get_running_loop().create_future()
 
     @property
     def route(self) -> Route:
@@ -95,12 +99,12 @@ class _Noting:
                 self.place.set_result(_place(journal.address) if direct and journal.address else None)
 
 
-def _place(address: str) -> tuple[str, int]:
+def _place(address: str) -> Address:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-async def _place_of(noting: _Noting, until: float) -> tuple[str, int] | None:
+async def _place_of(noting: _Noting, until: float) -> Address | None:
     try:
         async with asyncio.timeout_at(until):
             return await asyncio.shield(noting.place)
@@ -118,10 +122,9 @@ async def _again_as_browser(endpoint: Endpoint, dialer: Dialer, noting: _Noting,
     return await probe(endpoint, dialer=dialer, deadline=until, hello=Hello.BROWSER)
 
 
-async def _over_quic(endpoint: Endpoint, noting: _Noting, until: float) -> Observation:
+async def _over_quic(endpoint: Endpoint, noting: _Noting, mapped: Address | None, until: float) -> Observation:
     """Look over QUIC, at the same address."""
     from .probe.quic import probe_quic  # noqa: PLC0415 - an extra, loaded when it is asked for
 
     place = await _place_of(noting, until)
-    there = endpoint if place is None else msgspec.structs.replace(endpoint, address=place)
-    return await probe_quic(there, deadline=until)
+    return await probe_quic(endpoint, address=place or mapped, deadline=until)

@@ -263,9 +263,9 @@ class Detector:
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
-        rules = resolve_rules(resolve)
-        self._dialers: Final = _Dialers(route, rules, dialer)
-        looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, rules, control, clock)
+        self._rules: Final = resolve_rules(resolve)
+        self._dialers: Final = _Dialers(route, self._rules, dialer)
+        looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     async def __aenter__(self) -> Self:
@@ -409,7 +409,8 @@ class Detector:
             await _end(tasks)
 
     async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
-        return await look(endpoint, dialer=self._dialers.for_endpoint(endpoint), ways=self._ways, until=until)
+        dialer = self._dialers.for_endpoint(endpoint)
+        return await look(endpoint, dialer=dialer, ways=self._ways, until=until, mapped=self._rules)
 
 
 class _Dialers:

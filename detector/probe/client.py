@@ -26,6 +26,7 @@ from detector.witness.protocol import NONCE_OCTETS
 
 from . import outcomes
 from .handshake import ALPN_PROTOCOLS, Handshake
+from .hello import ja3_of
 from .routes import Dialer, Journal, RouteError, Timeouts
 from .transport import TLSTransport
 
@@ -228,6 +229,7 @@ def _observe(
         key_proved=facts.key_proved,
         route=dialer.route,
         hello=Hello.DEFAULT if isinstance(handshake, Handshake) else Hello.BROWSER,
+        ja3=ja3_of(handshake.client_hello),
         address=journal.address,
         tls_version=facts.tls_version,
         cipher=facts.cipher,

@@ -31,6 +31,7 @@ from detector.trust.certificate import Certificate
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
 from .handshake import server_name
+from .hello import ja3_of
 from .keyproof import KeyProof, check_certificate_verify, signed_content
 from .quic_wire import VERSION_1, QuicWire
 from .routes import Journal, Resolver, RouteError, Timeouts
@@ -331,6 +332,7 @@ class _Talk(asyncio.DatagramProtocol):
             outcome=outcome,
             key_proved=self._key_proved(),
             route=Route.QUIC,
+            ja3=ja3_of(wire.client_hellos[0] if wire.client_hellos else None),
             address=self._journal.address,
             tls_version=None if wire.version is None else VERSIONS.get(wire.version),
             cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite),

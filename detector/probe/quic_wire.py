@@ -261,6 +261,10 @@ class QuicWire:
         if frames is None:
             return
         self.opened += 1
+        self._take(packet.kind, frames)
+
+    def _take(self, kind: int, frames: bytes) -> None:
+        """The frames of a packet of the server of this kind."""
         read = _read_frames(frames)
         if self.close_code is None:
             self.close_code = read.close_code
@@ -268,8 +272,8 @@ class QuicWire:
             return
         try:
             for offset, data in read.crypto:
-                messages = self._server_streams[packet.kind].take(offset, data)
-                self.wire.server_messages(messages, in_clear=packet.kind == _INITIAL)
+                messages = self._server_streams[kind].take(offset, data)
+                self.wire.server_messages(messages, in_clear=kind == _INITIAL)
         except WireError as error:
             self.error = error
 
