@@ -246,6 +246,7 @@ TABLE: Final[tuple[Row, ...]] = (
         alternatives=(Alternative.INCOMPLETE_CHAIN,),
     ),
     Row(17, "private-chain-pin-mismatch", lambda f: f.pin_mismatch, _MIDDLEWARE, _PROVEN),
+    Row(18, "issuer-as-intercepted", lambda f: f.has("issuer-shape", "as-intercepted"), _MIDDLEWARE, _PROBABLE),
     Row(
         20,
         "genuine-to-another-hello",
@@ -254,7 +255,6 @@ TABLE: Final[tuple[Row, ...]] = (
         _PROBABLE,
         alternatives=(Alternative.PRIVATE_PKI,),
     ),
-    Row(18, "issuer-as-intercepted", lambda f: f.has("issuer-shape", "as-intercepted"), _MIDDLEWARE, _PROBABLE),
     Row(19, "private-chain", lambda _: True, _MIDDLEWARE, _POSSIBLE),
 )
 """Rows 5 to 20, read from the top. From row 15 on there is neither a public path nor a public log."""

@@ -54,6 +54,15 @@ def test_every_look_has_all_the_others(pki: PrivatePKI, looks: Callable[..., Cas
     assert case.looks[0].paths is case.looks[1].looks[1].paths
 
 
+def test_second_looks_keep_every_look(pki: PrivatePKI, looks: Callable[..., Case]) -> None:
+    """What is fetched later is there for all looks, and none of them is lost."""
+    issued = pki.issue([EXAM])
+    case = looks((issued.chain[:1], TCP), (issued.chain[:1], QUIC))
+    more = case.with_more(case.context, issued.chain[1:])
+    assert more.others == case.others
+    assert [bool(look.public_paths) for look in (*case.looks, more, *more.looks)] == [False, True, True]
+
+
 def test_one_look_has_none(pki: PrivatePKI, world: World) -> None:
     """Without others there is nothing to compare."""
     assert world.case(EXAM, pki.issue([EXAM])).looks == ()

@@ -107,6 +107,14 @@ class TestQuic:
         assert told(both) == (15, "middleware proven")
         assert both.observation.route is Route.DIRECT
 
+    async def test_quic_forged_and_tcp_genuine(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """A firewall that decrypts QUIC alone is found by the same comparison."""
+        forged = pki.private_ca("Firewall CA").issue([EXAM])
+        async with host_over_tcp(pki) as (port, _), serve_quic(forged, port=port):
+            result = await check(settings_of(quic=True), port)
+        assert told(result) == (15, "middleware proven")
+        assert (result.observation.route, len(result.observation.chain)) == (Route.QUIC, 1)
+
     async def test_a_genuine_chain_without_its_key_proves_nothing(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Whoever only replays the genuine chain over QUIC is no witness of anything."""
         async with host_over_tcp(pki) as (port, genuine), serve_quic(genuine, key=generate_key("ec"), port=port):

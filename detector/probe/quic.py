@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Final, cast
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
+from cryptography.x509 import InvalidVersion
 
 from detector.model import Endpoint, HandshakeSignature, Observation, Outcome, Route
 from detector.trust.certificate import Certificate
+from detector.trust.signature import REFUSALS
 
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
@@ -55,9 +57,9 @@ ADDRESSES_MAX: Final = 2
 DATAGRAM_OCTETS_MAX: Final = 65527
 """Octets of a UDP payload (RFC 768)."""
 
-LIBRARY_REFUSALS: Final = (ValueError, TypeError, KeyError, IndexError, AssertionError, OverflowError)
-"""How aioquic gives up on datagrams that break its assumptions, besides closing the connection. Nothing was learned by
-it; what the datagrams say is read apart from it."""
+LIBRARY_REFUSALS: Final = (*REFUSALS, InvalidVersion, LookupError, AssertionError)
+"""How aioquic, and `cryptography` inside it, give up on what breaks their assumptions, besides closing the connection.
+Nothing was learned by it; what the datagrams say is read apart from it."""
 
 _THEIRS: Final = "SERVER_HANDSHAKE_TRAFFIC_SECRET"
 _OURS: Final = "CLIENT_HANDSHAKE_TRAFFIC_SECRET"
