@@ -100,6 +100,16 @@ def test_what_two_looks_show_together(pki: PrivatePKI, world: World) -> None:
     assert {pair: compare(*pair) for pair in expected} == expected
 
 
+def test_who_is_vouched_for_in_public(pki: PrivatePKI, world: World) -> None:
+    """Logged, for this host, and its key proved; what is declared for one endpoint, or lacks its log, is not."""
+    ca = pki.private_ca("Campus CA")
+    assert world.case(EXAM, pki.issue([EXAM])).publicly_vouched
+    assert not world.case(EXAM, pki.issue([EXAM]), key_proved=False).publicly_vouched
+    assert not world.case(EXAM, pki.issue([LMS])).publicly_vouched
+    assert not world.case(EXAM, pki.issue([EXAM], scts=0)).publicly_vouched
+    assert not world.case(EXAM, ca.issue([EXAM]), private_roots=(ca.certificate,)).publicly_vouched
+
+
 def test_a_difference_needs_one_address(pki: PrivatePKI, looks: Callable[..., Case]) -> None:
     """What another address presents may be another server: a resolver can have sent us there."""
     forged, genuine = pki.private_ca("School CA").issue([EXAM]), pki.issue([EXAM])

@@ -181,7 +181,7 @@ async def test_what_is_no_quic_server(
     """Silence, and answers that are no QUIC version 1, each have their outcome; none of them lasts."""
     monkeypatch.setattr(quic, "ANSWER_SECONDS", 0.2)
     async with serve_datagrams(reply) as address:
-        seen = await probe_quic(EXAM, address=address)
+        seen = await probe_quic(EXAM, address=address, deadline=asyncio.get_running_loop().time() + 7)
     assert (seen.outcome, seen.chain, seen.key_proved) == (outcome, (), False)
 
 
