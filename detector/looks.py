@@ -13,7 +13,7 @@ import asyncio
 import importlib.util
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .errors import ExtraError
+from .errors import MissingExtraError
 from .model import Endpoint, Hello, Observation, Route
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 HELLO_CHOICES: Final = ("default", "browser", "both")
 """How to say hello: as one profile, or as both, one after the other."""
+
+_DIRECT: Final = frozenset(route for route in Route if route.value.startswith("direct"))
+"""The routes on which the address in an observation is the endpoint's own, not a proxy's."""
 
 _NEEDED: Final = {"quic": ("aioquic", "Looking over QUIC"), "browser": ("utls", "A browser's hello")}
 """The library behind each extra, and what needs it."""
@@ -38,20 +41,17 @@ class Ways(NamedTuple):
     def check(self) -> None:
         """See that what is asked for can be done.
 
-        Raises `ExtraError` when the library for it is not installed, and `ValueError` for an unknown hello.
+        Raises `MissingExtraError` when the library for it is not installed, and `ValueError` for an unknown hello.
         """
         if self.hello not in HELLO_CHOICES:
             raise ValueError(f"hello={self.hello!r} is none; choose one of {', '.join(HELLO_CHOICES)}.")
         wanted = {"quic": self.quic, "browser": self.hello != "default"}
         for extra, (module, what) in _NEEDED.items():
             if wanted[extra] and importlib.util.find_spec(module) is None:
-                raise ExtraError(
-                    f"{what} needs the package {module}, which is not installed.",
-                    advice=f'Install it with: pip install "tls-middleware-detector[{extra}]"',
-                )
+                raise MissingExtraError(f"{what} needs the package {module}, which is not installed.", extra=extra)
 
 
-async def look(
+async def look_at(
     endpoint: Endpoint, *, dialer: Dialer, ways: Ways, until: float, mapped: ResolveMap | None = None
 ) -> tuple[Observation, ...]:
     """Look at `endpoint` by all `ways` before loop time `until`: one observation each, the first look first.
@@ -95,7 +95,7 @@ class _Noting:
             return await self._dialer.dial(endpoint, factory, journal)
         finally:
             if not self.place.done():
-                direct = self.route is Route.DIRECT and journal.address is not None
+                direct = self.route in _DIRECT and journal.address is not None
                 self.place.set_result(_place(journal.address) if direct and journal.address else None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import hashlib
 import os
 import threading
@@ -21,7 +22,7 @@ import msgspec
 from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
-from .looks import Ways, look
+from .looks import Ways, look_at
 from .model import Endpoint, Observation, Outcome, Report, Result
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .trust import logs as ct_logs
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from .pins import PinSet
     from .probe import Dialer, Proxy
+    from .probe.routes import Resolver
     from .trust.logs import LogList
     from .trust.roots import Roots
 
@@ -214,7 +216,7 @@ def _aware(at: dt.datetime | None) -> dt.datetime:
 
 
 def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
-    return next((e for e in pin_set.endpoints if (e.host, e.port) == (host, port)), None)
+    return next((e for e in pin_set.endpoints if e.port == port and e.host == host), None)
 
 
 class Detector:
@@ -226,11 +228,12 @@ class Detector:
     caller's words; it goes into the report. `quic` looks at each endpoint over QUIC too (extra `quic`), `hello` says
     with which ClientHello: `default`, `browser`, or `both` (extra `browser`). `machine_roots` gives the non-public
     roots of this machine and is called only when a chain has no public path; `installed_at` says when one of them came
-    to this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`). `control` is the control request
-    for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does not look
-    genuine, and never with `offline`. `clock` gives the time.
+    to this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`), `resolver` name resolution (see
+    `detector.probe.resolving`). `control` is the control request for captive portals; it is made, issuers are fetched
+    and HTTP dates asked for, only where something does not look genuine, and never with `offline`. `clock` gives the
+    time.
 
-    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `ExtraError` on construction: never later.
+    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
@@ -249,6 +252,7 @@ class Detector:
         machine_roots: Callable[[], Roots] = private_machine_roots,
         installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
         dialer: Dialer | None = None,
+        resolver: Resolver | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
         clock: Callable[[], dt.datetime] = utc_now,
@@ -264,7 +268,7 @@ class Detector:
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         self._rules: Final = resolve_rules(resolve)
-        self._dialers: Final = _Dialers(route, self._rules, dialer)
+        self._dialers: Final = _Dialers(route, self._rules, dialer, resolver)
         looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
 
@@ -365,7 +369,7 @@ class Detector:
                     except StopAsyncIteration:
                         exhausted = True
                     else:
-                        running.add(asyncio.create_task(self._case(self._endpoint(target), timeout)))
+                        running.add(asyncio.create_task(self.look(self._endpoint(target), timeout=timeout)))
                 if not running:
                     break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -376,7 +380,15 @@ class Detector:
         finally:
             await _end(running)
 
-    async def _case(self, endpoint: Endpoint, timeout: float) -> Case:  # noqa: ASYNC109 - see `scan`
+    def expected(self, endpoint: Endpoint) -> Endpoint:
+        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
+        pinned = _find(self.pins, endpoint.host, endpoint.port)
+        if pinned is None:
+            return endpoint
+        return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
+
+    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
+        """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
         return Case(endpoint, looks[0], self._context(), others=looks[1:])
 
@@ -410,23 +422,29 @@ class Detector:
 
     async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         dialer = self._dialers.for_endpoint(endpoint)
-        return await look(endpoint, dialer=dialer, ways=self._ways, until=until, mapped=self._rules)
+        return await look_at(endpoint, dialer=dialer, ways=self._ways, until=until, mapped=self._rules)
 
 
 class _Dialers:
     """Which way to take to an endpoint. Built from settings once; the proxy setting is checked at once."""
 
-    def __init__(self, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], dialer: Dialer | None) -> None:
-        from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `looks.look`
+    def __init__(
+        self,
+        route: str,
+        resolve: Mapping[tuple[str, int], tuple[str, int]],
+        dialer: Dialer | None,
+        resolver: Resolver | None,
+    ) -> None:
+        from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `looks.look_at`
 
         self._given = dialer
         self._route = route
         self._resolve = resolve
-        self._direct = DirectDialer(resolve)
-        self._connect = ConnectDialer
+        self._direct = DirectDialer(resolve, resolver=resolver)
+        self._connect = functools.partial(ConnectDialer, resolver=resolver)
         self._by_proxy: dict[Proxy, Dialer] = {}
         self._public: Dialer | None = None
-        self._fixed = None if route in {"env", "none"} else ConnectDialer(parse_proxy(route), resolve)
+        self._fixed = None if route in {"env", "none"} else self._connect(parse_proxy(route), resolve)
 
     def for_issuer(self, endpoint: Endpoint) -> Dialer:
         """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""
@@ -434,7 +452,7 @@ class _Dialers:
         if usual is not self._direct or (endpoint.host, endpoint.port) in self._resolve:
             return usual
         if self._public is None:
-            from .probe import DirectDialer  # noqa: PLC0415 - as in `looks.look`
+            from .probe import DirectDialer  # noqa: PLC0415 - as in `looks.look_at`
             from .probe.issuers import PublicResolver  # noqa: PLC0415 - loaded when first needed
 
             self._public = DirectDialer(resolver=PublicResolver())
@@ -447,7 +465,7 @@ class _Dialers:
             return self._fixed
         if self._route == "none" or endpoint.address is not None:
             return self._direct
-        from .probe import proxy_for  # noqa: PLC0415 - as in `looks.look`
+        from .probe import proxy_for  # noqa: PLC0415 - as in `looks.look_at`
 
         proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
         if proxy is None:

@@ -13,8 +13,8 @@ import pytest
 
 import detector
 from detector import Detector, Endpoint, Outcome
-from detector.errors import ExtraError
-from detector.looks import Ways, look
+from detector.errors import MissingExtraError
+from detector.looks import Ways, look_at
 from detector.model import Hello, Route
 from detector.probe import DirectDialer, MockNetwork, mock
 from detector.testing import Mode, serve_middlebox, serve_origin
@@ -234,7 +234,7 @@ class TestLook:
         async with host_over_tcp(pki) as (port, genuine), serve_quic(genuine, port=port):
             dialer = DirectDialer({(EXAM, 443): ("localhost", port)})
             until = asyncio.get_running_loop().time() + 5
-            looks = await look(Endpoint(host=EXAM), dialer=dialer, ways=Ways(hello="both", quic=True), until=until)
+            looks = await look_at(Endpoint(host=EXAM), dialer=dialer, ways=Ways(hello="both", quic=True), until=until)
         assert {seen.address for seen in looks} == {looks[0].address}
         assert [seen.key_proved for seen in looks] == [True] * 3
 
@@ -243,7 +243,7 @@ class TestLook:
         network = MockNetwork({(EXAM, 443): mock.Fails(Outcome.CONNECT_REFUSED)})
         until = asyncio.get_running_loop().time() + 5
         endpoint = Endpoint(host="host.invalid")
-        first, quic = await look(endpoint, dialer=network, ways=Ways(quic=True), until=until)
+        first, quic = await look_at(endpoint, dialer=network, ways=Ways(quic=True), until=until)
         assert (first.outcome, quic.outcome) == (Outcome.DNS_FAILURE, Outcome.DNS_FAILURE)
 
     async def test_cancelled_in_the_middle(self, pki: PrivatePKI) -> None:
@@ -258,7 +258,7 @@ class TestLook:
             until = asyncio.get_running_loop().time() + 30
             endpoint = Endpoint(host=EXAM, address=("127.0.0.1", port))
             before = asyncio.all_tasks()
-            task = asyncio.create_task(look(endpoint, dialer=DirectDialer(), ways=Ways(quic=True), until=until))
+            task = asyncio.create_task(look_at(endpoint, dialer=DirectDialer(), ways=Ways(quic=True), until=until))
             await asked.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -276,7 +276,7 @@ class TestExtras:
         """What is not installed is named, with what to install."""
         find = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
-        with pytest.raises(ExtraError, match=package) as caught:
+        with pytest.raises(MissingExtraError, match=package) as caught:
             Detector(**settings_of(**asked))
         assert "pip install" in caught.value.advice
 

@@ -6,6 +6,7 @@ Room: cli.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from . import common
 
 if TYPE_CHECKING:
     from detector.model import Endpoint, Report
+    from detector.report.html import TimelineEntry
 
 DEADLINE_LONGEST = 3600.0
 """Seconds; a check is for now, longer observation is `watch`'s business."""
@@ -65,6 +67,7 @@ DEADLINE_LONGEST = 3600.0
     help="ClientHello to send: ours, a browser's, or both to compare (extra browser).",
 )
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
+@common.history_option
 @common.common
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option
@@ -79,6 +82,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     quic: bool,
     hello: str,
     portal_api: str | None,
+    place: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
 
@@ -98,10 +102,16 @@ def check(  # noqa: PLR0913 - one parameter per option
         control=Control(portal_url, portal_status, api_url=portal_api),
     )
     endpoints = detector.endpoints(targets or None)
-    with common.result_stream(options.output) as stream:
+    with contextlib.ExitStack() as stack:
+        history = None if place is None else stack.enter_context(common.open_history(place))
+        stream = stack.enter_context(common.result_stream(options.output))
         spent = 0.0 if started is None else time.monotonic() - started
         report = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
-        common.write(report, options.format, stream)
+        earlier: tuple[TimelineEntry, ...] = ()
+        if history is not None:
+            history.record(report)
+            earlier = common.timeline(history, report) if options.format is common.Format.HTML else ()
+        common.write(report, options.format, stream, earlier)
     return common.exit_code(report, Confidence(fail_on))
 
 
