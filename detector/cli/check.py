@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detector.looks import HELLO_CHOICES
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import DEADLINE_DEFAULT, Detector, utc_now
@@ -59,6 +60,14 @@ DEADLINE_LONGEST = 3600.0
     show_default=True,
     help="Status that the control request has where no portal is.",
 )
+@click.option("--quic", is_flag=True, help="Look over QUIC, too, and compare (extra quic).")
+@click.option(
+    "--hello",
+    type=click.Choice(HELLO_CHOICES),
+    default="default",
+    show_default=True,
+    help="ClientHello to send: ours, a browser's, or both to compare (extra browser).",
+)
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
 @click.option("--signing-key", metavar="PEM", help="Sign the bundle with this Ed25519 key (PKCS #8).")
@@ -74,6 +83,8 @@ def check(  # noqa: PLR0913 - one parameter per option
     fail_on: str,
     portal_url: str,
     portal_status: int,
+    quic: bool,
+    hello: str,
     portal_api: str | None,
     bundle: str | None,
     signing_key: str | None,
@@ -95,6 +106,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         route=options.proxy,
         resolve=options.resolve,
         vantage=options.vantage,
+        quic=quic,
+        hello=hello,
         offline=options.offline,
         control=Control(portal_url, portal_status, api_url=portal_api),
     )

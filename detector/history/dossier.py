@@ -35,6 +35,8 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "issuer-impersonation": "Does it bear the name of a CA that did not sign it?",
     "shared-issuer": "Did the same private CA sign for unrelated operators?",
     "shared-leaf-key": "Do unrelated operators show the same key?",
+    "quic": "Does the same address show another server over QUIC?",
+    "hello-difference": "Does the same address show another server to another kind of program?",
     "catalogue": "Does it bear the mark of a known product?",
     "missing-issuer": "Could the server merely have forgotten an intermediate?",
     "private-origin": "Could it be a server with a certificate of its own making?",

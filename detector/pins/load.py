@@ -52,6 +52,7 @@ _ENDPOINT_KEYS: Final = (
     "operator",
     "private_roots",
     "witness",
+    "quic",
     "address",
 )
 _PEM: Final = re.compile(
@@ -203,6 +204,7 @@ class _File:
                 der for found in self._each(table, "private_roots", self._private_root) for der in found
             ),
             witness=self._witness(table),
+            quic=self._quic(table),
             address=self._address(table, port),
             expires=expires,
             source=str(self._path),
@@ -246,6 +248,12 @@ class _File:
             return parse_pin(text)
         except ValueError as error:
             self._refuse(field, f"{_shown(text)} {error}", _PIN_ADVICE)
+
+    def _quic(self, table: dict[str, Any]) -> bool:
+        quic = table.get("quic", False)
+        if not isinstance(quic, bool):
+            self._refuse("quic", "is neither true nor false", "Write quic = true, without quotes.")
+        return quic
 
     def _witness(self, table: dict[str, Any]) -> tuple[bytes, ...]:
         """Read the keys of a witness: one text, or a list of them while a key is being rotated."""

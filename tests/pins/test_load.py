@@ -142,6 +142,7 @@ def test_directory_is_read_in_order_and_merged(tmp_path: Path) -> None:
         (GOOD + 'witness = "ed25519/AAAA"', "witness[0]", "detector witness keygen"),
         (GOOD + 'witness = ["sha256/AAAA"]', "witness[0]", "ed25519/<base64>"),
         (GOOD + "witness = 1", "witness", "Write witness ="),
+        (GOOD + 'quic = "yes"', "quic", "Write quic = true"),
         (GOOD + f'pins = "{PIN}"', "exam.example.edu:443: pins", "pins = ["),
         (GOOD + "pins = [1]", "pins", "pins = ["),
         (GOOD + 'pins = ["sha256/AAAA"]', "exam.example.edu:443: pins[0]", "SHA-256"),
