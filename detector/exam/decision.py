@@ -69,7 +69,8 @@ class Decision(Record, frozen=True, kw_only=True):
     """What the gate answers.
 
     `message` is for the student: one short paragraph that accuses nobody. `evidence` is the bundle for the
-    institution's review (see `detector.bundle`), signed with the keys that were given. `policy` is the policy's name.
+    institution's review (see `detector.bundle`), signed with the keys that were given; it is empty when nothing was
+    looked at, or more was presented than a bundle holds. `policy` is the policy's name.
     """
 
     action: Action
@@ -136,9 +137,7 @@ class _Weighed:
     def _matters(self, result: Result) -> bool:
         """Whether this endpoint must be cleared for itself, whatever the others say."""
         endpoint = result.endpoint
-        return (
-            endpoint.category is Category.EXAM or endpoint.name in self._named or self._must_be_witnessed(result)
-        )
+        return endpoint.category is Category.EXAM or endpoint.name in self._named or self._must_be_witnessed(result)
 
     def _asked_by_thresholds(self, result: Result) -> Action:
         """What the thresholds say of middleware; `allow` where they say nothing."""
@@ -199,9 +198,7 @@ class _Weighed:
     def _witness(self) -> Iterator[Reason]:
         """Clean endpoints that a required witness did not confirm, and required ones nobody looked at."""
         action = max(self._policy.on_inconclusive, Action.WARN, key=lambda action: action.rank)
-        unconfirmed = [
-            r for r in self.clean if self._must_be_witnessed(r) and r.assurance is not Assurance.WITNESSED
-        ]
+        unconfirmed = [r for r in self.clean if self._must_be_witnessed(r) and r.assurance is not Assurance.WITNESSED]
         if unconfirmed:
             yield Reason(
                 code=ReasonCode.WITNESS_MISSING,
@@ -263,11 +260,8 @@ _DECRYPTED: Final[dict[Confidence, str]] = {
     Confidence.PROBABLE: "Something on the way very probably opens encrypted connections to {hosts}{who}.",
     Confidence.POSSIBLE: "Something on the way may open encrypted connections to {hosts}; it can also be harmless.",
 }
-_CLOSING: Final[dict[Action, str]] = {
-    Action.ALLOW: "",
-    Action.WARN: "If it does not help, tell the exam office what you see here.",
-    Action.BLOCK: "Please do not start the exam on this connection yet; if it does not help, ask the exam office.",
-}
+_PLEASE_WAIT: Final = "Please do not start the exam on this connection yet."
+_STILL: Final = "If that does not help, tell the exam office what you see here."
 _AGAIN: Final = "Check that you are online and try again, or use another network."
 _EXAM_SERVERS: Final = "the exam servers"
 
@@ -285,7 +279,8 @@ def _message(action: Action, reasons: Sequence[Reason], report: Report) -> str:
         results = [r for r in report.results if r.endpoint.name in first.endpoints]
         said = _DECRYPTED[first.confidence].format(hosts=_hosts(first.endpoints), who=_who(results))
         advice = _advice(results) or _AGAIN
-    return " ".join(filter(None, (said, advice, _CLOSING[action], _NOT_YOU)))
+    first_of_all = _PLEASE_WAIT if action is Action.BLOCK else ""
+    return " ".join(filter(None, (said, first_of_all, advice, _STILL, _NOT_YOU)))
 
 
 _ABOUT_INTERCEPTION: Final = frozenset(_INTERCEPTION)

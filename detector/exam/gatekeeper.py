@@ -6,10 +6,9 @@ Room: exam. Conducts `Detector` under the policy's deadline and hands its report
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from detector.errors import PolicyError
+from detector.errors import BundleError, PolicyError, RequestError
 from detector.session import Detector, utc_now
 
 from .decision import Decision, decide
@@ -18,6 +17,7 @@ from .policy import ENDPOINTS_MAX, Policy, check_deadline
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
     from typing import Unpack
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from detector.session import LogSource, PinSource, ResolveRules, RootSource, Target
     from detector.trust.roots import Roots
 
-    PolicySource = Policy | str | Path | None
+    from .exchange import Request
 
-EVIDENCE_SHARE: Final = 0.9
-"""The share of the deadline that looking and judging may take; the rest is for writing the evidence."""
+    PolicySource = Policy | str | Path | None
 
 
 class Settings(TypedDict, total=False):
@@ -91,7 +90,7 @@ async def gate(
     planned = plan(detector, chosen, targets)
     started = utc_now()
     remaining = until - asyncio.get_running_loop().time()
-    cases = await detector.observe(planned.endpoints, deadline=max(remaining * EVIDENCE_SHARE, 0.0))
+    cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
     report = detector.judge(cases, started=started, named=planned.named)
     action, reasons, message = decide(chosen, report, named=planned.named)
     return Decision(
@@ -142,6 +141,30 @@ def plan(detector: Detector, policy: Policy, targets: Iterable[Target] | None = 
     return Plan(endpoints, named)
 
 
+async def serve_request(
+    request: Request, *, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey] = ()
+) -> Decision:
+    """The gate for a client that is not written in Python. Raises `InputError`, as `gate`."""
+    targets = _chosen(request.endpoints, policy, detector) if request.endpoints else None
+    return await gate(targets, policy=policy, detector=detector, keys=keys, deadline=request.deadline)
+
+
+def _chosen(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[Endpoint]:
+    """The endpoints a client asks for, all of which the institution's files must know.
+
+    Whoever can talk to the gate would otherwise have a scanner of the student's network.
+    """
+    known = {e.name: e for e in (*detector.pins.endpoints, *detector.endpoints(policy.endpoints))}
+    asked = detector.endpoints(wanted)
+    for endpoint in asked:
+        if endpoint.name not in known:
+            raise RequestError(
+                f"endpoints: {endpoint.name} is neither in the policy nor in its pin files.",
+                advice="Ask for endpoints that the institution listed, or for none to have all of them looked at.",
+            )
+    return [known[endpoint.name] for endpoint in asked]
+
+
 def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) -> None:
     """Without a pinned key nobody can confirm anything: that is a mistake in the files, not in the network."""
     required = [endpoint for endpoint in endpoints if policy.requires_witness(endpoint.name, endpoint.category)]
@@ -154,12 +177,16 @@ def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) ->
         if not endpoint.witness:
             raise PolicyError(
                 f"require_witness: no witness key is pinned for {endpoint.name}.",
-                advice=f'Give it in the pin file{f" {endpoint.source}" if endpoint.source else ""}: '
+                advice=f"Give it in the pin file{f' {endpoint.source}' if endpoint.source else ''}: "
                 'witness = "ed25519/<base64>".',
             )
 
 
 def _evidence(report: Report, cases: Sequence[Case], keys: Sequence[Ed25519PrivateKey]) -> bytes:
+    """The bundle; empty when nothing was looked at, or more was presented than a bundle holds."""
     from detector.bundle import pack  # noqa: PLC0415 - loaded when there is something to pack
 
-    return pack(report, cases, keys=keys)
+    try:
+        return pack(report, cases, keys=keys)
+    except BundleError:  # no reason to leave the student without an answer
+        return b""
