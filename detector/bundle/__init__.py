@@ -8,5 +8,6 @@ Room: bundle. Pure: no sockets, no clock. `form` is the file, `packing` makes on
 
 from .form import Bundle, read, redact, sign
 from .packing import pack
+from .verification import Conclusion, Verification, verify
 
-__all__ = ["Bundle", "pack", "read", "redact", "sign"]
+__all__ = ["Bundle", "Conclusion", "Verification", "pack", "read", "redact", "sign", "verify"]

@@ -31,6 +31,7 @@ from detector.model import (
     Attribution,
     Category,
     Confidence,
+    EndpointName,
     HandshakeSignature,
     Outcome,
     PortalObservation,
@@ -42,6 +43,7 @@ from detector.model import (
     WitnessObservation,
     encode,
 )
+from detector.pins import parse_host
 from detector.trust import envelope as envelopes
 
 if TYPE_CHECKING:
@@ -225,6 +227,15 @@ class Expected(_Strict, frozen=True, kw_only=True):
     private_roots: Certificates = ()
     witness: Digests = ()
     expires: dt.date | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `TargetError`, a `ValueError`, which msgspec turns into its own."""
+        parse_host(self.host)
+
+    @property
+    def name(self) -> str:
+        """`host:port`, as reports spell it."""
+        return EndpointName(host=self.host, port=self.port, category=self.category).name
 
 
 class AnswerLeftOut(enum.StrEnum):
@@ -449,7 +460,9 @@ def _decode(data: bytes, kind: type[T], what: str) -> T:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         # msgspec raises the last two for text that is not UTF-8 and for JSON nested too deep.
-        raise _refused(f"{what} cannot be read ({str(error)[:200]})") from error
+        # Their words can repeat what they read; a terminal must not obey it.
+        words = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
+        raise _refused(f"{what} cannot be read ({words})") from error
 
 
 def _refused(reason: str) -> BundleError:

@@ -17,7 +17,7 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, demo, exam, examine, pins, roots
+from . import bundle, check, common, demo, exam, examine, pins, roots, verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,8 @@ detector.add_command(examine.examine)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)
+detector.add_command(verify.verify)
+detector.add_command(bundle.bundle)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

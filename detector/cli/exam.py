@@ -6,6 +6,7 @@ Room: cli.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import sys
@@ -17,16 +18,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from detector.errors import InputError, OutputError, RequestError
+from detector.errors import InputError, RequestError
 from detector.exam import exchange, framing, gatekeeper, host
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action
 from detector.model import encode
+from detector.trust.keys import load_signing_key
 
 from . import common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.exam.decision import Decision
     from detector.exam.policy import Policy
@@ -35,12 +39,12 @@ if TYPE_CHECKING:
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.BLOCK: common.MIDDLEWARE, Action.WARN: common.INCONCLUSIVE}
 """As for `detector check`: 1 for what must not go on, 3 for what is in between."""
 
-_PATHS: Final = frozenset({"policy", "pins", "roots", "add_roots", "ct_logs"})
+_PATHS: Final = frozenset({"policy", "signing_key", "pins", "roots", "add_roots", "ct_logs"})
 """Options whose values are paths: a browser starts the host in a directory of its own choice."""
 
 
 def _looking(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with --policy and the common options, but for those that make no sense here."""
+    """Decorate a command with what says how to look: --policy, and the common options `without` these."""
     absent = {"format": common.Format.JSON.value, "output": None}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +57,8 @@ def _looking(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         offered = decorated.__click_params__  # type: ignore[attr-defined] # where click keeps the options
         wrapper.__click_params__ = [o for o in offered if o.name not in without]  # type: ignore[attr-defined] # see above
         policy = click.option("--policy", metavar="FILE", help="Exam policy (TOML); without it the default one.")
-        return policy(wrapper)
+        key = click.option("--signing-key", metavar="PEM", help="Sign the evidence with this Ed25519 key (PKCS #8).")
+        return policy(key(wrapper))
 
     return decorate
 
@@ -65,11 +70,17 @@ def exam() -> None:
 
 @exam.command()
 @click.option("--request", metavar="FILE|-", help="Request (JSON) to answer; - reads it from standard input.")
-@click.option("--bundle", metavar="FILE", help="Write the evidence bundle there.")
+@click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
 @_looking("format")
 @click.pass_obj
-def gate(
-    started: float | None, *, options: common.Options, policy: str | None, request: str | None, bundle: str | None
+def gate(  # noqa: PLR0913 - one parameter per option
+    started: float | None,
+    *,
+    options: common.Options,
+    policy: str | None,
+    signing_key: str | None,
+    request: str | None,
+    bundle: str | None,
 ) -> int:
     """Look at this network once and answer with one line of JSON.
 
@@ -79,20 +90,25 @@ def gate(
     asked = exchange.read_request(_request_octets(request, chosen.deadline)) if request else exchange.Request()
     if asked.task is not exchange.Task.GATE:
         raise RequestError("The request is to cancel something.", advice="End this process instead.")
+    keys = _keys(signing_key)
     detector = _detector(chosen, options)
-    with common.result_stream(options.output) as stream:
+    with contextlib.ExitStack() as stack:
+        evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
+        stream = stack.enter_context(common.result_stream(options.output))
         spent = 0.0 if started is None else time.monotonic() - started
-        deadline = max((asked.deadline or chosen.deadline) - spent, DEADLINE_LEAST)
-        decision = asyncio.run(_decide(msgspec.structs.replace(asked, deadline=deadline), chosen, detector))
-        if bundle is not None:
-            _write(Path(bundle), decision.evidence)
+        asked = msgspec.structs.replace(
+            asked, deadline=max((asked.deadline or chosen.deadline) - spent, DEADLINE_LEAST)
+        )
+        decision = asyncio.run(_decide(asked, chosen, detector, keys))
+        if evidence is not None:
+            evidence.write(decision.evidence.decode("utf-8"))
         stream.write(encode(exchange.answer(decision, asked)).decode("utf-8") + "\n")
     return _EXIT[decision.action]
 
 
 @exam.command("native-host")
 @_looking("format", "output")
-def native_host(*, options: common.Options, policy: str | None) -> int:
+def native_host(*, options: common.Options, policy: str | None, signing_key: str | None) -> int:
     """Answer a browser extension over standard input and output (native messaging).
 
     A browser starts this; `detector exam manifest` tells it how. It ends when the browser closes the port.
@@ -100,11 +116,12 @@ def native_host(*, options: common.Options, policy: str | None) -> int:
     talking = _take_over_output()
     try:
         chosen = gatekeeper.resolve_policy(policy)
+        keys = _keys(signing_key)
         detector = _detector(chosen, options)
     except InputError as error:
         _write_frame(talking, exchange.failure(error, exchange.ErrorCode.BAD_INPUT))
         raise
-    decide = functools.partial(_decide, policy=chosen, detector=detector)
+    decide = functools.partial(_decide, policy=chosen, detector=detector, keys=keys)
     asyncio.run(host.serve(decide, reading=sys.stdin.fileno(), writing=talking))
     return common.CLEAN
 
@@ -123,6 +140,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     *,
     options: common.Options,
     policy: str | None,
+    signing_key: str | None,
     browser: str,
     extension_id: str,
     install: bool,
@@ -133,6 +151,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     Shows them; with --install writes them. On Windows the command that enters them into the registry is shown too.
     """
     chosen = gatekeeper.resolve_policy(policy)
+    _keys(signing_key)
     _detector(chosen, options)  # what cannot be used is told to who installs it, not to the student
     made = manifests.files(
         manifests.Place(
@@ -174,8 +193,14 @@ def _detector(policy: Policy, options: common.Options) -> Detector:
     return detector
 
 
-async def _decide(request: exchange.Request, policy: Policy, detector: Detector) -> Decision:
-    return await gatekeeper.serve_request(request, policy=policy, detector=detector)
+def _keys(signing_key: str | None) -> tuple[Ed25519PrivateKey, ...]:
+    return () if signing_key is None else (load_signing_key(signing_key),)
+
+
+async def _decide(
+    request: exchange.Request, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey]
+) -> Decision:
+    return await gatekeeper.serve_request(request, policy=policy, detector=detector, keys=keys)
 
 
 def _request_octets(source: str, patience: float) -> bytes:
@@ -208,16 +233,6 @@ def _read_input(patience: float) -> bytes:
             "--request -: standard input did not end in time.", advice="Close it after writing the request."
         )
     return b"".join(received)
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise OutputError(
-            f"--bundle {path}: cannot be written ({reason}).", advice="Name a file in a directory you may write to."
-        ) from error
 
 
 def _take_over_output() -> int:
