@@ -22,7 +22,7 @@ from . import framing
 from .exchange import REQUEST_OCTETS_MAX, ErrorCode, Failure, Request, Task, answer, failure, id_of, read_request, split
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from .decision import Decision
     from .exchange import Answer
@@ -51,7 +51,8 @@ async def serve(decide: Decide, *, reading: int, writing: int) -> None:
     """Answer requests from the file descriptor `reading` on `writing` until the conversation ends."""
     writer = Writer(writing)
     try:
-        await _Conversation(decide, writer.send).hold(read_frames(reading))
+        async with contextlib.aclosing(read_frames(reading)) as frames:
+            await _Conversation(decide, writer.send).hold(frames)
     except* BrowserGoneError:
         pass  # how every conversation may end
     finally:
@@ -183,7 +184,7 @@ def _settle(written: asyncio.Future[None], problem: OSError | None) -> None:
         written.set_exception(problem)
 
 
-async def read_frames(descriptor: int) -> AsyncIterator[bytes]:
+async def read_frames(descriptor: int) -> AsyncGenerator[bytes, None]:
     """The payloads of the frames that come, until the other end closes. Raises `FrameError`.
 
     Read in a thread of its own, for the reasons of `Writer`.
