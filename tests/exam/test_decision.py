@@ -7,7 +7,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector import verdict
@@ -107,7 +107,7 @@ def policies(draw: st.DrawFn) -> Policy:
         warn_at=warn_at,
         on_inconclusive=draw(st.sampled_from(Action)),
         categories=draw(st.frozensets(_CATEGORIES, min_size=1)),
-        require_witness=draw(st.one_of(_CATEGORIES, st.lists(_NAMES, max_size=2).map(tuple))),
+        require_witness=draw(st.just(()) | st.just(()) | _CATEGORIES | st.lists(_NAMES, max_size=2).map(tuple)),
     )
 
 
@@ -149,6 +149,7 @@ class TestPromises:
                 if policy.block_at.is_met_by(one.confidence):
                     assert action is Action.BLOCK
 
+    @settings(max_examples=600)  # few networks are inconclusive by a name alone
     @given(policies(), _NETWORKS, _NAMED, st.sampled_from(["all", "none"]))
     def test_no_filter_clears_an_inconclusive_network(
         self, policy: Policy, network: list[Result], named: frozenset[str], told: str
@@ -248,6 +249,17 @@ class TestTable:
         decided = decide(Policy(on_inconclusive=Action.BLOCK), made())
         assert (decided.action, decided.reasons[0].code) == (Action.BLOCK, ReasonCode.NOTHING_CLEAN)
         assert "the exam servers" in decided.message
+
+    def test_network_that_could_not_be_judged_counts_without_its_names(self) -> None:
+        """Somebody who does not pass on which endpoint was named gets the network's verdict all the same."""
+        seen = report([result(EXAM, Category.EXAM, 1), result(LMS, Category.LMS, 2)], named=frozenset({f"{LMS}:443"}))
+        assert decide(Policy(), seen).action is Action.WARN
+
+    def test_endpoint_without_an_answer_is_named(self) -> None:
+        """Alone, any endpoint matters: the reason asks for the action itself, and the message says which it was."""
+        decided = decide(Policy(), made((LMS, Category.LMS, 2)))
+        assert (decided.reasons[0].code, decided.reasons[0].endpoints) == (ReasonCode.INCONCLUSIVE, (f"{LMS}:443",))
+        assert LMS in decided.message
 
     def test_interception_out_of_scope_is_told_and_not_acted_on(self) -> None:
         """A filter that decrypts search alone does not stop an exam whose policy looks at exams."""

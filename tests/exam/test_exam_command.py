@@ -51,10 +51,17 @@ async def decrypted(files: Files, pki: PrivatePKI) -> AsyncIterator[None]:
         yield
 
 
-async def run(*words: str, sent: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+async def run(*words: str, sent: bytes = b"", folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run `detector exam …` in a process of its own."""
     return await asyncio.to_thread(
-        subprocess.run, [*HOST, *words], input=sent, capture_output=True, check=False, timeout=60, env=ENVIRONMENT
+        subprocess.run,
+        [*HOST, *words],
+        input=sent,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        cwd=folder,
+        env=ENVIRONMENT,
     )
 
 
@@ -216,6 +223,19 @@ class TestNativeHost:
                 assert await process.wait() == 0
         assert actions == [(0, "block"), (1, "block")]
 
+    def test_what_others_print_does_not_reach_the_browser(self) -> None:
+        """A stray print in some library would end the conversation; it goes nowhere instead."""
+        code = (
+            "import os, sys\n"
+            "from detector.cli import exam\n"
+            "talking = exam._take_over_output()\n"
+            "print('stray', flush=True)\n"
+            "os.write(1, b'stray too')\n"
+            "os.write(talking, b'frame')\n"
+        )
+        done = subprocess.run([HOST[0], "-c", code], capture_output=True, check=True)  # noqa: S603 - our own code
+        assert (done.stdout, done.stderr) == (b"frame", b"")
+
     async def test_bad_policy_is_told_to_the_browser_too(self, files: Files) -> None:
         """A browser shows no stderr: what is wrong with the files comes as a message, then the host ends."""
         files.policy.write_text("schema = 1\nblock_at = 'sure'\n")
@@ -234,13 +254,16 @@ class TestManifest:
         async with clean(files):
             done = await run(
                 *("manifest", "--browser", "edge", "--extension-id", EXTENSION_ID, "--vantage", "room 1"),
-                *("--user-data-dir", str(tmp_path / "data"), *files.options),
+                *("--user-data-dir", "data", *files.options, "--pins", "pins.toml"),
+                folder=tmp_path,
             )
         assert done.returncode == 0
         shown = done.stdout.decode()
         assert f"chrome-extension://{EXTENSION_ID}/" in shown
         assert "-P -m detector exam native-host" in shown
         assert f"--policy {files.policy}" in shown
+        assert f"--pins {tmp_path / 'pins.toml'}" in shown
+        assert f"{tmp_path / 'data'}/NativeMessagingHosts/" in shown
         assert "--vantage 'room 1'" in shown
         assert "--offline" in shown
         assert "--extension-id" not in shown

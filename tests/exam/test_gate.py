@@ -137,6 +137,8 @@ class TestAnswers:
             by_policy = await detector.exam.gate(policy=policy, **settings)
             by_call = await detector.exam.gate([EXAM], policy=policy, **settings)
         assert (everything.action, by_policy.action, by_call.action) == (Action.ALLOW, Action.WARN, Action.ALLOW)
+        assert by_policy.report.verdict is detector.Verdict.INCONCLUSIVE
+        assert by_policy.reasons[0].endpoints == (f"{LMS}:443",)
 
     async def test_policy_and_pins_come_from_files(self, pki: PrivatePKI, tmp_path: Path) -> None:
         """One policy file is all a client has to name; its pin files stand beside it."""
