@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from detector.errors import DetectorError, RequestError
-from detector.model import Category, Confidence, Coverage, Interceptor, Record, Report, Scope, Verdict, encode
+from detector.model import (
+    Category,
+    Confidence,
+    Coverage,
+    Interceptor,
+    Record,
+    Report,
+    Scope,
+    Verdict,
+    encode,
+    in_one_order,
+)
 
 from .decision import Reason  # noqa: TC001 - msgspec reads the annotations at run time
 from .policy import DEADLINE_LEAST, DEADLINE_MOST, ENDPOINTS_MAX, Action
@@ -197,6 +208,5 @@ def exchange_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "detector exam gate",
-        "$defs": {**components, "message": message},
-        "anyOf": [request, message],
+        **in_one_order({"$defs": {**components, "Message": message}, "anyOf": [request, message]}),
     }

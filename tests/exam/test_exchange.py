@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detector import judgement
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from detector.testing import PrivatePKI
 
 EXAM = "exam.example.edu"
+SCHEMA = exchange_schema()
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,7 @@ def test_refused_with_the_field(sent: object, told: str) -> None:
         read_request(json.dumps(sent).encode())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 @example(b"[" * 100_000)
 @example(b'{"id":1e400}')
@@ -103,6 +105,7 @@ def test_any_octets_are_a_request_or_refused(data: bytes) -> None:
     assert id_of(data) is None or isinstance(id_of(data), (str, int))
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -119,7 +122,7 @@ def test_any_json_is_a_request_or_refused(sent: Any) -> None:  # noqa: ANN401 - 
         request = read_request(data)
     except RequestError:
         return
-    jsonschema.validate(sent, exchange_schema())
+    jsonschema.validate(sent, SCHEMA)
     assert request.deadline is None or 0.1 <= request.deadline <= 60
 
 
@@ -146,10 +149,11 @@ def test_answer_is_light_unless_asked(decision: Decision) -> None:
     assert whole["report"]["results"][0]["endpoint"]["host"] == EXAM
     assert whole["evidence"] == "AP9idW5kbGU="
     for said in (light, whole):
-        jsonschema.validate(said, exchange_schema())
-    jsonschema.validate(json.loads(encode(Failure(code=ErrorCode.BUSY, message="m"))), exchange_schema())
+        jsonschema.validate(said, SCHEMA)
+    jsonschema.validate(json.loads(encode(Failure(code=ErrorCode.BUSY, message="m"))), SCHEMA)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.integers(4096, 8192))
 @example('"' * 20_000, 4096)
 @example("\U0001f600" * 5_000, 4096)
