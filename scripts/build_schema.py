@@ -1,4 +1,4 @@
-"""Write the JSON Schemas in docs/ from the records: of reports, and of what the exam gate is asked and answers.
+"""Write the JSON Schemas in docs/ from the records they describe.
 
 python scripts/build_schema.py
 """
@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from detector.bundle.form import bundle_schema
+from detector.bundle.verification import verification_schema
 from detector.exam.exchange import exchange_schema
 from detector.model import report_schema
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-SCHEMA = DOCS / "report.schema.json"
-GATE_SCHEMA = DOCS / "exam-gate.schema.json"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
+
+SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "report.schema.json": report_schema,
+    "bundle.schema.json": bundle_schema,
+    "verification.schema.json": verification_schema,
+    "exam-gate.schema.json": exchange_schema,
+}
 
 
-def text() -> str:
-    """The schema of reports as it is checked in."""
-    return json.dumps(report_schema(), indent=2, sort_keys=True) + "\n"
-
-
-def gate_text() -> str:
-    """The schema of the exam gate as it is checked in."""
-    return json.dumps(exchange_schema(), indent=2, sort_keys=True) + "\n"
+def text(name: str = "report.schema.json") -> str:
+    """The schema as it is checked in."""
+    return json.dumps(SCHEMAS[name](), indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(text(), "utf-8")
-    GATE_SCHEMA.write_text(gate_text(), "utf-8")
+    for name in SCHEMAS:
+        (DOCS / name).write_text(text(name), "utf-8")

@@ -20,7 +20,7 @@ import enum
 import hashlib
 import re
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ from detector.model import (
     Verdict,
     WitnessObservation,
     encode,
+    in_one_order,
 )
 from detector.pins import parse_host
 from detector.trust import envelope as envelopes
@@ -65,7 +66,7 @@ FORMAT: Final = "tls-interception-evidence-bundle"
 """How the file says what it is."""
 
 BUNDLE_OCTETS_MAX: Final = 128 * 1024 * 1024
-"""Octets of a bundle. An honest endpoint takes about 10 KiB; a peer that wants to keep evidence from being kept can
+"""Octets of a bundle. An honest endpoint takes 6 to 10 KiB; a peer that wants to keep evidence from being kept can
 send 2 MiB of certificates on each of the forty shipped endpoints, and even that fits."""
 
 ENDPOINTS_MAX: Final = 1024
@@ -73,6 +74,9 @@ ENDPOINTS_MAX: Final = 1024
 
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
+
+LOOKS_MAX: Final = 1
+"""Looks at one endpoint, each a connection: the probe takes one."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
@@ -199,7 +203,7 @@ class PartEntry(_Strict, frozen=True, kw_only=True):
 class Manifest(_Strict, frozen=True, kw_only=True):
     """The statement that is signed: who judged what when, what came out, and which parts it rests on."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1]
     detector_version: Text
     started: Moment
     finished: Moment
@@ -270,13 +274,14 @@ class Look(_Strict, frozen=True, kw_only=True):
 class EndpointEvidence(_Strict, frozen=True, kw_only=True):
     """Everything one endpoint is judged by, and what was concluded: the content of a part `endpoint`.
 
-    `fetched` are issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine
-    that a verified path ends in (no other root of the machine is recorded).
+    `looks` are the connections that were made to it, the one that `Case.observation` tells of first. `fetched` are
+    issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine that a
+    verified path ends in (no other root of the machine is recorded).
     """
 
     expected: Expected
     at: Moment
-    look: Look
+    looks: Annotated[tuple[Look, ...], msgspec.Meta(min_length=1, max_length=LOOKS_MAX)]
     fetched: Certificates = ()
     machine_roots: Certificates = ()
     claimed: Claim
@@ -286,16 +291,22 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
         _possible(self.at)
 
 
-class Circumstances(_Strict, frozen=True, kw_only=True):
-    """What says where an interceptor is, and never whether there is one: the content of a part `circumstances`.
-
-    `address` is the far end of the connection, `installed_at` maps the SHA-256 of machine roots to when they came to
-    the machine.
-    """
+class Journey(_Strict, frozen=True, kw_only=True):
+    """How one connection was made: to which address, at which attempt, in which times."""
 
     address: Text | None = None
     attempts: int = 1
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
+
+
+class Circumstances(_Strict, frozen=True, kw_only=True):
+    """What says where an interceptor is, and never whether there is one: the content of a part `circumstances`.
+
+    `journeys` are those of the endpoint's looks, in their order; `installed_at` maps the SHA-256 of machine roots to
+    when they came to the machine.
+    """
+
+    journeys: Annotated[tuple[Journey, ...], msgspec.Meta(max_length=LOOKS_MAX)] = ()
     installed_at: dict[Hash, Moment] = msgspec.field(default_factory=dict)
 
 
@@ -343,7 +354,7 @@ class CarriedPart(_Strict, frozen=True, kw_only=True):
 class BundleFile(_Strict, frozen=True, kw_only=True):
     """The file. `envelope` is a DSSE envelope, carried as it is."""
 
-    format: Literal["tls-interception-evidence-bundle"] = FORMAT
+    format: Literal["tls-interception-evidence-bundle"]
     envelope: msgspec.Raw
     parts: Annotated[tuple[CarriedPart, ...], msgspec.Meta(max_length=2 * ENDPOINTS_MAX + 3)]
 
@@ -381,7 +392,7 @@ class Bundle(NamedTuple):
 def seal(manifest: Manifest, parts: Iterable[CarriedPart], keys: Iterable[Ed25519PrivateKey]) -> BundleFile:
     """A bundle of these parts; `manifest` lists them."""
     envelope = envelopes.seal(encode(manifest), payload_type=PAYLOAD_TYPE, keys=keys)
-    return BundleFile(envelope=msgspec.Raw(envelope), parts=tuple(parts))
+    return BundleFile(format=FORMAT, envelope=msgspec.Raw(envelope), parts=tuple(parts))
 
 
 def write(file: BundleFile) -> bytes:
@@ -453,6 +464,40 @@ def sign(data: bytes, keys: Iterable[Ed25519PrivateKey]) -> bytes:
     except ValueError:
         raise _refused(f"it has no room for another signature beside its {len(bundle.signers)}") from None
     return write(msgspec.structs.replace(bundle.file, envelope=msgspec.Raw(envelope)))
+
+
+def bundle_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a bundle, with what its texts hold (`contentSchema`): manifest and contents of parts."""
+    kinds = (BundleFile, Manifest, *CONTENT_OF.values())
+    _, defs = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    as_json = {"type": "string", "contentMediaType": "application/json"}
+    contents = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in CONTENT_OF.values()]
+    defs["CarriedPart"]["properties"] |= {
+        "salt": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+        "content": {**as_json, "contentSchema": {"anyOf": contents}},
+    }
+    base64 = {"type": "string", "contentEncoding": "base64"}
+    signature = {"keyid": {"type": "string", "pattern": "^ed25519/"}, "sig": base64}
+    envelope = {
+        "payloadType": {"const": PAYLOAD_TYPE},
+        "payload": {**as_json, **base64, "contentSchema": {"$ref": "#/$defs/Manifest"}},
+        "signatures": {"type": "array", "maxItems": envelopes.SIGNATURES_MAX, "items": _exactly(signature)},
+    }
+    defs["BundleFile"]["properties"]["envelope"] = {"$ref": "#/$defs/Envelope"}
+    defs["Envelope"] = {"title": "Envelope", "description": "A DSSE envelope (docs/evidence-bundle.md)."} | _exactly(
+        envelope
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "detector evidence bundle",
+        "$ref": "#/$defs/BundleFile",
+        "$defs": in_one_order(defs),
+    }
+
+
+def _exactly(properties: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with these properties and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _decode(data: bytes, kind: type[T], what: str) -> T:

@@ -25,6 +25,7 @@ from .form import (
     Dates,
     EndpointEvidence,
     Expected,
+    Journey,
     LogsUsed,
     Look,
     Manifest,
@@ -92,6 +93,7 @@ def pack(
         parts.append(part)
         entries.append(PartEntry(name=piece.name, kind=piece.kind, sha256=part.sha256))
     manifest = Manifest(
+        schema_version=form.SCHEMA_VERSION,
         detector_version=report.detector_version,
         started=report.started,
         finished=report.finished,
@@ -126,7 +128,7 @@ def _evidence(result: Result, case: Case) -> EndpointEvidence:
     return EndpointEvidence(
         expected=Expected(**{name: getattr(case.endpoint, name) for name in Expected.__struct_fields__}),
         at=case.context.at,
-        look=_look(case.observation, case.endpoint.witness),
+        looks=(_look(case.observation, case.endpoint.witness),),
         fetched=case.fetched,
         machine_roots=tuple(root.der for root in _machine_roots(case)),
         claimed=Claim.of(result),
@@ -156,9 +158,7 @@ def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> Answer
 def _circumstances(case: Case) -> Circumstances:
     times = {root.sha256: case.context.installed_at(root.sha256) for root in _machine_roots(case)}
     return Circumstances(
-        address=case.observation.address,
-        attempts=case.observation.attempts,
-        timings_ms=case.observation.timings_ms,
+        journeys=(Journey(**{name: getattr(case.observation, name) for name in Journey.__struct_fields__}),),
         installed_at={sha256.hex(): time for sha256, time in times.items() if time is not None},
     )
 

@@ -31,7 +31,8 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -45,6 +46,7 @@ from detector.model import (
     PortalObservation,
     Record,
     Report,
+    in_one_order,
 )
 from detector.trust import logs as ct_logs
 from detector.trust import roots as trusted
@@ -59,6 +61,7 @@ from .form import (
     Claim,
     Dates,
     EndpointEvidence,
+    Journey,
     LogsUsed,
     Look,
     NetworkClaim,
@@ -210,12 +213,13 @@ class Verification(Record, frozen=True, kw_only=True):
 
 
 class _Exhibit(NamedTuple):
-    """The evidence on one endpoint, ready to be judged."""
+    """The evidence on one endpoint, ready to be judged; `as_recorded` is by what the recorder expected of it."""
 
     part: str
     evidence: EndpointEvidence
     case: Case
     key: KeyEvidence
+    as_recorded: bool
 
 
 def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing the reader brings
@@ -274,8 +278,15 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     )
 
 
+def verification_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `Verification`, which `detector verify --format json` prints."""
+    schema = in_one_order(msgspec.json.schema(Verification))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector verification", **schema}
+
+
 _DECIDES: Final = frozenset({PartKind.ENDPOINT, PartKind.PORTAL, PartKind.DATES})
 """Kinds of parts that a verdict can rest on."""
+_WORST_FIRST: Final = (KeyEvidence.CONTRADICTED, KeyEvidence.WORD, KeyEvidence.VERIFIED, KeyEvidence.NOT_CLAIMED)
 _SAYS_WHERE: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
 """Kinds of parts that say where an interceptor is; it takes all of them."""
 
@@ -305,11 +316,12 @@ def _exhibits(
             portal=portal if isinstance(portal, PortalObservation) else None,
             dates=dates.dates if isinstance(dates, Dates) else (),
         )
-        key = _key_evidence(evidence.look)
-        endpoint = Endpoint(**msgspec.structs.asdict(evidence.expected))
-        endpoint = pins.get((endpoint.host, endpoint.port), endpoint)
-        case = Case(endpoint, _observation(evidence.look, where, key), context, evidence.fetched)
-        found.append(_Exhibit(part.entry.name, evidence, case, key))
+        recorded = Endpoint(**msgspec.structs.asdict(evidence.expected))
+        endpoint = pins.get((recorded.host, recorded.port), recorded)
+        keys = [_key_evidence(look) for look in evidence.looks]
+        (observation,) = _observations(evidence.looks, where, keys)
+        case = Case(endpoint, observation, context, evidence.fetched)
+        found.append(_Exhibit(part.entry.name, evidence, case, min(keys, key=_WORST_FIRST.index), endpoint is recorded))
     return tuple(found)
 
 
@@ -338,7 +350,13 @@ def _key_evidence(look: Look) -> KeyEvidence:
     return KeyEvidence.VERIFIED if proof is expected else KeyEvidence.CONTRADICTED
 
 
-def _observation(look: Look, where: Circumstances, key: KeyEvidence) -> Observation:
+def _observations(looks: Sequence[Look], where: Circumstances, keys: Sequence[KeyEvidence]) -> Iterator[Observation]:
+    """The observations; of those whose circumstances were taken out it is not known how they were made."""
+    for look, journey, key in zip(looks, chain(where.journeys, repeat(Journey())), keys, strict=False):
+        yield _observation(look, journey, key)
+
+
+def _observation(look: Look, journey: Journey, key: KeyEvidence) -> Observation:
     """The observation as it is believed: what its own handshake signature contradicts proved and disproved nothing."""
     own = {"chain", "answer_left_out", "outcome", "key_proved"}
     facts = {name: getattr(look, name) for name in Look.__struct_fields__ if name not in own}
@@ -346,12 +364,10 @@ def _observation(look: Look, where: Circumstances, key: KeyEvidence) -> Observat
     called_wrong = look.outcome is Outcome.SIGNATURE_WRONG
     return Observation(
         **facts,
+        **msgspec.structs.asdict(journey),
         outcome=Outcome.TLS_FAILURE if contradicted and called_wrong else look.outcome,
         key_proved=look.key_proved and not contradicted and not called_wrong,
         chain=tuple(Certificate.read(der).presented() for der in look.chain),
-        address=where.address,
-        attempts=where.attempts,
-        timings_ms=where.timings_ms,
     )
 
 
@@ -386,7 +402,7 @@ def _endpoint_check(exhibit: _Exhibit, result: Result, *, where_is_known: bool) 
         differences=tuple(_differences(claimed, judged, where_is_known=where_is_known)),
         key=exhibit.key,
         witness=next((f.outcome for f in result.findings if f.check == "witness"), None),
-        answer_left_out=exhibit.evidence.look.answer_left_out,
+        answer_left_out=next((look.answer_left_out for look in exhibit.evidence.looks if look.answer_left_out), None),
     )
 
 
@@ -539,7 +555,7 @@ def _words(
         (
             Ground.EXPECTATIONS,
             "That these pins, declared roots and witness keys are the ones the endpoint's operator published.",
-            [_expects(exhibit.evidence) for exhibit in exhibits],
+            [exhibit.as_recorded and _expects(exhibit.evidence) for exhibit in exhibits],
         ),
         (
             Ground.KEY_POSSESSION,
@@ -591,5 +607,6 @@ __all__ = [
     "SignatureState",
     "Verification",
     "Word",
+    "verification_schema",
     "verify",
 ]

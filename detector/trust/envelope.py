@@ -78,8 +78,16 @@ class _Envelope(msgspec.Struct, frozen=True):
     signatures: tuple[_Signature, ...] = ()
 
 
-class _StrictEnvelope(_Envelope, frozen=True, forbid_unknown_fields=True):
-    """An envelope that has DSSE's fields and no others."""
+class _StrictSignature(_Signature, frozen=True, forbid_unknown_fields=True):
+    """A signature with DSSE's fields and no others."""
+
+
+class _StrictEnvelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An envelope with DSSE's fields, all of them and no others."""
+
+    payload: str
+    payloadType: str  # noqa: N815 - DSSE's own spelling
+    signatures: tuple[_StrictSignature, ...]
 
 
 def public_octets(key: Ed25519PrivateKey) -> bytes:

@@ -130,7 +130,7 @@ def remade(
     for entry in manifest["parts"]:
         entry["sha256"] = digests.get(entry["name"], entry["sha256"])
     sealed = envelope.seal(json.dumps(manifest).encode(), payload_type=form.PAYLOAD_TYPE, keys=keys)
-    return form.write(form.BundleFile(envelope=msgspec.Raw(sealed), parts=tuple(parts)))
+    return form.write(form.BundleFile(format=form.FORMAT, envelope=msgspec.Raw(sealed), parts=tuple(parts)))
 
 
 def texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON

@@ -285,6 +285,8 @@ class TestClaims:
         own = [Endpoint(host=EXAM, pins=(pki.issue([EXAM]).spki_sha256,))]
         verification = verify(world, packed(case), pins=own)
         assert (verification.conclusion, verification.report.verdict) == (Conclusion.FAILS, "middleware")
+        assert Ground.EXPECTATIONS in grounds(verify(world, packed(case)))
+        assert Ground.EXPECTATIONS not in grounds(verification)
 
     def test_identity_of_roots_and_logs(self, world: World) -> None:
         """The hash names the set: neither the order nor the name of a file has a say in it, and no folder is told."""
