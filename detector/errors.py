@@ -67,6 +67,10 @@ class PolicyError(InputError):
     """An exam policy that cannot be read or does not say what a policy must say."""
 
 
+class RequestError(InputError):
+    """A request to the exam gate that cannot be read, or asks for what the policy does not provide."""
+
+
 class KeyFileError(InputError):
     """A file of a private signing key that cannot be read or holds no Ed25519 key."""
 

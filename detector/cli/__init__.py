@@ -24,6 +24,7 @@ from . import (
     completion,
     demo,
     dossier,
+    exam,
     examine,
     history,
     nagios,
@@ -70,6 +71,7 @@ def detector(context: click.Context, *, config: str | None) -> None:
 
 
 detector.add_command(check.check)
+detector.add_command(exam.exam)
 detector.add_command(examine.examine)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)

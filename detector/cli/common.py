@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from detector import report as reports
 from detector.errors import OutputError
 from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
@@ -242,6 +241,8 @@ def _unwritable(output: str, error: OSError) -> OutputError:
 
 def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[TimelineEntry] = ()) -> None:
     """Write a report in the form asked for; `timeline` are earlier runs, which only HTML shows."""
+    from detector import report as reports  # noqa: PLC0415 - loads rich, 60 ms that a gate does not need
+
     if form is Format.JSON:
         stream.write(reports.json(report))
     elif form is Format.JSONL:
@@ -258,6 +259,8 @@ def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[Timel
 
 def as_table(report: Report, stream: TextIO) -> str:
     """The table of a report as text, for this stream."""
+    from detector import report as reports  # noqa: PLC0415 - see `write`
+
     return as_text(reports.table(report), stream)
 
 

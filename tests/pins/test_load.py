@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from detector.errors import PinFileError
 from detector.model import Category
 from detector.pins import Severity, lint, load, shipped
-from detector.pins.load import MAX_BYTES, MAX_ENDPOINTS
+from detector.pins.load import MAX_ENDPOINTS
+from detector.toml_files import MAX_BYTES
 from detector.trust.known_roots import known_labels
 
 LABELS = frozenset({"ISRG Root X1", "ISRG Root X2"})
