@@ -33,6 +33,7 @@ from detector.model import (
     Confidence,
     EndpointName,
     HandshakeSignature,
+    Hello,
     Outcome,
     PortalObservation,
     Record,
@@ -75,8 +76,8 @@ ENDPOINTS_MAX: Final = 1024
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
 
-LOOKS_MAX: Final = 1
-"""Looks at one endpoint, each a connection: the probe takes one."""
+LOOKS_MAX: Final = 33
+"""Looks at one endpoint, each a connection: the first, and as many more as `detector.evidence` keeps."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
@@ -259,6 +260,8 @@ class Look(_Strict, frozen=True, kw_only=True):
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    hello: Hello = Hello.DEFAULT
+    ja3: Text | None = None
     tls_version: Text | None = None
     cipher: Text | None = None
     group: Text | None = None
