@@ -32,6 +32,8 @@ from .transport import TLSTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from OpenSSL import SSL
+
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
 certificate, so one that ends before any certificate is tried once more."""
@@ -89,7 +91,7 @@ async def probe(
     return opened.observation
 
 
-async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protocols
+async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
     endpoint: Endpoint,
     *,
     dialer: Dialer,
@@ -97,18 +99,20 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
     alpn: Sequence[bytes] = HTTP_1_1,
+    context: SSL.Context | None = None,
 ) -> Opened:
     """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
 
     Nothing was verified and no application data was sent: judge the observation before anything is. `alpn` are the
-    protocols offered. Arguments are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
+    protocols offered, `context` the TLS settings (`handshake.shared_context` unless given). Arguments are otherwise
+    those of `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(endpoint, dialer, journal, alpn)
+        opened = await _attempt(endpoint, dialer, journal, Handshake(endpoint.host, context=context, alpn=alpn))
         observation = opened.observation
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
@@ -153,9 +157,8 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _gone(connection, connection.closed, deadline)
 
 
-async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, alpn: Sequence[bytes]) -> Opened:
+async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, handshake: Handshake) -> Opened:
     """Make one connection."""
-    handshake = Handshake(endpoint.host, alpn=alpn)
     session = _Session(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)
