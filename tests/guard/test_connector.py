@@ -441,20 +441,20 @@ async def test_proxy_credentials_in_other_places(world: World, pki: PrivatePKI) 
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
         serve_proxy(upstream={(EXAM, 443): origin.address}, require_auth="student:secret") as proxy,
+        guarded(guard_of(world), force_close=True) as client,
     ):
-        async with guarded(guard_of(world), force_close=True) as client:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # from aiohttp 3.14 on
-                auth = aiohttp.BasicAuth("student", "secret")
-                async with client.get(URL, proxy=proxy.url, proxy_auth=auth) as response:
-                    assert response.status == 200
-            headers = {"Proxy-Authorization": basic}
-            async with client.get(URL, proxy=proxy.url, proxy_headers=headers) as response:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from aiohttp 3.14 on
+            auth = aiohttp.BasicAuth("student", "secret")
+            async with client.get(URL, proxy=proxy.url, proxy_auth=auth) as response:
                 assert response.status == 200
-            for wrong in ("Bearer token", "Basic !", "Basic " + base64.b64encode(b"nobody").decode()):
-                with pytest.raises(ProxyError, match="Basic") as caught:
-                    await client.get(URL, proxy=proxy.url, proxy_headers={"Proxy-Authorization": wrong})
-                assert wrong not in str(caught.value)
+        headers = {"Proxy-Authorization": basic}
+        async with client.get(URL, proxy=proxy.url, proxy_headers=headers) as response:
+            assert response.status == 200
+        for wrong in ("Bearer token", "Basic !", "Basic " + base64.b64encode(b"nobody").decode()):
+            with pytest.raises(ProxyError, match="Basic") as caught:
+                await client.get(URL, proxy=proxy.url, proxy_headers={"Proxy-Authorization": wrong})
+            assert wrong not in str(caught.value)
 
 
 async def test_proxy_that_refuses(world: World) -> None:
@@ -646,11 +646,13 @@ async def test_witness_and_request_share_a_connection(world: World, pki: Private
     key = Ed25519PrivateKey.generate()
     endpoint = Endpoint(host=EXAM, witness=(key.public_key().public_bytes_raw(),), pins=(bytes(32),))
     guard = guard_of(world, endpoint)
-    async with serve_origin(pki.issue([EXAM]), handler=witness_that(key)) as origin:
-        async with guarded(guard, resolve={(EXAM, 443): origin.address}) as client:
-            for _ in range(2):
-                async with client.post(URL, data=SECRET) as response:
-                    assert response.status == 200
+    async with (
+        serve_origin(pki.issue([EXAM]), handler=witness_that(key)) as origin,
+        guarded(guard, resolve={(EXAM, 443): origin.address}) as client,
+    ):
+        for _ in range(2):
+            async with client.post(URL, data=SECRET) as response:
+                assert response.status == 200
     assert origin.connections == 1
     assert [request.target.partition("?")[0] for request in origin.requests] == [
         "/.well-known/tls-witness",

@@ -34,9 +34,11 @@ async def test_mitmproxy_whose_ca_is_trusted(world: World, pki: PrivatePKI) -> N
         run_mitmproxy(upstream_hosts={(EXAM, 443): origin.address}) as mitm,
     ):
         trusting = ssl.create_default_context(cadata=mitm.ca_pem.decode())
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as ordinary:
-            async with ordinary.post(URL, data=SECRET, proxy=mitm.url) as response:
-                assert response.status == 200
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as ordinary,
+            ordinary.post(URL, data=SECRET, proxy=mitm.url) as response,
+        ):
+            assert response.status == 200
         overheard, arrived = mitm.overheard, len(origin.requests)
         assert SECRET.encode() in overheard
         assert origin.requests[0].body == SECRET.encode()
@@ -134,9 +136,11 @@ async def test_middlebox_with_a_public_certificate(world: World, pki: PrivatePKI
     async with serve_origin(pki.issue([EXAM]), handler=witness_that(key)) as origin:
         upstream = {(EXAM, 443): origin.address}
         async with serve_middlebox(public, upstream=upstream, copy_upstream=False) as box:
-            async with guarded(guard_of(world), route=box.url) as client:
-                async with client.post(URL, data=SECRET) as response:
-                    assert response.status == 200
+            async with (
+                guarded(guard_of(world), route=box.url) as client,
+                client.post(URL, data=SECRET) as response,
+            ):
+                assert response.status == 200
             await box.settled()
             assert SECRET.encode() in box.overheard
             box.overheard = b""
@@ -147,9 +151,11 @@ async def test_middlebox_with_a_public_certificate(world: World, pki: PrivatePKI
             assert b"tls-witness" in box.overheard
             assert SECRET.encode() not in box.overheard
             assert b"answers" not in box.overheard
-        async with guarded(guard_of(world, witness), resolve=upstream) as client:
-            async with client.post(URL, data=SECRET) as response:
-                assert response.status == 200
+        async with (
+            guarded(guard_of(world, witness), resolve=upstream) as client,
+            client.post(URL, data=SECRET) as response,
+        ):
+            assert response.status == 200
 
 
 async def test_replayed_chain(world: World, pki: PrivatePKI) -> None:
@@ -200,10 +206,12 @@ async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) ->
 
 async def test_captive_portal_that_does_not_speak_tls(world: World) -> None:
     """A portal that answers TLS with a page: no connection, and the advice says to sign in."""
-    async with serve_script(Script.plain_http()) as portal:
-        async with guarded(guard_of(world), resolve={(EXAM, 443): portal.address}) as client:
-            with pytest.raises(InconclusiveError, match="sign in") as caught:
-                await client.get(URL)
+    async with (
+        serve_script(Script.plain_http()) as portal,
+        guarded(guard_of(world), resolve={(EXAM, 443): portal.address}) as client,
+    ):
+        with pytest.raises(InconclusiveError, match="sign in") as caught:
+            await client.get(URL)
     assert caught.value.result is not None
     assert caught.value.result.observation.outcome is Outcome.NOT_TLS
     assert isinstance(caught.value, aiohttp.ClientConnectorError)
@@ -215,8 +223,10 @@ async def test_captive_portal_that_does_not_speak_tls(world: World) -> None:
 )
 async def test_weak_tls_is_not_spoken(world: World, pki: PrivatePKI, settings: dict[str, Any]) -> None:
     """A server, or a middlebox, that wants old TLS or no forward secrecy gets no request."""
-    async with serve_origin(pki.issue([EXAM], key="rsa"), **settings) as origin:
-        async with guarded(guard_of(world), resolve={(EXAM, 443): origin.address}) as client:
-            with pytest.raises(InconclusiveError, match="tls-alert"):
-                await client.get(URL)
+    async with (
+        serve_origin(pki.issue([EXAM], key="rsa"), **settings) as origin,
+        guarded(guard_of(world), resolve={(EXAM, 443): origin.address}) as client,
+    ):
+        with pytest.raises(InconclusiveError, match="tls-alert"):
+            await client.get(URL)
     assert origin.requests == []
