@@ -91,7 +91,7 @@ class GuardedSocket(ssl.SSLSocket):
         if not self._judged:
             try:
                 _judge(self)
-            except ssl.SSLCertVerificationError:
+            except errors.DetectorError:
                 self.close()
                 raise
             self._judged = True
