@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import os
 import ssl
 from typing import TYPE_CHECKING, Any, Final
@@ -282,7 +281,7 @@ def _basic_credentials(header: str) -> tuple[str, str]:
     scheme, _, encoded = header.partition(" ")
     try:
         username, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, not UTF-8
         colon = ""
     if scheme.lower() != "basic" or not colon:
         raise ProxyError(

@@ -88,6 +88,12 @@ async def guarded(
     assert client_tasks() <= before
 
 
+async def settled(server: Listener) -> None:
+    """Wait until every connection to a server has ended: a client that leaves one open fails here."""
+    async with asyncio.timeout(20):
+        await server.settled()
+
+
 class RawServer(Listener):
     """A TLS server that says what a test tells it to, and counts its connections."""
 

@@ -34,6 +34,7 @@ from guarding import (
     read_head,
     serve_app,
     serve_raw,
+    settled,
     witness_that,
 )
 
@@ -156,7 +157,7 @@ async def test_server_that_closes_an_idle_connection(world: World, pki: PrivateP
                 assert await response.read() == b"ok"
                 transport = response.connection and response.connection.transport
             await closed.wait()
-            await server.settled()
+            await settled(server)
             while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - asyncio does not signal
                 await asyncio.sleep(0.01)
     assert (server.connections, len(guard.judged)) == (2, 2)
@@ -559,7 +560,7 @@ async def test_cancelled_in_the_proxy(world: World) -> None:
     async with serve_proxy(lie="hang") as proxy:
         async with guarded(guard_of(world)) as client:
             await cancel(client, lambda: proxy.targets, proxy=proxy.url)
-        await proxy.settled()
+        await settled(proxy)
 
 
 async def test_cancelled_in_the_handshake(world: World) -> None:
@@ -567,7 +568,7 @@ async def test_cancelled_in_the_handshake(world: World) -> None:
     async with serve_script(Script.silence()) as server:
         async with guarded(guard_of(world), resolve={(EXAM, 443): server.address}) as client:
             await cancel(client, lambda: server.connections)
-        await server.settled()
+        await settled(server)
 
 
 async def test_cancelled_while_judging(world: World, pki: PrivatePKI) -> None:
@@ -576,7 +577,7 @@ async def test_cancelled_while_judging(world: World, pki: PrivatePKI) -> None:
     async with serve_origin(pki.issue([EXAM])) as origin:
         async with guarded(guard, resolve={(EXAM, 443): origin.address}) as client:
             await cancel(client, guard.judging.is_set)
-        await origin.settled()
+        await settled(origin)
         assert not guard.judged
         guard.go_on.set()
         await until(lambda: guard.judged)
@@ -596,7 +597,7 @@ async def test_cancelled_while_the_witness_is_asked(world: World, pki: PrivatePK
     async with serve_raw(pki.issue([EXAM]), talk) as server:
         async with guarded(guard_of(world, endpoint), resolve={(EXAM, 443): server.address}) as client:
             await cancel(client, lambda: asked)
-        await server.settled()
+        await settled(server)
     assert SECRET.encode() not in b"".join(asked)
 
 
@@ -619,7 +620,7 @@ async def test_timeouts(world: World) -> None:
         async with guarded(guard_of(world), resolve=where, timeouts=Timeouts(handshake=0.2)) as client:
             with pytest.raises(InconclusiveError, match="handshake-timeout"):
                 await client.get(URL)
-        await server.settled()
+        await settled(server)
 
 
 async def test_closing_the_connector_while_connecting(world: World, pki: PrivatePKI) -> None:
@@ -634,7 +635,7 @@ async def test_closing_the_connector_while_connecting(world: World, pki: Private
             guard.go_on.set()
             with pytest.raises(aiohttp.ClientConnectionError):
                 await task
-        await origin.settled()
+        await settled(origin)
     assert origin.requests == []
 
 
@@ -692,7 +693,7 @@ async def test_witness_that_closes(world: World, pki: PrivatePKI) -> None:
         async with guarded(guard_of(world, endpoint), resolve={(EXAM, 443): origin.address}) as client:
             with pytest.raises(aiohttp.ServerDisconnectedError, match="keep its connections open"):
                 await client.post(URL, data=SECRET)
-        await origin.settled()
+        await settled(origin)
     assert SECRET.encode() not in b"".join(request.body for request in origin.requests)
 
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import requests
 import urllib3
-from guarding import EXAM, SECRET, guard_of, read_head, serve_raw
+from guarding import EXAM, SECRET, guard_of, read_head, serve_raw, settled
 from OpenSSL import SSL
 from requests.adapters import HTTPAdapter
 
@@ -180,7 +180,7 @@ async def test_middlebox(world: World, pki: PrivatePKI, client: Client, error: t
         serve_middlebox(pki.private_ca("School CA"), upstream={(EXAM, 443): origin.address}) as box,
     ):
         refusal = await refused(client, error, guarded_context(guard_of(world)), f"https://{EXAM}/", box.url)
-        await box.settled()
+        await settled(box)
         assert (box.overheard, set(box.intercepted)) == (b"", {EXAM})
     assert isinstance(refusal, MiddlewareDetected)
     assert isinstance(refusal, detector.MiddlewareDetected)
@@ -219,9 +219,9 @@ async def test_writing_without_a_handshake(world: World, pki: PrivatePKI) -> Non
     heard: list[bytes] = []
 
     async def talk(stream: TLSStream, _: PlainStream, __: int) -> None:
-        await stream.write(b"unasked")
         data = b""
         with contextlib.suppress(ConnectionError):  # a socket closed over unread data resets its connection
+            await stream.write(b"unasked")
             data = await stream.read()
         heard.append(data)
 
@@ -246,7 +246,7 @@ async def test_writing_without_a_handshake(world: World, pki: PrivatePKI) -> Non
     async with serve_raw(pki.private_ca().issue([EXAM]), talk) as server:
         for use in uses:
             await asyncio.to_thread(attempt, server.address, use)
-        await server.settled()
+        await settled(server)
     assert set(heard) == {b""}
 
 
@@ -264,7 +264,7 @@ async def test_connecting_a_wrapped_socket(world: World, pki: PrivatePKI) -> Non
 
     async with serve_origin(pki.private_ca().issue([EXAM])) as server:
         await asyncio.to_thread(attempt, server.address)
-        await server.settled()
+        await settled(server)
     assert server.requests == []
 
 
@@ -289,7 +289,7 @@ async def test_memory_buffers_without_a_handshake(world: World, pki: PrivatePKI)
     async with serve_origin(pki.private_ca().issue([EXAM])) as server:
         for data in (SECRET.encode(), None):
             await asyncio.to_thread(attempt, server.address, data)
-        await server.settled()
+        await settled(server)
     assert (server.handshakes, server.requests) == (2, [])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from guarding import EXAM, LMS, SECRET, URL, guard_of, guarded, serve_raw, witness_that
+from guarding import EXAM, LMS, SECRET, URL, guard_of, guarded, serve_raw, settled, witness_that
 
 import detector
 from detector.guard import CertificateError, InconclusiveError, MiddlewareDetected
@@ -48,7 +48,7 @@ async def test_mitmproxy_whose_ca_is_trusted(world: World, pki: PrivatePKI) -> N
                 MiddlewareDetected, match=r"exam\.example\.edu:443: TLS is decrypted.*mitmproxy"
             ) as caught:
                 await client.post(URL, data=SECRET, proxy=mitm.url, headers={"X-Secret": SECRET})
-        await origin.settled()
+        await settled(origin)
         assert mitm.overheard == overheard
         assert len(origin.requests) == arrived
     error = caught.value
@@ -72,7 +72,7 @@ async def test_forging_middlebox(world: World, pki: PrivatePKI, *, append: bool)
                 for _ in range(3):
                     with pytest.raises(MiddlewareDetected, match="School Proxy CA"):
                         await client.post(URL, data=SECRET, proxy=box.url)
-            await box.settled()
+            await settled(box)
             assert box.overheard == b""
             assert box.intercepted == [EXAM] * 3
 
@@ -141,13 +141,13 @@ async def test_middlebox_with_a_public_certificate(world: World, pki: PrivatePKI
                 client.post(URL, data=SECRET) as response,
             ):
                 assert response.status == 200
-            await box.settled()
+            await settled(box)
             assert SECRET.encode() in box.overheard
             box.overheard = b""
             async with guarded(guard_of(world, witness), route=box.url) as client:
                 with pytest.raises(MiddlewareDetected, match="proven: witness-differs"):
                     await client.post(URL, data=SECRET)
-            await box.settled()
+            await settled(box)
             assert b"tls-witness" in box.overheard
             assert SECRET.encode() not in box.overheard
             assert b"answers" not in box.overheard
@@ -164,7 +164,7 @@ async def test_replayed_chain(world: World, pki: PrivatePKI) -> None:
         async with guarded(guard_of(world), resolve={(EXAM, 443): server.address}) as client:
             with pytest.raises(MiddlewareDetected, match="replayed-chain"):
                 await client.post(URL, data=SECRET)
-        await server.settled()
+        await settled(server)
     assert server.requests == []
 
 
@@ -180,7 +180,7 @@ async def test_forger_that_answers_before_it_is_asked(world: World, pki: Private
         async with guarded(guard_of(world), resolve={(EXAM, 443): server.address}) as client:
             with pytest.raises(MiddlewareDetected):
                 await client.post(URL, data=SECRET)
-        await server.settled()
+        await settled(server)
     assert heard == [b""]
 
 
@@ -197,7 +197,7 @@ async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) ->
             async with guarded(guard, route=box.url) as client:
                 with pytest.raises(MiddlewareDetected, match=LMS):
                     await client.post(URL, data=SECRET)
-            await box.settled()
+            await settled(box)
             assert box.overheard == b""
             assert box.intercepted == [LMS]
     assert len(exam.requests) == 1
