@@ -17,7 +17,7 @@ import httpx
 import pytest
 import requests
 import urllib3
-from guarding import EXAM, SECRET, guard_of, read_head, serve_raw, settled
+from guarding import EXAM, LMS, SECRET, guard_of, read_head, serve_raw, settled
 from OpenSSL import SSL
 from requests.adapters import HTTPAdapter
 
@@ -26,7 +26,8 @@ from detector.errors import CertificateError, GuardError, InconclusiveError, Inp
 from detector.guard import guarded_context, refusal_behind
 from detector.model import Endpoint
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
-from detector.testing.streams import server_context
+from detector.testing.origin import answer, greet
+from detector.testing.streams import Listener, listen, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from conftest import World
 
     from detector.guard import GuardedContext
-    from detector.testing import Issued, PrivatePKI
+    from detector.testing import Issued, PrivatePKI, Request
     from detector.testing.streams import PlainStream, TLSStream
 
     Client = Callable[[GuardedContext, str, str | None], int]
@@ -321,6 +322,67 @@ async def test_replayed_chain_is_refused_by_openssl(world: World, pki: PrivatePK
 
     async with serve_script(Script.replay(pki.issue([EXAM]).chain)) as server:
         await asyncio.to_thread(attempt, server.address)
+
+
+async def test_unreadable_certificates_are_refused_by_openssl(world: World, pki: PrivatePKI) -> None:
+    """A leaf that OpenSSL cannot read ends the handshake as its own error, unjudged; nothing is sent either way."""
+
+    def attempt(address: tuple[str, int]) -> None:
+        with connected(address) as plain, pytest.raises(ssl.SSLError) as caught:
+            guarded_context(guard_of(world)).wrap_socket(plain, server_hostname=EXAM)
+        assert refusal_behind(caught.value) is None
+
+    async with serve_script(Script.malformed(b"\x30\x03\x02\x01\x00", *pki.issue([EXAM]).chain)) as server:
+        await asyncio.to_thread(attempt, server.address)
+    assert server.requests == []
+
+
+async def test_evidence_is_shared_between_clients(world: World, pki: PrivatePKI) -> None:
+    """What one client met counts for the next, whatever library it is: the guard is the same."""
+    guard = guard_of(world)
+    async with (
+        serve_origin(pki.issue([EXAM, LMS])) as origin,
+        serve_middlebox(pki.private_ca(), upstream={(host, 443): origin.address for host in (EXAM, LMS)}) as box,
+    ):
+        for host, (client, error) in zip((EXAM, LMS), (CLIENTS["httpx"], CLIENTS["urllib3"]), strict=True):
+            await refused(client, error, guarded_context(guard), f"https://{host}/", box.url)
+    assert [judged.result.confidence for judged in guard.judged] == ["possible", "proven"]
+
+
+async def test_http_without_tls_is_not_seen(world: World) -> None:
+    """No context is asked about http: the two ways in docs/guard.md keep requests and httpx from it."""
+
+    async def serve(plain: PlainStream) -> None:
+        await answer(plain, greet, heard)
+
+    def unguarded(url: str) -> None:
+        with httpx.Client(verify=guarded_context(guard_of(world)), trust_env=False) as client:
+            assert client.get(url).status_code == 200
+
+    def guarded(url: str) -> None:
+        def refuse(request: httpx.Request) -> httpx.Response:
+            raise httpx.UnsupportedProtocol("without TLS", request=request)
+
+        mounts = {"http://": httpx.MockTransport(refuse)}
+        context = guarded_context(guard_of(world))
+        with (
+            httpx.Client(verify=context, mounts=mounts, trust_env=False) as client,
+            pytest.raises(httpx.UnsupportedProtocol),
+        ):
+            client.get(url)
+        with requests.Session() as session:
+            session.mount("https://", GuardedAdapter(context))
+            del session.adapters["http://"]
+            with pytest.raises(requests.exceptions.InvalidSchema):
+                session.get(url)
+
+    heard: list[Request] = []
+    server = Listener()
+    async with listen(serve, server):
+        url = f"http://{LOOPBACK}:{server.port}/"
+        await asyncio.to_thread(unguarded, url)
+        await asyncio.to_thread(guarded, url)
+    assert len(heard) == 1
 
 
 def _shake(issued: Issued, context: GuardedContext, host: str | None) -> None:
