@@ -198,8 +198,8 @@ def guarded_context(guard: Guard | None = None, *, port: int | None = None) -> G
     pins are looked up for; it is needed for hosts that are pinned at several, because Python's TLS does not know it.
 
     Refused connections raise `ssl.SSLCertVerificationError`s that are also `detector.errors.GuardError`s; libraries
-    wrap them in their own, see `refusal_behind`. Judging blocks the thread for a millisecond, the first of a kind for
-    some tenths of a second. Raises `InputError` on a Python without `get_unverified_chain`, and what `Guard` raises.
+    wrap them in their own, see `refusal_behind`. Judging blocks the thread for a few milliseconds, the first of
+    a kind for up to a second. Raises `InputError` on a Python without `get_unverified_chain`, and what `Guard` raises.
     """
     if not hasattr(ssl.SSLSocket, "get_unverified_chain") and not _has_private_chain():
         raise InputError(

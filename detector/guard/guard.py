@@ -129,8 +129,8 @@ class Guard:
     def judge(self, endpoint: Endpoint, observation: Observation) -> Judged:
         """Judge one connection, and say whether it may carry a request.
 
-        Takes about a millisecond; the first of its kind up to some tenths of a second, when machine roots or the suffix
-        list have to be read. Blocks: in an event loop, call it in a thread. Raises nothing.
+        Takes a few milliseconds; the first of its kind up to a second, when machine roots or the suffix list have to be
+        read (docs/guard.md). Blocks: in an event loop, call it in a thread. Raises nothing.
         """
         started = self._clock()
         context = Context(

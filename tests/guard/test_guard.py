@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -156,15 +155,3 @@ def test_proxy_authorization_is_read_or_refused(header: str) -> None:
     with contextlib.suppress(ProxyError):
         username, _ = _basic_credentials(header)
         assert ":" not in username
-
-
-def test_judging_again_is_fast_enough_for_an_event_loop(world: World) -> None:
-    """The median of a repeated judgement is far below what would be felt; generous, because machines are busy."""
-    guard, chain = guard_of(world), world.pki.issue([EXAM]).chain
-    judge(guard, EXAM, chain)
-    took = []
-    for _ in range(21):
-        begun = time.perf_counter()
-        judge(guard, EXAM, chain)
-        took.append(time.perf_counter() - begun)
-    assert sorted(took)[10] < 0.2
