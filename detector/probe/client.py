@@ -33,6 +33,8 @@ from .transport import TLSTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from OpenSSL import SSL
+
     from .browser import BrowserHandshake
 
 ATTEMPTS_MAX: Final = 2
@@ -96,7 +98,7 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     return opened.observation
 
 
-async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protocols
+async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
     endpoint: Endpoint,
     *,
     dialer: Dialer,
@@ -105,19 +107,21 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     clock: Callable[[], float] = time.perf_counter,
     alpn: Sequence[bytes] = HTTP_1_1,
     hello: Hello = Hello.DEFAULT,
+    context: SSL.Context | None = None,
 ) -> Opened:
     """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
 
     Nothing was verified and no application data was sent: judge the observation before anything is. `alpn` are the
-    protocols offered; a browser's `hello` has its own, and its connection is for looking only and not kept. Arguments
-    are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
+    protocols offered, `context` the TLS settings (`handshake.shared_context` unless given). A browser's `hello` has its
+    own protocols and settings, and its connection is for looking only and not kept. Arguments are otherwise those of
+    `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello))
+        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello, context))
         observation = opened.observation
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
@@ -162,10 +166,12 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _gone(connection, connection.closed, deadline)
 
 
-def _begin(endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello) -> Handshake | BrowserHandshake:
+def _begin(
+    endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None
+) -> Handshake | BrowserHandshake:
     """Make the handshake that sends a hello of this profile."""
     if hello is Hello.DEFAULT:
-        return Handshake(endpoint.host, alpn=alpn)
+        return Handshake(endpoint.host, context=context, alpn=alpn)
     from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
 
     return BrowserHandshake(endpoint.host)
