@@ -33,6 +33,7 @@ from .model import (
 )
 from .session import Detector, check, examine
 from .version import VERSION as __version__  # noqa: N811 - the name Python gives it
+from .watch_event import WatchEvent, WatchKind
 
 __all__ = [
     "Alternative",
@@ -52,6 +53,8 @@ __all__ = [
     "Result",
     "Scope",
     "Verdict",
+    "WatchEvent",
+    "WatchKind",
     "__version__",
     "check",
     "errors",
