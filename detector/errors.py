@@ -63,6 +63,10 @@ class KeyFileError(InputError):
     """A file of a private signing key that cannot be read or holds no Ed25519 key."""
 
 
+class MissingExtraError(DetectorError, ImportError):
+    """What was asked for needs an extra of this package that is not installed."""
+
+
 class OutputError(DetectorError, OSError):
     """The result could not be written where it was asked for."""
 

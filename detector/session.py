@@ -402,6 +402,7 @@ class Detector:
             pace=Pace(interval, deadline, duration, self._concurrency),
             surroundings=surroundings or Surroundings(networks=self._dialers.networks()),
             named=() if targets is None else [endpoint.name for endpoint in endpoints],
+            vantage=self.vantage,
             stop=stop,
             on_look=on_look,
         )

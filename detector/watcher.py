@@ -39,6 +39,8 @@ HEARTBEAT: Final = 5.0
 SETTLE: Final = 0.5
 """Seconds that looks in flight are waited for once one has ended, to be judged together: an interceptor that answers
 for all is then told once and in full, and half a second is no delay to a person."""
+RECONSIDER: Final = 2.0
+"""Seconds before a look that was lost is repeated: moving from one wireless access point to the next takes about one."""
 EVENTS_WAITING_MAX: Final = 256
 """Events that wait for a reader; each holds a chain of some kilobytes."""
 
@@ -104,7 +106,8 @@ class Watcher:
     """One watch over `endpoints`.
 
     `look` looks at one endpoint until a time of the event loop, `wall` gives the time in UTC, `stop` ends the watch
-    when it is set, `on_look` is called after every look. `named` as in `Watch`.
+    when it is set, `on_look` is called after every look. `named` and `vantage`
+    as in `Watch`.
 
     Raises `InputError` for a pace that cannot be kept or when there is nothing to watch.
     """
@@ -118,6 +121,7 @@ class Watcher:
         pace: Pace,
         surroundings: Surroundings,
         named: Collection[str] = (),
+        vantage: str = "",
         stop: asyncio.Event | None = None,
         on_look: Callable[[Look], None] | None = None,
     ) -> None:
@@ -131,7 +135,7 @@ class Watcher:
         self._surroundings: Final = surroundings
         self._stop: Final = stop
         self._on_look: Final = on_look
-        self._watch: Final = Watch(endpoints, named=named)
+        self._watch: Final = Watch(endpoints, named=named, vantage=vantage)
         self._schedule: Final = Schedule(len(endpoints), pace.interval, surroundings.chance)
         self._running: dict[asyncio.Task[tuple[Case, float]], int] = {}
         self._waiting: Final[deque[WatchEvent]] = deque()
@@ -239,18 +243,20 @@ class Watcher:
         self._look_again(events)
 
     def _look_again(self, events: Iterable[WatchEvent]) -> None:
-        """Look again at once where a look was lost: at everything, at most once an interval, else at that alone."""
+        """Look again soon where a look was lost: at everything, at most once an interval, else at that alone."""
         now = asyncio.get_running_loop().time()
         doubtful = self._watch.doubtful
-        is_back = any(event.kind is WatchKind.NETWORK_BACK for event in events)
-        if is_back or (doubtful and now - self._hurried >= self._pace.interval):
+        if any(event.kind is WatchKind.NETWORK_BACK for event in events):
             self._hurry()
+        elif doubtful and now - self._hurried >= self._pace.interval:
+            self._hurry(RECONSIDER)
         elif doubtful:
-            self._schedule.hurry(now, [self._index_of[endpoint.name] for endpoint in doubtful])
+            self._schedule.hurry(now + RECONSIDER, [self._index_of[endpoint.name] for endpoint in doubtful])
 
-    def _hurry(self) -> None:
+    def _hurry(self, after: float = 0.0) -> None:
+        """Look at everything soon."""
         self._hurried = asyncio.get_running_loop().time()
-        self._schedule.hurry(self._hurried)
+        self._schedule.hurry(self._hurried + after)
 
     def _moment(self) -> Moment:
         return Moment(self._wall(), self._surroundings.elapsed() - self._begun)

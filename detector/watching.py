@@ -15,7 +15,7 @@ What is told, and how soon, is not symmetrical, because the two mistakes are not
 * That it is gone (`vanished`) is told after `VANISHED_AFTER` clean looks in a row, and after twice as many each time it
   came back: an interceptor that decrypts every k-th connection must not look like a network that recovers. Until
   then the endpoint counts as decrypted.
-* A look that could not be judged is repeated at once (`Watch.doubtful`), and only the second such look in a row is told
+* A look that could not be judged is repeated soon (`Watch.doubtful`), and only the second such look in a row is told
   (`inconclusive`): one lost packet is no news. So an outage shorter than one look is never told.
 * Where nothing answers anywhere, that is one event (`network-lost`, later `network-back`) and not one per endpoint.
 * A clean endpoint on weaker grounds than before is told (`weakened`), better grounds are not.
@@ -195,18 +195,22 @@ def _weaker(result: Result, than: Result) -> bool:
 
 
 class Watch:
-    """The state of one watch over `endpoints`; `named` are those the caller asked for, as in `decide_network`."""
+    """The state of one watch over `endpoints`.
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, named: Collection[str] = ()) -> None:
+    `named` are those the caller asked for, as in `decide_network`, `vantage` is the caller's name for the place.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], *, named: Collection[str] = (), vantage: str = "") -> None:
         self._states: Final = {endpoint.name: _State(endpoint) for endpoint in endpoints}
         self._named: Final = frozenset(named)
+        self._vantage: Final = vantage
         self._sequence = 0
         self._based = False
         self._lost = False
 
     @property
     def doubtful(self) -> tuple[Endpoint, ...]:
-        """The endpoints to look at again at once, before what the last look showed is told."""
+        """The endpoints to look at again soon, before what the last look showed is told."""
         if self._lost:
             return ()
         return tuple(state.endpoint for state in self._states.values() if state.is_doubtful)
@@ -312,6 +316,7 @@ class Watch:
             kind=kind,
             at=moment.at,
             elapsed=round(moment.elapsed, 3),
+            vantage=self._vantage,
             summary="",
             seconds=None if seconds is None else round(seconds, 3),
             network=network,

@@ -1,4 +1,4 @@
-"""Write docs/report.schema.json, the JSON Schema of reports, from the records in detector/model.py.
+"""Write the JSON Schemas of what programs read, from the records: docs/report.schema.json, docs/watch-event.schema.json.
 
 python scripts/build_schema.py
 """
@@ -9,14 +9,17 @@ import json
 from pathlib import Path
 
 from detector.model import report_schema
+from detector.watch_event import watch_event_schema
 
-SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "report.schema.json"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+SCHEMAS = {"report.schema.json": report_schema, "watch-event.schema.json": watch_event_schema}
 
 
-def text() -> str:
-    """The schema as it is checked in."""
-    return json.dumps(report_schema(), indent=2, sort_keys=True) + "\n"
+def text(name: str = "report.schema.json") -> str:
+    """A schema as it is checked in."""
+    return json.dumps(SCHEMAS[name](), indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(text(), "utf-8")
+    for name in SCHEMAS:
+        (DOCS / name).write_text(text(name), "utf-8")
