@@ -83,9 +83,10 @@ class WatchEvent(Record, frozen=True, kw_only=True):
     """Something changed.
 
     `at` is the time in UTC, `elapsed` the seconds since the watch began by a clock that nobody sets and that goes on
-    during sleep; `vantage` is the caller's name for the place. `endpoint`, `before`, `after`, `last_look` (when it was looked at before: the change lies between)
-    and `result` (the evidence) are of events about one endpoint. `seconds` is the length of a `gap`, or how far the
-    clock was set (`clock-step`). `network` is what is held of the network from now on.
+    during sleep; `vantage` is the caller's name for the place. `endpoint`, `before`, `after`, `last_look` (when it was
+    looked at before: the change lies between) and `result` (the evidence) are of events about one endpoint. `seconds`
+    is the length of a `gap`, or how far the clock was set (`clock-step`). `network` is what is held of the network from
+    now on.
     """
 
     schema_version: int = SCHEMA_VERSION

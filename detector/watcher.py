@@ -40,7 +40,7 @@ SETTLE: Final = 0.5
 """Seconds that looks in flight are waited for once one has ended, to be judged together: an interceptor that answers
 for all is then told once and in full, and half a second is no delay to a person."""
 RECONSIDER: Final = 2.0
-"""Seconds before a look that was lost is repeated: moving from one wireless access point to the next takes about one."""
+"""Seconds before a look that was lost is repeated: moving between wireless access points takes about one."""
 EVENTS_WAITING_MAX: Final = 256
 """Events that wait for a reader; each holds a chain of some kilobytes."""
 

@@ -1,4 +1,4 @@
-"""Write the JSON Schemas of what programs read, from the records: docs/report.schema.json, docs/watch-event.schema.json.
+"""Write the JSON Schemas in docs, of reports and of watch events, from the records.
 
 python scripts/build_schema.py
 """
