@@ -162,8 +162,10 @@ async def _answer(metrics: WatchMetrics, reader: asyncio.StreamReader, writer: a
     http = h11.Connection(h11.SERVER, max_incomplete_event_size=REQUEST_OCTETS_MAX)
     with contextlib.suppress(TimeoutError, OSError, h11.RemoteProtocolError):
         async with asyncio.timeout(SCRAPE_SECONDS):
-            while not isinstance(request := http.next_event(), h11.Request):
+            while (request := http.next_event()) is h11.NEED_DATA:
                 http.receive_data(await reader.read(REQUEST_OCTETS_MAX))
+            if not isinstance(request, h11.Request):  # the peer has closed
+                return
             status, kind, body = _respond(metrics, request)
             headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")]
             head = http.send(h11.Response(status_code=status, headers=headers))

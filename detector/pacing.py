@@ -40,6 +40,11 @@ class Schedule:
         for index in range(len(self._due)) if which is None else which:
             self._due[index] = min(now, self._due[index])
 
+    def put(self, at: float, which: Iterable[int]) -> None:
+        """Make some endpoints due then, neither sooner nor later."""
+        for index in which:
+            self._due[index] = at
+
     def due(self, now: float, busy: Collection[int] = ()) -> list[int]:
         """The endpoints that are due and not `busy`, in random order."""
         found = [index for index, at in enumerate(self._due) if at <= now and index not in busy]

@@ -26,6 +26,7 @@ from .watching import Moment, Watch
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from .evidence import Case
     from .model import Endpoint, Result
@@ -240,18 +241,20 @@ class Watcher:
             if self._on_look is not None and result is not None:
                 self._on_look(Look(result, moment.at, seconds))
         await self._tell(events)
-        self._look_again(events)
+        self._look_again({self._index_of[case.endpoint.name] for case, _ in looks}, events)
 
-    def _look_again(self, events: Iterable[WatchEvent]) -> None:
-        """Look again soon where a look was lost: at everything, at most once an interval, else at that alone."""
+    def _look_again(self, looked: AbstractSet[int], events: Iterable[WatchEvent]) -> None:
+        """Look again soon where one of these looks was lost: at everything, at most once an interval, else at that.
+
+        What was lost earlier has its time already and must not be put off again.
+        """
         now = asyncio.get_running_loop().time()
-        doubtful = self._watch.doubtful
+        doubtful = looked & {self._index_of[endpoint.name] for endpoint in self._watch.doubtful}
         if any(event.kind is WatchKind.NETWORK_BACK for event in events):
             self._hurry()
         elif doubtful and now - self._hurried >= self._pace.interval:
             self._hurry(RECONSIDER)
-        elif doubtful:
-            self._schedule.hurry(now + RECONSIDER, [self._index_of[endpoint.name] for endpoint in doubtful])
+        self._schedule.put(now + RECONSIDER, doubtful)
 
     def _hurry(self, after: float = 0.0) -> None:
         """Look at everything soon."""
