@@ -142,7 +142,7 @@ class Watcher:
         self._waiting: Final[deque[WatchEvent]] = deque()
         self._news: Final = asyncio.Event()
         self._drained: Final = asyncio.Event()
-        self._hurried = -math.inf
+        self._hurried = self._asked = -math.inf
         self._begun = 0.0
 
     async def events(self) -> AsyncGenerator[WatchEvent, None]:
@@ -214,7 +214,7 @@ class Watcher:
     async def _notice(self, clocks: Clocks, attachment: Attachment, planned: float) -> None:
         """Tell what happened to clock and network since last time, and look at everything again if anything did."""
         passed = clocks.read(self._wall(), self._surroundings.elapsed(), planned)
-        changed, returned = attachment.read(self._surroundings.networks())
+        changed, returned = self._moved(attachment)
         if passed.gap is not None:
             # What was under way belongs to the time before: its connections may be dead, its deadlines over.
             await self._drop_looks()
@@ -225,6 +225,14 @@ class Watcher:
             await self._tell([self._watch.passed(WatchKind.NETWORK_CHANGE, self._moment())])
         if changed or returned or passed != (None, None):
             self._hurry()
+
+    def _moved(self, attachment: Attachment) -> tuple[bool, bool]:
+        """As `Attachment.read`, asking the machine once a heartbeat at most."""
+        now = asyncio.get_running_loop().time()
+        if now - self._asked < HEARTBEAT:
+            return False, False
+        self._asked = now
+        return attachment.read(self._surroundings.networks())
 
     async def _judge(self) -> None:
         """Judge the looks that have ended and tell what changed."""

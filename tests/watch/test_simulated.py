@@ -18,7 +18,7 @@ from detector.errors import InputError, TargetError
 from detector.probe import MockNetwork
 from detector.probe.mock import Fails
 from detector.trust.hostname import operator_of
-from detector.watcher import EVENTS_WAITING_MAX
+from detector.watcher import EVENTS_WAITING_MAX, HEARTBEAT
 from detector.watching import Seen
 
 if TYPE_CHECKING:
@@ -304,6 +304,7 @@ def test_a_change_of_network_is_looked_into_at_once(building: Building) -> None:
     change = next(e for e in events if e.kind is WatchKind.NETWORK_CHANGE)
     appeared = [e for e in events if e.kind is WatchKind.APPEARED]
     assert len(appeared) == len(HOSTS)
+    assert change.elapsed - 1200 < 2 * HEARTBEAT
     assert all(0 <= e.elapsed - change.elapsed < 1 for e in appeared)
     assert b"203.0.113" not in b"".join(e.to_json() for e in events)
 
