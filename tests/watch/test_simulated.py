@@ -16,7 +16,7 @@ from simulation import Line, Machine, Switchboard, short, simulate
 from detector import Detector, Endpoint, Outcome, WatchKind
 from detector.errors import InputError, TargetError
 from detector.probe import MockNetwork
-from detector.probe.mock import Fails
+from detector.probe.mock import Fails, Script
 from detector.trust.hostname import operator_of
 from detector.watcher import EVENTS_WAITING_MAX, HEARTBEAT
 from detector.watching import Seen
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from detector import WatchEvent
     from detector.testing import CA, PrivatePKI
+    from detector.watcher import Look
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -245,6 +246,33 @@ def test_sleep_is_a_gap_and_everything_is_looked_at_again(system: str, building:
     assert all(e.elapsed - gap.elapsed < 1 for e in appeared)
 
 
+def test_looks_that_slept_are_dropped(building: Building) -> None:
+    """What was under way when the machine fell asleep is not waited for, and not held against anybody."""
+    silent = MockNetwork({(LMS, 443): Script()})
+    looks: list[tuple[float, str]] = []
+
+    def choose(endpoint: Endpoint, number: int) -> MockNetwork:
+        if endpoint.host != LMS or number < 50 or silent.dialled:
+            return building.honest
+        building.after(1.0, lambda: building.machine.sleep_as_linux_does(900))
+        return silent
+
+    building.switchboard.choose = choose
+
+    def note(look: Look) -> None:
+        if look.result.endpoint.host == LMS:
+            looks.append((building.machine.elapsed() - 1000.0, look.result.observation.outcome))
+
+    async def exam() -> list[WatchEvent]:
+        return [event async for event in building.watch(duration=HOUR, on_look=note)]
+
+    _, gap, ended = simulate(exam)
+    assert (gap.kind, ended.kind) == ("gap", "ended")
+    assert silent.dialled
+    assert {outcome for _, outcome in looks} == {"complete"}
+    assert next(at for at, _ in looks if at >= gap.elapsed - 0.01) - gap.elapsed < 1.0
+
+
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR, 24 * HOUR, -24 * HOUR, 10 * 365 * 24 * HOUR, -10 * 365 * 24 * HOUR])
 def test_clock_steps_accuse_nobody(seconds: float, pki: PrivatePKI, settings_of: Settings) -> None:
     """A clock that is set is told with how far; what is judged with the new time is never called middleware."""
@@ -461,8 +489,6 @@ def test_a_failure_of_ours_reaches_the_reader(building: Building) -> None:
 
 def test_deadline_of_a_look_is_kept(building: Building) -> None:
     """A server that says nothing costs its own look the deadline and nobody else's."""
-    from detector.probe.mock import Script  # noqa: PLC0415 - for this test alone
-
     silent = MockNetwork({(LMS, 443): Script()})
     building.switchboard.choose = lambda endpoint, _: silent if endpoint.host == LMS else building.honest
     took: dict[str, float] = {}
