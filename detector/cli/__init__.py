@@ -33,6 +33,7 @@ from . import (
     scan,
     settings,
     verify,
+    watch,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ detector.add_command(history.diff)
 detector.add_command(dossier.dossier)
 detector.add_command(nagios.nagios)
 detector.add_command(completion.completion)
+detector.add_command(watch.watch)
 
 
 def run(  # noqa: PLR0911 - one return per way to end
