@@ -63,6 +63,10 @@ class KeyFileError(InputError):
     """A file of a private signing key that cannot be read or holds no Ed25519 key."""
 
 
+class ServingError(InputError):
+    """A certificate, key or address that a witness cannot be served with."""
+
+
 class OutputError(DetectorError, OSError):
     """The result could not be written where it was asked for."""
 
