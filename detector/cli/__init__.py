@@ -17,7 +17,7 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, demo, examine, pins, roots
+from . import check, common, demo, examine, pins, roots, witness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,7 @@ detector.add_command(examine.examine)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)
+detector.add_command(witness.witness)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

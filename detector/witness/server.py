@@ -270,12 +270,13 @@ def tls_context(certificate: str | Path, key: str | Path) -> SSL.Context:
     `certificate` is a PEM file with the chain, leaf first; `key` a PEM file with its private key. Raises
     `ServingError` that names the file.
     """
+    chain_pem, key_pem = _read(certificate, "Certificate"), _read(key, "Key")
     try:
-        chain = x509.load_pem_x509_certificates(_read(certificate, "Certificate"))
+        chain = x509.load_pem_x509_certificates(chain_pem)
     except ValueError:
         raise _unusable("Certificate", certificate, "no PEM certificate in it, or a damaged one") from None
     try:
-        private_key = load_pem_private_key(_read(key, "Key"), password=None)
+        private_key = load_pem_private_key(key_pem, password=None)
     except TypeError:
         raise _unusable("Key", key, "encrypted with a passphrase, which a server cannot ask for") from None
     except (ValueError, UnsupportedAlgorithm):
