@@ -389,17 +389,15 @@ class _Handshaking(asyncio.Protocol):
         client = self._client
         if client is None or self._over:
             return
-        if self._octets > self._limits.handshake_octets:
-            self._give_up(client)
-            return
-        self._octets += len(data)
-        try:
+        before, self._octets = self._octets, self._octets + len(data)
+        with contextlib.suppress(WireError):
             if not self._wire.client_hellos:
                 self._wire.client(data)
-        except WireError:
-            if not self._wire.client_hellos:
-                self._give_up(client)
-                return
+        # What comes in one piece with the end of the handshake may be a request, and is not counted.
+        most = self._octets if not self._wire.client_hellos else before
+        if most > self._limits.handshake_octets or (self._wire.error is not None and not self._wire.client_hellos):
+            self._give_up(client)
+            return
         self._connection.bio_write(data)
         try:
             self._connection.do_handshake()

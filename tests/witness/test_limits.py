@@ -89,16 +89,15 @@ class TestHandshake:
             assert server.counts.timed_out == 1
 
     async def test_a_hello_without_end(self, issued: Issued) -> None:
-        """A message that declares a megabyte is not waited for: what is kept of it is bounded."""
-        record = b"\x16\x03\x01\x40\x00" + b"\x01\x0f\x00\x00" + bytes(0x4000 - 4)
-        async with witness_of(issued, limits=limits()) as server, holding(server) as stream:
-            with contextlib.suppress(ConnectionError):
-                for _ in range(64):
-                    await stream.write(record)
-                    record = b"\x16\x03\x01\x40\x00" + bytes(0x4000)
-                    await asyncio.sleep(0)
+        """A message that OpenSSL would go on waiting for is given up once it is larger than any hello."""
+        hello = b"\x01\x01\x80\x00" + bytes(0x10000)
+        records = b"".join(
+            b"\x16\x03\x01\x40\x00" + hello[start : start + 0x4000] for start in range(0, 0x10000, 0x4000)
+        )
+        async with witness_of(issued, limits=limits()) as server, holding(server, records):
+            await until(lambda: server.counts.failed_handshakes == 1)
             await nobody_left(server)
-            assert (server.counts.failed_handshakes, server.counts.timed_out) == (1, 0)
+            assert server.counts.timed_out == 0
 
     @pytest.mark.parametrize(
         "sent",
@@ -303,6 +302,44 @@ class TestCrowd:
             assert (server.counts.displaced, server.counts.refused) == (7, 0)
             with contextlib.suppress(ConnectionError):
                 assert await held[0].read() == b""
+
+    async def test_a_crowd_in_one_moment(self, issued: Issued, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Connections that come faster than others can be closed are never more than may be either."""
+        crowded = limits(connections=5, patience=0)
+        async with witness_of(issued, limits=crowded) as server, contextlib.AsyncExitStack() as stack:
+            admit, sizes = server.admit, []
+
+            def counting(transport: asyncio.Transport) -> object:
+                client = admit(transport)
+                sizes.append(len(server.clients))
+                return client
+
+            monkeypatch.setattr(server, "admit", counting)
+            await asyncio.gather(*(stack.enter_async_context(holding(server)) for _ in range(50)))
+            await until(lambda: server.counts.accepted == 50)
+            assert max(sizes) == 5
+            assert server.counts.displaced == 45
+
+    async def test_who_waits_longest(self, issued: Issued) -> None:
+        """The wait begins anew with the handshake and with every answer."""
+        crowded = limits(connections=2, patience=0)
+        async with witness_of(issued, limits=crowded) as server, contextlib.AsyncExitStack() as stack:
+            bare = await stack.enter_async_context(holding(server))
+            await until(lambda: len(server.clients) == 1)
+            (first,) = server.clients
+            await stack.enter_async_context(holding(server))
+            await until(lambda: len(server.clients) == 2)
+            client = await stack.enter_async_context(client_of(server, over=bare))
+            await stack.enter_async_context(holding(server))
+            await until(lambda: server.counts.displaced == 1)
+            assert first in server.clients
+            assert (await client.get(TARGET)).status == 200
+            await stack.enter_async_context(holding(server))
+            await until(lambda: server.counts.displaced == 2)
+            assert first in server.clients
+            await stack.enter_async_context(holding(server))
+            await until(lambda: server.counts.displaced == 3)
+            assert first not in server.clients
 
     async def test_a_crowd_that_has_just_come_is_not_displaced(self, issued: Issued) -> None:
         """Who came a moment ago is being served; then it is the newcomer who has to come again."""

@@ -126,9 +126,9 @@ async def client_of(
     version: ssl.TLSVersion | None = None,
     extended_master_secret: bool = True,
     alpn: tuple[bytes, ...] = (b"http/1.1",),
-    server_name: str = EXAM,
+    over: PlainStream | None = None,
 ) -> AsyncIterator[Client]:
-    """A client by hand that has shaken hands; raises what the handshake raises."""
+    """A client by hand that has shaken hands, on a new connection or `over` one; raises what the handshake raises."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     if version is not None:
@@ -138,10 +138,10 @@ async def client_of(
         context.set_options(NO_EXTENDED_MASTER_SECRET)
     connection = SSL.Connection(context, None)
     connection.set_connect_state()
-    connection.set_tlsext_host_name(server_name.encode())
+    connection.set_tlsext_host_name(EXAM.encode())
     if alpn:
         connection.set_alpn_protos(list(alpn))
-    stream = TLSStream(connection, await connect(server.address))
+    stream = TLSStream(connection, over or await connect(server.address))
     try:
         await stream.handshake()
         yield Client(stream)
