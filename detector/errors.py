@@ -55,8 +55,20 @@ class BundleError(InputError):
     """An evidence bundle that cannot be read, or is not one."""
 
 
+class HistoryError(InputError):
+    """A history that cannot be reached, read or written."""
+
+
+class SettingsError(InputError):
+    """A configuration file that cannot be read or names what is no option."""
+
+
 class PolicyError(InputError):
     """An exam policy that cannot be read or does not say what a policy must say."""
+
+
+class RequestError(InputError):
+    """A request to the exam gate that cannot be read, or asks for what the policy does not provide."""
 
 
 class KeyFileError(InputError):
@@ -65,6 +77,13 @@ class KeyFileError(InputError):
 
 class ServingError(InputError):
     """A certificate, key or address that a witness cannot be served with."""
+
+
+class MissingExtraError(InputError):
+    """Something optional was asked for that is not installed."""
+
+    def __init__(self, message: str, *, extra: str) -> None:
+        super().__init__(message, advice=f"Install it with: pip install 'tls-middleware-detector[{extra}]'")
 
 
 class OutputError(DetectorError, OSError):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from detector.trust import keyfile
 from detector.trust.envelope import key_identifier, public_octets
+from detector.trust.keys import create_signing_key, load_signing_key
 
 from . import common
 
@@ -37,7 +37,7 @@ def witness() -> None:
 @click.option("-o", "--output", required=True, metavar="FILE", help="Write the private key there; must be a new file.")
 def keygen(output: str) -> int:
     """Make a signing key (Ed25519, PKCS #8 PEM, mode 0600) and print its public half as pin files spell it."""
-    key = keyfile.create(output)
+    key = create_signing_key(output)
     click.echo(key_identifier(public_octets(key)))
     return common.CLEAN
 
@@ -74,7 +74,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
 
     if len(signing_keys) > server.SIGNING_KEYS_MAX:
         raise click.UsageError(f"--signing-key: at most {server.SIGNING_KEYS_MAX} keys sign at once.")
-    keys = [keyfile.load(path) for path in signing_keys]
+    keys = [load_signing_key(path) for path in signing_keys]
     pins = [key_identifier(public_octets(one)) for one in keys]
     if len(set(pins)) != len(pins):
         raise click.UsageError("--signing-key: the same key is given twice.")

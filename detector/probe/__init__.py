@@ -9,8 +9,9 @@ Room: probe. Rules that hold everywhere in it:
 * Network trouble is never an exception: `outcomes` turns every foreign one into the closed `Outcome` vocabulary.
 
 From the bytes up: `codepoints` (tables), `wire` (parser), `hello` (the two hellos and their fingerprints), `keyproof`
-(signature checks), `handshake` (these around one OpenSSL connection on memory BIOs), `transport` (what comes after the
-handshake), `routes` (direct and HTTP CONNECT), `witness` (asks one), `client` (`probe`, `open_tls`), `mock` (a network
+(signature checks), `handshake` (all of them around one OpenSSL connection on memory BIOs), `browser` (the same with a
+browser's ClientHello), `transport` (what comes after the handshake), `routes` (direct and through proxies), `witness`
+(asks one), `client` (`probe`, `open_tls`), `quic_wire` and `quic` (parser and connection over QUIC), `mock` (a network
 without sockets).
 """
 

@@ -135,6 +135,16 @@ def parse_client_hello(message: bytes) -> ClientHello:
     )
 
 
+def ja3_of(message: bytes | None) -> str | None:
+    """The JA3 fingerprint of a ClientHello; None where there is none, or none that can be read."""
+    if message is None:
+        return None
+    try:
+        return parse_client_hello(message).ja3
+    except WireError:
+        return None
+
+
 def parse_server_hello(message: bytes) -> ServerHello:
     """Read one ServerHello or HelloRetryRequest, a handshake message with its header. Raises `WireError`."""
     reader = _body(message, HandshakeType.SERVER_HELLO, "ServerHello")

@@ -1,4 +1,4 @@
-"""Signed envelopes: what opens, what does not and why, and that nothing else ever comes out. Pure."""
+"""Envelopes taken apart whoever signed them: strict spelling, every signature told, more signatures added."""
 
 from __future__ import annotations
 
@@ -11,116 +11,96 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.trust import envelope
-from detector.trust.envelope import SIGNATURES_MAX, Opened, Problem, key_identifier, open_envelope, public_octets, seal
-
-KIND = "application/vnd.example+json"
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-OTHER = Ed25519PrivateKey.from_private_bytes(b"\x01" * 32)
-
-
-def opened(sealed: bytes, *keys: Ed25519PrivateKey, kind: str = KIND) -> Opened:
-    """Open with the public halves of these keys."""
-    return open_envelope(sealed, payload_type=kind, keys=[public_octets(key) for key in keys])
-
-
-def changed(sealed: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - whatever JSON may hold
-    """The envelope with other fields."""
-    return json.dumps({**json.loads(sealed), **fields}).encode()
-
-
-def test_pre_authentication_encoding() -> None:
-    """The octets that are signed, by the example of the DSSE protocol."""
-    assert envelope._pre_authentication_encoding("http://example.com/HelloWorld", b"hello world") == (
-        b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
-    )
-
-
-def test_what_was_sealed_opens() -> None:
-    """Payload and key come back, whichever of several keys signed."""
-    assert opened(seal(b"payload", payload_type=KIND, keys=[KEY]), KEY) == Opened(b"payload", public_octets(KEY))
-    both = seal(b"payload", payload_type=KIND, keys=[KEY, OTHER])
-    assert opened(both, OTHER) == Opened(b"payload", public_octets(OTHER))
-    assert opened(both, OTHER, KEY).payload == b"payload"
-
-
-def test_the_named_key_is_a_hint() -> None:
-    """A signature counts by the key that verifies it, whatever name stands beside it."""
-    sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
-    (signature,) = json.loads(sealed)["signatures"]
-    for name in ("", "ed25519/anything", key_identifier(public_octets(OTHER))):
-        assert opened(changed(sealed, signatures=[{**signature, "keyid": name}]), KEY).payload == b"payload"
-
-
-def test_problems() -> None:
-    """Each way of not opening is told apart, and gives neither payload nor key."""
-    sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
-    signature = json.loads(sealed)["signatures"][0]
-    cases = {
-        Problem.UNSIGNED: [seal(b"payload", payload_type=KIND, keys=[]), changed(sealed, signatures=[])],
-        Problem.UNKNOWN_KEY: [seal(b"payload", payload_type=KIND, keys=[OTHER])],
-        Problem.OTHER_TYPE: [seal(b"payload", payload_type="text/plain", keys=[KEY])],
-        Problem.BAD_SIGNATURE: [
-            changed(sealed, payload=base64.b64encode(b"changed").decode()),
-            changed(sealed, signatures=[{**signature, "sig": ""}]),
-            changed(sealed, signatures=[{**signature, "sig": "not base64"}]),
-            changed(sealed, signatures=[{**signature, "sig": base64.b64encode(bytes(64)).decode()}]),
-        ],
-        Problem.UNREADABLE: [b"", b"{}", b"[" * 100_000, b"\xff", changed(sealed, payload="not base64"), b"null"],
-    }
-    for problem, envelopes in cases.items():
-        for damaged in envelopes:
-            assert opened(damaged, KEY) == Opened(problem=problem)
-
-
-def test_a_signature_is_for_one_purpose() -> None:
-    """The type is part of what is signed: relabelling an envelope breaks its signature."""
-    sealed = seal(b"payload", payload_type="text/plain", keys=[KEY])
-    assert opened(changed(sealed, payloadType=KIND), KEY).problem is Problem.BAD_SIGNATURE
-
-
-def test_signatures_looked_at_are_bounded() -> None:
-    """A genuine signature behind a heap of others is not dug for."""
-    sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
-    genuine = json.loads(sealed)["signatures"]
-    junk = [{"keyid": "", "sig": ""}]
-    assert opened(changed(sealed, signatures=junk * (SIGNATURES_MAX - 1) + genuine), KEY).payload == b"payload"
-    assert opened(changed(sealed, signatures=junk * SIGNATURES_MAX + genuine), KEY).problem is Problem.UNKNOWN_KEY
-
-
-@pytest.mark.parametrize("keys", [[], [b""], [bytes(31)], [bytes(32)], [b"\xff" * 32]])
-def test_keys_that_are_none(keys: list[bytes]) -> None:
-    """Without a usable key nothing opens, and nothing is raised."""
-    sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
-    assert open_envelope(sealed, payload_type=KIND, keys=keys).problem is Problem.UNKNOWN_KEY
-
-
-@given(st.binary(max_size=200))
-def test_octets_never_open(octets: bytes) -> None:
-    """Any octets are a problem, and nothing is raised."""
-    assert opened(octets, KEY).problem is not None
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
+from detector.trust.envelope import (
+    SIGNATURES_MAX,
+    Problem,
+    Signer,
+    add_signatures,
+    key_identifier,
+    open_envelope,
+    public_octets,
+    seal,
+    unseal,
 )
 
-
-@given(st.sampled_from(["payload", "payloadType", "signatures"]), json_values)
-def test_any_field_may_be_anything(field: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """A genuine envelope with one field exchanged for any JSON value opens only as it was sealed."""
-    sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
-    result = opened(changed(sealed, **{field: value}), KEY)
-    assert result.problem is not None or result.payload == b"payload"
+KIND = "text/plain"
+KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([n] * 32)) for n in range(1, SIGNATURES_MAX + 2)]
+SEALED = seal(b"payload", payload_type=KIND, keys=KEYS[:2])
 
 
-@given(st.data())
-def test_one_flipped_bit_never_changes_what_is_believed(data: st.DataObject) -> None:
-    """Whatever bit is changed on the way: it opens to what was sealed, or not at all."""
-    sealed = seal(b"payload", payload_type=KIND, keys=[KEY, OTHER])
-    at, bit = data.draw(st.integers(0, len(sealed) - 1)), data.draw(st.integers(0, 7))
-    damaged = sealed[:at] + bytes([sealed[at] ^ (1 << bit)]) + sealed[at + 1 :]
-    result = opened(damaged, KEY)
-    assert (result.payload == b"payload") is (result.problem is None)
+def changed(**fields: Any) -> bytes:  # noqa: ANN401 - JSON
+    return json.dumps(json.loads(SEALED) | fields).encode()
+
+
+def with_signature(**fields: Any) -> bytes:  # noqa: ANN401 - JSON
+    """The envelope whose second signature has other fields."""
+    first, second = json.loads(SEALED)["signatures"]
+    return changed(signatures=[first, second | fields])
+
+
+def test_unsigned_and_signed() -> None:
+    """The payload comes out either way, with every key that signed."""
+    assert unseal(seal(b"x", payload_type=KIND, keys=[]), payload_type=KIND) == (b"x", (), None)
+    unsealed = unseal(SEALED, payload_type=KIND)
+    assert unsealed == (b"payload", tuple(Signer(public_octets(key), verifies=True) for key in KEYS[:2]), None)
+
+
+def test_wrong_signature_is_told_beside_the_right_one() -> None:
+    """A signature by another key, over something else, or a key that is none: told, and only told."""
+    other = base64.b64encode(KEYS[2].sign(b"payload")).decode()
+    for fields in ({"sig": other}, {"keyid": key_identifier(bytes(32))}, {"keyid": key_identifier(b"\xff" * 32)}):
+        unsealed = unseal(with_signature(**fields), payload_type=KIND)
+        assert [signer.verifies for signer in unsealed.signers] == [True, False]
+
+
+def malleable(encoded: str) -> str:
+    """Other text that decoders take for the same octets: the bits they ignore are set."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    body = encoded.rstrip("=")
+    return body[:-1] + alphabet[alphabet.index(body[-1]) + 1] + encoded[len(body) :]
+
+
+SIGNATURE = json.loads(SEALED)["signatures"][1]
+
+
+@pytest.mark.parametrize(
+    ("envelope", "problem"),
+    [
+        (b"", Problem.UNREADABLE),
+        (b"[" * 100_000, Problem.UNREADABLE),
+        (changed(payloadType="text/html"), Problem.OTHER_TYPE),
+        (changed(remark="x"), Problem.UNREADABLE),
+        (changed(payload=malleable(json.loads(SEALED)["payload"])), Problem.UNREADABLE),
+        (changed(payload="\u00e9"), Problem.UNREADABLE),
+        (with_signature(sig=malleable(SIGNATURE["sig"])), Problem.UNREADABLE),
+        (with_signature(keyid=malleable(SIGNATURE["keyid"])), Problem.UNREADABLE),
+        (with_signature(keyid=""), Problem.UNREADABLE),
+        (with_signature(keyid="ed25519/AAAA"), Problem.UNREADABLE),
+        (with_signature(remark="x"), Problem.UNREADABLE),
+        (with_signature(**json.loads(SEALED)["signatures"][0]), Problem.UNREADABLE),
+        (seal(b"x", payload_type=KIND, keys=KEYS), Problem.UNREADABLE),
+    ],
+)
+def test_what_is_not_opened(envelope: bytes, problem: Problem) -> None:
+    """Anything that `seal` would not have written is refused."""
+    assert unseal(envelope, payload_type=KIND).problem is problem
+
+
+def test_adding_signatures() -> None:
+    """Signatures stand beside each other, one for each key, as many as are looked at."""
+    more = add_signatures(SEALED, payload_type=KIND, keys=KEYS[1:4])
+    assert [signer.key for signer in unseal(more, payload_type=KIND).signers] == [public_octets(k) for k in KEYS[:4]]
+    assert open_envelope(more, payload_type=KIND, keys=[public_octets(KEYS[3])]).payload == b"payload"
+    with pytest.raises(ValueError, match="too-many"):
+        add_signatures(SEALED, payload_type=KIND, keys=KEYS)
+    with pytest.raises(ValueError, match="other-type"):
+        add_signatures(SEALED, payload_type="text/html", keys=KEYS[:1])
+
+
+@given(octets=st.binary(max_size=100), at=st.integers(0, len(SEALED) - 1), octet=st.integers(0, 255))
+def test_nothing_raises(octets: bytes, at: int, octet: int) -> None:
+    """Whatever the octets; and one that is changed never leaves everything as it was."""
+    assert unseal(octets, payload_type=KIND).problem is Problem.UNREADABLE
+    damaged = SEALED[:at] + bytes([octet]) + SEALED[at + 1 :]
+    if damaged != SEALED:
+        assert unseal(damaged, payload_type=KIND) != unseal(SEALED, payload_type=KIND)

@@ -15,8 +15,8 @@ from detector.model import Endpoint
 from detector.pins.spelling import parse_witness_key
 from detector.probe import DirectDialer, Timeouts, open_tls, with_witness
 from detector.probe.client import close
-from detector.trust import keyfile
 from detector.trust.envelope import public_octets
+from detector.trust.keys import create_signing_key
 from detector.witness import protocol
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def test_five_hundred_at_once(pki: PrivatePKI, tmp_path: Path) -> None:
     issued = pki.issue([EXAM])
     (tmp_path / "chain.pem").write_bytes(issued.chain_pem)
     (tmp_path / "key.pem").write_bytes(issued.key_pem)
-    keys = [public_octets(keyfile.create(tmp_path / "signing.pem"))]
+    keys = [public_octets(create_signing_key(tmp_path / "signing.pem"))]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "detector", "witness", "serve", "--port", "0"),
         *("--certificate", str(tmp_path / "chain.pem"), "--key", str(tmp_path / "key.pem")),

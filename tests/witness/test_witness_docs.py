@@ -23,8 +23,9 @@ from detector.checks import witness
 from detector.evidence import Case, Network
 from detector.model import WitnessObservation, WitnessOutcome
 from detector.pins.spelling import parse_witness_key, spell_witness_key
-from detector.trust import envelope, keyfile
+from detector.trust import envelope
 from detector.trust.envelope import public_octets
+from detector.trust.keys import create_signing_key
 from detector.witness import protocol, server
 from detector.witness.protocol import Statement
 
@@ -127,7 +128,7 @@ async def test_the_program_runs(
     issued = pki.issue([EXAM])
     (tmp_path / "chain.pem").write_bytes(issued.chain_pem)
     (tmp_path / "key.pem").write_bytes(issued.key_pem)
-    key = public_octets(keyfile.create(tmp_path / "signing.pem"))
+    key = public_octets(create_signing_key(tmp_path / "signing.pem"))
     monkeypatch.chdir(tmp_path)
     program = types.ModuleType("program")
     exec(BLOCKS["python"], program.__dict__)  # noqa: S102 - the page's own program
