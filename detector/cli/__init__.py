@@ -34,6 +34,7 @@ from . import (
     settings,
     verify,
     watch,
+    witness,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ detector.add_command(history.history)
 detector.add_command(history.diff)
 detector.add_command(dossier.dossier)
 detector.add_command(nagios.nagios)
+detector.add_command(witness.witness)
 detector.add_command(completion.completion)
 detector.add_command(watch.watch)
 

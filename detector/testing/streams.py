@@ -31,6 +31,9 @@ Address = tuple[str, int]
 CHUNK: Final = 1 << 16
 """Octets moved at a time: four TLS records of the largest size (RFC 8446 section 5.1)."""
 
+NO_EXTENDED_MASTER_SECRET: Final = 0x1
+"""SSL_OP_NO_EXTENDED_MASTER_SECRET (SSL_CTX_set_options(3)), which pyOpenSSL has no name for."""
+
 PEER_MISBEHAVED: Final = (
     ConnectionError,
     SSL.Error,
@@ -172,15 +175,18 @@ class TLSStream:
         return bool(data)
 
 
-def server_context(
+def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each is a property of real servers
     issued: Issued,
     *,
     min_version: ssl.TLSVersion | None = None,
     max_version: ssl.TLSVersion | None = None,
     alpn: Sequence[str] = (),
     ciphers: str = "DEFAULT",
+    extended_master_secret: bool = True,
 ) -> SSL.Context:
     """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
+
+    Without `extended_master_secret` it behaves as what was built before RFC 7627.
 
     Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
     """
@@ -189,6 +195,8 @@ def server_context(
     context.set_cipher_list(f"{ciphers}:@SECLEVEL=0".encode())
     context.set_min_proto_version(0 if min_version is None else int(min_version))
     context.set_max_proto_version(0 if max_version is None else int(max_version))
+    if not extended_master_secret:
+        context.set_options(NO_EXTENDED_MASTER_SECRET)
     context.use_certificate(x509.load_der_x509_certificate(issued.leaf))
     for certificate in issued.chain[1:]:
         context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
@@ -284,21 +292,36 @@ async def listen(
         raise failures[0]
 
 
-async def relay(client: Stream, server: Stream, overhear: Callable[[bytes], None] | None = None) -> None:
-    """Carry octets both ways until either side ends, then close both. `overhear` is shown what the client sends.
+def as_it_is(data: bytes) -> bytes:
+    """Change nothing."""
+    return data
+
+
+async def relay(
+    client: Stream,
+    server: Stream,
+    overhear: Callable[[bytes], None] | None = None,
+    rewrite: Callable[[bytes], bytes] = as_it_is,
+) -> None:
+    """Carry octets both ways until either side ends, then close both.
+
+    `overhear` is shown what the client sends, `rewrite` says what the client gets instead of what the server sends.
 
     Whoever opened a side aborts it afterwards as well: cancellation can cut the closing short.
     """
 
-    async def carry(source: Stream, sink: Stream, show: Callable[[bytes], None] | None) -> None:
+    def shown(data: bytes) -> bytes:
+        if overhear is not None:
+            overhear(data)
+        return data
+
+    async def carry(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
         while data := await source.read():
-            if show is not None:
-                show(data)
-            await sink.write(data)
+            await sink.write(change(data))
 
     tasks = [
-        asyncio.ensure_future(carry(client, server, overhear)),
-        asyncio.ensure_future(carry(server, client, None)),
+        asyncio.ensure_future(carry(client, server, shown)),
+        asyncio.ensure_future(carry(server, client, rewrite)),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -122,9 +122,8 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         raise ModuleNotFoundError(_)
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(MissingExtraError, match=r"pip install 'tls-middleware-detector\[metrics\]'") as caught:
+    with pytest.raises(MissingExtraError, match=r"pip install 'tls-middleware-detector\[metrics\]'"):
         WatchMetrics([])
-    assert isinstance(caught.value, ImportError)
 
 
 @pytest.mark.parametrize(
