@@ -2,11 +2,27 @@
 
 Room: evidence, between trust and checks. Pure: everything it needs comes in as an argument. Derived facts are
 computed once, on demand. Nothing is judged here.
+
+Several looks at one endpoint
+=============================
+An interceptor may decrypt only one way to a host: TCP but not QUIC, what goes through the proxy, what looks like a
+browser. Whoever looked by several ways gives the further observations to `Case` as `others`; each says by its `route`,
+`hello` and `address` which way it was. `Case.looks` are the same observations as cases of their own, every one of which
+has all the others as *its* looks, so a check that compares is written once, from the point of view of one look:
+
+    for other in case.looks:
+        if other.observation.route is not case.observation.route:
+            compared = compare(case, other)
+
+`compare` says what two looks show together; a check decides which pairs are its business and what a difference may
+mean on that way. The look that differs is judged like any other (`judgement.judge`): an endpoint is `middleware` if any
+look at it is, and the other looks clear nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -33,6 +49,9 @@ seconds, and a certificate is rarely served within its first hour."""
 
 DATES_AGREE_WITHIN: Final = dt.timedelta(minutes=5)
 """How far Date headers of different servers may lie apart and still mean the same time; servers keep time by NTP."""
+
+OTHERS_MAX: Final = 32
+"""Further looks kept for one endpoint: every route with every hello, and the addresses of a large host."""
 
 K = TypeVar("K")
 
@@ -71,13 +90,38 @@ class Case:
     """One endpoint, what was observed, and what can be derived from it without judging."""
 
     def __init__(
-        self, endpoint: Endpoint, observation: Observation, context: Context, fetched: Sequence[bytes] = ()
+        self,
+        endpoint: Endpoint,
+        observation: Observation,
+        context: Context,
+        fetched: Sequence[bytes] = (),
+        others: Sequence[Observation] = (),
     ) -> None:
         self.endpoint: Final = endpoint
         self.observation: Final = observation
         self.context: Final = context
         self.fetched: Final = tuple(fetched)
         """Issuers in DER, fetched from where the leaf says they are. Never trusted by themselves."""
+        self.others: Final = tuple(others[:OTHERS_MAX])
+        """Other looks at the same endpoint: by another route, with another hello, at another address."""
+        self._looks: tuple[Case, ...] | None = None
+
+    @property
+    def looks(self) -> tuple[Case, ...]:
+        """The other looks as cases, in the order of `others`. What is derived from each is shared by all of them."""
+        if self._looks is None:
+            every = [self.observation, *self.others]
+            group = [self]
+            for number, observation in enumerate(self.others, start=1):
+                rest = every[:number] + every[number + 1 :]
+                group.append(Case(self.endpoint, observation, self.context, self.fetched, rest))
+            for look in group:
+                look._looks = tuple(other for other in group if other is not look)  # noqa: SLF001 - its own class
+        return self._looks or ()
+
+    def with_more(self, context: Context, fetched: Sequence[bytes]) -> Case:
+        """The same looks in another context, with fetched issuers."""
+        return Case(self.endpoint, self.observation, context, fetched, self.others)
 
     @cached_property
     def presented(self) -> tuple[Certificate, ...]:
@@ -142,6 +186,18 @@ class Case:
     def is_private(self) -> bool:
         """Whether the leaf has neither a public path nor a public log to show for itself."""
         return self.leaf is not None and not self.public_paths and self.logging is not transparency.Logging.LOGGED
+
+    @property
+    def publicly_vouched(self) -> bool:
+        """Whether the key that signed the handshake is publicly known as this host's.
+
+        Stricter than `looks_genuine`: a declared root does not count, nor a public path without the log entries that
+        there should be.
+        """
+        vouched = self.logging is transparency.Logging.LOGGED or (
+            bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWN
+        )
+        return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
 
     @cached_property
     def name_match(self) -> hostname.NameMatch:
@@ -224,6 +280,38 @@ class Case:
         return ",".join(parts) or None
 
 
+class Comparison(enum.Enum):
+    """What two looks at one endpoint show together."""
+
+    SAME = "same"
+    BOTH_VOUCHED = "both-vouched"
+    PRIVATE_HERE = "private-here"
+    PRIVATE_THERE = "private-there"
+    UNDECIDED = "undecided"
+    NOT_COMPARABLE = "not-comparable"
+
+
+def compare(here: Case, there: Case) -> Comparison:
+    """Compare two looks at one endpoint, both from finished handshakes.
+
+    `SAME` certificate; two certificates, `BOTH_VOUCHED` in public for this host (a CDN has several); no public path or
+    log on one side (`PRIVATE_HERE`, `PRIVATE_THERE`), although the other side shows that this host is vouched for in
+    public; `UNDECIDED` where they differ and neither shows that; `NOT_COMPARABLE` without a certificate or its key's
+    proof on either side. Where a root is declared for the endpoint, a chain to it is never called private.
+    """
+    if here.leaf is None or there.leaf is None or not (here.observation.key_proved and there.observation.key_proved):
+        return Comparison.NOT_COMPARABLE
+    if here.leaf.sha256 == there.leaf.sha256:
+        return Comparison.SAME
+    if here.publicly_vouched and there.publicly_vouched:
+        return Comparison.BOTH_VOUCHED
+    if there.publicly_vouched and here.is_private and not here.declared_paths:
+        return Comparison.PRIVATE_HERE
+    if here.publicly_vouched and there.is_private and not there.declared_paths:
+        return Comparison.PRIVATE_THERE
+    return Comparison.UNDECIDED
+
+
 class _Sighting(NamedTuple):
     """One endpoint on which something was met. Its operator is worked out only when it matters."""
 
@@ -265,7 +353,11 @@ class Network:
         return network
 
     def add(self, case: Case) -> None:
-        """Take note of one endpoint."""
+        """Take note of one endpoint, of every look at it."""
+        for look in (case, *case.looks):
+            self._add(look)
+
+    def _add(self, case: Case) -> None:
         leaf = case.leaf
         if leaf is None:
             return

@@ -217,7 +217,15 @@ class Route(enum.StrEnum):
 
     DIRECT = "direct"
     HTTP_CONNECT = "http-connect"
+    QUIC = "quic"
     NONE = "none"
+
+
+class Hello(enum.StrEnum):
+    """What the ClientHello looked like: interceptors choose by it, too, what they decrypt (docs/hello-and-quic.md)."""
+
+    DEFAULT = "default"
+    BROWSER = "browser"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -314,12 +322,16 @@ class Observation(Record, frozen=True, kw_only=True):
 
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
-    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked.
+    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
+    profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
+    was read back.
     """
 
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    hello: Hello = Hello.DEFAULT
+    ja3: str | None = None
     address: str | None = None
     tls_version: str | None = None
     cipher: str | None = None
@@ -407,7 +419,8 @@ class Result(Record, frozen=True, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
     `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word. `advice` is
-    the student's; `advice_for` has it for every audience that can do something.
+    the student's; `advice_for` has it for every audience that can do something. `observation` is the look that the
+    verdict rests on, `other_observations` are the other looks at the same endpoint: by other routes, with other hellos.
     """
 
     endpoint: EndpointName
@@ -422,6 +435,7 @@ class Result(Record, frozen=True, kw_only=True):
     advice: str = ""
     advice_for: dict[Audience, str] = {}
     observation: Observation
+    other_observations: tuple[Observation, ...] = ()
 
 
 class RootsInfo(Record, frozen=True, kw_only=True):
