@@ -9,23 +9,25 @@ Room: probe. Rules that hold everywhere in it:
 * Network trouble is never an exception: `outcomes` turns every foreign one into the closed `Outcome` vocabulary.
 
 From the bytes up: `codepoints` (tables), `wire` (parser), `keyproof` (signature checks), `handshake` (both around
-one OpenSSL connection on memory BIOs), `transport` (what comes after the handshake), `routes` (direct and HTTP
-CONNECT), `witness` (asks one), `client` (`probe`, `open_tls`), `mock` (a network without sockets).
+one OpenSSL connection on memory BIOs), `transport` (what comes after the handshake), `routes` (direct and
+through proxies), `witness` (asks one), `client` (`probe`, `open_tls`), `mock` (a network without sockets).
 """
 
 from __future__ import annotations
 
 from .client import Opened, open_tls, probe, with_witness
 from .mock import MockNetwork
-from .routes import ConnectDialer, Dialer, DirectDialer, Proxy, Timeouts, parse_proxy, proxy_for
+from .routes import ConnectDialer, Dialer, DirectDialer, Family, Proxy, ProxyDialer, Timeouts, parse_proxy, proxy_for
 
 __all__ = [
     "ConnectDialer",
     "Dialer",
     "DirectDialer",
+    "Family",
     "MockNetwork",
     "Opened",
     "Proxy",
+    "ProxyDialer",
     "Timeouts",
     "open_tls",
     "parse_proxy",

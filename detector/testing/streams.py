@@ -57,6 +57,13 @@ class Stream(Protocol):
         """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
 
 
+class RereadableStream(Stream, Protocol):
+    """A connection to which what was read too much can be given back."""
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back, to be read again first."""
+
+
 class PlainStream:
     """A TCP connection. `received` is what was already read from it and has yet to be seen."""
 
@@ -108,6 +115,7 @@ class TLSStream:
     def __init__(self, connection: SSL.Connection, below: Stream) -> None:
         self.connection = connection
         self._below = below
+        self._received = b""
 
     async def handshake(self) -> None:
         """Shake hands. Raises `SSL.Error` when TLS fails, ConnectionError when the peer goes away."""
@@ -127,6 +135,9 @@ class TLSStream:
 
     async def read(self) -> bytes:
         """Return decrypted octets, waiting for at least one; nothing once the peer has closed."""
+        if received := self._received:
+            self._received = b""
+            return received
         while True:
             try:
                 data = self.connection.recv(CHUNK)
@@ -139,6 +150,10 @@ class TLSStream:
             else:
                 await self._flush()
                 return data
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back, to be read again first."""
+        self._received = data + self._received
 
     async def write(self, data: bytes) -> None:
         """Encrypt and send all of `data`."""
