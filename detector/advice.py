@@ -91,7 +91,7 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "connect-timeout": "Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it.",
     "unreachable": "The network has no way there: check the connection.",
     "no-address": "The host has no address on this way (IPv4 or IPv6); the other one may have.",
-    "proxy-unreachable": "The proxy did not answer: check its address and whether it is running.",
+    "proxy-unreachable": "The proxy did not answer: check its address, whether it runs, and of which kind it is.",
     "proxy-auth-required": "The proxy wants a user name and password: give them in the proxy URL.",
     "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
     "proxy-auth-unsupported": "The proxy wants a kind of sign-in that is not supported here ({schemes}): ask whoever "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import logging
 import traceback
@@ -17,6 +18,8 @@ import pytest
 from conversations import HOST, at, ders, exam, pki
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from python_socks import ProxyType
+from python_socks.async_.asyncio import Proxy as AnotherClient
 
 from detector import advice
 from detector.errors import ProxyError
@@ -26,13 +29,15 @@ from detector.probe.routes import RouteError
 from detector.probe.routes.connect import AUTH_SCHEMES_MAX, ConnectExchange, auth_schemes
 from detector.probe.routes.socks import Socks4aExchange, Socks5Exchange
 from detector.testing import Lie, serve_origin, serve_proxy, serve_socks
+from detector.testing.streams import Listener, connect, listen, relay
 from detector.verdict import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from detector.model import Observation
     from detector.probe.routes.exchange import Exchange
+    from detector.testing.streams import PlainStream
 
 ENDPOINT = Endpoint(host=HOST)
 BRIEF = Timeouts(resolve=0.15, connect=0.15, proxy=0.15, handshake=0.5)
@@ -336,7 +341,7 @@ MARKS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min
 
 
 LIES: list[dict[str, Any]] = [{"lie": lie} for lie in Lie if lie is not Lie.HANG]
-FAILURES = st.sampled_from([{"refuse": 91}, {"require_auth": "a:b"}, *LIES])
+FAILURES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{"refuse": 91}, {"require_auth": "a:b"}, *LIES])
 
 
 @settings(max_examples=40, deadline=None)
@@ -389,3 +394,56 @@ def test_a_proxy_of_every_scheme_prints_its_url() -> None:
     """The URL is told without credentials, with brackets where they belong."""
     for scheme in ProxyScheme:
         assert str(Proxy(host="::1", port=1, username="u", scheme=scheme)) == f"{scheme}://[::1]:1"
+
+
+@contextlib.asynccontextmanager
+async def overhear(proxy: Listener, sent: list[bytes]) -> AsyncIterator[int]:
+    """A port that leads to the proxy; what clients send is added to `sent`."""
+    relayed = Listener()
+
+    async def serve(client: PlainStream) -> None:
+        server = await connect(proxy.address)
+        try:
+            await relay(client, server, sent.append)
+        finally:
+            server.abort()
+
+    async with listen(serve, relayed):
+        yield relayed.port
+
+
+@pytest.mark.parametrize(
+    ("scheme", "credentials", "name"),
+    [
+        ("socks5", "", HOST),
+        ("socks5", "user:secret@", HOST),
+        ("socks5", "", "192.0.2.1"),
+        ("socks5", "", "2001:db8::1"),
+        ("socks4", "", HOST),
+        ("socks4", "user@", HOST),
+        ("socks4", "", "192.0.2.1"),
+    ],
+)
+async def test_another_client_says_the_same(scheme: str, credentials: str, name: str) -> None:
+    """python-socks, which shares no code with ours, sends the same octets and gets through the same server."""
+    version = int(scheme[-1])
+    account = credentials.rstrip("@") or None
+    sent: list[bytes] = []
+    async with serve_origin(exam()) as origin:
+        upstream = {(name, 443): origin.address}
+        async with (
+            serve_socks(version, upstream=upstream, require_auth=account) as proxy,
+            overhear(proxy, sent) as port,
+        ):
+            url = f"{scheme}://{credentials}127.0.0.1:{port}"
+            user, _, password = (account or "").partition(":")
+            kind = ProxyType.SOCKS5 if version == 5 else ProxyType.SOCKS4
+            other = AnotherClient(kind, "127.0.0.1", port, user or None, password or None, rdns=True)
+            (await other.connect(name, 443)).close()
+            await proxy.settled()
+            theirs = b"".join(sent)
+            sent.clear()
+            observation = await probe(Endpoint(host=name), dialer=ProxyDialer(parse_proxy(url)))
+    assert proxy.targets == [(name, 443)] * 2
+    assert observation.chain
+    assert b"".join(sent)[: len(theirs)] == theirs
