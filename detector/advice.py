@@ -106,6 +106,7 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "whoever runs it which certificate it should have.",
     "proxy-unknown": "The proxy settings name a file that chooses the proxy, and it was not evaluated: name the proxy, "
     "or install the extra 'pac'.",
+    "no-route": "Only the way through a proxy was asked for, and no proxy is set for this host: name one.",
     "not-tls": "What answered does not speak TLS: check the port, or sign in to the network in a browser first.",
     "resources": "This device ran out of sockets or files: check fewer endpoints at once.",
 }

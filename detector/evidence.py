@@ -27,6 +27,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from .model import Endpoint
 from .trust import hostname, transparency
 from .trust import paths as path_building
 from .trust.certificate import Certificate
@@ -36,7 +37,7 @@ from .trust.signature import Signed, verify_issued
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .model import Endpoint, Observation, PortalObservation, ServerDate
+    from .model import Observation, PortalObservation, ServerDate
     from .trust.logs import LogList
 
 _VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
@@ -198,6 +199,23 @@ class Case:
             bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWN
         )
         return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
+
+    @property
+    def trusted_here(self) -> bool:
+        """Whether an ordinary client on this machine would go on: key, name and dates right, and a root it trusts."""
+        if self.leaf is None or not self.observation.key_proved or self.leaf.validity is None:
+            return False
+        in_date = self.leaf.validity[0] <= self.context.at <= self.leaf.validity[1]
+        named = self.name_match is not hostname.NameMatch.MISMATCH
+        return in_date and named and bool(self.public_paths or self.machine_paths)
+
+    @cached_property
+    def proxy(self) -> Case | None:
+        """The connection to the proxy itself, where that was TLS."""
+        seen = self.observation.proxy
+        if seen is None or seen.tls is None:
+            return None
+        return Case(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
 
     @cached_property
     def name_match(self) -> hostname.NameMatch:

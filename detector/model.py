@@ -54,6 +54,7 @@ class Outcome(enum.StrEnum):
     PROXY_TLS = "proxy-tls"
     PROXY_UNTRUSTED = "proxy-untrusted"
     PROXY_UNKNOWN = "proxy-unknown"
+    NO_ROUTE = "no-route"
     RESET = "reset"
     CLOSED = "closed"
     NOT_TLS = "not-tls"
@@ -95,6 +96,7 @@ FAULT_OF: Final[dict[Outcome, Fault]] = {
     Outcome.PROXY_TLS: Fault.NETWORK,
     Outcome.PROXY_UNTRUSTED: Fault.NETWORK,
     Outcome.PROXY_UNKNOWN: Fault.US,
+    Outcome.NO_ROUTE: Fault.US,
     Outcome.RESET: Fault.UNDETERMINED,
     Outcome.CLOSED: Fault.UNDETERMINED,
     Outcome.NOT_TLS: Fault.PEER,
@@ -160,6 +162,7 @@ class Alternative(enum.StrEnum):
     PRIVATE_PKI = "private-pki"
     SELF_SIGNED_ORIGIN = "self-signed-origin"
     STALE_ROOTS = "stale-roots"
+    SPLIT_HORIZON = "split-horizon"
 
 
 class ManagedBy(enum.StrEnum):
@@ -362,8 +365,8 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
     """What a proxy on the way showed. There is no place for credentials.
 
     `status` is the HTTP status of its answer to CONNECT or its SOCKS reply code, `auth_schemes` the kinds of
-    authentication it offered (RFC 9110 section 11.1, lower case, bounded). `tls` is the connection to the proxy itself,
-    where that is TLS: captured like every other.
+    authentication it offered (RFC 9110 section 11.1, lower case, bounded). `target` is what it was asked to connect to,
+    as `host:port`. `tls` is the connection to the proxy itself, where that is TLS: captured like every other.
     """
 
     scheme: ProxyScheme
@@ -371,6 +374,7 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
     port: int
     status: int | None = None
     auth_schemes: tuple[str, ...] = ()
+    target: str | None = None
     tls: Observation | None = None
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
 from .model import Endpoint, Observation, Outcome, Report, Result
+from .routing import Routing, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .trust import logs as ct_logs
 from .trust import roots as trusted
@@ -219,14 +219,16 @@ def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
 class Detector:
     """Checks endpoints on this network. Use as an async context manager; one detector may run many checks.
 
-    `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` is a
-    proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), or
-    is a list of rules HOST:PORT:ADDRESS:PORT, as curl's --connect-to. `vantage` names where this runs, in the
-    caller's words; it goes into the report. `machine_roots` gives the non-public roots of this machine and is called
-    only when a chain has no public path; `installed_at` says when one of them came to this machine. `dialer`
-    replaces the network (see `detector.probe.MockNetwork`). `control` is the control request for captive portals; it
-    is made, issuers are fetched and HTTP dates asked for, only where something does not look genuine, and never with
-    `offline`. `clock` gives the time.
+    `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` says what
+    ways to take: `all`, or several of `direct`, `direct4`, `direct6` and `proxy` with commas between them; or just a
+    proxy setting. `proxy` is that setting otherwise: a proxy URL, `env` (the environment's settings) or `none`.
+    `all_addresses` looks at every address of a host, and at its RSA and its ECDSA certificate (docs/routes.md).
+    `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
+    --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `machine_roots` gives
+    the non-public roots of this machine and is called only when a chain has no public path; `installed_at` says when
+    one of them came to this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`). `control` is the
+    control request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something
+    does not look genuine, and never with `offline`. `clock` gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
     """
@@ -239,6 +241,8 @@ class Detector:
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
         route: str = "env",
+        proxy: str | None = None,
+        all_addresses: bool = False,
         resolve: ResolveRules | None = None,
         vantage: str = "",
         concurrency: int = CONCURRENCY_DEFAULT,
@@ -258,8 +262,10 @@ class Detector:
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         rules = resolve_rules(resolve)
-        self._dialers: Final = _Dialers(route, rules, dialer)
-        looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, rules, control, clock)
+        self._routing: Final = Routing(
+            read_route(route, proxy), rules, dialer, vouch=self._vouch, all_addresses=all_addresses
+        )
+        looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     async def __aenter__(self) -> Self:
@@ -330,7 +336,10 @@ class Detector:
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         observations = await self._observe(endpoints, begin + probing)
         context = self._context()
-        cases = tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
+        cases = tuple(
+            Case(endpoint, looks[0], context, others=looks[1:])
+            for endpoint, looks in zip(endpoints, observations, strict=True)
+        )
         return cases if self._second_look is None else await self._second_look(cases, begin + probing)
 
     async def scan(
@@ -368,8 +377,8 @@ class Detector:
             await _end(running)
 
     async def _case(self, endpoint: Endpoint, timeout: float) -> Case:  # noqa: ASYNC109 - see `scan`
-        observation = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
-        return Case(endpoint, observation, self._context())
+        looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
+        return Case(endpoint, looks[0], self._context(), others=looks[1:])
 
     def _context(self) -> Context:
         return Context(
@@ -380,13 +389,13 @@ class Detector:
             installed_at=self._installed_at,
         )
 
-    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[Observation]:
-        """One observation per endpoint, in order, no later than loop time `until`."""
+    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
+        """The looks at each endpoint, in order, no later than loop time `until`."""
         slots = asyncio.Semaphore(self._concurrency)
 
-        async def one(endpoint: Endpoint) -> Observation:
+        async def one(endpoint: Endpoint) -> tuple[Observation, ...]:
             async with slots:
-                return await self._probe(endpoint, until)
+                return await self._look(endpoint, until)
 
         tasks = [asyncio.create_task(one(endpoint)) for endpoint in endpoints]
         try:
@@ -394,59 +403,17 @@ class Detector:
                 remaining = max(until - asyncio.get_running_loop().time(), 0.0)
                 await asyncio.wait(tasks, timeout=remaining + OVERRUN)
             return [
-                task.result() if task.done() else Observation(outcome=Outcome.DEADLINE, attempts=0) for task in tasks
+                task.result() if task.done() else (Observation(outcome=Outcome.DEADLINE, attempts=0),) for task in tasks
             ]
         finally:
             await _end(tasks)
 
-    async def _probe(self, endpoint: Endpoint, until: float) -> Observation:
-        from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
+    async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
+        return await self._routing.look(endpoint, until)
 
-        return await probe(endpoint, dialer=self._dialers.for_endpoint(endpoint), deadline=until)
-
-
-class _Dialers:
-    """Which way to take to an endpoint. Built from settings once; the proxy setting is checked at once."""
-
-    def __init__(self, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], dialer: Dialer | None) -> None:
-        from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `_probe`
-
-        self._given = dialer
-        self._route = route
-        self._resolve = resolve
-        self._direct = DirectDialer(resolve)
-        self._connect = ConnectDialer
-        self._by_proxy: dict[Proxy, Dialer] = {}
-        self._public: Dialer | None = None
-        self._fixed = None if route in {"env", "none"} else ConnectDialer(parse_proxy(route), resolve)
-
-    def for_issuer(self, endpoint: Endpoint) -> Dialer:
-        """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""
-        usual = self.for_endpoint(endpoint)
-        if usual is not self._direct or (endpoint.host, endpoint.port) in self._resolve:
-            return usual
-        if self._public is None:
-            from .probe import DirectDialer  # noqa: PLC0415 - as in `_probe`
-            from .probe.issuers import PublicResolver  # noqa: PLC0415 - loaded when first needed
-
-            self._public = DirectDialer(resolver=PublicResolver())
-        return self._public
-
-    def for_endpoint(self, endpoint: Endpoint) -> Dialer:
-        if self._given is not None:
-            return self._given
-        if self._fixed is not None:
-            return self._fixed
-        if self._route == "none" or endpoint.address is not None:
-            return self._direct
-        from .probe import proxy_for  # noqa: PLC0415 - as in `_probe`
-
-        proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
-        if proxy is None:
-            return self._direct
-        if proxy not in self._by_proxy:
-            self._by_proxy[proxy] = self._connect(proxy, self._resolve)
-        return self._by_proxy[proxy]
+    def _vouch(self, proxy: Proxy, observation: Observation) -> bool:
+        """Whether credentials may be sent to a proxy that presented this."""
+        return Case(Endpoint(host=proxy.host, port=proxy.port), observation, self._context()).trusted_here
 
 
 async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:
@@ -475,6 +442,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     add_roots: RootSource | None = None,
     logs: LogSource | None = None,
     route: str = "env",
+    proxy: str | None = None,
+    all_addresses: bool = False,
     resolve: ResolveRules | None = None,
     vantage: str = "",
     offline: bool = False,
@@ -487,6 +456,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         add_roots=add_roots,
         logs=logs,
         route=route,
+        proxy=proxy,
+        all_addresses=all_addresses,
         resolve=resolve,
         vantage=vantage,
         offline=offline,

@@ -117,13 +117,34 @@ class Facts:
     def private_ca_at_work(self) -> bool:
         """Row 15: one of the facts that only an interceptor shows."""
         return (
-            self.has("machine-root", "path")
+            self.genuine_on_another_route
+            or self.has("machine-root", "path")
             or self.has("shared-issuer", "private")
             or self.has("shared-leaf-key", "shared")
             or self.has("ca-key-reuse", "reused")
             or self.has("issuer-impersonation", "impersonated")
             or self.has("catalogue", "strong")
         )
+
+    @property
+    def _no_origin_of_its_own(self) -> bool:
+        """Beside a publicly vouched look: no innocent server would present this chain at the same address.
+
+        The right name, so no portal and no neighbour; not self-signed, as the spare certificate of a broken server is;
+        not towards a retired root, as old clients are served; and without the public log entries that a public
+        certificate of its age has, so no public chain that lost its intermediate.
+        """
+        return self.name_right and self.unlogged and self.has("private-origin", "private-ca", "issuer-absent")
+
+    @property
+    def genuine_on_another_route(self) -> bool:
+        """The same address shows by its key, on another way, that it is this host's."""
+        return self.has("route-difference", "forged") and self._no_origin_of_its_own
+
+    @property
+    def private_on_this_route(self) -> bool:
+        """Another way shows that the host is publicly known; whether at the same address is not known."""
+        return self.has("route-difference", "forged", "private-here") and self._no_origin_of_its_own
 
 
 class Row(NamedTuple):
@@ -225,10 +246,18 @@ TABLE: Final[tuple[Row, ...]] = (
         alternatives=(Alternative.INCOMPLETE_CHAIN,),
     ),
     Row(17, "private-chain-pin-mismatch", lambda f: f.pin_mismatch, _MIDDLEWARE, _PROVEN),
+    Row(
+        21,
+        "private-on-this-route",
+        lambda f: f.private_on_this_route,
+        _MIDDLEWARE,
+        _PROBABLE,
+        alternatives=(Alternative.SPLIT_HORIZON,),
+    ),
     Row(18, "issuer-as-intercepted", lambda f: f.has("issuer-shape", "as-intercepted"), _MIDDLEWARE, _PROBABLE),
     Row(19, "private-chain", lambda _: True, _MIDDLEWARE, _POSSIBLE),
 )
-"""Rows 5 to 19, read from the top. From row 15 on there is neither a public path nor a public log."""
+"""Rows 5 to 21, read from the top. From row 15 on there is neither a public path nor a public log."""
 
 _ALTERNATIVES_OF_ORIGIN: Final[dict[str, tuple[Alternative, ...]]] = {
     "retired-root": (Alternative.STALE_ROOTS, Alternative.INCOMPLETE_CHAIN),
@@ -278,6 +307,8 @@ def _decision(row: Row, facts: Facts) -> Decision:
         ) or (Alternative.PRIVATE_PKI,)
         if not facts.name_right:
             alternatives = (*alternatives, Alternative.CAPTIVE_PORTAL, Alternative.BLOCK_PAGE)
+        if facts.has("route-difference", "genuine-elsewhere", "private-here"):
+            alternatives = (*alternatives, Alternative.SPLIT_HORIZON, Alternative.WRONG_SERVER)
     portal_seen = facts.has("captive-portal", "control-request", "one-certificate", "known-key")
     if portal_seen and not facts.name_right and row.confidence in {Confidence.POSSIBLE, Confidence.PROBABLE}:
         alternatives = tuple(dict.fromkeys((Alternative.CAPTIVE_PORTAL, *alternatives)))

@@ -25,7 +25,9 @@ from . import (
     pin,
     presented,
     private_origin,
+    proxy_certificate,
     public_path,
+    route_difference,
     shared_issuer,
     shared_leaf_key,
     transparency,
@@ -62,6 +64,8 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
         missing_issuer,
         issuer_shape,
         private_origin,
+        route_difference,
+        proxy_certificate,
     )
 }
 """Every check by its id."""

@@ -55,6 +55,17 @@ DEADLINE_LONGEST = 3600.0
     show_default=True,
     help="Status that the control request has where no portal is.",
 )
+@click.option(
+    "--route",
+    default=None,
+    metavar="WAY[,WAY...]",
+    help="Ways to take: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
+)
+@click.option(
+    "--all-addresses",
+    is_flag=True,
+    help="Look at every address of each host, and at its RSA and its ECDSA certificate.",
+)
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @common.common
 @click.pass_obj
@@ -67,6 +78,8 @@ def check(  # noqa: PLR0913 - one parameter per option
     fail_on: str,
     portal_url: str,
     portal_status: int,
+    route: str | None,
+    all_addresses: bool,
     portal_api: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
@@ -78,7 +91,9 @@ def check(  # noqa: PLR0913 - one parameter per option
         roots=options.roots,
         add_roots=options.add_roots,
         logs=options.ct_logs,
-        route=options.proxy,
+        route=options.proxy if route is None else route,
+        proxy=options.proxy,
+        all_addresses=all_addresses,
         resolve=options.resolve,
         vantage=options.vantage,
         offline=options.offline,

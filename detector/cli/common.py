@@ -89,7 +89,13 @@ _OPTIONS: Final = (
         metavar="HOST:PORT:ADDRESS:PORT",
         help="Connect there instead, as curl --connect-to; repeatable.",
     ),
-    click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through."),
+    click.option(
+        "--proxy",
+        default="env",
+        show_default=True,
+        metavar="URL|env|none",
+        help="Proxy to go through: http, https, socks4a or socks5.",
+    ),
     click.option(
         "--format",
         type=click.Choice([f.value for f in Format]),

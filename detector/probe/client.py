@@ -24,12 +24,14 @@ from detector.model import Endpoint, Observation, Outcome, WitnessObservation, W
 from detector.witness.protocol import NONCE_OCTETS
 
 from .carrier import HTTP_1_1, Carrier, observe
-from .handshake import ALPN_PROTOCOLS, Handshake
+from .handshake import ALPN_PROTOCOLS, Handshake, context_for
 from .routes import Dialer, Journal, RouteError, Timeouts
 from .transport import TLSTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from detector.model import KeyKind
 
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
@@ -54,23 +56,26 @@ class Opened(NamedTuple):
     handshake: Handshake | None = None
 
 
-async def probe(
+async def probe(  # noqa: PLR0913 - keyword-only; one connection is made of these
     endpoint: Endpoint,
     *,
     dialer: Dialer,
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    key_kind: KeyKind | None = None,
 ) -> Observation:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
     Where the endpoint has a witness, it is asked on the same connection. `deadline` is a time of the running event loop
     (`loop.time()`); when it passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the
-    seconds that `timings_ms` is made of. Cancelling closes the connection at once. Raises nothing for reasons of
-    network, proxy or peer.
+    seconds that `timings_ms` is made of. `key_kind` is the only kind of key the server may prove itself with, None for
+    any. Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
     """
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
-    opened = await open_tls(endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn)
+    opened = await open_tls(
+        endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn, key_kind=key_kind
+    )
     connection = opened.connection
     if connection is None:
         return opened.observation
@@ -92,6 +97,7 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
     alpn: Sequence[bytes] = HTTP_1_1,
+    key_kind: KeyKind | None = None,
 ) -> Opened:
     """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
 
@@ -99,12 +105,13 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     protocols offered. Arguments are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
+    context = None if key_kind is None else context_for(key_kind)
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(endpoint, dialer, journal, alpn)
-        observation = opened.observation
+        opened = await _attempt(endpoint, dialer, journal, lambda: Handshake(endpoint.host, context=context, alpn=alpn))
+        observation = msgspec.structs.replace(opened.observation, key_kind=key_kind)
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
             return opened._replace(observation=msgspec.structs.replace(observation, attempts=attempt))
@@ -148,9 +155,9 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _gone(connection, connection.closed, deadline)
 
 
-async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, alpn: Sequence[bytes]) -> Opened:
+async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, begin: Callable[[], Handshake]) -> Opened:
     """Make one connection."""
-    handshake = Handshake(endpoint.host, alpn=alpn)
+    handshake = begin()
     session = Carrier(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)

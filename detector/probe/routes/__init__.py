@@ -16,12 +16,22 @@ from .dialing import (
     Address,
     Dialer,
     Journal,
+    NoWay,
     ProtocolFactory,
     ResolveMap,
     RouteError,
     Timeouts,
 )
-from .direct import ADDRESSES_MAX, LOOKUPS_MAX, AddressInfo, DirectDialer, Family, Resolver, open_connection
+from .direct import (
+    ADDRESSES_MAX,
+    LOOKUPS_MAX,
+    AddressInfo,
+    DirectDialer,
+    Family,
+    Resolver,
+    addresses_of,
+    open_connection,
+)
 from .proxied import ConnectDialer, ProxyDialer
 from .proxies import Proxy, parse_proxy
 from .settings import proxy_for
@@ -40,6 +50,7 @@ __all__ = [
     "DirectDialer",
     "Family",
     "Journal",
+    "NoWay",
     "ProtocolFactory",
     "Proxy",
     "ProxyDialer",
@@ -47,6 +58,7 @@ __all__ = [
     "Resolver",
     "RouteError",
     "Timeouts",
+    "addresses_of",
     "open_connection",
     "parse_proxy",
     "proxy_for",

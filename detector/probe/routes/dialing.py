@@ -124,6 +124,24 @@ class Dialer(Protocol):
         """
 
 
+class NoWay:
+    """Where there is no way to take: every dial ends in `outcome`. `proxy_file` is the file that should have told."""
+
+    def __init__(self, outcome: Outcome, *, proxy_file: str | None = None) -> None:
+        self._outcome = outcome
+        self._proxy_file = proxy_file
+
+    @property
+    def route(self) -> Route:
+        """What to call this way in an observation."""
+        return Route.NONE
+
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:  # noqa: ARG002 - as `Dialer.dial`
+        """Fail as `Dialer.dial` does."""
+        journal.proxy_file = self._proxy_file
+        raise RouteError(self._outcome)
+
+
 def literal(host: str) -> str | None:
     """Return `host` without brackets when it is an IP address, perhaps with a zone (RFC 4007 section 11)."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host

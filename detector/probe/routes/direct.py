@@ -10,19 +10,19 @@ import contextlib
 import enum
 import socket
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohappyeyeballs
 
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import outcomes
 
-from .dialing import PORT_MAX, RouteError, literal, mapped, normalised
+from .dialing import PORT_MAX, Journal, RouteError, literal, mapped, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .dialing import Journal, ProtocolFactory, ResolveMap
+    from .dialing import ProtocolFactory, ResolveMap
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 AddressInfo = tuple[int, int, int, str, SocketAddress]
@@ -137,6 +137,20 @@ class DirectDialer:
         return await open_connection(host, port, factory, journal, resolver=self._resolver, family=self._family)
 
 
+async def addresses_of(host: str, port: int, *, resolver: Resolver, until: float) -> tuple[str, ...]:
+    """Every address of `host`, without repetitions, as far as it is known before loop time `until`.
+
+    Nothing when it does not resolve.
+    """
+    journal = Journal(deadline=until)
+    try:
+        async with journal.phase("resolve", journal.timeouts.resolve, Outcome.DNS_FAILURE):
+            found = await resolver.resolve(host, port)
+    except (RouteError, OSError):
+        return ()
+    return tuple(dict.fromkeys(str(info[4][0]) for info in found))
+
+
 async def open_connection(  # noqa: PLR0913 - where, what, and how
     host: str,
     port: int,
@@ -175,7 +189,7 @@ async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, jour
     try:
         # The socket may be reset between connecting and being asked.
         with contextlib.suppress(OSError):
-            journal.address = _peer_name(connected.getpeername())
+            journal.address = spell(*connected.getpeername()[:2])
         transport, _ = await asyncio.get_running_loop().create_connection(factory, sock=connected)
     except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         connected.close()
@@ -183,7 +197,7 @@ async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, jour
     return transport
 
 
-def _peer_name(peer: tuple[Any, ...]) -> str:
-    """Write an AF_INET or AF_INET6 socket address as `host:port`."""
-    host, port = str(peer[0]), int(peer[1])
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def spell(host: str, port: int) -> str:
+    """Write a host and port as `host:port`, an IPv6 address in brackets."""
+    bare = literal(host) or host
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"

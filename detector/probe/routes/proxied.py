@@ -21,7 +21,7 @@ from detector.probe.transport import TLSTransport
 
 from .connect import ConnectExchange
 from .dialing import Journal, RouteError, mapped, normalised
-from .direct import Resolver, open_connection
+from .direct import Resolver, open_connection, spell
 from .socks import Socks4aExchange, Socks5Exchange
 
 if TYPE_CHECKING:
@@ -76,8 +76,10 @@ class ProxyDialer:
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
-        journal.route, journal.proxy = self.route, self._proxy.shown
-        exchange = self._exchange(*(mapped(self._resolve, endpoint) or (endpoint.host, endpoint.port)))
+        host, port = mapped(self._resolve, endpoint) or (endpoint.host, endpoint.port)
+        shown = msgspec.structs.replace(self._proxy.shown, target=spell(host, port))
+        journal.route, journal.proxy = self.route, shown
+        exchange = self._exchange(host, port)
         try:
             if self._proxy.scheme is ProxyScheme.HTTPS:
                 return await self._over_tls(exchange, factory, journal)
@@ -128,7 +130,7 @@ class ProxyDialer:
                 finally:
                     carrier.note("handshake")
                     seen = observe(handshake, Route.DIRECT, aside, Outcome.HANDSHAKE_TIMEOUT)
-                    journal.proxy = msgspec.structs.replace(self._proxy.shown, tls=seen)
+                    journal.proxy = msgspec.structs.replace(journal.proxy or self._proxy.shown, tls=seen)
                 self._require(seen)
                 established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 tunnel = _Tunnel(exchange, factory, established)
