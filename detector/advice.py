@@ -32,7 +32,6 @@ _BY_REASON: Final[dict[str, dict[Audience, str]]] = {
         _IT: "Let requests to /.well-known/tls-witness on {hosts} pass unchanged.",
         _DEVELOPER: "Is the witness of {hosts} running, and does the pin file hold the key it signs with?",
     },
-    "witness-differs": {_DEVELOPER: "If a CDN or load balancer of yours ends TLS before the witness, unpin it there."},
     "clock-skew": {_STUDENT: "Set this device's date and time (automatic time is best) and check again."},
     "replayed-chain": {
         _STUDENT: "Do not send exam data here: the server shown is not the one answering. Use another network.",
@@ -85,6 +84,12 @@ _BY_MANAGER: Final[dict[ManagedBy, dict[Audience, str]]] = {
         _IT: "Decryption of {hosts} happens outside this network; a tunnel the state does not decrypt would avoid it.",
     },
 }
+_ALSO_BY_REASON: Final[dict[str, dict[Audience, str]]] = {
+    "witness-differs": {
+        _DEVELOPER: "If a CDN or load balancer of your own ends TLS in front of the witness, pin no witness there."
+    },
+}
+"""Said besides what the manager of an interceptor makes us say."""
 _BY_OUTCOME: Final[dict[str, str]] = {
     "dns-failure": "The name could not be resolved: check the spelling and the network connection.",
     "connect-refused": "Nothing answered on that port: check host and port, or whether the service is up.",
@@ -136,7 +141,7 @@ def advise(
     if (by_reason := _BY_REASON.get(decision.reason)) is not None:
         return _fill(by_reason, hosts)
     if attribution is not None and decision.confidence is not Confidence.POSSIBLE:
-        advice = dict(_BY_MANAGER[attribution.managed_by])
+        advice = {**_BY_MANAGER[attribution.managed_by], **_ALSO_BY_REASON.get(decision.reason, {})}
         if remediation is not None:
             advice[_IT] = f"{remediation} Hosts: {{hosts}}"
         return _fill(advice, hosts)

@@ -16,7 +16,8 @@ HOSTS = ["exam.example.edu", "lms.example.org"]
 
 def test_every_decision_has_advice() -> None:
     """Whatever the table says short of clean, somebody is told what to do, and names are filled in."""
-    rows = (*verdict.TABLE, verdict.SIGNATURE_WRONG, verdict.KEY_NOT_PROVED, verdict.WITNESS_DIFFERS)
+    special = (verdict.SIGNATURE_WRONG, verdict.KEY_NOT_PROVED, verdict.WITNESS_DIFFERS, verdict.WITNESS_FAILED)
+    rows = (*verdict.TABLE, *special)
     for row, manager in itertools.product(rows, ManagedBy):
         decision = Decision(row.number, row.reason, row.verdict, row.confidence)
         said = advise(decision, HOSTS, SEEN, Attribution(managed_by=manager))
