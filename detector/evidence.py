@@ -200,6 +200,16 @@ class Case:
         )
         return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
 
+    @cached_property
+    def pinned(self) -> Certificate | None:
+        """The leaf or else a certificate on a verified path that is pinned here, whether the pins expired or not."""
+        keys = frozenset((*self.endpoint.pins, *self.endpoint.backup_pins))
+        certificates = frozenset(self.endpoint.certificates)
+        paths = self.paths.paths if self.paths is not None else ()
+        above = (certificate for path in paths for certificate in path.certificates[1:])
+        candidates = () if self.leaf is None else (self.leaf, *above)
+        return next((c for c in candidates if c.spki_sha256 in keys or c.sha256 in certificates), None)
+
     @property
     def trusted_here(self) -> bool:
         """Whether an ordinary client on this machine would go on: key, name and dates right, and a root it trusts."""

@@ -93,6 +93,11 @@ class Facts:
         return self.has("pin", "mismatch")
 
     @property
+    def unexpected(self) -> bool:
+        """Pins do not match, and no pinned certificate of this host under the same public root explains it."""
+        return self.pin_mismatch and not self.has("several-certificates", "same-root-as-pinned")
+
+    @property
     def declared_path(self) -> bool:
         return self.has("declared-root", "path") and not self.has("declared-root", "no-path")
 
@@ -203,7 +208,7 @@ TABLE: Final[tuple[Row, ...]] = (
         _INCONCLUSIVE,
     ),
     Row(9, "wrong-name", lambda f: f.vouched and not f.name_right, _MIDDLEWARE, _POSSIBLE, alternatives=_WRONG_HOST),
-    Row(10, "logged", lambda f: f.logged and not f.pin_mismatch, _CLEAN, assurance=Assurance.LOGGED),
+    Row(10, "logged", lambda f: f.logged and not f.unexpected, _CLEAN, assurance=Assurance.LOGGED),
     Row(11, "logged-pin-mismatch", lambda f: f.logged, _MIDDLEWARE, _POSSIBLE, alternatives=_STALE_PINS),
     Row(
         12,
@@ -224,7 +229,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         14,
         "publicly-trusted",
-        lambda f: f.public_path and not f.pin_mismatch,
+        lambda f: f.public_path and not f.unexpected,
         _CLEAN,
         assurance=Assurance.TRUSTED,
     ),

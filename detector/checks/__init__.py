@@ -28,6 +28,7 @@ from . import (
     proxy_certificate,
     public_path,
     route_difference,
+    several_certificates,
     shared_issuer,
     shared_leaf_key,
     transparency,
@@ -65,6 +66,7 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
         issuer_shape,
         private_origin,
         route_difference,
+        several_certificates,
         proxy_certificate,
     )
 }

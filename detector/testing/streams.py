@@ -187,15 +187,19 @@ class TLSStream:
         return bool(data)
 
 
-def server_context(
+def server_context(  # noqa: PLR0913 - as `serve_origin`
     issued: Issued,
     *,
     min_version: ssl.TLSVersion | None = None,
     max_version: ssl.TLSVersion | None = None,
     alpn: Sequence[str] = (),
     ciphers: str = "DEFAULT",
+    also: Sequence[Issued] = (),
 ) -> SSL.Context:
     """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
+
+    `also` are certificates with keys of other kinds (RSA, ECDSA), between which the client's offer chooses; the
+    intermediates of all of them are sent with each.
 
     Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
     """
@@ -204,10 +208,11 @@ def server_context(
     context.set_cipher_list(f"{ciphers}:@SECLEVEL=0".encode())
     context.set_min_proto_version(0 if min_version is None else int(min_version))
     context.set_max_proto_version(0 if max_version is None else int(max_version))
-    context.use_certificate(x509.load_der_x509_certificate(issued.leaf))
-    for certificate in issued.chain[1:]:
-        context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
-    context.use_privatekey(issued.key)
+    for one in (issued, *also):
+        context.use_certificate(x509.load_der_x509_certificate(one.leaf))
+        for certificate in one.chain[1:]:
+            context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
+        context.use_privatekey(one.key)
     served = [name.encode() for name in alpn]
 
     context.set_alpn_select_callback(
