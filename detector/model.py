@@ -214,6 +214,15 @@ class WitnessOutcome(enum.StrEnum):
     NO_BINDING = "no-binding"
 
 
+class ResolutionOutcome(enum.StrEnum):
+    """How the question to a second resolver ended."""
+
+    ANSWERED = "answered"
+    NO_SUCH_NAME = "no-such-name"
+    NO_ANSWER = "no-answer"
+    NOT_VOUCHED = "not-vouched"
+
+
 class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
@@ -361,6 +370,18 @@ class WitnessObservation(Record, frozen=True, kw_only=True):
     body: bytes = b""
 
 
+class ResolutionObservation(Record, frozen=True, kw_only=True):
+    """Which addresses two resolvers gave for a name: the system's (`system`), and `resolver` over HTTPS (`other`).
+
+    `system` is empty where the name did not resolve. `resolver` is a URL without query.
+    """
+
+    resolver: str
+    outcome: ResolutionOutcome
+    system: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+
+
 class ProxyObservation(Record, frozen=True, kw_only=True):
     """What a proxy on the way showed. There is no place for credentials.
 
@@ -392,7 +413,8 @@ class Observation(Record, frozen=True, kw_only=True):
     milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
     profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
     was read back. `proxy` is the proxy on the way, `proxy_file` the proxy auto-configuration file that chose the way or
-    would have had to, `key_kind` the only kind of server key that was accepted, None where every kind was.
+    would have had to, `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution`
+    is what a second resolver said, where one was asked.
     """
 
     outcome: Outcome
@@ -400,6 +422,7 @@ class Observation(Record, frozen=True, kw_only=True):
     route: Route = Route.NONE
     proxy: ProxyObservation | None = None
     proxy_file: str | None = None
+    resolution: ResolutionObservation | None = None
     key_kind: KeyKind | None = None
     hello: Hello = Hello.DEFAULT
     ja3: str | None = None

@@ -1,7 +1,8 @@
 """Which ways lead to an endpoint, and the looks that are taken by them.
 
-Room: session. Reads the environment's proxy settings; starts tasks and ends every one of them. Judges nothing: whether
-a proxy may be given credentials is asked of `vouch`.
+Room: session. Reads the proxy settings of the environment and the machine; starts tasks and ends every one of them.
+Judges nothing: whether a proxy may be given credentials, and whether a file that came over TLS is from where it should
+be, is asked of `trusts`.
 
 The first look at an endpoint is the usual one: what a browser on this machine would do, or what the caller asked for.
 The others are further ways to the same host, each an observation of its own: see "Several looks at one endpoint" in
@@ -11,28 +12,36 @@ The others are further ways to the same host, each an observation of its own: se
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ipaddress
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from .errors import ProxyError
-from .model import PROXIED, KeyKind, Observation, Outcome
+from .errors import ProxyError, TargetError
+from .model import PROXIED, Endpoint, KeyKind, Observation, Outcome, ResolutionObservation, Route
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
-    from .model import Endpoint
     from .probe import Dialer, Proxy
+    from .probe.routes.system import SystemProxies
 
-    Vouch = Callable[[Proxy, Observation], bool]
+    Trusts = Callable[[str, int, Observation], bool]
 
 AT_ONCE: Final = 4
 """Connections to one endpoint at once: with 64 endpoints at once, below the 256 open files that are a usual limit."""
 
 LOOKS_MAX: Final = 24
 """Further looks at one endpoint: every way, both kinds of keys, and most hosts' addresses; the rest is left out."""
+
+FILE_PREFIX: Final = "pac:"
+"""Before the URL or path of a proxy auto-configuration file."""
+
+_OK: Final = 200
+_DIRECTLY: Final = frozenset({Route.DIRECT, Route.DIRECT_IPV4, Route.DIRECT_IPV6})
 
 USUAL: Final = "usual"
 ALL: Final = "all"
@@ -45,7 +54,7 @@ WORDS: Final = (ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
 
 
 class Settings(NamedTuple):
-    """Which ways to take, and what `proxy` means: `env`, `none` or a proxy URL."""
+    """Which ways to take, and what `proxy` means: `env`, `none`, `system`, `pac:` and a file, or a proxy URL."""
 
     ways: tuple[str, ...]
     proxy: str
@@ -72,29 +81,49 @@ def read_route(route: str, proxy: str | None = None) -> Settings:
     return Settings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, setting)
 
 
+def read_resolver(url: str) -> str:
+    """Check the URL of a second resolver, and that the extra it needs is there. Raises `TargetError`."""
+    from .probe.http import parse_url  # noqa: PLC0415 - as in `_take`
+
+    if parse_url(url.removesuffix("{?dns}"), "https") is None:
+        raise TargetError(
+            "The URL of the resolver cannot be read.", advice="Write it as https://resolver.example/dns-query."
+        )
+    if importlib.util.find_spec("dns") is None:
+        raise TargetError(
+            "Asking a resolver over HTTPS needs the extra 'doh'.",
+            advice="Install it: pip install 'tls-middleware-detector[doh]'.",
+        )
+    return url
+
+
 class Routing:
     """The ways to endpoints, and looks by them. Built from settings once; the proxy setting is checked at once.
 
-    `resolve` maps (host, port) to where to connect instead. `dialer` replaces every way. `all_addresses` looks at every
-    address of a host, and asks for both kinds of server keys. One event loop uses one of it. Raises `ProxyError`.
+    `resolve` maps (host, port) to where to connect instead. `dialer` replaces every way. `trusts` says whether an
+    ordinary client on this machine would believe an observation of host and port, `clock` gives the time in UTC.
+    `all_addresses` looks at every address of a host, and asks for both kinds of server keys. One event loop uses one of
+    it. Raises `ProxyError`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what ways are made of
         self,
         settings: Settings,
         resolve: Mapping[tuple[str, int], tuple[str, int]],
         dialer: Dialer | None,
         *,
-        vouch: Vouch,
+        trusts: Trusts,
+        clock: Callable[[], dt.datetime],
         all_addresses: bool = False,
     ) -> None:
-        from .probe import DirectDialer, Family, parse_proxy  # noqa: PLC0415 - as in `_take`
+        from .probe import DirectDialer, Family  # noqa: PLC0415 - as in `_take`
         from .probe.routes import Resolver  # noqa: PLC0415 - as in `_take`
 
         self._given: Final = dialer
         self._settings: Final = settings
         self._resolve: Final = resolve
-        self._vouch: Final = vouch
+        self._trusts: Final = trusts
+        self._clock: Final = clock
         self._all_addresses: Final = all_addresses
         self._resolver: Final = Resolver()
         self._direct: Final = DirectDialer(resolve, resolver=self._resolver)
@@ -104,7 +133,7 @@ class Routing:
         }
         self._by_proxy: Final[dict[Proxy, Dialer]] = {}
         self._public: Dialer | None = None
-        self._fixed: Final = None if settings.proxy in {"env", "none"} else self._through(parse_proxy(settings.proxy))
+        self._choose: Final = self._chooser(settings.proxy)
 
     def for_endpoint(self, endpoint: Endpoint) -> Dialer:
         """The way of the first look."""
@@ -113,7 +142,7 @@ class Routing:
     def for_issuer(self, endpoint: Endpoint) -> Dialer:
         """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""
         usual = self.for_endpoint(endpoint)
-        if usual.route in PROXIED or usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
+        if usual.route not in _DIRECTLY or usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
             return usual
         if self._public is None:
             from .probe import DirectDialer  # noqa: PLC0415 - as in `_take`
@@ -144,22 +173,124 @@ class Routing:
         return tuple(ways)
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
-        """The way through the proxy that is set for this endpoint, if one is."""
-        if self._fixed is not None:
-            return self._fixed
-        if self._settings.proxy == "none" or endpoint.address is not None:
+        """The way that the proxy setting gives for this endpoint; None for a direct one."""
+        return self._choose(endpoint)
+
+    def _chooser(self, setting: str) -> Callable[[Endpoint], Dialer | None]:
+        """How the proxy setting is read. Raises `ProxyError`."""
+        if setting == "none":
+            return lambda _: None
+        if setting.startswith(FILE_PREFIX):
+            return self._except_mapped(self._file(setting.removeprefix(FILE_PREFIX)))
+        if setting == "system":
+            from .machine_proxy import read_system_proxies  # noqa: PLC0415 - starts programs
+
+            if (system := read_system_proxies()).says_something:
+                return self._by_system(system)
+        if setting in {"env", "system"}:
+            return self._by_environment
+        from .probe import parse_proxy  # noqa: PLC0415 - as in `_take`
+
+        fixed = self._through(parse_proxy(setting))
+        return lambda _: fixed
+
+    def _except_mapped(self, way: Dialer) -> Callable[[Endpoint], Dialer | None]:
+        return lambda endpoint: None if endpoint.address is not None else way
+
+    def _by_environment(self, endpoint: Endpoint) -> Dialer | None:
+        if endpoint.address is not None:
             return None
         from .probe import proxy_for  # noqa: PLC0415 - as in `_take`
 
-        proxy = proxy_for(endpoint.host, endpoint.port, self._settings.proxy, os.environ)
+        proxy = proxy_for(endpoint.host, endpoint.port, "env", os.environ)
         return None if proxy is None else self._through(proxy)
+
+    def _by_system(self, system: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
+        """The machine's settings: a file goes before a proxy, and detection applies where there is neither."""
+        from .probe import parse_proxy  # noqa: PLC0415 - as in `_take`
+        from .probe.routes.system import WPAD  # noqa: PLC0415 - as in `_take`
+
+        if system.file is not None:
+            return self._except_mapped(self._file(system.file))
+        if system.proxy is None:
+            return self._except_mapped(self._file(WPAD, optional=True))
+        way = self._through(parse_proxy(system.proxy))
+
+        def choose(endpoint: Endpoint) -> Dialer | None:
+            return None if endpoint.address or system.excepts(endpoint.host, endpoint.port) else way
+
+        return choose
+
+    def _file(self, location: str, *, optional: bool = False) -> Dialer:
+        from .probe.routes.pac import FileDialer, ProxyFile  # noqa: PLC0415 - as in `_take`
+
+        file = ProxyFile(location, fetch=self._fetch, resolver=self._resolver, clock=self._clock, optional=optional)
+        return FileDialer(file, self._direct, self._through)
+
+    async def _fetch(self, url: str, until: float) -> bytes | None:
+        """The proxy file at `url`, which is gone to directly: it is what says how to go anywhere."""
+        from .probe.http import FetchOutcome, Limits, fetch  # noqa: PLC0415 - as in `_take`
+        from .probe.https import ask  # noqa: PLC0415 - as in `_take`
+        from .probe.routes.pac import FILE_OCTETS_MAX  # noqa: PLC0415 - as in `_take`
+
+        limits = Limits(body_octets=FILE_OCTETS_MAX)
+        if url.lower().startswith("https:"):
+            conversation = await ask(
+                url, dialer=self._direct, vouch=self._trusts_endpoint, limits=limits, deadline=until
+            )
+            return None if conversation is None else conversation.bodies[0]
+        fetched = await fetch(url, dialer=self._direct, limits=limits, deadline=until)
+        return fetched.body if fetched.outcome is FetchOutcome.ANSWERED and fetched.status == _OK else None
+
+    def _trusts_endpoint(self, endpoint: Endpoint, observation: Observation) -> bool:
+        return self._trusts(endpoint.host, endpoint.port, observation)
 
     def _through(self, proxy: Proxy) -> Dialer:
         from .probe import ProxyDialer  # noqa: PLC0415 - as in `_take`
 
         if proxy not in self._by_proxy:
-            self._by_proxy[proxy] = ProxyDialer(proxy, self._resolve, resolver=self._resolver, vouch=self._vouch)
+            self._by_proxy[proxy] = ProxyDialer(
+                proxy,
+                self._resolve,
+                resolver=self._resolver,
+                vouch=lambda seen, observation: self._trusts(seen.host, seen.port, observation),
+            )
         return self._by_proxy[proxy]
+
+    async def compare_resolvers(
+        self, url: str, endpoints: Sequence[Endpoint], until: float
+    ) -> tuple[Endpoint, Observation, dict[str, ResolutionObservation]] | None:
+        """Ask a second resolver about every host that is looked up here, and the system's, too.
+
+        The resolver as an endpoint, what the connection to it showed, and the answers by host. None where `url` cannot
+        be asked for.
+        """
+        from .probe.doh import resolve  # noqa: PLC0415 - needs an extra
+        from .probe.http import parse_url  # noqa: PLC0415 - as in `_take`
+        from .probe.routes import addresses_of, literal  # noqa: PLC0415 - as in `_take`
+
+        target = parse_url(url.removesuffix("{?dns}"), "https")
+        if target is None:
+            return None
+        names = [e.host for e in endpoints if not self._says_where(e) and literal(e.host) is None]
+        resolver = Endpoint(host=target.host, port=target.port)
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(
+                resolve(url, names, dialer=self.for_endpoint(resolver), vouch=self._trusts_endpoint, deadline=until)
+            )
+            own = {
+                name: group.create_task(addresses_of(name, resolver.port, resolver=self._resolver, until=until))
+                for name in dict.fromkeys(names)
+            }
+        observation, answers = asking.result()
+        if observation is None:
+            return None
+        shown = f"https://{target.authority}{target.path.partition('?')[0]}"
+        compared = {
+            name: ResolutionObservation(resolver=shown, outcome=outcome, system=own[name].result(), other=addresses)
+            for name, (outcome, addresses) in answers.items()
+        }
+        return resolver, observation, compared
 
     async def look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         """Every look at an endpoint that is asked for, no later than loop time `until`; at least one.

@@ -20,8 +20,8 @@ import msgspec
 from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
-from .model import Endpoint, Observation, Outcome, Report, Result
-from .routing import Routing, read_route
+from .model import Endpoint, Observation, Outcome, Report, ResolutionObservation, Result
+from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .trust import logs as ct_logs
 from .trust import roots as trusted
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .pins import PinSet
-    from .probe import Dialer, Proxy
+    from .probe import Dialer
     from .trust.logs import LogList
     from .trust.roots import Roots
 
@@ -221,8 +221,9 @@ class Detector:
 
     `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` says what
     ways to take: `all`, or several of `direct`, `direct4`, `direct6` and `proxy` with commas between them; or just a
-    proxy setting. `proxy` is that setting otherwise: a proxy URL, `env` (the environment's settings) or `none`.
-    `all_addresses` looks at every address of a host, and at its RSA and its ECDSA certificate (docs/routes.md).
+    proxy setting. `proxy` is that setting otherwise: a proxy URL, `env` (the environment's settings), `system` (the
+    machine's), `pac:` with the URL or path of a proxy file, or `none`. `all_addresses` looks at every address of a
+    host, and at its RSA and its ECDSA certificate; `doh` is the https URL of a second resolver (docs/routes.md).
     `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
     --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `machine_roots` gives
     the non-public roots of this machine and is called only when a chain has no public path; `installed_at` says when
@@ -243,6 +244,7 @@ class Detector:
         route: str = "env",
         proxy: str | None = None,
         all_addresses: bool = False,
+        doh: str | None = None,
         resolve: ResolveRules | None = None,
         vantage: str = "",
         concurrency: int = CONCURRENCY_DEFAULT,
@@ -257,13 +259,14 @@ class Detector:
         self.pins: Final = resolve_pins(pins, self.roots)
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
+        self._doh: Final = None if doh is None else read_resolver(doh)
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         rules = resolve_rules(resolve)
         self._routing: Final = Routing(
-            read_route(route, proxy), rules, dialer, vouch=self._vouch, all_addresses=all_addresses
+            read_route(route, proxy), rules, dialer, trusts=self._trusts, clock=clock, all_addresses=all_addresses
         )
         looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, rules, control, clock)
         self._second_look: Final = None if offline else looks
@@ -305,8 +308,9 @@ class Detector:
         be finished in time is in the report as inconclusive. Never raises for network reasons. Raises `TargetError`.
         """
         started = self._clock()
-        cases = await self.observe(targets, deadline=deadline)
-        named = frozenset() if targets is None else frozenset(case.endpoint.name for case in cases)
+        endpoints = None if targets is None else self.endpoints(targets)
+        cases = await self.observe(endpoints, deadline=deadline)
+        named = frozenset(endpoint.name for endpoint in endpoints or ())
         return self.judge(cases, started=started, named=named)
 
     def judge(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
@@ -334,12 +338,20 @@ class Detector:
         begin = asyncio.get_running_loop().time()
         endpoints = self.endpoints(targets)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
-        observations = await self._observe(endpoints, begin + probing)
+        async with asyncio.TaskGroup() as group:
+            observing = group.create_task(self._observe(endpoints, begin + probing))
+            comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
+        observations, compared = observing.result(), comparing.result()
         context = self._context()
         cases = tuple(
             Case(endpoint, looks[0], context, others=looks[1:])
             for endpoint, looks in zip(endpoints, observations, strict=True)
         )
+        if compared is not None:
+            resolver, seen, answers = compared
+            cases = tuple(_with_resolution(case, answers) for case in cases)
+            if all(endpoint.name != resolver.name for endpoint in endpoints):
+                cases = (*cases, Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context))
         return cases if self._second_look is None else await self._second_look(cases, begin + probing)
 
     async def scan(
@@ -408,12 +420,25 @@ class Detector:
         finally:
             await _end(tasks)
 
+    async def _compare_resolvers(
+        self, endpoints: Sequence[Endpoint], until: float
+    ) -> tuple[Endpoint, Observation, dict[str, ResolutionObservation]] | None:
+        if self._doh is None:
+            return None
+        return await self._routing.compare_resolvers(self._doh, endpoints, until)
+
     async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         return await self._routing.look(endpoint, until)
 
-    def _vouch(self, proxy: Proxy, observation: Observation) -> bool:
-        """Whether credentials may be sent to a proxy that presented this."""
-        return Case(Endpoint(host=proxy.host, port=proxy.port), observation, self._context()).trusted_here
+    def _trusts(self, host: str, port: int, observation: Observation) -> bool:
+        """Whether an ordinary client on this machine would believe that this is `host`."""
+        return Case(Endpoint(host=host, port=port), observation, self._context()).trusted_here
+
+
+def _with_resolution(case: Case, answers: Mapping[str, ResolutionObservation]) -> Case:
+    """The case with what the second resolver said about its host."""
+    observation = msgspec.structs.replace(case.observation, resolution=answers.get(case.endpoint.host))
+    return Case(case.endpoint, observation, case.context, case.fetched, case.others)
 
 
 async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:
@@ -444,6 +469,7 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     route: str = "env",
     proxy: str | None = None,
     all_addresses: bool = False,
+    doh: str | None = None,
     resolve: ResolveRules | None = None,
     vantage: str = "",
     offline: bool = False,
@@ -458,6 +484,7 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         route=route,
         proxy=proxy,
         all_addresses=all_addresses,
+        doh=doh,
         resolve=resolve,
         vantage=vantage,
         offline=offline,

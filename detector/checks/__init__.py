@@ -27,6 +27,7 @@ from . import (
     private_origin,
     proxy_certificate,
     public_path,
+    resolution,
     route_difference,
     several_certificates,
     shared_issuer,
@@ -68,6 +69,7 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
         route_difference,
         several_certificates,
         proxy_certificate,
+        resolution,
     )
 }
 """Every check by its id."""

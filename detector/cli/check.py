@@ -66,6 +66,7 @@ DEADLINE_LONGEST = 3600.0
     is_flag=True,
     help="Look at every address of each host, and at its RSA and its ECDSA certificate.",
 )
+@click.option("--doh", metavar="URL", help="Ask this resolver over HTTPS, too, and compare (extra doh).")
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @common.common
 @click.pass_obj
@@ -80,6 +81,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     portal_status: int,
     route: str | None,
     all_addresses: bool,
+    doh: str | None,
     portal_api: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
@@ -94,6 +96,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         route=options.proxy if route is None else route,
         proxy=options.proxy,
         all_addresses=all_addresses,
+        doh=doh,
         resolve=options.resolve,
         vantage=options.vantage,
         offline=options.offline,

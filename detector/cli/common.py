@@ -93,8 +93,8 @@ _OPTIONS: Final = (
         "--proxy",
         default="env",
         show_default=True,
-        metavar="URL|env|none",
-        help="Proxy to go through: http, https, socks4a or socks5.",
+        metavar="URL|env|system|pac:FILE|none",
+        help="Proxy to go through: an http, https, socks4a or socks5 URL, or where it is set.",
     ),
     click.option(
         "--format",

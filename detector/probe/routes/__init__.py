@@ -21,6 +21,7 @@ from .dialing import (
     ResolveMap,
     RouteError,
     Timeouts,
+    literal,
 )
 from .direct import (
     ADDRESSES_MAX,
@@ -33,11 +34,12 @@ from .direct import (
     open_connection,
 )
 from .proxied import ConnectDialer, ProxyDialer
-from .proxies import Proxy, parse_proxy
+from .proxies import HTTPS_PORT, Proxy, parse_proxy
 from .settings import proxy_for
 
 __all__ = [
     "ADDRESSES_MAX",
+    "HTTPS_PORT",
     "HTTP_PORT",
     "INTERIM_RESPONSES_MAX",
     "LOOKUPS_MAX",
@@ -59,6 +61,7 @@ __all__ = [
     "RouteError",
     "Timeouts",
     "addresses_of",
+    "literal",
     "open_connection",
     "parse_proxy",
     "proxy_for",

@@ -40,10 +40,11 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
 def _bypassed(host: str, port: int, rules: str) -> bool:
     """Whether NO_PROXY names this host: `*`, a domain and what is under it, an address, a network; perhaps a port."""
     name = host.strip("[]").rstrip(".").lower()
-    return any(_bypass_rule_fits(rule.strip().lower(), name, port) for rule in rules.split(",") if rule.strip())
+    return any(bypass_rule_fits(rule.strip().lower(), name, port) for rule in rules.split(",") if rule.strip())
 
 
-def _bypass_rule_fits(rule: str, name: str, port: int) -> bool:
+def bypass_rule_fits(rule: str, name: str, port: int) -> bool:
+    """Whether an exception in lower case names this host: `*`, a domain and what is under it, an address, a network."""
     if rule == "*":
         return True
     with contextlib.suppress(ValueError):
@@ -53,6 +54,6 @@ def _bypass_rule_fits(rule: str, name: str, port: int) -> bool:
         return False
     domain, separator, rule_port = rule.rpartition(":")
     if separator and rule_port.isdecimal():
-        return int(rule_port) == port and _bypass_rule_fits(domain, name, port)
+        return int(rule_port) == port and bypass_rule_fits(domain, name, port)
     domain = rule.removeprefix("*").lstrip(".").rstrip(".")
     return bool(domain) and (name == domain or name.endswith(f".{domain}"))
