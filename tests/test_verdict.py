@@ -163,6 +163,7 @@ OUTCOMES: Final = {
     ),
     "several-certificates": ("same-root-as-pinned", "vouched", "other", "one"),
     "proxy-certificate": ("public", "trusted-here", "not-trusted", "wrong-name", "not-valid-now", "not-proved"),
+    "resolution": ("same", "differs", "private-here", "unknown-here", "unknown-there", "unknown", "no-answer"),
     "witness": ("equal", "differs", "no-answer", "bad-signature", "replayed", "unknown-key"),
 }
 ALWAYS: Final = ("presented", "key-possession", "pin", "public-path", "transparency", "name", "dates")

@@ -109,7 +109,7 @@ def read(body: bytes | None, question: dns.message.Message) -> Answer:
         addresses = [str(ipaddress.ip_address(record.to_text())) for record in found or ()]
     except (dns.exception.DNSException, ValueError):
         return ResolutionOutcome.NO_ANSWER, ()
-    return ResolutionOutcome.ANSWERED, tuple(addresses[:ADDRESSES_MAX])
+    return ResolutionOutcome.ANSWERED, tuple(sorted(addresses)[:ADDRESSES_MAX])
 
 
 def _together(both: Sequence[Answer]) -> Answer:

@@ -8,9 +8,19 @@ import msgspec
 import pytest
 
 from detector import judgement
-from detector.checks import proxy_certificate, route_difference, several_certificates
+from detector.checks import proxy_certificate, resolution, route_difference, several_certificates
 from detector.evidence import Case, Network
-from detector.model import Endpoint, Hello, KeyKind, ProxyObservation, ProxyScheme, Route, Says
+from detector.model import (
+    Endpoint,
+    Hello,
+    KeyKind,
+    ProxyObservation,
+    ProxyScheme,
+    ResolutionObservation,
+    ResolutionOutcome,
+    Route,
+    Says,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -263,3 +273,35 @@ class TestProxyCertificate:
     def test_silent_without_tls_to_a_proxy(self, world: World, pki: PrivatePKI) -> None:
         """Most ways have no such proxy."""
         assert list(proxy_certificate.check(world.case(EXAM, pki.issue([EXAM])), Network())) == []
+
+
+class TestResolution:
+    @pytest.mark.parametrize(
+        ("outcome", "system", "other", "expected"),
+        [
+            ("answered", ["93.184.216.34"], ["93.184.216.34", "1.1.1.1"], "same"),
+            ("answered", ["93.184.216.34"], ["1.1.1.1"], "differs"),
+            ("answered", ["10.0.0.1", "fe80::1%eth0"], ["1.1.1.1"], "private-here"),
+            ("answered", [], ["1.1.1.1"], "unknown-here"),
+            ("no-such-name", ["10.0.0.1"], [], "unknown-there"),
+            ("no-such-name", [], [], "unknown"),
+            ("no-answer", ["10.0.0.1"], [], "no-answer"),
+            ("not-vouched", ["10.0.0.1"], [], "not-vouched"),
+        ],
+    )
+    def test_every_outcome(  # noqa: PLR0913, PLR0917 - two fixtures and an example
+        self, outcome: str, system: list[str], other: list[str], expected: str, world: World, pki: PrivatePKI
+    ) -> None:
+        """However the answers compare, it is told and never accuses."""
+        seen_there = ResolutionObservation(
+            resolver="https://resolver.example/q",
+            outcome=ResolutionOutcome(outcome),
+            system=tuple(system),
+            other=tuple(other),
+        )
+        case = world.case(EXAM, pki.issue([EXAM]))
+        assert list(resolution.check(case, Network())) == []
+        observation = msgspec.structs.replace(case.observation, resolution=seen_there)
+        asked = Case(case.endpoint, observation, case.context)
+        assert [(f.outcome, f.says) for f in resolution.check(asked, Network())] == [(expected, Says.NEUTRAL)]
+        assert judgement.judge_all([asked])[0].verdict == "clean"
