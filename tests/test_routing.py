@@ -10,18 +10,23 @@ import pytest
 
 from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
-from detector.model import KeyKind, Route
-from detector.routing import DIRECT4, DIRECT6, PROXY, USUAL, Settings, read_route
+from detector.model import KeyKind, ProxyObservation, ProxyScheme, Route
+from detector.probe import MockNetwork
+from detector.probe.mock import TLSServer
+from detector.routing import DIRECT4, DIRECT6, PROXY, USUAL, Routing, Settings, read_route
 from detector.testing import serve_middlebox, serve_origin, serve_proxy, serve_socks
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from detector.model import Report
-    from detector.testing import PrivatePKI
+    from detector.probe.routes import Journal, ProtocolFactory
+    from detector.testing import Issued, PrivatePKI
 
 EXAM = "exam.example.edu"
 LOCALHOST = "localhost"
+PLACE = "93.184.216.34:443"
 
 
 def routes_of(report: Report) -> dict[Route, Outcome]:
@@ -94,6 +99,47 @@ async def test_decrypted_only_through_the_proxy(pki: PrivatePKI, settings_of: Ca
                 assert result.alternatives == ("split-horizon",)
                 assert result.attribution is not None
                 assert result.attribution.locality == "this-device"
+
+
+class Way(MockNetwork):
+    """A way to the exam host that tells where it led, as the real ones do: `by_address` at its public address."""
+
+    def __init__(self, route: Route, by_name: Issued, by_address: Issued) -> None:
+        super().__init__({}, route=route)
+        self._ends = {
+            name: MockNetwork({(EXAM, 443): TLSServer(chain=issued.chain, key=issued.key)}, route=route)
+            for name, issued in (("name", by_name), ("address", by_address))
+        }
+
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+        end = self._ends["name" if endpoint.address is None else "address"]
+        transport = await end.dial(endpoint, factory, journal)
+        journal.address = PLACE if self.route is Route.DIRECT else "192.0.2.3:3128"
+        if self.route is not Route.DIRECT:
+            target = f"{EXAM}:443" if endpoint.address is None else f"{endpoint.address[0]}:{endpoint.address[1]}"
+            journal.proxy = ProxyObservation(scheme=ProxyScheme.HTTP, host="192.0.2.3", port=3128, target=target)
+        return transport
+
+
+@pytest.mark.parametrize(("at_the_address", "row"), [("forged", 15), ("genuine", 19)])
+async def test_the_proxy_is_asked_for_the_address_that_was_seen(
+    at_the_address: str,
+    row: int,
+    pki: PrivatePKI,
+    settings_of: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it then shows decides between decryption and names that are resolved apart."""
+    chains = {"genuine": pki.issue([EXAM]), "forged": pki.private_ca("School Proxy CA").issue([EXAM])}
+    direct = Way(Route.DIRECT, chains["genuine"], chains["genuine"])
+    proxied = Way(Route.HTTP_CONNECT, chains["forged"], chains[at_the_address])
+    monkeypatch.setattr(Routing, "ways_to", lambda *_: (direct, proxied))
+    async with Detector(**settings_of()) as subject:
+        report = await subject.check([EXAM])
+    (result,) = report.results
+    assert result.row == row
+    looks = (result.observation, *result.other_observations)
+    assert {look.proxy.target for look in looks if look.proxy is not None} == {f"{EXAM}:443", PLACE}
 
 
 async def test_a_clean_other_way_clears_nothing(pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]) -> None:

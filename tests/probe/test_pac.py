@@ -230,6 +230,7 @@ async def test_without_the_extra_the_file_is_named(
     (result,) = report.results
     assert result.observation.outcome is Outcome.PROXY_UNKNOWN
     assert "'pac'" in result.advice
+    assert "the file proxy.pac" in result.advice
 
 
 async def test_a_file_over_https_is_believed_only_from_where_it_should_be(
