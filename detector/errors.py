@@ -55,12 +55,31 @@ class BundleError(InputError):
     """An evidence bundle that cannot be read, or is not one."""
 
 
+class HistoryError(InputError):
+    """A history that cannot be reached, read or written."""
+
+
+class SettingsError(InputError):
+    """A configuration file that cannot be read or names what is no option."""
+
+
 class PolicyError(InputError):
     """An exam policy that cannot be read or does not say what a policy must say."""
 
 
+class RequestError(InputError):
+    """A request to the exam gate that cannot be read, or asks for what the policy does not provide."""
+
+
 class KeyFileError(InputError):
     """A file of a private signing key that cannot be read or holds no Ed25519 key."""
+
+
+class MissingExtraError(InputError):
+    """Something optional was asked for that is not installed."""
+
+    def __init__(self, message: str, *, extra: str) -> None:
+        super().__init__(message, advice=f"Install it with: pip install 'tls-middleware-detector[{extra}]'")
 
 
 class OutputError(DetectorError, OSError):

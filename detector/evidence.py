@@ -25,6 +25,7 @@ import datetime as dt
 import enum
 import re
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from .model import Endpoint
@@ -340,6 +341,37 @@ def compare(here: Case, there: Case) -> Comparison:
     return Comparison.UNDECIDED
 
 
+def same_place(here: Case, there: Case) -> bool:
+    """Whether two looks were answered at one address and port.
+
+    Then no resolver can have sent them to different servers. Through a proxy the address is the proxy's, which is the
+    same place only for looks that both went through it.
+    """
+    return here.observation.address is not None and here.observation.address == there.observation.address
+
+
+def difference(here: Case, there: Case) -> str | None:
+    """What the comparison of two looks is called in a finding about `here`; None where they cannot be compared.
+
+    `same`, `both-vouched`, `differs`; `forged` where `here` is private while the same address shows that this host is
+    vouched for in public, `genuine-elsewhere` where another address does; `other-forged` the other way round.
+    """
+    compared = compare(here, there)
+    if compared is Comparison.PRIVATE_HERE and not same_place(here, there):
+        return "genuine-elsewhere"
+    return _DIFFERENCES[compared]
+
+
+_DIFFERENCES: Final[dict[Comparison, str | None]] = {
+    Comparison.SAME: "same",
+    Comparison.BOTH_VOUCHED: "both-vouched",
+    Comparison.PRIVATE_HERE: "forged",
+    Comparison.PRIVATE_THERE: "other-forged",
+    Comparison.UNDECIDED: "differs",
+    Comparison.NOT_COMPARABLE: None,
+}
+
+
 class _Sighting(NamedTuple):
     """One endpoint on which something was met. Its operator is worked out only when it matters."""
 
@@ -357,13 +389,21 @@ _SIGHTINGS_MAX: Final = 64
 """Endpoints remembered per issuer or key: two of unrelated operators decide, the rest is for the reader."""
 
 
+_EVICTION_SEARCH: Final = 64
+"""Of the keys met longest ago, how many are looked through for one met on one endpoint only. A bound keeps forgetting
+cheap; when none of them is such a key, the oldest goes."""
+
+
 class Network:
     """What several endpoints show together: issuers and leaf keys met on unrelated operators, shapes already accused.
 
-    Holds hashes and names only, never cases, so that a stream of endpoints can feed it.
+    Holds hashes and names only, never cases, so that a stream of endpoints can feed it. `remembered` bounds the issuers
+    and keys of each kind: of those met on one endpoint only, the one met longest ago is forgotten first. None forgets
+    nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, remembered: int | None = None) -> None:
+        self._remembered = remembered
         self._issuers: dict[IssuerIdentity, set[_Sighting]] = {}
         self._unlogged: dict[IssuerIdentity, set[_Sighting]] = {}
         self._leaf_keys: dict[bytes, set[_Sighting]] = {}
@@ -390,7 +430,7 @@ class Network:
         if leaf is None:
             return
         if case.name_match is hostname.NameMatch.MISMATCH:
-            _note(self._misnamed, leaf.sha256, _sighting(case))
+            self._note(self._misnamed, leaf.sha256, _sighting(case))
         if not case.is_private:
             self._add_vouched(case, leaf)
         elif not case.declared_paths:
@@ -399,21 +439,30 @@ class Network:
     def _add_private(self, case: Case, leaf: Certificate) -> None:
         sighting = _sighting(case)
         if leaf.spki_sha256 is not None:
-            _note(self._leaf_keys, leaf.spki_sha256, sighting)
+            self._note(self._leaf_keys, leaf.spki_sha256, sighting)
         if not case.looks_incomplete:
             for identity in case.issuer_identities:
-                _note(self._issuers, identity, sighting)
+                self._note(self._issuers, identity, sighting)
 
     def _add_vouched(self, case: Case, leaf: Certificate) -> None:
         sighting = _sighting(case)
         if case.logging is transparency.Logging.UNLOGGED:
             for identity in case.issuer_identities:
-                _note(self._unlogged, identity, sighting)
+                self._note(self._unlogged, identity, sighting)
         if leaf.validity is not None and len(self._windows) < _SIGHTINGS_MAX:
             self._windows.append((sighting, *leaf.validity))
         for sct in case.scts:
             if sct.status is transparency.SCTStatus.VALID and sct.timestamp is not None:
                 self._latest_timestamp = max(self._latest_timestamp or sct.timestamp, sct.timestamp)
+
+    def _note(self, index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:
+        seen = index.pop(key, None) or set()
+        index[key] = seen  # at the end: met last
+        if len(seen) < _SIGHTINGS_MAX:
+            seen.add(sighting)
+        if self._remembered is not None and len(index) > self._remembered:
+            lonely = (known for known, where in islice(index.items(), _EVICTION_SEARCH) if len(where) == 1)
+            del index[next(lonely, next(iter(index)))]
 
     def unrelated_with_issuer(self, case: Case) -> tuple[str, ...]:
         """Endpoints of other operators whose leaf has the same private issuer as this one."""
@@ -481,12 +530,6 @@ def http_offset(dates: Sequence[ServerDate]) -> dt.timedelta | None:
 def _sighting(case: Case) -> _Sighting:
     certificate = case.leaf.sha256 if case.leaf is not None else b""
     return _Sighting(case.endpoint.name, case.endpoint.host, case.endpoint.operator, certificate)
-
-
-def _note(index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:
-    seen = index.setdefault(key, set())
-    if len(seen) < _SIGHTINGS_MAX:
-        seen.add(sighting)
 
 
 def _unrelated(index: Mapping[K, set[_Sighting]], keys: Iterable[K], own: _Sighting) -> tuple[str, ...]:

@@ -291,9 +291,9 @@ class Endpoint(Record, frozen=True, kw_only=True):
     `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
     `certificates` are SHA-256 digests of whole DER certificates; `private_roots` are DER certificates of a declared
     private PKI; `roots` are public roots by certifi's label. `witness` are Ed25519 public keys (32 raw bytes, RFC 8032)
-    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated.
-    `address` is where to connect instead of resolving `host`. `expires` is the last day on which the pins are
-    evaluated. `source` names the pin file.
+    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated. `quic`
+    says that it is known to answer over QUIC. `address` is where to connect instead of resolving `host`. `expires` is
+    the last day on which the pins are evaluated. `source` names the pin file.
     """
 
     host: str
@@ -306,6 +306,7 @@ class Endpoint(Record, frozen=True, kw_only=True):
     operator: str | None = None
     private_roots: tuple[bytes, ...] = ()
     witness: tuple[bytes, ...] = ()
+    quic: bool = False
     address: tuple[str, int] | None = None
     expires: dt.date | None = None
     source: str | None = None
@@ -593,17 +594,17 @@ def encode(record: Record) -> bytes:
     return _ENCODER.encode(record)
 
 
-def _in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
+def in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
     """Alternatives sorted: versions of msgspec list them differently."""
     if isinstance(schema, dict):
-        parts = {key: _in_one_order(value) for key, value in schema.items()}
+        parts = {key: in_one_order(value) for key, value in schema.items()}
         if "anyOf" in parts:
             parts["anyOf"] = sorted(parts["anyOf"], key=repr)
         return parts
-    return [_in_one_order(item) for item in schema] if isinstance(schema, list) else schema
+    return [in_one_order(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Report`."""
-    schema = _in_one_order(msgspec.json.schema(Report))
+    schema = in_one_order(msgspec.json.schema(Report))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector report", **schema}

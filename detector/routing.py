@@ -19,20 +19,25 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from .errors import ProxyError, TargetError
-from .model import PROXIED, Endpoint, KeyKind, Observation, Outcome, ResolutionObservation, Route
+from .errors import MissingExtraError, ProxyError, TargetError
+from .looks import Ways, look_at
+from .model import PROXIED, Endpoint, Hello, KeyKind, Observation, Outcome, ResolutionObservation, Route
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
     from .probe import Dialer, Proxy
+    from .probe.routes import Resolver
     from .probe.routes.system import SystemProxies
 
     Trusts = Callable[[str, int, Observation], bool]
 
 AT_ONCE: Final = 4
 """Connections to one endpoint at once: with 64 endpoints at once, below the 256 open files that are a usual limit."""
+
+DEFAULT_WAYS: Final = Ways()
+"""One look over TCP, with our own hello."""
 
 LOOKS_MAX: Final = 24
 """Further looks at one endpoint: every way, both kinds of keys, and most hosts' addresses; the rest is left out."""
@@ -82,7 +87,10 @@ def read_route(route: str, proxy: str | None = None) -> Settings:
 
 
 def read_resolver(url: str) -> str:
-    """Check the URL of a second resolver, and that the extra it needs is there. Raises `TargetError`."""
+    """Check the URL of a second resolver, and that the extra it needs is there.
+
+    Raises `TargetError`, `MissingExtraError`.
+    """
     from .probe.http import parse_url  # noqa: PLC0415 - as in `_take`
 
     if parse_url(url.removesuffix("{?dns}"), "https") is None:
@@ -90,20 +98,17 @@ def read_resolver(url: str) -> str:
             "The URL of the resolver cannot be read.", advice="Write it as https://resolver.example/dns-query."
         )
     if importlib.util.find_spec("dns") is None:
-        raise TargetError(
-            "Asking a resolver over HTTPS needs the extra 'doh'.",
-            advice="Install it: pip install 'tls-middleware-detector[doh]'.",
-        )
+        raise MissingExtraError("Asking a resolver over HTTPS needs dnspython.", extra="doh")
     return url
 
 
 class Routing:
     """The ways to endpoints, and looks by them. Built from settings once; the proxy setting is checked at once.
 
-    `resolve` maps (host, port) to where to connect instead. `dialer` replaces every way. `trusts` says whether an
-    ordinary client on this machine would believe an observation of host and port, `clock` gives the time in UTC.
-    `all_addresses` looks at every address of a host, and asks for both kinds of server keys. One event loop uses one of
-    it. Raises `ProxyError`.
+    `resolve` maps (host, port) to where to connect instead. `dialer` replaces every way, `resolver` name resolution.
+    `trusts` says whether an ordinary client on this machine would believe an observation of host and port, `clock`
+    gives the time in UTC. `ways` are the hellos and transports of the first look. `all_addresses` looks at every address of a
+    host, and asks for both kinds of server keys. One event loop uses one of it. Raises `ProxyError`.
     """
 
     def __init__(  # noqa: PLR0913 - what ways are made of
@@ -114,6 +119,8 @@ class Routing:
         *,
         trusts: Trusts,
         clock: Callable[[], dt.datetime],
+        resolver: Resolver | None = None,
+        ways: Ways = DEFAULT_WAYS,
         all_addresses: bool = False,
     ) -> None:
         from .probe import DirectDialer, Family  # noqa: PLC0415 - as in `_take`
@@ -125,7 +132,8 @@ class Routing:
         self._trusts: Final = trusts
         self._clock: Final = clock
         self._all_addresses: Final = all_addresses
-        self._resolver: Final = Resolver()
+        self._ways: Final = ways
+        self._resolver: Final = resolver or Resolver()
         self._direct: Final = DirectDialer(resolve, resolver=self._resolver)
         self._families: Final[dict[str, Dialer]] = {
             DIRECT4: DirectDialer(resolve, resolver=self._resolver, family=Family.IPV4),
@@ -298,12 +306,39 @@ class Routing:
         Raises nothing for reasons of network, proxy or peer.
         """
         ways = self.ways_to(endpoint)
-        looks = [_Look(way, endpoint) for way in ways]
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(
+                look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)
+            )
+            further = group.create_task(self._further(endpoint, ways, until))
+        seen = [first.result()[0], *further.result()]
+        again = await self._take(self._by_address(endpoint, ways, seen), until)
+        return (*seen[:1], *first.result()[1:], *seen[1:], *again)
+
+    async def _further(self, endpoint: Endpoint, ways: Sequence[Dialer], until: float) -> list[Observation]:
+        """Looks by the other ways, in their order, and then at every address and with each kind of key."""
+        looks = [_Look(way, endpoint) for way in ways[1:]]
         if self._all_addresses:
             looks += [_Look(ways[0], endpoint, kind) for kind in KeyKind]
             looks += [_Look(self._direct, at) for at in await self._addresses(endpoint, ways, until)]
-        seen = await _take(looks[: LOOKS_MAX + 1], until)
-        return (*seen, *await _take(self._by_address(endpoint, ways, seen), until))
+        return await self._take(looks[:LOOKS_MAX], until)
+
+    async def _take(self, looks: Sequence[_Look], until: float) -> list[Observation]:
+        """The observations of these looks, in their order."""
+        from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
+
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(look: _Look) -> Observation:
+            hello = self._ways.first if look.key_kind is None else Hello.DEFAULT
+            async with slots:
+                return await probe(
+                    look.endpoint, dialer=look.dialer, deadline=until, hello=hello, key_kind=look.key_kind
+                )
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(look)) for look in looks]
+        return [task.result() for task in tasks]
 
     async def _addresses(self, endpoint: Endpoint, ways: Sequence[Dialer], until: float) -> list[Endpoint]:
         """The endpoint at each of its addresses, where it is gone to directly and nobody says where it is."""
@@ -341,21 +376,6 @@ class _Look(NamedTuple):
     dialer: Dialer
     endpoint: Endpoint
     key_kind: KeyKind | None = None
-
-
-async def _take(looks: Sequence[_Look], until: float) -> list[Observation]:
-    """The observations of these looks, in their order."""
-    from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
-
-    slots = asyncio.Semaphore(AT_ONCE)
-
-    async def one(look: _Look) -> Observation:
-        async with slots:
-            return await probe(look.endpoint, dialer=look.dialer, deadline=until, key_kind=look.key_kind)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(look)) for look in looks]
-    return [task.result() for task in tasks]
 
 
 def _public_place(observed: Observation) -> tuple[str, int] | None:

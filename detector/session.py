@@ -20,6 +20,7 @@ import msgspec
 from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
+from .looks import Ways
 from .model import Endpoint, Observation, Outcome, Report, ResolutionObservation, Result
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from .pins import PinSet
     from .probe import Dialer
+    from .probe.routes import Resolver
     from .trust.logs import LogList
     from .trust.roots import Roots
 
@@ -213,7 +215,7 @@ def _aware(at: dt.datetime | None) -> dt.datetime:
 
 
 def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
-    return next((e for e in pin_set.endpoints if (e.host, e.port) == (host, port)), None)
+    return next((e for e in pin_set.endpoints if e.port == port and e.host == host), None)
 
 
 class Detector:
@@ -225,13 +227,15 @@ class Detector:
     machine's), `pac:` with the URL or path of a proxy file, or `none`. `all_addresses` looks at every address of a
     host, and at its RSA and its ECDSA certificate; `doh` is the https URL of a second resolver (docs/routes.md).
     `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
-    --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `machine_roots` gives
-    the non-public roots of this machine and is called only when a chain has no public path; `installed_at` says when
-    one of them came to this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`). `control` is the
-    control request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something
-    does not look genuine, and never with `offline`. `clock` gives the time.
+    --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
+    endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
+    `browser`). `machine_roots` gives the non-public roots of this machine and is called only when a chain has no public
+    path; `installed_at` says when one of them came to this machine. `dialer` replaces the network (see
+    `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
+    request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does
+    not look genuine, and never with `offline`. `clock` gives the time.
 
-    Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
+    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
@@ -247,10 +251,13 @@ class Detector:
         doh: str | None = None,
         resolve: ResolveRules | None = None,
         vantage: str = "",
+        quic: bool = False,
+        hello: str = "default",
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
         installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
         dialer: Dialer | None = None,
+        resolver: Resolver | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
         clock: Callable[[], dt.datetime] = utc_now,
@@ -260,13 +267,22 @@ class Detector:
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
         self._doh: Final = None if doh is None else read_resolver(doh)
+        ways = Ways(hello=hello, quic=quic)
+        ways.check()
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         rules = resolve_rules(resolve)
         self._routing: Final = Routing(
-            read_route(route, proxy), rules, dialer, trusts=self._trusts, clock=clock, all_addresses=all_addresses
+            read_route(route, proxy),
+            rules,
+            dialer,
+            trusts=self._trusts,
+            clock=clock,
+            resolver=resolver,
+            ways=ways,
+            all_addresses=all_addresses,
         )
         looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, rules, control, clock)
         self._second_look: Final = None if offline else looks
@@ -377,7 +393,7 @@ class Detector:
                     except StopAsyncIteration:
                         exhausted = True
                     else:
-                        running.add(asyncio.create_task(self._case(self._endpoint(target), timeout)))
+                        running.add(asyncio.create_task(self.look(self._endpoint(target), timeout=timeout)))
                 if not running:
                     break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -388,7 +404,15 @@ class Detector:
         finally:
             await _end(running)
 
-    async def _case(self, endpoint: Endpoint, timeout: float) -> Case:  # noqa: ASYNC109 - see `scan`
+    def expected(self, endpoint: Endpoint) -> Endpoint:
+        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
+        pinned = _find(self.pins, endpoint.host, endpoint.port)
+        if pinned is None:
+            return endpoint
+        return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
+
+    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
+        """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
         return Case(endpoint, looks[0], self._context(), others=looks[1:])
 
@@ -472,6 +496,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     doh: str | None = None,
     resolve: ResolveRules | None = None,
     vantage: str = "",
+    quic: bool = False,
+    hello: str = "default",
     offline: bool = False,
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:
@@ -487,6 +513,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         doh=doh,
         resolve=resolve,
         vantage=vantage,
+        quic=quic,
+        hello=hello,
         offline=offline,
     ) as detector:
         return await detector.check(targets, deadline=deadline)

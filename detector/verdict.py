@@ -122,7 +122,7 @@ class Facts:
     def private_ca_at_work(self) -> bool:
         """Row 15: one of the facts that only an interceptor shows."""
         return (
-            self.genuine_on_another_route
+            self.genuine_over_quic
             or self.has("machine-root", "path")
             or self.has("shared-issuer", "private")
             or self.has("shared-leaf-key", "shared")
@@ -143,13 +143,18 @@ class Facts:
 
     @property
     def genuine_on_another_route(self) -> bool:
-        """The same address shows by its key, on another way, that it is this host's."""
+        """The same address shows by its key, by another route, that it is this host's."""
         return self.has("route-difference", "forged") and self._no_origin_of_its_own
 
     @property
-    def private_on_this_route(self) -> bool:
-        """Another way shows that the host is publicly known; whether at the same address is not known."""
-        return self.has("route-difference", "forged", "private-here") and self._no_origin_of_its_own
+    def genuine_over_quic(self) -> bool:
+        """The same address shows by its key, over QUIC, that it is this host's."""
+        return self.has("quic", "forged") and self._no_origin_of_its_own
+
+    @property
+    def genuine_to_another_hello(self) -> bool:
+        """The same address shows by its key, to another ClientHello, that it is this host's."""
+        return self.has("hello-difference", "forged") and self._no_origin_of_its_own
 
 
 class Row(NamedTuple):
@@ -253,13 +258,21 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(17, "private-chain-pin-mismatch", lambda f: f.pin_mismatch, _MIDDLEWARE, _PROVEN),
     Row(
         21,
-        "private-on-this-route",
-        lambda f: f.private_on_this_route,
+        "genuine-on-another-route",
+        lambda f: f.genuine_on_another_route,
         _MIDDLEWARE,
         _PROBABLE,
-        alternatives=(Alternative.SPLIT_HORIZON,),
+        alternatives=(Alternative.PRIVATE_PKI,),
     ),
     Row(18, "issuer-as-intercepted", lambda f: f.has("issuer-shape", "as-intercepted"), _MIDDLEWARE, _PROBABLE),
+    Row(
+        20,
+        "genuine-to-another-hello",
+        lambda f: f.genuine_to_another_hello,
+        _MIDDLEWARE,
+        _PROBABLE,
+        alternatives=(Alternative.PRIVATE_PKI,),
+    ),
     Row(19, "private-chain", lambda _: True, _MIDDLEWARE, _POSSIBLE),
 )
 """Rows 5 to 21, read from the top. From row 15 on there is neither a public path nor a public log."""

@@ -86,11 +86,11 @@ ROWS: Final = [
     (16, (*GOOD, PRIVATE, UNKNOWN, "missing-issuer:possible", MISMATCH), "middleware possible"),
     (17, (*GOOD, PRIVATE, UNLOGGED, MISMATCH), "middleware proven"),
     (18, (*GOOD, PRIVATE, UNLOGGED, "issuer-shape:as-intercepted"), "middleware probable"),
-    (15, (*GOOD, PRIVATE, UNLOGGED, "route-difference:forged", "private-origin:private-ca"), "middleware proven"),
+    (21, (*GOOD, PRIVATE, UNLOGGED, "route-difference:forged", "private-origin:private-ca"), "middleware probable"),
     (
-        21,
+        19,
         (*GOOD, PRIVATE, UNLOGGED, "route-difference:private-here", "private-origin:private-ca"),
-        "middleware probable",
+        "middleware possible",
     ),
     (19, (*GOOD, PRIVATE, UNLOGGED, "route-difference:genuine-elsewhere"), "middleware possible"),
     (19, (*GOOD, PRIVATE, UNLOGGED, "route-difference:forged", "private-origin:self-signed"), "middleware possible"),
@@ -100,6 +100,20 @@ ROWS: Final = [
     (14, (*GOOD, PUBLIC, UNKNOWN, MISMATCH, "several-certificates:same-root-as-pinned"), "clean trusted"),
     (12, (*GOOD, PUBLIC, UNLOGGED, MISMATCH, "several-certificates:same-root-as-pinned"), "middleware probable"),
     (19, (*GOOD, PRIVATE, UNLOGGED), "middleware possible"),
+    (15, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:forged"), "middleware proven"),
+    (15, (*GOOD, PRIVATE, UNLOGGED, "private-origin:issuer-absent", "quic:forged"), "middleware proven"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:self-signed", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:retired-root", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNKNOWN, "private-origin:private-ca", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:genuine-elsewhere"), "middleware possible"),
+    (
+        19,
+        (SEEN, PROVED, "name:mismatch", DATED, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:forged"),
+        "middleware possible",
+    ),
+    (20, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "hello-difference:forged"), "middleware probable"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:self-signed", "hello-difference:forged"), "middleware possible"),
+    (10, (*GOOD, PUBLIC, LOGGED, "quic:other-forged", "hello-difference:one-answered"), "clean logged"),
 ]
 
 
@@ -164,6 +178,8 @@ OUTCOMES: Final = {
     "several-certificates": ("same-root-as-pinned", "vouched", "other", "one"),
     "proxy-certificate": ("public", "trusted-here", "not-trusted", "wrong-name", "not-valid-now", "not-proved"),
     "resolution": ("same", "differs", "private-here", "unknown-here", "unknown-there", "unknown", "no-answer"),
+    "quic": ("same", "forged", "genuine-elsewhere", "other-forged", "no-quic", "blocked"),
+    "hello-difference": ("same", "forged", "genuine-elsewhere", "other-forged", "one-answered"),
     "witness": ("equal", "differs", "no-answer", "bad-signature", "replayed", "unknown-key"),
 }
 ALWAYS: Final = ("presented", "key-possession", "pin", "public-path", "transparency", "name", "dates")
@@ -186,6 +202,8 @@ ACCUSING: Final = (
     "key-possession:wrong",
     "witness:differs",
     "witness:replayed",
+    "quic:forged",
+    "hello-difference:forged",
 )
 CLEANER: Final = [Verdict.CLEAN, Verdict.INCONCLUSIVE, Verdict.MIDDLEWARE]
 

@@ -1,18 +1,16 @@
 """Check `route-difference`: is the host somebody else on another way to it: directly, by IPv4, by IPv6, by a proxy?
 
-Room: checks. Pure. Feeds rows 15, 19 and 21 of the decision table. Only ways of the same kind of hello over TCP are
-compared.
+Room: checks. Pure. Feeds rows 19 and 21 of the decision table. Only looks over TCP with one kind of hello are compared.
 
 Two certificates that are both vouched for in public mean nothing: CDNs have several. A private chain on one way, beside
-proof on another that the host is publicly known, is evidence, and how strong it is depends on whether both ways ended
-at the same server:
+proof on another that the host is publicly known, is evidence where both ways ended at the same server:
 
-* At the same public address, nothing innocent answers for the host with a private CA here and with a public one there.
-  A proxy is asked for that address when its answer to the name differs from what was seen directly.
+* At the same public address nothing innocent is left but that one of several servers behind it still has a private
+  certificate. A proxy is asked for that address when its answer to the name differs from what was seen directly.
 * Where the way went on from a name, the proxy and this machine may have been told different addresses: an institution
-  has servers of its own for its own names (split-horizon DNS).
+  has servers of its own for its own names (split-horizon DNS). That is told, and accuses nobody.
 * IPv4 and IPv6 addresses of one name are often different machines, one of them forgotten by whoever renews
-  certificates, or an origin that presents to the world what is meant for its CDN alone. That accuses nobody.
+  certificates, or an origin that presents to the world what is meant for its CDN alone. Nor does that.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.model import Endpoint, Observation, Outcome, WitnessObservation, WitnessOutcome
+from detector.model import Endpoint, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
 from detector.witness.protocol import NONCE_OCTETS
 
 from .carrier import HTTP_1_1, Carrier, observe
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from detector.model import KeyKind
+
+    from .browser import BrowserHandshake
 
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
@@ -56,25 +58,34 @@ class Opened(NamedTuple):
     handshake: Handshake | None = None
 
 
-async def probe(  # noqa: PLR0913 - keyword-only; one connection is made of these
+async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one connection
     endpoint: Endpoint,
     *,
     dialer: Dialer,
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    hello: Hello = Hello.DEFAULT,
     key_kind: KeyKind | None = None,
 ) -> Observation:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
-    Where the endpoint has a witness, it is asked on the same connection. `deadline` is a time of the running event loop
-    (`loop.time()`); when it passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the
-    seconds that `timings_ms` is made of. `key_kind` is the only kind of key the server may prove itself with, None for
-    any. Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
+    Where the endpoint has a witness, it is asked on the same connection, unless that was opened with a browser's
+    `hello` (which needs the extra `browser`). `deadline` is a time of the running event loop (`loop.time()`); when it
+    passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the seconds that `timings_ms` is
+    made of. `key_kind` is the only kind of key the server may prove itself with, None for any; a browser's hello takes
+    every kind. Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
     """
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
     opened = await open_tls(
-        endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn, key_kind=key_kind
+        endpoint,
+        dialer=dialer,
+        timeouts=timeouts,
+        deadline=deadline,
+        clock=clock,
+        alpn=alpn,
+        hello=hello,
+        key_kind=key_kind,
     )
     connection = opened.connection
     if connection is None:
@@ -97,20 +108,21 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
     alpn: Sequence[bytes] = HTTP_1_1,
+    hello: Hello = Hello.DEFAULT,
     key_kind: KeyKind | None = None,
 ) -> Opened:
     """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
 
     Nothing was verified and no application data was sent: judge the observation before anything is. `alpn` are the
-    protocols offered. Arguments are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
+    protocols offered; a browser's `hello` has its own, and its connection is for looking only and not kept. Arguments
+    are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
-    context = None if key_kind is None else context_for(key_kind)
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(endpoint, dialer, journal, lambda: Handshake(endpoint.host, context=context, alpn=alpn))
+        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello, key_kind))
         observation = msgspec.structs.replace(opened.observation, key_kind=key_kind)
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
@@ -155,9 +167,21 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _gone(connection, connection.closed, deadline)
 
 
-async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, begin: Callable[[], Handshake]) -> Opened:
+def _begin(
+    endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, key_kind: KeyKind | None
+) -> Handshake | BrowserHandshake:
+    """Make the handshake that sends a hello of this profile."""
+    if hello is Hello.DEFAULT:
+        return Handshake(endpoint.host, alpn=alpn, context=None if key_kind is None else context_for(key_kind))
+    from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
+
+    return BrowserHandshake(endpoint.host)
+
+
+async def _attempt(
+    dialer: Dialer, endpoint: Endpoint, journal: Journal, handshake: Handshake | BrowserHandshake
+) -> Opened:
     """Make one connection."""
-    handshake = begin()
     session = Carrier(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)
@@ -175,7 +199,8 @@ async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, begin: 
         raise
     session.note("handshake")
     observation = observe(handshake, dialer.route, journal, outcome)
-    if observation.outcome is Outcome.COMPLETE and observation.key_proved and not session.closed.is_set():
+    proved = observation.outcome is Outcome.COMPLETE and observation.key_proved
+    if proved and isinstance(handshake, Handshake) and not session.closed.is_set():
         return Opened(observation, TLSTransport(handshake.connection, transport), handshake)
     if goodbye := handshake.farewell():
         transport.write(goodbye)

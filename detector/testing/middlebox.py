@@ -20,17 +20,26 @@ from .origin import Request, Response, answer
 from .pki import CA, CopiedField, Issued, KeyKind, PrivateKey, generate_key, sct_list_of
 from .proxy import locate, receive_connect
 from .streams import LOOPBACK, Address, Listener, PlainStream, TLSStream, connect, listen, relay, server_context
-from .tls_wire import TLSWireError, find_client_hello
+from .tls_wire import ClientHello, TLSWireError, find_client_hello
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 OVERHEARD_LIMIT: Final = 1 << 20
 """Octets of decrypted client data that a middlebox keeps to show that it could read them."""
 
 COPIED_BY_MOST: Final = frozenset({CopiedField.SUBJECT, CopiedField.NAMES})
 """What mitmproxy, squid and sslsplit take over from the genuine leaf; bettercap takes the dates too."""
+
+
+GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
+"""Values that browsers mix into their hellos and hardly anybody else does (RFC 8701 section 2)."""
+
+
+def looks_like_browser(hello: ClientHello) -> bool:
+    """What an interceptor goes by that wants to decrypt browsers only: GREASE among the cipher suites."""
+    return not GREASE.isdisjoint(hello.cipher_suites)
 
 
 class Mode(enum.StrEnum):
@@ -54,6 +63,7 @@ class _Policy:
     upstream_port: int
     only_hosts: frozenset[str] | None
     except_hosts: frozenset[str]
+    only_hellos: Callable[[ClientHello], bool] | None
     append_upstream_chain: bool
     present_root: bool
     copy_upstream: bool
@@ -73,9 +83,10 @@ class _Policy:
             return self.upstream
         return locate(target, self.upstream)
 
-    def decrypts(self, host: str) -> bool:
-        """Whether connections to `host` are decrypted."""
-        return (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
+    def decrypts(self, host: str, hello: ClientHello) -> bool:
+        """Whether connections to `host` that begin with `hello` are decrypted."""
+        named = (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
+        return named and (self.only_hellos is None or self.only_hellos(hello))
 
 
 class Middlebox(Listener):
@@ -108,6 +119,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     upstream_port: int = 443,
     only_hosts: Collection[str] | None = None,
     except_hosts: Collection[str] = (),
+    only_hellos: Callable[[ClientHello], bool] | None = None,
     append_upstream_chain: bool = False,
     present_root: bool = False,
     one_leaf_key: bool = True,
@@ -132,7 +144,8 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     name alone and answers requests with a block page.
 
     Whom it decrypts: `only_hosts` (None: everyone) less `except_hosts`, lower-case names; everyone else is carried
-    untouched. `pass_first` connections are carried untouched too: an interceptor that wakes up after the check.
+    untouched. `only_hellos` picks by how the ClientHello looks, as `looks_like_browser` does. `pass_first` connections
+    are carried untouched too: an interceptor that wakes up after the check.
 
     What it presents: with `copy_upstream` the `copies` are taken over from the genuine leaf, and with `copy_scts` its
     embedded SCTs. All leaves share one key of kind `leaf_key`, unless not `one_leaf_key`; or the CA's own key, with
@@ -149,6 +162,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         upstream_port=upstream_port,
         only_hosts=None if only_hosts is None else frozenset(only_hosts),
         except_hosts=frozenset(except_hosts),
+        only_hellos=only_hellos,
         append_upstream_chain=append_upstream_chain,
         present_root=present_root,
         copy_upstream=copy_upstream,
@@ -193,17 +207,18 @@ class _Interceptor:
                 return
             target = request.target
             await client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        is_tls, server_name = await _peek(client)
+        hello = await _peek(client)
+        server_name = None if hello is None else hello.server_name
         if target is None:
             target = server_name or "", self._policy.upstream_port
         host = server_name or target[0]
         destination = self._policy.locate(target)
         if not host and destination is not None:
             host = destination[0]
-        if not host or (not is_tls and self._policy.mode is Mode.REVERSE):
+        if not host or (hello is None and self._policy.mode is Mode.REVERSE):
             return
         awake = self._box.connections > self._policy.pass_first
-        if is_tls and awake and self._policy.decrypts(host):
+        if hello is not None and awake and self._policy.decrypts(host, hello):
             await self._intercept(client, host, destination)
         elif destination is not None:
             self._box.passed.append(host)
@@ -265,8 +280,8 @@ class _Interceptor:
         self._box.overheard = (self._box.overheard + data)[:OVERHEARD_LIMIT]
 
 
-async def _peek(client: PlainStream) -> tuple[bool, str | None]:
-    """Whether the client speaks TLS, and the server name it asks for; all it sent stays to be read."""
+async def _peek(client: PlainStream) -> ClientHello | None:
+    """What the client says first, if it speaks TLS; all it sent stays to be read."""
     data = b""
     try:
         while (hello := find_client_hello(data)) is None:
@@ -275,10 +290,10 @@ async def _peek(client: PlainStream) -> tuple[bool, str | None]:
                 raise ConnectionAbortedError("the client closed the connection before its ClientHello")
             data += received
     except TLSWireError:
-        return False, None
+        return None
     finally:
         client.unread(data)
-    return True, hello.server_name
+    return hello
 
 
 async def _connect_tls(address: Address, host: str, alpn: tuple[str, ...]) -> TLSStream | None:

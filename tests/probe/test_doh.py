@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector import Detector, Outcome, Verdict
-from detector.errors import TargetError
+from detector.errors import MissingExtraError, TargetError
 from detector.model import ResolutionOutcome
 from detector.probe import DirectDialer, doh
 from detector.probe.http import Limits
@@ -209,6 +209,6 @@ def test_urls_that_cannot_be(url: str, settings_of: Callable[..., dict[str, Any]
 def test_without_the_extra(settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is named with the command that brings it."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(TargetError) as caught:
+    with pytest.raises(MissingExtraError) as caught:
         Detector(**settings_of(doh="https://resolver.example/"))
     assert "[doh]" in caught.value.advice

@@ -29,3 +29,11 @@ async def streams(targets: AsyncIterator[str | detector.Endpoint]) -> None:
 
 def offline(chain: list[bytes]) -> detector.Result:
     return detector.examine(chain, host="exam.example.edu", at=dt.datetime.now(dt.UTC), key_proved=False)
+
+
+async def gates(policy: detector.exam.Policy) -> None:
+    decision = await detector.exam.gate(["exam.example.edu"], policy=policy, pins="pins/", deadline=3.0)
+    assert_type(decision, detector.exam.Decision)
+    assert_type(decision.action, detector.exam.Action)
+    assert_type(decision.reasons, tuple[detector.exam.Reason, ...])
+    assert_type(detector.exam.decide(policy, decision.report).message, str)
