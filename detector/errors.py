@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .model import Report
+    from .model import Report, Result
 
 
 class DetectorError(Exception):
@@ -102,3 +102,29 @@ class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a faul
             advice="Do not send exam data on this network; give the report to the institution that runs it.",
         )
         self.report = report
+
+
+class GuardError(DetectorError):
+    """A guarded client refused to go on, before any byte of the request was sent.
+
+    `result` is the judgement it rests on, None where nothing was judged. The classes that are raised also derive from
+    what the client's own library raises: see `detector.guard`.
+    """
+
+    result: Result | None
+
+    def __repr__(self) -> str:
+        """Without the arguments: they hold whole chains, and a connection key with the proxy's credentials."""
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+class InconclusiveError(GuardError):
+    """A connection could not be judged: nothing was seen, the key was not proved, or a witness gave no answer."""
+
+
+class CertificateError(GuardError):
+    """A connection shows no middleware, but its certificate does not pass ordinary verification."""
+
+
+class PlaintextError(GuardError):
+    """A request without TLS: nothing about it can be judged, and anybody on the way can read it."""

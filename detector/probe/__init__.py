@@ -18,6 +18,7 @@ without sockets).
 from __future__ import annotations
 
 from .client import Opened, open_tls, probe, with_witness
+from .handshake import strict_context
 from .mock import MockNetwork
 from .routes import ConnectDialer, Dialer, DirectDialer, Family, Proxy, ProxyDialer, Timeouts, parse_proxy, proxy_for
 
@@ -35,5 +36,6 @@ __all__ = [
     "parse_proxy",
     "probe",
     "proxy_for",
+    "strict_context",
     "with_witness",
 ]

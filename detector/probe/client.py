@@ -31,6 +31,8 @@ from .transport import TLSTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from OpenSSL import SSL
+
     from detector.model import KeyKind
 
     from .browser import BrowserHandshake
@@ -85,8 +87,9 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
         clock=clock,
         alpn=alpn,
         hello=hello,
-        key_kind=key_kind,
+        context=None if key_kind is None else context_for(key_kind),
     )
+    opened = opened._replace(observation=msgspec.structs.replace(opened.observation, key_kind=key_kind))
     connection = opened.connection
     if connection is None:
         return opened.observation
@@ -100,7 +103,7 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     return opened.observation
 
 
-async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protocols
+async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
     endpoint: Endpoint,
     *,
     dialer: Dialer,
@@ -109,21 +112,22 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     clock: Callable[[], float] = time.perf_counter,
     alpn: Sequence[bytes] = HTTP_1_1,
     hello: Hello = Hello.DEFAULT,
-    key_kind: KeyKind | None = None,
+    context: SSL.Context | None = None,
 ) -> Opened:
     """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
 
     Nothing was verified and no application data was sent: judge the observation before anything is. `alpn` are the
-    protocols offered; a browser's `hello` has its own, and its connection is for looking only and not kept. Arguments
-    are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
+    protocols offered, `context` the TLS settings (`handshake.shared_context` unless given). A browser's `hello` has its
+    own protocols and settings, and its connection is for looking only and not kept. Arguments are otherwise those of
+    `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello, key_kind))
-        observation = msgspec.structs.replace(opened.observation, key_kind=key_kind)
+        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello, context))
+        observation = opened.observation
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
             return opened._replace(observation=msgspec.structs.replace(observation, attempts=attempt))
@@ -168,11 +172,11 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
 
 
 def _begin(
-    endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, key_kind: KeyKind | None
+    endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None
 ) -> Handshake | BrowserHandshake:
     """Make the handshake that sends a hello of this profile."""
     if hello is Hello.DEFAULT:
-        return Handshake(endpoint.host, alpn=alpn, context=None if key_kind is None else context_for(key_kind))
+        return Handshake(endpoint.host, context=context, alpn=alpn)
     from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
 
     return BrowserHandshake(endpoint.host)

@@ -14,6 +14,7 @@ import h11
 from detector.model import Endpoint
 
 from .client import close, open_tls
+from .handshake import strict_context
 from .http import USER_AGENT, FetchOutcome, ask_over, parse_url
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def ask(  # noqa: PLR0913 - keyword-only; a conversation is made of these
         return None
     wanted = (target.path,) if paths is None else tuple(paths)
     endpoint = Endpoint(host=target.host, port=target.port)
-    opened = await open_tls(endpoint, dialer=dialer, deadline=deadline)
+    opened = await open_tls(endpoint, dialer=dialer, deadline=deadline, context=strict_context())
     connection, nothing = opened.connection, (None,) * len(wanted)
     if connection is None:
         return Conversation(opened.observation, vouched=False, bodies=nothing)
@@ -72,7 +73,7 @@ async def ask(  # noqa: PLR0913 - keyword-only; a conversation is made of these
             request = _request(target.authority, path, accept)
             answer = await ask_over(connection, request, limits=limits, until=deadline)
             bodies.append(_body(answer))
-            if answer.outcome is not FetchOutcome.ANSWERED or connection.is_closing() or _last(answer):
+            if not answer.leaves_reusable or connection.is_closing():
                 break
     except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         connection.abort()
@@ -89,9 +90,3 @@ def _request(authority: str, path: str, accept: str) -> h11.Request:
 def _body(answer: Answer) -> bytes | None:
     whole = answer.outcome is FetchOutcome.ANSWERED and answer.head is not None and answer.head.status_code == _OK
     return answer.body if whole else None
-
-
-def _last(answer: Answer) -> bool:
-    """Whether the server will close after this answer (RFC 9112 section 9.6)."""
-    headers = answer.head.headers if answer.head is not None else ()
-    return any(name == b"connection" and b"close" in value.lower() for name, value in headers)

@@ -199,7 +199,7 @@ def test_every_fact_of_an_observation_has_its_place() -> None:
     circumstances = set(form.Journey.__struct_fields__)
     assert evidence | circumstances == set(Observation.__struct_fields__)
     assert not evidence & circumstances
-    left_out = {"address", "source"}
+    left_out = {"address", "source", "quic"}
     assert set(form.Expected.__struct_fields__) | left_out == set(Endpoint.__struct_fields__)
     assert "der" in PresentedCertificate.__struct_fields__
 
