@@ -34,9 +34,12 @@ from detector.model import (
     EndpointName,
     HandshakeSignature,
     Hello,
+    KeyKind,
     Outcome,
     PortalObservation,
+    ProxyObservation,
     Record,
+    ResolutionObservation,
     Route,
     Scope,
     ServerDate,
@@ -260,6 +263,7 @@ class Look(_Strict, frozen=True, kw_only=True):
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    key_kind: KeyKind | None = None
     hello: Hello = Hello.DEFAULT
     ja3: Text | None = None
     tls_version: Text | None = None
@@ -295,9 +299,12 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
 
 
 class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, at which attempt, in which times."""
+    """How one connection was made: to which address, by which proxy, at which attempt, in which times."""
 
     address: Text | None = None
+    proxy: ProxyObservation | None = None
+    proxy_file: Text | None = None
+    resolution: ResolutionObservation | None = None
     attempts: int = 1
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 

@@ -60,6 +60,18 @@ DEADLINE_LONGEST = 3600.0
     show_default=True,
     help="Status that the control request has where no portal is.",
 )
+@click.option(
+    "--route",
+    default=None,
+    metavar="WAY[,WAY...]",
+    help="Ways to take: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
+)
+@click.option(
+    "--all-addresses",
+    is_flag=True,
+    help="Look at every address of each host, and at its RSA and its ECDSA certificate.",
+)
+@click.option("--doh", metavar="URL", help="Ask this resolver over HTTPS, too, and compare (extra doh).")
 @click.option("--quic", is_flag=True, help="Look over QUIC, too, and compare (extra quic).")
 @click.option(
     "--hello",
@@ -83,6 +95,9 @@ def check(  # noqa: PLR0913 - one parameter per option
     fail_on: str,
     portal_url: str,
     portal_status: int,
+    route: str | None,
+    all_addresses: bool,
+    doh: str | None,
     quic: bool,
     hello: str,
     portal_api: str | None,
@@ -103,7 +118,10 @@ def check(  # noqa: PLR0913 - one parameter per option
         roots=options.roots,
         add_roots=options.add_roots,
         logs=options.ct_logs,
-        route=options.proxy,
+        route=options.proxy if route is None else route,
+        proxy=options.proxy,
+        all_addresses=all_addresses,
+        doh=doh,
         resolve=options.resolve,
         vantage=options.vantage,
         quic=quic,

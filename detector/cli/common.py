@@ -107,7 +107,13 @@ _OPTIONS: Final = (
         metavar="HOST:PORT:ADDRESS:PORT",
         help="Connect there instead, as curl --connect-to; repeatable.",
     ),
-    click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through."),
+    click.option(
+        "--proxy",
+        default="env",
+        show_default=True,
+        metavar="URL|env|system|pac:FILE|none",
+        help="Proxy to go through: an http, https, socks4a or socks5 URL, or where it is set.",
+    ),
     click.option("--output", metavar="FILE", help="Write the result there instead of to standard output."),
     click.option("--vantage", default="", metavar="NAME", help="Your name for the place this runs from."),
 )

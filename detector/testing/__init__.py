@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .proxy import Lie as Lie
     from .proxy import Proxy as Proxy
     from .proxy import serve_proxy as serve_proxy
+    from .proxy import serve_socks as serve_socks
     from .tls_server import Ending as Ending
     from .tls_server import Script as Script
     from .tls_server import ScriptedServer as ScriptedServer
@@ -68,6 +69,7 @@ __all__ = (  # noqa: RUF022 - grouped by module, in the order a reader meets the
     "Middlebox",
     "Mode",
     "serve_proxy",
+    "serve_socks",
     "Proxy",
     "Lie",
     "run_mitmproxy",
@@ -97,6 +99,7 @@ _HOME = {
     "Middlebox": "middlebox",
     "Mode": "middlebox",
     "serve_proxy": "proxy",
+    "serve_socks": "proxy",
     "Proxy": "proxy",
     "Lie": "proxy",
     "run_mitmproxy": "mitmproxy",

@@ -60,6 +60,13 @@ class Stream(Protocol):
         """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
 
 
+class RereadableStream(Stream, Protocol):
+    """A connection to which what was read too much can be given back."""
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back, to be read again first."""
+
+
 class PlainStream:
     """A TCP connection. `received` is what was already read from it and has yet to be seen."""
 
@@ -111,6 +118,7 @@ class TLSStream:
     def __init__(self, connection: SSL.Connection, below: Stream) -> None:
         self.connection = connection
         self._below = below
+        self._received = b""
 
     async def handshake(self) -> None:
         """Shake hands. Raises `SSL.Error` when TLS fails, ConnectionError when the peer goes away."""
@@ -130,6 +138,9 @@ class TLSStream:
 
     async def read(self) -> bytes:
         """Return decrypted octets, waiting for at least one; nothing once the peer has closed."""
+        if received := self._received:
+            self._received = b""
+            return received
         while True:
             try:
                 data = self.connection.recv(CHUNK)
@@ -142,6 +153,10 @@ class TLSStream:
             else:
                 await self._flush()
                 return data
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back, to be read again first."""
+        self._received = data + self._received
 
     async def write(self, data: bytes) -> None:
         """Encrypt and send all of `data`."""
@@ -183,10 +198,13 @@ def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each i
     alpn: Sequence[str] = (),
     ciphers: str = "DEFAULT",
     extended_master_secret: bool = True,
+    also: Sequence[Issued] = (),
 ) -> SSL.Context:
     """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
 
-    Without `extended_master_secret` it behaves as what was built before RFC 7627.
+    Without `extended_master_secret` it behaves as what was built before RFC 7627. `also` are certificates with keys of
+    other kinds (RSA, ECDSA), between which the client's offer chooses; the intermediates of all of them are sent with
+    each.
 
     Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
     """
@@ -197,10 +215,11 @@ def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each i
     context.set_max_proto_version(0 if max_version is None else int(max_version))
     if not extended_master_secret:
         context.set_options(NO_EXTENDED_MASTER_SECRET)
-    context.use_certificate(x509.load_der_x509_certificate(issued.leaf))
-    for certificate in issued.chain[1:]:
-        context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
-    context.use_privatekey(issued.key)
+    for one in (issued, *also):
+        context.use_certificate(x509.load_der_x509_certificate(one.leaf))
+        for certificate in one.chain[1:]:
+            context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
+        context.use_privatekey(one.key)
     served = [name.encode() for name in alpn]
 
     context.set_alpn_select_callback(
