@@ -1,6 +1,7 @@
 """A forging middlebox on loopback: what a school's firewall, a cloud proxy or a filter on the device does to TLS.
 
-Room: testing. Opens sockets on loopback through `streams`; connects only to the `upstream` it is given and to loopback.
+Room: testing. Opens sockets on loopback through `streams`; connects only to the `upstream` it is given and to loopback;
+in a `lab` also to where a connection was going when it was redirected.
 It reads the ClientHello, decides by host whether to decrypt, gets the genuine certificate from the origin (without
 verifying it, as the worst of them do), issues a forged one under its own CA and carries decrypted octets both ways.
 """
@@ -19,12 +20,23 @@ from OpenSSL import SSL
 from .origin import Request, Response, answer
 from .pki import CA, CopiedField, Issued, KeyKind, PrivateKey, generate_key, sct_list_of
 from .proxy import locate, receive_connect
-from .streams import LOOPBACK, Address, Listener, PlainStream, TLSStream, connect, listen, relay, server_context
-from .tls_wire import TLSWireError, find_client_hello
+from .streams import (
+    LOOPBACK,
+    Address,
+    Listener,
+    PlainStream,
+    TLSStream,
+    connect,
+    listen,
+    original_destination,
+    relay,
+    server_context,
+)
+from .tls_wire import ClientHello, TLSWireError, find_client_hello
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 OVERHEARD_LIMIT: Final = 1 << 20
 """Octets of decrypted client data that a middlebox keeps to show that it could read them."""
@@ -37,7 +49,8 @@ class Mode(enum.StrEnum):
     """How clients come to a middlebox.
 
     `CONNECT`: as their HTTP proxy. `REVERSE`: directly; the server name says where they want to go. `TRANSPARENT`:
-    directly and unknowingly; what is not TLS, or has no server name, is carried too, to the one `upstream` address.
+    directly and unknowingly; what is not TLS, or has no server name, is carried too, to the one `upstream` address; or,
+    without an `upstream`, to where the packet filter that redirected it here says it was going (Linux).
     """
 
     CONNECT = "connect"
@@ -54,6 +67,7 @@ class _Policy:
     upstream_port: int
     only_hosts: frozenset[str] | None
     except_hosts: frozenset[str]
+    only_hellos: Callable[[ClientHello], bool] | None
     append_upstream_chain: bool
     present_root: bool
     copy_upstream: bool
@@ -73,9 +87,11 @@ class _Policy:
             return self.upstream
         return locate(target, self.upstream)
 
-    def decrypts(self, host: str) -> bool:
-        """Whether connections to `host` are decrypted."""
-        return (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
+    def decrypts(self, host: str, hello: ClientHello) -> bool:
+        """Whether a connection to `host` that begins with this ClientHello is decrypted."""
+        if host in self.except_hosts or (self.only_hosts is not None and host not in self.only_hosts):
+            return False
+        return self.only_hellos is None or self.only_hellos(hello)
 
 
 class Middlebox(Listener):
@@ -108,6 +124,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     upstream_port: int = 443,
     only_hosts: Collection[str] | None = None,
     except_hosts: Collection[str] = (),
+    only_hellos: Callable[[ClientHello], bool] | None = None,
     append_upstream_chain: bool = False,
     present_root: bool = False,
     one_leaf_key: bool = True,
@@ -124,6 +141,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     max_version: ssl.TLSVersion | None = None,
     alpn: Collection[str] = ("http/1.1",),
     host: str = LOOPBACK,
+    port: int = 0,
 ) -> AsyncIterator[Middlebox]:
     """Run a middlebox that forges under `ca` until the block ends.
 
@@ -132,7 +150,9 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     name alone and answers requests with a block page.
 
     Whom it decrypts: `only_hosts` (None: everyone) less `except_hosts`, lower-case names; everyone else is carried
-    untouched. `pass_first` connections are carried untouched too: an interceptor that wakes up after the check.
+    untouched. Of those, `only_hellos` chooses by the ClientHello (None: every one): some interceptors decrypt only what
+    looks like a browser (`ClientHello.has_grease`). `pass_first` connections are carried untouched too: an interceptor
+    that wakes up after the check.
 
     What it presents: with `copy_upstream` the `copies` are taken over from the genuine leaf, and with `copy_scts` its
     embedded SCTs. All leaves share one key of kind `leaf_key`, unless not `one_leaf_key`; or the CA's own key, with
@@ -149,6 +169,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         upstream_port=upstream_port,
         only_hosts=None if only_hosts is None else frozenset(only_hosts),
         except_hosts=frozenset(except_hosts),
+        only_hellos=only_hellos,
         append_upstream_chain=append_upstream_chain,
         present_root=present_root,
         copy_upstream=copy_upstream,
@@ -169,7 +190,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         shared_key = generate_key(leaf_key)
     box = Middlebox(ca)
     interceptor = _Interceptor(box, policy, shared_key or leaf_key)
-    async with listen(interceptor.serve, box, host=host):
+    async with listen(interceptor.serve, box, host=host, port=port):
         yield box
 
 
@@ -193,17 +214,20 @@ class _Interceptor:
                 return
             target = request.target
             await client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        is_tls, server_name = await _peek(client)
+        hello = await _peek(client)
+        server_name = None if hello is None else hello.server_name
         if target is None:
             target = server_name or "", self._policy.upstream_port
         host = server_name or target[0]
         destination = self._policy.locate(target)
+        if destination is None and self._policy.mode is Mode.TRANSPARENT:
+            destination = original_destination(client.socket)
         if not host and destination is not None:
             host = destination[0]
-        if not host or (not is_tls and self._policy.mode is Mode.REVERSE):
+        if not host or (hello is None and self._policy.mode is Mode.REVERSE):
             return
         awake = self._box.connections > self._policy.pass_first
-        if is_tls and awake and self._policy.decrypts(host):
+        if hello is not None and awake and self._policy.decrypts(host, hello):
             await self._intercept(client, host, destination)
         elif destination is not None:
             self._box.passed.append(host)
@@ -265,8 +289,8 @@ class _Interceptor:
         self._box.overheard = (self._box.overheard + data)[:OVERHEARD_LIMIT]
 
 
-async def _peek(client: PlainStream) -> tuple[bool, str | None]:
-    """Whether the client speaks TLS, and the server name it asks for; all it sent stays to be read."""
+async def _peek(client: PlainStream) -> ClientHello | None:
+    """The client's first message, None when that is not TLS; all it sent stays to be read."""
     data = b""
     try:
         while (hello := find_client_hello(data)) is None:
@@ -275,10 +299,10 @@ async def _peek(client: PlainStream) -> tuple[bool, str | None]:
                 raise ConnectionAbortedError("the client closed the connection before its ClientHello")
             data += received
     except TLSWireError:
-        return False, None
+        return None
     finally:
         client.unread(data)
-    return True, hello.server_name
+    return hello
 
 
 async def _connect_tls(address: Address, host: str, alpn: tuple[str, ...]) -> TLSStream | None:

@@ -1,0 +1,185 @@
+"""Real interceptors in a real network, five hops in namespaces: what the command says in the client.
+
+Every test asks a `detector check` of its own process, in the client's namespace, for verdict, row, scope and coverage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from interceptors import BANK, EXAM, HOSTS, LMS, PORT, SEARCH, run_sslsplit
+
+from detector.testing import fetch_mitmdump, run_mitmproxy, serve_middlebox
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import AsyncIterator
+
+    from interceptors import Campus
+
+    from detector import Report
+    from detector.testing import Lab, Mitmproxy
+
+pytestmark = pytest.mark.lab
+
+CLEAR = dict.fromkeys(("exam", "lms", "search", "bank"), "clear")
+DECRYPTED = dict.fromkeys(CLEAR, "decrypted")
+
+
+@contextlib.asynccontextmanager
+async def mitmproxy_on_the_box(lab: Lab, mode: str, **options: str) -> AsyncIterator[Mitmproxy]:
+    """The real mitmproxy, going on to the lab's origin, by the address a client gave or by name."""
+    where = {(lab.origin.address(family), 443): (lab.origin.address(family), 443) for family in (4, 6)}
+    named = {(host, 443): (lab.origin.ipv4, 443) for host in HOSTS}
+    command = await fetch_mitmdump()
+    running = run_mitmproxy(
+        mode, command=command, upstream_hosts=where | named, listen_host="", port=PORT, options=options
+    )
+    async with lab.box.inside(running) as mitm:
+        yield mitm
+
+
+def assert_clean(report: Report) -> None:
+    """Nothing decrypted, every host pinned."""
+    assert (report.verdict, report.scope, report.coverage) == ("clean", "none", CLEAR)
+    assert [(r.verdict, r.row, r.assurance) for r in report.results] == [("clean", 6, "pinned")] * len(HOSTS)
+    assert report.interceptors == ()
+
+
+def assert_decrypted(report: Report) -> None:
+    """Everything decrypted and proven, by one interceptor."""
+    assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "all")
+    assert report.coverage == DECRYPTED
+    assert [(r.verdict, r.row, r.confidence) for r in report.results] == [("middleware", 15, "proven")] * len(HOSTS)
+    (interceptor,) = report.interceptors
+    assert interceptor.endpoints == tuple(f"{host}:443" for host in HOSTS)
+
+
+async def test_a_network_of_routers_is_clean(campus: Campus) -> None:
+    """With nobody in between, both IP versions are clean, pinned, row 6."""
+    for family in (4, 6):
+        assert_clean(await campus.check(family=family))
+    assert campus.origin.handshakes == 2 * len(HOSTS)
+
+
+@pytest.mark.parametrize(("decrypted", "clear"), [(4, 6), (6, 4)])
+async def test_mitmproxy_on_one_ip_version(campus: Campus, decrypted: int, clear: int) -> None:
+    """Redirected on one IP version only, the real mitmproxy is proven on that one, and the other is clean."""
+    async with mitmproxy_on_the_box(campus.lab, "transparent"):
+        await campus.lab.redirect(443, to=PORT, families=[decrypted])
+        seen = await campus.check(family=decrypted)
+        other = await campus.check(family=clear)
+    assert_decrypted(seen)
+    assert str(seen.interceptors[0].product).startswith("mitmproxy")
+    assert_clean(other)
+
+
+async def test_mitmproxy_for_listed_names_only(campus: Campus) -> None:
+    """A list of server names is decrypted, the exam and the bank are not: selective, with the map that says which."""
+    listed = "|".join(re.escape(host) for host in (LMS, SEARCH))
+    async with mitmproxy_on_the_box(campus.lab, "transparent", allow_hosts=listed):
+        await campus.lab.redirect(443, to=PORT)
+        report = await campus.check()
+    assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "selective")
+    assert report.coverage == {"exam": "clear", "lms": "decrypted", "search": "decrypted", "bank": "clear"}
+    rows = {result.endpoint.host: (result.verdict, result.row) for result in report.results}
+    assert rows == {
+        EXAM: ("clean", 6),
+        LMS: ("middleware", 15),
+        SEARCH: ("middleware", 15),
+        BANK: ("clean", 6),
+    }
+
+
+async def test_mitmproxy_behind_an_explicit_proxy_only(campus: Campus) -> None:
+    """The direct way is clean; through the proxy that the network offers, everything is decrypted, and told so."""
+    async with mitmproxy_on_the_box(campus.lab, "regular"):
+        direct = await campus.check()
+        proxied = await campus.check("--proxy", f"http://{campus.lab.box.ipv4}:{PORT}")
+    assert_clean(direct)
+    assert_decrypted(proxied)
+    assert proxied.interceptors[0].locality == "configured-proxy"
+
+
+async def test_sslsplit(campus: Campus, tmp_path: pathlib.Path) -> None:
+    """The real SSLsplit is proven on both IP versions; the network stays nameless, the issuer is as presented."""
+    ca = campus.pki.private_ca("Campus Gateway CA")
+    async with campus.lab.box.inside(run_sslsplit(ca, campus.lab.box, tmp_path)):
+        await campus.lab.redirect(443, to=PORT)
+        for family in (4, 6):
+            report = await campus.check(family=family)
+            assert_decrypted(report)
+            assert report.interceptors[0].issuer == "CN=Campus Gateway CA"
+        await campus.lab.pass_everything()
+        assert_clean(await campus.check())
+
+
+@pytest.mark.parametrize("family", [4, 6])
+async def test_only_what_looks_like_a_browser(campus: Campus, family: int) -> None:
+    """A box that decrypts hellos with GREASE only leaves ours alone, and goes on to where the kernel says.
+
+    The report is clean because our hello was let through: a browser's would not have been.
+    """
+    ca = campus.pki.private_ca("Browser Filter CA")
+    box = serve_middlebox(ca, mode="transparent-like", only_hellos=lambda h: h.has_grease, host="", port=PORT)
+    async with campus.lab.box.inside(box) as running:
+        await campus.lab.redirect(443, to=PORT)
+        report = await campus.check(family=family)
+        assert_clean(report)
+        assert sorted(running.passed) == sorted(HOSTS)
+        assert running.intercepted == []
+
+
+@pytest.mark.parametrize("family", [4, 6])
+async def test_quic_blocked(campus: Campus, family: int) -> None:
+    """Where the box drops or rejects UDP 443, datagrams do not arrive, and TLS over TCP is clean all the same."""
+    lab, address = campus.lab, campus.lab.origin.address(family)
+    async with lab.origin.inside(echo_datagrams(address, 443)):
+        assert await lab.client.call(ask, address, 443) == "answered"
+        await lab.block_quic(how="reject")
+        assert await lab.client.call(ask, address, 443) == "refused"
+        assert_clean(await campus.check(family=family))
+        await lab.block_quic(how="drop")
+        assert await lab.client.call(ask, address, 443, wait=0.3) == "silence"
+        assert_clean(await campus.check(family=family))
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override] # as asyncio calls it
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        self._transport.sendto(data, address)
+
+
+@contextlib.asynccontextmanager
+async def echo_datagrams(address: str, port: int) -> AsyncIterator[None]:
+    """Send every datagram back."""
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(_Echo, (address, port))
+    try:
+        yield
+    finally:
+        transport.abort()
+        await asyncio.sleep(0)  # an aborted transport closes its socket in the next turn of the loop
+
+
+async def ask(address: str, port: int, *, wait: float = 10.0) -> str:
+    """What becomes of a datagram."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.setblocking(False)  # noqa: FBT003 - the socket's own interface
+        asking.connect((address, port))
+        asking.send(b"?")
+        try:
+            async with asyncio.timeout(wait):
+                await loop.sock_recv(asking, 1)
+        except ConnectionRefusedError:
+            return "refused"
+        except TimeoutError:
+            return "silence"
+    return "answered"
