@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from detector.errors import DetectorError
 
-from .streams import Listener, PlainStream, Stream, connect, listen, original_destination, relay
+from .redirected import original_destination
+from .streams import Listener, PlainStream, Stream, connect, listen, relay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping

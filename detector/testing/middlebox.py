@@ -20,18 +20,8 @@ from OpenSSL import SSL
 from .origin import Request, Response, answer
 from .pki import CA, CopiedField, Issued, KeyKind, PrivateKey, generate_key, sct_list_of
 from .proxy import locate, receive_connect
-from .streams import (
-    LOOPBACK,
-    Address,
-    Listener,
-    PlainStream,
-    TLSStream,
-    connect,
-    listen,
-    original_destination,
-    relay,
-    server_context,
-)
+from .redirected import original_destination
+from .streams import LOOPBACK, Address, Listener, PlainStream, TLSStream, connect, listen, relay, server_context
 from .tls_wire import ClientHello, TLSWireError, find_client_hello
 
 if TYPE_CHECKING:
@@ -43,6 +33,15 @@ OVERHEARD_LIMIT: Final = 1 << 20
 
 COPIED_BY_MOST: Final = frozenset({CopiedField.SUBJECT, CopiedField.NAMES})
 """What mitmproxy, squid and sslsplit take over from the genuine leaf; bettercap takes the dates too."""
+
+
+GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
+"""Values that browsers mix into their hellos and hardly anybody else does (RFC 8701 section 2)."""
+
+
+def looks_like_browser(hello: ClientHello) -> bool:
+    """What an interceptor goes by that wants to decrypt browsers only: GREASE among the cipher suites."""
+    return not GREASE.isdisjoint(hello.cipher_suites)
 
 
 class Mode(enum.StrEnum):
@@ -88,10 +87,9 @@ class _Policy:
         return locate(target, self.upstream)
 
     def decrypts(self, host: str, hello: ClientHello) -> bool:
-        """Whether a connection to `host` that begins with this ClientHello is decrypted."""
-        if host in self.except_hosts or (self.only_hosts is not None and host not in self.only_hosts):
-            return False
-        return self.only_hellos is None or self.only_hellos(hello)
+        """Whether connections to `host` that begin with `hello` are decrypted."""
+        named = (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
+        return named and (self.only_hellos is None or self.only_hellos(hello))
 
 
 class Middlebox(Listener):
@@ -150,9 +148,8 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     name alone and answers requests with a block page.
 
     Whom it decrypts: `only_hosts` (None: everyone) less `except_hosts`, lower-case names; everyone else is carried
-    untouched. Of those, `only_hellos` chooses by the ClientHello (None: every one): some interceptors decrypt only what
-    looks like a browser (`ClientHello.has_grease`). `pass_first` connections are carried untouched too: an interceptor
-    that wakes up after the check.
+    untouched. `only_hellos` picks by how the ClientHello looks, as `looks_like_browser` does. `pass_first` connections
+    are carried untouched too: an interceptor that wakes up after the check.
 
     What it presents: with `copy_upstream` the `copies` are taken over from the genuine leaf, and with `copy_scts` its
     embedded SCTs. All leaves share one key of kind `leaf_key`, unless not `one_leaf_key`; or the CA's own key, with
@@ -290,7 +287,7 @@ class _Interceptor:
 
 
 async def _peek(client: PlainStream) -> ClientHello | None:
-    """The client's first message, None when that is not TLS; all it sent stays to be read."""
+    """What the client says first, if it speaks TLS; all it sent stays to be read."""
     data = b""
     try:
         while (hello := find_client_hello(data)) is None:

@@ -213,27 +213,6 @@ def server_name_of(connection: SSL.Connection) -> str | None:
     return None if name is None else name.decode("ascii", "replace").lower()
 
 
-def original_destination(accepted: socket.socket) -> Address | None:
-    """Where a connection was going before this machine's packet filter redirected it here; None when it did not.
-
-    Linux only: connection tracking remembers it (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST; linux/netfilter_ipv4.h).
-    """
-    ipv6 = accepted.family == socket.AF_INET6
-    try:
-        raw = accepted.getsockopt(socket.IPPROTO_IPV6 if ipv6 else socket.IPPROTO_IP, _ORIGINAL_DST, _SOCKADDR_OCTETS)
-    except OSError:
-        return None
-    # struct sockaddr_in: family, port, address; sockaddr_in6 has the flow label before its address.
-    port = int.from_bytes(raw[2:4], "big")
-    host = socket.inet_ntop(socket.AF_INET6, raw[8:24]) if ipv6 else socket.inet_ntop(socket.AF_INET, raw[4:8])
-    return None if (host, port) == accepted.getsockname()[:2] else (host, port)
-
-
-_ORIGINAL_DST: Final = 80
-_SOCKADDR_OCTETS: Final = 28
-"""The socket option, the same number for both IP versions, and the octets of struct sockaddr_in6."""
-
-
 async def connect(address: Address) -> PlainStream:
     """Connect to `address`. Raises OSError."""
     return PlainStream(*await asyncio.open_connection(*address))

@@ -205,10 +205,6 @@ class Cursor:
         return tuple(found)
 
 
-GREASE: Final = 0x0A0A
-"""The reserved values are 0x0A0A, 0x1A1A, … 0xFAFA (RFC 8701 section 2)."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClientHello:
     """A ClientHello (RFC 8446 section 4.1.2). `message` is the handshake message with its header."""
@@ -224,13 +220,6 @@ class ClientHello:
     signature_schemes: tuple[int, ...]
     key_shares: dict[int, bytes]
     alpn: tuple[bytes, ...]
-
-    @property
-    def has_grease(self) -> bool:
-        """Whether it has reserved values among its cipher suites or extensions, as Chromium's has (RFC 8701)."""
-        return any(
-            value & 0x0F0F == GREASE and value >> 8 == value & 0xFF for value in (*self.cipher_suites, *self.extensions)
-        )
 
 
 def parse_client_hello(whole: bytes) -> ClientHello:

@@ -15,6 +15,7 @@ import pytest
 from interceptors import BANK, EXAM, HOSTS, LMS, PORT, SEARCH, run_sslsplit
 
 from detector.testing import fetch_mitmdump, run_mitmproxy, serve_middlebox
+from detector.testing.middlebox import looks_like_browser
 
 if TYPE_CHECKING:
     import pathlib
@@ -126,7 +127,7 @@ async def test_only_what_looks_like_a_browser(campus: Campus, family: int) -> No
     The report is clean because our hello was let through: a browser's would not have been.
     """
     ca = campus.pki.private_ca("Browser Filter CA")
-    box = serve_middlebox(ca, mode="transparent-like", only_hellos=lambda h: h.has_grease, host="", port=PORT)
+    box = serve_middlebox(ca, mode="transparent-like", only_hellos=looks_like_browser, host="", port=PORT)
     async with campus.lab.box.inside(box) as running:
         await campus.lab.redirect(443, to=PORT)
         report = await campus.check(family=family)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import ssl
 
 import pytest
@@ -104,15 +103,3 @@ def test_protected_records_open_again(content: bytes) -> None:
         opened = [opening.open(header, fragment) for _, header, fragment in records]
         assert b"".join(piece for _, piece in opened) == content
         assert {kind for kind, _ in opened} == {wire.ContentType.APPLICATION_DATA}
-
-
-def test_grease_is_told_from_values_that_only_look_like_it() -> None:
-    """Only the sixteen reserved values count (RFC 8701 section 2), among cipher suites or extensions."""
-    plain = wire.parse_client_hello(client_hello()[wire.RECORD_HEADER :])
-    assert not plain.has_grease
-    reserved = [first << 12 | 0x0A00 | first << 4 | 0x0A for first in range(16)]
-    for value in reserved:
-        assert dataclasses.replace(plain, cipher_suites=(value, 0x1301)).has_grease
-        assert dataclasses.replace(plain, extensions={value: b""}).has_grease
-    for value in set(range(0x10000)) - set(reserved):
-        assert not dataclasses.replace(plain, cipher_suites=(value,), extensions={}).has_grease
