@@ -79,6 +79,10 @@ class Case:
         self.fetched: Final = tuple(fetched)
         """Issuers in DER, fetched from where the leaf says they are. Never trusted by themselves."""
 
+    def with_observation(self, observation: Observation) -> Case:
+        """The same case with more observed."""
+        return Case(self.endpoint, observation, self.context, self.fetched)
+
     @cached_property
     def presented(self) -> tuple[Certificate, ...]:
         """The certificates as presented, leaf first."""

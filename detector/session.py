@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from .locating import Locating
     from .pins import PinSet
     from .probe import Dialer, Proxy
     from .trust.logs import LogList
@@ -226,7 +227,7 @@ class Detector:
     only when a chain has no public path; `installed_at` says when one of them came to this machine. `dialer`
     replaces the network (see `detector.probe.MockNetwork`). `control` is the control request for captive portals; it
     is made, issuers are fetched and HTTP dates asked for, only where something does not look genuine, and never with
-    `offline`. `clock` gives the time.
+    `offline`. `locating` has hops traced to what does not look genuine (docs/locate.md). `clock` gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
     """
@@ -247,6 +248,7 @@ class Detector:
         dialer: Dialer | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
+        locating: Locating | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)
@@ -257,6 +259,7 @@ class Detector:
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
+        self._locating: Final = locating
         rules = resolve_rules(resolve)
         self._dialers: Final = _Dialers(route, rules, dialer)
         looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, rules, control, clock)
@@ -331,7 +334,13 @@ class Detector:
         observations = await self._observe(endpoints, begin + probing)
         context = self._context()
         cases = tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
-        return cases if self._second_look is None else await self._second_look(cases, begin + probing)
+        if self._second_look is not None:
+            cases = await self._second_look(cases, begin + probing)
+        if self._locating is not None:
+            from .locating import add_hops  # noqa: PLC0415 - loaded when asked for
+
+            cases = await add_hops(cases, self._locating, begin + probing)
+        return cases
 
     async def scan(
         self,

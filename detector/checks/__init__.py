@@ -28,6 +28,7 @@ from . import (
     public_path,
     shared_issuer,
     shared_leaf_key,
+    tls_location,
     transparency,
     witness,
 )
@@ -62,6 +63,7 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
         missing_issuer,
         issuer_shape,
         private_origin,
+        tls_location,
     )
 }
 """Every check by its id."""

@@ -17,7 +17,7 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, demo, examine, pins, roots
+from . import check, common, demo, examine, locate, pins, roots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ def detector() -> None:
 
 detector.add_command(check.check)
 detector.add_command(examine.examine)
+detector.add_command(locate.locate)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detector.locating import Locating
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import DEADLINE_DEFAULT, Detector
@@ -55,6 +56,7 @@ DEADLINE_LONGEST = 3600.0
     show_default=True,
     help="Status that the control request has where no portal is.",
 )
+@click.option("--locate", is_flag=True, help="Trace at which hop what does not look genuine is answered.")
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @common.common
 @click.pass_obj
@@ -68,6 +70,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     portal_url: str,
     portal_status: int,
     portal_api: str | None,
+    locate: bool,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
 
@@ -83,6 +86,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         vantage=options.vantage,
         offline=options.offline,
         control=Control(portal_url, portal_status, api_url=portal_api),
+        locating=Locating() if locate else None,
     )
     endpoints = detector.endpoints(targets or None)
     with common.result_stream(options.output) as stream:

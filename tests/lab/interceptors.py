@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives import serialization
 from detector.model import Category, Endpoint, Report
 from detector.pins import PinSet
 from detector.pins.write import dump
-from detector.testing import LabError, PrivatePKI, serve_origin
+from detector.testing import LabError, PrivatePKI, serve_files, serve_origin
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import AsyncIterator
 
-    from detector.testing import CA, Lab, Namespace, Origin
+    from detector.testing import CA, Finished, Lab, Namespace, Origin
 
 EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example.com", "bank.example.net"
 HOSTS = {EXAM: Category.EXAM, LMS: Category.LMS, SEARCH: Category.SEARCH, BANK: Category.BANK}
@@ -42,17 +42,16 @@ class Campus:
         address = self.lab.origin.address(family)
         bare = f"[{address}]" if ":" in address else address
         resolve = [word for host in hosts for word in ("--resolve", f"{host}:443:{bare}:443")]
-        done = await self.detector("check", *hosts, *resolve, "--deadline", "20", "--proxy", "none", *arguments)
-        assert done[0] in {0, 1, 3}, done
-        return Report.from_json(done[1])
-
-    async def detector(self, command: str, *arguments: str) -> tuple[int, bytes, bytes]:
-        """Exit code, output and messages of any `detector` command in the client's namespace, asked for JSON."""
         trust = ("--pins", self._file("pins.toml"), "--roots", self._file("roots.pem"), "--offline")
-        logs = ("--ct-logs", self._file("logs.json"), "--format", "json")
-        given = (sys.executable, "-m", "detector", command, *arguments, *trust, *logs)
-        done = await self.lab.client.run(*given)
-        return done.code, done.output, done.errors
+        logs = ("--ct-logs", self._file("logs.json"), "--deadline", "20", "--proxy", "none")
+        done = await self.detector("check", *hosts, *resolve, *trust, *logs, "--format", "json", *arguments)
+        assert done.code in {0, 1, 3}, done
+        return Report.from_json(done.output)
+
+    async def detector(self, *arguments: str) -> Finished:
+        """Any `detector` command in the client's namespace, without any of root's capabilities."""
+        bare = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
+        return await self.lab.client.run(*bare, sys.executable, "-m", "detector", *arguments)
 
     def _file(self, name: str) -> str:
         return str(self._directory / name)
@@ -66,7 +65,8 @@ async def open_campus(lab: Lab, pki: PrivatePKI, directory: pathlib.Path) -> Asy
     (directory / "pins.toml").write_text(dump(PinSet(name="campus", endpoints=endpoints)), encoding="utf-8")
     (directory / "roots.pem").write_bytes(pki.roots_pem())
     (directory / "logs.json").write_bytes(pki.ct_log_list_json())
-    async with lab.origin.inside(serve_origin(issued, host="", port=443)) as origin:
+    https, http = serve_origin(issued, host="", port=443), serve_files({}, host="", port=80)
+    async with lab.origin.inside(https) as origin, lab.origin.inside(http):
         yield Campus(lab, pki, origin, directory)
 
 
