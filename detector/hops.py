@@ -92,9 +92,9 @@ class Doubt(enum.StrEnum):
 class Location(Record, frozen=True, kw_only=True):
     """Where TLS to `port` is answered: the hop's number and, where it named itself, who it is.
 
-    `host_hop` is the hop of the host itself, where the control port is answered there; `host_beyond` the last hop that
-    packets to the control port are known to have passed, where it is not. `summary` is one sentence. `slow_answer` is a
-    weak hint: TLS took much longer to answer than TCP.
+    `host_hop` is the hop of the host itself, where a connection to the control port is made further on, `host_beyond`
+    the last hop that packets to the control port are known to have passed. `summary` is one sentence. `slow_answer` is
+    a weak hint: TLS took much longer to answer than TCP.
     """
 
     where: Where
@@ -209,7 +209,7 @@ def _compare(found: Location, asked: _Reading, ending: _Reading, control: _Readi
         found,
         control_port=control.port,
         router=next(iter(routers)) if len(routers) == 1 else None,
-        host_hop=control.hop if control.answer is HopAnswer.CONNECTED else None,
+        host_hop=control.hop if control.answer is HopAnswer.CONNECTED and (control.hop or 0) > hop else None,
         host_beyond=max(control.passed or 0, (control.hop or 1) - 1) or None,
     )
     doubt = _doubt(hop, asked, ending, control)

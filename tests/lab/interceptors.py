@@ -31,20 +31,19 @@ SSLSPLIT_LISTENS = b"Starting main event loop"
 class Campus:
     """Four honest, pinned hosts behind the lab's origin, and whoever checks them from the client."""
 
-    def __init__(self, lab: Lab, pki: PrivatePKI, origin: Origin, directory: pathlib.Path) -> None:
+    def __init__(self, lab: Lab, pki: PrivatePKI, origin: Origin, expected: tuple[str, ...]) -> None:
         self.lab = lab
         self.pki = pki
         self.origin = origin
-        self._directory = directory
+        self._expected = expected
 
     async def check(self, *arguments: str, family: int = 4, hosts: tuple[str, ...] = tuple(HOSTS)) -> Report:
         """The report of `detector check`, a process of its own in the client's namespace, over one IP version."""
         address = self.lab.origin.address(family)
         bare = f"[{address}]" if ":" in address else address
         resolve = [word for host in hosts for word in ("--resolve", f"{host}:443:{bare}:443")]
-        trust = ("--pins", self._file("pins.toml"), "--roots", self._file("roots.pem"), "--offline")
-        logs = ("--ct-logs", self._file("logs.json"), "--deadline", "20", "--proxy", "none")
-        done = await self.detector("check", *hosts, *resolve, *trust, *logs, "--format", "json", *arguments)
+        settings = ("--offline", "--deadline", "20", "--proxy", "none", "--format", "json")
+        done = await self.detector("check", *hosts, *resolve, *self._expected, *settings, *arguments)
         assert done.code in {0, 1, 3}, done
         return Report.from_json(done.output)
 
@@ -53,21 +52,19 @@ class Campus:
         bare = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
         return await self.lab.client.run(*bare, sys.executable, "-m", "detector", *arguments)
 
-    def _file(self, name: str) -> str:
-        return str(self._directory / name)
-
 
 @contextlib.asynccontextmanager
 async def open_campus(lab: Lab, pki: PrivatePKI, directory: pathlib.Path) -> AsyncIterator[Campus]:
     """Serve the four hosts on the lab's origin, HTTPS on 443 and HTTP on 80, and write down what the client expects."""
     issued = {host: pki.issue([host]) for host in HOSTS}
     endpoints = tuple(Endpoint(host=h, category=c, pins=(issued[h].spki_sha256,)) for h, c in HOSTS.items())
-    (directory / "pins.toml").write_text(dump(PinSet(name="campus", endpoints=endpoints)), encoding="utf-8")
-    (directory / "roots.pem").write_bytes(pki.roots_pem())
-    (directory / "logs.json").write_bytes(pki.ct_log_list_json())
+    pins = directory / "pins.toml"
+    pins.write_text(dump(PinSet(name="campus", endpoints=endpoints)), encoding="utf-8")
+    written = pki.write(directory)
+    expected = ("--pins", str(pins), "--roots", str(written.roots), "--ct-logs", str(written.ct_logs))
     https, http = serve_origin(issued, host="", port=443), serve_files({}, host="", port=80)
     async with lab.origin.inside(https) as origin, lab.origin.inside(http):
-        yield Campus(lab, pki, origin, directory)
+        yield Campus(lab, pki, origin, expected)
 
 
 @contextlib.asynccontextmanager
