@@ -163,6 +163,9 @@ def test_who_answers_tls_counts_not_who_accepts_connections() -> None:
     assert (located.where, located.hop) == (Where.SAME_HOP, 4)
     caught = trace("?A", *twice(2, "A"), asked=Asked.CLIENT_HELLO)
     assert locate(seen(asked, control, hello=caught)).where is Where.ANSWERED_EARLY
+    unsteady = trace("aCCd", *twice(2, "C"))
+    assert locate(seen(unsteady, control, hello=caught)).doubt is Doubt.UNSTEADY
+    assert locate(seen(asked, control, hello=trace("?A?", *twice(2, "A"), asked=Asked.CLIENT_HELLO))).hop == 2
     unanswered = trace("?---", asked=Asked.CLIENT_HELLO)
     assert locate(seen(asked, control, hello=unanswered)).where is Where.ANSWERED_EARLY
 
@@ -190,10 +193,13 @@ def test_a_report_keeps_the_hop_that_answers_and_no_other() -> None:
 
 
 def test_nobody_is_named_where_nothing_answers_early() -> None:
-    """A clean way is not in a report at all, but for its shape."""
+    """A clean way, and a front of the host, are in a report by their shape alone."""
     clean = seen(trace("abC", *twice(3, "C")), trace("abC", *twice(3, "C"), port=80))
-    routers = {hop.router for part in for_report(clean).traces for hop in part.hops} - {None}
-    assert routers == {"router-1", "router-2"}
+    beside = seen(trace("abC", *twice(3, "C")), trace("abcC", *twice(3, "c"), port=80))
+    assert locate(beside).router == "c"
+    for observed in (clean, beside):
+        routers = {hop.router for part in for_report(observed).traces for hop in part.hops} - {None}
+        assert all(router.startswith("router-") for router in routers if router)
 
 
 def test_a_name_without_an_address() -> None:
