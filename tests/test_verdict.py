@@ -138,6 +138,7 @@ OUTCOMES: Final = {
     "issuer-shape": ("as-intercepted",),
     "private-origin": ("self-signed", "retired-root", "issuer-absent", "private-ca"),
     "witness": ("equal", "differs", "no-answer", "bad-signature", "replayed", "unknown-key"),
+    "location": ("answered-early", "beside-the-host", "same-hop", "unknown"),
 }
 ALWAYS: Final = ("presented", "key-possession", "pin", "public-path", "transparency", "name", "dates")
 """Checks that say something about every certificate."""
