@@ -52,6 +52,11 @@ _BY_REASON: Final[dict[str, dict[Audience, str]]] = {
         _STUDENT: _AGAIN_ELSEWHERE,
         _DEVELOPER: "The certificate carries no CT timestamps: ask its CA to embed them.",
     },
+    "genuine-to-another-hello": {
+        _STUDENT: "Do not send exam data here: what looks like a browser gets another server than other programs do.",
+        _IT: "Connections to {hosts} are decrypted or not by how their ClientHello looks: exempt these hosts.",
+        _DEVELOPER: "Does one of several servers of {hosts} still present a private certificate?",
+    },
     "issuer-missing": {
         _STUDENT: _AGAIN_ELSEWHERE,
         _DEVELOPER: "The server of {hosts} probably forgot an intermediate certificate: add it to its chain.",

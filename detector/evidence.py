@@ -2,13 +2,30 @@
 
 Room: evidence, between trust and checks. Pure: everything it needs comes in as an argument. Derived facts are
 computed once, on demand. Nothing is judged here.
+
+Several looks at one endpoint
+=============================
+An interceptor may decrypt only one way to a host: TCP but not QUIC, what goes through the proxy, what looks like a
+browser. Whoever looked by several ways gives the further observations to `Case` as `others`; each says by its `route`,
+`hello` and `address` which way it was. `Case.looks` are the same observations as cases of their own, every one of which
+has all the others as *its* looks, so a check that compares is written once, from the point of view of one look:
+
+    for other in case.looks:
+        if other.observation.route is not case.observation.route:
+            compared = compare(case, other)
+
+`compare` says what two looks show together; a check decides which pairs are its business and what a difference may
+mean on that way. The look that differs is judged like any other (`judgement.judge`): an endpoint is `middleware` if any
+look at it is, and the other looks clear nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import re
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from .trust import hostname, transparency
@@ -33,6 +50,9 @@ seconds, and a certificate is rarely served within its first hour."""
 
 DATES_AGREE_WITHIN: Final = dt.timedelta(minutes=5)
 """How far Date headers of different servers may lie apart and still mean the same time; servers keep time by NTP."""
+
+OTHERS_MAX: Final = 32
+"""Further looks kept for one endpoint: every route with every hello, and the addresses of a large host."""
 
 K = TypeVar("K")
 
@@ -71,17 +91,42 @@ class Case:
     """One endpoint, what was observed, and what can be derived from it without judging."""
 
     def __init__(
-        self, endpoint: Endpoint, observation: Observation, context: Context, fetched: Sequence[bytes] = ()
+        self,
+        endpoint: Endpoint,
+        observation: Observation,
+        context: Context,
+        fetched: Sequence[bytes] = (),
+        others: Sequence[Observation] = (),
     ) -> None:
         self.endpoint: Final = endpoint
         self.observation: Final = observation
         self.context: Final = context
         self.fetched: Final = tuple(fetched)
         """Issuers in DER, fetched from where the leaf says they are. Never trusted by themselves."""
+        self.others: Final = tuple(others[:OTHERS_MAX])
+        """Other looks at the same endpoint: by another route, with another hello, at another address."""
+        self._looks: tuple[Case, ...] | None = None
+
+    @property
+    def looks(self) -> tuple[Case, ...]:
+        """The other looks as cases, in the order of `others`. What is derived from each is shared by all of them."""
+        if self._looks is None:
+            every = [self.observation, *self.others]
+            group = [self]
+            for number, observation in enumerate(self.others, start=1):
+                rest = every[:number] + every[number + 1 :]
+                group.append(Case(self.endpoint, observation, self.context, self.fetched, rest))
+            for look in group:
+                look._looks = tuple(other for other in group if other is not look)  # noqa: SLF001 - its own class
+        return self._looks or ()
+
+    def with_more(self, context: Context, fetched: Sequence[bytes]) -> Case:
+        """The same looks in another context, with fetched issuers."""
+        return Case(self.endpoint, self.observation, context, fetched, self.others)
 
     def with_observation(self, observation: Observation) -> Case:
         """The same case with more observed."""
-        return Case(self.endpoint, observation, self.context, self.fetched)
+        return Case(self.endpoint, observation, self.context, self.fetched, self.others)
 
     @cached_property
     def presented(self) -> tuple[Certificate, ...]:
@@ -146,6 +191,18 @@ class Case:
     def is_private(self) -> bool:
         """Whether the leaf has neither a public path nor a public log to show for itself."""
         return self.leaf is not None and not self.public_paths and self.logging is not transparency.Logging.LOGGED
+
+    @property
+    def publicly_vouched(self) -> bool:
+        """Whether the key that signed the handshake is publicly known as this host's.
+
+        Stricter than `looks_genuine`: a declared root does not count, nor a public path without the log entries that
+        there should be.
+        """
+        vouched = self.logging is transparency.Logging.LOGGED or (
+            bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWN
+        )
+        return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
 
     @cached_property
     def name_match(self) -> hostname.NameMatch:
@@ -228,6 +285,69 @@ class Case:
         return ",".join(parts) or None
 
 
+class Comparison(enum.Enum):
+    """What two looks at one endpoint show together."""
+
+    SAME = "same"
+    BOTH_VOUCHED = "both-vouched"
+    PRIVATE_HERE = "private-here"
+    PRIVATE_THERE = "private-there"
+    UNDECIDED = "undecided"
+    NOT_COMPARABLE = "not-comparable"
+
+
+def compare(here: Case, there: Case) -> Comparison:
+    """Compare two looks at one endpoint, both from finished handshakes.
+
+    `SAME` certificate; two certificates, `BOTH_VOUCHED` in public for this host (a CDN has several); no public path or
+    log on one side (`PRIVATE_HERE`, `PRIVATE_THERE`), although the other side shows that this host is vouched for in
+    public; `UNDECIDED` where they differ and neither shows that; `NOT_COMPARABLE` without a certificate or its key's
+    proof on either side. Where a root is declared for the endpoint, a chain to it is never called private.
+    """
+    if here.leaf is None or there.leaf is None or not (here.observation.key_proved and there.observation.key_proved):
+        return Comparison.NOT_COMPARABLE
+    if here.leaf.sha256 == there.leaf.sha256:
+        return Comparison.SAME
+    if here.publicly_vouched and there.publicly_vouched:
+        return Comparison.BOTH_VOUCHED
+    if there.publicly_vouched and here.is_private and not here.declared_paths:
+        return Comparison.PRIVATE_HERE
+    if here.publicly_vouched and there.is_private and not there.declared_paths:
+        return Comparison.PRIVATE_THERE
+    return Comparison.UNDECIDED
+
+
+def same_place(here: Case, there: Case) -> bool:
+    """Whether two looks were answered at one address and port.
+
+    Then no resolver can have sent them to different servers. Through a proxy the address is the proxy's, which is the
+    same place only for looks that both went through it.
+    """
+    return here.observation.address is not None and here.observation.address == there.observation.address
+
+
+def difference(here: Case, there: Case) -> str | None:
+    """What the comparison of two looks is called in a finding about `here`; None where they cannot be compared.
+
+    `same`, `both-vouched`, `differs`; `forged` where `here` is private while the same address shows that this host is
+    vouched for in public, `genuine-elsewhere` where another address does; `other-forged` the other way round.
+    """
+    compared = compare(here, there)
+    if compared is Comparison.PRIVATE_HERE and not same_place(here, there):
+        return "genuine-elsewhere"
+    return _DIFFERENCES[compared]
+
+
+_DIFFERENCES: Final[dict[Comparison, str | None]] = {
+    Comparison.SAME: "same",
+    Comparison.BOTH_VOUCHED: "both-vouched",
+    Comparison.PRIVATE_HERE: "forged",
+    Comparison.PRIVATE_THERE: "other-forged",
+    Comparison.UNDECIDED: "differs",
+    Comparison.NOT_COMPARABLE: None,
+}
+
+
 class _Sighting(NamedTuple):
     """One endpoint on which something was met. Its operator is worked out only when it matters."""
 
@@ -245,13 +365,21 @@ _SIGHTINGS_MAX: Final = 64
 """Endpoints remembered per issuer or key: two of unrelated operators decide, the rest is for the reader."""
 
 
+_EVICTION_SEARCH: Final = 64
+"""Of the keys met longest ago, how many are looked through for one met on one endpoint only. A bound keeps forgetting
+cheap; when none of them is such a key, the oldest goes."""
+
+
 class Network:
     """What several endpoints show together: issuers and leaf keys met on unrelated operators, shapes already accused.
 
-    Holds hashes and names only, never cases, so that a stream of endpoints can feed it.
+    Holds hashes and names only, never cases, so that a stream of endpoints can feed it. `remembered` bounds the issuers
+    and keys of each kind: of those met on one endpoint only, the one met longest ago is forgotten first. None forgets
+    nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, remembered: int | None = None) -> None:
+        self._remembered = remembered
         self._issuers: dict[IssuerIdentity, set[_Sighting]] = {}
         self._unlogged: dict[IssuerIdentity, set[_Sighting]] = {}
         self._leaf_keys: dict[bytes, set[_Sighting]] = {}
@@ -269,12 +397,16 @@ class Network:
         return network
 
     def add(self, case: Case) -> None:
-        """Take note of one endpoint."""
+        """Take note of one endpoint, of every look at it."""
+        for look in (case, *case.looks):
+            self._add(look)
+
+    def _add(self, case: Case) -> None:
         leaf = case.leaf
         if leaf is None:
             return
         if case.name_match is hostname.NameMatch.MISMATCH:
-            _note(self._misnamed, leaf.sha256, _sighting(case))
+            self._note(self._misnamed, leaf.sha256, _sighting(case))
         if not case.is_private:
             self._add_vouched(case, leaf)
         elif not case.declared_paths:
@@ -283,21 +415,30 @@ class Network:
     def _add_private(self, case: Case, leaf: Certificate) -> None:
         sighting = _sighting(case)
         if leaf.spki_sha256 is not None:
-            _note(self._leaf_keys, leaf.spki_sha256, sighting)
+            self._note(self._leaf_keys, leaf.spki_sha256, sighting)
         if not case.looks_incomplete:
             for identity in case.issuer_identities:
-                _note(self._issuers, identity, sighting)
+                self._note(self._issuers, identity, sighting)
 
     def _add_vouched(self, case: Case, leaf: Certificate) -> None:
         sighting = _sighting(case)
         if case.logging is transparency.Logging.UNLOGGED:
             for identity in case.issuer_identities:
-                _note(self._unlogged, identity, sighting)
+                self._note(self._unlogged, identity, sighting)
         if leaf.validity is not None and len(self._windows) < _SIGHTINGS_MAX:
             self._windows.append((sighting, *leaf.validity))
         for sct in case.scts:
             if sct.status is transparency.SCTStatus.VALID and sct.timestamp is not None:
                 self._latest_timestamp = max(self._latest_timestamp or sct.timestamp, sct.timestamp)
+
+    def _note(self, index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:
+        seen = index.pop(key, None) or set()
+        index[key] = seen  # at the end: met last
+        if len(seen) < _SIGHTINGS_MAX:
+            seen.add(sighting)
+        if self._remembered is not None and len(index) > self._remembered:
+            lonely = (known for known, where in islice(index.items(), _EVICTION_SEARCH) if len(where) == 1)
+            del index[next(lonely, next(iter(index)))]
 
     def unrelated_with_issuer(self, case: Case) -> tuple[str, ...]:
         """Endpoints of other operators whose leaf has the same private issuer as this one."""
@@ -365,12 +506,6 @@ def http_offset(dates: Sequence[ServerDate]) -> dt.timedelta | None:
 def _sighting(case: Case) -> _Sighting:
     certificate = case.leaf.sha256 if case.leaf is not None else b""
     return _Sighting(case.endpoint.name, case.endpoint.host, case.endpoint.operator, certificate)
-
-
-def _note(index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:
-    seen = index.setdefault(key, set())
-    if len(seen) < _SIGHTINGS_MAX:
-        seen.add(sighting)
 
 
 def _unrelated(index: Mapping[K, set[_Sighting]], keys: Iterable[K], own: _Sighting) -> tuple[str, ...]:

@@ -240,7 +240,15 @@ class Route(enum.StrEnum):
 
     DIRECT = "direct"
     HTTP_CONNECT = "http-connect"
+    QUIC = "quic"
     NONE = "none"
+
+
+class Hello(enum.StrEnum):
+    """What the ClientHello looked like: interceptors choose by it, too, what they decrypt (docs/hello-and-quic.md)."""
+
+    DEFAULT = "default"
+    BROWSER = "browser"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -253,9 +261,9 @@ class Endpoint(Record, frozen=True, kw_only=True):
     `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
     `certificates` are SHA-256 digests of whole DER certificates; `private_roots` are DER certificates of a declared
     private PKI; `roots` are public roots by certifi's label. `witness` are Ed25519 public keys (32 raw bytes, RFC 8032)
-    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated.
-    `address` is where to connect instead of resolving `host`. `expires` is the last day on which the pins are
-    evaluated. `source` names the pin file.
+    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated. `quic`
+    says that it is known to answer over QUIC. `address` is where to connect instead of resolving `host`. `expires` is
+    the last day on which the pins are evaluated. `source` names the pin file.
     """
 
     host: str
@@ -268,6 +276,7 @@ class Endpoint(Record, frozen=True, kw_only=True):
     operator: str | None = None
     private_roots: tuple[bytes, ...] = ()
     witness: tuple[bytes, ...] = ()
+    quic: bool = False
     address: tuple[str, int] | None = None
     expires: dt.date | None = None
     source: str | None = None
@@ -372,13 +381,16 @@ class Observation(Record, frozen=True, kw_only=True):
 
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
-    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked,
-    `hops` where nobody asked how far TLS is answered.
+    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
+    profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
+    was read back. `hops` is None where nobody asked how far TLS is answered.
     """
 
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    hello: Hello = Hello.DEFAULT
+    ja3: str | None = None
     address: str | None = None
     tls_version: str | None = None
     cipher: str | None = None
@@ -467,7 +479,8 @@ class Result(Record, frozen=True, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
     `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word. `advice` is
-    the student's; `advice_for` has it for every audience that can do something.
+    the student's; `advice_for` has it for every audience that can do something. `observation` is the look that the
+    verdict rests on, `other_observations` are the other looks at the same endpoint: by other routes, with other hellos.
     """
 
     endpoint: EndpointName
@@ -482,6 +495,7 @@ class Result(Record, frozen=True, kw_only=True):
     advice: str = ""
     advice_for: dict[Audience, str] = {}
     observation: Observation
+    other_observations: tuple[Observation, ...] = ()
 
 
 class RootsInfo(Record, frozen=True, kw_only=True):
@@ -545,17 +559,17 @@ def encode(record: Record) -> bytes:
     return _ENCODER.encode(record)
 
 
-def _in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
+def in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
     """Alternatives sorted: versions of msgspec list them differently."""
     if isinstance(schema, dict):
-        parts = {key: _in_one_order(value) for key, value in schema.items()}
+        parts = {key: in_one_order(value) for key, value in schema.items()}
         if "anyOf" in parts:
             parts["anyOf"] = sorted(parts["anyOf"], key=repr)
         return parts
-    return [_in_one_order(item) for item in schema] if isinstance(schema, list) else schema
+    return [in_one_order(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Report`."""
-    schema = _in_one_order(msgspec.json.schema(Report))
+    schema = in_one_order(msgspec.json.schema(Report))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector report", **schema}

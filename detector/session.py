@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import hashlib
 import os
 import threading
@@ -21,6 +22,7 @@ import msgspec
 from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
+from .looks import Ways, look_at
 from .model import Endpoint, Observation, Outcome, Report, Result
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .trust import logs as ct_logs
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from .locating import Locating
     from .pins import PinSet
     from .probe import Dialer, Proxy
+    from .probe.routes import Resolver
     from .trust.logs import LogList
     from .trust.roots import Roots
 
@@ -214,7 +217,7 @@ def _aware(at: dt.datetime | None) -> dt.datetime:
 
 
 def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
-    return next((e for e in pin_set.endpoints if (e.host, e.port) == (host, port)), None)
+    return next((e for e in pin_set.endpoints if e.port == port and e.host == host), None)
 
 
 class Detector:
@@ -223,13 +226,15 @@ class Detector:
     `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` is a
     proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), or
     is a list of rules HOST:PORT:ADDRESS:PORT, as curl's --connect-to. `vantage` names where this runs, in the
-    caller's words; it goes into the report. `machine_roots` gives the non-public roots of this machine and is called
-    only when a chain has no public path; `installed_at` says when one of them came to this machine. `dialer`
-    replaces the network (see `detector.probe.MockNetwork`). `control` is the control request for captive portals; it
-    is made, issuers are fetched and HTTP dates asked for, only where something does not look genuine, and never with
-    `offline`. `locating` has hops traced to what does not look genuine (docs/locate.md). `clock` gives the time.
+    caller's words; it goes into the report. `quic` looks at each endpoint over QUIC too (extra `quic`), `hello` says
+    with which ClientHello: `default`, `browser`, or `both` (extra `browser`). `machine_roots` gives the non-public
+    roots of this machine and is called only when a chain has no public path; `installed_at` says when one of them came
+    to this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`), `resolver` name resolution (see
+    `detector.probe.resolving`). `control` is the control request for captive portals; it is made, issuers are fetched
+    and HTTP dates asked for, only where something does not look genuine, and never with `offline`. `locating` has hops
+    traced to what does not (docs/locate.md). `clock` gives the time.
 
-    Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
+    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
@@ -242,10 +247,13 @@ class Detector:
         route: str = "env",
         resolve: ResolveRules | None = None,
         vantage: str = "",
+        quic: bool = False,
+        hello: str = "default",
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
         installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
         dialer: Dialer | None = None,
+        resolver: Resolver | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
         locating: Locating | None = None,
@@ -255,14 +263,16 @@ class Detector:
         self.pins: Final = resolve_pins(pins, self.roots)
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
+        self._ways: Final = Ways(hello=hello, quic=quic)
+        self._ways.check()
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         self._locating: Final = locating
-        rules = resolve_rules(resolve)
-        self._dialers: Final = _Dialers(route, rules, dialer)
-        looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, rules, control, clock)
+        self._rules: Final = resolve_rules(resolve)
+        self._dialers: Final = _Dialers(route, self._rules, dialer, resolver)
+        looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     async def __aenter__(self) -> Self:
@@ -333,7 +343,10 @@ class Detector:
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         observations = await self._observe(endpoints, begin + probing)
         context = self._context()
-        cases = tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
+        cases = tuple(
+            Case(endpoint, looks[0], context, others=looks[1:])
+            for endpoint, looks in zip(endpoints, observations, strict=True)
+        )
         if self._second_look is not None:
             cases = await self._second_look(cases, begin + probing)
         if self._locating is not None:
@@ -365,7 +378,7 @@ class Detector:
                     except StopAsyncIteration:
                         exhausted = True
                     else:
-                        running.add(asyncio.create_task(self._case(self._endpoint(target), timeout)))
+                        running.add(asyncio.create_task(self.look(self._endpoint(target), timeout=timeout)))
                 if not running:
                     break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -376,9 +389,17 @@ class Detector:
         finally:
             await _end(running)
 
-    async def _case(self, endpoint: Endpoint, timeout: float) -> Case:  # noqa: ASYNC109 - see `scan`
-        observation = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
-        return Case(endpoint, observation, self._context())
+    def expected(self, endpoint: Endpoint) -> Endpoint:
+        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
+        pinned = _find(self.pins, endpoint.host, endpoint.port)
+        if pinned is None:
+            return endpoint
+        return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
+
+    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
+        """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
+        looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
+        return Case(endpoint, looks[0], self._context(), others=looks[1:])
 
     def _context(self) -> Context:
         return Context(
@@ -389,13 +410,13 @@ class Detector:
             installed_at=self._installed_at,
         )
 
-    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[Observation]:
-        """One observation per endpoint, in order, no later than loop time `until`."""
+    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
+        """The looks at each endpoint, in order, no later than loop time `until`."""
         slots = asyncio.Semaphore(self._concurrency)
 
-        async def one(endpoint: Endpoint) -> Observation:
+        async def one(endpoint: Endpoint) -> tuple[Observation, ...]:
             async with slots:
-                return await self._probe(endpoint, until)
+                return await self._look(endpoint, until)
 
         tasks = [asyncio.create_task(one(endpoint)) for endpoint in endpoints]
         try:
@@ -403,31 +424,36 @@ class Detector:
                 remaining = max(until - asyncio.get_running_loop().time(), 0.0)
                 await asyncio.wait(tasks, timeout=remaining + OVERRUN)
             return [
-                task.result() if task.done() else Observation(outcome=Outcome.DEADLINE, attempts=0) for task in tasks
+                task.result() if task.done() else (Observation(outcome=Outcome.DEADLINE, attempts=0),) for task in tasks
             ]
         finally:
             await _end(tasks)
 
-    async def _probe(self, endpoint: Endpoint, until: float) -> Observation:
-        from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
-
-        return await probe(endpoint, dialer=self._dialers.for_endpoint(endpoint), deadline=until)
+    async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
+        dialer = self._dialers.for_endpoint(endpoint)
+        return await look_at(endpoint, dialer=dialer, ways=self._ways, until=until, mapped=self._rules)
 
 
 class _Dialers:
     """Which way to take to an endpoint. Built from settings once; the proxy setting is checked at once."""
 
-    def __init__(self, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], dialer: Dialer | None) -> None:
-        from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `_probe`
+    def __init__(
+        self,
+        route: str,
+        resolve: Mapping[tuple[str, int], tuple[str, int]],
+        dialer: Dialer | None,
+        resolver: Resolver | None,
+    ) -> None:
+        from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `looks.look_at`
 
         self._given = dialer
         self._route = route
         self._resolve = resolve
-        self._direct = DirectDialer(resolve)
-        self._connect = ConnectDialer
+        self._direct = DirectDialer(resolve, resolver=resolver)
+        self._connect = functools.partial(ConnectDialer, resolver=resolver)
         self._by_proxy: dict[Proxy, Dialer] = {}
         self._public: Dialer | None = None
-        self._fixed = None if route in {"env", "none"} else ConnectDialer(parse_proxy(route), resolve)
+        self._fixed = None if route in {"env", "none"} else self._connect(parse_proxy(route), resolve)
 
     def for_issuer(self, endpoint: Endpoint) -> Dialer:
         """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""
@@ -435,7 +461,7 @@ class _Dialers:
         if usual is not self._direct or (endpoint.host, endpoint.port) in self._resolve:
             return usual
         if self._public is None:
-            from .probe import DirectDialer  # noqa: PLC0415 - as in `_probe`
+            from .probe import DirectDialer  # noqa: PLC0415 - as in `looks.look_at`
             from .probe.issuers import PublicResolver  # noqa: PLC0415 - loaded when first needed
 
             self._public = DirectDialer(resolver=PublicResolver())
@@ -448,7 +474,7 @@ class _Dialers:
             return self._fixed
         if self._route == "none" or endpoint.address is not None:
             return self._direct
-        from .probe import proxy_for  # noqa: PLC0415 - as in `_probe`
+        from .probe import proxy_for  # noqa: PLC0415 - as in `looks.look_at`
 
         proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
         if proxy is None:
@@ -486,6 +512,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     route: str = "env",
     resolve: ResolveRules | None = None,
     vantage: str = "",
+    quic: bool = False,
+    hello: str = "default",
     offline: bool = False,
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:
@@ -498,6 +526,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         route=route,
         resolve=resolve,
         vantage=vantage,
+        quic=quic,
+        hello=hello,
         offline=offline,
     ) as detector:
         return await detector.check(targets, deadline=deadline)

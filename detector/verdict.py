@@ -117,13 +117,34 @@ class Facts:
     def private_ca_at_work(self) -> bool:
         """Row 15: one of the facts that only an interceptor shows."""
         return (
-            self.has("machine-root", "path")
+            self.genuine_over_quic
+            or self.has("machine-root", "path")
             or self.has("shared-issuer", "private")
             or self.has("shared-leaf-key", "shared")
             or self.has("ca-key-reuse", "reused")
             or self.has("issuer-impersonation", "impersonated")
             or self.has("catalogue", "strong")
         )
+
+    @property
+    def _no_origin_of_its_own(self) -> bool:
+        """Beside a publicly vouched look: no innocent server would present this chain at the same address.
+
+        The right name, so no portal and no neighbour; not self-signed, as the spare certificate of a broken server is;
+        not towards a retired root, as old clients are served; and without the public log entries that a public
+        certificate of its age has, so no public chain that lost its intermediate.
+        """
+        return self.name_right and self.unlogged and self.has("private-origin", "private-ca", "issuer-absent")
+
+    @property
+    def genuine_over_quic(self) -> bool:
+        """The same address shows by its key, over QUIC, that it is this host's."""
+        return self.has("quic", "forged") and self._no_origin_of_its_own
+
+    @property
+    def genuine_to_another_hello(self) -> bool:
+        """The same address shows by its key, to another ClientHello, that it is this host's."""
+        return self.has("hello-difference", "forged") and self._no_origin_of_its_own
 
 
 class Row(NamedTuple):
@@ -226,9 +247,17 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     Row(17, "private-chain-pin-mismatch", lambda f: f.pin_mismatch, _MIDDLEWARE, _PROVEN),
     Row(18, "issuer-as-intercepted", lambda f: f.has("issuer-shape", "as-intercepted"), _MIDDLEWARE, _PROBABLE),
+    Row(
+        20,
+        "genuine-to-another-hello",
+        lambda f: f.genuine_to_another_hello,
+        _MIDDLEWARE,
+        _PROBABLE,
+        alternatives=(Alternative.PRIVATE_PKI,),
+    ),
     Row(19, "private-chain", lambda _: True, _MIDDLEWARE, _POSSIBLE),
 )
-"""Rows 5 to 19, read from the top. From row 15 on there is neither a public path nor a public log."""
+"""Rows 5 to 20, read from the top. From row 15 on there is neither a public path nor a public log."""
 
 _ALTERNATIVES_OF_ORIGIN: Final[dict[str, tuple[Alternative, ...]]] = {
     "retired-root": (Alternative.STALE_ROOTS, Alternative.INCOMPLETE_CHAIN),

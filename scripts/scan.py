@@ -1,9 +1,10 @@
-"""Scan endpoints for TLS interception: for network admins, the command `detector check` under its old-fashioned name.
+"""Scan any number of targets for TLS interception: for network admins, the command `detector scan` as a script.
 
-    python scripts/scan.py exam.example.edu lms.example.org:8443 --format json --output report.json
+    python scripts/scan.py exam.example.edu lms.example.org:8443 --format jsonl
+    python scripts/scan.py --targets campus.csv --rate 50 --format jsonl --output campus.jsonl --resume campus.state
 
-Without hosts every endpoint of the pin files is scanned, the shipped ones unless --pins names others. Options and
-exit codes are those of `detector check`.
+Without targets every endpoint of the pin files is scanned, the shipped ones unless --pins names others. Options and
+exit codes are those of `detector scan`.
 """
 
 import sys
@@ -11,4 +12,4 @@ import sys
 from detector.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run(["check", *sys.argv[1:]]))
+    sys.exit(run(["scan", *sys.argv[1:]]))

@@ -87,6 +87,20 @@ ROWS: Final = [
     (17, (*GOOD, PRIVATE, UNLOGGED, MISMATCH), "middleware proven"),
     (18, (*GOOD, PRIVATE, UNLOGGED, "issuer-shape:as-intercepted"), "middleware probable"),
     (19, (*GOOD, PRIVATE, UNLOGGED), "middleware possible"),
+    (15, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:forged"), "middleware proven"),
+    (15, (*GOOD, PRIVATE, UNLOGGED, "private-origin:issuer-absent", "quic:forged"), "middleware proven"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:self-signed", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:retired-root", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNKNOWN, "private-origin:private-ca", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:genuine-elsewhere"), "middleware possible"),
+    (
+        19,
+        (SEEN, PROVED, "name:mismatch", DATED, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:forged"),
+        "middleware possible",
+    ),
+    (20, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "hello-difference:forged"), "middleware probable"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:self-signed", "hello-difference:forged"), "middleware possible"),
+    (10, (*GOOD, PUBLIC, LOGGED, "quic:other-forged", "hello-difference:one-answered"), "clean logged"),
 ]
 
 
@@ -100,7 +114,7 @@ def test_row(row: int, seen: tuple[str, ...], answer: str) -> None:
 
 def test_every_row_is_reached() -> None:
     """No row of the table is dead."""
-    assert {row for row, _, _ in ROWS} == set(range(1, 20))
+    assert {row for row, _, _ in ROWS} == set(range(1, 21))
 
 
 def test_alternatives_of_row_19_fit_the_origin() -> None:
@@ -137,6 +151,8 @@ OUTCOMES: Final = {
     "missing-issuer": ("possible",),
     "issuer-shape": ("as-intercepted",),
     "private-origin": ("self-signed", "retired-root", "issuer-absent", "private-ca"),
+    "quic": ("same", "forged", "genuine-elsewhere", "other-forged", "no-quic", "blocked"),
+    "hello-difference": ("same", "forged", "genuine-elsewhere", "other-forged", "one-answered"),
     "witness": ("equal", "differs", "no-answer", "bad-signature", "replayed", "unknown-key"),
     "location": ("answered-early", "beside-the-host", "same-hop", "unknown"),
 }
@@ -158,6 +174,8 @@ ACCUSING: Final = (
     "key-possession:wrong",
     "witness:differs",
     "witness:replayed",
+    "quic:forged",
+    "hello-difference:forged",
 )
 CLEANER: Final = [Verdict.CLEAN, Verdict.INCONCLUSIVE, Verdict.MIDDLEWARE]
 

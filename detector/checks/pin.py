@@ -9,6 +9,7 @@ that is merely present in the list matches nothing (CVE-2016-2402).
 from __future__ import annotations
 
 import base64
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
@@ -38,7 +39,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
             outcome="expired",
             says=Says.NEUTRAL,
             summary=f"The pins expired on {endpoint.expires} and were not evaluated; update the pin file.",
-            data={"expires": endpoint.expires.isoformat(), "source": endpoint.source},
+            data={"expires": endpoint.expires.isoformat(), "source": _file(endpoint.source)},
         )
         return
 
@@ -61,7 +62,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
         data={
             "presented": [_spell(c.spki_sha256) for c in case.presented if c.spki_sha256],
             "pins": [_spell(pin) for pin in sorted(keys)],
-            "source": endpoint.source,
+            "source": _file(endpoint.source),
         },
     )
 
@@ -77,6 +78,11 @@ def _match(outcome: str, certificate: Certificate, summary: str) -> Finding:
             "pin": _spell(certificate.spki_sha256) if certificate.spki_sha256 else None,
         },
     )
+
+
+def _file(source: str | None) -> str | None:
+    """The pin file's own name: the folders above it are the reader's, and may name them."""
+    return None if source is None else PurePath(source).name
 
 
 def _spell(digest: bytes) -> str:

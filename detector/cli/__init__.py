@@ -17,7 +17,24 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, demo, examine, locate, pins, roots
+from . import (
+    bundle,
+    check,
+    common,
+    completion,
+    demo,
+    dossier,
+    exam,
+    examine,
+    history,
+    locate,
+    nagios,
+    pins,
+    roots,
+    scan,
+    settings,
+    verify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,18 +47,45 @@ TERMINAL_CLOSED: Final = 141
 """128 + SIGPIPE, as shells report a command whose reader went away."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": settings.PREFIX,
+    }
+)
 @click.version_option(VERSION, prog_name="detector")
-def detector() -> None:
-    """Detect middleware that decrypts TLS between this machine and the servers it talks to."""
+@click.option(
+    "--config",
+    envvar=settings.VARIABLE,
+    metavar="FILE",
+    help="Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
+)
+@click.pass_context
+def detector(context: click.Context, *, config: str | None) -> None:
+    """Detect middleware that decrypts TLS between this machine and the servers it talks to.
+
+    Every option can also stand in a configuration file ([check] deadline = 5) or in the environment
+    (DETECTOR_CHECK_DEADLINE=5); the command line goes before the environment, the environment before the file.
+    """
+    context.default_map = settings.defaults(config, detector)
 
 
 detector.add_command(check.check)
+detector.add_command(exam.exam)
 detector.add_command(examine.examine)
 detector.add_command(locate.locate)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)
+detector.add_command(verify.verify)
+detector.add_command(bundle.bundle)
+detector.add_command(scan.scan_command)
+detector.add_command(history.history)
+detector.add_command(history.diff)
+detector.add_command(dossier.dossier)
+detector.add_command(nagios.nagios)
+detector.add_command(completion.completion)
 
 
 def run(  # noqa: PLR0911 - one return per way to end
@@ -51,6 +95,8 @@ def run(  # noqa: PLR0911 - one return per way to end
     try:
         # Not `detector.main`: that one exits with 1 when the reader of a pipe goes away, and 1 means "middleware".
         words = sys.argv[1:] if arguments is None else list(arguments)
+        if asked := os.environ.get(completion.VARIABLE):
+            return click.shell_completion.shell_complete(detector, {}, "detector", completion.VARIABLE, asked)
         with detector.make_context("detector", words, obj=started) as context:
             code = detector.invoke(context)
         sys.stdout.flush()

@@ -6,20 +6,25 @@ Room: cli.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from detector.locating import Locating
+from detector.looks import HELLO_CHOICES
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
-from detector.session import DEADLINE_DEFAULT, Detector
+from detector.session import DEADLINE_DEFAULT, Detector, utc_now
+from detector.trust.keys import load_signing_key
 
 from . import common
 
 if TYPE_CHECKING:
+    from detector.evidence import Case
     from detector.model import Endpoint, Report
+    from detector.report.html import TimelineEntry
 
 DEADLINE_LONGEST = 3600.0
 """Seconds; a check is for now, longer observation is `watch`'s business."""
@@ -57,7 +62,18 @@ DEADLINE_LONGEST = 3600.0
     help="Status that the control request has where no portal is.",
 )
 @click.option("--locate", is_flag=True, help="Trace at which hop what does not look genuine is answered.")
+@click.option("--quic", is_flag=True, help="Look over QUIC, too, and compare (extra quic).")
+@click.option(
+    "--hello",
+    type=click.Choice(HELLO_CHOICES),
+    default="default",
+    show_default=True,
+    help="ClientHello to send: ours, a browser's, or both to compare (extra browser).",
+)
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
+@click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
+@click.option("--signing-key", metavar="PEM", help="Sign the bundle with this Ed25519 key (PKCS #8).")
+@common.history_option
 @common.common
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option
@@ -69,13 +85,22 @@ def check(  # noqa: PLR0913 - one parameter per option
     fail_on: str,
     portal_url: str,
     portal_status: int,
+    quic: bool,
+    hello: str,
     portal_api: str | None,
     locate: bool,
+    bundle: str | None,
+    signing_key: str | None,
+    place: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive.
     """
+    source = click.get_current_context().get_parameter_source("signing_key")
+    if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may have it ready
+        raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
+    keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     detector = Detector(
         pins=options.pins or None,
         roots=options.roots,
@@ -84,18 +109,37 @@ def check(  # noqa: PLR0913 - one parameter per option
         route=options.proxy,
         resolve=options.resolve,
         vantage=options.vantage,
+        quic=quic,
+        hello=hello,
         offline=options.offline,
         control=Control(portal_url, portal_status, api_url=portal_api),
         locating=Locating() if locate else None,
     )
     endpoints = detector.endpoints(targets or None)
-    with common.result_stream(options.output) as stream:
-        spent = 0.0 if started is None else time.monotonic() - started
-        report = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
-        common.write(report, options.format, stream)
+    with contextlib.ExitStack() as stack:
+        history = None if place is None else stack.enter_context(common.open_history(place))
+        evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
+        with common.result_stream(options.output) as stream:
+            spent = 0.0 if started is None else time.monotonic() - started
+            report, cases = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
+            earlier: tuple[TimelineEntry, ...] = ()
+            if history is not None:
+                history.record(report)
+                earlier = common.timeline(history, report) if options.format is common.Format.HTML else ()
+            common.write(report, options.format, stream, earlier)
+        if evidence is not None:
+            from detector.bundle import pack  # noqa: PLC0415 - not on the way to a verdict
+
+            evidence.write(pack(report, cases, keys=keys).decode())
     return common.exit_code(report, Confidence(fail_on))
 
 
-async def _check(detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float) -> Report:
+async def _check(
+    detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float
+) -> tuple[Report, tuple[Case, ...]]:
+    """Do what `Detector.check` does, and keep what it was judged from."""
     async with detector:
-        return await detector.check(endpoints, deadline=deadline)
+        started = utc_now()
+        cases = await detector.observe(endpoints, deadline=deadline)
+        named = () if endpoints is None else tuple(case.endpoint.name for case in cases)
+        return detector.judge(cases, started=started, named=named), cases

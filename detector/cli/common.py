@@ -6,6 +6,7 @@ Room: cli.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import enum
 import io
 import os
@@ -16,20 +17,25 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from detector import report as reports
 from detector.errors import OutputError
 from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
     from rich.console import RenderableType
 
+    from detector.history.store import History
+    from detector.report.html import TimelineEntry
+
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
 INCONCLUSIVE: Final = 3
+DEFAULT_HISTORY: Final = "default"
+TIMELINE_RUNS: Final = 200
+"""Earlier runs drawn on an HTML report: half a year of daily ones."""
 PIPED_WIDTH: Final = 160
 """Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
 
@@ -40,6 +46,9 @@ class Format(enum.StrEnum):
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
+    HTML = "html"
+    CSV = "csv"
+    PROMETHEUS = "prometheus"
 
 
 class Options(NamedTuple):
@@ -59,18 +68,27 @@ class Options(NamedTuple):
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with the common options; it receives them as one `Options` called `options`."""
+    return _decorated(command, (*_OPTIONS, _FORMAT))
+
+
+def common_but_format(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command that has forms of its own with the other common options."""
+    return _decorated(command, _OPTIONS)
+
+
+def _decorated(command: Callable[..., Any], options: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
 
     def wrapper(**given: Any) -> Any:  # noqa: ANN401 - click passes what the options declare
-        shared = {name: given.pop(name) for name in Options._fields}
+        shared = {name: given.pop(name) for name in Options._fields if name in given}
         shared["resolve"] = dict(parse_rule(rule) for rule in shared["resolve"])
-        shared["format"] = Format(shared["format"])
+        shared["format"] = Format(shared.get("format", Format.TABLE))
         return command(options=Options(**shared), **given)
 
     wrapper.__name__ = command.__name__
     wrapper.__doc__ = command.__doc__
     wrapper.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined] # click keeps the options of a decorated function here
     decorated: Callable[..., Any] = wrapper
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         decorated = option(decorated)
     return decorated
 
@@ -90,16 +108,70 @@ _OPTIONS: Final = (
         help="Connect there instead, as curl --connect-to; repeatable.",
     ),
     click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through."),
-    click.option(
-        "--format",
-        type=click.Choice([f.value for f in Format]),
-        default=Format.TABLE.value,
-        show_default=True,
-        help="Form of the result.",
-    ),
     click.option("--output", metavar="FILE", help="Write the result there instead of to standard output."),
     click.option("--vantage", default="", metavar="NAME", help="Your name for the place this runs from."),
 )
+
+
+_FORMAT: Final = click.option(
+    "--format",
+    type=click.Choice([f.value for f in Format]),
+    default=Format.TABLE.value,
+    show_default=True,
+    help="Form of the result.",
+)
+
+
+history_option: Final = click.option(
+    "--history",
+    "place",
+    envvar="DETECTOR_HISTORY",
+    metavar="FILE|URL|default",
+    help="Keep runs in this history: a file (SQLite) or postgresql://…  [env: DETECTOR_HISTORY]",
+)
+
+
+def open_history(place: str) -> History:
+    """The history at a place a user named. Raises `HistoryError`, `MissingExtraError`."""
+    from detector.history import store  # noqa: PLC0415 - the extra `history`, and 0.3 s
+
+    if place != DEFAULT_HISTORY:
+        return store.History(place)
+    path = Path(store.default_url())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(str(path.parent), error) from error
+    return store.History(path)
+
+
+def days(count: int) -> dt.timedelta:
+    """So many days."""
+    return dt.timedelta(days=count)
+
+
+def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
+    """The earlier runs from the report's vantage, as its HTML form draws them. Raises `HistoryError`."""
+    from detector.report.html import TimelineEntry  # noqa: PLC0415 - only for HTML
+
+    return tuple(
+        TimelineEntry(run.started, run.vantage, run.verdict, run.confidence, f"run {run.id}, {run.endpoints} endpoints")
+        for run in history.runs(vantage=report.vantage, limit=TIMELINE_RUNS)
+        if run.verdict is not None
+    )
+
+
+def form_option(variable: str, *forms: str) -> Callable[..., Any]:
+    """Give a command its own `--format`, called `form`; the first form is the default."""
+    return click.option(
+        "--format",
+        "form",
+        envvar=variable,
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="Form of the result.",
+    )
 
 
 def exit_code(report: Report, fail_on: Confidence) -> int:
@@ -141,6 +213,19 @@ def result_stream(output: str | None) -> Iterator[TextIO]:
         Path(temporary).unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def growing_stream(output: str | None) -> Iterator[TextIO]:
+    """Where lines go as they come: standard output, or a file that is valid after every line. Raises `OutputError`."""
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with Path(output).open("w", encoding="utf-8", newline="\n") as stream:
+            yield stream
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
 def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
@@ -154,18 +239,28 @@ def _unwritable(output: str, error: OSError) -> OutputError:
     )
 
 
-def write(report: Report, form: Format, stream: TextIO) -> None:
-    """Write a report in the form asked for."""
+def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[TimelineEntry] = ()) -> None:
+    """Write a report in the form asked for; `timeline` are earlier runs, which only HTML shows."""
+    from detector import report as reports  # noqa: PLC0415 - loads rich, 60 ms that a gate does not need
+
     if form is Format.JSON:
         stream.write(reports.json(report))
     elif form is Format.JSONL:
         stream.write(reports.jsonl(report))
+    elif form is Format.HTML:
+        stream.write(reports.html([report], timeline=timeline))
+    elif form is Format.CSV:
+        stream.write(reports.csv(report))
+    elif form is Format.PROMETHEUS:
+        stream.write(reports.prometheus(report))
     else:
         stream.write(as_table(report, stream))
 
 
 def as_table(report: Report, stream: TextIO) -> str:
     """The table of a report as text, for this stream."""
+    from detector import report as reports  # noqa: PLC0415 - see `write`
+
     return as_text(reports.table(report), stream)
 
 

@@ -20,17 +20,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.model import Endpoint, Observation, Outcome, WitnessObservation, WitnessOutcome
+from detector.model import Endpoint, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
 from detector.trust.certificate import Certificate
 from detector.witness.protocol import NONCE_OCTETS
 
 from . import outcomes
 from .handshake import ALPN_PROTOCOLS, Handshake
+from .hello import ja3_of
 from .routes import Dialer, Journal, RouteError, Timeouts
 from .transport import TLSTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from OpenSSL import SSL
+
+    from .browser import BrowserHandshake
 
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
@@ -59,23 +64,27 @@ class Opened(NamedTuple):
     handshake: Handshake | None = None
 
 
-async def probe(
+async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one connection
     endpoint: Endpoint,
     *,
     dialer: Dialer,
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    hello: Hello = Hello.DEFAULT,
 ) -> Observation:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
-    Where the endpoint has a witness, it is asked on the same connection. `deadline` is a time of the running event loop
-    (`loop.time()`); when it passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the
+    Where the endpoint has a witness, it is asked on the same connection, unless that was opened with a browser's
+    `hello` (which needs the extra `browser`). `deadline` is a time of the running event loop (`loop.time()`); when it
+    passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the
     seconds that `timings_ms` is made of. Cancelling closes the connection at once. Raises nothing for reasons of
     network, proxy or peer.
     """
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
-    opened = await open_tls(endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn)
+    opened = await open_tls(
+        endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn, hello=hello
+    )
     connection = opened.connection
     if connection is None:
         return opened.observation
@@ -89,7 +98,7 @@ async def probe(
     return opened.observation
 
 
-async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protocols
+async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
     endpoint: Endpoint,
     *,
     dialer: Dialer,
@@ -97,18 +106,22 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
     alpn: Sequence[bytes] = HTTP_1_1,
+    hello: Hello = Hello.DEFAULT,
+    context: SSL.Context | None = None,
 ) -> Opened:
     """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
 
     Nothing was verified and no application data was sent: judge the observation before anything is. `alpn` are the
-    protocols offered. Arguments are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
+    protocols offered, `context` the TLS settings (`handshake.shared_context` unless given). A browser's `hello` has its
+    own protocols and settings, and its connection is for looking only and not kept. Arguments are otherwise those of
+    `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(endpoint, dialer, journal, alpn)
+        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello, context))
         observation = opened.observation
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
@@ -153,9 +166,21 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _gone(connection, connection.closed, deadline)
 
 
-async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, alpn: Sequence[bytes]) -> Opened:
+def _begin(
+    endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None
+) -> Handshake | BrowserHandshake:
+    """Make the handshake that sends a hello of this profile."""
+    if hello is Hello.DEFAULT:
+        return Handshake(endpoint.host, context=context, alpn=alpn)
+    from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
+
+    return BrowserHandshake(endpoint.host)
+
+
+async def _attempt(
+    dialer: Dialer, endpoint: Endpoint, journal: Journal, handshake: Handshake | BrowserHandshake
+) -> Opened:
     """Make one connection."""
-    handshake = Handshake(endpoint.host, alpn=alpn)
     session = _Session(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)
@@ -173,7 +198,8 @@ async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, alpn: S
         raise
     session.note("handshake")
     observation = _observe(handshake, dialer, journal, outcome)
-    if observation.outcome is Outcome.COMPLETE and observation.key_proved and not session.closed.is_set():
+    proved = observation.outcome is Outcome.COMPLETE and observation.key_proved
+    if proved and isinstance(handshake, Handshake) and not session.closed.is_set():
         return Opened(observation, TLSTransport(handshake.connection, transport), handshake)
     if goodbye := handshake.farewell():
         transport.write(goodbye)
@@ -199,13 +225,17 @@ async def _gone(transport: asyncio.Transport, closed: asyncio.Event, deadline: f
         raise
 
 
-def _observe(handshake: Handshake, dialer: Dialer, journal: Journal, outcome: Outcome) -> Observation:
+def _observe(
+    handshake: Handshake | BrowserHandshake, dialer: Dialer, journal: Journal, outcome: Outcome
+) -> Observation:
     """Put what is known now into an observation; `outcome` counts where the handshake has none of its own."""
     facts = handshake.facts(outcome)
     return Observation(
         outcome=facts.outcome,
         key_proved=facts.key_proved,
         route=dialer.route,
+        hello=Hello.DEFAULT if isinstance(handshake, Handshake) else Hello.BROWSER,
+        ja3=ja3_of(handshake.client_hello),
         address=journal.address,
         tls_version=facts.tls_version,
         cipher=facts.cipher,
@@ -222,7 +252,7 @@ def _observe(handshake: Handshake, dialer: Dialer, journal: Journal, outcome: Ou
 class _Session(asyncio.Protocol):
     """Carries a `Handshake` over a transport. `settled` is set when there is an outcome, `closed` when it is gone."""
 
-    def __init__(self, handshake: Handshake, journal: Journal) -> None:
+    def __init__(self, handshake: Handshake | BrowserHandshake, journal: Journal) -> None:
         self._handshake = handshake
         self._journal = journal
         self._begun = 0.0

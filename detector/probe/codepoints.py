@@ -38,8 +38,11 @@ class HandshakeType(enum.IntEnum):
 
 
 class ExtensionType(enum.IntEnum):
-    """Extensions this room reads (RFC 8446 section 4.2, RFC 7301, RFC 7627)."""
+    """Extensions this room reads (RFC 8446 section 4.2, RFC 6066, RFC 7301, RFC 7627, RFC 8422)."""
 
+    SERVER_NAME = 0
+    SUPPORTED_GROUPS = 10
+    EC_POINT_FORMATS = 11
     ALPN = 16
     EXTENDED_MASTER_SECRET = 23
     SUPPORTED_VERSIONS = 43
@@ -212,53 +215,3 @@ TLS_1_3_SUITES: Final[dict[int, Tls13Suite]] = {
     0x1304: Tls13Suite(AEAD.AES_CCM, 16, 16, "sha256"),
     0x1305: Tls13Suite(AEAD.AES_CCM, 16, 8, "sha256"),
 }
-
-
-class SignatureKind(enum.Enum):
-    """How a signature scheme signs."""
-
-    RSA_PKCS1 = "rsa-pkcs1"
-    RSA_PSS = "rsa-pss"
-    ECDSA = "ecdsa"
-    DSA = "dsa"
-    ED25519 = "ed25519"
-    ED448 = "ed448"
-
-
-class SignatureScheme(NamedTuple):
-    """A signature scheme: how it signs and the hash it signs (None where the scheme hashes by itself)."""
-
-    kind: SignatureKind
-    hash_name: str | None
-
-
-SIGNATURE_SCHEMES: Final[dict[int, SignatureScheme]] = {
-    0x0101: SignatureScheme(SignatureKind.RSA_PKCS1, "md5"),
-    0x0201: SignatureScheme(SignatureKind.RSA_PKCS1, "sha1"),
-    0x0301: SignatureScheme(SignatureKind.RSA_PKCS1, "sha224"),
-    0x0401: SignatureScheme(SignatureKind.RSA_PKCS1, "sha256"),
-    0x0501: SignatureScheme(SignatureKind.RSA_PKCS1, "sha384"),
-    0x0601: SignatureScheme(SignatureKind.RSA_PKCS1, "sha512"),
-    0x0202: SignatureScheme(SignatureKind.DSA, "sha1"),
-    0x0302: SignatureScheme(SignatureKind.DSA, "sha224"),
-    0x0402: SignatureScheme(SignatureKind.DSA, "sha256"),
-    0x0502: SignatureScheme(SignatureKind.DSA, "sha384"),
-    0x0602: SignatureScheme(SignatureKind.DSA, "sha512"),
-    0x0203: SignatureScheme(SignatureKind.ECDSA, "sha1"),
-    0x0303: SignatureScheme(SignatureKind.ECDSA, "sha224"),
-    0x0403: SignatureScheme(SignatureKind.ECDSA, "sha256"),
-    0x0503: SignatureScheme(SignatureKind.ECDSA, "sha384"),
-    0x0603: SignatureScheme(SignatureKind.ECDSA, "sha512"),
-    0x081A: SignatureScheme(SignatureKind.ECDSA, "sha256"),
-    0x081B: SignatureScheme(SignatureKind.ECDSA, "sha384"),
-    0x081C: SignatureScheme(SignatureKind.ECDSA, "sha512"),
-    0x0804: SignatureScheme(SignatureKind.RSA_PSS, "sha256"),
-    0x0805: SignatureScheme(SignatureKind.RSA_PSS, "sha384"),
-    0x0806: SignatureScheme(SignatureKind.RSA_PSS, "sha512"),
-    0x0809: SignatureScheme(SignatureKind.RSA_PSS, "sha256"),
-    0x080A: SignatureScheme(SignatureKind.RSA_PSS, "sha384"),
-    0x080B: SignatureScheme(SignatureKind.RSA_PSS, "sha512"),
-    0x0807: SignatureScheme(SignatureKind.ED25519, None),
-    0x0808: SignatureScheme(SignatureKind.ED448, None),
-}
-"""TLS 1.3 schemes, and the {hash, signature} pairs of TLS 1.2 read as one number (RFC 8446 section 4.2.3)."""

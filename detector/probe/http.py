@@ -213,6 +213,12 @@ class Answer:
         """What arrived of the body, at most the limit."""
         return bytes(self._body)
 
+    @property
+    def leaves_reusable(self) -> bool:
+        """Whether the connection may carry another request (RFC 9112 section 9.3): nothing came unasked."""
+        idle = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        return self.outcome is FetchOutcome.ANSWERED and idle and not self._http.trailing_data[0]
+
     def receive(self, data: bytes) -> None:
         """Take octets of the peer."""
         room = self._wire_octets_left

@@ -1,10 +1,13 @@
-"""Reports: the same `Report` for people (table) and for programs (JSON, JSON Lines).
+"""Reports: the same `Report` for people (table, HTML) and for programs (JSON, JSON Lines, CSV, Prometheus, Nagios).
 
 Room: report. Pure: records in, text out; nothing is written to a file or a terminal here.
 """
 
+from .html import render as html
+from .prometheus import render as prometheus
 from .sentences import headline, what_to_do
+from .spreadsheet import render as csv
 from .table import render as table
 from .text import json, jsonl
 
-__all__ = ["headline", "json", "jsonl", "table", "what_to_do"]
+__all__ = ["csv", "headline", "html", "json", "jsonl", "prometheus", "table", "what_to_do"]

@@ -53,10 +53,14 @@ class MitmproxyError(DetectorError, RuntimeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mitmproxy:
-    """A running mitmproxy: where it listens, and the certificate (DER) of the CA it made for itself."""
+    """A running mitmproxy: where it listens, and the certificate (DER) of the CA it made for itself.
+
+    `overheard_file` is where it writes down the requests it decrypts.
+    """
 
     port: int
     ca_certificate: bytes
+    overheard_file: pathlib.Path
     host: str = LOOPBACK
 
     @property
@@ -73,6 +77,11 @@ class Mitmproxy:
     def ca_pem(self) -> bytes:
         """The CA certificate in PEM."""
         return x509.load_der_x509_certificate(self.ca_certificate).public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def overheard(self) -> bytes:
+        """What clients sent, in the clear: every whole request so far. Ask while mitmproxy runs."""
+        return self.overheard_file.read_bytes()
 
 
 def mitmdump_command() -> tuple[str, ...]:
@@ -141,6 +150,7 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
     with tempfile.TemporaryDirectory(prefix="detector-mitmproxy-") as temporary:
         home = confdir or pathlib.Path(temporary, "conf")
         ready_file = pathlib.Path(temporary, "ready")
+        overheard_file = pathlib.Path(temporary, "overheard")
         port = port or _free_port()
         settings = {
             "confdir": str(home),
@@ -152,13 +162,14 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
         for name, value in settings.items():
             arguments += ["--set", f"{name}={value}"]
         upstream = [[*name, *address] for name, address in (upstream_hosts or {}).items()]
+        files = {"ready_file": str(ready_file), "overheard_file": str(overheard_file)}
         process = await asyncio.create_subprocess_exec(
             *command,
             *arguments,
             stdin=asyncio.subprocess.PIPE,  # nothing is written: its end tells the addon that we are gone
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, ENVIRONMENT: json.dumps({"ready_file": str(ready_file), "upstream": upstream})},
+            env={**os.environ, ENVIRONMENT: json.dumps({**files, "upstream": upstream})},
             start_new_session=True,  # uvx starts mitmdump as a child: both are ended as one group
         )
         output = bytearray()
@@ -166,7 +177,8 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
         try:
             await _until_ready(process, ready_file, port, output, start_limit)
             certificate = x509.load_pem_x509_certificate((home / "mitmproxy-ca-cert.pem").read_bytes())
-            yield Mitmproxy(port=port, ca_certificate=certificate.public_bytes(serialization.Encoding.DER))
+            der = certificate.public_bytes(serialization.Encoding.DER)
+            yield Mitmproxy(port=port, ca_certificate=der, overheard_file=overheard_file)
         finally:
             await _stop(process, reading)
 

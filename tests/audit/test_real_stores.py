@@ -6,12 +6,11 @@ cannot install. In CI they are installed by `.ci/run`, and a missing one fails.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from system import program
 
 from detector.audit import nss, p11_kit
 from detector.audit.entries import InstalledRoot
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.testing import PrivatePKI
-
-
-def program(name: str, package: str) -> str:
-    """The path of a program of the system."""
-    found = shutil.which(name)
-    if found is not None:
-        return found
-    if os.environ.get("CI"):
-        pytest.fail(f"{name} is missing: .ci/run must install {package}")
-    pytest.skip(f"needs {name}: install {package}")  # never in CI: see the top of this file
 
 
 @pytest.mark.lab

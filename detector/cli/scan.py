@@ -1,0 +1,521 @@
+"""`detector scan`: any number of targets, one line of result each, in constant memory.
+
+Room: cli.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import hashlib
+import sys
+import time
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+import msgspec
+
+from detector.errors import InputError, MissingExtraError
+from detector.model import Confidence, LogsInfo, Report, RootsInfo, Scope, Verdict, encode
+from detector.pins.target import MAX_PORT, parse_host
+from detector.report import spreadsheet
+from detector.scan import BadLine, Journal, Scanned, ScanSettings, Target, expand, read_targets, scan
+from detector.session import Detector, utc_now
+from detector.version import VERSION
+
+from . import common
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+    from rich.progress import Progress, TaskID
+
+    from detector.history.store import History
+    from detector.probe.resolving import CachingResolver
+
+STDIN: Final = "-"
+SUFFIX_OF_TABLES: Final = ".csv"
+PLAIN_PROGRESS_SECONDS: Final = 10.0
+"""Between two lines of progress where no terminal shows a bar."""
+BAD_LINES_TOLD: Final = 1000
+"""Bad lines told one by one; of a file that is no list of targets the rest is only counted."""
+HISTORY_BATCH: Final = 500
+"""Results kept in the history at once; see `detector.history.store.BATCH`."""
+FINGERPRINT_OCTETS: Final = 64 * 1024
+"""Octets of each target file that identify it, with its size."""
+
+
+class Form(enum.StrEnum):
+    """Forms of a scan's output, all of them one line a target."""
+
+    TEXT = "text"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class Evidence(enum.StrEnum):
+    """Whose certificates are written out whole."""
+
+    ALL = "all"
+    ODD = "odd"
+    NONE = "none"
+
+
+class _Sources(NamedTuple):
+    """What to scan, as given."""
+
+    targets: tuple[str, ...]
+    files: tuple[str, ...]
+    networks: tuple[str, ...]
+    ports: tuple[int, ...]
+    server_names: tuple[str, ...]
+    table: bool
+
+
+@click.command(name="scan")
+@click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
+@click.option("--targets", "files", multiple=True, metavar="FILE|-", help="File of targets, - for stdin; repeatable.")
+@click.option("--table", is_flag=True, help="The files are CSV with a header, as those named *.csv are anyway.")
+@click.option("--network", "networks", multiple=True, metavar="CIDR", help="Every address of a network; repeatable.")
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    type=click.IntRange(1, MAX_PORT),
+    help="Port where a target gives none; repeatable.  [default: 443]",
+)
+@click.option(
+    "--server-name",
+    "server_names",
+    multiple=True,
+    metavar="NAME",
+    help="Name to ask for where a target is an address; repeatable.",
+)
+@click.option("--concurrency", type=click.IntRange(1, 20000), default=256, show_default=True, help="Targets at once.")
+@click.option("--rate", type=click.FloatRange(min=0.001), metavar="N", help="Connections a second, in all.")
+@click.option("--rate-per-host", type=click.FloatRange(min=0.001), metavar="N", help="The same, to one host.")
+@click.option(
+    "--retries", type=click.IntRange(0, 10), default=1, show_default=True, help="Further tries after passing failures."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1, max=600),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one target.",
+)
+@click.option("--resume", metavar="STATE", help="Remember there what is done; given again, go on. Needs --output.")
+@click.option("--strict", is_flag=True, help="Stop at the first line that is no target.")
+@click.option(
+    "--evidence",
+    type=click.Choice([e.value for e in Evidence]),
+    default=Evidence.ODD.value,
+    show_default=True,
+    help="Write the certificates out for all, for those that are not clean, or for none.",
+)
+@click.option(
+    "--resolver",
+    type=click.Choice(["auto", "c-ares", "system"]),
+    default="auto",
+    show_default=True,
+    help="How names are resolved; auto is c-ares where aiodns is installed.",
+)
+@click.option("--progress/--no-progress", default=True, show_default=True, help="Say on stderr how far it is.")
+@click.option(
+    "--fail-on",
+    type=click.Choice([c.value for c in Confidence]),
+    default=Confidence.PROBABLE.value,
+    show_default=True,
+    help="Least confidence of middleware that makes the exit code 1.",
+)
+@common.history_option
+@common.common_but_format
+@click.option(
+    "--format",
+    "form",
+    envvar="DETECTOR_SCAN_FORMAT",
+    type=click.Choice([f.value for f in Form]),
+    default=Form.TEXT.value,
+    show_default=True,
+)
+def scan_command(  # noqa: PLR0913 - one parameter per option
+    *,
+    options: common.Options,
+    targets: tuple[str, ...],
+    files: tuple[str, ...],
+    table: bool,
+    networks: tuple[str, ...],
+    ports: tuple[int, ...],
+    server_names: tuple[str, ...],
+    concurrency: int,
+    rate: float | None,
+    rate_per_host: float | None,
+    retries: int,
+    timeout: float,
+    resume: str | None,
+    strict: bool,
+    evidence: str,
+    resolver: str,
+    progress: bool,
+    fail_on: str,
+    form: str,
+    place: str | None,
+) -> int:
+    """Scan any number of targets: a line of result for each as it comes, in constant memory.
+
+    Targets are the arguments, files with one a line (# begins a comment), CSV with a header (host, port, address,
+    category, operator, sni), networks, or, where none is given, the endpoints of the pin files. Lines that are no
+    target are told by number and passed over.
+
+    With --resume and --output a scan that was ended, however hard, goes on where it was when the same command is
+    given again.
+
+    Exit code: 0 all clean, 1 middleware at --fail-on or above anywhere, 2 bad usage or input, 3 otherwise.
+    """
+    if resume is not None and (options.output is None or form != Form.JSONL.value):
+        raise click.UsageError("--resume needs --output FILE and --format jsonl: the output is what it goes on from.")
+    sources = _Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
+    settings = ScanSettings(
+        concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
+    )
+    names = _resolver(resolver)
+    detector = Detector(
+        pins=options.pins or None,
+        roots=options.roots,
+        add_roots=options.add_roots,
+        logs=options.ct_logs,
+        route=options.proxy,
+        resolve=options.resolve,
+        vantage=options.vantage,
+        offline=True,
+        resolver=names,
+    )
+    tally = _Tally(strict=strict)
+    with contextlib.ExitStack() as stack:
+        kept = None if place is None else _Kept(stack.enter_context(common.open_history(place)), detector, tally)
+        writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
+        try:
+            with _progress(tally) if progress else contextlib.nullcontext():
+                asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), names))
+        except KeyboardInterrupt:
+            _say(tally.told(interrupted=True))
+            raise
+        finally:
+            writer.close()
+            if kept is not None:
+                kept.flush()
+        if kept is not None:
+            kept.finish()
+    _say(tally.told())
+    return tally.exit_code(Confidence(fail_on))
+
+
+async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
+    detector: Detector,
+    sources: _Sources,
+    settings: ScanSettings,
+    tally: _Tally,
+    sinks: tuple[_Writer, _Kept | None],
+    names: CachingResolver,
+) -> None:
+    writer, kept = sinks
+    done = writer.done
+    try:
+        async with contextlib.aclosing(
+            scan(detector, _read(sources, detector), settings=settings, done=done, on_bad_line=tally.bad_line)
+        ) as results:
+            async for found in results:
+                tally.add(found)
+                writer.write(found)
+                if kept is not None:
+                    kept.add(found)
+    finally:
+        await names.close()
+
+
+def _resolver(wanted: str) -> CachingResolver:
+    from detector.probe.resolving import AsyncLookup, CachingResolver  # noqa: PLC0415 - other commands start without it
+
+    if wanted == "system":
+        return CachingResolver()
+    try:
+        return CachingResolver(AsyncLookup())
+    except MissingExtraError:
+        if wanted == "c-ares":
+            raise
+        _say(
+            "Names are resolved by the system, a thread for each; for more: pip install 'tls-middleware-detector[scan]'"
+        )
+        return CachingResolver()
+
+
+def _read(sources: _Sources, detector: Detector) -> Iterator[Target | BadLine]:
+    """Every target, lazily, in an order that is the same every time."""
+    if not (sources.targets or sources.files or sources.networks):
+        yield from (Target(endpoint, "pins") for endpoint in detector.pins.endpoints)
+        return
+    lines = b"".join(f"{target}\n".encode() for target in sources.targets)
+    if lines:
+        import io  # noqa: PLC0415 - only for targets given as arguments
+
+        stream: IO[bytes] = io.BytesIO(lines)
+        yield from read_targets(stream, name="argument", ports=sources.ports, server_names=sources.server_names)
+    for network in sources.networks:
+        for endpoint in expand(network, sources.ports, sources.server_names):
+            yield Target(endpoint, network)
+    for name in sources.files:
+        with _open(name) as stream:
+            yield from read_targets(
+                stream,
+                name="stdin" if name == STDIN else name,
+                table=sources.table or name.lower().endswith(SUFFIX_OF_TABLES),
+                ports=sources.ports,
+                server_names=sources.server_names,
+            )
+
+
+@contextlib.contextmanager
+def _open(name: str) -> Iterator[IO[bytes]]:
+    if name == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(name).open("rb")  # noqa: SIM115 - closed below
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"--targets {name}: cannot be read ({reason}).", advice="Name a readable file.") from error
+    with stream:
+        yield stream
+
+
+def _fingerprint(sources: _Sources, options: common.Options) -> str:
+    """What a state file remembers of the scan it belongs to: everything that numbers and judges its targets."""
+    found = hashlib.sha256(repr((sources, options.pins, options.roots, options.add_roots, options.ct_logs)).encode())
+    for name in chain(sources.files, options.pins):
+        if name != STDIN and Path(name).is_file():
+            with _open(name) as stream:
+                found.update(str(Path(name).stat().st_size).encode() + stream.read(FINGERPRINT_OCTETS))
+    return found.hexdigest()
+
+
+class _Tally:
+    """What was found so far, in numbers."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self.verdicts: Counter[Verdict] = Counter()
+        self.confidences: Counter[Confidence] = Counter()
+        self.bad_lines = 0
+        self.begun = time.monotonic()
+
+    @property
+    def total(self) -> int:
+        return self.verdicts.total()
+
+    def add(self, found: Scanned) -> None:
+        """Count a result; one that amends another takes its place."""
+        if found.amends:
+            self.verdicts[Verdict.MIDDLEWARE] -= 1
+            self.confidences[Confidence.POSSIBLE] -= 1
+        self.verdicts[found.verdict] += 1
+        if found.confidence is not None:
+            self.confidences[found.confidence] += 1
+
+    def bad_line(self, bad: BadLine) -> None:
+        """Tell of a line that is no target. Raises `InputError` when that is not to be borne."""
+        self.bad_lines += 1
+        if self._strict:
+            raise InputError(f"{bad.where}: {bad.reason}", advice="Correct the line, or leave out --strict.")
+        if self.bad_lines <= BAD_LINES_TOLD:
+            _say(f"{bad.where}: {bad.reason}")
+
+    def told(self, *, interrupted: bool = False) -> str:
+        """All of it in one sentence."""
+        found = ", ".join(f"{self.verdicts[v]} {v}" for v in Verdict if self.verdicts[v])
+        sure = ", ".join(f"{self.confidences[c]} {c}" for c in reversed(Confidence) if self.confidences[c])
+        bad = f" {self.bad_lines} lines were no targets." if self.bad_lines else ""
+        seconds = max(time.monotonic() - self.begun, 0.001)
+        how = "Interrupted after" if interrupted else "Scanned"
+        return (
+            f"{how} {self.total} targets in {seconds:.1f} s ({self.total / seconds:.0f}/s): "
+            f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}"
+        )
+
+    @property
+    def verdict(self) -> tuple[Verdict, Confidence | None]:
+        """All of it together: middleware where any is, clean only where all is."""
+        if self.verdicts[Verdict.MIDDLEWARE]:
+            return Verdict.MIDDLEWARE, next(c for c in reversed(Confidence) if self.confidences[c])
+        clean = self.total and self.verdicts[Verdict.CLEAN] == self.total
+        return (Verdict.CLEAN if clean else Verdict.INCONCLUSIVE), None
+
+    def exit_code(self, fail_on: Confidence) -> int:
+        """The exit code for all of it together."""
+        if any(count and confidence.reaches(fail_on) for confidence, count in self.confidences.items()):
+            return common.MIDDLEWARE
+        return common.CLEAN if self.verdict[0] is Verdict.CLEAN else common.INCONCLUSIVE
+
+
+class _Writer:
+    """Writes one line a result, flushed at once, to where it was asked for."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of one output
+        self,
+        form: Form,
+        evidence: Evidence,
+        options: common.Options,
+        resume: str | None,
+        fingerprint: str,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._form = form
+        self._evidence = evidence
+        self._vantage = options.vantage
+        self._journal: Journal | None = None
+        self._stream: TextIO | None = None
+        if resume is not None and options.output is not None:
+            self._journal = Journal(resume, options.output, scan=fingerprint)
+            if self._journal.resumed:
+                _say(f"Going on: {self._journal.done.count} targets are done.")
+        else:
+            self._stream = stack.enter_context(common.growing_stream(options.output))
+        if form is Form.CSV:
+            self._put(spreadsheet.header())
+
+    @property
+    def done(self) -> Any:  # noqa: ANN401 - a container of numbers
+        """The numbers of targets that need not be probed."""
+        return () if self._journal is None else self._journal.done
+
+    def write(self, found: Scanned) -> None:
+        """Write one result."""
+        if self._journal is not None:
+            line = encode(self._slim(found)) + b"\n"
+            self._journal.write(line, None if found.amends else found.number)
+        elif self._form is Form.JSONL:
+            self._put(encode(self._slim(found)).decode("utf-8") + "\n")
+        elif self._form is Form.CSV:
+            self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
+        else:
+            self._put(_text(found) + "\n")
+
+    def close(self) -> None:
+        """Leave everything whole."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _put(self, text: str) -> None:
+        if self._stream is not None:
+            self._stream.write(text)
+            self._stream.flush()
+
+    def _slim(self, found: Scanned) -> Scanned:
+        """The result without the octets of certificates that nobody asked for; their hashes stay."""
+        whole = self._evidence is Evidence.ALL or (
+            self._evidence is Evidence.ODD and found.verdict is not Verdict.CLEAN
+        )
+        if whole:
+            return found
+        bare = tuple(msgspec.structs.replace(c, der=b"") for c in found.observation.chain)
+        return msgspec.structs.replace(found, observation=msgspec.structs.replace(found.observation, chain=bare))
+
+
+class _Kept:
+    """Keeps a scan in the history, some results at a time."""
+
+    def __init__(self, history: History, detector: Detector, tally: _Tally) -> None:
+        self._history = history
+        self._tally = tally
+        now = utc_now()
+        self._head = Report(
+            detector_version=VERSION,
+            started=now,
+            finished=now,
+            vantage=detector.vantage,
+            verdict=Verdict.INCONCLUSIVE,
+            scope=Scope.NONE,
+            roots=RootsInfo(name=detector.roots.name, version=detector.roots.version, date=detector.roots.date),
+            logs=LogsInfo(name=detector.logs.name, date=detector.logs.date),
+        )
+        self._run = history.begin(self._head, kind="scan")
+        self._waiting: dict[int, Scanned] = {}
+
+    def add(self, found: Scanned) -> None:
+        """Keep one result; one that amends another takes its place."""
+        self._waiting[found.number] = found
+        if len(self._waiting) >= HISTORY_BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._history.add(self._run, tuple(self._waiting.items()))
+        self._waiting.clear()
+
+    def finish(self) -> None:
+        """Say that the scan is whole, and what it found."""
+        verdict, confidence = self._tally.verdict
+        scope = Scope.NONE
+        if verdict is Verdict.MIDDLEWARE:
+            scope = Scope.SELECTIVE if self._tally.verdicts[Verdict.CLEAN] else Scope.ALL
+        head = msgspec.structs.replace(
+            self._head, finished=utc_now(), verdict=verdict, confidence=confidence, scope=scope
+        )
+        self._history.finish(self._run, head)
+
+
+def _text(found: Scanned) -> str:
+    rests = found.confidence or found.assurance or found.reason
+    who = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
+    outcome = found.observation.outcome if found.reason == "no-certificate" else ""
+    note = " (amended)" if found.amends else ""
+    return "  ".join(filter(None, (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, who))) + note
+
+
+@contextlib.contextmanager
+def _progress(tally: _Tally) -> Iterator[None]:
+    """Say on stderr how far the scan is: a line that changes on a terminal, plain lines elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - only on a terminal
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        bar = Progress(*columns, console=Console(stderr=True))
+        with bar, _ticking(0.2, _update(bar, bar.add_task(""), tally)):
+            yield
+    else:
+        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: _say(tally.told().replace("Scanned", "So far", 1))):
+            yield
+
+
+def _update(bar: Progress, task: TaskID, tally: _Tally) -> Callable[[], None]:
+    return lambda: bar.update(task, description=tally.told().removesuffix("."))
+
+
+@contextlib.contextmanager
+def _ticking(seconds: float, tick: Callable[[], None]) -> Iterator[None]:
+    """Call `tick` every so often, from a thread, until the block ends."""
+    import threading  # noqa: PLC0415 - only with progress
+
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(seconds):
+            tick()
+
+    thread = threading.Thread(target=run, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)

@@ -1,0 +1,134 @@
+"""Defaults from a configuration file: what stands in it is what the options would say, and the options go before it.
+
+Room: cli.
+
+    # detector.toml
+    [check]
+    pins = ["/etc/detector/pins"]
+    deadline = 5
+
+    [scan]
+    rate = 50
+
+A table is a command (`[pins.learn]` one of a group), a key an option with `_` for `-`. Anything else is refused with
+the file, the table and the key: a misspelled option would silently not hold. The file is one that the user names or has
+in the configuration directory; never one that happens to lie in the current folder, which may be anybody's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from detector.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+SETTINGS_OCTETS_MAX: Final = 1024 * 1024
+"""Octets of a configuration file that are read; it has a few lines."""
+
+VARIABLE: Final = "DETECTOR_CONFIG"
+PREFIX: Final = "DETECTOR"
+"""Every option can stand in the environment too: DETECTOR_CHECK_DEADLINE for `check --deadline`."""
+
+
+def usual_place(environ: Mapping[str, str]) -> Path:
+    """Where the configuration file is when nobody says, by the platform's convention."""
+    if sys.platform == "win32":
+        base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "tls-middleware-detector" / "detector.toml"
+
+
+def defaults(named: str | None, group: click.Group) -> dict[str, Any]:
+    """The defaults for click (`default_map`) from the file `named`, or from the usual place if there is one.
+
+    Raises `SettingsError`.
+    """
+    path = Path(named) if named else usual_place(os.environ)
+    if named is None and not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as file:
+            data = file.read(SETTINGS_OCTETS_MAX + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SettingsError(f"{path}: cannot be read ({reason}).", advice="Name a readable file.") from error
+    if len(data) > SETTINGS_OCTETS_MAX:
+        raise SettingsError(f"{path}: larger than {SETTINGS_OCTETS_MAX} bytes.", advice="Name a configuration file.")
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        why = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not text in UTF-8"
+        raise SettingsError(f"{path}: is not TOML ({why}).", advice="Correct it at that place.") from error
+    return _commands(path, "", table, group)
+
+
+def _commands(path: Path, where: str, table: Mapping[str, Any], group: click.Group) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, content in table.items():
+        command = group.commands.get(name)
+        if command is None:
+            _refuse(path, f"{where}{name}", "is not a command", name, group.commands)
+        if not isinstance(content, dict):
+            _refuse(path, f"{where}{name}", "is not a table", name, (), f"Write [{where}{name}] above its options.")
+        if isinstance(command, click.Group):
+            nested = {key: value for key, value in content.items() if key in command.commands}
+            rest = {key: value for key, value in content.items() if key not in nested}
+            inner = _commands(path, f"{where}{name}.", nested, command)
+            found[name] = {**inner, **_options(path, f"{where}{name}", rest, command)}
+        else:
+            found[name] = _options(path, f"{where}{name}", content, command)
+    return found
+
+
+def _options(path: Path, where: str, table: Mapping[str, Any], command: click.Command) -> dict[str, Any]:
+    known: dict[str, click.Option] = {}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            for spelled in parameter.opts:
+                known[spelled.lstrip("-").replace("-", "_")] = parameter
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        option = known.get(key)
+        if option is None or option.name is None:
+            _refuse(path, f"{where}: {key}", "is not an option", key, known)
+        found[option.name] = _value(path, f"{where}: {key}", value, option)
+    return found
+
+
+def _value(path: Path, where: str, value: Any, option: click.Option) -> Any:  # noqa: ANN401 - TOML
+    """A value as click takes it. Its range and kind are click's to check, as for the command line."""
+    if option.multiple != isinstance(value, list):
+        wanted = "a list" if option.multiple else "one value, not a list"
+        _refuse(path, where, f"must be {wanted}", "", (), "See --help of the command.")
+    if option.is_flag != isinstance(value, bool):
+        wanted = "true or false" if option.is_flag else "a value, not true or false"
+        _refuse(path, where, f"must be {wanted}", "", (), "See --help of the command.")
+    if option.is_flag:
+        return value
+    return [str(item) for item in value] if isinstance(value, list) else str(value)
+
+
+def _refuse(  # noqa: PLR0913, PLR0917 - the parts of one message
+    path: Path,
+    where: str,
+    reason: str,
+    word: str,
+    known: Collection[str],
+    advice: str = "",
+) -> NoReturn:
+    if not advice:
+        near = difflib.get_close_matches(word[:80], list(known), n=1)
+        advice = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(sorted(known))}."
+    raise SettingsError(f"{path}: {where[:200]} {reason}.", advice=advice)

@@ -1,0 +1,271 @@
+"""The report as one HTML file: for people who decide, and for those who must check what they decided on.
+
+Room: report. Pure: reports in, text out; the templates beside this file are package data.
+
+The page loads nothing, runs no script and allows neither: its Content-Security-Policy lets in one style sheet, by hash.
+Everything in a certificate is written by whoever made it, so every value passes Jinja's escaping (no `|safe` anywhere)
+and, before that, `_shown`, which makes invisible and direction-changing characters visible. What is evidence stands
+folded, in full, so that nobody needs another file to check a claim.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt  # noqa: TC003 - records of this module
+import functools
+import hashlib
+import textwrap
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from detector.errors import MissingExtraError
+from detector.model import Audience, Confidence, Coverage, Says, Verdict
+
+from . import picture, sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jinja2 import Template
+
+    from detector.model import Category, Finding, Interceptor, PresentedCertificate, Record, Report, Result
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+PEM_WIDTH: Final = 64
+"""Characters to a line of base64 (RFC 7468 section 2)."""
+VALUE_CHARACTERS_MAX: Final = 4000
+"""Characters of one value of a finding that are shown; a certificate may name thousands of hosts."""
+TIMELINE_WIDTH: Final = 760
+"""Units across the timeline's picture."""
+
+_SAYS: Final[dict[Says, tuple[str, str]]] = {
+    Says.GENUINE: ("✓", "speaks for genuine"),
+    Says.INTERCEPTED: ("✗", "speaks for decryption"),
+    Says.EXPLAINS: ("?", "could explain it"),
+    Says.NEUTRAL: ("·", "neutral"),
+}
+_MARK: Final[dict[Verdict, str]] = {Verdict.CLEAN: "✓", Verdict.MIDDLEWARE: "✗", Verdict.INCONCLUSIVE: "?"}
+_COVERAGE: Final[dict[Coverage, tuple[str, str]]] = {
+    Coverage.CLEAR: ("✓", "left alone"),
+    Coverage.DECRYPTED: ("✗", "decrypted"),
+    Coverage.MIXED: ("≠", "partly decrypted"),
+    Coverage.UNKNOWN: ("?", "no answer"),
+}
+_WORST_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.MIXED, Coverage.CLEAR, Coverage.UNKNOWN)
+_WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
+
+
+class TimelineEntry(NamedTuple):
+    """One earlier run: when, from where, and what it found. `detail` is a sentence for who looks closer."""
+
+    at: dt.datetime
+    vantage: str
+    verdict: Verdict
+    confidence: Confidence | None = None
+    detail: str = ""
+
+
+def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (), title: str = "") -> str:
+    """One page for one report, or for several of the same endpoints from different vantages.
+
+    `timeline` are runs from history, in any order. Raises ValueError without a report, `MissingExtraError` where
+    Jinja2 is not installed.
+    """
+    if not reports:
+        raise ValueError("an HTML report needs at least one report; check something first")
+    worst = min(reports, key=lambda r: (_WORST_VERDICT.index(r.verdict), -_sureness(r.confidence)))
+    return _template("report.html.jinja").render(
+        title=title or "TLS interception report",
+        style_hash=_style_hash(),
+        worst=worst,
+        headline=sentences.headline(worst) if len(reports) == 1 else _headline_of_many(reports),
+        what_to_do=sentences.what_to_do(worst),
+        reports=reports,
+        vantages=[_vantage(report, at) for at, report in enumerate(reports, 1)],
+        coverage=_coverage(reports),
+        coverage_words=sentences.coverage(worst),
+        interceptors=_interceptors(reports),
+        advice=_advice(worst),
+        exempt=_exempt(reports),
+        matrix=_matrix(reports),
+        endpoints=_endpoints(reports),
+        timeline=_timeline(timeline),
+        portals=[r.portal for r in reports if r.portal is not None],
+        mark=_MARK,
+    )
+
+
+def render_dossier(dossier: Record) -> str:
+    """One page for a dossier (`detector.history.dossier.Dossier`). Raises `MissingExtraError` as `render` does."""
+    return _template("dossier.html.jinja").render(dossier=dossier, style_hash=_style_hash())
+
+
+@functools.cache
+def _template(name: str) -> Template:
+    try:
+        import jinja2  # noqa: PLC0415 - the extra `html`; 60 ms that no other form needs
+    except ImportError as error:
+        raise MissingExtraError("An HTML report needs Jinja2.", extra="html") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,  # the style sheet's hash is over all of it
+        finalize=_finalize,
+    )
+    environment.filters.update(says=_says, value=_value, pem=_pem, instant=_instant, shown=_shown)
+    return environment.get_template(name)
+
+
+def _finalize(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+    """Make every text visible before it is escaped; markup that Jinja made itself stays."""
+    import markupsafe  # noqa: PLC0415 - comes with Jinja2
+
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
+        return _shown(str(value))
+    return value
+
+
+def _shown(text: str) -> str:
+    """Text whose control, format and direction characters are spelled out: they can make a page say something else."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c
+        if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+        else f"\\u{ord(c):04x}"
+        for c in text
+    )
+
+
+def _style_hash() -> str:
+    """How a Content-Security-Policy names the inline style sheet (CSP Level 3, hash-source)."""
+    digest = hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")
+
+
+def _says(finding: Finding) -> tuple[str, str]:
+    return _SAYS[finding.says]
+
+
+def _value(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + " …"
+
+
+def _pem(certificate: PresentedCertificate) -> str:
+    body = textwrap.fill(base64.b64encode(certificate.der).decode("ascii"), PEM_WIDTH)
+    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----"
+
+
+def _instant(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _sureness(confidence: Confidence | None) -> int:
+    return -1 if confidence is None else list(Confidence).index(confidence)
+
+
+def _vantage(report: Report, number: int) -> str:
+    return report.vantage or f"vantage {number}"
+
+
+def _headline_of_many(reports: Sequence[Report]) -> str:
+    told = []
+    for verdict in _WORST_VERDICT:
+        names = [_vantage(r, at) for at, r in enumerate(reports, 1) if r.verdict is verdict]
+        if names:
+            told.append(f"{verdict.value} from {', '.join(names)}")
+    head = told[0].split(" ", 1)[0].upper()
+    return f"{head}: {len(reports)} vantages; {'; '.join(told)}."
+
+
+def _coverage(reports: Sequence[Report]) -> list[tuple[Category, Coverage, str, str]]:
+    merged: dict[Category, Coverage] = {}
+    for report in reports:
+        for category, state in report.coverage.items():
+            if category not in merged:
+                merged[category] = state
+            elif {merged[category], state} == {Coverage.CLEAR, Coverage.DECRYPTED}:
+                merged[category] = Coverage.MIXED
+            else:
+                merged[category] = min(merged[category], state, key=_WORST_COVERAGE.index)
+    return [(category, state, *_COVERAGE[state]) for category, state in merged.items()]
+
+
+def _interceptors(reports: Sequence[Report]) -> list[tuple[str, Interceptor]]:
+    return [(_vantage(r, at), found) for at, r in enumerate(reports, 1) for found in r.interceptors]
+
+
+def _advice(report: Report) -> list[tuple[str, list[str]]]:
+    titles = ((Audience.STUDENT, "For students"), (Audience.IT, "For IT"), (Audience.DEVELOPER, "For developers"))
+    found = [(title, sentences.advice_for(report, audience)) for audience, title in titles]
+    return [(title, words) for title, words in found if words]
+
+
+def _exempt(reports: Sequence[Report]) -> list[str]:
+    hosts = [r.endpoint.host for report in reports for r in report.results if r.verdict is Verdict.MIDDLEWARE]
+    return list(dict.fromkeys(hosts))
+
+
+def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | None]]]:
+    """A row for each endpoint: its name, the place of its evidence, its result from each vantage."""
+    by_report = [{result.endpoint.name: result for result in report.results} for report in reports]
+    names = list(dict.fromkeys(name for results in by_report for name in results))
+    return [(name, f"endpoint-{at}", [results.get(name) for results in by_report]) for at, name in enumerate(names, 1)]
+
+
+class _Look(NamedTuple):
+    """One endpoint from one vantage, with its picture."""
+
+    vantage: str
+    result: Result
+    picture: picture.Picture | None
+
+
+def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_Look]]]:
+    """Every endpoint with what each vantage saw, the accused first."""
+    named = [_vantage(report, at) for at, report in enumerate(reports, 1)]
+    rows = []
+    for name, anchor, results in _matrix(reports):
+        seen = [(vantage, result) for vantage, result in zip(named, results, strict=True) if result is not None]
+        clean = next(((v, r) for v, r in seen if r.verdict is Verdict.CLEAN), None)
+        looks = [_Look(v, r, picture.draw(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen]
+        rows.append((name, anchor, looks))
+    return sorted(rows, key=lambda row: min(_WORST_VERDICT.index(look.result.verdict) for look in row[2]))
+
+
+class _Tick(NamedTuple):
+    """One run on the timeline."""
+
+    x: int
+    row: int
+    entry: TimelineEntry
+
+
+class _Timeline(NamedTuple):
+    """Runs from left to right in time, one row for each vantage."""
+
+    vantages: tuple[str, ...]
+    ticks: tuple[_Tick, ...]
+    first: dt.datetime
+    last: dt.datetime
+
+
+def _timeline(entries: Sequence[TimelineEntry]) -> _Timeline | None:
+    if not entries:
+        return None
+    ordered = sorted(entries, key=lambda entry: entry.at)
+    first, last = ordered[0].at, ordered[-1].at
+    span = (last - first).total_seconds() or 1.0
+    vantages = tuple(dict.fromkeys(entry.vantage for entry in ordered))
+    ticks = tuple(
+        _Tick(round((e.at - first).total_seconds() / span * TIMELINE_WIDTH), vantages.index(e.vantage), e)
+        for e in ordered
+    )
+    return _Timeline(vantages, ticks, first, last)

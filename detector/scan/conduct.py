@@ -1,0 +1,251 @@
+"""Runs a scan: a few workers, one shared source, results as they come.
+
+Room: scan. Starts tasks and ends every one of them before it returns, however it ends.
+
+What is kept is bounded, whatever the number of targets: those in flight, a short queue of results, the statistics of
+`Network` (which forgets what was met once, longest ago, first), and the latest results that were only `possible`. Of
+these one is judged again, and given again with `amends`, when a later target shows who it was: the first host behind an
+unknown interceptor is then `proven` as the others are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random as random_numbers
+from collections import OrderedDict, deque
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from detector import judgement
+from detector.evidence import Network
+from detector.model import Confidence, Outcome, Record, Result, Verdict
+
+from .pace import Pace
+from .targets import BadLine, Target
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator
+
+    from detector.evidence import Case
+    from detector.session import Detector
+
+TRANSIENT: Final = frozenset(
+    {
+        Outcome.RESET,
+        Outcome.CLOSED,
+        Outcome.CONNECT_TIMEOUT,
+        Outcome.HANDSHAKE_TIMEOUT,
+        Outcome.DNS_FAILURE,
+        Outcome.UNREACHABLE,
+        Outcome.RESOURCES,
+    }
+)
+"""Endings that may be otherwise the next time. A refusal, an alert or a certificate is an answer."""
+
+BATCH: Final = 256
+"""Targets read at once, in a thread: a pipe may keep its reader waiting."""
+
+AMENDABLE_MAX: Final = 1024
+"""Possible results that can still be amended; each holds its chain, about 10 KiB."""
+
+IDENTITIES_MAX: Final = 65536
+"""Issuers and keys remembered, of each kind; each costs about 1 KiB."""
+
+BACKOFF_SECONDS: Final = 1.0
+"""Before the first retry; it doubles for each further one, and half to one and a half times of it are waited."""
+
+
+class ScanSettings(Record, frozen=True, kw_only=True):
+    """How a scan goes: connections at once, connections a second in all and to one host, retries, seconds a target."""
+
+    concurrency: int = 256
+    rate: float | None = None
+    rate_per_destination: float | None = None
+    retries: int = 1
+    timeout: float = 10.0
+
+
+class Scanned(Result, frozen=True, kw_only=True):
+    """A result of a scan: the target's number in the order of the source, from 0, and where it was asked for.
+
+    `amends` says that this is a second, better informed judgement of a target whose first was given already.
+    """
+
+    number: int
+    where: str = ""
+    amends: bool = False
+
+
+async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one choice
+    detector: Detector,
+    targets: Iterable[Target | BadLine],
+    *,
+    settings: ScanSettings | None = None,
+    done: Container[int] = (),
+    on_bad_line: Callable[[BadLine], None] | None = None,
+    random: random_numbers.Random | None = None,
+) -> AsyncGenerator[Scanned, None]:
+    """Probe and judge every target, at most `settings.concurrency` at once, and give each result as it comes.
+
+    `targets` are taken in a thread, no faster than they are used; those whose number is in `done` are passed over. A
+    `BadLine` among them goes to `on_bad_line` and has no number. `random` jitters retries. Closing the generator ends
+    every connection. Raises what `targets` or `on_bad_line` raises, and nothing for reasons of network or peers.
+    """
+    jitter = random or random_numbers.Random()  # noqa: S311 - jitter, no secret
+    scanning = _Scan(detector, targets, settings or ScanSettings(), done, on_bad_line, jitter)
+    working = asyncio.create_task(scanning.run())
+    try:
+        while (found := await scanning.results.get()) is not None:
+            yield found
+        await working
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
+
+
+class _Scan:
+    """What the workers of one scan share."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - as `scan`
+        self,
+        detector: Detector,
+        targets: Iterable[Target | BadLine],
+        settings: ScanSettings,
+        done: Container[int],
+        on_bad_line: Callable[[BadLine], None] | None,
+        random: random_numbers.Random,
+    ) -> None:
+        self.settings: Final = settings
+        self.results: Final = _Results(settings.concurrency)
+        self._detector = detector
+        self._source = _Source(targets, done, on_bad_line)
+        self._pace = Pace(rate=settings.rate, per_destination=settings.rate_per_destination)
+        self._random = random
+        self._network = Network(remembered=IDENTITIES_MAX)
+        self._amendable: OrderedDict[int, tuple[Case, str]] = OrderedDict()
+
+    async def run(self) -> None:
+        """Let the workers work until all is done or one of them fails, and tell the reader that it is over."""
+        workers = [asyncio.create_task(self._work()) for _ in range(self.settings.concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)
+            self.results.end()
+
+    async def _work(self) -> None:
+        """Take targets until there are none."""
+        while (taken := await self._source.take()) is not None:
+            number, target = taken
+            case = await self._probe(target)
+            for found in self._judge(number, target.where, case):
+                await self.results.put(found)
+
+    async def _probe(self, target: Target) -> Case:
+        endpoint = self._detector.expected(target.endpoint)
+        attempt = 0
+        while True:
+            await self._pace.turn(endpoint.address[0] if endpoint.address else endpoint.host)
+            case = await self._detector.look(endpoint, timeout=self.settings.timeout)
+            if case.observation.outcome not in TRANSIENT or case.observation.chain or attempt >= self.settings.retries:
+                return case
+            await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._random.uniform(0.5, 1.5))
+            attempt += 1
+
+    def _judge(self, number: int, where: str, case: Case) -> Iterator[Scanned]:
+        self._network.add(case)
+        result = judgement.judge(case, self._network)
+        yield _scanned(result, number, where)
+        if case.leaf is not None and case.is_private:
+            if result.confidence is Confidence.PROVEN:
+                yield from self._amend()
+            elif result.verdict is Verdict.MIDDLEWARE:
+                self._amendable[number] = (case, where)
+                if len(self._amendable) > AMENDABLE_MAX:
+                    self._amendable.popitem(last=False)
+
+    def _amend(self) -> Iterator[Scanned]:
+        """Judge again what was only possible, where the network has since shown more."""
+        shown = [
+            (number, case, where)
+            for number, (case, where) in self._amendable.items()
+            if self._network.unrelated_with_issuer(case) or self._network.unrelated_with_leaf_key(case)
+        ]
+        for number, case, where in shown:
+            result = judgement.judge(case, self._network)
+            if result.confidence is Confidence.PROVEN:
+                del self._amendable[number]
+                yield msgspec.structs.replace(_scanned(result, number, where), amends=True)
+
+
+class _Results:
+    """Results that nobody has taken yet: at most `room`, so that a slow reader slows the scan, and then the end."""
+
+    def __init__(self, room: int) -> None:
+        self._room = asyncio.Semaphore(room)
+        self._queue: asyncio.Queue[Scanned | None] = asyncio.Queue()
+
+    async def put(self, result: Scanned) -> None:
+        """Give a result once there is room."""
+        await self._room.acquire()
+        self._queue.put_nowait(result)
+
+    def end(self) -> None:
+        """Say that no more come."""
+        self._queue.put_nowait(None)
+
+    async def get(self) -> Scanned | None:
+        """The next result; None at the end."""
+        found = await self._queue.get()
+        self._room.release()
+        return found
+
+
+class _Source:
+    """Numbers the targets, passes over those that are done, and reads ahead in a thread."""
+
+    def __init__(
+        self,
+        targets: Iterable[Target | BadLine],
+        done: Container[int],
+        on_bad_line: Callable[[BadLine], None] | None,
+    ) -> None:
+        self._iterator = iter(targets)
+        self._done = done
+        self._on_bad_line = on_bad_line
+        self._ready: deque[tuple[int, Target]] = deque()
+        self._next_number = 0
+        self._exhausted = False
+        self._reading = asyncio.Lock()
+
+    async def take(self) -> tuple[int, Target] | None:
+        """The next target and its number; None when there are no more."""
+        if not self._ready:
+            async with self._reading:
+                while not self._ready and not self._exhausted:
+                    self._fill(await asyncio.to_thread(self._read))
+        return self._ready.popleft() if self._ready else None
+
+    def _read(self) -> list[Target | BadLine]:
+        return list(islice(self._iterator, BATCH))
+
+    def _fill(self, batch: list[Target | BadLine]) -> None:
+        self._exhausted = len(batch) < BATCH
+        for item in batch:
+            if isinstance(item, BadLine):
+                if self._on_bad_line is not None:
+                    self._on_bad_line(item)
+                continue
+            number = self._next_number
+            self._next_number += 1
+            if number not in self._done:
+                self._ready.append((number, item))
+
+
+def _scanned(result: Result, number: int, where: str) -> Scanned:
+    fields = {field: getattr(result, field) for field in Result.__struct_fields__}
+    return Scanned(**fields, number=number, where=where)

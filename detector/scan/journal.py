@@ -1,0 +1,192 @@
+"""What a scan has done so far, so that one that was killed goes on where it was: no target lost, none twice.
+
+Room: scan. Reads and writes the two files it is given.
+
+The output is the truth: one line of JSON per target, with the target's number. The journal beside it says which scan it
+belongs to and, every so often, how far the output was whole. To go on, the output is read from there: every whole line
+counts, a torn last line is cut off. So a result that was written is never probed again, whatever moment the process was
+killed at, and one that was not is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+
+from detector.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VERSION: Final = 1
+"""Form of the journal."""
+
+CHECKPOINT_LINES: Final = 1000
+"""Results between two checkpoints: reading so many lines again takes a tenth of a second."""
+
+LINE_OCTETS_MAX: Final = 64 * 1024 * 1024
+"""Octets of one line of output that are read back; a result with the largest chain that is kept has under 40 MiB."""
+
+JOURNAL_OCTETS_MAX: Final = 16 * 1024 * 1024
+"""Octets of a journal; one for 10^8 targets, none of them out of turn, has a few hundred."""
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True):
+    """One checkpoint. `done_below` and `done` say which targets have their line within the first `octets`."""
+
+    version: int = VERSION
+    scan: str
+    octets: int
+    done_below: int
+    done: tuple[int, ...] = ()
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    """The one field of a line of output that matters here."""
+
+    number: int
+    amends: bool = False
+
+
+class Done:
+    """Which numbers are done: all below `below`, and those in a set that stays as small as the targets in flight."""
+
+    def __init__(self, below: int = 0, beyond: Iterable[int] = ()) -> None:
+        self.below = below
+        self._beyond = set(beyond)
+
+    def __contains__(self, number: int) -> bool:
+        return number < self.below or number in self._beyond
+
+    def add(self, number: int) -> None:
+        """Take note that `number` is done."""
+        if number >= self.below:
+            self._beyond.add(number)
+        while self.below in self._beyond:
+            self._beyond.remove(self.below)
+            self.below += 1
+
+    @property
+    def count(self) -> int:
+        """How many are done."""
+        return self.below + len(self._beyond)
+
+    @property
+    def beyond(self) -> tuple[int, ...]:
+        """What is done out of turn."""
+        return tuple(sorted(self._beyond))
+
+
+class Journal:
+    """The output of one scan with its journal. `scan` identifies what is scanned, in any words.
+
+    Raises `InputError` when the journal is another scan's or cannot be read, `OutputError` when a file cannot be
+    written.
+    """
+
+    def __init__(self, state: str | Path, output: str | Path, *, scan: str) -> None:
+        self._path = Path(state)
+        self._output_path = Path(output)
+        self._scan = scan
+        self.resumed = self._path.exists()
+        self.done = Done()
+        self._since = 0
+        try:
+            self._output: IO[bytes] = self._open_again() if self.resumed else self._open_new()
+        except OSError as error:
+            raise OutputError(
+                f"--resume {state}: {self._output_path} or the state beside it cannot be used ({error.strerror}).",
+                advice="Name files in a directory you may write to.",
+            ) from error
+        self._checkpoint()
+
+    def _open_new(self) -> IO[bytes]:
+        if self._output_path.exists() and self._output_path.stat().st_size:
+            raise InputError(
+                f"--output {self._output_path}: has results already, and --resume {self._path} knows nothing of them.",
+                advice="Name the state file of that scan, or another output.",
+            )
+        return self._output_path.open("wb")
+
+    def _open_again(self) -> IO[bytes]:
+        state = self._read_state()
+        stream = self._output_path.open("r+b")
+        size = os.fstat(stream.fileno()).st_size
+        if size < state.octets:
+            stream.close()
+            raise InputError(
+                f"--output {self._output_path}: is shorter than when {self._path} was written.",
+                advice="Name the output of that scan, or begin again without the state file.",
+            )
+        self.done = Done(state.done_below, state.done)
+        stream.seek(state.octets)
+        whole = state.octets
+        while line := stream.readline(LINE_OCTETS_MAX):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                read = msgspec.json.decode(line, type=_Numbered)
+            except (msgspec.MsgspecError, ValueError):
+                break
+            if not read.amends:
+                self.done.add(read.number)
+            whole = stream.tell()
+        stream.truncate(whole)
+        stream.seek(whole)
+        return stream
+
+    def _read_state(self) -> _State:
+        with self._path.open("rb") as file:
+            data = file.read(JOURNAL_OCTETS_MAX + 1)
+        try:
+            state = msgspec.json.decode(data, type=_State)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise InputError(
+                f"--resume {self._path}: is not the state of a scan.", advice="Name the state file that a scan wrote."
+            ) from error
+        if state.version != VERSION or state.scan != self._scan:
+            raise InputError(
+                f"--resume {self._path}: belongs to another scan: its targets or pins are not these.",
+                advice="Give the same targets in the same order, or begin again with a new state file.",
+            )
+        return state
+
+    def write(self, line: bytes, number: int | None) -> None:
+        """Append one line of output; `number` is that of the target it completes, None where it completes none.
+
+        Raises `OutputError`.
+        """
+        try:
+            self._output.write(line)
+            self._output.flush()
+        except OSError as error:
+            raise OutputError(
+                f"--output {self._output_path}: cannot be written ({error.strerror}).",
+                advice="Make room and run the same command again: it goes on where this ended.",
+            ) from error
+        if number is not None:
+            self.done.add(number)
+        self._since += 1
+        if self._since >= CHECKPOINT_LINES:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Write the state anew, whole or not at all."""
+        self._since = 0
+        os.fsync(self._output.fileno())
+        state = _State(scan=self._scan, octets=self._output.tell(), done_below=self.done.below, done=self.done.beyond)
+        temporary = self._path.with_name(f".{self._path.name}.part")
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(state))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+
+    def close(self) -> None:
+        """Write the last checkpoint and close the output."""
+        if not self._output.closed:
+            self._checkpoint()
+            self._output.close()

@@ -1,0 +1,221 @@
+"""Targets as people write them: lists, tables, networks. A stream in, a stream out, one line at a time.
+
+Room: scan. Pure but for reading the stream it is given.
+
+A line is `HOST`, `HOST:PORT`, an address, or a network in CIDR notation (RFC 4632, RFC 4291 section 2.3); `#` begins a
+comment. A table (CSV, RFC 4180) has a header with `host` or `address` and any of `port`, `category`, `operator`, `sni`.
+What is wrong with a line is told as a `BadLine` with its number, and reading goes on. Lines are bounded, so that a disk
+image given by mistake costs no memory; a file in UTF-16 is refused as a whole, because every one of its lines would be
+wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
+
+from detector.errors import TargetError
+from detector.model import Category, Endpoint
+from detector.pins.target import HTTPS_PORT, parse_address, parse_host, parse_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+LINE_OCTETS_MAX: Final = 4096
+"""Octets of one line: a host name has at most 253 characters, a line of a table a few such fields."""
+
+SKIP_OCTETS: Final = 64 * 1024
+"""Octets read at a time while the rest of an overlong line is passed over."""
+
+NETWORK_HOSTS_MAX: Final = 1 << 24
+"""Addresses one network may stand for: an IPv4 /8. A larger one is a slip of the pen, not a scan."""
+
+COLUMNS: Final = ("host", "port", "address", "category", "operator", "sni")
+"""What a table may have; other columns are refused, because a misspelled one would silently change what is scanned."""
+
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+_UTF_8_MARK: Final = b"\xef\xbb\xbf"
+
+
+class Target(NamedTuple):
+    """One endpoint to probe, and where it was asked for (`file:line`)."""
+
+    endpoint: Endpoint
+    where: str
+
+
+class BadLine(NamedTuple):
+    """A line that is no target: where, and what to do about it."""
+
+    where: str
+    reason: str
+
+
+def read_targets(
+    stream: IO[bytes], *, name: str, table: bool = False, server_names: Sequence[str] = (), ports: Sequence[int] = ()
+) -> Iterator[Target | BadLine]:
+    """Read targets from a binary stream called `name` in messages.
+
+    `table` says that it is CSV. `ports` are those of lines that give none (default 443). `server_names` are asked for
+    in TLS where a line gives only an address or a network: one target for each name.
+
+    Raises `TargetError` for a stream that is not text in UTF-8, or a table without a usable header.
+    """
+    lines = _lines(stream, name)
+    if table:
+        yield from _table(lines, name, ports or (HTTPS_PORT,), server_names)
+        return
+    for where, line in lines:
+        if isinstance(line, BadLine):
+            yield line
+            continue
+        text = line.partition("#")[0].strip()
+        if text:
+            yield from _or_bad(where, text, ports or (HTTPS_PORT,), server_names)
+
+
+def expand(network: str, ports: Sequence[int], server_names: Sequence[str] = ()) -> Iterator[Endpoint]:
+    """Give the endpoints of a network in CIDR notation, on each port, for each name to ask for. Lazily.
+
+    Raises `TargetError`.
+    """
+    try:
+        parsed = ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        raise TargetError(
+            f"{network[:80]!r} is not a network.", advice="Write it as 192.0.2.0/24 or 2001:db8::/120."
+        ) from None
+    if parsed.num_addresses > NETWORK_HOSTS_MAX:
+        raise TargetError(
+            f"{network} stands for {parsed.num_addresses} addresses; at most {NETWORK_HOSTS_MAX} make one scan.",
+            advice="Name the networks that are in use.",
+        )
+    return _endpoints(parsed, ports, server_names)
+
+
+def _endpoints(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network, ports: Sequence[int], server_names: Sequence[str]
+) -> Iterator[Endpoint]:
+    for address in network if network.num_addresses <= 2 else network.hosts():  # noqa: PLR2004 - a host or a pair
+        for port in ports:
+            yield from _at(str(address), port, server_names)
+
+
+def _at(address: str, port: int, server_names: Sequence[str]) -> Iterator[Endpoint]:
+    if not server_names:
+        yield Endpoint(host=address, port=port)
+    for name in server_names:
+        yield Endpoint(host=name, port=port, address=(address, port))
+
+
+def _or_bad(where: str, text: str, ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Target | BadLine]:
+    try:
+        endpoints = _line(text, ports, server_names)
+    except TargetError as error:
+        yield BadLine(where, str(error))
+        return
+    for endpoint in endpoints:
+        yield Target(endpoint, where)
+
+
+def _line(text: str, ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Endpoint]:
+    """Read one line. Raises `TargetError` at once, not while its endpoints are taken."""
+    if "/" in text and "://" not in text:
+        return expand(text, ports, server_names)
+    host, port = parse_address(text, port=0)
+    wanted = ports if port == 0 else (port,)
+    return iter([e for p in wanted for e in _host(host, p, server_names)])
+
+
+def _host(host: str, port: int, server_names: Sequence[str]) -> Iterator[Endpoint]:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return iter([Endpoint(host=host, port=port)])
+    return _at(host, port, server_names)
+
+
+def _table(
+    lines: Iterator[tuple[str, str | BadLine]], name: str, ports: Sequence[int], server_names: Sequence[str]
+) -> Iterator[Target | BadLine]:
+    header = next(((where, line) for where, line in lines if isinstance(line, BadLine) or line.strip()), None)
+    if header is None:
+        return
+    where, head = header
+    columns = [] if isinstance(head, BadLine) else [c.strip().lower() for c in next(csv.reader([head]), [])]
+    unknown = [c for c in columns if c not in COLUMNS]
+    if unknown or not {"host", "address"} & set(columns) or len(set(columns)) != len(columns):
+        raise TargetError(
+            f"{name}: the header {'names ' + repr(unknown[0][:80]) if unknown else 'has no column host or address'}.",
+            advice=f"The first line names the columns; known are {', '.join(COLUMNS)}.",
+        )
+    for where, line in lines:
+        if isinstance(line, BadLine):
+            yield line
+        elif line.strip():
+            try:
+                fields = next(csv.reader([line], strict=True), [])
+                targets = list(_fields(dict(zip(columns, fields, strict=False)), ports, server_names))
+            except csv.Error:
+                yield BadLine(where, "is not a line of CSV. Check its quotes.")
+            except TargetError as error:
+                yield BadLine(where, str(error))
+            else:
+                yield from (Target(endpoint, where) for endpoint in targets)
+
+
+def _fields(fields: Mapping[str, str], ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Endpoint]:
+    host, address = fields.get("host", "").strip(), fields.get("address", "").strip()
+    name = fields.get("sni", "").strip()
+    if not host and not address:
+        raise TargetError("Neither host nor address is given.", advice="Fill in one of the two columns.")
+    wanted = (_port(fields["port"]),) if fields.get("port", "").strip() else ports
+    category = fields.get("category", "").strip() or Category.OTHER.value
+    if category not in set(Category):
+        known = ", ".join(c.value for c in Category)
+        raise TargetError(f"{category[:80]!r} is not a category.", advice=f"Choose one of {known}.")
+    names = (parse_host(name),) if name else (parse_host(host),) if host else server_names
+    at = parse_host(address) if address else parse_host(host) if name else None
+    for port in wanted:
+        found = [Endpoint(host=names[0], port=port)] if at is None else list(_at(at, port, names))
+        for endpoint in found:
+            yield Endpoint(
+                host=endpoint.host,
+                port=endpoint.port,
+                address=endpoint.address,
+                category=Category(category),
+                operator=fields.get("operator", "").strip()[:200] or None,
+            )
+
+
+def _port(text: str) -> int:
+    return parse_target(f"port.invalid:{text.strip()}")[1]
+
+
+def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[str, str | BadLine]]:
+    """Every line with its place, decoded; or what is wrong with it."""
+    number = 0
+    while raw := stream.readline(LINE_OCTETS_MAX + 1):
+        number += 1
+        where = f"{name}:{number}"
+        if number == 1:
+            if raw.startswith(_UTF_16) or 0 in raw[:2]:
+                raise TargetError(f"{name}: the text is UTF-16.", advice="Save it as UTF-8.")
+            raw = raw.removeprefix(_UTF_8_MARK)
+        if len(raw) > LINE_OCTETS_MAX and not raw.endswith(b"\n"):
+            _pass_over(stream)
+            yield where, BadLine(where, f"is longer than {LINE_OCTETS_MAX} bytes. Give one target a line.")
+        elif b"\0" in raw:
+            yield where, BadLine(where, "contains a NUL byte. Is this a text file?")
+        else:
+            try:
+                yield where, raw.decode("utf-8")
+            except UnicodeDecodeError:
+                yield where, BadLine(where, "is not UTF-8. Save the file as UTF-8.")
+
+
+def _pass_over(stream: IO[bytes]) -> None:
+    """Read to the end of a line without keeping it."""
+    while (more := stream.readline(SKIP_OCTETS)) and not more.endswith(b"\n"):
+        continue

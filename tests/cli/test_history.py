@@ -1,0 +1,162 @@
+"""`--history`, `detector history` and `detector diff`, as people use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from detector.testing import serve_middlebox, serve_origin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from detector.testing import PrivatePKI
+
+EXAM = "exam.example.edu"
+
+
+def detector(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "detector", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=inherited | environment,
+    )
+
+
+def listed(**environment: str) -> list[dict[str, Any]]:
+    """The runs of a history, as JSON."""
+    return [json.loads(line) for line in detector("history", "--format", "jsonl", **environment).stdout.splitlines()]
+
+
+@pytest.fixture
+async def two_runs(pki: PrivatePKI, tmp_path: Path) -> str:
+    """A history with a clean run and an intercepted one."""
+    import asyncio  # noqa: PLC0415 - this fixture alone
+
+    (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
+    (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
+    trust = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"), "--offline")
+    place = str(tmp_path / "history.sqlite")
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        upstream = {(EXAM, 443): origin.address}
+        async with serve_middlebox(pki.private_ca("mitmproxy"), upstream=upstream) as box:
+            for proxy, resolve in (
+                ("none", ("--resolve", f"{EXAM}:443:127.0.0.1:{origin.port}")),
+                (f"http://127.0.0.1:{box.port}", ()),
+            ):
+                done = await asyncio.to_thread(
+                    detector, "check", EXAM, *trust, *resolve, "--proxy", proxy, "--history", place, "--vantage", "hall"
+                )
+                assert done.returncode in {0, 1, 3}, done.stderr
+    return place
+
+
+def test_runs_are_kept_and_told(two_runs: str, tmp_path: Path) -> None:
+    """Every run stands in the list; one can be shown again in any form, as HTML with the runs before it."""
+    done = detector("history", "--history", two_runs)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, len(lines)) == (0, 2)
+    assert "middleware" in lines[0]
+    assert "clean" in lines[1]
+    assert all(line.endswith("hall") for line in lines)
+    as_json = [
+        json.loads(line)
+        for line in detector("history", "--format", "jsonl", DETECTOR_HISTORY=two_runs).stdout.splitlines()
+    ]
+    assert [run["id"] for run in as_json] == [2, 1]
+    page = tmp_path / "page.html"
+    done = detector("history", "--history", two_runs, "show", "2", "--format", "html", "--output", str(page))
+    assert done.returncode == 0
+    assert page.read_text("utf-8").count('class="tick-') == 2
+
+
+def test_diff(two_runs: str, tmp_path: Path) -> None:
+    """What got worse makes the exit code 1; what got better does not; reports in files can be compared too."""
+    done = detector("diff", "1", "2", "--history", two_runs)
+    assert done.returncode == 1
+    assert f"{EXAM}:443 is decrypted now" in done.stdout
+    done = detector("diff", "2", "1", "--history", two_runs, "--format", "json")
+    assert done.returncode == 0
+    assert [c["kind"] for c in json.loads(done.stdout)["changes"]] == ["no-longer-decrypted"]
+    for run in ("1", "2"):
+        file = tmp_path / f"{run}.json"
+        detector("history", "--history", two_runs, "show", run, "--format", "json", "--output", str(file))
+    done = detector("diff", str(tmp_path / "1.json"), str(tmp_path / "2.json"))
+    assert done.returncode == 1
+    assert detector("diff", "1", "1", "--history", two_runs).stdout == "Nothing changed from run 1 to run 1.\n"
+
+
+def test_dossier(two_runs: str, tmp_path: Path) -> None:
+    """What is known of one place, as JSON and as a page."""
+    done = detector("dossier", "--history", two_runs, "--vantage", "hall", "--format", "json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert [who["issuer"] for who in told["interceptors"]] == ["CN=mitmproxy"]
+    assert told["gaps"]
+    page = tmp_path / "dossier.html"
+    assert detector("dossier", "--history", two_runs, "--vantage", "hall", "--output", str(page)).returncode == 0
+    assert "What was tried to disprove it" in page.read_text("utf-8")
+    assert "Nothing is known of nowhere." in detector("dossier", "--history", two_runs, "--vantage", "nowhere").stdout
+
+
+def test_scan_is_kept(tmp_path: Path) -> None:
+    """A scan is one run with all its results."""
+    place = str(tmp_path / "history.sqlite")
+    detector("scan", "--network", "127.0.0.0/29", "--port", "1", "--retries", "0", "--history", place)
+    (run,) = [
+        json.loads(line) for line in detector("history", "--history", place, "--format", "jsonl").stdout.splitlines()
+    ]
+    assert (run["kind"], run["endpoints"], run["verdict"]) == ("scan", 6, "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("history",), "DETECTOR_HISTORY"),
+        (("history", "--history", "postgresql://u:hunter2@127.0.0.1:1/x"), "cannot be opened"),
+        (("check", "127.0.0.1:1", "--history", "postgresql://u:hunter2@127.0.0.1:1/x"), "cannot be opened"),
+        (("diff", "no-such-file.json", "1"), "no-such-file.json: cannot be read"),
+        (("diff", "1", "2"), "No history was named"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(arguments: tuple[str, ...], said: str) -> None:
+    """Whatever is wrong is said in one sentence that names it, without traceback or password."""
+    done = detector(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_no_report_is_a_report(tmp_path: Path) -> None:
+    """A file that holds something else is refused by name."""
+    for content in (b"", b"{}", b"[" * 100_000, b"\xff"):
+        (tmp_path / "x.json").write_bytes(content)
+        done = detector("diff", str(tmp_path / "x.json"), str(tmp_path / "x.json"))
+        assert done.returncode == 2
+        assert "x.json: is not a JSON report." in done.stderr
+
+
+def test_default_place(tmp_path: Path) -> None:
+    """`default` is made in the user's own data directory."""
+    done = detector(
+        "check",
+        "127.0.0.1:1",
+        "--offline",
+        "--history",
+        "default",
+        XDG_DATA_HOME=str(tmp_path),
+        HOME=str(tmp_path),
+        LOCALAPPDATA=str(tmp_path),
+    )
+    assert done.returncode == 3
+    assert [p.name for p in tmp_path.rglob("history.sqlite")] == ["history.sqlite"]

@@ -1,0 +1,169 @@
+"""`detector scan` as people use it: files, pipes, bad lines, kill -9, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+
+
+def detector(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "detector", "scan", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env=ENVIRONMENT,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@contextlib.contextmanager
+def closing_server() -> Iterator[tuple[int, list[int]]]:
+    """A port that closes every connection after a moment, and counts them."""
+    count = [0]
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as server:
+        server.settimeout(0.1)
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    count[0] += 1
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1], count
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_targets_from_everywhere(tmp_path: Path) -> None:
+    """Arguments, files, tables, networks and stdin make one scan; bad lines are told and passed over."""
+    (tmp_path / "list.txt").write_text("127.0.0.1:1\nnot a host\n", "utf-8")
+    (tmp_path / "table.csv").write_text("host,port\nlocalhost,1\n", "utf-8")
+    done = detector(
+        "127.0.0.3:1",
+        *("--targets", str(tmp_path / "list.txt"), "--targets", str(tmp_path / "table.csv"), "--targets", "-"),
+        *("--network", "127.0.0.8/30", "--port", "1", "--format", "jsonl", "--retries", "0"),
+        stdin=b"127.0.0.2:1\n",
+    )
+    hosts = [json.loads(line)["endpoint"]["host"] for line in done.stdout.splitlines()]
+    assert sorted(hosts) == ["127.0.0.1", "127.0.0.10", "127.0.0.2", "127.0.0.3", "127.0.0.9", "localhost"]
+    assert "list.txt:2: 'not a host' contains blanks." in done.stderr
+    assert "Scanned 6 targets" in done.stderr
+    assert "1 lines were no targets." in done.stderr
+    assert done.returncode == 3
+
+
+def test_strict_stops_at_the_first_bad_line(tmp_path: Path) -> None:
+    """With --strict a bad line ends the scan with one sentence and exit 2."""
+    (tmp_path / "list.txt").write_text("not a host\n127.0.0.1:1\n", "utf-8")
+    done = detector("--targets", str(tmp_path / "list.txt"), "--strict")
+    assert done.returncode == 2
+    assert "list.txt:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("exam.example.edu\n".encode("utf-16"), "UTF-16"), (None, "cannot be read")],
+)
+def test_unusable_files(content: bytes | None, said: str, tmp_path: Path) -> None:
+    """A file that is no text in UTF-8, or is not there, is refused in one sentence."""
+    file = tmp_path / "targets.txt"
+    if content is not None:
+        file.write_bytes(content)
+    done = detector("--targets", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_resume_needs_an_output() -> None:
+    """Without an output there is nothing to go on from."""
+    done = detector("127.0.0.1:1", "--resume", "state")
+    assert done.returncode == 2
+    assert "--output" in done.stderr
+
+
+def test_csv_lines(tmp_path: Path) -> None:
+    """CSV has a header and one line a target."""
+    output = tmp_path / "out.csv"
+    done = detector("127.0.0.1:1", "--format", "csv", "--output", str(output), "--retries", "0")
+    assert (done.returncode, done.stdout) == (3, "")
+    header, line = output.read_text("utf-8").splitlines()
+    assert header.startswith("time,vantage,host")
+    assert ",127.0.0.1,1,other,inconclusive," in line
+
+
+def test_killed_scan_goes_on(tmp_path: Path) -> None:
+    """After kill -9 the same command completes the output: a line for every target, and none is asked for twice."""
+    state, output = tmp_path / "state", tmp_path / "out.jsonl"
+    total = 300
+    with closing_server() as (port, count):
+        (tmp_path / "list.txt").write_text("".join(f"127.0.1.{n % 250 + 1}:{port}\n" for n in range(total)), "utf-8")
+        words = ["--targets", str(tmp_path / "list.txt"), "--resume", str(state), "--output", str(output)]
+        words += ["--format", "jsonl", "--retries", "0", "--concurrency", "4"]
+        rules = [r for n in range(1, 251) for r in ("--resolve", f"127.0.1.{n}:{port}:127.0.0.1:{port}")]
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "detector", "scan", *words, *rules, "--rate", "150"], env=ENVIRONMENT
+        )
+        while not output.exists() or output.read_bytes().count(b"\n") < 20:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        before = output.read_bytes().count(b"\n")
+        asked = count[0]
+        done = detector(*words, *rules)
+    found = [json.loads(line)["number"] for line in output.read_text("utf-8").splitlines()]
+    assert sorted(found) == list(range(total))
+    assert 20 <= before < total
+    assert f"Going on: {before} targets are done." in done.stderr
+    assert (count[0] - asked) == 2 * (total - before)  # a connection that closes is tried once more by the probe
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to a child alone")
+def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
+    """Ctrl-C ends with 130, says what was done, and every line of the output is whole."""
+    output = tmp_path / "out.jsonl"
+    with closing_server() as (port, _):
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [
+                *(sys.executable, "-m", "detector", "scan", "--network", "127.0.0.0/16", "--port", str(port)),
+                *("--format", "jsonl", "--output", str(output), "--rate", "100", "--retries", "0"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        while not output.exists() or output.read_bytes().count(b"\n") < 5:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted after" in errors
+    assert "Traceback" not in errors
+    assert all(json.loads(line)["verdict"] == "inconclusive" for line in output.read_text("utf-8").splitlines())

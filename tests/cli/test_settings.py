@@ -1,0 +1,201 @@
+"""Configuration file, environment, completion, monitoring: how the command fits what administrators have."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from detector.cli import detector as group
+from detector.cli import settings
+from detector.errors import SettingsError
+from detector.testing import serve_middlebox, serve_origin
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
+
+EXAM = "exam.example.edu"
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+INHERITED = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "detector", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=INHERITED | environment,
+    )
+
+
+def test_file_environment_and_command_line(tmp_path: Path) -> None:
+    """The command line goes before the environment, the environment before the file."""
+    file = tmp_path / "detector.toml"
+    file.write_text('[scan]\nformat = "csv"\nretries = 0\nport = [1]\n', "utf-8")
+    words = ("--config", str(file), "scan", "127.0.0.1")
+    assert run(*words).stdout.startswith("time,vantage")
+    assert json.loads(run(*words, DETECTOR_SCAN_FORMAT="jsonl").stdout)["endpoint"]["port"] == 1
+    assert run(*words, "--format", "text", DETECTOR_SCAN_FORMAT="jsonl").stdout.startswith("inconclusive")
+
+
+def test_usual_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name the user's configuration directory is looked into, never the current folder."""
+    home = tmp_path / "tls-middleware-detector"
+    home.mkdir()
+    (home / "detector.toml").write_text('[scan]\nformat = "csv"\n', "utf-8")
+    done = run("scan", "127.0.0.1:1", "--retries", "0", XDG_CONFIG_HOME=str(tmp_path), HOME=str(tmp_path))
+    assert done.stdout.startswith("time,vantage")
+    monkeypatch.chdir(home)
+    assert not run("scan", "127.0.0.1:1", "--retries", "0", HOME=str(home), XDG_CONFIG_HOME="/x").stdout.startswith(
+        "time"
+    )
+    monkeypatch.setattr("sys.platform", "win32")
+    assert settings.usual_place({"APPDATA": "C:/r"}).as_posix() == "C:/r/tls-middleware-detector/detector.toml"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert "Application Support" in str(settings.usual_place({}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[scann]\n", "scann is not a command. Did you mean scan?"),
+        ("[scan]\nrat = 1\n", "scan: rat is not an option. Did you mean rate?"),
+        ("[scan]\nport = 443\n", "scan: port must be a list."),
+        ("[scan]\nrate = [1]\n", "scan: rate must be one value, not a list."),
+        ("[scan]\nstrict = 1\n", "scan: strict must be true or false."),
+        ("[check]\ndeadline = true\n", "check: deadline must be a value, not true or false."),
+        ("scan = 1\n", "scan is not a table."),
+        ("[pins.lern]\n", "pins: lern is not an option."),
+        ("[scan\n", "is not TOML"),
+        ("\xff", "is not TOML"),
+        ("a = " + "[" * 5000, "is not TOML"),
+    ],
+)
+def test_mistakes_are_refused_by_place(text: str, said: str, tmp_path: Path) -> None:
+    """What no option is would silently not hold: refused, naming file, table and key."""
+    file = tmp_path / "detector.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsError) as caught:
+        settings.defaults(str(file), group)
+    assert said in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_wrong_values_are_click_s_to_refuse(tmp_path: Path) -> None:
+    """A value out of range is refused as on the command line: exit 2, naming the option."""
+    file = tmp_path / "detector.toml"
+    file.write_text("[check]\ndeadline = -1\n", "utf-8")
+    done = run("--config", str(file), "check", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert "--deadline" in done.stderr
+    assert run("--config", str(tmp_path / "none.toml"), "check").returncode == 2
+
+
+def test_example_file_is_valid() -> None:
+    """The example in the documents names options that exist."""
+    assert settings.defaults(str(EXAMPLES / "detector.toml"), group)["scan"]["rate"] == "50.0"
+
+
+def test_units_are_units() -> None:
+    """The systemd example is well-formed, runs a command that exists, and knows our exit codes."""
+    service = configparser.ConfigParser(interpolation=None)
+    service.optionxform = str  # type: ignore[assignment,method-assign] # the documented way to keep case
+    service.read(EXAMPLES / "detector-check.service", "utf-8")
+    words = service["Service"]["ExecStart"].split()
+    assert words[:2] == ["detector", "check"]
+    assert run(*words[1:], "--help").returncode == 0
+    assert service["Service"]["SuccessExitStatus"].split() == ["1", "3"]
+    timer = configparser.ConfigParser(interpolation=None)
+    timer.read(EXAMPLES / "detector-check.timer", "utf-8")
+    assert timer["Timer"]["OnCalendar"]
+    line = (EXAMPLES / "detector.cron").read_text("utf-8").splitlines()[-1].split(None, 6)
+    assert line[6].startswith("detector check") or line[6].startswith("check")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """The script of each shell, and the question it asks."""
+    script = run("completion", shell)
+    assert script.returncode == 0
+    assert "_DETECTOR_COMPLETE" in script.stdout
+    if shell == "bash":
+        asked = run(_DETECTOR_COMPLETE="bash_complete", COMP_WORDS="detector sc", COMP_CWORD="1")
+        assert "plain,scan" in asked.stdout
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="Windows has no bash")
+def test_completion_in_a_real_bash() -> None:
+    """bash takes the script and defines the completion."""
+    script = run("completion", "bash").stdout
+    done = subprocess.run(  # noqa: S603 - bash
+        [str(shutil.which("bash")), "--norc", "-c", f"{script}\ncomplete -p detector"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "_detector_completion" in done.stdout
+
+
+async def test_nagios(pki: PrivatePKI, tmp_path: Path) -> None:
+    """One line and the exit code of a plugin: OK, CRITICAL, WARNING, UNKNOWN, wrong usage included."""
+    import asyncio  # noqa: PLC0415 - this test alone
+
+    (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
+    (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
+    trust = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"), "--offline")
+
+    async def plugin(*words: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(run, "nagios", *trust, *words)
+        assert done.stdout.count("\n") == 1
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        upstream = {(EXAM, 443): origin.address}
+        direct = ("--resolve", f"{EXAM}:443:127.0.0.1:{origin.port}", "--proxy", "none")
+        async with serve_middlebox(pki.private_ca("Evil | x=1 CA"), upstream=upstream) as box:
+            code, line = await plugin(EXAM, *direct)
+            assert (code, line[:6]) == (0, "TLS OK")
+            assert "| clean=1 middleware=0 inconclusive=0 time=" in line
+            code, line = await plugin(EXAM, "--proxy", f"http://127.0.0.1:{box.port}", "--fail-on", "possible")
+            assert (code, line[:12]) == (2, "TLS CRITICAL")
+            assert line.count("|") == 1
+            code, line = await plugin(EXAM, "--proxy", f"http://127.0.0.1:{box.port}")
+            assert (code, line[:11]) == (1, "TLS WARNING")
+    assert (await plugin("127.0.0.1:1"))[0] == 3
+    assert (await plugin("not a host"))[0] == 3
+    assert (await plugin("--deadline", "x"))[0] == 3
+
+
+async def test_textfile_metrics(tmp_path: Path) -> None:
+    """Metrics for a textfile collector, whole or not at all."""
+    import asyncio  # noqa: PLC0415 - this test alone
+
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - as above
+
+    target = tmp_path / "tls.prom"
+    words = (
+        "check",
+        "127.0.0.1:1",
+        "--offline",
+        "--vantage",
+        'hall "7"\n',
+        "--format",
+        "prometheus",
+        "--output",
+        str(target),
+    )
+    assert (await asyncio.to_thread(run, *words)).returncode == 3
+    families = {f.name: f for f in text_string_to_metric_families(target.read_text("utf-8"))}
+    verdicts = {s.labels["verdict"]: s.value for s in families["tls_middleware_verdict"].samples}
+    assert verdicts == {"clean": 0, "middleware": 0, "inconclusive": 1}
+    assert families["tls_middleware_endpoint"].samples[0].labels["vantage"] == 'hall "7"\n'

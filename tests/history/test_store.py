@@ -1,0 +1,285 @@
+"""The history on SQLite and on a real PostgreSQL: what goes in comes out, and nothing is lost or half there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from alembic import autogenerate, command, config, migration, script
+
+from detector.errors import HistoryError
+from detector.history import store
+from detector.history.schema import REVISION, certificates, metadata
+from detector.history.store import History
+from detector.model import Confidence, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from detector.model import Report
+
+    Make = Callable[..., Report]
+
+NOW = dt.datetime(2026, 11, 25, 9, 30, 15, tzinfo=dt.UTC)
+WRITERS, EACH = 4, 10
+
+
+def test_a_report_comes_out_as_it_went_in(history: History, make_report: Make) -> None:
+    """To the last octet of the last certificate."""
+    report = make_report("First", "genuine")
+    assert history.load(history.record(report)) == report
+
+
+def test_runs_are_listed_newest_first(history: History, make_report: Make) -> None:
+    """With what each found, from one vantage or since a day where that is asked."""
+    for day in range(3):
+        at = NOW + dt.timedelta(days=day)
+        history.record(make_report("First" if day == 1 else "genuine", at=at, vantage="library" if day else "home"))
+    found = history.runs()
+    assert [(r.started.day, r.verdict, r.confidence, r.endpoints, r.kind) for r in found] == [
+        (27, Verdict.CLEAN, None, 2, "check"),
+        (26, Verdict.MIDDLEWARE, Confidence.PROVEN, 2, "check"),
+        (25, Verdict.CLEAN, None, 2, "check"),
+    ]
+    assert all(run.started.tzinfo is dt.UTC for run in found)
+    assert len(history.runs(vantage="home")) == 1
+    assert len(history.runs(since=NOW + dt.timedelta(hours=1))) == 2
+    assert len(history.runs(limit=1)) == 1
+
+
+def test_certificates_are_kept_once(history: History, make_report: Make) -> None:
+    """A hundred runs that saw the same chains keep them once."""
+    report = make_report()
+    for _ in range(3):
+        history.record(report)
+    with history._engine.connect() as connection:
+        kept = connection.execute(sa.select(sa.func.count()).select_from(certificates)).scalar_one()
+    assert kept == len({c.sha256 for r in report.results for c in r.observation.chain})
+
+
+def test_a_run_in_parts(history: History, make_report: Make) -> None:
+    """Results come in batches; an amended one takes its place; until the end the run is seen to be unfinished."""
+    first, second = make_report("genuine", "genuine"), make_report("First", "First")
+    run = history.begin(msgspec.structs.replace(first, results=()), kind="scan")
+    history.add(run, list(enumerate(first.results)))
+    history.add(run, [(1, second.results[1])])
+    assert [(r.finished, r.verdict, r.endpoints) for r in history.runs()] == [(None, None, 2)]
+    history.finish(run, second)
+    assert [(r.verdict, r.kind) for r in history.runs()] == [(Verdict.MIDDLEWARE, "scan")]
+    assert history.load(run).results == (first.results[0], second.results[1])
+
+
+def test_sightings_over_time(history: History, make_report: Make) -> None:
+    """One host's results, oldest first, whatever the number."""
+    for day, what in enumerate(("genuine", "First", "Second")):
+        history.record(make_report(what, at=NOW + dt.timedelta(days=day)))
+    seen = [(s.at.day, s.result.verdict) for s in history.sightings(host="exam.example.edu")]
+    assert seen == [(25, Verdict.CLEAN), (26, Verdict.MIDDLEWARE), (27, Verdict.MIDDLEWARE)]
+    accused = list(history.sightings(verdict=Verdict.MIDDLEWARE, vantage="library", since=NOW + dt.timedelta(days=2)))
+    assert [(s.run, s.result.endpoint.host) for s in accused] == [(3, "exam.example.edu")]
+    assert all(c.der for s in accused for c in s.result.observation.chain)
+
+
+def test_hostile_names_are_kept(history: History, make_report: Make) -> None:
+    """A NUL, quotes and surrogate-like text in an issuer neither fail nor change anything but the column to look by."""
+    report = make_report("First")
+    name = "CN=\0'; DROP TABLE runs; --\u202e"
+    result = report.results[0]
+    assert result.attribution is not None
+    who = msgspec.structs.replace(result.attribution, issuer=name, product=name)
+    hostile = msgspec.structs.replace(report, results=(msgspec.structs.replace(result, attribution=who),))
+    assert history.load(history.record(hostile)) == hostile
+    assert len(history.runs()) == 1
+
+
+def _write(place: str, report: bytes) -> None:
+    from detector.model import Report  # noqa: PLC0415 - in the other process
+
+    with History(place) as kept:
+        for _ in range(EACH):
+            kept.record(Report.from_json(report))
+
+
+def test_many_writers_at_once(place: str, make_report: Make) -> None:
+    """Programs that open a new history and write to it at the same time lose nothing."""
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_write, args=(place, make_report("First").to_json())) for _ in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * WRITERS
+    with History(place) as kept:
+        found = kept.runs()
+        assert len(found) == WRITERS * EACH
+        assert {run.endpoints for run in found} == {2}
+        assert len({run.id for run in found}) == WRITERS * EACH
+
+
+KILLED = """
+import sys
+from detector.history.store import History
+from detector.model import Report
+report = Report.from_json(sys.stdin.buffer.read())
+kept = History(sys.argv[1])
+run = kept.begin(report, kind="scan")
+for number in range(1_000_000):
+    kept.add(run, [(2 * number, report.results[0]), (2 * number + 1, report.results[1])])
+    if number == 20:
+        print("go", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_in_the_middle(place: str, make_report: Make) -> None:
+    """A program killed while it writes leaves whole batches, in a run that is seen to be unfinished."""
+    process = subprocess.Popen(  # noqa: S603 - the program above
+        [sys.executable, "-c", KILLED, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(make_report("First").to_json())
+        process.stdin.close()
+        assert process.stdout.readline() == b"go\n"
+        os.kill(process.pid, signal.SIGKILL)
+    with History(place) as kept:
+        (run,) = kept.runs()
+        assert run.finished is None
+        assert run.endpoints >= 42
+        assert run.endpoints % 2 == 0
+        assert len(kept.load(run.id).results) == run.endpoints
+
+
+def test_full_disk(tmp_path: Path, make_report: Make) -> None:
+    """When the disk is full one sentence says so, the run that did not fit is not there, the others are."""
+    place = tmp_path / "small.sqlite"
+    with History(place) as kept:
+        kept.record(make_report("First"))
+        with kept._engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+
+        @sa.event.listens_for(kept._engine, "begin")
+        def limit(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+        many = make_report("Second")
+        large = msgspec.structs.replace(many, vantage="x" * 200_000)
+        with pytest.raises(HistoryError, match=r"full.*Make room"):
+            kept.record(large)
+        assert len(kept.runs()) == 1
+
+
+def test_older_schema_is_brought_up_to_date(place: str, make_report: Make) -> None:
+    """A history of the first version is migrated when it is opened; its runs are all there."""
+    url = store._url(place)
+    engine = store._engine(url)
+    settings = config.Config()
+    settings.set_main_option("script_location", str(store._MIGRATIONS))
+    report = make_report("First")
+    with engine.execution_options(**{store._WRITES: True}).begin() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0001")
+        moment = sa.DateTime(timezone=True)
+        old = sa.table(
+            "runs",
+            *(sa.column(name, moment) for name in ("started", "finished")),
+            *map(sa.column, ("vantage", "verdict", "head")),
+        )
+        head = msgspec.structs.replace(report, results=()).to_json()
+        row = {"vantage": "library", "started": NOW, "finished": NOW, "verdict": "clean", "head": head}
+        connection.execute(sa.insert(old), [row])
+    engine.dispose()
+    with History(place) as kept:
+        assert [(run.kind, run.vantage, run.verdict) for run in kept.runs()] == [("check", "library", Verdict.CLEAN)]
+        kept.record(report, kind="scan")
+        assert kept.runs()[0].kind == "scan"
+
+
+def test_newer_schema_is_refused(place: str) -> None:
+    """A history that a newer version wrote is left alone."""
+    with History(place) as kept, kept._writing.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(HistoryError, match=r"newer version.*Update"):
+        History(place)
+
+
+def test_migrations_make_the_tables_that_the_code_knows(history: History) -> None:
+    """Every table, column and index of the schema is what the migrations made, and nothing more."""
+    settings = config.Config()
+    settings.set_main_option("script_location", str(store._MIGRATIONS))
+    assert script.ScriptDirectory.from_config(settings).get_current_head() == REVISION
+    with history._engine.connect() as connection:
+        context = migration.MigrationContext.configure(connection)
+        assert autogenerate.compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("postgresql://keeper:hunter2@127.0.0.1:1/x", "127.0.0.1:1"),
+        ("nonsense://keeper:hunter2@x/y", "no database that is supported"),
+        ("://", "cannot be read"),
+        ("/nonexistent/folder/history.sqlite", "directory you may write to"),
+    ],
+)
+def test_unreachable(place: str, said: str) -> None:
+    """One sentence that says what to do, without the password."""
+    with pytest.raises(HistoryError) as caught:
+        History(place)
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.advice
+
+
+def test_wrong_password(postgres: str) -> None:
+    """What the server says is told, and the password is not."""
+    with pytest.raises(HistoryError) as caught:
+        History(postgres.replace("correct-horse", "hunter2"))
+    assert "password authentication failed" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_no_database(tmp_path: Path) -> None:
+    """A file that is something else is refused, and stays as it is."""
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database, but something dear to somebody\n" * 100)
+    before = file.read_bytes()
+    with pytest.raises(HistoryError, match="is no history"):
+        History(file)
+    assert file.read_bytes() == before
+    other = tmp_path / "other.sqlite"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE runs (x)")
+    connection.close()
+    with pytest.raises(HistoryError, match="cannot be opened"):
+        History(other)
+
+
+def test_unknown_run(history: History) -> None:
+    """A number that no run has is told with where to look."""
+    with pytest.raises(HistoryError, match=r"no run 7.*detector history"):
+        history.load(7)
+
+
+def test_place_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform's convention, on each of the three."""
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    monkeypatch.setenv("LOCALAPPDATA", "C:/local")
+    places = {}
+    for platform in ("linux", "darwin", "win32"):
+        monkeypatch.setattr("sys.platform", platform)
+        places[platform] = store.default_url()
+    assert places["linux"] == "/data/tls-middleware-detector/history.sqlite"
+    assert places["darwin"].endswith("Library/Application Support/tls-middleware-detector/history.sqlite")
+    assert places["win32"] == "C:/local/tls-middleware-detector/history.sqlite"

@@ -1,0 +1,261 @@
+"""The HTML report: what it says, what it must never let in, and how it stands up to a real browser and axe."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html.parser
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from browser import chromium
+from hypothesis import given
+from hypothesis import strategies as st
+from system import program
+
+from detector import judgement
+from detector.history.dossier import Item, gather
+from detector.model import Category, Confidence, Finding, PresentedCertificate, Report, Result, Says, Verdict
+from detector.report import html as page
+from detector.report import picture
+from detector.report.html import TimelineEntry, render_dossier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import World
+
+NOW = dt.datetime(2026, 11, 25, 9, tzinfo=dt.UTC)
+PAYLOADS = (
+    "<script>document.title='owned'</script>",
+    "\"><img src=x onerror=document.title='owned'>",
+    "</style><script>document.title='owned'</script>",
+    "</title></svg><svg onload=document.title='owned'>",
+    "{{ 7 * 7 }}{% for x in ().__class__.__mro__ %}{{ x }}{% endfor %}",
+    "javascript:document.title='owned'",
+    "&lt;b&gt;&#x3c;script&#x3e;",
+    "\u202egnirts\u202c \u0000\u2028\ufeff",
+    "]]><!--",
+)
+AXE = "axe-core@4.14.1"
+"""From npm, for this test only: the accessibility checker that browsers' own tools use."""
+
+
+def report(world: World, results: list[Result], vantage: str = "library") -> Report:
+    return judgement.report(
+        results, world.context(), started=NOW, finished=NOW, vantage=vantage, version="0.0", named=()
+    )
+
+
+@pytest.fixture(scope="module")
+def intercepted(world: World) -> Report:
+    """Two endpoints decrypted by one private CA, one left alone."""
+    ca = world.pki.private_ca("Riverside Web Filter CA")
+    genuine = world.pki.issue(["bank.example.net"])
+    return report(
+        world,
+        world.judge(
+            world.case("exam.example.edu", ca.issue(["exam.example.edu"]), category=Category.EXAM, pins=(b"p" * 32,)),
+            world.case("lms.example.org", ca.issue(["lms.example.org"]), category=Category.LMS),
+            world.case("bank.example.net", genuine, category=Category.BANK, pins=(genuine.spki_sha256,)),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def clean(world: World) -> Report:
+    """The same endpoints where nothing decrypts."""
+    hosts = {"exam.example.edu": Category.EXAM, "lms.example.org": Category.LMS, "bank.example.net": Category.BANK}
+    cases = [world.case(host, world.pki.issue([host]), category=category) for host, category in hosts.items()]
+    return report(world, world.judge(*cases), "home")
+
+
+def hostile(text: str, like: Report) -> Report:
+    """A report in which everything that a peer can write is `text`."""
+
+    def poisoned(certificate: PresentedCertificate) -> PresentedCertificate:
+        return msgspec.structs.replace(certificate, subject=text, issuer=text, serial=text)
+
+    def all_over(result: Result) -> Result:
+        seen = msgspec.structs.replace(
+            result.observation,
+            chain=tuple(map(poisoned, result.observation.chain)),
+            address=text,
+            alpn=text,
+            cipher=text,
+        )
+        told = (
+            *result.findings,
+            Finding(check="pin", outcome=text, says=Says.NEUTRAL, summary=text, data={text: text}),
+        )
+        who = result.attribution and msgspec.structs.replace(result.attribution, issuer=text, basis=text, product=text)
+        return msgspec.structs.replace(
+            result, observation=seen, findings=told, attribution=who, advice_for=dict.fromkeys(result.advice_for, text)
+        )
+
+    return msgspec.structs.replace(
+        like,
+        vantage=text,
+        results=tuple(map(all_over, like.results)),
+        interceptors=tuple(msgspec.structs.replace(i, issuer=text, vendor=text) for i in like.interceptors),
+    )
+
+
+class _Elements(html.parser.HTMLParser):
+    """Every element with its attributes, and the text outside the style sheet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(text: str) -> _Elements:
+    reader = _Elements()
+    reader.feed(text)
+    reader.close()
+    return reader
+
+
+def test_says_what_the_table_says(intercepted: Report) -> None:
+    """The verdict sentence, the hosts to exempt, the coverage and every endpoint are on the page."""
+    text = parsed(page([intercepted])).text
+    assert "MIDDLEWARE (proven): TLS to 2 of 3 endpoints is decrypted" in text
+    assert "exam.example.edu\nlms.example.org" in text
+    assert "This network decrypts exams and courses, leaves banking alone." in text
+    assert "Riverside Web Filter CA" in text
+    assert "row 15 of the decision table" in text
+
+
+def test_several_vantages_are_a_matrix(clean: Report, intercepted: Report) -> None:
+    """Each endpoint has a cell for each vantage, and the chain seen where it is clean is what was to be expected."""
+    text = parsed(page([clean, intercepted])).text
+    assert "MIDDLEWARE: 2 vantages; middleware from library; clean from home." in text
+    assert "Presented elsewhere (home)" in text
+    assert "partly decrypted" in text
+
+
+def test_history_is_a_timeline(clean: Report) -> None:
+    """Runs of the past are drawn, and listed for who cannot see the drawing."""
+    runs = [
+        TimelineEntry(NOW - dt.timedelta(days=day), "library", Verdict.MIDDLEWARE, Confidence.PROVEN, "exam decrypted")
+        for day in range(3)
+    ]
+    text = page([clean], timeline=runs)
+    assert text.count('class="tick-middleware"') == 3
+    assert "exam decrypted" in text
+
+
+def test_loads_and_runs_nothing(clean: Report, intercepted: Report) -> None:
+    """No script, no style attribute, no address but places on the page itself, and a policy that says so."""
+    elements = parsed(page([clean, intercepted])).elements
+    tags = {tag for tag, _ in elements}
+    assert not tags & {"script", "link", "img", "iframe", "object", "form", "base", "foreignobject", "use", "image"}
+    for _, attributes in elements:
+        assert "style" not in attributes
+        assert not any(name.startswith("on") or name == "src" for name in attributes)
+        assert (attributes.get("href") or "#").startswith("#")
+    policy = next(a["content"] for _, a in elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_what_a_certificate_says_stays_text(payload: str, intercepted: Report) -> None:
+    """Markup in a name adds no element and no attribute, and invisible characters are spelled out."""
+    tame, wild = page([hostile("text", intercepted)]), page([hostile(payload, intercepted)])
+    assert [tag for tag, _ in parsed(wild).elements] == [tag for tag, _ in parsed(tame).elements]
+    assert [sorted(a) for _, a in parsed(wild).elements] == [sorted(a) for _, a in parsed(tame).elements]
+    assert not re.search("[\u0000-\u0008\u200b-\u200f\u2028-\u202e\ufeff]", wild)
+
+
+@given(st.text(max_size=60))
+def test_any_name_stays_text(intercepted: Report, name: str) -> None:
+    """Whatever characters a name has, the page keeps its elements."""
+    tame, wild = page([hostile("text", intercepted)]), page([hostile(name, intercepted)])
+    assert [tag for tag, _ in parsed(wild).elements] == [tag for tag, _ in parsed(tame).elements]
+
+
+def test_picture_is_bounded(world: World) -> None:
+    """A chain of two hundred certificates is drawn as a few, and said to be longer."""
+    leaf = world.pki.issue(["exam.example.edu"]).leaf
+    result = world.one("exam.example.edu", [leaf] * 200)
+    drawn = picture.draw(result)
+    assert drawn is not None
+    assert len(drawn.boxes) < 16
+    assert any(box.lines == ("192 more",) for box in drawn.boxes)
+
+
+def test_nothing_presented_draws_nothing(world: World) -> None:
+    """An endpoint that could not be reached has no picture, and the page still comes."""
+    result = world.one("exam.example.edu", [])
+    assert picture.draw(result) is None
+    assert "INCONCLUSIVE" in page([report(world, [result])])
+
+
+def test_no_report_is_refused() -> None:
+    """There is no page about nothing."""
+    with pytest.raises(ValueError, match="at least one report"):
+        page([])
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = program("npm", "npm")
+    subprocess.run([npm, "install", "--silent", "--prefix", str(folder), AXE], check=True, capture_output=True)  # noqa: S603 - npm
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("what", ["report", "dossier"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_real_browser(  # noqa: PLR0913, PLR0917 - fixtures
+    what: str, scheme: str, axe: str, clean: Report, intercepted: Report, tmp_path: Path
+) -> None:
+    """No violation of WCAG 2.2 A and AA, light and dark, with everything unfolded; contrast is measured as rendered."""
+    runs = [TimelineEntry(NOW, "library", Verdict.CLEAN), TimelineEntry(NOW, "home", Verdict.MIDDLEWARE)]
+    items = [Item(NOW, "library", result, "run 1") for result in intercepted.results]
+    dossier = render_dossier(gather(items, vantage="library", made=NOW))
+    text = page([clean, intercepted], timeline=runs) if what == "report" else dossier
+    file = tmp_path / "page.html"
+    file.write_text(text, "utf-8")
+    settings = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
+    with chromium(tmp_path / "profile", settings) as browser:
+        browser.open(file.as_uri())
+        assert browser.run("return matchMedia('(prefers-color-scheme: dark)').matches") is (scheme == "dark")
+        browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+        found = browser.run(f"{axe}; return axe.run(document, {{resultTypes: ['violations', 'incomplete']}})")
+    told = [(v["id"], v["impact"], v["nodes"][0]["html"][:120]) for v in found["violations"]]
+    assert told == []
+    assert len(found["passes"]) > 15
+
+
+@pytest.mark.lab
+def test_real_browser_runs_nothing_and_keys_suffice(intercepted: Report, tmp_path: Path) -> None:
+    """Hostile names run nowhere; the style sheet is let in; Tab and Enter reach and unfold the evidence."""
+    file = tmp_path / "report.html"
+    file.write_text(page([hostile("".join(PAYLOADS), intercepted)]), "utf-8")
+    with chromium(tmp_path / "profile") as browser:
+        browser.open(file.as_uri())
+        assert "owned" not in browser.run("return document.title")
+        assert browser.run("return getComputedStyle(document.querySelector('.verdict')).borderLeftStyle") == "solid"
+        closed = "return document.querySelectorAll('details[id]:not([open])').length"
+        before = browser.run(closed)
+        assert before > 0
+        browser.run("document.querySelector('details[id]:not([open]) > summary').focus({focusVisible: true})")
+        browser.keys("\ue007")  # Enter
+        assert browser.run(closed) == before - 1
+        browser.open(file.as_uri())
+        browser.keys("\ue004")  # Tab
+        assert browser.run("return document.activeElement.className") == "skip"
