@@ -15,10 +15,10 @@ from detector.pins.write import dump
 from detector.testing import LabError, PrivatePKI, serve_files, serve_origin
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
-    from detector.testing import CA, Finished, Lab, Namespace, Origin
+    from detector.testing import CA, Finished, Issued, Lab, Namespace, Origin
 
 EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example.com", "bank.example.net"
 HOSTS = {EXAM: Category.EXAM, LMS: Category.LMS, SEARCH: Category.SEARCH, BANK: Category.BANK}
@@ -31,19 +31,30 @@ SSLSPLIT_LISTENS = b"Starting main event loop"
 class Campus:
     """Four honest, pinned hosts behind the lab's origin, and whoever checks them from the client."""
 
-    def __init__(self, lab: Lab, pki: PrivatePKI, origin: Origin, expected: tuple[str, ...]) -> None:
+    def __init__(self, lab: Lab, pki: PrivatePKI, origin: Origin, issued: dict[str, Issued], directory: Path) -> None:
         self.lab = lab
         self.pki = pki
         self.origin = origin
-        self._expected = expected
+        self.issued = issued
+        self._pins = directory / "pins.toml"
+        endpoints = [
+            Endpoint(host=host, category=category, pins=(issued[host].spki_sha256,), quic=True)
+            for host, category in HOSTS.items()
+        ]
+        self._pins.write_text(dump(PinSet(name="campus", endpoints=tuple(endpoints))), encoding="utf-8")
+        self._trust = pki.write(directory)
 
-    async def check(self, *arguments: str, family: int = 4, hosts: tuple[str, ...] = tuple(HOSTS)) -> Report:
+    async def check(
+        self, *arguments: str, family: int = 4, hosts: tuple[str, ...] = tuple(HOSTS), pinned: bool = True
+    ) -> Report:
         """The report of `detector check`, a process of its own in the client's namespace, over one IP version."""
         address = self.lab.origin.address(family)
         bare = f"[{address}]" if ":" in address else address
         resolve = [word for host in hosts for word in ("--resolve", f"{host}:443:{bare}:443")]
-        settings = ("--offline", "--deadline", "20", "--proxy", "none", "--format", "json")
-        done = await self.detector("check", *hosts, *resolve, *self._expected, *settings, *arguments)
+        trust = ("--roots", str(self._trust.roots), "--ct-logs", str(self._trust.ct_logs), "--offline")
+        pins = ("--pins", str(self._pins)) if pinned else ()
+        settings = ("--deadline", "20", "--proxy", "none", "--format", "json")
+        done = await self.detector("check", *hosts, *resolve, *trust, *pins, *settings, *arguments)
         assert done.code in {0, 1, 3}, done
         return Report.from_json(done.output)
 
@@ -54,21 +65,16 @@ class Campus:
 
 
 @contextlib.asynccontextmanager
-async def open_campus(lab: Lab, pki: PrivatePKI, directory: pathlib.Path) -> AsyncIterator[Campus]:
+async def open_campus(lab: Lab, pki: PrivatePKI, directory: Path) -> AsyncIterator[Campus]:
     """Serve the four hosts on the lab's origin, HTTPS on 443 and HTTP on 80, and write down what the client expects."""
     issued = {host: pki.issue([host]) for host in HOSTS}
-    endpoints = tuple(Endpoint(host=h, category=c, pins=(issued[h].spki_sha256,)) for h, c in HOSTS.items())
-    pins = directory / "pins.toml"
-    pins.write_text(dump(PinSet(name="campus", endpoints=endpoints)), encoding="utf-8")
-    written = pki.write(directory)
-    expected = ("--pins", str(pins), "--roots", str(written.roots), "--ct-logs", str(written.ct_logs))
     https, http = serve_origin(issued, host="", port=443), serve_files({}, host="", port=80)
     async with lab.origin.inside(https) as origin, lab.origin.inside(http):
-        yield Campus(lab, pki, origin, expected)
+        yield Campus(lab, pki, origin, issued, directory)
 
 
 @contextlib.asynccontextmanager
-async def run_sslsplit(ca: CA, box: Namespace, directory: pathlib.Path) -> AsyncIterator[None]:
+async def run_sslsplit(ca: CA, box: Namespace, directory: Path) -> AsyncIterator[None]:
     """Run the real SSLsplit (a program of the system) on the box until the block ends, forging under `ca`.
 
     It finds out from the packet filter where a connection was going. Enter it `inside` the box.

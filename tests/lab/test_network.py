@@ -5,10 +5,8 @@ Every test asks a `detector check` of its own process, in the client's namespace
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +14,7 @@ from interceptors import BANK, EXAM, HOSTS, LMS, PORT, SEARCH, run_sslsplit
 
 from detector.testing import fetch_mitmdump, run_mitmproxy, serve_middlebox
 from detector.testing.middlebox import looks_like_browser
+from detector.testing.quic import serve_quic
 
 if TYPE_CHECKING:
     import pathlib
@@ -122,65 +121,49 @@ async def test_sslsplit(campus: Campus, tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 async def test_only_what_looks_like_a_browser(campus: Campus, family: int) -> None:
-    """A box that decrypts hellos with GREASE only leaves ours alone, and goes on to where the kernel says.
-
-    The report is clean because our hello was let through: a browser's would not have been.
-    """
+    """A box that decrypts hellos with GREASE only leaves ours alone: clean, until a browser's hello is sent as well."""
     ca = campus.pki.private_ca("Browser Filter CA")
     box = serve_middlebox(ca, mode="transparent-like", only_hellos=looks_like_browser, host="", port=PORT)
     async with campus.lab.box.inside(box) as running:
         await campus.lab.redirect(443, to=PORT)
-        report = await campus.check(family=family)
-        assert_clean(report)
+        assert_clean(await campus.check(family=family))
         assert sorted(running.passed) == sorted(HOSTS)
         assert running.intercepted == []
+        both = await campus.check("--hello", "both", family=family)
+        assert sorted(running.intercepted) == sorted(HOSTS)
+    assert_decrypted(both)
+    for result in both.results:
+        assert ("hello-difference", "forged") in {(f.check, f.outcome) for f in result.findings}
+        assert result.observation.hello == "browser"
+        assert [other.hello for other in result.other_observations] == ["default"]
 
 
 @pytest.mark.parametrize("family", [4, 6])
 async def test_quic_blocked(campus: Campus, family: int) -> None:
-    """Where the box drops or rejects UDP 443, datagrams do not arrive, and TLS over TCP is clean all the same."""
+    """QUIC answers like TCP; where the box rejects or drops UDP 443, that is told and accuses nobody."""
     lab, address = campus.lab, campus.lab.origin.address(family)
-    async with lab.origin.inside(echo_datagrams(address, 443)):
-        assert await lab.client.call(ask, address, 443) == "answered"
-        await lab.block_quic(how="reject")
-        assert await lab.client.call(ask, address, 443) == "refused"
-        assert_clean(await campus.check(family=family))
-        await lab.block_quic(how="drop")
-        assert await lab.client.call(ask, address, 443, wait=0.3) == "silence"
-        assert_clean(await campus.check(family=family))
+    issued = campus.issued[EXAM]
+    told = []
+    async with lab.origin.inside(serve_quic(issued, host=address, port=443)):
+        for block in (lab.pass_everything(), lab.block_quic(how="reject"), lab.block_quic(how="drop")):
+            await block
+            report = await campus.check("--quic", family=family, hosts=(EXAM,))
+            assert (report.verdict, report.scope, report.coverage) == ("clean", "none", {"exam": "clear"})
+            (result,) = report.results
+            assert (result.row, result.assurance) == (6, "pinned")
+            told += [(f.outcome, f.data["other_outcome"]) for f in result.findings if f.check == "quic"]
+    assert told == [("same", "complete"), ("blocked", "connect-refused"), ("blocked", "connect-timeout")]
 
 
-class _Echo(asyncio.DatagramProtocol):
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override] # as asyncio calls it
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
-        self._transport.sendto(data, address)
-
-
-@contextlib.asynccontextmanager
-async def echo_datagrams(address: str, port: int) -> AsyncIterator[None]:
-    """Send every datagram back."""
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(_Echo, (address, port))
-    try:
-        yield
-    finally:
-        transport.abort()
-        await asyncio.sleep(0)  # an aborted transport closes its socket in the next turn of the loop
-
-
-async def ask(address: str, port: int, *, wait: float = 10.0) -> str:
-    """What becomes of a datagram."""
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.setblocking(False)  # noqa: FBT003 - the socket's own interface
-        asking.connect((address, port))
-        asking.send(b"?")
-        try:
-            async with asyncio.timeout(wait):
-                await loop.sock_recv(asking, 1)
-        except ConnectionRefusedError:
-            return "refused"
-        except TimeoutError:
-            return "silence"
-    return "answered"
+async def test_quic_beside_an_interceptor_of_tcp(campus: Campus) -> None:
+    """TCP is decrypted and QUIC, at the same address, is the genuine host: proof without any pin."""
+    lab, issued = campus.lab, campus.issued[EXAM]
+    box = serve_middlebox(campus.pki.private_ca("TCP Filter CA"), mode="transparent-like", host="", port=PORT)
+    async with lab.origin.inside(serve_quic(issued, host=lab.origin.ipv4, port=443)), lab.box.inside(box):
+        await lab.redirect(443, to=PORT)
+        report = await campus.check("--quic", hosts=(EXAM,), pinned=False)
+    assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "all")
+    assert report.coverage == {"other": "decrypted"}
+    (result,) = report.results
+    assert result.row == 15
+    assert ("quic", "forged") in {(f.check, f.outcome) for f in result.findings}
