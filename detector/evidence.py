@@ -125,6 +125,10 @@ class Case:
         """The same looks in another context, with fetched issuers."""
         return Case(self.endpoint, self.observation, context, fetched, self.others)
 
+    def with_observation(self, observation: Observation) -> Case:
+        """The same case with more observed."""
+        return Case(self.endpoint, observation, self.context, self.fetched, self.others)
+
     @cached_property
     def presented(self) -> tuple[Certificate, ...]:
         """The certificates as presented, leaf first."""

@@ -223,6 +223,29 @@ class ResolutionOutcome(enum.StrEnum):
     NOT_VOUCHED = "not-vouched"
 
 
+class Asked(enum.StrEnum):
+    """What was sent with a limited number of hops: the start of a TCP connection, or a ClientHello on one."""
+
+    CONNECT = "connect"
+    CLIENT_HELLO = "client-hello"
+
+
+class HopAnswer(enum.StrEnum):
+    """What became of one packet that may pass a limited number of hops (docs/locate.md).
+
+    `time-exceeded` and `unreachable` are a router's words (ICMP), the others the far end's, whoever that is; `refused`
+    is a reset, `closed` a connection that ended instead of answering a ClientHello.
+    """
+
+    TIME_EXCEEDED = "time-exceeded"
+    CONNECTED = "connected"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    CLOSED = "closed"
+    UNREACHABLE = "unreachable"
+    SILENCE = "silence"
+
+
 class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
@@ -406,6 +429,41 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
         return f"{self.scheme}://{host}:{self.port}"
 
 
+class Hop(Record, frozen=True, kw_only=True):
+    """One packet that was allowed `number` hops, and what became of it.
+
+    `router` is who answered that it had to end there, where that was told: an address, or a label that only says
+    which hops are the same (`router-1`, `own-network-1`) where the address is nobody's business (docs/locate.md).
+    """
+
+    number: int
+    answer: HopAnswer
+    router: str | None = None
+    round_trip_ms: float | None = None
+
+
+class HopTrace(Record, frozen=True, kw_only=True):
+    """Packets to one port of one address, each with another number of hops; a number may occur several times."""
+
+    port: int
+    asked: Asked
+    hops: tuple[Hop, ...]
+
+
+class HopsObservation(Record, frozen=True, kw_only=True):
+    """How far packets to one address came: to the port of TLS, and to control ports of the same address.
+
+    `names_routers` is whether this system can tell who answered. `connect_ms` and `answer_ms` are how long a
+    connection took, and on it the first answer to a ClientHello, with no limit on hops.
+    """
+
+    port: int
+    traces: tuple[HopTrace, ...]
+    names_routers: bool
+    connect_ms: float | None = None
+    answer_ms: float | None = None
+
+
 class Observation(Record, frozen=True, kw_only=True):
     """What the wire showed on one connection. Facts only.
 
@@ -415,7 +473,7 @@ class Observation(Record, frozen=True, kw_only=True):
     profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
     was read back. `proxy` is the proxy on the way, `proxy_file` the proxy auto-configuration file that chose the way or
     would have had to, `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution`
-    is what a second resolver said, where one was asked.
+    is what a second resolver said, where one was asked, `hops` how far TLS is answered, where that was.
     """
 
     outcome: Outcome
@@ -438,6 +496,7 @@ class Observation(Record, frozen=True, kw_only=True):
     chain: tuple[PresentedCertificate, ...] = ()
     handshake_signature: HandshakeSignature | None = None
     witness: WitnessObservation | None = None
+    hops: HopsObservation | None = None
     timings_ms: dict[str, float] = {}
 
     @property

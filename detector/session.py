@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from .locating import Locating
     from .pins import PinSet
     from .probe import Dialer
     from .probe.routes import Resolver
@@ -238,7 +239,8 @@ class Detector:
     path; `installed_at` says when one of them came to this machine. `dialer` replaces the network (see
     `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
     request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does
-    not look genuine, and never with `offline`. `clock` gives the time.
+    not look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock`
+    gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
@@ -265,6 +267,7 @@ class Detector:
         resolver: Resolver | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
+        locating: Locating | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)
@@ -279,10 +282,11 @@ class Detector:
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         self._dialer_given: Final = dialer is not None
-        rules = resolve_rules(resolve)
+        self._locating: Final = locating
+        self._rules: Final = resolve_rules(resolve)
         self._routing: Final = Routing(
             read_route(route, proxy),
-            rules,
+            self._rules,
             dialer,
             trusts=self._trusts,
             clock=clock,
@@ -290,7 +294,7 @@ class Detector:
             ways=ways,
             all_addresses=all_addresses,
         )
-        looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, rules, control, clock)
+        looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     async def __aenter__(self) -> Self:
@@ -374,7 +378,13 @@ class Detector:
             cases = tuple(_with_resolution(case, answers) for case in cases)
             if all(endpoint.name != resolver.name for endpoint in endpoints):
                 cases = (*cases, Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context))
-        return cases if self._second_look is None else await self._second_look(cases, begin + probing)
+        if self._second_look is not None:
+            cases = await self._second_look(cases, begin + probing)
+        if self._locating is not None:
+            from .locating import add_hops  # noqa: PLC0415 - loaded when asked for
+
+            cases = await add_hops(cases, self._locating, begin + probing)
+        return cases
 
     async def scan(
         self,

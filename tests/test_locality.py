@@ -53,6 +53,20 @@ def test_product_category() -> None:
     assert locate(observed(9), "school-filter", [])[0] is Locality.UNKNOWN
 
 
+def test_traced_hops() -> None:
+    """What answers past the first hop is in the network, whatever else is known of it; at the first it can be here."""
+    for outcome, hop, place in (
+        ("answered-early", 2, "network"),
+        ("answered-early", 1, "this-device"),
+        ("beside-the-host", 8, "this-device"),
+        ("unknown", None, "this-device"),
+    ):
+        finding = Finding(check="location", outcome=outcome, says=Says.NEUTRAL, summary="So far.", data={"hop": hop})
+        found, basis = locate(observed(9), "endpoint-security", [], [finding])
+        assert found == place
+        assert (basis == "So far") is (place == "network")
+
+
 def test_root_made_on_this_device() -> None:
     """A root that was made when it was installed belongs to software of this device."""
     for made_here, place in ((True, "this-device"), (False, "unknown")):

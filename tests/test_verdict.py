@@ -181,6 +181,7 @@ OUTCOMES: Final = {
     "quic": ("same", "forged", "genuine-elsewhere", "other-forged", "no-quic", "blocked"),
     "hello-difference": ("same", "forged", "genuine-elsewhere", "other-forged", "one-answered"),
     "witness": ("equal", "differs", "no-answer", "bad-signature", "replayed", "unknown-key"),
+    "location": ("answered-early", "beside-the-host", "same-hop", "unknown"),
 }
 ALWAYS: Final = ("presented", "key-possession", "pin", "public-path", "transparency", "name", "dates")
 """Checks that say something about every certificate."""

@@ -34,6 +34,7 @@ from detector.model import (
     EndpointName,
     HandshakeSignature,
     Hello,
+    HopsObservation,
     KeyKind,
     Outcome,
     PortalObservation,
@@ -299,12 +300,13 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
 
 
 class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, by which proxy, at which attempt, in which times."""
+    """How one connection was made: to which address, by which proxy, over which hops, in which times."""
 
     address: Text | None = None
     proxy: ProxyObservation | None = None
     proxy_file: Text | None = None
     resolution: ResolutionObservation | None = None
+    hops: HopsObservation | None = None
     attempts: int = 1
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 

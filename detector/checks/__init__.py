@@ -34,6 +34,7 @@ from . import (
     several_certificates,
     shared_issuer,
     shared_leaf_key,
+    tls_location,
     transparency,
     witness,
 )
@@ -74,6 +75,7 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
         several_certificates,
         proxy_certificate,
         resolution,
+        tls_location,
     )
 }
 """Every check by its id."""

@@ -27,6 +27,7 @@ from . import (
     exam,
     examine,
     history,
+    locate,
     nagios,
     pins,
     roots,
@@ -75,6 +76,7 @@ def detector(context: click.Context, *, config: str | None) -> None:
 detector.add_command(check.check)
 detector.add_command(exam.exam)
 detector.add_command(examine.examine)
+detector.add_command(locate.locate)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)

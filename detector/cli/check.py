@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detector.locating import Locating
 from detector.looks import HELLO_CHOICES
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
@@ -72,6 +73,7 @@ DEADLINE_LONGEST = 3600.0
     help="Look at every address of each host, and at its RSA and its ECDSA certificate.",
 )
 @click.option("--doh", metavar="URL", help="Ask this resolver over HTTPS, too, and compare (extra doh).")
+@click.option("--locate", is_flag=True, help="Trace at which hop what does not look genuine is answered.")
 @click.option("--quic", is_flag=True, help="Look over QUIC, too, and compare (extra quic).")
 @click.option(
     "--hello",
@@ -101,6 +103,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     quic: bool,
     hello: str,
     portal_api: str | None,
+    locate: bool,
     bundle: str | None,
     signing_key: str | None,
     place: str | None,
@@ -128,6 +131,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         hello=hello,
         offline=options.offline,
         control=Control(portal_url, portal_status, api_url=portal_api),
+        locating=Locating() if locate else None,
     )
     endpoints = detector.endpoints(targets or None)
     with contextlib.ExitStack() as stack:

@@ -19,6 +19,7 @@ import aiohttp
 
 from detector import errors
 from detector.errors import InputError, ProxyError
+from detector.model import ProxyScheme
 from detector.pins import parse_host
 from detector.probe import (
     ConnectDialer,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.tracing import Trace
 
-    from detector.model import Endpoint, ProxyScheme, Report, Result
+    from detector.model import Endpoint, Report, Result
     from detector.probe import Dialer, Opened, Timeouts
     from detector.probe.transport import TLSTransport
     from detector.session import ResolveRules

@@ -19,11 +19,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .lab import Finished as Finished
+    from .lab import Lab as Lab
+    from .lab import LabError as LabError
+    from .lab import Namespace as Namespace
+    from .lab import network_lab as network_lab
+    from .lab import serve_relay as serve_relay
     from .middlebox import Middlebox as Middlebox
     from .middlebox import Mode as Mode
     from .middlebox import serve_middlebox as serve_middlebox
     from .mitmproxy import Mitmproxy as Mitmproxy
     from .mitmproxy import MitmproxyError as MitmproxyError
+    from .mitmproxy import fetch_mitmdump as fetch_mitmdump
     from .mitmproxy import run_mitmproxy as run_mitmproxy
     from .origin import Origin as Origin
     from .origin import Request as Request
@@ -75,6 +82,13 @@ __all__ = (  # noqa: RUF022 - grouped by module, in the order a reader meets the
     "run_mitmproxy",
     "Mitmproxy",
     "MitmproxyError",
+    "fetch_mitmdump",
+    "network_lab",
+    "Lab",
+    "LabError",
+    "Namespace",
+    "Finished",
+    "serve_relay",
 )
 
 _HOME = {
@@ -105,6 +119,13 @@ _HOME = {
     "run_mitmproxy": "mitmproxy",
     "Mitmproxy": "mitmproxy",
     "MitmproxyError": "mitmproxy",
+    "fetch_mitmdump": "mitmproxy",
+    "network_lab": "lab",
+    "Lab": "lab",
+    "LabError": "lab",
+    "Namespace": "lab",
+    "Finished": "lab",
+    "serve_relay": "lab",
 }
 
 

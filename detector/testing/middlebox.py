@@ -1,6 +1,7 @@
 """A forging middlebox on loopback: what a school's firewall, a cloud proxy or a filter on the device does to TLS.
 
-Room: testing. Opens sockets on loopback through `streams`; connects only to the `upstream` it is given and to loopback.
+Room: testing. Opens sockets on loopback through `streams`; connects only to the `upstream` it is given and to loopback;
+in a `lab` also to where a connection was going when it was redirected.
 It reads the ClientHello, decides by host whether to decrypt, gets the genuine certificate from the origin (without
 verifying it, as the worst of them do), issues a forged one under its own CA and carries decrypted octets both ways.
 """
@@ -19,6 +20,7 @@ from OpenSSL import SSL
 from .origin import Request, Response, answer
 from .pki import CA, CopiedField, Issued, KeyKind, PrivateKey, generate_key, sct_list_of
 from .proxy import locate, receive_connect
+from .redirected import original_destination
 from .streams import (
     LOOPBACK,
     NO_EXTENDED_MASTER_SECRET,
@@ -58,7 +60,8 @@ class Mode(enum.StrEnum):
     """How clients come to a middlebox.
 
     `CONNECT`: as their HTTP proxy. `REVERSE`: directly; the server name says where they want to go. `TRANSPARENT`:
-    directly and unknowingly; what is not TLS, or has no server name, is carried too, to the one `upstream` address.
+    directly and unknowingly; what is not TLS, or has no server name, is carried too, to the one `upstream` address; or,
+    without an `upstream`, to where the packet filter that redirected it here says it was going (Linux).
     """
 
     CONNECT = "connect"
@@ -154,6 +157,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     present: Issued | None = None,
     rewrite: Callable[[bytes], bytes] = as_it_is,
     host: str = LOOPBACK,
+    port: int = 0,
 ) -> AsyncIterator[Middlebox]:
     """Run a middlebox that forges under `ca` until the block ends.
 
@@ -207,7 +211,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         shared_key = generate_key(leaf_key)
     box = Middlebox(ca)
     interceptor = _Interceptor(box, policy, shared_key or leaf_key)
-    async with listen(interceptor.serve, box, host=host):
+    async with listen(interceptor.serve, box, host=host, port=port):
         yield box
 
 
@@ -237,6 +241,8 @@ class _Interceptor:
             target = server_name or "", self._policy.upstream_port
         host = server_name or target[0]
         destination = self._policy.locate(target)
+        if destination is None and self._policy.mode is Mode.TRANSPARENT:
+            destination = original_destination(client.socket)
         if not host and destination is not None:
             host = destination[0]
         if not host or (hello is None and self._policy.mode is Mode.REVERSE):

@@ -28,7 +28,7 @@ from detector.errors import DetectorError
 from .streams import LOOPBACK, Address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 START_LIMIT: Final = 180.0
 """Seconds until mitmproxy must listen: about 3 as a rule, a minute or more when uv has to fetch it first."""
@@ -98,38 +98,67 @@ def mitmdump_command() -> tuple[str, ...]:
     )
 
 
+async def fetch_mitmdump() -> tuple[str, ...]:
+    """Find the program itself, fetched by uv if need be: for a namespace from which uv reaches nobody.
+
+    Raises MitmproxyError when there is no way to it.
+    """
+    command = mitmdump_command()
+    if len(command) == 1:
+        return command
+    process = await asyncio.create_subprocess_exec(
+        *(*command[:-1], "python", "-c", "import sys; print(sys.executable)"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    if process.returncode:
+        raise MitmproxyError(
+            f"uv could not fetch mitmproxy: {errors.decode(errors='replace').strip()}",
+            advice="Start it once by hand: uvx --from mitmproxy mitmdump --version",
+        )
+    return (str(pathlib.Path(output.decode().strip()).with_name("mitmdump")),)
+
+
 @contextlib.asynccontextmanager
 async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the next
     mode: str = "regular",
     *,
     append_upstream_chain: bool = False,
     upstream_hosts: Mapping[Address, Address] | None = None,
+    listen_host: str = LOOPBACK,
+    port: int = 0,
+    command: Sequence[str] | None = None,
     options: Mapping[str, str] | None = None,
     confdir: pathlib.Path | None = None,
     start_limit: float = START_LIMIT,
 ) -> AsyncIterator[Mitmproxy]:
     """Run mitmproxy until the block ends.
 
-    `mode` is mitmproxy's: `regular` (an HTTP proxy) or `reverse:https://127.0.0.1:PORT`. `append_upstream_chain` sets
+    `mode` is mitmproxy's: `regular` (an HTTP proxy), `reverse:https://127.0.0.1:PORT`, or, in a network lab,
+    `transparent` (then `upstream_hosts` maps each address and port to itself). `append_upstream_chain` sets
     `add_upstream_certs_to_client_chain`. `upstream_hosts` maps (host, port) to where they really are; it connects to
-    nothing else but loopback. `options` are more of mitmproxy's options, as `--set` takes them. `confdir` keeps its CA
-    (default: a new one in a temporary directory). `start_limit` is in seconds.
+    nothing else but loopback. `listen_host` and `port` are where it listens: an empty host is every address, port 0 any
+    free one. `command` starts mitmdump (default: `mitmdump_command`; see `fetch_mitmdump`). `options` are more of
+    mitmproxy's options, as `--set` takes them. `confdir` keeps its CA (default: a new one in a temporary directory).
+    `start_limit` is in seconds.
 
     Raises MitmproxyError when mitmproxy is missing, dies or does not listen in time, with its own output.
     """
-    command = mitmdump_command()
+    command = command or mitmdump_command()
     with tempfile.TemporaryDirectory(prefix="detector-mitmproxy-") as temporary:
         home = confdir or pathlib.Path(temporary, "conf")
         ready_file = pathlib.Path(temporary, "ready")
         overheard_file = pathlib.Path(temporary, "overheard")
-        port = _free_port()
+        port = port or _free_port()
         settings = {
             "confdir": str(home),
             "ssl_insecure": "true",  # its upstream is a private PKI
             "add_upstream_certs_to_client_chain": str(append_upstream_chain).lower(),
             **(options or {}),
         }
-        arguments = ["-q", "--mode", mode, "--listen-host", LOOPBACK, "--listen-port", str(port), "-s", str(ADDON)]
+        arguments = ["-q", "--mode", mode, "--listen-host", listen_host, "--listen-port", str(port), "-s", str(ADDON)]
         for name, value in settings.items():
             arguments += ["--set", f"{name}={value}"]
         upstream = [[*name, *address] for name, address in (upstream_hosts or {}).items()]

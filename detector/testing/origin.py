@@ -133,7 +133,7 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
 
 @contextlib.asynccontextmanager
 async def serve_files(
-    files: Mapping[str, bytes], *, host: str = LOOPBACK, content_type: str = "application/pkix-cert"
+    files: Mapping[str, bytes], *, host: str = LOOPBACK, port: int = 0, content_type: str = "application/pkix-cert"
 ) -> AsyncIterator[Origin]:
     """Serve `files` (from path, such as `/issuer.crt`, to contents) over plain HTTP, as AIA and CRL servers do."""
     origin = Origin()
@@ -148,7 +148,7 @@ async def serve_files(
         origin.connections += 1
         await answer(stream, find, origin.requests)
 
-    async with listen(serve, origin, host=host):
+    async with listen(serve, origin, host=host, port=port):
         yield origin
 
 

@@ -80,6 +80,12 @@ class PlainStream:
         received, self._received = self._received, b""
         return received or await self._reader.read(CHUNK)
 
+    @property
+    def socket(self) -> socket.socket:
+        """The socket below, to ask it things; asyncio reads and writes it."""
+        raw: socket.socket = self._writer.get_extra_info("socket")
+        return raw
+
     def unread(self, data: bytes) -> None:
         """Put `data` back, to be read again first."""
         self._received = data + self._received
