@@ -167,6 +167,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         protocol: ResponseHandler = self._factory()
         protocol.connection_made(connection)
         connection.set_protocol(protocol)
+        connection.resume_reading()
         return protocol
 
     def _refuse_plaintext(self, req: ClientRequest) -> None:
