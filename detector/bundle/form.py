@@ -34,6 +34,7 @@ from detector.model import (
     EndpointName,
     HandshakeSignature,
     Hello,
+    HopsObservation,
     Outcome,
     PortalObservation,
     Record,
@@ -295,10 +296,11 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
 
 
 class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, at which attempt, in which times."""
+    """How one connection was made: to which address, at which attempt, over which hops, in which times."""
 
     address: Text | None = None
     attempts: int = 1
+    hops: HopsObservation | None = None
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 
 
