@@ -28,6 +28,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from .model import Endpoint
 from .trust import hostname, transparency
 from .trust import paths as path_building
 from .trust.certificate import Certificate
@@ -37,7 +38,7 @@ from .trust.signature import Signed, verify_issued
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .model import Endpoint, Observation, PortalObservation, ServerDate
+    from .model import Observation, PortalObservation, ServerDate
     from .trust.logs import LogList
 
 _VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
@@ -203,6 +204,33 @@ class Case:
             bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWN
         )
         return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
+
+    @cached_property
+    def pinned(self) -> Certificate | None:
+        """The leaf or else a certificate on a verified path that is pinned here, whether the pins expired or not."""
+        keys = frozenset((*self.endpoint.pins, *self.endpoint.backup_pins))
+        certificates = frozenset(self.endpoint.certificates)
+        paths = self.paths.paths if self.paths is not None else ()
+        above = (certificate for path in paths for certificate in path.certificates[1:])
+        candidates = () if self.leaf is None else (self.leaf, *above)
+        return next((c for c in candidates if c.spki_sha256 in keys or c.sha256 in certificates), None)
+
+    @property
+    def trusted_here(self) -> bool:
+        """Whether an ordinary client on this machine would go on: key, name and dates right, and a root it trusts."""
+        if self.leaf is None or not self.observation.key_proved or self.leaf.validity is None:
+            return False
+        in_date = self.leaf.validity[0] <= self.context.at <= self.leaf.validity[1]
+        named = self.name_match is not hostname.NameMatch.MISMATCH
+        return in_date and named and bool(self.public_paths or self.machine_paths)
+
+    @cached_property
+    def proxy(self) -> Case | None:
+        """The connection to the proxy itself, where that was TLS."""
+        seen = self.observation.proxy
+        if seen is None or seen.tls is None:
+            return None
+        return Case(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
 
     @cached_property
     def name_match(self) -> hostname.NameMatch:

@@ -9,7 +9,7 @@ import ipaddress
 import statistics
 from typing import TYPE_CHECKING, Final
 
-from .model import Locality, Route, Verdict
+from .model import PROXIED, Locality, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def locate(  # noqa: PLR0911 - one return per basis
     `category` is the catalogue's of the product, `unknown` when none matches; `results` are all of this network and
     `findings` those on this endpoint.
     """
-    if observation.route is Route.HTTP_CONNECT:
+    if observation.route in PROXIED:
         if _is_loopback(observation.address):
             return Locality.THIS_DEVICE, "the configured proxy runs on this device"
         return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"

@@ -38,6 +38,11 @@ class Ways(NamedTuple):
     hello: str = "default"
     quic: bool = False
 
+    @property
+    def first(self) -> Hello:
+        """The hello of the first look."""
+        return Hello.BROWSER if self.hello == "browser" else Hello.DEFAULT
+
     def check(self) -> None:
         """See that what is asked for can be done.
 
@@ -60,7 +65,7 @@ async def look_at(
     """
     from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
 
-    first = Hello.BROWSER if ways.hello == "browser" else Hello.DEFAULT
+    first = ways.first
     if not ways.quic and ways.hello != "both":
         return (await probe(endpoint, dialer=dialer, deadline=until, hello=first),)
     noting = _Noting(dialer)

@@ -39,13 +39,22 @@ class Outcome(enum.StrEnum):
     COMPLETE = "complete"
     EXAMINED = "examined"
     DNS_FAILURE = "dns-failure"
+    NO_ADDRESS = "no-address"
     CONNECT_REFUSED = "connect-refused"
     CONNECT_TIMEOUT = "connect-timeout"
     UNREACHABLE = "unreachable"
     PROXY_UNREACHABLE = "proxy-unreachable"
     PROXY_AUTH_REQUIRED = "proxy-auth-required"
+    PROXY_AUTH_REJECTED = "proxy-auth-rejected"
+    PROXY_AUTH_UNSUPPORTED = "proxy-auth-unsupported"
     PROXY_REFUSED = "proxy-refused"
     PROXY_PROTOCOL = "proxy-protocol"
+    PROXY_OTHER_KIND = "proxy-other-kind"
+    PROXY_CLOSED = "proxy-closed"
+    PROXY_TLS = "proxy-tls"
+    PROXY_UNTRUSTED = "proxy-untrusted"
+    PROXY_UNKNOWN = "proxy-unknown"
+    NO_ROUTE = "no-route"
     RESET = "reset"
     CLOSED = "closed"
     NOT_TLS = "not-tls"
@@ -72,13 +81,22 @@ FAULT_OF: Final[dict[Outcome, Fault]] = {
     Outcome.COMPLETE: Fault.NONE,
     Outcome.EXAMINED: Fault.NONE,
     Outcome.DNS_FAILURE: Fault.NETWORK,
+    Outcome.NO_ADDRESS: Fault.NONE,
     Outcome.CONNECT_REFUSED: Fault.PEER,
     Outcome.CONNECT_TIMEOUT: Fault.UNDETERMINED,
     Outcome.UNREACHABLE: Fault.NETWORK,
     Outcome.PROXY_UNREACHABLE: Fault.NETWORK,
     Outcome.PROXY_AUTH_REQUIRED: Fault.US,
+    Outcome.PROXY_AUTH_REJECTED: Fault.US,
+    Outcome.PROXY_AUTH_UNSUPPORTED: Fault.US,
     Outcome.PROXY_REFUSED: Fault.NETWORK,
     Outcome.PROXY_PROTOCOL: Fault.NETWORK,
+    Outcome.PROXY_OTHER_KIND: Fault.US,
+    Outcome.PROXY_CLOSED: Fault.NETWORK,
+    Outcome.PROXY_TLS: Fault.NETWORK,
+    Outcome.PROXY_UNTRUSTED: Fault.NETWORK,
+    Outcome.PROXY_UNKNOWN: Fault.US,
+    Outcome.NO_ROUTE: Fault.US,
     Outcome.RESET: Fault.UNDETERMINED,
     Outcome.CLOSED: Fault.UNDETERMINED,
     Outcome.NOT_TLS: Fault.PEER,
@@ -144,6 +162,7 @@ class Alternative(enum.StrEnum):
     PRIVATE_PKI = "private-pki"
     SELF_SIGNED_ORIGIN = "self-signed-origin"
     STALE_ROOTS = "stale-roots"
+    SPLIT_HORIZON = "split-horizon"
 
 
 class ManagedBy(enum.StrEnum):
@@ -218,6 +237,15 @@ class HopAnswer(enum.StrEnum):
     SILENCE = "silence"
 
 
+class ResolutionOutcome(enum.StrEnum):
+    """How the question to a second resolver ended."""
+
+    ANSWERED = "answered"
+    NO_SUCH_NAME = "no-such-name"
+    NO_ANSWER = "no-answer"
+    NOT_VOUCHED = "not-vouched"
+
+
 class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
@@ -239,9 +267,34 @@ class Route(enum.StrEnum):
     """How the bytes travelled."""
 
     DIRECT = "direct"
+    DIRECT_IPV4 = "direct-ipv4"
+    DIRECT_IPV6 = "direct-ipv6"
     HTTP_CONNECT = "http-connect"
+    HTTPS_CONNECT = "https-connect"
+    SOCKS4A = "socks4a"
+    SOCKS5 = "socks5"
     QUIC = "quic"
     NONE = "none"
+
+
+PROXIED: Final = frozenset({Route.HTTP_CONNECT, Route.HTTPS_CONNECT, Route.SOCKS4A, Route.SOCKS5})
+"""The routes on which the address in an observation is a proxy's."""
+
+
+class ProxyScheme(enum.StrEnum):
+    """Kinds of proxies, as the scheme of their URL. With each of them the proxy resolves the endpoint's name."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    SOCKS4A = "socks4a"
+    SOCKS5 = "socks5"
+
+
+class KeyKind(enum.StrEnum):
+    """What a server was asked to prove itself with, where it was not free to choose."""
+
+    RSA = "rsa"
+    ECDSA = "ecdsa"
 
 
 class Hello(enum.StrEnum):
@@ -376,6 +429,41 @@ class HopsObservation(Record, frozen=True, kw_only=True):
     answer_ms: float | None = None
 
 
+class ResolutionObservation(Record, frozen=True, kw_only=True):
+    """Which addresses two resolvers gave for a name: the system's (`system`), and `resolver` over HTTPS (`other`).
+
+    `system` is empty where the name did not resolve. `resolver` is a URL without query.
+    """
+
+    resolver: str
+    outcome: ResolutionOutcome
+    system: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+
+
+class ProxyObservation(Record, frozen=True, kw_only=True):
+    """What a proxy on the way showed. There is no place for credentials.
+
+    `status` is the HTTP status of its answer to CONNECT or its SOCKS reply code, `auth_schemes` the kinds of
+    authentication it offered (RFC 9110 section 11.1, lower case, bounded). `target` is what it was asked to connect to,
+    as `host:port`. `tls` is the connection to the proxy itself, where that is TLS: captured like every other.
+    """
+
+    scheme: ProxyScheme
+    host: str
+    port: int
+    status: int | None = None
+    auth_schemes: tuple[str, ...] = ()
+    target: str | None = None
+    tls: Observation | None = None
+
+    @property
+    def url(self) -> str:
+        """The proxy as a URL, without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
 class Observation(Record, frozen=True, kw_only=True):
     """What the wire showed on one connection. Facts only.
 
@@ -383,12 +471,18 @@ class Observation(Record, frozen=True, kw_only=True):
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
     milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
     profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
-    was read back. `hops` is None where nobody asked how far TLS is answered.
+    was read back. `proxy` is the proxy on the way, `proxy_file` the proxy auto-configuration file that chose the way or
+    would have had to, `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution`
+    is what a second resolver said, where one was asked. `hops` is None where nobody asked how far TLS is answered.
     """
 
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    proxy: ProxyObservation | None = None
+    proxy_file: str | None = None
+    resolution: ResolutionObservation | None = None
+    key_kind: KeyKind | None = None
     hello: Hello = Hello.DEFAULT
     ja3: str | None = None
     address: str | None = None
@@ -569,7 +663,12 @@ def in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
     return [in_one_order(item) for item in schema] if isinstance(schema, list) else schema
 
 
+def schema(record: type[Record], *, title: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record."""
+    of_record = in_one_order(msgspec.json.schema(record))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **of_record}
+
+
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Report`."""
-    schema = in_one_order(msgspec.json.schema(Report))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector report", **schema}
+    return schema(Report, title="detector report")

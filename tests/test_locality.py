@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detector.locality import locate
 from detector.model import (
+    PROXIED,
     Assurance,
     Category,
     EndpointName,
@@ -40,8 +41,9 @@ def test_explicit_proxy() -> None:
         ("[::1]:8080", "this-device"),
         ("10.0.0.1:3128", "configured-proxy"),
     ):
-        found, basis = locate(observed(1, route=Route.HTTP_CONNECT, address=address), "unknown", [])
-        assert (found, bool(basis)) == (place, True)
+        for route in PROXIED:
+            found, basis = locate(observed(1, route=route, address=address), "unknown", [])
+            assert (found, bool(basis)) == (place, True)
 
 
 def test_product_category() -> None:

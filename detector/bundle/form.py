@@ -35,9 +35,12 @@ from detector.model import (
     HandshakeSignature,
     Hello,
     HopsObservation,
+    KeyKind,
     Outcome,
     PortalObservation,
+    ProxyObservation,
     Record,
+    ResolutionObservation,
     Route,
     Scope,
     ServerDate,
@@ -261,6 +264,7 @@ class Look(_Strict, frozen=True, kw_only=True):
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    key_kind: KeyKind | None = None
     hello: Hello = Hello.DEFAULT
     ja3: Text | None = None
     tls_version: Text | None = None
@@ -296,9 +300,12 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
 
 
 class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, at which attempt, over which hops, in which times."""
+    """How one connection was made: where to, by which proxy, at which attempt, over which hops, in which times."""
 
     address: Text | None = None
+    proxy: ProxyObservation | None = None
+    proxy_file: Text | None = None
+    resolution: ResolutionObservation | None = None
     attempts: int = 1
     hops: HopsObservation | None = None
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)

@@ -26,8 +26,12 @@ from . import (
     pin,
     presented,
     private_origin,
+    proxy_certificate,
     public_path,
     quic,
+    resolution,
+    route_difference,
+    several_certificates,
     shared_issuer,
     shared_leaf_key,
     tls_location,
@@ -67,6 +71,10 @@ CHECKS: Final[Mapping[str, Callable[[Case, Network], Iterator[Finding]]]] = {
         missing_issuer,
         issuer_shape,
         private_origin,
+        route_difference,
+        several_certificates,
+        proxy_certificate,
+        resolution,
         tls_location,
     )
 }

@@ -29,8 +29,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
     if leaf is None or case.paths is None:
         return
     keys = frozenset((*endpoint.pins, *endpoint.backup_pins))
-    certificates = frozenset(endpoint.certificates)
-    if not keys and not certificates:
+    if not keys and not endpoint.certificates:
         yield Finding(check=ID, outcome="none", says=Says.NEUTRAL, summary="Nothing is pinned for this endpoint.")
         return
     if endpoint.expires is not None and case.context.at.date() > endpoint.expires:
@@ -43,17 +42,12 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
         )
         return
 
-    def pinned(certificate: Certificate) -> bool:
-        return certificate.spki_sha256 in keys or certificate.sha256 in certificates
-
-    if pinned(leaf):
+    if case.pinned is leaf:
         yield _match("leaf", leaf, "The leaf's key is pinned.")
         return
-    for path in case.paths.paths:
-        for certificate in path.certificates[1:]:
-            if pinned(certificate):
-                yield _match("path", certificate, "A certificate on the verified path is pinned.")
-                return
+    if case.pinned is not None:
+        yield _match("path", case.pinned, "A certificate on the verified path is pinned.")
+        return
     yield Finding(
         check=ID,
         outcome="mismatch",

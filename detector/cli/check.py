@@ -62,6 +62,18 @@ DEADLINE_LONGEST = 3600.0
     help="Status that the control request has where no portal is.",
 )
 @click.option("--locate", is_flag=True, help="Trace at which hop what does not look genuine is answered.")
+@click.option(
+    "--route",
+    default=None,
+    metavar="WAY[,WAY...]",
+    help="Ways to take: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
+)
+@click.option(
+    "--all-addresses",
+    is_flag=True,
+    help="Look at every address of each host, and at its RSA and its ECDSA certificate.",
+)
+@click.option("--doh", metavar="URL", help="Ask this resolver over HTTPS, too, and compare (extra doh).")
 @click.option("--quic", is_flag=True, help="Look over QUIC, too, and compare (extra quic).")
 @click.option(
     "--hello",
@@ -85,6 +97,9 @@ def check(  # noqa: PLR0913 - one parameter per option
     fail_on: str,
     portal_url: str,
     portal_status: int,
+    route: str | None,
+    all_addresses: bool,
+    doh: str | None,
     quic: bool,
     hello: str,
     portal_api: str | None,
@@ -106,7 +121,10 @@ def check(  # noqa: PLR0913 - one parameter per option
         roots=options.roots,
         add_roots=options.add_roots,
         logs=options.ct_logs,
-        route=options.proxy,
+        route=options.proxy if route is None else route,
+        proxy=options.proxy,
+        all_addresses=all_addresses,
+        doh=doh,
         resolve=options.resolve,
         vantage=options.vantage,
         quic=quic,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.tracing import Trace
 
-    from detector.model import Endpoint, Report, Result
+    from detector.model import Endpoint, ProxyScheme, Report, Result
     from detector.probe import Dialer, Opened, Timeouts
     from detector.probe.transport import TLSTransport
     from detector.session import ResolveRules
@@ -179,7 +179,7 @@ class _JudgedConnections:
 
     def __init__(self, guard: Guard, route: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
         if route not in {"env", "none"}:
-            parse_proxy(route)  # raises now rather than with the first request
+            _spoken(parse_proxy(route))  # raises now rather than with the first request
         self._guard: Final = guard
         self._route: Final = route
         self._rules: Final = resolve_rules(resolve)
@@ -232,7 +232,17 @@ class _JudgedConnections:
             proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
         if proxy is None:
             return self._direct
-        return ConnectDialer(proxy, self._rules, resolver=self._resolver)
+        return ConnectDialer(_spoken(proxy), self._rules, resolver=self._resolver)
+
+
+def _spoken(proxy: Proxy) -> Proxy:
+    """The proxy, if it is of the one kind that is spoken here. Raises `ProxyError`."""
+    if proxy.scheme is not ProxyScheme.HTTP:
+        raise ProxyError(
+            f"A guarded client does not speak to {proxy.scheme} proxies.",
+            advice="Give an HTTP proxy as http://host:port, or connect directly.",
+        )
+    return proxy
 
 
 def _refuse_arguments(req: ClientRequest) -> None:

@@ -20,15 +20,17 @@ from __future__ import annotations
 from .client import Opened, open_tls, probe, with_witness
 from .handshake import strict_context
 from .mock import MockNetwork
-from .routes import ConnectDialer, Dialer, DirectDialer, Proxy, Timeouts, parse_proxy, proxy_for
+from .routes import ConnectDialer, Dialer, DirectDialer, Family, Proxy, ProxyDialer, Timeouts, parse_proxy, proxy_for
 
 __all__ = [
     "ConnectDialer",
     "Dialer",
     "DirectDialer",
+    "Family",
     "MockNetwork",
     "Opened",
     "Proxy",
+    "ProxyDialer",
     "Timeouts",
     "open_tls",
     "parse_proxy",

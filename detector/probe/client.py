@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from detector.model import Endpoint, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
-from detector.trust.certificate import Certificate
 from detector.witness.protocol import NONCE_OCTETS
 
-from . import outcomes
-from .handshake import ALPN_PROTOCOLS, Handshake
-from .hello import ja3_of
+from .carrier import HTTP_1_1, Carrier, observe
+from .handshake import ALPN_PROTOCOLS, Handshake, context_for
 from .routes import Dialer, Journal, RouteError, Timeouts
 from .transport import TLSTransport
 
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from OpenSSL import SSL
+
+    from detector.model import KeyKind
 
     from .browser import BrowserHandshake
 
@@ -47,10 +47,6 @@ RETRIED: Final = frozenset({Outcome.RESET, Outcome.CLOSED})
 FAREWELL_SECONDS: Final = 0.2
 """Time for the last bytes to leave once the outcome is settled. They fit any socket buffer; this only bounds a peer
 that stopped reading."""
-
-HTTP_1_1: Final = (b"http/1.1",)
-"""What is offered (RFC 7301) where HTTP follows: a witness is asked in HTTP/1.1, and a middlebox that were given the
-choice of h2 could keep us from asking."""
 
 
 class Opened(NamedTuple):
@@ -72,19 +68,28 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
     hello: Hello = Hello.DEFAULT,
+    key_kind: KeyKind | None = None,
 ) -> Observation:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
     Where the endpoint has a witness, it is asked on the same connection, unless that was opened with a browser's
     `hello` (which needs the extra `browser`). `deadline` is a time of the running event loop (`loop.time()`); when it
-    passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the
-    seconds that `timings_ms` is made of. Cancelling closes the connection at once. Raises nothing for reasons of
-    network, proxy or peer.
+    passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the seconds that `timings_ms` is
+    made of. `key_kind` is the only kind of key the server may prove itself with, None for any; a browser's hello takes
+    every kind. Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
     """
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
     opened = await open_tls(
-        endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn, hello=hello
+        endpoint,
+        dialer=dialer,
+        timeouts=timeouts,
+        deadline=deadline,
+        clock=clock,
+        alpn=alpn,
+        hello=hello,
+        context=None if key_kind is None else context_for(key_kind),
     )
+    opened = opened._replace(observation=msgspec.structs.replace(opened.observation, key_kind=key_kind))
     connection = opened.connection
     if connection is None:
         return opened.observation
@@ -181,12 +186,12 @@ async def _attempt(
     dialer: Dialer, endpoint: Endpoint, journal: Journal, handshake: Handshake | BrowserHandshake
 ) -> Opened:
     """Make one connection."""
-    session = _Session(handshake, journal)
+    session = Carrier(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)
     except RouteError as error:
         handshake.ended(error.outcome)
-        return Opened(_observe(handshake, dialer, journal, error.outcome))
+        return Opened(observe(handshake, dialer.route, journal, error.outcome))
     outcome = Outcome.HANDSHAKE_TIMEOUT
     try:
         async with journal.phase("handshake", journal.timeouts.handshake, Outcome.HANDSHAKE_TIMEOUT):
@@ -197,7 +202,7 @@ async def _attempt(
         transport.abort()
         raise
     session.note("handshake")
-    observation = _observe(handshake, dialer, journal, outcome)
+    observation = observe(handshake, dialer.route, journal, outcome)
     proved = observation.outcome is Outcome.COMPLETE and observation.key_proved
     if proved and isinstance(handshake, Handshake) and not session.closed.is_set():
         return Opened(observation, TLSTransport(handshake.connection, transport), handshake)
@@ -223,79 +228,3 @@ async def _gone(transport: asyncio.Transport, closed: asyncio.Event, deadline: f
     except BaseException:  # as above
         transport.abort()
         raise
-
-
-def _observe(
-    handshake: Handshake | BrowserHandshake, dialer: Dialer, journal: Journal, outcome: Outcome
-) -> Observation:
-    """Put what is known now into an observation; `outcome` counts where the handshake has none of its own."""
-    facts = handshake.facts(outcome)
-    return Observation(
-        outcome=facts.outcome,
-        key_proved=facts.key_proved,
-        route=dialer.route,
-        hello=Hello.DEFAULT if isinstance(handshake, Handshake) else Hello.BROWSER,
-        ja3=ja3_of(handshake.client_hello),
-        address=journal.address,
-        tls_version=facts.tls_version,
-        cipher=facts.cipher,
-        group=facts.group,
-        alpn=facts.alpn,
-        alert=facts.alert,
-        server_hello=facts.server_hello,
-        chain=tuple(Certificate.read(der).presented() for der in facts.chain),
-        handshake_signature=handshake.signature,
-        timings_ms=dict(journal.timings_ms),
-    )
-
-
-class _Session(asyncio.Protocol):
-    """Carries a `Handshake` over a transport. `settled` is set when there is an outcome, `closed` when it is gone."""
-
-    def __init__(self, handshake: Handshake | BrowserHandshake, journal: Journal) -> None:
-        self._handshake = handshake
-        self._journal = journal
-        self._begun = 0.0
-        self._transport: asyncio.Transport | None = None
-        self.settled = asyncio.Event()
-        self.closed = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the ClientHello."""
-        self._begun = self._journal.clock()
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            self._send(self._handshake.start())
-
-    def data_received(self, data: bytes) -> None:
-        """Pass bytes to the handshake and its answer to the peer."""
-        seen_before = self._handshake.certificates_seen
-        self._send(self._handshake.receive(data))
-        if self._handshake.certificates_seen and not seen_before:
-            self.note("certificate")
-        self._check()
-
-    def note(self, phase: str) -> None:
-        """Record the time from the first flight until now."""
-        self._journal.timings_ms[phase] = round((self._journal.clock() - self._begun) * 1000, 3)
-
-    def eof_received(self) -> None:
-        """Take note that the peer sends no more; returning None closes the transport."""
-        self._handshake.ended(Outcome.CLOSED)
-        self._check()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the connection is gone."""
-        self._handshake.ended(outcomes.of_lost_connection(exc if isinstance(exc, OSError) else None))
-        self.closed.set()
-        self._check()
-
-    def _send(self, data: bytes) -> None:
-        if data and self._transport is not None:
-            self._transport.write(data)
-
-    def _check(self) -> None:
-        if self._handshake.finished and not self.settled.is_set():
-            self.settled.set()
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.pause_reading()  # what comes next is for who goes on, if anybody does

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .proxy import Lie as Lie
     from .proxy import Proxy as Proxy
     from .proxy import serve_proxy as serve_proxy
+    from .proxy import serve_socks as serve_socks
     from .tls_server import Ending as Ending
     from .tls_server import Script as Script
     from .tls_server import ScriptedServer as ScriptedServer
@@ -75,6 +76,7 @@ __all__ = (  # noqa: RUF022 - grouped by module, in the order a reader meets the
     "Middlebox",
     "Mode",
     "serve_proxy",
+    "serve_socks",
     "Proxy",
     "Lie",
     "run_mitmproxy",
@@ -111,6 +113,7 @@ _HOME = {
     "Middlebox": "middlebox",
     "Mode": "middlebox",
     "serve_proxy": "proxy",
+    "serve_socks": "proxy",
     "Proxy": "proxy",
     "Lie": "proxy",
     "run_mitmproxy": "mitmproxy",
