@@ -176,6 +176,11 @@ class _Reading:
         first = next((hop for hop in self._hops if hop.answer in FINAL), None)
         self.hop = None if first is None else first.number
         self.answer = None if first is None else first.answer
+        self.routers: dict[int, set[str]] = {}
+        """Who said that packets ended there, by hop."""
+        for hop in trace.hops:
+            if hop.answer is HopAnswer.TIME_EXCEEDED and hop.router is not None:
+                self.routers.setdefault(hop.number, set()).add(hop.router)
 
     @property
     def steady(self) -> bool:
@@ -188,14 +193,6 @@ class _Reading:
         """The farthest hop that said time-exceeded: the way goes on there."""
         return max((hop.number for hop in self._hops if hop.answer is HopAnswer.TIME_EXCEEDED), default=None)
 
-    def routers(self, number: int) -> frozenset[str]:
-        """Who said that packets ended at this hop."""
-        return frozenset(
-            hop.router
-            for hop in self._hops
-            if hop.number == number and hop.router is not None and hop.answer is HopAnswer.TIME_EXCEEDED
-        )
-
     def count(self, number: int, answers: Iterable[HopAnswer]) -> int:
         """Packets allowed this many hops that got one of these answers."""
         return sum(hop.number == number and hop.answer in answers for hop in self._hops)
@@ -204,7 +201,7 @@ class _Reading:
 def _compare(found: Location, asked: _Reading, ending: _Reading, control: _Reading) -> Location:
     """The location by one control port; rows 3 and on of the table above."""
     hop = ending.hop or 0
-    routers = control.routers(hop)
+    routers = control.routers.get(hop, set())
     located = msgspec.structs.replace(
         found,
         control_port=control.port,
@@ -233,11 +230,8 @@ def _doubt(hop: int, asked: _Reading, ending: _Reading, control: _Reading) -> Do
         return Doubt.CONTROL_SILENT
     if ending.count(hop, FINAL) < FLOWS_LEAST or control.count(hop, PASSING) < FLOWS_LEAST:
         return Doubt.UNCONFIRMED
-    compared = [
-        bool(asked.routers(number) & control.routers(number))
-        for number in range(1, hop)
-        if asked.routers(number) and control.routers(number)
-    ]
+    before = [number for number in asked.routers if number < hop and number in control.routers]
+    compared = [bool(asked.routers[number] & control.routers[number]) for number in before]
     if not all(compared):
         return Doubt.ROUTES_DIFFER
     return Doubt.ROUTES_UNTOLD if 2 * len(compared) < hop - 1 else None

@@ -527,8 +527,8 @@ class Detector:
 
 def _with_resolution(case: Case, answers: Mapping[str, ResolutionObservation]) -> Case:
     """The case with what the second resolver said about its host."""
-    observation = msgspec.structs.replace(case.observation, resolution=answers.get(case.endpoint.host))
-    return Case(case.endpoint, observation, case.context, case.fetched, case.others)
+    answer = answers.get(case.endpoint.host)
+    return case.with_observation(msgspec.structs.replace(case.observation, resolution=answer))
 
 
 async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:

@@ -245,6 +245,17 @@ def test_anything_is_located_and_labelled_alike(observed: HopsObservation) -> No
     )
 
 
+def test_a_hostile_report_costs_no_time() -> None:
+    """Hop numbers come from whoever wrote the report: the largest are read like the least."""
+    far = 1 << 60
+    packets = tuple(Hop(number=far, answer=HopAnswer.CONNECTED) for _ in range(3))
+    dying = tuple(Hop(number=far, answer=HopAnswer.TIME_EXCEEDED, router=f"r{n}") for n in range(2000))
+    observed = seen(
+        HopTrace(port=443, asked=Asked.CONNECT, hops=packets), HopTrace(port=80, asked=Asked.CONNECT, hops=dying)
+    )
+    assert locate(observed).doubt is Doubt.ROUTES_UNTOLD
+
+
 @given(OBSERVATIONS)
 def test_early_always_has_a_further_packet_to_show(observed: HopsObservation) -> None:
     """Whenever something is said to answer early, packets to another port died at that hop, or came further."""

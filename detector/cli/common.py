@@ -169,12 +169,13 @@ def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
 
 def form_option(variable: str, *forms: str) -> Callable[..., Any]:
     """Give a command its own `--format`, called `form`; the first form is the default."""
+    words = [str(form) for form in forms]  # click would offer the names of an enumeration's members
     return click.option(
         "--format",
         "form",
         envvar=variable,
-        type=click.Choice(forms),
-        default=forms[0],
+        type=click.Choice(words),
+        default=words[0],
         show_default=True,
         help="Form of the result.",
     )

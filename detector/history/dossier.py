@@ -39,6 +39,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "hello-difference": "Does the same address show another server to another kind of program?",
     "catalogue": "Does it bear the mark of a known product?",
     "missing-issuer": "Could the server merely have forgotten an intermediate?",
+    "location": "At which hop is it answered, and is the host further away?",
     "private-origin": "Could it be a server with a certificate of its own making?",
 }
 """What each check asks, for somebody who must decide whether enough was asked."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from detector.hops import FINAL, OWN_NETWORK
 from detector.model import Asked, Hop, HopAnswer, HopsObservation, HopTrace, Outcome
+from detector.tasks import end
 
 from . import outcomes
 from .handshake import Handshake
@@ -221,10 +222,7 @@ async def _walk(ask: Ask, hops_max: int, in_time: Callable[[], bool]) -> list[Ho
                     found.append(hop)
                     last = min(last, hop.number) if hop.answer in FINAL or _is_barred(hop) else last
     finally:
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await end(running)
 
 
 def _is_barred(hop: Hop) -> bool:
