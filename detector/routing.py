@@ -107,8 +107,8 @@ class Routing:
 
     `resolve` maps (host, port) to where to connect instead. `dialer` replaces every way, `resolver` name resolution.
     `trusts` says whether an ordinary client on this machine would believe an observation of host and port, `clock`
-    gives the time in UTC. `ways` are the hellos and transports of the first look. `all_addresses` looks at every address
-    of a host, and asks for both kinds of server keys. One event loop uses one of it. Raises `ProxyError`.
+    gives the time in UTC. `ways` are the hellos and transports of the first look. `all_addresses` looks at every
+    address of a host, and asks for both kinds of server keys. One event loop uses one of it. Raises `ProxyError`.
     """
 
     def __init__(  # noqa: PLR0913 - what ways are made of

@@ -19,6 +19,7 @@ import aiohttp
 
 from detector import errors
 from detector.errors import InputError, ProxyError
+from detector.model import ProxyScheme
 from detector.pins import parse_host
 from detector.probe import (
     ConnectDialer,
@@ -179,7 +180,7 @@ class _JudgedConnections:
 
     def __init__(self, guard: Guard, route: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
         if route not in {"env", "none"}:
-            parse_proxy(route)  # raises now rather than with the first request
+            _only_http(parse_proxy(route))  # raises now rather than with the first request
         self._guard: Final = guard
         self._route: Final = route
         self._rules: Final = resolve_rules(resolve)
@@ -232,7 +233,7 @@ class _JudgedConnections:
             proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
         if proxy is None:
             return self._direct
-        return ConnectDialer(proxy, self._rules, resolver=self._resolver)
+        return ConnectDialer(_only_http(proxy), self._rules, resolver=self._resolver)
 
 
 def _refuse_arguments(req: ClientRequest) -> None:
@@ -258,13 +259,7 @@ def _proxy_of(req: ClientRequest) -> Proxy | None:
     """
     if req.proxy is None:
         return None
-    if req.proxy.scheme != "http":
-        raise ProxyError(
-            f"The request to {req.host} names a proxy of kind {req.proxy.scheme!r}, which a guarded connector does not "
-            "use yet.",
-            advice="Give an HTTP proxy as http://host:port.",
-        )
-    proxy = parse_proxy(str(req.proxy))
+    proxy = _only_http(parse_proxy(str(req.proxy)))
     if proxy.username is not None:
         return proxy
     if req.proxy_auth is not None:
@@ -274,6 +269,16 @@ def _proxy_of(req: ClientRequest) -> Proxy | None:
         return proxy
     username, password = _basic_credentials(header)
     return Proxy(host=proxy.host, port=proxy.port, username=username, password=password)
+
+
+def _only_http(proxy: Proxy) -> Proxy:
+    """The proxy, if a guarded connector uses such. Raises `ProxyError`."""
+    if proxy.scheme is not ProxyScheme.HTTP:
+        raise ProxyError(
+            f"{proxy} is a proxy of a kind that a guarded connector does not use yet.",
+            advice="Give an HTTP proxy as http://host:port.",
+        )
+    return proxy
 
 
 def _basic_credentials(header: str) -> tuple[str, str]:

@@ -461,11 +461,11 @@ async def test_proxy_credentials_in_other_places(world: World, pki: PrivatePKI) 
 async def test_proxy_that_refuses(world: World) -> None:
     """Wrong credentials are told as such and repeated nowhere."""
     async with serve_proxy(require_auth="student:secret") as proxy, guarded(guard_of(world)) as client:
-        with pytest.raises(InconclusiveError, match="proxy-auth-required") as caught:
+        with pytest.raises(InconclusiveError, match="proxy-auth-rejected") as caught:
             await client.get(URL, proxy=proxy.url.replace("://", "://student:hunter2@"))
     assert "hunter2" not in f"{caught.value} {caught.value!r}"
     assert caught.value.result is not None
-    assert caught.value.result.observation.outcome is Outcome.PROXY_AUTH_REQUIRED
+    assert caught.value.result.observation.outcome is Outcome.PROXY_AUTH_REJECTED
 
 
 async def test_nothing_of_the_request_is_sent_to_a_proxy(world: World) -> None:
