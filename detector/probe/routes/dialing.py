@@ -61,8 +61,8 @@ class Journal:
     """What is known of one connection so far: `address` (peer, as `host:port`) and `timings_ms` by phase.
 
     `route`, where a dialer that chooses says which way it took, `proxy`, `asked_for` and `proxy_file`, where there were
-    such, go into the observation as they are. `deadline` is the event loop's time past which no phase may go on, `clock`
-    gives seconds for the timings.
+    such, go into the observation as they are. `deadline` is the event loop's time past which no phase may go on,
+    `clock` gives seconds for the timings.
     """
 
     def __init__(
