@@ -36,6 +36,7 @@ from .model import (
 )
 from .session import Detector, check, examine
 from .version import VERSION as __version__  # noqa: N811 - the name Python gives it
+from .watch_event import WatchEvent, WatchKind
 
 if TYPE_CHECKING:
     from . import exam
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Alternative", "Assurance", "Attribution", "Category", "Confidence", "Detector", "DetectorError",
     "Endpoint", "Finding", "InputError", "MiddlewareDetected", "Observation", "Outcome", "Report", "Result",
-    "Scope", "Verdict", "__version__", "check", "errors", "exam", "examine",
+    "Scope", "Verdict", "WatchEvent", "WatchKind", "__version__", "check", "errors",
+    "exam", "examine",
 ]  # fmt: skip
 
 

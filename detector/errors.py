@@ -75,6 +75,10 @@ class KeyFileError(InputError):
     """A file of a private signing key that cannot be read or holds no Ed25519 key."""
 
 
+class ServingError(InputError):
+    """A certificate, key or address that a witness cannot be served with."""
+
+
 class MissingExtraError(InputError):
     """Something optional was asked for that is not installed."""
 

@@ -605,7 +605,12 @@ def in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
     return [in_one_order(item) for item in schema] if isinstance(schema, list) else schema
 
 
+def schema(record: type[Record], *, title: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record."""
+    of_record = in_one_order(msgspec.json.schema(record))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **of_record}
+
+
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Report`."""
-    schema = in_one_order(msgspec.json.schema(Report))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector report", **schema}
+    return schema(Report, title="detector report")

@@ -51,8 +51,13 @@ class SecondLook(NamedTuple):
     control: Control | None
     clock: Callable[[], dt.datetime]
 
-    async def __call__(self, cases: Sequence[Case], until: float) -> tuple[Case, ...]:
-        """The same cases, with what second looks brought; unchanged when there is no need or no time (loop time)."""
+    async def __call__(
+        self, cases: Sequence[Case], until: float, *, beside: Sequence[Endpoint] = ()
+    ) -> tuple[Case, ...]:
+        """The same cases, with what second looks brought; unchanged when there is no need or no time (loop time).
+
+        `beside` are endpoints of the same network that can be asked for the time as well as those of `cases`.
+        """
         if until - asyncio.get_running_loop().time() < WORTHWHILE:
             return tuple(cases)
         looks = [look for case in cases for look in (case, *case.looks)]
@@ -71,7 +76,7 @@ class SecondLook(NamedTuple):
                 if look.leaf is not None
             ]
             portal = group.create_task(self._portal(until)) if odd else None
-            dates = group.create_task(self._dates(cases, until)) if misdated else None
+            dates = group.create_task(self._dates(cases, beside, until)) if misdated else None
         fetched: dict[str, tuple[bytes, ...]] = {}
         for name, task in fetching:
             fetched[name] = tuple(dict.fromkeys((*fetched.get(name, ()), *task.result())))
@@ -97,10 +102,10 @@ class SecondLook(NamedTuple):
             deadline=until,
         )
 
-    async def _dates(self, cases: Sequence[Case], until: float) -> tuple[ServerDate, ...]:
+    async def _dates(self, cases: Sequence[Case], beside: Sequence[Endpoint], until: float) -> tuple[ServerDate, ...]:
         from .probe.dates import ask_dates  # noqa: PLC0415 - as above
 
-        endpoints = [case.endpoint for case in cases]
+        endpoints = [*(case.endpoint for case in cases), *beside]
         return await ask_dates(endpoints, dialer_for=self.dialer_for, clock=self.clock, deadline=until)
 
 

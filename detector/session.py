@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -24,11 +25,13 @@ from .looks import Ways
 from .model import Endpoint, Observation, Outcome, Report, ResolutionObservation, Result
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
+from .tasks import end
 from .trust import logs as ct_logs
 from .trust import roots as trusted
 from .trust.certificate import Certificate
 from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
+from .watcher import INTERVAL_DEFAULT, Pace, Surroundings, Watcher, no_networks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from .probe.routes import Resolver
     from .trust.logs import LogList
     from .trust.roots import Roots
+    from .watch_event import WatchEvent
+    from .watcher import Look
 
     PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]
     RootSource = Roots | str | Path
@@ -402,7 +407,49 @@ class Detector:
                     network.add(case)
                     yield judgement.judge(case, network)
         finally:
-            await _end(running)
+            await end(running)
+
+    def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
+        self,
+        targets: Iterable[Target] | None = None,
+        *,
+        interval: float = INTERVAL_DEFAULT,
+        deadline: float = DEADLINE_DEFAULT,
+        duration: float = math.inf,
+        stop: asyncio.Event | None = None,
+        on_look: Callable[[Look], None] | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Look at every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
+
+        `targets` as in `check`. Each endpoint is looked at once per `interval` seconds on average, on a fresh
+        connection, at times that cannot be foreseen; one look takes at most `deadline` seconds. The watch ends after
+        `duration` seconds or when `stop` is set, with an event that says so, or when it is closed
+        (`contextlib.aclosing`), which leaves no task and no connection. `on_look` is called after every look, changed
+        or not. `surroundings` replaces this machine's clock, networks and chance.
+
+        Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are none and when there
+        is nothing to watch, at once.
+        """
+        endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
+        watcher = Watcher(
+            endpoints,
+            look=lambda endpoint, until: self._watched(endpoint, until, endpoints),
+            wall=self._clock,
+            pace=Pace(interval, deadline, duration, self._concurrency),
+            surroundings=surroundings or Surroundings(networks=self._routing.networks() or no_networks),
+            named=() if targets is None else [endpoint.name for endpoint in endpoints],
+            vantage=self.vantage,
+            stop=stop,
+            on_look=on_look,
+        )
+        return watcher.events()
+
+    async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
+        """One endpoint as `observe` sees it, no later than loop time `until`."""
+        looks = (await self._observe((endpoint,), until))[0]
+        case = Case(endpoint, looks[0], self._context(), others=looks[1:])
+        return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
         """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
@@ -442,7 +489,7 @@ class Detector:
                 task.result() if task.done() else (Observation(outcome=Outcome.DEADLINE, attempts=0),) for task in tasks
             ]
         finally:
-            await _end(tasks)
+            await end(tasks)
 
     async def _compare_resolvers(
         self, endpoints: Sequence[Endpoint], until: float
@@ -472,15 +519,6 @@ async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> 
     else:
         for target in targets:
             yield target
-
-
-async def _end(tasks: Iterable[asyncio.Task[object]]) -> None:
-    """Cancel what still runs and wait until it has."""
-    unfinished = [task for task in tasks if not task.done()]
-    for task in unfinished:
-        task.cancel()
-    if unfinished:
-        await asyncio.wait(unfinished)
 
 
 async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`

@@ -13,6 +13,7 @@ from detector.bundle.form import bundle_schema
 from detector.bundle.verification import verification_schema
 from detector.exam.exchange import exchange_schema
 from detector.model import report_schema
+from detector.watch_event import watch_event_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "bundle.schema.json": bundle_schema,
     "verification.schema.json": verification_schema,
     "exam-gate.schema.json": exchange_schema,
+    "watch-event.schema.json": watch_event_schema,
 }
 
 

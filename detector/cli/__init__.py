@@ -33,6 +33,8 @@ from . import (
     scan,
     settings,
     verify,
+    watch,
+    witness,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +85,9 @@ detector.add_command(history.history)
 detector.add_command(history.diff)
 detector.add_command(dossier.dossier)
 detector.add_command(nagios.nagios)
+detector.add_command(witness.witness)
 detector.add_command(completion.completion)
+detector.add_command(watch.watch)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

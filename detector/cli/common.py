@@ -147,7 +147,7 @@ def open_history(place: str) -> History:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(str(path.parent), error) from error
+        raise unwritable(str(path.parent), error) from error
     return store.History(path)
 
 
@@ -207,14 +207,14 @@ def result_stream(output: str | None) -> Iterator[TextIO]:
             raise IsADirectoryError(21, "it is a directory")
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123 - a descriptor, not a path
             yield stream
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(target)
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
     finally:
         Path(temporary).unlink(missing_ok=True)
 
@@ -229,7 +229,7 @@ def growing_stream(output: str | None) -> Iterator[TextIO]:
         with Path(output).open("w", encoding="utf-8", newline="\n") as stream:
             yield stream
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
 
 
 def _umask() -> int:
@@ -238,7 +238,8 @@ def _umask() -> int:
     return mask
 
 
-def _unwritable(output: str, error: OSError) -> OutputError:
+def unwritable(output: str, error: OSError) -> OutputError:
+    """The exception for a place that cannot be written to."""
     return OutputError(
         f"--output {output}: cannot be written ({error.strerror or error}).",
         advice="Name a file in a directory you may write to.",

@@ -127,8 +127,9 @@ def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
 def shared_context() -> SSL.Context:
     """Return the one client context of the process: no verification, no tickets, no resumption, every version.
 
-    Making a context takes a third of a millisecond and its settings are the same for every connection. It is used by
-    one thread at a time, as OpenSSL's connections are.
+    Nor is anything renegotiated: a server could show one chain to be judged and another one afterwards. Making a
+    context takes a third of a millisecond and its settings are the same for every connection. It is used by one thread
+    at a time, as OpenSSL's connections are.
     """
     context = _client_context(0, CIPHERS)
     context.set_options(LEGACY_SERVER_CONNECT)
@@ -151,7 +152,7 @@ def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
     context.set_min_proto_version(min_version)
     context.set_cipher_list(ciphers)
     context.set_alpn_protos(list(ALPN_PROTOCOLS))
-    context.set_options(SSL.OP_ALL | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+    context.set_options(SSL.OP_ALL | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_keylog_callback(_on_key_log)
     context.set_info_callback(_on_info)

@@ -19,7 +19,19 @@ from OpenSSL import SSL
 from .origin import Request, Response, answer
 from .pki import CA, CopiedField, Issued, KeyKind, PrivateKey, generate_key, sct_list_of
 from .proxy import locate, receive_connect
-from .streams import LOOPBACK, Address, Listener, PlainStream, TLSStream, connect, listen, relay, server_context
+from .streams import (
+    LOOPBACK,
+    NO_EXTENDED_MASTER_SECRET,
+    Address,
+    Listener,
+    PlainStream,
+    TLSStream,
+    as_it_is,
+    connect,
+    listen,
+    relay,
+    server_context,
+)
 from .tls_wire import ClientHello, TLSWireError, find_client_hello
 
 if TYPE_CHECKING:
@@ -76,6 +88,9 @@ class _Policy:
     min_version: ssl.TLSVersion | None
     max_version: ssl.TLSVersion | None
     alpn: tuple[str, ...]
+    extended_master_secret: bool
+    present: Issued | None
+    rewrite: Callable[[bytes], bytes]
 
     def locate(self, target: Address) -> Address | None:
         """Say where `target` really is; None when this middlebox must not go there."""
@@ -135,6 +150,9 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     min_version: ssl.TLSVersion | None = None,
     max_version: ssl.TLSVersion | None = None,
     alpn: Collection[str] = ("http/1.1",),
+    extended_master_secret: bool = True,
+    present: Issued | None = None,
+    rewrite: Callable[[bytes], bytes] = as_it_is,
     host: str = LOOPBACK,
 ) -> AsyncIterator[Middlebox]:
     """Run a middlebox that forges under `ca` until the block ends.
@@ -151,7 +169,10 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     embedded SCTs. All leaves share one key of kind `leaf_key`, unless not `one_leaf_key`; or the CA's own key, with
     `leaf_key_is_ca_key`; a CA that has a `leaf_key` itself decides. `present_root` sends the CA's certificate along,
     `append_upstream_chain` the whole genuine chain behind the forged one. `cache` keeps a forged leaf per host, else
-    each connection gets a new one. `min_version`, `max_version` and `alpn` are the middlebox's own.
+    each connection gets a new one. `min_version`, `max_version` and `alpn` are the middlebox's own, and without
+    `extended_master_secret` its TLS 1.2, towards both sides, is older than RFC 7627. `present` is shown to everybody
+    instead of anything forged: a certificate bought or stolen for the purpose, such as the origin's own with its key.
+    `rewrite` says what clients get instead of what the origin sends, decrypted octets as they come.
 
     How it fails: `certificate_delay` seconds go by before a host's first certificate; `drop_first_per_host` closes the
     first connection to each.
@@ -175,6 +196,9 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         min_version=min_version,
         max_version=max_version,
         alpn=tuple(alpn),
+        extended_master_secret=extended_master_secret,
+        present=present,
+        rewrite=rewrite,
     )
     shared_key = ca.leaf_key
     if shared_key is None and leaf_key_is_ca_key:
@@ -233,7 +257,7 @@ class _Interceptor:
             self._dropped.add(host)
             return
         self._box.intercepted.append(host)
-        server = None if destination is None else await _connect_tls(destination, host, self._policy.alpn)
+        server = None if destination is None else await _connect_tls(destination, host, self._policy)
         try:
             genuine = () if server is None else _chain_of(server.connection)
             issued = await self._issue(host, genuine)
@@ -242,6 +266,7 @@ class _Interceptor:
                 min_version=self._policy.min_version,
                 max_version=self._policy.max_version,
                 alpn=self._policy.alpn,
+                extended_master_secret=self._policy.extended_master_secret,
             )
             connection = SSL.Connection(context, None)
             connection.set_accept_state()
@@ -250,13 +275,15 @@ class _Interceptor:
             if server is None:
                 await answer(stream, _block_page, [])
             else:
-                await relay(stream, server, self._overhear)
+                await relay(stream, server, self._overhear, self._policy.rewrite)
         finally:
             if server is not None:
                 server.abort()
 
     async def _issue(self, host: str, genuine: tuple[bytes, ...]) -> Issued:
         """Forge a leaf for `host`, or take the one forged before, and line up what is presented behind it."""
+        if self._policy.present is not None:
+            return self._policy.present
         issued = self._forged.get(host)
         if issued is None:
             await asyncio.sleep(self._policy.certificate_delay)
@@ -296,16 +323,18 @@ async def _peek(client: PlainStream) -> ClientHello | None:
     return hello
 
 
-async def _connect_tls(address: Address, host: str, alpn: tuple[str, ...]) -> TLSStream | None:
+async def _connect_tls(address: Address, host: str, policy: _Policy) -> TLSStream | None:
     """Connect to the origin without verifying anything; None when that fails."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     context.set_min_proto_version(0)
+    if not policy.extended_master_secret:
+        context.set_options(NO_EXTENDED_MASTER_SECRET)
     connection = SSL.Connection(context, None)
     connection.set_connect_state()
     connection.set_tlsext_host_name(host.encode("ascii", "replace"))
-    if alpn:
-        connection.set_alpn_protos([name.encode() for name in alpn])
+    if policy.alpn:
+        connection.set_alpn_protos([name.encode() for name in policy.alpn])
     try:
         stream = TLSStream(connection, await connect(address))
     except OSError:

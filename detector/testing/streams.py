@@ -31,6 +31,9 @@ Address = tuple[str, int]
 CHUNK: Final = 1 << 16
 """Octets moved at a time: four TLS records of the largest size (RFC 8446 section 5.1)."""
 
+NO_EXTENDED_MASTER_SECRET: Final = 0x1
+"""SSL_OP_NO_EXTENDED_MASTER_SECRET (SSL_CTX_set_options(3)), which pyOpenSSL has no name for."""
+
 PEER_MISBEHAVED: Final = (
     ConnectionError,
     SSL.Error,
@@ -187,7 +190,7 @@ class TLSStream:
         return bool(data)
 
 
-def server_context(  # noqa: PLR0913 - as `serve_origin`
+def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each is a property of real servers
     issued: Issued,
     *,
     min_version: ssl.TLSVersion | None = None,
@@ -195,11 +198,13 @@ def server_context(  # noqa: PLR0913 - as `serve_origin`
     alpn: Sequence[str] = (),
     ciphers: str = "DEFAULT",
     also: Sequence[Issued] = (),
+    extended_master_secret: bool = True,
 ) -> SSL.Context:
     """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
 
     `also` are certificates with keys of other kinds (RSA, ECDSA), between which the client's offer chooses; the
-    intermediates of all of them are sent with each.
+    intermediates of all of them are sent with each. Without `extended_master_secret` it behaves as what was built before
+    RFC 7627.
 
     Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
     """
@@ -208,6 +213,8 @@ def server_context(  # noqa: PLR0913 - as `serve_origin`
     context.set_cipher_list(f"{ciphers}:@SECLEVEL=0".encode())
     context.set_min_proto_version(0 if min_version is None else int(min_version))
     context.set_max_proto_version(0 if max_version is None else int(max_version))
+    if not extended_master_secret:
+        context.set_options(NO_EXTENDED_MASTER_SECRET)
     for one in (issued, *also):
         context.use_certificate(x509.load_der_x509_certificate(one.leaf))
         for certificate in one.chain[1:]:
@@ -304,21 +311,36 @@ async def listen(
         raise failures[0]
 
 
-async def relay(client: Stream, server: Stream, overhear: Callable[[bytes], None] | None = None) -> None:
-    """Carry octets both ways until either side ends, then close both. `overhear` is shown what the client sends.
+def as_it_is(data: bytes) -> bytes:
+    """Change nothing."""
+    return data
+
+
+async def relay(
+    client: Stream,
+    server: Stream,
+    overhear: Callable[[bytes], None] | None = None,
+    rewrite: Callable[[bytes], bytes] = as_it_is,
+) -> None:
+    """Carry octets both ways until either side ends, then close both.
+
+    `overhear` is shown what the client sends, `rewrite` says what the client gets instead of what the server sends.
 
     Whoever opened a side aborts it afterwards as well: cancellation can cut the closing short.
     """
 
-    async def carry(source: Stream, sink: Stream, show: Callable[[bytes], None] | None) -> None:
+    def shown(data: bytes) -> bytes:
+        if overhear is not None:
+            overhear(data)
+        return data
+
+    async def carry(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
         while data := await source.read():
-            if show is not None:
-                show(data)
-            await sink.write(data)
+            await sink.write(change(data))
 
     tasks = [
-        asyncio.ensure_future(carry(client, server, overhear)),
-        asyncio.ensure_future(carry(server, client, None)),
+        asyncio.ensure_future(carry(client, server, shown)),
+        asyncio.ensure_future(carry(server, client, rewrite)),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -29,6 +29,9 @@ async def streams(targets: AsyncIterator[str | detector.Endpoint]) -> None:
         assert_type(await subject.check(), detector.Report)
         async for result in subject.scan(targets):
             assert_type(result, detector.Result)
+        async for event in subject.watch(["exam.example.edu"], interval=60.0, duration=3600.0):
+            assert_type(event, detector.WatchEvent)
+            assert_type(event.kind, detector.WatchKind)
 
 
 def offline(chain: list[bytes]) -> detector.Result:
