@@ -410,8 +410,8 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
     """What a proxy on the way showed. There is no place for credentials.
 
     `status` is the HTTP status of its answer to CONNECT or its SOCKS reply code, `auth_schemes` the kinds of
-    authentication it offered (RFC 9110 section 11.1, lower case, bounded). `target` is what it was asked to connect to,
-    as `host:port`. `tls` is the connection to the proxy itself, where that is TLS: captured like every other.
+    authentication it offered (RFC 9110 section 11.1, lower case, bounded). `tls` is the connection to the proxy itself,
+    where that is TLS: captured like every other.
     """
 
     scheme: ProxyScheme
@@ -419,7 +419,6 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
     port: int
     status: int | None = None
     auth_schemes: tuple[str, ...] = ()
-    target: str | None = None
     tls: Observation | None = None
 
     @property
@@ -471,9 +470,10 @@ class Observation(Record, frozen=True, kw_only=True):
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
     milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
     profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
-    was read back. `proxy` is the proxy on the way, `proxy_file` the proxy auto-configuration file that chose the way or
-    would have had to, `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution`
-    is what a second resolver said, where one was asked, `hops` how far TLS is answered, where that was.
+    was read back. `proxy` is the proxy on the way, `asked_for` what it was asked to connect to (`host:port`),
+    `proxy_file` the proxy auto-configuration file that chose the way or would have had to, `key_kind` the only kind of
+    server key that was accepted, None where every kind was; `resolution` is what a second resolver said, where one was
+    asked, `hops` how far TLS is answered, where that was.
     """
 
     outcome: Outcome
@@ -486,6 +486,7 @@ class Observation(Record, frozen=True, kw_only=True):
     hello: Hello = Hello.DEFAULT
     ja3: str | None = None
     address: str | None = None
+    asked_for: str | None = None
     tls_version: str | None = None
     cipher: str | None = None
     group: str | None = None

@@ -159,6 +159,14 @@ class Routing:
             self._public = DirectDialer(resolver=PublicResolver())
         return self._public
 
+    def networks(self) -> Callable[[], Mapping[str, str]] | None:
+        """What tells by which networks this machine reaches others; None where the dialer was given."""
+        if self._given is not None:
+            return None
+        from .probe.attachment import networks  # noqa: PLC0415 - as in `_take`
+
+        return networks
+
     def ways_to(self, endpoint: Endpoint) -> tuple[Dialer, ...]:
         """The ways that apply to an endpoint, that of the first look first; at least one."""
         if self._given is not None:

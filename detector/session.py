@@ -281,7 +281,6 @@ class Detector:
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
-        self._dialer_given: Final = dialer is not None
         self._locating: Final = locating
         self._rules: Final = resolve_rules(resolve)
         self._routing: Final = Routing(
@@ -448,21 +447,13 @@ class Detector:
             look=lambda endpoint, until: self._watched(endpoint, until, endpoints),
             wall=self._clock,
             pace=Pace(interval, deadline, duration, self._concurrency),
-            surroundings=surroundings or Surroundings(networks=self._networks()),
+            surroundings=surroundings or Surroundings(networks=self._routing.networks() or no_networks),
             named=() if targets is None else [endpoint.name for endpoint in endpoints],
             vantage=self.vantage,
             stop=stop,
             on_look=on_look,
         )
         return watcher.events()
-
-    def _networks(self) -> Callable[[], Mapping[str, str]]:
-        """Tell by which networks endpoints are reached; nothing about this machine where the dialer was given."""
-        if self._dialer_given:
-            return no_networks
-        from .probe.attachment import networks  # noqa: PLC0415 - only a watch asks
-
-        return networks
 
     async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
         """One endpoint as `observe` sees it, no later than loop time `until`."""

@@ -10,7 +10,7 @@ import pytest
 
 from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
-from detector.model import KeyKind, ProxyObservation, ProxyScheme, Route
+from detector.model import KeyKind, Route
 from detector.probe import MockNetwork
 from detector.probe.mock import TLSServer
 from detector.routing import DIRECT4, DIRECT6, PROXY, USUAL, Routing, Settings, read_route
@@ -116,7 +116,7 @@ class Way(MockNetwork):
         journal.address = PLACE if self.route is Route.DIRECT else "192.0.2.3:3128"
         if self.route is not Route.DIRECT:
             target = f"{EXAM}:443" if endpoint.address is None else f"{endpoint.address[0]}:{endpoint.address[1]}"
-            journal.proxy = ProxyObservation(scheme=ProxyScheme.HTTP, host="192.0.2.3", port=3128, target=target)
+            journal.asked_for = target
         return transport
 
 
@@ -138,7 +138,7 @@ async def test_the_proxy_is_asked_for_the_address_that_was_seen(
     (result,) = report.results
     assert result.row == row
     looks = (result.observation, *result.other_observations)
-    assert {look.proxy.target for look in looks if look.proxy is not None} == {f"{EXAM}:443", PLACE}
+    assert {look.asked_for for look in looks if look.asked_for is not None} == {f"{EXAM}:443", PLACE}
 
 
 async def test_a_clean_other_way_clears_nothing(pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]) -> None:

@@ -38,9 +38,7 @@ from detector.model import (
     KeyKind,
     Outcome,
     PortalObservation,
-    ProxyObservation,
     Record,
-    ResolutionObservation,
     Route,
     Scope,
     ServerDate,
@@ -300,12 +298,10 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
 
 
 class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, by which proxy, over which hops, in which times."""
+    """How one connection was made: to which address, for what a proxy was asked, over which hops, in which times."""
 
     address: Text | None = None
-    proxy: ProxyObservation | None = None
-    proxy_file: Text | None = None
-    resolution: ResolutionObservation | None = None
+    asked_for: Text | None = None
     hops: HopsObservation | None = None
     attempts: int = 1
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)

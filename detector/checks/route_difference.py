@@ -125,7 +125,7 @@ def _private(case: Case, compared: Sequence[tuple[Case, Comparison]], genuine: S
 def _place(look: Case) -> str | None:
     """The address at which the endpoint was reached, or the name that the proxy was asked for."""
     observed = look.observation
-    return observed.address if observed.proxy is None else observed.proxy.target
+    return observed.asked_for if observed.route in PROXIED else observed.address
 
 
 def _address(look: Case) -> str | None:

@@ -181,7 +181,7 @@ class _JudgedConnections:
 
     def __init__(self, guard: Guard, route: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
         if route not in {"env", "none"}:
-            _spoken(parse_proxy(route))  # raises now rather than with the first request
+            _only_http(parse_proxy(route))  # raises now rather than with the first request
         self._guard: Final = guard
         self._route: Final = route
         self._rules: Final = resolve_rules(resolve)
@@ -234,17 +234,7 @@ class _JudgedConnections:
             proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
         if proxy is None:
             return self._direct
-        return ConnectDialer(_spoken(proxy), self._rules, resolver=self._resolver)
-
-
-def _spoken(proxy: Proxy) -> Proxy:
-    """The proxy, if it is of the one kind that is spoken here. Raises `ProxyError`."""
-    if proxy.scheme is not ProxyScheme.HTTP:
-        raise ProxyError(
-            f"A guarded client does not speak to {proxy.scheme} proxies.",
-            advice="Give an HTTP proxy as http://host:port, or connect directly.",
-        )
-    return proxy
+        return ConnectDialer(_only_http(proxy), self._rules, resolver=self._resolver)
 
 
 def _refuse_arguments(req: ClientRequest) -> None:
@@ -270,13 +260,7 @@ def _proxy_of(req: ClientRequest) -> Proxy | None:
     """
     if req.proxy is None:
         return None
-    if req.proxy.scheme != "http":
-        raise ProxyError(
-            f"The request to {req.host} names a proxy of kind {req.proxy.scheme!r}, which a guarded connector does not "
-            "use yet.",
-            advice="Give an HTTP proxy as http://host:port.",
-        )
-    proxy = parse_proxy(str(req.proxy))
+    proxy = _only_http(parse_proxy(str(req.proxy)))
     if proxy.username is not None:
         return proxy
     if req.proxy_auth is not None:
@@ -286,6 +270,16 @@ def _proxy_of(req: ClientRequest) -> Proxy | None:
         return proxy
     username, password = _basic_credentials(header)
     return Proxy(host=proxy.host, port=proxy.port, username=username, password=password)
+
+
+def _only_http(proxy: Proxy) -> Proxy:
+    """The proxy, if a guarded connector uses such. Raises `ProxyError`."""
+    if proxy.scheme is not ProxyScheme.HTTP:
+        raise ProxyError(
+            f"{proxy} is a proxy of a kind that a guarded connector does not use yet.",
+            advice="Give an HTTP proxy as http://host:port.",
+        )
+    return proxy
 
 
 def _basic_credentials(header: str) -> tuple[str, str]:

@@ -38,6 +38,7 @@ def observe(handshake: Handshake | BrowserHandshake, route: Route, journal: Jour
         proxy=journal.proxy,
         proxy_file=journal.proxy_file,
         address=journal.address,
+        asked_for=journal.asked_for,
         tls_version=facts.tls_version,
         cipher=facts.cipher,
         group=facts.group,

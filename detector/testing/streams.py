@@ -203,14 +203,14 @@ def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each i
     max_version: ssl.TLSVersion | None = None,
     alpn: Sequence[str] = (),
     ciphers: str = "DEFAULT",
-    extended_master_secret: bool = True,
     also: Sequence[Issued] = (),
+    extended_master_secret: bool = True,
 ) -> SSL.Context:
     """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
 
-    Without `extended_master_secret` it behaves as what was built before RFC 7627. `also` are certificates with keys of
-    other kinds (RSA, ECDSA), between which the client's offer chooses; the intermediates of all of them are sent with
-    each.
+    `also` are certificates with keys of other kinds (RSA, ECDSA), between which the client's offer chooses; the
+    intermediates of all of them are sent with each. Without `extended_master_secret` it behaves as what was built
+    before RFC 7627.
 
     Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
     """

@@ -40,8 +40,7 @@ def seen(world: World, presented: Issued | Sequence[bytes], route: Route, addres
     observed = world.case(EXAM, presented).observation
     if route in {Route.DIRECT, Route.DIRECT_IPV4, Route.DIRECT_IPV6}:
         return msgspec.structs.replace(observed, route=route, address=address, **more)
-    proxy = ProxyObservation(scheme=ProxyScheme.HTTP, host="proxy.example", port=3128, target=address)
-    return msgspec.structs.replace(observed, route=route, address="192.0.2.3:3128", proxy=proxy, **more)
+    return msgspec.structs.replace(observed, route=route, address="192.0.2.3:3128", asked_for=address, **more)
 
 
 def case_of(world: World, first: Observation, *others: Observation, **expected: Any) -> Case:  # noqa: ANN401 - fields of Endpoint

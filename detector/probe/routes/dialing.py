@@ -60,9 +60,9 @@ class RouteError(Exception):
 class Journal:
     """What is known of one connection so far: `address` (peer, as `host:port`) and `timings_ms` by phase.
 
-    `route`, where a dialer that chooses says which way it took, `proxy` and `proxy_file`, where there were such, go
-    into the observation as they are. `deadline` is the event loop's time past which no phase may go on, `clock` gives
-    seconds for the timings.
+    `route`, where a dialer that chooses says which way it took, `proxy`, `asked_for` and `proxy_file`, where there were
+    such, go into the observation as they are. `deadline` is the event loop's time past which no phase may go on,
+    `clock` gives seconds for the timings.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Journal:
         self.address: str | None = None
         self.route: Route | None = None
         self.proxy: ProxyObservation | None = None
+        self.asked_for: str | None = None
         self.proxy_file: str | None = None
         self.timings_ms: dict[str, float] = {}
 

@@ -302,7 +302,7 @@ class FileDialer:
             raise RouteError(Outcome.PROXY_UNKNOWN)
         for number, proxy in enumerate(ways, start=1):
             dialer = self._direct if proxy is None else self._through(proxy)
-            journal.route, journal.proxy = dialer.route, None
+            journal.route, journal.proxy, journal.asked_for = dialer.route, None, None
             try:
                 return await dialer.dial(endpoint, factory, journal)
             except RouteError as error:

@@ -77,8 +77,7 @@ class ProxyDialer:
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
         host, port = mapped(self._resolve, endpoint) or (endpoint.host, endpoint.port)
-        shown = msgspec.structs.replace(self._proxy.shown, target=spell(host, port))
-        journal.route, journal.proxy = self.route, shown
+        journal.route, journal.proxy, journal.asked_for = self.route, self._proxy.shown, spell(host, port)
         exchange = self._exchange(host, port)
         try:
             if self._proxy.scheme is ProxyScheme.HTTPS:
@@ -130,7 +129,7 @@ class ProxyDialer:
                 finally:
                     carrier.note("handshake")
                     seen = observe(handshake, Route.DIRECT, aside, Outcome.HANDSHAKE_TIMEOUT)
-                    journal.proxy = msgspec.structs.replace(journal.proxy or self._proxy.shown, tls=seen)
+                    journal.proxy = msgspec.structs.replace(self._proxy.shown, tls=seen)
                 self._require(seen)
                 established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 tunnel = _Tunnel(exchange, factory, established)
