@@ -593,7 +593,7 @@ def _without_the_client(record: logging.LogRecord) -> bool:
     fault = record.exc_info[0] if record.exc_info else None
     if fault is not None and issubclass(fault, HttpProcessingError):
         return False
-    if record.args:
+    if fault is not None or record.args:
         record.msg, record.args = "The application failed to answer a request.", ()
     return True
 
