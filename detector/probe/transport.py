@@ -92,19 +92,19 @@ class TLSTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Let `protocol` read from now on. Its `connection_made` is its owner's to call, as asyncio has it.
 
-        The first protocol starts the reading. A protocol that comes when the connection is already lost is told so,
-        in the next turn of the loop, and one that comes while nothing leaves is told to pause writing.
+        Reading is resumed where it was paused: a pause between two protocols keeps what comes for the second. A
+        protocol that comes when the connection is already lost is told so, in the next turn of the loop, and one that
+        comes while nothing leaves is told to pause writing.
         """
         if not isinstance(protocol, asyncio.Protocol):
             raise TypeError(f"{type(protocol).__name__} is no asyncio.Protocol; give one that takes data_received.")
-        first = self._protocol is None
         self._protocol = protocol
         if self.closed.is_set():
             asyncio.get_running_loop().call_soon(protocol.connection_lost, self._failure)
             return
         if self._below_is_full:
             protocol.pause_writing()
-        if first:
+        if not self._reading:
             self.resume_reading()
 
     def get_protocol(self) -> asyncio.BaseProtocol:

@@ -157,9 +157,12 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class Seen(NamedTuple):
-    """What the witness's end of one connection is: what every statement about it says."""
+    """What the witness's end of one connection is: what every statement about it says.
 
-    exporter: bytes
+    `exporter` is empty where the session has none that is unique, and None where that could not be found out.
+    """
+
+    exporter: bytes | None
     client_hello: HelloSeen
     tls: Negotiated
     server_name: str | None
@@ -212,6 +215,8 @@ class Witness:
         seen = None if request.transport is None else request.transport.get_extra_info(_SEEN)
         if not isinstance(seen, Seen):
             return _refusal(404, "There is no witness here: TLS of this connection ends somewhere else.")
+        if seen.exporter is None:
+            return _refusal(503, "This witness could not read its own handshake; nothing is said about it.")
         statement = Statement(
             nonce=nonces[0],
             exporter=seen.exporter,
@@ -449,17 +454,9 @@ class _Handshaking(asyncio.Protocol):
         with contextlib.suppress(WireError):  # OpenSSL bears with more than we can read
             hello = parse_client_hello(message)
             ja3, name = hello.ja3, hello.server_name
-        bound = wire.version == TLS_1_3 or (wire.version == TLS_1_2 and wire.extended_master_secret)
-        exporter = (
-            connection.export_keying_material(
-                protocol.EXPORTER_LABEL, protocol.EXPORTER_OCTETS, protocol.EXPORTER_CONTEXT
-            )
-            if bound
-            else b""
-        )
         address = transport.get_extra_info("peername")
         return Seen(
-            exporter=exporter,
+            exporter=self._exporter(),
             client_hello=HelloSeen(sha256=hashlib.sha256(message).hexdigest(), ja3=ja3),
             tls=Negotiated(
                 version=None if wire.version is None else VERSIONS.get(wire.version),
@@ -470,6 +467,20 @@ class _Handshaking(asyncio.Protocol):
             ),
             server_name=None if name is None else name[:SERVER_NAME_OCTETS_MAX],
             peer=str(address[0]) if isinstance(address, tuple) else None,
+        )
+
+    def _exporter(self) -> bytes | None:
+        """Our side of the binding; empty where there is none; None where that is not known.
+
+        An empty one says to a client that has a binding that its session is another one. So it is never a guess.
+        """
+        version, wire = self._connection.get_protocol_version(), self._wire
+        if version != TLS_1_3 and (version != TLS_1_2 or wire.version != TLS_1_2):
+            return None
+        if version == TLS_1_2 and not wire.extended_master_secret:
+            return b""
+        return self._connection.export_keying_material(
+            protocol.EXPORTER_LABEL, protocol.EXPORTER_OCTETS, protocol.EXPORTER_CONTEXT
         )
 
 
@@ -593,7 +604,7 @@ def _without_the_client(record: logging.LogRecord) -> bool:
     fault = record.exc_info[0] if record.exc_info else None
     if fault is not None and issubclass(fault, HttpProcessingError):
         return False
-    if record.args:
+    if fault is not None or record.args:
         record.msg, record.args = "The application failed to answer a request.", ()
     return True
 

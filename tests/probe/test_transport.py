@@ -493,19 +493,19 @@ async def test_an_end_that_comes_while_paused_is_told_after_the_data() -> None:
     assert reader.data == b"late"
 
 
-async def test_a_pause_stays_when_the_protocol_changes() -> None:
-    """Only the first protocol starts the reading; one that comes to a paused transport finds it paused."""
+async def test_a_pause_between_two_protocols_keeps_what_comes_for_the_second() -> None:
+    """Who is done pauses; the next protocol gets what came meanwhile, and need not resume."""
     transport, below, server = in_memory()
-    transport.set_protocol(Listening())
+    first, second = Listening(), Listening()
+    transport.set_protocol(first)
     transport.pause_reading()
-    second = Listening()
-    transport.set_protocol(second)
     below.above.data_received(encrypted(server, b"data"))
     await asyncio.sleep(0)
-    assert second.data == b""
-    transport.resume_reading()
+    assert (first.data, transport.is_reading()) == (b"", False)
+    transport.set_protocol(second)
+    assert second.data == b""  # not from inside set_protocol: connection_made comes first
     await asyncio.sleep(0)
-    assert second.data == b"data"
+    assert (first.data, second.data) == (b"", b"data")
     transport.abort()
     await second.end()
 

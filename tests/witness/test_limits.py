@@ -232,9 +232,11 @@ class TestRequests:
                 return not server.clients
 
             asking = asyncio.ensure_future(ask_on())
-            await until(gone)
-            with contextlib.suppress(ConnectionError, SSL.Error):
-                await asking
+            try:
+                await until(gone)
+            finally:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
             assert 0 < max(sizes) < 1 << 18
             assert server.counts.timed_out == 1
 

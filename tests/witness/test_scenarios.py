@@ -218,13 +218,16 @@ class TestSomebodyInBetween:
 
     async def test_replayed_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """A genuine signed answer to an earlier question answers nothing."""
-        first: list[bytes] = []
+        answers: list[bytes] = []
 
         def rewrite(data: bytes) -> bytes:
-            first.append(data)
-            return first[0]
+            answers.extend(re.findall(rb'\{"payload".*\}', data))
+            return re.sub(rb'\{"payload".*\}', lambda _: answers[0], data)
 
-        async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
+        async with (
+            witness_of(issued, clock=lambda: pki.now) as server,  # answers of one length
+            box_of(pki, server, present=issued, rewrite=rewrite) as box,
+        ):
             before = await judged(settings_of(endpoint(), route=box.url))
             after = await judged(settings_of(endpoint(), route=box.url))
         assert_proven(before)

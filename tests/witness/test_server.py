@@ -23,6 +23,7 @@ from witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, s
 from detector.errors import ServingError
 from detector.probe import DirectDialer, open_tls, with_witness
 from detector.probe.hello import parse_client_hello
+from detector.probe.wire import Wire, WireError, WireErrorKind
 from detector.trust.envelope import public_octets
 from detector.witness import protocol
 from detector.witness.server import PROXY_HEADER_CHARACTERS_MAX, PROXY_HEADERS_MAX, Witness, proxy_headers, serve
@@ -104,6 +105,21 @@ class TestStatement:
         ):
             statement = statement_of(await client.get(TARGET))
         assert (statement.exporter, statement.tls.extended_master_secret) == (b"", False)
+
+    async def test_a_witness_that_cannot_tell_accuses_nobody(
+        self, issued: Issued, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Were its own ServerHello unreadable to it: TLS 1.3 is bound in any case, of TLS 1.2 it says nothing."""
+
+        def unreadable(_wire: Wire, _data: bytes) -> None:
+            raise WireError(WireErrorKind.MALFORMED, "for this test")
+
+        monkeypatch.setattr(Wire, "server", unreadable)
+        async with witness_of(issued) as server:
+            async with client_of(server, version=V.TLSv1_3) as client:
+                assert statement_of(await client.get(TARGET)).exporter == exporter_of(client)
+            async with client_of(server, version=V.TLSv1_2) as client:
+                assert (await client.get(TARGET)).status == 503
 
     async def test_every_connection_has_its_own(self, issued: Issued) -> None:
         """Two connections of one client never have one binding, and each has its own all along."""
