@@ -13,7 +13,6 @@ import msgspec
 from detector.errors import HistoryError
 from detector.history.dossier import Gathering, Item
 from detector.model import encode
-from detector.report.html import render_dossier
 from detector.session import utc_now
 
 from . import common
@@ -57,6 +56,8 @@ def dossier(*, place: str | None, vantage: str, days: int | None, form: str, out
         if form == "json":
             stream.write(msgspec.json.format(encode(found), indent=2).decode("utf-8") + "\n")
         else:
+            from detector.report.html import render_dossier  # noqa: PLC0415 - other commands start without it
+
             stream.write(render_dossier(found))
     return common.CLEAN
 

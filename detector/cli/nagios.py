@@ -13,13 +13,16 @@ import click
 
 from detector.errors import DetectorError
 from detector.model import Confidence
-from detector.report import nagios as plugin
 from detector.session import DEADLINE_DEFAULT, Detector
 
 from . import common
 
 if TYPE_CHECKING:
     from detector.model import Report
+
+
+UNKNOWN = 3
+"""Exit code for what could not be judged (Monitoring Plugins Development Guidelines), as `report.nagios` has it."""
 
 
 class _Plugin(click.Command):
@@ -70,6 +73,8 @@ def nagios(*, options: common.Options, targets: tuple[str, ...], deadline: float
         report = asyncio.run(_check(detector, targets, deadline))
     except DetectorError as error:
         return _unknown(str(error))
+    from detector.report import nagios as plugin  # noqa: PLC0415 - other commands start without it
+
     sys.stdout.write(plugin.render(report, least))
     return plugin.status(report, least)
 
@@ -82,4 +87,4 @@ async def _check(detector: Detector, targets: tuple[str, ...], deadline: float) 
 def _unknown(why: str) -> int:
     sys.stdout.write(f"TLS UNKNOWN - {' '.join(why.replace('|', '/').split())}\n")
     sys.stdout.flush()
-    return plugin.UNKNOWN
+    return UNKNOWN

@@ -22,7 +22,6 @@ import msgspec
 from detector.errors import InputError, MissingExtraError
 from detector.model import Confidence, LogsInfo, Report, RootsInfo, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
-from detector.report import spreadsheet
 from detector.scan import BadLine, Journal, Scanned, ScanSettings, Target, expand, read_targets, scan
 from detector.session import Detector, utc_now
 from detector.version import VERSION
@@ -31,6 +30,7 @@ from . import common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
     from typing import TextIO
 
     from rich.progress import Progress, TaskID
@@ -386,7 +386,7 @@ class _Writer:
         else:
             self._stream = stack.enter_context(common.growing_stream(options.output))
         if form is Form.CSV:
-            self._put(spreadsheet.header())
+            self._put(_spreadsheet().header())
 
     @property
     def done(self) -> Any:  # noqa: ANN401 - a container of numbers
@@ -401,7 +401,7 @@ class _Writer:
         elif self._form is Form.JSONL:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Form.CSV:
-            self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
+            self._put(_spreadsheet().line(found, at=utc_now(), vantage=self._vantage))
         else:
             self._put(_text(found) + "\n")
 
@@ -467,6 +467,12 @@ class _Kept:
             self._head, finished=utc_now(), verdict=verdict, confidence=confidence, scope=scope
         )
         self._history.finish(self._run, head)
+
+
+def _spreadsheet() -> ModuleType:
+    from detector.report import spreadsheet  # noqa: PLC0415 - loads all of `report`, which other forms do not need
+
+    return spreadsheet
 
 
 def _text(found: Scanned) -> str:
