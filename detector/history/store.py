@@ -103,7 +103,7 @@ class History:
         try:
             with self._failures("opened"):
                 self._migrate()
-        except BaseException:
+        except BaseException:  # interruption too: no connection must outlive this call; nothing is swallowed
             self._engine.dispose()
             raise
 
