@@ -131,13 +131,7 @@ class _Sources(NamedTuple):
     help="How names are resolved; auto is c-ares where aiodns is installed.",
 )
 @click.option("--progress/--no-progress", default=True, show_default=True, help="Say on stderr how far it is.")
-@click.option(
-    "--fail-on",
-    type=click.Choice([c.value for c in Confidence]),
-    default=Confidence.PROBABLE.value,
-    show_default=True,
-    help="Least confidence of middleware that makes the exit code 1.",
-)
+@common.fail_on_option("Least confidence of middleware that makes the exit code 1.")
 @common.history_option
 @common.common_but_format
 @click.option(
@@ -189,17 +183,7 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
         concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
     )
     names = _resolver(resolver)
-    detector = Detector(
-        pins=options.pins or None,
-        roots=options.roots,
-        add_roots=options.add_roots,
-        logs=options.ct_logs,
-        route=options.proxy,
-        resolve=options.resolve,
-        vantage=options.vantage,
-        offline=True,
-        resolver=names,
-    )
+    detector = Detector(**common.settings(options) | {"offline": True, "resolver": names})
     tally = _Tally(strict=strict)
     with contextlib.ExitStack() as stack:
         kept = None if place is None else _Kept(stack.enter_context(common.open_history(place)), detector, tally)
