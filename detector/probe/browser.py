@@ -15,16 +15,16 @@ handshake is finished, and the chain is kept as presented. Two things differ fro
 from __future__ import annotations
 
 import functools
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import utls
 
-from detector.model import HandshakeSignature, Outcome
+from detector.model import HandshakeSignature, Hello, Outcome
 from detector.trust.certificate import Certificate
 
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
-from .handshake import Facts, server_name
+from .engine import Facts, server_name
 from .keyproof import KeyProof, check_key_exchange
 from .wire import CERTIFICATES_MAX, Wire, WireError, WireErrorKind
 
@@ -44,6 +44,8 @@ def shared_context() -> utls.SSLContext:
 
 class BrowserHandshake:
     """A client handshake with `host`; used as `Handshake` is. Nothing raises."""
+
+    hello: ClassVar = Hello.BROWSER
 
     def __init__(self, host: str) -> None:
         name = server_name(host)
