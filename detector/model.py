@@ -304,6 +304,14 @@ class Hello(enum.StrEnum):
     BROWSER = "browser"
 
 
+class Engine(enum.StrEnum):
+    """What makes the TLS handshakes of looks: OpenSSL, our own code, or our own with OpenSSL where it does not do."""
+
+    AUTO = "auto"
+    OPENSSL = "openssl"
+    NATIVE = "native"
+
+
 class Record(msgspec.Struct, frozen=True):
     """Base of every record. Subclasses say `frozen` and `kw_only` themselves: the second is not inherited."""
 

@@ -15,7 +15,7 @@ handshake is finished, and the chain is kept as presented. Two things differ fro
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 import utls
 
@@ -25,6 +25,7 @@ from detector.trust.certificate import Certificate
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
 from .engine import Facts, server_name
+from .hello import ja3_of
 from .keyproof import KeyProof, check_key_exchange
 from .wire import CERTIFICATES_MAX, Wire, WireError, WireErrorKind
 
@@ -74,6 +75,11 @@ class BrowserHandshake:
     def client_hello(self) -> bytes | None:
         """The ClientHello that was sent first, as a handshake message with its header."""
         return self._wire.client_hellos[0] if self._wire.client_hellos else None
+
+    @property
+    def ja3(self) -> str | None:
+        """The JA3 fingerprint of that ClientHello."""
+        return ja3_of(self.client_hello)
 
     @property
     def signature(self) -> HandshakeSignature | None:

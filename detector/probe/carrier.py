@@ -12,7 +12,6 @@ from detector.model import Observation, Outcome
 from detector.trust.certificate import Certificate
 
 from . import outcomes
-from .hello import ja3_of
 
 if TYPE_CHECKING:
     from detector.model import Route
@@ -33,7 +32,7 @@ def observe(handshake: Handshaking, route: Route, journal: Journal, outcome: Out
         key_proved=facts.key_proved,
         route=journal.route or route,
         hello=handshake.hello,
-        ja3=ja3_of(handshake.client_hello),
+        ja3=handshake.ja3,
         proxy=journal.proxy,
         proxy_file=journal.proxy_file,
         address=journal.address,

@@ -59,6 +59,10 @@ class Handshaking(Protocol):
         """The ClientHello that was sent first, as a handshake message with its header."""
 
     @property
+    def ja3(self) -> str | None:
+        """The JA3 fingerprint of that ClientHello."""
+
+    @property
     def signature(self) -> HandshakeSignature | None:
         """What the server signed in the handshake, for others to verify."""
 

@@ -40,6 +40,7 @@ from detector.witness.protocol import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER
 from . import outcomes
 from .codepoints import TLS_1_2, TLS_1_3
 from .engine import ALPN_PROTOCOLS, Facts, facts_of, server_name
+from .hello import ja3_of
 from .keyproof import KeyProof, check_certificate_verify, check_key_exchange, signed_content
 from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY, Wire, WireError, WireErrorKind
 
@@ -346,6 +347,11 @@ class Handshake:
     def client_hello(self) -> bytes | None:
         """The ClientHello that was sent first, as a handshake message with its header."""
         return self._wire.client_hellos[0] if self._wire.client_hellos else None
+
+    @property
+    def ja3(self) -> str | None:
+        """The JA3 fingerprint of that ClientHello."""
+        return ja3_of(self.client_hello)
 
     @property
     def signature(self) -> HandshakeSignature | None:

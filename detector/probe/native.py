@@ -44,6 +44,7 @@ from detector.trust.signature import load_key
 from . import outcomes
 from .codepoints import AEAD, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType
 from .engine import ALPN_PROTOCOLS, Facts, facts_of, server_name
+from .hello import ja3_of
 from .keyproof import KeyProof, check_certificate_verify, signed_content
 from .wire import NONCE_OCTETS, RANDOM_OCTETS, Wire, WireError, WireErrorKind, expand_label
 
@@ -145,6 +146,16 @@ class NativeHandshake:
     def client_hello(self) -> bytes | None:
         """The ClientHello that was sent, as a handshake message with its header."""
         return self._wire.client_hellos[0] if self._wire.client_hellos else None
+
+    @property
+    def ja3(self) -> str | None:
+        """The JA3 fingerprint of that ClientHello: it is the same for all that offer the same."""
+        if self.client_hello is None:
+            return None
+        offered = (self._name is not None, bool(self._alpn))
+        if offered not in _JA3:
+            _JA3[offered] = ja3_of(self.client_hello)
+        return _JA3[offered]
 
     @property
     def signature(self) -> HandshakeSignature | None:
@@ -309,6 +320,10 @@ class NativeHandshake:
     def _spki(self) -> bytes | None:
         certificates = self._wire.certificates
         return Certificate.read(certificates[0]).spki if certificates else None
+
+
+_JA3: Final[dict[tuple[bool, bool], str | None]] = {}
+"""By whether a name and protocols are offered: nothing else that JA3 hashes ever differs."""
 
 
 def _is_whole(certificate: bytes) -> bool:

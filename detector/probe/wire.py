@@ -123,6 +123,9 @@ _REGULAR_CHAIN_OCTETS: Final = 100 * 1024
 _VERSION_OCTETS: Final = 2
 """Of ProtocolVersion (RFC 8446 section 4.1.2)."""
 
+_ALPN_OVERHEAD_OCTETS: Final = 3
+"""Of a list that holds one name: both lengths (RFC 7301 section 3.1)."""
+
 _COMPATIBILITY: Final = b"\x01"
 """Content of the ChangeCipherSpec that TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)."""
 
@@ -292,19 +295,33 @@ class _Reader:
 
     def octets(self, count: int) -> bytes:
         """Take the next `count` octets."""
-        if count > self.left:
-            raise WireError(WireErrorKind.MALFORMED, f"{self._what} ends before its content does")
         start = self._at
-        self._at += count
-        return self._data[start : self._at]
+        end = start + count
+        if end > len(self._data):
+            raise self._too_short()
+        self._at = end
+        return self._data[start:end]
 
     def number(self, octets: int) -> int:
         """Take the next unsigned integer of `octets` octets, network order."""
-        return int.from_bytes(self.octets(octets), "big")
+        start = self._at
+        end = start + octets
+        if end > len(self._data):
+            raise self._too_short()
+        self._at = end
+        return int.from_bytes(self._data[start:end], "big")
 
     def vector(self, length_octets: int) -> bytes:
         """Take the next variable-length vector whose length field has `length_octets` octets."""
-        return self.octets(self.number(length_octets))
+        start = self._at + length_octets
+        end = start + int.from_bytes(self._data[self._at : start], "big")
+        if start > len(self._data) or end > len(self._data):
+            raise self._too_short()
+        self._at = end
+        return self._data[start:end]
+
+    def _too_short(self) -> WireError:
+        return WireError(WireErrorKind.MALFORMED, f"{self._what} ends before its content does")
 
     def end(self) -> None:
         """Nothing may follow."""
@@ -548,18 +565,25 @@ class Wire:
                     self.irregular = self.irregular or bool(self._messages)
                     return
         elif content_type == ContentType.ALERT:
-            if len(content) != _ALERT_OCTETS:
-                raise WireError(WireErrorKind.MALFORMED, "an alert that is not two octets")
-            level, description = content
-            # A warning does not end a handshake before TLS 1.3; close_notify does, and in TLS 1.3 the level is
-            # meaningless (RFC 8446 section 6).
-            if level == _FATAL or description == CLOSE_NOTIFY or self.version == TLS_1_3:
-                self.alert = description
-            if level != _FATAL:
-                self.irregular = True
-        elif self.version is None:
+            self._alert(content)
+        else:
+            self._change_cipher_spec(content)
+
+    def _alert(self, content: bytes) -> None:
+        if len(content) != _ALERT_OCTETS:
+            raise WireError(WireErrorKind.MALFORMED, "an alert that is not two octets")
+        level, description = content
+        # A warning does not end a handshake before TLS 1.3; close_notify does, and in TLS 1.3 the level is meaningless
+        # (RFC 8446 section 6).
+        if level == _FATAL or description == CLOSE_NOTIFY or self.version == TLS_1_3:
+            self.alert = description
+        if level != _FATAL:
+            self.irregular = True
+
+    def _change_cipher_spec(self, content: bytes) -> None:
+        if self.version is None:
             raise WireError(WireErrorKind.MALFORMED, "ChangeCipherSpec before ServerHello")
-        elif self.version != TLS_1_3:
+        if self.version != TLS_1_3:
             # RFC 5246 section 7.3: what the server sends behind it is protected, and not needed here.
             self.flight_over = True
         elif content != _COMPATIBILITY or self._compatible or self._last_message != HandshakeType.SERVER_HELLO:
@@ -621,15 +645,11 @@ class Wire:
         reader.end()
         if (selected := extensions.get(ExtensionType.SUPPORTED_VERSIONS)) is not None:
             version = _Reader(selected, "the supported_versions extension").number(2)
-        group: int | None = None
-        if (share := extensions.get(ExtensionType.KEY_SHARE)) is not None:
-            group = _Reader(share, "the key_share extension").number(2)
-            self.key_share = share[4:] if int.from_bytes(share[2:4], "big") == len(share) - 4 else None
+        group = self._key_share_of(extensions)
         if version == TLS_1_3 and suite not in TLS_1_3_SUITES:
             raise WireError(WireErrorKind.MALFORMED, f"cipher suite 0x{suite:04x} in TLS 1.3")
         retry = version == TLS_1_3 and random == HELLO_RETRY_REQUEST_RANDOM
-        if self.hello_retry_request is not None and (retry or version != TLS_1_3 or suite != self.suite):
-            raise WireError(WireErrorKind.MALFORMED, "ServerHello does not fit the HelloRetryRequest before it")
+        self._follow_up(retry=retry, version=version, suite=suite)
         if version != TLS_1_3:
             self.alpn = _alpn(extensions)
             self.extended_master_secret = ExtensionType.EXTENDED_MASTER_SECRET in extensions
@@ -651,6 +671,23 @@ class Wire:
         if version == TLS_1_3 and self.client_hellos:
             self._transcript = self._begun_transcript(TLS_1_3_SUITES[suite].hash_name, message)
 
+    def _follow_up(self, *, retry: bool, version: int, suite: int) -> None:
+        """See that what follows a HelloRetryRequest fits it (RFC 8446 section 4.1.4)."""
+        if self.hello_retry_request is not None and (retry or version != TLS_1_3 or suite != self.suite):
+            raise WireError(WireErrorKind.MALFORMED, "ServerHello does not fit the HelloRetryRequest before it")
+
+    def _key_share_of(self, extensions: dict[int, bytes]) -> int | None:
+        """Read the group the server chose, and its share where there is one (RFC 8446 section 4.2.8)."""
+        body = extensions.get(ExtensionType.KEY_SHARE)
+        if body is None:
+            return None
+        reader = _Reader(body, "the key_share extension")
+        group = reader.number(2)
+        if reader.left:
+            share = reader.vector(2)
+            self.key_share = None if reader.left else share
+        return group
+
     def _messages_follow(self) -> bool:
         """Whether the record being read holds more than the message being read."""
         return bool(self._messages)
@@ -661,9 +698,9 @@ class Wire:
         extensions = _extensions(reader, "EncryptedExtensions")
         self.alpn = _alpn(extensions)
         reader.end()
-        # A server has one protocol to select (RFC 7301 section 3.1) and nothing to say of the name (RFC 6066 section 3).
+        # One protocol is selected (RFC 7301 section 3.1); of the name there is nothing to say (RFC 6066 section 3).
         chosen = extensions.get(ExtensionType.ALPN)
-        alpn_is_regular = chosen is None or len(chosen) == 3 + len(self.alpn or "")
+        alpn_is_regular = chosen is None or len(chosen) == _ALPN_OVERHEAD_OCTETS + len(self.alpn or "")
         named = extensions.get(ExtensionType.SERVER_NAME)
         if not extensions.keys() <= _IN_ENCRYPTED_EXTENSIONS or named or not alpn_is_regular:
             self.irregular = True
