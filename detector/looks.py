@@ -14,7 +14,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import MissingExtraError
-from .model import Endpoint, Hello, Observation, Route
+from .model import Endpoint, Engine, Hello, Observation, Route
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -33,10 +33,11 @@ _NEEDED: Final = {"quic": ("aioquic", "Looking over QUIC"), "browser": ("utls", 
 
 
 class Ways(NamedTuple):
-    """The ways to look at each endpoint: with which hello (`HELLO_CHOICES`), and whether over QUIC too."""
+    """The ways to look at each endpoint: with which hello (`HELLO_CHOICES`) and engine, and whether over QUIC too."""
 
     hello: str = "default"
     quic: bool = False
+    engine: Engine = Engine.AUTO
 
     @property
     def first(self) -> Hello:
@@ -67,10 +68,10 @@ async def look_at(
 
     first = ways.first
     if not ways.quic and ways.hello != "both":
-        return (await probe(endpoint, dialer=dialer, deadline=until, hello=first),)
+        return (await probe(endpoint, dialer=dialer, deadline=until, hello=first, engine=ways.engine),)
     noting = _Noting(dialer)
     looks: list[Coroutine[None, None, Observation]] = [
-        probe(endpoint, dialer=noting, deadline=until, hello=first),
+        probe(endpoint, dialer=noting, deadline=until, hello=first, engine=ways.engine),
     ]
     if ways.hello == "both":
         looks.append(_again_as_browser(endpoint, dialer, noting, until))

@@ -22,7 +22,7 @@ from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
 from .looks import Ways
-from .model import Endpoint, Observation, Outcome, Report, ResolutionObservation, Result
+from .model import Endpoint, Engine, Observation, Outcome, Report, ResolutionObservation, Result
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .tasks import end
@@ -235,12 +235,12 @@ class Detector:
     `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
     --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
-    `browser`). `machine_roots` gives the non-public roots of this machine and is called only when a chain has no public
-    path; `installed_at` says when one of them came to this machine. `dialer` replaces the network (see
-    `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
-    request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does
-    not look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock`
-    gives the time.
+    `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives the non-public roots
+    of this machine and is called only when a chain has no public path; `installed_at` says when one of them came to
+    this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`), `resolver` name resolution (see
+    `detector.probe.resolving`). `control` is the control request for captive portals; it is made, issuers are fetched
+    and HTTP dates asked for, only where something does not look genuine, and never with `offline`. `locating` has hops
+    traced to what does not (docs/locate.md). `clock` gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
@@ -260,6 +260,7 @@ class Detector:
         vantage: str = "",
         quic: bool = False,
         hello: str = "default",
+        engine: str = Engine.AUTO,
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
         installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
@@ -275,7 +276,7 @@ class Detector:
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
         self._doh: Final = None if doh is None else read_resolver(doh)
-        ways = Ways(hello=hello, quic=quic)
+        ways = Ways(hello=hello, quic=quic, engine=Engine(engine))
         ways.check()
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
@@ -546,6 +547,7 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     vantage: str = "",
     quic: bool = False,
     hello: str = "default",
+    engine: str = Engine.AUTO,
     offline: bool = False,
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:
@@ -563,6 +565,7 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         vantage=vantage,
         quic=quic,
         hello=hello,
+        engine=engine,
         offline=offline,
     ) as detector:
         return await detector.check(targets, deadline=deadline)

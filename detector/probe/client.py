@@ -170,13 +170,15 @@ def _is_worth_another(observation: Observation, attempt: int, deadline: float | 
 
 
 def _of_both(seen: Observation, by_reference: Observation) -> Observation:
-    """What two looks tell, the first of which was handed over: the second, unless that lost what the first saw.
-
-    Another leaf behind an equal hello, or none any more, is no reason to forget the first.
-    """
+    """What two looks tell, the first of which was handed over: the second, unless that lost what the first saw."""
     attempts = seen.attempts + by_reference.attempts
-    is_lost = seen.chain and seen.chain[:1] != by_reference.chain[:1]
-    return msgspec.structs.replace(seen if is_lost else by_reference, attempts=attempts)
+    kept = seen if is_lost(seen.chain, by_reference.chain) else by_reference
+    return msgspec.structs.replace(kept, attempts=attempts)
+
+
+def is_lost(first: Sequence[object], second: Sequence[object]) -> bool:
+    """Whether a chain that one look saw is gone in the next: another leaf behind an equal hello, or none any more."""
+    return bool(first) and first[:1] != second[:1]
 
 
 async def with_witness(

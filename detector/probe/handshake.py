@@ -201,7 +201,7 @@ class Handshake:
             self._wire.server(data)
         except WireError as error:
             if error.kind is not WireErrorKind.MALFORMED:
-                self._settle(outcomes.of_wire_error(error))
+                self._settle(Outcome.SIGNATURE_WRONG if self._is_wrong else outcomes.of_wire_error(error))
                 return b""
             # OpenSSL sees the same bytes and has the last word.
         if self._refused:
@@ -269,7 +269,7 @@ class Handshake:
                 self._wire.secret(self._told.secret)
             except WireError as error:
                 if error.kind is WireErrorKind.TOO_LARGE:
-                    self._settle(Outcome.TOO_LARGE)
+                    self._settle(Outcome.SIGNATURE_WRONG if self._is_wrong else Outcome.TOO_LARGE)
                     return b""
             self._told.secret = None
         output = self._output()
@@ -308,6 +308,11 @@ class Handshake:
         if self.proof is KeyProof.INVALID:
             return Outcome.SIGNATURE_WRONG
         return Outcome.TLS_ALERT if self._ended_by_server else Outcome.TLS_FAILURE
+
+    @property
+    def _is_wrong(self) -> bool:
+        """Whether a wrong signature was seen; what comes behind it does not excuse it."""
+        return self.proof is KeyProof.INVALID
 
     @property
     def _ended_by_server(self) -> bool:

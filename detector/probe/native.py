@@ -94,7 +94,11 @@ _NO_CONTEXT: Final = {name: hashlib.new(name).digest() for name in ("sha256", "s
 
 _CHANGE_CIPHER_SPEC: Final = bytes.fromhex("140303000101")
 """The record that RFC 8446 appendix D.4 sends for middleboxes, since a session id was offered."""
-_CANCELED: Final = bytes.fromhex("15030300020100") + b""
+_ENDS: Final = frozenset({Outcome.CLOSED, Outcome.RESET})
+"""Ends that the peer or the network makes; others are our own impatience, and no second connection is made then."""
+_DECRYPT_ERROR: Final = b"\x02\x33"
+"""Fatal, 51: what a client says to a wrong signature (RFC 8446 section 4.4.3)."""
+_CANCELED: Final = bytes.fromhex("15030300020100")
 """close_notify in clear (RFC 8446 section 6.1): we leave before keys were agreed on."""
 
 
@@ -195,12 +199,14 @@ class NativeHandshake:
             return b""
         try:
             self._wire.server(data)
-            if self._wire.server_hello is not None and self._handshake_secret is None and not self._agree():
+            if self._is_answered and self._handshake_secret is None and not self._agree():
                 self._hand_over()
                 return b""
         except WireError as error:
             if error.kind is WireErrorKind.MALFORMED:
                 self._hand_over()
+            elif self.proof is KeyProof.INVALID:
+                self._outcome = Outcome.SIGNATURE_WRONG
             else:
                 self._outcome = outcomes.of_wire_error(error)
             return b""
@@ -208,8 +214,11 @@ class NativeHandshake:
 
     def ended(self, outcome: Outcome) -> None:
         """Take note that no more bytes come, for the reason `outcome`."""
-        if not self.finished:
-            self._outcome = outcome
+        if self.finished:
+            return
+        self._outcome = outcome
+        if outcome in _ENDS and (self._wire.in_the_middle or not self._is_regular()):
+            self._hand_over()  # the reference engine may have refused what came so far
 
     def facts(self, outcome: Outcome = Outcome.DEADLINE) -> Facts:
         """Return what was seen so far; `outcome` is used where the handshake has none yet."""
@@ -219,7 +228,7 @@ class NativeHandshake:
             outcome=self._outcome or outcome,
             key_proved=self.key_proved,
             proof=self.proof,
-            alert=wire.alert if self._outcome is Outcome.TLS_ALERT else None,
+            alert=self._alert(),
             chain=tuple(wire.certificates),
         )
 
@@ -235,12 +244,24 @@ class NativeHandshake:
 
     # Inside
 
+    @property
+    def _is_answered(self) -> bool:
+        """Whether there is a ServerHello, and no alert that ended everything before it."""
+        return self._wire.server_hello is not None and (self._wire.alert is None or self._wire.irregular)
+
+    def _alert(self) -> int | None:
+        """The alert that ended the handshake, whoever sent it."""
+        if self._outcome is Outcome.SIGNATURE_WRONG:
+            return _DECRYPT_ERROR[1]
+        return self._wire.alert if self._outcome is Outcome.TLS_ALERT else None
+
     def _go_on(self) -> bytes:
         wire = self._wire
-        if wire.certificate_verify is not None and self.proof is KeyProof.INVALID:
-            self._outcome = Outcome.SIGNATURE_WRONG
-        elif wire.hello_retry_request is not None:
+        if wire.hello_retry_request is not None or (wire.alert is not None and not self._is_regular()):
             self._hand_over()
+        elif wire.certificate_verify is not None and self.proof is KeyProof.INVALID:
+            self._outcome = Outcome.SIGNATURE_WRONG
+            return self._sealed(self._client_secret, _DECRYPT_ERROR, ContentType.ALERT)
         elif wire.alert is not None:
             self._outcome = Outcome.TLS_ALERT
         elif wire.flight_over:
@@ -248,8 +269,6 @@ class NativeHandshake:
                 self._outcome = Outcome.COMPLETE
                 self._completed = True
                 return _CHANGE_CIPHER_SPEC + self._finished()
-            self._hand_over()
-        if self._outcome is Outcome.TLS_ALERT and wire.irregular:
             self._hand_over()
         return b""
 
@@ -286,15 +305,20 @@ class NativeHandshake:
         return None
 
     def _is_regular(self) -> bool:
-        """Whether the reference engine would find nothing to refuse."""
+        """Whether the reference engine would have found nothing to refuse until now."""
         wire = self._wire
-        verify, spki = wire.certificate_verify, self._spki()
-        if wire.irregular or verify is None or spki is None:
+        if wire.irregular or (wire.alpn is not None and wire.alpn.encode() not in self._alpn):
             return False
-        if wire.alpn is not None and wire.alpn.encode() not in self._alpn:
-            return False
-        key = load_key(spki)
-        return key is not None and _fits(verify.scheme, key, spki) and all(map(_is_whole, wire.certificates))
+        presented = bool(wire.certificates) and all(map(_is_whole, wire.certificates))
+        return self._scheme_fits() and (presented or not wire.certificates_seen)
+
+    def _scheme_fits(self) -> bool:
+        """Whether the key may sign as it did; also before it has."""
+        verify, spki = self._wire.certificate_verify, self._spki()
+        if verify is None:
+            return True
+        key = None if spki is None else load_key(spki)
+        return spki is not None and key is not None and _fits(verify.scheme, key, spki)
 
     def _finished(self) -> bytes:
         """Our Finished (RFC 8446 section 4.4.4)."""

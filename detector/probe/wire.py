@@ -416,6 +416,11 @@ class Wire:
         """Whether protected records of TLS 1.3 can be opened."""
         return self._secret is not None
 
+    @property
+    def in_the_middle(self) -> bool:
+        """Whether a record or a message has begun and is not there as a whole."""
+        return bool(self._records or self._messages)
+
     # Input
 
     def client(self, data: bytes) -> None:
@@ -498,7 +503,7 @@ class Wire:
             raise WireError(WireErrorKind.TOO_LARGE, f"the flight is not over after {FLIGHT_OCTETS_MAX} octets")
         if in_clear and self.server_hello is not None:
             raise WireError(WireErrorKind.MALFORMED, "a handshake message in clear behind ServerHello")
-        self._content(ContentType.HANDSHAKE, data)
+        self._content(ContentType.HANDSHAKE, data, in_clear=in_clear)
         if self.version is not None and self.version != TLS_1_3:
             raise WireError(WireErrorKind.MALFORMED, f"TLS version 0x{self.version:04x} over QUIC")
 
@@ -546,13 +551,13 @@ class Wire:
                     raise WireError(WireErrorKind.MALFORMED, "a handshake message in clear behind ServerHello")
             del self._records[: RECORD_HEADER_OCTETS + len(body)]
             self._any_record = True
-            self._content(content_type, content)
+            self._content(content_type, content, in_clear=content is body)
         if self.flight_over:
             self._records.clear()
             self._messages.clear()
 
-    def _content(self, content_type: int, content: bytes) -> None:
-        """One record's content, in clear."""
+    def _content(self, content_type: int, content: bytes, *, in_clear: bool) -> None:
+        """One record's content, deciphered where it was not `in_clear`."""
         if content_type == ContentType.HANDSHAKE:
             if not content:
                 # RFC 8446 section 5.1: never sent; accepting them would let a peer keep us busy for nothing.
@@ -565,19 +570,19 @@ class Wire:
                     self.irregular = self.irregular or bool(self._messages)
                     return
         elif content_type == ContentType.ALERT:
-            self._alert(content)
+            self._alert(content, in_clear=in_clear)
         else:
             self._change_cipher_spec(content)
 
-    def _alert(self, content: bytes) -> None:
+    def _alert(self, content: bytes, *, in_clear: bool) -> None:
         if len(content) != _ALERT_OCTETS:
             raise WireError(WireErrorKind.MALFORMED, "an alert that is not two octets")
         level, description = content
         # A warning does not end a handshake before TLS 1.3; close_notify does, and in TLS 1.3 the level is meaningless
         # (RFC 8446 section 6).
-        if level == _FATAL or description == CLOSE_NOTIFY or self.version == TLS_1_3:
+        if self.alert is None and (level == _FATAL or description == CLOSE_NOTIFY or self.version == TLS_1_3):
             self.alert = description
-        if level != _FATAL:
+        if level != _FATAL or (in_clear and self.version == TLS_1_3):
             self.irregular = True
 
     def _change_cipher_spec(self, content: bytes) -> None:

@@ -1,0 +1,265 @@
+"""The native engine: it says hello as the reference does, agrees with it on every fact, and hands over what it must.
+
+Room: tests of probe. Opens sockets on loopback in the last part only. It needs a `cryptography` with ML-KEM, as the
+newest versions are; where there is none the engine is not used, and `native` deselects these tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conversations import HOST, at, ders, exam
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+from OpenSSL import SSL
+
+from detector.model import Engine, Outcome
+from detector.probe import DirectDialer, native, probe
+from detector.probe.codepoints import ExtensionType
+from detector.probe.engine import ALPN_PROTOCOLS
+from detector.probe.handshake import Handshake
+from detector.probe.hello import parse_client_hello
+from detector.probe.native import NativeHandshake
+from detector.testing import serve_origin
+from detector.testing.streams import server_context
+from detector.testing.tls_server import Script, ScriptedHandshake, Step, serve_script
+
+if TYPE_CHECKING:
+    from detector.probe.engine import Facts, Handshaking
+    from detector.testing import Issued
+    from detector.testing.pki import KeyKind
+
+pytestmark = pytest.mark.native
+KINDS: tuple[KeyKind, ...] = ("ec", "ec384", "rsa", "rsa3072", "ed25519")
+SCRIPT = Path(__file__).parents[2] / "scripts" / "engine_differential.py"
+
+
+def hello_of(engine: Handshaking) -> bytes:
+    """The ClientHello of an engine, without the record's header."""
+    return engine.start()[5:]
+
+
+@pytest.mark.parametrize("host", [HOST, "192.0.2.1", "xn--bcher-kva.example", "a" * 60 + ".example"])
+@pytest.mark.parametrize("alpn", [ALPN_PROTOCOLS, (b"http/1.1",)])
+def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...]) -> None:
+    """Octet for octet, but for the random, the session id and the keys: nobody can tell the engines apart by it.
+
+    When this fails after an update of cryptography, OpenSSL says hello in another way: bring `native` up to it.
+    """
+    ours, theirs = hello_of(NativeHandshake(host, alpn=alpn)), hello_of(Handshake(host, alpn=alpn))
+    assert len(ours) == len(theirs)
+    mine, reference = parse_client_hello(ours), parse_client_hello(theirs)
+    assert mine.ja3 == reference.ja3
+
+    def shape(body: bytes) -> list[tuple[int, int]]:
+        """Groups and lengths of a key_share extension."""
+        found, place = [], 2
+        while place < len(body):
+            length = int.from_bytes(body[place + 2 : place + 4], "big")
+            found.append((int.from_bytes(body[place : place + 2], "big"), length))
+            place += 4 + length
+        return found
+
+    for (kind, body), (their_kind, their_body) in zip(mine.extensions, reference.extensions, strict=True):
+        assert kind == their_kind
+        if kind == ExtensionType.KEY_SHARE:
+            assert shape(body) == shape(their_body)
+        else:
+            assert body == their_body
+    rest = ("legacy_version", "cipher_suites", "compression_methods", "server_name", "groups", "alpn", "versions")
+    assert [getattr(mine, name) for name in rest] == [getattr(reference, name) for name in rest]
+    assert len(mine.session_id) == len(reference.session_id) == 32
+
+
+def test_nothing_random_is_used_twice() -> None:
+    """Random, session id and keys are new in every hello."""
+    one, two = parse_client_hello(hello_of(NativeHandshake(HOST))), parse_client_hello(hello_of(NativeHandshake(HOST)))
+    assert one.random != two.random
+    assert one.session_id != two.session_id
+    shares = [dict(hello.extensions)[ExtensionType.KEY_SHARE] for hello in (one, two)]
+    assert shares[0][6:38] != shares[1][6:38]
+    assert shares[0][-32:] != shares[1][-32:]
+
+
+def talk(engine: Handshaking, issued: Issued, *, suites: str | None = None) -> tuple[Facts, SSL.Connection]:
+    """Let an engine meet OpenSSL's own server in memory."""
+    context = server_context(issued, min_version=ssl.TLSVersion.TLSv1_3, max_version=ssl.TLSVersion.TLSv1_3)
+    if suites is not None:
+        context.set_tls13_ciphersuites(suites.encode())
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    to_server = engine.start()
+    while to_server:
+        server.bio_write(to_server)
+        try:
+            server.do_handshake()
+        except SSL.WantReadError:
+            pass
+        except SSL.Error:
+            break
+        to_server = engine.receive(server.bio_read(1 << 16)) if not engine.finished else b""
+    return engine.facts(), server
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suite", ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
+def test_every_fact_is_that_of_the_reference(kind: KeyKind, suite: str) -> None:
+    """Whatever the server's key and the suite: both engines complete and report the same."""
+    engine = NativeHandshake(HOST)
+    mine, server = talk(engine, exam(kind), suites=suite)
+    theirs, _ = talk(Handshake(HOST), exam(kind), suites=suite)
+    assert (mine.outcome, mine.key_proved, engine.hands_over) == (Outcome.COMPLETE, True, False)
+    assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
+    assert mine.cipher == suite
+    assert server.get_state_string() == b"SSL negotiation finished successfully"
+
+
+def test_farewell_is_understood() -> None:
+    """The server reads our close_notify under the application keys."""
+    engine = NativeHandshake(HOST)
+    _, server = talk(engine, exam("ec"))
+    server.bio_write(engine.farewell())
+    with pytest.raises(SSL.ZeroReturnError):
+        server.recv(1)
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+async def test_replayed_chain_is_a_wrong_signature(kind: KeyKind) -> None:
+    """A genuine chain, signed with another key of the same kind: seen at once, and no other engine is asked."""
+    async with serve_script(Script.replay(exam(kind).chain)) as server:
+        observation = await probe(at(server.address), dialer=DirectDialer())
+    assert (observation.outcome, observation.key_proved) == (Outcome.SIGNATURE_WRONG, False)
+    assert ders(observation) == exam(kind).chain
+    assert (server.connections, observation.attempts, server.alerts) == (1, 1, [51])
+
+
+@pytest.mark.parametrize(
+    ("script", "handed_over"),
+    [
+        ({}, False),
+        ({"version": ssl.TLSVersion.TLSv1_2}, True),
+        ({"corrupt_finished": True}, True),
+        ({"scheme": 0x0905}, True),
+        ({"certificates": ()}, True),
+        ({"stop": Step.ACCEPT}, False),
+        ({"instead": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, False),
+        ({"instead": bytes.fromhex("15030300020228")}, False),
+    ],
+    ids=["regular", "TLS 1.2", "Finished", "scheme", "no certificate", "closed", "not TLS", "alert"],
+)
+async def test_what_is_handed_over(script: dict[str, object], handed_over: bool) -> None:  # noqa: FBT001 - a table
+    """Another version and everything irregular goes to the reference, on a connection of its own, with its answer."""
+    played = dataclasses.replace(Script.genuine(exam("ec")), **script)  # type: ignore[arg-type] # a table
+    async with serve_script(played) as server:
+        mine = await probe(at(server.address), dialer=DirectDialer(), engine=Engine.NATIVE)
+        alone = await probe(at(server.address), dialer=DirectDialer(), engine=Engine.OPENSSL)
+        before = server.connections
+        both = await probe(at(server.address), dialer=DirectDialer())
+        assert server.connections - before == both.attempts == alone.attempts + handed_over
+    assert (both.outcome, both.key_proved, both.alert) == (alone.outcome, alone.key_proved, alone.alert)
+    if not handed_over:
+        assert mine.outcome is alone.outcome
+
+
+def test_a_retry_is_handed_over() -> None:
+    """A server that wants another group asks for a second hello; that is the reference's business."""
+    context = server_context(exam("ec"), min_version=ssl.TLSVersion.TLSv1_3, max_version=ssl.TLSVersion.TLSv1_3)
+    context.set_tmp_ecdh(ec.SECP384R1())
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    engine = NativeHandshake(HOST)
+    server.bio_write(engine.start())
+    with pytest.raises(SSL.WantReadError):
+        server.do_handshake()
+    assert engine.receive(server.bio_read(1 << 16)) == b""
+    assert engine.hands_over
+
+
+async def test_what_was_seen_is_not_lost() -> None:
+    """Another leaf for the second connection does not excuse the first: it is what is told, and nothing is proved."""
+    forged = dataclasses.replace(Script.genuine(exam("rsa")), scheme=0x0905)
+    async with serve_script([forged, Script.genuine(exam("ec"))]) as server:
+        observation = await probe(at(server.address), dialer=DirectDialer())
+    assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)
+    assert ders(observation) == exam("rsa").chain
+    assert (observation.attempts, server.connections) == (2, 2)
+
+
+def test_the_servers_share_is_checked() -> None:
+    """A share that is no key, of no known group or of small order agrees on nothing, and is handed over."""
+    for share in (b"", b"\x01" * 31, bytes(32), b"\x01" + bytes(31)):
+
+        class Broken(ScriptedHandshake):
+            def _make_share(self, share: bytes = share) -> bytes:
+                super()._make_share()
+                return share
+
+        engine = NativeHandshake(HOST)
+        server = Broken(Script.genuine(exam("ec")))
+        flight = next(server.receive(engine.start()))
+        engine.receive(flight)
+        assert engine.hands_over
+        assert engine.facts().chain == ()
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_from_a_server(data: bytes) -> None:
+    """Nothing raises, and nothing is ever complete."""
+    engine = NativeHandshake(HOST)
+    engine.start()
+    engine.receive(data)
+    engine.ended(Outcome.CLOSED)
+    assert engine.finished
+    assert engine.facts().outcome is not Outcome.COMPLETE
+    engine.farewell()
+
+
+async def test_without_ml_kem_openssl_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older cryptography cannot say hello as OpenSSL does: then OpenSSL says it, whatever was asked for."""
+    monkeypatch.setattr(native, "MLKEM768PrivateKey", None)
+    native.is_usable.cache_clear()
+    try:
+        assert not native.is_usable()
+        async with serve_origin(exam("ec")) as origin:
+            observation = await probe(at(origin.address), dialer=DirectDialer(), engine=Engine.NATIVE)
+    finally:
+        native.is_usable.cache_clear()
+    assert (observation.key_proved, observation.attempts) == (True, 1)
+
+
+def test_engines_agree_on_broken_servers() -> None:
+    """A few thousand mutated flights; the script plays any number."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, str(SCRIPT), "--flights", "1500", "--seed", "7"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1500 flights, 0 unexplained differences" in done.stdout
+    natively = sum(int(line.split()[0]) for line in done.stdout.splitlines() if " native: complete" in line)
+    assert natively > 150  # the unbroken ones at least: both engines were tried
+
+
+@pytest.mark.parametrize("given", [["--flights", "0"], ["--flights", "many"]])
+def test_bad_usage_is_exit_2(given: list[str]) -> None:
+    """A sentence, and no traceback."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, str(SCRIPT), *given], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_openssl_is_not_loaded_for_it() -> None:
+    """A look at a TLS 1.3 server needs no pyOpenSSL, whose import takes longer than the look."""
+    code = "import sys, detector.probe.native; sys.exit('OpenSSL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0  # noqa: S603 - our own code
