@@ -10,6 +10,7 @@ import asyncio
 import datetime as dt
 import hashlib
 import math
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from . import judgement
 from . import pins as pin_files
-from .evidence import Case, Context, Network
+from .later import Later
 from .looks import Ways
 from .model import Endpoint, Engine, Observation, Outcome, Report, ResolutionObservation, Result
+from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .tasks import end
@@ -31,13 +32,14 @@ from .trust import roots as trusted
 from .trust.certificate import Certificate
 from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
-from .watcher import INTERVAL_DEFAULT, Pace, Surroundings, Watcher, no_networks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
+    from . import evidence, judgement, watcher
+    from .evidence import Case, Context
     from .locating import Locating
     from .pins import PinSet
     from .probe import Dialer
@@ -45,13 +47,18 @@ if TYPE_CHECKING:
     from .trust.logs import LogList
     from .trust.roots import Roots
     from .watch_event import WatchEvent
-    from .watcher import Look
+    from .watcher import Look, Surroundings
 
     PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]
     RootSource = Roots | str | Path
     ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
     LogSource = LogList | str | Path
     Target = Endpoint | str
+
+if not TYPE_CHECKING:
+    evidence = Later("detector.evidence")
+    judgement = Later("detector.judgement")
+    watcher = Later("detector.watcher")
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
@@ -64,6 +71,8 @@ RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
 INSTALLED_WAIT: Final = 0.15
 """Seconds that judging waits, once, for when roots were installed; measured on Linux: 0.03 to 0.1."""
+LOADING_DELAY: Final = 0.005
+"""Seconds before judging is imported at the first look: connecting goes first, and takes a millisecond or two."""
 OVERRUN: Final = 0.2
 """Seconds after which a probe that did not end by itself at its deadline is cancelled."""
 
@@ -178,7 +187,7 @@ def judging_context(
 
     Raises `RootsError`, `LogListError`.
     """
-    return Context(at=_aware(at), roots=resolve_roots(roots, add_roots), logs=resolve_logs(logs))
+    return evidence.Context(at=_aware(at), roots=resolve_roots(roots, add_roots), logs=resolve_logs(logs))
 
 
 def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about where the chain came from
@@ -211,7 +220,7 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
         key_proved=key_proved,
         chain=tuple(Certificate.read(der).presented() for der in chain),
     )
-    return judgement.judge_all([Case(endpoint, observation, context)])[0]
+    return judgement.judge_all([evidence.Case(endpoint, observation, context)])[0]
 
 
 def _aware(at: dt.datetime | None) -> dt.datetime:
@@ -365,19 +374,23 @@ class Detector:
         endpoints = self.endpoints(targets)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         async with asyncio.TaskGroup() as group:
+            group.create_task(_load_judging())
             observing = group.create_task(self._observe(endpoints, begin + probing))
             comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
         observations, compared = observing.result(), comparing.result()
         context = self._context()
         cases = tuple(
-            Case(endpoint, looks[0], context, others=looks[1:])
+            evidence.Case(endpoint, looks[0], context, others=looks[1:])
             for endpoint, looks in zip(endpoints, observations, strict=True)
         )
         if compared is not None:
             resolver, seen, answers = compared
             cases = tuple(_with_resolution(case, answers) for case in cases)
             if all(endpoint.name != resolver.name for endpoint in endpoints):
-                cases = (*cases, Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context))
+                cases = (
+                    *cases,
+                    evidence.Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context),
+                )
         if self._second_look is not None:
             cases = await self._second_look(cases, begin + probing)
         if self._locating is not None:
@@ -397,7 +410,7 @@ class Detector:
         Each target has `timeout` seconds. A result is judged by what was seen up to then, so the first endpoint
         behind an unknown interceptor may be `possible` where later ones are `proven`. Raises `TargetError`.
         """
-        network = Network()
+        network = evidence.Network()
         source = _asynchronously(targets)
         running: set[asyncio.Task[Case]] = set()
         exhausted = False
@@ -443,23 +456,23 @@ class Detector:
         is nothing to watch, at once.
         """
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
-        watcher = Watcher(
+        watching = watcher.Watcher(
             endpoints,
             look=lambda endpoint, until: self._watched(endpoint, until, endpoints),
             wall=self._clock,
-            pace=Pace(interval, deadline, duration, self._concurrency),
-            surroundings=surroundings or Surroundings(networks=self._routing.networks() or no_networks),
+            pace=watcher.Pace(interval, deadline, duration, self._concurrency),
+            surroundings=surroundings or watcher.Surroundings(networks=self._routing.networks() or watcher.no_networks),
             named=() if targets is None else [endpoint.name for endpoint in endpoints],
             vantage=self.vantage,
             stop=stop,
             on_look=on_look,
         )
-        return watcher.events()
+        return watching.events()
 
     async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
         """One endpoint as `observe` sees it, no later than loop time `until`."""
         looks = (await self._observe((endpoint,), until))[0]
-        case = Case(endpoint, looks[0], self._context(), others=looks[1:])
+        case = evidence.Case(endpoint, looks[0], self._context(), others=looks[1:])
         return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
@@ -472,10 +485,10 @@ class Detector:
     async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
         """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
-        return Case(endpoint, looks[0], self._context(), others=looks[1:])
+        return evidence.Case(endpoint, looks[0], self._context(), others=looks[1:])
 
     def _context(self) -> Context:
-        return Context(
+        return evidence.Context(
             at=self._clock(),
             roots=self.roots,
             logs=self.logs,
@@ -514,7 +527,22 @@ class Detector:
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Whether an ordinary client on this machine would believe that this is `host`."""
-        return Case(Endpoint(host=host, port=port), observation, self._context()).trusted_here
+        return evidence.Case(Endpoint(host=host, port=port), observation, self._context()).trusted_here
+
+
+async def _load_judging() -> None:
+    """Import what judging needs while the network is waited for: once in a process, off the loop."""
+    if "detector.judgement" in sys.modules:
+        return
+    await asyncio.sleep(LOADING_DELAY)
+    await asyncio.to_thread(_import_judging)
+
+
+def _import_judging() -> None:
+    from . import judgement  # noqa: F401, PLC0415 - to have it
+    from .trust import hostname  # noqa: PLC0415 - as above
+
+    hostname.load()
 
 
 def _with_resolution(case: Case, answers: Mapping[str, ResolutionObservation]) -> Case:

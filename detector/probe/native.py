@@ -16,7 +16,7 @@ the first bytes are no TLS record                                               
 a declared size beyond the limits of `wire`                                            too-large        no
 the handshake signature is not the presented key's                                     signature-wrong  no
 another version, a retry, a group, suite or scheme not spoken here, anything irregular  handed over      as seen
-the server sent an alert                                                               tls-alert        no
+the server answered the hello with an alert                                            tls-alert        no
 signature and Finished are right, everything was regular                               complete         yes
 the connection ended                                                                   as told          as seen
 =====================================================================================  ===============  ==========
@@ -257,8 +257,9 @@ class NativeHandshake:
 
     def _go_on(self) -> bytes:
         wire = self._wire
-        if wire.hello_retry_request is not None or (wire.alert is not None and not self._is_regular()):
-            self._hand_over()
+        alert_behind = wire.alert is not None and (wire.server_hello is not None or wire.irregular)
+        if wire.hello_retry_request is not None or alert_behind:
+            self._hand_over()  # an alert behind ServerHello: the reference may have refused what came before it
         elif wire.certificate_verify is not None and self.proof is KeyProof.INVALID:
             self._outcome = Outcome.SIGNATURE_WRONG
             return self._sealed(self._client_secret, _DECRYPT_ERROR, ContentType.ALERT)
