@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import hashlib
 import math
 import sys
@@ -26,7 +27,7 @@ from .model import Endpoint, Engine, Observation, Outcome, Report, ResolutionObs
 from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
-from .tasks import end
+from .tasks import end, off_loop
 from .trust import logs as ct_logs
 from .trust import roots as trusted
 from .trust.certificate import Certificate
@@ -346,7 +347,11 @@ class Detector:
         endpoints = None if targets is None else self.endpoints(targets)
         cases = await self.observe(endpoints, deadline=deadline)
         named = frozenset(endpoint.name for endpoint in endpoints or ())
-        return self.judge(cases, started=started, named=named)
+        return await self.judged(cases, started=started, named=named)
+
+    async def judged(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
+        """Judge as `judge` does, beside the event loop: signatures take milliseconds for each endpoint."""
+        return await off_loop(lambda: self.judge(cases, started=started, named=named))
 
     def judge(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
         """Judge what `observe` saw. `started` is when that began, `named` as in `verdict.decide_network`."""
@@ -372,6 +377,8 @@ class Detector:
         """
         begin = asyncio.get_running_loop().time()
         endpoints = self.endpoints(targets)
+        if not _prepare_probing.cache_info().currsize:
+            await off_loop(_prepare_probing)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         async with asyncio.TaskGroup() as group:
             group.create_task(_load_judging())
@@ -535,7 +542,15 @@ async def _load_judging() -> None:
     if "detector.judgement" in sys.modules:
         return
     await asyncio.sleep(LOADING_DELAY)
-    await asyncio.to_thread(_import_judging)
+    await off_loop(_import_judging)
+
+
+@functools.cache
+def _prepare_probing() -> None:
+    """Import what connecting needs, and do what only a first handshake takes time for: once in a process."""
+    from .probe import native  # noqa: PLC0415 - the first look loads the room
+
+    native.prepare()
 
 
 def _import_judging() -> None:
@@ -580,7 +595,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:
     """Check this network once: `Detector(...).check(targets)`. See there for the arguments and what is raised."""
-    async with Detector(
+    making = functools.partial(
+        Detector,
         pins=pins,
         roots=roots,
         add_roots=add_roots,
@@ -595,5 +611,6 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         hello=hello,
         engine=engine,
         offline=offline,
-    ) as detector:
+    )
+    async with await off_loop(making) as detector:
         return await detector.check(targets, deadline=deadline)

@@ -144,4 +144,4 @@ async def _check(
         started = utc_now()
         cases = await detector.observe(endpoints, deadline=deadline)
         named = () if endpoints is None else tuple(case.endpoint.name for case in cases)
-        return detector.judge(cases, started=started, named=named), cases
+        return await detector.judged(cases, started=started, named=named), cases

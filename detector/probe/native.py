@@ -114,6 +114,12 @@ def is_usable() -> bool:
     return True
 
 
+def prepare() -> None:
+    """Do now what only the first handshake of a process takes time for: a few milliseconds of a loop, otherwise."""
+    if is_usable():
+        NativeHandshake("localhost").start()
+
+
 class NativeHandshake:
     """A client handshake with `host`, used as `handshake.Handshake` is; look at `hands_over` when it has finished.
 
