@@ -88,7 +88,7 @@ class MutatedServer(ScriptedHandshake):
 
 def _sealed(protection: wire.Protection13, content_type: int, content: bytes, flight: Flight) -> bytes:
     """A protected record, padded and of the version that the flight says."""
-    record = protection.seal(content_type, content + b"")
+    record = protection.seal(content_type, content, padding=flight.padding)
     return record[:1] + flight.version + record[3:] if flight.version != wire.LEGACY_VERSION else record
 
 
@@ -102,6 +102,7 @@ class Flight:
     in_clear: bool = False
     hashed: bool = True
     cut: int | None = None
+    padding: int = 0
 
     @property
     def content(self) -> bytes:
@@ -223,6 +224,14 @@ def cut(flight: Flight) -> None:
     flight.cut = flight.chance.randrange(200)
 
 
+def pad(flight: Flight) -> None:
+    """Put zeros behind the content (RFC 8446 section 5.4): a few, as many as a record may hold, or more than that."""
+    most = wire.MAXIMUM_PLAINTEXT - len(flight.content)
+    # A protected record may be 256 octets longer (section 5.2), and type and tag are among them.
+    over = flight.chance.choice((-1, 0, 1, 256 - 17, 256 - 16, 2000))
+    flight.padding = max(0, flight.chance.choice((1, 64, most + over)))
+
+
 def unhash(flight: Flight) -> None:
     """Leave it out of the transcript: signature and Finished are over something else."""
     flight.hashed = False
@@ -268,6 +277,7 @@ MUTATIONS: Final[Sequence[Callable[[Flight], None]]] = (
     shift,
     shift,
     cut,
+    pad,
     unhash,
     other_suite,
     other_scheme,

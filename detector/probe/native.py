@@ -36,6 +36,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from detector.model import HandshakeSignature, Hello, Outcome
 from detector.trust.certificate import Certificate
@@ -84,8 +85,6 @@ _SPOKEN_SUITES: Final = frozenset({0x1301, 0x1302, 0x1303})
 _CURVES: Final = {0x0403: "secp256r1", 0x0503: "secp384r1", 0x0603: "secp521r1"}
 """TLS 1.3 ties the scheme to the curve (RFC 8446 section 4.2.3)."""
 _RSAE: Final = frozenset({0x0804, 0x0805, 0x0806})
-_RSA_ENCRYPTION: Final = bytes.fromhex("06092a864886f70d010101")
-"""The OID that a key used with an rsae scheme has (RFC 8446 section 4.2.3)."""
 _ED25519: Final = 0x0807
 _ED448: Final = 0x0808
 
@@ -316,7 +315,8 @@ class NativeHandshake:
         wire = self._wire
         if wire.irregular or (wire.alpn is not None and wire.alpn.encode() not in self._alpn):
             return False
-        presented = bool(wire.certificates) and all(map(_is_whole, wire.certificates))
+        # OpenSSL refuses a chain with anything in it that is no certificate.
+        presented = bool(wire.certificates) and all(Certificate.read(der).is_whole for der in wire.certificates)
         return self._scheme_fits() and (presented or not wire.certificates_seen)
 
     def _scheme_fits(self) -> bool:
@@ -357,18 +357,13 @@ _JA3: Final[dict[tuple[bool, bool], str | None]] = {}
 """By whether a name and protocols are offered: nothing else that JA3 hashes ever differs."""
 
 
-def _is_whole(certificate: bytes) -> bool:
-    """Whether the outer structure is that of a certificate; OpenSSL refuses a chain with anything else in it."""
-    read = Certificate.read(certificate)
-    return read.tbs is not None and read.spki is not None and read.signature is not None
-
-
 def _fits(scheme: int, key: PublicKey, spki: bytes) -> bool:
     """Whether TLS 1.3 lets this key sign by this scheme (RFC 8446 section 4.2.3)."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return _CURVES.get(scheme) == key.curve.name
     if isinstance(key, rsa.RSAPublicKey):
-        return scheme in _RSAE and _RSA_ENCRYPTION in spki[: 2 * len(_RSA_ENCRYPTION)]
+        # Only rsaEncryption (section 4.2.3), and not what `load_key` reads although it is not to the letter.
+        return scheme in _RSAE and key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == spki
     if isinstance(key, ed25519.Ed25519PublicKey):
         return scheme == _ED25519
     return isinstance(key, ed448.Ed448PublicKey) and scheme == _ED448

@@ -120,6 +120,9 @@ _REGULAR_VERSION: Final = b"\x03\x03"
 _REGULAR_CHAIN_OCTETS: Final = 100 * 1024
 """Octets of a Certificate message that OpenSSL reads (SSL_MAX_CERT_LIST_DEFAULT)."""
 
+_REGULAR_PROTECTED_OCTETS: Final = PLAINTEXT_OCTETS_MAX + 1 + 16
+"""Octets of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
+
 _VERSION_OCTETS: Final = 2
 """Of ProtocolVersion (RFC 8446 section 4.1.2)."""
 
@@ -536,6 +539,7 @@ class Wire:
             if header[1:3] != _REGULAR_VERSION:
                 self.irregular = True
             if content_type == ContentType.APPLICATION_DATA:
+                self.irregular = self.irregular or len(body) > _REGULAR_PROTECTED_OCTETS
                 if self.version != TLS_1_3 or self.server_hello is None:
                     raise WireError(WireErrorKind.MALFORMED, "application data before the handshake is done")
                 if self._secret is None:

@@ -27,11 +27,13 @@ from detector.probe.engine import ALPN_PROTOCOLS
 from detector.probe.handshake import Handshake
 from detector.probe.hello import parse_client_hello
 from detector.probe.native import NativeHandshake
-from detector.testing import serve_origin
+from detector.testing import serve_origin, tls_wire
 from detector.testing.streams import server_context
 from detector.testing.tls_server import Script, ScriptedHandshake, Step, serve_script
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from detector.probe.engine import Facts, Handshaking
     from detector.testing import Issued
     from detector.testing.pki import KeyKind
@@ -166,6 +168,46 @@ async def test_what_is_handed_over(script: dict[str, object], handed_over: bool)
     assert (both.outcome, both.key_proved, both.alert) == (alone.outcome, alone.key_proved, alone.alert)
     if not handed_over:
         assert mine.outcome is alone.outcome
+
+
+def _exponent_as_another_type(leaf: bytes) -> bytes:
+    """An RSA key that `load_key` reads leniently and OpenSSL does not: 65537 is no INTEGER in it."""
+    exponent = bytes.fromhex("0203010001")
+    assert leaf.count(exponent) == 1
+    return leaf.replace(exponent, b"\x12" + exponent[1:])
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda leaf: leaf + b"\x00", _exponent_as_another_type], ids=["trailing octet", "exponent"]
+)
+def test_a_leaf_that_only_we_read_is_handed_over(broken: Callable[[bytes], bytes]) -> None:
+    """What OpenSSL refuses is not completed here, though its key is proved: the reference has the last word."""
+    leaf = broken(exam("rsa").leaf)
+    engine = NativeHandshake(HOST)
+    server = ScriptedHandshake(Script.malformed(leaf, key=exam("rsa").key))
+    for flight in server.receive(engine.start()):
+        engine.receive(flight)
+    facts = engine.facts()
+    assert engine.hands_over
+    assert (facts.outcome, facts.key_proved, facts.chain) == (Outcome.TLS_FAILURE, True, (leaf,))
+
+
+@pytest.mark.parametrize(("octets", "handed_over"), [(1, False), (0, False), (-1, True), (-300, True)])
+def test_padding_has_the_limit_of_a_record(octets: int, handed_over: bool) -> None:  # noqa: FBT001 - a table
+    """Zeros behind the content may fill a record to `octets` below what it holds (RFC 8446 section 5.4), not more."""
+
+    class Padding(ScriptedHandshake):
+        def _seal(self, content_type: tls_wire.ContentType, content: bytes) -> bytes:
+            if not isinstance(self._write, tls_wire.Protection13):
+                return super()._seal(content_type, content)
+            room = tls_wire.MAXIMUM_PLAINTEXT - len(content) - octets
+            return self._write.seal(content_type, content, padding=room)
+
+    engine = NativeHandshake(HOST)
+    for flight in Padding(Script.genuine(exam("ec"))).receive(engine.start()):
+        engine.receive(flight)
+    assert engine.facts().key_proved
+    assert engine.hands_over is handed_over
 
 
 def test_a_retry_is_handed_over() -> None:
