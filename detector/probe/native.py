@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from detector.model import HandshakeSignature, Hello, Outcome
+from detector.model import Engine, HandshakeSignature, Hello, Outcome
 from detector.trust.certificate import Certificate
 from detector.trust.signature import load_key
 
@@ -126,6 +126,7 @@ class NativeHandshake:
     """
 
     hello: ClassVar = Hello.DEFAULT
+    engine: ClassVar[Engine | None] = Engine.NATIVE
 
     def __init__(self, host: str, *, alpn: Sequence[bytes] = ALPN_PROTOCOLS) -> None:
         self._wire = Wire()

@@ -14,26 +14,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conversations import HOST, at, ders, exam
+from conversations import HOST, at, ders, exam, of_any_connection, pki
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from detector.model import Engine, Outcome
-from detector.probe import DirectDialer, native, probe
+from detector.model import Endpoint, Engine, Outcome
+from detector.probe import DirectDialer, ProxyDialer, native, parse_proxy, probe
 from detector.probe.codepoints import ExtensionType
 from detector.probe.engine import ALPN_PROTOCOLS
 from detector.probe.handshake import Handshake
 from detector.probe.hello import parse_client_hello
 from detector.probe.native import NativeHandshake
-from detector.testing import serve_origin, tls_wire
+from detector.testing import serve_middlebox, serve_origin, tls_wire
 from detector.testing.streams import server_context
 from detector.testing.tls_server import Script, ScriptedHandshake, Step, serve_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from detector.model import Observation
+    from detector.probe import Dialer
     from detector.probe.engine import Facts, Handshaking
     from detector.testing import Issued
     from detector.testing.pki import KeyKind
@@ -208,6 +210,43 @@ def test_padding_has_the_limit_of_a_record(octets: int, handed_over: bool) -> No
         engine.receive(flight)
     assert engine.facts().key_proved
     assert engine.hands_over is handed_over
+
+
+async def both(endpoint: Endpoint, dialer: Dialer) -> tuple[Observation, Observation]:
+    """What a look shows with the native engine first, and with OpenSSL alone."""
+    return await probe(endpoint, dialer=dialer), await probe(endpoint, dialer=dialer, engine=Engine.OPENSSL)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_observations_of_an_origin_are_equal(kind: KeyKind, version: ssl.TLSVersion) -> None:
+    """Whatever the key and the version: an observation is the same but for what is of one connection only."""
+    async with serve_origin(exam(kind), min_version=version, max_version=version, alpn=("h2", "http/1.1")) as origin:
+        mine, theirs = await both(at(origin.address), DirectDialer())
+    assert of_any_connection(mine) == of_any_connection(theirs)
+    assert mine.key_proved
+    new = version is ssl.TLSVersion.TLSv1_3
+    assert (mine.attempts, mine.engine) == ((1, Engine.NATIVE) if new else (2, Engine.OPENSSL))
+    assert (theirs.attempts, theirs.engine) == (1, Engine.OPENSSL)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("leaf_key", ["ec", "rsa"])
+async def test_observations_of_an_interceptor_are_equal(leaf_key: KeyKind, version: ssl.TLSVersion) -> None:
+    """A middlebox that forges is seen with the same chain by both, and proves its key to both."""
+    async with (
+        serve_origin(exam("ec")) as origin,
+        serve_middlebox(
+            pki().private_ca("Filter CA"),
+            upstream={(HOST, 443): origin.address},
+            leaf_key=leaf_key,
+            max_version=version,
+        ) as box,
+    ):
+        mine, theirs = await both(Endpoint(host=HOST), ProxyDialer(parse_proxy(f"http://127.0.0.1:{box.port}")))
+    assert of_any_connection(mine) == of_any_connection(theirs)
+    assert mine.key_proved
+    assert ders(mine)[0] != exam("ec").leaf
 
 
 def test_a_retry_is_handed_over() -> None:
