@@ -273,6 +273,16 @@ async def test_what_was_seen_is_not_lost() -> None:
     assert (observation.attempts, server.connections) == (2, 2)
 
 
+async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
+    """The key of the first leaf was proved, the second connection shows another: neither look may clear the network."""
+    first = Script.malformed(exam("rsa").leaf + b"\x00", key=exam("rsa").key)
+    async with serve_script([first, Script.genuine(exam("ec"))]) as server:
+        observation = await probe(at(server.address), dialer=DirectDialer())
+    assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)
+    assert ders(observation) == first.certificates
+    assert (observation.attempts, observation.engine, server.connections) == (2, Engine.NATIVE, 2)
+
+
 def test_the_servers_share_is_checked() -> None:
     """A share that is no key, of no known group or of small order agrees on nothing, and is handed over."""
     for share in (b"", b"\x01" * 31, bytes(32), b"\x01" + bytes(31)):
