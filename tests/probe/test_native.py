@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conversations import HOST, at, ders, exam, of_any_connection, pki
@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
+from detector import Detector
 from detector.model import Endpoint, Engine, Outcome
 from detector.probe import DirectDialer, ProxyDialer, native, parse_proxy, probe
 from detector.probe.codepoints import ExtensionType
@@ -33,6 +34,8 @@ from detector.testing.tls_server import Script, ScriptedHandshake, Step, serve_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from conftest import World
 
     from detector.model import Observation
     from detector.probe import Dialer
@@ -281,6 +284,23 @@ async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
     assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)
     assert ders(observation) == first.certificates
     assert (observation.attempts, observation.engine, server.connections) == (2, Engine.NATIVE, 2)
+
+
+async def test_a_genuine_look_does_not_clear_a_forged_one(
+    world: World, settings_of: Callable[..., dict[str, Any]]
+) -> None:
+    """A middlebox that passes the first connection on, irregular, and forges the next: the network is not clean."""
+    genuine = world.pki.issue([HOST], key="rsa")
+    irregular = Script.malformed(genuine.leaf + b"\x00", *genuine.chain[1:], key=genuine.key)
+    forging = Script.genuine(world.pki.private_ca("Filter CA").issue([HOST]))
+    pinned = Endpoint(host=HOST, pins=(genuine.spki_sha256,))
+    async with (
+        serve_script([irregular, forging]) as server,
+        Detector(**settings_of(pinned, resolve={(HOST, 443): server.address})) as subject,
+    ):
+        result = (await subject.check([HOST], deadline=3.0)).results[0]
+    assert server.connections == 2
+    assert (result.verdict, result.row, result.reason) == ("inconclusive", 4, "key-not-proved")
 
 
 def test_the_servers_share_is_checked() -> None:
