@@ -280,6 +280,10 @@ class NativeHandshake:
         return b""
 
     def _hand_over(self) -> None:
+        """Leave it to the reference; but a wrong signature stands, and nothing behind it excuses it."""
+        if self.proof is KeyProof.INVALID:
+            self._outcome = Outcome.SIGNATURE_WRONG
+            return
         self._outcome = Outcome.TLS_FAILURE
         self.hands_over = True
 

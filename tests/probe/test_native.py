@@ -286,6 +286,23 @@ async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
     assert (observation.attempts, observation.engine, server.connections) == (2, Engine.NATIVE, 2)
 
 
+@pytest.mark.parametrize(
+    "behind", [(tls_wire.ContentType.ALERT, b"\x02\x28"), (tls_wire.ContentType.HANDSHAKE, b"\x63\0\0\0")]
+)
+def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.ContentType, bytes]) -> None:
+    """An alert or garbage in the same segment does not make another engine look: the replayed chain was seen."""
+
+    class Excusing(ScriptedHandshake):
+        def _message(self, kind: tls_wire.HandshakeType, body: bytes) -> bytes:
+            sealed = super()._message(kind, body)
+            return sealed + self._seal(*behind) if kind == tls_wire.HandshakeType.CERTIFICATE_VERIFY else sealed
+
+    engine = NativeHandshake(HOST)
+    engine.receive(b"".join(Excusing(Script.replay(exam("ec").chain)).receive(engine.start())))
+    assert not engine.hands_over
+    assert (engine.facts().outcome, engine.facts().chain) == (Outcome.SIGNATURE_WRONG, exam("ec").chain)
+
+
 async def test_a_genuine_look_does_not_clear_a_forged_one(
     world: World, settings_of: Callable[..., dict[str, Any]]
 ) -> None:
