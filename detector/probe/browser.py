@@ -19,7 +19,7 @@ from typing import ClassVar, Final
 
 import utls
 
-from detector.model import HandshakeSignature, Hello, Outcome
+from detector.model import Engine, HandshakeSignature, Hello, Outcome
 from detector.trust.certificate import Certificate
 
 from . import outcomes
@@ -47,6 +47,7 @@ class BrowserHandshake:
     """A client handshake with `host`; used as `Handshake` is. Nothing raises."""
 
     hello: ClassVar = Hello.BROWSER
+    engine: ClassVar[Engine | None] = None
 
     def __init__(self, host: str) -> None:
         name = server_name(host)

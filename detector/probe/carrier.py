@@ -32,6 +32,7 @@ def observe(handshake: Handshaking, route: Route, journal: Journal, outcome: Out
         key_proved=facts.key_proved,
         route=journal.route or route,
         hello=handshake.hello,
+        engine=handshake.engine,
         ja3=handshake.ja3,
         proxy=journal.proxy,
         proxy_file=journal.proxy_file,

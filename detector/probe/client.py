@@ -170,10 +170,15 @@ def _is_worth_another(observation: Observation, attempt: int, deadline: float | 
 
 
 def _of_both(seen: Observation, by_reference: Observation) -> Observation:
-    """What two looks tell, the first of which was handed over: the second, unless that lost what the first saw."""
+    """What two looks tell, the first of which was handed over: the second, unless that lost what the first saw.
+
+    Of two leaves behind equal hellos only one can be told. Its key counts as not proved, whatever it signed: otherwise
+    a genuine chain in one of the looks would clear a network that forged the other.
+    """
     attempts = seen.attempts + by_reference.attempts
-    kept = seen if is_lost(seen.chain, by_reference.chain) else by_reference
-    return msgspec.structs.replace(kept, attempts=attempts)
+    if is_lost(seen.chain, by_reference.chain):
+        return msgspec.structs.replace(seen, attempts=attempts, key_proved=False)
+    return msgspec.structs.replace(by_reference, attempts=attempts)
 
 
 def is_lost(first: Sequence[object], second: Sequence[object]) -> bool:

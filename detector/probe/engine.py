@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
 
 if TYPE_CHECKING:
-    from detector.model import HandshakeSignature, Hello, Outcome
+    from detector.model import Engine, HandshakeSignature, Hello, Outcome
 
     from .keyproof import KeyProof
     from .wire import Wire
@@ -45,6 +45,7 @@ class Handshaking(Protocol):
     """A client handshake without I/O. `start`, then `receive` until `finished`; `facts` at any time. Nothing raises."""
 
     hello: ClassVar[Hello]
+    engine: ClassVar[Engine | None]
 
     @property
     def finished(self) -> bool:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from OpenSSL import SSL, crypto
 
-from detector.model import HandshakeSignature, Hello, KeyKind, Outcome
+from detector.model import Engine, HandshakeSignature, Hello, KeyKind, Outcome
 from detector.trust.certificate import Certificate
 from detector.witness.protocol import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
 
@@ -160,6 +160,7 @@ class Handshake:
     """
 
     hello: ClassVar = Hello.DEFAULT
+    engine: ClassVar[Engine | None] = Engine.OPENSSL
 
     def __init__(
         self, host: str, *, context: SSL.Context | None = None, alpn: Sequence[bytes] = ALPN_PROTOCOLS

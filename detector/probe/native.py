@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from detector.model import HandshakeSignature, Hello, Outcome
+from detector.model import Engine, HandshakeSignature, Hello, Outcome
 from detector.trust.certificate import Certificate
 from detector.trust.signature import load_key
 
@@ -126,6 +126,7 @@ class NativeHandshake:
     """
 
     hello: ClassVar = Hello.DEFAULT
+    engine: ClassVar[Engine | None] = Engine.NATIVE
 
     def __init__(self, host: str, *, alpn: Sequence[bytes] = ALPN_PROTOCOLS) -> None:
         self._wire = Wire()
@@ -279,6 +280,10 @@ class NativeHandshake:
         return b""
 
     def _hand_over(self) -> None:
+        """Leave it to the reference; but a wrong signature stands, and nothing behind it excuses it."""
+        if self.proof is KeyProof.INVALID:
+            self._outcome = Outcome.SIGNATURE_WRONG
+            return
         self._outcome = Outcome.TLS_FAILURE
         self.hands_over = True
 

@@ -11,29 +11,34 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conversations import HOST, at, ders, exam
+from conversations import HOST, at, ders, exam, of_any_connection, pki
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from detector.model import Engine, Outcome
-from detector.probe import DirectDialer, native, probe
+from detector import Detector
+from detector.model import Endpoint, Engine, Outcome
+from detector.probe import DirectDialer, ProxyDialer, native, parse_proxy, probe
 from detector.probe.codepoints import ExtensionType
 from detector.probe.engine import ALPN_PROTOCOLS
 from detector.probe.handshake import Handshake
 from detector.probe.hello import parse_client_hello
 from detector.probe.native import NativeHandshake
-from detector.testing import serve_origin, tls_wire
+from detector.testing import serve_middlebox, serve_origin, tls_wire
 from detector.testing.streams import server_context
 from detector.testing.tls_server import Script, ScriptedHandshake, Step, serve_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from conftest import World
+
+    from detector.model import Observation
+    from detector.probe import Dialer
     from detector.probe.engine import Facts, Handshaking
     from detector.testing import Issued
     from detector.testing.pki import KeyKind
@@ -210,6 +215,43 @@ def test_padding_has_the_limit_of_a_record(octets: int, handed_over: bool) -> No
     assert engine.hands_over is handed_over
 
 
+async def both(endpoint: Endpoint, dialer: Dialer) -> tuple[Observation, Observation]:
+    """What a look shows with the native engine first, and with OpenSSL alone."""
+    return await probe(endpoint, dialer=dialer), await probe(endpoint, dialer=dialer, engine=Engine.OPENSSL)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_observations_of_an_origin_are_equal(kind: KeyKind, version: ssl.TLSVersion) -> None:
+    """Whatever the key and the version: an observation is the same but for what is of one connection only."""
+    async with serve_origin(exam(kind), min_version=version, max_version=version, alpn=("h2", "http/1.1")) as origin:
+        mine, theirs = await both(at(origin.address), DirectDialer())
+    assert of_any_connection(mine) == of_any_connection(theirs)
+    assert mine.key_proved
+    new = version is ssl.TLSVersion.TLSv1_3
+    assert (mine.attempts, mine.engine) == ((1, Engine.NATIVE) if new else (2, Engine.OPENSSL))
+    assert (theirs.attempts, theirs.engine) == (1, Engine.OPENSSL)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("leaf_key", ["ec", "rsa"])
+async def test_observations_of_an_interceptor_are_equal(leaf_key: KeyKind, version: ssl.TLSVersion) -> None:
+    """A middlebox that forges is seen with the same chain by both, and proves its key to both."""
+    async with (
+        serve_origin(exam("ec")) as origin,
+        serve_middlebox(
+            pki().private_ca("Filter CA"),
+            upstream={(HOST, 443): origin.address},
+            leaf_key=leaf_key,
+            max_version=version,
+        ) as box,
+    ):
+        mine, theirs = await both(Endpoint(host=HOST), ProxyDialer(parse_proxy(f"http://127.0.0.1:{box.port}")))
+    assert of_any_connection(mine) == of_any_connection(theirs)
+    assert mine.key_proved
+    assert ders(mine)[0] != exam("ec").leaf
+
+
 def test_a_retry_is_handed_over() -> None:
     """A server that wants another group asks for a second hello; that is the reference's business."""
     context = server_context(exam("ec"), min_version=ssl.TLSVersion.TLSv1_3, max_version=ssl.TLSVersion.TLSv1_3)
@@ -232,6 +274,50 @@ async def test_what_was_seen_is_not_lost() -> None:
     assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)
     assert ders(observation) == exam("rsa").chain
     assert (observation.attempts, server.connections) == (2, 2)
+
+
+async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
+    """The key of the first leaf was proved, the second connection shows another: neither look may clear the network."""
+    first = Script.malformed(exam("rsa").leaf + b"\x00", key=exam("rsa").key)
+    async with serve_script([first, Script.genuine(exam("ec"))]) as server:
+        observation = await probe(at(server.address), dialer=DirectDialer())
+    assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)
+    assert ders(observation) == first.certificates
+    assert (observation.attempts, observation.engine, server.connections) == (2, Engine.NATIVE, 2)
+
+
+@pytest.mark.parametrize(
+    "behind", [(tls_wire.ContentType.ALERT, b"\x02\x28"), (tls_wire.ContentType.HANDSHAKE, b"\x63\0\0\0")]
+)
+def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.ContentType, bytes]) -> None:
+    """An alert or garbage in the same segment does not make another engine look: the replayed chain was seen."""
+
+    class Excusing(ScriptedHandshake):
+        def _message(self, kind: tls_wire.HandshakeType, body: bytes) -> bytes:
+            sealed = super()._message(kind, body)
+            return sealed + self._seal(*behind) if kind == tls_wire.HandshakeType.CERTIFICATE_VERIFY else sealed
+
+    engine = NativeHandshake(HOST)
+    engine.receive(b"".join(Excusing(Script.replay(exam("ec").chain)).receive(engine.start())))
+    assert not engine.hands_over
+    assert (engine.facts().outcome, engine.facts().chain) == (Outcome.SIGNATURE_WRONG, exam("ec").chain)
+
+
+async def test_a_genuine_look_does_not_clear_a_forged_one(
+    world: World, settings_of: Callable[..., dict[str, Any]]
+) -> None:
+    """A middlebox that passes the first connection on, irregular, and forges the next: the network is not clean."""
+    genuine = world.pki.issue([HOST], key="rsa")
+    irregular = Script.malformed(genuine.leaf + b"\x00", *genuine.chain[1:], key=genuine.key)
+    forging = Script.genuine(world.pki.private_ca("Filter CA").issue([HOST]))
+    pinned = Endpoint(host=HOST, pins=(genuine.spki_sha256,))
+    async with (
+        serve_script([irregular, forging]) as server,
+        Detector(**settings_of(pinned, resolve={(HOST, 443): server.address})) as subject,
+    ):
+        result = (await subject.check([HOST], deadline=3.0)).results[0]
+    assert server.connections == 2
+    assert (result.verdict, result.row, result.reason) == ("inconclusive", 4, "key-not-proved")
 
 
 def test_the_servers_share_is_checked() -> None:
