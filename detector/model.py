@@ -485,17 +485,17 @@ def encode(record: Record) -> bytes:
     return _ENCODER.encode(record)
 
 
-def _in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
+def in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
     """Alternatives sorted: versions of msgspec list them differently."""
     if isinstance(schema, dict):
-        parts = {key: _in_one_order(value) for key, value in schema.items()}
+        parts = {key: in_one_order(value) for key, value in schema.items()}
         if "anyOf" in parts:
             parts["anyOf"] = sorted(parts["anyOf"], key=repr)
         return parts
-    return [_in_one_order(item) for item in schema] if isinstance(schema, list) else schema
+    return [in_one_order(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Report`."""
-    schema = _in_one_order(msgspec.json.schema(Report))
+    schema = in_one_order(msgspec.json.schema(Report))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector report", **schema}

@@ -17,7 +17,22 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import check, common, completion, demo, dossier, examine, history, nagios, pins, roots, scan, settings
+from . import (
+    bundle,
+    check,
+    common,
+    completion,
+    demo,
+    dossier,
+    examine,
+    history,
+    nagios,
+    pins,
+    roots,
+    scan,
+    settings,
+    verify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +74,8 @@ detector.add_command(examine.examine)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)
+detector.add_command(verify.verify)
+detector.add_command(bundle.bundle)
 detector.add_command(scan.scan_command)
 detector.add_command(history.history)
 detector.add_command(history.diff)

@@ -14,11 +14,13 @@ import click
 
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
-from detector.session import DEADLINE_DEFAULT, Detector
+from detector.session import DEADLINE_DEFAULT, Detector, utc_now
+from detector.trust.keys import load_signing_key
 
 from . import common
 
 if TYPE_CHECKING:
+    from detector.evidence import Case
     from detector.model import Endpoint, Report
     from detector.report.html import TimelineEntry
 
@@ -58,6 +60,8 @@ DEADLINE_LONGEST = 3600.0
     help="Status that the control request has where no portal is.",
 )
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
+@click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
+@click.option("--signing-key", metavar="PEM", help="Sign the bundle with this Ed25519 key (PKCS #8).")
 @common.history_option
 @common.common
 @click.pass_obj
@@ -71,12 +75,18 @@ def check(  # noqa: PLR0913 - one parameter per option
     portal_url: str,
     portal_status: int,
     portal_api: str | None,
+    bundle: str | None,
+    signing_key: str | None,
     place: str | None,
 ) -> int:
     """Check the endpoints named, or every endpoint of the pin files (the shipped ones without --pins).
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive.
     """
+    source = click.get_current_context().get_parameter_source("signing_key")
+    if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may have it ready
+        raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
+    keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     detector = Detector(
         pins=options.pins or None,
         roots=options.roots,
@@ -91,17 +101,28 @@ def check(  # noqa: PLR0913 - one parameter per option
     endpoints = detector.endpoints(targets or None)
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
-        stream = stack.enter_context(common.result_stream(options.output))
-        spent = 0.0 if started is None else time.monotonic() - started
-        report = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
-        earlier: tuple[TimelineEntry, ...] = ()
-        if history is not None:
-            history.record(report)
-            earlier = common.timeline(history, report) if options.format is common.Format.HTML else ()
-        common.write(report, options.format, stream, earlier)
+        evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
+        with common.result_stream(options.output) as stream:
+            spent = 0.0 if started is None else time.monotonic() - started
+            report, cases = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
+            earlier: tuple[TimelineEntry, ...] = ()
+            if history is not None:
+                history.record(report)
+                earlier = common.timeline(history, report) if options.format is common.Format.HTML else ()
+            common.write(report, options.format, stream, earlier)
+        if evidence is not None:
+            from detector.bundle import pack  # noqa: PLC0415 - not on the way to a verdict
+
+            evidence.write(pack(report, cases, keys=keys).decode())
     return common.exit_code(report, Confidence(fail_on))
 
 
-async def _check(detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float) -> Report:
+async def _check(
+    detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float
+) -> tuple[Report, tuple[Case, ...]]:
+    """Do what `Detector.check` does, and keep what it was judged from."""
     async with detector:
-        return await detector.check(endpoints, deadline=deadline)
+        started = utc_now()
+        cases = await detector.observe(endpoints, deadline=deadline)
+        named = () if endpoints is None else tuple(case.endpoint.name for case in cases)
+        return detector.judge(cases, started=started, named=named), cases

@@ -30,6 +30,9 @@ SIGNATURES_MAX: Final = 8
 KEY_PREFIX: Final = "ed25519/"
 """How a key identifier begins: the public key itself, spelled as in pin files."""
 
+KEY_OCTETS: Final = 32
+"""Octets of an Ed25519 public key (RFC 8032 section 5.1.5)."""
+
 
 class Problem(enum.StrEnum):
     """Why an envelope was not opened."""
@@ -49,6 +52,21 @@ class Opened(NamedTuple):
     problem: Problem | None = None
 
 
+class Signer(NamedTuple):
+    """A key (32 raw octets) that an envelope names, and whether the signature beside it is that key's."""
+
+    key: bytes
+    verifies: bool
+
+
+class Unsealed(NamedTuple):
+    """What an envelope carries and who claims to have signed it; or the problem. Nobody is trusted by this."""
+
+    payload: bytes = b""
+    signers: tuple[Signer, ...] = ()
+    problem: Problem | None = None
+
+
 class _Signature(msgspec.Struct, frozen=True):
     keyid: str = ""
     sig: str = ""
@@ -58,6 +76,18 @@ class _Envelope(msgspec.Struct, frozen=True):
     payload: str
     payloadType: str  # noqa: N815 - DSSE's own spelling
     signatures: tuple[_Signature, ...] = ()
+
+
+class _StrictSignature(_Signature, frozen=True, forbid_unknown_fields=True):
+    """A signature with DSSE's fields and no others."""
+
+
+class _StrictEnvelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An envelope with DSSE's fields, all of them and no others."""
+
+    payload: str
+    payloadType: str  # noqa: N815 - DSSE's own spelling
+    signatures: tuple[_StrictSignature, ...]
 
 
 def public_octets(key: Ed25519PrivateKey) -> bytes:
@@ -111,10 +141,72 @@ def open_envelope(envelope: bytes, *, payload_type: str, keys: Sequence[bytes]) 
     return Opened(problem=Problem.BAD_SIGNATURE if known_key_named else Problem.UNKNOWN_KEY)
 
 
+def unseal(envelope: bytes, *, payload_type: str) -> Unsealed:
+    """Take a payload out of an envelope whoever signed it, and say which of the keys that it names did sign it.
+
+    For payloads that are shown to a person or judged by what they hold, signed or not. Stricter than `open_envelope`:
+    an envelope with fields of its own, with base64 that no program writes, or that names a key twice or by anything
+    but itself, is unreadable, so that nothing in it can be changed without a trace. Raises nothing.
+    """
+    try:
+        read = msgspec.json.decode(envelope, type=_StrictEnvelope)
+        payload = _canonical(read.payload)
+        signatures = {_key_named(s.keyid): _canonical(s.sig) for s in read.signatures[: SIGNATURES_MAX + 1]}
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return Unsealed(problem=Problem.UNREADABLE)
+    if read.payloadType != payload_type:
+        return Unsealed(problem=Problem.OTHER_TYPE)
+    if len(signatures) != len(read.signatures) or len(signatures) > SIGNATURES_MAX:
+        return Unsealed(problem=Problem.UNREADABLE)
+    signed = _pre_authentication_encoding(payload_type, payload)
+    return Unsealed(payload, tuple(Signer(key, _is_by(key, s, signed)) for key, s in signatures.items()))
+
+
+def add_signatures(envelope: bytes, *, payload_type: str, keys: Iterable[Ed25519PrivateKey]) -> bytes:
+    """The envelope with a signature by each of `keys` besides those it has; one by the same key is replaced.
+
+    `envelope` must be one that `unseal` finds no problem with. Raises `ValueError` otherwise, and for more than
+    `SIGNATURES_MAX` signatures.
+    """
+    unsealed = unseal(envelope, payload_type=payload_type)
+    if unsealed.problem is not None:
+        raise ValueError(unsealed.problem)
+    there = msgspec.json.decode(envelope, type=_Envelope)
+    added = msgspec.json.decode(seal(unsealed.payload, payload_type=payload_type, keys=keys), type=_Envelope)
+    signatures = {signature.keyid: signature for signature in (*there.signatures, *added.signatures)}
+    if len(signatures) > SIGNATURES_MAX:
+        raise ValueError("too-many-signatures")
+    return msgspec.json.encode(msgspec.structs.replace(there, signatures=tuple(signatures.values())))
+
+
+def _key_named(identifier: str) -> bytes:
+    """The key that an identifier spells. Raises `ValueError`."""
+    key = _canonical(identifier.removeprefix(KEY_PREFIX))
+    if key_identifier(key) != identifier or len(key) != KEY_OCTETS:
+        raise ValueError(identifier)
+    return key
+
+
+def _canonical(encoded: str) -> bytes:
+    """Octets of base64 as a program writes it: decoders ignore some bits of the last character. Raises `ValueError`."""
+    decoded = base64.b64decode(encoded, validate=True)
+    if base64.b64encode(decoded).decode("ascii") != encoded:
+        raise ValueError(encoded)
+    return decoded
+
+
 def _verifies(key: bytes, signature: str, signed: bytes) -> bool:
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(base64.b64decode(signature, validate=True), signed)
-    except (InvalidSignature, binascii.Error, ValueError):
+        return _is_by(key, base64.b64decode(signature, validate=True), signed)
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _is_by(key: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether `signature` over `signed` was made by the owner of `key`; a key that is none made nothing."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
+    except (InvalidSignature, ValueError):
         return False
     return True
 

@@ -1,0 +1,13 @@
+"""The evidence bundle: one file that somebody else can judge again, later and offline (docs/evidence-bundle.md).
+
+Room: bundle. Pure: no sockets, no clock. `form` is the file, `packing` makes one, `verification` judges it again.
+
+    data = bundle.pack(report, cases, keys=[key])
+    verification = bundle.verify(data, keys=[public_key])
+"""
+
+from .form import Bundle, read, redact, sign
+from .packing import pack
+from .verification import Conclusion, Verification, verify
+
+__all__ = ["Bundle", "Conclusion", "Verification", "pack", "read", "redact", "sign", "verify"]

@@ -1,0 +1,519 @@
+"""The form of an evidence bundle: what is in the file, how it is read, and how much of it is believed to be there.
+
+Room: bundle. Pure: octets in, records out. Nothing is judged here and no signature is asked whether it is trusted.
+
+A bundle is one JSON object (docs/evidence-bundle.md, docs/bundle.schema.json):
+
+    envelope    a DSSE envelope around the manifest: what was claimed, and the digest of every part
+    parts       the parts themselves: a name, a salt and a content, which is JSON as text
+
+The digest of a part is SHA-256 over the text of its salt followed by the text of its content, as they stand in the
+file, so nothing has to be brought into a canonical form. A part can be taken out: its digest stays in the signed
+manifest, so everybody sees that something is missing, and the salt keeps what it was from being guessed (the idea of
+RFC 9901, SD-JWT). Names of parts are numbers, so that what was taken out is not named either.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import hashlib
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
+
+import msgspec
+
+from detector.errors import BundleError
+from detector.model import (
+    Alternative,
+    Assurance,
+    Attribution,
+    Category,
+    Confidence,
+    EndpointName,
+    HandshakeSignature,
+    Outcome,
+    PortalObservation,
+    Record,
+    Route,
+    Scope,
+    ServerDate,
+    Verdict,
+    WitnessObservation,
+    encode,
+    in_one_order,
+)
+from detector.pins import parse_host
+from detector.trust import envelope as envelopes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from detector.model import Result
+    from detector.trust.logs import LogList
+    from detector.trust.roots import Roots
+
+SCHEMA_VERSION: Final = 1
+"""Version of the form; rises only when a reader of the old form would misread the new one."""
+
+PAYLOAD_TYPE: Final = "application/vnd.tls-interception.bundle-manifest.v1+json"
+"""What the signature says it is over."""
+
+FORMAT: Final = "tls-interception-evidence-bundle"
+"""How the file says what it is."""
+
+BUNDLE_OCTETS_MAX: Final = 128 * 1024 * 1024
+"""Octets of a bundle. An honest endpoint takes 6 to 10 KiB; a peer that wants to keep evidence from being kept can
+send 2 MiB of certificates on each of the forty shipped endpoints, and even that fits."""
+
+ENDPOINTS_MAX: Final = 1024
+"""Endpoints in one bundle. Each may cost the reader 0.2 s of signature checks, if somebody means harm."""
+
+LIST_MAX: Final = 256
+"""Entries of any list within a part: as many certificates as the probe takes from a peer."""
+
+LOOKS_MAX: Final = 1
+"""Looks at one endpoint, each a connection: the probe takes one."""
+
+SALT_OCTETS: Final = 32
+"""Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
+
+EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+LATEST: Final = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
+"""Times a machine's clock may show. A clock that was never set begins with the first; further ones are nobody's."""
+
+_SALT: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+"""32 octets in base64url without padding (RFC 4648 section 5)."""
+
+_ADVICE: Final = "Ask whoever made it for the file as it was written, unopened and unedited."
+
+_NUMBERED_NAME: Final = re.compile(r"[a-z]+-[1-9][0-9]{0,3}\Z")
+_PLAIN_NAME: Final = re.compile(r"[a-z]+\Z")
+
+T = TypeVar("T")
+
+Text = Annotated[str, msgspec.Meta(max_length=1024)]
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Digests = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
+Certificates = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
+Names = Annotated[tuple[Text, ...], msgspec.Meta(max_length=LIST_MAX)]
+
+
+class _Strict(Record, frozen=True, forbid_unknown_fields=True):
+    """What is in a bundle is read, all of it: what nobody reads could say anything."""
+
+
+class PartKind(enum.StrEnum):
+    """What a part holds."""
+
+    ENDPOINT = "endpoint"
+    CIRCUMSTANCES = "circumstances"
+    PORTAL = "portal"
+    DATES = "dates"
+    VANTAGE = "vantage"
+
+
+NUMBERED: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
+"""Kinds of which there is one part per endpoint, `endpoint-1` and `circumstances-1` belonging together."""
+
+
+class RootsUsed(_Strict, frozen=True, kw_only=True):
+    """The public roots a verdict was reached with. `sha256` is over the sorted SHA-256 of every certificate."""
+
+    name: Text
+    version: Text
+    date: dt.date | None = None
+    sha256: Hash
+
+    @classmethod
+    def of(cls, roots: Roots) -> Self:
+        """What a bundle says of these roots."""
+        digest = hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
+        return cls(name=_base_name(roots.name), version=roots.version, date=roots.date, sha256=digest)
+
+
+class LogsUsed(_Strict, frozen=True, kw_only=True):
+    """The CT logs a verdict was reached with.
+
+    `sha256` is over the sorted log IDs, each followed by the octet 1 where the log's timestamps count as evidence and
+    by 0 where they do not.
+    """
+
+    name: Text
+    date: dt.date | None = None
+    sha256: Hash
+
+    @classmethod
+    def of(cls, logs: LogList) -> Self:
+        """What a bundle says of these logs."""
+        entries = [log_id + b"\1" for log_id in logs.logs] + [log_id + b"\0" for log_id in logs.untrusted]
+        return cls(
+            name=_base_name(logs.name), date=logs.date, sha256=hashlib.sha256(b"".join(sorted(entries))).hexdigest()
+        )
+
+
+def _base_name(name: str) -> str:
+    """Leave out the folders of a file name: they can name a person, and the hash says which file it was."""
+    return " + ".join(PureWindowsPath(PurePosixPath(part).name).name for part in name.split(" + "))
+
+
+class Claim(_Strict, frozen=True, kw_only=True):
+    """What was concluded of one endpoint: the row of the decision table and what it stands for (docs/decisions.md)."""
+
+    verdict: Verdict
+    row: int
+    reason: Text
+    confidence: Confidence | None = None
+    assurance: Assurance | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    attribution: Attribution | None = None
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        """What a result concludes, without what it rests on."""
+        return cls(**{name: getattr(result, name) for name in cls.__struct_fields__})
+
+
+class NetworkClaim(_Strict, frozen=True, kw_only=True):
+    """What was concluded of the network.
+
+    `inconclusive_counts` is whether an endpoint that could not be judged kept the network from being called clean
+    because it was asked for by name.
+    """
+
+    verdict: Verdict
+    confidence: Confidence | None = None
+    scope: Scope
+    inconclusive_counts: bool = False
+
+
+class PartEntry(_Strict, frozen=True, kw_only=True):
+    """One part as the manifest lists it."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z]+(-[1-9][0-9]{0,3})?$")]
+    kind: PartKind
+    sha256: Hash
+
+
+class Manifest(_Strict, frozen=True, kw_only=True):
+    """The statement that is signed: who judged what when, what came out, and which parts it rests on."""
+
+    schema_version: Literal[1]
+    detector_version: Text
+    started: Moment
+    finished: Moment
+    claimed: NetworkClaim
+    roots: RootsUsed
+    logs: LogsUsed
+    parts: Annotated[tuple[PartEntry, ...], msgspec.Meta(max_length=2 * ENDPOINTS_MAX + 3)]
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec turns into its own."""
+        _possible(self.started, self.finished)
+
+
+class Expected(_Strict, frozen=True, kw_only=True):
+    """An endpoint as the pin file had it, but for where it was connected to and the file's own name."""
+
+    host: Text
+    port: Port
+    category: Category
+    pins: Digests = ()
+    backup_pins: Digests = ()
+    certificates: Digests = ()
+    roots: Names = ()
+    operator: Text | None = None
+    private_roots: Certificates = ()
+    witness: Digests = ()
+    expires: dt.date | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `TargetError`, a `ValueError`, which msgspec turns into its own."""
+        parse_host(self.host)
+
+    @property
+    def name(self) -> str:
+        """`host:port`, as reports spell it."""
+        return EndpointName(host=self.host, port=self.port, category=self.category).name
+
+
+class AnswerLeftOut(enum.StrEnum):
+    """Why the body of a witness's answer is not in the bundle."""
+
+    NOT_SIGNED = "not-signed"
+    NAMES_THE_CLIENT = "names-the-client"
+
+
+class Look(_Strict, frozen=True, kw_only=True):
+    """What the wire showed on one connection, raw: the fields of `Observation`, and `chain` in DER as presented.
+
+    `answer_left_out` says why the witness's answer is there without its body: what no pinned key signed may be
+    anything, a page with the reader's name among it, and a signed statement may name the machine it was asked from.
+    """
+
+    outcome: Outcome
+    key_proved: bool = False
+    route: Route = Route.NONE
+    tls_version: Text | None = None
+    cipher: Text | None = None
+    group: Text | None = None
+    alpn: Text | None = None
+    alert: int | None = None
+    server_hello: bytes | None = None
+    chain: Certificates = ()
+    handshake_signature: HandshakeSignature | None = None
+    witness: WitnessObservation | None = None
+    answer_left_out: AnswerLeftOut | None = None
+
+
+class EndpointEvidence(_Strict, frozen=True, kw_only=True):
+    """Everything one endpoint is judged by, and what was concluded: the content of a part `endpoint`.
+
+    `looks` are the connections that were made to it, the one that `Case.observation` tells of first. `fetched` are
+    issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine that a
+    verified path ends in (no other root of the machine is recorded).
+    """
+
+    expected: Expected
+    at: Moment
+    looks: Annotated[tuple[Look, ...], msgspec.Meta(min_length=1, max_length=LOOKS_MAX)]
+    fetched: Certificates = ()
+    machine_roots: Certificates = ()
+    claimed: Claim
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec turns into its own."""
+        _possible(self.at)
+
+
+class Journey(_Strict, frozen=True, kw_only=True):
+    """How one connection was made: to which address, at which attempt, in which times."""
+
+    address: Text | None = None
+    attempts: int = 1
+    timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
+
+
+class Circumstances(_Strict, frozen=True, kw_only=True):
+    """What says where an interceptor is, and never whether there is one: the content of a part `circumstances`.
+
+    `journeys` are those of the endpoint's looks, in their order; `installed_at` maps the SHA-256 of machine roots to
+    when they came to the machine.
+    """
+
+    journeys: Annotated[tuple[Journey, ...], msgspec.Meta(max_length=LOOKS_MAX)] = ()
+    installed_at: dict[Hash, Moment] = msgspec.field(default_factory=dict)
+
+
+class Dates(_Strict, frozen=True, kw_only=True):
+    """The times HTTP servers said it was: the content of the part `dates`."""
+
+    dates: Annotated[tuple[ServerDate, ...], msgspec.Meta(max_length=LIST_MAX)]
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec turns into its own."""
+        if any(date.said.tzinfo is None or date.ours.tzinfo is None for date in self.dates):
+            raise ValueError("a time has no offset")
+
+
+class Vantage(_Strict, frozen=True, kw_only=True):
+    """The place this ran from, in the caller's words: the content of the part `vantage`."""
+
+    vantage: Text
+
+
+Content = EndpointEvidence | Circumstances | PortalObservation | Dates | Vantage
+
+CONTENT_OF: Final[dict[PartKind, type[Content]]] = {
+    PartKind.ENDPOINT: EndpointEvidence,
+    PartKind.CIRCUMSTANCES: Circumstances,
+    PartKind.PORTAL: PortalObservation,
+    PartKind.DATES: Dates,
+    PartKind.VANTAGE: Vantage,
+}
+
+
+class CarriedPart(_Strict, frozen=True, kw_only=True):
+    """A part as the file carries it; `content` is JSON as text."""
+
+    name: str
+    salt: str
+    content: str
+
+    @property
+    def sha256(self) -> str:
+        """The digest that the manifest has for this part. The salt's length is fixed, so the two cannot be mixed up."""
+        return hashlib.sha256((self.salt + self.content).encode()).hexdigest()
+
+
+class BundleFile(_Strict, frozen=True, kw_only=True):
+    """The file. `envelope` is a DSSE envelope, carried as it is."""
+
+    format: Literal["tls-interception-evidence-bundle"]
+    envelope: msgspec.Raw
+    parts: Annotated[tuple[CarriedPart, ...], msgspec.Meta(max_length=2 * ENDPOINTS_MAX + 3)]
+
+
+class PartState(enum.StrEnum):
+    """What became of a part since the manifest was written."""
+
+    INTACT = "intact"
+    TAMPERED = "tampered"
+    REDACTED = "redacted"
+
+
+class Part(NamedTuple):
+    """A part of the manifest and what is known of it; `content` is None unless the part is intact."""
+
+    entry: PartEntry
+    state: PartState
+    content: Content | None = None
+
+    @property
+    def number(self) -> int:
+        """Which endpoint it belongs to, counted from one; 0 for parts that there is one of."""
+        return int(self.entry.name.partition("-")[2] or 0)
+
+
+class Bundle(NamedTuple):
+    """A bundle, read. Whether any of it is true is `verify`'s business."""
+
+    file: BundleFile
+    manifest: Manifest
+    signers: tuple[envelopes.Signer, ...]
+    parts: tuple[Part, ...]
+
+
+def seal(manifest: Manifest, parts: Iterable[CarriedPart], keys: Iterable[Ed25519PrivateKey]) -> BundleFile:
+    """A bundle of these parts; `manifest` lists them."""
+    envelope = envelopes.seal(encode(manifest), payload_type=PAYLOAD_TYPE, keys=keys)
+    return BundleFile(format=FORMAT, envelope=msgspec.Raw(envelope), parts=tuple(parts))
+
+
+def write(file: BundleFile) -> bytes:
+    """The octets of the file, ending in a newline."""
+    return encode(file) + b"\n"
+
+
+def read(data: bytes) -> Bundle:
+    """Read a bundle: the manifest, who signed it, and every part whose digest is the one in the manifest.
+
+    A part that was changed or taken out is there without its content. Raises `BundleError` for what is not a bundle:
+    not JSON, too large, of another form, with parts that no manifest lists or lists twice.
+    """
+    if len(data) > BUNDLE_OCTETS_MAX:
+        raise _refused(f"larger than {BUNDLE_OCTETS_MAX // 1024 // 1024} MiB")
+    file = _decode(data, BundleFile, "the file")
+    unsealed = envelopes.unseal(bytes(file.envelope), payload_type=PAYLOAD_TYPE)
+    if unsealed.problem is not None:
+        raise _refused(f"its envelope cannot be opened ({unsealed.problem})")
+    manifest = _decode(unsealed.payload, Manifest, "the manifest")
+    carried = {part.name: part for part in file.parts}
+    listed = {entry.name: entry for entry in manifest.parts}
+    if len(carried) != len(file.parts) or len(listed) != len(manifest.parts):
+        raise _refused("a part is there or listed twice")
+    if carried.keys() - listed.keys():
+        raise _refused("a part is there that the manifest does not list")
+    return Bundle(
+        file, manifest, unsealed.signers, tuple(_part(entry, carried.get(entry.name)) for entry in manifest.parts)
+    )
+
+
+def _part(entry: PartEntry, carried: CarriedPart | None) -> Part:
+    fitting = _NUMBERED_NAME if entry.kind in NUMBERED else _PLAIN_NAME
+    if not fitting.match(entry.name) or not entry.name.startswith(entry.kind):
+        raise _refused(f"part {entry.name!r} does not have the name of its kind, {entry.kind}")
+    if carried is None:
+        return Part(entry, PartState.REDACTED)
+    if not _SALT.match(carried.salt) or carried.sha256 != entry.sha256:
+        return Part(entry, PartState.TAMPERED)
+    return Part(
+        entry, PartState.INTACT, _decode(carried.content.encode(), CONTENT_OF[entry.kind], f"part {entry.name}")
+    )
+
+
+def redact(data: bytes, names: Collection[str]) -> bytes:
+    """Take the parts with these names out of a bundle. Their digests stay, and with them every signature.
+
+    A part that is out already stays out. Raises `BundleError` for a name that the manifest does not list.
+    """
+    bundle = read(data)
+    listed = {part.entry.name for part in bundle.parts}
+    for name in names:
+        if name not in listed:
+            raise BundleError(
+                f"The bundle has no part {name[:100]!r}.", advice=f"Its parts are {', '.join(sorted(listed))}."
+            )
+    kept = tuple(part for part in bundle.file.parts if part.name not in names)
+    return write(msgspec.structs.replace(bundle.file, parts=kept))
+
+
+def sign(data: bytes, keys: Iterable[Ed25519PrivateKey]) -> bytes:
+    """Add a signature by each of `keys`. Raises `BundleError`, also where a part does not fit the manifest."""
+    bundle = read(data)
+    for part in bundle.parts:
+        if part.state is PartState.TAMPERED:
+            raise _refused(f"part {part.entry.name} was changed since the manifest was written")
+    try:
+        envelope = envelopes.add_signatures(bytes(bundle.file.envelope), payload_type=PAYLOAD_TYPE, keys=keys)
+    except ValueError:
+        raise _refused(f"it has no room for another signature beside its {len(bundle.signers)}") from None
+    return write(msgspec.structs.replace(bundle.file, envelope=msgspec.Raw(envelope)))
+
+
+def bundle_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a bundle, with what its texts hold (`contentSchema`): manifest and contents of parts."""
+    kinds = (BundleFile, Manifest, *CONTENT_OF.values())
+    _, defs = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    as_json = {"type": "string", "contentMediaType": "application/json"}
+    contents = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in CONTENT_OF.values()]
+    defs["CarriedPart"]["properties"] |= {
+        "salt": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+        "content": {**as_json, "contentSchema": {"anyOf": contents}},
+    }
+    base64 = {"type": "string", "contentEncoding": "base64"}
+    signature = {"keyid": {"type": "string", "pattern": "^ed25519/"}, "sig": base64}
+    envelope = {
+        "payloadType": {"const": PAYLOAD_TYPE},
+        "payload": {**as_json, **base64, "contentSchema": {"$ref": "#/$defs/Manifest"}},
+        "signatures": {"type": "array", "maxItems": envelopes.SIGNATURES_MAX, "items": _exactly(signature)},
+    }
+    defs["BundleFile"]["properties"]["envelope"] = {"$ref": "#/$defs/Envelope"}
+    defs["Envelope"] = {"title": "Envelope", "description": "A DSSE envelope (docs/evidence-bundle.md)."} | _exactly(
+        envelope
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "detector evidence bundle",
+        "$ref": "#/$defs/BundleFile",
+        "$defs": in_one_order(defs),
+    }
+
+
+def _exactly(properties: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object with these properties and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _decode(data: bytes, kind: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        # msgspec raises the last two for text that is not UTF-8 and for JSON nested too deep.
+        # Their words can repeat what they read; a terminal must not obey it.
+        words = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
+        raise _refused(f"{what} cannot be read ({words})") from error
+
+
+def _refused(reason: str) -> BundleError:
+    return BundleError(f"Not a bundle that can be used: {reason}.", advice=_ADVICE)
+
+
+def _possible(*moments: dt.datetime) -> None:
+    if not all(EARLIEST <= moment < LATEST for moment in moments):
+        raise ValueError(f"a time is not between {EARLIEST.year} and {LATEST.year}")

@@ -1,0 +1,180 @@
+"""From what was observed to a bundle: which facts go into which part, and what is left out for good.
+
+Room: bundle. Pure but for the salts, which come from the operating system unless given.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from detector import verdict
+from detector.errors import BundleError
+from detector.model import encode
+from detector.witness import protocol
+
+from . import form
+from .form import (
+    AnswerLeftOut,
+    CarriedPart,
+    Circumstances,
+    Claim,
+    Dates,
+    EndpointEvidence,
+    Expected,
+    Journey,
+    LogsUsed,
+    Look,
+    Manifest,
+    NetworkClaim,
+    PartEntry,
+    PartKind,
+    RootsUsed,
+    Vantage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from detector.evidence import Case
+    from detector.model import Observation, Report, Result
+    from detector.trust.certificate import Certificate
+
+    from .form import Content
+
+HARMLESS_HEADERS: Final = frozenset({"via", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"})
+"""Request headers of intermediaries that name the intermediary or the server (RFC 9110 section 7.6.3, and by use). Of
+the others some exist to name the client: its address (X-Forwarded-For, RFC 7239) or who has signed in there."""
+
+
+class _Piece(NamedTuple):
+    """A part before it has a salt."""
+
+    name: str
+    kind: PartKind
+    content: Content
+
+
+def pack(
+    report: Report,
+    cases: Sequence[Case],
+    *,
+    keys: Sequence[Ed25519PrivateKey] = (),
+    salts: Callable[[int], bytes] = secrets.token_bytes,
+) -> bytes:
+    """The evidence bundle of a report: everything `verify` needs to reach its verdicts again, and nothing else.
+
+    `cases` are those that `report` judged, in the order of its results (`Detector.observe`, then `Detector.judge`).
+    Each of `keys` signs; without one nobody vouches for the bundle. `salts` gives that many random octets; it is an
+    argument for tests alone, because a salt that can be guessed gives away what was taken out, and nothing shows it.
+
+    Raises `BundleError` for cases that are not the report's, or more evidence than a bundle holds.
+    """
+    if [r.endpoint.name for r in report.results] != [case.endpoint.name for case in cases]:
+        raise BundleError(
+            "The report and the observations are not about the same endpoints.",
+            advice="Pack the cases that the report was judged from, in their order.",
+        )
+    if not cases or len(cases) > form.ENDPOINTS_MAX:
+        raise BundleError(
+            f"A bundle holds the evidence on 1 to {form.ENDPOINTS_MAX} endpoints, not {len(cases)}.",
+            advice="Check that many at once.",
+        )
+    parts, entries = [], []
+    for piece in _pieces(report, cases):
+        part = CarriedPart(
+            name=piece.name, salt=_spell(salts(form.SALT_OCTETS)), content=encode(piece.content).decode()
+        )
+        parts.append(part)
+        entries.append(PartEntry(name=piece.name, kind=piece.kind, sha256=part.sha256))
+    manifest = Manifest(
+        schema_version=form.SCHEMA_VERSION,
+        detector_version=report.detector_version,
+        started=report.started,
+        finished=report.finished,
+        claimed=_network_claim(report),
+        roots=RootsUsed.of(cases[0].context.roots),
+        logs=LogsUsed.of(cases[0].context.logs),
+        parts=tuple(entries),
+    )
+    data = form.write(form.seal(manifest, parts, keys))
+    form.read(data)  # what could not be read again is refused here, where it can be done otherwise
+    return data
+
+
+def _spell(salt: bytes) -> str:
+    """Base64url without padding (RFC 4648 section 5)."""
+    return base64.urlsafe_b64encode(salt).rstrip(b"=").decode("ascii")
+
+
+def _pieces(report: Report, cases: Sequence[Case]) -> Iterator[_Piece]:
+    context = cases[0].context
+    for number, (result, case) in enumerate(zip(report.results, cases, strict=True), start=1):
+        yield _Piece(f"{PartKind.ENDPOINT}-{number}", PartKind.ENDPOINT, _evidence(result, case))
+        yield _Piece(f"{PartKind.CIRCUMSTANCES}-{number}", PartKind.CIRCUMSTANCES, _circumstances(case))
+    if context.portal is not None:
+        yield _Piece(PartKind.PORTAL, PartKind.PORTAL, context.portal)
+    if context.dates:
+        yield _Piece(PartKind.DATES, PartKind.DATES, Dates(dates=context.dates))
+    yield _Piece(PartKind.VANTAGE, PartKind.VANTAGE, Vantage(vantage=report.vantage))
+
+
+def _evidence(result: Result, case: Case) -> EndpointEvidence:
+    return EndpointEvidence(
+        expected=Expected(**{name: getattr(case.endpoint, name) for name in Expected.__struct_fields__}),
+        at=case.context.at,
+        looks=(_look(case.observation, case.endpoint.witness),),
+        fetched=case.fetched,
+        machine_roots=tuple(root.der for root in _machine_roots(case)),
+        claimed=Claim.of(result),
+    )
+
+
+def _look(observation: Observation, witness_keys: tuple[bytes, ...]) -> Look:
+    own = ("chain", "witness", "answer_left_out")
+    facts = {name: getattr(observation, name) for name in Look.__struct_fields__ if name not in own}
+    witness, why = observation.witness, None
+    if witness is not None and witness.body:
+        why = _reason_to_leave_out(witness.body, witness_keys)
+        if why is not None:
+            witness = msgspec.structs.replace(witness, body=b"")
+    return Look(**facts, chain=tuple(c.der for c in observation.chain), witness=witness, answer_left_out=why)
+
+
+def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> AnswerLeftOut | None:
+    """Why a witness's answer must not be recorded: it names the machine that asked, or may be anything."""
+    statement = protocol.read(body, keys=witness_keys).statement
+    if statement is None:
+        return AnswerLeftOut.NOT_SIGNED
+    harmless = all(name.lower() in HARMLESS_HEADERS for name, _ in statement.proxy_headers)
+    return None if statement.peer is None and harmless else AnswerLeftOut.NAMES_THE_CLIENT
+
+
+def _circumstances(case: Case) -> Circumstances:
+    times = {root.sha256: case.context.installed_at(root.sha256) for root in _machine_roots(case)}
+    return Circumstances(
+        journeys=(Journey(**{name: getattr(case.observation, name) for name in Journey.__struct_fields__}),),
+        installed_at={sha256.hex(): time for sha256, time in times.items() if time is not None},
+    )
+
+
+def _machine_roots(case: Case) -> tuple[Certificate, ...]:
+    """The roots of the machine that a verified path ends in: of the others nothing is anybody's business."""
+    anchors = (path.anchor.certificate for path in case.machine_paths if path.anchor is not None)
+    return tuple({anchor.sha256: anchor for anchor in anchors}.values())
+
+
+def _network_claim(report: Report) -> NetworkClaim:
+    """What the report says of the network. Who was asked for by name is not in it; that it mattered can be told."""
+    without_names = verdict.decide_network(report.results)
+    return NetworkClaim(
+        verdict=report.verdict,
+        confidence=report.confidence,
+        scope=report.scope,
+        inconclusive_counts=report.verdict is not without_names.verdict,
+    )

@@ -1,0 +1,241 @@
+"""From real connections on loopback to a bundle and back: what goes in, what never does, and that it is judged again.
+
+Room: tests of bundle. Sockets on loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import platform
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from recordings import EXAM, KEY, LMS, SEARCH, packed, recorded, report_on, texts, verify
+
+from detector import Detector, Endpoint, bundle
+from detector.bundle import form
+from detector.bundle.verification import Conclusion, KeyEvidence
+from detector.errors import BundleError
+from detector.model import Observation, PresentedCertificate
+from detector.probe import MockNetwork
+from detector.second_look import Control
+from detector.testing import Script, serve_files, serve_middlebox, serve_origin, serve_script
+from detector.trust.roots import from_der
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from conftest import World
+
+    from detector.bundle import Verification
+    from detector.model import Report
+    from detector.testing import PrivatePKI
+
+    Settings = Callable[..., dict[str, Any]]
+
+
+async def packed_by(subject: Detector, *targets: str) -> tuple[Report, bytes]:
+    """What a program with a key makes of a check."""
+    started = dt.datetime.now(dt.UTC)
+    cases = await subject.observe(targets or None)
+    report = subject.judge(cases, started=started, named=[case.endpoint.name for case in cases] if targets else ())
+    return report, bundle.pack(report, cases, keys=[KEY])
+
+
+def rows(verification: Verification) -> list[tuple[int, KeyEvidence]]:
+    return [(check.judged.row, check.key) for check in verification.endpoints]
+
+
+@contextlib.asynccontextmanager
+async def origins(pki: PrivatePKI, *hosts: str, **options: Any) -> AsyncIterator[dict[Any, Any]]:  # noqa: ANN401 - options of serve_origin
+    """Honest servers for these hosts; gives the map to where they are."""
+    async with contextlib.AsyncExitStack() as stack:
+        where = {}
+        for host in hosts:
+            origin = await stack.enter_async_context(serve_origin(pki.issue([host], key="rsa"), **options))
+            where[host, 443] = origin.address
+        yield where
+
+
+async def test_clean_network(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
+    """Honest servers, by TLS 1.3: every handshake signature is verified again."""
+    async with origins(pki, EXAM, LMS) as where:
+        report, data = await packed_by(Detector(**settings_of(resolve=where)), EXAM, LMS)
+    verification = verify(world, data)
+    assert (verification.conclusion, report.verdict) == (Conclusion.HOLDS, "clean")
+    assert rows(verification) == [(10, KeyEvidence.VERIFIED)] * 2
+
+
+async def test_report_comes_out_again(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
+    """The report judged from the bundle is the report that was given, field for field."""
+    ca = pki.private_ca("Filter CA")
+    async with (
+        origins(pki, EXAM, LMS, SEARCH) as where,
+        serve_middlebox(ca, upstream=where, only_hosts={LMS, SEARCH}) as box,
+    ):
+        subject = Detector(**settings_of(route=f"http://127.0.0.1:{box.port}", vantage="room 12"))
+        report, data = await packed_by(subject, EXAM, LMS, SEARCH)
+    verification = verify(world, data)
+    assert (verification.conclusion, report.confidence, report.scope) == (Conclusion.HOLDS, "proven", "selective")
+    assert verification.report == report
+
+
+@pytest.mark.parametrize(
+    ("options", "evidence"),
+    [
+        ({"max_version": ssl.TLSVersion.TLSv1_2}, KeyEvidence.VERIFIED),
+        ({"max_version": ssl.TLSVersion.TLSv1_2, "ciphers": "AES128-GCM-SHA256"}, KeyEvidence.WORD),
+        (
+            {
+                "min_version": ssl.TLSVersion.TLSv1_1,
+                "max_version": ssl.TLSVersion.TLSv1_1,
+                "ciphers": "DEFAULT:@SECLEVEL=0",
+            },
+            KeyEvidence.VERIFIED,
+        ),
+    ],
+    ids=["1.2", "1.2 plain RSA", "1.1"],
+)
+async def test_older_tls(
+    options: dict[str, Any], evidence: KeyEvidence, pki: PrivatePKI, settings_of: Settings, world: World
+) -> None:
+    """A ServerKeyExchange is verified again, over this ServerHello; plain RSA key exchange leaves nothing to verify."""
+    async with origins(pki, EXAM, **options) as where:
+        _, data = await packed_by(Detector(**settings_of(resolve=where)), EXAM)
+    verification = verify(world, data)
+    assert (verification.conclusion, rows(verification)) == (Conclusion.HOLDS, [(10, evidence)])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_replayed_chain(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings, world: World) -> None:
+    """A replayed chain is a replayed chain again: the recorded signature is not its key's."""
+    async with serve_script(Script.replay(pki.issue([EXAM]).chain, version=version)) as server:
+        _, data = await packed_by(Detector(**settings_of(resolve={(EXAM, 443): server.address})), EXAM)
+    verification = verify(world, data)
+    assert (verification.conclusion, rows(verification)) == (Conclusion.HOLDS, [(3, KeyEvidence.VERIFIED)])
+
+
+async def test_leaf_that_is_no_certificate(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
+    """A leaf that nobody can parse is evidence in a bundle too."""
+    script = Script.malformed(pki.issue([EXAM]).leaf[:-40])
+    async with serve_script(script) as server:
+        report, data = await packed_by(Detector(**settings_of(resolve={(EXAM, 443): server.address})), EXAM)
+    verification = verify(world, data)
+    assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, report)
+
+
+async def test_second_looks(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
+    """A fetched issuer and the answer to a control request are what they were."""
+    incomplete = pki.issue([EXAM], aia=("http://ca.example.com/issuing.der",))
+    async with (
+        serve_origin(incomplete.with_chain(incomplete.leaf)) as exam,
+        serve_origin(pki.private_ca("Hotspot CA").issue(["login.hotspot.example"])) as hotspot,
+        serve_files({"/issuing.der": pki.intermediate_ec.certificate, "/here": b"Sign in"}) as files,
+    ):
+        where = {(EXAM, 443): exam.address, (LMS, 443): hotspot.address}
+        where |= {(host, 80): files.address for host in ("ca.example.com", "check.example.com")}
+        control = Control("http://check.example.com/here", status=200, body=b"success\n")
+        report, data = await packed_by(
+            Detector(**settings_of(resolve=where, offline=False, control=control)), EXAM, LMS
+        )
+    verification = verify(world, data)
+    assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, report)
+    assert [result.row for result in report.results] == [10, 19]
+    assert {part.kind for part in verification.parts} >= {"portal"}
+
+
+async def test_machine_root(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
+    """The root that the institution installed is named again, and when it came to the machine."""
+    ca = pki.private_ca("School Root CA")
+    installed = from_der([ca.certificate, pki.private_ca("Printer CA").certificate], name="machine")
+    async with serve_middlebox(ca) as box:
+        subject = Detector(
+            **settings_of(
+                route=f"http://127.0.0.1:{box.port}",
+                machine_roots=lambda: installed,
+                installed_at=lambda _: pki.now - dt.timedelta(days=300),
+            )
+        )
+        report, data = await packed_by(subject, EXAM)
+    verification = verify(world, data)
+    assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, report)
+    assert rows(verification) == [(15, KeyEvidence.VERIFIED)]
+    assert not any("Printer CA" in text for text in texts(data))
+
+
+async def test_nothing_about_the_person(
+    pki: PrivatePKI, settings_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No user, machine, folder or proxy password, whatever the report was made from."""
+    home = tmp_path / "home" / "zacharias"
+    home.mkdir(parents=True)
+    for name in ("USER", "LOGNAME", "USERNAME", "HOME", "HOSTNAME"):
+        monkeypatch.setenv(name, str(home))
+    written = pki.write(home)
+    (home / "campus-ca.pem").write_bytes(pki.private_ca("Campus CA").pem)
+    (home / "zacharias-pins.toml").write_text(
+        f'schema = 1\nname = "of zacharias"\n[[endpoint]]\nhost = "{EXAM}"\n'
+        f'pins = ["{"A" * 43}="]\nprivate_roots = ["campus-ca.pem"]\n'
+    )
+    async with serve_middlebox(pki.private_ca("Filter CA")) as box:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://zacharias:hunter2@127.0.0.1:{box.port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        subject = Detector(**settings_of(route="env") | {"pins": home, "roots": written.roots, "logs": written.ct_logs})
+        report, data = await packed_by(subject)
+    assert report.verdict == "middleware"
+    assert "zacharias" in report.to_json().decode()  # the pin file's name is in the report, so there was a name to lose
+    words = "\n".join(texts(data))
+    assert not [secret for secret in ("zacharias", "hunter2", str(tmp_path), tmp_path.name) if secret in words]
+    assert platform.node() not in words.replace('"', " ").split()
+
+
+def test_every_fact_of_an_observation_has_its_place() -> None:
+    """A field added to `Observation` is either evidence, or circumstance, or made again from the DER."""
+    evidence = set(form.Look.__struct_fields__) - {"answer_left_out"}
+    circumstances = set(form.Journey.__struct_fields__)
+    assert evidence | circumstances == set(Observation.__struct_fields__)
+    assert not evidence & circumstances
+    left_out = {"address", "source"}
+    assert set(form.Expected.__struct_fields__) | left_out == set(Endpoint.__struct_fields__)
+    assert "der" in PresentedCertificate.__struct_fields__
+
+
+def test_salts_are_an_argument_for_tests(world: World, pki: PrivatePKI) -> None:
+    """With fixed salts the same evidence gives the same octets."""
+    case = recorded(world, EXAM, pki.issue([EXAM]))
+    report = report_on([case])
+    assert bundle.pack(report, [case], salts=bytes) == bundle.pack(report, [case], salts=bytes)
+    assert bundle.pack(report, [case]) != bundle.pack(report, [case])
+
+
+def test_what_cannot_be_packed(world: World, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cases of another report, none, and too many are refused with what to do."""
+    exam, lms = recorded(world, EXAM, pki.issue([EXAM])), recorded(world, LMS, pki.issue([LMS]))
+    with pytest.raises(BundleError, match="not about the same endpoints"):
+        bundle.pack(report_on([exam, lms]), [lms, exam])
+    monkeypatch.setattr(form, "ENDPOINTS_MAX", 1)
+    with pytest.raises(BundleError, match="1 to 1 endpoints, not 2"):
+        packed(exam, lms)
+    monkeypatch.undo()
+    monkeypatch.setattr(form, "BUNDLE_OCTETS_MAX", 1000)
+    with pytest.raises(BundleError, match="larger than"):
+        packed(exam)
+
+
+async def test_empty_check(settings_of: Settings) -> None:
+    """A check of nothing leaves no evidence to pack."""
+    subject = Detector(**settings_of(dialer=MockNetwork({})))
+    with pytest.raises(BundleError, match="not 0"):
+        await packed_by(subject)
+
+
+async def test_outage(settings_of: Settings, world: World) -> None:
+    """Names that do not resolve make an inconclusive bundle that holds."""
+    report, data = await packed_by(Detector(**settings_of(dialer=MockNetwork({}))), SEARCH)
+    verification = verify(world, data)
+    assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, report)
+    assert json.loads(data)["format"] == form.FORMAT

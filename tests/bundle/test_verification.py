@@ -1,0 +1,441 @@
+"""Bundles judged again: what follows from the octets is said, what was claimed is compared, nothing is believed.
+
+Room: tests of bundle. In memory.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from recordings import EXAM, KEY, LMS, PUBLIC, SEARCH, STRANGER, packed, recorded, remade, report_on, texts, verify
+
+from detector import bundle
+from detector.bundle.form import AnswerLeftOut, LogsUsed, RootsUsed
+from detector.bundle.verification import Conclusion, Ground, KeyEvidence, SignatureState
+from detector.errors import BundleError
+from detector.model import (
+    Endpoint,
+    HandshakeSignature,
+    Locality,
+    Outcome,
+    PortalObservation,
+    PortalOutcome,
+    ServerDate,
+    WitnessObservation,
+    WitnessOutcome,
+)
+from detector.trust.envelope import public_octets
+from detector.trust.roots import from_der
+from detector.witness import protocol
+
+if TYPE_CHECKING:
+    from conftest import World
+
+    from detector.evidence import Case
+    from detector.testing import PrivatePKI
+
+EXPORTER = bytes(range(100, 132))
+NONCE = bytes(32)
+
+
+def grounds(verification: bundle.Verification) -> set[Ground]:
+    return {word.ground for word in verification.words}
+
+
+class TestSame:
+    def test_clean(self, world: World, pki: PrivatePKI) -> None:
+        """Pinned and logged endpoints are judged as they were, from signatures that were checked again."""
+        exam, lms = pki.issue([EXAM]), pki.issue([LMS], key="rsa")
+        data = packed(recorded(world, EXAM, exam, pins=(exam.spki_sha256,)), recorded(world, LMS, lms))
+        verification = verify(world, data)
+        assert (verification.conclusion, verification.reasons) == (Conclusion.HOLDS, ())
+        assert [(check.judged.row, check.key) for check in verification.endpoints] == [
+            (6, "verified"),
+            (10, "verified"),
+        ]
+        assert verification.signature is SignatureState.SIGNED
+        assert verification.report.vantage == "room 12"
+        assert grounds(verification) == {Ground.CAPTURE, Ground.TIME, Ground.EXPECTATIONS}
+
+    def test_intercepted(self, world: World, pki: PrivatePKI) -> None:
+        """A CA on unrelated operators is proven again, and named by its issuer."""
+        ca = pki.private_ca("School Filter CA")
+        verification = verify(
+            world, packed(recorded(world, EXAM, ca.issue([EXAM])), recorded(world, LMS, ca.issue([LMS])))
+        )
+        assert verification.conclusion is Conclusion.HOLDS
+        assert [check.judged.row for check in verification.endpoints] == [15, 15]
+        assert [i.issuer for i in verification.report.interceptors] == ["CN=School Filter CA"]
+
+    def test_machine_root(self, world: World, pki: PrivatePKI) -> None:
+        """Of the machine's roots only those that a path ends in are recorded; they are used again, on word."""
+        ca, other = pki.private_ca("School Filter CA"), pki.private_ca("Printer CA")
+        case = recorded(world, EXAM, ca.issue([EXAM]), machine=(ca.certificate, other.certificate))
+        verification = verify(world, packed(case))
+        assert (verification.conclusion, verification.endpoints[0].judged.row) == (Conclusion.HOLDS, 15)
+        assert [word.endpoints for word in verification.words if word.ground is Ground.MACHINE_ROOTS] == [
+            (f"{EXAM}:443",)
+        ]
+        part = bundle.read(packed(case)).parts[0].content
+        assert part is not None
+        assert part.machine_roots == (ca.certificate,)  # type: ignore[union-attr] # part 1 is an endpoint
+
+    def test_fetched_issuer(self, world: World, pki: PrivatePKI) -> None:
+        """An issuer that had to be fetched is in the bundle, so the verdict that needed it comes out again."""
+        issued = pki.issue([EXAM], aia=("http://ca.example.com/issuer.der",))
+        alone = issued.with_chain(issued.leaf)
+        case = recorded(world, EXAM, alone, fetched=[pki.intermediate_ec.certificate])
+        assert verify(world, packed(case)).endpoints[0].judged.row == 10
+
+    def test_portal_and_dates(self, world: World, pki: PrivatePKI) -> None:
+        """Control requests are parts of their own, used again, and left on the recorder's word."""
+        hotspot = recorded(world, EXAM, pki.private_ca("Hotspot CA").issue(["login.hotspot.example"]))
+        portal = PortalObservation(outcome=PortalOutcome.REDIRECTED, url="http://check.example.com/", status=302)
+        dates = (ServerDate(host=LMS, said=world.pki.now, ours=world.pki.now),)
+        cases = [
+            type(hotspot)(c.endpoint, c.observation, c.context._replace(portal=portal, dates=dates)) for c in [hotspot]
+        ]
+        verification = verify(world, packed(*cases))
+        (check,) = verification.endpoints
+        assert verification.conclusion is Conclusion.HOLDS
+        assert check.judged.attribution is not None
+        assert check.judged.attribution.category == "captive-portal"
+        assert Ground.CONTROL_REQUESTS in grounds(verification)
+        without = verify(world, bundle.redact(packed(*cases), ["portal"]))
+        assert without.conclusion is Conclusion.INCOMPLETE
+        assert "attribution.category" in without.endpoints[0].differences
+
+    def test_nothing_presented(self, world: World, pki: PrivatePKI) -> None:
+        """An outage is recorded and judged as an outage."""
+        nothing = {"outcome": Outcome.CONNECT_REFUSED, "key_proved": False, "chain": (), "handshake_signature": None}
+        verification = verify(world, packed(recorded(world, EXAM, pki.issue([EXAM]), seen=nothing)))
+        assert (verification.conclusion, verification.endpoints[0].judged.row) == (Conclusion.HOLDS, 1)
+
+    def test_asked_for_by_name(self, world: World, pki: PrivatePKI) -> None:
+        """That an inconclusive endpoint counted, because it was asked for by name, is not lost."""
+        nothing = {"outcome": Outcome.DEADLINE, "key_proved": False, "chain": (), "handshake_signature": None}
+        cases = (recorded(world, EXAM, pki.issue([EXAM])), recorded(world, LMS, pki.issue([LMS]), seen=nothing))
+        for named, verdict in (((), "clean"), ((f"{LMS}:443",), "inconclusive")):
+            verification = verify(world, packed(*cases, named=named))
+            assert verification.conclusion is Conclusion.HOLDS
+            assert verification.report.verdict == verdict
+
+    def test_recorded_time_counts(self, world: World, pki: PrivatePKI) -> None:
+        """A bundle is judged at its own time, unless the reader asks what another time would have made of it."""
+        issued = pki.issue([EXAM])
+        data = packed(recorded(world, EXAM, issued, pins=(issued.spki_sha256,), expires=world.pki.now.date()))
+        assert verify(world, data).conclusion is Conclusion.HOLDS
+        later = verify(world, data, at=world.pki.now + dt.timedelta(days=2))
+        assert (later.endpoints[0].claimed.row, later.endpoints[0].judged.row) == (6, 10)
+
+
+class TestKeys:
+    def test_any_given_key_will_do(self, world: World, pki: PrivatePKI) -> None:
+        """Of several keys given one must have signed; that is what a rotation needs."""
+        data = packed(recorded(world, EXAM, pki.issue([EXAM])))
+        assert verify(world, data, keys=(public_octets(STRANGER), PUBLIC)).signature is SignatureState.SIGNED
+
+    def test_other_key_or_none(self, world: World, pki: PrivatePKI) -> None:
+        """Where a key is given, a bundle of somebody else's or nobody's does not hold, and is not called false."""
+        case = recorded(world, EXAM, pki.issue([EXAM]))
+        for keys, state in (((), SignatureState.UNSIGNED), ((STRANGER,), SignatureState.UNKNOWN_KEY)):
+            verification = verify(world, packed(case, keys=keys))
+            assert (verification.conclusion, verification.signature) == (Conclusion.INCOMPLETE, state)
+            assert verify(world, packed(case, keys=keys), keys=()).conclusion is Conclusion.HOLDS
+
+    def test_signing_later(self, world: World, pki: PrivatePKI) -> None:
+        """A second signature stands beside the first; a wrong one among them spoils the bundle."""
+        data = bundle.sign(packed(recorded(world, EXAM, pki.issue([EXAM]))), [STRANGER])
+        verification = verify(world, data)
+        assert [(s.verifies, s.given) for s in verification.signatures] == [(True, True), (True, False)]
+        assert verification.conclusion is Conclusion.HOLDS
+        file = msgspec.json.decode(data)
+        file["envelope"]["signatures"][1]["sig"] = file["envelope"]["signatures"][0]["sig"]
+        spoiled = verify(world, msgspec.json.encode(file))
+        assert (spoiled.conclusion, spoiled.signature) == (Conclusion.FAILS, SignatureState.BAD)
+
+    def test_signing_what_was_changed_is_refused(self, world: World, pki: PrivatePKI) -> None:
+        """Nobody signs a manifest that its parts do not fit."""
+        file = msgspec.json.decode(packed(recorded(world, EXAM, pki.issue([EXAM]))))
+        file["parts"][0]["content"] += " "
+        with pytest.raises(BundleError, match="endpoint-1 was changed"):
+            bundle.sign(msgspec.json.encode(file), [STRANGER])
+
+
+class TestHandshake:
+    """`key_proved` is checked, not believed."""
+
+    def test_wrong_signature_is_a_contradiction(self, world: World, pki: PrivatePKI) -> None:
+        """A genuine chain with somebody else's handshake signature never comes out clean, signed or not."""
+        issued, other = pki.issue([EXAM]), pki.issue([LMS])
+        wrong = recorded(world, LMS, other).observation.handshake_signature
+        case = recorded(world, EXAM, issued, seen={"handshake_signature": wrong})
+        assert report_on([case]).verdict == "clean"
+        verification = verify(world, packed(case))
+        (check,) = verification.endpoints
+        assert (verification.conclusion, check.key) == (Conclusion.FAILS, KeyEvidence.CONTRADICTED)
+        assert (check.judged.row, check.judged.verdict) == (4, "inconclusive")
+
+    def test_contradicted_interception_is_not_proven(self, world: World, pki: PrivatePKI) -> None:
+        """A forged chain whose handshake signature is wrong accuses at most as a chain alone does."""
+        ca = pki.private_ca("Filter CA")
+        wrong = recorded(world, LMS, ca.issue([LMS])).observation.handshake_signature
+        cases = [
+            recorded(world, host, ca.issue([host]), seen={"handshake_signature": wrong}) for host in (EXAM, SEARCH)
+        ]
+        verification = verify(world, packed(*cases))
+        assert verification.conclusion is Conclusion.FAILS
+        assert {check.claimed.confidence for check in verification.endpoints} == {"proven"}
+        assert {check.judged.confidence for check in verification.endpoints} == {"probable"}
+
+    def test_replay_is_verified(self, world: World, pki: PrivatePKI) -> None:
+        """A chain called replayed has a signature that is not its key's; where it is, it accuses nobody."""
+        issued, other = pki.issue([EXAM]), pki.issue([LMS])
+        called = {"outcome": Outcome.SIGNATURE_WRONG, "key_proved": False}
+        wrong = recorded(world, LMS, other).observation.handshake_signature
+        replayed = verify(world, packed(recorded(world, EXAM, issued, seen={**called, "handshake_signature": wrong})))
+        assert (replayed.conclusion, replayed.endpoints[0].judged.row) == (Conclusion.HOLDS, 3)
+        invented = verify(world, packed(recorded(world, EXAM, issued, seen=called)))
+        (check,) = invented.endpoints
+        assert (invented.conclusion, check.key) == (Conclusion.FAILS, KeyEvidence.CONTRADICTED)
+        assert (check.claimed.verdict, check.judged.verdict) == ("middleware", "inconclusive")
+
+    @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+    def test_no_signature_rests_on_the_signer(self, version: str, world: World, pki: PrivatePKI) -> None:
+        """Without a handshake signature the word of a known signer is taken and told; nobody's word is not."""
+        silent = {"handshake_signature": None, "tls_version": version, "cipher": "TLS_RSA_WITH_AES_128_GCM_SHA256"}
+        case = recorded(world, EXAM, pki.issue([EXAM]), seen=silent)
+        signed = verify(world, packed(case))
+        assert (signed.conclusion, signed.endpoints[0].key) == (Conclusion.HOLDS, KeyEvidence.WORD)
+        assert Ground.KEY_POSSESSION in grounds(signed)
+        for keys in ((), (STRANGER,)):
+            assert verify(world, packed(case, keys=keys), keys=()).conclusion is Conclusion.INCOMPLETE
+
+    def test_signature_over_something_else(self, world: World, pki: PrivatePKI) -> None:
+        """The key's signature over what is no handshake of that version proves nothing of a handshake."""
+        issued = pki.issue([EXAM])
+        genuine = recorded(world, EXAM, issued).observation.handshake_signature
+        assert genuine is not None
+        for seen in (
+            {"tls_version": "TLSv1.2"},
+            {"tls_version": "TLSv1.2", "server_hello": bytes(80)},
+            {"handshake_signature": msgspec.structs.replace(genuine, signed=genuine.signed[:-1])},
+            {"handshake_signature": HandshakeSignature(scheme=0x0403, signed=b"", signature=genuine.signature)},
+        ):
+            assert verify(world, packed(recorded(world, EXAM, issued, seen=seen))).conclusion is Conclusion.FAILS
+
+
+class TestClaims:
+    """What was claimed is compared with what comes out, field by field."""
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("verdict", "inconclusive"),
+            ("row", 6),
+            ("reason", "pinned"),
+            ("confidence", "proven"),
+            ("assurance", "witnessed"),
+            ("alternatives", ["captive-portal"]),
+            ("attribution", {"product": "Other Product", "managed_by": "attacker"}),
+        ],
+    )
+    def test_another_claim(self, field: str, value: object, world: World, pki: PrivatePKI) -> None:
+        """Whoever signs something else than the evidence says is told so, with both rows."""
+
+        def claim(_: dict[str, Any], contents: dict[str, Any]) -> None:
+            contents["endpoint-1"]["claimed"][field] = value
+
+        verification = verify(world, remade(packed(recorded(world, EXAM, pki.issue([EXAM]))), claim))
+        assert verification.conclusion is Conclusion.FAILS
+        assert any(difference.startswith(field) for difference in verification.endpoints[0].differences)
+        assert "row 10" in verification.reasons[0]
+
+    @pytest.mark.parametrize(
+        "claimed", [{"verdict": "middleware"}, {"scope": "all"}, {"confidence": "proven"}], ids=lambda c: next(iter(c))
+    )
+    def test_another_network(self, claimed: dict[str, str], world: World, pki: PrivatePKI) -> None:
+        """The network's verdict is a claim of its own."""
+
+        def claim(manifest: dict[str, Any], _: dict[str, Any]) -> None:
+            manifest["claimed"].update(claimed)
+
+        verification = verify(world, remade(packed(recorded(world, EXAM, pki.issue([EXAM]))), claim))
+        assert verification.conclusion is Conclusion.FAILS
+        assert not verification.network.same
+
+    def test_other_roots_are_told(self, world: World, pki: PrivatePKI) -> None:
+        """Another verdict by other roots does not hold, and the reason names the roots the recorder had."""
+        data = packed(recorded(world, EXAM, pki.issue([EXAM])))
+        verification = verify(world, data, roots=from_der([], name="no roots"))
+        assert not verification.recorded.same_roots
+        assert verification.conclusion is Conclusion.HOLDS  # logged all the same: bundles lose roots
+        verification = bundle.verify(data, keys=(PUBLIC,))
+        assert verification.conclusion is Conclusion.FAILS
+        assert "The recorder judged with other public roots (test roots)" in " ".join(verification.reasons)
+
+    def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
+        """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""
+        ca = pki.private_ca("Filter CA")
+        case = recorded(world, EXAM, ca.issue([EXAM]), private_roots=(ca.certificate,))
+        assert verify(world, packed(case)).report.verdict == "clean"
+        own = [Endpoint(host=EXAM, pins=(pki.issue([EXAM]).spki_sha256,))]
+        verification = verify(world, packed(case), pins=own)
+        assert (verification.conclusion, verification.report.verdict) == (Conclusion.FAILS, "middleware")
+        assert Ground.EXPECTATIONS in grounds(verify(world, packed(case)))
+        assert Ground.EXPECTATIONS not in grounds(verification)
+
+    def test_identity_of_roots_and_logs(self, world: World) -> None:
+        """The hash names the set: neither the order nor the name of a file has a say in it, and no folder is told."""
+        turned = from_der([r.certificate.der for r in reversed(world.roots.roots)], name="/home/zacharias/campus.pem")
+        assert RootsUsed.of(turned).sha256 == RootsUsed.of(world.roots).sha256
+        assert RootsUsed.of(turned).name == "campus.pem"
+        added = world.roots.with_added(from_der([], name=r"C:\Users\zacharias\more.pem"))
+        assert RootsUsed.of(added).name == "test roots + more.pem"
+        fewer = msgspec.structs.replace(world.logs, logs={}, name="/home/zacharias/logs.json")
+        assert LogsUsed.of(fewer).sha256 != LogsUsed.of(world.logs).sha256
+        assert LogsUsed.of(fewer).name == "logs.json"
+
+
+class TestRedaction:
+    @pytest.fixture
+    def network(self, world: World, pki: PrivatePKI) -> bytes:
+        """Two endpoints of unrelated operators behind one private CA: proven only because there are two."""
+        ca = pki.private_ca("School Filter CA")
+        return packed(recorded(world, EXAM, ca.issue([EXAM])), recorded(world, LMS, ca.issue([LMS])))
+
+    def test_one_of_two_endpoints(self, network: bytes, world: World) -> None:
+        """What is left does not show what both showed, and that is said: it is not held for false."""
+        verification = verify(world, bundle.redact(network, ["endpoint-2"]))
+        (check,) = verification.endpoints
+        assert verification.conclusion is Conclusion.INCOMPLETE
+        assert verification.signature is SignatureState.SIGNED
+        assert (check.claimed.confidence, check.judged.confidence) == ("proven", "possible")
+        assert "Evidence was taken out (endpoint-2)" in verification.reasons[0]
+        assert [(p.name, p.state) for p in verification.parts if p.state != "intact"] == [("endpoint-2", "redacted")]
+
+    def test_contradiction_is_no_matter_of_redaction(self, world: World, pki: PrivatePKI) -> None:
+        """Taking something out does not excuse a handshake signature that is wrong."""
+        wrong = recorded(world, LMS, pki.issue([LMS])).observation.handshake_signature
+        bad = recorded(world, EXAM, pki.issue([EXAM]), seen={"handshake_signature": wrong})
+        data = bundle.redact(packed(bad, recorded(world, LMS, pki.issue([LMS]))), ["endpoint-2"])
+        assert verify(world, data).conclusion is Conclusion.FAILS
+
+    def test_what_no_verdict_rests_on(self, network: bytes, world: World) -> None:
+        """Vantage and circumstances can go: the verdict holds, and where the interceptor stands is not compared."""
+        data = bundle.redact(network, ["vantage", "circumstances-1", "circumstances-2"])
+        verification = verify(world, data)
+        assert (verification.conclusion, verification.report.vantage) == (Conclusion.HOLDS, "")
+        assert b"room 12" not in data
+        assert b"192.0.2.7" not in data
+
+    def test_everything(self, network: bytes, world: World) -> None:
+        """A bundle of which nothing is left shows nothing but what was signed."""
+        names = [part.entry.name for part in bundle.read(network).parts]
+        verification = verify(world, bundle.redact(network, names))
+        assert verification.conclusion is Conclusion.INCOMPLETE
+        assert verification.report.verdict == "inconclusive"
+        assert bundle.redact(bundle.redact(network, names), names) == bundle.redact(network, names)
+
+    def test_name_of_no_part(self, network: bytes) -> None:
+        """A part that is not there cannot be taken out; the message lists those that are."""
+        with pytest.raises(BundleError, match=r"'endpoint-3'.*endpoint-1"):
+            bundle.redact(network, ["endpoint-3"])
+
+    def test_salts_hide_what_was_taken_out(self, world: World, pki: PrivatePKI) -> None:
+        """The same evidence has other digests in every bundle: nobody finds what was taken out by trying."""
+        case = recorded(world, EXAM, pki.issue([EXAM]))
+        digests = [{part.entry.sha256 for part in bundle.read(packed(case)).parts} for _ in range(2)]
+        assert not digests[0] & digests[1]
+
+    def test_where_an_interceptor_is(self, world: World, pki: PrivatePKI) -> None:
+        """Locality rests on circumstances: with them it is compared, and another one is a difference."""
+        ca = pki.private_ca("Own CA")
+        installed = world.context(machine=(ca.certificate,))._replace(installed_at=lambda _: world.pki.now)
+        seen = recorded(world, EXAM, ca.issue([EXAM]))
+        case = type(seen)(seen.endpoint, seen.observation, installed)
+        data = packed(case)
+        verification = verify(world, data)
+        assert verification.conclusion is Conclusion.HOLDS
+        attribution = verification.endpoints[0].judged.attribution
+        assert attribution is not None
+
+        def elsewhere(_: dict[str, Any], contents: dict[str, Any]) -> None:
+            contents["endpoint-1"]["claimed"]["attribution"]["locality"] = Locality.NETWORK
+
+        assert verify(world, remade(data, elsewhere)).endpoints[0].differences == ("attribution.locality",)
+        lost = bundle.redact(remade(data, elsewhere), ["circumstances-1"])
+        assert verify(world, lost).conclusion is Conclusion.HOLDS
+
+
+class TestWitness:
+    def asked(self, world: World, pki: PrivatePKI, *, saw: bytes = EXPORTER, **statement: Any) -> Case:  # noqa: ANN401 - fields of Statement
+        """An endpoint whose witness says that it saw this exporter."""
+        said = protocol.Statement(
+            **{
+                "nonce": protocol.spell_nonce(NONCE),
+                "exporter": saw,
+                "client_hello": protocol.HelloSeen(sha256="0" * 64),
+                "time": world.pki.now,
+                **statement,
+            }
+        )
+        answer = WitnessObservation(
+            outcome=WitnessOutcome.ANSWERED,
+            nonce=NONCE,
+            exporter=EXPORTER,
+            status=200,
+            body=protocol.sign(said, [STRANGER]),
+        )
+        return recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": answer}, witness=(public_octets(STRANGER),))
+
+    def test_equal_and_different(self, world: World, pki: PrivatePKI) -> None:
+        """The witness's signature is checked again; whose binding was ours rests on the recorder's word."""
+        for saw, row in ((EXPORTER, 5), (bytes(32), 2)):
+            verification = verify(world, packed(self.asked(world, pki, saw=saw)))
+            assert (verification.conclusion, verification.endpoints[0].judged.row) == (Conclusion.HOLDS, row)
+            assert Ground.WITNESS_BINDING in grounds(verification)
+
+    @pytest.mark.parametrize(
+        "statement", [{"peer": "203.0.113.9:5000"}, {"proxy_headers": (("X-Forwarded-For", "10.1.2.3"),)}]
+    )
+    def test_answer_that_names_the_client(self, statement: dict[str, Any], world: World, pki: PrivatePKI) -> None:
+        """An answer with the address of who asked is left out, and the bundle says that it shows less for it."""
+        data = packed(self.asked(world, pki, saw=bytes(32), **statement))
+        verification = verify(world, data)
+        assert verification.conclusion is Conclusion.INCOMPLETE
+        assert verification.endpoints[0].answer_left_out is AnswerLeftOut.NAMES_THE_CLIENT
+        assert not any(address in part for address in ("203.0.113.9", "10.1.2.3") for part in texts(data))
+
+    def test_via_names_nobody(self, world: World, pki: PrivatePKI) -> None:
+        """A header that names the intermediary stays: it is evidence."""
+        data = packed(self.asked(world, pki, proxy_headers=(("Via", "1.1 filter.example"),)))
+        assert verify(world, data).conclusion is Conclusion.HOLDS
+
+    def test_unsigned_answer_is_left_out(self, world: World, pki: PrivatePKI) -> None:
+        """What stands in a witness's place may be a page with the reader's name: it is not recorded, nor needed."""
+        page = WitnessObservation(
+            outcome=WitnessOutcome.ANSWERED,
+            nonce=NONCE,
+            exporter=EXPORTER,
+            status=200,
+            body=b"Hello zacharias, 10.1.2.3",
+        )
+        case = recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": page}, witness=(public_octets(STRANGER),))
+        data = packed(case)
+        verification = verify(world, data)
+        assert (verification.conclusion, verification.endpoints[0].judged.reason) == (
+            Conclusion.HOLDS,
+            "witness-failed",
+        )
+        assert verification.endpoints[0].answer_left_out is AnswerLeftOut.NOT_SIGNED
+
+    def test_other_key_than_the_pinned_one(self, world: World, pki: PrivatePKI) -> None:
+        """A witness's answer under a key that the reader's own pins do not have does not clear."""
+        data = packed(self.asked(world, pki))
+        verification = verify(world, data, pins=[Endpoint(host=EXAM, witness=(public_octets(KEY),))])
+        assert verification.endpoints[0].witness == "unknown-key"
+        assert verification.report.verdict == "inconclusive"

@@ -1,0 +1,196 @@
+"""Evidence bundles on the command line: written by a check, judged again, looked into, parts taken out, signed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for one call here
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from detector.bundle.form import bundle_schema
+from detector.testing import serve_middlebox
+from detector.trust.envelope import key_identifier, public_octets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from detector.testing import PrivatePKI
+
+EXAM, LMS = "exam.example.edu", "lms.example.org"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes([7] * 32))
+STRANGER = key_identifier(public_octets(Ed25519PrivateKey.from_private_bytes(bytes([8] * 32))))
+
+
+class Office:
+    """Whoever reviews: a folder with a signed bundle of an intercepted network, keys, roots and logs."""
+
+    def __init__(self, folder: Path, pki: PrivatePKI) -> None:
+        written = pki.write(folder)
+        self.folder = folder
+        self.trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs))
+        self.private, self.public = folder / "recorder.key", folder / "recorder.pem"
+        self.private.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        self.private.chmod(0o600)
+        self.public.write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        self.bundle = folder / "evidence.json"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `detector` in a process of its own, in this folder."""
+        return subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "detector", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=self.folder,
+            env={key: value for key, value in os.environ.items() if "proxy" not in key.lower()},
+        )
+
+    def verify(self, *arguments: str, bundle: str = "evidence.json") -> subprocess.CompletedProcess[str]:
+        return self.run("verify", bundle, *self.trust, *arguments)
+
+    async def record(self, pki: PrivatePKI) -> subprocess.CompletedProcess[str]:
+        """`detector check` behind a filter, with the evidence kept."""
+        async with serve_middlebox(pki.private_ca("Campus Filter CA")) as box:
+            proxy = ("--proxy", f"http://127.0.0.1:{box.port}", "--vantage", "room 12", "--offline")
+            kept = ("--bundle", "evidence.json", "--signing-key", str(self.private))
+            return await asyncio.to_thread(self.run, "check", EXAM, LMS, *self.trust, *proxy, *kept)
+
+
+@pytest.fixture(scope="module")
+def office(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Office:
+    office = Office(tmp_path_factory.mktemp("office"), pki)
+    done = asyncio.run(office.record(pki))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("MIDDLEWARE (proven)")
+    return office
+
+
+def test_check_writes_a_bundle(office: Office) -> None:
+    """The bundle beside the report follows its schema and is signed."""
+    file = json.loads(office.bundle.read_bytes())
+    jsonschema.validate(file, bundle_schema())
+    assert [s["keyid"] for s in file["envelope"]["signatures"]] == [key_identifier(public_octets(KEY))]
+
+
+@pytest.mark.parametrize("key", ["file", "text", "none"])
+def test_it_holds(key: str, office: Office) -> None:
+    """Exit 0: what was signed, by whom, both verdicts, and what rests on the recorder's word."""
+    given = {
+        "file": ("--key-file", "recorder.pem"),
+        "text": ("--key", STRANGER, "--key", key_identifier(public_octets(KEY))),
+        "none": (),
+    }
+    done = office.verify(*given[key])
+    assert (done.returncode, done.stderr) == (0, "")
+    words = " ".join(done.stdout.split())
+    assert words.startswith("HOLDS:")
+    assert f"Signed by: {key_identifier(public_octets(KEY))}" in words
+    assert "MIDDLEWARE (proven): TLS to every endpoint checked is decrypted" in words
+    assert "middleware proven (row 15, interception-ca)" in words
+    assert "On the recorder's word: That it was" in words
+    assert "\x1b" not in done.stdout
+
+
+def test_json(office: Office) -> None:
+    """JSON has the whole verification, the report judged again in it."""
+    done = office.verify("--format", "json")
+    verification = json.loads(done.stdout)
+    assert (done.returncode, verification["conclusion"], verification["signature"]) == (0, "holds", "unknown-key")
+    assert [check["key"] for check in verification["endpoints"]] == ["verified", "verified"]
+    assert verification["report"]["vantage"] == "room 12"
+
+
+def test_other_key_is_exit_3(office: Office) -> None:
+    """Signed by nobody we know: it cannot be told."""
+    done = office.verify("--key", STRANGER)
+    assert (done.returncode, "by no key that was given" in done.stdout) == (3, True)
+
+
+def test_changed_is_exit_1(office: Office) -> None:
+    """One host exchanged for another: the part is named."""
+    changed = office.folder / "changed.json"
+    changed.write_text(office.bundle.read_text().replace("exam.example.edu", "evil.example.edu"))
+    done = office.verify(bundle="changed.json")
+    assert done.returncode == 1
+    assert done.stdout.startswith("DOES NOT HOLD.")
+    assert "Part endpoint-1 was changed" in done.stdout
+
+
+def test_judged_differently_is_exit_1(office: Office) -> None:
+    """By pins of the reader's own another verdict comes out, and both are told."""
+    pins = office.folder / "pins.toml"
+    pins.write_text(
+        f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\ncertificates = ["sha256:{leaf_hash(office)}"]\n'
+    )
+    done = office.verify("--pins", "pins.toml")
+    assert done.returncode == 1
+    words = " ".join(done.stdout.split())
+    assert "claimed middleware (proven) (row 15, interception-ca), judged again clean (row 6, pinned)" in words
+
+
+def leaf_hash(office: Office) -> str:
+    """SHA-256 of the leaf that the filter made for the first endpoint."""
+    verification = json.loads(office.verify("--format", "json").stdout)
+    return str(verification["report"]["results"][0]["observation"]["chain"][0]["sha256"])
+
+
+def test_show(office: Office) -> None:
+    """The parts with their endpoints; one of them as JSON."""
+    done = office.run("bundle", "show", "evidence.json")
+    assert done.returncode == 0
+    assert f"signature by {key_identifier(public_octets(KEY))}: right" in done.stdout
+    assert f"endpoint-1          intact  {EXAM}:443" in done.stdout
+    part = office.run("bundle", "show", "evidence.json", "vantage")
+    assert json.loads(part.stdout) == {"vantage": "room 12"}
+    missing = office.run("bundle", "show", "evidence.json", "endpoint-9")
+    assert (missing.returncode, "'endpoint-9'" in missing.stderr) == (2, True)
+
+
+def test_redact_and_sign(office: Office) -> None:
+    """Without the vantage it still holds; without an endpoint it cannot be told; a second signature is told."""
+    second = office.folder / "second.key"
+    second.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    second.chmod(0o600)
+    known = ("--key-file", "recorder.pem")
+    assert office.run("bundle", "redact", "evidence.json", "vantage", "-o", "public.json").returncode == 0
+    assert "room 12" not in (office.folder / "public.json").read_text()
+    assert office.run("bundle", "sign", "public.json", "--signing-key", str(second), "-o", "both.json").returncode == 0
+    done = office.verify(*known, bundle="both.json")
+    assert (done.returncode, done.stdout.count("ed25519/")) == (0, 2)
+    assert office.run("bundle", "redact", "evidence.json", "endpoint-2", "-o", "half.json").returncode == 0
+    half = office.verify(*known, bundle="half.json")
+    assert half.returncode == 3
+    assert half.stdout.startswith("INCOMPLETE:")
+    assert "Part endpoint-2: redacted." in half.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("verify", "missing.json"), ("missing.json", "cannot be read")),
+        (("verify", "recorder.pem"), ("recorder.pem", "Not a bundle")),
+        (("verify", "evidence.json", "--key", "sha256/AAAA"), ("sha256/AAAA", "ed25519/")),
+        (("verify", "evidence.json", "--key-file", "recorder.key"), ("recorder.key", "no public key")),
+        (("verify", "evidence.json", "--roots", "missing.pem"), ("missing.pem",)),
+        (("bundle", "redact", "evidence.json", "endpoint-9"), ("evidence.json", "endpoint-9", "endpoint-1")),
+        (("bundle", "sign", "evidence.json", "--signing-key", "recorder.pem"), ("recorder.pem",)),
+        (("bundle", "sign", "evidence.json"), ("--signing-key",)),
+        (("check", EXAM, "--signing-key", "recorder.key"), ("--bundle",)),
+        (("check", EXAM, "--bundle", "no/such/dir/e.json"), ("no/such/dir/e.json",)),
+        (("check", EXAM, "--bundle", "e.json", "--signing-key", "missing.key"), ("missing.key",)),
+    ],
+)
+def test_bad_input(arguments: tuple[str, ...], words: tuple[str, ...], office: Office) -> None:
+    """Exit 2, one sentence on stderr that names what is wrong, nothing on stdout."""
+    done = office.run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in words)

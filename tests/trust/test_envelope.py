@@ -1,0 +1,106 @@
+"""Envelopes taken apart whoever signed them: strict spelling, every signature told, more signatures added."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.trust.envelope import (
+    SIGNATURES_MAX,
+    Problem,
+    Signer,
+    add_signatures,
+    key_identifier,
+    open_envelope,
+    public_octets,
+    seal,
+    unseal,
+)
+
+KIND = "text/plain"
+KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([n] * 32)) for n in range(1, SIGNATURES_MAX + 2)]
+SEALED = seal(b"payload", payload_type=KIND, keys=KEYS[:2])
+
+
+def changed(**fields: Any) -> bytes:  # noqa: ANN401 - JSON
+    return json.dumps(json.loads(SEALED) | fields).encode()
+
+
+def with_signature(**fields: Any) -> bytes:  # noqa: ANN401 - JSON
+    """The envelope whose second signature has other fields."""
+    first, second = json.loads(SEALED)["signatures"]
+    return changed(signatures=[first, second | fields])
+
+
+def test_unsigned_and_signed() -> None:
+    """The payload comes out either way, with every key that signed."""
+    assert unseal(seal(b"x", payload_type=KIND, keys=[]), payload_type=KIND) == (b"x", (), None)
+    unsealed = unseal(SEALED, payload_type=KIND)
+    assert unsealed == (b"payload", tuple(Signer(public_octets(key), verifies=True) for key in KEYS[:2]), None)
+
+
+def test_wrong_signature_is_told_beside_the_right_one() -> None:
+    """A signature by another key, over something else, or a key that is none: told, and only told."""
+    other = base64.b64encode(KEYS[2].sign(b"payload")).decode()
+    for fields in ({"sig": other}, {"keyid": key_identifier(bytes(32))}, {"keyid": key_identifier(b"\xff" * 32)}):
+        unsealed = unseal(with_signature(**fields), payload_type=KIND)
+        assert [signer.verifies for signer in unsealed.signers] == [True, False]
+
+
+def malleable(encoded: str) -> str:
+    """Other text that decoders take for the same octets: the bits they ignore are set."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    body = encoded.rstrip("=")
+    return body[:-1] + alphabet[alphabet.index(body[-1]) + 1] + encoded[len(body) :]
+
+
+SIGNATURE = json.loads(SEALED)["signatures"][1]
+
+
+@pytest.mark.parametrize(
+    ("envelope", "problem"),
+    [
+        (b"", Problem.UNREADABLE),
+        (b"[" * 100_000, Problem.UNREADABLE),
+        (changed(payloadType="text/html"), Problem.OTHER_TYPE),
+        (changed(remark="x"), Problem.UNREADABLE),
+        (changed(payload=malleable(json.loads(SEALED)["payload"])), Problem.UNREADABLE),
+        (changed(payload="\u00e9"), Problem.UNREADABLE),
+        (with_signature(sig=malleable(SIGNATURE["sig"])), Problem.UNREADABLE),
+        (with_signature(keyid=malleable(SIGNATURE["keyid"])), Problem.UNREADABLE),
+        (with_signature(keyid=""), Problem.UNREADABLE),
+        (with_signature(keyid="ed25519/AAAA"), Problem.UNREADABLE),
+        (with_signature(remark="x"), Problem.UNREADABLE),
+        (with_signature(**json.loads(SEALED)["signatures"][0]), Problem.UNREADABLE),
+        (seal(b"x", payload_type=KIND, keys=KEYS), Problem.UNREADABLE),
+    ],
+)
+def test_what_is_not_opened(envelope: bytes, problem: Problem) -> None:
+    """Anything that `seal` would not have written is refused."""
+    assert unseal(envelope, payload_type=KIND).problem is problem
+
+
+def test_adding_signatures() -> None:
+    """Signatures stand beside each other, one for each key, as many as are looked at."""
+    more = add_signatures(SEALED, payload_type=KIND, keys=KEYS[1:4])
+    assert [signer.key for signer in unseal(more, payload_type=KIND).signers] == [public_octets(k) for k in KEYS[:4]]
+    assert open_envelope(more, payload_type=KIND, keys=[public_octets(KEYS[3])]).payload == b"payload"
+    with pytest.raises(ValueError, match="too-many"):
+        add_signatures(SEALED, payload_type=KIND, keys=KEYS)
+    with pytest.raises(ValueError, match="other-type"):
+        add_signatures(SEALED, payload_type="text/html", keys=KEYS[:1])
+
+
+@given(octets=st.binary(max_size=100), at=st.integers(0, len(SEALED) - 1), octet=st.integers(0, 255))
+def test_nothing_raises(octets: bytes, at: int, octet: int) -> None:
+    """Whatever the octets; and one that is changed never leaves everything as it was."""
+    assert unseal(octets, payload_type=KIND).problem is Problem.UNREADABLE
+    damaged = SEALED[:at] + bytes([octet]) + SEALED[at + 1 :]
+    if damaged != SEALED:
+        assert unseal(damaged, payload_type=KIND) != unseal(SEALED, payload_type=KIND)
