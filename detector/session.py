@@ -311,7 +311,7 @@ class Detector:
         """Judge what `observe` saw. `started` is when that began, `named` as in `verdict.decide_network`."""
         return judgement.report(
             judgement.judge_all(cases),
-            cases[0].context if cases else self._context(),
+            cases[0].context if cases else self.context(),
             started=started,
             finished=self._clock(),
             vantage=self.vantage,
@@ -333,7 +333,7 @@ class Detector:
         endpoints = self.endpoints(targets)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         observations = await self._observe(endpoints, begin + probing)
-        context = self._context()
+        context = self.context()
         cases = tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
         return cases if self._second_look is None else await self._second_look(cases, begin + probing)
 
@@ -381,9 +381,10 @@ class Detector:
     async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
         """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         observation = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
-        return Case(endpoint, observation, self._context())
+        return Case(endpoint, observation, self.context())
 
-    def _context(self) -> Context:
+    def context(self) -> Context:
+        """What to judge against, as of now."""
         return Context(
             at=self._clock(),
             roots=self.roots,

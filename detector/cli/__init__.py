@@ -25,6 +25,7 @@ from . import (
     demo,
     dossier,
     examine,
+    fleet,
     history,
     nagios,
     pins,
@@ -81,6 +82,7 @@ detector.add_command(history.history)
 detector.add_command(history.diff)
 detector.add_command(dossier.dossier)
 detector.add_command(nagios.nagios)
+detector.add_command(fleet.fleet)
 detector.add_command(completion.completion)
 
 

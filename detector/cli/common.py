@@ -162,6 +162,11 @@ def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
     )
 
 
+def say(message: str) -> None:
+    """Tell the person who runs this something beside the result."""
+    click.echo(message, err=True)
+
+
 def form_option(variable: str, *forms: str) -> Callable[..., Any]:
     """Give a command its own `--format`, called `form`; the first form is the default."""
     return click.option(

@@ -2,9 +2,9 @@
 
 Room: fleet. Pure but for `write`, which makes the files.
 
-Every part shows a certificate of this CA and asks for one (mutual TLS), so nobody else can join, watch or give work. What
-runs in a fleet is code that its members send each other: whoever holds one of these keys can run programs on every
-machine of the fleet. Keep them as such.
+Every part shows a certificate of this CA and asks for one (mutual TLS), so nobody else can join, watch or give work.
+What runs in a fleet is code that its members send each other: whoever holds one of these keys can run programs on
+every machine of the fleet. Keep them as such.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ from detector import judgement
 from detector.errors import DetectorError, MissingExtraError
 from detector.evidence import Case, Context, Network
 from detector.model import Endpoint, Observation, Outcome
-from detector.probe.keyproof import KeyProof, check_signature
 from detector.scan import BadLine, Scanned, Target
 from detector.scan.conduct import IDENTITIES_MAX, scanned
 from detector.trust.certificate import Certificate
+from detector.trust.keyproof import KeyProof, check_signature
 from detector.trust.roots import from_der
 
 from . import work
@@ -58,6 +58,10 @@ RESOURCE: Final = "vantage:{}"
 
 RESOURCE_AMOUNT: Final = 1_000_000
 """Of that resource a worker has as good as any amount: it is a label, not a limit."""
+
+
+_JOB_FAILURES: Final = (msgspec.MsgspecError, TypeError, distributed.KilledWorker, OSError, RuntimeError)
+"""What a job may end with that is no answer: workers lost too often, one that fails, or one that answers nonsense."""
 
 
 class FleetError(DetectorError):
@@ -175,9 +179,7 @@ class _Given(NamedTuple):
 class _Spreading:
     """One scan over a fleet."""
 
-    def __init__(
-        self, client: distributed.Client, detector: Detector, crew: Crew, mode: Mode, looks: Looks
-    ) -> None:
+    def __init__(self, client: distributed.Client, detector: Detector, crew: Crew, mode: Mode, looks: Looks) -> None:
         self._client = client
         self._detector = detector
         self._crew = crew
@@ -240,7 +242,7 @@ class _Spreading:
         try:
             answer = await future
             seen = msgspec.json.decode(answer, type=list[work.Seen])
-        except (msgspec.MsgspecError, TypeError, distributed.KilledWorker, asyncio.CancelledError, OSError, RuntimeError):
+        except _JOB_FAILURES:
             return list(self._not_looked(given))
         if len(seen) != len(given.numbered):
             return list(self._not_looked(given))
@@ -295,9 +297,7 @@ class _Spreading:
 
 def _bare(endpoint: Endpoint) -> Endpoint:
     """What a worker must know of an endpoint: where it is and whether a witness is to be asked."""
-    return Endpoint(
-        host=endpoint.host, port=endpoint.port, category=endpoint.category, address=endpoint.address, witness=endpoint.witness
-    )
+    return Endpoint(host=endpoint.host, port=endpoint.port, address=endpoint.address, witness=endpoint.witness)
 
 
 def _checked(observation: Observation) -> Observation:
@@ -305,8 +305,8 @@ def _checked(observation: Observation) -> Observation:
     if not observation.key_proved or not observation.chain or observation.handshake_signature is None:
         # Plain RSA key exchange signs nothing: there the worker's word is all there is (docs/fleet.md).
         return observation
-    spki = Certificate.read(observation.chain[0].der).spki
-    if check_signature(spki, observation.handshake_signature) is KeyProof.INVALID:
+    spki, made = Certificate.read(observation.chain[0].der).spki, observation.handshake_signature
+    if check_signature(spki, made.scheme, made.signature, made.signed) is KeyProof.INVALID:
         return msgspec.structs.replace(observation, key_proved=False, outcome=Outcome.SIGNATURE_WRONG)
     return observation
 

@@ -159,7 +159,7 @@ class _Scan:
     def _judge(self, number: int, where: str, case: Case) -> Iterator[Scanned]:
         self._network.add(case)
         result = judgement.judge(case, self._network)
-        yield _scanned(result, number, where)
+        yield scanned(result, number, where)
         if case.leaf is not None and case.is_private:
             if result.confidence is Confidence.PROVEN:
                 yield from self._amend()
@@ -179,7 +179,7 @@ class _Scan:
             result = judgement.judge(case, self._network)
             if result.confidence is Confidence.PROVEN:
                 del self._amendable[number]
-                yield msgspec.structs.replace(_scanned(result, number, where), amends=True)
+                yield msgspec.structs.replace(scanned(result, number, where), amends=True)
 
 
 class _Results:
@@ -246,6 +246,7 @@ class _Source:
                 self._ready.append((number, item))
 
 
-def _scanned(result: Result, number: int, where: str) -> Scanned:
+def scanned(result: Result, number: int, where: str) -> Scanned:
+    """A result as the one of a scan's target."""
     fields = {field: getattr(result, field) for field in Result.__struct_fields__}
     return Scanned(**fields, number=number, where=where)
