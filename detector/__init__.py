@@ -14,6 +14,9 @@ Architecture, data flowing one way, each room importing only what stands left of
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from . import errors
 from .errors import DetectorError, InputError, MiddlewareDetected
 from .model import (
@@ -33,27 +36,21 @@ from .model import (
 )
 from .session import Detector, check, examine
 from .version import VERSION as __version__  # noqa: N811 - the name Python gives it
+from .watch_event import WatchEvent, WatchKind
+
+if TYPE_CHECKING:
+    from . import exam
 
 __all__ = [
-    "Alternative",
-    "Assurance",
-    "Attribution",
-    "Category",
-    "Confidence",
-    "Detector",
-    "DetectorError",
-    "Endpoint",
-    "Finding",
-    "InputError",
-    "MiddlewareDetected",
-    "Observation",
-    "Outcome",
-    "Report",
-    "Result",
-    "Scope",
-    "Verdict",
-    "__version__",
-    "check",
-    "errors",
-    "examine",
-]
+    "Alternative", "Assurance", "Attribution", "Category", "Confidence", "Detector", "DetectorError",
+    "Endpoint", "Finding", "InputError", "MiddlewareDetected", "Observation", "Outcome", "Report", "Result",
+    "Scope", "Verdict", "WatchEvent", "WatchKind", "__version__", "check", "errors",
+    "exam", "examine",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Load `detector.exam` when it is first used (PEP 562): who only checks should not wait for it."""
+    if name == "exam":
+        return importlib.import_module(".exam", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

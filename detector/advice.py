@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .model import Audience, Confidence, ManagedBy, Verdict
+from .model import Audience, Confidence, ManagedBy, Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,11 @@ _BY_REASON: Final[dict[str, dict[Audience, str]]] = {
     "public-but-unlogged": {
         _STUDENT: _AGAIN_ELSEWHERE,
         _DEVELOPER: "The certificate carries no CT timestamps: ask its CA to embed them.",
+    },
+    "genuine-to-another-hello": {
+        _STUDENT: "Do not send exam data here: what looks like a browser gets another server than other programs do.",
+        _IT: "Connections to {hosts} are decrypted or not by how their ClientHello looks: exempt these hosts.",
+        _DEVELOPER: "Does one of several servers of {hosts} still present a private certificate?",
     },
     "issuer-missing": {
         _STUDENT: _AGAIN_ELSEWHERE,
@@ -95,13 +100,30 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "connect-refused": "Nothing answered on that port: check host and port, or whether the service is up.",
     "connect-timeout": "Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it.",
     "unreachable": "The network has no way there: check the connection.",
-    "proxy-unreachable": "The proxy did not answer: check its address and whether it is running.",
+    "no-address": "The host has no address on this way (IPv4 or IPv6); the other one may have.",
+    "proxy-unreachable": "The proxy did not answer: check its address, whether it runs, and of which kind it is.",
     "proxy-auth-required": "The proxy wants a user name and password: give them in the proxy URL.",
+    "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
+    "proxy-auth-unsupported": "The proxy wants a kind of sign-in that is not supported here ({schemes}): ask whoever "
+    "runs it to allow Basic, or to let this host pass without sign-in.",
     "proxy-refused": "The proxy refused to connect there: ask whoever runs it to allow this host.",
-    "proxy-protocol": "The proxy did not answer as an HTTP proxy does: check that the proxy URL names one.",
+    "proxy-protocol": "What the proxy answered makes no sense in its protocol: check that the proxy URL names a proxy.",
+    "proxy-other-kind": "The proxy speaks another protocol than its URL says: is it http, https or socks5?",
+    "proxy-closed": "The proxy closed the connection before it answered: check that it is of the kind the URL says and "
+    "lets this device use it.",
+    "proxy-tls": "No TLS connection to the proxy could be made: check whether its URL should begin with http instead.",
+    "proxy-untrusted": "The proxy could not prove who it is, so the user name and password were not sent to it: ask "
+    "whoever runs it which certificate it should have.",
+    "proxy-unknown": "Which proxy to take stands in the file {file}, which was not evaluated or did not say: name the "
+    "proxy yourself, or install the extra 'pac'.",
+    "no-route": "Only the way through a proxy was asked for, and no proxy is set for this host: name one.",
     "not-tls": "What answered does not speak TLS: check the port, or sign in to the network in a browser first.",
     "resources": "This device ran out of sockets or files: check fewer endpoints at once.",
 }
+_NOT_TLS_BEHIND_PROXY: Final = (
+    "The proxy granted the tunnel and then sent something that is not TLS, perhaps a page of its own: open a browser, "
+    "sign in if it asks, and check again."
+)
 
 
 def advise(
@@ -118,8 +140,7 @@ def advise(
     if decision.verdict is Verdict.CLEAN:
         return {}
     if decision.reason == "no-certificate":
-        said = _BY_OUTCOME.get(observation.outcome, "The connection failed before anything could be seen: try again.")
-        return {_STUDENT: said}
+        return {_STUDENT: _of_outcome(observation)}
     if attribution is not None and attribution.category == "captive-portal":
         return _fill({_STUDENT: _SIGN_IN, _IT: "Let {hosts} pass before sign-in, or leave its TLS alone."}, hosts)
     if (by_reason := _BY_REASON.get(decision.reason)) is not None:
@@ -130,6 +151,15 @@ def advise(
             advice[_IT] = f"{remediation} Hosts: {{hosts}}"
         return _fill(advice, hosts)
     return {_STUDENT: _AGAIN_ELSEWHERE}
+
+
+def _of_outcome(observation: Observation) -> str:
+    """What to do where nothing was seen."""
+    if observation.outcome is Outcome.NOT_TLS and observation.proxy is not None:
+        return _NOT_TLS_BEHIND_PROXY
+    said = _BY_OUTCOME.get(observation.outcome, "The connection failed before anything could be seen: try again.")
+    schemes = ", ".join(observation.proxy.auth_schemes) if observation.proxy is not None else ""
+    return said.replace("{schemes}", schemes or "GSSAPI").replace("{file}", observation.proxy_file or "it names")
 
 
 def _fill(advice: dict[Audience, str], hosts: Sequence[str]) -> dict[Audience, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .model import Report
+    from .model import Report, Result
 
 
 class DetectorError(Exception):
@@ -67,8 +67,16 @@ class PolicyError(InputError):
     """An exam policy that cannot be read or does not say what a policy must say."""
 
 
+class RequestError(InputError):
+    """A request to the exam gate that cannot be read, or asks for what the policy does not provide."""
+
+
 class KeyFileError(InputError):
     """A file of a private signing key that cannot be read or holds no Ed25519 key."""
+
+
+class ServingError(InputError):
+    """A certificate, key or address that a witness cannot be served with."""
 
 
 class MissingExtraError(InputError):
@@ -98,3 +106,29 @@ class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a faul
             advice="Do not send exam data on this network; give the report to the institution that runs it.",
         )
         self.report = report
+
+
+class GuardError(DetectorError):
+    """A guarded client refused to go on, before any byte of the request was sent.
+
+    `result` is the judgement it rests on, None where nothing was judged. The classes that are raised also derive from
+    what the client's own library raises: see `detector.guard`.
+    """
+
+    result: Result | None
+
+    def __repr__(self) -> str:
+        """Without the arguments: they hold whole chains, and a connection key with the proxy's credentials."""
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+class InconclusiveError(GuardError):
+    """A connection could not be judged: nothing was seen, the key was not proved, or a witness gave no answer."""
+
+
+class CertificateError(GuardError):
+    """A connection shows no middleware, but its certificate does not pass ordinary verification."""
+
+
+class PlaintextError(GuardError):
+    """A request without TLS: nothing about it can be judged, and anybody on the way can read it."""

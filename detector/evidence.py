@@ -2,16 +2,33 @@
 
 Room: evidence, between trust and checks. Pure: everything it needs comes in as an argument. Derived facts are
 computed once, on demand. Nothing is judged here.
+
+Several looks at one endpoint
+=============================
+An interceptor may decrypt only one way to a host: TCP but not QUIC, what goes through the proxy, what looks like a
+browser. Whoever looked by several ways gives the further observations to `Case` as `others`; each says by its `route`,
+`hello` and `address` which way it was. `Case.looks` are the same observations as cases of their own, every one of which
+has all the others as *its* looks, so a check that compares is written once, from the point of view of one look:
+
+    for other in case.looks:
+        if other.observation.route is not case.observation.route:
+            compared = compare(case, other)
+
+`compare` says what two looks show together; a check decides which pairs are its business and what a difference may
+mean on that way. The look that differs is judged like any other (`judgement.judge`): an endpoint is `middleware` if any
+look at it is, and the other looks clear nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import re
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from .model import Endpoint
 from .trust import hostname, transparency
 from .trust import paths as path_building
 from .trust.certificate import Certificate
@@ -21,7 +38,7 @@ from .trust.signature import Signed, verify_issued
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .model import Endpoint, Observation, PortalObservation, ServerDate
+    from .model import Observation, PortalObservation, ServerDate
     from .trust.logs import LogList
 
 _VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
@@ -34,6 +51,9 @@ seconds, and a certificate is rarely served within its first hour."""
 
 DATES_AGREE_WITHIN: Final = dt.timedelta(minutes=5)
 """How far Date headers of different servers may lie apart and still mean the same time; servers keep time by NTP."""
+
+OTHERS_MAX: Final = 32
+"""Further looks kept for one endpoint: every route with every hello, and the addresses of a large host."""
 
 K = TypeVar("K")
 
@@ -72,13 +92,42 @@ class Case:
     """One endpoint, what was observed, and what can be derived from it without judging."""
 
     def __init__(
-        self, endpoint: Endpoint, observation: Observation, context: Context, fetched: Sequence[bytes] = ()
+        self,
+        endpoint: Endpoint,
+        observation: Observation,
+        context: Context,
+        fetched: Sequence[bytes] = (),
+        others: Sequence[Observation] = (),
     ) -> None:
         self.endpoint: Final = endpoint
         self.observation: Final = observation
         self.context: Final = context
         self.fetched: Final = tuple(fetched)
         """Issuers in DER, fetched from where the leaf says they are. Never trusted by themselves."""
+        self.others: Final = tuple(others[:OTHERS_MAX])
+        """Other looks at the same endpoint: by another route, with another hello, at another address."""
+        self._looks: tuple[Case, ...] | None = None
+
+    @property
+    def looks(self) -> tuple[Case, ...]:
+        """The other looks as cases, in the order of `others`. What is derived from each is shared by all of them."""
+        if self._looks is None:
+            every = [self.observation, *self.others]
+            group = [self]
+            for number, observation in enumerate(self.others, start=1):
+                rest = every[:number] + every[number + 1 :]
+                group.append(Case(self.endpoint, observation, self.context, self.fetched, rest))
+            for look in group:
+                look._looks = tuple(other for other in group if other is not look)  # noqa: SLF001 - its own class
+        return self._looks or ()
+
+    def with_more(self, context: Context, fetched: Sequence[bytes]) -> Case:
+        """The same looks in another context, with fetched issuers."""
+        return Case(self.endpoint, self.observation, context, fetched, self.others)
+
+    def with_observation(self, observation: Observation) -> Case:
+        """The same case with more observed."""
+        return Case(self.endpoint, observation, self.context, self.fetched, self.others)
 
     @cached_property
     def presented(self) -> tuple[Certificate, ...]:
@@ -143,6 +192,45 @@ class Case:
     def is_private(self) -> bool:
         """Whether the leaf has neither a public path nor a public log to show for itself."""
         return self.leaf is not None and not self.public_paths and self.logging is not transparency.Logging.LOGGED
+
+    @property
+    def publicly_vouched(self) -> bool:
+        """Whether the key that signed the handshake is publicly known as this host's.
+
+        Stricter than `looks_genuine`: a declared root does not count, nor a public path without the log entries that
+        there should be.
+        """
+        vouched = self.logging is transparency.Logging.LOGGED or (
+            bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWN
+        )
+        return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
+
+    @cached_property
+    def pinned(self) -> Certificate | None:
+        """The leaf or else a certificate on a verified path that is pinned here, whether the pins expired or not."""
+        keys = frozenset((*self.endpoint.pins, *self.endpoint.backup_pins))
+        certificates = frozenset(self.endpoint.certificates)
+        paths = self.paths.paths if self.paths is not None else ()
+        above = (certificate for path in paths for certificate in path.certificates[1:])
+        candidates = () if self.leaf is None else (self.leaf, *above)
+        return next((c for c in candidates if c.spki_sha256 in keys or c.sha256 in certificates), None)
+
+    @property
+    def trusted_here(self) -> bool:
+        """Whether an ordinary client on this machine would go on: key, name and dates right, and a root it trusts."""
+        if self.leaf is None or not self.observation.key_proved or self.leaf.validity is None:
+            return False
+        in_date = self.leaf.validity[0] <= self.context.at <= self.leaf.validity[1]
+        named = self.name_match is not hostname.NameMatch.MISMATCH
+        return in_date and named and bool(self.public_paths or self.machine_paths)
+
+    @cached_property
+    def proxy(self) -> Case | None:
+        """The connection to the proxy itself, where that was TLS."""
+        seen = self.observation.proxy
+        if seen is None or seen.tls is None:
+            return None
+        return Case(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
 
     @cached_property
     def name_match(self) -> hostname.NameMatch:
@@ -225,6 +313,69 @@ class Case:
         return ",".join(parts) or None
 
 
+class Comparison(enum.Enum):
+    """What two looks at one endpoint show together."""
+
+    SAME = "same"
+    BOTH_VOUCHED = "both-vouched"
+    PRIVATE_HERE = "private-here"
+    PRIVATE_THERE = "private-there"
+    UNDECIDED = "undecided"
+    NOT_COMPARABLE = "not-comparable"
+
+
+def compare(here: Case, there: Case) -> Comparison:
+    """Compare two looks at one endpoint, both from finished handshakes.
+
+    `SAME` certificate; two certificates, `BOTH_VOUCHED` in public for this host (a CDN has several); no public path or
+    log on one side (`PRIVATE_HERE`, `PRIVATE_THERE`), although the other side shows that this host is vouched for in
+    public; `UNDECIDED` where they differ and neither shows that; `NOT_COMPARABLE` without a certificate or its key's
+    proof on either side. Where a root is declared for the endpoint, a chain to it is never called private.
+    """
+    if here.leaf is None or there.leaf is None or not (here.observation.key_proved and there.observation.key_proved):
+        return Comparison.NOT_COMPARABLE
+    if here.leaf.sha256 == there.leaf.sha256:
+        return Comparison.SAME
+    if here.publicly_vouched and there.publicly_vouched:
+        return Comparison.BOTH_VOUCHED
+    if there.publicly_vouched and here.is_private and not here.declared_paths:
+        return Comparison.PRIVATE_HERE
+    if here.publicly_vouched and there.is_private and not there.declared_paths:
+        return Comparison.PRIVATE_THERE
+    return Comparison.UNDECIDED
+
+
+def same_place(here: Case, there: Case) -> bool:
+    """Whether two looks were answered at one address and port.
+
+    Then no resolver can have sent them to different servers. Through a proxy the address is the proxy's, which is the
+    same place only for looks that both went through it.
+    """
+    return here.observation.address is not None and here.observation.address == there.observation.address
+
+
+def difference(here: Case, there: Case) -> str | None:
+    """What the comparison of two looks is called in a finding about `here`; None where they cannot be compared.
+
+    `same`, `both-vouched`, `differs`; `forged` where `here` is private while the same address shows that this host is
+    vouched for in public, `genuine-elsewhere` where another address does; `other-forged` the other way round.
+    """
+    compared = compare(here, there)
+    if compared is Comparison.PRIVATE_HERE and not same_place(here, there):
+        return "genuine-elsewhere"
+    return _DIFFERENCES[compared]
+
+
+_DIFFERENCES: Final[dict[Comparison, str | None]] = {
+    Comparison.SAME: "same",
+    Comparison.BOTH_VOUCHED: "both-vouched",
+    Comparison.PRIVATE_HERE: "forged",
+    Comparison.PRIVATE_THERE: "other-forged",
+    Comparison.UNDECIDED: "differs",
+    Comparison.NOT_COMPARABLE: None,
+}
+
+
 class _Sighting(NamedTuple):
     """One endpoint on which something was met. Its operator is worked out only when it matters."""
 
@@ -274,7 +425,11 @@ class Network:
         return network
 
     def add(self, case: Case) -> None:
-        """Take note of one endpoint."""
+        """Take note of one endpoint, of every look at it."""
+        for look in (case, *case.looks):
+            self._add(look)
+
+    def _add(self, case: Case) -> None:
         leaf = case.leaf
         if leaf is None:
             return

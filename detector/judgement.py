@@ -16,6 +16,7 @@ from .locality import locate
 from .model import (
     Attribution,
     Audience,
+    Confidence,
     EndpointName,
     Interceptor,
     LogsInfo,
@@ -23,8 +24,10 @@ from .model import (
     Report,
     Result,
     RootsInfo,
+    Route,
     Verdict,
 )
+from .trust.hostname import NameMatch
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -38,7 +41,38 @@ VOUCHED_ROWS: Final = frozenset(range(9, 15))
 
 
 def judge(case: Case, network: Network) -> Result:
-    """One endpoint, in the light of what its network showed."""
+    """One endpoint, in the light of what its network showed: the most accusing of the looks at it.
+
+    A look that is not `middleware` says nothing against the first one: what it could not see, or saw to be genuine,
+    clears no other way to the host.
+    """
+    return _judge(case, network)[1]
+
+
+def _judge(case: Case, network: Network) -> tuple[Case, Result]:
+    """The look that decides, and its judgement. Between equals the first look decides."""
+    judged = [(look, _judge_look(look, network)) for look in (case, *_looks_that_count(case))]
+    first = judged[0]
+    return max(judged, key=lambda pair: (_accusation(pair[1]), pair is first))
+
+
+def _looks_that_count(case: Case) -> Iterable[Case]:
+    """The looks whose verdict can be the endpoint's.
+
+    A QUIC server whose certificate is for another name is another service that happens to have the same UDP port; no
+    browser would go on with it, and nothing it presents speaks about this host.
+    """
+    for look in case.looks:
+        if look.observation.route is not Route.QUIC or look.name_match is not NameMatch.MISMATCH:
+            yield look
+
+
+def _accusation(result: Result) -> int:
+    """How strongly a result accuses; 0 where it does not."""
+    return 0 if result.confidence is None else list(Confidence).index(result.confidence) + 1
+
+
+def _judge_look(case: Case, network: Network) -> Result:
     findings = checks.run(case, network)
     decision = verdict.decide(findings)
     attribution = _attribute(case, decision.row, findings) if decision.verdict is Verdict.MIDDLEWARE else None
@@ -57,24 +91,26 @@ def judge(case: Case, network: Network) -> Result:
         advice=advice.get(Audience.STUDENT, ""),
         advice_for=advice,
         observation=case.observation,
+        other_observations=case.others,
     )
 
 
 def judge_all(cases: Sequence[Case]) -> tuple[Result, ...]:
     """All endpoints of a network, twice: what the first pass found accuses lookalikes in the second (row 18)."""
     network = Network.of(cases)
-    first = [judge(case, network) for case in cases]
+    first = [_judge(case, network) for case in cases]
     network.accused_shapes = frozenset(
-        case.issuer_shape
-        for case, result in zip(cases, first, strict=True)
-        if result.row in verdict.ACCUSING_ROWS and case.issuer_shape is not None
+        look.issuer_shape
+        for look, result in first
+        if result.row in verdict.ACCUSING_ROWS and look.issuer_shape is not None
     )
+    results = [result for _, result in first]
     if network.accused_shapes:
-        first = [
+        results = [
             result if result.row in verdict.ACCUSING_ROWS else judge(case, network)
-            for case, result in zip(cases, first, strict=True)
+            for case, result in zip(cases, results, strict=True)
         ]
-    return tuple(_located(result, first) for result in first)
+    return tuple(_located(result, results) for result in results)
 
 
 def _located(result: Result, results: Sequence[Result]) -> Result:

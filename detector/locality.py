@@ -9,7 +9,7 @@ import ipaddress
 import statistics
 from typing import TYPE_CHECKING, Final
 
-from .model import Locality, Route, Verdict
+from .model import PROXIED, Locality, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,9 @@ LOCAL_CONNECT_MS: Final = 1.0
 REMOTE_CONNECT_MS: Final = 4.0
 """Milliseconds below which a connection may still be to the local network: a round trip over Wi-Fi takes 2 to 10."""
 
+FIRST_REMOTE_HOP: Final = 2
+"""Hop 1 is the first router, or software on this device that answers before anything leaves it."""
+
 
 def locate(  # noqa: PLR0911 - one return per basis
     observation: Observation, category: str, results: Sequence[Result], findings: Sequence[Finding] = ()
@@ -34,10 +37,12 @@ def locate(  # noqa: PLR0911 - one return per basis
     `category` is the catalogue's of the product, `unknown` when none matches; `results` are all of this network and
     `findings` those on this endpoint.
     """
-    if observation.route is Route.HTTP_CONNECT:
+    if observation.route in PROXIED:
         if _is_loopback(observation.address):
             return Locality.THIS_DEVICE, "the configured proxy runs on this device"
         return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"
+    if (located := _located_in_network(findings)) is not None:
+        return Locality.NETWORK, located
     if any(finding.check == "machine-root" and finding.data.get("made_here") for finding in findings):
         return Locality.THIS_DEVICE, "its root was made on this device when it was installed"
     if category in ON_DEVICE:
@@ -47,6 +52,14 @@ def locate(  # noqa: PLR0911 - one return per basis
     if category in IN_NETWORK:
         return Locality.NETWORK, f"products of the category {category} stand in the network"
     return Locality.UNKNOWN, "nothing tells"
+
+
+def _located_in_network(findings: Sequence[Finding]) -> str | None:
+    """What was traced, where that is past the first hop: this device itself answers whatever may pass one."""
+    located = next((f for f in findings if f.check == "location" and f.outcome == "answered-early"), None)
+    if located is None or located.data["hop"] < FIRST_REMOTE_HOP:
+        return None
+    return located.summary.rstrip(".")
 
 
 def _is_loopback(address: str | None) -> bool:

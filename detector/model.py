@@ -39,13 +39,22 @@ class Outcome(enum.StrEnum):
     COMPLETE = "complete"
     EXAMINED = "examined"
     DNS_FAILURE = "dns-failure"
+    NO_ADDRESS = "no-address"
     CONNECT_REFUSED = "connect-refused"
     CONNECT_TIMEOUT = "connect-timeout"
     UNREACHABLE = "unreachable"
     PROXY_UNREACHABLE = "proxy-unreachable"
     PROXY_AUTH_REQUIRED = "proxy-auth-required"
+    PROXY_AUTH_REJECTED = "proxy-auth-rejected"
+    PROXY_AUTH_UNSUPPORTED = "proxy-auth-unsupported"
     PROXY_REFUSED = "proxy-refused"
     PROXY_PROTOCOL = "proxy-protocol"
+    PROXY_OTHER_KIND = "proxy-other-kind"
+    PROXY_CLOSED = "proxy-closed"
+    PROXY_TLS = "proxy-tls"
+    PROXY_UNTRUSTED = "proxy-untrusted"
+    PROXY_UNKNOWN = "proxy-unknown"
+    NO_ROUTE = "no-route"
     RESET = "reset"
     CLOSED = "closed"
     NOT_TLS = "not-tls"
@@ -72,13 +81,22 @@ FAULT_OF: Final[dict[Outcome, Fault]] = {
     Outcome.COMPLETE: Fault.NONE,
     Outcome.EXAMINED: Fault.NONE,
     Outcome.DNS_FAILURE: Fault.NETWORK,
+    Outcome.NO_ADDRESS: Fault.NONE,
     Outcome.CONNECT_REFUSED: Fault.PEER,
     Outcome.CONNECT_TIMEOUT: Fault.UNDETERMINED,
     Outcome.UNREACHABLE: Fault.NETWORK,
     Outcome.PROXY_UNREACHABLE: Fault.NETWORK,
     Outcome.PROXY_AUTH_REQUIRED: Fault.US,
+    Outcome.PROXY_AUTH_REJECTED: Fault.US,
+    Outcome.PROXY_AUTH_UNSUPPORTED: Fault.US,
     Outcome.PROXY_REFUSED: Fault.NETWORK,
     Outcome.PROXY_PROTOCOL: Fault.NETWORK,
+    Outcome.PROXY_OTHER_KIND: Fault.US,
+    Outcome.PROXY_CLOSED: Fault.NETWORK,
+    Outcome.PROXY_TLS: Fault.NETWORK,
+    Outcome.PROXY_UNTRUSTED: Fault.NETWORK,
+    Outcome.PROXY_UNKNOWN: Fault.US,
+    Outcome.NO_ROUTE: Fault.US,
     Outcome.RESET: Fault.UNDETERMINED,
     Outcome.CLOSED: Fault.UNDETERMINED,
     Outcome.NOT_TLS: Fault.PEER,
@@ -144,6 +162,7 @@ class Alternative(enum.StrEnum):
     PRIVATE_PKI = "private-pki"
     SELF_SIGNED_ORIGIN = "self-signed-origin"
     STALE_ROOTS = "stale-roots"
+    SPLIT_HORIZON = "split-horizon"
 
 
 class ManagedBy(enum.StrEnum):
@@ -195,6 +214,38 @@ class WitnessOutcome(enum.StrEnum):
     NO_BINDING = "no-binding"
 
 
+class ResolutionOutcome(enum.StrEnum):
+    """How the question to a second resolver ended."""
+
+    ANSWERED = "answered"
+    NO_SUCH_NAME = "no-such-name"
+    NO_ANSWER = "no-answer"
+    NOT_VOUCHED = "not-vouched"
+
+
+class Asked(enum.StrEnum):
+    """What was sent with a limited number of hops: the start of a TCP connection, or a ClientHello on one."""
+
+    CONNECT = "connect"
+    CLIENT_HELLO = "client-hello"
+
+
+class HopAnswer(enum.StrEnum):
+    """What became of one packet that may pass a limited number of hops (docs/locate.md).
+
+    `time-exceeded` and `unreachable` are a router's words (ICMP), the others the far end's, whoever that is; `refused`
+    is a reset, `closed` a connection that ended instead of answering a ClientHello.
+    """
+
+    TIME_EXCEEDED = "time-exceeded"
+    CONNECTED = "connected"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    CLOSED = "closed"
+    UNREACHABLE = "unreachable"
+    SILENCE = "silence"
+
+
 class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
@@ -216,8 +267,41 @@ class Route(enum.StrEnum):
     """How the bytes travelled."""
 
     DIRECT = "direct"
+    DIRECT_IPV4 = "direct-ipv4"
+    DIRECT_IPV6 = "direct-ipv6"
     HTTP_CONNECT = "http-connect"
+    HTTPS_CONNECT = "https-connect"
+    SOCKS4A = "socks4a"
+    SOCKS5 = "socks5"
+    QUIC = "quic"
     NONE = "none"
+
+
+PROXIED: Final = frozenset({Route.HTTP_CONNECT, Route.HTTPS_CONNECT, Route.SOCKS4A, Route.SOCKS5})
+"""The routes on which the address in an observation is a proxy's."""
+
+
+class ProxyScheme(enum.StrEnum):
+    """Kinds of proxies, as the scheme of their URL. With each of them the proxy resolves the endpoint's name."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    SOCKS4A = "socks4a"
+    SOCKS5 = "socks5"
+
+
+class KeyKind(enum.StrEnum):
+    """What a server was asked to prove itself with, where it was not free to choose."""
+
+    RSA = "rsa"
+    ECDSA = "ecdsa"
+
+
+class Hello(enum.StrEnum):
+    """What the ClientHello looked like: interceptors choose by it, too, what they decrypt (docs/hello-and-quic.md)."""
+
+    DEFAULT = "default"
+    BROWSER = "browser"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -230,9 +314,9 @@ class Endpoint(Record, frozen=True, kw_only=True):
     `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
     `certificates` are SHA-256 digests of whole DER certificates; `private_roots` are DER certificates of a declared
     private PKI; `roots` are public roots by certifi's label. `witness` are Ed25519 public keys (32 raw bytes, RFC 8032)
-    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated.
-    `address` is where to connect instead of resolving `host`. `expires` is the last day on which the pins are
-    evaluated. `source` names the pin file.
+    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated. `quic`
+    says that it is known to answer over QUIC. `address` is where to connect instead of resolving `host`. `expires` is
+    the last day on which the pins are evaluated. `source` names the pin file.
     """
 
     host: str
@@ -245,6 +329,7 @@ class Endpoint(Record, frozen=True, kw_only=True):
     operator: str | None = None
     private_roots: tuple[bytes, ...] = ()
     witness: tuple[bytes, ...] = ()
+    quic: bool = False
     address: tuple[str, int] | None = None
     expires: dt.date | None = None
     source: str | None = None
@@ -309,18 +394,99 @@ class WitnessObservation(Record, frozen=True, kw_only=True):
     body: bytes = b""
 
 
+class ResolutionObservation(Record, frozen=True, kw_only=True):
+    """Which addresses two resolvers gave for a name: the system's (`system`), and `resolver` over HTTPS (`other`).
+
+    `system` is empty where the name did not resolve. `resolver` is a URL without query.
+    """
+
+    resolver: str
+    outcome: ResolutionOutcome
+    system: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+
+
+class ProxyObservation(Record, frozen=True, kw_only=True):
+    """What a proxy on the way showed. There is no place for credentials.
+
+    `status` is the HTTP status of its answer to CONNECT or its SOCKS reply code, `auth_schemes` the kinds of
+    authentication it offered (RFC 9110 section 11.1, lower case, bounded). `tls` is the connection to the proxy itself,
+    where that is TLS: captured like every other.
+    """
+
+    scheme: ProxyScheme
+    host: str
+    port: int
+    status: int | None = None
+    auth_schemes: tuple[str, ...] = ()
+    tls: Observation | None = None
+
+    @property
+    def url(self) -> str:
+        """The proxy as a URL, without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+class Hop(Record, frozen=True, kw_only=True):
+    """One packet that was allowed `number` hops, and what became of it.
+
+    `router` is who answered that it had to end there, where that was told: an address, or a label that only says
+    which hops are the same (`router-1`, `own-network-1`) where the address is nobody's business (docs/locate.md).
+    """
+
+    number: int
+    answer: HopAnswer
+    router: str | None = None
+    round_trip_ms: float | None = None
+
+
+class HopTrace(Record, frozen=True, kw_only=True):
+    """Packets to one port of one address, each with another number of hops; a number may occur several times."""
+
+    port: int
+    asked: Asked
+    hops: tuple[Hop, ...]
+
+
+class HopsObservation(Record, frozen=True, kw_only=True):
+    """How far packets to one address came: to the port of TLS, and to control ports of the same address.
+
+    `names_routers` is whether this system can tell who answered. `connect_ms` and `answer_ms` are how long a
+    connection took, and on it the first answer to a ClientHello, with no limit on hops.
+    """
+
+    port: int
+    traces: tuple[HopTrace, ...]
+    names_routers: bool
+    connect_ms: float | None = None
+    answer_ms: float | None = None
+
+
 class Observation(Record, frozen=True, kw_only=True):
     """What the wire showed on one connection. Facts only.
 
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
-    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked.
+    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
+    profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
+    was read back. `proxy` is the proxy on the way, `asked_for` what it was asked to connect to (`host:port`),
+    `proxy_file` the proxy auto-configuration file that chose the way or would have had to, `key_kind` the only kind of
+    server key that was accepted, None where every kind was; `resolution` is what a second resolver said, where one was
+    asked, `hops` how far TLS is answered, where that was.
     """
 
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    proxy: ProxyObservation | None = None
+    proxy_file: str | None = None
+    resolution: ResolutionObservation | None = None
+    key_kind: KeyKind | None = None
+    hello: Hello = Hello.DEFAULT
+    ja3: str | None = None
     address: str | None = None
+    asked_for: str | None = None
     tls_version: str | None = None
     cipher: str | None = None
     group: str | None = None
@@ -331,6 +497,7 @@ class Observation(Record, frozen=True, kw_only=True):
     chain: tuple[PresentedCertificate, ...] = ()
     handshake_signature: HandshakeSignature | None = None
     witness: WitnessObservation | None = None
+    hops: HopsObservation | None = None
     timings_ms: dict[str, float] = {}
 
     @property
@@ -407,7 +574,8 @@ class Result(Record, frozen=True, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
     `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word. `advice` is
-    the student's; `advice_for` has it for every audience that can do something.
+    the student's; `advice_for` has it for every audience that can do something. `observation` is the look that the
+    verdict rests on, `other_observations` are the other looks at the same endpoint: by other routes, with other hellos.
     """
 
     endpoint: EndpointName
@@ -422,6 +590,7 @@ class Result(Record, frozen=True, kw_only=True):
     advice: str = ""
     advice_for: dict[Audience, str] = {}
     observation: Observation
+    other_observations: tuple[Observation, ...] = ()
 
 
 class RootsInfo(Record, frozen=True, kw_only=True):
@@ -495,7 +664,12 @@ def in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
     return [in_one_order(item) for item in schema] if isinstance(schema, list) else schema
 
 
+def schema(record: type[Record], *, title: str) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record."""
+    of_record = in_one_order(msgspec.json.schema(record))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **of_record}
+
+
 def report_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Report`."""
-    schema = in_one_order(msgspec.json.schema(Report))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector report", **schema}
+    return schema(Report, title="detector report")

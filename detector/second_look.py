@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .evidence import Case
 from .model import Endpoint, Outcome
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
+    from .evidence import Case
     from .model import PortalObservation, ServerDate
     from .probe import Dialer
     from .trust.certificate import Certificate
@@ -51,33 +51,39 @@ class SecondLook(NamedTuple):
     control: Control | None
     clock: Callable[[], dt.datetime]
 
-    async def __call__(self, cases: Sequence[Case], until: float) -> tuple[Case, ...]:
-        """The same cases, with what second looks brought; unchanged when there is no need or no time (loop time)."""
+    async def __call__(
+        self, cases: Sequence[Case], until: float, *, beside: Sequence[Endpoint] = ()
+    ) -> tuple[Case, ...]:
+        """The same cases, with what second looks brought; unchanged when there is no need or no time (loop time).
+
+        `beside` are endpoints of the same network that can be asked for the time as well as those of `cases`.
+        """
         if until - asyncio.get_running_loop().time() < WORTHWHILE:
             return tuple(cases)
-        incomplete = [case for case in cases if case.issuer_missing]
-        odd = any(_is_odd(case) for case in cases)
-        misdated = any(case.leaf is not None and not _in_date(case.leaf, case) for case in cases)
+        looks = [look for case in cases for look in (case, *case.looks)]
+        incomplete = [look for look in looks if look.issuer_missing]
+        odd = any(_is_odd(look) for look in looks)
+        misdated = any(look.leaf is not None and not _in_date(look.leaf, look) for look in looks)
         if not (incomplete or odd or misdated):
             return tuple(cases)
         from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - loaded when first needed
 
         fetcher = IssuerFetcher(self.issuer_dialer_for, exempt=self.mapped)
         async with asyncio.TaskGroup() as group:
-            fetching = {
-                case.endpoint.name: group.create_task(fetcher.complete(case.leaf.issuer_urls, deadline=until))
-                for case in incomplete
-                if case.leaf is not None
-            }
+            fetching = [
+                (look.endpoint.name, group.create_task(fetcher.complete(look.leaf.issuer_urls, deadline=until)))
+                for look in incomplete
+                if look.leaf is not None
+            ]
             portal = group.create_task(self._portal(until)) if odd else None
-            dates = group.create_task(self._dates(cases, until)) if misdated else None
-        fetched = {name: task.result() for name, task in fetching.items()}
+            dates = group.create_task(self._dates(cases, beside, until)) if misdated else None
+        fetched: dict[str, tuple[bytes, ...]] = {}
+        for name, task in fetching:
+            fetched[name] = tuple(dict.fromkeys((*fetched.get(name, ()), *task.result())))
         context = cases[0].context._replace(
             portal=portal.result() if portal else None, dates=dates.result() if dates else ()
         )
-        return tuple(
-            Case(case.endpoint, case.observation, context, fetched.get(case.endpoint.name, ())) for case in cases
-        )
+        return tuple(case.with_more(context, fetched.get(case.endpoint.name, ())) for case in cases)
 
     async def _portal(self, until: float) -> PortalObservation | None:
         from .probe.http import parse_url  # noqa: PLC0415 - as above
@@ -96,10 +102,10 @@ class SecondLook(NamedTuple):
             deadline=until,
         )
 
-    async def _dates(self, cases: Sequence[Case], until: float) -> tuple[ServerDate, ...]:
+    async def _dates(self, cases: Sequence[Case], beside: Sequence[Endpoint], until: float) -> tuple[ServerDate, ...]:
         from .probe.dates import ask_dates  # noqa: PLC0415 - as above
 
-        endpoints = [case.endpoint for case in cases]
+        endpoints = [*(case.endpoint for case in cases), *beside]
         return await ask_dates(endpoints, dialer_for=self.dialer_for, clock=self.clock, deadline=until)
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import functools
 import hashlib
-import os
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -22,24 +21,31 @@ import msgspec
 from . import judgement
 from . import pins as pin_files
 from .evidence import Case, Context, Network
-from .model import Endpoint, Observation, Outcome, Report, Result
+from .looks import Ways
+from .model import Endpoint, Observation, Outcome, Report, ResolutionObservation, Result
+from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
+from .tasks import end
 from .trust import logs as ct_logs
 from .trust import roots as trusted
 from .trust.certificate import Certificate
 from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
+from .watcher import INTERVAL_DEFAULT, Pace, Surroundings, Watcher, no_networks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
+    from .locating import Locating
     from .pins import PinSet
-    from .probe import Dialer, Proxy
+    from .probe import Dialer
     from .probe.routes import Resolver
     from .trust.logs import LogList
     from .trust.roots import Roots
+    from .watch_event import WatchEvent
+    from .watcher import Look
 
     PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]
     RootSource = Roots | str | Path
@@ -221,17 +227,22 @@ def _find(pin_set: PinSet, host: str, port: int) -> Endpoint | None:
 class Detector:
     """Checks endpoints on this network. Use as an async context manager; one detector may run many checks.
 
-    `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` is a
-    proxy URL, `env` (the environment's proxy settings) or `none`. `resolve` maps (host, port) to (address, port), or
-    is a list of rules HOST:PORT:ADDRESS:PORT, as curl's --connect-to. `vantage` names where this runs, in the
-    caller's words; it goes into the report. `machine_roots` gives the non-public roots of this machine and is called
-    only when a chain has no public path; `installed_at` says when one of them came to this machine. `dialer`
-    replaces the network (see `detector.probe.MockNetwork`), `resolver` name resolution (see
-    `detector.probe.resolving`). `control` is the control request for captive portals; it
-    is made, issuers are fetched and HTTP dates asked for, only where something does not look genuine, and never with
-    `offline`. `clock` gives the time.
+    `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` says what
+    ways to take: `all`, or several of `direct`, `direct4`, `direct6` and `proxy` with commas between them; or just a
+    proxy setting. `proxy` is that setting otherwise: a proxy URL, `env` (the environment's settings), `system` (the
+    machine's), `pac:` with the URL or path of a proxy file, or `none`. `all_addresses` looks at every address of a
+    host, and at its RSA and its ECDSA certificate; `doh` is the https URL of a second resolver (docs/routes.md).
+    `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
+    --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
+    endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
+    `browser`). `machine_roots` gives the non-public roots of this machine and is called only when a chain has no public
+    path; `installed_at` says when one of them came to this machine. `dialer` replaces the network (see
+    `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
+    request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does
+    not look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock`
+    gives the time.
 
-    Raises `PinFileError`, `RootsError`, `LogListError` or `ProxyError` on construction: never later.
+    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
@@ -242,8 +253,13 @@ class Detector:
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
         route: str = "env",
+        proxy: str | None = None,
+        all_addresses: bool = False,
+        doh: str | None = None,
         resolve: ResolveRules | None = None,
         vantage: str = "",
+        quic: bool = False,
+        hello: str = "default",
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
         installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
@@ -251,19 +267,33 @@ class Detector:
         resolver: Resolver | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
+        locating: Locating | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)
         self.pins: Final = resolve_pins(pins, self.roots)
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
+        self._doh: Final = None if doh is None else read_resolver(doh)
+        ways = Ways(hello=hello, quic=quic)
+        ways.check()
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
-        rules = resolve_rules(resolve)
-        self._dialers: Final = _Dialers(route, rules, dialer, resolver)
-        looks = SecondLook(self._dialers.for_endpoint, self._dialers.for_issuer, rules, control, clock)
+        self._locating: Final = locating
+        self._rules: Final = resolve_rules(resolve)
+        self._routing: Final = Routing(
+            read_route(route, proxy),
+            self._rules,
+            dialer,
+            trusts=self._trusts,
+            clock=clock,
+            resolver=resolver,
+            ways=ways,
+            all_addresses=all_addresses,
+        )
+        looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     async def __aenter__(self) -> Self:
@@ -303,8 +333,9 @@ class Detector:
         be finished in time is in the report as inconclusive. Never raises for network reasons. Raises `TargetError`.
         """
         started = self._clock()
-        cases = await self.observe(targets, deadline=deadline)
-        named = frozenset() if targets is None else frozenset(case.endpoint.name for case in cases)
+        endpoints = None if targets is None else self.endpoints(targets)
+        cases = await self.observe(endpoints, deadline=deadline)
+        named = frozenset(endpoint.name for endpoint in endpoints or ())
         return self.judge(cases, started=started, named=named)
 
     def judge(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
@@ -332,10 +363,27 @@ class Detector:
         begin = asyncio.get_running_loop().time()
         endpoints = self.endpoints(targets)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
-        observations = await self._observe(endpoints, begin + probing)
+        async with asyncio.TaskGroup() as group:
+            observing = group.create_task(self._observe(endpoints, begin + probing))
+            comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
+        observations, compared = observing.result(), comparing.result()
         context = self.context()
-        cases = tuple(Case(e, o, context) for e, o in zip(endpoints, observations, strict=True))
-        return cases if self._second_look is None else await self._second_look(cases, begin + probing)
+        cases = tuple(
+            Case(endpoint, looks[0], context, others=looks[1:])
+            for endpoint, looks in zip(endpoints, observations, strict=True)
+        )
+        if compared is not None:
+            resolver, seen, answers = compared
+            cases = tuple(_with_resolution(case, answers) for case in cases)
+            if all(endpoint.name != resolver.name for endpoint in endpoints):
+                cases = (*cases, Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context))
+        if self._second_look is not None:
+            cases = await self._second_look(cases, begin + probing)
+        if self._locating is not None:
+            from .locating import add_hops  # noqa: PLC0415 - loaded when asked for
+
+            cases = await add_hops(cases, self._locating, begin + probing)
+        return cases
 
     async def scan(
         self,
@@ -369,7 +417,49 @@ class Detector:
                     network.add(case)
                     yield judgement.judge(case, network)
         finally:
-            await _end(running)
+            await end(running)
+
+    def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
+        self,
+        targets: Iterable[Target] | None = None,
+        *,
+        interval: float = INTERVAL_DEFAULT,
+        deadline: float = DEADLINE_DEFAULT,
+        duration: float = math.inf,
+        stop: asyncio.Event | None = None,
+        on_look: Callable[[Look], None] | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Look at every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
+
+        `targets` as in `check`. Each endpoint is looked at once per `interval` seconds on average, on a fresh
+        connection, at times that cannot be foreseen; one look takes at most `deadline` seconds. The watch ends after
+        `duration` seconds or when `stop` is set, with an event that says so, or when it is closed
+        (`contextlib.aclosing`), which leaves no task and no connection. `on_look` is called after every look, changed
+        or not. `surroundings` replaces this machine's clock, networks and chance.
+
+        Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are none and when there
+        is nothing to watch, at once.
+        """
+        endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
+        watcher = Watcher(
+            endpoints,
+            look=lambda endpoint, until: self._watched(endpoint, until, endpoints),
+            wall=self._clock,
+            pace=Pace(interval, deadline, duration, self._concurrency),
+            surroundings=surroundings or Surroundings(networks=self._routing.networks() or no_networks),
+            named=() if targets is None else [endpoint.name for endpoint in endpoints],
+            vantage=self.vantage,
+            stop=stop,
+            on_look=on_look,
+        )
+        return watcher.events()
+
+    async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
+        """One endpoint as `observe` sees it, no later than loop time `until`."""
+        looks = (await self._observe((endpoint,), until))[0]
+        case = Case(endpoint, looks[0], self.context(), others=looks[1:])
+        return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
         """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
@@ -380,8 +470,8 @@ class Detector:
 
     async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
         """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
-        observation = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
-        return Case(endpoint, observation, self.context())
+        looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
+        return Case(endpoint, looks[0], self.context(), others=looks[1:])
 
     def context(self) -> Context:
         """What to judge against, as of now."""
@@ -393,13 +483,13 @@ class Detector:
             installed_at=self._installed_at,
         )
 
-    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[Observation]:
-        """One observation per endpoint, in order, no later than loop time `until`."""
+    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
+        """The looks at each endpoint, in order, no later than loop time `until`."""
         slots = asyncio.Semaphore(self._concurrency)
 
-        async def one(endpoint: Endpoint) -> Observation:
+        async def one(endpoint: Endpoint) -> tuple[Observation, ...]:
             async with slots:
-                return await self._probe(endpoint, until)
+                return await self._look(endpoint, until)
 
         tasks = [asyncio.create_task(one(endpoint)) for endpoint in endpoints]
         try:
@@ -407,65 +497,30 @@ class Detector:
                 remaining = max(until - asyncio.get_running_loop().time(), 0.0)
                 await asyncio.wait(tasks, timeout=remaining + OVERRUN)
             return [
-                task.result() if task.done() else Observation(outcome=Outcome.DEADLINE, attempts=0) for task in tasks
+                task.result() if task.done() else (Observation(outcome=Outcome.DEADLINE, attempts=0),) for task in tasks
             ]
         finally:
-            await _end(tasks)
+            await end(tasks)
 
-    async def _probe(self, endpoint: Endpoint, until: float) -> Observation:
-        from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
+    async def _compare_resolvers(
+        self, endpoints: Sequence[Endpoint], until: float
+    ) -> tuple[Endpoint, Observation, dict[str, ResolutionObservation]] | None:
+        if self._doh is None:
+            return None
+        return await self._routing.compare_resolvers(self._doh, endpoints, until)
 
-        return await probe(endpoint, dialer=self._dialers.for_endpoint(endpoint), deadline=until)
+    async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
+        return await self._routing.look(endpoint, until)
+
+    def _trusts(self, host: str, port: int, observation: Observation) -> bool:
+        """Whether an ordinary client on this machine would believe that this is `host`."""
+        return Case(Endpoint(host=host, port=port), observation, self.context()).trusted_here
 
 
-class _Dialers:
-    """Which way to take to an endpoint. Built from settings once; the proxy setting is checked at once."""
-
-    def __init__(
-        self,
-        route: str,
-        resolve: Mapping[tuple[str, int], tuple[str, int]],
-        dialer: Dialer | None,
-        resolver: Resolver | None,
-    ) -> None:
-        from .probe import ConnectDialer, DirectDialer, parse_proxy  # noqa: PLC0415 - as in `_probe`
-
-        self._given = dialer
-        self._route = route
-        self._resolve = resolve
-        self._direct = DirectDialer(resolve, resolver=resolver)
-        self._connect = functools.partial(ConnectDialer, resolver=resolver)
-        self._by_proxy: dict[Proxy, Dialer] = {}
-        self._public: Dialer | None = None
-        self._fixed = None if route in {"env", "none"} else self._connect(parse_proxy(route), resolve)
-
-    def for_issuer(self, endpoint: Endpoint) -> Dialer:
-        """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""
-        usual = self.for_endpoint(endpoint)
-        if usual is not self._direct or (endpoint.host, endpoint.port) in self._resolve:
-            return usual
-        if self._public is None:
-            from .probe import DirectDialer  # noqa: PLC0415 - as in `_probe`
-            from .probe.issuers import PublicResolver  # noqa: PLC0415 - loaded when first needed
-
-            self._public = DirectDialer(resolver=PublicResolver())
-        return self._public
-
-    def for_endpoint(self, endpoint: Endpoint) -> Dialer:
-        if self._given is not None:
-            return self._given
-        if self._fixed is not None:
-            return self._fixed
-        if self._route == "none" or endpoint.address is not None:
-            return self._direct
-        from .probe import proxy_for  # noqa: PLC0415 - as in `_probe`
-
-        proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
-        if proxy is None:
-            return self._direct
-        if proxy not in self._by_proxy:
-            self._by_proxy[proxy] = self._connect(proxy, self._resolve)
-        return self._by_proxy[proxy]
+def _with_resolution(case: Case, answers: Mapping[str, ResolutionObservation]) -> Case:
+    """The case with what the second resolver said about its host."""
+    answer = answers.get(case.endpoint.host)
+    return case.with_observation(msgspec.structs.replace(case.observation, resolution=answer))
 
 
 async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:
@@ -477,15 +532,6 @@ async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> 
             yield target
 
 
-async def _end(tasks: Iterable[asyncio.Task[object]]) -> None:
-    """Cancel what still runs and wait until it has."""
-    unfinished = [task for task in tasks if not task.done()]
-    for task in unfinished:
-        task.cancel()
-    if unfinished:
-        await asyncio.wait(unfinished)
-
-
 async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     targets: Iterable[Target] | None = None,
     *,
@@ -494,8 +540,13 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     add_roots: RootSource | None = None,
     logs: LogSource | None = None,
     route: str = "env",
+    proxy: str | None = None,
+    all_addresses: bool = False,
+    doh: str | None = None,
     resolve: ResolveRules | None = None,
     vantage: str = "",
+    quic: bool = False,
+    hello: str = "default",
     offline: bool = False,
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:
@@ -506,8 +557,13 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         add_roots=add_roots,
         logs=logs,
         route=route,
+        proxy=proxy,
+        all_addresses=all_addresses,
+        doh=doh,
         resolve=resolve,
         vantage=vantage,
+        quic=quic,
+        hello=hello,
         offline=offline,
     ) as detector:
         return await detector.check(targets, deadline=deadline)

@@ -93,6 +93,11 @@ class Facts:
         return self.has("pin", "mismatch")
 
     @property
+    def unexpected(self) -> bool:
+        """Pins do not match, and no pinned certificate of this host under the same public root explains it."""
+        return self.pin_mismatch and not self.has("several-certificates", "same-root-as-pinned")
+
+    @property
     def declared_path(self) -> bool:
         return self.has("declared-root", "path") and not self.has("declared-root", "no-path")
 
@@ -117,13 +122,39 @@ class Facts:
     def private_ca_at_work(self) -> bool:
         """Row 15: one of the facts that only an interceptor shows."""
         return (
-            self.has("machine-root", "path")
+            self.genuine_over_quic
+            or self.has("machine-root", "path")
             or self.has("shared-issuer", "private")
             or self.has("shared-leaf-key", "shared")
             or self.has("ca-key-reuse", "reused")
             or self.has("issuer-impersonation", "impersonated")
             or self.has("catalogue", "strong")
         )
+
+    @property
+    def _no_origin_of_its_own(self) -> bool:
+        """Beside a publicly vouched look: no innocent server would present this chain at the same address.
+
+        The right name, so no portal and no neighbour; not self-signed, as the spare certificate of a broken server is;
+        not towards a retired root, as old clients are served; and without the public log entries that a public
+        certificate of its age has, so no public chain that lost its intermediate.
+        """
+        return self.name_right and self.unlogged and self.has("private-origin", "private-ca", "issuer-absent")
+
+    @property
+    def genuine_on_another_route(self) -> bool:
+        """The same address shows by its key, by another route, that it is this host's."""
+        return self.has("route-difference", "forged") and self._no_origin_of_its_own
+
+    @property
+    def genuine_over_quic(self) -> bool:
+        """The same address shows by its key, over QUIC, that it is this host's."""
+        return self.has("quic", "forged") and self._no_origin_of_its_own
+
+    @property
+    def genuine_to_another_hello(self) -> bool:
+        """The same address shows by its key, to another ClientHello, that it is this host's."""
+        return self.has("hello-difference", "forged") and self._no_origin_of_its_own
 
 
 class Row(NamedTuple):
@@ -182,7 +213,7 @@ TABLE: Final[tuple[Row, ...]] = (
         _INCONCLUSIVE,
     ),
     Row(9, "wrong-name", lambda f: f.vouched and not f.name_right, _MIDDLEWARE, _POSSIBLE, alternatives=_WRONG_HOST),
-    Row(10, "logged", lambda f: f.logged and not f.pin_mismatch, _CLEAN, assurance=Assurance.LOGGED),
+    Row(10, "logged", lambda f: f.logged and not f.unexpected, _CLEAN, assurance=Assurance.LOGGED),
     Row(11, "logged-pin-mismatch", lambda f: f.logged, _MIDDLEWARE, _POSSIBLE, alternatives=_STALE_PINS),
     Row(
         12,
@@ -203,7 +234,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(
         14,
         "publicly-trusted",
-        lambda f: f.public_path and not f.pin_mismatch,
+        lambda f: f.public_path and not f.unexpected,
         _CLEAN,
         assurance=Assurance.TRUSTED,
     ),
@@ -225,10 +256,26 @@ TABLE: Final[tuple[Row, ...]] = (
         alternatives=(Alternative.INCOMPLETE_CHAIN,),
     ),
     Row(17, "private-chain-pin-mismatch", lambda f: f.pin_mismatch, _MIDDLEWARE, _PROVEN),
+    Row(
+        21,
+        "genuine-on-another-route",
+        lambda f: f.genuine_on_another_route,
+        _MIDDLEWARE,
+        _PROBABLE,
+        alternatives=(Alternative.PRIVATE_PKI,),
+    ),
     Row(18, "issuer-as-intercepted", lambda f: f.has("issuer-shape", "as-intercepted"), _MIDDLEWARE, _PROBABLE),
+    Row(
+        20,
+        "genuine-to-another-hello",
+        lambda f: f.genuine_to_another_hello,
+        _MIDDLEWARE,
+        _PROBABLE,
+        alternatives=(Alternative.PRIVATE_PKI,),
+    ),
     Row(19, "private-chain", lambda _: True, _MIDDLEWARE, _POSSIBLE),
 )
-"""Rows 5 to 19, read from the top. From row 15 on there is neither a public path nor a public log."""
+"""Rows 5 to 21, read from the top. From row 15 on there is neither a public path nor a public log."""
 
 _ALTERNATIVES_OF_ORIGIN: Final[dict[str, tuple[Alternative, ...]]] = {
     "retired-root": (Alternative.STALE_ROOTS, Alternative.INCOMPLETE_CHAIN),
@@ -278,6 +325,8 @@ def _decision(row: Row, facts: Facts) -> Decision:
         ) or (Alternative.PRIVATE_PKI,)
         if not facts.name_right:
             alternatives = (*alternatives, Alternative.CAPTIVE_PORTAL, Alternative.BLOCK_PAGE)
+        if facts.has("route-difference", "genuine-elsewhere", "private-here"):
+            alternatives = (*alternatives, Alternative.SPLIT_HORIZON, Alternative.WRONG_SERVER)
     portal_seen = facts.has("captive-portal", "control-request", "one-certificate", "known-key")
     if portal_seen and not facts.name_right and row.confidence in {Confidence.POSSIBLE, Confidence.PROBABLE}:
         alternatives = tuple(dict.fromkeys((Alternative.CAPTIVE_PORTAL, *alternatives)))

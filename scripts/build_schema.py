@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detector.bundle.form import bundle_schema
 from detector.bundle.verification import verification_schema
+from detector.exam.exchange import exchange_schema
 from detector.model import report_schema
+from detector.watch_event import watch_event_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,8 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "report.schema.json": report_schema,
     "bundle.schema.json": bundle_schema,
     "verification.schema.json": verification_schema,
+    "exam-gate.schema.json": exchange_schema,
+    "watch-event.schema.json": watch_event_schema,
 }
 
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from detector import judgement
 from detector.evidence import Case, Context, Network, no_machine_roots
@@ -18,9 +19,12 @@ from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
-    from detector.testing import Issued
+    from interceptors import Campus
+
+    from detector.testing import Issued, Lab
     from detector.trust.logs import LogList
 
 EXAM = "exam.example.edu"
@@ -115,3 +119,12 @@ def settings_of(world: World) -> Callable[..., dict[str, Any]]:
         }
 
     return settings
+
+
+@pytest_asyncio.fixture
+async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIterator[Campus]:
+    """Four honest hosts in a network lab; for tests/lab."""
+    from interceptors import open_campus  # noqa: PLC0415 - found beside the tests that ask for this fixture
+
+    async with open_campus(network_lab, pki, tmp_path) as opened:
+        yield opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detector.locality import locate
 from detector.model import (
+    PROXIED,
     Assurance,
     Category,
     EndpointName,
@@ -40,8 +41,9 @@ def test_explicit_proxy() -> None:
         ("[::1]:8080", "this-device"),
         ("10.0.0.1:3128", "configured-proxy"),
     ):
-        found, basis = locate(observed(1, route=Route.HTTP_CONNECT, address=address), "unknown", [])
-        assert (found, bool(basis)) == (place, True)
+        for route in PROXIED:
+            found, basis = locate(observed(1, route=route, address=address), "unknown", [])
+            assert (found, bool(basis)) == (place, True)
 
 
 def test_product_category() -> None:
@@ -49,6 +51,20 @@ def test_product_category() -> None:
     assert locate(observed(9), "endpoint-security", [])[0] is Locality.THIS_DEVICE
     assert locate(observed(9), "network-appliance", [])[0] is Locality.NETWORK
     assert locate(observed(9), "school-filter", [])[0] is Locality.UNKNOWN
+
+
+def test_traced_hops() -> None:
+    """What answers past the first hop is in the network, whatever else is known of it; at the first it can be here."""
+    for outcome, hop, place in (
+        ("answered-early", 2, "network"),
+        ("answered-early", 1, "this-device"),
+        ("beside-the-host", 8, "this-device"),
+        ("unknown", None, "this-device"),
+    ):
+        finding = Finding(check="location", outcome=outcome, says=Says.NEUTRAL, summary="So far.", data={"hop": hop})
+        found, basis = locate(observed(9), "endpoint-security", [], [finding])
+        assert found == place
+        assert (basis == "So far") is (place == "network")
 
 
 def test_root_made_on_this_device() -> None:

@@ -83,5 +83,5 @@ async def test_program(program: str, visitor: Path, pki: PrivatePKI) -> None:
 def test_there_is_something_to_run() -> None:
     """The patterns above still find the commands."""
     assert len(COMMANDS) > 10
-    assert len(PROGRAMS) == 2
+    assert len(PROGRAMS) == 4
     assert shutil.which(sys.executable)

@@ -86,7 +86,34 @@ ROWS: Final = [
     (16, (*GOOD, PRIVATE, UNKNOWN, "missing-issuer:possible", MISMATCH), "middleware possible"),
     (17, (*GOOD, PRIVATE, UNLOGGED, MISMATCH), "middleware proven"),
     (18, (*GOOD, PRIVATE, UNLOGGED, "issuer-shape:as-intercepted"), "middleware probable"),
+    (21, (*GOOD, PRIVATE, UNLOGGED, "route-difference:forged", "private-origin:private-ca"), "middleware probable"),
+    (
+        19,
+        (*GOOD, PRIVATE, UNLOGGED, "route-difference:private-here", "private-origin:private-ca"),
+        "middleware possible",
+    ),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "route-difference:genuine-elsewhere"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "route-difference:forged", "private-origin:self-signed"), "middleware possible"),
+    (19, (SEEN, PROVED, DATED, PRIVATE, UNLOGGED, "route-difference:forged", "name:mismatch"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNKNOWN, "route-difference:forged", "private-origin:private-ca"), "middleware possible"),
+    (10, (*GOOD, PUBLIC, LOGGED, MISMATCH, "several-certificates:same-root-as-pinned"), "clean logged"),
+    (14, (*GOOD, PUBLIC, UNKNOWN, MISMATCH, "several-certificates:same-root-as-pinned"), "clean trusted"),
+    (12, (*GOOD, PUBLIC, UNLOGGED, MISMATCH, "several-certificates:same-root-as-pinned"), "middleware probable"),
     (19, (*GOOD, PRIVATE, UNLOGGED), "middleware possible"),
+    (15, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:forged"), "middleware proven"),
+    (15, (*GOOD, PRIVATE, UNLOGGED, "private-origin:issuer-absent", "quic:forged"), "middleware proven"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:self-signed", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:retired-root", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNKNOWN, "private-origin:private-ca", "quic:forged"), "middleware possible"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:genuine-elsewhere"), "middleware possible"),
+    (
+        19,
+        (SEEN, PROVED, "name:mismatch", DATED, PRIVATE, UNLOGGED, "private-origin:private-ca", "quic:forged"),
+        "middleware possible",
+    ),
+    (20, (*GOOD, PRIVATE, UNLOGGED, "private-origin:private-ca", "hello-difference:forged"), "middleware probable"),
+    (19, (*GOOD, PRIVATE, UNLOGGED, "private-origin:self-signed", "hello-difference:forged"), "middleware possible"),
+    (10, (*GOOD, PUBLIC, LOGGED, "quic:other-forged", "hello-difference:one-answered"), "clean logged"),
 ]
 
 
@@ -100,7 +127,7 @@ def test_row(row: int, seen: tuple[str, ...], answer: str) -> None:
 
 def test_every_row_is_reached() -> None:
     """No row of the table is dead."""
-    assert {row for row, _, _ in ROWS} == set(range(1, 20))
+    assert {row for row, _, _ in ROWS} == {row.number for row in verdict.TABLE} | {1, 2, 3, 4}
 
 
 def test_alternatives_of_row_19_fit_the_origin() -> None:
@@ -114,6 +141,8 @@ def test_alternatives_of_row_19_fit_the_origin() -> None:
     assert alternatives(NAMED, "private-origin:issuer-absent") == ["incomplete-chain", "private-pki"]
     assert alternatives(NAMED, "private-origin:retired-root") == ["stale-roots", "incomplete-chain"]
     assert alternatives("name:mismatch", "private-origin:self-signed")[1:] == ["captive-portal", "block-page"]
+    elsewhere = alternatives(NAMED, "private-origin:private-ca", "route-difference:genuine-elsewhere")
+    assert elsewhere == ["private-pki", "split-horizon", "wrong-server"]
 
 
 OUTCOMES: Final = {
@@ -137,7 +166,22 @@ OUTCOMES: Final = {
     "missing-issuer": ("possible",),
     "issuer-shape": ("as-intercepted",),
     "private-origin": ("self-signed", "retired-root", "issuer-absent", "private-ca"),
+    "route-difference": (
+        "forged",
+        "private-here",
+        "genuine-elsewhere",
+        "private-there",
+        "differs",
+        "both-vouched",
+        "same",
+    ),
+    "several-certificates": ("same-root-as-pinned", "vouched", "other", "one"),
+    "proxy-certificate": ("public", "trusted-here", "not-trusted", "wrong-name", "not-valid-now", "not-proved"),
+    "resolution": ("same", "differs", "private-here", "unknown-here", "unknown-there", "unknown", "no-answer"),
+    "quic": ("same", "forged", "genuine-elsewhere", "other-forged", "no-quic", "blocked"),
+    "hello-difference": ("same", "forged", "genuine-elsewhere", "other-forged", "one-answered"),
     "witness": ("equal", "differs", "no-answer", "bad-signature", "replayed", "unknown-key"),
+    "location": ("answered-early", "beside-the-host", "same-hop", "unknown"),
 }
 ALWAYS: Final = ("presented", "key-possession", "pin", "public-path", "transparency", "name", "dates")
 """Checks that say something about every certificate."""
@@ -151,12 +195,16 @@ ACCUSING: Final = (
     "shared-leaf-key:shared",
     "catalogue:strong",
     "issuer-shape:as-intercepted",
+    "route-difference:forged",
+    "route-difference:private-here",
     "transparency:unlogged",
     "public-path:none",
     "name:mismatch",
     "key-possession:wrong",
     "witness:differs",
     "witness:replayed",
+    "quic:forged",
+    "hello-difference:forged",
 )
 CLEANER: Final = [Verdict.CLEAN, Verdict.INCONCLUSIVE, Verdict.MIDDLEWARE]
 

@@ -33,6 +33,9 @@ from detector.model import (
     Confidence,
     EndpointName,
     HandshakeSignature,
+    Hello,
+    HopsObservation,
+    KeyKind,
     Outcome,
     PortalObservation,
     Record,
@@ -75,8 +78,8 @@ ENDPOINTS_MAX: Final = 1024
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
 
-LOOKS_MAX: Final = 1
-"""Looks at one endpoint, each a connection: the probe takes one."""
+LOOKS_MAX: Final = 33
+"""Looks at one endpoint, each a connection: the first, and as many more as `detector.evidence` keeps."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
@@ -259,6 +262,9 @@ class Look(_Strict, frozen=True, kw_only=True):
     outcome: Outcome
     key_proved: bool = False
     route: Route = Route.NONE
+    key_kind: KeyKind | None = None
+    hello: Hello = Hello.DEFAULT
+    ja3: Text | None = None
     tls_version: Text | None = None
     cipher: Text | None = None
     group: Text | None = None
@@ -292,9 +298,11 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
 
 
 class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, at which attempt, in which times."""
+    """How one connection was made: to which address, for what a proxy was asked, over which hops, in which times."""
 
     address: Text | None = None
+    asked_for: Text | None = None
+    hops: HopsObservation | None = None
     attempts: int = 1
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 

@@ -128,7 +128,7 @@ def _evidence(result: Result, case: Case) -> EndpointEvidence:
     return EndpointEvidence(
         expected=Expected(**{name: getattr(case.endpoint, name) for name in Expected.__struct_fields__}),
         at=case.context.at,
-        looks=(_look(case.observation, case.endpoint.witness),),
+        looks=tuple(_look(seen, case.endpoint.witness) for seen in (case.observation, *case.others)),
         fetched=case.fetched,
         machine_roots=tuple(root.der for root in _machine_roots(case)),
         claimed=Claim.of(result),
@@ -158,14 +158,19 @@ def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> Answer
 def _circumstances(case: Case) -> Circumstances:
     times = {root.sha256: case.context.installed_at(root.sha256) for root in _machine_roots(case)}
     return Circumstances(
-        journeys=(Journey(**{name: getattr(case.observation, name) for name in Journey.__struct_fields__}),),
+        journeys=tuple(_journey(seen) for seen in (case.observation, *case.others)),
         installed_at={sha256.hex(): time for sha256, time in times.items() if time is not None},
     )
 
 
+def _journey(observation: Observation) -> Journey:
+    return Journey(**{name: getattr(observation, name) for name in Journey.__struct_fields__})
+
+
 def _machine_roots(case: Case) -> tuple[Certificate, ...]:
     """The roots of the machine that a verified path ends in: of the others nothing is anybody's business."""
-    anchors = (path.anchor.certificate for path in case.machine_paths if path.anchor is not None)
+    paths = (path for look in (case, *case.looks) for path in look.machine_paths)
+    anchors = (path.anchor.certificate for path in paths if path.anchor is not None)
     return tuple({anchor.sha256: anchor for anchor in anchors}.values())
 
 

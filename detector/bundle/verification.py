@@ -319,8 +319,8 @@ def _exhibits(
         recorded = Endpoint(**msgspec.structs.asdict(evidence.expected))
         endpoint = pins.get((recorded.host, recorded.port), recorded)
         keys = [_key_evidence(look) for look in evidence.looks]
-        (observation,) = _observations(evidence.looks, where, keys)
-        case = Case(endpoint, observation, context, evidence.fetched)
+        first, *others = _observations(evidence.looks, where, keys)
+        case = Case(endpoint, first, context, evidence.fetched, others)
         found.append(_Exhibit(part.entry.name, evidence, case, min(keys, key=_WORST_FIRST.index), endpoint is recorded))
     return tuple(found)
 
@@ -459,7 +459,18 @@ def _material(bundle: Bundle, roots: Roots, logs: LogList) -> Material:
 
 def _missing(bundle: Bundle) -> list[Part]:
     """Parts that a verdict can rest on and that are not there."""
-    return [part for part in bundle.parts if part.state is PartState.REDACTED and part.entry.kind in _DECIDES]
+    return [part for part in bundle.parts if part.state is PartState.REDACTED and _decides(part, bundle)]
+
+
+def _decides(part: Part, bundle: Bundle) -> bool:
+    """Whether a verdict can rest on this part: on the circumstances only where several looks are compared.
+
+    Looks at one endpoint are compared by where they led, and that stands in the circumstances.
+    """
+    if part.entry.kind is not PartKind.CIRCUMSTANCES:
+        return part.entry.kind in _DECIDES
+    evidence = next((p.content for p in bundle.parts if p.entry.name == f"{PartKind.ENDPOINT}-{part.number}"), None)
+    return isinstance(evidence, EndpointEvidence) and len(evidence.looks) > 1
 
 
 def _excused(check: EndpointCheck, bundle: Bundle) -> bool:
@@ -480,7 +491,7 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkC
             yield f"{name}: the recorded handshake signature contradicts what was recorded of the presented key."
         if check.differences and not _excused(check, bundle):
             yield f"{name}: {_told_apart(check)}."
-    judged_whole = not any(part.content is None and part.entry.kind in _DECIDES for part in bundle.parts)
+    judged_whole = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
     if not network.same and judged_whole and all(check.same for check in checks):
         yield f"The network was called {_spell(network.claimed)}; its endpoints say {_spell(network.judged)}."
 

@@ -9,6 +9,7 @@ that is merely present in the list matches nothing (CVE-2016-2402).
 from __future__ import annotations
 
 import base64
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
@@ -28,8 +29,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
     if leaf is None or case.paths is None:
         return
     keys = frozenset((*endpoint.pins, *endpoint.backup_pins))
-    certificates = frozenset(endpoint.certificates)
-    if not keys and not certificates:
+    if not keys and not endpoint.certificates:
         yield Finding(check=ID, outcome="none", says=Says.NEUTRAL, summary="Nothing is pinned for this endpoint.")
         return
     if endpoint.expires is not None and case.context.at.date() > endpoint.expires:
@@ -38,21 +38,16 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
             outcome="expired",
             says=Says.NEUTRAL,
             summary=f"The pins expired on {endpoint.expires} and were not evaluated; update the pin file.",
-            data={"expires": endpoint.expires.isoformat(), "source": endpoint.source},
+            data={"expires": endpoint.expires.isoformat(), "source": _file(endpoint.source)},
         )
         return
 
-    def pinned(certificate: Certificate) -> bool:
-        return certificate.spki_sha256 in keys or certificate.sha256 in certificates
-
-    if pinned(leaf):
+    if case.pinned is leaf:
         yield _match("leaf", leaf, "The leaf's key is pinned.")
         return
-    for path in case.paths.paths:
-        for certificate in path.certificates[1:]:
-            if pinned(certificate):
-                yield _match("path", certificate, "A certificate on the verified path is pinned.")
-                return
+    if case.pinned is not None:
+        yield _match("path", case.pinned, "A certificate on the verified path is pinned.")
+        return
     yield Finding(
         check=ID,
         outcome="mismatch",
@@ -61,7 +56,7 @@ def check(case: Case, network: Network) -> Iterator[Finding]:
         data={
             "presented": [_spell(c.spki_sha256) for c in case.presented if c.spki_sha256],
             "pins": [_spell(pin) for pin in sorted(keys)],
-            "source": endpoint.source,
+            "source": _file(endpoint.source),
         },
     )
 
@@ -77,6 +72,11 @@ def _match(outcome: str, certificate: Certificate, summary: str) -> Finding:
             "pin": _spell(certificate.spki_sha256) if certificate.spki_sha256 else None,
         },
     )
+
+
+def _file(source: str | None) -> str | None:
+    """The pin file's own name: the folders above it are the reader's, and may name them."""
+    return None if source is None else PurePath(source).name
 
 
 def _spell(digest: bytes) -> str:

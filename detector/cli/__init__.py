@@ -24,15 +24,19 @@ from . import (
     completion,
     demo,
     dossier,
+    exam,
     examine,
     fleet,
     history,
+    locate,
     nagios,
     pins,
     roots,
     scan,
     settings,
     verify,
+    watch,
+    witness,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +75,9 @@ def detector(context: click.Context, *, config: str | None) -> None:
 
 
 detector.add_command(check.check)
+detector.add_command(exam.exam)
 detector.add_command(examine.examine)
+detector.add_command(locate.locate)
 detector.add_command(demo.demo)
 detector.add_command(pins.pins)
 detector.add_command(roots.roots)
@@ -83,7 +89,9 @@ detector.add_command(history.diff)
 detector.add_command(dossier.dossier)
 detector.add_command(nagios.nagios)
 detector.add_command(fleet.fleet)
+detector.add_command(witness.witness)
 detector.add_command(completion.completion)
+detector.add_command(watch.watch)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detector.locating import Locating
+from detector.looks import HELLO_CHOICES
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import DEADLINE_DEFAULT, Detector, utc_now
@@ -59,6 +61,27 @@ DEADLINE_LONGEST = 3600.0
     show_default=True,
     help="Status that the control request has where no portal is.",
 )
+@click.option(
+    "--route",
+    default=None,
+    metavar="WAY[,WAY...]",
+    help="Ways to take: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
+)
+@click.option(
+    "--all-addresses",
+    is_flag=True,
+    help="Look at every address of each host, and at its RSA and its ECDSA certificate.",
+)
+@click.option("--doh", metavar="URL", help="Ask this resolver over HTTPS, too, and compare (extra doh).")
+@click.option("--locate", is_flag=True, help="Trace at which hop what does not look genuine is answered.")
+@click.option("--quic", is_flag=True, help="Look over QUIC, too, and compare (extra quic).")
+@click.option(
+    "--hello",
+    type=click.Choice(HELLO_CHOICES),
+    default="default",
+    show_default=True,
+    help="ClientHello to send: ours, a browser's, or both to compare (extra browser).",
+)
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
 @click.option("--signing-key", metavar="PEM", help="Sign the bundle with this Ed25519 key (PKCS #8).")
@@ -74,7 +97,13 @@ def check(  # noqa: PLR0913 - one parameter per option
     fail_on: str,
     portal_url: str,
     portal_status: int,
+    route: str | None,
+    all_addresses: bool,
+    doh: str | None,
+    quic: bool,
+    hello: str,
     portal_api: str | None,
+    locate: bool,
     bundle: str | None,
     signing_key: str | None,
     place: str | None,
@@ -92,11 +121,17 @@ def check(  # noqa: PLR0913 - one parameter per option
         roots=options.roots,
         add_roots=options.add_roots,
         logs=options.ct_logs,
-        route=options.proxy,
+        route=options.proxy if route is None else route,
+        proxy=options.proxy,
+        all_addresses=all_addresses,
+        doh=doh,
         resolve=options.resolve,
         vantage=options.vantage,
+        quic=quic,
+        hello=hello,
         offline=options.offline,
         control=Control(portal_url, portal_status, api_url=portal_api),
+        locating=Locating() if locate else None,
     )
     endpoints = detector.endpoints(targets or None)
     with contextlib.ExitStack() as stack:

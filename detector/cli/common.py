@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from detector import report as reports
 from detector.errors import OutputError
 from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
@@ -108,7 +107,13 @@ _OPTIONS: Final = (
         metavar="HOST:PORT:ADDRESS:PORT",
         help="Connect there instead, as curl --connect-to; repeatable.",
     ),
-    click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through."),
+    click.option(
+        "--proxy",
+        default="env",
+        show_default=True,
+        metavar="URL|env|system|pac:FILE|none",
+        help="Proxy to go through: an http, https, socks4a or socks5 URL, or where it is set.",
+    ),
     click.option("--output", metavar="FILE", help="Write the result there instead of to standard output."),
     click.option("--vantage", default="", metavar="NAME", help="Your name for the place this runs from."),
 )
@@ -142,7 +147,7 @@ def open_history(place: str) -> History:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(str(path.parent), error) from error
+        raise unwritable(str(path.parent), error) from error
     return store.History(path)
 
 
@@ -169,12 +174,13 @@ def say(message: str) -> None:
 
 def form_option(variable: str, *forms: str) -> Callable[..., Any]:
     """Give a command its own `--format`, called `form`; the first form is the default."""
+    words = [str(form) for form in forms]  # click would offer the names of an enumeration's members
     return click.option(
         "--format",
         "form",
         envvar=variable,
-        type=click.Choice(forms),
-        default=forms[0],
+        type=click.Choice(words),
+        default=words[0],
         show_default=True,
         help="Form of the result.",
     )
@@ -207,14 +213,14 @@ def result_stream(output: str | None) -> Iterator[TextIO]:
             raise IsADirectoryError(21, "it is a directory")
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
     try:
         with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123 - a descriptor, not a path
             yield stream
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(target)
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
     finally:
         Path(temporary).unlink(missing_ok=True)
 
@@ -229,7 +235,7 @@ def growing_stream(output: str | None) -> Iterator[TextIO]:
         with Path(output).open("w", encoding="utf-8", newline="\n") as stream:
             yield stream
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
 
 
 def _umask() -> int:
@@ -238,7 +244,8 @@ def _umask() -> int:
     return mask
 
 
-def _unwritable(output: str, error: OSError) -> OutputError:
+def unwritable(output: str, error: OSError) -> OutputError:
+    """The exception for a place that cannot be written to."""
     return OutputError(
         f"--output {output}: cannot be written ({error.strerror or error}).",
         advice="Name a file in a directory you may write to.",
@@ -247,6 +254,8 @@ def _unwritable(output: str, error: OSError) -> OutputError:
 
 def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[TimelineEntry] = ()) -> None:
     """Write a report in the form asked for; `timeline` are earlier runs, which only HTML shows."""
+    from detector import report as reports  # noqa: PLC0415 - loads rich, 60 ms that a gate does not need
+
     if form is Format.JSON:
         stream.write(reports.json(report))
     elif form is Format.JSONL:
@@ -263,6 +272,8 @@ def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[Timel
 
 def as_table(report: Report, stream: TextIO) -> str:
     """The table of a report as text, for this stream."""
+    from detector import report as reports  # noqa: PLC0415 - see `write`
+
     return as_text(reports.table(report), stream)
 
 

@@ -256,5 +256,7 @@ def _security(folder: str, part: str = "scheduler") -> Any:  # noqa: ANN401 - th
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run one part of a fleet, with the engine's own log kept to what a person must know."""
+    import detector.fleet.security  # noqa: F401, PLC0415 - loads the engine, which sets up its log when it is loaded
+
     logging.getLogger("distributed").setLevel(logging.ERROR)
     asyncio.run(work)

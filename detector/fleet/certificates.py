@@ -73,6 +73,7 @@ def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: i
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(names, critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
             .sign(ca_key, hashes.SHA256())
         )
         made[f"{part}.pem"] = certificate.public_bytes(serialization.Encoding.PEM)

@@ -35,8 +35,15 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "issuer-impersonation": "Does it bear the name of a CA that did not sign it?",
     "shared-issuer": "Did the same private CA sign for unrelated operators?",
     "shared-leaf-key": "Do unrelated operators show the same key?",
+    "quic": "Does the same address show another server over QUIC?",
+    "hello-difference": "Does the same address show another server to another kind of program?",
+    "route-difference": "Does the same address show another server by another way?",
+    "several-certificates": "Are there other certificates of this host, and where do they lead?",
+    "proxy-certificate": "Does the proxy show that it is the one that was named?",
+    "resolution": "Does another resolver give other addresses?",
     "catalogue": "Does it bear the mark of a known product?",
     "missing-issuer": "Could the server merely have forgotten an intermediate?",
+    "location": "At which hop is it answered, and is the host further away?",
     "private-origin": "Could it be a server with a certificate of its own making?",
 }
 """What each check asks, for somebody who must decide whether enough was asked."""
@@ -52,6 +59,7 @@ ALTERNATIVES: Final[Mapping[Alternative, str]] = {
     Alternative.PRIVATE_PKI: "a private PKI of the operator that nobody declared",
     Alternative.SELF_SIGNED_ORIGIN: "a server that signs its own certificate",
     Alternative.STALE_ROOTS: "a list of public roots that is too old",
+    Alternative.SPLIT_HORIZON: "a server of the institution's own, to which its resolver leads for this name",
 }
 
 QUIET_DAYS: Final = 7

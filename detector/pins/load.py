@@ -13,33 +13,29 @@ import binascii
 import datetime as dt
 import difflib
 import re
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
+from detector import toml_files
 from detector.errors import PinFileError, TargetError
 from detector.model import Category, Endpoint, Record
+from detector.toml_files import MAX_BYTES, MAX_TEXT, reason_of, shown
 
 from .spelling import parse_pin, parse_witness_key
 from .target import HTTPS_PORT, MAX_PORT, parse_address, parse_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 SCHEMA: Final = 1
 """Version of the pin-file form this reader knows."""
 
-MAX_BYTES: Final = 1024 * 1024
-"""Largest pin file or private-root file read, in bytes: room for MAX_ENDPOINTS endpoints, no room for a disk image."""
-
 MAX_ENDPOINTS: Final = 5000
 """Most endpoints in one pin set. One check opens a connection to each; more than this is a scan, not a pin set."""
 
-MAX_TEXT: Final = 200
-"""Longest name or operator, in characters; it must fit a line of a report."""
-
+_KIND: Final = "pin file"
 _FILE_KEYS: Final = ("schema", "name", "updated", "expires", "endpoint")
 _ENDPOINT_KEYS: Final = (
     "host",
@@ -52,6 +48,7 @@ _ENDPOINT_KEYS: Final = (
     "operator",
     "private_roots",
     "witness",
+    "quic",
     "address",
 )
 _PEM: Final = re.compile(
@@ -59,8 +56,6 @@ _PEM: Final = re.compile(
 )
 _WITNESS_ADVICE: Final = 'Write witness = "ed25519/<base64>" as `detector witness keygen` prints it.'
 _PIN_ADVICE: Final = 'Write "sha256/<base64>", bare base64 or "sha256:<hexadecimal>" of a SHA-256 digest.'
-
-_T = TypeVar("_T")
 
 
 class PinSet(Record, frozen=True, kw_only=True):
@@ -118,34 +113,15 @@ def _files(path: Path) -> list[Path]:
             return [path]
         files = sorted(file for file in path.iterdir() if file.suffix == ".toml")
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        raise _unreadable(path, error) from error
+        raise toml_files.unreadable(path, error, kind=_KIND, error=PinFileError) from error
     if not files:
         raise PinFileError(f"{path}: the directory holds no pin file (*.toml).", advice="Name the right directory.")
     return files
 
 
 def _read(path: Path, root_labels: Collection[str]) -> PinSet:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    if len(data) > MAX_BYTES:
-        raise PinFileError(f"{path}: larger than {MAX_BYTES} bytes.", advice="Split it into several pin files.")
-    try:
-        content = tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows put a byte order mark in front
-    except UnicodeDecodeError as error:
-        raise PinFileError(f"{path}: not UTF-8 text (byte {error.start}).", advice="Save it as UTF-8.") from error
-    except (ValueError, RecursionError) as error:  # ValueError: TOMLDecodeError, and numbers without end
-        raise PinFileError(f"{path}: not TOML: {error}.", advice="Correct the file at that place.") from error
+    content = toml_files.read(path, kind=_KIND, error=PinFileError)
     return _File(path, root_labels).read(content)
-
-
-def _unreadable(path: Path, error: OSError | ValueError) -> PinFileError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return PinFileError(
-        f"{path}: the pin file cannot be read: {reason}.", advice="Name an existing file that you may read."
-    )
 
 
 def _refuse_duplicates(endpoints: Iterable[Endpoint]) -> None:
@@ -160,19 +136,16 @@ def _refuse_duplicates(endpoints: Iterable[Endpoint]) -> None:
             )
 
 
-class _File:
-    """One pin file while it is being read: knows its name, for messages and for paths relative to it."""
+class _File(toml_files.TableFile):
+    """One pin file while it is being read."""
 
     def __init__(self, path: Path, root_labels: Collection[str]) -> None:
-        self._path = path
+        super().__init__(path, PinFileError)
         self._root_labels = root_labels
-        self._where = ""
 
     def read(self, content: dict[str, Any]) -> PinSet:
         self._known_keys(content, _FILE_KEYS)
-        schema = content.get("schema")
-        if type(schema) is not int or schema != SCHEMA:
-            self._refuse("schema", f"must be {SCHEMA}", f"Write schema = {SCHEMA} at the top of the file.")
+        self._schema(content, SCHEMA)
         name = self._text(content, "name") or self._path.stem
         updated = self._date(content, "updated")
         expires = self._date(content, "expires")
@@ -203,6 +176,7 @@ class _File:
                 der for found in self._each(table, "private_roots", self._private_root) for der in found
             ),
             witness=self._witness(table),
+            quic=self._quic(table),
             address=self._address(table, port),
             expires=expires,
             source=str(self._path),
@@ -227,7 +201,7 @@ class _File:
         category = table.get("category", Category.OTHER.value)
         known = [known.value for known in Category]
         if not isinstance(category, str) or category not in known:
-            self._refuse("category", f"{_shown(category)} is none", f"Choose one of {', '.join(known)}.")
+            self._refuse("category", f"{shown(category)} is none", f"Choose one of {', '.join(known)}.")
         return Category(category)
 
     def _address(self, table: dict[str, Any], port: int) -> tuple[str, int] | None:
@@ -245,7 +219,13 @@ class _File:
         try:
             return parse_pin(text)
         except ValueError as error:
-            self._refuse(field, f"{_shown(text)} {error}", _PIN_ADVICE)
+            self._refuse(field, f"{shown(text)} {error}", _PIN_ADVICE)
+
+    def _quic(self, table: dict[str, Any]) -> bool:
+        quic = table.get("quic", False)
+        if not isinstance(quic, bool):
+            self._refuse("quic", "is neither true nor false", "Write quic = true, without quotes.")
+        return quic
 
     def _witness(self, table: dict[str, Any]) -> tuple[bytes, ...]:
         """Read the keys of a witness: one text, or a list of them while a key is being rotated."""
@@ -257,13 +237,13 @@ class _File:
         try:
             return parse_witness_key(text)
         except ValueError as error:
-            self._refuse(field, f"{_shown(text)} {error}", _WITNESS_ADVICE)
+            self._refuse(field, f"{shown(text)} {error}", _WITNESS_ADVICE)
 
     def _root(self, field: str, label: str) -> str:
         if label not in self._root_labels:
             near = difflib.get_close_matches(label[:MAX_TEXT], self._root_labels, n=1)
             advice = f'Did you mean "{near[0]}"?' if near else "Use the name certifi's bundle labels the root with."
-            self._refuse(field, f"no public root is known as {_shown(label)}", advice)
+            self._refuse(field, f"no public root is known as {shown(label)}", advice)
         return label
 
     def _private_root(self, field: str, name: str) -> tuple[bytes, ...]:
@@ -271,40 +251,24 @@ class _File:
         advice = "Give the path of a PEM file of CA certificates, relative to the pin file."
         try:
             if not path.is_file():
-                self._refuse(field, f"{_shown(name)} is not a file", advice)
+                self._refuse(field, f"{shown(name)} is not a file", advice)
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self._refuse(field, f"{_shown(name)} cannot be read: {reason}", advice)
+            self._refuse(field, f"{shown(name)} cannot be read: {reason_of(error)}", advice)
         if len(data) > MAX_BYTES:
-            self._refuse(field, f"{_shown(name)} is larger than {MAX_BYTES} bytes", advice)
+            self._refuse(field, f"{shown(name)} is larger than {MAX_BYTES} bytes", advice)
         found: list[bytes] = []
         for match in _PEM.finditer(data):
             try:
                 der = base64.b64decode(b"".join(match["base64"].split()), validate=True)
                 x509.load_der_x509_certificate(der)
             except (binascii.Error, ValueError):
-                self._refuse(field, f"certificate {len(found) + 1} in {_shown(name)} cannot be read", advice)
+                self._refuse(field, f"certificate {len(found) + 1} in {shown(name)} cannot be read", advice)
             found.append(der)
         if not found:
-            self._refuse(field, f"{_shown(name)} holds no PEM certificate", advice)
+            self._refuse(field, f"{shown(name)} holds no PEM certificate", advice)
         return tuple(found)
-
-    def _each(self, table: dict[str, Any], key: str, read: Callable[[str, str], _T]) -> tuple[_T, ...]:
-        """Read each text of a list with `read(field, text)`."""
-        values = table.get(key, [])
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            self._refuse(key, "is not a list of texts", f'Write {key} = ["…"].')
-        return tuple(read(f"{key}[{index}]", value) for index, value in enumerate(values))
-
-    def _text(self, table: dict[str, Any], key: str) -> str | None:
-        value = table.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or not value.isprintable():
-            self._refuse(key, f"is not one line of 1 to {MAX_TEXT} characters", f'Write {key} = "…" or leave it out.')
-        return str(value)
 
     def _date(self, table: dict[str, Any], key: str) -> dt.date | None:
         value = table.get(key)
@@ -313,19 +277,3 @@ class _File:
         if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
             self._refuse(key, "is not a date", f"Write {key} = 2026-11-01, without quotes or time.")
         return value
-
-    def _known_keys(self, table: dict[str, Any], known: Collection[str]) -> None:
-        for key in table:
-            if key not in known:
-                near = difflib.get_close_matches(key[:MAX_TEXT], known, n=1)
-                advice = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
-                self._refuse(_shown(key), "is not a known key", advice)
-
-    def _refuse(self, field: str, reason: str, advice: str) -> NoReturn:
-        raise PinFileError(f"{self._path}:{self._where} {field}: {reason}.", advice=advice) from None
-
-
-def _shown(value: object) -> str:
-    """Quote a value for a message, bounded and escaped."""
-    text = repr(value) if isinstance(value, (str, int, float, bool)) else type(value).__name__
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"

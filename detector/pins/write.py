@@ -73,6 +73,8 @@ def _endpoint(endpoint: Endpoint, private_roots: Mapping[bytes, str]) -> Iterato
         )
     yield from _list("private_roots", dict.fromkeys(private_roots[der] for der in endpoint.private_roots))
     yield from _list("witness", map(spell_witness_key, endpoint.witness))
+    if endpoint.quic:
+        yield "quic = true"
     if endpoint.address is not None:
         host, port = endpoint.address
         yield f"address = {_text(Endpoint(host=host, port=port).name)}"

@@ -20,17 +20,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.model import Endpoint, Observation, Outcome, WitnessObservation, WitnessOutcome
-from detector.trust.certificate import Certificate
+from detector.model import Endpoint, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
 from detector.witness.protocol import NONCE_OCTETS
 
-from . import outcomes
-from .handshake import ALPN_PROTOCOLS, Handshake
+from .carrier import HTTP_1_1, Carrier, observe
+from .handshake import ALPN_PROTOCOLS, Handshake, context_for
 from .routes import Dialer, Journal, RouteError, Timeouts
 from .transport import TLSTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from OpenSSL import SSL
+
+    from detector.model import KeyKind
+
+    from .browser import BrowserHandshake
 
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
@@ -42,10 +47,6 @@ RETRIED: Final = frozenset({Outcome.RESET, Outcome.CLOSED})
 FAREWELL_SECONDS: Final = 0.2
 """Time for the last bytes to leave once the outcome is settled. They fit any socket buffer; this only bounds a peer
 that stopped reading."""
-
-HTTP_1_1: Final = (b"http/1.1",)
-"""What is offered (RFC 7301) where HTTP follows: a witness is asked in HTTP/1.1, and a middlebox that were given the
-choice of h2 could keep us from asking."""
 
 
 class Opened(NamedTuple):
@@ -59,23 +60,36 @@ class Opened(NamedTuple):
     handshake: Handshake | None = None
 
 
-async def probe(
+async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one connection
     endpoint: Endpoint,
     *,
     dialer: Dialer,
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    hello: Hello = Hello.DEFAULT,
+    key_kind: KeyKind | None = None,
 ) -> Observation:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
-    Where the endpoint has a witness, it is asked on the same connection. `deadline` is a time of the running event loop
-    (`loop.time()`); when it passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the
-    seconds that `timings_ms` is made of. Cancelling closes the connection at once. Raises nothing for reasons of
-    network, proxy or peer.
+    Where the endpoint has a witness, it is asked on the same connection, unless that was opened with a browser's
+    `hello` (which needs the extra `browser`). `deadline` is a time of the running event loop (`loop.time()`); when it
+    passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the seconds that `timings_ms` is
+    made of. `key_kind` is the only kind of key the server may prove itself with, None for any; a browser's hello takes
+    every kind. Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
     """
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
-    opened = await open_tls(endpoint, dialer=dialer, timeouts=timeouts, deadline=deadline, clock=clock, alpn=alpn)
+    opened = await open_tls(
+        endpoint,
+        dialer=dialer,
+        timeouts=timeouts,
+        deadline=deadline,
+        clock=clock,
+        alpn=alpn,
+        hello=hello,
+        context=None if key_kind is None else context_for(key_kind),
+    )
+    opened = opened._replace(observation=msgspec.structs.replace(opened.observation, key_kind=key_kind))
     connection = opened.connection
     if connection is None:
         return opened.observation
@@ -89,7 +103,7 @@ async def probe(
     return opened.observation
 
 
-async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protocols
+async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
     endpoint: Endpoint,
     *,
     dialer: Dialer,
@@ -97,18 +111,22 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, and the protoco
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
     alpn: Sequence[bytes] = HTTP_1_1,
+    hello: Hello = Hello.DEFAULT,
+    context: SSL.Context | None = None,
 ) -> Opened:
     """Connect and finish the TLS handshake as `probe` does, and keep the connection for what comes next.
 
     Nothing was verified and no application data was sent: judge the observation before anything is. `alpn` are the
-    protocols offered. Arguments are otherwise those of `probe`; raises nothing for reasons of network, proxy or peer.
+    protocols offered, `context` the TLS settings (`handshake.shared_context` unless given). A browser's `hello` has its
+    own protocols and settings, and its connection is for looking only and not kept. Arguments are otherwise those of
+    `probe`; raises nothing for reasons of network, proxy or peer.
     """
     loop = asyncio.get_running_loop()
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(endpoint, dialer, journal, alpn)
+        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello, context))
         observation = opened.observation
         again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
         if not again or (deadline is not None and loop.time() >= deadline):
@@ -153,15 +171,27 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _gone(connection, connection.closed, deadline)
 
 
-async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, alpn: Sequence[bytes]) -> Opened:
+def _begin(
+    endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None
+) -> Handshake | BrowserHandshake:
+    """Make the handshake that sends a hello of this profile."""
+    if hello is Hello.DEFAULT:
+        return Handshake(endpoint.host, context=context, alpn=alpn)
+    from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
+
+    return BrowserHandshake(endpoint.host)
+
+
+async def _attempt(
+    dialer: Dialer, endpoint: Endpoint, journal: Journal, handshake: Handshake | BrowserHandshake
+) -> Opened:
     """Make one connection."""
-    handshake = Handshake(endpoint.host, alpn=alpn)
-    session = _Session(handshake, journal)
+    session = Carrier(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)
     except RouteError as error:
         handshake.ended(error.outcome)
-        return Opened(_observe(handshake, dialer, journal, error.outcome))
+        return Opened(observe(handshake, dialer.route, journal, error.outcome))
     outcome = Outcome.HANDSHAKE_TIMEOUT
     try:
         async with journal.phase("handshake", journal.timeouts.handshake, Outcome.HANDSHAKE_TIMEOUT):
@@ -172,8 +202,9 @@ async def _attempt(endpoint: Endpoint, dialer: Dialer, journal: Journal, alpn: S
         transport.abort()
         raise
     session.note("handshake")
-    observation = _observe(handshake, dialer, journal, outcome)
-    if observation.outcome is Outcome.COMPLETE and observation.key_proved and not session.closed.is_set():
+    observation = observe(handshake, dialer.route, journal, outcome)
+    proved = observation.outcome is Outcome.COMPLETE and observation.key_proved
+    if proved and isinstance(handshake, Handshake) and not session.closed.is_set():
         return Opened(observation, TLSTransport(handshake.connection, transport), handshake)
     if goodbye := handshake.farewell():
         transport.write(goodbye)
@@ -197,75 +228,3 @@ async def _gone(transport: asyncio.Transport, closed: asyncio.Event, deadline: f
     except BaseException:  # as above
         transport.abort()
         raise
-
-
-def _observe(handshake: Handshake, dialer: Dialer, journal: Journal, outcome: Outcome) -> Observation:
-    """Put what is known now into an observation; `outcome` counts where the handshake has none of its own."""
-    facts = handshake.facts(outcome)
-    return Observation(
-        outcome=facts.outcome,
-        key_proved=facts.key_proved,
-        route=dialer.route,
-        address=journal.address,
-        tls_version=facts.tls_version,
-        cipher=facts.cipher,
-        group=facts.group,
-        alpn=facts.alpn,
-        alert=facts.alert,
-        server_hello=facts.server_hello,
-        chain=tuple(Certificate.read(der).presented() for der in facts.chain),
-        handshake_signature=handshake.signature,
-        timings_ms=dict(journal.timings_ms),
-    )
-
-
-class _Session(asyncio.Protocol):
-    """Carries a `Handshake` over a transport. `settled` is set when there is an outcome, `closed` when it is gone."""
-
-    def __init__(self, handshake: Handshake, journal: Journal) -> None:
-        self._handshake = handshake
-        self._journal = journal
-        self._begun = 0.0
-        self._transport: asyncio.Transport | None = None
-        self.settled = asyncio.Event()
-        self.closed = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the ClientHello."""
-        self._begun = self._journal.clock()
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            self._send(self._handshake.start())
-
-    def data_received(self, data: bytes) -> None:
-        """Pass bytes to the handshake and its answer to the peer."""
-        seen_before = self._handshake.certificates_seen
-        self._send(self._handshake.receive(data))
-        if self._handshake.certificates_seen and not seen_before:
-            self.note("certificate")
-        self._check()
-
-    def note(self, phase: str) -> None:
-        """Record the time from the first flight until now."""
-        self._journal.timings_ms[phase] = round((self._journal.clock() - self._begun) * 1000, 3)
-
-    def eof_received(self) -> None:
-        """Take note that the peer sends no more; returning None closes the transport."""
-        self._handshake.ended(Outcome.CLOSED)
-        self._check()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the connection is gone."""
-        self._handshake.ended(outcomes.of_lost_connection(exc if isinstance(exc, OSError) else None))
-        self.closed.set()
-        self._check()
-
-    def _send(self, data: bytes) -> None:
-        if data and self._transport is not None:
-            self._transport.write(data)
-
-    def _check(self) -> None:
-        if self._handshake.finished and not self.settled.is_set():
-            self.settled.set()
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.pause_reading()  # what comes next is for who goes on, if anybody does

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from OpenSSL import SSL, crypto
 
-from detector.model import HandshakeSignature, Outcome
+from detector.model import HandshakeSignature, KeyKind, Outcome
 from detector.trust.certificate import Certificate
 from detector.witness.protocol import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
 
@@ -49,6 +49,13 @@ if TYPE_CHECKING:
 CIPHERS: Final = b"ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
 """Every suite with a certificate in it, whatever its strength: an old middlebox is to be seen, not to be refused.
 TLS 1.3 suites are OpenSSL's default, all that exist in practice (OpenSSL, openssl-ciphers(1))."""
+
+STRICT_CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aDSS:!PSK:@SECLEVEL=2"
+"""What RFC 9325 section 4.2 recommends for TLS 1.2: forward secrecy and authenticated encryption, nothing below 112
+bits. At this level OpenSSL also takes no SHA-1 signature in a handshake (SSL_CTX_set_security_level(3))."""
+
+_AUTHENTICATION: Final = {KeyKind.RSA: b"aRSA", KeyKind.ECDSA: b"aECDSA"}
+"""OpenSSL's names for suites by the server's key (openssl-ciphers(1)); EdDSA keys go with those of ECDSA."""
 
 ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
 """What a browser offers (RFC 7301); many interceptors drop h2, which is a fact worth having."""
@@ -120,18 +127,48 @@ def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
 def shared_context() -> SSL.Context:
     """Return the one client context of the process: no verification, no tickets, no resumption, every version.
 
-    Making a context takes a third of a millisecond and its settings are the same for every connection. It is used by
-    one thread at a time, as OpenSSL's connections are.
+    Nor is anything renegotiated: a server could show one chain to be judged and another one afterwards. Making a
+    context takes a third of a millisecond and its settings are the same for every connection. It is used by one thread
+    at a time, as OpenSSL's connections are.
     """
+    context = _client_context(0, CIPHERS)
+    context.set_options(LEGACY_SERVER_CONNECT)
+    return context
+
+
+@functools.cache
+def strict_context() -> SSL.Context:
+    """Return the client context for connections that go on to carry data: as `shared_context`, nothing weak offered.
+
+    Nothing is verified here either; what may not be spoken cannot be negotiated, so that no middlebox can bring a
+    request down to what it could break.
+    """
+    return _client_context(SSL.TLS1_2_VERSION, STRICT_CIPHERS)
+
+
+def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
-    context.set_min_proto_version(0)
-    context.set_cipher_list(CIPHERS)
+    context.set_min_proto_version(min_version)
+    context.set_cipher_list(ciphers)
     context.set_alpn_protos(list(ALPN_PROTOCOLS))
-    context.set_options(SSL.OP_ALL | LEGACY_SERVER_CONNECT | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+    context.set_options(SSL.OP_ALL | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_keylog_callback(_on_key_log)
     context.set_info_callback(_on_info)
+    return context
+
+
+@functools.cache
+def context_for(key_kind: KeyKind) -> SSL.Context:
+    """Return a client context with which a server can prove itself with one kind of key only.
+
+    TLS 1.2 at most, because there the cipher suite says which key signs (RFC 8422 section 2); a server that speaks
+    nothing older than TLS 1.3 refuses it. Otherwise it is as `shared_context`.
+    """
+    context = _client_context(0, _AUTHENTICATION[key_kind] + CIPHERS.removeprefix(b"ALL"))
+    context.set_options(LEGACY_SERVER_CONNECT)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
     return context
 
 

@@ -24,7 +24,7 @@ import msgspec
 from detector.model import Endpoint, Outcome, Record
 from detector.version import VERSION
 
-from .routes import HTTP_PORT, INTERIM_RESPONSES_MAX, Journal, RouteError, Timeouts
+from .routes import HTTP_PORT, HTTPS_PORT, INTERIM_RESPONSES_MAX, Journal, RouteError, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +124,7 @@ class Fetched(Record, frozen=True, kw_only=True):
 
 
 class Target(NamedTuple):
-    """The parts of an http URL: host without brackets, port, Host header, and origin-form (RFC 9112 section 3.2.1)."""
+    """The parts of a URL: host without brackets, port, Host header, and origin-form (RFC 9112 section 3.2.1)."""
 
     host: str
     port: int
@@ -132,8 +132,8 @@ class Target(NamedTuple):
     path: str
 
 
-def parse_url(url: str) -> Target | None:
-    """Read an absolute http URL (RFC 9110 section 4.2.1); None when it is anything else.
+def parse_url(url: str, scheme: Literal["http", "https"] = "http") -> Target | None:
+    """Read an absolute URL of this scheme (RFC 9110 section 4.2); None when it is anything else.
 
     Refused on purpose: other schemes, credentials, characters outside printable ASCII (which parsers drop or read in
     different ways), and host names that cannot be DNS names. The fragment is left out.
@@ -146,7 +146,7 @@ def parse_url(url: str) -> Target | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    if parts.scheme != "http" or not host or "@" in parts.netloc or port == 0:
+    if parts.scheme != scheme or not host or "@" in parts.netloc or port == 0:
         return None
     if "[" in parts.netloc:
         # A zone (RFC 6874) names an interface of this machine and has no place in a request.
@@ -156,7 +156,8 @@ def parse_url(url: str) -> Target | None:
         return None
     authority = f"[{host}]" if ":" in host else host
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(host, port or HTTP_PORT, authority if port in {None, HTTP_PORT} else f"{authority}:{port}", path)
+    default = HTTP_PORT if scheme == "http" else HTTPS_PORT
+    return Target(host, port or default, authority if port in {None, default} else f"{authority}:{port}", path)
 
 
 def _is_ipv6(host: str) -> bool:
@@ -212,6 +213,12 @@ class Answer:
     def body(self) -> bytes:
         """What arrived of the body, at most the limit."""
         return bytes(self._body)
+
+    @property
+    def leaves_reusable(self) -> bool:
+        """Whether the connection may carry another request (RFC 9112 section 9.3): nothing came unasked."""
+        idle = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        return self.outcome is FetchOutcome.ANSWERED and idle and not self._http.trailing_data[0]
 
     def receive(self, data: bytes) -> None:
         """Take octets of the peer."""
@@ -304,6 +311,24 @@ async def fetch(
         elapsed_ms=_milliseconds(ended - begun),
         exchange_ms=None if session.sent is None else _milliseconds(ended - session.sent),
     )
+
+
+async def ask_over(transport: asyncio.Transport, request: h11.Request, *, limits: Limits, until: float) -> Answer:
+    """Send a request over a connection that is open, and read its answer no longer than loop time `until`.
+
+    The connection stays open and belongs to the caller. It can carry another request only when the outcome is
+    `answered` and it is not closing; an answer without outcome is one that took too long. `limits.seconds` is not
+    looked at. Raises nothing for reasons of the peer.
+    """
+    session = _Session(Answer(request, limits))
+    transport.set_protocol(session)
+    session.connection_made(transport)
+    try:
+        async with asyncio.timeout_at(until):
+            await session.settled.wait()
+    except TimeoutError:
+        pass
+    return session.answer
 
 
 async def _converse(session: _Session, endpoint: Endpoint, dialer: Dialer, until: float) -> FetchOutcome:

@@ -26,7 +26,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Endpoint, Outcome, Route
+from detector.model import PROXIED, Endpoint, Outcome, Route
 from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.hostname import PRIVATE_SUFFIXES
@@ -134,9 +134,9 @@ class PublicAddressesOnly:
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
         """Connect as `Dialer.dial` says. Raises `RouteError` UNREACHABLE for an address that is not public."""
-        if self._dialer.route is not Route.DIRECT:
+        if self._dialer.route in PROXIED:
             return await self._dialer.dial(endpoint, factory, journal)
-        gate = _Gate(factory)
+        gate = _Gate(factory, journal)
         transport = await self._dialer.dial(endpoint, lambda: gate, journal)
         if not gate.passed:
             transport.abort()
@@ -147,13 +147,15 @@ class PublicAddressesOnly:
 class _Gate(asyncio.Protocol):
     """Looks at the peer's address, then puts the inner protocol in its own place within the same callback."""
 
-    def __init__(self, factory: ProtocolFactory) -> None:
+    def __init__(self, factory: ProtocolFactory, journal: Journal) -> None:
         self._factory = factory
+        self._journal = journal
         self.passed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
-        self.passed = isinstance(peer, tuple) and is_public_address(str(peer[0]))
+        proxied = self._journal.proxy is not None  # by a dialer that chooses: the peer is the proxy
+        self.passed = proxied or (isinstance(peer, tuple) and is_public_address(str(peer[0])))
         if self.passed and isinstance(transport, asyncio.Transport):
             inner = self._factory()
             transport.set_protocol(inner)

@@ -7,19 +7,30 @@ carry a connection that was captured first. This one takes OpenSSL's connection 
 left it, and gives it to any `asyncio.Protocol`: the client that asks a witness, the witness's HTTP server, the guarded
 connector.
 
-An end of the TCP connection without close_notify is told to the protocol as an error, not as an end of data: otherwise
-anybody on the way could cut an answer short unnoticed (RFC 8446 section 6.1).
+How a connection ends, and what the protocol is told:
+
+=======================================  =====================================================================
+the peer says close_notify               `eof_received`; unless that returns true, close_notify is answered
+the TCP connection ends without it       `connection_lost` with ConnectionAbortedError: otherwise anybody on the
+                                         way could cut an answer short unnoticed (RFC 8446 section 6.1)
+the peer breaks TLS                      an alert is sent; `connection_lost` with ConnectionAbortedError
+`close`                                  what was written and close_notify leave; `connection_lost(None)`
+`abort`                                  nothing leaves any more; `connection_lost(None)`
+=======================================  =====================================================================
+
+Renegotiation is for the contexts of both sides to refuse (SSL.OP_NO_RENEGOTIATION), and they do.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Never
 
 from OpenSSL import SSL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 CHUNK_OCTETS: Final = 16 * 1024
 """Octets given to and taken from OpenSSL at once: the content of one record (RFC 8446 section 5.1)."""
@@ -27,12 +38,17 @@ CHUNK_OCTETS: Final = 16 * 1024
 OUTPUT_OCTETS: Final = 64 * 1024
 """Octets taken from OpenSSL's output buffer at once; only a buffer size."""
 
+LAST_WORDS_SECONDS: Final = 1.0
+"""Time for an alert to leave once the connection has failed. It fits any socket buffer; this only bounds a peer that
+stopped reading."""
+
 
 class TLSTransport(asyncio.Transport):
     """Application data over `connection`, whose handshake is complete, carried by `below`.
 
     It takes the place of whatever protocol `below` had. `set_protocol` names who reads; until then nothing is read.
-    `extra` adds to what `get_extra_info` tells; everything else is asked of `below`.
+    `extra` adds to what `get_extra_info` tells; everything else is asked of `below`. Closing takes as long as the peer
+    takes to read what was written: who must not wait for that aborts.
     """
 
     def __init__(
@@ -42,15 +58,29 @@ class TLSTransport(asyncio.Transport):
         self._connection = connection
         self._below = below
         self._protocol: asyncio.Protocol | None = None
-        self._unsent = bytearray()
+        self._below_is_full = False
         self._reading = False
         self._closing = False
         self._ended = False
+        self._below_ended = False
         self._failure: Exception | None = None
+        self._last_words: asyncio.TimerHandle | None = None
+        self._octets_handed_down = 0
+        self._octets_arrived = 0
         self.closed: Final = asyncio.Event()
         """Set when the connection is gone and nothing of it is left open."""
         below.set_protocol(_Below(self))
         below.pause_reading()
+
+    @property
+    def octets_arrived(self) -> int:
+        """Octets of TLS that came from the peer since the handshake; grows while the peer is alive."""
+        return self._octets_arrived
+
+    @property
+    def octets_left(self) -> int:
+        """Octets of TLS that have left for the peer since the handshake; stands still when the peer does not read."""
+        return self._octets_handed_down - self._below.get_write_buffer_size()
 
     # asyncio.BaseTransport
 
@@ -60,10 +90,20 @@ class TLSTransport(asyncio.Transport):
         return self._below.get_extra_info(name, default) if found is None else found
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Let `protocol` read from now on. Its `connection_made` is its owner's to call, as asyncio has it."""
+        """Let `protocol` read from now on. Its `connection_made` is its owner's to call, as asyncio has it.
+
+        Reading is resumed where it was paused: a pause between two protocols keeps what comes for the second. A
+        protocol that comes when the connection is already lost is told so, in the next turn of the loop, and one that
+        comes while nothing leaves is told to pause writing.
+        """
         if not isinstance(protocol, asyncio.Protocol):
             raise TypeError(f"{type(protocol).__name__} is no asyncio.Protocol; give one that takes data_received.")
         self._protocol = protocol
+        if self.closed.is_set():
+            asyncio.get_running_loop().call_soon(protocol.connection_lost, self._failure)
+            return
+        if self._below_is_full:
+            protocol.pause_writing()
         if not self._reading:
             self.resume_reading()
 
@@ -82,14 +122,16 @@ class TLSTransport(asyncio.Transport):
         if self._closing:
             return
         self._closing = True
-        if not self._unsent:
-            self._say_goodbye()
+        with contextlib.suppress(SSL.Error):
+            self._connection.shutdown()
+        self._flush()
         self._below.close()
 
     def abort(self) -> None:
         """Close at once, whatever has not left."""
         self._closing = True
-        self._below.abort()
+        if not self.closed.is_set():  # asyncio's own transports do not bear it afterwards
+            self._below.abort()
 
     # asyncio.ReadTransport
 
@@ -116,8 +158,15 @@ class TLSTransport(asyncio.Transport):
         """Encrypt and send `data`."""
         if self._closing:
             return
-        self._unsent += data
-        self._push()
+        octets = bytes(data)
+        start = 0
+        try:
+            while start < len(octets):
+                start += self._connection.send(octets[start : start + CHUNK_OCTETS])
+        except SSL.Error:  # on memory buffers nothing but a connection that is broken, or wants to renegotiate
+            self._fail(ConnectionAbortedError("TLS could not go on"))
+            return
+        self._flush()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Encrypt and send all of these."""
@@ -129,7 +178,7 @@ class TLSTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Octets that have not left."""
-        return len(self._unsent) + self._below.get_write_buffer_size()
+        return self._below.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """When writing is paused and resumed, in octets."""
@@ -139,79 +188,98 @@ class TLSTransport(asyncio.Transport):
         """Set when writing is paused and resumed, in octets."""
         self._below.set_write_buffer_limits(high, low)
 
+    @property
+    def _sendfile_compatible(self) -> Never:
+        """What `loop.sendfile` asks of a transport: answer as uvloop does, so that callers fall back to `write`."""
+        raise NotImplementedError("files are sent through write: they have to be encrypted")
+
     # From below
 
     def _received(self, data: bytes) -> None:
+        self._octets_arrived += len(data)
+        if self._ended or self._closing:
+            return  # nobody will read it, so nobody keeps it
         self._connection.bio_write(data)
         self._deliver()
 
     def _deliver(self) -> None:
-        """Pass on what can be decrypted now."""
-        while self._reading and not self._closing and not self._ended and self._protocol is not None:
+        """Pass on what can be decrypted now, and what that makes OpenSSL say."""
+        while self._listener is not None and not self._ended:
             try:
                 data = self._connection.recv(CHUNK_OCTETS)
             except SSL.WantReadError:
                 break
             except SSL.ZeroReturnError:
                 self._ended = True
-                if not self._protocol.eof_received():
+                with self._nothing_half_open():
+                    keep_open = self._listener.eof_received()
+                if not keep_open:
                     self.close()
                 return
             except SSL.Error:
                 self._fail(ConnectionAbortedError("the peer broke the TLS protocol"))
                 return
-            self._protocol.data_received(data)
-        self._push()
-
-    def _push(self) -> None:
-        """Encrypt what waits, and hand on what OpenSSL wants sent."""
-        while self._unsent and not self._closing:
-            try:
-                sent = self._connection.send(bytes(self._unsent[:CHUNK_OCTETS]))
-            except SSL.WantReadError:
-                break  # the peer wants new keys first (TLS 1.2 renegotiation); it goes on with what it sends next
-            except SSL.Error:
-                self._fail(ConnectionAbortedError("TLS could not go on"))
-                return
-            del self._unsent[:sent]
+            with self._nothing_half_open():
+                self._listener.data_received(data)
         self._flush()
+        if self._below_ended and self._listener is not None and not self._ended:
+            self._fail(ConnectionAbortedError("the connection ended without close_notify"))
+
+    @property
+    def _listener(self) -> asyncio.Protocol | None:
+        """Who wants to hear now."""
+        return self._protocol if self.is_reading() else None
+
+    @contextlib.contextmanager
+    def _nothing_half_open(self) -> Iterator[None]:
+        """Cut the connection when the protocol fails; its exception is its owner's to see."""
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
 
     def _flush(self) -> None:
+        """Hand on what OpenSSL wants sent."""
         while True:
             try:
-                self._below.write(self._connection.bio_read(OUTPUT_OCTETS))
+                output = self._connection.bio_read(OUTPUT_OCTETS)
             except SSL.WantReadError:
                 return
-
-    def _say_goodbye(self) -> None:
-        try:
-            self._connection.shutdown()
-        except SSL.Error:
-            return
-        self._flush()
+            self._octets_handed_down += len(output)
+            self._below.write(output)
 
     def _fail(self, error: Exception) -> None:
+        """Close with the alert that says why, and with no patience for who does not read it."""
+        if self._closing:
+            return
         self._failure = error
-        self._flush()  # the alert that says why
-        self.abort()
+        self._closing = True
+        self._flush()
+        self._below.close()
+        self._last_words = asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._below.abort)
 
     def _cut_off(self) -> None:
         """The peer sends no more on TCP; without close_notify that is no end of data."""
-        if not self._ended and not self._closing:
-            self._failure = ConnectionAbortedError("the connection ended without close_notify")
-            self.abort()
+        self._below_ended = True
+        self._deliver()
 
     def _lost(self, error: Exception | None) -> None:
         self._closing = True
+        self._failure = self._failure or error
+        if self._last_words is not None:
+            self._last_words.cancel()
         self.closed.set()
         if self._protocol is not None:
-            self._protocol.connection_lost(self._failure or error)
+            self._protocol.connection_lost(self._failure)
 
     def _pause_writing(self) -> None:
+        self._below_is_full = True
         if self._protocol is not None:
             self._protocol.pause_writing()
 
     def _resume_writing(self) -> None:
+        self._below_is_full = False
         if self._protocol is not None:
             self._protocol.resume_writing()
 

@@ -369,9 +369,7 @@ class Wire:
                 del self._client_records[: RECORD_HEADER_OCTETS + len(body)]
                 if content_type == ContentType.HANDSHAKE:
                     self._client_messages += body
-            for kind, message in _messages(self._client_messages):
-                if kind == HandshakeType.CLIENT_HELLO:
-                    self._client_hello(message)
+            self._client_hellos()
         except WireError as error:
             self.error = error
             raise
@@ -401,6 +399,45 @@ class Wire:
             raise WireError(
                 WireErrorKind.TOO_LARGE, f"the server's flight is not over after {FLIGHT_OCTETS_MAX} octets"
             )
+
+    def client_messages(self, data: bytes) -> None:
+        """Handshake messages we sent, without records: what QUIC carries (RFC 9001 section 4.1.3).
+
+        Raises `WireError` as `client` does.
+        """
+        if self.server_hello is not None or self.error is not None:
+            return
+        try:
+            self._client_messages += data
+            self._client_hellos()
+        except WireError as error:
+            self.error = error
+            raise
+
+    def server_messages(self, data: bytes, *, in_clear: bool) -> None:
+        """Handshake messages of the server without records; `in_clear` are those of Initial packets.
+
+        Raises `WireError` as `server` does. Over QUIC there is nothing but TLS 1.3 (RFC 9001 section 4.2).
+        """
+        if self.error is not None:
+            raise self.error
+        if self.flight_over or not data:
+            return
+        try:
+            self._take_messages(data, in_clear=in_clear)
+        except WireError as error:
+            self._fail(error)
+            raise
+
+    def _take_messages(self, data: bytes, *, in_clear: bool) -> None:
+        self._taken += len(data)
+        if self._taken > FLIGHT_OCTETS_MAX:
+            raise WireError(WireErrorKind.TOO_LARGE, f"the flight is not over after {FLIGHT_OCTETS_MAX} octets")
+        if in_clear and self.server_hello is not None:
+            raise WireError(WireErrorKind.MALFORMED, "a handshake message in clear behind ServerHello")
+        self._content(ContentType.HANDSHAKE, data)
+        if self.version is not None and self.version != TLS_1_3:
+            raise WireError(WireErrorKind.MALFORMED, f"TLS version 0x{self.version:04x} over QUIC")
 
     def secret(self, secret: bytes) -> None:
         """Take the server handshake traffic secret of TLS 1.3 (RFC 8446 section 7.1) and read what waited for it.
@@ -475,6 +512,11 @@ class Wire:
             self.flight_over = True
 
     # Messages
+
+    def _client_hellos(self) -> None:
+        for kind, message in _messages(self._client_messages):
+            if kind == HandshakeType.CLIENT_HELLO:
+                self._client_hello(message)
 
     def _client_hello(self, message: bytes) -> None:
         reader = _Reader(message, "our ClientHello")

@@ -50,6 +50,8 @@ async def ask_witness(
             await asking.settled.wait()
     except TimeoutError:
         return WitnessObservation(outcome=WitnessOutcome.TIMEOUT, nonce=nonce)
+    if not answer.leaves_reusable:
+        connection.close()
     outcome = _OUTCOMES[answer.outcome or FetchOutcome.UNREACHABLE]
     status = None if answer.head is None else answer.head.status_code
     return WitnessObservation(outcome=outcome, nonce=nonce, status=status, body=answer.body)

@@ -23,7 +23,7 @@ def render(report: Report) -> str:
     registry = CollectorRegistry()
 
     def gauge(name: str, words: str, *labels: str) -> Gauge:
-        return Gauge(f"tls_middleware_{name}", words, labels, registry=registry)
+        return Gauge(f"tls_detector_{name}", words, labels, registry=registry)
 
     verdict = gauge("verdict", "1 for the verdict of the network, 0 for the others.", "vantage", "verdict")
     for each in Verdict:

@@ -65,6 +65,7 @@ def _evidence(result: Result) -> str:
     said += [f.summary for f in result.findings if f.check == "clock"]
     if result.verdict is not Verdict.INCONCLUSIVE:
         said += [f.summary for f in result.findings if f.check == "dates" and f.outcome != "valid"]
+    said += [f.summary for f in result.findings if f.check == "location"]
     if result.alternatives:
         said.append(f"Or: {', '.join(result.alternatives)}.")
     return " ".join(dict.fromkeys(said)) or result.reason

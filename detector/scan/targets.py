@@ -143,7 +143,7 @@ def _table(
     if header is None:
         return
     where, head = header
-    columns = [] if isinstance(head, BadLine) else [c.strip().lower() for c in next(csv.reader([head]), [])]
+    columns = [] if isinstance(head, BadLine) else _columns(head)
     unknown = [c for c in columns if c not in COLUMNS]
     if unknown or not {"host", "address"} & set(columns) or len(set(columns)) != len(columns):
         raise TargetError(
@@ -163,6 +163,14 @@ def _table(
                 yield BadLine(where, str(error))
             else:
                 yield from (Target(endpoint, where) for endpoint in targets)
+
+
+def _columns(head: str) -> list[str]:
+    """The names of the columns; none where the line is no CSV."""
+    try:
+        return [column.strip().lower() for column in next(csv.reader([head]), [])]
+    except csv.Error:
+        return []
 
 
 def _fields(fields: Mapping[str, str], ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Endpoint]:

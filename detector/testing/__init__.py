@@ -19,11 +19,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .lab import Finished as Finished
+    from .lab import Lab as Lab
+    from .lab import LabError as LabError
+    from .lab import Namespace as Namespace
+    from .lab import network_lab as network_lab
+    from .lab import serve_relay as serve_relay
     from .middlebox import Middlebox as Middlebox
     from .middlebox import Mode as Mode
     from .middlebox import serve_middlebox as serve_middlebox
     from .mitmproxy import Mitmproxy as Mitmproxy
     from .mitmproxy import MitmproxyError as MitmproxyError
+    from .mitmproxy import fetch_mitmdump as fetch_mitmdump
     from .mitmproxy import run_mitmproxy as run_mitmproxy
     from .origin import Origin as Origin
     from .origin import Request as Request
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from .proxy import Lie as Lie
     from .proxy import Proxy as Proxy
     from .proxy import serve_proxy as serve_proxy
+    from .proxy import serve_socks as serve_socks
     from .tls_server import Ending as Ending
     from .tls_server import Script as Script
     from .tls_server import ScriptedServer as ScriptedServer
@@ -68,11 +76,19 @@ __all__ = (  # noqa: RUF022 - grouped by module, in the order a reader meets the
     "Middlebox",
     "Mode",
     "serve_proxy",
+    "serve_socks",
     "Proxy",
     "Lie",
     "run_mitmproxy",
     "Mitmproxy",
     "MitmproxyError",
+    "fetch_mitmdump",
+    "network_lab",
+    "Lab",
+    "LabError",
+    "Namespace",
+    "Finished",
+    "serve_relay",
 )
 
 _HOME = {
@@ -97,11 +113,19 @@ _HOME = {
     "Middlebox": "middlebox",
     "Mode": "middlebox",
     "serve_proxy": "proxy",
+    "serve_socks": "proxy",
     "Proxy": "proxy",
     "Lie": "proxy",
     "run_mitmproxy": "mitmproxy",
     "Mitmproxy": "mitmproxy",
     "MitmproxyError": "mitmproxy",
+    "fetch_mitmdump": "mitmproxy",
+    "network_lab": "lab",
+    "Lab": "lab",
+    "LabError": "lab",
+    "Namespace": "lab",
+    "Finished": "lab",
+    "serve_relay": "lab",
 }
 
 

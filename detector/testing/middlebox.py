@@ -1,6 +1,7 @@
 """A forging middlebox on loopback: what a school's firewall, a cloud proxy or a filter on the device does to TLS.
 
-Room: testing. Opens sockets on loopback through `streams`; connects only to the `upstream` it is given and to loopback.
+Room: testing. Opens sockets on loopback through `streams`; connects only to the `upstream` it is given and to loopback;
+in a `lab` also to where a connection was going when it was redirected.
 It reads the ClientHello, decides by host whether to decrypt, gets the genuine certificate from the origin (without
 verifying it, as the worst of them do), issues a forged one under its own CA and carries decrypted octets both ways.
 """
@@ -19,12 +20,25 @@ from OpenSSL import SSL
 from .origin import Request, Response, answer
 from .pki import CA, CopiedField, Issued, KeyKind, PrivateKey, generate_key, sct_list_of
 from .proxy import locate, receive_connect
-from .streams import LOOPBACK, Address, Listener, PlainStream, TLSStream, connect, listen, relay, server_context
-from .tls_wire import TLSWireError, find_client_hello
+from .redirected import original_destination
+from .streams import (
+    LOOPBACK,
+    NO_EXTENDED_MASTER_SECRET,
+    Address,
+    Listener,
+    PlainStream,
+    TLSStream,
+    as_it_is,
+    connect,
+    listen,
+    relay,
+    server_context,
+)
+from .tls_wire import ClientHello, TLSWireError, find_client_hello
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 OVERHEARD_LIMIT: Final = 1 << 20
 """Octets of decrypted client data that a middlebox keeps to show that it could read them."""
@@ -33,11 +47,21 @@ COPIED_BY_MOST: Final = frozenset({CopiedField.SUBJECT, CopiedField.NAMES})
 """What mitmproxy, squid and sslsplit take over from the genuine leaf; bettercap takes the dates too."""
 
 
+GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
+"""Values that browsers mix into their hellos and hardly anybody else does (RFC 8701 section 2)."""
+
+
+def looks_like_browser(hello: ClientHello) -> bool:
+    """What an interceptor goes by that wants to decrypt browsers only: GREASE among the cipher suites."""
+    return not GREASE.isdisjoint(hello.cipher_suites)
+
+
 class Mode(enum.StrEnum):
     """How clients come to a middlebox.
 
     `CONNECT`: as their HTTP proxy. `REVERSE`: directly; the server name says where they want to go. `TRANSPARENT`:
-    directly and unknowingly; what is not TLS, or has no server name, is carried too, to the one `upstream` address.
+    directly and unknowingly; what is not TLS, or has no server name, is carried too, to the one `upstream` address; or,
+    without an `upstream`, to where the packet filter that redirected it here says it was going (Linux).
     """
 
     CONNECT = "connect"
@@ -54,6 +78,7 @@ class _Policy:
     upstream_port: int
     only_hosts: frozenset[str] | None
     except_hosts: frozenset[str]
+    only_hellos: Callable[[ClientHello], bool] | None
     append_upstream_chain: bool
     present_root: bool
     copy_upstream: bool
@@ -66,6 +91,9 @@ class _Policy:
     min_version: ssl.TLSVersion | None
     max_version: ssl.TLSVersion | None
     alpn: tuple[str, ...]
+    extended_master_secret: bool
+    present: Issued | None
+    rewrite: Callable[[bytes], bytes]
 
     def locate(self, target: Address) -> Address | None:
         """Say where `target` really is; None when this middlebox must not go there."""
@@ -73,9 +101,10 @@ class _Policy:
             return self.upstream
         return locate(target, self.upstream)
 
-    def decrypts(self, host: str) -> bool:
-        """Whether connections to `host` are decrypted."""
-        return (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
+    def decrypts(self, host: str, hello: ClientHello) -> bool:
+        """Whether connections to `host` that begin with `hello` are decrypted."""
+        named = (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
+        return named and (self.only_hellos is None or self.only_hellos(hello))
 
 
 class Middlebox(Listener):
@@ -108,6 +137,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     upstream_port: int = 443,
     only_hosts: Collection[str] | None = None,
     except_hosts: Collection[str] = (),
+    only_hellos: Callable[[ClientHello], bool] | None = None,
     append_upstream_chain: bool = False,
     present_root: bool = False,
     one_leaf_key: bool = True,
@@ -123,7 +153,11 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     min_version: ssl.TLSVersion | None = None,
     max_version: ssl.TLSVersion | None = None,
     alpn: Collection[str] = ("http/1.1",),
+    extended_master_secret: bool = True,
+    present: Issued | None = None,
+    rewrite: Callable[[bytes], bytes] = as_it_is,
     host: str = LOOPBACK,
+    port: int = 0,
 ) -> AsyncIterator[Middlebox]:
     """Run a middlebox that forges under `ca` until the block ends.
 
@@ -132,13 +166,17 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     name alone and answers requests with a block page.
 
     Whom it decrypts: `only_hosts` (None: everyone) less `except_hosts`, lower-case names; everyone else is carried
-    untouched. `pass_first` connections are carried untouched too: an interceptor that wakes up after the check.
+    untouched. `only_hellos` picks by how the ClientHello looks, as `looks_like_browser` does. `pass_first` connections
+    are carried untouched too: an interceptor that wakes up after the check.
 
     What it presents: with `copy_upstream` the `copies` are taken over from the genuine leaf, and with `copy_scts` its
     embedded SCTs. All leaves share one key of kind `leaf_key`, unless not `one_leaf_key`; or the CA's own key, with
     `leaf_key_is_ca_key`; a CA that has a `leaf_key` itself decides. `present_root` sends the CA's certificate along,
     `append_upstream_chain` the whole genuine chain behind the forged one. `cache` keeps a forged leaf per host, else
-    each connection gets a new one. `min_version`, `max_version` and `alpn` are the middlebox's own.
+    each connection gets a new one. `min_version`, `max_version` and `alpn` are the middlebox's own, and without
+    `extended_master_secret` its TLS 1.2, towards both sides, is older than RFC 7627. `present` is shown to everybody
+    instead of anything forged: a certificate bought or stolen for the purpose, such as the origin's own with its key.
+    `rewrite` says what clients get instead of what the origin sends, decrypted octets as they come.
 
     How it fails: `certificate_delay` seconds go by before a host's first certificate; `drop_first_per_host` closes the
     first connection to each.
@@ -149,6 +187,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         upstream_port=upstream_port,
         only_hosts=None if only_hosts is None else frozenset(only_hosts),
         except_hosts=frozenset(except_hosts),
+        only_hellos=only_hellos,
         append_upstream_chain=append_upstream_chain,
         present_root=present_root,
         copy_upstream=copy_upstream,
@@ -161,6 +200,9 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         min_version=min_version,
         max_version=max_version,
         alpn=tuple(alpn),
+        extended_master_secret=extended_master_secret,
+        present=present,
+        rewrite=rewrite,
     )
     shared_key = ca.leaf_key
     if shared_key is None and leaf_key_is_ca_key:
@@ -169,7 +211,7 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         shared_key = generate_key(leaf_key)
     box = Middlebox(ca)
     interceptor = _Interceptor(box, policy, shared_key or leaf_key)
-    async with listen(interceptor.serve, box, host=host):
+    async with listen(interceptor.serve, box, host=host, port=port):
         yield box
 
 
@@ -193,17 +235,20 @@ class _Interceptor:
                 return
             target = request.target
             await client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        is_tls, server_name = await _peek(client)
+        hello = await _peek(client)
+        server_name = None if hello is None else hello.server_name
         if target is None:
             target = server_name or "", self._policy.upstream_port
         host = server_name or target[0]
         destination = self._policy.locate(target)
+        if destination is None and self._policy.mode is Mode.TRANSPARENT:
+            destination = original_destination(client.socket)
         if not host and destination is not None:
             host = destination[0]
-        if not host or (not is_tls and self._policy.mode is Mode.REVERSE):
+        if not host or (hello is None and self._policy.mode is Mode.REVERSE):
             return
         awake = self._box.connections > self._policy.pass_first
-        if is_tls and awake and self._policy.decrypts(host):
+        if hello is not None and awake and self._policy.decrypts(host, hello):
             await self._intercept(client, host, destination)
         elif destination is not None:
             self._box.passed.append(host)
@@ -218,7 +263,7 @@ class _Interceptor:
             self._dropped.add(host)
             return
         self._box.intercepted.append(host)
-        server = None if destination is None else await _connect_tls(destination, host, self._policy.alpn)
+        server = None if destination is None else await _connect_tls(destination, host, self._policy)
         try:
             genuine = () if server is None else _chain_of(server.connection)
             issued = await self._issue(host, genuine)
@@ -227,6 +272,7 @@ class _Interceptor:
                 min_version=self._policy.min_version,
                 max_version=self._policy.max_version,
                 alpn=self._policy.alpn,
+                extended_master_secret=self._policy.extended_master_secret,
             )
             connection = SSL.Connection(context, None)
             connection.set_accept_state()
@@ -235,13 +281,15 @@ class _Interceptor:
             if server is None:
                 await answer(stream, _block_page, [])
             else:
-                await relay(stream, server, self._overhear)
+                await relay(stream, server, self._overhear, self._policy.rewrite)
         finally:
             if server is not None:
                 server.abort()
 
     async def _issue(self, host: str, genuine: tuple[bytes, ...]) -> Issued:
         """Forge a leaf for `host`, or take the one forged before, and line up what is presented behind it."""
+        if self._policy.present is not None:
+            return self._policy.present
         issued = self._forged.get(host)
         if issued is None:
             await asyncio.sleep(self._policy.certificate_delay)
@@ -265,8 +313,8 @@ class _Interceptor:
         self._box.overheard = (self._box.overheard + data)[:OVERHEARD_LIMIT]
 
 
-async def _peek(client: PlainStream) -> tuple[bool, str | None]:
-    """Whether the client speaks TLS, and the server name it asks for; all it sent stays to be read."""
+async def _peek(client: PlainStream) -> ClientHello | None:
+    """What the client says first, if it speaks TLS; all it sent stays to be read."""
     data = b""
     try:
         while (hello := find_client_hello(data)) is None:
@@ -275,22 +323,24 @@ async def _peek(client: PlainStream) -> tuple[bool, str | None]:
                 raise ConnectionAbortedError("the client closed the connection before its ClientHello")
             data += received
     except TLSWireError:
-        return False, None
+        return None
     finally:
         client.unread(data)
-    return True, hello.server_name
+    return hello
 
 
-async def _connect_tls(address: Address, host: str, alpn: tuple[str, ...]) -> TLSStream | None:
+async def _connect_tls(address: Address, host: str, policy: _Policy) -> TLSStream | None:
     """Connect to the origin without verifying anything; None when that fails."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     context.set_min_proto_version(0)
+    if not policy.extended_master_secret:
+        context.set_options(NO_EXTENDED_MASTER_SECRET)
     connection = SSL.Connection(context, None)
     connection.set_connect_state()
     connection.set_tlsext_host_name(host.encode("ascii", "replace"))
-    if alpn:
-        connection.set_alpn_protos([name.encode() for name in alpn])
+    if policy.alpn:
+        connection.set_alpn_protos([name.encode() for name in policy.alpn])
     try:
         stream = TLSStream(connection, await connect(address))
     except OSError:

@@ -28,7 +28,7 @@ from detector.errors import DetectorError
 from .streams import LOOPBACK, Address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 START_LIMIT: Final = 180.0
 """Seconds until mitmproxy must listen: about 3 as a rule, a minute or more when uv has to fetch it first."""
@@ -53,10 +53,14 @@ class MitmproxyError(DetectorError, RuntimeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mitmproxy:
-    """A running mitmproxy: where it listens, and the certificate (DER) of the CA it made for itself."""
+    """A running mitmproxy: where it listens, and the certificate (DER) of the CA it made for itself.
+
+    `overheard_file` is where it writes down the requests it decrypts.
+    """
 
     port: int
     ca_certificate: bytes
+    overheard_file: pathlib.Path
     host: str = LOOPBACK
 
     @property
@@ -74,6 +78,11 @@ class Mitmproxy:
         """The CA certificate in PEM."""
         return x509.load_der_x509_certificate(self.ca_certificate).public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def overheard(self) -> bytes:
+        """What clients sent, in the clear: every whole request so far. Ask while mitmproxy runs."""
+        return self.overheard_file.read_bytes()
+
 
 def mitmdump_command() -> tuple[str, ...]:
     """Find how to start mitmdump. Raises MitmproxyError that says what to install when there is no way."""
@@ -89,47 +98,78 @@ def mitmdump_command() -> tuple[str, ...]:
     )
 
 
+async def fetch_mitmdump() -> tuple[str, ...]:
+    """Find the program itself, fetched by uv if need be: for a namespace from which uv reaches nobody.
+
+    Raises MitmproxyError when there is no way to it.
+    """
+    command = mitmdump_command()
+    if len(command) == 1:
+        return command
+    process = await asyncio.create_subprocess_exec(
+        *(*command[:-1], "python", "-c", "import sys; print(sys.executable)"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    if process.returncode:
+        raise MitmproxyError(
+            f"uv could not fetch mitmproxy: {errors.decode(errors='replace').strip()}",
+            advice="Start it once by hand: uvx --from mitmproxy mitmdump --version",
+        )
+    return (str(pathlib.Path(output.decode().strip()).with_name("mitmdump")),)
+
+
 @contextlib.asynccontextmanager
 async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the next
     mode: str = "regular",
     *,
     append_upstream_chain: bool = False,
     upstream_hosts: Mapping[Address, Address] | None = None,
+    listen_host: str = LOOPBACK,
+    port: int = 0,
+    command: Sequence[str] | None = None,
     options: Mapping[str, str] | None = None,
     confdir: pathlib.Path | None = None,
     start_limit: float = START_LIMIT,
 ) -> AsyncIterator[Mitmproxy]:
     """Run mitmproxy until the block ends.
 
-    `mode` is mitmproxy's: `regular` (an HTTP proxy) or `reverse:https://127.0.0.1:PORT`. `append_upstream_chain` sets
+    `mode` is mitmproxy's: `regular` (an HTTP proxy), `reverse:https://127.0.0.1:PORT`, or, in a network lab,
+    `transparent` (then `upstream_hosts` maps each address and port to itself). `append_upstream_chain` sets
     `add_upstream_certs_to_client_chain`. `upstream_hosts` maps (host, port) to where they really are; it connects to
-    nothing else but loopback. `options` are more of mitmproxy's options, as `--set` takes them. `confdir` keeps its CA
-    (default: a new one in a temporary directory). `start_limit` is in seconds.
+    nothing else but loopback. `listen_host` and `port` are where it listens: an empty host is every address, port 0 any
+    free one. `command` starts mitmdump (default: `mitmdump_command`; see `fetch_mitmdump`). `options` are more of
+    mitmproxy's options, as `--set` takes them. `confdir` keeps its CA (default: a new one in a temporary directory).
+    `start_limit` is in seconds.
 
     Raises MitmproxyError when mitmproxy is missing, dies or does not listen in time, with its own output.
     """
-    command = mitmdump_command()
+    command = command or mitmdump_command()
     with tempfile.TemporaryDirectory(prefix="detector-mitmproxy-") as temporary:
         home = confdir or pathlib.Path(temporary, "conf")
         ready_file = pathlib.Path(temporary, "ready")
-        port = _free_port()
+        overheard_file = pathlib.Path(temporary, "overheard")
+        port = port or _free_port()
         settings = {
             "confdir": str(home),
             "ssl_insecure": "true",  # its upstream is a private PKI
             "add_upstream_certs_to_client_chain": str(append_upstream_chain).lower(),
             **(options or {}),
         }
-        arguments = ["-q", "--mode", mode, "--listen-host", LOOPBACK, "--listen-port", str(port), "-s", str(ADDON)]
+        arguments = ["-q", "--mode", mode, "--listen-host", listen_host, "--listen-port", str(port), "-s", str(ADDON)]
         for name, value in settings.items():
             arguments += ["--set", f"{name}={value}"]
         upstream = [[*name, *address] for name, address in (upstream_hosts or {}).items()]
+        files = {"ready_file": str(ready_file), "overheard_file": str(overheard_file)}
         process = await asyncio.create_subprocess_exec(
             *command,
             *arguments,
             stdin=asyncio.subprocess.PIPE,  # nothing is written: its end tells the addon that we are gone
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, ENVIRONMENT: json.dumps({"ready_file": str(ready_file), "upstream": upstream})},
+            env={**os.environ, ENVIRONMENT: json.dumps({**files, "upstream": upstream})},
             start_new_session=True,  # uvx starts mitmdump as a child: both are ended as one group
         )
         output = bytearray()
@@ -137,7 +177,8 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
         try:
             await _until_ready(process, ready_file, port, output, start_limit)
             certificate = x509.load_pem_x509_certificate((home / "mitmproxy-ca-cert.pem").read_bytes())
-            yield Mitmproxy(port=port, ca_certificate=certificate.public_bytes(serialization.Encoding.DER))
+            der = certificate.public_bytes(serialization.Encoding.DER)
+            yield Mitmproxy(port=port, ca_certificate=der, overheard_file=overheard_file)
         finally:
             await _stop(process, reading)
 

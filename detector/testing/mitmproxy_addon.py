@@ -1,8 +1,8 @@
 """An addon for mitmproxy: sends connections to where a test says hosts are, and says where mitmproxy listens.
 
 Room: testing, but it runs inside mitmproxy's own Python, as a script; it must import nothing from this package and
-works with every mitmproxy that has these two hooks (7 and later). The environment variable below carries JSON:
-`{"ready_file": path, "upstream": [[host, port, address, port], ...]}`.
+works with every mitmproxy that has these hooks (7 and later). The environment variable below carries JSON:
+`{"ready_file": path, "overheard_file": path, "upstream": [[host, port, address, port], ...]}`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ class UpstreamHosts:
         """Read the options: called when mitmproxy takes the addon in."""
         options: dict[str, Any] = json.loads(os.environ[ENVIRONMENT])
         self._ready_file = pathlib.Path(options["ready_file"])
+        self._overheard = pathlib.Path(options["overheard_file"])
         self._upstream = {(host, port): (address, at) for host, port, address, at in options["upstream"]}
 
     def running(self) -> None:
         """Say that mitmproxy is up: called once its servers listen."""
         threading.Thread(target=_end_with_the_test, daemon=True).start()
+        self._overheard.touch()
         self._ready_file.touch()
 
     def server_connect(self, data: Any) -> None:  # noqa: ANN401 - mitmproxy's ServerConnectionHookData, not importable here
@@ -40,6 +42,14 @@ class UpstreamHosts:
             server.address = self._upstream[host, port]
         elif not host.startswith("127.") and host not in {"::1", "localhost"}:
             server.error = f"{host}:{port} is not among the upstream hosts of this test"
+
+    def request(self, flow: Any) -> None:  # noqa: ANN401 - mitmproxy's HTTPFlow
+        """Write down what was decrypted: called with each whole request, before it is passed on."""
+        request = flow.request
+        with self._overheard.open("ab") as overheard:
+            overheard.write(f"{request.method} {request.url}\n".encode())
+            overheard.writelines(name + b": " + value + b"\n" for name, value in request.headers.fields)
+            overheard.write(b"\n" + request.get_content(strict=False) + b"\n")
 
 
 def _end_with_the_test() -> None:

@@ -82,6 +82,7 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
     max_version: ssl.TLSVersion | None = None,
     alpn: Sequence[str] = ("http/1.1",),
     ciphers: str = "DEFAULT",
+    also: Sequence[Issued] = (),
     handler: Callable[[Request], Response] = greet,
 ) -> AsyncIterator[Origin]:
     """Serve HTTPS on `host` until the block ends.
@@ -89,7 +90,8 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
     `issued` is one certificate; or several, of which connections get one after the other, as from a CDN; or a mapping
     from server name to certificate, whose first is for unknown names. `min_version` and `max_version` are members of
     `ssl.TLSVersion` from TLS 1.0 up (default: whatever OpenSSL can). `alpn` are protocol names in order of preference
-    (only http/1.1 is really spoken). `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
+    (only http/1.1 is really spoken). `ciphers` is an OpenSSL cipher list for TLS 1.2 and older. `also` are certificates
+    with another kind of key, as `server_context` has them.
 
     Raises OSError when the port is taken; a failure of `handler` is raised when the block ends.
     """
@@ -100,7 +102,9 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
     if not certificates:
         raise ValueError("an origin needs at least one certificate; give what PrivatePKI.issue returned")
     contexts = {
-        name: server_context(one, min_version=min_version, max_version=max_version, alpn=alpn, ciphers=ciphers)
+        name: server_context(
+            one, min_version=min_version, max_version=max_version, alpn=alpn, ciphers=ciphers, also=also
+        )
         for name, one in certificates.items()
     }
     turns = itertools.cycle(contexts.values())
@@ -129,7 +133,7 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
 
 @contextlib.asynccontextmanager
 async def serve_files(
-    files: Mapping[str, bytes], *, host: str = LOOPBACK, content_type: str = "application/pkix-cert"
+    files: Mapping[str, bytes], *, host: str = LOOPBACK, port: int = 0, content_type: str = "application/pkix-cert"
 ) -> AsyncIterator[Origin]:
     """Serve `files` (from path, such as `/issuer.crt`, to contents) over plain HTTP, as AIA and CRL servers do."""
     origin = Origin()
@@ -144,7 +148,7 @@ async def serve_files(
         origin.connections += 1
         await answer(stream, find, origin.requests)
 
-    async with listen(serve, origin, host=host):
+    async with listen(serve, origin, host=host, port=port):
         yield origin
 
 

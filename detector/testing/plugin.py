@@ -8,8 +8,8 @@ the rest inside the fixtures.
         box = await tls_middlebox(tls_pki.private_ca(), upstream={("exam.example.edu", 443): origin.address})
         ...
 
-Every fixture but `tls_pki` is a factory: await it as often as needed, with the arguments of the function it names.
-What it started ends with the test. They need pytest-asyncio, which the extra `testing` installs.
+Every fixture but `tls_pki` and `network_lab` is a factory: await it as often as needed, with the arguments of the
+function it names. What it started ends with the test. They need pytest-asyncio, which the extra `testing` installs.
 """
 
 # ruff: noqa: PLC0415 - imports stand inside the fixtures so that loading the plugin costs nothing
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pytest
@@ -25,6 +26,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from .lab import Lab
     from .middlebox import Middlebox
     from .mitmproxy import Mitmproxy
     from .origin import Origin
@@ -117,3 +119,18 @@ async def mitmproxy() -> AsyncIterator[Callable[..., Awaitable[Mitmproxy]]]:
 
     async with _factory(run_mitmproxy) as start:
         yield start
+
+
+@_async_fixture
+async def network_lab() -> AsyncIterator[Lab]:
+    """A network of five hops in namespaces. Where none can be built the test is skipped; where CI is set, it fails."""
+    from .lab import LabError
+    from .lab import network_lab as build
+
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            lab = await stack.enter_async_context(build())
+        except LabError as error:
+            say = pytest.fail if os.environ.get("CI") else pytest.skip
+            say(str(error))
+        yield lab

@@ -31,6 +31,9 @@ Address = tuple[str, int]
 CHUNK: Final = 1 << 16
 """Octets moved at a time: four TLS records of the largest size (RFC 8446 section 5.1)."""
 
+NO_EXTENDED_MASTER_SECRET: Final = 0x1
+"""SSL_OP_NO_EXTENDED_MASTER_SECRET (SSL_CTX_set_options(3)), which pyOpenSSL has no name for."""
+
 PEER_MISBEHAVED: Final = (
     ConnectionError,
     SSL.Error,
@@ -57,6 +60,13 @@ class Stream(Protocol):
         """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
 
 
+class RereadableStream(Stream, Protocol):
+    """A connection to which what was read too much can be given back."""
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back, to be read again first."""
+
+
 class PlainStream:
     """A TCP connection. `received` is what was already read from it and has yet to be seen."""
 
@@ -69,6 +79,12 @@ class PlainStream:
         """Return what is there, waiting for at least one octet; nothing at the end."""
         received, self._received = self._received, b""
         return received or await self._reader.read(CHUNK)
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket below, to ask it things; asyncio reads and writes it."""
+        raw: socket.socket = self._writer.get_extra_info("socket")
+        return raw
 
     def unread(self, data: bytes) -> None:
         """Put `data` back, to be read again first."""
@@ -108,6 +124,7 @@ class TLSStream:
     def __init__(self, connection: SSL.Connection, below: Stream) -> None:
         self.connection = connection
         self._below = below
+        self._received = b""
 
     async def handshake(self) -> None:
         """Shake hands. Raises `SSL.Error` when TLS fails, ConnectionError when the peer goes away."""
@@ -127,6 +144,9 @@ class TLSStream:
 
     async def read(self) -> bytes:
         """Return decrypted octets, waiting for at least one; nothing once the peer has closed."""
+        if received := self._received:
+            self._received = b""
+            return received
         while True:
             try:
                 data = self.connection.recv(CHUNK)
@@ -139,6 +159,10 @@ class TLSStream:
             else:
                 await self._flush()
                 return data
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back, to be read again first."""
+        self._received = data + self._received
 
     async def write(self, data: bytes) -> None:
         """Encrypt and send all of `data`."""
@@ -172,15 +196,21 @@ class TLSStream:
         return bool(data)
 
 
-def server_context(
+def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each is a property of real servers
     issued: Issued,
     *,
     min_version: ssl.TLSVersion | None = None,
     max_version: ssl.TLSVersion | None = None,
     alpn: Sequence[str] = (),
     ciphers: str = "DEFAULT",
+    also: Sequence[Issued] = (),
+    extended_master_secret: bool = True,
 ) -> SSL.Context:
     """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
+
+    `also` are certificates with keys of other kinds (RSA, ECDSA), between which the client's offer chooses; the
+    intermediates of all of them are sent with each. Without `extended_master_secret` it behaves as what was built
+    before RFC 7627.
 
     Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
     """
@@ -189,10 +219,13 @@ def server_context(
     context.set_cipher_list(f"{ciphers}:@SECLEVEL=0".encode())
     context.set_min_proto_version(0 if min_version is None else int(min_version))
     context.set_max_proto_version(0 if max_version is None else int(max_version))
-    context.use_certificate(x509.load_der_x509_certificate(issued.leaf))
-    for certificate in issued.chain[1:]:
-        context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
-    context.use_privatekey(issued.key)
+    if not extended_master_secret:
+        context.set_options(NO_EXTENDED_MASTER_SECRET)
+    for one in (issued, *also):
+        context.use_certificate(x509.load_der_x509_certificate(one.leaf))
+        for certificate in one.chain[1:]:
+            context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
+        context.use_privatekey(one.key)
     served = [name.encode() for name in alpn]
 
     context.set_alpn_select_callback(
@@ -284,21 +317,36 @@ async def listen(
         raise failures[0]
 
 
-async def relay(client: Stream, server: Stream, overhear: Callable[[bytes], None] | None = None) -> None:
-    """Carry octets both ways until either side ends, then close both. `overhear` is shown what the client sends.
+def as_it_is(data: bytes) -> bytes:
+    """Change nothing."""
+    return data
+
+
+async def relay(
+    client: Stream,
+    server: Stream,
+    overhear: Callable[[bytes], None] | None = None,
+    rewrite: Callable[[bytes], bytes] = as_it_is,
+) -> None:
+    """Carry octets both ways until either side ends, then close both.
+
+    `overhear` is shown what the client sends, `rewrite` says what the client gets instead of what the server sends.
 
     Whoever opened a side aborts it afterwards as well: cancellation can cut the closing short.
     """
 
-    async def carry(source: Stream, sink: Stream, show: Callable[[bytes], None] | None) -> None:
+    def shown(data: bytes) -> bytes:
+        if overhear is not None:
+            overhear(data)
+        return data
+
+    async def carry(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
         while data := await source.read():
-            if show is not None:
-                show(data)
-            await sink.write(data)
+            await sink.write(change(data))
 
     tasks = [
-        asyncio.ensure_future(carry(client, server, overhear)),
-        asyncio.ensure_future(carry(server, client, None)),
+        asyncio.ensure_future(carry(client, server, shown)),
+        asyncio.ensure_future(carry(server, client, rewrite)),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

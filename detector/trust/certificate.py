@@ -29,6 +29,7 @@ OID_SUBJECT_ALT_NAME: Final = "2.5.29.17"
 OID_BASIC_CONSTRAINTS: Final = "2.5.29.19"
 OID_NAME_CONSTRAINTS: Final = "2.5.29.30"
 OID_AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
+OID_EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 OID_AUTHORITY_INFORMATION_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
 OID_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
 OID_SCT_LIST: Final = "1.3.6.1.4.1.11129.2.4.2"
@@ -48,6 +49,10 @@ _GENERAL_NAME_URI: Final = 0x86
 _GENERAL_NAME_IP: Final = 0x87
 _KEY_USAGE_CERT_SIGN: Final = 0x04
 """keyCertSign is bit 5 of KeyUsage (RFC 5280 section 4.2.1.3): mask 0x04 of the first octet."""
+_KEY_USAGES_OF_SERVERS: Final = 0x80 | 0x20 | 0x08
+"""digitalSignature, keyEncipherment, keyAgreement (bits 0, 2 and 4): RFC 5280 section 4.2.1.12 wants one of them."""
+_PURPOSES_OF_SERVERS: Final = frozenset({"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"})
+"""id-kp-serverAuth and anyExtendedKeyUsage (RFC 5280 section 4.2.1.12)."""
 
 
 class Algorithm(NamedTuple):
@@ -359,15 +364,36 @@ class Certificate:
     @cached_property
     def may_sign_certificates(self) -> bool:
         """Whether keyUsage, if present, allows signing certificates."""
+        return self._has_key_usage(_KEY_USAGE_CERT_SIGN)
+
+    @cached_property
+    def may_serve_tls(self) -> bool:
+        """Whether keyUsage, if present, allows what the key of a TLS server does."""
+        return self._has_key_usage(_KEY_USAGES_OF_SERVERS)
+
+    def _has_key_usage(self, mask: int) -> bool:
         octets = self.extensions.get(OID_KEY_USAGE)
         if octets is None:
             return True
 
         def reader() -> bool:
             bits = der.value(octets, der.expect(octets, 0, len(octets), der.BIT_STRING))
-            return len(bits) > 1 and bool(bits[1] & _KEY_USAGE_CERT_SIGN)
+            return len(bits) > 1 and bool(bits[1] & mask)
 
         return self._attempt("key usage", reader, otherwise=False)
+
+    @cached_property
+    def is_for_servers(self) -> bool:
+        """Whether extendedKeyUsage, if present, has TLS servers among its purposes, or any purpose."""
+        octets = self.extensions.get(OID_EXTENDED_KEY_USAGE)
+        if octets is None:
+            return True
+
+        def reader() -> bool:
+            purposes = der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE))
+            return any(der.oid(octets, purpose) in _PURPOSES_OF_SERVERS for purpose in purposes)
+
+        return self._attempt("extended key usage", reader, otherwise=False)
 
     @cached_property
     def key_identifier(self) -> bytes | None:

@@ -1,6 +1,6 @@
 """Files of Ed25519 keys, as witnesses and evidence bundles are signed with (RFC 8032, RFC 8410).
 
-Room: trust. Reads the one file it is pointed to.
+Room: trust. Reads, or newly writes, the one file it is pointed to.
 
 A private key is PKCS #8 in PEM (RFC 5958, RFC 7468), a public one SubjectPublicKeyInfo in PEM. A private key that
 other users of the machine can read, or others than its owner can write, is refused: with it they could sign in the
@@ -18,12 +18,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
 )
 
-from detector.errors import KeyFileError
+from detector.errors import KeyFileError, OutputError
 
 KEY_FILE_OCTETS_MAX: Final = 16 * 1024
 """Octets of a key file that are read: a key has 120, with comments a little more."""
@@ -31,7 +33,10 @@ KEY_FILE_OCTETS_MAX: Final = 16 * 1024
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
 """Permissions that a private key must not have: writable by the group, anything for others."""
 
-_MAKE_ONE: Final = "Make one with `openssl genpkey -algorithm ed25519`."
+_OWNER_ONLY: Final = stat.S_IRUSR | stat.S_IWUSR
+"""Permissions of a new private key; where files have none, the directory has to protect it."""
+
+_MAKE_ONE: Final = "Make one with `detector witness keygen`, or `openssl genpkey -algorithm ed25519`."
 
 
 def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
@@ -50,6 +55,32 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
         raise KeyFileError(f"{path}: no private key in PEM.", advice=_MAKE_ONE) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{path}: not an Ed25519 key.", advice=_MAKE_ONE)
+    return key
+
+
+def create_signing_key(path: str | Path) -> Ed25519PrivateKey:
+    """Make a new private key and write it (PEM, PKCS #8) to a new file that only its owner can read.
+
+    Raises `OutputError` when there is such a file already, or it cannot be written: a key is never overwritten.
+    """
+    path = Path(path)
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    except FileExistsError:
+        raise OutputError(
+            f"{path}: there is such a file, and a key is never overwritten.",
+            advice="Name a new file; how to exchange a witness's key is in docs/witness.md.",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(pem)
+    except OSError as error:
+        path.unlink()
+        raise _unwritable(path, error) from None
     return key
 
 
@@ -82,3 +113,8 @@ def _read(path: str | Path, *, private: bool) -> bytes:
     if len(data) > KEY_FILE_OCTETS_MAX:
         raise KeyFileError(f"{path}: too large for a key.", advice="Name a file that holds one key in PEM.")
     return data
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return OutputError(f"{path}: cannot be written ({reason}).", advice="Name a file in a directory you may write to.")

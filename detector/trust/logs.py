@@ -150,7 +150,9 @@ def load(path: str | Path) -> LogList:
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise LogListError(f"{path}: the log list cannot be read: {reason}.", advice=_ADVICE) from error
-    return parse(data, name=str(path))
+    read = parse(data, name=str(path))
+    # A report says which list by the file's own name: the folders above it are the reader's, and may name them.
+    return LogList(name=Path(path).name, date=read.date, logs=read.logs, untrusted=read.untrusted)
 
 
 def parse(data: bytes, *, name: str) -> LogList:

@@ -198,6 +198,21 @@ def _pss_parameters(parameters: bytes) -> tuple[hashes.HashAlgorithm, int]:
     return digest, salt
 
 
+def weakly_hashed(algorithm: Algorithm | None) -> bool:
+    """Whether an X.509 signature algorithm rests on MD5 or SHA-1, or on a hash that cannot be told."""
+    if algorithm is None:
+        return True
+    if algorithm.oid == _OID_RSA_PSS:
+        try:
+            return isinstance(_pss_parameters(algorithm.parameters)[0], hashes.SHA1)
+        except ValueError:  # DERError is one
+            return True
+    digest = _RSA_PKCS1.get(algorithm.oid) or _ECDSA.get(algorithm.oid) or _DSA.get(algorithm.oid)
+    if digest is None:
+        return algorithm.oid not in {_OID_ED25519, _OID_ED448}
+    return isinstance(digest, hashes.MD5 | hashes.SHA1)
+
+
 @lru_cache(maxsize=_SIGNATURE_CACHE)
 def verify_sct(spki: bytes, signature_scheme: tuple[int, int], signature: bytes, data: bytes) -> Signed:
     """Whether a CT log's key signed `data`. `signature_scheme` is TLS's (hash, signature) pair (RFC 5246 7.4.1.4.1).

@@ -71,9 +71,11 @@ class Statement(Record, frozen=True, kw_only=True):
     """What a witness says of one connection.
 
     `nonce` is the client's, as it was spelled in the request. `exporter` is the witness's side of the channel binding
-    (RFC 9266 tls-exporter, 32 octets). `server_name` is the name the ClientHello asked for. `proxy_headers` are the
-    request headers that only intermediaries write (name, value). `peer` is the address the witness saw, and is left
-    out unless its operator turned it on.
+    (RFC 9266 tls-exporter, 32 octets); it is empty where its session has none that is unique (TLS 1.2 without extended
+    master secret), which then cannot be the session of a client that has one. `server_name` is the name the
+    ClientHello asked for. `proxy_headers` are the request headers that only intermediaries write (name, value), the
+    value empty where it would tell of the client. `peer` is the address the witness saw, and is left out unless its
+    operator turned it on.
     """
 
     version: int = VERSION
@@ -100,6 +102,15 @@ def spell_nonce(nonce: bytes) -> str:
     return base64.urlsafe_b64encode(nonce).rstrip(b"=").decode("ascii")
 
 
+def read_nonce(text: str) -> bytes | None:
+    """The nonce that a request spells, or None when it is not exactly one."""
+    try:
+        nonce = base64.b64decode(text.encode("ascii") + b"=", altchars=b"-_", validate=True)
+    except ValueError:  # binascii.Error, and text that is not ASCII
+        return None
+    return nonce if len(nonce) == NONCE_OCTETS and spell_nonce(nonce) == text else None
+
+
 def request_target(nonce: bytes) -> str:
     """The request target in origin-form (RFC 9112 section 3.2.1)."""
     return f"{PATH}?nonce={spell_nonce(nonce)}"
@@ -119,6 +130,6 @@ def read(body: bytes, *, keys: Sequence[bytes]) -> Answer:
         statement = msgspec.json.decode(opened.payload, type=Statement)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return Answer(problem=Problem.UNREADABLE)
-    if statement.version != VERSION or len(statement.exporter) != EXPORTER_OCTETS:
+    if statement.version != VERSION or len(statement.exporter) not in {0, EXPORTER_OCTETS}:
         return Answer(problem=Problem.UNREADABLE)
     return Answer(statement, opened.key)

@@ -16,6 +16,7 @@ from detector import bundle
 from detector.bundle.form import AnswerLeftOut, LogsUsed, RootsUsed
 from detector.bundle.verification import Conclusion, Ground, KeyEvidence, SignatureState
 from detector.errors import BundleError
+from detector.evidence import Case
 from detector.model import (
     Endpoint,
     HandshakeSignature,
@@ -23,6 +24,7 @@ from detector.model import (
     Outcome,
     PortalObservation,
     PortalOutcome,
+    Route,
     ServerDate,
     WitnessObservation,
     WitnessOutcome,
@@ -34,7 +36,6 @@ from detector.witness import protocol
 if TYPE_CHECKING:
     from conftest import World
 
-    from detector.evidence import Case
     from detector.testing import PrivatePKI
 
 EXPORTER = bytes(range(100, 132))
@@ -331,6 +332,18 @@ class TestRedaction:
         assert (verification.conclusion, verification.report.vantage) == (Conclusion.HOLDS, "")
         assert b"room 12" not in data
         assert b"192.0.2.7" not in data
+
+    def test_where_looks_led_decides_between_them(self, world: World, pki: PrivatePKI) -> None:
+        """Looks at one endpoint are compared by where they led: taken out, the verdict can no longer be reached."""
+        forged = recorded(world, EXAM, pki.private_ca("Filter CA").issue([EXAM]))
+        genuine = recorded(world, EXAM, pki.issue([EXAM]), seen={"route": Route.QUIC})
+        case = Case(forged.endpoint, forged.observation, forged.context, (), (genuine.observation,))
+        data = packed(case)
+        whole = verify(world, data)
+        assert (whole.conclusion, whole.report.results[0].row) == (Conclusion.HOLDS, 15)
+        assert whole.report.results[0].other_observations == (genuine.observation,)
+        without = verify(world, bundle.redact(data, ["circumstances-1"]))
+        assert (without.conclusion, without.report.results[0].row) == (Conclusion.INCOMPLETE, 19)
 
     def test_everything(self, network: bytes, world: World) -> None:
         """A bundle of which nothing is left shows nothing but what was signed."""

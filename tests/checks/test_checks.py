@@ -6,6 +6,7 @@ import datetime as dt
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -31,10 +32,22 @@ from detector.checks import (
     public_path,
     shared_issuer,
     shared_leaf_key,
+    tls_location,
     transparency,
 )
 from detector.evidence import Case, Network
-from detector.model import Endpoint, Outcome, PortalObservation, PortalOutcome, ServerDate
+from detector.model import (
+    Asked,
+    Endpoint,
+    Hop,
+    HopAnswer,
+    HopsObservation,
+    HopTrace,
+    Outcome,
+    PortalObservation,
+    PortalOutcome,
+    ServerDate,
+)
 from detector.trust.certificate import Certificate
 
 if TYPE_CHECKING:
@@ -291,6 +304,35 @@ class TestCaptivePortal:
             assert bool(list(captive_portal.check(case, Network.of([case])))) == told
             genuine = Case(Endpoint(host=EXAM), world.case(EXAM, pki.issue([EXAM])).observation, context)
             assert not list(captive_portal.check(genuine, Network.of([genuine])))
+
+
+class TestLocation:
+    def test_says_where_and_never_whether(self, world: World, pki: PrivatePKI) -> None:
+        """Hops that were traced are told in one neutral finding; where none were, there is none."""
+        case = world.case(EXAM, pki.private_ca().issue([EXAM]))
+        assert not list(tls_location.check(case, Network.of([case])))
+        packets = [(1, "time-exceeded", "a"), (2, "connected", None), (2, "connected", None)]
+        control = [
+            (1, "time-exceeded", "a"),
+            (2, "time-exceeded", "b"),
+            (2, "time-exceeded", "b"),
+            (4, "connected", None),
+        ]
+        traces = tuple(
+            HopTrace(
+                port=port,
+                asked=Asked.CONNECT,
+                hops=tuple(Hop(number=n, answer=HopAnswer(answer), router=router) for n, answer, router in sent),
+            )
+            for port, sent in ((443, packets), (80, control))
+        )
+        hops = HopsObservation(port=443, traces=traces, names_routers=True)
+        traced = case.with_observation(msgspec.structs.replace(case.observation, hops=hops))
+        (finding,) = tls_location.check(traced, Network.of([traced]))
+        assert (finding.outcome, finding.says) == ("answered-early", "neutral")
+        assert finding.summary == "Port 443 is answered at hop 2 (b), the host itself is at hop 4."
+        assert (finding.data["hop"], finding.data["router"], finding.data["host_hop"]) == (2, "b", 4)
+        assert world.judge(traced)[0].row == world.judge(case)[0].row
 
 
 class TestMachineRoot:

@@ -118,6 +118,15 @@ class TestCheck:
         assert town.run("check", EXAM, *town.trust, *proxied).returncode == 3
         assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
 
+    def test_every_way_side_by_side(self, town: Town) -> None:
+        """Decrypted through the proxy only: the report has both looks, and the exit code is that of the worse one."""
+        ways = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}")
+        done = town.run("check", EXAM, *town.trust, *town.resolve, *ways, "--all-addresses", "--format", "json")
+        assert done.returncode == 3
+        (result,) = json.loads(done.stdout)["results"]
+        assert (result["confidence"], result["observation"]["route"]) == ("possible", "http-connect")
+        assert {look["route"] for look in result["other_observations"]} >= {"direct"}
+
     def test_inconclusive_is_exit_3_and_in_time(self, town: Town) -> None:
         """`--deadline 3` answers within 3.3 seconds, with what the others gave."""
         silent = ("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}")
@@ -303,6 +312,9 @@ class TestBadInput:
             (("check", "https://exam.example.edu/"), ("https://exam.example.edu/",)),
             (("check", "exam.example.edu:99999"), ("99999",)),
             (("check", EXAM, "--proxy", "gopher://proxy"), ("proxy",)),
+            (("check", EXAM, "--route", "sideways", "--proxy", "none"), ("direct4",)),
+            (("check", EXAM, "--route", "proxy", "--proxy", "none"), ("proxy",)),
+            (("check", EXAM, "--doh", "http://resolver.example/"), ("https://",)),
             (("check", EXAM, "--resolve", "nonsense"), ("nonsense",)),
             (("check", EXAM, "--output", "no/such/dir/report.json"), ("no/such/dir/report.json",)),
             (("check", EXAM, "--format", "yaml"), ("yaml",)),
@@ -324,6 +336,10 @@ class TestBadInput:
         done = town.run("check", EXAM, "--proxy", "http://me:hunter2@[bad")
         assert done.returncode == 2
         assert "hunter2" not in done.stderr
+        for option in ("--route", "--proxy", "--doh"):
+            done = town.run("check", EXAM, "--route", "direct", "--proxy", "none", option, "x://me:hunter2@host")
+            assert done.returncode == 2
+            assert "hunter2" not in done.stdout + done.stderr
 
     def test_bad_chain_files(self, town: Town, tmp_path: Path) -> None:
         """Files without a certificate, or with a damaged block, are refused by name."""

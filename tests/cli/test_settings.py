@@ -196,6 +196,6 @@ async def test_textfile_metrics(tmp_path: Path) -> None:
     )
     assert (await asyncio.to_thread(run, *words)).returncode == 3
     families = {f.name: f for f in text_string_to_metric_families(target.read_text("utf-8"))}
-    verdicts = {s.labels["verdict"]: s.value for s in families["tls_middleware_verdict"].samples}
+    verdicts = {s.labels["verdict"]: s.value for s in families["tls_detector_verdict"].samples}
     assert verdicts == {"clean": 0, "middleware": 0, "inconclusive": 1}
-    assert families["tls_middleware_endpoint"].samples[0].labels["vantage"] == 'hall "7"\n'
+    assert families["tls_detector_endpoint"].samples[0].labels["vantage"] == 'hall "7"\n'

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from detector.errors import PinFileError
 from detector.model import Category
 from detector.pins import Severity, lint, load, shipped
-from detector.pins.load import MAX_BYTES, MAX_ENDPOINTS
+from detector.pins.load import MAX_ENDPOINTS
+from detector.toml_files import MAX_BYTES
 from detector.trust.known_roots import known_labels
 
 LABELS = frozenset({"ISRG Root X1", "ISRG Root X2"})
@@ -142,6 +143,7 @@ def test_directory_is_read_in_order_and_merged(tmp_path: Path) -> None:
         (GOOD + 'witness = "ed25519/AAAA"', "witness[0]", "detector witness keygen"),
         (GOOD + 'witness = ["sha256/AAAA"]', "witness[0]", "ed25519/<base64>"),
         (GOOD + "witness = 1", "witness", "Write witness ="),
+        (GOOD + 'quic = "yes"', "quic", "Write quic = true"),
         (GOOD + f'pins = "{PIN}"', "exam.example.edu:443: pins", "pins = ["),
         (GOOD + "pins = [1]", "pins", "pins = ["),
         (GOOD + 'pins = ["sha256/AAAA"]', "exam.example.edu:443: pins[0]", "SHA-256"),

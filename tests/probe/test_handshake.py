@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from detector.model import Outcome
-from detector.probe.handshake import Facts, Handshake, server_name, shared_context
+from detector.probe.handshake import Facts, Handshake, server_name, shared_context, strict_context
 from detector.probe.keyproof import KeyProof
 from detector.testing.streams import server_context
 from detector.testing.tls_server import Script, ScriptedHandshake
@@ -241,3 +241,16 @@ def test_server_names(host: str, name: bytes | None) -> None:
 def test_one_context_serves_all() -> None:
     """Building a context per connection would cost more than some handshakes."""
     assert shared_context() is shared_context()
+
+
+def test_the_strict_context_offers_nothing_weak() -> None:
+    """For connections that will carry data: TLS 1.2 and newer, forward secrecy, authenticated encryption, no SHA-1."""
+    server = ScriptedHandshake(Script.genuine(exam()))
+    for _ in server.receive(Handshake(HOST, context=strict_context()).start()):
+        pass
+    assert server.hello is not None
+    assert set(server.hello.versions) <= {TLS12, TLS13}
+    gcm_and_chacha = {0x009E, 0x009F, 0xC02B, 0xC02C, 0xC02F, 0xC030, 0xCCA8, 0xCCA9, 0xCCAA}
+    tls13 = {0x1301, 0x1302, 0x1303}
+    assert set(server.hello.cipher_suites) - {0x00FF} <= gcm_and_chacha | tls13
+    assert strict_context() is strict_context()

@@ -378,3 +378,21 @@ def test_no_answer_raises(pieces: list[bytes], method: str) -> None:
     assert settled is not None
     assert answer.outcome is settled
     assert len(answer.body) <= 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "reusable"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok!", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", False),
+    ],
+)
+def test_whether_a_connection_can_be_used_again(answer: bytes, *, reusable: bool) -> None:
+    """After a whole answer of known length that the server does not close behind, and with nothing unasked in it."""
+    reader = Answer(REQUEST, SMALL)
+    reader.receive(answer)
+    assert reader.leaves_reusable is reusable

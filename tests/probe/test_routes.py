@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
 from detector.errors import ProxyError
-from detector.model import Endpoint, Outcome, Route
+from detector.model import Endpoint, Outcome, ProxyScheme, Route
 from detector.probe import ConnectDialer, DirectDialer, Proxy, Timeouts, parse_proxy, probe, proxy_for, routes
 from detector.testing import Lie, serve_origin, serve_proxy
 
@@ -216,7 +216,8 @@ async def test_a_rule_decides_what_the_proxy_is_asked_for() -> None:
         ({"refuse": 502}, Outcome.PROXY_REFUSED),
         ({"lie": Lie.GARBAGE}, Outcome.PROXY_PROTOCOL),
         ({"lie": Lie.BODY_BEFORE_STATUS}, Outcome.PROXY_PROTOCOL),
-        ({"lie": Lie.CLOSE}, Outcome.PROXY_PROTOCOL),
+        ({"lie": Lie.CLOSE}, Outcome.PROXY_CLOSED),
+        ({"lie": Lie.OTHER_PROTOCOL}, Outcome.PROXY_OTHER_KIND),
         ({"lie": Lie.ENDLESS_HEADER}, Outcome.PROXY_PROTOCOL),
         ({"lie": Lie.HANG}, Outcome.PROXY_UNREACHABLE),
         ({"lie": Lie.BODY_WITH_200}, Outcome.NOT_TLS),
@@ -273,6 +274,10 @@ async def test_interim_responses(interim: int) -> None:
         ("HTTP://[2001:db8::1]:8080", Proxy(host="2001:db8::1", port=8080)),
         ("http://u%40x:p%3A%2Fw@h:1", Proxy(host="h", port=1, username="u@x", password="p:/w")),  # noqa: S106 - an example
         ("http://user@h:1", Proxy(host="h", port=1, username="user")),
+        ("https://h", Proxy(host="h", port=443, scheme=ProxyScheme.HTTPS)),
+        ("socks://h", Proxy(host="h", port=1080, scheme=ProxyScheme.SOCKS5)),
+        ("socks5h://u:p%3A@h:1", Proxy(host="h", port=1, username="u", password="p:", scheme=ProxyScheme.SOCKS5)),  # noqa: S106 - an example
+        ("socks4://u@h:1", Proxy(host="h", port=1, username="u", scheme=ProxyScheme.SOCKS4A)),
     ],
 )
 def test_proxy_urls(text: str, proxy: Proxy) -> None:
@@ -283,8 +288,11 @@ def test_proxy_urls(text: str, proxy: Proxy) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "https://user:hunter2@h:1",
-        "socks5://user:hunter2@h:1",
+        "ftp://user:hunter2@h:1",
+        "socks5://:hunter2@h:1",
+        f"socks5://user:{'hunter2' * 37}@h:1",
+        "socks4a://user:hunter2@h:1",
+        "https://us%3Aer:hunter2@h:1",
         "hunter2://h:1",
         "http://user:hunter2@h:port",
         "http://user:hun/ter2@h:1",
@@ -362,4 +370,4 @@ def test_settings_other_than_the_environment() -> None:
     assert proxy_for(HOST, 443, "none", environ) is None
     assert proxy_for(HOST, 443, "http://q:2", environ) == Proxy(host="q", port=2)
     with pytest.raises(ProxyError):
-        proxy_for(HOST, 443, "env", {"HTTPS_PROXY": "socks5://p:1"})
+        proxy_for(HOST, 443, "env", {"HTTPS_PROXY": "ftp://p:1"})

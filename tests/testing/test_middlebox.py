@@ -10,6 +10,8 @@ import pytest_asyncio
 from cryptography import x509
 from loopback_client import EXAM, read_all, tunnel, visit
 
+from detector.model import Endpoint
+from detector.probe import DirectDialer, open_tls
 from detector.testing import CopiedField, Issued, Mode, Origin, PrivatePKI, serve_files, serve_middlebox, serve_origin
 from detector.testing.pki import sct_list_of
 from detector.testing.streams import connect
@@ -205,3 +207,41 @@ async def test_it_refuses_what_is_no_connect(tls_pki: PrivatePKI) -> None:
         assert answer.startswith(b"HTTP/1.1 200")
         await box.settled()
     assert box.intercepted == []
+
+
+async def test_it_can_hold_the_origins_own_key(
+    tls_pki: PrivatePKI, certificates: dict[str, Issued], origin: Origin
+) -> None:
+    """What it presents is then the genuine chain, proved by the genuine key, and it reads along all the same."""
+    async with serve_middlebox(tls_pki.private_ca(), upstream=everywhere(origin), present=certificates[EXAM]) as box:
+        seen = await visit(box.address, through=f"{EXAM}:443")
+        await box.settled()
+    assert (seen.error, seen.chain) == ("", certificates[EXAM].chain)
+    assert box.overheard.startswith(b"GET / HTTP/1.1\r\n")
+
+
+async def test_it_can_rewrite_what_the_origin_says(tls_pki: PrivatePKI, origin: Origin) -> None:
+    """The client gets the changed page; the origin is none the wiser."""
+
+    def rewrite(data: bytes) -> bytes:
+        return data.replace(b"This is", b"That is")
+
+    async with serve_middlebox(tls_pki.private_ca(), upstream=everywhere(origin), rewrite=rewrite) as box:
+        seen = await visit(box.address, through=f"{EXAM}:443")
+    assert f"That is {EXAM}".encode() in seen.body
+
+
+async def test_its_tls_can_be_older_than_extended_master_secret(tls_pki: PrivatePKI) -> None:
+    """Then its TLS 1.2 has nothing that both ends could compare, although the client offers it."""
+    version = ssl.TLSVersion.TLSv1_2
+    ca = tls_pki.private_ca()
+    seen = []
+    for offered in (True, False):
+        async with serve_middlebox(ca, mode=Mode.REVERSE, max_version=version, extended_master_secret=offered) as box:
+            opened = await open_tls(Endpoint(host=EXAM, address=box.address), dialer=DirectDialer())
+            assert opened.handshake is not None
+            assert opened.connection is not None
+            seen.append(opened.handshake.channel_binding() is not None)
+            opened.connection.abort()
+            await opened.connection.closed.wait()
+    assert seen == [True, False]

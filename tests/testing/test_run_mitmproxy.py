@@ -135,7 +135,8 @@ def test_the_addon_connects_to_nothing_unmapped(
     connected_to: tuple[str, int] | None,
 ) -> None:
     """Mapped hosts go where they are mapped to, loopback stays, everything else is an error."""
-    settings = {"ready_file": str(tmp_path / "ready"), "upstream": [[EXAM, 443, "127.0.0.1", 4443]]}
+    files = {name: str(tmp_path / name) for name in ("ready_file", "overheard_file")}
+    settings = {**files, "upstream": [[EXAM, 443, "127.0.0.1", 4443]]}
     monkeypatch.setenv(ENVIRONMENT, json.dumps(settings))
     server = types.SimpleNamespace(address=asked_for, sni=None, error=None)
     addon = mitmproxy_addon.UpstreamHosts()
@@ -152,8 +153,8 @@ def test_the_addon_ends_with_the_process_that_started_it(tmp_path: pathlib.Path)
         f"addon = runpy.run_path({mitmproxy_addon.__file__!r})['addons'][0]; "
         "addon.load(None); addon.running(); time.sleep(60); sys.exit(1)"
     )
-    ready = tmp_path / "ready"
-    settings = json.dumps({"ready_file": str(ready), "upstream": []})
+    files = {name: str(tmp_path / name) for name in ("ready_file", "overheard_file")}
+    settings = json.dumps({**files, "upstream": []})
     ended = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", program],
         env={**os.environ, ENVIRONMENT: settings},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.errors import KeyFileError
+from detector.errors import KeyFileError, OutputError
 from detector.trust.envelope import public_octets
-from detector.trust.keys import KEY_FILE_OCTETS_MAX, load_public_key, load_signing_key
+from detector.trust.keys import KEY_FILE_OCTETS_MAX, create_signing_key, load_public_key, load_signing_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +104,46 @@ def test_only_the_documented_exception(data: bytes, tmp_path_factory: pytest.Tem
             load(file)
         except KeyFileError as error:
             assert error.advice  # noqa: PT017 - either is right; whatever else is raised fails the test
+
+
+def test_what_was_created_is_loaded(tmp_path: Path) -> None:
+    """The same key comes back from the file, which only its owner can read, whatever the umask."""
+    before = os.umask(0)
+    try:
+        created = create_signing_key(tmp_path / "key.pem")
+    finally:
+        os.umask(before)
+    if os.name == "posix":
+        assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
+    assert public_octets(load_signing_key(tmp_path / "key.pem")) == public_octets(created)
+
+
+def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
+    """A file of that name stays as it is, even an empty one or a link to nowhere."""
+    there, link = tmp_path / "key.pem", tmp_path / "link.pem"
+    there.write_bytes(b"")
+    link.symlink_to(tmp_path / "elsewhere.pem")
+    for path in (there, link):
+        with pytest.raises(OutputError, match="never overwritten"):
+            create_signing_key(path)
+    assert there.read_bytes() == b""
+    assert not (tmp_path / "elsewhere.pem").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The message names the file."""
+    for name in ("no-such-directory/key.pem", "nul\0.pem"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            create_signing_key(tmp_path / name)
+
+
+def test_a_key_that_could_not_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk leaves nothing that looks like a key."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(OutputError, match="No space left"):
+        create_signing_key(tmp_path / "key.pem")
+    assert not (tmp_path / "key.pem").exists()

@@ -95,7 +95,7 @@ def test_reads_google_v3(tmp_path: Path) -> None:
     path.write_text(json.dumps(listed))
     result = logs.load(path)
     assert result.date == dt.date(2026, 10, 2)
-    assert result.name == str(path)
+    assert result.name == path.name
     assert not result.untrusted
     log = result.find(hashlib.sha256(KEY).digest())
     assert log is not None

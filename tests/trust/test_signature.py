@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from detector.trust import der
 from detector.trust.certificate import Algorithm
-from detector.trust.signature import SPKI_OCTETS_MAX, Signed, load_key, verify, verify_sct
+from detector.trust.signature import SPKI_OCTETS_MAX, Signed, load_key, verify, verify_sct, weakly_hashed
 
 DATA = b"to be signed"
 
@@ -110,3 +110,24 @@ def test_garbage_is_an_answer(key: bytes, parameters: bytes, signature: bytes) -
     for oid in ("1.2.840.113549.1.1.10", "1.2.840.113549.1.1.11"):
         assert verify(key, Algorithm(oid, parameters), signature, DATA) in Signed
         assert verify(spki(RSA), Algorithm(oid, parameters), signature, DATA) in Signed
+
+
+@pytest.mark.parametrize(
+    ("oid", "parameters", "weak"),
+    [
+        ("1.2.840.113549.1.1.4", b"\x05\x00", True),
+        ("1.2.840.113549.1.1.5", b"\x05\x00", True),
+        ("1.2.840.113549.1.1.11", b"\x05\x00", False),
+        ("1.2.840.10045.4.1", b"", True),
+        ("1.2.840.10045.4.3.2", b"", False),
+        ("1.3.101.112", b"", False),
+        ("1.2.840.113549.1.1.10", b"", True),  # the default of RSASSA-PSS-params is SHA-1
+        ("1.2.840.113549.1.1.10", bytes.fromhex("300fa00d300b0609608648016503040201"), False),
+        ("1.2.840.113549.1.1.10", b"\x30\xff", True),
+        ("1.2.3.4", b"", True),
+    ],
+)
+def test_weak_hashes(oid: str, parameters: bytes, *, weak: bool) -> None:
+    """MD5, SHA-1 and what cannot be told are weak; algorithms without a hash of their own are not."""
+    assert weakly_hashed(Algorithm(oid, parameters)) is weak
+    assert weakly_hashed(None)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, assert_type
 
+import aiohttp
+
 import detector
+from detector.guard import Guard, GuardedConnector, MiddlewareDetected, guarded_context, refusal_behind
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
 
@@ -25,7 +29,34 @@ async def streams(targets: AsyncIterator[str | detector.Endpoint]) -> None:
         assert_type(await subject.check(), detector.Report)
         async for result in subject.scan(targets):
             assert_type(result, detector.Result)
+        async for event in subject.watch(["exam.example.edu"], interval=60.0, duration=3600.0):
+            assert_type(event, detector.WatchEvent)
+            assert_type(event.kind, detector.WatchKind)
 
 
 def offline(chain: list[bytes]) -> detector.Result:
     return detector.examine(chain, host="exam.example.edu", at=dt.datetime.now(dt.UTC), key_proved=False)
+
+
+async def gates(policy: detector.exam.Policy) -> None:
+    decision = await detector.exam.gate(["exam.example.edu"], policy=policy, pins="pins/", deadline=3.0)
+    assert_type(decision, detector.exam.Decision)
+    assert_type(decision.action, detector.exam.Action)
+    assert_type(decision.reasons, tuple[detector.exam.Reason, ...])
+    assert_type(detector.exam.decide(policy, decision.report).message, str)
+
+
+async def guarded() -> None:
+    guard = Guard(pins="pins/", refuse_at=detector.Confidence.PROBABLE)
+    async with aiohttp.ClientSession(connector=GuardedConnector(guard, route="env", limit=10)) as session:
+        try:
+            await session.get("https://exam.example.edu/")
+        except MiddlewareDetected as refusal:
+            assert_type(refusal.result, detector.Result | None)
+            assert_type(refusal.report, detector.Report)
+        except detector.errors.GuardError as refusal:
+            assert_type(refusal_behind(refusal), detector.errors.GuardError | None)
+
+
+def context() -> ssl.SSLContext:
+    return guarded_context(port=443)

@@ -1,0 +1,80 @@
+"""Check `several-certificates`: do other addresses of this host, or other kinds of its key, show other certificates?
+
+Room: checks. Pure. Feeds rows 10 and 14 of the decision table. A host behind a CDN has many certificates, one for each
+kind of key and often one for each place. They are judged by the roots they lead to, not by the one that happened to
+answer: a publicly vouched certificate that is not pinned, beside a pinned one of the same host that leads to the same
+public root, is another certificate of that host. One that leads to another root gets no such excuse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from detector.evidence import Comparison, compare
+from detector.model import Finding, Says
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from detector.evidence import Case, Network
+
+ID: Final = "several-certificates"
+
+_SHOWN: Final = 16
+"""Certificates listed in a finding."""
+
+
+def check(case: Case, network: Network) -> Iterator[Finding]:
+    """`same-root-as-pinned`, `vouched`, `other`, or `one`; silent where only one look was taken."""
+    compared = [(look, compare(case, look)) for look in case.looks]
+    seen = [(look, how) for look, how in compared if how is not Comparison.NOT_COMPARABLE]
+    if not seen:
+        return
+    outcome, says, summary = _judge(case, seen)
+    different: dict[str, Case] = {}
+    for look in (case, *(look for look, _ in seen)):
+        if look.leaf is not None:
+            different.setdefault(look.leaf.sha256.hex(), look)
+    yield Finding(
+        check=ID,
+        outcome=outcome,
+        says=says,
+        summary=summary,
+        data={
+            "looks": len(seen) + 1,
+            "certificates": [
+                {
+                    "sha256": sha256,
+                    "roots": sorted(_roots(look)),
+                    "route": look.observation.route,
+                    "address": look.observation.address,
+                    "key_kind": look.observation.key_kind,
+                }
+                for sha256, look in list(different.items())[:_SHOWN]
+            ],
+        },
+    )
+
+
+def _judge(case: Case, seen: Sequence[tuple[Case, Comparison]]) -> tuple[str, Says, str]:
+    if case.pinned is None and case.publicly_vouched and any(_excuses(look, case) for look, _ in seen):
+        return (
+            "same-root-as-pinned",
+            Says.EXPLAINS,
+            "Another certificate of this host is pinned, and this one leads to the same public root.",
+        )
+    found = {how for _, how in seen}
+    if found == {Comparison.SAME}:
+        return "one", Says.NEUTRAL, f"All {len(seen) + 1} looks show one certificate."
+    if found <= {Comparison.SAME, Comparison.BOTH_VOUCHED}:
+        return "vouched", Says.NEUTRAL, "The host has several certificates, all of them vouched for in public."
+    return "other", Says.NEUTRAL, "The looks show several certificates, not all of them vouched for in public."
+
+
+def _excuses(look: Case, case: Case) -> bool:
+    """Whether a look at the same host is pinned and stands under a public root that this one stands under, too."""
+    return look.pinned is not None and look.publicly_vouched and bool(_roots(look) & _roots(case))
+
+
+def _roots(look: Case) -> set[str]:
+    return {path.anchor.label for path in look.public_paths if path.anchor is not None}

@@ -1,0 +1,205 @@
+"""`detector watch`: looks again and again, and says when something changes.
+
+Room: cli. Human lines or JSON Lines, each written out at once: what was told must survive whatever happens next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from detector.model import Confidence, Verdict
+from detector.session import DEADLINE_DEFAULT, Detector
+from detector.watch_event import WatchKind
+from detector.watcher import INTERVAL_DEFAULT
+from detector.watching import Seen
+
+from . import common
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+
+    from detector.model import Endpoint
+    from detector.watch_event import WatchEvent
+
+INTERVAL_LEAST: Final = 1.0
+"""Seconds; more often is a load on somebody else's servers and not a watch."""
+INTERVAL_MOST: Final = 3600.0
+"""Seconds; less often than hourly is `check` in a scheduler's business."""
+DEADLINE_LONGEST: Final = 60.0
+"""Seconds for one look; the slowest interceptors need a few."""
+ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and how a service manager ends a program."""
+_COLOUR: Final = {Verdict.CLEAN: "green", Verdict.MIDDLEWARE: "red", Verdict.INCONCLUSIVE: "yellow"}
+_KIND_WIDTH: Final = max(map(len, WatchKind))
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=INTERVAL_LEAST, max=INTERVAL_MOST),
+    default=INTERVAL_DEFAULT,
+    show_default=True,
+    metavar="SECONDS",
+    help="Mean time between two looks at one endpoint; when each comes cannot be foreseen.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    default=math.inf,
+    metavar="SECONDS",
+    help="End by itself after this time; without it, when told to.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0.1, max=DEADLINE_LONGEST),
+    default=DEADLINE_DEFAULT,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time one look may take.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice([c.value for c in Confidence]),
+    default=Confidence.PROBABLE.value,
+    show_default=True,
+    help="Least confidence of middleware, at any time, that makes the exit code 1; below it the exit code is 3.",
+)
+@click.option(
+    "--metrics",
+    metavar="PORT|HOST:PORT",
+    help="Serve Prometheus metrics there, on loopback where no host is given (extra: metrics).",
+)
+@common.common
+def watch(  # noqa: PLR0913 - one parameter per option
+    *,
+    options: common.Options,
+    targets: tuple[str, ...],
+    interval: float,
+    duration: float,
+    deadline: float,
+    fail_on: str,
+    metrics: str | None,
+) -> int:
+    """Watch the endpoints named, or every endpoint of the pin files, and say when something changes.
+
+    Ends after --duration, or on Ctrl-C or SIGTERM, and then by what it saw. Exit code: 0 clean from beginning to end
+    without a gap, 1 middleware at --fail-on or above at any time, 2 bad usage or input, 3 anything else.
+    """
+    if options.format not in {common.Format.TABLE, common.Format.JSONL}:
+        raise click.BadParameter(
+            f"'{options.format}' cannot be written event by event; use table or jsonl.", param_hint="'--format'"
+        )
+    detector = Detector(
+        pins=options.pins or None,
+        roots=options.roots,
+        add_roots=options.add_roots,
+        logs=options.ct_logs,
+        route=options.proxy,
+        resolve=options.resolve,
+        vantage=options.vantage,
+        offline=options.offline,
+    )
+    endpoints = detector.endpoints(targets or None)
+    seen = Seen()
+    with _lines(options.output) as write:
+
+        def tell(event: WatchEvent) -> None:
+            seen.note(event)
+            write(event.to_json().decode() if options.format is common.Format.JSONL else _line(event))
+
+        asyncio.run(
+            _watch(
+                detector.watch,
+                endpoints,
+                tell,
+                metrics,
+                targets=endpoints if targets else None,
+                interval=interval,
+                deadline=deadline,
+                duration=duration,
+            )
+        )
+    return _exit_code(seen, Confidence(fail_on))
+
+
+async def _watch(
+    watching: Callable[..., AsyncGenerator[WatchEvent, None]],
+    endpoints: Sequence[Endpoint],
+    tell: Callable[[WatchEvent], None],
+    metrics: str | None,
+    **pace: Any,  # noqa: ANN401 - arguments of Detector.watch
+) -> None:
+    stop = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_ended_by_signals(stop))
+        on_look, also_tell = None, None
+        if metrics is not None:
+            from detector.metrics import WatchMetrics, parse_place, serve  # noqa: PLC0415 - on request only
+
+            exported = WatchMetrics(endpoints)
+            await stack.enter_async_context(serve(exported, *parse_place(metrics)))
+            on_look, also_tell = exported.looked, exported.told
+        events = watching(stop=stop, on_look=on_look, **pace)
+        async for event in await stack.enter_async_context(contextlib.aclosing(events)):
+            if also_tell is not None:
+                also_tell(event)
+            tell(event)
+
+
+@contextlib.contextmanager
+def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` at the first signal that ends programs; the next one does what it does everywhere."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def end(*_: object) -> None:
+        restore()
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in ENDING_SIGNALS:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        restore()
+
+
+@contextlib.contextmanager
+def _lines(output: str | None) -> Iterator[Callable[[str], None]]:
+    """What writes one line at once: to standard output, or to the end of a file. Raises `OutputError`.
+
+    Unlike a report, what a watch wrote must be there whenever it ends, so the file grows instead of appearing whole.
+    """
+    if output is None:
+        yield lambda line: click.echo(line, color=False if os.environ.get("NO_COLOR") else None)
+        return
+    try:
+        with Path(output).open("a", encoding="utf-8", newline="\n") as stream:
+            yield lambda line: print(click.unstyle(line), file=stream, flush=True)
+    except OSError as error:
+        raise common.unwritable(output, error) from error
+
+
+def _line(event: WatchEvent) -> str:
+    """One event for a person."""
+    style = _COLOUR[event.after.verdict if event.after is not None else event.network.verdict]
+    return f"{event.at:%H:%M:%S} {click.style(f'{event.kind:<{_KIND_WIDTH}}', fg=style, bold=True)} {event.summary}"
+
+
+def _exit_code(seen: Seen, fail_on: Confidence) -> int:
+    if seen.verdict is Verdict.CLEAN:
+        return common.CLEAN
+    return common.MIDDLEWARE if seen.confidence and seen.confidence.reaches(fail_on) else common.INCONCLUSIVE

@@ -1,0 +1,190 @@
+"""What makes a browser start the native-messaging host: its manifest, a launcher, and where both belong.
+
+Room: exam. Pure but for `install`, which writes the two files. The system, the home directory and the environment are
+arguments.
+
+A manifest names a program and cannot give it arguments, so a small launcher stands between: a shell script, on Windows
+a batch file. Chrome, Chromium and Edge: developer.chrome.com/docs/extensions/develop/concepts/native-messaging;
+Firefox: MDN, "Native manifests".
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import shlex
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from detector.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+HOST_NAME: Final = "tls_middleware_detector.exam"
+"""What an extension connects to: lower-case letters, digits, underscores and dots."""
+
+DESCRIPTION: Final = "Says whether TLS is decrypted on the way, before an exam starts"
+
+_CHROME_ID: Final = re.compile(r"[a-p]{32}\Z")
+"""The first 128 bits of a SHA-256, in hexadecimal with the digits a to p."""
+
+_FIREFOX_ID: Final = re.compile(
+    r"(?:\{[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}|[A-Za-z0-9._-]*@[A-Za-z0-9._-]+)\Z"
+)
+"""A UUID in braces, or a text that looks like a mail address (MDN, browser_specific_settings)."""
+
+_FIREFOX_ID_LONGEST: Final = 80
+"""Characters of an id in Firefox."""
+
+
+class Browser(enum.StrEnum):
+    """Browsers whose places are known."""
+
+    CHROME = "chrome"
+    CHROMIUM = "chromium"
+    EDGE = "edge"
+    FIREFOX = "firefox"
+
+
+class System(enum.StrEnum):
+    """Operating systems, as Python calls them."""
+
+    LINUX = "linux"
+    MACOS = "darwin"
+    WINDOWS = "win32"
+
+
+_LINUX: Final[dict[Browser, str]] = {
+    Browser.CHROME: ".config/google-chrome/NativeMessagingHosts",
+    Browser.CHROMIUM: ".config/chromium/NativeMessagingHosts",
+    Browser.EDGE: ".config/microsoft-edge/NativeMessagingHosts",
+    Browser.FIREFOX: ".mozilla/native-messaging-hosts",
+}
+_MACOS: Final[dict[Browser, str]] = {
+    Browser.CHROME: "Library/Application Support/Google/Chrome/NativeMessagingHosts",
+    Browser.CHROMIUM: "Library/Application Support/Chromium/NativeMessagingHosts",
+    Browser.EDGE: "Library/Application Support/Microsoft Edge/NativeMessagingHosts",
+    Browser.FIREFOX: "Library/Application Support/Mozilla/NativeMessagingHosts",
+}
+_REGISTRY: Final[dict[Browser, str]] = {
+    Browser.CHROME: r"HKCU\Software\Google\Chrome\NativeMessagingHosts",
+    Browser.CHROMIUM: r"HKCU\Software\Chromium\NativeMessagingHosts",
+    Browser.EDGE: r"HKCU\Software\Microsoft\Edge\NativeMessagingHosts",
+    Browser.FIREFOX: r"HKCU\Software\Mozilla\NativeMessagingHosts",
+}
+
+
+class Place(NamedTuple):
+    """Which browser on which system, whose home directory, and what its environment says."""
+
+    browser: Browser
+    system: System
+    home: str
+    environment: Mapping[str, str]
+    user_data: str | None = None
+
+
+class Files(NamedTuple):
+    """What has to be where. `registry` is the command that makes it known on Windows, None elsewhere."""
+
+    manifest_path: PurePath
+    manifest: str
+    launcher_path: PurePath
+    launcher: str
+    registry: str | None
+
+
+def files(place: Place, *, extension_id: str, command: Sequence[str]) -> Files:
+    """The manifest and the launcher for one extension.
+
+    `command` is the program with its arguments, in absolute paths: a browser starts it wherever it likes. Raises
+    `InputError` for an id that cannot be one of that browser, or arguments that no launcher can carry.
+    """
+    _check_id(place.browser, extension_id)
+    windows = place.system is System.WINDOWS
+    folder = _folder(place)
+    stem = f"{HOST_NAME}.{place.browser}" if windows else HOST_NAME  # on Windows all browsers share a folder
+    manifest_path = folder / f"{stem}.json"
+    launcher_path = folder / f"{stem}{'.bat' if windows else '.sh'}"
+    manifest: dict[str, object] = {
+        "name": HOST_NAME,
+        "description": DESCRIPTION,
+        "path": str(launcher_path),
+        "type": "stdio",
+    }
+    if place.browser is Browser.FIREFOX:
+        manifest["allowed_extensions"] = [extension_id]
+    else:
+        manifest["allowed_origins"] = [f"chrome-extension://{extension_id}/"]
+    return Files(
+        manifest_path,
+        msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode("utf-8") + "\n",
+        launcher_path,
+        _batch(command) if windows else _script(command),
+        _registration(place.browser, manifest_path) if windows else None,
+    )
+
+
+def install(made: Files) -> None:
+    """Write both files, the launcher so that it can be run. Raises `OutputError`."""
+    path = Path(made.launcher_path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(made.launcher.encode("utf-8"))
+        path.chmod(0o700)  # a proxy URL on its command line may hold a password
+        path = Path(made.manifest_path)
+        path.write_bytes(made.manifest.encode("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(
+            f"{path}: cannot be written ({reason}).", advice="Install it as the user who runs the browser."
+        ) from error
+
+
+def _check_id(browser: Browser, extension_id: str) -> None:
+    if browser is Browser.FIREFOX:
+        fits = bool(_FIREFOX_ID.match(extension_id)) and len(extension_id) <= _FIREFOX_ID_LONGEST
+        advice = 'Give the id of its manifest (browser_specific_settings.gecko.id), such as "gate@exams.example".'
+    else:
+        fits = bool(_CHROME_ID.match(extension_id))
+        advice = f"Give the 32 letters from a to p that {browser}://extensions shows."
+    if not fits:
+        raise InputError(f"--extension-id: this is no id of an extension of {browser}.", advice=advice)
+
+
+def _folder(place: Place) -> PurePath:
+    """Where the browser looks for manifests of this user; on Windows any place will do, the registry names it."""
+    if place.system is System.WINDOWS:
+        local = place.environment.get("LOCALAPPDATA") or str(PureWindowsPath(place.home) / "AppData" / "Local")
+        return PureWindowsPath(local) / "tls-middleware-detector"
+    if place.user_data is not None and place.browser is not Browser.FIREFOX:
+        return PurePosixPath(place.user_data) / "NativeMessagingHosts"
+    home = PurePosixPath(place.home)
+    if place.system is System.MACOS:
+        return home / _MACOS[place.browser]
+    configured = place.environment.get("XDG_CONFIG_HOME")
+    if configured and place.browser is not Browser.FIREFOX:
+        return PurePosixPath(configured) / PurePosixPath(_LINUX[place.browser]).relative_to(".config")
+    return home / _LINUX[place.browser]
+
+
+def _script(command: Sequence[str]) -> str:
+    return f"#!/bin/sh\n# Made by `detector exam manifest`; the browser starts it.\nexec {shlex.join(command)}\n"
+
+
+def _batch(command: Sequence[str]) -> str:
+    """The batch file: in UTF-8, saying nothing itself, because its output is the conversation with the browser."""
+    for word in command:
+        if '"' in word or not word.isprintable():
+            raise InputError(f"{word!r}: a batch file cannot carry this.", advice="Use paths without quotes.")
+    # A percent sign is doubled inside a batch file; everything else is plain between quotes.
+    words = " ".join('"{}"'.format(word.replace("%", "%%")) for word in command)
+    return f"@echo off\r\nchcp 65001 >nul\r\n{words}\r\n"
+
+
+def _registration(browser: Browser, manifest_path: PurePath) -> str:
+    key = f"{_REGISTRY[browser]}\\{HOST_NAME}"
+    return f'reg add "{key}" /ve /t REG_SZ /d "{manifest_path}" /f'

@@ -1,0 +1,217 @@
+"""What an institution wants at exam start: a `Policy`, as a record and as a TOML file.
+
+Room: exam. Reads the policy file it is pointed to and nothing else. The form is described in docs/exam-gate.md.
+
+A policy that cannot be used is refused as a whole: a misspelled key must not quietly mean a default.
+"""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from detector import toml_files
+from detector.errors import PolicyError, TargetError
+from detector.model import Category, Confidence, Endpoint, Record
+from detector.pins import parse_target
+from detector.toml_files import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEMA: Final = 1
+"""Version of the policy form this reader knows."""
+
+DEADLINE_DEFAULT: Final = 3.0
+"""Seconds from the call to the decision: what a student waits at exam start without wondering."""
+DEADLINE_LEAST: Final = 0.1
+"""Seconds; in less not even a server next door can be asked."""
+DEADLINE_MOST: Final = 60.0
+"""Seconds; a gate answers while somebody waits. Longer observation is the watch's business."""
+ENDPOINTS_MAX: Final = 128
+"""Endpoints of one gate. Judging a genuine chain takes about 2 ms, so these take half of the time that the session
+keeps back for judging; the rest is for slower machines."""
+
+_KIND: Final = "exam policy"
+_KEYS: Final = (
+    "schema",
+    "name",
+    "block_at",
+    "warn_at",
+    "on_inconclusive",
+    "categories",
+    "require_witness",
+    "deadline",
+    "endpoints",
+    "pins",
+)
+_WITNESS_ADVICE: Final = ', or write a list of hosts: ["exam.example.edu"]'
+_HOST_ADVICE: Final = "Write HOST or HOST:PORT, as in the pin file."
+
+_E = TypeVar("_E", bound=enum.StrEnum)
+
+
+class Action(enum.StrEnum):
+    """What the exam client should do, mildest first."""
+
+    ALLOW = "allow"
+    WARN = "warn"
+    BLOCK = "block"
+
+    @property
+    def rank(self) -> int:
+        """0 for the mildest."""
+        return list(Action).index(self)
+
+
+class Threshold(enum.StrEnum):
+    """From which confidence of middleware on something is done, most sensitive first."""
+
+    POSSIBLE = "possible"
+    PROBABLE = "probable"
+    PROVEN = "proven"
+    NEVER = "never"
+
+    def is_met_by(self, confidence: Confidence) -> bool:
+        """Whether middleware of this confidence reaches the threshold."""
+        return self is not Threshold.NEVER and confidence.reaches(Confidence(self.value))
+
+
+class Policy(Record, frozen=True, kw_only=True):
+    """What to do about what is found at exam start.
+
+    `block_at` and `warn_at` are the least confidence of middleware on an endpoint in scope that blocks or warns.
+    `on_inconclusive` is what happens when an endpoint that matters could not be judged; an endpoint of middleware
+    below `warn_at` counts as such. `categories` are in scope; the others are looked at, because what happens to them
+    is evidence, but decide nothing alone. `require_witness` is a category all of whose endpoints must be confirmed by
+    a witness, or a list of `HOST[:PORT]`; what is not confirmed is never allowed. `deadline` is in seconds.
+    `endpoints` (`HOST[:PORT]`) are looked at instead of everything in the pin files. `pins` are pin files or
+    directories of them; without them the shipped ones are used.
+
+    Raises `PolicyError` when a value is not one of those.
+    """
+
+    name: str = "default"
+    block_at: Threshold = Threshold.PROVEN
+    warn_at: Threshold = Threshold.POSSIBLE
+    on_inconclusive: Action = Action.WARN
+    categories: frozenset[Category] = frozenset(Category)
+    require_witness: Category | tuple[str, ...] = ()
+    deadline: float = DEADLINE_DEFAULT
+    endpoints: tuple[str, ...] = ()
+    pins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check and normalise what was given: a policy that exists can be used."""
+        settle = msgspec.structs.force_setattr  # the record is frozen for everybody after this
+        settle(self, "block_at", _member("block_at", self.block_at, Threshold))
+        settle(self, "warn_at", _member("warn_at", self.warn_at, Threshold))
+        settle(self, "on_inconclusive", _member("on_inconclusive", self.on_inconclusive, Action))
+        settle(self, "categories", frozenset(_members("categories", self.categories, Category)))
+        if not self.categories:
+            raise _wrong("categories", "is empty: nothing would count", "Leave it out to let everything count.")
+        settle(self, "endpoints", _names("endpoints", self.endpoints))
+        if len(self.endpoints) > ENDPOINTS_MAX:
+            raise _wrong("endpoints", f"are more than {ENDPOINTS_MAX}", "Name those that the exam depends on.")
+        if isinstance(self.require_witness, str):
+            settle(self, "require_witness", _member("require_witness", self.require_witness, Category, _WITNESS_ADVICE))
+        else:
+            settle(self, "require_witness", _names("require_witness", self.require_witness))
+        settle(self, "deadline", check_deadline(self.deadline))
+        order = list(Threshold)
+        if self.warn_at is not Threshold.NEVER and order.index(self.warn_at) > order.index(self.block_at):
+            raise _wrong(
+                "warn_at",
+                f"is {self.warn_at.value}, but block_at is already {self.block_at.value}: nothing would warn",
+                'Make warn_at the lower one, or "never".',
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Read a policy file (TOML). Raises `PolicyError` naming the file, the field and what to do."""
+        return _File(Path(path), PolicyError).read()
+
+    def requires_witness(self, name: str, category: Category) -> bool:
+        """Whether the endpoint of this name (`host:port`) and category must be confirmed by a witness."""
+        if isinstance(self.require_witness, Category):
+            return category is self.require_witness
+        return name in self.require_witness
+
+
+def check_deadline(deadline: object) -> float:
+    """A deadline that can be kept, in seconds. Raises `PolicyError`."""
+    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)):
+        raise _wrong("deadline", "is not a number of seconds", "Write deadline = 3.0, without quotes.")
+    if not DEADLINE_LEAST <= deadline <= DEADLINE_MOST:  # not a number is in no range either
+        raise _wrong(
+            "deadline", f"is not between {DEADLINE_LEAST} and {DEADLINE_MOST:.0f} seconds", "Write deadline = 3.0."
+        )
+    return float(deadline)
+
+
+def _wrong(field: str, reason: str, advice: str) -> PolicyError:
+    return PolicyError(f"{field}: {reason}.", advice=advice)
+
+
+def _member(field: str, value: object, kind: type[_E], more: str = "") -> _E:
+    known = [member.value for member in kind]
+    if not isinstance(value, str) or value not in known:
+        raise _wrong(field, f"{shown(value)} is none", f"Choose one of {', '.join(known)}{more}.")
+    return kind(value)
+
+
+def _members(field: str, values: object, kind: type[_E]) -> list[_E]:
+    return [_member(f"{field}[{index}]", value, kind) for index, value in enumerate(_listed(field, values))]
+
+
+def _names(field: str, values: object) -> tuple[str, ...]:
+    """Endpoints in their one spelling, `host:port`, each once."""
+    names = []
+    for index, value in enumerate(_listed(field, values)):
+        if not isinstance(value, str):
+            raise _wrong(f"{field}[{index}]", f"{shown(value)} is not text", _HOST_ADVICE)
+        try:
+            host, port = parse_target(value)
+        except TargetError as error:
+            raise _wrong(f"{field}[{index}]", error.message.removesuffix("."), _HOST_ADVICE) from error
+        names.append(Endpoint(host=host, port=port).name)
+    return tuple(dict.fromkeys(names))
+
+
+def _listed(field: str, values: object) -> Iterable[object]:
+    if not isinstance(values, (list, tuple, set, frozenset)):
+        raise _wrong(field, "is not a list", f'Write {field} = ["…"].')
+    return values
+
+
+class _File(toml_files.TableFile):
+    """One policy file while it is being read."""
+
+    def read(self) -> Policy:
+        content = toml_files.read(self._path, kind=_KIND, error=PolicyError)
+        self._known_keys(content, _KEYS)
+        self._schema(content, SCHEMA)
+        given: dict[str, Any] = {key: value for key, value in content.items() if key in _AS_THEY_ARE}
+        given["name"] = self._text(content, "name") or self._path.stem
+        given["pins"] = self._each(content, "pins", self._pins)
+        if content.get("pins") == []:
+            self._refuse("pins", "is empty: nothing would be pinned", "Leave it out to use the shipped pin files.")
+        if content.get("endpoints") == []:
+            self._refuse("endpoints", "is empty: nothing would be looked at", "Leave it out to look at all of them.")
+        try:
+            return Policy(**given)
+        except PolicyError as error:
+            raise PolicyError(f"{self._path}: {error.message}", advice=error.advice) from error
+
+    def _pins(self, field: str, name: str) -> str:
+        """A path relative to the policy file. What it holds is read by `detector.pins`."""
+        if not name.strip() or not name.isprintable():
+            self._refuse(field, f"{shown(name)} is not a path", "Give a pin file, relative to this file.")
+        return str(self._path.parent / name)
+
+
+_AS_THEY_ARE: Final = frozenset(_KEYS) - {"schema", "name", "pins"}
+"""Fields that `Policy` itself checks."""

@@ -1,0 +1,70 @@
+"""HTTP clients that send nothing to a middlebox: every TLS connection is judged before it carries a request.
+
+Room: guard, above session. Connections are made by `probe`, or by the library that is guarded; what they showed is
+judged as everything else is, with pins, roots, logs and checks.
+
+    guard = Guard(pins="pins/")
+
+    async with aiohttp.ClientSession(connector=GuardedConnector(guard)) as session: ...     # aiohttp
+    urllib3.PoolManager(ssl_context=guarded_context(guard))                                 # urllib3, requests
+    httpx.Client(verify=guarded_context(guard))                                             # httpx, sync and async
+
+A guarded client is never weaker than one that verifies certificates the ordinary way: besides being judged, a
+certificate must pass that verification, unless its own key is pinned or a witness was at the other end. docs/guard.md
+says what each integration can and cannot check.
+
+From the judgement up: `ordinary` (certificate verification), `guard` (what is refused), `connector` (aiohttp),
+`context` (everything that takes an `ssl.SSLContext`). Each is loaded when it is first used: nobody loads aiohttp in
+vain.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .connector import CertificateError as CertificateError
+    from .connector import GuardedConnector as GuardedConnector
+    from .connector import InconclusiveError as InconclusiveError
+    from .connector import MiddlewareDetected as MiddlewareDetected
+    from .connector import PlaintextError as PlaintextError
+    from .context import GuardedContext as GuardedContext
+    from .context import guarded_context as guarded_context
+    from .context import refusal_behind as refusal_behind
+    from .guard import Guard as Guard
+    from .guard import Judged as Judged
+
+__all__ = (
+    "CertificateError",
+    "Guard",
+    "GuardedConnector",
+    "GuardedContext",
+    "InconclusiveError",
+    "Judged",
+    "MiddlewareDetected",
+    "PlaintextError",
+    "guarded_context",
+    "refusal_behind",
+)
+
+_HOME = {
+    "CertificateError": "connector",
+    "Guard": "guard",
+    "GuardedConnector": "connector",
+    "GuardedContext": "context",
+    "InconclusiveError": "connector",
+    "Judged": "guard",
+    "MiddlewareDetected": "connector",
+    "PlaintextError": "connector",
+    "guarded_context": "context",
+    "refusal_behind": "context",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module at first use (PEP 562)."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{home}", __name__), name)

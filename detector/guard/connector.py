@@ -1,0 +1,297 @@
+"""A guarded connector for aiohttp: every TLS connection is judged before it carries a request.
+
+Room: guard. Opens connections through `probe`, keeps none: those that may carry requests go to aiohttp's own pool.
+
+`GuardedConnector` takes the place of `aiohttp.TCPConnector` and overrides the one method in which aiohttp's connectors
+differ, `_create_connection`. A connection is judged once, when it is made; the pool hands it out again only for the
+same host, port and proxy. Redirects, websockets and retries ask the connector for a connection like any request does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from detector import errors
+from detector.errors import InputError, ProxyError
+from detector.model import ProxyScheme
+from detector.pins import parse_host
+from detector.probe import (
+    ConnectDialer,
+    DirectDialer,
+    Proxy,
+    open_tls,
+    parse_proxy,
+    proxy_for,
+    strict_context,
+    with_witness,
+)
+from detector.probe.client import close
+from detector.probe.routes import Resolver
+from detector.session import resolve_rules
+
+from .guard import Guard, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
+    from aiohttp.tracing import Trace
+
+    from detector.model import Endpoint, Report, Result
+    from detector.probe import Dialer, Opened, Timeouts
+    from detector.probe.transport import TLSTransport
+    from detector.session import ResolveRules
+
+    from .guard import Judged
+
+LIMIT_DEFAULT: Final = 100
+KEEPALIVE_SECONDS_DEFAULT: Final = 15.0
+"""aiohttp's own defaults: connections at once, and how long an idle one is kept."""
+
+PROXY_AUTHORIZATION: Final = "Proxy-Authorization"
+"""RFC 9110 section 11.7.2."""
+
+
+class MiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, aiohttp.ClientConnectorCertificateError):
+    """Something on the way decrypts TLS; nothing of the request was sent. `result` and `report` hold the evidence."""
+
+    def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
+        cause = ssl.SSLCertVerificationError(judged.message)
+        aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
+        _describe(self, judged.message, judged.advice, judged.result)
+        self.report: Report = judged.report
+        self.args = (connection_key, judged)
+
+
+class CertificateError(errors.CertificateError, aiohttp.ClientConnectorCertificateError):
+    """The certificate does not pass ordinary verification: expired, for another name, without a public path…"""
+
+    def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
+        cause = ssl.SSLCertVerificationError(judged.message)
+        aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
+        _describe(self, judged.message, judged.advice, judged.result)
+        self.args = (connection_key, judged)
+
+
+class InconclusiveError(errors.InconclusiveError, aiohttp.ClientConnectorError):
+    """No connection came about, or none that could be judged; `result.observation.outcome` says how it ended."""
+
+    def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
+        aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(judged.message))
+        _describe(self, judged.message, judged.advice, judged.result)
+        self.args = (connection_key, judged)
+
+
+class PlaintextError(errors.PlaintextError, aiohttp.ClientConnectorError):
+    """A request, or a redirect, to an `http:` or `ws:` URL whose host is not among `plaintext_hosts`."""
+
+    def __init__(self, connection_key: ConnectionKey, message: str) -> None:
+        aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(message))
+        _describe(
+            self,
+            message,
+            "Use https; or, for a host where it does not matter, name it: GuardedConnector(plaintext_hosts=...).",
+            None,
+        )
+        self.args = (connection_key, message)
+
+
+def _describe(error: errors.GuardError, message: str, advice: str, result: Result | None) -> None:
+    """Set what every exception of this package carries; aiohttp's constructors know nothing of it."""
+    error.message, error.advice, error.result = message, advice, result
+
+
+_REFUSALS: Final[dict[Refused, type[MiddlewareDetected | CertificateError | InconclusiveError]]] = {
+    Refused.MIDDLEWARE: MiddlewareDetected,
+    Refused.CERTIFICATE: CertificateError,
+    Refused.INCONCLUSIVE: InconclusiveError,
+}
+
+
+class GuardedConnector(aiohttp.TCPConnector):
+    """Connections for an `aiohttp.ClientSession`, none of which sends a byte of a request to a middlebox.
+
+    `guard` judges (default: a new one, with the shipped pins). `route` is how TLS connections are made where neither
+    the request nor the session names a proxy: `none` (directly), `env` (the environment's proxy settings) or a proxy
+    URL, with credentials if need be. `resolve` says where to connect instead, as in `detector.Detector`.
+    `plaintext_hosts` are the hosts for which `http:` and `ws:` are allowed; aiohttp's own code makes those connections.
+    `timeouts` bound the phases of making a connection. The other arguments are aiohttp's.
+
+    Where the endpoint has a `witness`, it is asked on each new connection, which then carries the request.
+
+    Refused connections raise `MiddlewareDetected`, `CertificateError`, `InconclusiveError` or `PlaintextError`, all of
+    which are `aiohttp.ClientConnectorError` and `detector.errors.GuardError`. A request with an `ssl` or
+    `server_hostname` argument raises `InputError`: what is judged is not for a request to say. Proxies other than HTTP
+    raise `ProxyError`. aiohttp's timeouts hold as always: `sock_connect` bounds everything up to the judgement.
+
+    Raises `ProxyError` and `TargetError` on construction, and what `Guard` raises where none is given.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only past the guard; each is one choice a caller may make
+        self,
+        guard: Guard | None = None,
+        *,
+        route: str = "none",
+        resolve: ResolveRules | None = None,
+        plaintext_hosts: Collection[str] = (),
+        timeouts: Timeouts | None = None,
+        limit: int = LIMIT_DEFAULT,
+        limit_per_host: int = 0,
+        keepalive_timeout: float = KEEPALIVE_SECONDS_DEFAULT,
+        force_close: bool = False,
+    ) -> None:
+        # One attribute of our own: aiohttp has many, and each version others.
+        self._judged_connections: Final = _JudgedConnections(guard or Guard(), route, resolve, timeouts)
+        self._plaintext_hosts: Final = frozenset(map(parse_host, plaintext_hosts))
+        keeping: dict[str, Any] = {"force_close": True} if force_close else {"keepalive_timeout": keepalive_timeout}
+        super().__init__(limit=limit, limit_per_host=limit_per_host, **keeping)
+
+    async def _create_connection(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's interface
+    ) -> ResponseHandler:
+        """Make one connection: aiohttp's extension point for connectors."""
+        if not req.is_ssl():
+            self._refuse_plaintext(req)
+            return await super()._create_connection(req, traces, timeout)
+        connection = await self._judged_connections.open(req, timeout)
+        protocol: ResponseHandler = self._factory()
+        protocol.connection_made(connection)
+        connection.set_protocol(protocol)
+        connection.resume_reading()
+        return protocol
+
+    def _refuse_plaintext(self, req: ClientRequest) -> None:
+        if parse_host(req.host) not in self._plaintext_hosts:
+            message = f"{req.host}: {req.url.scheme} is not encrypted, and this client is not to use it there."
+            raise PlaintextError(req.connection_key, f"{message} Nothing of the request was sent.")
+
+
+class _JudgedConnections:
+    """Makes TLS connections and lets go only of those that may carry a request."""
+
+    def __init__(self, guard: Guard, route: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
+        if route not in {"env", "none"}:
+            _only_http(parse_proxy(route))  # raises now rather than with the first request
+        self._guard: Final = guard
+        self._route: Final = route
+        self._rules: Final = resolve_rules(resolve)
+        self._timeouts: Final = timeouts
+        self._resolver: Final = Resolver()
+        self._direct: Final = DirectDialer(self._rules, resolver=self._resolver)
+
+    async def open(self, req: ClientRequest, timeout: aiohttp.ClientTimeout) -> TLSTransport:  # noqa: ASYNC109 - as above
+        """Connect, capture, ask the witness, judge. Raises what `GuardedConnector` says; leaves nothing open then."""
+        _refuse_arguments(req)
+        endpoint = self._guard.endpoint(req.host, req.port)
+        deadline = None
+        if timeout.sock_connect is not None:
+            deadline = asyncio.get_running_loop().time() + timeout.sock_connect
+        opened = await open_tls(
+            endpoint,
+            dialer=self._dialer(req, endpoint),
+            timeouts=self._timeouts,
+            deadline=deadline,
+            context=strict_context(),
+        )
+        try:
+            judged = await self._judge(endpoint, opened, deadline)
+            if judged.refused is not None and opened.connection is not None:
+                await close(opened.connection)
+        except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
+            if opened.connection is not None:
+                opened.connection.abort()
+            raise
+        if judged.refused is not None:
+            raise _REFUSALS[judged.refused](req.connection_key, judged)
+        if opened.connection is None or opened.connection.is_closing():
+            raise aiohttp.ServerDisconnectedError(
+                f"{endpoint.name}: the server closed the connection before a request could be sent on it."
+                + (" A witness must keep its connections open (HTTP keep-alive)." if endpoint.witness else "")
+            )
+        return opened.connection
+
+    async def _judge(self, endpoint: Endpoint, opened: Opened, deadline: float | None) -> Judged:
+        if endpoint.witness:
+            opened = await with_witness(opened, endpoint, timeouts=self._timeouts, deadline=deadline)
+            if opened.connection is not None:
+                opened.connection.pause_reading()  # what comes from now on is for the request
+        return await asyncio.to_thread(self._guard.judge, endpoint, opened.observation)
+
+    def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
+        """The way to take: the request's proxy, or the session's, before the connector's."""
+        proxy = _proxy_of(req)
+        if proxy is None and (self._route not in {"env", "none"} or endpoint.address is None):
+            proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
+        if proxy is None:
+            return self._direct
+        return ConnectDialer(_only_http(proxy), self._rules, resolver=self._resolver)
+
+
+def _refuse_arguments(req: ClientRequest) -> None:
+    """Let no request say how it is verified. Raises `InputError`."""
+    if req.ssl is not True:
+        raise InputError(
+            f"The request to {req.host} has an ssl argument, and a guarded connector does not let a request choose how "
+            "it is verified.",
+            advice="Leave ssl out. Pins, private roots and CT logs go into detector.guard.Guard.",
+        )
+    if req.server_hostname not in {None, req.host}:
+        raise InputError(
+            f"The request to {req.host} is to be verified for another name.",
+            advice="Put that name into the URL, and where to connect into GuardedConnector(resolve=...).",
+        )
+
+
+def _proxy_of(req: ClientRequest) -> Proxy | None:
+    """The proxy that the request, or its session, names. Raises `ProxyError`, without the credentials.
+
+    Of the proxy headers nothing but Basic credentials is sent: aiohttp mixes the session's own headers into them, and
+    those must not leave before the connection is judged.
+    """
+    if req.proxy is None:
+        return None
+    proxy = _only_http(parse_proxy(str(req.proxy)))
+    if proxy.username is not None:
+        return proxy
+    if req.proxy_auth is not None:
+        return Proxy(host=proxy.host, port=proxy.port, username=req.proxy_auth.login, password=req.proxy_auth.password)
+    header = None if req.proxy_headers is None else req.proxy_headers.get(PROXY_AUTHORIZATION)
+    if header is None:
+        return proxy
+    username, password = _basic_credentials(header)
+    return Proxy(host=proxy.host, port=proxy.port, username=username, password=password)
+
+
+def _only_http(proxy: Proxy) -> Proxy:
+    """The proxy, if a guarded connector uses such. Raises `ProxyError`."""
+    if proxy.scheme is not ProxyScheme.HTTP:
+        raise ProxyError(
+            f"{proxy} is a proxy of a kind that a guarded connector does not use yet.",
+            advice="Give an HTTP proxy as http://host:port.",
+        )
+    return proxy
+
+
+def _basic_credentials(header: str) -> tuple[str, str]:
+    """Read a Proxy-Authorization value for Basic authentication (RFC 7617 section 2). Raises `ProxyError`."""
+    scheme, _, encoded = header.partition(" ")
+    try:
+        username, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except ValueError:  # not base64, not ASCII, not UTF-8
+        colon = ""
+    if scheme.lower() != "basic" or not colon:
+        raise ProxyError(
+            "The request's Proxy-Authorization header is not Basic authentication, the only kind that is supported.",
+            advice="Use a user name and a password in the proxy URL.",
+        )
+    return username, password

@@ -1,0 +1,135 @@
+"""The CONNECT exchange with an HTTP proxy (RFC 9110 section 9.3.6), and the authentication it asks for.
+
+Room: probe. Pure: see `exchange`. Basic is the only authentication that is sent; what else a proxy offers is told.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import h11
+
+from detector.model import Outcome
+
+from .dialing import literal
+from .exchange import Exchange, host_octets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PROXY_HEAD_OCTETS_MAX: Final = 16 * 1024
+"""Octets of a proxy's answer before its head must be complete. Common servers allow 8 KiB, browsers more."""
+
+INTERIM_RESPONSES_MAX: Final = 8
+"""Responses of class 1xx accepted before the real one (RFC 9110 section 15.2 sets no bound)."""
+
+AUTH_SCHEMES_MAX: Final = 8
+"""Kinds of authentication kept: real proxies offer up to four."""
+
+AUTH_SCHEME_CHARACTERS_MAX: Final = 32
+"""Characters of one kind's name; the longest registered one (IANA, HTTP Authentication Schemes) has 14."""
+
+BASIC: Final = "basic"
+
+_SUCCESS: Final = range(200, 300)
+_AUTHENTICATION_REQUIRED: Final = 407
+"""Proxy Authentication Required (RFC 9110 section 15.5.8)."""
+
+_OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03")
+"""How a SOCKS5 answer, a SOCKS4 answer, and a TLS alert or handshake record begin: no HTTP answer does."""
+
+_CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]+(?![ \t=])|$)")
+"""An auth-scheme at the start of a list element: a token with something after it that is not '=' (RFC 9110 section
+11.6.1); a token before '=' is a parameter of the challenge before."""
+
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)')
+
+
+class ConnectExchange(Exchange):
+    """Asks for a tunnel to `host` and `port`. `authorization` is the Proxy-Authorization value, None for none.
+
+    Raises `RouteError` DNS_FAILURE on construction for what no host name can be.
+    """
+
+    def __init__(self, host: str, port: int, authorization: bytes | None) -> None:
+        super().__init__()
+        name = host_octets(literal(host) or host)
+        # authority-form, RFC 9112 section 3.2.3
+        authority = b"[%b]:%d" % (name, port) if b":" in name else b"%b:%d" % (name, port)
+        headers = [(b"Host", authority)]
+        if authorization is not None:
+            headers.append((b"Proxy-Authorization", authorization))
+        self._authorized = authorization is not None
+        self._request = h11.Request(method=b"CONNECT", target=authority, headers=headers)
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=PROXY_HEAD_OCTETS_MAX)
+        self._interim_responses = 0
+        self._begun = False
+
+    def start(self) -> bytes:
+        """Make the request."""
+        return (self._http.send(self._request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
+
+    def receive(self, data: bytes) -> bytes:
+        """Read the proxy's answer."""
+        if self.settled or not data:
+            return b""
+        if not self._begun and _OTHER_PROTOCOL.match(data):
+            self.failure = Outcome.PROXY_OTHER_KIND
+            return b""
+        self._begun = True
+        try:
+            self._http.receive_data(data)
+            self._read_answer()
+        except (h11.RemoteProtocolError, ValueError):
+            # ValueError: h11 before 0.16 converts a Content-Length of any number of digits; Python refuses above 4300.
+            self.failure = Outcome.PROXY_PROTOCOL
+        return b""
+
+    def _read_answer(self) -> None:
+        while (event := self._http.next_event()) is not h11.NEED_DATA:
+            if isinstance(event, h11.InformationalResponse):
+                self._interim_responses += 1
+                if self._interim_responses > INTERIM_RESPONSES_MAX:
+                    self.failure = Outcome.PROXY_PROTOCOL
+                    return
+                continue
+            if isinstance(event, h11.Response):
+                self._take(event)
+            else:
+                self.failure = Outcome.PROXY_PROTOCOL
+            return
+
+    def _take(self, response: h11.Response) -> None:
+        self.status = response.status_code
+        if response.status_code in _SUCCESS:
+            # Content-Length and Transfer-Encoding mean nothing here (RFC 9110 section 9.3.6).
+            self.leftover, _ = self._http.trailing_data
+            self.established = True
+        elif response.status_code == _AUTHENTICATION_REQUIRED:
+            offered = (value for name, value in response.headers if name == b"proxy-authenticate")
+            self.auth_schemes = auth_schemes(offered)
+            self.failure = self._missing_authentication()
+        else:
+            self.failure = Outcome.PROXY_REFUSED
+
+    def _missing_authentication(self) -> Outcome:
+        if self.auth_schemes and BASIC not in self.auth_schemes:
+            return Outcome.PROXY_AUTH_UNSUPPORTED
+        return Outcome.PROXY_AUTH_REJECTED if self._authorized else Outcome.PROXY_AUTH_REQUIRED
+
+
+def auth_schemes(values: Iterable[bytes]) -> tuple[str, ...]:
+    """The kinds of authentication that Proxy-Authenticate headers offer, lower case, in their order, bounded.
+
+    What cannot be a scheme is left out. Raises nothing.
+    """
+    found = dict.fromkeys(scheme for value in values for scheme in _schemes(value.decode("latin-1")))
+    return tuple(found)[:AUTH_SCHEMES_MAX]
+
+
+def _schemes(value: str) -> Iterator[str]:
+    for element in _QUOTED.sub('""', value).split(","):
+        challenge = _CHALLENGE.match(element.strip(" \t"))
+        if challenge is not None and len(challenge[1]) <= AUTH_SCHEME_CHARACTERS_MAX:
+            yield challenge[1].lower()

@@ -1,0 +1,311 @@
+"""Proxy auto-configuration: which file applies, what it says about a host, and the way it chooses.
+
+Room: probe. Starts `pac_worker` in a process of its own; fetches the file through `http` or reads it. Judges nothing.
+
+A file that is there and was not evaluated, because the extra `pac` is not installed, the file is broken or it takes too
+long, is told as the outcome `proxy-unknown` with the file's name: going directly instead would look at a way that
+nobody else takes, and call it clean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from detector.errors import ProxyError
+from detector.model import Outcome, Route
+
+from .dialing import HTTP_PORT, RouteError, literal
+from .direct import addresses_of
+from .proxies import HTTPS_PORT, parse_proxy
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from detector.model import Endpoint
+
+    from .dialing import Dialer, Journal, ProtocolFactory
+    from .direct import Resolver
+    from .proxies import Proxy
+
+    Fetch = Callable[[str, float], Awaitable[bytes | None]]
+    """Gives the content of an http or https URL before a loop time, or None."""
+
+    Key = tuple[str, int]
+
+FILE_OCTETS_MAX: Final = 1 << 20
+"""Octets of a file: what browsers accept; large ones have some hundred KiB."""
+
+SCRIPT_SECONDS: Final = 1.0
+"""Time of the script for one host; real ones take milliseconds."""
+
+SCRIPT_OCTETS: Final = 16 << 20
+"""Memory of the script."""
+
+START_SECONDS: Final = 12.0
+"""Time for the process to start and to compile its sandbox; measured: 2 on a busy machine."""
+
+OUTPUT_OCTETS_MAX: Final = 1 << 20
+"""Octets read from the process."""
+
+HOSTS_MAX: Final = 256
+"""Hosts asked about in one process."""
+
+ROUNDS_MAX: Final = 3
+"""Runs for one question: the second and third know the names that the script wanted resolved before."""
+
+NAMES_MAX: Final = 16
+"""Names resolved for a script, besides the hosts it is asked about."""
+
+CHOICES_MAX: Final = 4
+"""Ways of one answer that are tried in turn."""
+
+_WORKER: Final = Path(__file__).with_name("pac_worker.py")
+
+_CHOICE: Final = re.compile(r"(DIRECT|PROXY|HTTP|HTTPS|SOCKS|SOCKS4|SOCKS5)(?:[ \t]+([!-~]{1,300}))?", re.IGNORECASE)
+_SCHEMES: Final = {
+    "PROXY": "http",
+    "HTTP": "http",
+    "HTTPS": "https",
+    "SOCKS": "socks5",
+    "SOCKS4": "socks4a",
+    "SOCKS5": "socks5",
+}
+"""Words of an answer. Browsers take SOCKS to be version 4 or 5; what is in use speaks 5."""
+
+
+def read_answer(said: str) -> tuple[Proxy | None, ...] | None:
+    """Read what a script said: the ways to try in turn, None standing for a direct one; None when it cannot be read.
+
+    An empty answer means a direct way. Raises nothing.
+    """
+    ways: list[Proxy | None] = []
+    for part in said.split(";"):
+        if not (text := part.strip()):
+            continue
+        choice = _CHOICE.fullmatch(text)
+        if choice is None:
+            return None
+        word, where = choice[1].upper(), choice[2]
+        if (word == "DIRECT") is not (where is None):
+            return None
+        if where is None:
+            ways.append(None)
+        elif "@" in where or "/" in where:
+            return None
+        else:
+            try:
+                ways.append(parse_proxy(f"{_SCHEMES[word]}://{where}"))
+            except ProxyError:
+                return None
+    return tuple(ways[:CHOICES_MAX]) or (None,)
+
+
+def shown(location: str) -> str:
+    """How a file is told in a report: without credentials, query and fragment, and a path by its name only."""
+    parts = urlsplit(location)
+    if parts.scheme in {"http", "https"}:
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return Path(location).name
+
+
+class ProxyFile:
+    """A proxy auto-configuration file: `location` is an http or https URL, or a path.
+
+    `fetch` gets URLs, `resolver` resolves what the script wants to know, `clock` gives the time in UTC. With
+    `optional` a file that is not there means a direct way (WPAD). One event loop uses one of it.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        *,
+        fetch: Fetch,
+        resolver: Resolver,
+        clock: Callable[[], dt.datetime],
+        optional: bool = False,
+    ) -> None:
+        self.name: Final = shown(location)
+        self._location: Final = location
+        self._fetch: Final = fetch
+        self._resolver: Final = resolver
+        self._clock: Final = clock
+        self._optional: Final = optional
+        self._script: str | None = None
+        self._absent = False
+        self._answers: dict[str, list[str]] = {}
+        self._known: dict[Key, tuple[Proxy | None, ...] | None] = {}
+        self._waiting: dict[Key, None] = {}
+        self._lock = asyncio.Lock()
+
+    async def choose(self, host: str, port: int, until: float) -> tuple[Proxy | None, ...] | None:
+        """The ways to a host in the order in which they are tried; None when the file cannot tell before `until`.
+
+        Questions that come at the same time are answered by one process.
+        """
+        key = (host.rstrip(".").lower(), port)
+        self._waiting[key] = None
+        await asyncio.sleep(0)  # let the others ask, too
+        async with self._lock:
+            if key not in self._known:
+                asked = tuple(self._waiting)[:HOSTS_MAX]
+                for each in asked:
+                    del self._waiting[each]
+                self._known.update(await self._ask(asked, until))
+        self._waiting.pop(key, None)
+        return self._known.get(key)
+
+    async def _ask(self, asked: Sequence[Key], until: float) -> dict[Key, tuple[Proxy | None, ...] | None]:
+        if self._script is None and not self._absent:
+            await self._load(until)
+        if self._absent and self._optional:
+            return dict.fromkeys(asked, (None,))
+        if self._script is None or importlib.util.find_spec("quickjs_rs") is None:
+            return dict.fromkeys(asked)
+        said: dict[Key, str | None] = dict.fromkeys(asked)
+        await self._resolve((host for host, _ in asked), until)
+        left = list(asked)
+        for _ in range(ROUNDS_MAX):
+            found, wanted = await self._run(left, until)
+            said.update(zip(left, found, strict=True))
+            unknown = [name for name in wanted if name not in self._answers][:NAMES_MAX]
+            if not unknown:
+                break
+            await self._resolve(unknown, until)
+        return {key: None if text is None else read_answer(text) for key, text in said.items()}
+
+    async def _load(self, until: float) -> None:
+        if urlsplit(self._location).scheme in {"http", "https"}:
+            data = await self._fetch(self._location, until)
+        else:
+            data = _read_file(Path(self._location))
+        self._absent = data is None
+        self._script = None if data is None else data.decode("utf-8", "replace")
+
+    async def _resolve(self, names: Iterable[str], until: float) -> None:
+        wanted = [name for name in dict.fromkeys(names) if name not in self._answers and literal(name) is None]
+        found = await asyncio.gather(
+            *(addresses_of(name, HTTPS_PORT, resolver=self._resolver, until=until) for name in wanted)
+        )
+        self._answers.update({name: list(addresses) for name, addresses in zip(wanted, found, strict=True)})
+
+    async def _run(self, asked: Sequence[Key], until: float) -> tuple[list[str | None], list[str]]:
+        """Run the script about these hosts; no answers where it did not end well and in time."""
+        utc = self._clock()
+        job = {
+            "script": self._script,
+            "own": "127.0.0.1",  # what a machine has that does not tell its address to whoever wrote the script
+            "local": _broken_down(utc.astimezone()),
+            "utc": _broken_down(utc),
+            "answers": self._answers,
+            "asked": [[_url(host, port), host] for host, port in asked],
+            "seconds": SCRIPT_SECONDS,
+            "octets": SCRIPT_OCTETS,
+        }
+        nothing: list[str | None] = [None] * len(asked)
+        until = min(until, asyncio.get_running_loop().time() + START_SECONDS + len(asked) * SCRIPT_SECONDS)
+        output = await _run_worker(msgspec.json.encode(job), until)
+        try:
+            done = msgspec.json.decode(output or b"", type=_Done)
+        except msgspec.DecodeError:
+            return nothing, []
+        return (done.said, done.wanted) if len(done.said) == len(asked) else (nothing, [])
+
+
+class _Done(msgspec.Struct, frozen=True):
+    said: list[str | None]
+    wanted: list[str] = []
+
+
+async def _run_worker(job: bytes, until: float) -> bytes | None:
+    """What the worker printed; None when it failed or took too long. The process never outlives this call."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # nothing is imported from where we happen to be
+            str(_WORKER),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=OUTPUT_OCTETS_MAX,
+        )
+    except OSError as error:
+        raise RouteError(Outcome.RESOURCES) from error
+    try:
+        async with asyncio.timeout_at(until):
+            output, _ = await process.communicate(job)
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    return output if process.returncode == 0 and len(output) <= OUTPUT_OCTETS_MAX else None
+
+
+def _read_file(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_OCTETS_MAX + 1)
+    except OSError:
+        return None
+    return data if len(data) <= FILE_OCTETS_MAX else None
+
+
+def _url(host: str, port: int) -> str:
+    """The URL that a script is told: browsers leave out the path of https."""
+    authority = f"[{host}]" if ":" in host else host
+    return f"https://{authority}/" if port in {HTTPS_PORT, HTTP_PORT} else f"https://{authority}:{port}/"
+
+
+def _broken_down(time: dt.datetime) -> Mapping[str, Any]:
+    return {
+        "year": time.year,
+        "month": time.month - 1,
+        "day": time.day,
+        "weekday": (time.weekday() + 1) % 7,
+        "hour": time.hour,
+        "minute": time.minute,
+        "second": time.second,
+    }
+
+
+class FileDialer:
+    """The way that a proxy auto-configuration file chooses, and the next it names where a proxy cannot be reached."""
+
+    def __init__(self, file: ProxyFile, direct: Dialer, through: Callable[[Proxy], Dialer]) -> None:
+        self._file = file
+        self._direct = direct
+        self._through = through
+
+    @property
+    def route(self) -> Route:
+        """Not known before the file was asked; the journal has it then."""
+        return Route.NONE
+
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+        """Connect as `Dialer.dial` says. Raises `RouteError` PROXY_UNKNOWN where the file does not say how."""
+        journal.proxy_file = self._file.name
+        async with journal.phase("proxy-file", 2 * START_SECONDS, Outcome.PROXY_UNKNOWN):
+            until = asyncio.get_running_loop().time() + 2 * START_SECONDS
+            until = until if journal.deadline is None else min(until, journal.deadline)
+            ways = await self._file.choose(endpoint.host, endpoint.port, until)
+        if not ways:
+            raise RouteError(Outcome.PROXY_UNKNOWN)
+        for number, proxy in enumerate(ways, start=1):
+            dialer = self._direct if proxy is None else self._through(proxy)
+            journal.route, journal.proxy, journal.asked_for = dialer.route, None, None
+            try:
+                return await dialer.dial(endpoint, factory, journal)
+            except RouteError as error:
+                if number == len(ways) or error.outcome is not Outcome.PROXY_UNREACHABLE:
+                    raise
+        raise RouteError(Outcome.PROXY_UNKNOWN)

@@ -1,0 +1,137 @@
+"""A proxy and its URL.
+
+Room: probe. Pure.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from detector.errors import ProxyError
+from detector.model import ProxyObservation, ProxyScheme, Record
+
+from .dialing import HTTP_PORT
+
+SOCKS_PORT: Final = 1080
+"""Port of SOCKS (RFC 1928 section 3)."""
+
+HTTPS_PORT: Final = 443
+"""Default port of an https URL (RFC 9110 section 4.2.2)."""
+
+SOCKS_CREDENTIAL_OCTETS_MAX: Final = 255
+"""Longest user name and longest password (RFC 1929 section 2)."""
+
+_SCHEMES: Final = {
+    "http": ProxyScheme.HTTP,
+    "https": ProxyScheme.HTTPS,
+    "socks": ProxyScheme.SOCKS5,
+    "socks4": ProxyScheme.SOCKS4A,
+    "socks4a": ProxyScheme.SOCKS4A,
+    "socks5": ProxyScheme.SOCKS5,
+    "socks5h": ProxyScheme.SOCKS5,
+}
+"""Schemes as settings spell them. Names are always resolved by the proxy: what it connects to is the question."""
+
+_PORTS: Final = {
+    ProxyScheme.HTTP: HTTP_PORT,
+    ProxyScheme.HTTPS: HTTPS_PORT,
+    ProxyScheme.SOCKS4A: SOCKS_PORT,
+    ProxyScheme.SOCKS5: SOCKS_PORT,
+}
+
+
+class Proxy(Record, frozen=True, kw_only=True):
+    """A proxy: HTTP CONNECT over TCP or over TLS, SOCKS4a or SOCKS5. Credentials never show when it is printed."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    scheme: ProxyScheme = ProxyScheme.HTTP
+
+    def __repr__(self) -> str:
+        return f"Proxy({self!s})"
+
+    def __str__(self) -> str:
+        return self.shown.url
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", str(self))]
+
+    @property
+    def shown(self) -> ProxyObservation:
+        """What may be told of it: everything but the credentials."""
+        return ProxyObservation(scheme=self.scheme, host=self.host, port=self.port)
+
+    def authorization(self) -> bytes | None:
+        """Return the Proxy-Authorization value for Basic authentication (RFC 7617), if there are credentials."""
+        if self.username is None:
+            return None
+        return b"Basic " + base64.b64encode(f"{self.username}:{self.password or ''}".encode())
+
+
+def parse_proxy(text: str) -> Proxy:
+    """Read a proxy URL: `scheme://[user[:password]@]host[:port]`, or `host:port` alone, as environments have it.
+
+    `scheme` is `http`, `https`, `socks4a` (or `socks4`) or `socks5` (or `socks5h`, `socks`). Percent-encoding in the
+    credentials is undone. Raises `ProxyError`, whose text never repeats the credentials.
+    """
+    url = text.strip()
+    if "://" not in url:
+        url = f"http://{url}"
+    scheme = _SCHEMES.get(url.partition("://")[0].lower())
+    if scheme is None:
+        raise ProxyError(
+            "The proxy URL names a kind of proxy that is not supported.",
+            advice="Give one as http://, https://, socks4a:// or socks5://host:port, or 'none' to connect directly.",
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        username = None if parts.username is None else unquote(parts.username, errors="strict")
+        password = None if parts.password is None else unquote(parts.password, errors="strict")
+    except ValueError:
+        # Not chained: the library's text may repeat a part of the password.
+        raise _unreadable_proxy() from None
+    if not host or port == 0 or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise _unreadable_proxy()
+    if any(character.isspace() or not character.isprintable() for character in host):
+        raise _unreadable_proxy()
+    _check_credentials(scheme, username, password)
+    return Proxy(host=host, port=port or _PORTS[scheme], username=username, password=password, scheme=scheme)
+
+
+def _check_credentials(scheme: ProxyScheme, username: str | None, password: str | None) -> None:
+    """Raise `ProxyError` for credentials that this kind of proxy cannot be given."""
+    if username is None:
+        return
+    try:
+        longest = max(len(part.encode()) for part in (username, password or ""))
+    except UnicodeEncodeError:
+        # Not chained: the library's exception holds the text.
+        raise _unreadable_proxy() from None
+    if scheme in {ProxyScheme.HTTP, ProxyScheme.HTTPS}:
+        if ":" in username:
+            # RFC 7617 section 2: a user-id with a colon cannot be sent.
+            raise _unusable_account("The user name in the proxy URL contains a colon, which HTTP Basic cannot carry.")
+    elif longest > SOCKS_CREDENTIAL_OCTETS_MAX or not username:
+        raise _unusable_account(
+            f"SOCKS carries user names and passwords of 1 to {SOCKS_CREDENTIAL_OCTETS_MAX} octets; those in the proxy "
+            "URL are not."
+        )
+    elif scheme is ProxyScheme.SOCKS4A and (password or "\0" in username):
+        raise _unusable_account("SOCKS4a carries a user name without null octets, and no password.")
+
+
+def _unusable_account(message: str) -> ProxyError:
+    return ProxyError(message, advice="Use another account for the proxy.")
+
+
+def _unreadable_proxy() -> ProxyError:
+    return ProxyError(
+        "The proxy URL cannot be read.",
+        advice="Write it as http://host:port or http://user:password@host:port, with ':', '/', '@' and '%' in the "
+        "credentials percent-encoded.",
+    )

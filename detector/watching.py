@@ -1,0 +1,368 @@
+"""What a watch tells: a state machine from successive looks at the same endpoints to typed events, only on change.
+
+Room: watching, below session. Pure: cases, times and nothing else come in; events come out.
+
+Theory of operation
+===================
+Every endpoint has its latest case. Whenever some were looked at again, the latest cases of all are judged together,
+exactly as `check` would judge them, and what is judged is compared with what was told before. The network of the
+judging is made anew each time, so what is remembered grows with the endpoints, never with time.
+
+What is told, and how soon, is not symmetrical, because the two mistakes are not:
+
+* Middleware is told at first sight (`appeared`), and when another interceptor answers (`changed-interceptor`). As long
+  as the same one answers, confidence is only told upwards (`strengthened`): what was proven once stays proven.
+* That it is gone (`vanished`) is told after `VANISHED_AFTER` clean looks in a row, and after twice as many each time it
+  came back: an interceptor that decrypts every k-th connection must not look like a network that recovers. Until
+  then the endpoint counts as decrypted.
+* A look that could not be judged is repeated soon (`Watch.doubtful`), and only the second such look in a row is told
+  (`inconclusive`): one lost packet is no news. So an outage shorter than one look is never told.
+* Where nothing answers anywhere, that is one event (`network-lost`, later `network-back`) and not one per endpoint.
+* A clean endpoint on weaker grounds than before is told (`weakened`), better grounds are not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from . import judgement
+from .model import Assurance, Confidence, Endpoint, EndpointName, Outcome, Result, Verdict
+from .verdict import decide_network
+from .watch_event import NetworkStanding, Standing, WatchEvent, WatchKind, describe
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Collection, Iterable, Sequence
+
+    from .evidence import Case, IssuerIdentity
+
+INCONCLUSIVE_AFTER: Final = 2
+"""Looks in a row that could not be judged before that is told: the first one and its repetition."""
+VANISHED_AFTER: Final = 3
+"""Clean looks in a row after which an interceptor is said to be gone, the first time."""
+VANISHED_AFTER_MOST: Final = 48
+"""To how many that grows for an interceptor that keeps coming back: most of an hour at one look a minute."""
+INTERCEPTORS_MAX: Final = 8
+"""Interceptors remembered per endpoint, so that a cluster whose members take turns is told once each."""
+ANSWERS: Final = frozenset(
+    {Outcome.NOT_TLS, Outcome.TLS_ALERT, Outcome.TLS_FAILURE, Outcome.SIGNATURE_WRONG, Outcome.TOO_LARGE}
+)
+"""Ways to end without a certificate in which somebody did answer, so that the network is not lost."""
+
+
+class Moment(NamedTuple):
+    """The time in UTC, and the seconds since the watch began."""
+
+    at: dt.datetime
+    elapsed: float
+
+
+class _Interceptor(NamedTuple):
+    """What an interceptor is recognised by on the same endpoint."""
+
+    keys: frozenset[IssuerIdentity]
+    shape: str | None
+
+    @classmethod
+    def of(cls, case: Case) -> _Interceptor:
+        return cls(frozenset(i for i in case.issuer_identities if i[0] != "name"), case.issuer_shape)
+
+    def is_same(self, other: _Interceptor) -> bool:
+        """By the issuer's key where both show one; else by the name, less what differs between certificates."""
+        if self.keys and other.keys:
+            return bool(self.keys & other.keys)
+        return self.shape == other.shape
+
+
+class _State:
+    """One endpoint: its latest case and what was told of it.
+
+    `told` is the result behind what is held now, `accused` the one behind the interceptor that has not vanished.
+    `clean` and `lost` count the latest looks in a row. `silent` says that `told` went down with the whole network.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint: Final = endpoint
+        self.name: Final = EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category)
+        self.case: Case | None = None
+        self.latest: Result | None = None
+        self.looked_at: dt.datetime | None = None
+        self.last_look: dt.datetime | None = None
+        self.told: Result | None = None
+        self.accused: Result | None = None
+        self.silent = False
+        self.clean = 0
+        self.lost = 0
+        self._returns = 0
+        self._met: deque[_Interceptor] = deque(maxlen=INTERCEPTORS_MAX)
+
+    @property
+    def is_told_lost(self) -> bool:
+        """Whether the reader knows that this endpoint cannot be judged."""
+        return self.told is not None and self.told.verdict is Verdict.INCONCLUSIVE
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the latest look could not be judged and that is not told yet."""
+        return 0 < self.lost < INCONCLUSIVE_AFTER and (self.silent or not self.is_told_lost)
+
+    @property
+    def answers(self) -> bool:
+        """Whether anybody answered the latest look."""
+        case = self.case
+        return case is not None and (case.leaf is not None or case.observation.outcome in ANSWERS)
+
+    def accuse(self, result: Result, case: Case) -> WatchKind | None:
+        """Middleware was seen."""
+        self.clean = self.lost = 0
+        who, before, silent = _Interceptor.of(case), self.told, self.silent
+        is_new = not any(who.is_same(other) for other in self._met)
+        if is_new:
+            self._met.append(who)
+        accused, self.silent = self.accused, False
+        if accused is None or is_new or _surer(result, accused):
+            self.accused = result
+        self.told = self.accused
+        if accused is None:
+            return WatchKind.APPEARED
+        if is_new:
+            return WatchKind.CHANGED_INTERCEPTOR
+        if before is not None and before.verdict is Verdict.INCONCLUSIVE and not silent:
+            return WatchKind.RECOVERED
+        return WatchKind.STRENGTHENED if self.accused is result else None
+
+    def clear(self, result: Result) -> WatchKind | None:
+        """A clean look."""
+        self.lost = 0
+        self.clean += 1
+        before, silent = self.told, self.silent
+        if self.accused is not None:
+            if self.clean < min(VANISHED_AFTER << self._returns, VANISHED_AFTER_MOST):
+                return None
+            self._returns += 1
+            self._met.clear()
+            self.accused, self.told, self.silent = None, result, False
+            return WatchKind.VANISHED
+        if before is None or before.verdict is Verdict.INCONCLUSIVE:
+            self.told, self.silent = result, False
+            return None if before is None or silent else WatchKind.RECOVERED
+        if _weaker(result, before):
+            self.told = result
+            return WatchKind.WEAKENED
+        return None
+
+    def lose(self, result: Result, previous: Result | None, *, is_known: bool) -> WatchKind | None:
+        """A look that could not be judged; `previous` is the result of the one before.
+
+        `is_known` says that the reader knows it of the whole network.
+        """
+        self.clean = 0
+        self.lost += 1
+        if is_known:
+            return None
+        if self.told is not None and self.is_told_lost and not self.silent:
+            repeated = previous is not None and previous.reason == result.reason
+            if not repeated or self.told.reason == result.reason:
+                return None
+        elif self.lost < INCONCLUSIVE_AFTER:
+            return None
+        self.told, self.silent = result, False
+        return WatchKind.INCONCLUSIVE
+
+    def go_silent(self, *, told_now: bool) -> None:
+        """The whole network is lost: nothing more is told of this endpoint, unless it was before (not `told_now`)."""
+        if told_now or not self.is_told_lost:
+            self.told, self.silent = self.latest, True
+
+
+def _surer(result: Result, than: Result) -> bool:
+    return (
+        result.confidence is not None
+        and than.confidence is not None
+        and result.confidence is not than.confidence
+        and result.confidence.reaches(than.confidence)
+    )
+
+
+def _weaker(result: Result, than: Result) -> bool:
+    if result.assurance is None or than.assurance is None:
+        return False
+    order = list(Assurance)
+    return order.index(result.assurance) < order.index(than.assurance)
+
+
+class Watch:
+    """The state of one watch over `endpoints`.
+
+    `named` are those the caller asked for, as in `decide_network`, `vantage` is the caller's name for the place.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], *, named: Collection[str] = (), vantage: str = "") -> None:
+        self._states: Final = {endpoint.name: _State(endpoint) for endpoint in endpoints}
+        self._named: Final = frozenset(named)
+        self._vantage: Final = vantage
+        self._sequence = 0
+        self._based = False
+        self._lost = False
+
+    @property
+    def doubtful(self) -> tuple[Endpoint, ...]:
+        """The endpoints to look at again soon, before what the last look showed is told."""
+        if self._lost:
+            return ()
+        return tuple(state.endpoint for state in self._states.values() if state.is_doubtful)
+
+    def latest(self, endpoint: Endpoint) -> Result | None:
+        """What the latest look at an endpoint was judged to be."""
+        return self._states[endpoint.name].latest
+
+    def look(self, cases: Iterable[Case], moment: Moment) -> list[WatchEvent]:
+        """Take in new looks at some endpoints; what changed by them, in order.
+
+        Raises KeyError for an endpoint that is not watched.
+        """
+        looked = [self._take(case, moment) for case in cases]
+        events = []
+        if self._lost and any(state.answers for state in looked):
+            self._lost = False
+            for state in self._states.values():
+                state.lost = 0
+            events.append(self._event(WatchKind.NETWORK_BACK, moment))
+        changes = self._judge({state.endpoint.name for state in looked})
+        if self._is_outage(changes):
+            self._lost = True
+            for state in self._states.values():
+                state.go_silent(told_now=any(change.state is state for change in changes))
+            changes = [change for change in changes if change.kind is not WatchKind.INCONCLUSIVE]
+            changes.append(_Change(WatchKind.NETWORK_LOST))
+        events += [self._event(change.kind, moment, change) for change in changes]
+        if not self._based and all(state.told is not None for state in self._states.values()):
+            self._based = True
+            events.append(self._event(WatchKind.BASELINE, moment))
+        return events
+
+    def passed(self, kind: WatchKind, moment: Moment, seconds: float | None = None) -> WatchEvent:
+        """Tell what happened to time or to the network: `gap`, `clock-step` (with `seconds`), `network-change`."""
+        return self._event(kind, moment, seconds=seconds)
+
+    def end(self, moment: Moment) -> WatchEvent:
+        """Tell that the watch is over."""
+        return self._event(WatchKind.ENDED, moment)
+
+    def _take(self, case: Case, moment: Moment) -> _State:
+        state = self._states[case.endpoint.name]
+        state.case = case
+        state.last_look, state.looked_at = state.looked_at, moment.at
+        return state
+
+    def _judge(self, looked: Collection[str]) -> list[_Change]:
+        """Judge the latest cases of all. Those not looked at anew can only be accused by what others show."""
+        known = [(state, state.case) for state in self._states.values() if state.case is not None]
+        results = judgement.judge_all([case for _, case in known])
+        changes = []
+        for (state, case), result in zip(known, results, strict=True):
+            told, accused, previous = state.told, state.accused, state.latest
+            state.latest = result
+            kind = None
+            if result.verdict is Verdict.MIDDLEWARE:
+                kind = state.accuse(result, case)
+            elif state.endpoint.name not in looked:
+                continue
+            elif result.verdict is Verdict.CLEAN:
+                kind = state.clear(result)
+            else:
+                kind = state.lose(result, previous, is_known=self._lost)
+            if kind is not None:
+                before = accused if kind is WatchKind.VANISHED else told
+                changes.append(_Change(kind, state, before, result))
+        return changes
+
+    def _is_outage(self, changes: Iterable[_Change]) -> bool:
+        """Whether what could not be judged is the whole network and not some endpoints of it."""
+        states = self._states.values()
+        return (
+            len(states) > 1
+            and any(change.kind is WatchKind.INCONCLUSIVE for change in changes)
+            and all(state.case is not None and not state.answers for state in states)
+        )
+
+    def _network(self) -> NetworkStanding:
+        told = [state.told for state in self._states.values() if state.told is not None]
+        decision = decide_network(told, named=self._named)
+        counted = Counter(result.verdict for result in told)
+        unjudged = len(self._states) - len(told)
+        is_open = decision.verdict is Verdict.CLEAN and unjudged
+        return NetworkStanding(
+            verdict=Verdict.INCONCLUSIVE if is_open else decision.verdict,
+            confidence=decision.confidence,
+            scope=decision.scope,
+            clean=counted[Verdict.CLEAN],
+            middleware=counted[Verdict.MIDDLEWARE],
+            inconclusive=counted[Verdict.INCONCLUSIVE],
+            unjudged=unjudged,
+        )
+
+    def _event(
+        self, kind: WatchKind, moment: Moment, change: _Change | None = None, seconds: float | None = None
+    ) -> WatchEvent:
+        state = None if change is None else change.state
+        network = self._network()
+        self._sequence += 1
+        event = WatchEvent(
+            sequence=self._sequence,
+            kind=kind,
+            at=moment.at,
+            elapsed=round(moment.elapsed, 3),
+            vantage=self._vantage,
+            summary="",
+            seconds=None if seconds is None else round(seconds, 3),
+            network=network,
+        )
+        if change is not None and state is not None and state.told is not None:
+            event = msgspec.structs.replace(
+                event,
+                endpoint=state.name,
+                before=None if change.before is None else Standing.of(change.before),
+                after=Standing.of(state.told),
+                last_look=state.last_look,
+                result=change.result,
+            )
+        return msgspec.structs.replace(event, summary=describe(event))
+
+
+class _Change(NamedTuple):
+    """What to tell of an endpoint: what was told before, and the result that shows it."""
+
+    kind: WatchKind
+    state: _State | None = None
+    before: Result | None = None
+    result: Result | None = None
+
+
+class Seen:
+    """What a watch told from its beginning on: what a program that ran one ends with."""
+
+    def __init__(self) -> None:
+        self.confidence: Confidence | None = None
+        """The highest confidence of middleware told of the network at any time."""
+        self._based = False
+        self._always_clean = True
+
+    def note(self, event: WatchEvent) -> None:
+        """Take note of an event."""
+        confidence = event.network.confidence
+        if confidence is not None and (self.confidence is None or confidence.reaches(self.confidence)):
+            self.confidence = confidence
+        self._based = self._based or event.kind is WatchKind.BASELINE
+        if self._based and (event.network.verdict is not Verdict.CLEAN or event.kind is WatchKind.GAP):
+            self._always_clean = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """`clean` only if the network was from the first judgement on, without a gap in the looking."""
+        if self.confidence is not None:
+            return Verdict.MIDDLEWARE
+        return Verdict.CLEAN if self._based and self._always_clean else Verdict.INCONCLUSIVE

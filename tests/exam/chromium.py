@@ -1,0 +1,140 @@
+"""A real headless Chromium with one extension, driven over the DevTools protocol. Shared by this folder's tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-features=DisableLoadExtensionCommandLineSwitch",
+    "--remote-debugging-port=0",
+)
+PATIENCE = 60
+"""Seconds for a browser to start on a busy machine; only a broken test waits that long."""
+
+SHOWN = """
+new Promise((resolve) => {
+  const action = document.getElementById("action");
+  const look = () => {
+    if (!window.answer) return;
+    const message = document.getElementById("message").textContent;
+    resolve(JSON.stringify({ action: action.textContent, message, answer: window.answer }));
+  };
+  new MutationObserver(look).observe(action, { childList: true });
+  look();
+})
+"""
+
+
+class Chromium:
+    """A running browser. `ask` opens the extension's page in a tab of its own and gives what it shows."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, extension_id: str) -> None:
+        self._socket = socket
+        self._extension_id = extension_id
+        self._count = 0
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Let the page ask the host: `action` and `message` as shown, `answer` as it came."""
+        target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
+        session = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
+        await self.call("Page.enable", session=session)
+        url = f"chrome-extension://{self._extension_id}/gate.html#{quote(json.dumps(request))}"
+        await self.call("Page.navigate", session=session, until="Page.loadEventFired", url=url)
+        shown = await self.call(
+            "Runtime.evaluate", session=session, expression=SHOWN, awaitPromise=True, returnByValue=True
+        )
+        await self.call("Target.closeTarget", targetId=target)
+        answer: dict[str, Any] = json.loads(shown["result"]["value"])
+        return answer
+
+    async def call(
+        self,
+        method: str,
+        *,
+        session: str | None = None,
+        until: str | None = None,
+        **arguments: Any,  # noqa: ANN401 - JSON
+    ) -> dict[str, Any]:
+        """Call a DevTools method; give its result once it is there and the event `until` has come."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": arguments}
+        await self._socket.send_json(message if session is None else {**message, "sessionId": session})
+        result: dict[str, Any] | None = None
+        happened = until is None
+        while result is None or not happened:
+            said = await self._socket.receive_json()
+            if said.get("id") == self._count:
+                assert "error" not in said, f"{method}: {said['error']}"
+                result = said["result"]
+            happened |= said.get("method") == until and said.get("sessionId") == session
+        return result
+
+
+@contextlib.asynccontextmanager
+async def run_chromium(profile: Path, extension: Path, extension_id: str) -> AsyncIterator[Chromium]:
+    """Run Chromium with this profile directory and unpacked extension until the block ends."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    assert program, f"none of {', '.join(NAMES)} is installed; .ci/run installs it"
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *FLAGS,
+        f"--user-data-dir={profile}",
+        f"--load-extension={extension}",
+        "about:blank",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    drain: asyncio.Task[bytes] | None = None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            address = await _listening(process.stderr)
+        drain = asyncio.create_task(process.stderr.read())  # a full pipe would stop the browser
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(address, max_msg_size=0) as socket,
+        ):
+            browser = Chromium(socket, extension_id)
+            async with asyncio.timeout(PATIENCE):
+                yield browser
+                await browser.call("Browser.close")
+            async with asyncio.timeout(PATIENCE):
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        if drain is not None:
+            await drain
+
+
+async def _listening(errors: asyncio.StreamReader) -> str:
+    """The address that the browser says its DevTools listen on."""
+    said = b""
+    while line := await errors.readline():
+        said += line
+        _, found, address = line.decode().partition("DevTools listening on ")
+        if found:
+            return address.strip()
+    raise AssertionError(f"the browser did not start: {said.decode()}")

@@ -1,0 +1,85 @@
+"""docs/exam-gate.md does not drift: its policy loads, its program runs, its JSON and extension are the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
+from world import ENVIRONMENT
+
+from detector.exam import Policy, ReasonCode
+from detector.exam.exchange import ErrorCode, exchange_schema, read_request
+from detector.model import Category
+from detector.testing import serve_origin, serve_proxy
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = (ROOT / "docs" / "exam-gate.md").read_text("utf-8")
+
+
+def blocks(kind: str) -> list[str]:
+    """The code blocks of this kind, in order."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_schema_is_current() -> None:
+    """docs/exam-gate.schema.json is what the records say; `python scripts/build_schema.py` writes it."""
+    script = runpy.run_path(str(ROOT / "scripts" / "build_schema.py"))
+    assert (ROOT / "docs" / "exam-gate.schema.json").read_text("utf-8") == script["text"]("exam-gate.schema.json")
+
+
+def test_policy_on_the_page_loads(tmp_path: Path) -> None:
+    """The example uses every key and means what its comments say."""
+    (block,) = blocks("toml")
+    (tmp_path / "policy.toml").write_text(block, "utf-8")
+    policy = Policy.load(tmp_path / "policy.toml")
+    assert policy.require_witness is Category.EXAM
+    assert {line.partition(" ")[0] for line in block.splitlines()} == {"schema", *Policy.__struct_fields__}
+
+
+def test_json_on_the_page_fits_the_schema() -> None:
+    """The request can be sent, the decision could be received."""
+    request, decision = blocks("json")
+    assert read_request(request.encode()).id == "start-7"
+    for example in (request, decision):
+        jsonschema.validate(json.loads(example), exchange_schema())
+
+
+def test_extension_on_the_page_is_the_one_that_is_tested() -> None:
+    """The background script is that of the extension which the tests run in Chromium."""
+    assert blocks("js") == [(Path(__file__).parent / "extension" / "background.js").read_text("utf-8")]
+
+
+def test_every_code_is_explained() -> None:
+    """Each reason and each error code has a row of its own."""
+    rows = set(re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE))
+    assert rows == {*ReasonCode, *ErrorCode, "decision", "error", "part"}
+
+
+async def test_program_on_the_page_runs(pki: PrivatePKI, tmp_path: Path) -> None:
+    """The Python runs as it stands, through a proxy on this machine that knows one host."""
+    (program,) = blocks("python")
+    (tmp_path / "program.py").write_text(program, "utf-8")
+    async with serve_origin(pki.issue(["exam.example.edu"])) as origin:
+        upstream = {("exam.example.edu", 443): origin.address}
+        async with serve_proxy(upstream=upstream) as proxy:
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "program.py"],
+                cwd=tmp_path,
+                env={**ENVIRONMENT, "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "exam.example.edu" in done.stdout  # a certificate of the test PKI is nobody's that this machine trusts

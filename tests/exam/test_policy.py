@@ -1,0 +1,192 @@
+"""Policies: what a file may say, what is refused and with which words. Room: exam; files in a temporary directory."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.errors import PolicyError
+from detector.exam import Action, Policy, Threshold
+from detector.exam.policy import ENDPOINTS_MAX
+from detector.model import Category, Confidence
+
+
+def write(folder: Path, text: str) -> Path:
+    """Save a policy and give its path."""
+    path = folder / "policy.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_defaults_are_sane() -> None:
+    """What is proven blocks; everything else that is not clean warns."""
+    policy = Policy()
+    assert (policy.block_at, policy.warn_at) == (Threshold.PROVEN, Threshold.POSSIBLE)
+    assert policy.on_inconclusive is Action.WARN
+    assert policy.categories == frozenset(Category)
+    assert policy.deadline == 3.0
+    assert not policy.requires_witness("exam.example.edu:443", Category.EXAM)
+
+
+def test_empty_policy_file_is_the_default(tmp_path: Path) -> None:
+    """A file that says only what it is changes nothing but the name."""
+    assert Policy.load(write(tmp_path, "schema = 1")) == Policy(name="policy")
+
+
+def test_reads_every_field(tmp_path: Path) -> None:
+    """A file that uses the whole form comes out as a policy that says all of it, paths relative to the file."""
+    path = write(
+        tmp_path,
+        """
+        schema = 1
+        name = "finals"
+        block_at = "probable"
+        warn_at = "possible"
+        on_inconclusive = "block"
+        categories = ["exam", "lms"]
+        require_witness = ["Exam.Example.edu", "[2001:db8::1]:8443"]
+        deadline = 5
+        endpoints = ["exam.example.edu", "exam.example.edu:443"]
+        pins = ["pins.toml"]
+        """,
+    )
+    assert Policy.load(path) == Policy(
+        name="finals",
+        block_at=Threshold.PROBABLE,
+        warn_at=Threshold.POSSIBLE,
+        on_inconclusive=Action.BLOCK,
+        categories=frozenset({Category.EXAM, Category.LMS}),
+        require_witness=("exam.example.edu:443", "[2001:db8::1]:8443"),
+        deadline=5.0,
+        endpoints=("exam.example.edu:443",),
+        pins=(str(tmp_path / "pins.toml"),),
+    )
+
+
+def test_witness_may_be_required_of_a_category() -> None:
+    """A category stands for all of its endpoints, a list for those in it."""
+    policy = Policy(require_witness=Category.EXAM)
+    assert policy.requires_witness("a.example:443", Category.EXAM)
+    assert not policy.requires_witness("a.example:443", Category.LMS)
+    assert Policy(require_witness=("a.example",)).requires_witness("a.example:443", Category.LMS)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "advice"),
+    [
+        ("", "schema", "schema = 1"),
+        ("schema = 2", "schema", "schema = 1"),
+        ("schema = true", "schema", "schema = 1"),
+        ("schema = 1\nblock_on = 'proven'", "'block_on'", "block_at"),
+        ("schema = 1\nblock_at = 'sure'", "block_at", "possible, probable, proven, never"),
+        ("schema = 1\nblock_at = 3", "block_at", "possible, probable, proven, never"),
+        ("schema = 1\nwarn_at = []", "warn_at", "possible, probable, proven, never"),
+        ("schema = 1\nwarn_at = 'proven'\nblock_at = 'possible'", "warn_at", "never"),
+        ("schema = 1\non_inconclusive = 'ask'", "on_inconclusive", "allow, warn, block"),
+        ("schema = 1\ncategories = 'exam'", "categories", "["),
+        ("schema = 1\ncategories = []", "categories", "Leave it out"),
+        ("schema = 1\ncategories = ['exams']", "categories[0]", "exam, lms"),
+        ("schema = 1\nrequire_witness = 'exam.example.edu'", "require_witness", "list of hosts"),
+        ("schema = 1\nrequire_witness = true", "require_witness", "["),
+        ("schema = 1\nrequire_witness = ['https://a.example']", "require_witness[0]", "HOST:PORT"),
+        ("schema = 1\nendpoints = [3]", "endpoints[0]", "HOST:PORT"),
+        ("schema = 1\nendpoints = []", "endpoints", "Leave it out"),
+        ("schema = 1\nendpoints = [" + ",".join(f"'h{n}.example'" for n in range(ENDPOINTS_MAX + 1)) + "]", "end", "N"),
+        ("schema = 1\ndeadline = 0", "deadline", "deadline = 3.0"),
+        ("schema = 1\ndeadline = 61", "deadline", "deadline = 3.0"),
+        ("schema = 1\ndeadline = nan", "deadline", "deadline = 3.0"),
+        ("schema = 1\ndeadline = '3'", "deadline", "without quotes"),
+        ("schema = 1\ndeadline = true", "deadline", "without quotes"),
+        ("schema = 1\npins = 'pins.toml'", "pins", "["),
+        ("schema = 1\npins = []", "pins", "Leave it out"),
+        ("schema = 1\npins = ['']", "pins[0]", "relative to this file"),
+        ('schema = 1\npins = ["a\\u0000b"]', "pins[0]", "relative to this file"),
+        ("schema = 1\nname = ''", "name", "name ="),
+        ("schema = ", "not TOML", "Correct"),
+    ],
+)
+def test_refuses_with_file_field_and_remedy(tmp_path: Path, text: str, place: str, advice: str) -> None:
+    """Whatever is wrong is told with the file, the field and what to write instead."""
+    path = write(tmp_path, text)
+    with pytest.raises(PolicyError) as caught:
+        Policy.load(path)
+    assert caught.value.message.startswith(f"{path}: ")
+    assert place in caught.value.message
+    assert advice in caught.value.advice
+
+
+def test_missing_file_and_other_text_are_refused(tmp_path: Path) -> None:
+    """A policy that cannot be read never means the default one."""
+    with pytest.raises(PolicyError, match="cannot be read"):
+        Policy.load(tmp_path / "absent.toml")
+    (tmp_path / "latin.toml").write_bytes(b"schema = 1 # \xe9")
+    with pytest.raises(PolicyError, match="UTF-8"):
+        Policy.load(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"block_at": "sure"},
+        {"categories": ()},
+        {"deadline": math.inf},
+        {"deadline": -1.0},
+        {"endpoints": ("not a host",)},
+        {"on_inconclusive": "ask"},
+        {"require_witness": "somewhere"},
+    ],
+)
+def test_policy_made_in_python_is_checked_alike(wrong: dict[str, Any]) -> None:
+    """A policy that exists can be used, wherever it came from."""
+    with pytest.raises(PolicyError, match=next(iter(wrong))):
+        Policy(**wrong)
+
+
+def test_values_may_be_spelled_as_text() -> None:
+    """The words of the file work in Python too."""
+    given: dict[str, Any] = {"block_at": Confidence.PROBABLE, "on_inconclusive": "allow", "categories": ["exam"]}
+    policy = Policy(**given)
+    assert policy.block_at is Threshold.PROBABLE
+    assert policy.on_inconclusive is Action.ALLOW
+    assert policy.categories == {Category.EXAM}
+
+
+_TOML = st.recursive(
+    st.sampled_from(["1", "3.0", "true", "'exam'", "'never'", "'a.example'", "2026-01-01", "nan", "-1", '"\\u0000"']),
+    lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+    max_leaves=4,
+)
+_KEYS = ("name", "block_at", "warn_at", "on_inconclusive", "categories", "require_witness", "deadline", "endpoints")
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from((*_KEYS, "pins", "more")), _TOML))
+def test_any_table_is_a_policy_or_refused(table: dict[str, str]) -> None:
+    """Whatever stands behind the known keys, only the documented exception gets out."""
+    text = "schema = 1\n" + "".join(f"{key} = {value}\n" for key, value in table.items())
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder), text)
+        policy = refused = None
+        try:
+            policy = Policy.load(path)
+        except PolicyError as error:
+            refused = error
+        assert policy is not None or (refused is not None and str(path) in refused.message and refused.advice)
+        assert policy is None or ("more" not in table and 0.1 <= policy.deadline <= 60)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_octets_are_a_policy_or_refused(data: bytes) -> None:
+    """Octets that are no TOML at all are refused, never a fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "policy.toml"
+        path.write_bytes(data)
+        with pytest.raises(PolicyError):
+            Policy.load(path)

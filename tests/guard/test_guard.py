@@ -1,0 +1,157 @@
+"""What the guard refuses, without a network: any chain, any order, any number of hosts."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import pytest
+from guarding import EXAM, LMS, guard_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.errors import InputError, ProxyError, TargetError
+from detector.guard import Guard
+from detector.guard.connector import _basic_credentials
+from detector.guard.guard import REMEMBERED_MAX
+from detector.model import Confidence, Endpoint, Observation, Outcome
+from detector.trust.certificate import Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conftest import World
+
+    from detector.guard import Judged
+
+
+def seen(chain: Sequence[bytes], *, outcome: Outcome = Outcome.COMPLETE, key_proved: bool = True) -> Observation:
+    """An observation of this chain."""
+    presented = tuple(Certificate.read(der).presented() for der in chain)
+    return Observation(outcome=outcome, key_proved=key_proved, chain=presented)
+
+
+def judge(guard: Guard, host: str, chain: Sequence[bytes]) -> Judged:
+    """Judge a finished handshake with this chain."""
+    return guard.judge(guard.endpoint(host, 443), seen(chain))
+
+
+def _basic(credentials: bytes) -> str:
+    return "Basic " + base64.b64encode(credentials).decode()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "key_proved"),
+    [
+        (Outcome.COMPLETE, False),
+        (Outcome.TLS_FAILURE, True),
+        (Outcome.TLS_FAILURE, False),
+        (Outcome.DEADLINE, False),
+        (Outcome.RESET, False),
+    ],
+)
+def test_a_clean_chain_alone_is_not_enough(world: World, outcome: Outcome, *, key_proved: bool) -> None:
+    """However good the chain is, pinned even: without a finished handshake and a proved key nothing is let through."""
+    issued = world.pki.issue([EXAM])
+    for endpoint in (Endpoint(host=EXAM), Endpoint(host=EXAM, pins=(issued.spki_sha256,))):
+        guard = guard_of(world, endpoint)
+        judged = guard.judge(endpoint, seen(issued.chain, outcome=outcome, key_proved=key_proved))
+        assert judged.refused == "inconclusive"
+        assert judged.message.startswith(f"{EXAM}:443: ")
+        assert judged.advice
+
+
+def test_a_clock_that_is_wrong_is_told(world: World) -> None:
+    """A device whose clock stands years back is told to set it, and goes no further."""
+    guard = guard_of(world, clock=lambda: world.pki.now - dt.timedelta(days=700))
+    judged = judge(guard, EXAM, world.pki.issue([EXAM]).chain)
+    assert judged.refused == "certificate"
+    assert "not valid yet (it is" in judged.message
+
+
+def test_nothing_refused_says_nothing(world: World) -> None:
+    """What may go on carries its result and no words."""
+    judged = judge(guard_of(world), EXAM, world.pki.issue([EXAM]).chain)
+    assert (judged.refused, judged.message, judged.advice) == (None, "", "")
+    assert judged.report.results == (judged.result,)
+    assert judged.result.verdict == "clean"
+
+
+@pytest.mark.parametrize("refuse_at", list(Confidence))
+def test_below_the_threshold_is_still_verified(world: World, refuse_at: Confidence) -> None:
+    """A private chain alone is `possible`: refused as middleware at that threshold, as a bad certificate above it."""
+    chain = world.pki.private_ca().issue([EXAM]).chain
+    judged = judge(guard_of(world, refuse_at=refuse_at), EXAM, chain)
+    assert judged.refused == ("middleware" if refuse_at is Confidence.POSSIBLE else "certificate")
+
+
+def test_memory_is_bounded(world: World) -> None:
+    """Any number of hosts costs no more than so many, and what was met last counts longest."""
+    guard = guard_of(world)
+    ca = world.pki.private_ca("School CA", one_leaf_key=True)
+    assert judge(guard, LMS, ca.issue([LMS]).chain).result.confidence == "possible"
+    issued = world.pki.issue([EXAM])
+    for number in range(REMEMBERED_MAX - 1):
+        guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
+    assert judge(guard, "a.example.net", ca.issue(["a.example.net"]).chain).result.confidence == "proven"
+    for number in range(REMEMBERED_MAX):
+        guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
+    assert judge(guard, "b.example.com", ca.issue(["b.example.com"]).chain).result.confidence == "possible"
+    assert len(guard._memory._seen) == REMEMBERED_MAX
+
+
+def test_issuers_that_were_accused_accuse(world: World) -> None:
+    """A forger that makes a new CA for each host is told by the shape of its name, once one was proven (row 18)."""
+    pinned = Endpoint(host=EXAM, pins=(bytes(32),))
+    guard = guard_of(world, pinned)
+    assert judge(guard, EXAM, world.pki.private_ca("Filter CA 1").issue([EXAM]).chain).result.row == 17
+    assert judge(guard, LMS, world.pki.private_ca("Filter CA 2").issue([LMS]).chain).result.row == 18
+    assert judge(guard, LMS, world.pki.private_ca("Other CA").issue([LMS]).chain).result.row == 19
+
+
+def test_endpoints(world: World) -> None:
+    """Pins are found by host and port, in any spelling of the host."""
+    pinned = Endpoint(host=EXAM, port=8443, pins=(bytes(32),))
+    guard = guard_of(world, pinned, Endpoint(host=LMS), Endpoint(host=LMS, port=8443))
+    assert guard.endpoint("EXAM.example.edu.", 8443) is pinned
+    assert guard.endpoint(EXAM, 443) == Endpoint(host=EXAM)
+    assert guard.endpoint(EXAM) is pinned
+    assert guard.endpoint("2001:DB8::1", 443).name == "[2001:db8::1]:443"
+    with pytest.raises(InputError, match="several ports"):
+        guard.endpoint(LMS)
+    with pytest.raises(TargetError):
+        guard.endpoint("exam.example.edu/answers", 443)
+
+
+def test_shipped_pins_are_the_default() -> None:
+    """Without settings the guard knows what the package ships."""
+    guard = Guard()
+    assert guard.pins.endpoints
+    assert guard.refuse_at is Confidence.POSSIBLE
+
+
+@settings(max_examples=150, deadline=None)
+@given(where=st.integers(0, 1 << 16), octet=st.integers(1, 255))
+def test_damaged_chains_are_refused(world: World, where: int, octet: int) -> None:
+    """One octet changed anywhere in a genuine leaf: never an exception, never let through."""
+    chain = list(world.pki.issue([EXAM]).chain)
+    at = where % len(chain[0])
+    chain[0] = chain[0][:at] + bytes((chain[0][at] ^ octet,)) + chain[0][at + 1 :]
+    assert judge(guard_of(world), EXAM, chain).refused is not None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(max_size=300), max_size=4))
+def test_arbitrary_chains_are_refused(world: World, chain: list[bytes]) -> None:
+    """Octets that are no certificates, and none at all: never an exception, never let through."""
+    assert judge(guard_of(world), EXAM, chain).refused is not None
+
+
+@given(st.text(max_size=60) | st.text(max_size=30).map("Basic ".__add__) | st.binary(max_size=30).map(_basic))
+def test_proxy_authorization_is_read_or_refused(header: str) -> None:
+    """Any header value gives credentials or `ProxyError`, and nothing else."""
+    with contextlib.suppress(ProxyError):
+        username, _ = _basic_credentials(header)
+        assert ":" not in username

@@ -1,0 +1,232 @@
+"""What the guard is for: an ordinary client hands its secret to a middlebox, a guarded one sends it nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from guarding import EXAM, LMS, SECRET, URL, guard_of, guarded, serve_raw, settled, witness_that
+
+import detector
+from detector.guard import CertificateError, InconclusiveError, MiddlewareDetected
+from detector.model import Confidence, Endpoint, Outcome
+from detector.testing import CA, Issued, Response, Script, run_mitmproxy, serve_middlebox, serve_origin, serve_script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conftest import World
+
+    from detector.testing import PrivatePKI, Request
+    from detector.testing.streams import PlainStream, TLSStream
+
+
+@pytest.mark.lab
+async def test_mitmproxy_whose_ca_is_trusted(world: World, pki: PrivatePKI) -> None:
+    """With its CA installed, mitmproxy reads what aiohttp sends; of a guarded client it sees no request at all."""
+    guard = guard_of(world)
+    async with (
+        serve_origin(pki.issue([EXAM])) as origin,
+        run_mitmproxy(upstream_hosts={(EXAM, 443): origin.address}) as mitm,
+    ):
+        trusting = ssl.create_default_context(cadata=mitm.ca_pem.decode())
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as ordinary,
+            ordinary.post(URL, data=SECRET, proxy=mitm.url) as response,
+        ):
+            assert response.status == 200
+        overheard, arrived = mitm.overheard, len(origin.requests)
+        assert SECRET.encode() in overheard
+        assert origin.requests[0].body == SECRET.encode()
+
+        async with guarded(guard) as client:
+            with pytest.raises(
+                MiddlewareDetected, match=r"exam\.example\.edu:443: TLS is decrypted.*mitmproxy"
+            ) as caught:
+                await client.post(URL, data=SECRET, proxy=mitm.url, headers={"X-Secret": SECRET})
+        await settled(origin)
+        assert mitm.overheard == overheard
+        assert len(origin.requests) == arrived
+    error = caught.value
+    for kind in (aiohttp.ClientConnectorCertificateError, detector.MiddlewareDetected, detector.errors.GuardError):
+        assert isinstance(error, kind)
+    assert error.result is not None
+    assert (error.result.verdict, error.result.confidence) == ("middleware", "proven")
+    assert error.report.results == (error.result,)
+    assert (error.host, error.port, error.ssl) == (EXAM, 443, True)
+    assert error.advice in str(error)
+
+
+@pytest.mark.parametrize("append", [False, True])
+async def test_forging_middlebox(world: World, pki: PrivatePKI, *, append: bool) -> None:
+    """A middlebox with a CA of its own gets a handshake and nothing else, whatever it appends to its chain."""
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        upstream = {(EXAM, 443): origin.address}
+        ca = pki.private_ca("School Proxy CA")
+        async with serve_middlebox(ca, upstream=upstream, append_upstream_chain=append) as box:
+            async with guarded(guard_of(world)) as client:
+                for _ in range(3):
+                    with pytest.raises(MiddlewareDetected, match="School Proxy CA"):
+                        await client.post(URL, data=SECRET, proxy=box.url)
+            await settled(box)
+            assert box.overheard == b""
+            assert box.intercepted == [EXAM] * 3
+
+
+async def test_evidence_of_earlier_connections_counts(world: World, pki: PrivatePKI) -> None:
+    """One private CA on one host may be anything; on a second operator's host it is an interceptor."""
+    async with serve_origin(pki.issue([EXAM])) as exam, serve_origin(pki.issue([LMS])) as lms:
+        upstream = {(EXAM, 443): exam.address, (LMS, 443): lms.address}
+        async with serve_middlebox(pki.private_ca("School Proxy CA"), upstream=upstream) as box:
+            guard = guard_of(world)
+            async with guarded(guard, route=box.url) as client:
+                for url in (URL, f"https://{LMS}/", URL):
+                    with pytest.raises(MiddlewareDetected):
+                        await client.get(url)
+            assert box.overheard == b""
+    assert [judged.result.confidence for judged in guard.judged] == ["possible", "proven", "proven"]
+
+
+async def test_below_the_threshold_ordinary_verification_is_left(world: World, pki: PrivatePKI) -> None:
+    """Told to refuse proven interception only, the client is as careful as an ordinary one, and no less."""
+    ca = pki.private_ca("School Proxy CA")
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        async with serve_middlebox(ca, upstream={(EXAM, 443): origin.address}) as box:
+            async with guarded(guard_of(world, refuse_at=Confidence.PROVEN), route=box.url) as client:
+                with pytest.raises(CertificateError, match="trusted root") as caught:
+                    await client.post(URL, data=SECRET)
+            assert box.overheard == b""
+        # A pin that nothing matches on a publicly logged certificate: possible, and good enough for that client.
+        stale = Endpoint(host=EXAM, pins=(bytes(32),), address=origin.address)
+        async with guarded(guard_of(world, stale)) as client:
+            with pytest.raises(MiddlewareDetected, match="pin-rotation"):
+                await client.get(URL)
+        async with (
+            guarded(guard_of(world, stale, refuse_at=Confidence.PROBABLE)) as client,
+            client.get(URL) as response,
+        ):
+            assert response.status == 200
+    assert caught.value.result is not None
+    assert caught.value.result.verdict == "middleware"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PublicCA(CA):
+    """A CA that gets its certificates from the public PKI, as one who fooled a public CA does."""
+
+    pki: PrivatePKI
+
+    def issue(self, names: Sequence[str] = (), **_: Any) -> Issued:  # noqa: ANN401 - what a forger asks for
+        """Issue as the public PKI does: publicly trusted and logged."""
+        return self.pki.issue(names or [EXAM])
+
+
+async def test_middlebox_with_a_public_certificate(world: World, pki: PrivatePKI) -> None:
+    """Nothing in its chain gives it away; the witness does, and the request stays here."""
+    key = Ed25519PrivateKey.generate()
+    ca = pki.private_ca("unused")
+    public = PublicCA(
+        certificate=ca.certificate, key=ca.key, subject=ca.subject, key_identifier=None, now=ca.now, pki=pki
+    )
+    witness = Endpoint(host=EXAM, witness=(key.public_key().public_bytes_raw(),))
+    async with serve_origin(pki.issue([EXAM]), handler=witness_that(key)) as origin:
+        upstream = {(EXAM, 443): origin.address}
+        async with serve_middlebox(public, upstream=upstream, copy_upstream=False) as box:
+            async with (
+                guarded(guard_of(world), route=box.url) as client,
+                client.post(URL, data=SECRET) as response,
+            ):
+                assert response.status == 200
+            await settled(box)
+            assert SECRET.encode() in box.overheard
+            box.overheard = b""
+            async with guarded(guard_of(world, witness), route=box.url) as client:
+                with pytest.raises(MiddlewareDetected, match="proven: witness-differs"):
+                    await client.post(URL, data=SECRET)
+            await settled(box)
+            assert b"tls-witness" in box.overheard
+            assert SECRET.encode() not in box.overheard
+            assert b"answers" not in box.overheard
+        async with (
+            guarded(guard_of(world, witness), resolve=upstream) as client,
+            client.post(URL, data=SECRET) as response,
+        ):
+            assert response.status == 200
+
+
+async def test_replayed_chain(world: World, pki: PrivatePKI) -> None:
+    """The genuine chain without its key: refused as middleware."""
+    async with serve_script(Script.replay(pki.issue([EXAM]).chain)) as server:
+        async with guarded(guard_of(world), resolve={(EXAM, 443): server.address}) as client:
+            with pytest.raises(MiddlewareDetected, match="replayed-chain"):
+                await client.post(URL, data=SECRET)
+        await settled(server)
+    assert server.requests == []
+
+
+async def test_forger_that_answers_before_it_is_asked(world: World, pki: PrivatePKI) -> None:
+    """Data that a forger sends right behind its handshake does not get it a request."""
+    heard: list[bytes] = []
+
+    async def talk(stream: TLSStream, _: PlainStream, __: int) -> None:
+        await stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        heard.append(await stream.read())
+
+    async with serve_raw(pki.private_ca().issue([EXAM]), talk) as server:
+        async with guarded(guard_of(world), resolve={(EXAM, 443): server.address}) as client:
+            with pytest.raises(MiddlewareDetected):
+                await client.post(URL, data=SECRET)
+        await settled(server)
+    assert heard == [b""]
+
+
+async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) -> None:
+    """A genuine server redirects, with the body, to a host that is decrypted: judged like any other."""
+
+    def redirect(_: Request) -> Response:
+        return Response(status=307, headers=(("Location", f"https://{LMS}/collect"),))
+
+    async with serve_origin(pki.issue([EXAM]), handler=redirect) as exam, serve_origin(pki.issue([LMS])) as lms:
+        upstream = {(EXAM, 443): exam.address, (LMS, 443): lms.address}
+        async with serve_middlebox(pki.private_ca(), upstream=upstream, only_hosts=[LMS]) as box:
+            guard = guard_of(world)
+            async with guarded(guard, route=box.url) as client:
+                with pytest.raises(MiddlewareDetected, match=LMS):
+                    await client.post(URL, data=SECRET)
+            await settled(box)
+            assert box.overheard == b""
+            assert box.intercepted == [LMS]
+    assert len(exam.requests) == 1
+    assert [judged.result.endpoint.host for judged in guard.judged] == [EXAM, LMS]
+
+
+async def test_captive_portal_that_does_not_speak_tls(world: World) -> None:
+    """A portal that answers TLS with a page: no connection, and the advice says to sign in."""
+    async with (
+        serve_script(Script.plain_http()) as portal,
+        guarded(guard_of(world), resolve={(EXAM, 443): portal.address}) as client,
+    ):
+        with pytest.raises(InconclusiveError, match="sign in") as caught:
+            await client.get(URL)
+    assert caught.value.result is not None
+    assert caught.value.result.observation.outcome is Outcome.NOT_TLS
+    assert isinstance(caught.value, aiohttp.ClientConnectorError)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_version": ssl.TLSVersion.TLSv1_1}, {"max_version": ssl.TLSVersion.TLSv1_2, "ciphers": "AES128-SHA"}],
+)
+async def test_weak_tls_is_not_spoken(world: World, pki: PrivatePKI, settings: dict[str, Any]) -> None:
+    """A server, or a middlebox, that wants old TLS or no forward secrecy gets no request."""
+    async with (
+        serve_origin(pki.issue([EXAM], key="rsa"), **settings) as origin,
+        guarded(guard_of(world), resolve={(EXAM, 443): origin.address}) as client,
+    ):
+        with pytest.raises(InconclusiveError, match="tls-alert"):
+            await client.get(URL)
+    assert origin.requests == []

@@ -1,0 +1,180 @@
+"""The watch over real sockets on loopback: middleboxes that come, go and change, endpoints that go down and up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from simulation import Switchboard, short
+
+from detector import Detector, WatchKind
+from detector.probe import ConnectDialer, DirectDialer, parse_proxy
+from detector.testing import Script, serve_middlebox, serve_origin, serve_script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from detector import WatchEvent
+    from detector.testing import Mitmproxy, PrivatePKI
+    from detector.watcher import Look
+
+    Settings = Callable[..., dict[str, Any]]
+    Where = dict[tuple[str, int], tuple[str, int]]
+
+EXAM, LMS = "exam.example.edu", "lms.example.org"
+QUICK = 0.2
+"""Seconds between two looks: fast enough for a test, on loopback."""
+PATIENCE = 30.0
+"""Seconds after which a test gives up on an event."""
+
+
+@pytest.fixture
+async def where(pki: PrivatePKI) -> AsyncIterator[Where]:
+    """Two honest servers."""
+    async with serve_origin(pki.issue([EXAM])) as exam, serve_origin(pki.issue([LMS])) as lms:
+        yield {(EXAM, 443): exam.address, (LMS, 443): lms.address}
+
+
+async def read_until(events: AsyncGenerator[WatchEvent, None], *kinds: str) -> list[WatchEvent]:
+    """Read until an event of each of these kinds has come."""
+    read: list[WatchEvent] = []
+    missing = set(kinds)
+    async with asyncio.timeout(PATIENCE):
+        async for event in events:
+            read.append(event)
+            missing.discard(event.kind)
+            if not missing:
+                return read
+    raise AssertionError(f"the watch ended without {missing}")
+
+
+async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, settings_of: Settings, where: Where) -> None:
+    """A middlebox that lets the first connections pass, as if it knew of checks, is told at the first it decrypts."""
+    async with serve_middlebox(pki.private_ca("Late Filter CA"), upstream=where, pass_first=7) as box:
+        subject = Detector(**settings_of(route=box.url))
+        assert (await subject.check([EXAM, LMS])).verdict == "clean"
+        async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
+            told = await read_until(events, WatchKind.APPEARED)
+        assert box.intercepted
+    assert short(told)[0] == "baseline"
+    assert [event.kind for event in told[1:]] == ["appeared"]
+    assert told[-1].after is not None
+    assert told[-1].after.issuer == "CN=Late Filter CA"
+    assert told[-1].result is not None
+    assert told[-1].result.observation.key_proved
+
+
+async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, settings_of: Settings, where: Where) -> None:
+    """Appeared, changed to another CA, gone: each by real connections through real middleboxes."""
+    direct = DirectDialer(where)
+    async with (
+        serve_middlebox(pki.private_ca("Day CA"), upstream=where) as day,
+        serve_middlebox(pki.private_ca("Night CA"), upstream=where) as night,
+    ):
+        through = {box: ConnectDialer(parse_proxy(box.url), where) for box in (day, night)}
+        switchboard = Switchboard(lambda _, __: direct)
+        subject = Detector(**settings_of(dialer=switchboard))
+        async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
+            assert short(await read_until(events, WatchKind.BASELINE)) == ["baseline"]
+            switchboard.choose = lambda _, __: through[day]
+            await read_until(events, WatchKind.APPEARED)
+            switchboard.choose = lambda _, __: through[night]
+            changed = await read_until(events, WatchKind.CHANGED_INTERCEPTOR)
+            switchboard.choose = lambda _, __: direct
+            gone = await read_until(events, WatchKind.VANISHED)
+    assert changed[-1].before is not None
+    assert changed[-1].after is not None
+    assert (changed[-1].before.issuer, changed[-1].after.issuer) == ("CN=Day CA", "CN=Night CA")
+    assert gone[-1].after is not None
+    assert gone[-1].after.verdict == "clean"
+
+
+@pytest.mark.lab
+async def test_real_mitmproxy(settings_of: Settings, where: Where, mitmproxy: Callable[..., Any]) -> None:
+    """The real mitmproxy is named when the route begins to lead through it."""
+    running: Mitmproxy = await mitmproxy(upstream_hosts=where)
+    direct, through = DirectDialer(where), ConnectDialer(parse_proxy(f"http://127.0.0.1:{running.port}"))
+    switchboard = Switchboard(lambda _, __: direct)
+    async with contextlib.aclosing(
+        Detector(**settings_of(dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)
+    ) as events:
+        await read_until(events, WatchKind.BASELINE)
+        switchboard.choose = lambda _, __: through
+        told = await read_until(events, WatchKind.APPEARED)
+    assert told[-1].after is not None
+    assert str(told[-1].after.product).startswith("mitmproxy")
+    assert told[-1].after.confidence == "proven"
+
+
+async def test_endpoint_goes_down_and_up(pki: PrivatePKI, settings_of: Settings, where: Where) -> None:
+    """A server that stops is told after the second failure, its return at once; the other one is not mentioned."""
+    subject = Detector(**settings_of(resolve=where))
+    async with contextlib.AsyncExitStack() as stack:
+        first = contextlib.AsyncExitStack()
+        issued = pki.issue(["stops.example.net"])
+        origin = await first.enter_async_context(serve_origin(issued))
+        where["stops.example.net", 443] = origin.address
+        subject = Detector(**settings_of(resolve=where))
+        events = await stack.enter_async_context(
+            contextlib.aclosing(subject.watch([EXAM, "stops.example.net"], interval=QUICK))
+        )
+        told = await read_until(events, WatchKind.BASELINE)
+        await first.aclose()
+        told += await read_until(events, WatchKind.INCONCLUSIVE)
+        await stack.enter_async_context(serve_origin(issued, port=origin.port))
+        told += await read_until(events, WatchKind.RECOVERED)
+    assert short(told) == ["baseline", "inconclusive stops.example.net", "recovered stops.example.net"]
+    assert told[1].result is not None
+    assert told[1].result.observation.outcome == "connect-refused"
+
+
+async def test_every_look_is_a_fresh_connection(pki: PrivatePKI, settings_of: Settings) -> None:
+    """One TCP connection and one whole handshake a look."""
+    looks: list[Look] = []
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
+        async for _ in subject.watch([EXAM], interval=0.05, duration=1.0, on_look=looks.append):
+            pass
+        await origin.settled()
+        assert len(looks) > 3
+        assert len(looks) <= origin.connections == origin.handshakes <= len(looks) + 1
+
+
+async def test_process_that_was_stopped_tells_a_gap(pki: PrivatePKI, settings_of: Settings) -> None:
+    """A loop that stood still (here: blocked) past the bound tells it, and looks again at once."""
+    from detector import pacing  # noqa: PLC0415 - for this test alone
+
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pacing, "GAP_LEAST", 0.5)
+            async with contextlib.aclosing(subject.watch([EXAM], interval=60.0)) as events:
+                await read_until(events, WatchKind.BASELINE)
+                time.sleep(7.0)  # noqa: ASYNC251 - what is tested: nothing runs meanwhile; longer than a heartbeat
+                (gap,) = await read_until(events, WatchKind.GAP)
+    assert gap.seconds is not None
+    assert gap.seconds > 5
+
+
+async def test_cancellation_leaves_no_task_and_no_socket(settings_of: Settings) -> None:
+    """Cancelled amid handshakes that hang, everything ends before the reader's task does."""
+    before = asyncio.all_tasks()
+    async with serve_script(Script.silence()) as silent:
+        subject = Detector(**settings_of(resolve={(host, 443): silent.address for host in (EXAM, LMS)}))
+
+        async def read() -> None:
+            async with contextlib.aclosing(subject.watch([EXAM, LMS], deadline=30)) as events:
+                async for _ in events:
+                    pass
+
+        task = asyncio.create_task(read())
+        while silent.connections < 2:  # noqa: ASYNC110 - the server counts, it does not signal
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(silent.settled(), PATIENCE)
+    assert asyncio.all_tasks() == before

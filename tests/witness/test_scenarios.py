@@ -1,0 +1,366 @@
+"""Everybody who can be between a client and its witness, through the whole pipeline on loopback.
+
+Room: tests of witness. Opens sockets on loopback; drives the real mitmproxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from OpenSSL import SSL
+from witnesses import EXAM, endpoint, signing_key, witness_of
+
+from detector import Detector, Endpoint, Result
+from detector.probe import Timeouts
+from detector.testing import (
+    Mode,
+    Request,
+    Response,
+    run_mitmproxy,
+    serve_middlebox,
+    serve_origin,
+    serve_proxy,
+)
+from detector.testing.streams import Listener, TLSStream, listen, server_context
+from detector.trust.envelope import public_octets
+from detector.witness import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from detector.testing import Issued, Middlebox, PrivatePKI
+    from detector.testing.streams import PlainStream
+    from detector.witness.server import WitnessServer
+
+    Settings = Callable[..., dict[str, Any]]
+
+V = ssl.TLSVersion
+
+
+@pytest.fixture(scope="module")
+def issued(pki: PrivatePKI) -> Issued:
+    """The origin's own certificate: public, logged, the right name."""
+    return pki.issue([EXAM])
+
+
+def where(server: WitnessServer) -> dict[tuple[str, int], tuple[str, int]]:
+    """Where a middlebox finds the origin."""
+    return {(EXAM, 443): server.address}
+
+
+async def judged(settings: dict[str, Any], **more: Any) -> Result:  # noqa: ANN401 - arguments of Detector
+    """What one check of the exam endpoint says."""
+    async with Detector(**settings, **more) as subject:
+        report = await subject.check(deadline=60)
+    (result,) = report.results
+    assert report.verdict == result.verdict
+    return result
+
+
+def witness_says(result: Result) -> str:
+    """The finding of the check `witness`."""
+    (finding,) = [finding for finding in result.findings if finding.check == "witness"]
+    return finding.outcome
+
+
+def assert_proven(result: Result) -> None:
+    """Row 2: middleware, and nothing benign explains it."""
+    assert (result.verdict, result.confidence, result.reason) == ("middleware", "proven", "witness-differs")
+    assert witness_says(result) == "differs"
+    assert result.alternatives == ()
+    assert result.observation.key_proved
+
+
+def assert_not_clean(result: Result, says: str) -> None:
+    """The witness's answer was no answer, and that is told and never clean."""
+    assert witness_says(result) == says
+    assert result.verdict != "clean"
+
+
+def findings(result: Result) -> set[tuple[str, str]]:
+    """Pairs of check and outcome."""
+    return {(finding.check, str(finding.outcome)) for finding in result.findings}
+
+
+class TestNobodyInBetween:
+    @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
+    async def test_direct(self, issued: Issued, settings_of: Settings, version: ssl.TLSVersion) -> None:
+        """Both ends of one session agree, in TLS 1.3 and in TLS 1.2 with extended master secret."""
+        async with witness_of(issued, max_version=version) as server:
+            result = await judged(settings_of(endpoint(server.address)))
+        assert (result.verdict, result.assurance) == ("clean", "witnessed")
+        assert result.observation.tls_version == version.name.replace("_", ".")
+        (finding,) = [finding for finding in result.findings if finding.check == "witness"]
+        assert finding.data["client_hello_unchanged"] is True
+        assert finding.data["proxy_headers"] == []
+
+    async def test_plain_proxy(self, issued: Issued, settings_of: Settings) -> None:
+        """A proxy that only carries octets changes nothing."""
+        async with witness_of(issued) as server, serve_proxy(upstream=where(server)) as proxy:
+            result = await judged(settings_of(endpoint(), route=proxy.url))
+        assert (result.verdict, result.assurance, result.observation.route) == ("clean", "witnessed", "http-connect")
+
+    async def test_even_with_stale_pins(self, issued: Issued, settings_of: Settings) -> None:
+        """Pins that no longer fit are told, and the witness decides."""
+        async with witness_of(issued) as server:
+            result = await judged(settings_of(endpoint(server.address, pins=(bytes(32),))))
+        assert (result.verdict, result.assurance) == ("clean", "witnessed")
+        assert ("pin", "mismatch") in findings(result)
+
+    async def test_rotation(self, issued: Issued, settings_of: Settings) -> None:
+        """At every step of a rotation, clients with the old pins, with both, and then with the new are served."""
+        old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+        steps = [
+            ((old,), [(old,), (old, new)]),
+            ((old, new), [(old,), (old, new), (new,)]),
+            ((new,), [(old, new), (new,)]),
+        ]
+        for signing, clients in steps:
+            async with witness_of(issued, keys=signing) as server:
+                for pinned in clients:
+                    result = await judged(settings_of(endpoint(server.address, *pinned)))
+                    assert (result.verdict, result.assurance) == ("clean", "witnessed")
+
+
+class TestSomebodyInBetween:
+    async def test_mitmproxy(self, issued: Issued, settings_of: Settings) -> None:
+        """The real mitmproxy relays the question, and is given away by the answer."""
+        async with witness_of(issued) as server, run_mitmproxy(upstream_hosts=where(server)) as mitm:
+            result = await judged(settings_of(endpoint(), route=mitm.url))
+        assert_proven(result)
+
+    async def test_certificate_under_a_trusted_root(
+        self, issued: Issued, pki: PrivatePKI, settings_of: Settings
+    ) -> None:
+        """A publicly trusted, logged certificate in wrong hands: clean to everything but the witness."""
+        bought = pki.issue([EXAM])
+        async with witness_of(issued) as server, box_of(pki, server, present=bought) as box:
+            unwitnessed = await judged(settings_of(Endpoint(host=EXAM), route=box.url))
+            result = await judged(settings_of(endpoint(), route=box.url))
+        assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "logged")
+        assert_proven(result)
+
+    async def test_pinned_ca(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
+        """The pinned CA itself issued the middlebox's certificate: clean, pinned, but for the witness."""
+        pins = (pki.intermediate_ec.spki_sha256,)
+        async with witness_of(issued) as server, box_of(pki, server, present=pki.issue([EXAM])) as box:
+            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), route=box.url))
+            result = await judged(settings_of(endpoint(pins=pins), route=box.url))
+        assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "pinned")
+        assert_proven(result)
+
+    @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
+    async def test_the_origins_own_key(
+        self, issued: Issued, pki: PrivatePKI, settings_of: Settings, version: ssl.TLSVersion
+    ) -> None:
+        """The origin's own certificate and key: pinned by leaf, and nothing but the witness can tell."""
+        pins = (issued.spki_sha256,)
+        async with (
+            witness_of(issued) as server,
+            box_of(pki, server, present=issued, max_version=version) as box,
+        ):
+            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), route=box.url))
+            result = await judged(settings_of(endpoint(pins=pins), route=box.url))
+        assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "pinned")
+        assert_proven(result)
+        assert b"/.well-known/tls-witness?nonce=" in box.overheard
+
+    async def test_origins_key_and_old_tls_towards_the_witness(
+        self, issued: Issued, pki: PrivatePKI, settings_of: Settings
+    ) -> None:
+        """A session without binding on the witness's side is not the session of a client that has one."""
+        async with (
+            witness_of(issued, max_version=V.TLSv1_2) as server,
+            box_of(pki, server, present=issued, extended_master_secret=False) as box,
+        ):
+            result = await judged(settings_of(endpoint(), route=box.url))
+        assert result.observation.tls_version == "TLSv1.3"
+        assert_proven(result)
+
+    async def test_old_tls_towards_the_client(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
+        """Without extended master secret there is nothing to compare, and nothing is cleared."""
+        async with (
+            witness_of(issued) as server,
+            box_of(pki, server, present=issued, max_version=V.TLSv1_2, extended_master_secret=False) as box,
+        ):
+            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
+        assert_not_clean(result, "no-binding")
+
+    async def test_rewritten_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
+        """An answer that was changed on the way, to what the client wants to hear, is not signed any more."""
+
+        def rewrite(data: bytes) -> bytes:
+            return re.sub(rb'("sig":")(.)', lambda found: found[1] + (b"B" if found[2] == b"A" else b"A"), data)
+
+        async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
+            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
+        assert_not_clean(result, "bad-signature")
+
+    async def test_answer_replaced_by_an_unsigned_one(
+        self, issued: Issued, pki: PrivatePKI, settings_of: Settings
+    ) -> None:
+        """An answer that lost its signature is not believed."""
+
+        def rewrite(data: bytes) -> bytes:
+            return re.sub(
+                rb'"signatures":\[.*\]', lambda found: b'"signatures":[' + b" " * (len(found[0]) - 15) + b"]", data
+            )
+
+        async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
+            result = await judged(settings_of(endpoint(), route=box.url))
+        assert_not_clean(result, "unsigned")
+
+    async def test_replayed_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
+        """A genuine signed answer to an earlier question answers nothing."""
+        answers: list[bytes] = []
+
+        def rewrite(data: bytes) -> bytes:
+            answers.extend(re.findall(rb'\{"payload".*\}', data))
+            return re.sub(rb'\{"payload".*\}', lambda _: answers[0], data)
+
+        async with (
+            witness_of(issued, clock=lambda: pki.now) as server,  # answers of one length
+            box_of(pki, server, present=issued, rewrite=rewrite) as box,
+        ):
+            before = await judged(settings_of(endpoint(), route=box.url))
+            after = await judged(settings_of(endpoint(), route=box.url))
+        assert_proven(before)
+        assert_not_clean(after, "replayed")
+
+    async def test_clean_while_it_sleeps(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
+        """The same middlebox, before it wakes up, is a carrier like any other."""
+        async with witness_of(issued) as server, box_of(pki, server, present=issued, pass_first=1) as box:
+            before = await judged(settings_of(endpoint(), route=box.url))
+            after = await judged(settings_of(endpoint(), route=box.url))
+        assert (before.verdict, before.assurance) == ("clean", "witnessed")
+        assert_proven(after)
+
+
+@contextlib.asynccontextmanager
+async def box_of(pki: PrivatePKI, server: WitnessServer, **options: Any) -> AsyncIterator[Middlebox]:  # noqa: ANN401 - of serve_middlebox
+    """A middlebox between the client and the witness."""
+    async with serve_middlebox(pki.private_ca("Campus Filter CA"), upstream=where(server), **options) as box:
+        yield box
+
+
+def answering(body: bytes, status: int = 200) -> Callable[[Request], Response]:
+    """A handler that always says this."""
+    return lambda _request: Response(status=status, body=body)
+
+
+class TestNoAnswerIsNeverClean:
+    """Somebody with the origin's own certificate and key, pinned at that, who keeps the witness's answer away."""
+
+    @pytest.mark.parametrize(
+        ("handler", "says"),
+        [
+            (answering(b"", 404), "refused"),
+            (answering(b"", 302), "refused"),
+            (answering(b'{"payload":"e30=","payloadType":"%s"}' % protocol.PAYLOAD_TYPE.encode()), "unsigned"),
+            (answering(b'{"payload":"e30=","payloadType":"text/plain","signatures":[]}'), "other-type"),
+            (answering(b"<!doctype html><title>Sign in</title>"), "unreadable"),
+            (answering(b""), "unreadable"),
+            (answering(bytes(protocol.ANSWER_OCTETS_MAX + 1)), "no-answer"),
+        ],
+        ids=["stripped", "redirected", "unsigned", "other-type", "page", "empty", "huge"],
+    )
+    async def test_what_it_says(
+        self, issued: Issued, settings_of: Settings, handler: Callable[[Request], Response], says: str
+    ) -> None:
+        """Each is a finding of its own."""
+        async with serve_origin(issued, handler=handler) as origin:
+            result = await judged(settings_of(endpoint(origin.address, pins=(issued.spki_sha256,))))
+        assert_not_clean(result, says)
+        assert (result.verdict, result.reason) == ("inconclusive", "witness-failed")
+
+    async def test_unknown_key(self, issued: Issued, settings_of: Settings) -> None:
+        """A witness with another key than the pinned one may be anybody's."""
+        async with witness_of(issued, keys=(Ed25519PrivateKey.generate(),)) as server:
+            result = await judged(settings_of(endpoint(server.address, pins=(issued.spki_sha256,))))
+        assert_not_clean(result, "unknown-key")
+
+    async def test_silence(self, issued: Issued, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that never answers costs the witness's time, and is told."""
+        monkeypatch.setattr("detector.probe.client.Timeouts", lambda: Timeouts(witness=0.2))
+        async with listening(issued, b"") as address:
+            result = await judged(settings_of(endpoint(address)))
+        assert_not_clean(result, "no-answer")
+        assert result.observation.witness is not None
+        assert result.observation.witness.outcome == "timeout"
+
+    @pytest.mark.parametrize(
+        ("answer", "outcome"),
+        [
+            (bytes(range(256)), "not-http"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "closed"),
+            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18), "not-http"),
+        ],
+        ids=["garbage", "half-an-answer", "h2-only"],
+    )
+    async def test_what_is_no_answer(self, issued: Issued, settings_of: Settings, answer: bytes, outcome: str) -> None:
+        """Octets that are not HTTP/1.1, such as the SETTINGS of HTTP/2, and answers that break off."""
+        async with listening(issued, answer) as address:
+            result = await judged(settings_of(endpoint(address)))
+        assert_not_clean(result, "no-answer")
+        assert result.observation.witness is not None
+        assert result.observation.witness.outcome == outcome
+
+    async def test_cut_off_without_close_notify(self, issued: Issued, settings_of: Settings) -> None:
+        """A body without a length that ends with the TCP connection may have been cut short by anybody."""
+        answer = b'HTTP/1.1 200 OK\r\n\r\n{"payload":"e30=","payloadType":"text/plain"}'
+        async with listening(issued, answer, politely=False) as address:
+            result = await judged(settings_of(endpoint(address)))
+        assert_not_clean(result, "no-answer")
+
+    async def test_old_tls(self, issued: Issued, settings_of: Settings) -> None:
+        """TLS 1.1 has nothing to compare; the witness itself does not speak it."""
+        async with serve_origin(issued, max_version=V.TLSv1_1, ciphers="ALL") as origin:
+            result = await judged(settings_of(endpoint(origin.address)))
+        assert_not_clean(result, "no-binding")
+
+    async def test_tls_ended_in_front_of_the_witness(
+        self, issued: Issued, pki: PrivatePKI, settings_of: Settings
+    ) -> None:
+        """A load balancer of the operator's own is told from nobody else: pins of the witness belong where TLS ends."""
+        async with witness_of(issued) as server:
+            balancer = serve_middlebox(
+                pki.private_ca("unused"), mode=Mode.REVERSE, upstream=server.address, present=issued
+            )
+            async with balancer as box:
+                result = await judged(settings_of(endpoint(box.address)))
+        assert_proven(result)
+
+
+@contextlib.asynccontextmanager
+async def listening(issued: Issued, answer: bytes, *, politely: bool = True) -> AsyncIterator[tuple[str, int]]:
+    """A TLS server that says `answer` to the first request and closes, with close_notify or without.
+
+    It says nothing at all, and stays, when the answer is empty.
+    """
+    listener = Listener()
+    for_ever = asyncio.Event()
+
+    async def serve(plain: PlainStream) -> None:
+        connection = SSL.Connection(server_context(issued), None)
+        connection.set_accept_state()
+        stream = TLSStream(connection, plain)
+        await stream.handshake()
+        await stream.read()
+        if not answer:
+            await for_ever.wait()
+        await stream.write(answer)
+        await (stream if politely else plain).close()
+
+    async with listen(serve, listener):
+        yield listener.address
+
+
+def test_the_key_of_these_tests_is_pinned() -> None:
+    """The endpoint that the tests use pins the key that the witness signs with."""
+    assert endpoint().witness == (public_octets(signing_key()),)
