@@ -147,7 +147,7 @@ def test_a_schema_that_is_no_text_is_said(pki: PrivatePKI, tmp_path: Path) -> No
 
 
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_databases_never_escape(data: st.DataObject, pki: PrivatePKI, tmp_path: Path) -> None:
     """A database with octets changed anywhere gives rows or `StoreError`."""
     source = tmp_path / "source.db"

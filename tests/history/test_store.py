@@ -270,7 +270,7 @@ def test_no_database(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_never_escape(data: st.DataObject, make_report: Make, tmp_path: Path) -> None:
     """A history with octets changed anywhere is read or refused in a sentence."""
     whole = tmp_path / "whole.sqlite"
