@@ -81,7 +81,8 @@ class _State:
     """One endpoint: its latest case and what was told of it.
 
     `told` is the result behind what is held now, `accused` the one behind the interceptor that has not vanished.
-    `clean` and `lost` count the latest looks in a row. `silent` says that `told` went down with the whole network.
+    `clean` and `lost` count the latest looks in a row. `silent` says that `told` went down with the whole network, and
+    was not told of this endpoint: what its reader knows is still `_held`.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -94,10 +95,16 @@ class _State:
         self.told: Result | None = None
         self.accused: Result | None = None
         self.silent = False
+        self._held: Result | None = None
         self.clean = 0
         self.lost = 0
         self._returns = 0
         self._met: deque[_Interceptor] = deque(maxlen=INTERCEPTORS_MAX)
+
+    @property
+    def known(self) -> Result | None:
+        """The result behind what the reader knows of this endpoint."""
+        return self._held if self.silent else self.told
 
     @property
     def is_told_lost(self) -> bool:
@@ -117,12 +124,13 @@ class _State:
 
     def accuse(self, result: Result, case: Case) -> WatchKind | None:
         """Middleware was seen."""
+        self._end_silence()
         self.clean = self.lost = 0
-        who, before, silent = _Interceptor.of(case), self.told, self.silent
+        who, before = _Interceptor.of(case), self.told
         is_new = not any(who.is_same(other) for other in self._met)
         if is_new:
             self._met.append(who)
-        accused, self.silent = self.accused, False
+        accused = self.accused
         if accused is None or is_new or _surer(result, accused):
             self.accused = result
         self.told = self.accused
@@ -130,25 +138,26 @@ class _State:
             return WatchKind.APPEARED
         if is_new:
             return WatchKind.CHANGED_INTERCEPTOR
-        if before is not None and before.verdict is Verdict.INCONCLUSIVE and not silent:
+        if before is not None and before.verdict is Verdict.INCONCLUSIVE:
             return WatchKind.RECOVERED
         return WatchKind.STRENGTHENED if self.accused is result else None
 
     def clear(self, result: Result) -> WatchKind | None:
         """A clean look."""
+        self._end_silence()
         self.lost = 0
         self.clean += 1
-        before, silent = self.told, self.silent
+        before = self.told
         if self.accused is not None:
             if self.clean < min(VANISHED_AFTER << self._returns, VANISHED_AFTER_MOST):
                 return None
             self._returns += 1
             self._met.clear()
-            self.accused, self.told, self.silent = None, result, False
+            self.accused, self.told = None, result
             return WatchKind.VANISHED
         if before is None or before.verdict is Verdict.INCONCLUSIVE:
-            self.told, self.silent = result, False
-            return None if before is None or silent else WatchKind.RECOVERED
+            self.told = result
+            return None if before is None else WatchKind.RECOVERED
         if _weaker(result, before):
             self.told = result
             return WatchKind.WEAKENED
@@ -163,19 +172,28 @@ class _State:
         self.lost += 1
         if is_known:
             return None
-        if self.told is not None and self.is_told_lost and not self.silent:
+        if self.lost < INCONCLUSIVE_AFTER and (self.silent or not self.is_told_lost):
+            return None
+        self._end_silence()
+        if self.told is not None and self.is_told_lost:
             repeated = previous is not None and previous.reason == result.reason
             if not repeated or self.told.reason == result.reason:
                 return None
-        elif self.lost < INCONCLUSIVE_AFTER:
-            return None
-        self.told, self.silent = result, False
+        self.told = result
         return WatchKind.INCONCLUSIVE
 
-    def go_silent(self, *, told_now: bool) -> None:
-        """The whole network is lost: nothing more is told of this endpoint, unless it was before (not `told_now`)."""
-        if told_now or not self.is_told_lost:
+    def go_silent(self, change: _Change | None) -> None:
+        """The whole network is lost, and that is told instead of `change`, what this look would have told.
+
+        Of an endpoint that was told to be lost before, nothing needs to be held back.
+        """
+        if change is not None or not self.is_told_lost:
+            self._held = self.told if change is None else change.before
             self.told, self.silent = self.latest, True
+
+    def _end_silence(self) -> None:
+        if self.silent:
+            self.told, self.silent, self._held = self._held, False, None
 
 
 def _surer(result: Result, than: Result) -> bool:
@@ -235,7 +253,7 @@ class Watch:
         if self._is_outage(changes):
             self._lost = True
             for state in self._states.values():
-                state.go_silent(told_now=any(change.state is state for change in changes))
+                state.go_silent(next((change for change in changes if change.state is state), None))
             changes = [change for change in changes if change.kind is not WatchKind.INCONCLUSIVE]
             changes.append(_Change(WatchKind.NETWORK_LOST))
         events += [self._event(change.kind, moment, change) for change in changes]
@@ -260,11 +278,11 @@ class Watch:
 
     def _judge(self, looked: Collection[str]) -> list[_Change]:
         """Judge the latest cases of all. Those not looked at anew can only be accused by what others show."""
-        known = [(state, state.case) for state in self._states.values() if state.case is not None]
-        results = judgement.judge_all([case for _, case in known])
+        seen = [(state, state.case) for state in self._states.values() if state.case is not None]
+        results = judgement.judge_all([case for _, case in seen])
         changes = []
-        for (state, case), result in zip(known, results, strict=True):
-            told, accused, previous = state.told, state.accused, state.latest
+        for (state, case), result in zip(seen, results, strict=True):
+            known, accused, previous = state.known, state.accused, state.latest
             state.latest = result
             kind = None
             if result.verdict is Verdict.MIDDLEWARE:
@@ -276,7 +294,7 @@ class Watch:
             else:
                 kind = state.lose(result, previous, is_known=self._lost)
             if kind is not None:
-                before = accused if kind is WatchKind.VANISHED else told
+                before = accused if kind is WatchKind.VANISHED else known
                 changes.append(_Change(kind, state, before, result))
         return changes
 

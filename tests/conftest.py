@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from detector import judgement
 from detector.evidence import Case, Context, Network, no_machine_roots
@@ -33,11 +34,15 @@ SEARCH = "search.example.com"
 
 
 def pytest_configure() -> None:
-    """Say that there is no current event loop.
+    """Say that there is no current event loop, and that generated tests have no time limit of their own.
 
-    pytest-asyncio asks for one when it starts, and Python before 3.14 would then make one that nobody closes.
+    pytest-asyncio asks for a loop when it starts, and Python before 3.14 would then make one that nobody closes.
+    Hypothesis fails an example that took longer than 200 ms on the clock on the wall, which tells how busy the machine
+    is; where time is what matters, tests count steps.
     """
     asyncio.set_event_loop(None)
+    settings.register_profile("detector", deadline=None)
+    settings.load_profile("detector")
 
 
 @pytest.fixture(scope="session")

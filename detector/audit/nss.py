@@ -128,7 +128,7 @@ def rows(path: Path) -> list[Row]:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
             return _select(opened)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: sqlite3 quoting octets of the file as text
         raise files.StoreError(f"is not a readable NSS database ({type(error).__name__})") from error
 
 

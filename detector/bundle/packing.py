@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -46,10 +46,6 @@ if TYPE_CHECKING:
     from detector.trust.certificate import Certificate
 
     from .form import Content
-
-HARMLESS_HEADERS: Final = frozenset({"via", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"})
-"""Request headers of intermediaries that name the intermediary or the server (RFC 9110 section 7.6.3, and by use). Of
-the others some exist to name the client: its address (X-Forwarded-For, RFC 7239) or who has signed in there."""
 
 
 class _Piece(NamedTuple):
@@ -151,7 +147,7 @@ def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> Answer
     statement = protocol.read(body, keys=witness_keys).statement
     if statement is None:
         return AnswerLeftOut.NOT_SIGNED
-    harmless = all(name.lower() in HARMLESS_HEADERS for name, _ in statement.proxy_headers)
+    harmless = all(not value or name.lower() in protocol.NAMES_A_PROXY for name, value in statement.proxy_headers)
     return None if statement.peer is None and harmless else AnswerLeftOut.NAMES_THE_CLIENT
 
 

@@ -3,7 +3,8 @@
 Room: checks. Pure. Feeds rows 10 and 14 of the decision table. A host behind a CDN has many certificates, one for each
 kind of key and often one for each place. They are judged by the roots they lead to, not by the one that happened to
 answer: a publicly vouched certificate that is not pinned, beside a pinned one of the same host that leads to the same
-public root, is another certificate of that host. One that leads to another root gets no such excuse.
+public root, is another certificate of that host. One that leads to another root gets no such excuse. Nor does one that
+was met on another way (through a proxy, over QUIC, to another hello): that is what a middlebox on that way looks like.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.evidence import Comparison, compare
-from detector.model import Finding, Says
+from detector.model import Finding, Hello, Route, Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from detector.evidence import Case, Network
+    from detector.model import KeyKind
 
 ID: Final = "several-certificates"
+
+_DIRECT: Final = frozenset({Route.DIRECT, Route.DIRECT_IPV4, Route.DIRECT_IPV6})
 
 _SHOWN: Final = 16
 """Certificates listed in a finding."""
@@ -72,8 +76,21 @@ def _judge(case: Case, seen: Sequence[tuple[Case, Comparison]]) -> tuple[str, Sa
 
 
 def _excuses(look: Case, case: Case) -> bool:
-    """Whether a look at the same host is pinned and stands under a public root that this one stands under, too."""
-    return look.pinned is not None and look.publicly_vouched and bool(_roots(look) & _roots(case))
+    """Whether a look at another place of this host is pinned, under a public root that this one stands under, too."""
+    pinned = look.pinned is not None and look.publicly_vouched and bool(_roots(look) & _roots(case))
+    return pinned and _way(look) == _way(case) and _place(look) != _place(case)
+
+
+def _way(look: Case) -> tuple[Route, Hello]:
+    """How the host was reached and greeted; IPv4 and IPv6 are one way to its several addresses."""
+    route = look.observation.route
+    return (Route.DIRECT if route in _DIRECT else route), look.observation.hello
+
+
+def _place(look: Case) -> tuple[str | None, KeyKind | None]:
+    """Where on that way, and for which kind of key: what a CDN has a certificate of its own for."""
+    observed = look.observation
+    return observed.asked_for or observed.address, observed.key_kind
 
 
 def _roots(look: Case) -> set[str]:

@@ -16,7 +16,7 @@ from detector.locating import Locating
 from detector.looks import HELLO_CHOICES
 from detector.model import Confidence
 from detector.second_look import DEFAULT_CONTROL, Control
-from detector.session import DEADLINE_DEFAULT, Detector, utc_now
+from detector.session import Detector, utc_now
 from detector.trust.keys import load_signing_key
 
 from . import common
@@ -26,27 +26,11 @@ if TYPE_CHECKING:
     from detector.model import Endpoint, Report
     from detector.report.html import TimelineEntry
 
-DEADLINE_LONGEST = 3600.0
-"""Seconds; a check is for now, longer observation is `watch`'s business."""
-
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=0.1, max=DEADLINE_LONGEST),
-    default=DEADLINE_DEFAULT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Answer within this time, counted from the start of the command.",
-)
-@click.option(
-    "--fail-on",
-    type=click.Choice([c.value for c in Confidence]),
-    default=Confidence.PROBABLE.value,
-    show_default=True,
-    help="Least confidence of middleware that makes the exit code 1; below it the exit code is 3.",
-)
+@common.deadline_option("Answer within this time, counted from the start of the command.")
+@common.fail_on_option("Least confidence of middleware that makes the exit code 1; below it the exit code is 3.")
 @click.option(
     "--portal-url",
     default=DEFAULT_CONTROL.url,
@@ -116,20 +100,11 @@ def check(  # noqa: PLR0913 - one parameter per option
     if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may have it ready
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
+    ways = {"route": options.proxy if route is None else route, "proxy": options.proxy, "quic": quic, "hello": hello}
     detector = Detector(
-        pins=options.pins or None,
-        roots=options.roots,
-        add_roots=options.add_roots,
-        logs=options.ct_logs,
-        route=options.proxy if route is None else route,
-        proxy=options.proxy,
+        **common.settings(options) | ways,
         all_addresses=all_addresses,
         doh=doh,
-        resolve=options.resolve,
-        vantage=options.vantage,
-        quic=quic,
-        hello=hello,
-        offline=options.offline,
         control=Control(portal_url, portal_status, api_url=portal_api),
         locating=Locating() if locate else None,
     )

@@ -20,6 +20,7 @@ import click
 from detector.errors import OutputError
 from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
+from detector.session import DEADLINE_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,8 @@ INCONCLUSIVE: Final = 3
 DEFAULT_HISTORY: Final = "default"
 TIMELINE_RUNS: Final = 200
 """Earlier runs drawn on an HTML report: half a year of daily ones."""
+DEADLINE_LONGEST: Final = 3600.0
+"""Seconds; a check is for now, longer observation is `watch`'s business."""
 PIPED_WIDTH: Final = 160
 """Columns of a table that is not shown on a terminal: wide enough that most evidence stays on one line."""
 
@@ -170,6 +173,43 @@ def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
 def say(message: str) -> None:
     """Tell the person who runs this something beside the result."""
     click.echo(message, err=True)
+
+
+def fail_on_option(words: str) -> Callable[..., Any]:
+    """Give a command `--fail-on`, called `fail_on`; `words` say what the least confidence decides there."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice([c.value for c in Confidence]),
+        default=Confidence.PROBABLE.value,
+        show_default=True,
+        help=words,
+    )
+
+
+def deadline_option(words: str, *, longest: float = DEADLINE_LONGEST) -> Callable[..., Any]:
+    """Give a command `--deadline` in seconds, at most `longest`; `words` say what must be done by then."""
+    return click.option(
+        "--deadline",
+        type=click.FloatRange(min=0.1, max=longest),
+        default=DEADLINE_DEFAULT,
+        show_default=True,
+        metavar="SECONDS",
+        help=words,
+    )
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """What the common options say, as keyword arguments of `Detector`."""
+    return {
+        "pins": options.pins or None,
+        "roots": options.roots,
+        "add_roots": options.add_roots,
+        "logs": options.ct_logs,
+        "route": options.proxy,
+        "resolve": options.resolve,
+        "vantage": options.vantage,
+        "offline": options.offline,
+    }
 
 
 def form_option(variable: str, *forms: str) -> Callable[..., Any]:

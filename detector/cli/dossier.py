@@ -5,32 +5,43 @@ Room: cli.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import click
 import msgspec
 
-from detector.errors import HistoryError
+from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
 from detector.model import encode
-from detector.report.html import render_dossier
-from detector.session import utc_now
+from detector.session import resolve_logs, resolve_roots, utc_now
+from detector.trust.keys import load_public_key
 
 from . import common
+from .verify import naming, printable, read_file, reviewing
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable, Iterable, Iterator
 
+    from detector.bundle import Verification
     from detector.history.store import History
+
+    Judge = Callable[[str], tuple[str, Verification]]
 
 RUNS_MOST = 1_000_000
 """Runs looked through for unfinished ones: a century of hourly runs."""
 
+_HOLDS: Final = {"holds": "holds", "incomplete": "was not found wrong, but does not show all that was claimed"}
+
 
 @click.command()
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 @common.history_option
-@click.option("--vantage", default="", metavar="NAME", help="The place, as its runs name it.")
+@click.option("--vantage", metavar="NAME", help="The place, as its runs name it; by default the bundles' own.")
 @click.option("--days", type=click.IntRange(1, 36500), help="Only what was seen in the last days.")
+@reviewing
 @click.option(
     "--format",
     "form",
@@ -40,29 +51,142 @@ RUNS_MOST = 1_000_000
     show_default=True,
 )
 @click.option("--output", metavar="FILE", help="Write it there instead of to standard output.")
-def dossier(*, place: str | None, vantage: str, days: int | None, form: str, output: str | None) -> int:
-    """Tell what is known of one place from the history: since when, which hosts, which product, how sure.
+def dossier(  # noqa: PLR0913 - one parameter per option
+    *,
+    bundles: tuple[str, ...],
+    place: str | None,
+    vantage: str | None,
+    days: int | None,
+    keys: tuple[bytes, ...],
+    key_files: tuple[str, ...],
+    roots: str | None,
+    add_roots: str | None,
+    ct_logs: str | None,
+    form: str,
+    output: str | None,
+) -> int:
+    """Tell what is known of one place, from the history and evidence bundles: since when, which hosts, how sure.
 
     With what was tried to disprove it, what else could explain it, and what the evidence does not show. It is the basis
-    on which an institution's usage rights are reviewed.
+    on which an institution's usage rights are reviewed. Every bundle is judged again, as by `detector verify`; one that
+    does not hold is named and left out.
     """
-    if place is None:
-        raise HistoryError("No history was named.", advice="Give --history FILE|URL or set DETECTOR_HISTORY.")
+    if place is None and not bundles:
+        raise HistoryError(
+            "No history and no evidence bundle was named.",
+            advice="Give --history FILE|URL, set DETECTOR_HISTORY, or name bundles.",
+        )
     made = utc_now()
     since = None if days is None else made - common.days(days)
-    gathering = Gathering(vantage)
-    with common.open_history(place) as history, common.result_stream(output) as stream:
-        unfinished = _from_history(gathering, history, vantage, since)
+    with common.result_stream(output) as stream:
+        judge = _judge(keys, key_files, roots, add_roots, ct_logs)
+        gathering, told = _from_bundles(bundles, judge, vantage, since)
+        unfinished = 0
+        if place is not None:
+            with common.open_history(place) as history:
+                unfinished = _from_history(gathering, history, since, told)
         found = gathering.dossier(made=made, unfinished_runs=unfinished)
         if form == "json":
             stream.write(msgspec.json.format(encode(found), indent=2).decode("utf-8") + "\n")
         else:
+            from detector.report.html import render_dossier  # noqa: PLC0415 - other commands start without it
+
             stream.write(render_dossier(found))
     return common.CLEAN
 
 
-def _from_history(gathering: Gathering, history: History, vantage: str, since: dt.datetime | None) -> int:
-    """Take what the history has of a place; gives the number of its unfinished runs."""
+class _Told(NamedTuple):
+    """What tells two results apart: the same run can be in a history and in several copies of its bundle."""
+
+    started: dt.datetime
+    endpoint: str
+    row: int
+    leaf: str
+
+    @classmethod
+    def by(cls, item: Item) -> Self:
+        result = item.result
+        leaf = result.observation.chain[0].sha256 if result.observation.chain else ""
+        return cls(item.at, result.endpoint.name, result.row, leaf)
+
+
+def _judge(
+    keys: tuple[bytes, ...], key_files: tuple[str, ...], roots: str | None, add_roots: str | None, ct_logs: str | None
+) -> Judge:
+    """What names and verifies the bundle in a file, with what the reviewer brings. It raises `BundleError`."""
+    from detector.bundle import verify  # noqa: PLC0415 - a history needs it not
+
+    given = (*keys, *map(load_public_key, key_files))
+    public = resolve_roots(roots, add_roots)
+    logs = resolve_logs(ct_logs)
+
+    def judge(path: str) -> tuple[str, Verification]:
+        data = read_file(path)
+        with naming(path):
+            verification = verify(data, keys=given, roots=public, logs=logs)
+        return f"bundle {Path(path).name} (SHA-256 {hashlib.sha256(data).hexdigest()})", verification
+
+    return judge
+
+
+def _from_bundles(
+    paths: Iterable[str],
+    judge: Judge,
+    vantage: str | None,
+    since: dt.datetime | None,
+) -> tuple[Gathering, set[_Told]]:
+    """Take what bundles show, one after the other; gives the gathering they opened, and what they told.
+
+    Raises `BundleError` for what is no bundle, and where it is not clear which place the dossier is on.
+    """
+    gathering = None if vantage is None else Gathering(vantage)
+    first, place = "", vantage
+    told: set[_Told] = set()
+    for path in paths:
+        source, verification = judge(path)
+        where = verification.report.vantage
+        if gathering is None or place is None:
+            first, place, gathering = path, where, Gathering(where)
+        if where != place:
+            if vantage is None:
+                raise BundleError(
+                    f"{path} is of {_named(where)}, {first} of {_named(place)}; a dossier is on one place.",
+                    advice="Give --vantage NAME to say which.",
+                )
+            click.echo(f"{path}: of {_named(where)}, not of {_named(place)}; it was left out.", err=True)
+            continue
+        if since is not None and verification.report.started < since:
+            continue
+        if verification.conclusion == "fails":
+            gathering.leave_out(source, " ".join(verification.reasons))
+            continue
+        for item in _items(verification, source):
+            gathering.note_source(item)
+            if _Told.by(item) not in told:
+                told.add(_Told.by(item))
+                gathering.add(item)
+    return gathering or Gathering(vantage or ""), told
+
+
+def _named(vantage: str) -> str:
+    return f"“{printable(vantage)}”" if vantage else "a place without a name"
+
+
+def _items(verification: Verification, source: str) -> Iterator[Item]:
+    """The results of a bundle as they are judged now."""
+    report = verification.report
+    vouched = verification.signature == "signed"
+    signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
+    verified = f"{_HOLDS[verification.conclusion]}; signed by {signers}"
+    for result in report.results:
+        yield Item(report.started, report.vantage, result, source, verified, vouched)
+
+
+def _from_history(gathering: Gathering, history: History, since: dt.datetime | None, told: set[_Told]) -> int:
+    """Take what the history has of the place and no bundle has told; gives the number of its unfinished runs."""
+    vantage = gathering.vantage
     for seen in history.sightings(vantage=vantage, since=since):
-        gathering.add(Item(seen.at, seen.vantage, seen.result, f"run {seen.run} of {history.name}"))
+        item = Item(seen.at, seen.vantage, seen.result, f"run {seen.run} of {history.name}")
+        if _Told.by(item) not in told:
+            gathering.add(item)
     return sum(run.finished is None for run in history.runs(vantage=vantage, since=since, limit=RUNS_MOST))

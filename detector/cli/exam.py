@@ -178,17 +178,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
 
 def _detector(policy: Policy, options: common.Options) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    detector = gatekeeper.make_detector(
-        policy,
-        pins=options.pins or None,
-        roots=options.roots,
-        add_roots=options.add_roots,
-        logs=options.ct_logs,
-        route=options.proxy,
-        resolve=options.resolve,
-        vantage=options.vantage,
-        offline=options.offline,
-    )
+    detector = gatekeeper.make_detector(policy, **common.settings(options))
     gatekeeper.plan(detector, policy)
     return detector
 

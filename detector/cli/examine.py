@@ -48,13 +48,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
 @click.option("--host", required=True, metavar="HOST[:PORT]", help="The host that presented the chain.")
 @click.option("--at", type=_Moment(), help="Judge as of this moment instead of now.")
 @click.option("--key-not-proved", is_flag=True, help="The handshake that showed this chain was not finished.")
-@click.option(
-    "--fail-on",
-    type=click.Choice([c.value for c in Confidence]),
-    default=Confidence.PROBABLE.value,
-    show_default=True,
-    help="Least confidence of middleware that makes the exit code 1; below it the exit code is 3.",
-)
+@common.fail_on_option("Least confidence of middleware that makes the exit code 1; below it the exit code is 3.")
 @common.common
 def examine(  # noqa: PLR0913 - one parameter per option
     *, options: common.Options, chain: str, host: str, at: dt.datetime | None, key_not_proved: bool, fail_on: str

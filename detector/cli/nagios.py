@@ -13,13 +13,16 @@ import click
 
 from detector.errors import DetectorError
 from detector.model import Confidence
-from detector.report import nagios as plugin
-from detector.session import DEADLINE_DEFAULT, Detector
+from detector.session import Detector
 
 from . import common
 
 if TYPE_CHECKING:
     from detector.model import Report
+
+
+UNKNOWN = 3
+"""Exit code for what could not be judged (Monitoring Plugins Development Guidelines), as `report.nagios` has it."""
 
 
 class _Plugin(click.Command):
@@ -34,21 +37,8 @@ class _Plugin(click.Command):
 
 @click.command(cls=_Plugin)
 @click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=0.1, max=3600),
-    default=DEADLINE_DEFAULT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Answer within this time.",
-)
-@click.option(
-    "--fail-on",
-    type=click.Choice([c.value for c in Confidence]),
-    default=Confidence.PROBABLE.value,
-    show_default=True,
-    help="Least confidence of middleware that is CRITICAL; below it is WARNING.",
-)
+@common.deadline_option("Answer within this time.")
+@common.fail_on_option("Least confidence of middleware that is CRITICAL; below it is WARNING.")
 @common.common_but_format
 def nagios(*, options: common.Options, targets: tuple[str, ...], deadline: float, fail_on: str) -> int:
     """Check endpoints and print one line for Nagios, Icinga and their like.
@@ -57,19 +47,12 @@ def nagios(*, options: common.Options, targets: tuple[str, ...], deadline: float
     """
     least = Confidence(fail_on)
     try:
-        detector = Detector(
-            pins=options.pins or None,
-            roots=options.roots,
-            add_roots=options.add_roots,
-            logs=options.ct_logs,
-            route=options.proxy,
-            resolve=options.resolve,
-            vantage=options.vantage,
-            offline=options.offline,
-        )
+        detector = Detector(**common.settings(options))
         report = asyncio.run(_check(detector, targets, deadline))
     except DetectorError as error:
         return _unknown(str(error))
+    from detector.report import nagios as plugin  # noqa: PLC0415 - other commands start without it
+
     sys.stdout.write(plugin.render(report, least))
     return plugin.status(report, least)
 
@@ -82,4 +65,4 @@ async def _check(detector: Detector, targets: tuple[str, ...], deadline: float) 
 def _unknown(why: str) -> int:
     sys.stdout.write(f"TLS UNKNOWN - {' '.join(why.replace('|', '/').split())}\n")
     sys.stdout.flush()
-    return plugin.UNKNOWN
+    return UNKNOWN

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -22,7 +22,6 @@ import msgspec
 from detector.errors import InputError, MissingExtraError
 from detector.model import Confidence, LogsInfo, Report, RootsInfo, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
-from detector.report import spreadsheet
 from detector.scan import BadLine, Journal, Scanned, ScanSettings, Target, expand, read_targets, scan
 from detector.session import Detector, utc_now
 from detector.version import VERSION
@@ -31,6 +30,7 @@ from . import common
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
     from typing import TextIO
 
     from rich.progress import Progress, TaskID
@@ -48,6 +48,10 @@ HISTORY_BATCH: Final = 500
 """Results kept in the history at once; see `detector.history.store.BATCH`."""
 FINGERPRINT_OCTETS: Final = 64 * 1024
 """Octets of each target file that identify it, with its size."""
+
+
+Line = TypeVar("Line")
+"""How a line of an output is read back."""
 
 
 class Form(enum.StrEnum):
@@ -127,13 +131,7 @@ class Sources(NamedTuple):
     help="How names are resolved; auto is c-ares where aiodns is installed.",
 )
 @click.option("--progress/--no-progress", default=True, show_default=True, help="Say on stderr how far it is.")
-@click.option(
-    "--fail-on",
-    type=click.Choice([c.value for c in Confidence]),
-    default=Confidence.PROBABLE.value,
-    show_default=True,
-    help="Least confidence of middleware that makes the exit code 1.",
-)
+@common.fail_on_option("Least confidence of middleware that makes the exit code 1.")
 @common.history_option
 @common.common_but_format
 @click.option(
@@ -185,21 +183,12 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
         concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
     )
     names = _resolver(resolver)
-    detector = Detector(
-        pins=options.pins or None,
-        roots=options.roots,
-        add_roots=options.add_roots,
-        logs=options.ct_logs,
-        route=options.proxy,
-        resolve=options.resolve,
-        vantage=options.vantage,
-        offline=True,
-        resolver=names,
-    )
+    detector = Detector(**common.settings(options) | {"offline": True, "resolver": names})
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
         kept = None if place is None else _Kept(stack.enter_context(common.open_history(place)), detector, tally)
         writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
+        _count_earlier(writer, tally, kept)
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
                 asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), names))
@@ -237,6 +226,17 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
                     kept.add(found)
     finally:
         await names.close()
+
+
+def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept | None) -> None:
+    """Let a scan that goes on speak for what it found before it was ended."""
+    if kept is None:
+        for told in writer.earlier(_Earlier):
+            tally.add_earlier(told)
+        return
+    for found in writer.earlier(Scanned):
+        tally.add_earlier(found)
+        kept.add(found)
 
 
 def _resolver(wanted: str) -> CachingResolver:
@@ -304,6 +304,14 @@ def _fingerprint(sources: Sources, options: common.Options) -> str:
     return found.hexdigest()
 
 
+class _Earlier(msgspec.Struct, frozen=True):
+    """What counts of a line that an ended scan wrote."""
+
+    verdict: Verdict
+    confidence: Confidence | None = None
+    amends: bool = False
+
+
 class Tally:
     """What was found so far, in numbers."""
 
@@ -313,14 +321,20 @@ class Tally:
         self.confidences: Counter[Confidence] = Counter()
         self.bad_lines = 0
         self.begun = time.monotonic()
+        self._earlier = 0
 
     @property
     def total(self) -> int:
         """How many targets have a result."""
         return self.verdicts.total()
 
-    def add(self, found: Scanned) -> None:
-        """Count a result; one that amends another takes its place."""
+    def add_earlier(self, found: Scanned | _Earlier) -> None:
+        """Count a result of the same scan from before it was ended."""
+        self.add(found)
+        self._earlier = self.total
+
+    def add(self, found: Scanned | _Earlier) -> None:
+        """Count a result; one that amends another, which was `possible`, takes its place."""
         if found.amends:
             self.verdicts[Verdict.MIDDLEWARE] -= 1
             self.confidences[Confidence.POSSIBLE] -= 1
@@ -342,9 +356,10 @@ class Tally:
         sure = ", ".join(f"{self.confidences[c]} {c}" for c in reversed(Confidence) if self.confidences[c])
         bad = f" {self.bad_lines} lines were no targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
+        before = f", {self._earlier} of them before," if self._earlier else ""
         how = "Interrupted after" if interrupted else "Scanned"
         return (
-            f"{how} {self.total} targets in {seconds:.1f} s ({self.total / seconds:.0f}/s): "
+            f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
             f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}"
         )
 
@@ -387,7 +402,18 @@ class _Writer:
         else:
             self._stream = stack.enter_context(common.growing_stream(options.output))
         if form is Form.CSV:
-            self._put(spreadsheet.header())
+            self._put(_spreadsheet().header())
+
+    def earlier(self, form: type[Line]) -> Iterator[Line]:
+        """What this scan found before it was ended, read as `form`. Raises `InputError`."""
+        for number, line in enumerate(() if self._journal is None else self._journal.earlier(), start=1):
+            try:
+                yield msgspec.json.decode(line, type=form)
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise InputError(
+                    f"--output: line {number} is not a result of a scan.",
+                    advice="Put the file back as the scan wrote it, or begin again with a new state file and output.",
+                ) from error
 
     @property
     def done(self) -> Any:  # noqa: ANN401 - a container of numbers
@@ -402,7 +428,7 @@ class _Writer:
         elif self._form is Form.JSONL:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Form.CSV:
-            self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
+            self._put(_spreadsheet().line(found, at=utc_now(), vantage=self._vantage))
         else:
             self._put(_text(found) + "\n")
 
@@ -468,6 +494,12 @@ class _Kept:
             self._head, finished=utc_now(), verdict=verdict, confidence=confidence, scope=scope
         )
         self._history.finish(self._run, head)
+
+
+def _spreadsheet() -> ModuleType:
+    from detector.report import spreadsheet  # noqa: PLC0415 - loads all of `report`, which other forms do not need
+
+    return spreadsheet
 
 
 def _text(found: Scanned) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -20,7 +20,7 @@ from detector.trust.keys import load_public_key
 from . import common
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -45,14 +45,30 @@ class _PublicKey(click.ParamType):  # type: ignore[type-arg] # generic only in n
             self.fail(f"{value!r}: this key {error}.", param, ctx)
 
 
+def reviewing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with what a reviewer brings: `keys`, `key_files`, `roots`, `add_roots` and `ct_logs`."""
+    for option in reversed(_REVIEWING):
+        command = option(command)
+    return command
+
+
+_REVIEWING: Final = (
+    click.option(
+        "--key", "keys", type=_PublicKey(), multiple=True, help="A key that must have signed; repeatable: any."
+    ),
+    click.option("--key-file", "key_files", multiple=True, metavar="PEM", help="The same, from a file; repeatable."),
+    click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's."),
+    click.option("--add-roots", metavar="PEM", help="Public roots to use besides."),
+    click.option(
+        "--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones."
+    ),
+)
+
+
 @click.command()
 @click.argument("bundle", metavar="BUNDLE")
-@click.option("--key", "keys", type=_PublicKey(), multiple=True, help="A key that must have signed; repeatable: any.")
-@click.option("--key-file", "key_files", multiple=True, metavar="PEM", help="The same, from a file; repeatable.")
+@reviewing
 @click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pins to judge by instead of the recorded ones.")
-@click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's.")
-@click.option("--add-roots", metavar="PEM", help="Public roots to use besides.")
-@click.option("--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones.")
 @click.option(
     "--format",
     "form",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from detector.model import Confidence, Verdict
-from detector.session import DEADLINE_DEFAULT, Detector
+from detector.session import Detector
 from detector.watch_event import WatchKind
 from detector.watcher import INTERVAL_DEFAULT
 from detector.watching import Seen
@@ -58,21 +58,8 @@ _KIND_WIDTH: Final = max(map(len, WatchKind))
     metavar="SECONDS",
     help="End by itself after this time; without it, when told to.",
 )
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=0.1, max=DEADLINE_LONGEST),
-    default=DEADLINE_DEFAULT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Time one look may take.",
-)
-@click.option(
-    "--fail-on",
-    type=click.Choice([c.value for c in Confidence]),
-    default=Confidence.PROBABLE.value,
-    show_default=True,
-    help="Least confidence of middleware, at any time, that makes the exit code 1; below it the exit code is 3.",
-)
+@common.deadline_option("Time one look may take.", longest=DEADLINE_LONGEST)
+@common.fail_on_option("Least confidence of middleware, at any time, that makes the exit code 1; below it it is 3.")
 @click.option(
     "--metrics",
     metavar="PORT|HOST:PORT",
@@ -98,16 +85,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
         raise click.BadParameter(
             f"'{options.format}' cannot be written event by event; use table or jsonl.", param_hint="'--format'"
         )
-    detector = Detector(
-        pins=options.pins or None,
-        roots=options.roots,
-        add_roots=options.add_roots,
-        logs=options.ct_logs,
-        route=options.proxy,
-        resolve=options.resolve,
-        vantage=options.vantage,
-        offline=options.offline,
-    )
+    detector = Detector(**common.settings(options))
     endpoints = detector.endpoints(targets or None)
     seen = Seen()
     with _lines(options.output) as write:

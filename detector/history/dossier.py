@@ -73,7 +73,8 @@ SOURCES_TOLD: Final = 50
 class Item(NamedTuple):
     """One result: when and where it was seen, and where it is kept (a run, a bundle).
 
-    `verified` says how a bundle's signature and contents came out, None where there is none.
+    `verified` says how a bundle's signature and contents came out, None where there is none; `vouched` is whether a
+    key that the reviewer knows signed it.
     """
 
     at: dt.datetime
@@ -81,6 +82,7 @@ class Item(NamedTuple):
     result: Result
     source: str
     verified: str | None = None
+    vouched: bool = False
 
 
 class AffectedEndpoint(Record, frozen=True, kw_only=True):
@@ -169,11 +171,13 @@ class Gathering:
     """Gathers results of one place into a dossier. Holds counts and names, not results: any number of them can pass."""
 
     def __init__(self, vantage: str) -> None:
-        self._vantage = vantage
+        self.vantage: Final = vantage
         self._days: set[dt.date] = set()
         self._times: tuple[dt.datetime, dt.datetime] | None = None
         self._results = 0
         self._sources: dict[str, str | None] = {}
+        self._vouched: set[str] = set()
+        self._left_out: dict[str, str] = {}
         self._checked: Counter[str] = Counter()
         self._verdicts: dict[str, Counter[Verdict]] = {}
         self._who: dict[tuple[str | None, str | None], Result] = {}
@@ -190,7 +194,7 @@ class Gathering:
         self._days.add(item.at.date())
         first, last = self._times or (item.at, item.at)
         self._times = min(first, item.at), max(last, item.at)
-        self._sources[item.source] = item.verified
+        self.note_source(item)
         self._checked[name] += 1
         self._verdicts.setdefault(name, Counter())[result.verdict] += 1
         self._witnessed |= any(f.check == "witness" and f.outcome in {"equal", "differs"} for f in result.findings)
@@ -206,6 +210,16 @@ class Gathering:
         for check, outcome in outcomes.items():
             self._asked.setdefault(check, Counter())[outcome] += 1
 
+    def note_source(self, item: Item) -> None:
+        """Take note of where a result is kept: of one that was added already, in a further place."""
+        self._sources[item.source] = item.verified
+        if item.vouched:
+            self._vouched.add(item.source)
+
+    def leave_out(self, source: str, reason: str) -> None:
+        """Take note of a source that does not hold: it is named, and nothing in it is believed."""
+        self._left_out[source] = reason
+
     def dossier(self, *, made: dt.datetime, unfinished_runs: int = 0) -> Dossier:
         """The dossier of what was gathered, as of `made`. `unfinished_runs` were ended before they were done."""
         interceptors = tuple(sorted(map(self._interceptor, self._seen), key=lambda found: found.first_seen))
@@ -216,7 +230,7 @@ class Gathering:
             if verdicts[Verdict.CLEAN] and not verdicts[Verdict.MIDDLEWARE]
         ]
         return Dossier(
-            vantage=self._vantage,
+            vantage=self.vantage,
             made=made,
             first=self._times[0] if self._times else None,
             last=self._times[1] if self._times else None,
@@ -236,8 +250,9 @@ class Gathering:
                 for reading, count in self._alternatives.most_common()
             ),
             gaps=tuple(self._gaps(interceptors, never, unfinished_runs)),
-            evidence=tuple(
-                f"{source}: {verified}" if verified else source for source, verified in self._sources.items()
+            evidence=(
+                *(f"{source}: {verified}" if verified else source for source, verified in self._sources.items()),
+                *(f"{source}: left out, {reason}" for source, reason in self._left_out.items()),
             ),
         )
 
@@ -278,7 +293,7 @@ class Gathering:
         )
 
     def _summary(self, interceptors: tuple[DossierInterceptor, ...]) -> str:
-        place = self._vantage or "this place"
+        place = self.vantage or "this place"
         if not self._results:
             return f"Nothing is known of {place}."
         if not interceptors:
@@ -312,6 +327,11 @@ class Gathering:
                 f"{unverified} of {len(self._sources)} sources are rows of a database, not signed evidence: they rest "
                 "on the word of whoever keeps it."
             )
+        bundles = {source for source, verified in self._sources.items() if verified is not None}
+        if strangers := bundles - self._vouched:
+            yield f"{len(strangers)} of {len(bundles)} bundles are signed by no known key: anybody can make those."
+        if self._left_out:
+            yield f"{len(self._left_out)} bundles do not hold; they were left out, and what they show is not known."
         yield "It speaks for the endpoints that were checked, on the routes that were taken, and for no others."
 
     def _quiet_times(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -103,7 +104,7 @@ class History:
         try:
             with self._failures("opened"):
                 self._migrate()
-        except BaseException:
+        except BaseException:  # interruption too: no connection must outlive this call; nothing is swallowed
             self._engine.dispose()
             raise
 
@@ -238,7 +239,9 @@ class History:
         """Turn every failure of the database into one sentence."""
         try:
             yield
-        except (exc.SQLAlchemyError, OSError) as error:
+        except HistoryError:  # a ValueError too, and said already
+            raise
+        except (exc.SQLAlchemyError, OSError, ValueError) as error:  # the last: a damaged time, text or schema
             raise HistoryError(
                 f"The history {self.name} cannot be {what} ({_reason(error)}).", advice=_advice(error)
             ) from None  # the library's own text repeats statements and parameters
@@ -352,22 +355,30 @@ def _storable(text: str | None) -> str | None:
     return None if text is None else text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _result(detail: bytes) -> Result:
+def _result(detail: object) -> Result:
     try:
-        return msgspec.json.decode(detail, type=Result)
-    except msgspec.MsgspecError as error:
-        raise HistoryError(
-            "A result in the history cannot be read.", advice="Was it written by a newer version? Update this one."
-        ) from error
+        return msgspec.json.decode(_octets(detail), type=Result)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable("A result") from error
 
 
-def _report(head: bytes) -> Report:
+def _report(head: object) -> Report:
     try:
-        return Report.from_json(head)
-    except msgspec.MsgspecError as error:
-        raise HistoryError(
-            "A run in the history cannot be read.", advice="Was it written by a newer version? Update this one."
-        ) from error
+        return Report.from_json(_octets(head))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable("A run") from error
+
+
+def _octets(value: object) -> bytes:
+    """What a column of octets holds; SQLite keeps anything in any column."""
+    return value if isinstance(value, bytes) else b""
+
+
+def _unreadable(what: str) -> HistoryError:
+    return HistoryError(
+        f"{what} in the history cannot be read.",
+        advice="Was it written by a newer version? Update this one; or was the file damaged? Restore it.",
+    )
 
 
 def _with_certificates(connection: sa.Connection, loaded: Sequence[Result]) -> list[Result]:
@@ -377,7 +388,8 @@ def _with_certificates(connection: sa.Connection, loaded: Sequence[Result]) -> l
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
         found = connection.execute(sa.select(certificates).where(certificates.c.sha256.in_(part)))
-        der.update((row.sha256, row.der) for row in found)
+        # Octets that are not those of their name were damaged, or changed: none are better.
+        der.update((row.sha256, row.der) for row in found if hashlib.sha256(_octets(row.der)).hexdigest() == row.sha256)
     return [_whole(result, der) for result in loaded]
 
 
@@ -387,25 +399,33 @@ def _whole(result: Result, der: dict[str, bytes]) -> Result:
 
 
 def _run(row: Any) -> Run:  # noqa: ANN401 - a row, whose columns are known above
-    return Run(
-        id=row.id,
-        kind=row.kind,
-        vantage=row.vantage,
-        started=_utc(row.started),
-        finished=None if row.finished is None else _utc(row.finished),
-        verdict=None if row.verdict is None else Verdict(row.verdict),
-        confidence=None if row.confidence is None else Confidence(row.confidence),
-        endpoints=row.endpoints,
-    )
+    values = {
+        "id": row.id,
+        "kind": row.kind,
+        "vantage": row.vantage,
+        "started": _utc(row.started),
+        "finished": None if row.finished is None else _utc(row.finished),
+        "verdict": row.verdict,
+        "confidence": row.confidence,
+        "endpoints": row.endpoints,
+    }
+    try:
+        return msgspec.convert(tuple(values[name] for name in Run._fields), Run)
+    except msgspec.ValidationError as error:
+        raise _unreadable("A run") from error
 
 
-def _utc(moment: dt.datetime) -> dt.datetime:
+def _utc(moment: dt.datetime | None) -> dt.datetime:
     """A time from the database; SQLite keeps UTC without saying so."""
+    if moment is None:
+        raise _unreadable("A run")
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def _reason(error: Exception) -> str:
     """The driver's own words, on one line and short, without the statement around them."""
+    if isinstance(error, ValueError):  # sqlite3's or SQLAlchemy's, on values that no program of ours wrote
+        return "database is malformed"
     original = getattr(error, "orig", None) or error
     words = original.args[0] if original.args else original
     if isinstance(words, dict):  # pg8000 gives the server's fields (PostgreSQL, "Error and Notice Message Fields")

@@ -144,7 +144,7 @@ class _Protection:
         if self._aead is AEAD.CHACHA20_POLY1305:
             return Cipher(algorithms.ChaCha20(self._header_key, sample), mode=None).encryptor().update(bytes(5))
         # One block, which is what RFC 9001 section 5.4.3 asks for; no message is encrypted with this.
-        return Cipher(algorithms.AES(self._header_key), modes.ECB()).encryptor().update(sample)  # noqa: S305
+        return Cipher(algorithms.AES(self._header_key), modes.ECB()).encryptor().update(sample)  # noqa: S305 - as said
 
     def _whole(self, truncated: int, bits: int) -> int:
         """The packet number (RFC 9000 appendix A.3)."""

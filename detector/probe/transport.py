@@ -235,7 +235,7 @@ class TLSTransport(asyncio.Transport):
         """Cut the connection when the protocol fails; its exception is its owner's to see."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # whatever it is: nothing is swallowed
             self.abort()
             raise
 

@@ -52,7 +52,8 @@ _COVERAGE: Final[dict[Coverage, tuple[str, str]]] = {
     Coverage.MIXED: ("≠", "partly decrypted"),
     Coverage.UNKNOWN: ("?", "no answer"),
 }
-_WORST_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.MIXED, Coverage.CLEAR, Coverage.UNKNOWN)
+_SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.CLEAR, Coverage.UNKNOWN)
+"""What was seen goes before what was not."""
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
 
 
@@ -189,12 +190,10 @@ def _coverage(reports: Sequence[Report]) -> list[tuple[Category, Coverage, str, 
     merged: dict[Category, Coverage] = {}
     for report in reports:
         for category, state in report.coverage.items():
-            if category not in merged:
-                merged[category] = state
-            elif {merged[category], state} == {Coverage.CLEAR, Coverage.DECRYPTED}:
-                merged[category] = Coverage.MIXED
-            else:
-                merged[category] = min(merged[category], state, key=_WORST_COVERAGE.index)
+            both = {merged.get(category, state), state}
+            # Decrypted in part is what it is as soon as some of it was seen to be left alone.
+            partly = Coverage.MIXED in both or both == {Coverage.CLEAR, Coverage.DECRYPTED}
+            merged[category] = Coverage.MIXED if partly else min(both, key=_SEEN_COVERAGE.index)
     return [(category, state, *_COVERAGE[state]) for category, state in merged.items()]
 
 

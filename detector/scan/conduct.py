@@ -20,7 +20,7 @@ import msgspec
 
 from detector import judgement
 from detector.evidence import Network
-from detector.model import Confidence, Outcome, Record, Result, Verdict
+from detector.model import Confidence, Outcome, Record, Result
 
 from .pace import Pace
 from .targets import BadLine, Target
@@ -163,7 +163,7 @@ class _Scan:
         if case.leaf is not None and case.is_private:
             if result.confidence is Confidence.PROVEN:
                 yield from self._amend()
-            elif result.verdict is Verdict.MIDDLEWARE:
+            elif result.confidence is Confidence.POSSIBLE:
                 self._amendable[number] = (case, where)
                 if len(self._amendable) > AMENDABLE_MAX:
                     self._amendable.popitem(last=False)

@@ -19,7 +19,7 @@ import msgspec
 from detector.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 VERSION: Final = 1
 """Form of the journal."""
@@ -101,7 +101,23 @@ class Journal:
                 f"--resume {state}: {self._output_path} or the state beside it cannot be used ({error.strerror}).",
                 advice="Name files in a directory you may write to.",
             ) from error
+        self._earlier_octets = self._output.tell()
         self._checkpoint()
+
+    def earlier(self) -> Iterator[bytes]:
+        """The lines that were there when this began, one at a time: what the scan found before it was ended.
+
+        Whoever speaks for the whole scan must count them too. Raises `OutputError`.
+        """
+        try:
+            with self._output_path.open("rb") as stream:
+                while stream.tell() < self._earlier_octets and (line := stream.readline(LINE_OCTETS_MAX)):
+                    yield line
+        except OSError as error:
+            raise OutputError(
+                f"--output {self._output_path}: cannot be read ({error.strerror}).",
+                advice="Make it readable and run the same command again.",
+            ) from error
 
     def _open_new(self) -> IO[bytes]:
         if self._output_path.exists() and self._output_path.stat().st_size:

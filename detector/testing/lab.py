@@ -388,10 +388,10 @@ async def _hold(
         async with manager as value:
             entered.set_result(value)
             await leave.wait()
-    except BaseException as error:
+    except BaseException as error:  # cancellation too: whoever waits to enter must hear of it; nothing is swallowed
         if entered.done():
             raise
-        entered.set_exception(error)  # whoever waits to enter has it; it is not told twice
+        entered.set_exception(error)  # told there, and so not here as well
 
 
 class Relay(Listener):

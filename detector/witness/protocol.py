@@ -50,6 +50,25 @@ ANSWER_OCTETS_MAX: Final = 64 * 1024
 """Octets of an answer that a client reads; a statement has about 1 KiB."""
 
 
+NAMES_A_PROXY: Final = frozenset(
+    {
+        "via",  # RFC 9110 section 7.6.3
+        "x-bluecoat-via",
+        "x-mwg-via",
+        "x-iws-via",
+        "x-imforwards",
+        "x-proxy-id",
+        "proxy-connection",
+        "x-forwarded-proto",
+        "x-forwarded-port",
+        "x-forwarded-host",
+        "x-forwarded-server",
+    }
+)
+"""Request headers that intermediaries write and that say who they are, or how they were reached. Of the others that
+they write some exist to name the client: a witness leaves their values empty."""
+
+
 class HelloSeen(Record, frozen=True, kw_only=True):
     """The ClientHello as it reached the witness: SHA-256 (hexadecimal) of the handshake message, and its JA3 hash."""
 

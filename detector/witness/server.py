@@ -80,23 +80,6 @@ BACKLOG: Final = 1024
 LOG: Final = logging.getLogger("detector.witness")
 """Faults of the application. What clients do wrong is counted, not logged, and no address is ever written."""
 
-_NAMES_A_PROXY: Final = frozenset(
-    {
-        "via",  # RFC 9110 section 7.6.3
-        "x-bluecoat-via",
-        "x-mwg-via",
-        "x-iws-via",
-        "x-imforwards",
-        "x-proxy-id",
-        "proxy-connection",
-        "x-forwarded-proto",
-        "x-forwarded-port",
-        "x-forwarded-host",
-        "x-forwarded-server",
-    }
-)
-"""Headers written by intermediaries that say who they are, or how they were reached."""
-
 _TELLS_OF_THE_CLIENT: Final = frozenset(
     {
         "forwarded",  # RFC 7239: holds the client's address
@@ -247,7 +230,7 @@ def proxy_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     found = []
     for name, value in headers:
         lower = name.lower()
-        if lower in _NAMES_A_PROXY:
+        if lower in protocol.NAMES_A_PROXY:
             printable = value.encode("ascii", "backslashreplace").decode("ascii")
             found.append((lower, printable[:PROXY_HEADER_CHARACTERS_MAX]))
         elif lower in _TELLS_OF_THE_CLIENT or lower.startswith(_FORWARDED):

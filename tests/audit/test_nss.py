@@ -135,8 +135,19 @@ def test_trust_is_matched_by_issuer_and_serial(pki: PrivatePKI) -> None:
     assert nss.interpret(rows) == (nss.Judged(a, distrusted=True),)
 
 
+def test_a_schema_that_is_no_text_is_said(pki: PrivatePKI, tmp_path: Path) -> None:
+    """SQLite names the broken table in its error; sqlite3 cannot read that name as UTF-8, and says so its own way."""
+    database = tmp_path / nss.DATABASE
+    nss_database(database, [(pki.root_a.certificate, NSS_ANCHOR)])
+    content = database.read_bytes()
+    assert b"tablenssPublic" in content  # type and name of the table, in the schema
+    database.write_bytes(content.replace(b"tablenssPublic", b"tablens\x80\xffblic"))
+    with pytest.raises(StoreError, match="is not a readable NSS database"):
+        nss.rows(database)
+
+
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_databases_never_escape(data: st.DataObject, pki: PrivatePKI, tmp_path: Path) -> None:
     """A database with octets changed anywhere gives rows or `StoreError`."""
     source = tmp_path / "source.db"

@@ -32,6 +32,7 @@ from detector.model import (
 from detector.trust.envelope import public_octets
 from detector.trust.roots import from_der
 from detector.witness import protocol
+from detector.witness.server import proxy_headers
 
 if TYPE_CHECKING:
     from conftest import World
@@ -427,6 +428,15 @@ class TestWitness:
         """A header that names the intermediary stays: it is evidence."""
         data = packed(self.asked(world, pki, proxy_headers=(("Via", "1.1 filter.example"),)))
         assert verify(world, data).conclusion is Conclusion.HOLDS
+
+    def test_headers_named_without_their_values_stay(self, world: World, pki: PrivatePKI) -> None:
+        """A witness signs what would tell of the client without its value; such an answer is evidence like others."""
+        request = (("X-Forwarded-For", "10.1.2.3"), ("X-Authenticated-User", "zacharias"), ("X-BlueCoat-Via", "a1b2"))
+        data = packed(self.asked(world, pki, proxy_headers=proxy_headers(request)))
+        verification = verify(world, data)
+        assert verification.conclusion is Conclusion.HOLDS
+        assert verification.endpoints[0].answer_left_out is None
+        assert not any(told in part for told in ("10.1.2.3", "zacharias") for part in texts(data))
 
     def test_unsigned_answer_is_left_out(self, world: World, pki: PrivatePKI) -> None:
         """What stands in a witness's place may be a page with the reader's name: it is not recorded, nor needed."""

@@ -210,6 +210,41 @@ class TestSeveralCertificates:
         result = judgement.judge_all([case])[0]
         assert result.verdict == "clean"
 
+    @pytest.mark.parametrize(
+        ("route", "more"),
+        [
+            (Route.HTTP_CONNECT, {}),
+            (Route.QUIC, {}),
+            (Route.DIRECT, {"hello": Hello.BROWSER}),
+            (Route.DIRECT, {}),
+        ],
+        ids=["through the proxy", "over QUIC", "to a browser", "at the same place"],
+    )
+    def test_another_way_is_no_excuse(self, route: Route, more: dict[str, Any], world: World, pki: PrivatePKI) -> None:
+        """A mismatch on one way only is what a middlebox on that way looks like, not another certificate of a CDN."""
+        pinned, other = pki.issue([EXAM]), pki.issue([EXAM])
+        case = case_of(
+            world,
+            seen(world, pinned, Route.DIRECT, HERE),
+            seen(world, other, route, HERE, **more),
+            pins=(pinned.spki_sha256,),
+        )
+        assert outcomes(several_certificates, case) == ["vouched", "vouched"]
+        result = judgement.judge_all([case])[0]
+        assert (result.verdict, result.row) == ("middleware", 11)
+
+    def test_other_addresses_of_either_version_excuse(self, world: World, pki: PrivatePKI) -> None:
+        """IPv4 and IPv6 addresses reached directly are places of one host, each with its own certificate."""
+        pinned, other = pki.issue([EXAM]), pki.issue([EXAM])
+        case = case_of(
+            world,
+            seen(world, pinned, Route.DIRECT_IPV4, HERE),
+            seen(world, other, Route.DIRECT_IPV6, THERE),
+            pins=(pinned.spki_sha256,),
+        )
+        assert outcomes(several_certificates, case) == ["vouched", "same-root-as-pinned"]
+        assert judgement.judge_all([case])[0].verdict == "clean"
+
     def test_not_under_another_root(self, world: World, pki: PrivatePKI) -> None:
         """A logged certificate under another public root keeps its pin mismatch."""
         pinned = pki.issue([EXAM])

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for one call here
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from detector.bundle import sign
 from detector.bundle.form import bundle_schema
 from detector.testing import serve_middlebox
 from detector.trust.envelope import key_identifier, public_octets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from detector.testing import PrivatePKI
@@ -60,7 +63,7 @@ class Office:
         """`detector check` behind a filter, with the evidence kept."""
         async with serve_middlebox(pki.private_ca("Campus Filter CA")) as box:
             proxy = ("--proxy", f"http://127.0.0.1:{box.port}", "--vantage", "room 12", "--offline")
-            kept = ("--bundle", "evidence.json", "--signing-key", str(self.private))
+            kept = ("--bundle", "evidence.json", "--signing-key", str(self.private), "--history", "history.sqlite")
             return await asyncio.to_thread(self.run, "check", EXAM, LMS, *self.trust, *proxy, *kept)
 
 
@@ -106,6 +109,71 @@ def test_json(office: Office) -> None:
     assert (done.returncode, verification["conclusion"], verification["signature"]) == (0, "holds", "unknown-key")
     assert [check["key"] for check in verification["endpoints"]] == ["verified", "verified"]
     assert verification["report"]["vantage"] == "room 12"
+
+
+@pytest.fixture(scope="module")
+def dossier_of(office: Office) -> Callable[..., dict[str, Any]]:
+    """`detector dossier` on bundles, as JSON."""
+
+    def make(*arguments: str) -> dict[str, Any]:
+        done = office.run("dossier", *arguments, *office.trust, "--format", "json")
+        assert done.returncode == 0, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    return make
+
+
+def test_dossier_from_a_bundle(dossier_of: Callable[..., dict[str, Any]], office: Office) -> None:
+    """What a signed bundle shows, judged again, with its place, its signer and the file's hash as evidence."""
+    told = dossier_of("evidence.json", "--key-file", "recorder.pem")
+    assert (told["vantage"], told["results"], told["sources"]) == ("room 12", 2, 1)
+    assert [(who["issuer"], who["confidence"]) for who in told["interceptors"]] == [("CN=Campus Filter CA", "proven")]
+    digest = hashlib.sha256(office.bundle.read_bytes()).hexdigest()
+    signer = key_identifier(public_octets(KEY))
+    assert told["evidence"] == [f"bundle evidence.json (SHA-256 {digest}): holds; signed by {signer}"]
+    assert not any("known key" in gap or "rows of a database" in gap for gap in told["gaps"])
+
+
+def test_dossier_says_whose_word_it_is(dossier_of: Callable[..., dict[str, Any]]) -> None:
+    """Without a key the reviewer knows, a bundle is told, and that anybody can make one is a gap."""
+    assert any("1 of 1 bundles are signed by no known key" in gap for gap in dossier_of("evidence.json")["gaps"])
+
+
+def test_dossier_leaves_out_what_does_not_hold(dossier_of: Callable[..., dict[str, Any]], office: Office) -> None:
+    """A changed bundle is named, and nothing in it is believed."""
+    changed = office.folder / "forged.json"
+    changed.write_text(office.bundle.read_text().replace("exam.example.edu", "evil.example.edu"))
+    told = dossier_of("forged.json", "--key-file", "recorder.pem")
+    assert (told["results"], told["interceptors"]) == (0, [])
+    assert ["left out" in source for source in told["evidence"]] == [True]
+    assert any("do not hold" in gap for gap in told["gaps"])
+
+
+def test_dossier_counts_a_run_once(dossier_of: Callable[..., dict[str, Any]], office: Office) -> None:
+    """A copy of a bundle, with a signature more or as a run of the history, is the same sighting; each is named."""
+    copy = office.folder / "copy.json"
+    copy.write_bytes(sign(office.bundle.read_bytes(), [Ed25519PrivateKey.generate()]))
+    assert dossier_of("--history", "history.sqlite", "--vantage", "room 12")["results"] == 2
+    told = dossier_of("evidence.json", "copy.json", "--history", "history.sqlite", "--key-file", "recorder.pem")
+    assert (told["results"], told["sources"]) == (2, 2)
+    assert {e["times_seen"] for who in told["interceptors"] for e in who["endpoints"]} == {1}
+
+
+def test_dossier_is_on_one_place(office: Office) -> None:
+    """Bundles of another place are left out where the place was named; otherwise it is asked for."""
+    done = office.run("dossier", "evidence.json", "--vantage", "hall", *office.trust, "--format", "json")
+    assert json.loads(done.stdout)["summary"] == "Nothing is known of hall."
+    assert done.stderr == "evidence.json: of “room 12”, not of “hall”; it was left out.\n"
+
+
+@pytest.mark.parametrize("given", [(), ("nothing.json",), ("recorder.pem",)], ids=["none", "missing", "no bundle"])
+def test_dossier_without_evidence_is_exit_2(given: tuple[str, ...], office: Office) -> None:
+    """Nothing named, or not a bundle: one sentence that says what to do."""
+    done = office.run("dossier", *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
 
 
 def test_other_key_is_exit_3(office: Office) -> None:

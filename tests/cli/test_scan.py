@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,9 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from detector.history.store import History
+from detector.testing import serve_middlebox, serve_origin
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from detector.testing import PrivatePKI
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
 
@@ -142,6 +148,48 @@ def test_killed_scan_goes_on(tmp_path: Path) -> None:
     assert 20 <= before < total
     assert f"Going on: {before} targets are done." in done.stderr
     assert (count[0] - asked) == 2 * (total - before)  # a connection that closes is tried once more by the probe
+
+
+def test_output_that_was_edited_is_refused(tmp_path: Path) -> None:
+    """What cannot be counted is not passed over: one sentence names the line."""
+    state, output = tmp_path / "state", tmp_path / "out.jsonl"
+    words = ("127.0.0.1:1", "--retries", "0", "--format", "jsonl", "--resume", str(state), "--output", str(output))
+    assert detector(*words).returncode == 3
+    output.write_bytes(b"x" * (output.stat().st_size - 1) + b"\n")
+    done = detector(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "line 1 is not a result of a scan" in done.stderr
+
+
+async def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, tmp_path: Path) -> None:
+    """A scan that goes on speaks for all of its targets: exit code, sentence and history know what came before."""
+    (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
+    (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
+    state, output, kept = (str(tmp_path / name) for name in ("state", "out.jsonl", "history.sqlite"))
+    hosts = ("exam.example.edu", "lms.example.org", "clean.example.net")
+    async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
+        upstream = {(host, 443): origin.address for host in hosts}
+        async with serve_middlebox(pki.private_ca("Filter CA"), upstream=upstream, except_hosts={hosts[2]}) as box:
+            words = [*hosts, "--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json")]
+            words += ["--proxy", f"http://127.0.0.1:{box.port}", "--format", "jsonl", "--concurrency", "1"]
+            words += ["--output", output, "--resume", state, "--history", kept]
+            whole = await asyncio.to_thread(detector, *words)
+            lines = (tmp_path / "out.jsonl").read_bytes().splitlines(keepends=True)
+            assert [json.loads(line)["number"] for line in lines] == [0, 1, 0, 2]
+            # As if it had been killed before the last target: the output ends there, and so does the state.
+            (tmp_path / "out.jsonl").write_bytes(b"".join(lines[:3]))
+            checkpoint = json.loads((tmp_path / "state").read_bytes())
+            checkpoint |= {"octets": sum(map(len, lines[:3])), "done_below": 2, "done": []}
+            (tmp_path / "state").write_text(json.dumps(checkpoint))
+            again = await asyncio.to_thread(detector, *words)
+    assert whole.returncode == again.returncode == 1, again.stderr
+    assert "Scanned 3 targets in" in whole.stderr
+    assert "Scanned 3 targets, 2 of them before, in" in again.stderr
+    for done in (whole, again):
+        assert "1 clean, 2 middleware (2 proven)" in done.stderr
+    with History(kept) as history:
+        runs = history.runs()
+        assert {(run.verdict, run.confidence, run.endpoints) for run in runs} == {("middleware", "proven", 3)}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to a child alone")

@@ -112,8 +112,7 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 class TestPromises:
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED, st.data())
+        @given(policies(), _NETWORKS, _NAMED, st.data())
     def test_worse_never_relaxes(
         self, policy: Policy, network: list[Result], named: frozenset[str], data: st.DataObject
     ) -> None:
@@ -128,8 +127,7 @@ class TestPromises:
         milder = decide(policy, report(network, named), named=named).action
         assert decide(policy, report(after, named), named=named).action.rank >= milder.rank
 
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED, _CATEGORIES, st.integers(2, len(LADDER) - 1))
+        @given(policies(), _NETWORKS, _NAMED, _CATEGORIES, st.integers(2, len(LADDER) - 1))
     def test_one_more_that_is_not_clean_never_relaxes(
         self, policy: Policy, network: list[Result], named: frozenset[str], category: Category, step: int
     ) -> None:
@@ -138,8 +136,7 @@ class TestPromises:
         milder = decide(policy, report(network, named), named=named).action
         assert decide(policy, report(more, named), named=named).action.rank >= milder.rank
 
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED)
+        @given(policies(), _NETWORKS, _NAMED)
     def test_interception_in_scope_is_never_allowed(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:
@@ -152,7 +149,7 @@ class TestPromises:
                 if policy.block_at.is_met_by(one.confidence):
                     assert action is Action.BLOCK
 
-    @settings(max_examples=600, deadline=None)  # few networks are inconclusive by a name alone
+    @settings(max_examples=600)  # few networks are inconclusive by a name alone
     @given(policies(), _NETWORKS, _NAMED, st.sampled_from(["all", "none"]))
     def test_no_filter_clears_an_inconclusive_network(
         self, policy: Policy, network: list[Result], named: frozenset[str], told: str
@@ -166,8 +163,7 @@ class TestPromises:
         if seen.verdict is Verdict.INCONCLUSIVE:
             assert action.rank >= policy.on_inconclusive.rank
 
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED)
+        @given(policies(), _NETWORKS, _NAMED)
     def test_allowed_means_cleared(self, policy: Policy, network: list[Result], named: frozenset[str]) -> None:
         """Unless the policy waives it: something in scope is clean, and so is every endpoint that matters."""
         action = decide(policy, report(network, named), named=named).action
@@ -178,8 +174,7 @@ class TestPromises:
             if one.endpoint.category is Category.EXAM or one.endpoint.name in named:
                 assert one.verdict is Verdict.CLEAN
 
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED)
+        @given(policies(), _NETWORKS, _NAMED)
     def test_a_missing_witness_is_never_allowed(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:
@@ -188,8 +183,7 @@ class TestPromises:
         if any(r.assurance is not Assurance.WITNESSED for r in required) or (policy.require_witness and not required):
             assert decide(policy, report(network, named), named=named).action is not Action.ALLOW
 
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED)
+        @given(policies(), _NETWORKS, _NAMED)
     def test_stricter_policies_are_stricter(self, policy: Policy, network: list[Result], named: frozenset[str]) -> None:
         """A policy that blocks from `possible` on and whenever it is unsure is never milder than another."""
         strictest = msgspec.structs.replace(
@@ -199,8 +193,7 @@ class TestPromises:
         milder = decide(policy, seen, named=named).action
         assert decide(strictest, seen, named=named).action.rank >= milder.rank
 
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED)
+        @given(policies(), _NETWORKS, _NAMED)
     def test_reasons_and_message_fit_the_action(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:
@@ -215,8 +208,7 @@ class TestPromises:
         assert message.isprintable()
         assert message.endswith(".")
 
-    @settings(deadline=None)
-    @given(policies(), _NETWORKS, _NAMED)
+        @given(policies(), _NETWORKS, _NAMED)
     def test_nobody_is_accused_and_nothing_hostile_is_repeated(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:

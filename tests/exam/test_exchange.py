@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from detector import judgement
@@ -89,7 +89,6 @@ def test_refused_with_the_field(sent: object, told: str) -> None:
         read_request(json.dumps(sent).encode())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 @example(b"[" * 100_000)
 @example(b'{"id":1e400}')
@@ -105,7 +104,6 @@ def test_any_octets_are_a_request_or_refused(data: bytes) -> None:
     assert id_of(data) is None or isinstance(id_of(data), (str, int))
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -153,7 +151,6 @@ def test_answer_is_light_unless_asked(decision: Decision) -> None:
     jsonschema.validate(json.loads(encode(Failure(code=ErrorCode.BUSY, message="m"))), SCHEMA)
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1), st.integers(4096, 8192))
 @example('"' * 20_000, 4096)
 @example("\U0001f600" * 5_000, 4096)

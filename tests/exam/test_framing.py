@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.exam.framing import TO_BROWSER_MAX, FrameError, FrameReader, frame
@@ -29,14 +29,12 @@ def test_a_frame_is_a_native_length_and_the_octets() -> None:
     assert frame(b'{"id":1}') == struct.pack("=I", 8) + b'{"id":1}'
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=LIMIT), max_size=5), st.lists(st.integers(0, 40), max_size=12))
 def test_frames_survive_any_cut(payloads: list[bytes], cuts: list[int]) -> None:
     """However the pipe cuts them, frames come out whole and in order."""
     assert taken(b"".join(map(frame, payloads)), cuts) == payloads
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 40), max_size=12))
 def test_any_octets_are_frames_or_refused(data: bytes, cuts: list[int]) -> None:
     """Nothing but `FrameError` gets out, and no frame is longer than allowed."""

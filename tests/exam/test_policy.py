@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PolicyError
@@ -165,7 +165,6 @@ _TOML = st.recursive(
 _KEYS = ("name", "block_at", "warn_at", "on_inconclusive", "categories", "require_witness", "deadline", "endpoints")
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from((*_KEYS, "pins", "more")), _TOML))
 def test_any_table_is_a_policy_or_refused(table: dict[str, str]) -> None:
     """Whatever stands behind the known keys, only the documented exception gets out."""
@@ -181,7 +180,6 @@ def test_any_table_is_a_policy_or_refused(table: dict[str, str]) -> None:
         assert policy is None or ("more" not in table and 0.1 <= policy.deadline <= 60)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_octets_are_a_policy_or_refused(data: bytes) -> None:
     """Octets that are no TOML at all are refused, never a fault."""

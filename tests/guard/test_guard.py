@@ -132,7 +132,7 @@ def test_shipped_pins_are_the_default() -> None:
     assert guard.refuse_at is Confidence.POSSIBLE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(where=st.integers(0, 1 << 16), octet=st.integers(1, 255))
 def test_damaged_chains_are_refused(world: World, where: int, octet: int) -> None:
     """One octet changed anywhere in a genuine leaf: never an exception, never let through."""
@@ -142,7 +142,7 @@ def test_damaged_chains_are_refused(world: World, where: int, octet: int) -> Non
     assert judge(guard_of(world), EXAM, chain).refused is not None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_arbitrary_chains_are_refused(world: World, chain: list[bytes]) -> None:
     """Octets that are no certificates, and none at all: never an exception, never let through."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import multiprocessing
 import os
@@ -15,6 +16,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic import autogenerate, command, config, migration, script
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from detector.errors import HistoryError
 from detector.history import store
@@ -264,6 +267,29 @@ def test_no_database(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(HistoryError, match="cannot be opened"):
         History(other)
+
+
+@given(data=st.data())
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_files_never_escape(data: st.DataObject, make_report: Make, tmp_path: Path) -> None:
+    """A history with octets changed anywhere is read or refused in a sentence."""
+    whole = tmp_path / "whole.sqlite"
+    if not whole.exists():
+        with History(whole) as made:
+            made.record(make_report("First"))
+    content = bytearray(whole.read_bytes())
+    for place, octet in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=20)
+    ):
+        content[place] = octet
+    for leftover in tmp_path.glob("damaged.sqlite*"):
+        leftover.unlink()
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with contextlib.suppress(HistoryError), History(damaged) as history:
+        for run in history.runs():
+            history.load(run.id)
+        list(history.sightings())
 
 
 def test_unknown_run(history: History) -> None:

@@ -125,7 +125,7 @@ async def test_nobody_there() -> None:
 QUESTION = dns.message.make_query(HOST, "A", id=0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     body=st.one_of(
         st.binary(max_size=120),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.model import Outcome
@@ -363,7 +363,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(PIECES | st.binary(max_size=64), max_size=20), st.sampled_from(["GET", "HEAD"]))
 def test_no_answer_raises(pieces: list[bytes], method: str) -> None:
     """Whatever octets arrive in whatever pieces, they end in an outcome, within the limits."""

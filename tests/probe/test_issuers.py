@@ -122,7 +122,7 @@ def test_a_bundle_of_hundreds_is_cut() -> None:
     assert certificates_in(to_pem(leaf) * 200) == (leaf,)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.binary()
     | st.tuples(st.integers(0, 5000), st.binary(max_size=8)).map(

@@ -153,7 +153,7 @@ def test_what_openssl_signed_is_valid(version: ssl.TLSVersion, key: KeyKind) -> 
         assert checked is expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     at=st.integers(0, 400),
     octets=st.binary(max_size=6),

@@ -144,7 +144,7 @@ def test_answers(text: str, ways: tuple[str | None, ...] | None) -> None:
     assert (None if found is None else tuple(None if way is None else str(way) for way in found)) == ways
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     text=st.text(max_size=60)
     | st.lists(st.sampled_from(["PROXY", "SOCKS", "DIRECT", ";", ":1", "p", "@"])).map(" ".join)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import html.parser
+import itertools
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from system import program
 
 from detector import judgement
 from detector.history.dossier import Item, gather
-from detector.model import Category, Confidence, Finding, PresentedCertificate, Report, Result, Says, Verdict
+from detector.model import Category, Confidence, Coverage, Finding, PresentedCertificate, Report, Result, Says, Verdict
 from detector.report import html as page
 from detector.report import picture
 from detector.report.html import TimelineEntry, render_dossier
@@ -143,6 +144,25 @@ def test_several_vantages_are_a_matrix(clean: Report, intercepted: Report) -> No
     assert "partly decrypted" in text
 
 
+@pytest.mark.parametrize(
+    ("states", "merged"),
+    [
+        (("clear", "decrypted"), "mixed"),
+        (("decrypted", "mixed"), "mixed"),
+        (("mixed", "clear"), "mixed"),
+        (("unknown", "decrypted"), "decrypted"),
+        (("unknown", "clear"), "clear"),
+        (("clear", "clear", "decrypted", "decrypted"), "mixed"),
+    ],
+)
+def test_coverage_of_several_vantages(states: tuple[str, ...], merged: str, clean: Report) -> None:
+    """Decrypted in part stays that, in whatever order; what was not seen says nothing against what was."""
+    for order in itertools.permutations(states):
+        reports = [msgspec.structs.replace(clean, coverage={Category.EXAM: Coverage(state)}) for state in order]
+        tiles = [a["class"] for tag, a in parsed(page(reports)).elements if tag == "li" and a.get("class")]
+        assert tiles[0] == merged
+
+
 def test_history_is_a_timeline(clean: Report) -> None:
     """Runs of the past are drawn, and listed for who cannot see the drawing."""
     runs = [
@@ -213,7 +233,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core."""
     folder = tmp_path_factory.mktemp("axe")
     npm = program("npm", "npm")
-    subprocess.run([npm, "install", "--silent", "--prefix", str(folder), AXE], check=True, capture_output=True)  # noqa: S603 - npm
+    subprocess.run([npm, "install", "--silent", "--prefix", str(folder), AXE], check=True, capture_output=True)  # noqa: S603 - npm, by its path
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 

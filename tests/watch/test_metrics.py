@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -180,7 +180,6 @@ def test_places() -> None:
 
 
 @given(text=st.text(max_size=30))
-@settings(deadline=None)
 def test_any_place_is_parsed_or_refused(text: str) -> None:
     """Only the documented exception escapes, and what is accepted has a port."""
     try:

@@ -10,7 +10,7 @@ import statistics
 from collections import defaultdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.pacing import GAP_LEAST, GAP_MOST_INTERVALS, STEP_LEAST, Attachment, Clocks, Passed, Schedule
@@ -47,7 +47,6 @@ def gaps_of(looks: list[tuple[float, int]]) -> list[float]:
 
 
 @given(seed=st.integers(), count=st.integers(1, 12))
-@settings(deadline=None)
 def test_no_endpoint_is_forgotten_or_hammered(seed: int, count: int) -> None:
     """Whatever chance does: no gap is longer than three intervals, and looks come about once per interval."""
     looks = run(count, 2, seed)

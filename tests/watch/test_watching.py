@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from simulation import short
 
 from detector.model import Category, Confidence, Endpoint, Outcome, Verdict
-from detector.watch_event import WatchEvent, WatchKind, watch_event_schema
+from detector.watch_event import Standing, WatchEvent, WatchKind, watch_event_schema
 from detector.watching import INTERCEPTORS_MAX, VANISHED_AFTER, VANISHED_AFTER_MOST, Moment, Seen, Watch
 
 if TYPE_CHECKING:
@@ -358,17 +358,44 @@ def test_golden_lines(world: World) -> None:
     assert "".join(lines) == GOLDEN.read_text("utf-8")
 
 
+def test_still_down_after_an_outage_is_told(world: World) -> None:
+    """The network came back without one endpoint: that is told, with what was known of it before the outage."""
+    room = Room(world, EXAM, LMS)
+    room.look(room.clean(EXAM), room.clean(LMS))
+    room.look(room.lost(EXAM), room.lost(LMS))
+    (lost,) = room.look(room.lost(EXAM), room.lost(LMS))
+    (back,) = room.look(room.clean(LMS), room.lost(EXAM))
+    assert (lost.kind, back.kind) == (WatchKind.NETWORK_LOST, WatchKind.NETWORK_BACK)
+    (down,) = room.look(room.lost(EXAM))
+    assert down.kind is WatchKind.INCONCLUSIVE
+    assert down.before is not None
+    assert down.after is not None
+    assert (down.before.verdict, down.after.verdict) == (Verdict.CLEAN, Verdict.INCONCLUSIVE)
+
+
+def test_weaker_after_an_outage_is_told(world: World) -> None:
+    """A clean endpoint that comes back on weaker grounds than it had before the outage."""
+    room = Room(world, EXAM, LMS)
+    issued = world.pki.issue([EXAM])
+    room.look(world.case(EXAM, issued, pins=(issued.spki_sha256,)), room.clean(LMS))
+    for _ in range(2):
+        room.look(room.lost(EXAM), room.lost(LMS))
+    kinds = [event.kind for event in room.look(world.case(EXAM, issued), room.clean(LMS))]
+    assert kinds == [WatchKind.NETWORK_BACK, WatchKind.WEAKENED]
+
+
 LOOKS = st.lists(
     st.tuples(st.sampled_from([EXAM, LMS]), st.sampled_from(["clean", "forged", "lost", "cut"])), max_size=40
 )
 
 
 @given(looks=LOOKS)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens(looks: list[tuple[str, str]], world: World) -> None:
     """The rules that hold for every sequence of looks."""
     room = Room(world, EXAM, LMS)
     decrypted: set[str] = set()
+    told: dict[str, Standing | None] = {}
     clean_looks = dict.fromkeys((EXAM, LMS), 0)
     sequence = 0
     for host, what in looks:
@@ -384,6 +411,9 @@ def test_whatever_happens(looks: list[tuple[str, str]], world: World) -> None:
             assert event.kind is not WatchKind.VANISHED or clean_looks[host] >= VANISHED_AFTER
             if event.endpoint is not None:
                 assert event.before != event.after
+                if event.kind is not WatchKind.VANISHED:
+                    assert event.before == told.get(event.endpoint.host, event.before)
+                told[event.endpoint.host] = event.after
                 if event.kind is WatchKind.APPEARED:
                     assert event.endpoint.host not in decrypted
                     decrypted.add(event.endpoint.host)
