@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +14,10 @@ import click
 import msgspec
 
 from detector import judgement
-from detector import report as reports
-from detector.errors import InputError
+from detector.errors import InputError, MissingExtraError
 from detector.fleet import certificates
 from detector.model import Confidence
+from detector.pins.target import MAX_PORT
 from detector.session import Detector, utc_now
 from detector.version import VERSION
 
@@ -26,10 +25,10 @@ from . import common
 from . import scan as scan_command
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
     from typing import TextIO
 
-    from detector.fleet.conduct import Crew, FromVantage
+    from detector.fleet.conduct import Crew, FromVantage, Refused
     from detector.model import Report
     from detector.scan import Scanned
 
@@ -37,13 +36,27 @@ PORT: Final = 8786
 """What schedulers of this engine listen on by custom."""
 DEATH_SECONDS: Final = 60
 """How long a worker without scheduler waits before it ends; whatever started it starts it again."""
-CONNECT_SECONDS: Final = 10.0
-"""Until the scheduler must have answered."""
+
+
+class SchedulerAddress(click.ParamType):
+    """An address as the engine writes it, and none that is not encrypted."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address. Fails as options do."""
+        host, _, port = value.removeprefix("tls://").rpartition(":")
+        if not value.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+            self.fail(f"{value!r} is no address of a scheduler: write tls://HOST:PORT.", param, ctx)
+        return value
+
 
 _tls = click.option(
-    "--tls", "folder", required=True, metavar="DIR", help="Folder that `detector fleet certificates` made."
+    "--tls", "folder", required=True, metavar="DIR", help="Folder of the files that `detector fleet certificates` made."
 )
-_scheduler = click.option("--scheduler", required=True, metavar="tls://HOST:PORT", help="Where the scheduler is.")
+_scheduler = click.option(
+    "--scheduler", required=True, type=SchedulerAddress(), metavar="tls://HOST:PORT", help="Where the scheduler is."
+)
 
 
 @click.group()
@@ -79,11 +92,15 @@ def run_scheduler(*, folder: str, host: str, port: int) -> int:
 async def _scheduling(folder: str, host: str, port: int) -> None:
     from distributed import Scheduler  # noqa: PLC0415 - the extra `fleet`
 
-    async with Scheduler(
-        host=host or None, port=port, protocol="tls", security=_security(folder), dashboard=False, services={}
-    ) as running:
-        click.echo(running.address, err=True)
-        await running.finished()
+    from detector.fleet import engine  # noqa: PLC0415 - as above
+
+    settings = engine.security(folder, "scheduler", now=utc_now())
+    scheduler = Scheduler(host=host or None, port=port, protocol="tls", security=settings, **engine.UNSEEN)
+    with _taking(f"{host or 'all addresses'}, port {port}"):
+        await scheduler
+    async with scheduler:
+        click.echo(scheduler.address, err=True)
+        await scheduler.finished()
 
 
 @fleet.command(name="worker")
@@ -101,21 +118,38 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int, host:
 async def _working(folder: str, scheduler: str, vantage: str, threads: int, host: str) -> None:
     from distributed import Worker  # noqa: PLC0415 - the extra `fleet`
 
-    from detector.fleet.conduct import RESOURCE, RESOURCE_AMOUNT  # noqa: PLC0415 - as above
+    from detector.fleet import conduct, engine, work  # noqa: PLC0415 - as above
 
+    settings = engine.security(folder, "worker", now=utc_now())
+    await engine.reach(scheduler, settings, "worker")
+    work.source_hash()  # of what is loaded now, not of what will be there when somebody asks
     with tempfile.TemporaryDirectory(prefix="detector-worker-") as scratch:
-        async with Worker(
+        worker = Worker(
             scheduler,
             nthreads=threads,
-            resources={RESOURCE.format(vantage): RESOURCE_AMOUNT},
-            security=_security(folder, "worker"),
+            resources={conduct.RESOURCE_PREFIX + vantage: conduct.RESOURCE_AMOUNT},
+            security=settings,
             host=host or None,
             local_directory=scratch,
             death_timeout=DEATH_SECONDS,
-            dashboard=False,
-        ) as running:
-            click.echo(f"{running.address} looks from {vantage}", err=True)
-            await running.finished()
+            **engine.UNSEEN,
+        )
+        with _taking(host or "an address of this machine"):
+            await worker
+        async with worker:
+            click.echo(f"{worker.address} looks from {vantage}", err=True)
+            await worker.finished()
+
+
+@contextlib.contextmanager
+def _taking(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise InputError(
+            f"{place}: cannot be listened on.",
+            advice="Name an address of this machine, and a port that nothing else uses.",
+        ) from error
 
 
 @fleet.command(name="scan")
@@ -127,6 +161,7 @@ async def _working(folder: str, scheduler: str, vantage: str, threads: int, host
 @click.option("--vantage", "vantages", multiple=True, metavar="NAME", help="Only these vantages; repeatable.")
 @click.option("--concurrency", type=click.IntRange(1, 1024), default=32, show_default=True, help="Looks of one job.")
 @click.option("--timeout", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, help="For one target.")
+@click.option("--retries", type=click.IntRange(0, 10), default=1, show_default=True, help="After passing failures.")
 @click.option("--lost-after", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Seconds.")
 @click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pin file or directory of them; repeatable.")
 @click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's.")
@@ -152,8 +187,11 @@ def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the opt
     )
     sources = scan_command.Sources(given["targets"], given["files"], (), (443,), (), table=False)
     tally = scan_command.Tally(strict=given["strict"])
-    with common.growing_stream(given["output"]) as stream:
-        gathered = _Gathered(detector, stream, as_page=given["form"] == "html")
+    as_page = given["form"] == "html"
+    # A page is there whole or not at all; lines are valid one by one.
+    opened = common.result_stream if as_page else common.growing_stream
+    with opened(given["output"]) as stream:
+        gathered = _Gathered(detector, stream, as_page=as_page)
         _run(_scanning(detector, sources, tally, gathered, given))
         gathered.finish()
     common.say(tally.told())
@@ -169,21 +207,22 @@ async def _scanning(
 ) -> None:
     from distributed import Client  # noqa: PLC0415 - the extra `fleet`
 
-    from detector.fleet import conduct  # noqa: PLC0415 - as above
+    from detector.fleet import conduct, engine  # noqa: PLC0415 - as above
 
-    looks = conduct.Looks(given["timeout"], given["concurrency"], given["proxy"], given["lost_after"])
-    try:
-        security = _security(given["folder"], "client")
-        client = await Client(given["scheduler"], security=security, asynchronous=True, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(
-            f"--scheduler {given['scheduler']}: cannot be reached.",
-            advice="Is it running, does the address begin with tls://, and do the certificates belong together?",
-        ) from error
+    looks = conduct.Looks(
+        timeout=given["timeout"],
+        concurrency=given["concurrency"],
+        route=given["proxy"],
+        retries=given["retries"],
+        lost_after=given["lost_after"],
+    )
+    settings = engine.security(given["folder"], "client", now=utc_now())
+    await engine.reach(given["scheduler"], settings, "client")
+    client = Client(given["scheduler"], security=settings, asynchronous=True, timeout=engine.CONNECT_SECONDS)
     async with client:
         crew = _only(await conduct.muster(client), given["vantages"])
         for refused in crew.refused:
-            common.say(f"Refused {refused.worker}: {refused.reason}.")
+            _refuse(refused)
         common.say(f"{len(crew.workers)} workers look from {', '.join(sorted(crew.vantages)) or 'nowhere'}.")
         results = conduct.scan(
             client,
@@ -193,6 +232,7 @@ async def _scanning(
             mode=conduct.Mode(given["mode"]),
             looks=looks,
             on_bad_line=tally.bad_line,
+            on_refused=_refuse,
         )
         async with contextlib.aclosing(results):
             async for found in results:
@@ -222,6 +262,8 @@ class _Gathered:
     def finish(self) -> None:
         """Write the page, if that is what was asked for."""
         if self._as_page:
+            from detector import report as reports  # noqa: PLC0415 - loads what lines do not need
+
             self._stream.write(reports.html([self._report(vantage) for vantage in sorted(self._by_vantage)]))
 
     def _report(self, vantage: str) -> Report:
@@ -248,15 +290,16 @@ def _only(crew: Crew, vantages: tuple[str, ...]) -> Crew:
     return crew._replace(vantages={name: crew.vantages[name] for name in vantages})
 
 
-def _security(folder: str, part: str = "scheduler") -> Any:  # noqa: ANN401 - the engine's
-    from detector.fleet.security import security  # noqa: PLC0415 - the extra `fleet`
-
-    return security(folder, part)
+def _refuse(refused: Refused) -> None:
+    common.say(f"Refused {refused.worker}: {refused.reason}.")
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run one part of a fleet, with the engine's own log kept to what a person must know."""
-    import detector.fleet.security  # noqa: F401, PLC0415 - loads the engine, which sets up its log when it is loaded
-
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    """Run one part of a fleet."""
+    try:
+        from detector.fleet import engine  # noqa: PLC0415 - the extra `fleet`
+    except MissingExtraError:
+        work.close()
+        raise
+    engine.prepare()
     asyncio.run(work)

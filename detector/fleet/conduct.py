@@ -2,9 +2,9 @@
 
 Room: fleet. Talks to the engine's scheduler; starts tasks and ends every one of them before it returns.
 
-`every`: each vantage looks at every target; a target that a vantage could not look at, because its last worker was lost
-and none came back in time, is told as such and never left out. `spread`: each target is looked at once, from wherever
-there is room; a worker that is lost gives its targets back.
+`every`: each vantage looks at every target. `spread`: each target is looked at once, from wherever there is room. A job
+whose worker is lost goes to another that may do it, or to one of the same vantage that comes in time; where there is
+none, its targets are told as not looked at, and never left out.
 
 A worker of another version, or whose program has another source, gets no work: its observations could mean something
 else. What a worker says is checked where it can be: a chain counts as proved only when its handshake signature verifies
@@ -15,37 +15,31 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector import judgement
 from detector.errors import DetectorError, MissingExtraError
-from detector.evidence import Case, Context, Network
-from detector.model import Endpoint, Observation, Outcome
-from detector.scan import BadLine, Scanned, Target
-from detector.scan.conduct import IDENTITIES_MAX, scanned
-from detector.trust.certificate import Certificate
-from detector.trust.keyproof import KeyProof, check_signature
-from detector.trust.roots import from_der
-
-from . import work
+from detector.scan import BadLine, Target, work
+from detector.scan.judging import Judging
 
 try:
     import distributed
+
+    from . import work as remote
 except ImportError as error:
     raise MissingExtraError("A fleet needs Dask's distributed.", extra="fleet") from error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 
+    from detector.scan import Scanned
     from detector.session import Detector
 
 BATCH: Final = 32
 """Targets in one job: small enough that a lost worker loses a second of work, large enough that the engine's own cost
-per job, about a millisecond, does not show."""
+per job, a few milliseconds, does not show."""
 
 JOBS_AHEAD: Final = 4
 """Jobs given to the engine for each worker before one of them is done."""
@@ -53,15 +47,23 @@ JOBS_AHEAD: Final = 4
 LOST_SECONDS: Final = 30.0
 """How long a vantage whose last worker is gone is waited for."""
 
-RESOURCE: Final = "vantage:{}"
-"""How a worker says from which vantage it looks, as a resource of the engine."""
+ROLL_CALL_SECONDS: Final = 1.0
+"""Between two looks at who is there."""
+
+ANSWER_SECONDS: Final = 30.0
+"""Within which a worker must say who it is; a busy one takes its time."""
+
+RESOURCE_PREFIX: Final = "vantage:"
+"""How a worker says from which vantage it looks, as a resource of the engine: this and the name."""
 
 RESOURCE_AMOUNT: Final = 1_000_000
 """Of that resource a worker has as good as any amount: it is a label, not a limit."""
 
+TOLD_VERSION_MAX: Final = 40
+"""Characters told of a version that a stranger calls itself."""
 
-_JOB_FAILURES: Final = (msgspec.MsgspecError, TypeError, distributed.KilledWorker, OSError, RuntimeError)
-"""What a job may end with that is no answer: workers lost too often, one that fails, or one that answers nonsense."""
+NOWHERE: Final = "none"
+"""The vantage of a target that nobody could look at and that was given to no vantage in particular."""
 
 
 class FleetError(DetectorError):
@@ -86,7 +88,7 @@ class Crew(NamedTuple):
     """Who can work: addresses of workers by vantage; and who was refused."""
 
     vantages: Mapping[str, tuple[str, ...]]
-    refused: tuple[Refused, ...]
+    refused: tuple[Refused, ...] = ()
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -102,44 +104,60 @@ class FromVantage(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """How the looks are made on the workers."""
+    """How the looks are made on the workers: seconds for a try, looks of one job at once, and the proxy setting.
+
+    `lost_after` is how many seconds a vantage without worker is waited for.
+    """
 
     timeout: float = 10.0
-    concurrency: int = 32
+    concurrency: int = BATCH
     route: str = "env"
+    retries: int = 1
     lost_after: float = LOST_SECONDS
 
 
-async def muster(client: distributed.Client) -> Crew:
-    """Ask every worker who it is. Raises nothing of a worker's doing: who does not answer rightly is refused."""
-    info = client.scheduler_info(n_workers=-1)["workers"]
-    answers = await client.run(work.identity, on_error="return")
-    expected = work.Identity(source_sha256=work.source_hash())
+async def muster(client: distributed.Client, addresses: Collection[str] | None = None) -> Crew:
+    """Ask every worker, or those at `addresses`, who it is; who does not answer rightly is refused."""
+    workers = (await client.scheduler.identity(n_workers=-1))["workers"]
+    asked = [address for address in workers if addresses is None or address in addresses]
+    answers = await asyncio.gather(*(_answer(client, address) for address in asked))
+    expected = remote.Identity(source_sha256=await asyncio.to_thread(remote.source_hash))
     vantages: dict[str, tuple[str, ...]] = {}
     refused: list[Refused] = []
-    for address, answer in answers.items():
-        worker = info.get(address, {})
-        name = str(worker.get("name", address))
+    for address, answer in zip(asked, answers, strict=True):
+        resources = workers[address]["resources"]
+        names = [name.removeprefix(RESOURCE_PREFIX) for name in resources if name.startswith(RESOURCE_PREFIX)]
         reason = _why_not(answer, expected)
-        names = [r.removeprefix("vantage:") for r in worker.get("resources", {}) if r.startswith("vantage:")]
         if reason is not None or len(names) != 1:
-            refused.append(Refused(name, reason or "it does not say from which one vantage it looks"))
+            told = f"{', '.join(names)} at {address}" if names else address
+            refused.append(Refused(told, reason or "it does not say from which one vantage it looks"))
         else:
             vantages[names[0]] = (*vantages.get(names[0], ()), address)
     return Crew(vantages, tuple(refused))
 
 
-def _why_not(answer: object, expected: work.Identity) -> str | None:
-    if not isinstance(answer, bytes):
-        return f"it could not say who it is ({type(answer).__name__})"
+async def _answer(client: distributed.Client, address: str) -> object:
+    """What a worker says of itself; an exception where it says nothing."""
+    asking = client.run(remote.identity, workers=[address], on_error="return")
     try:
-        found = msgspec.json.decode(answer, type=work.Identity)
-    except msgspec.MsgspecError:
-        return "what it says of itself cannot be read"
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return (await asking).get(address)
+    except TimeoutError as error:
+        return error
+
+
+def _why_not(answer: object, expected: remote.Identity) -> str | None:
+    if not isinstance(answer, bytes):
+        return "it could not say who it is: it is another program, or does not answer"
+    try:
+        found = msgspec.json.decode(answer, type=remote.Identity)
+    except (msgspec.MsgspecError, ValueError):
+        return "what it says of itself cannot be read: it is another program"
     if (found.form, found.version) != (expected.form, expected.version):
-        return f"it runs version {found.version[:40]}, this is {expected.version}"
+        told = "".join(filter(str.isprintable, found.version[:TOLD_VERSION_MAX]))
+        return f"it runs version {told}, this is {expected.version}: install the same on both"
     if found.source_sha256 != expected.source_sha256:
-        return "its program differs from this one: it was changed, or is another build"
+        return "its program differs from this one: it was changed, or is another build; install the same on both"
     return None
 
 
@@ -152,173 +170,232 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     mode: Mode,
     looks: Looks | None = None,
     on_bad_line: Callable[[BadLine], None] | None = None,
+    on_refused: Callable[[Refused], None] | None = None,
 ) -> AsyncGenerator[FromVantage, None]:
     """Have every target looked at, judge what comes back with `detector`'s pins, roots and logs, and give each result.
 
-    Results come as they are ready, in no order. What is held is bounded by the jobs in flight. Raises `FleetError` when
-    the crew has nobody.
+    Results come as they are ready, in no order. What is held is bounded by the jobs in flight. A worker that comes
+    later works for the vantages of `crew`; one that is refused then goes to `on_refused`. Raises `FleetError` when the
+    crew has nobody and when the scheduler is lost, and what `targets` and `on_bad_line` raise.
     """
     if not crew.vantages:
         told = "; ".join(f"{r.worker}: {r.reason}" for r in crew.refused) or "no worker is connected"
         raise FleetError(f"The fleet has nobody who can work ({told}).", advice="Start `detector fleet worker`s.")
-    spreading = _Spreading(client, detector, crew, mode, looks or Looks())
+    spreading = _Spreading(client, detector, crew, mode, looks or Looks(), on_refused)
     try:
-        async for found in spreading.run(_numbered(targets, on_bad_line)):
+        async for found in spreading.run(_Source(targets, on_bad_line)):
             yield found
     finally:
         await spreading.end()
 
 
 class _Given(NamedTuple):
-    """A job in flight: its targets, and the vantage it was given to (None: any)."""
+    """A job: its targets, the vantage it was given to (None: any), and the workers that may do it."""
 
     vantage: str | None
     numbered: tuple[tuple[int, Target], ...]
+    workers: frozenset[str]
 
 
 class _Spreading:
     """One scan over a fleet."""
 
-    def __init__(self, client: distributed.Client, detector: Detector, crew: Crew, mode: Mode, looks: Looks) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - as `scan`
+        self,
+        client: distributed.Client,
+        detector: Detector,
+        crew: Crew,
+        mode: Mode,
+        looks: Looks,
+        on_refused: Callable[[Refused], None] | None,
+    ) -> None:
         self._client = client
         self._detector = detector
-        self._crew = crew
         self._mode = mode
         self._looks = looks
-        self._flying: dict[distributed.Future, _Given] = {}
-        self._waiting: dict[asyncio.Task[None], distributed.Future] = {}
-        self._networks: dict[str, Network] = {}
+        self._on_refused = on_refused
+        self._workers = {vantage: frozenset(addresses) for vantage, addresses in crew.vantages.items()}
+        self._home = {address: vantage for vantage, addresses in crew.vantages.items() for address in addresses}
+        self._known = frozenset(self._home) | {refused.worker for refused in crew.refused}
         self._missing_since: dict[str, float] = {}
+        self._flying: dict[asyncio.Task[object], tuple[distributed.Future, _Given]] = {}
+        self._judging: dict[str, Judging] = {}
 
-    async def run(self, numbered: Iterator[tuple[int, Target]]) -> AsyncGenerator[FromVantage, None]:
-        room = JOBS_AHEAD * max(len(self._crew.workers), 1)
-        exhausted = False
-        while self._flying or not exhausted:
-            while not exhausted and len(self._flying) < room:
-                batch = tuple(islice(numbered, BATCH))
-                exhausted = len(batch) < BATCH
-                if batch:
-                    self._give(batch)
+    async def run(self, source: _Source) -> AsyncGenerator[FromVantage, None]:
+        """Give jobs and take what they bring until all is done."""
+        loop = asyncio.get_running_loop()
+        roll_call = loop.time() + ROLL_CALL_SECONDS
+        while True:
+            while len(self._flying) < self._room and (batch := await source.take()):
+                for vantage in self._workers if self._mode is Mode.EVERY else (None,):
+                    self._give(batch, vantage)
             if not self._flying:
-                break
-            done, _ = await asyncio.wait(
-                self._waiting, timeout=min(self._looks.lost_after / 4, 1.0), return_when=asyncio.FIRST_COMPLETED
-            )
+                return
+            left = max(roll_call - loop.time(), 0.0)
+            done, _ = await asyncio.wait(self._flying, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                future = self._waiting.pop(task)
-                given = self._flying.pop(future)
-                for found in await self._taken(future, given):
+                for found in await self._taken(*self._flying.pop(task)):
                     yield found
-            for future in self._lost():
-                given = self._flying.pop(future)
-                task = next(t for t, f in self._waiting.items() if f is future)
-                del self._waiting[task]
-                task.cancel()
-                await future.cancel()
-                for found in self._not_looked(given):
-                    yield found
+            if loop.time() >= roll_call:
+                for given in await self._roll_call():
+                    for found in self._not_looked(given):
+                        yield found
+                roll_call = loop.time() + ROLL_CALL_SECONDS
 
-    def _give(self, batch: tuple[tuple[int, Target], ...]) -> None:
-        endpoints = tuple(_bare(self._detector.expected(target.endpoint)) for _, target in batch)
+    @property
+    def _room(self) -> int:
+        """How many jobs may be in flight before more are given."""
+        return JOBS_AHEAD * max(len(self._home), len(self._workers))
+
+    def _give(self, batch: tuple[tuple[int, Target], ...], vantage: str | None) -> None:
+        endpoints = tuple(work.bare(self._detector.expected(target.endpoint)) for _, target in batch)
         looks = self._looks
-        job = msgspec.json.encode(
-            work.Job(endpoints=endpoints, timeout=looks.timeout, concurrency=looks.concurrency, route=looks.route)
+        job = work.Job(
+            endpoints=endpoints,
+            timeout=looks.timeout,
+            concurrency=looks.concurrency,
+            retries=looks.retries,
+            route=looks.route,
         )
-        for vantage in self._crew.vantages if self._mode is Mode.EVERY else (None,):
-            # Not by address: a worker of the same vantage that comes later can do it as well. Who was refused has no
-            # vantage in the crew, so that `spread` names those who have.
-            where = (
-                {"workers": list(self._crew.workers), "allow_other_workers": False}
-                if vantage is None
-                else {"resources": {RESOURCE.format(vantage): 1}, "workers": list(self._crew.vantages[vantage])}
-            )
-            future = self._client.submit(work.look, job, pure=False, retries=2, **where)
-            self._flying[future] = _Given(vantage, batch)
-            self._waiting[asyncio.ensure_future(distributed.wait(future))] = future
+        workers = self._may(vantage)
+        future = self._client.submit(
+            remote.look,
+            msgspec.json.encode(job),
+            pure=False,
+            # Those that were mustered, and no others: who was refused, or nobody has looked at yet, gets no work.
+            workers=list(workers),
+            allow_other_workers=False,
+            resources=None if vantage is None else {RESOURCE_PREFIX + vantage: 1},
+        )
+        self._flying[asyncio.ensure_future(_ended(future))] = (future, _Given(vantage, batch, workers))
+
+    def _may(self, vantage: str | None) -> frozenset[str]:
+        return frozenset(self._home) if vantage is None else self._workers[vantage]
 
     async def _taken(self, future: distributed.Future, given: _Given) -> list[FromVantage]:
         """Judge what a job brought; a job that failed has its targets told as not looked at."""
-        vantage = given.vantage or await self._vantage_of(future)
-        try:
-            answer = await future
-            seen = msgspec.json.decode(answer, type=list[work.Seen])
-        except _JOB_FAILURES:
+        if future.status in {"cancelled", "lost"}:
+            raise self._scheduler_lost()
+        if future.status != "finished":
             return list(self._not_looked(given))
-        if len(seen) != len(given.numbered):
+        try:
+            address, answer = await future
+        except (OSError, asyncio.CancelledError) as error:
+            if self._client.status == "running" and not isinstance(error, OSError):
+                raise
+            raise self._scheduler_lost() from error
+        vantage, seen = self._home.get(address), work.read_seen(answer, expected=len(given.numbered))
+        if vantage is None or seen is None or given.vantage not in {vantage, None}:
             return list(self._not_looked(given))
         return [
-            FromVantage(vantage, self._judged(number, target, look, vantage))
+            found
             for (number, target), look in zip(given.numbered, seen, strict=True)
+            for found in self._judged(number, target, look, vantage)
         ]
 
-    async def _vantage_of(self, future: distributed.Future) -> str:
-        who = await self._client.who_has([future])
-        holders = next(iter(who.values()), ())
-        return next((v for v, addresses in self._crew.vantages.items() if set(addresses) & set(holders)), "unknown")
-
-    def _judged(self, number: int, target: Target, seen: work.Seen, vantage: str) -> Scanned:
-        endpoint = self._detector.expected(target.endpoint)
-        installed = from_der(seen.machine_roots, name=f"added at {vantage}")
-        context: Context = self._detector.context()._replace(machine_roots=lambda: installed)
-        case = Case(endpoint, _checked(seen.observation), context)
-        network = self._networks.setdefault(vantage, Network(remembered=IDENTITIES_MAX))
-        network.add(case)
-        return scanned(judgement.judge(case, network), number, target.where)
+    def _judged(self, number: int, target: Target, seen: work.Seen, vantage: str) -> Iterator[FromVantage]:
+        case = work.case_of(self._detector, self._detector.expected(target.endpoint), seen, where=vantage)
+        for result in self._judging.setdefault(vantage, Judging()).judge(number, target.where, case):
+            yield FromVantage(vantage, result)
 
     def _not_looked(self, given: _Given) -> Iterator[FromVantage]:
         """Results for targets that nobody looked at: inconclusive, never left out."""
         for number, target in given.numbered:
-            seen = work.Seen(observation=Observation(outcome=Outcome.RESOURCES, attempts=0))
-            vantage = given.vantage or "unknown"
-            yield FromVantage(vantage, self._judged(number, target, seen, vantage))
+            yield from self._judged(number, target, work.NOT_LOOKED, given.vantage or NOWHERE)
 
-    def _lost(self) -> list[distributed.Future]:
-        """Jobs of vantages that have had no worker for too long."""
-        present = Counter(address for address in self._client.scheduler_info(n_workers=-1)["workers"])
+    async def _roll_call(self) -> list[_Given]:
+        """See who is there: take in who is new, give jobs of lost workers again; gives those nobody is left for."""
+        try:
+            present = frozenset(await self._client.nthreads())
+            if new := present - self._known:
+                self._take_in(await muster(self._client, new))
+                self._known |= new
+        except (OSError, ValueError) as error:  # a closed client calls itself a wrong value
+            raise self._scheduler_lost() from error
+        for address in self._home.keys() - present:
+            vantage = self._home.pop(address)
+            self._workers[vantage] -= {address}
         now = asyncio.get_running_loop().time()
-        gone: set[str | None] = set()
-        for vantage, addresses in self._crew.vantages.items():
-            if any(present[address] for address in addresses):
+        for vantage, workers in self._workers.items():
+            if workers:
                 self._missing_since.pop(vantage, None)
-            elif now - self._missing_since.setdefault(vantage, now) >= self._looks.lost_after:
-                gone.add(vantage)
-        if len(gone) == len(self._crew.vantages):
-            gone.add(None)
-        return [future for future, given in self._flying.items() if given.vantage in gone]
+            else:
+                self._missing_since.setdefault(vantage, now)
+        return [given for task, given in self._stranded(present) if await self._moved(task, given, now)]
+
+    def _take_in(self, crew: Crew) -> None:
+        for vantage, addresses in crew.vantages.items():
+            if vantage in self._workers:
+                self._workers[vantage] |= frozenset(addresses)
+                self._home |= dict.fromkeys(addresses, vantage)
+        if self._on_refused is not None:
+            for refused in crew.refused:
+                self._on_refused(refused)
+
+    def _stranded(self, present: frozenset[str]) -> list[tuple[asyncio.Task[object], _Given]]:
+        return [(task, given) for task, (_, given) in self._flying.items() if not given.workers & present]
+
+    async def _moved(self, task: asyncio.Task[object], given: _Given, now: float) -> bool:
+        """Give a job whose workers are all gone to others; whether there are none, and were none for too long."""
+        others = self._may(given.vantage)
+        vantages = self._workers if given.vantage is None else (given.vantage,)
+        gone = not others and all(
+            now - self._missing_since.get(vantage, now) >= self._looks.lost_after for vantage in vantages
+        )
+        if not (others or gone):
+            return False
+        future, _ = self._flying.pop(task)
+        task.cancel()
+        await self._client.cancel([future])
+        if others:
+            self._give(given.numbered, given.vantage)
+        return gone
+
+    def _scheduler_lost(self) -> FleetError:
+        return FleetError(
+            "The connection to the scheduler was lost: the scan is not whole.",
+            advice="What was written until now holds; start the scheduler again, and the scan for the rest.",
+        )
 
     async def end(self) -> None:
         """Give up what is still in flight."""
-        for task in self._waiting:
+        futures = [future for future, _ in self._flying.values()]
+        for task in self._flying:
             task.cancel()
-        if self._flying:
-            await self._client.cancel(list(self._flying))
-        await asyncio.gather(*self._waiting, return_exceptions=True)
+        await asyncio.gather(*self._flying, return_exceptions=True)
+        self._flying.clear()
+        if futures and self._client.status == "running":
+            await self._client.cancel(futures)
 
 
-def _bare(endpoint: Endpoint) -> Endpoint:
-    """What a worker must know of an endpoint: where it is and whether a witness is to be asked."""
-    return Endpoint(host=endpoint.host, port=endpoint.port, address=endpoint.address, witness=endpoint.witness)
+async def _ended(future: distributed.Future) -> None:
+    """Wait until a job has ended, however it did."""
+    try:
+        await distributed.wait(future)
+    except distributed.client.FuturesCancelledError:
+        return
 
 
-def _checked(observation: Observation) -> Observation:
-    """The observation with the key proved only if its own handshake signature says so here again."""
-    if not observation.key_proved or not observation.chain or observation.handshake_signature is None:
-        # Plain RSA key exchange signs nothing: there the worker's word is all there is (docs/fleet.md).
-        return observation
-    spki, made = Certificate.read(observation.chain[0].der).spki, observation.handshake_signature
-    if check_signature(spki, made.scheme, made.signature, made.signed) is KeyProof.INVALID:
-        return msgspec.structs.replace(observation, key_proved=False, outcome=Outcome.SIGNATURE_WRONG)
-    return observation
+class _Source:
+    """Numbers the targets and takes them in batches, in a thread: a pipe may keep its reader waiting."""
 
+    def __init__(self, targets: Iterable[Target | BadLine], on_bad_line: Callable[[BadLine], None] | None) -> None:
+        self._iterator = iter(targets)
+        self._on_bad_line = on_bad_line
+        self._next_number = 0
 
-def _numbered(
-    targets: Iterable[Target | BadLine], on_bad_line: Callable[[BadLine], None] | None
-) -> Iterator[tuple[int, Target]]:
-    number = 0
-    for item in targets:
-        if isinstance(item, BadLine):
-            if on_bad_line is not None:
-                on_bad_line(item)
-        else:
-            yield number, item
-            number += 1
+    async def take(self) -> tuple[tuple[int, Target], ...]:
+        """The next targets with their numbers; none at the end."""
+        while lines := await asyncio.to_thread(lambda: list(islice(self._iterator, BATCH))):
+            if numbered := tuple(self._numbered(lines)):
+                return numbered
+        return ()
+
+    def _numbered(self, lines: list[Target | BadLine]) -> Iterator[tuple[int, Target]]:
+        for line in lines:
+            if isinstance(line, BadLine):
+                if self._on_bad_line is not None:
+                    self._on_bad_line(line)
+            else:
+                yield self._next_number, line
+                self._next_number += 1

@@ -1,23 +1,21 @@
-"""What runs on a worker: it says who it is, and it looks at endpoints. Everything in and out is JSON.
+"""What runs on a worker: it says who it is, and it looks at endpoints.
 
-Room: fleet. Called by the engine in a thread of the worker; opens connections through `Detector`, judges nothing.
+Room: fleet. Called by the engine, `look` in a thread of the worker. What it does is `detector.scan.work`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import distributed
 import msgspec
 
-from detector.model import Endpoint, Observation, Record
+from detector.model import Record
+from detector.scan import work
 from detector.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FORM: Final = 1
 """Version of what travels between the parts of a fleet; rises when a reader of the old form would misread the new."""
@@ -31,29 +29,14 @@ class Identity(Record, frozen=True, kw_only=True):
     source_sha256: str
 
 
-class Job(Record, frozen=True, kw_only=True):
-    """Endpoints to look at, all within `timeout` seconds each, `concurrency` at once."""
-
-    endpoints: tuple[Endpoint, ...]
-    timeout: float
-    concurrency: int
-    route: str = "env"
-
-
-class Seen(Record, frozen=True, kw_only=True):
-    """What one look brought. `machine_roots` are roots added to the worker's machine (DER) that end the chain."""
-
-    observation: Observation
-    machine_roots: tuple[bytes, ...] = ()
-
-
 @cache
 def source_hash() -> str:
-    """SHA-256 over the names and contents of this package's modules, in order."""
+    """SHA-256 over the names and contents of this package's modules, in order, when first asked for."""
     package = Path(__file__).resolve().parent.parent
     running = hashlib.sha256()
     for module in sorted(package.rglob("*.py")):
-        running.update(module.relative_to(package).as_posix().encode() + b"\0" + module.read_bytes() + b"\0")
+        content = module.read_bytes()
+        running.update(f"{module.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
     return running.hexdigest()
 
 
@@ -62,22 +45,6 @@ def identity() -> bytes:
     return msgspec.json.encode(Identity(source_sha256=source_hash()))
 
 
-def look(job: bytes) -> bytes:
-    """Do a `Job` and give the `Seen` of each of its endpoints, in order, as JSON."""
-    return msgspec.json.encode(asyncio.run(_look(msgspec.json.decode(job, type=Job))))
-
-
-async def _look(job: Job) -> Sequence[Seen]:
-    from detector.pins import PinSet  # noqa: PLC0415 - loaded on the worker
-    from detector.session import Detector  # noqa: PLC0415 - as above
-
-    slots = asyncio.Semaphore(job.concurrency)
-    detector = Detector(pins=PinSet(name="job", endpoints=()), route=job.route, offline=True)
-
-    async def one(endpoint: Endpoint) -> Seen:
-        async with slots:
-            case = await detector.look(endpoint, timeout=job.timeout)
-        anchors = {path.anchor.certificate.der for path in case.machine_paths if path.anchor is not None}
-        return Seen(observation=case.observation, machine_roots=tuple(sorted(anchors)))
-
-    return await asyncio.gather(*map(one, job.endpoints))
+def look(job: bytes) -> tuple[str, bytes]:
+    """Do a job; gives the address of the worker that did it, and what it saw."""
+    return distributed.get_worker().address, work.look(job)

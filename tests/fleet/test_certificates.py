@@ -13,7 +13,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from detector.errors import InputError, OutputError
 from detector.fleet import certificates
-from detector.fleet.security import security
+from detector.fleet.engine import security
 
 if TYPE_CHECKING:
     from pathlib import Path
