@@ -18,6 +18,7 @@ Example::
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Record
@@ -177,6 +178,10 @@ def _body(message: bytes, kind: HandshakeType, what: str) -> _Reader:
     return reader
 
 
+_FORMATS: Final = {1: "B", 2: "H"}
+"""Of `struct`, by octets of a number."""
+
+
 def _session_id(reader: _Reader, what: str) -> bytes:
     session_id = reader.vector(1)
     if len(session_id) > SESSION_ID_OCTETS_MAX:
@@ -198,11 +203,9 @@ def _all_extensions(reader: _Reader, what: str) -> tuple[tuple[int, bytes], ...]
 
 
 def _numbers(data: bytes, octets: int, what: str) -> tuple[int, ...]:
-    reader = _Reader(data, what)
-    found = []
-    while reader.left:
-        found.append(reader.number(octets))
-    return tuple(found)
+    if len(data) % octets:
+        raise WireError(WireErrorKind.MALFORMED, f"{what} ends before its content does")
+    return struct.unpack(f">{len(data) // octets}{_FORMATS[octets]}", data)
 
 
 def _list(body: bytes | None, length_octets: int, octets: int, what: str) -> tuple[int, ...]:

@@ -42,6 +42,13 @@ EXTENSIONS_MAX: Final = 64
 ALTERNATIVE_NAMES_MAX: Final = 2048
 """Subject alternative names that are read; the largest genuine certificates carry about a thousand."""
 
+REMEMBERED_MAX: Final = 512
+"""Certificates remembered; one read whole is about 12 KiB, a campus meets a few dozen intermediates."""
+REMEMBERED_OCTETS: Final = 4096
+"""Octets of the largest certificate that is remembered: twice a usual one, so that a peer cannot fill the memory."""
+
+_SECONDS_AND_Z: Final = len("YYYYMMDDHHMMSSZ")
+
 _TAG_VERSION: Final = 0xA0
 _TAG_EXTENSIONS: Final = 0xA3
 _GENERAL_NAME_DNS: Final = 0x82
@@ -87,7 +94,7 @@ class _Fields(NamedTuple):
 
 
 class Certificate:
-    """One DER certificate. Immutable by convention: fields are read once, on demand."""
+    """One DER certificate. Immutable by convention: fields are read once, on demand, so that it can be shared."""
 
     def __init__(self, data: bytes) -> None:
         self.der: Final = data
@@ -95,8 +102,21 @@ class Certificate:
 
     @classmethod
     def read(cls, data: bytes) -> Certificate:
-        """Read a certificate from DER. Never raises."""
-        return cls(bytes(data))
+        """Read a certificate from DER. Never raises.
+
+        The same octets give the same object while it is remembered: intermediates come with every chain, and one
+        connection's leaf is asked for by the probe, the checks and the report.
+        """
+        data = bytes(data)
+        if len(data) > REMEMBERED_OCTETS:
+            return cls(data)
+        known = _REMEMBERED.get(data)
+        if known is None:
+            known = cls(data)
+            if len(_REMEMBERED) >= REMEMBERED_MAX:
+                _REMEMBERED.clear()
+            _REMEMBERED[data] = known
+        return known
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and other.der == self.der
@@ -485,6 +505,10 @@ class Certificate:
 
     def presented(self) -> PresentedCertificate:
         """This certificate as a report shows it."""
+        return self._presented
+
+    @cached_property
+    def _presented(self) -> PresentedCertificate:
         return PresentedCertificate(
             sha256=self.sha256.hex(),
             der=self.der,
@@ -495,6 +519,10 @@ class Certificate:
             not_after=self.not_after,
             spki_sha256=self.spki_sha256.hex() if self.spki_sha256 else None,
         )
+
+
+_REMEMBERED: Final[dict[bytes, Certificate]] = {}
+"""By DER. It is emptied when it is full: that costs one reading, and keeps no order."""
 
 
 def _extensions(data: bytes, wrapper: der.Element) -> Iterator[tuple[bytes, str, bytes]]:
@@ -520,6 +548,12 @@ def _time(data: bytes, item: der.Element) -> dt.datetime:
         text = ("19" if text[:2] >= "50" else "20") + text
     elif item.tag != der.GENERALIZED_TIME:
         raise der.DERError("time")
+    if len(text) == _SECONDS_AND_Z and text.endswith("Z") and text[:-1].isdecimal() and text.isascii():
+        year, month, day, hour, minute, second = int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2))
+        try:
+            return dt.datetime(year, month, day, hour, minute, second, tzinfo=dt.UTC)
+        except ValueError as error:
+            raise der.DERError("time") from error
     text = text.replace("Z", "+0000")
     for layout in ("%Y%m%d%H%M%S%z", "%Y%m%d%H%M%z"):
         try:

@@ -9,6 +9,7 @@ at `element`. The only exception that leaves this module is `DERError`.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ def oid(data: bytes, item: Element) -> str:
     octets = value(data, item)
     if item.tag != OBJECT_IDENTIFIER or not octets or len(octets) > _OID_OCTETS_MAX or octets[-1] & 0x80:
         raise DERError("object identifier")
+    return _dotted(octets)
+
+
+@functools.lru_cache(maxsize=256)  # certificates use about forty; each is under 100 octets
+def _dotted(octets: bytes) -> str:
     arcs: list[int] = []
     arc = 0
     for octet in octets:

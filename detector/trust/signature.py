@@ -9,6 +9,7 @@ algorithm that cannot be loaded is "cannot tell" and never evidence.
 from __future__ import annotations
 
 import enum
+import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from . import der
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from .certificate import Algorithm, Certificate
@@ -36,10 +39,11 @@ MODULUS_BITS_MAX: Final = 16384
 REFUSALS: Final = (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, InternalError)
 """How `cryptography` refuses to load a key or to compute with one: a hash switched off, numbers that make no key, an
 error of OpenSSL it has no name for. Nothing was learned then."""
-_SIGNATURE_CACHE: Final = 8192
-"""Remembered results; one is about 200 bytes."""
+_ANSWERS_MAX: Final = 8192
+"""Remembered answers: a day's endpoints. One is a hash, about 150 bytes, however large what was signed."""
 _KEY_CACHE: Final = 1024
-"""Remembered keys; certifi's roots are about 120, a scan meets a few hundred intermediates."""
+"""Remembered keys; certifi's roots are about 120, a scan meets a few hundred intermediates. A peer can make each of
+them as large as `SPKI_OCTETS_MAX`: 8 MiB in all."""
 
 _OID_RSA: Final = "1.2.840.113549.1.1.1"
 _OID_RSA_PSS: Final = "1.2.840.113549.1.1.10"
@@ -86,11 +90,13 @@ class Signed(enum.StrEnum):
     CANNOT_TELL = "cannot-tell"
 
 
-@lru_cache(maxsize=_KEY_CACHE)
 def load_key(spki: bytes) -> PublicKey | None:
     """The key in a SubjectPublicKeyInfo, or None when it cannot be loaded or would take too long to use."""
-    if len(spki) > SPKI_OCTETS_MAX:
-        return None
+    return None if len(spki) > SPKI_OCTETS_MAX else _load_key(spki)
+
+
+@lru_cache(maxsize=_KEY_CACHE)
+def _load_key(spki: bytes) -> PublicKey | None:
     key: PublicKeyTypes | None
     try:
         key = load_der_public_key(spki)
@@ -132,9 +138,31 @@ def verify_issued(child: Certificate, issuer_spki: bytes) -> Signed:
     return verify(issuer_spki, child.signature_algorithm, child.signature, child.tbs)
 
 
-@lru_cache(maxsize=_SIGNATURE_CACHE)
+_ANSWERS: Final[dict[bytes, Signed]] = {}
+"""By the hash of the question. Emptied when it is full: that costs each answer once more, and keeps no order."""
+
+
+def _remembered(answer: Callable[[], Signed], *question: bytes) -> Signed:
+    """The answer to a question that was asked before, or now."""
+    asked = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in question)).digest()
+    known = _ANSWERS.get(asked)
+    if known is None:
+        known = answer()
+        if len(_ANSWERS) >= _ANSWERS_MAX:
+            _ANSWERS.clear()
+        _ANSWERS[asked] = known
+    return known
+
+
 def verify(spki: bytes, algorithm: Algorithm, signature: bytes, data: bytes) -> Signed:
     """Whether `signature` over `data` was made by the key in `spki` with an X.509 signature algorithm."""
+    kind = algorithm.oid.encode()
+    return _remembered(
+        lambda: _verified(spki, algorithm, signature, data), b"X.509", spki, kind, algorithm.parameters, signature, data
+    )
+
+
+def _verified(spki: bytes, algorithm: Algorithm, signature: bytes, data: bytes) -> Signed:
     key = load_key(spki)
     if key is None:
         return Signed.CANNOT_TELL
@@ -213,12 +241,18 @@ def weakly_hashed(algorithm: Algorithm | None) -> bool:
     return isinstance(digest, hashes.MD5 | hashes.SHA1)
 
 
-@lru_cache(maxsize=_SIGNATURE_CACHE)
 def verify_sct(spki: bytes, signature_scheme: tuple[int, int], signature: bytes, data: bytes) -> Signed:
     """Whether a CT log's key signed `data`. `signature_scheme` is TLS's (hash, signature) pair (RFC 5246 7.4.1.4.1).
 
     RFC 6962 section 2.1.4 allows SHA-256 with RSA or with ECDSA over P-256 and nothing else.
     """
+    scheme = bytes(signature_scheme)
+    return _remembered(
+        lambda: _verified_sct(spki, signature_scheme, signature, data), b"SCT", spki, scheme, signature, data
+    )
+
+
+def _verified_sct(spki: bytes, signature_scheme: tuple[int, int], signature: bytes, data: bytes) -> Signed:
     key = load_key(spki)
     if key is None:
         return Signed.CANNOT_TELL

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from detector.bundle import Verification
     from detector.testing import PrivatePKI
 
-FUZZ = settings(max_examples=400, deadline=None)
+FUZZ = settings(max_examples=400)
 
 JSON = st.recursive(
     st.none()

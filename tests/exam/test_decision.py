@@ -112,7 +112,7 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 class TestPromises:
-        @given(policies(), _NETWORKS, _NAMED, st.data())
+    @given(policies(), _NETWORKS, _NAMED, st.data())
     def test_worse_never_relaxes(
         self, policy: Policy, network: list[Result], named: frozenset[str], data: st.DataObject
     ) -> None:
@@ -127,7 +127,7 @@ class TestPromises:
         milder = decide(policy, report(network, named), named=named).action
         assert decide(policy, report(after, named), named=named).action.rank >= milder.rank
 
-        @given(policies(), _NETWORKS, _NAMED, _CATEGORIES, st.integers(2, len(LADDER) - 1))
+    @given(policies(), _NETWORKS, _NAMED, _CATEGORIES, st.integers(2, len(LADDER) - 1))
     def test_one_more_that_is_not_clean_never_relaxes(
         self, policy: Policy, network: list[Result], named: frozenset[str], category: Category, step: int
     ) -> None:
@@ -136,7 +136,7 @@ class TestPromises:
         milder = decide(policy, report(network, named), named=named).action
         assert decide(policy, report(more, named), named=named).action.rank >= milder.rank
 
-        @given(policies(), _NETWORKS, _NAMED)
+    @given(policies(), _NETWORKS, _NAMED)
     def test_interception_in_scope_is_never_allowed(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:
@@ -163,7 +163,7 @@ class TestPromises:
         if seen.verdict is Verdict.INCONCLUSIVE:
             assert action.rank >= policy.on_inconclusive.rank
 
-        @given(policies(), _NETWORKS, _NAMED)
+    @given(policies(), _NETWORKS, _NAMED)
     def test_allowed_means_cleared(self, policy: Policy, network: list[Result], named: frozenset[str]) -> None:
         """Unless the policy waives it: something in scope is clean, and so is every endpoint that matters."""
         action = decide(policy, report(network, named), named=named).action
@@ -174,7 +174,7 @@ class TestPromises:
             if one.endpoint.category is Category.EXAM or one.endpoint.name in named:
                 assert one.verdict is Verdict.CLEAN
 
-        @given(policies(), _NETWORKS, _NAMED)
+    @given(policies(), _NETWORKS, _NAMED)
     def test_a_missing_witness_is_never_allowed(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:
@@ -183,7 +183,7 @@ class TestPromises:
         if any(r.assurance is not Assurance.WITNESSED for r in required) or (policy.require_witness and not required):
             assert decide(policy, report(network, named), named=named).action is not Action.ALLOW
 
-        @given(policies(), _NETWORKS, _NAMED)
+    @given(policies(), _NETWORKS, _NAMED)
     def test_stricter_policies_are_stricter(self, policy: Policy, network: list[Result], named: frozenset[str]) -> None:
         """A policy that blocks from `possible` on and whenever it is unsure is never milder than another."""
         strictest = msgspec.structs.replace(
@@ -193,7 +193,7 @@ class TestPromises:
         milder = decide(policy, seen, named=named).action
         assert decide(strictest, seen, named=named).action.rank >= milder.rank
 
-        @given(policies(), _NETWORKS, _NAMED)
+    @given(policies(), _NETWORKS, _NAMED)
     def test_reasons_and_message_fit_the_action(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:
@@ -208,7 +208,7 @@ class TestPromises:
         assert message.isprintable()
         assert message.endswith(".")
 
-        @given(policies(), _NETWORKS, _NAMED)
+    @given(policies(), _NETWORKS, _NAMED)
     def test_nobody_is_accused_and_nothing_hostile_is_repeated(
         self, policy: Policy, network: list[Result], named: frozenset[str]
     ) -> None:

@@ -32,7 +32,7 @@ from detector.probe.wire import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def record(content_type: int, body: bytes) -> bytes:
