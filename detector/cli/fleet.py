@@ -38,7 +38,7 @@ DEATH_SECONDS: Final = 60
 """How long a worker without scheduler waits before it ends; whatever started it starts it again."""
 
 
-class SchedulerAddress(click.ParamType):
+class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
     """An address as the engine writes it, and none that is not encrypted."""
 
     name = "address"
@@ -55,7 +55,7 @@ _tls = click.option(
     "--tls", "folder", required=True, metavar="DIR", help="Folder of the files that `detector fleet certificates` made."
 )
 _scheduler = click.option(
-    "--scheduler", required=True, type=SchedulerAddress(), metavar="tls://HOST:PORT", help="Where the scheduler is."
+    "--scheduler", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT", help="Where the scheduler is."
 )
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from detector.errors import OutputError
+from detector.pins.target import parse_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,9 +52,11 @@ def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: i
     """Make a CA and the certificates of the parts in `folder`; gives the files made.
 
     `hosts` are the names and addresses under which the scheduler is reached. The CA's own key is not kept: a fleet that
-    needs another part gets new certificates altogether. Raises `OutputError`; nothing that is there is overwritten.
+    needs another part gets new certificates altogether. Raises `OutputError`, and `TargetError` for what is no host;
+    nothing that is there is overwritten.
     """
     folder = Path(folder)
+    names = [_general_name(parse_host(host)) for host in hosts]
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("TLS middleware detector fleet")
     ca = (
@@ -65,14 +68,14 @@ def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: i
     made: dict[str, bytes] = {"ca.pem": ca.public_bytes(serialization.Encoding.PEM)}
     for part in PARTS:
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([*map(_general_name, hosts), x509.DNSName(f"{part}.fleet.invalid")])
+        alternatives = x509.SubjectAlternativeName([*names, x509.DNSName(f"{part}.fleet.invalid")])
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
             _builder(_name(part), ca_name, key, now, days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-            .add_extension(names, critical=False)
+            .add_extension(alternatives, critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
             .sign(ca_key, hashes.SHA256())
         )

@@ -35,7 +35,10 @@ CONNECT_SECONDS: Final = 10.0
 _LOGS: Final = ("bokeh", "distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
 """Where the engine writes to standard error from the moment it is loaded."""
 
-_NOTHING_IN_THE_CLEAR: Final = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+_NOTHING_IN_THE_CLEAR: Final[dict[str, list[str]]] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 """Scheduler and workers serve pages about themselves, without TLS and to anybody. Not ours."""
 
 UNSEEN: Final = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
