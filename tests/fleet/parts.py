@@ -71,6 +71,7 @@ class Fleet:
             *(*there, sys.executable, "-m", "detector", "fleet", *words),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder,  # Python looks for modules where it is started, before anywhere else
             env=INHERITED | environment,
         )
         part = Part(process)

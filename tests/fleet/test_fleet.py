@@ -74,7 +74,7 @@ async def test_killed_worker_loses_no_target(fleet: Fleet, trust: tuple[str, ...
     assert done.returncode == 3, done.stderr
     found = lines(done)
     assert Counter(line["result"]["number"] for line in found) == dict.fromkeys(range(300), 1)
-    assert {line["result"]["observation"]["outcome"] for line in found} == {"handshake-timeout"}
+    assert {line["result"]["observation"]["outcome"] for line in found} == {"deadline"}
     assert {line["vantage"] for line in found} <= {"a", "b", "c"}
 
 
@@ -106,7 +106,7 @@ async def test_vantage_comes_back(fleet: Fleet, trust: tuple[str, ...], tmp_path
         await fleet.worker("library")
         done = await scanning
     assert Counter(line["result"]["number"] for line in lines(done)) == dict.fromkeys(range(100), 1)
-    assert {line["result"]["observation"]["outcome"] for line in lines(done)} == {"handshake-timeout"}
+    assert {line["result"]["observation"]["outcome"] for line in lines(done)} == {"deadline"}
 
 
 async def test_lost_scheduler_is_said(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
