@@ -62,11 +62,20 @@ def many(folder: Path, port: int, count: int) -> tuple[str, str]:
     return "--targets", str(targets)
 
 
-async def test_killed_worker_loses_no_target(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_killed_worker_loses_no_target(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """A worker killed mid-scan gives its targets back: each is looked at by another, and told once."""
     workers = [await fleet.worker(vantage) for vantage in ("a", "b", "c")]
     async with holding(enough=96) as server:
-        words = (*many(tmp_path, server.port, 300), *trust, "--mode", "spread", "--timeout", "1", "--retries", "0")
+        words = (
+            *many(tmp_path, server.port, 300),
+            *fleet_trust,
+            "--mode",
+            "spread",
+            "--timeout",
+            "1",
+            "--retries",
+            "0",
+        )
         scanning = asyncio.create_task(fleet.scan(*words))
         await server.many.wait()
         await workers[0].kill()
@@ -78,11 +87,20 @@ async def test_killed_worker_loses_no_target(fleet: Fleet, trust: tuple[str, ...
     assert {line["vantage"] for line in found} <= {"a", "b", "c"}
 
 
-async def test_lost_vantage_is_told(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_lost_vantage_is_told(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """A vantage whose only worker is gone has its targets told as not looked at; none is left out."""
     lost, _ = await fleet.worker("lost"), await fleet.worker("stays")
     async with holding(enough=64) as server:
-        words = (*many(tmp_path, server.port, 200), *trust, "--timeout", "2", "--retries", "0", "--lost-after", "2")
+        words = (
+            *many(tmp_path, server.port, 200),
+            *fleet_trust,
+            "--timeout",
+            "2",
+            "--retries",
+            "0",
+            "--lost-after",
+            "2",
+        )
         scanning = asyncio.create_task(fleet.scan(*words))
         await server.many.wait()
         await lost.kill()
@@ -95,11 +113,20 @@ async def test_lost_vantage_is_told(fleet: Fleet, trust: tuple[str, ...], tmp_pa
     assert ("stays", "resources") not in outcomes
 
 
-async def test_vantage_comes_back(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_vantage_comes_back(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """A worker that was killed and is started again goes on with what its vantage has to do."""
     first = await fleet.worker("library")
     async with holding(enough=32) as server:
-        words = (*many(tmp_path, server.port, 100), *trust, "--timeout", "1", "--retries", "0", "--lost-after", "100")
+        words = (
+            *many(tmp_path, server.port, 100),
+            *fleet_trust,
+            "--timeout",
+            "1",
+            "--retries",
+            "0",
+            "--lost-after",
+            "100",
+        )
         scanning = asyncio.create_task(fleet.scan(*words))
         await server.many.wait()
         await first.kill()
@@ -109,12 +136,21 @@ async def test_vantage_comes_back(fleet: Fleet, trust: tuple[str, ...], tmp_path
     assert {line["result"]["observation"]["outcome"] for line in lines(done)} == {"deadline"}
 
 
-async def test_lost_scheduler_is_said(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_lost_scheduler_is_said(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """Without its scheduler a scan ends with one sentence and exit 2; a page that is not whole is not written."""
     await fleet.worker("a")
     page = tmp_path / "page.html"
     async with holding(enough=32) as server:
-        words = (*many(tmp_path, server.port, 500), *trust, "--timeout", "2", "--format", "html", "--output", str(page))
+        words = (
+            *many(tmp_path, server.port, 500),
+            *fleet_trust,
+            "--timeout",
+            "2",
+            "--format",
+            "html",
+            "--output",
+            str(page),
+        )
         scanning = asyncio.create_task(fleet.scan(*words))
         await server.many.wait()
         await fleet.parts[0].kill()
@@ -125,12 +161,12 @@ async def test_lost_scheduler_is_said(fleet: Fleet, trust: tuple[str, ...], tmp_
     assert not page.exists()
 
 
-async def test_interrupted(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_interrupted(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """Ctrl-C ends a scan with what was found so far in whole lines, and takes its jobs back."""
     await fleet.worker("a")
     output = tmp_path / "out.jsonl"
     async with holding(enough=32) as server:
-        words = (*many(tmp_path, server.port, 5000), *trust, "--timeout", "30", "--output", str(output))
+        words = (*many(tmp_path, server.port, 5000), *fleet_trust, "--timeout", "30", "--output", str(output))
         part = await fleet.start("scan", "--tls", str(fleet.folder), "--scheduler", fleet.address, *words)
         await server.many.wait()
         part.process.send_signal(signal.SIGINT)
@@ -139,7 +175,7 @@ async def test_interrupted(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path)
     assert part.process.returncode == 130, part.said
     assert part.said[-1] == "Interrupted.\n"
     assert not [line for line in part.said if "Traceback" in line or "rror" in line]
-    done = await fleet.scan(NOBODY, *trust)
+    done = await fleet.scan(NOBODY, *fleet_trust)
     assert [line["result"]["observation"]["outcome"] for line in lines(done)] == ["connect-refused"]
 
 
@@ -151,7 +187,7 @@ async def test_interrupted(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path)
     ],
 )
 async def test_another_program_gets_no_work(  # noqa: PLR0913, PLR0917 - fixtures and the example
-    fleet: Fleet, trust: tuple[str, ...], tmp_path: Path, file: str, was: str, becomes: str, told: str
+    fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path, file: str, was: str, becomes: str, told: str
 ) -> None:
     """A worker whose program was changed, or is of another version, is refused by name; the scan goes on without it."""
     package = Path(detector.__file__).parent
@@ -160,23 +196,23 @@ async def test_another_program_gets_no_work(  # noqa: PLR0913, PLR0917 - fixture
     changed.write_text(changed.read_text("utf-8").replace(was, becomes, 1), "utf-8")
     await fleet.worker("honest")
     await fleet.worker("changed", PYTHONPATH=str(tmp_path / "other"))
-    done = await fleet.scan(NOBODY, *trust)
+    done = await fleet.scan(NOBODY, *fleet_trust)
     assert {line["vantage"] for line in lines(done)} == {"honest"}
     (refused,) = [line for line in done.stderr.splitlines() if line.startswith("Refused changed")]
     assert told in refused
-    assert (await fleet.scan(NOBODY, *trust, "--vantage", "changed")).returncode == 2
+    assert (await fleet.scan(NOBODY, *fleet_trust, "--vantage", "changed")).returncode == 2
 
 
-async def test_strangers_stay_out(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_strangers_stay_out(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """With certificates of another CA nobody joins and nobody asks: one sentence, exit 2, no traceback."""
     certificates.write(tmp_path / "strange", hosts=[LOOPBACK], now=dt.datetime.now(dt.UTC))
     strange = ("--tls", str(tmp_path / "strange"), "--scheduler", fleet.address)
     fleet_command = (sys.executable, "-m", "detector", "fleet")
     worker = await run(*fleet_command, "worker", *strange, "--vantage", "x")
-    asking = await run(*fleet_command, "scan", *strange, NOBODY, *trust)
+    asking = await run(*fleet_command, "scan", *strange, NOBODY, *fleet_trust)
     # With the right CA to check the scheduler by, but a certificate of another one, it is the scheduler that refuses.
     shutil.copyfile(fleet.folder / "ca.pem", tmp_path / "strange" / "ca.pem")
-    forged = await run(*fleet_command, "scan", *strange, NOBODY, *trust)
+    forged = await run(*fleet_command, "scan", *strange, NOBODY, *fleet_trust)
     for done, words in (
         (worker, "do not accept each other's certificates"),
         (asking, "do not accept each other's certificates"),
@@ -185,7 +221,7 @@ async def test_strangers_stay_out(fleet: Fleet, trust: tuple[str, ...], tmp_path
         assert (done.returncode, done.stdout) == (2, "")
         (line,) = done.stderr.splitlines()
         assert words in line
-    alone = await fleet.scan(NOBODY, *trust)
+    alone = await fleet.scan(NOBODY, *fleet_trust)
     assert (alone.returncode, alone.stdout) == (2, "")
     assert "no worker is connected" in alone.stderr
 
@@ -200,9 +236,9 @@ async def test_strangers_stay_out(fleet: Fleet, trust: tuple[str, ...], tmp_path
         (("--tls", "/nowhere", "--scheduler", "tls://127.0.0.1:1"), "ca.pem cannot be read"),
     ],
 )
-async def test_bad_addresses(folder: Path, words: tuple[str, ...], told: str) -> None:
+async def test_bad_addresses(fleet_folder: Path, words: tuple[str, ...], told: str) -> None:
     """A scheduler that is not there, or cannot be, is one sentence and exit 2."""
-    done = await run(sys.executable, "-m", "detector", "fleet", "scan", "--tls", str(folder), *words, NOBODY)
+    done = await run(sys.executable, "-m", "detector", "fleet", "scan", "--tls", str(fleet_folder), *words, NOBODY)
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -223,18 +259,18 @@ async def test_expired_certificates(tmp_path: Path) -> None:
         assert "is valid from" in line
 
 
-async def test_bad_words_of_a_scan(fleet: Fleet, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_bad_words_of_a_scan(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """An unknown vantage is told with those there are; a bad line by its number, and with --strict it ends the scan."""
     await fleet.worker("library")
-    done = await fleet.scan(NOBODY, *trust, "--vantage", "moon")
+    done = await fleet.scan(NOBODY, *fleet_trust, "--vantage", "moon")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--vantage moon: no worker looks from there. There are: library." in done.stderr
     targets = tmp_path / "targets.txt"
     targets.write_bytes(b"127.0.0.1:1\nno host\x00\n127.0.0.1:1\n")
-    done = await fleet.scan("--targets", str(targets), *trust)
+    done = await fleet.scan("--targets", str(targets), *fleet_trust)
     assert [line["result"]["number"] for line in lines(done)] == [0, 1]
     assert "targets.txt:2" in done.stderr
-    done = await fleet.scan("--targets", str(targets), *trust, "--strict")
+    done = await fleet.scan("--targets", str(targets), *fleet_trust, "--strict")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -259,14 +295,14 @@ def _listening(process: int) -> set[int]:
     return {address.port for address in found}
 
 
-async def test_clean_is_clean(fleet: Fleet, trust: tuple[str, ...], pki: PrivatePKI, tmp_path: Path) -> None:
+async def test_clean_is_clean(fleet: Fleet, fleet_trust: tuple[str, ...], pki: PrivatePKI, tmp_path: Path) -> None:
     """What a worker saw of an honest origin is judged here, with what is here: clean, logged, from that vantage."""
     await fleet.worker("library")
     async with serve_origin(pki.issue([EXAM])) as origin:
         pins = tmp_path / "pins.toml"
         where = f'host = "{EXAM}"\naddress = "{LOOPBACK}:{origin.port}"\n'
         pins.write_text(f'schema = 1\nname = "t"\n[[endpoint]]\n{where}', "utf-8")
-        done = await fleet.scan(*trust, "--pins", str(pins))
+        done = await fleet.scan(*fleet_trust, "--pins", str(pins))
     assert done.returncode == 0, done.stderr
     (line,) = lines(done)
     assert (line["vantage"], line["result"]["verdict"], line["result"]["assurance"]) == ("library", "clean", "logged")

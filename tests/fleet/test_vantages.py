@@ -37,7 +37,7 @@ PORT = 8443
 
 
 @pytest_asyncio.fixture
-async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, folder: Path) -> AsyncIterator[Fleet]:
+async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder: Path) -> AsyncIterator[Fleet]:
     """Three pinned hosts behind the lab's origin, an interceptor on the box, and a worker in each of three networks."""
     lab = network_lab
     issued = {host: pki.issue([host]) for host in HOSTS}
@@ -53,7 +53,7 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, folder: Path
     async with (
         lab.origin.inside(serve_origin(issued, host="", port=443)),
         lab.box.inside(middlebox),
-        a_fleet(folder, lab.far) as fleet,
+        a_fleet(fleet_folder, lab.far) as fleet,
     ):
         await lab.redirect(443, to=PORT)
         for vantage, place in zip(VANTAGES, (lab.client, lab.far, lab.origin), strict=True):
@@ -62,10 +62,10 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, folder: Path
 
 
 async def test_one_vantage_behind_an_interceptor(
-    campus: Fleet, network_lab: Lab, trust: tuple[str, ...], tmp_path: Path
+    campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Every vantage looks at every target: decrypted in the hall, proven; clean, pinned, from the others."""
-    words = (*trust, "--pins", str(tmp_path / "pins.toml"), "--mode", "every")
+    words = (*fleet_trust, "--pins", str(tmp_path / "pins.toml"), "--mode", "every")
     done = await campus.scan(*words, inside=network_lab.far)
     assert done.returncode == 1, done.stderr
     last = {(line["vantage"], line["result"]["endpoint"]["host"]): line["result"] for line in lines(done)}
@@ -79,10 +79,10 @@ async def test_one_vantage_behind_an_interceptor(
     assert {last["hall", host]["attribution"]["issuer"] for host in HOSTS} == {"CN=Hall CA"}
 
 
-async def test_one_page_for_all(campus: Fleet, network_lab: Lab, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_one_page_for_all(campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """The page has a row for each host and a column for each vantage; only the ones asked for, where some were."""
     page = tmp_path / "page.html"
-    words = (*trust, "--pins", str(tmp_path / "pins.toml"), "--format", "html", "--output", str(page))
+    words = (*fleet_trust, "--pins", str(tmp_path / "pins.toml"), "--format", "html", "--output", str(page))
     assert (await campus.scan(*words, inside=network_lab.far)).returncode == 1
     text = page.read_text("utf-8")
     assert [word for word in (*HOSTS, *VANTAGES, "Hall CA") if word not in text] == []
@@ -91,11 +91,11 @@ async def test_one_page_for_all(campus: Fleet, network_lab: Lab, trust: tuple[st
     assert "hall" not in page.read_text("utf-8")
 
 
-async def test_spread(campus: Fleet, network_lab: Lab, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_spread(campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path) -> None:
     """Spread over all, each target is looked at once, and says from where: what was seen in the hall is no other's."""
     targets = tmp_path / "targets.txt"
     targets.write_text("".join(f"{host}\n" * 100 for host in HOSTS), "utf-8")
-    words = (*trust, "--pins", str(tmp_path / "pins.toml"), "--targets", str(targets), "--mode", "spread")
+    words = (*fleet_trust, "--pins", str(tmp_path / "pins.toml"), "--targets", str(targets), "--mode", "spread")
     done = await campus.scan(*words, inside=network_lab.far)
     assert done.returncode == 1, done.stderr
     found = {line["result"]["number"]: line for line in lines(done)}
@@ -105,13 +105,15 @@ async def test_spread(campus: Fleet, network_lab: Lab, trust: tuple[str, ...], t
     assert verdicts == {(True, "middleware"), (False, "clean")}
 
 
-async def test_killed_among_networks(campus: Fleet, network_lab: Lab, trust: tuple[str, ...], tmp_path: Path) -> None:
+async def test_killed_among_networks(
+    campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path
+) -> None:
     """A worker of the three killed mid-scan: its vantage's targets are told as not looked at, the others' as seen."""
     targets = tmp_path / "targets.txt"
     targets.write_text("exam.example.edu\n" * 2000, "utf-8")
     words = ("--pins", str(tmp_path / "pins.toml"), "--targets", str(targets), "--lost-after", "1")
     output = tmp_path / "out.jsonl"
-    given = ("--tls", str(campus.folder), "--scheduler", campus.address, *trust, *words, "--output", str(output))
+    given = ("--tls", str(campus.folder), "--scheduler", campus.address, *fleet_trust, *words, "--output", str(output))
     scanning = await campus.start("scan", *given, inside=network_lab.far)
     await scanning.tells("3 workers look from")
     await campus.parts[VANTAGES.index("office") + 1].kill()
