@@ -357,7 +357,7 @@ class Detector:
         """Judge what `observe` saw. `started` is when that began, `named` as in `verdict.decide_network`."""
         return judgement.report(
             judgement.judge_all(cases),
-            cases[0].context if cases else self._context(),
+            cases[0].context if cases else self.context(),
             started=started,
             finished=self._clock(),
             vantage=self.vantage,
@@ -385,7 +385,7 @@ class Detector:
             observing = group.create_task(self._observe(endpoints, begin + probing))
             comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
         observations, compared = observing.result(), comparing.result()
-        context = self._context()
+        context = self.context()
         cases = tuple(
             evidence.Case(endpoint, looks[0], context, others=looks[1:])
             for endpoint, looks in zip(endpoints, observations, strict=True)
@@ -479,7 +479,7 @@ class Detector:
     async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
         """One endpoint as `observe` sees it, no later than loop time `until`."""
         looks = (await self._observe((endpoint,), until))[0]
-        case = evidence.Case(endpoint, looks[0], self._context(), others=looks[1:])
+        case = evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
         return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
@@ -492,9 +492,10 @@ class Detector:
     async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
         """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
-        return evidence.Case(endpoint, looks[0], self._context(), others=looks[1:])
+        return evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
 
-    def _context(self) -> Context:
+    def context(self) -> Context:
+        """What to judge against, as of now."""
         return evidence.Context(
             at=self._clock(),
             roots=self.roots,
@@ -534,7 +535,7 @@ class Detector:
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Whether an ordinary client on this machine would believe that this is `host`."""
-        return evidence.Case(Endpoint(host=host, port=port), observation, self._context()).trusted_here
+        return evidence.Case(Endpoint(host=host, port=port), observation, self.context()).trusted_here
 
 
 async def _load_judging() -> None:

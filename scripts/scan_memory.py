@@ -63,7 +63,7 @@ class Recorded(Detector):
             observation = self._forged[number // 100 % FORGED]
         elif number % 10 == 0:
             observation = self._genuine[number // 10 % GENUINE]
-        return Case(endpoint, observation, self._context())
+        return Case(endpoint, observation, self.context())
 
 
 def _host(number: int) -> str:

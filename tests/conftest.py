@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,11 +21,11 @@ from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from interceptors import Campus
+    from parts import Fleet
 
     from detector.testing import Issued, Lab
     from detector.trust.logs import LogList
@@ -142,3 +143,28 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIter
 
     async with open_campus(network_lab, pki, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+def fleet_folder(tmp_path: Path) -> Path:
+    """Certificates of a fleet; for tests/fleet."""
+    from detector.fleet import certificates  # noqa: PLC0415 - for the tests that ask for this fixture
+
+    certificates.write(tmp_path / "tls", hosts=["127.0.0.1"], now=dt.datetime.now(dt.UTC))
+    return tmp_path / "tls"
+
+
+@pytest_asyncio.fixture
+async def fleet(fleet_folder: Path) -> AsyncIterator[Fleet]:
+    """A fleet on loopback, with a scheduler and no worker yet; for tests/fleet."""
+    from parts import a_fleet  # noqa: PLC0415 - found beside the tests that ask for this fixture
+
+    async with a_fleet(fleet_folder) as running:
+        yield running
+
+
+@pytest.fixture
+def fleet_trust(pki: PrivatePKI, tmp_path: Path) -> tuple[str, ...]:
+    """What the scans of a fleet judge by; for tests/fleet."""
+    written = pki.write(tmp_path)
+    return "--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--proxy", "none"

@@ -26,6 +26,7 @@ from . import (
     dossier,
     exam,
     examine,
+    fleet,
     history,
     locate,
     nagios,
@@ -87,6 +88,7 @@ detector.add_command(history.history)
 detector.add_command(history.diff)
 detector.add_command(dossier.dossier)
 detector.add_command(nagios.nagios)
+detector.add_command(fleet.fleet)
 detector.add_command(witness.witness)
 detector.add_command(completion.completion)
 detector.add_command(watch.watch)

@@ -170,6 +170,11 @@ def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
     )
 
 
+def say(message: str) -> None:
+    """Tell the person who runs this something beside the result."""
+    click.echo(message, err=True)
+
+
 def fail_on_option(words: str) -> Callable[..., Any]:
     """Give a command `--fail-on`, called `fail_on`; `words` say what the least confidence decides there."""
     return click.option(

@@ -70,7 +70,7 @@ class Evidence(enum.StrEnum):
     NONE = "none"
 
 
-class _Sources(NamedTuple):
+class Sources(NamedTuple):
     """What to scan, as given."""
 
     targets: tuple[str, ...]
@@ -178,13 +178,13 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     """
     if resume is not None and (options.output is None or form != Form.JSONL.value):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: the output is what it goes on from.")
-    sources = _Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
+    sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
     settings = ScanSettings(
         concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
     )
     names = _resolver(resolver)
     detector = Detector(**common.settings(options) | {"offline": True, "resolver": names})
-    tally = _Tally(strict=strict)
+    tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
         kept = None if place is None else _Kept(stack.enter_context(common.open_history(place)), detector, tally)
         writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
@@ -193,7 +193,7 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
             with _progress(tally) if progress else contextlib.nullcontext():
                 asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), names))
         except KeyboardInterrupt:
-            _say(tally.told(interrupted=True))
+            common.say(tally.told(interrupted=True))
             raise
         finally:
             writer.close()
@@ -201,15 +201,15 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
                 kept.flush()
         if kept is not None:
             kept.finish()
-    _say(tally.told())
+    common.say(tally.told())
     return tally.exit_code(Confidence(fail_on))
 
 
 async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     detector: Detector,
-    sources: _Sources,
+    sources: Sources,
     settings: ScanSettings,
-    tally: _Tally,
+    tally: Tally,
     sinks: tuple[_Writer, _Kept | None],
     names: CachingResolver,
 ) -> None:
@@ -217,7 +217,7 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     done = writer.done
     try:
         async with contextlib.aclosing(
-            scan(detector, _read(sources, detector), settings=settings, done=done, on_bad_line=tally.bad_line)
+            scan(detector, read(sources, detector), settings=settings, done=done, on_bad_line=tally.bad_line)
         ) as results:
             async for found in results:
                 tally.add(found)
@@ -228,7 +228,7 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
         await names.close()
 
 
-def _count_earlier(writer: _Writer, tally: _Tally, kept: _Kept | None) -> None:
+def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept | None) -> None:
     """Let a scan that goes on speak for what it found before it was ended."""
     if kept is None:
         for told in writer.earlier(_Earlier):
@@ -249,13 +249,13 @@ def _resolver(wanted: str) -> CachingResolver:
     except MissingExtraError:
         if wanted == "c-ares":
             raise
-        _say(
+        common.say(
             "Names are resolved by the system, a thread for each; for more: pip install 'tls-middleware-detector[scan]'"
         )
         return CachingResolver()
 
 
-def _read(sources: _Sources, detector: Detector) -> Iterator[Target | BadLine]:
+def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
     """Every target, lazily, in an order that is the same every time."""
     if not (sources.targets or sources.files or sources.networks):
         yield from (Target(endpoint, "pins") for endpoint in detector.pins.endpoints)
@@ -294,7 +294,7 @@ def _open(name: str) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def _fingerprint(sources: _Sources, options: common.Options) -> str:
+def _fingerprint(sources: Sources, options: common.Options) -> str:
     """What a state file remembers of the scan it belongs to: everything that numbers and judges its targets."""
     found = hashlib.sha256(repr((sources, options.pins, options.roots, options.add_roots, options.ct_logs)).encode())
     for name in chain(sources.files, options.pins):
@@ -312,7 +312,7 @@ class _Earlier(msgspec.Struct, frozen=True):
     amends: bool = False
 
 
-class _Tally:
+class Tally:
     """What was found so far, in numbers."""
 
     def __init__(self, *, strict: bool) -> None:
@@ -325,6 +325,7 @@ class _Tally:
 
     @property
     def total(self) -> int:
+        """How many targets have a result."""
         return self.verdicts.total()
 
     def add_earlier(self, found: Scanned | _Earlier) -> None:
@@ -347,7 +348,7 @@ class _Tally:
         if self._strict:
             raise InputError(f"{bad.where}: {bad.reason}", advice="Correct the line, or leave out --strict.")
         if self.bad_lines <= BAD_LINES_TOLD:
-            _say(f"{bad.where}: {bad.reason}")
+            common.say(f"{bad.where}: {bad.reason}")
 
     def told(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
@@ -397,7 +398,7 @@ class _Writer:
         if resume is not None and options.output is not None:
             self._journal = Journal(resume, options.output, scan=fingerprint)
             if self._journal.resumed:
-                _say(f"Going on: {self._journal.done.count} targets are done.")
+                common.say(f"Going on: {self._journal.done.count} targets are done.")
         else:
             self._stream = stack.enter_context(common.growing_stream(options.output))
         if form is Form.CSV:
@@ -455,7 +456,7 @@ class _Writer:
 class _Kept:
     """Keeps a scan in the history, some results at a time."""
 
-    def __init__(self, history: History, detector: Detector, tally: _Tally) -> None:
+    def __init__(self, history: History, detector: Detector, tally: Tally) -> None:
         self._history = history
         self._tally = tally
         now = utc_now()
@@ -510,7 +511,7 @@ def _text(found: Scanned) -> str:
 
 
 @contextlib.contextmanager
-def _progress(tally: _Tally) -> Iterator[None]:
+def _progress(tally: Tally) -> Iterator[None]:
     """Say on stderr how far the scan is: a line that changes on a terminal, plain lines elsewhere."""
     if sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415 - only on a terminal
@@ -521,11 +522,11 @@ def _progress(tally: _Tally) -> Iterator[None]:
         with bar, _ticking(0.2, _update(bar, bar.add_task(""), tally)):
             yield
     else:
-        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: _say(tally.told().replace("Scanned", "So far", 1))):
+        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: common.say(tally.told().replace("Scanned", "So far", 1))):
             yield
 
 
-def _update(bar: Progress, task: TaskID, tally: _Tally) -> Callable[[], None]:
+def _update(bar: Progress, task: TaskID, tally: Tally) -> Callable[[], None]:
     return lambda: bar.update(task, description=tally.told().removesuffix("."))
 
 
@@ -547,7 +548,3 @@ def _ticking(seconds: float, tick: Callable[[], None]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def _say(message: str) -> None:
-    click.echo(message, err=True)

@@ -1,13 +1,15 @@
 """Scans: any number of targets in, one result each out, in constant memory.
 
 Room: scan, above session. `targets` reads what people write (pure), `pace` decides when, `journal` remembers what is
-done, `conduct` runs the probes. `detector scan` is the command around it.
+done, `conduct` runs the probes, `judging` judges in a stream, `work` is what other processes are given to do.
+`detector scan` is the command around it.
 """
 
 from __future__ import annotations
 
-from .conduct import Scanned, ScanSettings, scan
+from .conduct import ScanSettings, scan
 from .journal import Journal
+from .judging import Scanned
 from .targets import BadLine, Target, expand, read_targets
 
 __all__ = ["BadLine", "Journal", "ScanSettings", "Scanned", "Target", "expand", "read_targets", "scan"]

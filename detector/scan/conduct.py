@@ -2,34 +2,32 @@
 
 Room: scan. Starts tasks and ends every one of them before it returns, however it ends.
 
-What is kept is bounded, whatever the number of targets: those in flight, a short queue of results, the statistics of
-`Network` (which forgets what was met once, longest ago, first), and the latest results that were only `possible`. Of
-these one is judged again, and given again with `amends`, when a later target shows who it was: the first host behind an
-unknown interceptor is then `proven` as the others are.
+What is kept is bounded, whatever the number of targets: those in flight, a short queue of results, and what `judging`
+keeps.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random as random_numbers
-from collections import OrderedDict, deque
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from itertools import count, islice
+from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
+from detector.model import Outcome, Record
 
-from detector import judgement
-from detector.evidence import Network
-from detector.model import Confidence, Outcome, Record, Result
-
+from .judging import Judging
 from .pace import Pace
 from .targets import BadLine, Target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
 
     from detector.evidence import Case
+    from detector.model import Endpoint
     from detector.session import Detector
+
+    from .judging import Scanned
 
 TRANSIENT: Final = frozenset(
     {
@@ -47,12 +45,6 @@ TRANSIENT: Final = frozenset(
 BATCH: Final = 256
 """Targets read at once, in a thread: a pipe may keep its reader waiting."""
 
-AMENDABLE_MAX: Final = 1024
-"""Possible results that can still be amended; each holds its chain, about 10 KiB."""
-
-IDENTITIES_MAX: Final = 65536
-"""Issuers and keys remembered, of each kind; each costs about 1 KiB."""
-
 BACKOFF_SECONDS: Final = 1.0
 """Before the first retry; it doubles for each further one, and half to one and a half times of it are waited."""
 
@@ -67,15 +59,11 @@ class ScanSettings(Record, frozen=True, kw_only=True):
     timeout: float = 10.0
 
 
-class Scanned(Result, frozen=True, kw_only=True):
-    """A result of a scan: the target's number in the order of the source, from 0, and where it was asked for.
+class Look(Protocol):
+    """Whatever looks at one endpoint: `Detector.look`, or other processes."""
 
-    `amends` says that this is a second, better informed judgement of a target whose first was given already.
-    """
-
-    number: int
-    where: str = ""
-    amends: bool = False
+    def __call__(self, endpoint: Endpoint, *, timeout: float) -> Awaitable[Case]:
+        """Look at `endpoint`, within `timeout` seconds."""
 
 
 async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one choice
@@ -86,15 +74,17 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     done: Container[int] = (),
     on_bad_line: Callable[[BadLine], None] | None = None,
     random: random_numbers.Random | None = None,
+    look: Look | None = None,
 ) -> AsyncGenerator[Scanned, None]:
     """Probe and judge every target, at most `settings.concurrency` at once, and give each result as it comes.
 
     `targets` are taken in a thread, no faster than they are used; those whose number is in `done` are passed over. A
-    `BadLine` among them goes to `on_bad_line` and has no number. `random` jitters retries. Closing the generator ends
-    every connection. Raises what `targets` or `on_bad_line` raises, and nothing for reasons of network or peers.
+    `BadLine` among them goes to `on_bad_line` and has no number. `random` jitters retries, `look` replaces
+    `detector.look`. Closing the generator ends every connection. Raises what `targets` or `on_bad_line` raises, and
+    nothing for reasons of network or peers.
     """
     jitter = random or random_numbers.Random()  # noqa: S311 - jitter, no secret
-    scanning = _Scan(detector, targets, settings or ScanSettings(), done, on_bad_line, jitter)
+    scanning = _Scan(detector, targets, settings or ScanSettings(), done, on_bad_line, jitter, look or detector.look)
     working = asyncio.create_task(scanning.run())
     try:
         while (found := await scanning.results.get()) is not None:
@@ -116,15 +106,16 @@ class _Scan:
         done: Container[int],
         on_bad_line: Callable[[BadLine], None] | None,
         random: random_numbers.Random,
+        look: Look,
     ) -> None:
         self.settings: Final = settings
         self.results: Final = _Results(settings.concurrency)
         self._detector = detector
+        self._look = look
         self._source = _Source(targets, done, on_bad_line)
         self._pace = Pace(rate=settings.rate, per_destination=settings.rate_per_destination)
         self._random = random
-        self._network = Network(remembered=IDENTITIES_MAX)
-        self._amendable: OrderedDict[int, tuple[Case, str]] = OrderedDict()
+        self._judging = Judging()
 
     async def run(self) -> None:
         """Let the workers work until all is done or one of them fails, and tell the reader that it is over."""
@@ -142,44 +133,39 @@ class _Scan:
         while (taken := await self._source.take()) is not None:
             number, target = taken
             case = await self._probe(target)
-            for found in self._judge(number, target.where, case):
+            for found in self._judging.judge(number, target.where, case):
                 await self.results.put(found)
 
     async def _probe(self, target: Target) -> Case:
         endpoint = self._detector.expected(target.endpoint)
-        attempt = 0
-        while True:
-            await self._pace.turn(endpoint.address[0] if endpoint.address else endpoint.host)
-            case = await self._detector.look(endpoint, timeout=self.settings.timeout)
-            if case.observation.outcome not in TRANSIENT or case.observation.chain or attempt >= self.settings.retries:
-                return case
-            await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._random.uniform(0.5, 1.5))
-            attempt += 1
+        return await look_patiently(
+            self._look,
+            endpoint,
+            timeout=self.settings.timeout,
+            retries=self.settings.retries,
+            random=self._random,
+            turn=lambda: self._pace.turn(endpoint.address[0] if endpoint.address else endpoint.host),
+        )
 
-    def _judge(self, number: int, where: str, case: Case) -> Iterator[Scanned]:
-        self._network.add(case)
-        result = judgement.judge(case, self._network)
-        yield _scanned(result, number, where)
-        if case.leaf is not None and case.is_private:
-            if result.confidence is Confidence.PROVEN:
-                yield from self._amend()
-            elif result.confidence is Confidence.POSSIBLE:
-                self._amendable[number] = (case, where)
-                if len(self._amendable) > AMENDABLE_MAX:
-                    self._amendable.popitem(last=False)
 
-    def _amend(self) -> Iterator[Scanned]:
-        """Judge again what was only possible, where the network has since shown more."""
-        shown = [
-            (number, case, where)
-            for number, (case, where) in self._amendable.items()
-            if self._network.unrelated_with_issuer(case) or self._network.unrelated_with_leaf_key(case)
-        ]
-        for number, case, where in shown:
-            result = judgement.judge(case, self._network)
-            if result.confidence is Confidence.PROVEN:
-                del self._amendable[number]
-                yield msgspec.structs.replace(_scanned(result, number, where), amends=True)
+async def look_patiently(  # noqa: PLR0913 - keyword-only past the endpoint; each is one choice
+    look: Look,
+    endpoint: Endpoint,
+    *,
+    timeout: float,  # noqa: ASYNC109 - for one try, enforced by `look`
+    retries: int,
+    random: random_numbers.Random,
+    turn: Callable[[], Awaitable[None]] | None = None,
+) -> Case:
+    """Look at an endpoint, and up to `retries` times again after failures that pass. `turn` is waited for each time."""
+    for attempt in count():
+        if turn is not None:
+            await turn()
+        case = await look(endpoint, timeout=timeout)
+        if case.observation.outcome not in TRANSIENT or case.observation.chain or attempt >= retries:
+            break
+        await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5))
+    return case
 
 
 class _Results:
@@ -244,8 +230,3 @@ class _Source:
             self._next_number += 1
             if number not in self._done:
                 self._ready.append((number, item))
-
-
-def _scanned(result: Result, number: int, where: str) -> Scanned:
-    fields = {field: getattr(result, field) for field in Result.__struct_fields__}
-    return Scanned(**fields, number=number, where=where)

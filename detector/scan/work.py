@@ -1,0 +1,128 @@
+"""Work that a scan gives to other processes, on this machine or elsewhere: endpoints to look at, and what was seen.
+
+Room: scan. JSON in, JSON out. `look` opens connections through `Detector` and judges nothing; what came back is judged
+where the scan was asked for, with the pins, roots and logs that are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from detector.evidence import Case
+from detector.model import Endpoint, Observation, Outcome, Record
+from detector.pins import PinSet
+from detector.session import Detector
+from detector.trust.certificate import Certificate
+from detector.trust.keyproof import KeyProof, check_recorded
+from detector.trust.roots import from_der
+
+from .conduct import look_patiently
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TLS_1_3: Final = "TLSv1.3"
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """Endpoints to look at, `concurrency` at once, each within `timeout` seconds for a try.
+
+    `retries` are further tries after failures that pass; `route` is as in `Detector`.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    timeout: float
+    concurrency: int
+    retries: int = 0
+    route: str = "env"
+
+
+class Seen(Record, frozen=True, kw_only=True):
+    """What looking at an endpoint brought. `machine_roots` are roots added to that machine (DER) that end the chain."""
+
+    observation: Observation
+    others: tuple[Observation, ...] = ()
+    machine_roots: tuple[bytes, ...] = ()
+
+
+NOT_LOOKED: Final = Seen(observation=Observation(outcome=Outcome.RESOURCES, attempts=0))
+"""Of a target that nobody could look at: inconclusive, and never left out."""
+
+
+def bare(endpoint: Endpoint) -> Endpoint:
+    """What must be known of an endpoint to look at it: where it is, and whether a witness is to be asked."""
+    return Endpoint(host=endpoint.host, port=endpoint.port, address=endpoint.address, witness=endpoint.witness)
+
+
+def look(job: bytes) -> bytes:
+    """Do a `Job` and give the `Seen` of each of its endpoints, in order, as JSON. Raises `ProxyError` for its route."""
+    return msgspec.json.encode(asyncio.run(_look(msgspec.json.decode(job, type=Job))))
+
+
+def read_seen(answer: bytes, *, expected: int) -> list[Seen] | None:
+    """Read what `look` gave for so many endpoints; None when it is something else."""
+    try:
+        seen = msgspec.json.decode(answer, type=list[Seen])
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return seen if len(seen) == expected else None
+
+
+def case_of(detector: Detector, endpoint: Endpoint, seen: Seen, *, where: str) -> Case:
+    """What was seen elsewhere, to be judged here; `where` names the place for people.
+
+    The key of a chain counts as proved only when the recorded handshake signature verifies here again.
+    """
+    added = from_der(seen.machine_roots, name=f"added at {where}")
+    context = detector.context()._replace(machine_roots=lambda: added)
+    return Case(endpoint, believed(seen.observation), context, others=tuple(map(believed, seen.others)))
+
+
+def believed(observation: Observation) -> Observation:
+    """The observation without what its own handshake signature contradicts, in either direction.
+
+    A contradicted one accuses nobody and clears nobody. TLS 1.3 always signs; where older versions exchanged keys by
+    RSA, nothing is signed, and the word of whoever looked is all there is.
+    """
+    called_wrong = observation.outcome is Outcome.SIGNATURE_WRONG
+    if not observation.chain or not (observation.key_proved or called_wrong):
+        return observation
+    proof = check_recorded(
+        Certificate.read(observation.chain[0].der).spki,
+        observation.handshake_signature,
+        tls_version=observation.tls_version,
+        server_hello=observation.server_hello,
+    )
+    if called_wrong:
+        if proof is not KeyProof.VALID:
+            return msgspec.structs.replace(observation, key_proved=False)
+        return msgspec.structs.replace(observation, key_proved=False, outcome=Outcome.TLS_FAILURE)
+    unsigned = proof is KeyProof.NOT_SEEN and observation.tls_version in {_TLS_1_3, None}
+    proved = proof is not KeyProof.INVALID and not unsigned
+    return msgspec.structs.replace(observation, key_proved=proved)
+
+
+async def _look(job: Job) -> Sequence[Seen]:
+    slots = asyncio.Semaphore(job.concurrency)
+    jitter = random.Random()  # noqa: S311 - jitter, no secret
+    detector = Detector(pins=PinSet(name="job", endpoints=()), route=job.route, offline=True)
+
+    async def one(endpoint: Endpoint) -> Seen:
+        async with slots:
+            case = await look_patiently(
+                detector.look, endpoint, timeout=job.timeout, retries=job.retries, random=jitter
+            )
+        return seen_in(case)
+
+    return await asyncio.gather(*map(one, job.endpoints))
+
+
+def seen_in(case: Case) -> Seen:
+    """What travels of a case."""
+    paths = (path for seen in (case, *case.looks) for path in seen.machine_paths)
+    anchors = {path.anchor.certificate.der for path in paths if path.anchor is not None}
+    return Seen(observation=case.observation, others=case.others, machine_roots=tuple(sorted(anchors)))
