@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final
 
-from .client import Opened, open_tls, probe, with_witness
+from .client import Opened, open_tls, probe, probe_each, with_witness
 from .routes import ConnectDialer, Dialer, DirectDialer, Family, Proxy, ProxyDialer, Timeouts, parse_proxy, proxy_for
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ __all__ = [
     "open_tls",
     "parse_proxy",
     "probe",
+    "probe_each",
     "proxy_for",
     "strict_context",
     "with_witness",

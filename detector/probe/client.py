@@ -83,12 +83,44 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     OpenSSL on a second connection for a server that wants what the native one does not speak (ADR 7). Cancelling closes
     the connection at once. Raises nothing for reasons of network, proxy or peer.
     """
+    looks = await probe_each(
+        endpoint,
+        dialer=dialer,
+        timeouts=timeouts,
+        deadline=deadline,
+        clock=clock,
+        hello=hello,
+        key_kind=key_kind,
+        engine=engine,
+    )
+    # Of two leaves behind equal hellos only one can be told here. Its key counts as not proved, whatever it signed:
+    # otherwise a genuine chain in one of the looks would clear a network that forged the other.
+    told = looks[-1]
+    return told if len(looks) == 1 else msgspec.structs.replace(told, key_proved=False)
+
+
+async def probe_each(  # noqa: PLR0913 - as `probe`
+    endpoint: Endpoint,
+    *,
+    dialer: Dialer,
+    timeouts: Timeouts | None = None,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    hello: Hello = Hello.DEFAULT,
+    key_kind: KeyKind | None = None,
+    engine: Engine = Engine.AUTO,
+) -> tuple[Observation, ...]:
+    """As `probe`, and with every leaf that was seen: whoever judges takes each as a look of its own.
+
+    It is one observation but where the native engine handed over and OpenSSL was then shown another leaf: then the
+    second connection comes first, and what the first one saw behind it. Arguments and the rest are those of `probe`.
+    """
     seen: Observation | None = None
     plain = not endpoint.witness and hello is Hello.DEFAULT and key_kind is None
     if plain and engine is not Engine.OPENSSL and native.is_usable():
         seen, hands_over = await _look_natively(endpoint, dialer, timeouts, deadline, clock)
         if not hands_over or engine is Engine.NATIVE:
-            return seen
+            return (seen,)
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
     opened = await open_tls(
         endpoint,
@@ -100,12 +132,10 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
         hello=hello,
         context=None if key_kind is None else _context_for(key_kind),
     )
-    if seen is not None:
-        opened = opened._replace(observation=_of_both(seen, opened.observation))
     opened = opened._replace(observation=msgspec.structs.replace(opened.observation, key_kind=key_kind))
     connection = opened.connection
     if connection is None:
-        return opened.observation
+        return _of_both(seen, opened.observation)
     try:
         if endpoint.witness:
             opened = await with_witness(opened, endpoint, timeouts=timeouts, deadline=deadline, clock=clock)
@@ -113,7 +143,7 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
         connection.abort()
         raise
     await close(connection, deadline=deadline)
-    return opened.observation
+    return _of_both(seen, opened.observation)
 
 
 async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
@@ -169,16 +199,16 @@ def _is_worth_another(observation: Observation, attempt: int, deadline: float | 
     return deadline is None or asyncio.get_running_loop().time() < deadline
 
 
-def _of_both(seen: Observation, by_reference: Observation) -> Observation:
-    """What two looks tell, the first of which was handed over: the second, unless that lost what the first saw.
-
-    Of two leaves behind equal hellos only one can be told. Its key counts as not proved, whatever it signed: otherwise
-    a genuine chain in one of the looks would clear a network that forged the other.
-    """
+def _of_both(seen: Observation | None, by_reference: Observation) -> tuple[Observation, ...]:
+    """What two connections tell, the first of which was handed over: the second, and the first where it saw more."""
+    if seen is None:
+        return (by_reference,)
     attempts = seen.attempts + by_reference.attempts
-    if is_lost(seen.chain, by_reference.chain):
-        return msgspec.structs.replace(seen, attempts=attempts, key_proved=False)
-    return msgspec.structs.replace(by_reference, attempts=attempts)
+    if not is_lost(seen.chain, by_reference.chain):
+        return (msgspec.structs.replace(by_reference, attempts=attempts),)
+    if not by_reference.chain:
+        return (msgspec.structs.replace(seen, attempts=attempts),)
+    return (by_reference, msgspec.structs.replace(seen, attempts=attempts))
 
 
 def is_lost(first: Sequence[object], second: Sequence[object]) -> bool:

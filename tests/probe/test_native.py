@@ -303,21 +303,41 @@ def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.Cont
     assert (engine.facts().outcome, engine.facts().chain) == (Outcome.SIGNATURE_WRONG, exam("ec").chain)
 
 
-async def test_a_genuine_look_does_not_clear_a_forged_one(
-    world: World, settings_of: Callable[..., dict[str, Any]]
+@pytest.mark.parametrize(
+    ("connections", "verdict", "confidences"),
+    [
+        ("irregular, forged", "middleware", {"proven"}),
+        ("forged by TLS 1.2, genuine", "middleware", {"probable", "possible"}),
+        ("another by TLS 1.2, genuine", "clean", {None}),
+    ],
+)
+async def test_each_leaf_is_judged(
+    connections: str,
+    verdict: str,
+    confidences: set[str | None],
+    world: World,
+    settings_of: Callable[..., dict[str, Any]],
 ) -> None:
-    """A middlebox that passes the first connection on, irregular, and forges the next: the network is not clean."""
-    genuine = world.pki.issue([HOST], key="rsa")
-    irregular = Script.malformed(genuine.leaf + b"\x00", *genuine.chain[1:], key=genuine.key)
-    forging = Script.genuine(world.pki.private_ca("Filter CA").issue([HOST]))
-    pinned = Endpoint(host=HOST, pins=(genuine.spki_sha256,))
+    """Two connections, two leaves: forging either is interception, and a farm with two genuine ones is none."""
+    genuine, other = world.pki.issue([HOST], key="rsa"), world.pki.issue([HOST])
+    forging = world.pki.private_ca("Filter CA").issue([HOST])
+    scripts = {
+        "irregular": Script.malformed(genuine.leaf + b"\x00", *genuine.chain[1:], key=genuine.key),
+        "forged": Script.genuine(forging),
+        "genuine": Script.genuine(genuine),
+        "forged by TLS 1.2": Script.genuine(forging, version=ssl.TLSVersion.TLSv1_2),
+        "another by TLS 1.2": Script.genuine(other, version=ssl.TLSVersion.TLSv1_2),
+    }
+    pinned = Endpoint(host=HOST, pins=(genuine.spki_sha256, other.spki_sha256))
     async with (
-        serve_script([irregular, forging]) as server,
+        serve_script([scripts[each] for each in connections.split(", ")]) as server,
         Detector(**settings_of(pinned, resolve={(HOST, 443): server.address})) as subject,
     ):
         result = (await subject.check([HOST], deadline=3.0)).results[0]
     assert server.connections == 2
-    assert (result.verdict, result.row, result.reason) == ("inconclusive", 4, "key-not-proved")
+    assert result.verdict == verdict
+    assert result.confidence in confidences
+    assert len(result.other_observations) == 1
 
 
 def test_the_servers_share_is_checked() -> None:
