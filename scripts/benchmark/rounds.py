@@ -105,12 +105,13 @@ def _middle(values: Iterable[float | None]) -> float | None:
 def look_once(contender: Contender, origin: Origin, core: int | None, *, scale: float) -> Sample:
     """Measure one contender once. Raises NotRunError when it does not do its work."""
     looks = max(int(contender.looks * scale), 1) if contender.looks else 0
+    begin = origin.accepted()
     idle = _run(contender.idle(origin), core)
     if idle.code and contender.gives_latency:
         raise NotRunError(idle.output.strip()[-300:])
     before = origin.accepted()
     working = _run(contender.work(origin, looks, CONCURRENCY), core)
-    connections = origin.accepted() - before - 1
+    connections = (origin.accepted() - before) - (before - begin)
     if working.code:
         raise NotRunError(f"ended with {working.code}: {working.output.strip()[-300:]}")
     made = contender.counted(working.output)
