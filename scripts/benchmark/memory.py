@@ -52,9 +52,9 @@ def resident(status: str) -> float:
 
 
 @contextlib.contextmanager
-def relay(origin: Origin, what: str, number: float, core: int | None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start one of `relays.py`; gives it and its port."""
-    command = [*pinned(core), sys.executable, "-m", "benchmark.relays", what, str(number), str(origin.port)]
+def relay(what: str, number: float, port: int, core: int | None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start one of `relays.py` before a port; gives it and the port it has itself."""
+    command = [*pinned(core), sys.executable, "-m", "benchmark.relays", what, str(number), str(port)]
     started = subprocess.Popen(  # noqa: S603 - our own script
         command,
         stdin=subprocess.PIPE,
@@ -84,7 +84,7 @@ def hold(contender: Contender, origin: Origin, connections: int, cores: tuple[in
     if raise_file_limit() < connections + SPARE_FILES:
         raise NotRunError(f"{connections} connections need as many open files: raise the limit (ulimit -n)")
     env = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
-    with relay(origin, "hold", connections, cores[0]) as (holder, port), tempfile.TemporaryFile("w+") as output:
+    with relay("hold", connections, origin.port, cores[0]) as (holder, port), tempfile.TemporaryFile("w+") as output:
         addresses = [f"127.0.0.{number + 1}" for number in range(ADDRESSES)]
         command = contender.work(origin, connections, connections)
         arguments, stdin = command.arguments, command.stdin
