@@ -1,7 +1,7 @@
 """Measure what a look costs: CPU, latency and memory, beside other programs. See `benchmark/command.py`.
 
-    python scripts/benchmark.py --quick
-    python scripts/benchmark.py --write docs/performance.md
+python scripts/benchmark.py --quick
+python scripts/benchmark.py --write docs/performance.md
 """
 
 from __future__ import annotations

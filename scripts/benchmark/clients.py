@@ -1,7 +1,7 @@
-"""The contenders that are Python: `python -m benchmark.clients KIND --count N`, told the rest as JSON on standard input.
+"""The contenders that are Python: `python -m benchmark.clients KIND --count N`, told the rest on standard input.
 
 Room: scripts. Runs as a process of its own, so that its CPU and memory are its own. Every look is a new connection and
-a full handshake; one that is not complete ends the process with a sentence. Prints one line of JSON.
+a full handshake; one that is not complete ends the process with a sentence. JSON comes in, and one line of it goes out.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import OpenSSL.SSL
 import cryptography
+import OpenSSL.SSL
 from evaluation import portal_detector
 
 from detector.version import VERSION
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCRIPTS: Final = Path(__file__).resolve().parents[1]
+ENVIRONMENT: Final = {"PYTHONPATH": str(SCRIPTS), "PYTHONDONTWRITEBYTECODE": ""}
+"""Python finds the clients, and keeps what it compiled, as installed programs have it."""
 CONCURRENCY: Final = 32
 """Looks at once, where a contender can do several."""
 REFERENCE: Final = "go"
@@ -115,7 +117,7 @@ def python_clients() -> list[Contender]:
         version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
         for kind, seen in (("scan-seen", "endpoints seen before"), ("scan-first", "first contact")):
             does = f"`Detector.scan`, engine `{engine}`, {seen}: public path, pins, SCTs, verdict"
-            made.append(_client(f"{kind}:{engine}", does, version, looks=300))
+            made.append(_client(f"{kind}:{engine}", does, version, looks=1500 if kind == "scan-seen" else 300))
     import ssl  # noqa: PLC0415 - for its version alone
 
     plain = f"Python {sys.version.split()[0]} ({ssl.OPENSSL_VERSION})"
@@ -125,7 +127,7 @@ def python_clients() -> list[Contender]:
     return [one._replace(gives_latency=not one.name.startswith("scan"), required=True) for one in made]
 
 
-def _client(
+def _client(  # noqa: PLR0913 - what makes one client different from another
     name: str, does: str, version: str, *, looks: int, gives_latency: bool = False, memory: bool = False
 ) -> Contender:
     def command(origin: Origin, count: int, concurrency: int) -> Command:
@@ -248,7 +250,7 @@ def _sslscan(scratch: Path) -> Contender | Absent:
     return Contender(
         "sslscan",
         "certificate, TLS 1.3 alone; several connections a look",
-        10,
+        50,
         work,
         lambda _: Command([sslscan, "--version"]),
         counting(CERTIFICATE),
@@ -269,7 +271,7 @@ def _nmap() -> Contender | Absent:
     return Contender(
         "nmap",
         "`--script ssl-cert`; leaf captured",
-        50,
+        250,
         work,
         lambda _: Command([*script, "-p", "1", "127.0.0.1"]),  # nobody listens there
         counting("ssl-cert: Subject"),

@@ -36,8 +36,9 @@ class _Flight(asyncio.Protocol):
         self._octets = octets
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
-        self.transport.write(self._hello)
+        wire: Any = transport
+        wire.write(self._hello)
+        self.transport = wire
 
     def data_received(self, data: bytes) -> None:
         self.seen += len(data)
@@ -80,9 +81,7 @@ async def warm(told: dict[str, Any], rounds: int) -> dict[str, Any]:
     checks, floors = [], []
     for _ in range(rounds + 1):
         begun = time.perf_counter()
-        await asyncio.gather(
-            *(_exchange(*pair, octets - SLACK) for pair, octets in zip(pairs, lengths, strict=True))
-        )
+        await asyncio.gather(*(_exchange(*pair, octets - SLACK) for pair, octets in zip(pairs, lengths, strict=True)))
         floors.append((time.perf_counter() - begun) * 1000)
         begun = time.perf_counter()
         report = await detector.check(endpoints)
@@ -107,8 +106,7 @@ def fresh(told: dict[str, Any]) -> dict[str, Any]:
     _expect_clean(report)
 
     def latest(phase: str) -> float:
-        seen = (one.observation for one in report.results)
-        return max(observation.timings_ms.get(phase, 0.0) for observation in seen if observation is not None)
+        return max(one.observation.timings_ms.get(phase, 0.0) for one in report.results)
 
     connect, certificate, handshake = (latest(phase) for phase in ("connect", "certificate", "handshake"))
     check = (done - ready) * 1000

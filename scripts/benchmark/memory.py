@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .clients import raise_file_limit
-from .contenders import HOST, REFERENCE, SCRIPTS, read_json
-from .origin import setup
+from .contenders import ENVIRONMENT, REFERENCE, read_json
+from .origin import HOST, setup
 from .process import NotRunError, ended, pinned
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def relay(what: str, number: float, port: int, core: int | None) -> Iterator[tup
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+        env={**os.environ, **ENVIRONMENT},
         start_new_session=True,
     )
     with ended(started) as process:
@@ -83,7 +83,6 @@ def hold(contender: Contender, origin: Origin, connections: int, cores: tuple[in
     """Measure one contender at one number of connections. Raises NotRunError."""
     if raise_file_limit() < connections + SPARE_FILES:
         raise NotRunError(f"{connections} connections need as many open files: raise the limit (ulimit -n)")
-    env = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     with relay("hold", connections, origin.port, cores[0]) as (holder, port), tempfile.TemporaryFile("w+") as output:
         addresses = [f"127.0.0.{number + 1}" for number in range(ADDRESSES)]
         command = contender.work(origin, connections, connections)
@@ -98,7 +97,7 @@ def hold(contender: Contender, origin: Origin, connections: int, cores: tuple[in
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=env,
+            env={**os.environ, **ENVIRONMENT},
             start_new_session=True,
         )
         with ended(looking) as process:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .contenders import CONCURRENCY, REFERENCE, SCRIPTS, Absent, Contender, read_json
+from .contenders import CONCURRENCY, ENVIRONMENT, REFERENCE, Absent, Contender, read_json
 from .process import NotRunError, measure
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 ALONE: Final = 60
 """Looks, one after the other, that latency is taken from."""
+
+
+class TooShortError(NotRunError):
+    """A run whose looks are lost in the noise of its start-up. No contender fails by that: more looks would tell."""
 
 
 class Sample(NamedTuple):
@@ -64,12 +68,12 @@ class Summary(NamedTuple):
 def per_look(working: float, idle: float, looks: int) -> float:
     """Milliseconds of CPU of one look: seconds of a run, less those of a run without looks.
 
-    Raises NotRunError where there is nothing to divide, or where the run without looks took longer.
+    Raises NotRunError where there is nothing to divide, TooShortError where the run without looks took longer.
     """
     if looks < 1:
         raise NotRunError("no look was made")
     if working <= idle:
-        raise NotRunError(f"{looks} looks took no longer than none: {working:.3f} and {idle:.3f} s of CPU; make more")
+        raise TooShortError(f"{looks} looks took no longer than none: {working:.3f} and {idle:.3f} s of CPU; make more")
     return (working - idle) * 1000 / looks
 
 
@@ -129,7 +133,7 @@ def look_once(contender: Contender, origin: Origin, core: int | None, *, scale: 
 
 
 def _run(command: Command, core: int | None) -> Run:
-    return measure(command.arguments, core=core, stdin=command.stdin, env={"PYTHONPATH": str(SCRIPTS)})
+    return measure(command.arguments, core=core, stdin=command.stdin, env=ENVIRONMENT)
 
 
 def alternate(  # noqa: PLR0913 - keyword-only past the two that take part
@@ -154,7 +158,7 @@ def alternate(  # noqa: PLR0913 - keyword-only past the two that take part
             try:
                 sample = look_once(contender, origin, core, scale=scale)
             except NotRunError as error:
-                if contender.required:
+                if contender.required and not isinstance(error, TooShortError):
                     raise NotRunError(f"{contender.name}: {error}") from error
                 failed.append(Absent(contender.name, str(error)))
                 del samples[contender.name]
