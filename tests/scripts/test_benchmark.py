@@ -20,8 +20,9 @@ from benchmark import clients, command, contenders, memory, page, rounds, start
 from benchmark.contenders import Absent
 from benchmark.process import NotRunError, measure
 from benchmark.rounds import Sample, Spread, TooShortError
+from system import program
 
-from detector.testing import PrivatePKI, serve_origin
+from detector.testing import serve_origin
 
 SCRIPT = ROOT / "scripts" / "benchmark.py"
 
@@ -130,7 +131,10 @@ def _measured() -> page.Measured:
 def test_tables_name_who_is_missing() -> None:
     """Whoever was not measured has a row with the reason, which cannot break the table."""
     text = page.tables(_measured())
-    assert "| `go` | **0.500** (0.500–0.500) | **1.00** (1.00–1.00) | 2,000 | 3 | 0.50 / 2.00 | 1 | chain captured |" in text  # noqa: RUF001 - en dashes
+    assert (
+        "| `go` | **0.500** (0.500–0.500) | **1.00** (1.00–1.00) | 2,000 | 3 | 0.50 / 2.00 | 1 | chain captured |"
+        in text
+    )
     assert "| `tls-scan` | not measured | | | | | | not to be / had |" in " ".join(text.split("  "))
     assert "| `go` | 20 |" in text
     assert "`go with 20,000 connections` was not measured: no files" in text
@@ -170,9 +174,7 @@ def test_the_published_page_has_its_place_for_tables() -> None:
         (["--json", "no/such/folder/x.json"], "does not exist"),
     ],
 )
-def test_bad_usage_is_said_in_a_sentence(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_usage_is_said_in_a_sentence(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 before anything is started."""
     with pytest.raises(SystemExit) as ended:
         command.main(arguments)
@@ -223,9 +225,9 @@ async def test_a_look_that_is_not_whole_is_no_look(pki: PrivatePKI) -> None:
     assert group.group_contains(clients.IncompleteError, match="2 certificates")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark is for Linux, and says so elsewhere")
 def test_nothing_is_left_after_an_interruption(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a round ends the benchmark with 130, and its scratch folder and servers with it."""
+    program("nginx", "nginx-light")
     process = subprocess.Popen(  # noqa: S603 - our own script
         [sys.executable, SCRIPT, "--quick", "--contenders", "streams", "--connections", "0"],
         stderr=subprocess.PIPE,
