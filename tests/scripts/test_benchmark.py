@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own fold
 
 from benchmark import clients, command, contenders, memory, page, rounds, start  # noqa: E402 - as above
 from benchmark.contenders import Absent  # noqa: E402 - as above
+from benchmark.origin import Origin  # noqa: E402 - as above
 from benchmark.process import NotRunError, measure  # noqa: E402 - as above
 from benchmark.rounds import Sample, Spread, TooShortError  # noqa: E402 - as above
 
@@ -67,6 +68,35 @@ def test_without_the_reference_there_is_no_ratio() -> None:
     """Where Go could not be had the other numbers stand alone."""
     (row,) = rounds.summarise({"ours": [Sample(2.0, 1.0, 1.0)]})
     assert row.ratio is None
+
+
+def _contender(name: str, *, required: bool) -> contenders.Contender:
+    idle = contenders.Command([name])
+    return contenders.Contender(name, "", 1, lambda *_: idle, lambda _: idle, int, "", required=required)
+
+
+def test_only_a_required_contender_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one that breaks is named as absent, and one whose looks are lost in noise fails nobody."""
+    breaks: Exception = NotRunError("it broke")
+
+    def look_once(contender: contenders.Contender, *_: object, **__: object) -> Sample:
+        if contender.name == "bad":
+            raise breaks
+        return Sample(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(rounds, "look_once", look_once)
+    origin = Origin(Path(), 1, 2, 3, (), {}, "")
+
+    def run(*, required: bool) -> tuple[dict[str, list[Sample]], list[Absent]]:
+        taking_part = [_contender("good", required=True), _contender("bad", required=required)]
+        return rounds.alternate(taking_part, origin, core=None, rounds=2, scale=1.0, tell=print)
+
+    samples, failed = run(required=False)
+    assert (len(samples["good"]), failed) == (2, [Absent("bad", "it broke")])
+    with pytest.raises(NotRunError, match="bad: it broke"):
+        run(required=True)
+    breaks = TooShortError("noise")
+    assert run(required=True)[1] == [Absent("bad", "noise")]
 
 
 def test_samples_of_other_rounds_are_not_compared() -> None:
