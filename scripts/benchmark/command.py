@@ -178,7 +178,8 @@ def _memory(
     present: list[Contender], server: origin.Origin, numbers: Sequence[int], cores: tuple[int | None, int | None]
 ) -> tuple[list[memory.Held], list[Absent]]:
     held, not_held = [], []
-    for number in numbers:
+    room = memory.connections_possible()
+    for number in dict.fromkeys(min(number, room) for number in numbers):
         for contender in present:
             try:
                 one = memory.hold(contender, server, number, cores)

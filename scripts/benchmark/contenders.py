@@ -117,7 +117,7 @@ def python_clients() -> list[Contender]:
         version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
         for kind, seen in (("scan-seen", "endpoints seen before"), ("scan-first", "first contact")):
             does = f"`Detector.scan`, engine `{engine}`, {seen}: public path, pins, SCTs, verdict"
-            made.append(_client(f"{kind}:{engine}", does, version, looks=1500 if kind == "scan-seen" else 300))
+            made.append(_client(f"{kind}:{engine}", does, version, looks=600 if kind == "scan-seen" else 300))
     import ssl  # noqa: PLC0415 - for its version alone
 
     plain = f"Python {sys.version.split()[0]} ({ssl.OPENSSL_VERSION})"
@@ -335,7 +335,7 @@ def _portal(scratch: Path) -> Contender:
     return Contender(
         portal_detector.PACKAGE,
         "`network_health()` with one pin and its control requests",
-        10,
+        40,
         work,
         lambda _: Command(driver),
         counting('"verdict": "OK"'),

@@ -79,10 +79,13 @@ def _line(process: subprocess.Popen[bytes]) -> str:
     return line.decode().strip()
 
 
+def connections_possible() -> int:
+    """As many connections as one process may have open here; the rest of its files is left over."""
+    return max(raise_file_limit() - SPARE_FILES, 0)
+
+
 def hold(contender: Contender, origin: Origin, connections: int, cores: tuple[int | None, int | None]) -> Held:
     """Measure one contender at one number of connections. Raises NotRunError."""
-    if raise_file_limit() < connections + SPARE_FILES:
-        raise NotRunError(f"{connections} connections need as many open files: raise the limit (ulimit -n)")
     with relay("hold", connections, origin.port, cores[0]) as (holder, port), tempfile.TemporaryFile("w+") as output:
         addresses = [f"127.0.0.{number + 1}" for number in range(ADDRESSES)]
         command = contender.work(origin, connections, connections)

@@ -151,6 +151,8 @@ def alternate(  # noqa: PLR0913 - keyword-only past the two that take part
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     failed: list[Absent] = []
+    for contender in contenders:
+        _run(contender.idle(origin), core)  # keeps what Python compiles, and reads files from disk
     for number in range(rounds):
         for contender in contenders:
             if contender.name not in samples:

@@ -71,7 +71,7 @@ def test_without_the_reference_there_is_no_ratio() -> None:
 
 
 def _contender(name: str, *, required: bool) -> contenders.Contender:
-    idle = contenders.Command([name])
+    idle = contenders.Command([sys.executable, "-c", ""])
     return contenders.Contender(name, "", 1, lambda *_: idle, lambda _: idle, int, "", required=required)
 
 
