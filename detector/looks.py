@@ -14,7 +14,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import MissingExtraError
-from .model import Endpoint, Hello, Observation, Route
+from .model import Endpoint, Engine, Hello, Observation, Route
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -33,10 +33,11 @@ _NEEDED: Final = {"quic": ("aioquic", "Looking over QUIC"), "browser": ("utls", 
 
 
 class Ways(NamedTuple):
-    """The ways to look at each endpoint: with which hello (`HELLO_CHOICES`), and whether over QUIC too."""
+    """The ways to look at each endpoint: with which hello (`HELLO_CHOICES`) and engine, and whether over QUIC too."""
 
     hello: str = "default"
     quic: bool = False
+    engine: Engine = Engine.AUTO
 
     @property
     def first(self) -> Hello:
@@ -63,14 +64,14 @@ async def look_at(
 
     `mapped` says where to go instead, by (host, port), for a look that does not take the dialer's way.
     """
-    from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
+    from .probe import probe_each  # noqa: PLC0415 - what connects is loaded when first used, not to judge files
 
     first = ways.first
     if not ways.quic and ways.hello != "both":
-        return (await probe(endpoint, dialer=dialer, deadline=until, hello=first),)
+        return await probe_each(endpoint, dialer=dialer, deadline=until, hello=first, engine=ways.engine)
     noting = _Noting(dialer)
-    looks: list[Coroutine[None, None, Observation]] = [
-        probe(endpoint, dialer=noting, deadline=until, hello=first),
+    looks: list[Coroutine[None, None, tuple[Observation, ...]]] = [
+        probe_each(endpoint, dialer=noting, deadline=until, hello=first, engine=ways.engine),
     ]
     if ways.hello == "both":
         looks.append(_again_as_browser(endpoint, dialer, noting, until))
@@ -79,7 +80,7 @@ async def look_at(
         looks.append(_over_quic(endpoint, noting, there, until))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in looks]
-    return tuple(task.result() for task in tasks)
+    return tuple(look for task in tasks for look in task.result())
 
 
 class _Noting:
@@ -117,19 +118,23 @@ async def _place_of(noting: _Noting, until: float) -> Address | None:
         return None
 
 
-async def _again_as_browser(endpoint: Endpoint, dialer: Dialer, noting: _Noting, until: float) -> Observation:
+async def _again_as_browser(
+    endpoint: Endpoint, dialer: Dialer, noting: _Noting, until: float
+) -> tuple[Observation, ...]:
     """Look with a browser's hello, by the same route and at the same address."""
-    from .probe import DirectDialer, probe  # noqa: PLC0415 - as above
+    from .probe import DirectDialer, probe_each  # noqa: PLC0415 - as above
 
     place = await _place_of(noting, until)
     if place is not None and isinstance(dialer, DirectDialer):
         dialer = DirectDialer({(endpoint.host, endpoint.port): place})
-    return await probe(endpoint, dialer=dialer, deadline=until, hello=Hello.BROWSER)
+    return await probe_each(endpoint, dialer=dialer, deadline=until, hello=Hello.BROWSER)
 
 
-async def _over_quic(endpoint: Endpoint, noting: _Noting, mapped: Address | None, until: float) -> Observation:
+async def _over_quic(
+    endpoint: Endpoint, noting: _Noting, mapped: Address | None, until: float
+) -> tuple[Observation, ...]:
     """Look over QUIC, at the same address."""
     from .probe.quic import probe_quic  # noqa: PLC0415 - an extra, loaded when it is asked for
 
     place = await _place_of(noting, until)
-    return await probe_quic(endpoint, address=place or mapped, deadline=until)
+    return (await probe_quic(endpoint, address=place or mapped, deadline=until),)

@@ -304,6 +304,14 @@ class Hello(enum.StrEnum):
     BROWSER = "browser"
 
 
+class Engine(enum.StrEnum):
+    """What makes the TLS handshakes of looks: OpenSSL, our own code, or our own with OpenSSL where it does not do."""
+
+    AUTO = "auto"
+    OPENSSL = "openssl"
+    NATIVE = "native"
+
+
 class Record(msgspec.Struct, frozen=True):
     """Base of every record. Subclasses say `frozen` and `kw_only` themselves: the second is not inherited."""
 
@@ -469,11 +477,12 @@ class Observation(Record, frozen=True, kw_only=True):
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
     milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
-    profile of the ClientHello, `ja3` the JA3 fingerprint (MD5, hexadecimal) of the one that was really sent, where it
-    was read back. `proxy` is the proxy on the way, `asked_for` what it was asked to connect to (`host:port`),
-    `proxy_file` the proxy auto-configuration file that chose the way or would have had to, `key_kind` the only kind of
-    server key that was accepted, None where every kind was; `resolution` is what a second resolver said, where one was
-    asked, `hops` how far TLS is answered, where that was.
+    profile of the ClientHello, `engine` what made the handshake that is told of (`native`, or `openssl` also when it
+    was handed over; None for a browser's hello and QUIC), `ja3` the JA3 fingerprint (MD5, hexadecimal) of the hello
+    that was really sent, where it was read back. `proxy` is the proxy on the way, `asked_for` what it was asked to
+    connect to (`host:port`), `proxy_file` the proxy auto-configuration file that chose the way or would have had to,
+    `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution` is what a second
+    resolver said, where one was asked, `hops` how far TLS is answered, where that was.
     """
 
     outcome: Outcome
@@ -484,6 +493,7 @@ class Observation(Record, frozen=True, kw_only=True):
     resolution: ResolutionObservation | None = None
     key_kind: KeyKind | None = None
     hello: Hello = Hello.DEFAULT
+    engine: Engine | None = None
     ja3: str | None = None
     address: str | None = None
     asked_for: str | None = None

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from random import Random
 
+INTERVAL_DEFAULT: Final = 60.0
+"""Seconds between two looks at one endpoint, on average: an exam of hours is covered closely, and the shipped endpoints
+cost less than one connection a second."""
 GAP_MOST_INTERVALS: Final = 3.0
 """Longest time between two looks at one endpoint, in intervals. One gap in twenty is cut; the mean is 0.95."""
 GAP_LEAST: Final = 30.0

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .model import Endpoint, Outcome
+from .tasks import off_loop
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -60,10 +61,7 @@ class SecondLook(NamedTuple):
         """
         if until - asyncio.get_running_loop().time() < WORTHWHILE:
             return tuple(cases)
-        looks = [look for case in cases for look in (case, *case.looks)]
-        incomplete = [look for look in looks if look.issuer_missing]
-        odd = any(_is_odd(look) for look in looks)
-        misdated = any(look.leaf is not None and not _in_date(look.leaf, look) for look in looks)
+        incomplete, odd, misdated = await off_loop(lambda: _what_is_missing(cases))
         if not (incomplete or odd or misdated):
             return tuple(cases)
         from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - loaded when first needed
@@ -107,6 +105,17 @@ class SecondLook(NamedTuple):
 
         endpoints = [*(case.endpoint for case in cases), *beside]
         return await ask_dates(endpoints, dialer_for=self.dialer_for, clock=self.clock, deadline=until)
+
+
+def _what_is_missing(cases: Sequence[Case]) -> tuple[list[Case], bool, bool]:
+    """Looks whose issuer is missing, whether a portal could explain any, and whether any leaf is out of its dates.
+
+    Paths and timestamps are verified for it, milliseconds for each chain.
+    """
+    looks = [look for case in cases for look in (case, *case.looks)]
+    incomplete = [look for look in looks if look.issuer_missing]
+    misdated = any(look.leaf is not None and not _in_date(look.leaf, look) for look in looks)
+    return incomplete, any(map(_is_odd, looks)), misdated
 
 
 def _is_odd(case: Case) -> bool:

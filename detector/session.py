@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import hashlib
 import math
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -18,26 +20,27 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from . import judgement
 from . import pins as pin_files
-from .evidence import Case, Context, Network
+from .later import Later
 from .looks import Ways
-from .model import Endpoint, Observation, Outcome, Report, ResolutionObservation, Result
+from .model import Endpoint, Engine, Observation, Outcome, Report, ResolutionObservation, Result
+from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
-from .tasks import end
+from .tasks import end, off_loop
 from .trust import logs as ct_logs
 from .trust import roots as trusted
 from .trust.certificate import Certificate
 from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
-from .watcher import INTERVAL_DEFAULT, Pace, Surroundings, Watcher, no_networks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
+    from . import evidence, judgement, watcher
+    from .evidence import Case, Context
     from .locating import Locating
     from .pins import PinSet
     from .probe import Dialer
@@ -45,13 +48,18 @@ if TYPE_CHECKING:
     from .trust.logs import LogList
     from .trust.roots import Roots
     from .watch_event import WatchEvent
-    from .watcher import Look
+    from .watcher import Look, Surroundings
 
     PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]
     RootSource = Roots | str | Path
     ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
     LogSource = LogList | str | Path
     Target = Endpoint | str
+
+if not TYPE_CHECKING:
+    evidence = Later("detector.evidence")
+    judgement = Later("detector.judgement")
+    watcher = Later("detector.watcher")
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
@@ -64,6 +72,8 @@ RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
 INSTALLED_WAIT: Final = 0.15
 """Seconds that judging waits, once, for when roots were installed; measured on Linux: 0.03 to 0.1."""
+LOADING_DELAY: Final = 0.005
+"""Seconds before judging is imported at the first look: connecting goes first, and takes a millisecond or two."""
 OVERRUN: Final = 0.2
 """Seconds after which a probe that did not end by itself at its deadline is cancelled."""
 
@@ -178,7 +188,7 @@ def judging_context(
 
     Raises `RootsError`, `LogListError`.
     """
-    return Context(at=_aware(at), roots=resolve_roots(roots, add_roots), logs=resolve_logs(logs))
+    return evidence.Context(at=_aware(at), roots=resolve_roots(roots, add_roots), logs=resolve_logs(logs))
 
 
 def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about where the chain came from
@@ -211,7 +221,7 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
         key_proved=key_proved,
         chain=tuple(Certificate.read(der).presented() for der in chain),
     )
-    return judgement.judge_all([Case(endpoint, observation, context)])[0]
+    return judgement.judge_all([evidence.Case(endpoint, observation, context)])[0]
 
 
 def _aware(at: dt.datetime | None) -> dt.datetime:
@@ -235,12 +245,12 @@ class Detector:
     `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
     --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
-    `browser`). `machine_roots` gives the non-public roots of this machine and is called only when a chain has no public
-    path; `installed_at` says when one of them came to this machine. `dialer` replaces the network (see
-    `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
-    request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does
-    not look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock`
-    gives the time.
+    `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives the non-public roots
+    of this machine and is called only when a chain has no public path; `installed_at` says when one of them came to
+    this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`), `resolver` name resolution (see
+    `detector.probe.resolving`). `control` is the control request for captive portals; it is made, issuers are fetched
+    and HTTP dates asked for, only where something does not look genuine, and never with `offline`. `locating` has hops
+    traced to what does not (docs/locate.md). `clock` gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
@@ -260,6 +270,7 @@ class Detector:
         vantage: str = "",
         quic: bool = False,
         hello: str = "default",
+        engine: str = Engine.AUTO,
         concurrency: int = CONCURRENCY_DEFAULT,
         machine_roots: Callable[[], Roots] = private_machine_roots,
         installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
@@ -275,7 +286,7 @@ class Detector:
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
         self._doh: Final = None if doh is None else read_resolver(doh)
-        ways = Ways(hello=hello, quic=quic)
+        ways = Ways(hello=hello, quic=quic, engine=Engine(engine))
         ways.check()
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
@@ -336,7 +347,11 @@ class Detector:
         endpoints = None if targets is None else self.endpoints(targets)
         cases = await self.observe(endpoints, deadline=deadline)
         named = frozenset(endpoint.name for endpoint in endpoints or ())
-        return self.judge(cases, started=started, named=named)
+        return await self.judged(cases, started=started, named=named)
+
+    async def judged(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
+        """Judge as `judge` does, beside the event loop: signatures take milliseconds for each endpoint."""
+        return await off_loop(lambda: self.judge(cases, started=started, named=named))
 
     def judge(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
         """Judge what `observe` saw. `started` is when that began, `named` as in `verdict.decide_network`."""
@@ -362,21 +377,27 @@ class Detector:
         """
         begin = asyncio.get_running_loop().time()
         endpoints = self.endpoints(targets)
+        if not _prepare_probing.cache_info().currsize:
+            await off_loop(_prepare_probing)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         async with asyncio.TaskGroup() as group:
+            group.create_task(_load_judging())
             observing = group.create_task(self._observe(endpoints, begin + probing))
             comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
         observations, compared = observing.result(), comparing.result()
         context = self.context()
         cases = tuple(
-            Case(endpoint, looks[0], context, others=looks[1:])
+            evidence.Case(endpoint, looks[0], context, others=looks[1:])
             for endpoint, looks in zip(endpoints, observations, strict=True)
         )
         if compared is not None:
             resolver, seen, answers = compared
             cases = tuple(_with_resolution(case, answers) for case in cases)
             if all(endpoint.name != resolver.name for endpoint in endpoints):
-                cases = (*cases, Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context))
+                cases = (
+                    *cases,
+                    evidence.Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context),
+                )
         if self._second_look is not None:
             cases = await self._second_look(cases, begin + probing)
         if self._locating is not None:
@@ -396,7 +417,7 @@ class Detector:
         Each target has `timeout` seconds. A result is judged by what was seen up to then, so the first endpoint
         behind an unknown interceptor may be `possible` where later ones are `proven`. Raises `TargetError`.
         """
-        network = Network()
+        network = evidence.Network()
         source = _asynchronously(targets)
         running: set[asyncio.Task[Case]] = set()
         exhausted = False
@@ -442,23 +463,23 @@ class Detector:
         is nothing to watch, at once.
         """
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
-        watcher = Watcher(
+        watching = watcher.Watcher(
             endpoints,
             look=lambda endpoint, until: self._watched(endpoint, until, endpoints),
             wall=self._clock,
-            pace=Pace(interval, deadline, duration, self._concurrency),
-            surroundings=surroundings or Surroundings(networks=self._routing.networks() or no_networks),
+            pace=watcher.Pace(interval, deadline, duration, self._concurrency),
+            surroundings=surroundings or watcher.Surroundings(networks=self._routing.networks() or watcher.no_networks),
             named=() if targets is None else [endpoint.name for endpoint in endpoints],
             vantage=self.vantage,
             stop=stop,
             on_look=on_look,
         )
-        return watcher.events()
+        return watching.events()
 
     async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
         """One endpoint as `observe` sees it, no later than loop time `until`."""
         looks = (await self._observe((endpoint,), until))[0]
-        case = Case(endpoint, looks[0], self.context(), others=looks[1:])
+        case = evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
         return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
@@ -471,11 +492,11 @@ class Detector:
     async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
         """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
-        return Case(endpoint, looks[0], self.context(), others=looks[1:])
+        return evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
 
     def context(self) -> Context:
         """What to judge against, as of now."""
-        return Context(
+        return evidence.Context(
             at=self._clock(),
             roots=self.roots,
             logs=self.logs,
@@ -514,7 +535,30 @@ class Detector:
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Whether an ordinary client on this machine would believe that this is `host`."""
-        return Case(Endpoint(host=host, port=port), observation, self.context()).trusted_here
+        return evidence.Case(Endpoint(host=host, port=port), observation, self.context()).trusted_here
+
+
+async def _load_judging() -> None:
+    """Import what judging needs while the network is waited for: once in a process, off the loop."""
+    if "detector.judgement" in sys.modules:
+        return
+    await asyncio.sleep(LOADING_DELAY)
+    await off_loop(_import_judging)
+
+
+@functools.cache
+def _prepare_probing() -> None:
+    """Import what connecting needs, and do what only a first handshake takes time for: once in a process."""
+    from .probe import native  # noqa: PLC0415 - the first look loads the room
+
+    native.prepare()
+
+
+def _import_judging() -> None:
+    from . import judgement  # noqa: F401, PLC0415 - to have it
+    from .trust import hostname  # noqa: PLC0415 - as above
+
+    hostname.load()
 
 
 def _with_resolution(case: Case, answers: Mapping[str, ResolutionObservation]) -> Case:
@@ -547,11 +591,13 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     vantage: str = "",
     quic: bool = False,
     hello: str = "default",
+    engine: str = Engine.AUTO,
     offline: bool = False,
     deadline: float = DEADLINE_DEFAULT,
 ) -> Report:
     """Check this network once: `Detector(...).check(targets)`. See there for the arguments and what is raised."""
-    async with Detector(
+    making = functools.partial(
+        Detector,
         pins=pins,
         roots=roots,
         add_roots=add_roots,
@@ -564,6 +610,8 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         vantage=vantage,
         quic=quic,
         hello=hello,
+        engine=engine,
         offline=offline,
-    ) as detector:
+    )
+    async with await off_loop(making) as detector:
         return await detector.check(targets, deadline=deadline)

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from .model import Endpoint, Result
     from .watch_event import WatchEvent
 
-INTERVAL_DEFAULT: Final = 60.0
-"""Seconds between two looks at one endpoint, on average: an exam of hours is covered closely, and the shipped endpoints
-cost less than one connection a second."""
 HEARTBEAT: Final = 5.0
 """Seconds after which clocks and networks are looked at even when nothing else happens."""
 SETTLE: Final = 0.5

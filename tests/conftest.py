@@ -14,6 +14,7 @@ from detector import judgement
 from detector.evidence import Case, Context, Network, no_machine_roots
 from detector.model import Endpoint, Observation, Outcome, Result
 from detector.pins import PinSet
+from detector.probe import native
 from detector.testing import PrivatePKI
 from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
@@ -44,6 +45,14 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
     settings.register_profile("detector", deadline=None)
     settings.load_profile("detector")
+
+
+@pytest.fixture(params=["native first", "OpenSSL alone"])
+def either_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is true of a look is true whatever makes its handshakes."""
+    if request.param == "OpenSSL alone":
+        monkeypatch.setattr(native, "is_usable", lambda: False)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ from detector.model import (
     Category,
     Confidence,
     EndpointName,
+    Engine,
     HandshakeSignature,
     Hello,
     HopsObservation,
@@ -298,12 +299,13 @@ class EndpointEvidence(_Strict, frozen=True, kw_only=True):
 
 
 class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, for what a proxy was asked, over which hops, in which times."""
+    """How one connection was made: to which address, for what a proxy was asked, over which hops, with what, when."""
 
     address: Text | None = None
     asked_for: Text | None = None
     hops: HopsObservation | None = None
     attempts: int = 1
+    engine: Engine | None = None
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 
 

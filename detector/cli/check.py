@@ -14,7 +14,7 @@ import click
 
 from detector.locating import Locating
 from detector.looks import HELLO_CHOICES
-from detector.model import Confidence
+from detector.model import Confidence, Engine
 from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import Detector, utc_now
 from detector.trust.keys import load_signing_key
@@ -66,6 +66,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="ClientHello to send: ours, a browser's, or both to compare (extra browser).",
 )
+@click.option(
+    "--engine",
+    type=click.Choice([engine.value for engine in Engine]),
+    default=Engine.AUTO.value,
+    show_default=True,
+    help="What makes the handshakes: OpenSSL, our own code, or our own with OpenSSL where it does not do.",
+)
 @click.option("--portal-api", metavar="URL", help="Captive portal API of this network (RFC 8908).")
 @click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
 @click.option("--signing-key", metavar="PEM", help="Sign the bundle with this Ed25519 key (PKCS #8).")
@@ -86,6 +93,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     doh: str | None,
     quic: bool,
     hello: str,
+    engine: str,
     portal_api: str | None,
     locate: bool,
     bundle: str | None,
@@ -101,6 +109,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     ways = {"route": options.proxy if route is None else route, "proxy": options.proxy, "quic": quic, "hello": hello}
+    ways["engine"] = engine
     detector = Detector(
         **common.settings(options) | ways,
         all_addresses=all_addresses,
@@ -135,4 +144,4 @@ async def _check(
         started = utc_now()
         cases = await detector.observe(endpoints, deadline=deadline)
         named = () if endpoints is None else tuple(case.endpoint.name for case in cases)
-        return detector.judge(cases, started=started, named=named), cases
+        return await detector.judged(cases, started=started, named=named), cases

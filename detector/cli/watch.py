@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from detector.model import Confidence, Verdict
+from detector.pacing import INTERVAL_DEFAULT
 from detector.session import Detector
 from detector.watch_event import WatchKind
-from detector.watcher import INTERVAL_DEFAULT
 from detector.watching import Seen
 
 from . import common

@@ -91,7 +91,7 @@ async def gate(
     started = utc_now()
     remaining = until - asyncio.get_running_loop().time()
     cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
-    report = detector.judge(cases, started=started, named=planned.named)
+    report = await detector.judged(cases, started=started, named=planned.named)
     action, reasons, message = decide(chosen, report, named=planned.named)
     return Decision(
         action=action,

@@ -9,18 +9,33 @@ Room: probe. Rules that hold everywhere in it:
 * Network trouble is never an exception: `outcomes` turns every foreign one into the closed `Outcome` vocabulary.
 
 From the bytes up: `codepoints` (tables), `wire` (parser), `hello` (the two hellos and their fingerprints), `keyproof`
-(signature checks), `handshake` (all of them around one OpenSSL connection on memory BIOs), `browser` (the same with a
-browser's ClientHello), `transport` (what comes after the handshake), `routes` (direct and through proxies), `witness`
-(asks one), `client` (`probe`, `open_tls`), `quic_wire` and `quic` (parser and connection over QUIC), `mock` (a network
-without sockets).
+(signature checks), `engine` (what every TLS engine gives), `handshake` (the reference: OpenSSL on memory BIOs),
+`native` (the fast one, TLS 1.3 without a library), `browser` (with a browser's ClientHello), `transport` (what comes
+after the handshake), `routes` (direct and through proxies), `witness` (asks one), `client` (`probe`, `open_tls`),
+`quic_wire` and `quic` (parser and connection over QUIC), `mock` (a network without sockets).
 """
 
 from __future__ import annotations
 
-from .client import Opened, open_tls, probe, with_witness
-from .handshake import strict_context
-from .mock import MockNetwork
+import importlib
+from typing import TYPE_CHECKING, Final
+
+from .client import Opened, open_tls, probe, probe_each, with_witness
 from .routes import ConnectDialer, Dialer, DirectDialer, Family, Proxy, ProxyDialer, Timeouts, parse_proxy, proxy_for
+
+if TYPE_CHECKING:
+    from .handshake import strict_context
+    from .mock import MockNetwork
+
+_LATER: Final = {"strict_context": ".handshake", "MockNetwork": ".mock"}
+"""What needs OpenSSL, by its module: loaded when it is asked for, because a look with the native engine needs none."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name], __name__), name)
+
 
 __all__ = [
     "ConnectDialer",
@@ -35,6 +50,7 @@ __all__ = [
     "open_tls",
     "parse_proxy",
     "probe",
+    "probe_each",
     "proxy_for",
     "strict_context",
     "with_witness",

@@ -15,16 +15,17 @@ handshake is finished, and the chain is kept as presented. Two things differ fro
 from __future__ import annotations
 
 import functools
-from typing import Final
+from typing import ClassVar, Final
 
 import utls
 
-from detector.model import HandshakeSignature, Outcome
+from detector.model import Engine, HandshakeSignature, Hello, Outcome
 from detector.trust.certificate import Certificate
 
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
-from .handshake import Facts, server_name
+from .engine import Facts, server_name
+from .hello import ja3_of
 from .keyproof import KeyProof, check_key_exchange
 from .wire import CERTIFICATES_MAX, Wire, WireError, WireErrorKind
 
@@ -44,6 +45,9 @@ def shared_context() -> utls.SSLContext:
 
 class BrowserHandshake:
     """A client handshake with `host`; used as `Handshake` is. Nothing raises."""
+
+    hello: ClassVar = Hello.BROWSER
+    engine: ClassVar[Engine | None] = None
 
     def __init__(self, host: str) -> None:
         name = server_name(host)
@@ -72,6 +76,11 @@ class BrowserHandshake:
     def client_hello(self) -> bytes | None:
         """The ClientHello that was sent first, as a handshake message with its header."""
         return self._wire.client_hellos[0] if self._wire.client_hellos else None
+
+    @property
+    def ja3(self) -> str | None:
+        """The JA3 fingerprint of that ClientHello."""
+        return ja3_of(self.client_hello)
 
     @property
     def signature(self) -> HandshakeSignature | None:

@@ -8,17 +8,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Hello, Observation, Outcome
+from detector.model import Observation, Outcome
 from detector.trust.certificate import Certificate
 
 from . import outcomes
-from .handshake import Handshake
-from .hello import ja3_of
 
 if TYPE_CHECKING:
     from detector.model import Route
 
-    from .browser import BrowserHandshake
+    from .engine import Handshaking
     from .routes.dialing import Journal
 
 HTTP_1_1: Final = (b"http/1.1",)
@@ -26,15 +24,16 @@ HTTP_1_1: Final = (b"http/1.1",)
 choice of h2 could keep us from asking."""
 
 
-def observe(handshake: Handshake | BrowserHandshake, route: Route, journal: Journal, outcome: Outcome) -> Observation:
+def observe(handshake: Handshaking, route: Route, journal: Journal, outcome: Outcome) -> Observation:
     """Put what is known now into an observation; `outcome` counts where the handshake has none of its own."""
     facts = handshake.facts(outcome)
     return Observation(
         outcome=facts.outcome,
         key_proved=facts.key_proved,
         route=journal.route or route,
-        hello=Hello.DEFAULT if isinstance(handshake, Handshake) else Hello.BROWSER,
-        ja3=ja3_of(handshake.client_hello),
+        hello=handshake.hello,
+        engine=handshake.engine,
+        ja3=handshake.ja3,
         proxy=journal.proxy,
         proxy_file=journal.proxy_file,
         address=journal.address,
@@ -52,9 +51,9 @@ def observe(handshake: Handshake | BrowserHandshake, route: Route, journal: Jour
 
 
 class Carrier(asyncio.Protocol):
-    """Carries a `Handshake` over a transport. `settled` is set when there is an outcome, `closed` when it is gone."""
+    """Carries a handshake over a transport. `settled` is set when there is an outcome, `closed` when it is gone."""
 
-    def __init__(self, handshake: Handshake | BrowserHandshake, journal: Journal) -> None:
+    def __init__(self, handshake: Handshaking, journal: Journal) -> None:
         self._handshake = handshake
         self._journal = journal
         self._begun = 0.0

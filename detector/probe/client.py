@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.model import Endpoint, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
+from detector.model import Endpoint, Engine, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
 from detector.witness.protocol import NONCE_OCTETS
 
+from . import native
 from .carrier import HTTP_1_1, Carrier, observe
-from .handshake import ALPN_PROTOCOLS, Handshake, context_for
+from .engine import ALPN_PROTOCOLS
 from .routes import Dialer, Journal, RouteError, Timeouts
-from .transport import TLSTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
     from detector.model import KeyKind
 
-    from .browser import BrowserHandshake
+    from .engine import Handshaking
+    from .handshake import Handshake
+    from .transport import TLSTransport
 
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
@@ -69,6 +71,7 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     clock: Callable[[], float] = time.perf_counter,
     hello: Hello = Hello.DEFAULT,
     key_kind: KeyKind | None = None,
+    engine: Engine = Engine.AUTO,
 ) -> Observation:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
@@ -76,8 +79,48 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     `hello` (which needs the extra `browser`). `deadline` is a time of the running event loop (`loop.time()`); when it
     passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the seconds that `timings_ms` is
     made of. `key_kind` is the only kind of key the server may prove itself with, None for any; a browser's hello takes
-    every kind. Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
+    every kind. `engine` says what makes the handshake where a plain look is enough: `auto` is the native engine, and
+    OpenSSL on a second connection for a server that wants what the native one does not speak (ADR 7). Cancelling closes
+    the connection at once. Raises nothing for reasons of network, proxy or peer.
     """
+    looks = await probe_each(
+        endpoint,
+        dialer=dialer,
+        timeouts=timeouts,
+        deadline=deadline,
+        clock=clock,
+        hello=hello,
+        key_kind=key_kind,
+        engine=engine,
+    )
+    # Of two leaves behind equal hellos only one can be told here. Its key counts as not proved, whatever it signed:
+    # otherwise a genuine chain in one of the looks would clear a network that forged the other.
+    told = looks[-1]
+    return told if len(looks) == 1 else msgspec.structs.replace(told, key_proved=False)
+
+
+async def probe_each(  # noqa: PLR0913 - as `probe`
+    endpoint: Endpoint,
+    *,
+    dialer: Dialer,
+    timeouts: Timeouts | None = None,
+    deadline: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    hello: Hello = Hello.DEFAULT,
+    key_kind: KeyKind | None = None,
+    engine: Engine = Engine.AUTO,
+) -> tuple[Observation, ...]:
+    """As `probe`, and with every leaf that was seen: whoever judges takes each as a look of its own.
+
+    It is one observation but where the native engine handed over and OpenSSL was then shown another leaf: then the
+    second connection comes first, and what the first one saw behind it. Arguments and the rest are those of `probe`.
+    """
+    seen: Observation | None = None
+    plain = not endpoint.witness and hello is Hello.DEFAULT and key_kind is None
+    if plain and engine is not Engine.OPENSSL and native.is_usable():
+        seen, hands_over = await _look_natively(endpoint, dialer, timeouts, deadline, clock)
+        if not hands_over or engine is Engine.NATIVE:
+            return (seen,)
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
     opened = await open_tls(
         endpoint,
@@ -87,12 +130,12 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
         clock=clock,
         alpn=alpn,
         hello=hello,
-        context=None if key_kind is None else context_for(key_kind),
+        context=None if key_kind is None else _context_for(key_kind),
     )
     opened = opened._replace(observation=msgspec.structs.replace(opened.observation, key_kind=key_kind))
     connection = opened.connection
     if connection is None:
-        return opened.observation
+        return _of_both(seen, opened.observation)
     try:
         if endpoint.witness:
             opened = await with_witness(opened, endpoint, timeouts=timeouts, deadline=deadline, clock=clock)
@@ -100,7 +143,7 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
         connection.abort()
         raise
     await close(connection, deadline=deadline)
-    return opened.observation
+    return _of_both(seen, opened.observation)
 
 
 async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
@@ -121,16 +164,56 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols a
     own protocols and settings, and its connection is for looking only and not kept. Arguments are otherwise those of
     `probe`; raises nothing for reasons of network, proxy or peer.
     """
-    loop = asyncio.get_running_loop()
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        opened = await _attempt(dialer, endpoint, journal, _begin(endpoint, alpn, hello, context))
-        observation = opened.observation
-        again = observation.outcome in RETRIED and not observation.chain and attempt < ATTEMPTS_MAX
-        if not again or (deadline is not None and loop.time() >= deadline):
-            return opened._replace(observation=msgspec.structs.replace(observation, attempts=attempt))
+        handshake = _begin(endpoint, alpn, hello, context)
+        opened = await _attempt(dialer, endpoint, journal, handshake)
+        if not _is_worth_another(opened.observation, attempt, deadline):
+            return opened._replace(observation=msgspec.structs.replace(opened.observation, attempts=attempt))
+
+
+async def _look_natively(
+    endpoint: Endpoint,
+    dialer: Dialer,
+    timeouts: Timeouts | None,
+    deadline: float | None,
+    clock: Callable[[], float],
+) -> tuple[Observation, bool]:
+    """Look with the native engine; the second value says that it hands over. Arguments as `probe`."""
+    attempt = 0
+    while True:
+        attempt += 1
+        journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
+        handshake = native.NativeHandshake(endpoint.host)
+        observation = (await _attempt(dialer, endpoint, journal, handshake)).observation
+        if handshake.hands_over or not _is_worth_another(observation, attempt, deadline):
+            return msgspec.structs.replace(observation, attempts=attempt), handshake.hands_over
+
+
+def _is_worth_another(observation: Observation, attempt: int, deadline: float | None) -> bool:
+    """Whether a connection ended so early, and in such a way, that another one is made."""
+    if observation.outcome not in RETRIED or observation.chain or attempt >= ATTEMPTS_MAX:
+        return False
+    return deadline is None or asyncio.get_running_loop().time() < deadline
+
+
+def _of_both(seen: Observation | None, by_reference: Observation) -> tuple[Observation, ...]:
+    """What two connections tell, the first of which was handed over: the second, and the first where it saw more."""
+    if seen is None:
+        return (by_reference,)
+    attempts = seen.attempts + by_reference.attempts
+    if not is_lost(seen.chain, by_reference.chain):
+        return (msgspec.structs.replace(by_reference, attempts=attempts),)
+    if not by_reference.chain:
+        return (msgspec.structs.replace(seen, attempts=attempts),)
+    return (by_reference, msgspec.structs.replace(seen, attempts=attempts))
+
+
+def is_lost(first: Sequence[object], second: Sequence[object]) -> bool:
+    """Whether a chain that one look saw is gone in the next: another leaf behind an equal hello, or none any more."""
+    return bool(first) and first[:1] != second[:1]
 
 
 async def with_witness(
@@ -171,21 +254,25 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _gone(connection, connection.closed, deadline)
 
 
-def _begin(
-    endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None
-) -> Handshake | BrowserHandshake:
+def _context_for(key_kind: KeyKind) -> SSL.Context:
+    from .handshake import context_for  # noqa: PLC0415 - OpenSSL is loaded where the native engine does not do
+
+    return context_for(key_kind)
+
+
+def _begin(endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None) -> Handshaking:
     """Make the handshake that sends a hello of this profile."""
     if hello is Hello.DEFAULT:
+        from .handshake import Handshake  # noqa: PLC0415 - as above
+
         return Handshake(endpoint.host, context=context, alpn=alpn)
     from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
 
     return BrowserHandshake(endpoint.host)
 
 
-async def _attempt(
-    dialer: Dialer, endpoint: Endpoint, journal: Journal, handshake: Handshake | BrowserHandshake
-) -> Opened:
-    """Make one connection."""
+async def _attempt(dialer: Dialer, endpoint: Endpoint, journal: Journal, handshake: Handshaking) -> Opened:
+    """Make one connection. It is kept where the reference engine completed it."""
     session = Carrier(handshake, journal)
     try:
         transport = await dialer.dial(endpoint, lambda: session, journal)
@@ -204,13 +291,25 @@ async def _attempt(
     session.note("handshake")
     observation = observe(handshake, dialer.route, journal, outcome)
     proved = observation.outcome is Outcome.COMPLETE and observation.key_proved
-    if proved and isinstance(handshake, Handshake) and not session.closed.is_set():
-        return Opened(observation, TLSTransport(handshake.connection, transport), handshake)
+    if proved and not session.closed.is_set() and (kept := _kept(handshake, transport, observation)):
+        return kept
     if goodbye := handshake.farewell():
         transport.write(goodbye)
     transport.close()
     await _gone(transport, session.closed, journal.deadline)
     return Opened(observation)
+
+
+def _kept(handshake: Handshaking, transport: asyncio.Transport, observation: Observation) -> Opened | None:
+    """The connection for who goes on using it, or None from an engine that only looks."""
+    if isinstance(handshake, native.NativeHandshake):
+        return None
+    from .handshake import Handshake  # noqa: PLC0415 - as above: it is loaded already when there is one
+    from .transport import TLSTransport  # noqa: PLC0415 - as above
+
+    if not isinstance(handshake, Handshake):
+        return None
+    return Opened(observation, TLSTransport(handshake.connection, transport), handshake)
 
 
 async def _gone(transport: asyncio.Transport, closed: asyncio.Event, deadline: float | None) -> None:

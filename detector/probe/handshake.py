@@ -29,17 +29,18 @@ good ServerKeyExchange signature without a completed handshake is no proof: a re
 from __future__ import annotations
 
 import functools
-import ipaddress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from OpenSSL import SSL, crypto
 
-from detector.model import HandshakeSignature, KeyKind, Outcome
+from detector.model import Engine, HandshakeSignature, Hello, KeyKind, Outcome
 from detector.trust.certificate import Certificate
 from detector.witness.protocol import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
 
 from . import outcomes
-from .codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
+from .codepoints import TLS_1_2, TLS_1_3
+from .engine import ALPN_PROTOCOLS, Facts, facts_of, server_name
+from .hello import ja3_of
 from .keyproof import KeyProof, check_certificate_verify, check_key_exchange, signed_content
 from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY, Wire, WireError, WireErrorKind
 
@@ -57,17 +58,11 @@ bits. At this level OpenSSL also takes no SHA-1 signature in a handshake (SSL_CT
 _AUTHENTICATION: Final = {KeyKind.RSA: b"aRSA", KeyKind.ECDSA: b"aECDSA"}
 """OpenSSL's names for suites by the server's key (openssl-ciphers(1)); EdDSA keys go with those of ECDSA."""
 
-ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
-"""What a browser offers (RFC 7301); many interceptors drop h2, which is a fact worth having."""
-
 LEGACY_SERVER_CONNECT: Final = 0x4
 """SSL_OP_LEGACY_SERVER_CONNECT: connect to servers without RFC 5746, as many old middleboxes are."""
 
 READ_SIZE: Final = 64 * 1024
 """Octets taken from OpenSSL's output buffer at once; only a buffer size."""
-
-SERVER_NAME_OCTETS_MAX: Final = 255
-"""Longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)."""
 
 _SECRET_LABEL: Final = b"SERVER_HANDSHAKE_TRAFFIC_SECRET"
 """Label of the secret in the SSLKEYLOGFILE format (RFC 9850 section 2)."""
@@ -77,21 +72,6 @@ _KEYLOG_FIELDS: Final = 3
 
 _ALERT_NUMBER_MASK: Final = 0xFF
 """OpenSSL's info callback gives alerts as level << 8 | description (SSL_CTX_set_info_callback(3))."""
-
-
-class Facts(NamedTuple):
-    """What one handshake showed. Names are the IANA registry's; `chain` is the DER as presented, leaf first."""
-
-    outcome: Outcome
-    key_proved: bool
-    proof: KeyProof
-    tls_version: str | None
-    cipher: str | None
-    group: str | None
-    alpn: str | None
-    alert: int | None
-    server_hello: bytes | None
-    chain: tuple[bytes, ...]
 
 
 class _Told:
@@ -172,28 +152,15 @@ def context_for(key_kind: KeyKind) -> SSL.Context:
     return context
 
 
-def server_name(host: str) -> bytes | None:
-    """Return what to send as SNI for `host`: nothing for an IP literal (RFC 6066 section 3) or what no name can be."""
-    literal = host.strip("[]").partition("%")[0]
-    try:
-        ipaddress.ip_address(literal)
-    except ValueError:
-        pass
-    else:
-        return None
-    try:
-        name = host.rstrip(".").encode("ascii" if host.isascii() else "idna")
-    except UnicodeError:
-        return None
-    return name if 0 < len(name) <= SERVER_NAME_OCTETS_MAX and b"\x00" not in name else None
-
-
 class Handshake:
     """A client handshake with `host`. `start`, then `receive` until `finished`; `facts` at any time.
 
     `alpn` are the protocols offered (RFC 7301). `ended` tells it that the connection is gone. Once finished, further
     bytes are ignored: whoever goes on talks to `connection`, whoever does not sends `farewell`. Nothing raises.
     """
+
+    hello: ClassVar = Hello.DEFAULT
+    engine: ClassVar[Engine | None] = Engine.OPENSSL
 
     def __init__(
         self, host: str, *, context: SSL.Context | None = None, alpn: Sequence[bytes] = ALPN_PROTOCOLS
@@ -235,7 +202,7 @@ class Handshake:
             self._wire.server(data)
         except WireError as error:
             if error.kind is not WireErrorKind.MALFORMED:
-                self._settle(outcomes.of_wire_error(error))
+                self._settle(Outcome.SIGNATURE_WRONG if self._is_wrong else outcomes.of_wire_error(error))
                 return b""
             # OpenSSL sees the same bytes and has the last word.
         if self._refused:
@@ -252,20 +219,12 @@ class Handshake:
         """Return what was seen so far; `outcome` is used where the handshake has none yet."""
         if not self.finished and self._refused:
             outcome = self._refusal_outcome()
-        wire = self._wire
-        group = None if wire.group is None else GROUPS.get(wire.group, f"0x{wire.group:04x}")
-        if group is None and wire.dh_bits is not None:
-            group = f"dhe{wire.dh_bits}"
-        return Facts(
+        return facts_of(
+            self._wire,
             outcome=self._outcome or outcome,
             key_proved=self.key_proved,
             proof=self.proof,
-            tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
-            cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite, f"0x{wire.suite:04x}"),
-            group=group,
-            alpn=wire.alpn,
             alert=self._alert() if self._refused else None,
-            server_hello=wire.server_hello,
             chain=self._chain(),
         )
 
@@ -311,7 +270,7 @@ class Handshake:
                 self._wire.secret(self._told.secret)
             except WireError as error:
                 if error.kind is WireErrorKind.TOO_LARGE:
-                    self._settle(Outcome.TOO_LARGE)
+                    self._settle(Outcome.SIGNATURE_WRONG if self._is_wrong else Outcome.TOO_LARGE)
                     return b""
             self._told.secret = None
         output = self._output()
@@ -352,6 +311,11 @@ class Handshake:
         return Outcome.TLS_ALERT if self._ended_by_server else Outcome.TLS_FAILURE
 
     @property
+    def _is_wrong(self) -> bool:
+        """Whether a wrong signature was seen; what comes behind it does not excuse it."""
+        return self.proof is KeyProof.INVALID
+
+    @property
     def _ended_by_server(self) -> bool:
         """Whether the server's alert ended the handshake, not ours: a warning it sent earlier does not count."""
         return self._told.alert_written is None and (self._told.alert_read is not None or self._wire.alert is not None)
@@ -389,6 +353,11 @@ class Handshake:
     def client_hello(self) -> bytes | None:
         """The ClientHello that was sent first, as a handshake message with its header."""
         return self._wire.client_hellos[0] if self._wire.client_hellos else None
+
+    @property
+    def ja3(self) -> str | None:
+        """The JA3 fingerprint of that ClientHello."""
+        return ja3_of(self.client_hello)
 
     @property
     def signature(self) -> HandshakeSignature | None:

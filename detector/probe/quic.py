@@ -32,7 +32,7 @@ from detector.trust.signature import REFUSALS
 
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
-from .handshake import server_name
+from .engine import server_name
 from .hello import ja3_of
 from .keyproof import KeyProof, check_certificate_verify, signed_content
 from .quic_wire import VERSION_1, QuicWire

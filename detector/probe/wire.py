@@ -103,6 +103,36 @@ _ALERT_OCTETS: Final = 2
 """Level and description (RFC 8446 section 6)."""
 
 
+_REPEATED: Final = -1
+"""Beside the types of extensions, where one of them came twice."""
+
+_IN_SERVER_HELLO: Final = frozenset({ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE})
+"""Extensions of a regular ServerHello of TLS 1.3 without PSK (RFC 8446 section 4.2)."""
+
+_IN_ENCRYPTED_EXTENSIONS: Final = frozenset(
+    {ExtensionType.SERVER_NAME, ExtensionType.SUPPORTED_GROUPS, ExtensionType.ALPN}
+)
+"""Extensions a server may answer there to what our hello offers (RFC 8446 section 4.2)."""
+
+_REGULAR_VERSION: Final = b"\x03\x03"
+"""legacy_version and legacy_record_version of TLS 1.3 (RFC 8446 sections 4.1.3 and 5.1)."""
+
+_REGULAR_CHAIN_OCTETS: Final = 100 * 1024
+"""Octets of a Certificate message that OpenSSL reads (SSL_MAX_CERT_LIST_DEFAULT)."""
+
+_REGULAR_PROTECTED_OCTETS: Final = PLAINTEXT_OCTETS_MAX + 1 + 16
+"""Octets of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
+
+_VERSION_OCTETS: Final = 2
+"""Of ProtocolVersion (RFC 8446 section 4.1.2)."""
+
+_ALPN_OVERHEAD_OCTETS: Final = 3
+"""Of a list that holds one name: both lengths (RFC 7301 section 3.1)."""
+
+_COMPATIBILITY: Final = b"\x01"
+"""Content of the ChangeCipherSpec that TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)."""
+
+
 class WireErrorKind(enum.Enum):
     """Why the bytes could not be read on."""
 
@@ -146,6 +176,14 @@ class CertificateVerify(NamedTuple):
     transcript_hash: bytes
     scheme: int
     signature: bytes
+
+
+class _Hash(Protocol):
+    """A hash that goes on, as `hashlib` makes them."""
+
+    def update(self, data: bytes, /) -> object: ...
+
+    def digest(self) -> bytes: ...
 
 
 class _Cipher(Protocol):
@@ -197,10 +235,10 @@ _KIND_BY_PREFIX: Final = {
 }
 
 
-def expand_label(hash_name: str, secret: bytes, label: str, length: int) -> bytes:
-    """HKDF-Expand-Label with an empty context (RFC 8446 section 7.1, RFC 5869 section 2.3)."""
+def expand_label(hash_name: str, secret: bytes, label: str, length: int, context: bytes = b"") -> bytes:
+    """HKDF-Expand-Label (RFC 8446 section 7.1, RFC 5869 section 2.3)."""
     name = b"tls13 " + label.encode("ascii")
-    info = length.to_bytes(2, "big") + bytes([len(name)]) + name + b"\x00"
+    info = length.to_bytes(2, "big") + bytes([len(name)]) + name + bytes([len(context)]) + context
     output = block = b""
     counter = 1
     while len(output) < length:
@@ -260,19 +298,33 @@ class _Reader:
 
     def octets(self, count: int) -> bytes:
         """Take the next `count` octets."""
-        if count > self.left:
-            raise WireError(WireErrorKind.MALFORMED, f"{self._what} ends before its content does")
         start = self._at
-        self._at += count
-        return self._data[start : self._at]
+        end = start + count
+        if end > len(self._data):
+            raise self._too_short()
+        self._at = end
+        return self._data[start:end]
 
     def number(self, octets: int) -> int:
         """Take the next unsigned integer of `octets` octets, network order."""
-        return int.from_bytes(self.octets(octets), "big")
+        start = self._at
+        end = start + octets
+        if end > len(self._data):
+            raise self._too_short()
+        self._at = end
+        return int.from_bytes(self._data[start:end], "big")
 
     def vector(self, length_octets: int) -> bytes:
         """Take the next variable-length vector whose length field has `length_octets` octets."""
-        return self.octets(self.number(length_octets))
+        start = self._at + length_octets
+        end = start + int.from_bytes(self._data[self._at : start], "big")
+        if start > len(self._data) or end > len(self._data):
+            raise self._too_short()
+        self._at = end
+        return self._data[start:end]
+
+    def _too_short(self) -> WireError:
+        return WireError(WireErrorKind.MALFORMED, f"{self._what} ends before its content does")
 
     def end(self) -> None:
         """Nothing may follow."""
@@ -281,12 +333,19 @@ class _Reader:
 
 
 def _extensions(reader: _Reader, what: str) -> dict[int, bytes]:
-    """Read an extensions block by type; the first of a duplicated type counts (RFC 8446 section 4.2)."""
+    """Read an extensions block by type; the first of a duplicated type counts (RFC 8446 section 4.2).
+
+    Where one came twice, `_REPEATED` stands among the types.
+    """
     block = _Reader(reader.vector(2), what)
     found: dict[int, bytes] = {}
     while block.left:
         kind = block.number(2)
-        found.setdefault(kind, block.vector(2))
+        body = block.vector(2)
+        if kind in found:
+            found[_REPEATED] = b""
+        else:
+            found[kind] = body
     return found
 
 
@@ -307,6 +366,9 @@ class Wire:
     `certificates_seen` says whether a Certificate message was read at all; `extended_master_secret` is what ServerHello
     says before TLS 1.3 (RFC 7627); `alert` is the description of the alert with which the server ended the handshake,
     in clear or under its handshake keys.
+
+    `irregular` says that something in a flight of TLS 1.3 was not to the letter of RFC 8446: it could be read, and a
+    TLS library may refuse it. `key_share` is the server's (section 4.2.8).
     """
 
     def __init__(self) -> None:
@@ -328,6 +390,8 @@ class Wire:
         self.finished_valid: bool | None = None
         self.alert: int | None = None
         self.flight_over = False
+        self.irregular = False
+        self.key_share: bytes | None = None
         self.error: WireError | None = None
         self._client_records = bytearray()
         self._client_messages = bytearray()
@@ -335,8 +399,10 @@ class Wire:
         self._messages = bytearray()
         self._taken = 0
         self._any_record = False
+        self._session_id = b""
+        self._compatible = False
         self._last_message: int | None = None
-        self._transcript: list[bytes] = []
+        self._transcript: _Hash | None = None
         self._secret: bytes | None = None
         self._decryptor: _Decryptor | None = None
         self._readers: dict[int, Callable[[bytes], None]] = {
@@ -352,6 +418,11 @@ class Wire:
     def decrypting(self) -> bool:
         """Whether protected records of TLS 1.3 can be opened."""
         return self._secret is not None
+
+    @property
+    def in_the_middle(self) -> bool:
+        """Whether a record or a message has begun and is not there as a whole."""
+        return bool(self._records or self._messages)
 
     # Input
 
@@ -435,7 +506,7 @@ class Wire:
             raise WireError(WireErrorKind.TOO_LARGE, f"the flight is not over after {FLIGHT_OCTETS_MAX} octets")
         if in_clear and self.server_hello is not None:
             raise WireError(WireErrorKind.MALFORMED, "a handshake message in clear behind ServerHello")
-        self._content(ContentType.HANDSHAKE, data)
+        self._content(ContentType.HANDSHAKE, data, in_clear=in_clear)
         if self.version is not None and self.version != TLS_1_3:
             raise WireError(WireErrorKind.MALFORMED, f"TLS version 0x{self.version:04x} over QUIC")
 
@@ -465,7 +536,10 @@ class Wire:
         """Read every whole record that can be read now."""
         while not self.flight_over and (record := _first_record(self._records, first=not self._any_record)) is not None:
             content_type, header, body = record
+            if header[1:3] != _REGULAR_VERSION:
+                self.irregular = True
             if content_type == ContentType.APPLICATION_DATA:
+                self.irregular = self.irregular or len(body) > _REGULAR_PROTECTED_OCTETS
                 if self.version != TLS_1_3 or self.server_hello is None:
                     raise WireError(WireErrorKind.MALFORMED, "application data before the handshake is done")
                 if self._secret is None:
@@ -481,13 +555,13 @@ class Wire:
                     raise WireError(WireErrorKind.MALFORMED, "a handshake message in clear behind ServerHello")
             del self._records[: RECORD_HEADER_OCTETS + len(body)]
             self._any_record = True
-            self._content(content_type, content)
+            self._content(content_type, content, in_clear=content is body)
         if self.flight_over:
             self._records.clear()
             self._messages.clear()
 
-    def _content(self, content_type: int, content: bytes) -> None:
-        """One record's content, in clear."""
+    def _content(self, content_type: int, content: bytes, *, in_clear: bool) -> None:
+        """One record's content, deciphered where it was not `in_clear`."""
         if content_type == ContentType.HANDSHAKE:
             if not content:
                 # RFC 8446 section 5.1: never sent; accepting them would let a peer keep us busy for nothing.
@@ -496,20 +570,35 @@ class Wire:
             for kind, message in _messages(self._messages):
                 self._message(kind, message)
                 if self.flight_over:
+                    # RFC 8446 section 5.1: no message may straddle a change of keys, and Finished is one.
+                    self.irregular = self.irregular or bool(self._messages)
                     return
         elif content_type == ContentType.ALERT:
-            if len(content) != _ALERT_OCTETS:
-                raise WireError(WireErrorKind.MALFORMED, "an alert that is not two octets")
-            level, description = content
-            # A warning does not end a handshake before TLS 1.3; close_notify does, and in TLS 1.3 the level is
-            # meaningless (RFC 8446 section 6).
-            if level == _FATAL or description == CLOSE_NOTIFY or self.version == TLS_1_3:
-                self.alert = description
-        elif self.version is None:
+            self._alert(content, in_clear=in_clear)
+        else:
+            self._change_cipher_spec(content)
+
+    def _alert(self, content: bytes, *, in_clear: bool) -> None:
+        if len(content) != _ALERT_OCTETS:
+            raise WireError(WireErrorKind.MALFORMED, "an alert that is not two octets")
+        level, description = content
+        # A warning does not end a handshake before TLS 1.3; close_notify does, and in TLS 1.3 the level is meaningless
+        # (RFC 8446 section 6).
+        if self.alert is None and (level == _FATAL or description == CLOSE_NOTIFY or self.version == TLS_1_3):
+            self.alert = description
+        if level != _FATAL or (in_clear and self.version == TLS_1_3):
+            self.irregular = True
+
+    def _change_cipher_spec(self, content: bytes) -> None:
+        if self.version is None:
             raise WireError(WireErrorKind.MALFORMED, "ChangeCipherSpec before ServerHello")
-        elif self.version != TLS_1_3:
+        if self.version != TLS_1_3:
             # RFC 5246 section 7.3: what the server sends behind it is protected, and not needed here.
             self.flight_over = True
+        elif content != _COMPATIBILITY or self._compatible or self._last_message != HandshakeType.SERVER_HELLO:
+            self.irregular = True
+        else:
+            self._compatible = True
 
     # Messages
 
@@ -522,6 +611,7 @@ class Wire:
         reader = _Reader(message, "our ClientHello")
         reader.octets(MESSAGE_HEADER_OCTETS + 2)
         random = reader.octets(RANDOM_OCTETS)
+        self._session_id = reader.vector(1)
         if self.client_random is None:
             self.client_random = random
         self.client_hellos.append(message)
@@ -540,10 +630,12 @@ class Wire:
         if self._last_message not in (_TLS_1_2_ORDER if old else _TLS_1_3_ORDER).get(kind, frozenset()):
             raise WireError(WireErrorKind.MALFORMED, f"handshake message {kind} after message {self._last_message}")
         self._last_message = kind
+        if kind == HandshakeType.CERTIFICATE_REQUEST:
+            self.irregular = True
         if (read := self._readers.get(kind)) is not None:
             read(body)
-        if not old:
-            self._transcript.append(message)
+        if self._transcript is not None:
+            self._transcript.update(message)
 
     def _server_hello(self, message: bytes) -> None:
         """RFC 8446 sections 4.1.3 and 4.1.4, RFC 5246 section 7.4.1.3."""
@@ -551,30 +643,31 @@ class Wire:
             raise WireError(WireErrorKind.MALFORMED, "a second ServerHello")
         reader = _Reader(message, "ServerHello")
         reader.octets(MESSAGE_HEADER_OCTETS)
-        version = reader.number(2)
+        version = legacy_version = reader.number(2)
         random = reader.octets(RANDOM_OCTETS)
-        if len(reader.vector(1)) > SESSION_ID_OCTETS_MAX:
+        session_id = reader.vector(1)
+        if len(session_id) > SESSION_ID_OCTETS_MAX:
             raise WireError(WireErrorKind.MALFORMED, "ServerHello has a session id of more than 32 octets")
         suite = reader.number(2)
-        reader.octets(1)
+        compression = reader.number(1)
         extensions = _extensions(reader, "ServerHello") if reader.left else {}
         reader.end()
         if (selected := extensions.get(ExtensionType.SUPPORTED_VERSIONS)) is not None:
             version = _Reader(selected, "the supported_versions extension").number(2)
-        group: int | None = None
-        if (share := extensions.get(ExtensionType.KEY_SHARE)) is not None:
-            group = _Reader(share, "the key_share extension").number(2)
+        group = self._key_share_of(extensions)
         if version == TLS_1_3 and suite not in TLS_1_3_SUITES:
             raise WireError(WireErrorKind.MALFORMED, f"cipher suite 0x{suite:04x} in TLS 1.3")
         retry = version == TLS_1_3 and random == HELLO_RETRY_REQUEST_RANDOM
-        if self.hello_retry_request is not None and (retry or version != TLS_1_3 or suite != self.suite):
-            raise WireError(WireErrorKind.MALFORMED, "ServerHello does not fit the HelloRetryRequest before it")
+        self._follow_up(retry=retry, version=version, suite=suite)
         if version != TLS_1_3:
             self.alpn = _alpn(extensions)
             self.extended_master_secret = ExtensionType.EXTENDED_MASTER_SECRET in extensions
         elif self._messages_follow():
             # RFC 8446 section 5.1: no message may straddle a change of keys.
             raise WireError(WireErrorKind.MALFORMED, "more handshake data in the record of a TLS 1.3 ServerHello")
+        regular = legacy_version == TLS_1_2 and session_id == self._session_id and compression == 0
+        if not regular or extensions.keys() != _IN_SERVER_HELLO or len(selected or b"") != _VERSION_OCTETS:
+            self.irregular = True
         self.version = version
         self.suite = suite
         self.group = group
@@ -584,6 +677,25 @@ class Wire:
         self.server_hello = message
         self.server_random = random
         self._last_message = HandshakeType.SERVER_HELLO
+        if version == TLS_1_3 and self.client_hellos:
+            self._transcript = self._begun_transcript(TLS_1_3_SUITES[suite].hash_name, message)
+
+    def _follow_up(self, *, retry: bool, version: int, suite: int) -> None:
+        """See that what follows a HelloRetryRequest fits it (RFC 8446 section 4.1.4)."""
+        if self.hello_retry_request is not None and (retry or version != TLS_1_3 or suite != self.suite):
+            raise WireError(WireErrorKind.MALFORMED, "ServerHello does not fit the HelloRetryRequest before it")
+
+    def _key_share_of(self, extensions: dict[int, bytes]) -> int | None:
+        """Read the group the server chose, and its share where there is one (RFC 8446 section 4.2.8)."""
+        body = extensions.get(ExtensionType.KEY_SHARE)
+        if body is None:
+            return None
+        reader = _Reader(body, "the key_share extension")
+        group = reader.number(2)
+        if reader.left:
+            share = reader.vector(2)
+            self.key_share = None if reader.left else share
+        return group
 
     def _messages_follow(self) -> bool:
         """Whether the record being read holds more than the message being read."""
@@ -592,8 +704,15 @@ class Wire:
     def _encrypted_extensions(self, body: bytes) -> None:
         """RFC 8446 section 4.3.1."""
         reader = _Reader(body, "EncryptedExtensions")
-        self.alpn = _alpn(_extensions(reader, "EncryptedExtensions"))
+        extensions = _extensions(reader, "EncryptedExtensions")
+        self.alpn = _alpn(extensions)
         reader.end()
+        # One protocol is selected (RFC 7301 section 3.1); of the name there is nothing to say (RFC 6066 section 3).
+        chosen = extensions.get(ExtensionType.ALPN)
+        alpn_is_regular = chosen is None or len(chosen) == _ALPN_OVERHEAD_OCTETS + len(self.alpn or "")
+        named = extensions.get(ExtensionType.SERVER_NAME)
+        if not extensions.keys() <= _IN_ENCRYPTED_EXTENSIONS or named or not alpn_is_regular:
+            self.irregular = True
 
     def _server_hello_done(self, body: bytes) -> None:
         """RFC 5246 section 7.4.5: nothing the server says behind it is needed."""
@@ -604,8 +723,8 @@ class Wire:
         """RFC 8446 section 4.4.2, RFC 5246 section 7.4.2. What is read before an error is kept."""
         reader = _Reader(body, "Certificate")
         entries_have_extensions = self.version == TLS_1_3
-        if entries_have_extensions:
-            reader.vector(1)
+        if entries_have_extensions and (reader.vector(1) or len(body) > _REGULAR_CHAIN_OCTETS):
+            self.irregular = True
         entries = _Reader(reader.vector(3), "the certificate list")
         reader.end()
         self.certificates_seen = True
@@ -616,8 +735,8 @@ class Wire:
             if octets > CERTIFICATE_OCTETS_MAX:
                 raise WireError(WireErrorKind.TOO_LARGE, f"a certificate of {octets} octets")
             self.certificates.append(entries.octets(octets))
-            if entries_have_extensions:
-                _extensions(entries, "a certificate entry")
+            if entries_have_extensions and _extensions(entries, "a certificate entry"):
+                self.irregular = True
 
     def _server_key_exchange(self, body: bytes) -> None:
         """RFC 8422 section 5.4 (ECDHE), RFC 5246 section 7.4.3 (DHE). Other forms carry no signature of interest."""
@@ -651,20 +770,19 @@ class Wire:
         reader.end()
         if self.client_hellos:
             hash_name = TLS_1_3_SUITES[self._suite()].hash_name
-            self.certificate_verify = CertificateVerify(hash_name, self._transcript_hash(), scheme, signature)
+            self.certificate_verify = CertificateVerify(hash_name, self.transcript_hash(), scheme, signature)
 
     def _finished(self, body: bytes) -> None:
         """RFC 8446 section 4.4.4."""
         if self.client_hellos and self._secret is not None:
             hash_name = TLS_1_3_SUITES[self._suite()].hash_name
             key = expand_label(hash_name, self._secret, "finished", hashlib.new(hash_name).digest_size)
-            expected = hmac.digest(key, self._transcript_hash(), hash_name)
+            expected = hmac.digest(key, self.transcript_hash(), hash_name)
             self.finished_valid = hmac.compare_digest(expected, body)
         self.flight_over = True
 
-    def _transcript_hash(self) -> bytes:
-        """Hash of every message so far; a retried ClientHello counts by its hash (RFC 8446 section 4.4.1)."""
-        hash_name = TLS_1_3_SUITES[self._suite()].hash_name
+    def _begun_transcript(self, hash_name: str, server_hello: bytes) -> _Hash:
+        """Hash the hellos; a retried ClientHello counts by its hash (RFC 8446 section 4.4.1)."""
         running = hashlib.new(hash_name)
         if self.hello_retry_request is None:
             running.update(self.client_hellos[0])
@@ -672,10 +790,17 @@ class Wire:
             first = hashlib.new(hash_name, self.client_hellos[0]).digest()
             running.update(bytes([_MESSAGE_HASH, 0, 0, len(first)]) + first + self.hello_retry_request)
             running.update(self.client_hellos[-1])
-        running.update(self.server_hello or b"")
-        for message in self._transcript:
-            running.update(message)
-        return running.digest()
+        running.update(server_hello)
+        return running
+
+    def transcript_hash(self) -> bytes:
+        """Hash of every message of a TLS 1.3 handshake up to the last that was read (RFC 8446 section 4.4.1).
+
+        Raises `WireError` before there is a ServerHello of TLS 1.3, or when our own hello was not given.
+        """
+        if self._transcript is None:
+            raise WireError(WireErrorKind.MALFORMED, "no hellos of TLS 1.3")
+        return self._transcript.digest()
 
     def _suite(self) -> int:
         """Return the cipher suite; only asked for behind ServerHello."""

@@ -334,11 +334,11 @@ class Protection13:
         self._sequence += 1
         return nonce
 
-    def seal(self, content_type: int, content: bytes) -> bytes:
-        """Encrypt `content` into as many records as it takes."""
+    def seal(self, content_type: int, content: bytes, *, padding: int = 0) -> bytes:
+        """Encrypt `content` into as many records as it takes, each with `padding` zeros behind it."""
         sealed = bytearray()
         for at in range(0, len(content), MAXIMUM_PLAINTEXT):
-            inner = content[at : at + MAXIMUM_PLAINTEXT] + bytes((content_type,))
+            inner = content[at : at + MAXIMUM_PLAINTEXT] + bytes((content_type,)) + bytes(padding)
             header = bytes((ContentType.APPLICATION_DATA,)) + LEGACY_VERSION + (len(inner) + 16).to_bytes(2, "big")
             sealed += header + self._aead.encrypt(self._nonce(), inner, header)
         return bytes(sealed)

@@ -218,6 +218,14 @@ class Certificate:
         """The TBSCertificate: what the issuer signed."""
         return der.whole(self.der, self._fields.tbs) if self._fields else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the outer structure is there to its end, and nothing behind it (RFC 5280 section 4.1)."""
+        fields = self._fields
+        if fields is None or fields.spki is None or fields.signature is None:
+            return False
+        return fields.signature.end == len(self.der)
+
     @cached_property
     def signature_algorithm(self) -> Algorithm | None:
         """The algorithm the issuer signed with."""

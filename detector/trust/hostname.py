@@ -56,6 +56,11 @@ def _named(certificate: Certificate, host: str) -> bool:
     return str(address) in certificate.ip_addresses
 
 
+def load() -> None:
+    """Import what `match` needs, for who has time now and none later."""
+    import service_identity  # noqa: F401, PLC0415 - to have it
+
+
 def _dns_match(patterns: Sequence[str], host: str) -> bool:
     from service_identity import hazmat  # noqa: PLC0415 - 40 ms that a scan's first handshake need not wait for
     from service_identity.exceptions import CertificateError, VerificationError  # noqa: PLC0415 - as above

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from detector import Detector, Endpoint, Report, Verdict
+from detector.model import Engine
+from detector.probe import ProxyDialer, parse_proxy, probe
 from detector.testing import run_mitmproxy, serve_origin
 
 if TYPE_CHECKING:
@@ -100,3 +102,26 @@ async def test_ca_installed_on_the_machine(pki: PrivatePKI, settings_of: Setting
             report = await subject.check([EXAM])
     assert_mitmproxy(report)
     assert "machine-root" in {finding.check for finding in report.results[0].findings}
+
+
+async def test_both_engines_see_the_same(pki: PrivatePKI) -> None:
+    """With the native engine first or OpenSSL alone: the same chain, the same parameters, the key proved."""
+    async with lab(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
+        dialer = ProxyDialer(parse_proxy(f"http://127.0.0.1:{mitm.port}"))
+        seen = [await probe(endpoints[0], dialer=dialer, engine=engine) for engine in (Engine.AUTO, Engine.OPENSSL)]
+    native, reference = seen
+    assert (native.engine, reference.engine) == (Engine.NATIVE, Engine.OPENSSL)
+    for name in (
+        "outcome",
+        "key_proved",
+        "ja3",
+        "tls_version",
+        "cipher",
+        "group",
+        "alpn",
+        "alert",
+        "chain",
+        "attempts",
+    ):
+        assert getattr(native, name) == getattr(reference, name)
+    assert native.key_proved

@@ -11,9 +11,10 @@ import ssl
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from OpenSSL import SSL
 
-from detector.model import Endpoint, Observation
+from detector.model import Endpoint, HandshakeSignature, Observation
 from detector.probe.handshake import CIPHERS
 from detector.probe.wire import Wire
 from detector.testing import Issued, PrivatePKI
@@ -141,3 +142,13 @@ def at(address: tuple[str, int], host: str = HOST) -> Endpoint:
 def ders(observation: Observation) -> tuple[bytes, ...]:
     """The chain of an observation in DER."""
     return tuple(certificate.der for certificate in observation.chain)
+
+
+def of_any_connection(observation: Observation) -> Observation:
+    """An observation without what is of its one connection only: randoms, times, who made the handshake."""
+    signed = observation.handshake_signature
+    if signed is not None:
+        signed = HandshakeSignature(scheme=signed.scheme, signed=b"", signature=b"")
+    return msgspec.structs.replace(
+        observation, attempts=1, engine=None, server_hello=None, handshake_signature=signed, timings_ms={}
+    )

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from detector.model import Outcome
-from detector.probe.handshake import Facts, Handshake, server_name, shared_context, strict_context
+from detector.probe.engine import Facts, server_name
+from detector.probe.handshake import Handshake, shared_context, strict_context
 from detector.probe.keyproof import KeyProof
 from detector.testing.streams import server_context
 from detector.testing.tls_server import Script, ScriptedHandshake

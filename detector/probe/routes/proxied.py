@@ -16,8 +16,6 @@ import msgspec
 from detector.model import Endpoint, Outcome, ProxyScheme, Route
 from detector.probe import outcomes
 from detector.probe.carrier import HTTP_1_1, Carrier, observe
-from detector.probe.handshake import Handshake
-from detector.probe.transport import TLSTransport
 
 from .connect import ConnectExchange
 from .dialing import Journal, RouteError, mapped, normalised
@@ -117,6 +115,9 @@ class ProxyDialer:
         return transport
 
     async def _over_tls(self, exchange: Exchange, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+        from detector.probe.handshake import Handshake  # noqa: PLC0415 - OpenSSL is loaded for an HTTPS proxy
+        from detector.probe.transport import TLSTransport  # noqa: PLC0415 - as above
+
         handshake = Handshake(self._proxy.host, alpn=HTTP_1_1)
         aside = Journal(timeouts=journal.timeouts, deadline=journal.deadline, clock=journal.clock)
         carrier = Carrier(handshake, aside)

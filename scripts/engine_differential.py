@@ -1,0 +1,419 @@
+"""Play the same broken and unbroken servers to both TLS engines and print every difference in what they report.
+
+    python scripts/engine_differential.py --flights 100000 --seed 1
+
+Each flight is a TLS 1.3 handshake with mutations inside and outside of the encryption: bits, lengths, messages left
+out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. The reference engine meets the server
+alone; the native engine meets it first and the reference engine only where the native one hands over, as a probe does.
+Every fact must be the same. Differences that are known and harmless have their reason in `EXPLAINED`.
+
+Exit: 0 no unexplained difference, 1 some, 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import random
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from OpenSSL import crypto
+
+from detector.model import Outcome
+from detector.probe.client import is_lost
+from detector.probe.handshake import Handshake
+from detector.probe.native import NativeHandshake, is_usable
+from detector.testing import PrivatePKI
+from detector.testing import tls_wire as wire
+from detector.testing.tls_server import Script, ScriptedHandshake
+from detector.testing.tls_wire import ContentType, HandshakeType, TLSWireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from detector.probe.engine import Facts, Handshaking
+    from detector.testing.pki import Issued
+
+HOST: Final = "exam.example.edu"
+QUIET_SHARE: Final = 0.1
+"""Share of flights that are not mutated: engines must agree on good servers, too."""
+MUTATIONS_MAX: Final = 3
+"""Mutations of one flight: more of them hide each other."""
+TOLD_MAX: Final = 20
+"""Differences that are printed one by one; the rest is counted."""
+
+CERTIFICATE_REQUEST: Final = 13
+"""Handshake type (RFC 8446 section 4.3.2)."""
+
+EXPLAINED: Final[dict[str, str]] = {
+    "openssl-cannot-decode": "OpenSSL refuses a chain with a certificate that it cannot decode, the native engine goes "
+    "on: what is told of the certificates and of the key is the same.",
+    "met-by-chance": "The mutation put the octets in place that were there before, in one of the two handshakes: their "
+    "signatures are of different transcripts, so one was cut and the other was not.",
+    "other-complaint": "The signature is wrong, or a size beyond the limits, for both; OpenSSL had complained to the "
+    "server of something else before.",
+}
+
+
+class MutatedServer(ScriptedHandshake):
+    """A scripted server whose flight is mutated by `chance`; the same chance gives the same mutations."""
+
+    def __init__(self, script: Script, chance: random.Random) -> None:
+        super().__init__(script)
+        self._chance = chance
+        self._random = chance.randbytes(32)
+        quiet = chance.random() < QUIET_SHARE
+        self.mutations = [] if quiet else [chance.choice(MUTATIONS) for _ in range(chance.randint(1, MUTATIONS_MAX))]
+        self._at = [chance.randrange(5) for _ in self.mutations]
+        self._count = 0
+        self.signature: bytes | None = None
+
+    def _sign(self, content: bytes) -> tuple[int, bytes]:
+        scheme, self.signature = super()._sign(content)
+        return scheme, self.signature
+
+    def _message(self, kind: HandshakeType, body: bytes) -> bytes:
+        due = [mutation for mutation, at in zip(self.mutations, self._at, strict=True) if at == self._count]
+        self._count += 1
+        flight = Flight(self._chance, [(ContentType.HANDSHAKE, wire.message(kind, body))])
+        for mutation in due:
+            mutation(flight)
+        for content_type, content in flight.records:
+            if content_type == ContentType.HANDSHAKE and flight.hashed:
+                self._transcript += content
+        sealed = b""
+        for content_type, content in flight.records:
+            clear = self._write is None or flight.in_clear
+            if clear or not isinstance(self._write, wire.Protection13):
+                sealed += wire.record(content_type, content, flight.version)
+            else:
+                sealed += _sealed(self._write, content_type, content, flight)
+        return sealed if flight.cut is None else sealed[: flight.cut]
+
+
+def _sealed(protection: wire.Protection13, content_type: int, content: bytes, flight: Flight) -> bytes:
+    """A protected record, padded and of the version that the flight says."""
+    record = protection.seal(content_type, content, padding=flight.padding)
+    return record[:1] + flight.version + record[3:] if flight.version != wire.LEGACY_VERSION else record
+
+
+@dataclasses.dataclass
+class Flight:
+    """One message on its way out: the records it makes, and how they leave."""
+
+    chance: random.Random
+    records: list[tuple[int, bytes]]
+    version: bytes = wire.LEGACY_VERSION
+    in_clear: bool = False
+    hashed: bool = True
+    cut: int | None = None
+    padding: int = 0
+
+    @property
+    def content(self) -> bytes:
+        """What the first of them holds."""
+        return self.records[0][1] if self.records else b""
+
+    @content.setter
+    def content(self, content: bytes) -> None:
+        if self.records:
+            self.records[0] = (self.records[0][0], content)
+
+
+def flip(flight: Flight) -> None:
+    """Turn one bit, wherever it is."""
+    if flight.content:
+        place = flight.chance.randrange(len(flight.content))
+        changed = flight.content[place] ^ 1 << flight.chance.randrange(8)
+        flight.content = flight.content[:place] + bytes((changed,)) + flight.content[place + 1 :]
+
+
+def flip_early(flight: Flight) -> None:
+    """Turn one bit of the first twelve octets behind the header: lengths and versions are there."""
+    place = wire.MESSAGE_HEADER + flight.chance.randrange(12)
+    if place < len(flight.content):
+        changed = flight.content[place] ^ 1 << flight.chance.randrange(8)
+        flight.content = flight.content[:place] + bytes((changed,)) + flight.content[place + 1 :]
+
+
+def shorten(flight: Flight) -> None:
+    """Leave octets out at the end, the length with them or not."""
+    body = flight.content[wire.MESSAGE_HEADER :]
+    kept = body[: flight.chance.randrange(len(body) + 1)]
+    header = flight.content[: wire.MESSAGE_HEADER]
+    flight.content = header + kept if flight.chance.random() < 0.5 else _message(header[:1], kept)  # noqa: PLR2004 - a coin
+
+
+def lengthen(flight: Flight) -> None:
+    """Put octets behind the end."""
+    junk = flight.chance.randbytes(flight.chance.randint(1, 9))
+    body = flight.content[wire.MESSAGE_HEADER :] + junk
+    flight.content = _message(flight.content[:1], body) if flight.chance.random() < 0.5 else flight.content + junk  # noqa: PLR2004 - a coin
+
+
+def leave_out(flight: Flight) -> None:
+    """Send no such message."""
+    flight.records.clear()
+
+
+def repeat(flight: Flight) -> None:
+    """Send it twice."""
+    flight.records.extend(flight.records[:1])
+
+
+def rename(flight: Flight) -> None:
+    """Call it another message."""
+    kind = flight.chance.choice((0, 1, 2, 4, 8, 11, 12, 13, 15, 20, 22, 24, 25, 254))
+    flight.content = bytes((kind,)) + flight.content[1:]
+
+
+def ask_for_certificate(flight: Flight) -> None:
+    """Put a CertificateRequest before it."""
+    schemes = wire.extension(13, wire.vector(b"\x04\x03\x08\x04", 2))
+    request = _message(bytes((CERTIFICATE_REQUEST,)), b"\x00" + wire.vector(schemes, 2))
+    flight.records.insert(0, (ContentType.HANDSHAKE, request))
+
+
+def add_extension(flight: Flight) -> None:
+    """Put an extension behind those of EncryptedExtensions or ServerHello; others get junk in its place."""
+    kind = flight.chance.choice((0, 5, 10, 13, 16, 18, 23, 35, 41, 43, 44, 45, 51, 0xFE0D, 0xFF01, 0x1A1A))
+    added = wire.extension(kind, flight.chance.choice((b"", b"\x00", b"\x00\x03\x02h2", b"\x03\x04", b"\x00\x1d")))
+    body = flight.content[wire.MESSAGE_HEADER :]
+    start = {2: 2 + 32 + 1 + (body[34] if len(body) > 34 else 0) + 3, 8: 0}.get(flight.content[0] if body else 0)  # noqa: PLR2004 - ServerHello's layout
+    if start is None or len(body) < start + 2:
+        flight.content = _message(flight.content[:1], body + added)
+        return
+    block = body[start + 2 :] + added
+    flight.content = _message(flight.content[:1], body[:start] + wire.vector(block, 2))
+
+
+def other_version(flight: Flight) -> None:
+    """Give the record another version."""
+    flight.version = flight.chance.choice((b"\x03\x01", b"\x03\x02", b"\x03\x04", b"\x03\x00", b"\x02\x00"))
+
+
+def clear(flight: Flight) -> None:
+    """Send it without protection."""
+    flight.in_clear = True
+
+
+def split(flight: Flight) -> None:
+    """Send it in two records."""
+    content = flight.content
+    if len(content) > 1:
+        place = flight.chance.randrange(1, len(content))
+        flight.records[:1] = [(ContentType.HANDSHAKE, content[:place]), (ContentType.HANDSHAKE, content[place:])]
+
+
+def shift(flight: Flight) -> None:
+    """Put a record of another type before or behind it."""
+    record = flight.chance.choice(
+        (
+            (ContentType.CHANGE_CIPHER_SPEC, b"\x01"),
+            (ContentType.CHANGE_CIPHER_SPEC, b"\x02"),
+            (ContentType.HANDSHAKE, b""),
+            (ContentType.APPLICATION_DATA, b"early"),
+            (ContentType.ALERT, b"\x01\x00"),
+            (ContentType.ALERT, b"\x01\x5a"),
+            (ContentType.ALERT, b"\x02\x28"),
+            (ContentType.ALERT, b"\x02\x50"),
+            (ContentType.ALERT, b"\x01"),
+            (24, b"\x01\x00\x00"),
+        )
+    )
+    flight.records.insert(flight.chance.randrange(len(flight.records) + 1), record)
+
+
+def cut(flight: Flight) -> None:
+    """End the octets somewhere in it."""
+    flight.cut = flight.chance.randrange(200)
+
+
+def pad(flight: Flight) -> None:
+    """Put zeros behind the content (RFC 8446 section 5.4): a few, as many as a record may hold, or more than that."""
+    most = wire.MAXIMUM_PLAINTEXT - len(flight.content)
+    # A protected record may be 256 octets longer (section 5.2), and type and tag are among them.
+    over = flight.chance.choice((-1, 0, 1, 256 - 17, 256 - 16, 2000))
+    flight.padding = max(0, flight.chance.choice((1, 64, most + over)))
+
+
+def unhash(flight: Flight) -> None:
+    """Leave it out of the transcript: signature and Finished are over something else."""
+    flight.hashed = False
+
+
+def other_suite(flight: Flight) -> None:
+    """Choose another cipher suite; elsewhere turn a bit."""
+    if flight.content[:1] == b"\x02":
+        place = wire.MESSAGE_HEADER + 2 + 32 + 1 + 32
+        chosen = flight.chance.choice((0x1302, 0x1303, 0x1304, 0x1305, 0xC02B, 0x0000, 0x1306)).to_bytes(2, "big")
+        flight.content = flight.content[:place] + chosen + flight.content[place + 2 :]
+    else:
+        flip(flight)
+
+
+def other_scheme(flight: Flight) -> None:
+    """Announce another signature scheme; elsewhere turn a bit."""
+    if flight.content[:1] == b"\x0f":
+        announced = flight.chance.choice(
+            (0x0403, 0x0503, 0x0804, 0x0805, 0x0807, 0x0808, 0x0809, 0x0401, 0x0201, 0x0905)
+        )
+        flight.content = flight.content[:4] + announced.to_bytes(2, "big") + flight.content[6:]
+    else:
+        flip(flight)
+
+
+MUTATIONS: Final[Sequence[Callable[[Flight], None]]] = (
+    flip,
+    flip_early,
+    flip_early,
+    shorten,
+    lengthen,
+    leave_out,
+    repeat,
+    rename,
+    ask_for_certificate,
+    add_extension,
+    add_extension,
+    other_version,
+    clear,
+    split,
+    split,
+    shift,
+    shift,
+    cut,
+    pad,
+    unhash,
+    other_suite,
+    other_scheme,
+)
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + wire.vector(body, 3)
+
+
+class Told(NamedTuple):
+    """What one engine reports, whether the signature came as it was made, and whether the native one decided."""
+
+    facts: Facts
+    signed: bool
+    intact: bool
+    natively: bool
+
+
+def play(handshake: Handshaking, server: MutatedServer, chance: random.Random) -> None:
+    """Let the two talk until the handshake is settled or the server has no more to say, in chunks of any size."""
+    waiting = [handshake.start()]
+    while waiting and not handshake.finished:
+        answer = b"".join(_answers(server, b"".join(waiting)))
+        waiting = []
+        while answer and not handshake.finished:
+            size = len(answer) if chance.random() < 0.5 else chance.randint(1, len(answer))  # noqa: PLR2004 - a coin
+            chunk, answer = answer[:size], answer[size:]
+            if output := handshake.receive(chunk):
+                waiting.append(output)
+    handshake.ended(Outcome.CLOSED)
+
+
+def _answers(server: MutatedServer, data: bytes) -> Iterator[bytes]:
+    try:
+        yield from server.receive(data)
+    except TLSWireError as error:
+        yield wire.alert_record(error.alert)
+
+
+def told_by(engine: type[Handshake | NativeHandshake], issued: Issued, seed: int) -> tuple[Told, MutatedServer]:
+    """What an engine reports of the server that `seed` makes."""
+    server = MutatedServer(Script.genuine(issued), random.Random(seed))  # noqa: S311 - a seed, not a secret
+    handshake = engine(HOST)
+    play(handshake, server, random.Random(seed + 1))  # noqa: S311 - as above
+    natively = isinstance(handshake, NativeHandshake) and not handshake.hands_over
+    seen = handshake.signature
+    intact = seen is not None and seen.signature == server.signature
+    return Told(handshake.facts(), seen is not None, intact, natively), server
+
+
+def compare(issued: Issued, seed: int) -> tuple[Told, Told, list[str], MutatedServer]:
+    """Play one server to both: what is decided, what the reference says, where they differ by the names of facts."""
+    reference, server = told_by(Handshake, issued, seed)
+    native, _ = told_by(NativeHandshake, issued, seed)
+    decided = native
+    if not native.natively and not is_lost(native.facts.chain, reference.facts.chain):
+        decided = reference._replace(natively=False)
+    differences = [
+        f"{name}: {getattr(reference.facts, name)!r} and {getattr(decided.facts, name)!r}"[:200]
+        for name in reference.facts._fields
+        if name != "server_hello" and getattr(reference.facts, name) != getattr(decided.facts, name)
+    ]
+    if (reference.facts.server_hello is None) != (decided.facts.server_hello is None):
+        differences.append("server_hello: seen by one only")
+    if reference.signed != decided.signed:
+        differences.append("signature: seen by one only")
+    return decided, reference, differences, server
+
+
+def explanation(decided: Told, reference: Told, differences: Sequence[str]) -> str | None:
+    """Why a difference is harmless, if it is."""
+    names = {difference.partition(":")[0] for difference in differences}
+    if names <= {"outcome", "alert"} and not all(map(openssl_decodes, decided.facts.chain)):
+        return "openssl-cannot-decode"
+    if decided.intact is not reference.intact and decided.signed and reference.signed:
+        return "met-by-chance"
+    if names == {"alert"} and decided.facts.outcome in {Outcome.SIGNATURE_WRONG, Outcome.TOO_LARGE}:
+        return "other-complaint"
+    return None
+
+
+def openssl_decodes(certificate: bytes) -> bool:
+    """Whether OpenSSL takes it for a certificate."""
+    try:
+        crypto.load_certificate(crypto.FILETYPE_ASN1, certificate)
+    except crypto.Error:
+        return False
+    return True
+
+
+def main() -> int:
+    """Run as the module says."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--flights", type=int, default=2_000, metavar="N", help="Servers to play (default: 2000).")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="The same seed plays the same servers.")
+    given = parser.parse_args()
+    if given.flights < 1:
+        parser.error("--flights must be at least 1.")
+    if not is_usable():
+        print("The native engine needs a cryptography with ML-KEM: update it.", file=sys.stderr)
+        return 2
+    pki = PrivatePKI.create()
+    # Kinds whose signatures are always equally long: a mutation must meet the same octet for both.
+    leaves = [pki.issue([HOST], key=kind) for kind in ("ed25519", "ed25519", "ed25519", "rsa")]
+    outcomes: collections.Counter[str] = collections.Counter()
+    explained: collections.Counter[str] = collections.Counter()
+    unexplained = 0
+    for number in range(given.flights):
+        seed = (given.seed << 32) + 2 * number
+        decided, reference, differences, server = compare(leaves[number % len(leaves)], seed)
+        who = "native" if decided.natively else "handed over"
+        outcomes[f"{who}: {decided.facts.outcome}{', key proved' if decided.facts.key_proved else ''}"] += 1
+        if not differences:
+            continue
+        if reason := explanation(decided, reference, differences):
+            explained[reason] += 1
+            continue
+        unexplained += 1
+        if unexplained <= TOLD_MAX:
+            names = ", ".join(mutation.__name__ for mutation in server.mutations)
+            print(f"flight {number} ({names}; {who}):", *differences, sep="\n  ")
+    for outcome, count in sorted(outcomes.items()):
+        print(f"{count:8} {outcome}")
+    for reason, count in explained.items():
+        print(f"{count:8} differences explained: {EXPLAINED[reason]}")
+    print(f"{given.flights} flights, {unexplained} unexplained differences")
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

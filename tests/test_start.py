@@ -1,0 +1,176 @@
+"""What a program waits for at exam start: what is loaded, when, and that the event loop is never held up.
+
+Nothing here looks at the clock on the wall: modules are counted, and the CPU time of what the loop runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from detector.testing import serve_origin
+from detector.testing.tls_server import Script, serve_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from detector.testing import PrivatePKI
+
+HOSTS = tuple(f"exam{number}.example{number}.edu" for number in range(8))
+NEVER = (
+    "aiohttp",
+    "jinja2",
+    "sqlalchemy",
+    "rich",
+    "click",
+    "tldextract",
+    "prometheus_client",
+    "dns",
+    "aioquic",
+    "utls",
+)
+"""What a check of a clean network needs nothing of."""
+
+
+def loaded_after(code: str, *arguments: str) -> list[str]:
+    """The modules that a fresh interpreter has loaded after some code."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_import_loads_nothing_that_judges_or_connects() -> None:
+    """`import detector` has neither the judging rooms nor a TLS library, nor anything of the extras."""
+    loaded = loaded_after("import detector")
+    early = [name for name in loaded if name.startswith(("detector.judgement", "detector.checks", "detector.probe"))]
+    assert early == []
+    assert {"OpenSSL", "service_identity", "cryptography.x509", *NEVER} & set(loaded) == set()
+
+
+CHECK = """
+import asyncio, sys
+import detector
+async def main():
+    roots, logs, *rules = sys.argv[1:]
+    hosts = [rule.split(":")[0] for rule in rules]
+    return await detector.check(hosts, roots=roots, logs=logs, resolve=rules, route="none", offline=True)
+print(asyncio.run(main()).verdict)
+"""
+
+
+@pytest.mark.native
+async def test_check_of_a_clean_network_loads_no_more_than_it_needs(pki: PrivatePKI, tmp_path: Path) -> None:
+    """Eight endpoints with SCTs, judged: nothing of the extras is loaded, and no suffix list."""
+    written = pki.write(tmp_path)
+    async with serve_origin(pki.issue(HOSTS)) as origin:
+        rules = [f"{host}:443:127.0.0.1:{origin.port}" for host in HOSTS]
+        loaded = await asyncio.to_thread(loaded_after, CHECK, str(written.roots), str(written.ct_logs), *rules)
+    assert set(NEVER) & set(loaded) == set()
+    assert "detector.probe.native" in loaded
+    assert {"detector.probe.handshake", "detector.probe.transport"} & set(loaded) == set()
+
+
+LAG = (
+    """
+import time
+from asyncio import events
+worst = []
+run_handle = events.Handle._run
+def timed(handle):
+    begun = time.thread_time()
+    run_handle(handle)
+    worst.append((time.thread_time() - begun) * 1000)
+events.Handle._run = timed
+"""
+    + CHECK
+    + """
+print("worst", max(worst))
+"""
+)
+"""CPU milliseconds of the longest callback that the loop ran, of its own thread alone: other programs do not count."""
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("intercepted", [False, True])
+async def test_nothing_holds_up_the_loop(intercepted: bool, pki: PrivatePKI, tmp_path: Path) -> None:  # noqa: FBT001 - a table
+    """First contact with eight endpoints in a fresh process: no callback takes 5 ms of the loop's own thread.
+
+    Reading roots and logs, verifying signatures and timestamps, and imports are all done beside it.
+    """
+    written = pki.write(tmp_path)
+    issued = pki.private_ca("Campus Filter CA").issue(HOSTS) if intercepted else pki.issue(HOSTS)
+    async with serve_origin(issued) as origin:
+        rules = [f"{host}:443:127.0.0.1:{origin.port}" for host in HOSTS]
+        arguments = (str(written.roots), str(written.ct_logs), *rules)
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", LAG, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    verdict, worst = done.stdout.splitlines()
+    assert verdict == ("middleware" if intercepted else "clean")
+    assert float(worst.split()[1]) < 5.0 * _slowness()
+
+
+def _slowness() -> float:
+    """How much slower than the machine the limit was set on this one is, at least 1: the same work, in CPU time."""
+    begun = time.thread_time()
+    total = 0
+    for number in range(1_000_000):
+        total += number * number
+    return max((time.thread_time() - begun) / 0.09, 1.0)  # seconds there
+
+
+async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: Path) -> None:
+    """A thousand servers that accept and say nothing: all are told, in one go, and nothing is left open."""
+    from detector import Detector, Endpoint  # noqa: PLC0415 - after the tests of what importing does
+
+    written = pki.write(tmp_path)
+    async with serve_script(Script.silence()) as server:
+        endpoints = [Endpoint(host=f"h{number}.example.edu", address=server.address) for number in range(1000)]
+        before = len(asyncio.all_tasks())
+        async with Detector(
+            pins=[], roots=written.roots, logs=written.ct_logs, route="none", offline=True, concurrency=1000
+        ) as session:
+            begin = asyncio.get_running_loop().time()
+            report = await session.check(endpoints, deadline=3.0)
+            took = asyncio.get_running_loop().time() - begin
+        assert {result.observation.outcome for result in report.results} <= {"deadline", "handshake-timeout"}
+        assert (report.verdict, len(report.results)) == ("inconclusive", 1000)
+        assert server.connections == 1000
+        for _ in range(100):
+            if len(asyncio.all_tasks()) == before:
+                break
+            await asyncio.sleep(0.01)
+        assert took < 2 * 3.0  # twice the deadline: this machine may be busy, and a hang is longer than that
+
+
+async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: Path) -> None:
+    """Eight endpoints are judged although a hundred others never answer."""
+    from detector import Detector, Endpoint  # noqa: PLC0415 - as above
+
+    written = pki.write(tmp_path)
+    async with serve_origin(pki.issue(HOSTS)) as origin, serve_script(Script.silence()) as tarpit:
+        silent = [Endpoint(host=f"h{number}.example.net", address=tarpit.address) for number in range(100)]
+        genuine = [Endpoint(host=host, address=origin.address) for host in HOSTS]
+        async with Detector(
+            pins=[], roots=written.roots, logs=written.ct_logs, route="none", offline=True, concurrency=200
+        ) as session:
+            report = await session.check([*silent, *genuine], deadline=1.5)
+    verdicts = {result.endpoint.host: result.verdict for result in report.results}
+    assert {verdicts[host] for host in HOSTS} == {"clean"}
+    assert sum(verdict == "inconclusive" for verdict in verdicts.values()) == 100
