@@ -29,7 +29,7 @@ from detector.version import VERSION
 from . import common
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import ModuleType
     from typing import TextIO
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from detector.history.store import History
     from detector.probe.resolving import CachingResolver
+    from detector.scan.conduct import Look
 
 STDIN: Final = "-"
 SUFFIX_OF_TABLES: Final = ".csv"
@@ -46,6 +47,8 @@ BAD_LINES_TOLD: Final = 1000
 """Bad lines told one by one; of a file that is no list of targets the rest is only counted."""
 HISTORY_BATCH: Final = 500
 """Results kept in the history at once; see `detector.history.store.BATCH`."""
+PROCESSES_MAX: Final = 256
+"""More than any machine has processors for."""
 FINGERPRINT_OCTETS: Final = 64 * 1024
 """Octets of each target file that identify it, with its size."""
 
@@ -101,6 +104,13 @@ class Sources(NamedTuple):
     help="Name to ask for where a target is an address; repeatable.",
 )
 @click.option("--concurrency", type=click.IntRange(1, 20000), default=256, show_default=True, help="Targets at once.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, PROCESSES_MAX),
+    default=1,
+    show_default=True,
+    help="Processes of this machine that look; one judges.",
+)
 @click.option("--rate", type=click.FloatRange(min=0.001), metavar="N", help="Connections a second, in all.")
 @click.option("--rate-per-host", type=click.FloatRange(min=0.001), metavar="N", help="The same, to one host.")
 @click.option(
@@ -152,6 +162,7 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     ports: tuple[int, ...],
     server_names: tuple[str, ...],
     concurrency: int,
+    processes: int,
     rate: float | None,
     rate_per_host: float | None,
     retries: int,
@@ -191,7 +202,8 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
         _count_earlier(writer, tally, kept)
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
-                asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), names))
+                looking = _Looking(processes, options, names)
+                asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), looking))
         except KeyboardInterrupt:
             common.say(tally.told(interrupted=True))
             raise
@@ -205,27 +217,59 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     return tally.exit_code(Confidence(fail_on))
 
 
+class _Looking(NamedTuple):
+    """Who looks, and how names are resolved."""
+
+    processes: int
+    options: common.Options
+    names: CachingResolver
+
+    @contextlib.asynccontextmanager
+    async def begun(self, detector: Detector) -> AsyncIterator[Look]:
+        """What looks, until the block ends."""
+        try:
+            if self.processes == 1:
+                yield detector.look
+                return
+            from detector.scan import processes  # noqa: PLC0415 - only where there are several
+
+            crew = processes.processes(
+                self.processes,
+                detector,
+                route=self.options.proxy,
+                resolve=self.options.resolve,
+                c_ares=self.names.c_ares,
+            )
+            async with crew as running:
+                yield running.look
+        finally:
+            await self.names.close()
+
+
 async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     detector: Detector,
     sources: Sources,
     settings: ScanSettings,
     tally: Tally,
     sinks: tuple[_Writer, _Kept | None],
-    names: CachingResolver,
+    looking: _Looking,
 ) -> None:
     writer, kept = sinks
-    done = writer.done
-    try:
-        async with contextlib.aclosing(
-            scan(detector, read(sources, detector), settings=settings, done=done, on_bad_line=tally.bad_line)
-        ) as results:
+    async with looking.begun(detector) as look:
+        results = scan(
+            detector,
+            read(sources, detector),
+            settings=settings,
+            done=writer.done,
+            on_bad_line=tally.bad_line,
+            look=look,
+        )
+        async with contextlib.aclosing(results):
             async for found in results:
                 tally.add(found)
                 writer.write(found)
                 if kept is not None:
                     kept.add(found)
-    finally:
-        await names.close()
 
 
 def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept | None) -> None:

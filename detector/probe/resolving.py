@@ -87,6 +87,11 @@ class CachingResolver(Resolver):
         self._answers: OrderedDict[str, tuple[float, Sequence[AddressInfo] | OSError]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Sequence[AddressInfo]]] = {}
 
+    @property
+    def c_ares(self) -> bool:
+        """Whether c-ares is asked, and not the system."""
+        return isinstance(self._lookup, AsyncLookup)
+
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
         """As `Resolver.resolve`."""
         if not 0 < port <= PORT_MAX or _is_address(host):

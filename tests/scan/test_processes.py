@@ -1,0 +1,230 @@
+"""A scan whose looks are made by several processes: the same results, none lost whatever dies, nothing left running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from detector import Detector
+from detector.model import Endpoint, Outcome
+from detector.scan import ScanSettings, Target, processes, scan
+from detector.testing import serve_middlebox, serve_origin
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from detector.scan import Scanned
+    from detector.scan.processes import Processes
+    from detector.testing import PrivatePKI
+
+    Settings = Callable[..., dict[str, Any]]
+
+LOOPBACK = "127.0.0.1"
+EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
+QUICK = ScanSettings(concurrency=8, retries=0, timeout=5.0)
+
+
+class Silent:
+    """A server that takes connections and says nothing; `connected` counts them."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.connected = 0
+        self.changed = asyncio.Condition()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with self.changed:
+            self.connected += 1
+            self.changed.notify_all()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                pass
+        writer.close()
+
+    async def has(self, connections: int) -> None:
+        """Wait for so many."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.connected >= connections)
+
+
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[Silent]:
+    server = Silent()
+    async with await asyncio.start_server(server.serve, LOOPBACK, 0) as listening:
+        server.port = listening.sockets[0].getsockname()[1]
+        yield server
+
+
+def crew(detector: Detector, count: int = 2, **more: Any) -> contextlib.AbstractAsyncContextManager[Processes]:  # noqa: ANN401 - as `processes`
+    given: dict[str, Any] = {"route": "none", "resolve": {}, "c_ares": False, **more}
+    return processes.processes(count, detector, **given)
+
+
+async def collect(detector: Detector, targets: list[Target], running: Processes, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings
+    settings = ScanSettings(**{"concurrency": 8, "retries": 0, "timeout": 5.0, **how})
+    return [found async for found in scan(detector, targets, settings=settings, look=running.look)]
+
+
+async def test_as_with_one_process(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Two processes find what one finds: clean where it is, and an interceptor across what they saw apart."""
+    hosts = (EXAM, LMS, SEARCH)
+    async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
+        upstream = {(host, 443): origin.address for host in hosts}
+        targets = [Target(Endpoint(host=host), "x") for host in hosts * 4]
+        detector = Detector(**settings_of())
+        rules = {(host, 443): origin.address for host in hosts}
+        async with crew(detector, resolve=rules) as running:
+            honest = await collect(detector, targets, running)
+            assert len(set(running.identifiers)) == 2
+        async with (
+            serve_middlebox(pki.private_ca("Filter CA"), upstream=upstream) as box,
+            crew(detector, route=f"http://{LOOPBACK}:{box.port}") as running,
+        ):
+            decrypted = await collect(detector, targets, running)
+    assert Counter(f.number for f in honest) == dict.fromkeys(range(12), 1)
+    assert {f.verdict for f in honest} == {"clean"}
+    last = {f.number: f for f in decrypted}
+    assert sorted(last) == list(range(12))
+    assert {(f.verdict, f.confidence) for f in last.values()} == {("middleware", "proven")}
+
+
+async def test_a_killed_child_loses_no_target(settings_of: Settings) -> None:
+    """A child that is killed with targets in hand: the others look at them, another takes its place."""
+    detector = Detector(**settings_of())
+    async with silent() as server, crew(detector, 2) as running:
+        targets = [Target(Endpoint(host=LOOPBACK, port=server.port), "x") for _ in range(40)]
+        scanning = asyncio.create_task(collect(detector, targets, running, timeout=0.5))
+        await server.has(8)
+        before = running.identifiers
+        os.kill(before[0], signal.SIGKILL)
+        found = await scanning
+        after = running.identifiers
+    assert Counter(f.number for f in found) == dict.fromkeys(range(40), 1)
+    assert {f.observation.outcome for f in found} == {Outcome.DEADLINE}
+    assert before[0] not in after
+    assert len(after) == 2
+
+
+async def test_targets_that_children_die_of(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no process can run, each target is told as not looked at, and the scan ends."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    detector = Detector(**settings_of())
+    async with crew(detector, 2) as running:
+        found = await collect(detector, [Target(Endpoint(host=LOOPBACK, port=1), "x") for _ in range(20)], running)
+    assert Counter(f.number for f in found) == dict.fromkeys(range(20), 1)
+    assert {(f.verdict, f.observation.outcome) for f in found} == {("inconclusive", Outcome.RESOURCES)}
+
+
+async def test_what_cannot_be_started(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is not there is said before anything is scanned."""
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(processes.ProcessError, match="cannot be started"):
+        async with crew(Detector(**settings_of())):
+            pytest.fail("nothing runs")
+
+
+async def test_nonsense_from_a_child(settings_of: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A child that says something else is ended, and what it had is told."""
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\nread setup\nread errand\necho \'{"number": 1, "seen": 5}\'\nread more\n', "utf-8")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    detector = Detector(**settings_of())
+    async with crew(detector, 1) as running:
+        (found,) = await collect(detector, [Target(Endpoint(host=LOOPBACK, port=1), "x")], running)
+    assert found.observation.outcome is Outcome.RESOURCES
+
+
+async def test_a_child_that_does_not_answer(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped child is given up after its time, and its targets go to another."""
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
+    detector = Detector(**settings_of())
+    async with crew(detector, 1) as running:
+        stopped = running.identifiers[0]
+        os.kill(stopped, signal.SIGSTOP)
+        case = await running.look(Endpoint(host=LOOPBACK, port=1), timeout=0.1)
+    assert case.observation.outcome in {Outcome.CONNECT_REFUSED, Outcome.RESOURCES}
+    assert not psutil.pid_exists(stopped)
+
+
+async def test_nothing_is_left(settings_of: Settings) -> None:
+    """Breaking off ends every process."""
+    detector = Detector(**settings_of())
+    async with silent() as server:
+        async with crew(detector, 2) as running:
+            targets = [Target(Endpoint(host=LOOPBACK, port=server.port), "x") for _ in range(40)]
+            identifiers = running.identifiers
+            results = scan(detector, targets, settings=QUICK, look=running.look)
+            reading = asyncio.create_task(anext(results))
+            await server.has(8)
+            reading.cancel()
+            await asyncio.wait([reading])
+            await results.aclose()
+        assert [pid for pid in identifiers if psutil.pid_exists(pid)] == []
+
+
+class Command:
+    """`detector scan` with two processes, writing lines to a file with a state beside it."""
+
+    def __init__(self, folder: Path, port: int, count: int, *words: str) -> None:
+        (folder / "targets.txt").write_text(f"{LOOPBACK}:{port}\n" * count, "utf-8")
+        self.output = folder / "out.jsonl"
+        self.words = (
+            *(sys.executable, "-m", "detector", "scan", "--targets", str(folder / "targets.txt"), "--processes", "2"),
+            *("--proxy", "none", "--format", "jsonl", "--output", str(self.output), "--resume", str(folder / "state")),
+            *("--timeout", "0.5", "--retries", "0", "--concurrency", "8", "--no-progress", *words),
+        )
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """Start it."""
+        return await asyncio.create_subprocess_exec(*self.words, stderr=subprocess.PIPE)
+
+    def numbers(self) -> Counter[int]:
+        """The targets that have a result."""
+        return Counter(json.loads(line)["number"] for line in self.output.read_text("utf-8").splitlines())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+async def test_ended_and_resumed(tmp_path: Path, how: signal.Signals) -> None:
+    """Ended by Ctrl-C or killed: the children go, and the same command does the rest, none lost and none twice."""
+    async with silent() as server:
+        command = Command(tmp_path, server.port, 60)
+        first = await command.start()
+        await server.has(24)
+        children = psutil.Process(first.pid).children()
+        assert len(children) == 2
+        first.send_signal(how)
+        _, said = await first.communicate()
+        await asyncio.to_thread(psutil.wait_procs, children, timeout=30)
+        assert [child.pid for child in children if child.is_running()] == []
+        if how is signal.SIGINT:
+            assert first.returncode == 130
+            assert "Interrupted after" in said.decode()
+            assert "Traceback" not in said.decode()
+        assert 0 < command.numbers().total() < 60
+        again = await command.start()
+        await again.communicate()
+    assert again.returncode == 3
+    assert command.numbers() == dict.fromkeys(range(60), 1)
+
+
+async def test_strict(tmp_path: Path) -> None:
+    """With --strict the first bad line ends all of it: one sentence, exit 2."""
+    command = Command(tmp_path, 1, 1, "--strict")
+    (tmp_path / "targets.txt").write_bytes(b"127.0.0.1:1\nno host\x00\n")
+    running = await command.start()
+    _, said = await running.communicate()
+    assert running.returncode == 2
+    assert "targets.txt:2" in said.decode().splitlines()[-1]
+    assert "Traceback" not in said.decode()
