@@ -1,4 +1,4 @@
-"""Ending tasks: whoever starts one ends it.
+"""Ending tasks: whoever starts one ends it; and work that must not hold up the loop.
 
 Room: session, at its bottom.
 """
@@ -6,6 +6,8 @@ Room: session, at its bottom.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -26,10 +28,22 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 async def off_loop(work: Callable[[], T]) -> T:
     """Do `work` in a thread, so that the loop goes on; on the loop where the system gives no thread.
 
-    Raises what `work` raises. A cancelled caller does not wait for it: what it does must be short and change nothing.
+    The thread is its own: those of the loop's executor may all be waiting for a resolver that hangs, and a deadline
+    must hold then, too. Raises what `work` raises. A cancelled caller does not wait for it: what it does must be short
+    and change nothing.
     """
+    working: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        if not working.set_running_or_notify_cancel():
+            return
+        try:
+            working.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whatever it is: it is raised where the result is waited for
+            working.set_exception(error)
+
     try:
-        working = asyncio.get_running_loop().run_in_executor(None, work)
-    except RuntimeError:  # "can't start new thread"; also: the loop's executor is shut down
+        threading.Thread(target=run, name="detector-beside-the-loop", daemon=True).start()
+    except RuntimeError:  # "can't start new thread"
         return work()
-    return await working
+    return await asyncio.wrap_future(working)

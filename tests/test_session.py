@@ -176,6 +176,21 @@ async def test_scan_streams_results(pki: PrivatePKI, settings_of: Settings) -> N
     assert len(again) == 1
 
 
+async def test_a_hanging_executor_holds_up_no_check(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Threads of the loop's executor that all wait for a resolver which never answers cost a check nothing."""
+    loop, release = asyncio.get_running_loop(), threading.Event()
+    hanging = [loop.run_in_executor(None, release.wait) for _ in range(64)]
+    try:
+        async with serve_origin(pki.issue([EXAM])) as origin:
+            detector = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
+            async with asyncio.timeout(30), detector:
+                report = await detector.check([EXAM], deadline=3.0)
+    finally:
+        release.set()
+        await asyncio.gather(*hanging)
+    assert report.verdict is Verdict.CLEAN
+
+
 async def test_cancellation_leaves_nothing_behind(settings_of: Settings) -> None:
     """A cancelled check ends its connections and tasks before it returns."""
     before = asyncio.all_tasks()

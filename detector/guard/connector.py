@@ -34,6 +34,7 @@ from detector.probe import (
 from detector.probe.client import close
 from detector.probe.routes import Resolver
 from detector.session import resolve_rules
+from detector.tasks import off_loop
 
 from .guard import Guard, Refused
 
@@ -225,7 +226,7 @@ class _JudgedConnections:
             opened = await with_witness(opened, endpoint, timeouts=self._timeouts, deadline=deadline)
             if opened.connection is not None:
                 opened.connection.pause_reading()  # what comes from now on is for the request
-        return await asyncio.to_thread(self._guard.judge, endpoint, opened.observation)
+        return await off_loop(lambda: self._guard.judge(endpoint, opened.observation))
 
     def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
         """The way to take: the request's proxy, or the session's, before the connector's."""
