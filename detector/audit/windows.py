@@ -98,7 +98,7 @@ def windows_roots(enumerate_store: Enumerate, written: Written) -> Iterator[Inst
         yield UnreadableStore(store="windows:ROOT", reason=_failed(error))
         return
     for der in listed:
-        yield from _placed(der, der in refused, written)
+        yield from _placed(der, written, distrusted=der in refused)
 
 
 def _for_servers(usages: bool | Iterable[str]) -> bool:  # noqa: FBT001 - as `ssl.enum_certificates` gives it
@@ -106,7 +106,7 @@ def _for_servers(usages: bool | Iterable[str]) -> bool:  # noqa: FBT001 - as `ss
     return usages if isinstance(usages, bool) else SERVER_AUTH in usages
 
 
-def _placed(der: bytes, distrusted: bool, written: Written) -> Iterator[InstalledRoot]:  # noqa: FBT001 - one of the facts
+def _placed(der: bytes, written: Written, *, distrusted: bool) -> Iterator[InstalledRoot]:
     thumbprint = hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
     found = False
     for place in PHYSICAL:

@@ -124,9 +124,7 @@ def run(  # noqa: PLR0911 - one return per way to end
         # The reader is gone; keep the interpreter from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return TERMINAL_CLOSED
-    except Exception as error:  # the process boundary; see below
-        # The process boundary. Python would print a traceback and exit with 1, and 1 means "middleware": a fault of
-        # this program must never read as an accusation.
+    except Exception as error:  # Python would exit with 1, "middleware": a fault of ours must not read as an accusation
         if os.environ.get("DETECTOR_DEBUG"):
             raise
         _say(
