@@ -78,8 +78,9 @@ class Mode(enum.StrEnum):
 
 
 class Refused(NamedTuple):
-    """A worker that gets no work, and why."""
+    """A worker that gets no work, what it is called, and why."""
 
+    address: str
     worker: str
     reason: str
 
@@ -130,7 +131,7 @@ async def muster(client: distributed.Client, addresses: Collection[str] | None =
         reason = _why_not(answer, expected)
         if reason is not None or len(names) != 1:
             told = f"{', '.join(names)} at {address}" if names else address
-            refused.append(Refused(told, reason or "it does not say from which one vantage it looks"))
+            refused.append(Refused(address, told, reason or "it does not say from which one vantage it looks"))
         else:
             vantages[names[0]] = (*vantages.get(names[0], ()), address)
     return Crew(vantages, tuple(refused))
@@ -216,7 +217,7 @@ class _Spreading:
         self._on_refused = on_refused
         self._workers = {vantage: frozenset(addresses) for vantage, addresses in crew.vantages.items()}
         self._home = {address: vantage for vantage, addresses in crew.vantages.items() for address in addresses}
-        self._known = frozenset(self._home) | {refused.worker for refused in crew.refused}
+        self._known = frozenset(self._home) | {refused.address for refused in crew.refused}
         self._threads: Mapping[str, int] = {}
         self._missing_since: dict[str, float] = {}
         self._flying: dict[asyncio.Task[object], tuple[distributed.Future, _Given]] = {}
