@@ -3,6 +3,8 @@
 Room: scripts. Everything runs on this machine, over loopback: origin, scheduler, workers and scan, each a process of
 its own. Configurations take turns, so that what else the machine does falls on all of them. Prints a table.
 
+With --local the same for `detector scan` with 1, 2 and 4 `--processes`, and no fleet.
+
     python scripts/fleet_throughput.py --targets 6000 --rounds 5
 """
 
@@ -29,7 +31,7 @@ from detector.testing import PrivatePKI, serve_origin
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-HOST = "exam.example.edu"
+HOST = "exam{}.example.edu"
 LOOPBACK = "127.0.0.1"
 SCANNED = re.compile(r"Scanned (\d+) targets in ([\d.]+) s")
 WARM = 64
@@ -83,21 +85,24 @@ async def part(*command: str, told: str) -> AsyncIterator[Part]:
         await process.communicate()
 
 
-async def serve(folder: Path) -> None:
+async def serve(folder: Path, hosts: int) -> None:
     """Serve the origin until this process is ended: what it is judged by goes to `folder`."""
     pki = PrivatePKI.create()
     pki.write(folder)
-    async with serve_origin(pki.issue([HOST])) as origin:
+    issued = {host: pki.issue([host]) for host in map(HOST.format, range(hosts))}
+    async with serve_origin(issued) as origin:
         print(f"port {origin.port}", file=sys.stderr, flush=True)
         await asyncio.Event().wait()
 
 
 class Setting(NamedTuple):
-    """Where things are, and how many targets a scan has."""
+    """Where things are, how many targets a scan has, and how many hosts with a certificate each they are."""
 
     folder: Path
     origin: Part
     targets: int
+    hosts: int
+    threads: int
 
 
 async def measured(setting: Setting, workers: int) -> Spent:
@@ -108,13 +113,25 @@ async def measured(setting: Setting, workers: int) -> Spent:
         listen = ("--host", LOOPBACK, "--port", "0")
         scheduler = await stack.enter_async_context(part(*fleet, "scheduler", *tls, *listen, told="tls://"))
         there = ("--scheduler", scheduler.said)
+        threads = ("--threads", str(setting.threads))
         crew = [
             await stack.enter_async_context(
-                part(*fleet, "worker", *tls, *there, "--vantage", f"v{at}", "--host", LOOPBACK, told="looks from")
+                part(
+                    *fleet,
+                    "worker",
+                    *tls,
+                    *there,
+                    "--vantage",
+                    f"v{at}",
+                    *threads,
+                    "--host",
+                    LOOPBACK,
+                    told="looks from",
+                )
             )
             for at in range(workers)
         ]
-        scan = (*fleet, "scan", *tls, *there)
+        scan = (*fleet, "scan", *tls, *there, "--mode", "spread")
         # The first lets every worker load what it loads once; the second is what a scan costs to start and to end.
         _, start, whole = [
             await one(setting, scan, (scheduler, *crew), count)
@@ -123,49 +140,68 @@ async def measured(setting: Setting, workers: int) -> Spent:
     return whole.less(start)
 
 
+async def measured_here(setting: Setting, processes: int) -> Spent:
+    """One `detector scan` with so many processes, less what a short one takes."""
+    command = ("-m", "detector", "scan", "--processes", str(processes), "--format", "jsonl", "--no-progress")
+    start, whole = [await one(setting, command, (), count) for count in (WARM * processes, setting.targets)]
+    return whole.less(start)
+
+
 async def one(setting: Setting, command: Sequence[str], parts: Sequence[Part], count: int) -> Spent:
-    """One scan of `count` targets; `parts` are the scheduler and the workers."""
-    (setting.folder / "targets.txt").write_text(f"{HOST}\n" * count, encoding="utf-8")
+    """One scan of `count` targets; `parts` are scheduler and workers, none where the scan has its own processes."""
+    lines = "".join(f"{HOST.format(number % setting.hosts)}\n" for number in range(count))
+    (setting.folder / "targets.txt").write_text(lines, encoding="utf-8")
     before = [part.cpu for part in (setting.origin, *parts)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *command, "--targets", str(setting.folder / "targets.txt"), "--mode", "spread"),
+        *(sys.executable, *command, "--targets", str(setting.folder / "targets.txt")),
         *("--pins", str(setting.folder / "pins.toml"), "--proxy", "none"),
         *("--roots", str(setting.folder / "roots.pem"), "--ct-logs", str(setting.folder / "ct_logs.json")),
         *("--output", os.devnull),
         stderr=asyncio.subprocess.PIPE,
     )
     watching = psutil.Process(process.pid)
-    client = 0.0
+    cpu: dict[int, float] = {}
     reading = asyncio.ensure_future(process.communicate())
     while not reading.done():
         with contextlib.suppress(psutil.Error):
-            times = watching.cpu_times()
-            client = max(client, times.user + times.system)
+            for each in (watching, *watching.children()):
+                times = each.cpu_times()
+                cpu[each.pid] = max(cpu.get(each.pid, 0.0), times.user + times.system)
         await asyncio.wait([reading], timeout=0.05)
     said = (await reading)[1].decode()
     found = SCANNED.search(said)
     if process.returncode != 0 or found is None or int(found[1]) != count:
         raise SystemExit(f"The scan did not find everything clean: {said}")
     after = [part.cpu for part in (setting.origin, *parts)]
-    origin, scheduler, *workers = (late - early for late, early in zip(after, before, strict=True))
+    origin, *others = (late - early for late, early in zip(after, before, strict=True))
+    client = cpu.pop(process.pid, 0.0)
+    scheduler, *workers = others or (0.0, *cpu.values())
     return Spent(count, float(found[2]), sum(workers), scheduler, client, origin)
 
 
-async def main(targets: int, rounds: int, sizes: Sequence[int]) -> None:
+async def main(given: argparse.Namespace) -> None:
     """Measure in turns and print the table."""
+    measure = measured_here if given.local else measured
     with tempfile.TemporaryDirectory(prefix="fleet-throughput-") as temporary:
         folder = Path(temporary)
         certificates.write(folder / "tls", hosts=[LOOPBACK], now=dt.datetime.now(dt.UTC))
-        async with part(__file__, "--serve", temporary, told="port ") as origin:
-            where = f'host = "{HOST}"\naddress = "{LOOPBACK}:{origin.said.split()[1]}"\n'
-            (folder / "pins.toml").write_text(f'schema = 1\nname = "t"\n[[endpoint]]\n{where}', encoding="utf-8")
-            setting = Setting(folder, origin, targets)
-            spent: dict[int, list[Spent]] = {size: [] for size in sizes}
-            for _ in range(rounds):
-                for size in sizes:
-                    spent[size].append(await measured(setting, size))
+        async with part(__file__, "--serve", temporary, "--hosts", str(given.hosts), told="port ") as origin:
+            port = origin.said.split()[1]
+            endpoints = "".join(
+                f'[[endpoint]]\nhost = "{HOST.format(number)}"\naddress = "{LOOPBACK}:{port}"\n'
+                for number in range(given.hosts)
+            )
+            (folder / "pins.toml").write_text(f'schema = 1\nname = "t"\n{endpoints}', encoding="utf-8")
+            setting = Setting(folder, origin, given.targets, given.hosts, given.threads)
+            spent: dict[int, list[Spent]] = {size: [] for size in given.workers}
+            for _ in range(given.rounds):
+                for size in given.workers:
+                    spent[size].append(await measure(setting, size))
     print(f"{platform.machine()}, {os.cpu_count()} cores for everything, Python {platform.python_version()}")
-    print(f"{targets} targets a scan, {rounds} rounds in turns; CPU in ms a target, medians\n")
+    print(
+        f"{given.targets} targets a scan, {given.hosts} certificates, {given.rounds} rounds in turns; "
+        "CPU in ms a target, medians\n"
+    )
     print("| workers | targets/s min | median | max | CPU workers | scheduler | client | origin |")
     print("|---|---|---|---|---|---|---|---|")
     for size, rows in spent.items():
@@ -181,8 +217,11 @@ async def main(targets: int, rounds: int, sizes: Sequence[int]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--targets", type=int, default=6000)
+    parser.add_argument("--hosts", type=int, default=1, help="as many as targets: none is seen twice")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--threads", type=int, default=8, help="of each worker of a fleet")
+    parser.add_argument("--local", action="store_true", help="`detector scan --processes` in place of a fleet")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    asyncio.run(serve(given.serve) if given.serve else main(given.targets, given.rounds, given.workers))
+    asyncio.run(serve(given.serve, given.hosts) if given.serve else main(given))

@@ -107,7 +107,7 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
 @_tls
 @_scheduler
 @click.option("--vantage", required=True, metavar="NAME", help="Your name for the place this worker looks from.")
-@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at once.")
+@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="Jobs of 32 looks at once.")
 @click.option("--host", default="", metavar="ADDRESS", help="Address the others reach this worker at.")
 def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int, host: str) -> int:
     """Run a worker until it is ended or its scheduler is gone for a minute."""

@@ -41,8 +41,8 @@ BATCH: Final = 32
 """Targets in one job: small enough that a lost worker loses a second of work, large enough that the engine's own cost
 per job, a few milliseconds, does not show."""
 
-JOBS_AHEAD: Final = 4
-"""Jobs given to the engine for each worker before one of them is done."""
+JOBS_AHEAD: Final = 2
+"""Jobs given to the engine for each thread of a worker before one of them is done: one to do, one to go on with."""
 
 LOST_SECONDS: Final = 30.0
 """How long a vantage whose last worker is gone is waited for."""
@@ -78,8 +78,9 @@ class Mode(enum.StrEnum):
 
 
 class Refused(NamedTuple):
-    """A worker that gets no work, and why."""
+    """A worker that gets no work, what it is called, and why."""
 
+    address: str
     worker: str
     reason: str
 
@@ -130,7 +131,7 @@ async def muster(client: distributed.Client, addresses: Collection[str] | None =
         reason = _why_not(answer, expected)
         if reason is not None or len(names) != 1:
             told = f"{', '.join(names)} at {address}" if names else address
-            refused.append(Refused(told, reason or "it does not say from which one vantage it looks"))
+            refused.append(Refused(address, told, reason or "it does not say from which one vantage it looks"))
         else:
             vantages[names[0]] = (*vantages.get(names[0], ()), address)
     return Crew(vantages, tuple(refused))
@@ -216,7 +217,8 @@ class _Spreading:
         self._on_refused = on_refused
         self._workers = {vantage: frozenset(addresses) for vantage, addresses in crew.vantages.items()}
         self._home = {address: vantage for vantage, addresses in crew.vantages.items() for address in addresses}
-        self._known = frozenset(self._home) | {refused.worker for refused in crew.refused}
+        self._known = frozenset(self._home) | {refused.address for refused in crew.refused}
+        self._threads: Mapping[str, int] = {}
         self._missing_since: dict[str, float] = {}
         self._flying: dict[asyncio.Task[object], tuple[distributed.Future, _Given]] = {}
         self._judging: dict[str, Judging] = {}
@@ -224,6 +226,7 @@ class _Spreading:
     async def run(self, source: _Source) -> AsyncGenerator[FromVantage, None]:
         """Give jobs and take what they bring until all is done."""
         loop = asyncio.get_running_loop()
+        await self._roll_call()  # nothing is flying yet
         roll_call = loop.time() + ROLL_CALL_SECONDS
         while True:
             while len(self._flying) < self._room and (batch := await source.take()):
@@ -245,7 +248,9 @@ class _Spreading:
     @property
     def _room(self) -> int:
         """How many jobs may be in flight before more are given."""
-        return JOBS_AHEAD * max(len(self._home), len(self._workers))
+        threads = sum(count for address, count in self._threads.items() if address in self._home)
+        # Where no worker is left, each vantage still has jobs that wait for one, and are told when none came.
+        return JOBS_AHEAD * max(threads, len(self._workers))
 
     def _give(self, batch: tuple[tuple[int, Target], ...], vantage: str | None) -> None:
         endpoints = tuple(work.bare(self._detector.expected(target.endpoint)) for _, target in batch)
@@ -306,7 +311,8 @@ class _Spreading:
     async def _roll_call(self) -> list[_Given]:
         """See who is there: take in who is new, give jobs of lost workers again; gives those nobody is left for."""
         try:
-            present = frozenset(await self._client.nthreads())
+            self._threads = await self._client.nthreads()
+            present = frozenset(self._threads)
             if new := present - self._known:
                 self._take_in(await muster(self._client, new))
                 self._known |= new

@@ -1,11 +1,14 @@
 """What runs on a worker: it says who it is, and it looks at endpoints.
 
-Room: fleet. Called by the engine, `look` in a thread of the worker. What it does is `detector.scan.work`.
+Room: fleet. Called by the engine, `look` in threads of the worker; one more makes the looks of all of them. What it
+does is `detector.scan.work`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -47,4 +50,25 @@ def identity() -> bytes:
 
 def look(job: bytes) -> tuple[str, bytes]:
     """Do a job; gives the address of the worker that did it, and what it saw."""
-    return distributed.get_worker().address, work.look(job)
+    looking = asyncio.run_coroutine_threadsafe(work.look(job), _LOOKING.loop)
+    return distributed.get_worker().address, looking.result()
+
+
+class _Looking:
+    """The event loop of all jobs, in a thread of its own: theirs only wait, so that many cost no more than few."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop; begun when first asked for."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="looks", daemon=True).start()
+            return self._loop
+
+
+_LOOKING: Final = _Looking()

@@ -58,9 +58,9 @@ def bare(endpoint: Endpoint) -> Endpoint:
     return Endpoint(host=endpoint.host, port=endpoint.port, address=endpoint.address, witness=endpoint.witness)
 
 
-def look(job: bytes) -> bytes:
+async def look(job: bytes) -> bytes:
     """Do a `Job` and give the `Seen` of each of its endpoints, in order, as JSON. Raises `ProxyError` for its route."""
-    return msgspec.json.encode(asyncio.run(_look(msgspec.json.decode(job, type=Job))))
+    return msgspec.json.encode(await _look(msgspec.json.decode(job, type=Job)))
 
 
 def read_seen(answer: bytes, *, expected: int) -> list[Seen] | None:

@@ -117,7 +117,7 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
         assert work.seen_in(there) == seen
 
 
-def test_a_job() -> None:
+async def test_a_job() -> None:
     """A job gives what was seen of each endpoint, in order."""
     job = work.Job(
         endpoints=(Endpoint(host="127.0.0.1", port=1), Endpoint(host="no-such-host.invalid")),
@@ -125,7 +125,7 @@ def test_a_job() -> None:
         concurrency=2,
         route="none",
     )
-    seen = work.read_seen(work.look(msgspec.json.encode(job)), expected=2)
+    seen = work.read_seen(await work.look(msgspec.json.encode(job)), expected=2)
     assert seen is not None
     assert seen[0].observation.outcome is Outcome.CONNECT_REFUSED
     assert seen[1].observation.outcome in {Outcome.DNS_FAILURE, Outcome.UNREACHABLE, Outcome.NO_ADDRESS}
