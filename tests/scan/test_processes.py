@@ -153,7 +153,7 @@ async def test_a_child_that_does_not_answer(settings_of: Settings, monkeypatch: 
     async with crew(detector, 1) as running:
         stopped = running.identifiers[0]
         os.kill(stopped, signal.SIGSTOP)
-        case = await running.look(Endpoint(host=LOOPBACK, port=1), timeout=0.1)
+        case = await running.look(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
     assert case.observation.outcome in {Outcome.CONNECT_REFUSED, Outcome.RESOURCES}
     assert not psutil.pid_exists(stopped)
 
