@@ -8,8 +8,10 @@ Exit codes: 0 clean, 1 middleware at or above --fail-on, 2 bad usage, pins or in
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections import UserDict
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -17,30 +19,10 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import (
-    bundle,
-    check,
-    common,
-    completion,
-    demo,
-    dossier,
-    exam,
-    examine,
-    fleet,
-    history,
-    locate,
-    nagios,
-    pins,
-    roots,
-    scan,
-    settings,
-    verify,
-    watch,
-    witness,
-)
+from . import common, completion, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BAD_INPUT: Final = 2
 INTERNAL_ERROR: Final = 70
@@ -48,14 +30,56 @@ INTERRUPTED: Final = 130
 """128 + SIGINT, as shells report it."""
 TERMINAL_CLOSED: Final = 141
 """128 + SIGPIPE, as shells report a command whose reader went away."""
+COMMANDS: Final = {
+    "check": ("check", "check"),
+    "exam": ("exam", "exam"),
+    "examine": ("examine", "examine"),
+    "locate": ("locate", "locate"),
+    "demo": ("demo", "demo"),
+    "pins": ("pins", "pins"),
+    "roots": ("roots", "roots"),
+    "verify": ("verify", "verify"),
+    "bundle": ("bundle", "bundle"),
+    "scan": ("scan", "scan_command"),
+    "history": ("history", "history"),
+    "diff": ("history", "diff"),
+    "dossier": ("dossier", "dossier"),
+    "nagios": ("nagios", "nagios"),
+    "fleet": ("fleet", "fleet"),
+    "witness": ("witness", "witness"),
+    "completion": ("completion", "completion"),
+    "watch": ("watch", "watch"),
+}
+"""Each command: the module beside this one that has it, and its name there."""
+
+
+class Commands(UserDict[str, click.Command]):
+    """The commands, each imported when it is asked for: who checks at exam start should not wait for the others."""
+
+    def __missing__(self, name: str) -> click.Command:
+        """Import the command. Raises KeyError where there is none of this name."""
+        module, attribute = COMMANDS[name]
+        command: click.Command = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        self.data[name] = command
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
 
 
 @click.group(
+    commands=Commands(),
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
         "auto_envvar_prefix": settings.PREFIX,
-    }
+    },
 )
 @click.version_option(VERSION, prog_name="detector")
 @click.option(
@@ -72,26 +96,6 @@ def detector(context: click.Context, *, config: str | None) -> None:
     (DETECTOR_CHECK_DEADLINE=5); the command line goes before the environment, the environment before the file.
     """
     context.default_map = settings.defaults(config, detector)
-
-
-detector.add_command(check.check)
-detector.add_command(exam.exam)
-detector.add_command(examine.examine)
-detector.add_command(locate.locate)
-detector.add_command(demo.demo)
-detector.add_command(pins.pins)
-detector.add_command(roots.roots)
-detector.add_command(verify.verify)
-detector.add_command(bundle.bundle)
-detector.add_command(scan.scan_command)
-detector.add_command(history.history)
-detector.add_command(history.diff)
-detector.add_command(dossier.dossier)
-detector.add_command(nagios.nagios)
-detector.add_command(fleet.fleet)
-detector.add_command(witness.witness)
-detector.add_command(completion.completion)
-detector.add_command(watch.watch)
 
 
 def run(  # noqa: PLR0911 - one return per way to end

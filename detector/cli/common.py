@@ -294,7 +294,7 @@ def unwritable(output: str, error: OSError) -> OutputError:
 
 def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[TimelineEntry] = ()) -> None:
     """Write a report in the form asked for; `timeline` are earlier runs, which only HTML shows."""
-    from detector import report as reports  # noqa: PLC0415 - loads rich, 60 ms that a gate does not need
+    from detector import report as reports  # noqa: PLC0415 - a gate does not need it
 
     if form is Format.JSON:
         stream.write(reports.json(report))
