@@ -417,6 +417,7 @@ class Detector:
         Each target has `timeout` seconds. A result is judged by what was seen up to then, so the first endpoint
         behind an unknown interceptor may be `possible` where later ones are `proven`. Raises `TargetError`.
         """
+        await off_loop(_prepare_judging_too)
         network = evidence.Network()
         source = _asynchronously(targets)
         running: set[asyncio.Task[Case]] = set()
@@ -433,10 +434,9 @@ class Detector:
                 if not running:
                     break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    case = task.result()
-                    network.add(case)
-                    yield judgement.judge(case, network)
+                cases = [task.result() for task in done]
+                for result in await off_loop(functools.partial(_judge_in_turn, cases, network)):
+                    yield result
         finally:
             await end(running)
 
@@ -552,6 +552,21 @@ def _prepare_probing() -> None:
     from .probe import native  # noqa: PLC0415 - the first look loads the room
 
     native.prepare()
+
+
+def _prepare_judging_too() -> None:
+    """What looks and their judging need, before the first of very many: nobody waits for that one alone."""
+    _prepare_probing()
+    _import_judging()
+
+
+def _judge_in_turn(cases: Iterable[Case], network: evidence.Network) -> list[Result]:
+    """Judge cases one after the other, each by what was seen up to it."""
+    results = []
+    for case in cases:
+        network.add(case)
+        results.append(judgement.judge(case, network))
+    return results
 
 
 def _import_judging() -> None:

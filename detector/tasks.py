@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
+
+BESIDE: Final = "detector-beside-the-loop"
+"""The name of threads that do what must not hold up a loop."""
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -43,7 +46,7 @@ async def off_loop(work: Callable[[], T]) -> T:
             working.set_exception(error)
 
     try:
-        threading.Thread(target=run, name="detector-beside-the-loop", daemon=True).start()
+        threading.Thread(target=run, name=BESIDE, daemon=True).start()
     except RuntimeError:  # "can't start new thread"
         return work()
     return await asyncio.wrap_future(working)

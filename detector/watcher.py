@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import InputError
 from .pacing import Attachment, Clocks, Schedule
-from .tasks import end
+from .tasks import end, off_loop
 from .watch_event import WatchKind
 from .watching import Moment, Watch
 
@@ -232,7 +232,11 @@ class Watcher:
         return attachment.read(self._surroundings.networks())
 
     async def _judge(self) -> None:
-        """Judge the looks that have ended and tell what changed."""
+        """Judge the looks that have ended and tell what changed.
+
+        Beside the loop, one round after the other. Whoever ends the watch meanwhile does not wait for it, and nobody
+        reads its state any more.
+        """
         ended = [task for task in self._running if task.done()]
         if not ended:
             return
@@ -240,7 +244,7 @@ class Watcher:
             del self._running[task]
         looks = [task.result() for task in ended]
         moment = self._moment()
-        events = self._watch.look([case for case, _ in looks], moment)
+        events = await off_loop(lambda: self._watch.look([case for case, _ in looks], moment))
         for case, seconds in looks:
             result = self._watch.latest(case.endpoint)
             if self._on_look is not None and result is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from detector.errors import BundleError, PolicyError, RequestError
 from detector.session import Detector, utc_now
+from detector.tasks import off_loop
 
 from .decision import Decision, decide
 from .policy import ENDPOINTS_MAX, Policy, check_deadline
@@ -81,10 +82,10 @@ async def gate(
     anything is sent, for a policy, pins, roots, keys or targets that cannot be used.
     """
     begin = asyncio.get_running_loop().time()
-    chosen = resolve_policy(policy)
+    chosen = await off_loop(lambda: resolve_policy(policy))
     until = begin + (chosen.deadline if deadline is None else check_deadline(deadline))
     if detector is None:
-        detector = make_detector(chosen, **settings)
+        detector = await off_loop(lambda: make_detector(chosen, **settings))
     elif settings:
         raise TypeError(f"give a detector or {', '.join(sorted(settings))}, not both")
     planned = plan(detector, chosen, targets)
@@ -93,13 +94,14 @@ async def gate(
     cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
     report = await detector.judged(cases, started=started, named=planned.named)
     action, reasons, message = decide(chosen, report, named=planned.named)
+    evidence = await off_loop(lambda: _evidence(report, cases, keys))
     return Decision(
         action=action,
         reasons=reasons,
         message=message,
         policy=chosen.name,
         report=report,
-        evidence=_evidence(report, cases, keys),
+        evidence=evidence,
     )
 
 
