@@ -106,7 +106,7 @@ class Tarpits:
 
     async def settled(self) -> Count:
         """Wait until none is open."""
-        while (found := await self.count()).open:
+        while (found := await self.count()).open:  # noqa: ASYNC110 - another process is asked
             await asyncio.sleep(DRIP_SECONDS)
         return found
 

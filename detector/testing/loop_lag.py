@@ -7,9 +7,9 @@ Room: testing. Public API for anybody who runs a detector on a loop that has oth
     assert callbacks.worst.seconds < 0.005 * slowness()
 
 What is measured is the CPU time that a callback took of the thread that runs the loop, and never the time on a clock:
-a thread that waits for a core, for the interpreter lock or for a disk burns nothing. So other programs do not count, and
-neither does work that is done in another thread. What does count is all that a callback does itself, collecting garbage
-and importing modules too.
+a thread that waits for a core, for the interpreter lock or for a disk burns nothing. So other programs do not count,
+and neither does work that is done in another thread. What does count is all that a callback does itself, collecting
+garbage and importing modules too.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def watch_callbacks() -> Iterator[Callbacks]:
     A step of a task, from one `await` that waits to the next, is one callback. Loops that do not run `asyncio.Handle`
     (uvloop) are not seen: then `count` stays 0. CPU time is `time.thread_time`, which Windows counts in steps of 16 ms.
     """
-    callbacks, here, run = Callbacks(), threading.get_ident(), events.Handle._run  # type: ignore[attr-defined]  # noqa: SLF001 - where a loop runs a callback; asyncio has no public place to see that from
+    callbacks, here = Callbacks(), threading.get_ident()
+    run = events.Handle._run  # noqa: SLF001 - where a loop runs a callback; asyncio has no public place to see it from
 
     def timed(handle: asyncio.Handle) -> None:
         if threading.get_ident() != here:
@@ -76,11 +77,11 @@ def watch_callbacks() -> Iterator[Callbacks]:
         finally:
             callbacks.add(time.thread_time() - begun, handle)
 
-    events.Handle._run = timed  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+    setattr(events.Handle, "_run", timed)  # noqa: B010 - as above; a type checker rightly objects to the other spelling
     try:
         yield callbacks
     finally:
-        events.Handle._run = run  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+        setattr(events.Handle, "_run", run)  # noqa: B010 - as above
 
 
 def slowness() -> float:

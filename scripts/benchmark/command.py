@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Never
 
 from . import contenders as taking_part
-from . import memory, origin, page, process, rounds, start
+from . import memory, origin, page, process, processes, rounds, start
 from .contenders import Absent, Contender
 from .process import NotRunError
 
@@ -134,10 +134,12 @@ def run(options: argparse.Namespace) -> page.Measured:
                 present, server, core=cores[1], rounds=options.rounds, scale=scale, tell=_tell
             )
             held, not_held = _memory([one for one in present if one.memory], server, options.connections, cores)
-            begun = None
+            begun, scaling = None, []
             if options.contenders is None:
                 _tell("exam start")
                 begun = start.measure_start(server, cores, min(options.rounds, ROUNDS))
+                _tell("one process and two")
+                scaling = processes.measure_processes(server, min(options.rounds, ROUNDS), scale=scale)
             versions = {"origin": f"nginx {server.version}"} | {one.name: one.version for one in present}
     return page.Measured(
         _command(options),
@@ -151,6 +153,7 @@ def run(options: argparse.Namespace) -> page.Measured:
         held,
         not_held,
         begun,
+        scaling,
     )
 
 

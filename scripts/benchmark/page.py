@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .contenders import Absent
     from .memory import Held
+    from .processes import Scaling
     from .rounds import Spread, Summary
     from .start import Start
 
@@ -39,6 +40,7 @@ class Measured(NamedTuple):
     held: list[Held]
     not_held: list[Absent]
     start: Start | None
+    scaling: list[Scaling] = []  # noqa: RUF012 - never changed
 
 
 def inserted(page: str, tables: str) -> str:
@@ -57,6 +59,8 @@ def tables(measured: Measured) -> str:
         parts.append(_memory(measured))
     if measured.start is not None:
         parts.append(_start(measured.start))
+    if measured.scaling:
+        parts.append(_scaling(measured.scaling))
     parts.append(_versions(measured))
     return "\n\n".join(parts)
 
@@ -118,6 +122,16 @@ def _start(start: Start) -> str:
         "Time in imports of the command, by package (`-X importtime`, modules' own time; tracing makes it longer):",
     ]
     lines += ["", *_head(("package", "ms")), *(_line([f"`{name}`", f"{value:.1f}"]) for name, value in start.modules)]
+    return "\n".join(lines)
+
+
+def _scaling(found: Sequence[Scaling]) -> str:
+    head = ("targets", "targets/s, 1 process", "2 processes", "ratio", "CPU a target, ms, 1 process", "2 processes")
+    lines = ["### `detector scan --processes`, held to no core", "", *_head((*head, "ratio"))]
+    for one in found:
+        rates = [_spread(one.one_rate, 0), _spread(one.two_rate, 0), _spread(one.rate_ratio, 2)]
+        cpus = [_spread(one.one_cpu_ms, 3), _spread(one.two_cpu_ms, 3), _spread(one.cpu_ratio, 2)]
+        lines.append(_line([one.targets, *rates, *cpus]))
     return "\n".join(lines)
 
 

@@ -99,6 +99,18 @@ async def test_as_with_one_process(pki: PrivatePKI, settings_of: Settings) -> No
     assert {(f.verdict, f.confidence) for f in last.values()} == {("middleware", "proven")}
 
 
+async def test_results_come_in_order_of_completion(settings_of: Settings) -> None:
+    """A target that takes its time holds back none that come after it, in whichever process they are looked at."""
+    detector = Detector(**settings_of())
+    async with silent() as server, crew(detector, 2) as running:
+        ports = (server.port, *[1] * 9)
+        targets = [Target(Endpoint(host=LOOPBACK, port=port), "x") for port in ports]
+        found = await collect(detector, targets, running, timeout=3.0)
+    assert found[-1].number == 0
+    assert {f.number for f in found[:-1]} == set(range(1, 10))
+    assert {f.observation.outcome for f in found[:-1]} == {Outcome.CONNECT_REFUSED}
+
+
 async def test_a_killed_child_loses_no_target(settings_of: Settings) -> None:
     """A child that is killed with targets in hand: the others look at them, another takes its place."""
     detector = Detector(**settings_of())

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed
 
-from benchmark import clients, command, contenders, memory, page, rounds, start  # noqa: E402 - as above
+from benchmark import clients, command, contenders, memory, page, processes, rounds, start  # noqa: E402 - as above
 from benchmark.contenders import Absent  # noqa: E402 - as above
 from benchmark.origin import Origin  # noqa: E402 - as above
-from benchmark.process import NotRunError, measure  # noqa: E402 - as above
+from benchmark.process import NotRunError, Run, measure  # noqa: E402 - as above
 from benchmark.rounds import Sample, Spread, TooShortError  # noqa: E402 - as above
 
 SCRIPT = ROOT / "scripts" / "benchmark.py"
@@ -144,6 +144,20 @@ def test_imports_are_summed_by_package() -> None:
 def test_a_check_is_compared_with_the_floor_beside_it() -> None:
     """Pairs are subtracted, not medians."""
     assert start.difference([60.0, 90.0, 55.0], [50.0, 70.0, 54.0]) == Spread(1.0, 10.0, 20.0)
+
+
+def test_processes_are_compared_within_a_round() -> None:
+    """Start-up is taken off both CPU and time; a slow round slows both sides; the page has a line for it."""
+    few = Run(1.0, 1.0, "", 0)
+    one = [processes.per_target(few, Run(3.0, 3.0, "", 0), 1000), processes.per_target(few, Run(5.0, 5.0, "", 0), 1000)]
+    two = [processes.per_target(few, Run(3.2, 2.0, "", 0), 1000), processes.per_target(few, Run(5.4, 3.0, "", 0), 1000)]
+    found = processes.compare("refused", one, two)
+    assert (found.one_rate.least, found.one_rate.most) == (250.0, 500.0)
+    assert found.rate_ratio == Spread(2.0, 2.0, 2.0)
+    assert found.cpu_ratio.median == pytest.approx(1.1)
+    assert "| refused | **375** (250-500) |" in page._scaling([found]).replace("\N{EN DASH}", "-")
+    with pytest.raises(NotRunError, match="make more"):
+        processes.per_target(few, few, 1000)
 
 
 def _measured() -> page.Measured:

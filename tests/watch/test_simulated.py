@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 import tracemalloc
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,9 +19,10 @@ from detector import Detector, Endpoint, Outcome, WatchKind
 from detector.errors import InputError, TargetError
 from detector.probe import MockNetwork
 from detector.probe.mock import Fails, Script
+from detector.tasks import BESIDE
 from detector.trust.hostname import operator_of
 from detector.watcher import EVENTS_WAITING_MAX, HEARTBEAT
-from detector.watching import Seen
+from detector.watching import Seen, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -446,6 +449,30 @@ def test_cancellation_at_every_step_leaves_nothing(building: Building) -> None:
     assert all(simulate(partial(exam, steps, 0.0)) for steps in range(100))
     assert all(simulate(partial(exam, steps, 0.15)) for steps in range(1, 60, 3))
     assert not simulate(partial(exam, 1, 60.0))
+
+
+def test_judging_is_beside_the_loop(building: Building, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round is judged in a thread of its own, one after the other, and the events are numbered as they come."""
+    judge, threads, inside = Watch.look, [], threading.Lock()
+
+    def noted(self: Watch, *cases: Any) -> list[WatchEvent]:  # noqa: ANN401 - arguments of Watch.look
+        assert inside.acquire(blocking=False), "two rounds at once"
+        with contextlib.closing(SimpleNamespace(close=inside.release)):
+            threads.append(threading.current_thread().name)
+            return judge(self, *cases)
+
+    monkeypatch.setattr(Watch, "look", noted)
+    line = building.line(building.pki.private_ca("Any CA"), *HOSTS)
+
+    async def exam() -> list[WatchEvent]:
+        building.after(200, lambda: building.filter(line, *HOSTS))
+        return [event async for event in building.watch(duration=600)]
+
+    events = simulate(exam)
+    assert set(threads) == {BESIDE}
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert short(events)[0] == "baseline"
+    assert {f"appeared {host}" for host in HOSTS} <= set(short(events))
 
 
 def test_closing_after_any_event_leaves_nothing(building: Building) -> None:
