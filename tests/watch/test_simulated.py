@@ -8,7 +8,6 @@ import gc
 import threading
 import tracemalloc
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -457,9 +456,11 @@ def test_judging_is_beside_the_loop(building: Building, monkeypatch: pytest.Monk
 
     def noted(self: Watch, *cases: Any) -> list[WatchEvent]:  # noqa: ANN401 - arguments of Watch.look
         assert inside.acquire(blocking=False), "two rounds at once"
-        with contextlib.closing(SimpleNamespace(close=inside.release)):
-            threads.append(threading.current_thread().name)
+        threads.append(threading.current_thread().name)
+        try:
             return judge(self, *cases)
+        finally:
+            inside.release()
 
     monkeypatch.setattr(Watch, "look", noted)
     line = building.line(building.pki.private_ca("Any CA"), *HOSTS)
