@@ -8,6 +8,7 @@ carry data), `native` with cryptographic primitives alone (TLS 1.3, for looking 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
@@ -24,6 +25,10 @@ ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
 
 SERVER_NAME_OCTETS_MAX: Final = 255
 """Longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)."""
+
+
+_NAMES_REMEMBERED: Final = 1024
+"""Hosts whose name is not worked out again: a look asks twice, and the same endpoints are looked at all day."""
 
 
 class Facts(NamedTuple):
@@ -104,6 +109,7 @@ def facts_of(  # noqa: PLR0913 - keyword-only past the first: what the bytes alo
     )
 
 
+@functools.lru_cache(maxsize=_NAMES_REMEMBERED)
 def server_name(host: str) -> bytes | None:
     """Return what to send as SNI for `host`: nothing for an IP literal (RFC 6066 section 3) or what no name can be."""
     literal = host.strip("[]").partition("%")[0]

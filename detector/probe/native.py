@@ -195,9 +195,8 @@ class NativeHandshake:
     def start(self) -> bytes:
         """Make the ClientHello to send."""
         message = _client_hello(self._name, self._alpn, self._x25519, self._mlkem)
-        record = b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
-        self._wire.client(record)
-        return record
+        self._wire.client_messages(message)
+        return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server; return the bytes to send to it (perhaps none)."""

@@ -25,9 +25,10 @@ Example::
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
@@ -237,15 +238,21 @@ _KIND_BY_PREFIX: Final = {
 
 def expand_label(hash_name: str, secret: bytes, label: str, length: int, context: bytes = b"") -> bytes:
     """HKDF-Expand-Label (RFC 8446 section 7.1, RFC 5869 section 2.3)."""
-    name = b"tls13 " + label.encode("ascii")
-    info = length.to_bytes(2, "big") + bytes([len(name)]) + name + bytes([len(context)]) + context
-    output = block = b""
+    info = _label(label, length) + bytes((len(context),)) + context
+    output = block = hmac.digest(secret, info + b"\x01", hash_name)
     counter = 1
     while len(output) < length:
-        block = hmac.digest(secret, block + info + bytes([counter]), hash_name)
-        output += block
         counter += 1
+        block = hmac.digest(secret, block + info + bytes((counter,)), hash_name)
+        output += block
     return output[:length]
+
+
+@functools.cache
+def _label(label: str, length: int) -> bytes:
+    """HkdfLabel up to its context: a dozen of them in all, and twelve are needed for one handshake."""
+    name = b"tls13 " + label.encode("ascii")
+    return length.to_bytes(2, "big") + bytes((len(name),)) + name
 
 
 class _Decryptor:
@@ -280,6 +287,8 @@ class _Decryptor:
 
 class _Reader:
     """Bounds-checked reading of one message (presentation language of RFC 8446 section 3)."""
+
+    __slots__ = ("_at", "_data", "_what")
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data = data
@@ -337,8 +346,11 @@ def _extensions(reader: _Reader, what: str) -> dict[int, bytes]:
 
     Where one came twice, `_REPEATED` stands among the types.
     """
-    block = _Reader(reader.vector(2), what)
     found: dict[int, bytes] = {}
+    octets = reader.vector(2)
+    if not octets:
+        return found
+    block = _Reader(octets, what)
     while block.left:
         kind = block.number(2)
         body = block.vector(2)
@@ -405,14 +417,6 @@ class Wire:
         self._transcript: _Hash | None = None
         self._secret: bytes | None = None
         self._decryptor: _Decryptor | None = None
-        self._readers: dict[int, Callable[[bytes], None]] = {
-            HandshakeType.ENCRYPTED_EXTENSIONS: self._encrypted_extensions,
-            HandshakeType.CERTIFICATE: self._certificate,
-            HandshakeType.SERVER_KEY_EXCHANGE: self._server_key_exchange,
-            HandshakeType.SERVER_HELLO_DONE: self._server_hello_done,
-            HandshakeType.CERTIFICATE_VERIFY: self._certificate_verify,
-            HandshakeType.FINISHED: self._finished,
-        }
 
     @property
     def decrypting(self) -> bool:
@@ -632,8 +636,8 @@ class Wire:
         self._last_message = kind
         if kind == HandshakeType.CERTIFICATE_REQUEST:
             self.irregular = True
-        if (read := self._readers.get(kind)) is not None:
-            read(body)
+        if (read := self._READERS.get(kind)) is not None:
+            read(self, body)
         if self._transcript is not None:
             self._transcript.update(message)
 
@@ -808,26 +812,36 @@ class Wire:
             raise WireError(WireErrorKind.MALFORMED, "a message before ServerHello")
         return self.suite
 
+    _READERS: ClassVar[dict[int, Callable[[Wire, bytes], None]]] = {
+        HandshakeType.ENCRYPTED_EXTENSIONS: _encrypted_extensions,
+        HandshakeType.CERTIFICATE: _certificate,
+        HandshakeType.SERVER_KEY_EXCHANGE: _server_key_exchange,
+        HandshakeType.SERVER_HELLO_DONE: _server_hello_done,
+        HandshakeType.CERTIFICATE_VERIFY: _certificate_verify,
+        HandshakeType.FINISHED: _finished,
+    }
+    """What reads the body of each message of the server."""
+
 
 def _first_record(buffer: bytearray, *, first: bool = False) -> tuple[int, bytes, bytes] | None:
     """Type, header and body of the record `buffer` begins with; None while it is incomplete.
 
     Raises `WireError`: NOT_TLS when it is the connection's `first` record, otherwise MALFORMED.
     """
-    kind = WireErrorKind.NOT_TLS if first else WireErrorKind.MALFORMED
-    if buffer and buffer[0] not in _CONTENT_TYPES:
-        raise WireError(kind, f"a record of type {buffer[0]}")
-    if len(buffer) > 1 and buffer[1] != _MAJOR_VERSION:
-        raise WireError(kind, f"a record of version {buffer[1]}")
-    if len(buffer) < RECORD_HEADER_OCTETS:
-        return None
-    length = int.from_bytes(buffer[3:RECORD_HEADER_OCTETS], "big")
-    if length > RECORD_OCTETS_MAX:
-        raise WireError(kind, f"a record of {length} octets")
-    if len(buffer) < RECORD_HEADER_OCTETS + length:
-        return None
     header = bytes(buffer[:RECORD_HEADER_OCTETS])
-    return header[0], header, bytes(buffer[RECORD_HEADER_OCTETS : RECORD_HEADER_OCTETS + length])
+    kind = WireErrorKind.NOT_TLS if first else WireErrorKind.MALFORMED
+    if header and header[0] not in _CONTENT_TYPES:
+        raise WireError(kind, f"a record of type {header[0]}")
+    if len(header) > 1 and header[1] != _MAJOR_VERSION:
+        raise WireError(kind, f"a record of version {header[1]}")
+    if len(header) < RECORD_HEADER_OCTETS:
+        return None
+    end = RECORD_HEADER_OCTETS + (header[3] << 8 | header[4])
+    if end > RECORD_HEADER_OCTETS + RECORD_OCTETS_MAX:
+        raise WireError(kind, f"a record of {end - RECORD_HEADER_OCTETS} octets")
+    if len(buffer) < end:
+        return None
+    return header[0], header, bytes(buffer[RECORD_HEADER_OCTETS:end])
 
 
 def _messages(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
