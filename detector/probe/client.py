@@ -132,7 +132,8 @@ async def probe_each(  # noqa: PLR0913 - as `probe`
         hello=hello,
         context=None if key_kind is None else _context_for(key_kind),
     )
-    opened = opened._replace(observation=msgspec.structs.replace(opened.observation, key_kind=key_kind))
+    if key_kind is not None:
+        opened = opened._replace(observation=msgspec.structs.replace(opened.observation, key_kind=key_kind))
     connection = opened.connection
     if connection is None:
         return _of_both(seen, opened.observation)
@@ -171,7 +172,7 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols a
         handshake = _begin(endpoint, alpn, hello, context)
         opened = await _attempt(dialer, endpoint, journal, handshake)
         if not _is_worth_another(opened.observation, attempt, deadline):
-            return opened._replace(observation=msgspec.structs.replace(opened.observation, attempts=attempt))
+            return opened._replace(observation=_after(attempt, opened.observation))
 
 
 async def _look_natively(
@@ -189,7 +190,12 @@ async def _look_natively(
         handshake = native.NativeHandshake(endpoint.host)
         observation = (await _attempt(dialer, endpoint, journal, handshake)).observation
         if handshake.hands_over or not _is_worth_another(observation, attempt, deadline):
-            return msgspec.structs.replace(observation, attempts=attempt), handshake.hands_over
+            return _after(attempt, observation), handshake.hands_over
+
+
+def _after(attempts: int, observation: Observation) -> Observation:
+    """Say that it took so many connections."""
+    return observation if attempts == 1 else msgspec.structs.replace(observation, attempts=attempts)
 
 
 def _is_worth_another(observation: Observation, attempt: int, deadline: float | None) -> bool:
@@ -296,7 +302,10 @@ async def _attempt(dialer: Dialer, endpoint: Endpoint, journal: Journal, handsha
     if goodbye := handshake.farewell():
         transport.write(goodbye)
     transport.close()
-    await _gone(transport, session.closed, journal.deadline)
+    if transport.get_write_buffer_size() == 0:
+        await session.closed.wait()  # in the next turn of the loop: nothing waits for the peer any more
+    else:
+        await _gone(transport, session.closed, journal.deadline)
     return Opened(observation)
 
 

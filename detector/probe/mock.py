@@ -241,6 +241,10 @@ class _MockTransport(asyncio.Transport):
         if not self._closing:
             self._run(self._peer.receive(bytes(data)))
 
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits: the peer has what was written."""
+        return 0
+
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Change who gets the peer's octets."""
         self._protocol = protocol

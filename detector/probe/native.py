@@ -137,7 +137,6 @@ class NativeHandshake:
         self._handshake_secret: bytes | None = None
         self._client_secret = b""
         self._outcome: Outcome | None = None
-        self._completed = False
         self._proof: KeyProof | None = None
         self.hands_over = False
         """Whether the reference engine has to look; what was seen here proves nothing then."""
@@ -238,13 +237,7 @@ class NativeHandshake:
         )
 
     def farewell(self) -> bytes:
-        """Make the close_notify that ends a completed connection; some middleboxes stumble over a bare FIN."""
-        if self._completed and self._handshake_secret is not None:
-            hash_name = self._hash_name()
-            salt = _derive(hash_name, self._handshake_secret, "derived", _NO_CONTEXT[hash_name])
-            main = hmac.digest(salt, bytes(len(salt)), hash_name)
-            secret = _derive(hash_name, main, "c ap traffic", self._wire.transcript_hash())
-            return self._sealed(secret, b"\x01\x00", ContentType.ALERT)
+        """Make what tells a server politely that we leave before keys were agreed on; later there is nothing to say."""
         return _CANCELED if self.hands_over and self._handshake_secret is None else b""
 
     # Inside
@@ -273,8 +266,7 @@ class NativeHandshake:
         elif wire.flight_over:
             if self.key_proved and self._is_regular():
                 self._outcome = Outcome.COMPLETE
-                self._completed = True
-                return _CHANGE_CIPHER_SPEC + self._finished()
+                return _CHANGE_CIPHER_SPEC + self._finished() + self._close_notify()
             self._hand_over()
         return b""
 
@@ -338,6 +330,17 @@ class NativeHandshake:
         verify = hmac.digest(key, self._wire.transcript_hash(), hash_name)
         message = bytes((HandshakeType.FINISHED, 0, 0, len(verify))) + verify
         return self._sealed(self._client_secret, message, ContentType.HANDSHAKE)
+
+    def _close_notify(self) -> bytes:
+        """What ends a connection that is for looking only: some middleboxes stumble over a bare FIN.
+
+        It is under the first application keys, and goes with Finished (RFC 8446 sections 6.1 and 7.1).
+        """
+        hash_name = self._hash_name()
+        salt = _derive(hash_name, self._handshake_secret or b"", "derived", _NO_CONTEXT[hash_name])
+        main = hmac.digest(salt, bytes(len(salt)), hash_name)
+        secret = _derive(hash_name, main, "c ap traffic", self._wire.transcript_hash())
+        return self._sealed(secret, b"\x01\x00", ContentType.ALERT)
 
     def _sealed(self, secret: bytes, content: bytes, content_type: ContentType) -> bytes:
         """The first record under a traffic secret (RFC 8446 sections 5.2 and 5.3)."""

@@ -159,7 +159,8 @@ async def test_the_deadline_ends_a_silent_proxy() -> None:
     assert set(observation.timings_ms) == {"resolve", "connect", "proxy"}
 
 
-async def test_a_connect_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_connect_that_hangs(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Addresses that never answer cost the connect timeout."""
 
     async def never(*_: object, **__: object) -> socket.socket:
@@ -167,21 +168,26 @@ async def test_a_connect_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError
 
     monkeypatch.setattr(aiohappyeyeballs, "start_connection", never)
-    observation = await probe(at(("127.0.0.1", 9)), dialer=DirectDialer(), timeouts=BRIEF)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
+    observation = await probe(at((host, 9)), dialer=DirectDialer(), timeouts=BRIEF)
     assert observation.outcome is Outcome.CONNECT_TIMEOUT
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize(
     ("error", "outcome"), [(OSError(24, "x"), Outcome.RESOURCES), (RuntimeError("x"), Outcome.UNREACHABLE)]
 )
-async def test_a_connect_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: Outcome) -> None:
+async def test_a_connect_that_fails(
+    host: str, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: Outcome
+) -> None:
     """Running out of descriptors is our own; what uvloop raises instead of OSError is not let through."""
 
     async def fail(*_: object, **__: object) -> socket.socket:
         raise error
 
     monkeypatch.setattr(aiohappyeyeballs, "start_connection", fail)
-    assert (await probe(at(("127.0.0.1", 9)), dialer=DirectDialer())).outcome is outcome
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", fail)
+    assert (await probe(at((host, 9)), dialer=DirectDialer())).outcome is outcome
 
 
 async def test_through_a_proxy() -> None:

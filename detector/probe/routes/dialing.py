@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from detector.model import Endpoint, Outcome, ProxyObservation, Record, Route
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
+    from types import TracebackType
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 Address = tuple[str, int]
@@ -32,6 +34,10 @@ HTTP_PORT: Final = 80
 
 PORT_MAX: Final = 65535
 """Largest TCP port (RFC 9293 section 3.1)."""
+
+
+_HOSTS_REMEMBERED: Final = 1024
+"""Hosts of which it is remembered whether they are addresses: one look asks several times."""
 
 
 class Timeouts(Record, frozen=True, kw_only=True):
@@ -89,25 +95,49 @@ class Journal:
         try:
             yield
         finally:
-            self.timings_ms[phase] = round((self.clock() - begun) * 1000, 3)
+            self.note(phase, begun)
 
-    @contextlib.asynccontextmanager
-    async def phase(self, name: str, seconds: float, late: Outcome) -> AsyncIterator[None]:
-        """Bound the body to `seconds` and to the deadline, and record how long it took.
+    def note(self, phase: str, begun: float) -> None:
+        """Record how long this took until now; `begun` is the clock's time when it did."""
+        self.timings_ms[phase] = round((self.clock() - begun) * 1000, 3)
+
+    def phase(self, name: str, seconds: float, late: Outcome) -> _Phase:
+        """Bound the body of an `async with` to `seconds` and to the deadline, and record how long it took.
 
         Raises `RouteError`: DEADLINE when the deadline passed, `late` when only this phase's time did.
         """
-        until = asyncio.get_running_loop().time() + seconds
-        by_deadline = self.deadline is not None and self.deadline <= until
-        limit = asyncio.timeout_at(self.deadline if by_deadline else until)
-        with self.timing(name):
-            try:
-                async with limit:
-                    yield
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                raise RouteError(Outcome.DEADLINE if by_deadline else late) from error
+        return _Phase(self, name, seconds, late)
+
+
+class _Phase:
+    """What `Journal.phase` gives. A class, because three of them in every look make a generator's cost show."""
+
+    __slots__ = ("_begun", "_journal", "_late", "_limit", "_name", "_seconds")
+
+    def __init__(self, journal: Journal, name: str, seconds: float, late: Outcome) -> None:
+        self._journal = journal
+        self._name = name
+        self._seconds = seconds
+        self._late = late
+
+    async def __aenter__(self) -> None:
+        journal = self._journal
+        until = asyncio.get_running_loop().time() + self._seconds
+        if journal.deadline is not None and journal.deadline <= until:
+            until, self._late = journal.deadline, Outcome.DEADLINE
+        self._limit = asyncio.timeout_at(until)
+        self._begun = journal.clock()
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError as late:  # of this limit: one of the body's own goes on as it came
+            raise RouteError(self._late) from late
+        finally:
+            self._journal.note(self._name, self._begun)
 
 
 class Dialer(Protocol):
@@ -143,6 +173,7 @@ class NoWay:
         raise RouteError(self._outcome)
 
 
+@functools.lru_cache(maxsize=_HOSTS_REMEMBERED)
 def literal(host: str) -> str | None:
     """Return `host` without brackets when it is an IP address, perhaps with a zone (RFC 4007 section 11)."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host

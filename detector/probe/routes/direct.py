@@ -12,8 +12,6 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
-import aiohappyeyeballs
-
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import outcomes
 
@@ -65,7 +63,7 @@ class Resolver:
         Raises `OSError` (`socket.gaierror` among them).
         """
         if (address := literal(host)) is not None:
-            return _look_up(address, port, socket.AI_NUMERICHOST)
+            return _numeric(address, port)
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Sequence[AddressInfo]] = loop.create_future()
@@ -96,6 +94,15 @@ class Resolver:
             self._slots.release()
             raise RouteError(Outcome.RESOURCES) from error
         return await answer
+
+
+def _numeric(address: str, port: int) -> Sequence[AddressInfo]:
+    """What the system's resolver says of an address; it is asked where there is a zone, whose number it knows."""
+    if "%" in address or not 0 < port <= PORT_MAX:
+        return _look_up(address, port, socket.AI_NUMERICHOST)
+    if ":" in address:
+        return ((socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)),)
+    return ((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)),)
 
 
 def _look_up(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
@@ -180,9 +187,7 @@ async def open_connection(  # noqa: PLR0913 - where, what, and how
 
 async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
     try:
-        connected = await aiohappyeyeballs.start_connection(
-            addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1
-        )
+        connected = await (_connect(addresses[0]) if len(addresses) == 1 else _first_of(addresses))
     except RuntimeError as error:
         # uvloop reports some refusals of the operating system like this.
         raise RouteError(Outcome.UNREACHABLE) from error
@@ -195,6 +200,28 @@ async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, jour
         connected.close()
         raise
     return transport
+
+
+async def _first_of(addresses: Sequence[AddressInfo]) -> socket.socket:
+    """Connect to whichever answers first. Raises `OSError`."""
+    import aiohappyeyeballs  # noqa: PLC0415 - where addresses race
+
+    return await aiohappyeyeballs.start_connection(
+        addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1
+    )
+
+
+async def _connect(address: AddressInfo) -> socket.socket:
+    """Connect to the one address there is. Raises `OSError`."""
+    family, kind, protocol, _, where = address
+    connecting = socket.socket(family, kind, protocol)
+    try:
+        connecting.settimeout(0)  # not blocking: what a loop wants
+        await asyncio.get_running_loop().sock_connect(connecting, where)
+    except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
+        connecting.close()
+        raise
+    return connecting
 
 
 def spell(host: str, port: int) -> str:
