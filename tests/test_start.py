@@ -108,6 +108,23 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
     assert {"detector.audit", "detector.fleet", "detector.history", "detector.scan"} & set(loaded) == set()
 
 
+ENDING = """
+import atexit, gc, sys
+from detector.__main__ import main
+atexit.register(lambda: print("frozen" if gc.get_freeze_count() else "searched"))
+sys.argv = ["detector", "--version"]
+main()
+"""
+
+
+def test_a_program_that_ends_searches_nothing_for_cycles() -> None:
+    """What the command imported is out of the collector's sight by the time that Python takes it down."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "frozen"
+
+
 def test_every_command_is_where_the_table_says() -> None:
     """Each command can be imported, and is called what the table calls it."""
     from detector.cli import COMMANDS, Commands  # noqa: PLC0415 - after the tests of what importing does
