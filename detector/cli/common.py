@@ -11,7 +11,6 @@ import enum
 import io
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -247,6 +246,8 @@ def result_stream(output: str | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
+    import tempfile  # noqa: PLC0415 - 3 ms that standard output does not need
+
     target = Path(output)
     try:
         if target.is_dir():
