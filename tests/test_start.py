@@ -112,6 +112,14 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
     assert {"detector.audit", "detector.fleet", "detector.history", "detector.scan"} & set(loaded) == set()
 
 
+@pytest.mark.parametrize(("form", "needed"), [("TABLE", {"rich.console", "rich.table"}), ("JSON", set())])
+def test_what_writes_a_report_is_loaded_while_waiting(form: str, needed: set[str]) -> None:
+    """A table has what draws it before there is anything to draw; JSON loads nothing for it."""
+    loaded = loaded_after(f"from detector.cli.common import Format, load_form; load_form(Format.{form})")
+    assert needed | {"detector.report"} <= set(loaded)
+    assert ("rich" in loaded) is bool(needed)
+
+
 ENDING = """
 import atexit, gc, sys
 from detector.__main__ import main

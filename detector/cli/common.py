@@ -293,6 +293,15 @@ def unwritable(output: str, error: OSError) -> OutputError:
     )
 
 
+def load_form(form: Format) -> None:
+    """Import what `write` needs for this form, for who has time now and none later."""
+    import detector.report  # noqa: F401, PLC0415 - see `write`
+
+    if form is Format.TABLE:
+        import rich.console  # noqa: PLC0415 - see `as_text`
+        import rich.table  # noqa: F401, PLC0415 - as above
+
+
 def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[TimelineEntry] = ()) -> None:
     """Write a report in the form asked for; `timeline` are earlier runs, which only HTML shows."""
     from detector import report as reports  # noqa: PLC0415 - a gate does not need it
