@@ -62,6 +62,28 @@ def test_import_loads_nothing_that_judges_or_connects() -> None:
     assert (later | set(NEVER)) & set(loaded) == set()
 
 
+def test_public_roots_are_read_after_connecting_has_begun() -> None:
+    """A detector with what is shipped is made without certifi's roots: known names of roots suffice for its pins."""
+    loaded = loaded_after("import detector; detector.Detector(route='none')")
+    assert {"certifi", "importlib.metadata"} & set(loaded) == set()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a table
+    """A name from certifi's history is taken as it is; for any other certifi's roots are read, before anything else."""
+    from detector import Detector  # noqa: PLC0415 - after the tests of what importing does
+    from detector.errors import PinFileError  # noqa: PLC0415 - as above
+
+    named = "ISRG Root X1" if known else "Nobody's Root"
+    pins = tmp_path / "pins.toml"
+    pins.write_text(f'schema = 1\n[[endpoint]]\nhost = "exam.example.edu"\nroots = ["{named}"]\n', encoding="utf-8")
+    if known:
+        assert Detector(pins=pins, route="none").pins.endpoints[0].roots == (named,)
+    else:
+        with pytest.raises(PinFileError, match="no public root is known as"):
+            Detector(pins=pins, route="none")
+
+
 CHECK = """
 import asyncio, sys
 import detector
