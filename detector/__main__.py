@@ -6,6 +6,7 @@ Room: cli. Knows nothing but exit codes: 0 clean, 1 middleware, 2 bad usage or i
 
 from __future__ import annotations
 
+import gc
 import time
 
 STARTED = time.monotonic() - time.process_time()
@@ -17,7 +18,9 @@ def main() -> None:
     """Run the command and exit."""
     from .cli import run  # noqa: PLC0415 - after the clock has started
 
-    raise SystemExit(run(started=STARTED))
+    code = run(started=STARTED)
+    gc.freeze()  # a program that ends need not search all that it imported for cycles: 25 ms on the way to the caller
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

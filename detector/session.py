@@ -14,7 +14,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +35,7 @@ from .trust.known_roots import known_labels, known_roots
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -145,12 +145,28 @@ def resolve_logs(logs: LogSource | None) -> LogList:
     return ct_logs.load(logs) if isinstance(logs, str | Path) else logs
 
 
-def resolve_pins(pins: PinSource | None, roots: Roots) -> PinSet:
+class _Labels(Collection[str]):
+    """What public roots are called: known ones, and those that `roots` gives, asked only for a name nobody knows."""
+
+    def __init__(self, roots: Callable[[], Roots]) -> None:
+        self._roots = roots
+
+    def __contains__(self, label: object) -> bool:
+        return label in known_labels() or label in self._roots().labels
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(known_labels() | self._roots().labels)
+
+    def __len__(self) -> int:
+        return len(known_labels() | self._roots().labels)
+
+
+def resolve_pins(pins: PinSource | None, roots: Callable[[], Roots]) -> PinSet:
     """The pins to judge by: a set, files or directories, endpoints, or (when None) the shipped files.
 
-    Raises `PinFileError`.
+    `roots` gives the public roots, where a pin file names one that certifi never had. Raises `PinFileError`.
     """
-    labels = roots.labels | known_labels()
+    labels = _Labels(roots)
     if pins is None:
         return pin_files.shipped(root_labels=labels)
     if isinstance(pins, pin_files.PinSet):
@@ -215,7 +231,7 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
     context = judging_context(at=at, roots=roots, add_roots=add_roots, logs=logs)
     endpoint = Endpoint(host=host, port=port)
     if pins is not None:
-        endpoint = _find(resolve_pins(pins, context.roots), host, port) or endpoint
+        endpoint = _find(resolve_pins(pins, lambda: context.roots), host, port) or endpoint
     observation = Observation(
         outcome=Outcome.EXAMINED,
         key_proved=key_proved,
@@ -281,8 +297,10 @@ class Detector:
         locating: Locating | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
-        self.roots: Final = resolve_roots(roots, add_roots)
-        self.pins: Final = resolve_pins(pins, self.roots)
+        self._root_sources: Final = (roots, add_roots)
+        if self._root_sources != (None, None):
+            self.roots  # noqa: B018 - reads the files that were named: what is wrong with them is told here
+        self.pins: Final = resolve_pins(pins, lambda: self.roots)
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
         self._doh: Final = None if doh is None else read_resolver(doh)
@@ -306,6 +324,11 @@ class Detector:
         )
         looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
+
+    @functools.cached_property
+    def roots(self) -> Roots:
+        """The public roots to judge by. certifi's are read when they are first asked for: connecting goes before."""
+        return resolve_roots(*self._root_sources)
 
     async def __aenter__(self) -> Self:
         return self
@@ -381,7 +404,7 @@ class Detector:
             await off_loop(_prepare_probing)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_load_judging())
+            group.create_task(self._load_judging())
             observing = group.create_task(self._observe(endpoints, begin + probing))
             comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
         observations, compared = observing.result(), comparing.result()
@@ -418,6 +441,7 @@ class Detector:
         behind an unknown interceptor may be `possible` where later ones are `proven`. Raises `TargetError`.
         """
         await off_loop(_prepare_judging_too)
+        await self._read_roots()
         network = evidence.Network()
         source = _asynchronously(targets)
         running: set[asyncio.Task[Case]] = set()
@@ -479,6 +503,7 @@ class Detector:
     async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
         """One endpoint as `observe` sees it, no later than loop time `until`."""
         looks = (await self._observe((endpoint,), until))[0]
+        await self._read_roots()
         case = evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
         return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
 
@@ -492,7 +517,20 @@ class Detector:
     async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
         """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
+        await self._read_roots()
         return evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
+
+    async def _load_judging(self) -> None:
+        """Import what judging needs, and read the roots, while the network is waited for, beside the loop."""
+        if "detector.judgement" not in sys.modules or "roots" not in vars(self):
+            await asyncio.sleep(LOADING_DELAY)
+            await off_loop(_import_judging)
+            await self._read_roots()
+
+    async def _read_roots(self) -> None:
+        """Have the roots, without holding up the loop."""
+        if "roots" not in vars(self):
+            await off_loop(lambda: self.roots)
 
     def context(self) -> Context:
         """What to judge against, as of now."""
@@ -536,14 +574,6 @@ class Detector:
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Whether an ordinary client on this machine would believe that this is `host`."""
         return evidence.Case(Endpoint(host=host, port=port), observation, self.context()).trusted_here
-
-
-async def _load_judging() -> None:
-    """Import what judging needs while the network is waited for: once in a process, off the loop."""
-    if "detector.judgement" in sys.modules:
-        return
-    await asyncio.sleep(LOADING_DELAY)
-    await off_loop(_import_judging)
 
 
 @functools.cache

@@ -33,6 +33,9 @@ NEVER = (
     "dns",
     "aioquic",
     "utls",
+    "h11",
+    "importlib.resources",
+    "zipfile",
 )
 """What a check of a clean network needs nothing of."""
 
@@ -54,7 +57,30 @@ def test_import_loads_nothing_that_judges_or_connects() -> None:
     loaded = loaded_after("import detector")
     early = [name for name in loaded if name.startswith(("detector.judgement", "detector.checks", "detector.probe"))]
     assert early == []
-    assert {"OpenSSL", "service_identity", "cryptography.x509", *NEVER} & set(loaded) == set()
+    later = {"OpenSSL", "service_identity", "cryptography.x509", "importlib.metadata", "email", "tempfile"}
+    assert (later | set(NEVER)) & set(loaded) == set()
+
+
+def test_public_roots_are_read_after_connecting_has_begun() -> None:
+    """A detector with what is shipped is made without certifi's roots: known names of roots suffice for its pins."""
+    loaded = loaded_after("import detector; detector.Detector(route='none')")
+    assert {"certifi", "importlib.metadata"} & set(loaded) == set()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a table
+    """A name from certifi's history is taken as it is; for any other certifi's roots are read, before anything else."""
+    from detector import Detector  # noqa: PLC0415 - after the tests of what importing does
+    from detector.errors import PinFileError  # noqa: PLC0415 - as above
+
+    named = "ISRG Root X1" if known else "Nobody's Root"
+    pins = tmp_path / "pins.toml"
+    pins.write_text(f'schema = 1\n[[endpoint]]\nhost = "exam.example.edu"\nroots = ["{named}"]\n', encoding="utf-8")
+    if known:
+        assert Detector(pins=pins, route="none").pins.endpoints[0].roots == (named,)
+    else:
+        with pytest.raises(PinFileError, match="no public root is known as"):
+            Detector(pins=pins, route="none")
 
 
 CHECK = """
@@ -105,6 +131,31 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
     assert {name for name in loaded if name.startswith("detector.cli.")} == {f"detector.cli.{command[0]}", *shared}
     assert (set(NEVER) - {"click"}) & set(loaded) == set()
     assert {"detector.audit", "detector.fleet", "detector.history", "detector.scan"} & set(loaded) == set()
+
+
+@pytest.mark.parametrize(("form", "needed"), [("TABLE", {"rich.console", "rich.table"}), ("JSON", set())])
+def test_what_writes_a_report_is_loaded_while_waiting(form: str, needed: set[str]) -> None:
+    """A table has what draws it before there is anything to draw; JSON loads nothing for it."""
+    loaded = loaded_after(f"from detector.cli.common import Format, load_form; load_form(Format.{form})")
+    assert needed | {"detector.report"} <= set(loaded)
+    assert ("rich" in loaded) is bool(needed)
+
+
+ENDING = """
+import atexit, gc, sys
+from detector.__main__ import main
+atexit.register(lambda: print("frozen" if gc.get_freeze_count() else "searched"))
+sys.argv = ["detector", "--version"]
+main()
+"""
+
+
+def test_a_program_that_ends_searches_nothing_for_cycles() -> None:
+    """What the command imported is out of the collector's sight by the time that Python takes it down."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "frozen"
 
 
 def test_every_command_is_where_the_table_says() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -90,4 +90,4 @@ def _check_facts(entry: Entry, where: str) -> None:
 
 
 def _data() -> bytes:
-    return resources.files("detector.catalogue").joinpath("data/interceptors.json").read_bytes()
+    return Path(__file__).with_name("data").joinpath("interceptors.json").read_bytes()

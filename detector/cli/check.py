@@ -16,7 +16,8 @@ from detector.locating import Locating
 from detector.looks import HELLO_CHOICES
 from detector.model import Confidence, Engine
 from detector.second_look import DEFAULT_CONTROL, Control
-from detector.session import Detector, utc_now
+from detector.session import LOADING_DELAY, Detector, utc_now
+from detector.tasks import end, off_loop
 from detector.trust.keys import load_signing_key
 
 from . import common
@@ -123,7 +124,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
         with common.result_stream(options.output) as stream:
             spent = 0.0 if started is None else time.monotonic() - started
-            report, cases = asyncio.run(_check(detector, endpoints if targets else None, max(deadline - spent, 0.05)))
+            checking = _check(detector, endpoints if targets else None, max(deadline - spent, 0.05), options.format)
+            report, cases = asyncio.run(checking)
             earlier: tuple[TimelineEntry, ...] = ()
             if history is not None:
                 history.record(report)
@@ -137,11 +139,21 @@ def check(  # noqa: PLR0913 - one parameter per option
 
 
 async def _check(
-    detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float
+    detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float, form: common.Format
 ) -> tuple[Report, tuple[Case, ...]]:
-    """Do what `Detector.check` does, and keep what it was judged from."""
-    async with detector:
-        started = utc_now()
-        cases = await detector.observe(endpoints, deadline=deadline)
-        named = () if endpoints is None else tuple(case.endpoint.name for case in cases)
-        return await detector.judged(cases, started=started, named=named), cases
+    """Do what `Detector.check` does, and keep what it was judged from; load what writes it meanwhile."""
+    loading = asyncio.create_task(_load_form(form))
+    try:
+        async with detector:
+            started = utc_now()
+            cases = await detector.observe(endpoints, deadline=deadline)
+            named = () if endpoints is None else tuple(case.endpoint.name for case in cases)
+            return await detector.judged(cases, started=started, named=named), cases
+    finally:
+        await end((loading,))
+
+
+async def _load_form(form: common.Format) -> None:
+    """Import what writes the result while the network is waited for, after what judges it."""
+    await asyncio.sleep(2 * LOADING_DELAY)
+    await off_loop(lambda: common.load_form(form))

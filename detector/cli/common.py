@@ -11,7 +11,6 @@ import enum
 import io
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -247,6 +246,8 @@ def result_stream(output: str | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
+    import tempfile  # noqa: PLC0415 - 3 ms that standard output does not need
+
     target = Path(output)
     try:
         if target.is_dir():
@@ -290,6 +291,15 @@ def unwritable(output: str, error: OSError) -> OutputError:
         f"--output {output}: cannot be written ({error.strerror or error}).",
         advice="Name a file in a directory you may write to.",
     )
+
+
+def load_form(form: Format) -> None:
+    """Import what `write` needs for this form, for who has time now and none later."""
+    import detector.report  # noqa: F401, PLC0415 - see `write`
+
+    if form is Format.TABLE:
+        import rich.console  # noqa: PLC0415 - see `as_text`
+        import rich.table  # noqa: F401, PLC0415 - as above
 
 
 def write(report: Report, form: Format, stream: TextIO, timeline: Sequence[TimelineEntry] = ()) -> None:

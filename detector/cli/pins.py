@@ -37,7 +37,7 @@ def pins() -> None:
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 def show(paths: tuple[str, ...]) -> int:
     """Show the endpoints of pin files, of the shipped ones when none is named."""
-    pin_set = resolve_pins(paths or None, resolve_roots(None))
+    pin_set = resolve_pins(paths or None, lambda: resolve_roots(None))
     until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
     click.echo(f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
     for endpoint in pin_set.endpoints:
@@ -59,7 +59,7 @@ def show(paths: tuple[str, ...]) -> int:
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 def lint(paths: tuple[str, ...]) -> int:
     """Say what in pin files is stale or weak. Exit code 2 when something is wrong, 0 when there are only warnings."""
-    pin_set = resolve_pins(paths or None, resolve_roots(None))
+    pin_set = resolve_pins(paths or None, lambda: resolve_roots(None))
     messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=certifi_roots().labels)
     for message in messages:
         place = f"{message.source}: {message.endpoint}: " if message.endpoint else f"{message.source}: "

@@ -100,7 +100,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
     public = resolve_roots(roots, add_roots)
     given = (*keys, *map(load_public_key, key_files))
     logs = resolve_logs(ct_logs)
-    own_pins = resolve_pins(pins, public).endpoints if pins else ()
+    own_pins = resolve_pins(pins, lambda: public).endpoints if pins else ()
     data = read_file(bundle)
     with naming(bundle):
         verification = judge_again(data, keys=given, roots=public, logs=logs, pins=own_pins)

@@ -102,7 +102,7 @@ class Guard:
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)
-        self.pins: Final = resolve_pins(pins, self.roots)
+        self.pins: Final = resolve_pins(pins, lambda: self.roots)
         self.logs: Final = resolve_logs(logs)
         self.refuse_at: Final = refuse_at
         self._machine_roots: Final = machine_roots

@@ -5,7 +5,6 @@ Room: pins. Pure: gives text, writes nothing.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import PinFileError
@@ -92,6 +91,8 @@ def _list(key: str, values: Iterable[str]) -> Iterator[str]:
 
 def _text(text: str) -> str:
     """Spell a TOML basic string: JSON's escapes are a subset of TOML's, which also wants DEL escaped (TOML 1.0)."""
+    import json  # noqa: PLC0415 - who reads pin files need not wait for what writes them
+
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from .certificate import Certificate, NameConstraints
 
@@ -24,6 +24,11 @@ operator, so a campus CA that serves two of them accuses nobody."""
 
 ONE_NETWORK: Final = "this network"
 """The operator of everything under a private suffix, of bare names and of private addresses."""
+
+
+REMEMBERED_CHARACTERS: Final = 1024
+"""Characters of the names of a certificate whose answer is remembered: usual ones have under 200, and a peer must not
+fill the memory."""
 
 
 class NameMatch(enum.StrEnum):
@@ -61,7 +66,13 @@ def load() -> None:
     import service_identity  # noqa: F401, PLC0415 - to have it
 
 
-def _dns_match(patterns: Sequence[str], host: str) -> bool:
+def _dns_match(patterns: tuple[str, ...], host: str) -> bool:
+    """Whether one of the names is for the host. Answers are remembered: the same certificates come back again."""
+    small = sum(map(len, patterns)) <= REMEMBERED_CHARACTERS
+    return _remembered_match(patterns, host) if small else _compare(patterns, host)
+
+
+def _compare(patterns: tuple[str, ...], host: str) -> bool:
     from service_identity import hazmat  # noqa: PLC0415 - 40 ms that a scan's first handshake need not wait for
     from service_identity.exceptions import CertificateError, VerificationError  # noqa: PLC0415 - as above
 
@@ -80,6 +91,9 @@ def _dns_match(patterns: Sequence[str], host: str) -> bool:
         else:
             return True
     return False
+
+
+_remembered_match: Final = lru_cache(maxsize=4096)(_compare)
 
 
 def permitted(host: str, constraints: NameConstraints) -> bool:

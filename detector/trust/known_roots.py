@@ -10,7 +10,7 @@ knew. Only names and hashes are kept: nothing here can become a trust anchor.
 from __future__ import annotations
 
 import functools
-from importlib import resources
+from pathlib import Path
 
 import msgspec
 
@@ -41,7 +41,7 @@ class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @functools.cache
 def _listed() -> _Listed:
-    data = resources.files("detector.trust").joinpath("data/known_roots.json").read_bytes()
+    data = Path(__file__).with_name("data").joinpath("known_roots.json").read_bytes()
     return msgspec.json.decode(data, type=_Listed)
 
 

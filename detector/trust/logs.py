@@ -14,7 +14,6 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
 import functools
 import hashlib
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -122,7 +121,7 @@ _GOOGLE: Final = msgspec.json.Decoder(_GoogleList)
 @functools.cache
 def shipped() -> LogList:
     """Give the list that comes with the package: every log ever listed for browsers, test logs set apart."""
-    data = resources.files("detector.trust").joinpath("data/ct_logs.json").read_bytes()
+    data = Path(__file__).with_name("data").joinpath("ct_logs.json").read_bytes()
     listed = msgspec.json.decode(data, type=_ShippedList)
     logs: dict[bytes, Log] = {}
     untrusted: dict[bytes, Log] = {}

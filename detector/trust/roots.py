@@ -14,7 +14,6 @@ import datetime as dt
 import hashlib
 import re
 from functools import cached_property, lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,6 +24,7 @@ from .known_roots import known_roots, newest_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from importlib import metadata
 
 ROOTS_FILE_OCTETS_MAX: Final = 16 * 1024 * 1024
 """Octets of a PEM bundle that is read: certifi's has 0.3 MB, the largest operating-system bundles under 1 MB."""
@@ -144,7 +144,9 @@ def certifi_roots() -> Roots:
 @lru_cache(maxsize=1)
 def certifi_bundle() -> CertifiBundle:
     """The installed bundle, read once. See `split_certifi`."""
-    import certifi  # noqa: PLC0415 - not needed when the caller brings roots
+    from importlib import metadata  # noqa: PLC0415 - not needed when the caller brings roots
+
+    import certifi  # noqa: PLC0415 - as above
 
     data = Path(certifi.where()).read_bytes()
     installed = metadata.distribution("certifi")

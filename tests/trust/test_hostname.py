@@ -37,6 +37,21 @@ def test_match(names: list[str], host: str, expected: NameMatch, pki: PrivatePKI
     assert hostname.match(certificate, host) is expected
 
 
+def test_answers_are_remembered_by_names_and_host_and_only_small_ones(pki: PrivatePKI) -> None:
+    """The same host and names are compared once, another host anew; many names fill no memory and count as well."""
+    ca = pki.private_ca("CA")
+    small = Certificate.read(ca.issue(["remembered.example.edu"]).leaf)
+    large = Certificate.read(ca.issue([f"exam{number}.example.edu" for number in range(100)]).leaf)
+    before = hostname._remembered_match.cache_info()
+    for _ in range(2):
+        assert hostname.match(small, "remembered.example.edu") is NameMatch.MATCH
+        assert hostname.match(small, "forgotten.example.edu") is NameMatch.MISMATCH
+        assert hostname.match(large, "exam99.example.edu") is NameMatch.MATCH
+        assert hostname.match(large, "exam100.example.edu") is NameMatch.MISMATCH
+    after = hostname._remembered_match.cache_info()
+    assert (after.hits - before.hits, after.misses - before.misses) == (2, 2)
+
+
 def test_common_name_counts_only_without_alternative_names(pki: PrivatePKI) -> None:
     """A common name is looked at only where there is nothing better."""
     ca = pki.private_ca("CA")

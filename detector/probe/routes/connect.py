@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import h11
-
+from detector.later import Later
 from detector.model import Outcome
 
 from .dialing import literal
@@ -17,6 +16,10 @@ from .exchange import Exchange, host_octets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import h11
+else:
+    h11 = Later("h11")  # 6 ms that a direct way need not wait for
 
 PROXY_HEAD_OCTETS_MAX: Final = 16 * 1024
 """Octets of a proxy's answer before its head must be complete. Common servers allow 8 KiB, browsers more."""
