@@ -134,6 +134,7 @@ def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
     context.set_alpn_protos(list(ALPN_PROTOCOLS))
     context.set_options(SSL.OP_ALL | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # a handshake that waits keeps no record buffers
     context.set_keylog_callback(_on_key_log)
     context.set_info_callback(_on_info)
     return context
