@@ -11,6 +11,7 @@ cross-signed duplicates among the presented certificates do not matter; every wa
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from .signature import Signed, verify_issued
 
@@ -27,6 +28,13 @@ SIGNATURES_MAX: Final = 64
 otherwise ask for 200 * 200 checks, up to 3 ms each with the slowest keys OpenSSL takes. Genuine ones need under ten."""
 PATHS_MAX: Final = 64
 """Paths kept for one leaf; cross-signing gives genuine leaves at most about six."""
+
+
+REMEMBERED_MAX: Final = 1024
+"""Chains whose paths are remembered for one set of roots: a day's endpoints. Emptied when full."""
+REMEMBERED_OCTETS_MAX: Final = 16 * 1024
+"""Octets of certificates in a chain that is remembered, so that 1024 hostile ones cost 16 MiB; usual
+ones have 3 to 6 KiB."""
 
 
 class Path(NamedTuple):
@@ -59,9 +67,27 @@ class Paths(NamedTuple):
 def build(presented: Sequence[Certificate], stores: Sequence[Roots], extra: Iterable[Certificate] = ()) -> Paths:
     """Build every path from `presented[0]`, over the presented certificates, `extra` ones and the roots of `stores`.
 
-    A certificate ends a path where it is an anchor of any of the stores. `extra` are never anchors.
+    A certificate ends a path where it is an anchor of any of the stores. `extra` are never anchors. What was found for
+    a chain is remembered as long as the roots are there: it depends on neither host nor time.
     """
-    return _Builder(presented, stores, extra).build()
+    chain, more, filled = tuple(presented), tuple(extra), [store for store in stores if len(store)]
+    octets = sum(len(certificate.der) for certificate in (*chain, *more))
+    if len(filled) != 1 or octets > REMEMBERED_OCTETS_MAX:
+        return _Builder(chain, stores, more).build()
+    known = _KNOWN.setdefault(filled[0], {})
+    paths = known.get((chain, more))
+    if paths is None:
+        paths = _Builder(chain, filled, more).build()
+        if len(known) >= REMEMBERED_MAX:
+            known.clear()
+        known[chain, more] = paths
+    return paths
+
+
+_KNOWN: Final[WeakKeyDictionary[Roots, dict[tuple[tuple[Certificate, ...], tuple[Certificate, ...]], Paths]]] = (
+    WeakKeyDictionary()
+)
+"""By roots, then by what was presented and fetched. No entry refers to the roots as a whole, so none keeps them."""
 
 
 class _Builder:
