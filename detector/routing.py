@@ -314,6 +314,8 @@ class Routing:
         Raises nothing for reasons of network, proxy or peer.
         """
         ways = self.ways_to(endpoint)
+        if len(ways) == 1 and not self._all_addresses:  # nothing to compare with: no tasks for it
+            return await look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)
         async with asyncio.TaskGroup() as group:
             first = group.create_task(
                 look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)

@@ -445,6 +445,7 @@ class Detector:
         network = evidence.Network()
         source = _asynchronously(targets)
         running: set[asyncio.Task[Case]] = set()
+        ended: asyncio.Queue[asyncio.Task[Case]] = asyncio.Queue()
         exhausted = False
         try:
             while running or not exhausted:
@@ -454,10 +455,15 @@ class Detector:
                     except StopAsyncIteration:
                         exhausted = True
                     else:
-                        running.add(asyncio.create_task(self.look(self._endpoint(target), timeout=timeout)))
+                        task = asyncio.create_task(self.look(self._endpoint(target), timeout=timeout))
+                        task.add_done_callback(ended.put_nowait)
+                        running.add(task)
                 if not running:
                     break
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                done = [await ended.get()]
+                while not ended.empty():
+                    done.append(ended.get_nowait())
+                running.difference_update(done)
                 cases = [task.result() for task in done]
                 for result in await off_loop(functools.partial(_judge_in_turn, cases, network)):
                     yield result
