@@ -383,42 +383,6 @@ class Wire:
     TLS library may refuse it. `key_share` is the server's (section 4.2.8).
     """
 
-    __slots__ = (
-        "_any_record",
-        "_client_messages",
-        "_client_records",
-        "_compatible",
-        "_decryptor",
-        "_last_message",
-        "_messages",
-        "_records",
-        "_secret",
-        "_session_id",
-        "_taken",
-        "_transcript",
-        "alert",
-        "alpn",
-        "certificate_verify",
-        "certificates",
-        "certificates_seen",
-        "client_hellos",
-        "client_random",
-        "dh_bits",
-        "error",
-        "extended_master_secret",
-        "finished_valid",
-        "flight_over",
-        "group",
-        "hello_retry_request",
-        "irregular",
-        "key_exchange",
-        "key_share",
-        "server_hello",
-        "server_random",
-        "suite",
-        "version",
-    )
-
     def __init__(self) -> None:
         self.client_hellos: list[bytes] = []
         self.client_random: bytes | None = None
