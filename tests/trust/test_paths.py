@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,3 +164,25 @@ def test_verify_issued_says_who_signed(pki: PrivatePKI) -> None:
     assert verify_issued(leaf, other.spki) is Signed.INVALID
     assert verify_issued(leaf, rsa.spki) is Signed.INVALID
     assert verify_issued(leaf, b"\x30\x00") is Signed.CANNOT_TELL
+
+
+def test_paths_are_remembered_as_long_as_the_roots_are_there(pki: PrivatePKI, both_roots: Roots) -> None:
+    """The same chain under the same roots is worked out once; other roots have an answer of their own, and go."""
+    issued = pki.issue(["exam.example.edu"])
+    first = build(issued.chain, both_roots)
+    assert build(issued.chain, both_roots) is first
+    other = from_der([pki.root_a.certificate], name="other")
+    assert first.ending_in(both_roots)
+    assert not build(issued.chain, other).ending_in(other)
+    gone = weakref.ref(other)
+    del other
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_large_chain_is_not_remembered(pki: PrivatePKI, both_roots: Roots) -> None:
+    """What a peer can make large does not stay in memory."""
+    chain = (*pki.issue(["exam.example.edu"]).chain, *(bytes((number,)) * 4096 for number in range(1, 5)))
+    first = build(chain, both_roots)
+    assert first.ending_in(both_roots)
+    assert build(chain, both_roots) is not first
