@@ -8,14 +8,16 @@ Room: testing. Public API for anybody who runs a detector on a loop that has oth
 
 What is measured is the CPU time that a callback took of the thread that runs the loop, and never the time on a clock:
 a thread that waits for a core, for the interpreter lock or for a disk burns nothing. So other programs do not count,
-and neither does work that is done in another thread. What does count is all that a callback does itself, collecting
-garbage and importing modules too.
+and neither does work that is done in another thread. What does count is all that a callback does itself, importing
+modules too. Pauses of Python's garbage collector are told apart (`Callbacks.collecting`): a full collection takes
+milliseconds by the size of the whole process, and comes in whichever callback happens to make the next object.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 from asyncio import events
@@ -37,11 +39,15 @@ class Callback(NamedTuple):
 
 
 class Callbacks:
-    """The callbacks that ran so far: how many, and the one that took the most CPU."""
+    """The callbacks that ran so far: how many, and the one that took the most CPU.
+
+    `collecting` are the CPU seconds that the garbage collector took in this thread meanwhile; they are in no callback.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self.worst = Callback(0.0, "none")
+        self.collecting = 0.0
 
     def add(self, seconds: float, handle: asyncio.Handle) -> None:
         """Take note of a callback that has run."""
@@ -71,17 +77,25 @@ def watch_callbacks() -> Iterator[Callbacks]:
         if threading.get_ident() != here:
             run(handle)
             return
-        begun = time.thread_time()
+        begun, collecting = time.thread_time(), callbacks.collecting
         try:
             run(handle)
         finally:
-            callbacks.add(time.thread_time() - begun, handle)
+            took = time.thread_time() - begun
+            callbacks.add(took - (callbacks.collecting - collecting), handle)
 
+    def collect(phase: str, _: dict[str, int]) -> None:
+        if threading.get_ident() == here:
+            now = time.thread_time()
+            callbacks.collecting += -now if phase == "start" else now
+
+    gc.callbacks.append(collect)
     setattr(events.Handle, "_run", timed)  # noqa: B010 - as above; a type checker rightly objects to the other spelling
     try:
         yield callbacks
     finally:
         setattr(events.Handle, "_run", run)  # noqa: B010 - as above
+        gc.callbacks.remove(collect)
 
 
 def slowness() -> float:

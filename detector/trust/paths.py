@@ -68,7 +68,8 @@ def build(presented: Sequence[Certificate], stores: Sequence[Roots], extra: Iter
     """Build every path from `presented[0]`, over the presented certificates, `extra` ones and the roots of `stores`.
 
     A certificate ends a path where it is an anchor of any of the stores. `extra` are never anchors. What was found for
-    a chain is remembered as long as the roots are there: it depends on neither host nor time.
+    a chain that ends in a root is remembered as long as the roots are there: it depends on neither host nor time. Other
+    chains are not: an interceptor makes as many as it likes.
     """
     chain, more, filled = tuple(presented), tuple(extra), [store for store in stores if len(store)]
     octets = sum(len(certificate.der) for certificate in (*chain, *more))
@@ -78,9 +79,10 @@ def build(presented: Sequence[Certificate], stores: Sequence[Roots], extra: Iter
     paths = known.get((chain, more))
     if paths is None:
         paths = _Builder(chain, filled, more).build()
-        if len(known) >= REMEMBERED_MAX:
-            known.clear()
-        known[chain, more] = paths
+        if any(path.anchor is not None for path in paths.paths):
+            if len(known) >= REMEMBERED_MAX:
+                known.clear()
+            known[chain, more] = paths
     return paths
 
 

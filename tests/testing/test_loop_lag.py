@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -101,3 +102,22 @@ def test_it_leaves_asyncio_as_it_was() -> None:
     seen = callbacks.count
     asyncio.run(nothing())
     assert callbacks.count == seen > 0
+
+
+def test_the_collector_is_told_apart() -> None:
+    """A full collection within a callback is no work of that callback: it is in `collecting`, whoever asks for it."""
+
+    async def main() -> None:
+        heap = [[number] for number in range(400_000)]  # what a collection has to go through
+        await asyncio.sleep(0)
+        begun = time.thread_time()
+        gc.collect()
+        took.append(time.thread_time() - begun)
+        await asyncio.sleep(0)
+        assert heap
+
+    took, before = list[float](), list(gc.callbacks)
+    with watch_callbacks() as callbacks:
+        asyncio.run(main())
+    assert callbacks.collecting >= took[0] * 0.9
+    assert gc.callbacks == before

@@ -171,13 +171,20 @@ def test_paths_are_remembered_as_long_as_the_roots_are_there(pki: PrivatePKI, bo
     issued = pki.issue(["exam.example.edu"])
     first = build(issued.chain, both_roots)
     assert build(issued.chain, both_roots) is first
-    other = from_der([pki.root_a.certificate], name="other")
     assert first.ending_in(both_roots)
-    assert not build(issued.chain, other).ending_in(other)
+    other = from_der([pki.root_b.certificate], name="other")
+    assert build(issued.chain, other) is not first
+    assert build(issued.chain, other) is build(issued.chain, other)
     gone = weakref.ref(other)
     del other
     gc.collect()
     assert gone() is None
+
+
+def test_a_chain_without_a_root_is_not_remembered(pki: PrivatePKI, both_roots: Roots) -> None:
+    """An interceptor makes a leaf for every connection; none of them stays."""
+    chain = pki.private_ca("Filter CA").issue(["exam.example.edu"]).chain
+    assert build(chain, both_roots) is not build(chain, both_roots)
 
 
 def test_a_large_chain_is_not_remembered(pki: PrivatePKI, both_roots: Roots) -> None:
