@@ -7,6 +7,7 @@ every one of them before it returns, cancelled or not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import functools
 import hashlib
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from . import pins as pin_files
+from .errors import RootsError
 from .later import Later
 from .looks import Ways
 from .model import Endpoint, Engine, Observation, Outcome, Report, ResolutionObservation, Result
@@ -268,7 +270,8 @@ class Detector:
     and HTTP dates asked for, only where something does not look genuine, and never with `offline`. `locating` has hops
     traced to what does not (docs/locate.md). `clock` gives the time.
 
-    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
+    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later,
+    but `RootsError` where certifi's own file is damaged, which is read when it is needed.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
@@ -531,7 +534,8 @@ class Detector:
         if "detector.judgement" not in sys.modules or "roots" not in vars(self):
             await asyncio.sleep(LOADING_DELAY)
             await off_loop(_import_judging)
-            await self._read_roots()
+            with contextlib.suppress(RootsError):  # told where they are asked for next, and not in a group
+                await self._read_roots()
 
     async def _read_roots(self) -> None:
         """Have the roots, without holding up the loop."""

@@ -125,6 +125,9 @@ def _label(certificate: Certificate) -> str:
     return subject.get("CN") or subject.text
 
 
+_REINSTALL: Final = "Reinstall the package certifi, or name a file of roots (--roots)."
+
+
 class CertifiBundle(NamedTuple):
     """The installed certifi bundle, split: what Mozilla put there, and what somebody added to the file."""
 
@@ -133,7 +136,7 @@ class CertifiBundle(NamedTuple):
 
 
 def certifi_roots() -> Roots:
-    """The Mozilla roots as the installed certifi ships them, labelled as certifi labels them.
+    """The Mozilla roots as the installed certifi ships them, labelled as certifi labels them. Raises `RootsError`.
 
     Institutions append their own CA to this very file to keep Python programs quiet. What certifi never shipped is not
     public, wherever it stands: see `certifi_bundle`.
@@ -143,14 +146,22 @@ def certifi_roots() -> Roots:
 
 @lru_cache(maxsize=1)
 def certifi_bundle() -> CertifiBundle:
-    """The installed bundle, read once. See `split_certifi`."""
+    """The installed bundle, read once. See `split_certifi`. Raises `RootsError` when it has none of certifi's roots."""
     from importlib import metadata  # noqa: PLC0415 - not needed when the caller brings roots
 
     import certifi  # noqa: PLC0415 - as above
 
-    data = Path(certifi.where()).read_bytes()
+    path = Path(certifi.where())
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RootsError(f"certifi's roots {path}: cannot be read ({error.strerror}).", advice=_REINSTALL) from error
     installed = metadata.distribution("certifi")
-    return split_certifi(data, installed.version, untouched=_as_recorded(data, installed))
+    bundle = split_certifi(data, installed.version, untouched=_as_recorded(data, installed))
+    if not bundle.public:
+        # Without any public root every genuine chain would look like an interceptor's.
+        raise RootsError(f"certifi's roots {path}: none of them is in the file.", advice=_REINSTALL)
+    return bundle
 
 
 def _as_recorded(data: bytes, installed: metadata.Distribution) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector import Endpoint, check
 from detector.errors import RootsError
 from detector.trust import roots
 
@@ -130,3 +131,23 @@ def test_any_pem_text_is_read(data: bytes) -> None:
     assert isinstance(roots.certificates_in_pem(data), list)
     wrapped = b"-----BEGIN CERTIFICATE-----" + data + b"-----END CERTIFICATE-----"
     assert len(roots.certificates_in_pem(wrapped)) <= 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+async def test_a_bundle_without_certifi_roots_is_refused(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without public roots everything would look intercepted: a check says what is wrong with the file instead."""
+    import certifi  # noqa: PLC0415 - the file to take away
+
+    bundle = tmp_path / "cacert.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    monkeypatch.setattr(certifi, "where", lambda: str(bundle))
+    roots.certifi_bundle.cache_clear()
+    try:
+        with pytest.raises(RootsError, match=r"cacert\.pem") as refused:
+            await check([Endpoint(host="exam.example.edu", address=("127.0.0.1", 1))], route="none", offline=True)
+    finally:
+        roots.certifi_bundle.cache_clear()
+    assert "certifi" in str(refused.value)
