@@ -15,11 +15,13 @@ from detector import Detector
 from detector.hops import Doubt, Where
 from detector.locating import LOCATED_MOST, Locating, add_hops, locate
 from detector.testing import serve_files, serve_middlebox, serve_origin
+from detector.testing.streams import Listener, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from detector.testing import PrivatePKI
+    from detector.testing.streams import PlainStream
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -137,18 +139,19 @@ async def test_cancelling_leaves_nothing_open() -> None:
     """A trace that is cancelled closes its connections: the server sees them all end."""
     reached = asyncio.Event()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(stream: PlainStream) -> None:
         reached.set()
-        ended.append(await reader.read())
-        writer.close()
+        while await stream.read():
+            pass
 
-    ended: list[bytes] = []
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    server = Listener()
+    async with listen(serve, server):
         tracing = asyncio.ensure_future(
-            locate("127.0.0.1", port, clock=clock, version="1", deadline=30, locating=Locating((port,), 3))
+            locate(*server.address, clock=clock, version="1", deadline=30, locating=Locating((server.port,), 3))
         )
         await reached.wait()
         tracing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await tracing
+        async with asyncio.timeout(10):
+            await server.settled()

@@ -19,40 +19,39 @@ from parts import LOOPBACK, Fleet, lines, run
 import detector
 from detector.fleet import certificates
 from detector.testing import serve_origin
+from detector.testing.streams import Listener, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from detector.testing import PrivatePKI
+    from detector.testing.streams import PlainStream
 
 EXAM = "exam.example.edu"
 NOBODY = "127.0.0.1:1"
 
 
-class Holding:
+class Holding(Listener):
     """A server that takes connections and says nothing; `many` is set once there are enough."""
 
     def __init__(self, enough: int) -> None:
+        super().__init__()
         self.enough = enough
         self.connections = 0
         self.many = asyncio.Event()
-        self.port = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, stream: PlainStream) -> None:
         self.connections += 1
         if self.connections >= self.enough:
             self.many.set()
-        with contextlib.suppress(ConnectionError):
-            await reader.read(1 << 16)
-            await reader.read()
-        writer.close()
+        while await stream.read():
+            pass
 
 
 @contextlib.asynccontextmanager
 async def holding(enough: int) -> AsyncIterator[Holding]:
     held = Holding(enough)
-    async with await asyncio.start_server(held.serve, LOOPBACK, 0) as server:
-        held.port = server.sockets[0].getsockname()[1]
+    async with listen(held.serve, held):
         yield held
 
 
@@ -286,6 +285,8 @@ async def test_nothing_listens_in_the_clear(fleet: Fleet) -> None:
             with contextlib.suppress(ConnectionError):
                 assert b" 200 " not in await reader.read()
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 def _listening(process: int) -> set[int]:

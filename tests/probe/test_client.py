@@ -17,10 +17,12 @@ from conversations import HOST, at, ders, exam
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import DirectDialer, MockNetwork, Timeouts, mock, native, probe
 from detector.testing import serve_origin
+from detector.testing.streams import Listener, listen
 from detector.testing.tls_server import Ending, Script, Step, serve_script
 
 if TYPE_CHECKING:
     from detector.testing.pki import KeyKind
+    from detector.testing.streams import PlainStream
 
 pytestmark = pytest.mark.usefixtures("either_engine")
 V = ssl.TLSVersion
@@ -140,20 +142,18 @@ async def test_cancelling_closes_the_connection(after: bytes) -> None:
     """A cancelled probe hangs up: the server sees the end, and no transport is left to warn about."""
     greeted, hung_up = asyncio.Event(), asyncio.Event()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(after)
+    async def serve(stream: PlainStream) -> None:
+        await stream.read()
+        await stream.write(after)
         greeted.set()
         with contextlib.suppress(ConnectionResetError):
-            while await reader.read(4096):
+            while await stream.read():
                 pass
-        writer.close()
-        with contextlib.suppress(ConnectionResetError):
-            await writer.wait_closed()
         hung_up.set()
 
-    async with await asyncio.start_server(serve, "127.0.0.1") as server:
-        task = asyncio.create_task(probe(at(server.sockets[0].getsockname()), dialer=DirectDialer()))
+    server = Listener()
+    async with listen(serve, server):
+        task = asyncio.create_task(probe(at(server.address), dialer=DirectDialer()))
         await greeted.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

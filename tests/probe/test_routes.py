@@ -6,7 +6,6 @@ Room: tests of probe. Opens sockets on loopback.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,12 @@ from detector.errors import ProxyError
 from detector.model import Endpoint, Outcome, ProxyScheme, Route
 from detector.probe import ConnectDialer, DirectDialer, Proxy, Timeouts, parse_proxy, probe, proxy_for, routes
 from detector.testing import Lie, serve_origin, serve_proxy
+from detector.testing.streams import Listener, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from detector.testing.streams import PlainStream
 
 ENDPOINT = Endpoint(host=HOST)
 BRIEF = Timeouts(resolve=0.15, connect=0.15, proxy=0.15, handshake=0.5)
@@ -252,22 +254,17 @@ async def test_a_proxy_that_is_not_there() -> None:
 @pytest.mark.parametrize("interim", [3, 50])
 async def test_interim_responses(interim: int) -> None:
     """A few 1xx responses are passed over, many are not waited through."""
-    served = asyncio.Event()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * interim + b"HTTP/1.1 403 No\r\n\r\n")
-        with contextlib.suppress(ConnectionResetError):
-            await reader.read()
-        writer.close()
-        with contextlib.suppress(ConnectionResetError):
-            await writer.wait_closed()
-        served.set()
+    async def serve(stream: PlainStream) -> None:
+        await stream.read()
+        await stream.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * interim + b"HTTP/1.1 403 No\r\n\r\n")
+        while await stream.read():
+            pass
 
-    async with await asyncio.start_server(serve, "127.0.0.1") as server:
-        dialer = ConnectDialer(Proxy(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
-        observation = await probe(ENDPOINT, dialer=dialer)
-        await served.wait()
+    server = Listener()
+    async with listen(serve, server):
+        observation = await probe(ENDPOINT, dialer=ConnectDialer(Proxy(host=server.host, port=server.port)))
+        await server.settled()
     assert observation.outcome is (Outcome.PROXY_REFUSED if interim == 3 else Outcome.PROXY_PROTOCOL)
 
 

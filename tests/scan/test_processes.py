@@ -19,6 +19,7 @@ from detector import Detector
 from detector.model import Endpoint, Outcome
 from detector.scan import ScanSettings, Target, processes, scan
 from detector.testing import serve_middlebox, serve_origin
+from detector.testing.streams import Listener, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from detector.scan import Scanned
     from detector.scan.processes import Processes
     from detector.testing import PrivatePKI
+    from detector.testing.streams import PlainStream
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -35,22 +37,20 @@ EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
 QUICK = ScanSettings(concurrency=8, retries=0, timeout=5.0)
 
 
-class Silent:
+class Silent(Listener):
     """A server that takes connections and says nothing; `connected` counts them."""
 
     def __init__(self) -> None:
-        self.port = 0
+        super().__init__()
         self.connected = 0
         self.changed = asyncio.Condition()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, stream: PlainStream) -> None:
         async with self.changed:
             self.connected += 1
             self.changed.notify_all()
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(1 << 16):
-                pass
-        writer.close()
+        while await stream.read():
+            pass
 
     async def has(self, connections: int) -> None:
         """Wait for so many."""
@@ -61,8 +61,7 @@ class Silent:
 @contextlib.asynccontextmanager
 async def silent() -> AsyncIterator[Silent]:
     server = Silent()
-    async with await asyncio.start_server(server.serve, LOOPBACK, 0) as listening:
-        server.port = listening.sockets[0].getsockname()[1]
+    async with listen(server.serve, server):
         yield server
 
 

@@ -16,11 +16,13 @@ import pytest
 from detector.testing import LabError, lab, plugin, serve_files, serve_relay
 from detector.testing.lab import CONFIGURATION, NAMESPACES
 from detector.testing.lab import network_lab as build
+from detector.testing.streams import Listener, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from detector.testing import Lab
+    from detector.testing.streams import PlainStream
 
 PAGE = {"/": b"the origin"}
 
@@ -42,18 +44,13 @@ async def test_five_hops_carry_both_ip_versions(network_lab: Lab, family: int) -
     """The client reaches the origin, sees the origin's address, and is seen with its own."""
     seen = []
 
-    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        seen.append(writer.get_extra_info("peername")[0])
-        writer.close()
+    async def note(stream: PlainStream) -> None:
+        await stream.read()
+        seen.append(stream.socket.getpeername()[0])
 
-    @contextlib.asynccontextmanager
-    async def server() -> AsyncIterator[int]:
-        async with await asyncio.start_server(note, network_lab.origin.address(family), 0) as running:
-            yield running.sockets[0].getsockname()[1]
-
-    async with network_lab.origin.inside(server()) as port:
-        assert await network_lab.client.call(fetch, network_lab.origin.address(family), port) == b""
+    server = Listener()
+    async with network_lab.origin.inside(listen(note, server, host=network_lab.origin.address(family))):
+        assert await network_lab.client.call(fetch, *server.address) == b""
     assert seen == [network_lab.client.address(family)]
 
 
