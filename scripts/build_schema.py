@@ -5,6 +5,7 @@ python scripts/build_schema.py
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,25 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 
 def text(name: str = "report.schema.json") -> str:
     """The schema as it is checked in."""
-    return json.dumps(SCHEMAS[name](), indent=2, sort_keys=True) + "\n"
+    return json.dumps(_alike(SCHEMAS[name]()), indent=2, sort_keys=True) + "\n"
+
+
+def _alike(schema: Any) -> Any:  # noqa: ANN401 - anything that JSON has
+    """Without what depends on the versions of Python and msgspec.
+
+    That is the indentation of docstrings, which newer ones take away, and that the keys of a mapping are of an
+    enumeration, which msgspec says from 0.23 on.
+    """
+    if isinstance(schema, list):
+        return [_alike(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    alike = {key: _alike(value) for key, value in schema.items()}
+    if isinstance(text := alike.get("description"), str):
+        alike["description"] = inspect.cleandoc(text)
+    if "$ref" in alike.get("propertyNames", {}):
+        del alike["propertyNames"]
+    return alike
 
 
 if __name__ == "__main__":
