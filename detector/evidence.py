@@ -393,6 +393,30 @@ _SIGHTINGS_MAX: Final = 64
 """Endpoints remembered per issuer or key: two of unrelated operators decide, the rest is for the reader."""
 
 
+class _Windows:
+    """The validity of all publicly vouched leaves together: where the first and the last begin and end.
+
+    Kept up to date with every leaf, because every endpoint of a scan is judged by it.
+    """
+
+    def __init__(self, validity: tuple[dt.datetime, dt.datetime]) -> None:
+        self.first_begins, self.first_ends = self.last_begins, self.last_ends = validity
+        self._sightings: set[_Sighting] = set()
+
+    def add(self, validity: tuple[dt.datetime, dt.datetime], sighting: _Sighting) -> None:
+        """Take note of one leaf."""
+        begins, ends = validity
+        self.first_begins, self.last_begins = min(self.first_begins, begins), max(self.last_begins, begins)
+        self.first_ends, self.last_ends = min(self.first_ends, ends), max(self.last_ends, ends)
+        if len(self._sightings) < _SIGHTINGS_MAX:
+            self._sightings.add(sighting)
+
+    @property
+    def operators(self) -> int:
+        """How many operators the leaves are of."""
+        return len({sighting.operator for sighting in self._sightings})
+
+
 _EVICTION_SEARCH: Final = 64
 """Of the keys met longest ago, how many are looked through for one met on one endpoint only. A bound keeps forgetting
 cheap; when none of them is such a key, the oldest goes."""
@@ -411,7 +435,7 @@ class Network:
         self._issuers: dict[IssuerIdentity, set[_Sighting]] = {}
         self._unlogged: dict[IssuerIdentity, set[_Sighting]] = {}
         self._leaf_keys: dict[bytes, set[_Sighting]] = {}
-        self._windows: list[tuple[_Sighting, dt.datetime, dt.datetime]] = []
+        self._windows: _Windows | None = None
         self._latest_timestamp: dt.datetime | None = None
         self._misnamed: dict[bytes, set[_Sighting]] = {}
         self.accused_shapes: frozenset[str] = frozenset()
@@ -453,8 +477,9 @@ class Network:
         if case.logging is transparency.Logging.UNLOGGED:
             for identity in case.issuer_identities:
                 self._note(self._unlogged, identity, sighting)
-        if leaf.validity is not None and len(self._windows) < _SIGHTINGS_MAX:
-            self._windows.append((sighting, *leaf.validity))
+        if leaf.validity is not None:
+            self._windows = self._windows or _Windows(leaf.validity)
+            self._windows.add(leaf.validity, sighting)
         for sct in case.scts:
             if sct.status is transparency.SCTStatus.VALID and sct.timestamp is not None:
                 self._latest_timestamp = max(self._latest_timestamp or sct.timestamp, sct.timestamp)
@@ -505,17 +530,13 @@ class Network:
         """
         if self._latest_timestamp is not None and self._latest_timestamp - at > CLOCK_TOLERANCE:
             return self._latest_timestamp - at
-        if len(self._windows) < CLOCK_OPERATORS_LEAST:
+        windows = self._windows
+        if windows is None or windows.last_begins > windows.first_ends:
             return None
-        earliest = max(not_before for _, not_before, _ in self._windows)
-        latest = min(not_after for _, _, not_after in self._windows)
-        all_early = all(at < not_before for _, not_before, _ in self._windows)
-        all_late = all(at > not_after for _, _, not_after in self._windows)
-        if earliest > latest or not (all_early or all_late):
+        all_early, all_late = at < windows.first_begins, at > windows.last_ends
+        if not (all_early or all_late) or windows.operators < CLOCK_OPERATORS_LEAST:
             return None
-        if len({sighting.operator for sighting, _, _ in self._windows}) < CLOCK_OPERATORS_LEAST:
-            return None
-        return (earliest if all_early else latest) - at
+        return (windows.last_begins if all_early else windows.first_ends) - at
 
 
 def http_offset(dates: Sequence[ServerDate]) -> dt.timedelta | None:

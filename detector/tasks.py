@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import queue
 import threading
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,25 +29,56 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         await asyncio.wait(unfinished)
 
 
-async def off_loop(work: Callable[[], T]) -> T:
-    """Do `work` in a thread, so that the loop goes on; on the loop where the system gives no thread.
+class Beside:
+    """A thread that does one work after the other, so that the loop goes on, until the block ends.
 
-    The thread is its own: those of the loop's executor may all be waiting for a resolver that hangs, and a deadline
-    must hold then, too. Raises what `work` raises. A cancelled caller does not wait for it: what it does must be short
-    and change nothing.
+    It is for who has work again and again: a thread of its own for each piece would cost more than a short piece
+    itself, and starting one makes the loop wait. The thread is started by the first work; where the system gives none,
+    work is done on the loop. Threads of the loop's executor would not do: they may all be waiting for a resolver that
+    hangs, and a deadline must hold then, too.
     """
-    working: concurrent.futures.Future[T] = concurrent.futures.Future()
 
-    def run() -> None:
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nobody waits for the thread: it ends once the work that it has is done."""
+        self._waiting.put(None)
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Do `work`, and raise what it raises. A cancelled caller does not wait for it: it must be short."""
+        if self._thread is None:
+            thread = threading.Thread(target=_do_all, args=(self._waiting,), name=BESIDE, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # "can't start new thread"
+                return work()
+            self._thread = thread
+        working: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._waiting.put((working, work))
+        return await asyncio.wrap_future(working)
+
+
+_Work = tuple[concurrent.futures.Future[Any], "Callable[[], Any]"]
+
+
+def _do_all(waiting: queue.SimpleQueue[_Work | None]) -> None:
+    while (given := waiting.get()) is not None:
+        working, work = given
         if not working.set_running_or_notify_cancel():
-            return
+            continue
         try:
             working.set_result(work())
         except BaseException as error:  # noqa: BLE001 - whatever it is: it is raised where the result is waited for
             working.set_exception(error)
+        del given, working, work  # what is waited for next may be long in coming, and this need not be kept until then
 
-    try:
-        threading.Thread(target=run, name=BESIDE, daemon=True).start()
-    except RuntimeError:  # "can't start new thread"
-        return work()
-    return await asyncio.wrap_future(working)
+
+async def off_loop(work: Callable[[], T]) -> T:
+    """Do `work` in a thread that is started for it and ends with it; otherwise as `Beside.do`."""
+    with Beside() as beside:
+        return await beside.do(work)

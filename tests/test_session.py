@@ -15,6 +15,7 @@ import detector
 from detector import Confidence, Detector, Endpoint, Outcome, Verdict
 from detector.errors import MiddlewareDetected, TargetError
 from detector.session import INSTALLED_WAIT, InstallationTimes
+from detector.tasks import BESIDE
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
 
 if TYPE_CHECKING:
@@ -214,6 +215,10 @@ async def test_breaking_off_a_scan_leaves_nothing_behind(pki: PrivatePKI, settin
         async with contextlib.aclosing(stream) as results:
             assert (await anext(results)).endpoint.host == EXAM
     assert {task for task in asyncio.all_tasks() if not task.done()} == before
+    for thread in threading.enumerate():
+        if thread.name == BESIDE:
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: Any) -> None:  # noqa: ANN401 - World

@@ -226,6 +226,14 @@ class TestClock:
         case = world.case(EXAM, pki.issue([EXAM]), at=pki.now - dt.timedelta(days=60))
         assert outcomes(run_check(clock, case)) == ["wrong"]
 
+    def test_a_right_server_behind_very_many_wrong_ones(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
+        """However many have been met, one certificate in date says that the clock may be right."""
+        old = {"not_before": pki.now - dt.timedelta(days=90), "not_after": pki.now - dt.timedelta(days=1)}
+        hosts = [f"www.host{number}.org" for number in range(70)]
+        cases = [world.case(host, pki.issue([host], **old)) for host in hosts]
+        assert run_check(clock, *cases) == [("wrong", "explains")]
+        assert run_check(clock, *cases, world.case(SEARCH, pki.issue([SEARCH]))) == []
+
     def test_one_expired_server_is_not_the_clock(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
         """One forgotten renewal, or two of one operator, leave the clock alone; so does a right one beside them."""
         old: dict[str, Any] = {

@@ -1,0 +1,90 @@
+"""Room: session. Work beside the loop: in turn, in one thread, and on the loop where there is no thread to be had."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from detector.tasks import BESIDE, Beside, off_loop
+
+
+def beside_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == BESIDE]
+
+
+def gone() -> None:
+    """Wait for threads that have been told to end."""
+    for thread in beside_threads():
+        thread.join(20)
+    assert beside_threads() == []
+
+
+async def test_one_thread_does_one_work_after_the_other() -> None:
+    """Whatever is asked for together is done in turn, in one thread that is not the loop's, and ends with the block."""
+    order: list[int] = []
+
+    def work(number: int) -> threading.Thread:
+        order.append(number)
+        return threading.current_thread()
+
+    with Beside() as beside:
+        threads = await asyncio.gather(*(beside.do(lambda number=number: work(number)) for number in range(20)))  # type: ignore[misc] # bound at once
+        assert order == list(range(20))
+        assert set(threads) == set(beside_threads()) != {threading.current_thread()}
+        assert len(set(threads)) == 1
+    gone()
+
+
+async def test_what_work_raises_is_raised() -> None:
+    """Where the result is waited for; the thread goes on with what comes next."""
+    with Beside() as beside:
+        with pytest.raises(ZeroDivisionError):
+            await beside.do(lambda: 1 // 0)
+        assert await beside.do(lambda: 1) == 1
+    with pytest.raises(SystemExit):
+        await off_loop(exit_now)
+    gone()
+
+
+def exit_now() -> None:
+    raise SystemExit(3)
+
+
+async def test_a_cancelled_caller_does_not_wait() -> None:
+    """Work that has begun ends by itself, work that has not is not begun, and the thread ends after both."""
+    begun, release, done = threading.Event(), threading.Event(), list[str]()
+
+    def first() -> None:
+        begun.set()
+        release.wait(20)
+        done.append("first")
+
+    with Beside() as beside:
+        tasks = [asyncio.create_task(beside.do(work)) for work in (first, lambda: done.append("second"))]
+        while not begun.is_set():  # noqa: ASYNC110 - a thread is waited for
+            await asyncio.sleep(0.001)
+        for task in tasks:
+            task.cancel()
+        assert all(
+            isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*tasks, return_exceptions=True)
+        )
+        assert done == []
+        release.set()
+    gone()
+    assert done == ["first"]
+
+
+async def test_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that gives no thread has the work done on the loop."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert await off_loop(threading.current_thread) is threading.current_thread()
+    with Beside() as beside:
+        assert await beside.do(lambda: 1) == 1
+        with pytest.raises(ZeroDivisionError):
+            await beside.do(lambda: 1 // 0)
