@@ -228,7 +228,10 @@ class TestClock:
 
     def test_a_right_server_behind_very_many_wrong_ones(self, world: World, pki: PrivatePKI, run_check: Run) -> None:
         """However many have been met, one certificate in date says that the clock may be right."""
-        old = {"not_before": pki.now - dt.timedelta(days=90), "not_after": pki.now - dt.timedelta(days=1)}
+        old: dict[str, Any] = {
+            "not_before": pki.now - dt.timedelta(days=90),
+            "not_after": pki.now - dt.timedelta(days=1),
+        }
         hosts = [f"www.host{number}.org" for number in range(70)]
         cases = [world.case(host, pki.issue([host], **old)) for host in hosts]
         assert run_check(clock, *cases) == [("wrong", "explains")]
