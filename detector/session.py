@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from . import abreast
 from . import pins as pin_files
 from .errors import RootsError
 from .later import Later
@@ -76,9 +77,6 @@ INSTALLED_WAIT: Final = 0.15
 """Seconds that judging waits, once, for when roots were installed; measured on Linux: 0.03 to 0.1."""
 LOADING_DELAY: Final = 0.005
 """Seconds before judging is imported at the first look: connecting goes first, and takes a millisecond or two."""
-JUDGED_EVERY: Final = 0.01
-"""Seconds from one judging of a scan to the next. Looks that end within them are judged together: the way to the thread
-that judges and back costs as much as judging does. Measured: 0.78 of a scan's CPU; nobody waits for so little."""
 OVERRUN: Final = 0.2
 """Seconds after which a probe that did not end by itself at its deadline is cancelled."""
 
@@ -443,46 +441,23 @@ class Detector:
     ) -> AsyncGenerator[Result, None]:
         """Probe any number of targets and yield each result as it comes, at most `concurrency` in flight.
 
-        Of looks that end within a hundredth of a second all results come together. Each target has `timeout` seconds. A
-        result is judged by what was seen up to then, so the first endpoint behind an unknown interceptor may be
-        `possible` where later ones are `proven`. Raises `TargetError`.
+        Results that nobody has read yet are among them, and those of looks that end within a hundredth of a second come
+        together. Each target has `timeout` seconds. A result is judged by what was seen up to then, so the first
+        endpoint behind an unknown interceptor may be `possible` where later ones are `proven`. Raises `TargetError`.
         """
         await off_loop(_prepare_judging_too)
         await self._read_roots()
         network = evidence.Network()
-        source = _asynchronously(targets)
-        running: set[asyncio.Task[Case]] = set()
-        ended: asyncio.Queue[asyncio.Task[Case]] = asyncio.Queue()
-        exhausted = False
-        loop, judged = asyncio.get_running_loop(), -math.inf
+        looks = abreast.batches(
+            _asynchronously(targets),
+            lambda target: self.look(self._endpoint(target), timeout=timeout),
+            most=self._concurrency,
+        )
         with Beside() as beside:
-            try:
-                while running or not exhausted:
-                    while not exhausted and len(running) < self._concurrency:
-                        try:
-                            target = await anext(source)
-                        except StopAsyncIteration:
-                            exhausted = True
-                        else:
-                            task = asyncio.create_task(self.look(self._endpoint(target), timeout=timeout))
-                            task.add_done_callback(ended.put_nowait)
-                            running.add(task)
-                    if not running:
-                        break
-                    done = [await ended.get()]
-                    early = judged + JUDGED_EVERY - loop.time()
-                    if early > 0 and len(running) > len(done) + ended.qsize():  # more will have ended by then
-                        await asyncio.sleep(early)
-                    while not ended.empty():
-                        done.append(ended.get_nowait())
-                    running.difference_update(done)
-                    cases = [task.result() for task in done]
-                    results = await beside.do(functools.partial(_judge_in_turn, cases, network))
-                    judged = loop.time()
-                    for result in results:
+            async with contextlib.aclosing(looks):
+                async for cases in looks:
+                    for result in await beside.do(functools.partial(_judge_in_turn, cases, network)):
                         yield result
-            finally:
-                await end(running)
 
     def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
         self,

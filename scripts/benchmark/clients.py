@@ -191,14 +191,17 @@ async def scan_many(told: dict[str, Any], engine: str, count: int, concurrency: 
     hostname.load()
     detector = detector_for(told, engine, concurrency)
     if seen_before:
-        await _scan(detector.scan(endpoints))
-    await _scan(detector.scan(itertools.islice(itertools.cycle(endpoints), count)))
+        await _scan(detector.scan(endpoints), len(endpoints))
+    await _scan(detector.scan(itertools.islice(itertools.cycle(endpoints), count)), count)
 
 
-async def _scan(results: AsyncIterator[Any]) -> None:
+async def _scan(results: AsyncIterator[Any], count: int) -> None:
     async for result in results:
+        count -= 1
         if (result.verdict, result.assurance) != ("clean", "pinned"):
             raise IncompleteError(f"{result.endpoint.name}: {result.verdict}, {result.assurance}")
+    if count:
+        raise IncompleteError(f"{count} results less than endpoints")
 
 
 KINDS: Final = ("memory", "streams", "probe", "scan-seen", "scan-first")
