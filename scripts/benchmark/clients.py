@@ -46,21 +46,28 @@ def raise_file_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def probing(engine: str, told: dict[str, Any]) -> Look:
+def probing(engine: str, told: dict[str, Any]) -> Callable[[Endpoint], Awaitable[None]]:
     """`detector.probe.probe`, with one of its engines."""
-    from detector.model import Endpoint, Engine, Outcome  # noqa: PLC0415 - only where it is the contender
+    from detector.model import Engine, Outcome  # noqa: PLC0415 - only where it is the contender
     from detector.probe import DirectDialer, Timeouts, native, probe  # noqa: PLC0415 - as above
 
     native.prepare()
     dialer, limits = DirectDialer(), Timeouts(connect=told["patience"], handshake=told["patience"])
 
-    async def look(address: str, port: int) -> None:
-        endpoint = Endpoint(host=told["host"], address=(address, port))
+    async def look(endpoint: Endpoint) -> None:
         seen = await probe(endpoint, dialer=dialer, timeouts=limits, engine=Engine(engine))
         if seen.outcome is not Outcome.COMPLETE or not seen.key_proved or len(seen.chain) != CHAIN:
             raise IncompleteError(f"{seen.outcome}, key proved: {seen.key_proved}, {len(seen.chain)} certificates")
 
     return look
+
+
+def probing_one(engine: str, told: dict[str, Any]) -> Look:
+    """The same, of one host at whatever address."""
+    from detector.model import Endpoint  # noqa: PLC0415 - as above
+
+    look = probing(engine, told)
+    return lambda address, port: look(Endpoint(host=told["host"], address=(address, port)))
 
 
 def streams(told: dict[str, Any]) -> Look:
@@ -136,14 +143,16 @@ def _hash_chain(connection: ssl.SSLObject) -> None:
         hashlib.sha256(certificate).digest()
 
 
-async def look_many(look: Look, addresses: Iterable[tuple[str, int]], count: int, concurrency: int) -> list[float]:
-    """Look `count` times, so many at once; the milliseconds of each."""
-    source, took = itertools.islice(itertools.cycle(addresses), count), []
+async def look_many(
+    look: Callable[..., Awaitable[None]], places: Iterable[tuple[Any, ...]], count: int, concurrency: int
+) -> list[float]:
+    """Look `count` times, so many at once, at places told by the arguments of `look`; the milliseconds of each."""
+    source, took = itertools.islice(itertools.cycle(places), count), []
 
     async def work() -> None:
-        for address, port in source:
+        for place in source:
             begun = time.perf_counter()
-            await look(address, port)
+            await look(*place)
             took.append((time.perf_counter() - begun) * 1000)
 
     async with asyncio.TaskGroup() as group:
@@ -204,7 +213,7 @@ async def _scan(results: AsyncIterator[Any], count: int) -> None:
         raise IncompleteError(f"{count} results less than endpoints")
 
 
-KINDS: Final = ("memory", "streams", "probe", "scan-seen", "scan-first")
+KINDS: Final = ("memory", "streams", "probe", "probe-seen", "scan-seen", "scan-first")
 
 
 async def run(kind: str, told: dict[str, Any], count: int, concurrency: int) -> dict[str, Any]:
@@ -214,8 +223,12 @@ async def run(kind: str, told: dict[str, Any], count: int, concurrency: int) -> 
     begun, took = time.perf_counter(), list[float]()
     if name.startswith("scan-"):
         await scan_many(told, engine, count, concurrency, seen_before=name == "scan-seen")
+    elif name == "probe-seen":
+        again, places = probing(engine, told), [(endpoint,) for endpoint in pinned_endpoints(told)]
+        await look_many(again, places, len(places), concurrency)
+        await look_many(again, places, count, concurrency)
     else:
-        look = {"memory": memory, "streams": streams}[name](told) if name != "probe" else probing(engine, told)
+        look = {"memory": memory, "streams": streams}[name](told) if name != "probe" else probing_one(engine, told)
         addresses = [(str(address), int(port)) for address, port in told["addresses"]]
         begun = time.perf_counter()
         took = sorted(await look_many(look, addresses, count, concurrency))

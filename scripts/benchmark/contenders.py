@@ -115,16 +115,21 @@ def python_clients() -> list[Contender]:
         made.append(_client(f"probe:{engine}", does, version, looks=600, gives_latency=True, memory=True))
     for engine in (Engine.NATIVE, Engine.OPENSSL):
         version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
-        for kind, seen in (("scan-seen", "endpoints seen before"), ("scan-first", "first contact")):
-            does = f"`Detector.scan`, engine `{engine}`, {seen}: public path, pins, SCTs, verdict"
-            made.append(_client(f"{kind}:{engine}", does, version, looks=600 if kind == "scan-seen" else 300))
+        made += [
+            _client(f"{kind}:{engine}", f"{what}, engine `{engine}`, {which}", version, looks=looks)
+            for kind, looks, what, which in (
+                ("probe-seen", 1200, "`probe()`", "the endpoints of `scan-seen`, as before"),
+                ("scan-seen", 1200, "`Detector.scan`", "endpoints seen before: public path, pins, SCTs, verdict"),
+                ("scan-first", 300, "`Detector.scan`", "first contact: the same"),
+            )
+        ]
     import ssl  # noqa: PLC0415 - for its version alone
 
     plain = f"Python {sys.version.split()[0]} ({ssl.OPENSSL_VERSION})"
     known = "leaf captured" if sys.version_info < (3, 13) else "chain captured"
     made.append(_client("memory", f"`ssl` on memory BIOs, asyncio protocol; {known}", plain, looks=300, memory=True))
     made.append(_client("streams", f"asyncio streams with `ssl`; {known}", plain, looks=300, memory=True))
-    return [one._replace(gives_latency=not one.name.startswith("scan"), required=True) for one in made]
+    return [one._replace(gives_latency="-" not in one.name, required=True) for one in made]
 
 
 def _client(  # noqa: PLR0913 - what makes one client different from another

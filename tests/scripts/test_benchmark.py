@@ -253,8 +253,11 @@ async def test_clients_look_and_judge(pki: PrivatePKI, tmp_path: Path) -> None:
             "roots": str(written.roots),
             "logs": str(written.ct_logs),
         }
-        for kind, count in (("probe:native", 2), ("probe:openssl", 2), ("scan-first:auto", 1), ("scan-seen:auto", 2)):
+        probing = [("probe:native", 2), ("probe:openssl", 2), ("probe-seen:native", 2)]
+        for kind, count in (*probing, ("scan-first:auto", 1), ("scan-seen:auto", 2)):
+            before = origin.connections
             assert (await clients.run(kind, dict(told), count, 2))["completed"] == count
+            assert origin.connections - before == count + ("-seen" in kind)
         for kind in ("memory", "streams"):
             said = await clients.run(kind, dict(told), 2, 1)
             assert said["p50_ms"] <= said["p99_ms"]
