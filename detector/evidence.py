@@ -417,6 +417,8 @@ class _Windows:
         return len({sighting.operator for sighting in self._sightings})
 
 
+STREAM_REMEMBERS: Final = 65536
+"""Issuers and keys of each kind that a stream of any number of endpoints remembers; each costs about 1 KiB."""
 _EVICTION_SEARCH: Final = 64
 """Of the keys met longest ago, how many are looked through for one met on one endpoint only. A bound keeps forgetting
 cheap; when none of them is such a key, the oldest goes."""

@@ -447,7 +447,7 @@ class Detector:
         """
         await off_loop(_prepare_judging_too)
         await self._read_roots()
-        network = evidence.Network()
+        network = evidence.Network(remembered=evidence.STREAM_REMEMBERS)
         looks = abreast.batches(
             _asynchronously(targets),
             lambda target: self.look(self._endpoint(target), timeout=timeout),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import detector
-from detector import Confidence, Detector, Endpoint, Outcome, Verdict
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict, evidence
 from detector.errors import MiddlewareDetected, TargetError
 from detector.session import INSTALLED_WAIT, InstallationTimes
 from detector.tasks import BESIDE
@@ -175,6 +175,21 @@ async def test_scan_streams_results(pki: PrivatePKI, settings_of: Settings) -> N
         again = [result async for result in subject.scan([EXAM])]
     assert [r.confidence for r in results] == ["possible", "proven", "proven"]
     assert len(again) == 1
+
+
+async def test_a_scan_forgets(pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was met on one host only is forgotten when more has come than is kept: memory is bounded."""
+    monkeypatch.setattr(evidence, "STREAM_REMEMBERS", 1)
+    filters, others = pki.private_ca("Filter CA"), pki.private_ca("Another CA")
+    async with contextlib.AsyncExitStack() as stack:
+        where = {}
+        for host, ca in ((EXAM, filters), (LMS, others), (SEARCH, filters)):
+            origin = await stack.enter_async_context(serve_origin(ca.issue([host])))
+            where[host, 443] = origin.address
+        subject = Detector(**settings_of(resolve=where), concurrency=1)
+        near = [result.confidence async for result in subject.scan([EXAM, SEARCH])]
+        far = [result.confidence async for result in subject.scan([EXAM, LMS, SEARCH])]
+    assert (near, far) == (["possible", "proven"], ["possible", "possible", "possible"])
 
 
 async def test_a_hanging_executor_holds_up_no_check(pki: PrivatePKI, settings_of: Settings) -> None:

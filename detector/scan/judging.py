@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector import judgement
-from detector.evidence import Network
+from detector.evidence import STREAM_REMEMBERS, Network
 from detector.model import Confidence, Result
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 AMENDABLE_MAX: Final = 1024
 """Possible results that can still be amended; each holds its chain, about 10 KiB."""
-
-IDENTITIES_MAX: Final = 65536
-"""Issuers and keys remembered, of each kind; each costs about 1 KiB."""
 
 
 class Scanned(Result, frozen=True, kw_only=True):
@@ -45,7 +42,7 @@ class Judging:
     """What was seen of one network so far."""
 
     def __init__(self) -> None:
-        self._network = Network(remembered=IDENTITIES_MAX)
+        self._network = Network(remembered=STREAM_REMEMBERS)
         self._amendable: OrderedDict[int, tuple[Case, str]] = OrderedDict()
 
     def judge(self, number: int, where: str, case: Case) -> Iterator[Scanned]:
