@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.trust import der
+from detector.trust import certificate, der
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
 from detector.trust.roots import certifi_roots
 
@@ -195,3 +195,15 @@ def test_der_writing_reads_back(tag: int, content: bytes) -> None:
     octets = der.encode(tag & ~0x1F | 0x10, content)
     item = der.element(octets, 0, len(octets))
     assert (item.end, der.value(octets, item)) == (len(octets), content)
+
+
+def test_what_is_remembered_is_bounded(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many certificates are read; the same octets are one object in between, and large ones are not kept."""
+    monkeypatch.setattr(certificate, "REMEMBERED_MAX", 3)
+    monkeypatch.setattr(certificate, "_REMEMBERED", {})
+    leaves = [pki.issue([f"host{number}.example.org"]).leaf for number in range(8)]
+    for leaf in leaves:
+        assert Certificate.read(leaf) is Certificate.read(leaf)
+        assert len(certificate._REMEMBERED) <= 3
+    large = leaves[0] + bytes(certificate.REMEMBERED_OCTETS)
+    assert Certificate.read(large) is not Certificate.read(large)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -11,8 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.trust import der
-from detector.trust.certificate import Algorithm
-from detector.trust.signature import SPKI_OCTETS_MAX, Signed, load_key, verify, verify_sct, weakly_hashed
+from detector.trust import signature as signatures
+from detector.trust.certificate import Algorithm, Certificate
+from detector.trust.signature import (
+    SPKI_OCTETS_MAX,
+    Signed,
+    load_key,
+    verify,
+    verify_issued,
+    verify_sct,
+    weakly_hashed,
+)
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
 
 DATA = b"to be signed"
 
@@ -131,3 +144,15 @@ def test_weak_hashes(oid: str, parameters: bytes, *, weak: bool) -> None:
     """MD5, SHA-1 and what cannot be told are weak; algorithms without a hash of their own are not."""
     assert weakly_hashed(Algorithm(oid, parameters)) is weak
     assert weakly_hashed(None)
+
+
+def test_answers_that_are_remembered_are_bounded(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many signatures are asked about; each answer stays what it was."""
+    monkeypatch.setattr(signatures, "_ANSWERS_MAX", 3)
+    monkeypatch.setattr(signatures, "_ANSWERS", {})
+    for number in range(8):
+        leaf, issuer = map(Certificate.read, pki.issue([f"host{number}.example.org"]).chain[:2])
+        assert issuer.spki is not None
+        for _ in range(2):
+            assert verify_issued(leaf, issuer.spki) is Signed.VALID
+            assert len(signatures._ANSWERS) <= 3

@@ -19,6 +19,7 @@ from detector.errors import InputError, TargetError
 from detector.probe import MockNetwork
 from detector.probe.mock import Fails, Script
 from detector.tasks import BESIDE
+from detector.trust import certificate, signature
 from detector.trust.hostname import operator_of
 from detector.watcher import EVENTS_WAITING_MAX, HEARTBEAT
 from detector.watching import Seen, Watch
@@ -39,9 +40,8 @@ GROWTH_MOST = 512 * 1024
 """Octets by which memory may grow between the first and the eighth hour of an exam. Measured: 321 KiB, of which 265 KiB
 are the catalogue of interceptors, loaded once, when the first one is met."""
 STEADY_GROWTH_MOST = 64 * 1024
-"""The same between the fifth and the eighth hour, when everything has happened. Measured: 5 KiB."""
-FRESH_LEAF_OCTETS = 4 * 1024
-"""Octets per certificate that is never seen again: the bounded memory of signatures in `trust.signature` fills."""
+"""The same between the fifth and the eighth hour, when everything has happened. Measured: 5 KiB; 21 KiB where no leaf
+is ever seen twice."""
 
 
 class Building:
@@ -157,11 +157,18 @@ def _by_hour(events: list[WatchEvent]) -> list[list[WatchEvent]]:
 
 
 def test_memory_with_a_new_leaf_for_every_connection(building: Building) -> None:
-    """The worst interceptor for memory: no certificate is ever seen twice, for eight hours."""
+    """The worst interceptor for memory: no certificate is ever seen twice, for eight hours.
+
+    The rooms below the watch remember some certificates and signatures, and forget them all now and then, which would
+    say more of when it was measured than of what grows: that they are bounded is tested with them.
+    """
     ca = building.pki.private_ca("Fresh CA")
     sizes: list[tuple[int, int]] = []
 
     def measure() -> None:
+        certificate._REMEMBERED.clear()
+        signature._ANSWERS.clear()
+        signature._load_key.cache_clear()
         gc.collect()
         sizes.append((tracemalloc.get_traced_memory()[0], building.switchboard.connections))
 
@@ -179,7 +186,8 @@ def test_memory_with_a_new_leaf_for_every_connection(building: Building) -> None
     assert len([e for e in told if e.startswith("appeared")]) == len(HOSTS)
     assert {e.split()[0] for e in told} <= {"appeared", "strengthened", "baseline", "ended"}
     (before, fewer), (after, more) = sizes
-    assert after - before < (more - fewer) * FRESH_LEAF_OCTETS
+    assert more - fewer > 400
+    assert after - before < STEADY_GROWTH_MOST
 
 
 @pytest.mark.parametrize("kth", [2, 3, 5, 9])
