@@ -27,9 +27,9 @@ async def batches(
 ) -> AsyncGenerator[list[Done], None]:
     """Await `work` of all `things`, of at most `most` at once, and give what is done as it comes, in lists.
 
-    No list is empty, and nothing waits for longer than `TOGETHER` but for the reader; what waits for the reader counts
-    among the `most`. A source that takes its time holds up no result. Raises what `things` or `work` raises, and then
-    nothing more is given. Closing it ends all work.
+    No list is empty, and nothing waits for longer than `TOGETHER` but for the reader. What waits for the next list
+    counts among the `most`, what was given does not. A source that takes its time holds up no result. Raises what
+    `things` or `work` raises, and then nothing more is given. Closing it ends all work.
     """
     crew = _Crew(things, work, most)
     loop, taken = asyncio.get_running_loop(), -math.inf
@@ -51,7 +51,7 @@ async def batches(
 
 
 class _Crew(Generic[Thing, Done]):
-    """The workers of one call. There are hardly more of them than there are things."""
+    """The workers of one call. There is at most one more of them than there are things."""
 
     def __init__(self, things: AsyncIterator[Thing], work: Callable[[Thing], Awaitable[Done]], most: int) -> None:
         self._things = things

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from . import abreast
 from . import pins as pin_files
 from .errors import RootsError
 from .later import Later
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from . import evidence, judgement, watcher
+    from . import abreast, evidence, judgement, watcher
     from .evidence import Case, Context
     from .locating import Locating
     from .pins import PinSet
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     Target = Endpoint | str
 
 if not TYPE_CHECKING:
+    abreast = Later("detector.abreast")
     evidence = Later("detector.evidence")
     judgement = Later("detector.judgement")
     watcher = Later("detector.watcher")
@@ -441,9 +441,10 @@ class Detector:
     ) -> AsyncGenerator[Result, None]:
         """Probe any number of targets and yield each result as it comes, at most `concurrency` in flight.
 
-        Results that nobody has read yet are among them, and those of looks that end within a hundredth of a second come
-        together. Each target has `timeout` seconds. A result is judged by what was seen up to then, so the first
-        endpoint behind an unknown interceptor may be `possible` where later ones are `proven`. Raises `TargetError`.
+        Looks that end within a hundredth of a second are judged together; while the results of these are read, further
+        looks go on, and those that end and wait count as in flight. Each target has `timeout` seconds. A result is
+        judged by what was seen up to then, so the first endpoint behind an unknown interceptor may be `possible` where
+        later ones are `proven`. Raises `TargetError`.
         """
         await off_loop(_prepare_judging_too)
         await self._read_roots()

@@ -153,7 +153,7 @@ async def fail_at_three(thing: int) -> int:
 
 @pytest.mark.parametrize("most", [1, 2, 9])
 @pytest.mark.parametrize("busy", [False, True])
-async def test_a_failure_of_the_work_is_raised(most: int, busy: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_a_failure_of_the_work_is_raised(most: int, busy: bool) -> None:  # noqa: FBT001 - pytest gives it by name
     """Also while the reader is busy and nobody else is at work any more."""
     before, given = asyncio.all_tasks(), list[int]()
 

@@ -36,6 +36,7 @@ NEVER = (
     "h11",
     "importlib.resources",
     "zipfile",
+    "detector.abreast",
 )
 """What a check of a clean network needs nothing of."""
 

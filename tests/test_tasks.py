@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 
 import pytest
@@ -30,7 +31,7 @@ async def test_one_thread_does_one_work_after_the_other() -> None:
         return threading.current_thread()
 
     with Beside() as beside:
-        threads = await asyncio.gather(*(beside.do(lambda number=number: work(number)) for number in range(20)))  # type: ignore[misc] # bound at once
+        threads = await asyncio.gather(*(beside.do(functools.partial(work, number)) for number in range(20)))
         assert order == list(range(20))
         assert set(threads) == set(beside_threads()) != {threading.current_thread()}
         assert len(set(threads)) == 1

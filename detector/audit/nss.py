@@ -44,6 +44,8 @@ _PKCS_SERVER_AUTH: Final = "a62c"
 _COLUMNS: Final = (_CLASS, _VALUE, _ISSUER, _SERIAL, _NSS_SERVER_AUTH, _PKCS_SERVER_AUTH)
 """CKA_CLASS, CKA_VALUE, CKA_ISSUER, CKA_SERIAL_NUMBER, CKA_NSS_TRUST_SERVER_AUTH, CKA_TRUST_SERVER_AUTH."""
 
+_NUMBER_OCTETS: Final = 4
+"""Of a CK_ULONG in the database, whatever its size in memory; as certutil of NSS 3.87 writes it (tests/audit)."""
 _CERTIFICATE: Final = 0x00000001
 """CKO_CERTIFICATE (PKCS #11 section 4.6)."""
 _NSS_TRUST: Final = 0xCE534353
@@ -172,4 +174,4 @@ def interpret(objects: Iterable[Sequence[object]]) -> tuple[Judged, ...]:
 
 def _number(value: object) -> int | None:
     """A CK_ULONG as NSS stores it."""
-    return int.from_bytes(value, "big") if isinstance(value, bytes) and len(value) == 4 else None  # noqa: PLR2004 - octets
+    return int.from_bytes(value, "big") if isinstance(value, bytes) and len(value) == _NUMBER_OCTETS else None

@@ -58,7 +58,7 @@ def headline(report: AuditReport) -> str:
         said.append(f"{_count(len(interceptors), 'root')} of known interception products ({_products(interceptors)})")
     if others:
         said.append(f"{_count(others, 'other root')} beyond the public set" if said else _unknown(report.beyond))
-    return f"Trusted here: {' and '.join(said) if len(said) < 3 else '; '.join(said)}."  # noqa: PLR2004 - "a and b"
+    return f"Trusted here: {('; ' if said[2:] else ' and ').join(said)}."
 
 
 def what_to_do(report: AuditReport) -> str:
