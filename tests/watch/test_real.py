@@ -132,7 +132,7 @@ async def test_endpoint_goes_down_and_up(pki: PrivatePKI, settings_of: Settings,
 
 
 async def test_every_look_is_a_fresh_connection(pki: PrivatePKI, settings_of: Settings) -> None:
-    """One TCP connection and one whole handshake a look."""
+    """One TCP connection and one whole handshake a look; the last one may be cut by the end of the watch anywhere."""
     looks: list[Look] = []
     async with serve_origin(pki.issue([EXAM])) as origin:
         subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
@@ -140,7 +140,7 @@ async def test_every_look_is_a_fresh_connection(pki: PrivatePKI, settings_of: Se
             pass
         await origin.settled()
         assert len(looks) > 3
-        assert len(looks) <= origin.connections == origin.handshakes <= len(looks) + 1
+        assert len(looks) <= origin.handshakes <= origin.connections <= len(looks) + 1
 
 
 async def test_process_that_was_stopped_tells_a_gap(pki: PrivatePKI, settings_of: Settings) -> None:
