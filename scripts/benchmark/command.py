@@ -182,10 +182,10 @@ def _memory(
 ) -> tuple[list[memory.Held], list[Absent]]:
     held, not_held = [], []
     room = memory.connections_possible()
-    for number in dict.fromkeys(min(number, room) for number in numbers):
+    for number in dict.fromkeys(numbers):
         for contender in present:
             try:
-                one = memory.hold(contender, server, number, cores)
+                one = memory.hold(contender, server, number, cores, room=room)
             except NotRunError as error:
                 not_held.append(Absent(f"{contender.name} with {number:,} connections", str(error)))
             else:

@@ -6,6 +6,7 @@ Room: scripts. Starts processes and reads /proc.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from .clients import raise_file_limit
 from .contenders import ENVIRONMENT, REFERENCE, read_json
@@ -35,12 +36,12 @@ SPARE_FILES: Final = 200
 
 
 class Held(NamedTuple):
-    """MiB of resident memory with so many handshakes in the middle, and how many of them completed."""
+    """MiB of resident memory, of all its processes together, with so many handshakes in the middle; all completed."""
 
     name: str
     connections: int
+    processes: int
     mebibytes: float
-    completed: int
 
 
 def resident(status: str) -> float:
@@ -81,11 +82,65 @@ def _line(process: subprocess.Popen[bytes]) -> str:
 
 def connections_possible() -> int:
     """As many connections as one process may have open here; the rest of its files is left over."""
-    return max(raise_file_limit() - SPARE_FILES, 0)
+    return max(raise_file_limit() - SPARE_FILES, 1)
 
 
-def hold(contender: Contender, origin: Origin, connections: int, cores: tuple[int | None, int | None]) -> Held:
-    """Measure one contender at one number of connections. Raises NotRunError."""
+def shares(connections: int, room: int) -> list[int]:
+    """Connections of each process, as few processes and as alike as can be, when one may have `room` open."""
+    processes = -(-connections // room)
+    return [connections // processes + (place < connections % processes) for place in range(processes)]
+
+
+def hold(
+    contender: Contender, origin: Origin, connections: int, cores: tuple[int | None, int | None], *, room: int
+) -> Held:
+    """Measure one contender at one number of connections, in as many processes as it takes. Raises NotRunError."""
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(_part(contender, origin, each, cores)) for each in shares(connections, room)]
+        for part in parts:
+            _line(part.holder)
+        used = sum(resident(Path(f"/proc/{part.looking.pid}/status").read_text()) for part in parts)
+        for part in parts:
+            part.release()
+        completed = sum(part.completed() for part in parts)
+    if completed != connections:
+        raise NotRunError(f"{completed} of {connections} handshakes were completed")
+    return Held(contender.name, connections, len(parts), used)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """One process of a contender, and the relay before the origin that answers it when told."""
+
+    connections: int
+    holder: subprocess.Popen[bytes]
+    looking: subprocess.Popen[bytes]
+    output: IO[str]
+
+    def release(self) -> None:
+        """Let its handshakes go on."""
+        if self.holder.stdin is None:
+            raise NotRunError("a process was started without pipes")
+        self.holder.stdin.write(b"go\n")
+        self.holder.stdin.flush()
+
+    def completed(self) -> int:
+        """Handshakes that it says are complete, once it ended. Raises NotRunError."""
+        try:
+            code = self.looking.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise NotRunError(f"{self.connections} handshakes did not end within {PATIENCE:g} seconds") from None
+        self.output.seek(0)
+        text = self.output.read()
+        if code:
+            raise NotRunError(f"ended with {code} after {self.connections} connections: {text[-300:]}")
+        return int(read_json(text)["completed"])
+
+
+@contextlib.contextmanager
+def _part(
+    contender: Contender, origin: Origin, connections: int, cores: tuple[int | None, int | None]
+) -> Iterator[_Part]:
     with relay("hold", connections, origin.port, cores[0]) as (holder, port), tempfile.TemporaryFile("w+") as output:
         addresses = [f"127.0.0.{number + 1}" for number in range(ADDRESSES)]
         command = contender.work(origin, connections, connections)
@@ -104,20 +159,8 @@ def hold(contender: Contender, origin: Origin, connections: int, cores: tuple[in
             start_new_session=True,
         )
         with ended(looking) as process:
-            if process.stdin is None or holder.stdin is None:
+            if process.stdin is None:
                 raise NotRunError("a process was started without pipes")
             process.stdin.write(stdin.encode())
             process.stdin.close()
-            _line(holder)
-            used = resident(Path(f"/proc/{process.pid}/status").read_text())
-            holder.stdin.write(b"go\n")
-            holder.stdin.flush()
-            try:
-                code = process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                raise NotRunError(f"{connections} handshakes did not end within {PATIENCE:g} seconds") from None
-        output.seek(0)
-        text = output.read()
-        if code:
-            raise NotRunError(f"ended with {code} after {connections} connections: {text[-300:]}")
-        return Held(contender.name, connections, used, int(read_json(text)["completed"]))
+            yield _Part(connections, holder, process, output)

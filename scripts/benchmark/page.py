@@ -92,7 +92,9 @@ def _cpu(measured: Measured) -> str:
 def _memory(measured: Measured) -> str:
     numbers = sorted({one.connections for one in measured.held})
     lines = ["### Memory with handshakes in the middle", ""]
-    lines += _head(["contender", *(f"{number:,} connections, MiB" for number in numbers)])
+    processes = {one.connections: one.processes for one in measured.held}
+    shared = {number: f" in {parts} processes" for number, parts in processes.items() if parts > 1}
+    lines += _head(["contender", *(f"{number:,} connections{shared.get(number, '')}, MiB" for number in numbers)])
     found = {(one.name, one.connections): one for one in measured.held}
     for name in dict.fromkeys(one.name for one in measured.held):
         held = [found.get((name, number)) for number in numbers]

@@ -64,6 +64,7 @@ async def test_a_network_of_routers_is_clean(campus: Campus) -> None:
     """With nobody in between, both IP versions are clean, pinned, row 6."""
     for family in (4, 6):
         assert_clean(await campus.check(family=family))
+    await campus.origin.settled()
     assert campus.origin.handshakes == 2 * len(HOSTS)
 
 

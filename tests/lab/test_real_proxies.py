@@ -5,11 +5,7 @@ Room: tests. Starts programs on loopback and opens connections to them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import shutil
-import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from programs import LOOPBACK, free_port, running
 
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import ProxyDialer, Timeouts, parse_proxy, probe
 from detector.testing import serve_origin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from detector.model import Observation
     from detector.testing import Issued, PrivatePKI
@@ -31,52 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 HOST: Final = "exam.example.edu"
-LOOPBACK: Final = "127.0.0.1"
-START_SECONDS: Final = 60.0
-"""Time for a program to listen, on a machine that does much else at the same time."""
-SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind((LOOPBACK, 0))
-        port: int = listening.getsockname()[1]
-        return port
-
-
-@contextlib.asynccontextmanager
-async def running(port: int, *command: str) -> AsyncIterator[None]:
-    """Run a program that must be there until the block ends; begins when it listens on `port`."""
-    program = shutil.which(command[0], path=SBIN)
-    assert program is not None, f"{command[0]} is missing; .ci/run says which package has it"
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *command[1:],
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            while not await accepts(port):
-                assert process.returncode is None, f"{command[0]} ended with {process.returncode} before it listened"
-                await asyncio.sleep(0.02)
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def accepts(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-    except OSError:
-        return False
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-    return True
 
 
 @contextlib.contextmanager

@@ -142,6 +142,7 @@ async def test_replayed_chain_is_a_wrong_signature(kind: KeyKind) -> None:
     """A genuine chain, signed with another key of the same kind: seen at once, and no other engine is asked."""
     async with serve_script(Script.replay(exam(kind).chain)) as server:
         observation = await probe(at(server.address), dialer=DirectDialer())
+        await server.settled()
     assert (observation.outcome, observation.key_proved) == (Outcome.SIGNATURE_WRONG, False)
     assert ders(observation) == exam(kind).chain
     assert (server.connections, observation.attempts, server.alerts) == (1, 1, [51])

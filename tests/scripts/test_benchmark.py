@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own fold
 
 from benchmark import clients, command, contenders, memory, page, processes, rounds, start  # noqa: E402 - as above
 from benchmark.contenders import Absent  # noqa: E402 - as above
-from benchmark.origin import Origin  # noqa: E402 - as above
+from benchmark.origin import Origin, serving  # noqa: E402 - as above
 from benchmark.process import NotRunError, Run, measure  # noqa: E402 - as above
 from benchmark.rounds import Sample, Spread, TooShortError  # noqa: E402 - as above
 
@@ -129,6 +129,25 @@ def test_memory_is_read_from_the_status() -> None:
         memory.resident("Name:\tpython\nState:\tZ (zombie)\n")
 
 
+def test_connections_are_shared_by_as_few_processes_as_can_be() -> None:
+    """No process gets more than it may have open, and all get about as many."""
+    assert memory.shares(19_800, 19_800) == [19_800]
+    assert memory.shares(20_000, 19_800) == [10_000, 10_000]
+    assert memory.shares(5, 2) == [2, 2, 1]
+
+
+def test_handshakes_wait_in_several_processes_at_once(tmp_path: Path) -> None:
+    """Where one process may not have them all open, several have; all wait together, and all complete."""
+    program("nginx", "nginx-light")
+    (native,) = [one for one in contenders.python_clients() if one.name == "probe:native"]
+    with serving(tmp_path, hosts=0, core=None) as server:
+        before = server.accepted()
+        held = memory.hold(native, server, 5, (None, None), room=2)
+        assert server.accepted() - before >= 5
+    assert (held.connections, held.processes) == (5, 3)
+    assert held.mebibytes > 3 * 10  # no Python is smaller
+
+
 def test_imports_are_summed_by_package() -> None:
     """Modules' own time adds up by package; the heading and other output are left out."""
     text = (
@@ -170,7 +189,7 @@ def _measured() -> page.Measured:
         does={"go": "chain captured"},
         rows=rounds.summarise({"go": [Sample(0.5, 3.0, 1.0, 0.5, 2.0)]}),
         absent=[Absent("tls-scan", "not to\nbe | had")],
-        held=[memory.Held("go", 1000, 20.25, 1000)],
+        held=[memory.Held("go", 1000, 1, 20.25), memory.Held("go", 20_000, 2, 500.0)],
         not_held=[Absent("go with 20,000 connections", "no files")],
         start=None,
     )
@@ -182,7 +201,8 @@ def test_tables_name_who_is_missing() -> None:
     row = "| `go` | **0.500** (0.500-0.500) | **1.00** (1.00-1.00) | 2,000 | 3 | 0.50 / 2.00 | 1 | chain captured |"
     assert row in text.replace("\N{EN DASH}", "-")
     assert "| `tls-scan` | not measured | | | | | | not to be / had |" in " ".join(text.split("  "))
-    assert "| `go` | 20 |" in text
+    assert "| contender | 1,000 connections, MiB | 20,000 connections in 2 processes, MiB |" in text
+    assert "| `go` | 20 | 500 |" in text
     assert "`go with 20,000 connections` was not measured: no files" in text
 
 
