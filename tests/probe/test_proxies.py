@@ -136,9 +136,9 @@ async def test_credentials_go_only_to_a_proxy_that_is_vouched_for(*, vouched: bo
 async def test_an_https_url_for_a_proxy_without_tls() -> None:
     """What the proxy did instead of TLS is kept, and the sentence says where to look."""
     async with serve_proxy() as plain, serve_proxy(lie=Lie.GARBAGE) as garbage:
-        for proxy in (plain, garbage):
+        for proxy, timeouts in ((plain, BRIEF), (garbage, None)):
             url = proxy.url.replace("http", "https")
-            observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(url)), timeouts=BRIEF)
+            observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(url)), timeouts=timeouts)
             assert observation.outcome in {Outcome.PROXY_TLS, Outcome.PROXY_UNREACHABLE}
             assert observation.proxy is not None
             assert observation.proxy.tls is not None
@@ -197,10 +197,11 @@ async def test_what_a_proxy_asks_for(
 )
 async def test_socks_proxies_that_refuse_or_lie(version: int, options: dict[str, Any], outcome: Outcome) -> None:
     """Every way to fail has its outcome and one sentence."""
+    timeouts = BRIEF if outcome is Outcome.PROXY_UNREACHABLE else None
     async with serve_origin(exam()) as origin:
         upstream = {(HOST, 443): origin.address}
         async with serve_socks(version, upstream=upstream, **options) as proxy:
-            observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)), timeouts=BRIEF)
+            observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)), timeouts=timeouts)
     assert (observation.outcome, observation.chain) == (outcome, ())
     assert len(sentence(observation).splitlines()) == 1
 

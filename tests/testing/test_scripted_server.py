@@ -156,7 +156,7 @@ async def test_a_giant_message_keeps_coming(version: ssl.TLSVersion) -> None:
         received, declared = 0, b""
         while received < LARGEST_MESSAGE:
             chunk = await stream.read()
-            declared = declared or chunk
+            declared += chunk if received < 1024 else b""  # ServerHello and what follows it
             received += len(chunk)
         await stream.close()
     if version is TLS12:
