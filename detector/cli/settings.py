@@ -117,7 +117,10 @@ def _value(path: Path, where: str, value: Any, option: click.Option) -> Any:  # 
         _refuse(path, where, f"must be {wanted}", "", (), "See --help of the command.")
     if option.is_flag:
         return value
-    return [str(item) for item in value] if isinstance(value, list) else str(value)
+    words = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    if any("\0" in word for word in words):  # no command line can hold one, and nothing behind it expects one
+        _refuse(path, where, "holds a NUL character", "", (), "Take it out.")
+    return words if isinstance(value, list) else words[0]
 
 
 def _refuse(  # noqa: PLR0913, PLR0917 - the parts of one message

@@ -73,6 +73,7 @@ def test_usual_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("[scan]\nrate = [1]\n", "scan: rate must be one value, not a list."),
         ("[scan]\nstrict = 1\n", "scan: strict must be true or false."),
         ("[check]\ndeadline = true\n", "check: deadline must be a value, not true or false."),
+        ('[check]\nroots = "\\u0000x"\n', "check: roots holds a NUL character."),
         ("scan = 1\n", "scan is not a table."),
         ("[pins.lern]\n", "pins: lern is not an option."),
         ("[scan\n", "is not TOML"),
