@@ -108,6 +108,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     source = click.get_current_context().get_parameter_source("signing_key")
     if bundle is None and source is click.core.ParameterSource.COMMANDLINE:  # a configuration file may have it ready
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
+    common.refuse_one_place_for_two(options.output, bundle)
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     ways = {"route": options.proxy if route is None else route, "proxy": options.proxy, "quic": quic, "hello": hello}
     ways["engine"] = engine

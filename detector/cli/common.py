@@ -10,6 +10,7 @@ import datetime as dt
 import enum
 import io
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -241,17 +242,27 @@ def exit_code(report: Report, fail_on: Confidence) -> int:
 def result_stream(output: str | None) -> Iterator[TextIO]:
     """Where the result goes: standard output, or a file that appears complete or not at all.
 
-    The place is claimed before any work is done, so that an unwritable one is told at once. Raises `OutputError`.
+    The place is claimed before any work is done, so that an unwritable one is told at once. What a link points to is
+    replaced, not the link; a device, a pipe and what standard output already goes to are written to as they are. Raises
+    `OutputError`.
     """
     if output is None:
         yield sys.stdout
         return
-    import tempfile  # noqa: PLC0415 - 3 ms that standard output does not need
-
-    target = Path(output)
     try:
+        target = Path(output).resolve()
         if target.is_dir():
             raise IsADirectoryError(21, "it is a directory")
+        in_place = _is_stream(Path(output))
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        raise unwritable(output, error) from error
+    if in_place:
+        with growing_stream(output, append=True) as stream:
+            yield stream
+        return
+    import tempfile  # noqa: PLC0415 - 3 ms that standard output does not need
+
+    try:
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     except OSError as error:
         raise unwritable(output, error) from error
@@ -266,14 +277,36 @@ def result_stream(output: str | None) -> Iterator[TextIO]:
         Path(temporary).unlink(missing_ok=True)
 
 
+def refuse_one_place_for_two(output: str | None, bundle: str | None) -> None:
+    """A report and a bundle that went to one file would leave only one of them. Raises click.UsageError."""
+    if output is None or bundle is None or Path(output).absolute() != Path(bundle).absolute():
+        return
+    raise click.UsageError(f"--output and --bundle are both {bundle}: name a file for each.")
+
+
+def _is_stream(place: Path) -> bool:
+    """Whether it is no file of its own that could be replaced: a device, a pipe, or what standard output goes to.
+
+    Raises OSError when it is there and cannot be asked.
+    """
+    try:
+        there = place.stat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(there.st_mode):
+        return True
+    ours = [os.fstat(stream.fileno()) for stream in (sys.__stdout__, sys.__stderr__) if stream and not stream.closed]
+    return any(os.path.samestat(there, one) for one in ours)
+
+
 @contextlib.contextmanager
-def growing_stream(output: str | None) -> Iterator[TextIO]:
+def growing_stream(output: str | None, *, append: bool = False) -> Iterator[TextIO]:
     """Where lines go as they come: standard output, or a file that is valid after every line. Raises `OutputError`."""
     if output is None:
         yield sys.stdout
         return
     try:
-        with Path(output).open("w", encoding="utf-8", newline="\n") as stream:
+        with Path(output).open("a" if append else "w", encoding="utf-8", newline="\n") as stream:
             yield stream
     except OSError as error:
         raise unwritable(output, error) from error
@@ -285,10 +318,11 @@ def _umask() -> int:
     return mask
 
 
-def unwritable(output: str, error: OSError) -> OutputError:
+def unwritable(output: str, error: OSError | RuntimeError) -> OutputError:
     """The exception for a place that cannot be written to."""
+    reason = error.strerror if isinstance(error, OSError) else None
     return OutputError(
-        f"--output {output}: cannot be written ({error.strerror or error}).",
+        f"--output {output}: cannot be written ({reason or error}).",
         advice="Name a file in a directory you may write to.",
     )
 

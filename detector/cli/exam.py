@@ -86,6 +86,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
 
     Exit code: 0 allow, 1 block, 2 bad usage, policy, pins or request, 3 warn.
     """
+    common.refuse_one_place_for_two(options.output, bundle)
     chosen = gatekeeper.resolve_policy(policy)
     asked = exchange.read_request(_request_octets(request, chosen.deadline)) if request else exchange.Request()
     if asked.task is not exchange.Task.GATE:

@@ -91,10 +91,11 @@ class Journal:
         self._path = Path(state)
         self._output_path = Path(output)
         self._scan = scan
-        self.resumed = self._path.exists()
         self.done = Done()
         self._since = 0
         try:
+            self.resumed = self._path.exists()
+            self._refuse_what_cannot_be_gone_on_from()
             self._output: IO[bytes] = self._open_again() if self.resumed else self._open_new()
         except OSError as error:
             raise OutputError(
@@ -118,6 +119,16 @@ class Journal:
                 f"--output {self._output_path}: cannot be read ({error.strerror}).",
                 advice="Make it readable and run the same command again.",
             ) from error
+
+    def _refuse_what_cannot_be_gone_on_from(self) -> None:
+        """Both must be files, that can be read again, and two of them."""
+        for option, place in (("--resume", self._path), ("--output", self._output_path)):
+            if place.exists() and not place.is_file():
+                raise InputError(f"{option} {place}: is not a file.", advice="A scan goes on from files: name one.")
+        if self._path.absolute() == self._output_path.absolute():
+            raise InputError(
+                f"--resume {self._path}: is the output as well.", advice="Name another file for what is done."
+            )
 
     def _open_new(self) -> IO[bytes]:
         if self._output_path.exists() and self._output_path.stat().st_size:

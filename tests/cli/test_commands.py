@@ -317,6 +317,8 @@ class TestBadInput:
             (("check", EXAM, "--doh", "http://resolver.example/"), ("https://",)),
             (("check", EXAM, "--resolve", "nonsense"), ("nonsense",)),
             (("check", EXAM, "--output", "no/such/dir/report.json"), ("no/such/dir/report.json",)),
+            (("check", EXAM, "--output", "one.json", "--bundle", "one.json"), ("--output", "--bundle", "one.json")),
+            (("exam", "gate", "--output", "one.json", "--bundle", "one.json"), ("--output", "--bundle", "one.json")),
             (("check", EXAM, "--format", "yaml"), ("yaml",)),
             (("check", EXAM, "--deadline", "soon"), ("soon",)),
             (("examine", "missing.pem", "--host", EXAM), ("missing.pem",)),

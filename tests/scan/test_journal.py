@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,6 @@ from hypothesis import strategies as st
 from detector.errors import InputError, OutputError
 from detector.scan import Journal
 from detector.scan.journal import CHECKPOINT_LINES, Done
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def line(number: int, **more: object) -> bytes:
@@ -108,3 +106,15 @@ def test_another_scan_is_refused(tmp_path: Path) -> None:
         Journal(state, output, scan="s")
     with pytest.raises(OutputError, match="directory you may write to"):
         Journal(tmp_path / "no" / "state", tmp_path / "no" / "out", scan="s")
+
+
+def test_what_cannot_be_gone_on_from_is_refused(tmp_path: Path) -> None:
+    """One file for both would lose the output, and from a device nothing can be read back."""
+    state, output, device = tmp_path / "state", tmp_path / "out", Path(os.devnull)
+    with pytest.raises(InputError, match="is the output as well"):
+        Journal(output, output, scan="s")
+    with pytest.raises(InputError, match=r"--output .* is not a file"):
+        Journal(state, device, scan="s")
+    with pytest.raises(InputError, match=r"--resume .* is not a file"):
+        Journal(device, output, scan="s")
+    assert list(tmp_path.iterdir()) == []
