@@ -7,17 +7,23 @@ Room: cli. Knows nothing but exit codes: 0 clean, 1 middleware, 2 bad usage or i
 from __future__ import annotations
 
 import gc
+import sys
 import time
 
 STARTED = time.monotonic() - time.process_time()
 """When this process began, in seconds of the monotonic clock: now, before anything heavy is imported, less the time the
 interpreter has already worked. A deadline on the command line counts from here."""
+INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h, as `cli` has it."""
 
 
 def main() -> None:
     """Run the command and exit."""
-    from .cli import run  # noqa: PLC0415 - after the clock has started
-
+    try:
+        from .cli import run  # noqa: PLC0415 - after the clock has started
+    except ImportError as error:  # Python would exit with 1, which accuses a network
+        print(f"Error: {error}. Install the package again.", file=sys.stderr)  # noqa: T201 - nothing else is there
+        raise SystemExit(INTERNAL_ERROR) from None
     code = run(started=STARTED)
     gc.freeze()  # a program that ends need not search all that it imported for cycles: 25 ms on the way to the caller
     raise SystemExit(code)

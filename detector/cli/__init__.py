@@ -3,12 +3,15 @@
 Room: cli. `run` is the only place where an exception becomes a message and an exit code.
 
 Exit codes: 0 clean, 1 middleware at or above --fail-on, 2 bad usage, pins or input, 3 inconclusive, 130 interrupted,
-70 a fault of this program (EX_SOFTWARE of sysexits.h; never 1, which would accuse a network).
+70 a fault of this program (EX_SOFTWARE of sysexits.h; never 1, which would accuse a network), 74 no room for the result
+(EX_IOERR), 141 its reader went away.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections import UserDict
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 
 BAD_INPUT: Final = 2
 INTERNAL_ERROR: Final = 70
+RESULT_LOST: Final = 74
+"""EX_IOERR of sysexits.h: standard output did not take the result. (2 would be CRITICAL to monitoring systems.)"""
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What writing to a full or broken disk ends with; nobody who connects to a peer gets one of these."""
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells report it."""
 TERMINAL_CLOSED: Final = 141
@@ -102,6 +109,7 @@ def run(  # noqa: PLR0911 - one return per way to end
     arguments: Sequence[str] | None = None, *, started: float | None = None
 ) -> int:
     """Run a command line and give its exit code. `started` is when the process began (monotonic clock)."""
+    _open_what_is_closed()
     try:
         # Not `detector.main`: that one exits with 1 when the reader of a pipe goes away, and 1 means "middleware".
         words = sys.argv[1:] if arguments is None else list(arguments)
@@ -113,31 +121,47 @@ def run(  # noqa: PLR0911 - one return per way to end
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except KeyboardInterrupt:
-        _say("Interrupted.")
+        common.say("Interrupted.")
         return INTERRUPTED
     except click.ClickException as error:
-        error.show(file=sys.stderr)
+        shown = io.StringIO()
+        error.show(file=shown)
+        common.say(shown.getvalue().rstrip("\n"))
         return BAD_INPUT
     except LearnError as error:
-        _say(f"Error: {error}")
+        common.say(f"Error: {error}")
         return common.INCONCLUSIVE
     except DetectorError as error:
-        _say(f"Error: {error}")
+        common.say(f"Error: {error}")
         return BAD_INPUT
     except BrokenPipeError:
-        # The reader is gone; keep the interpreter from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        common.lead_nowhere(sys.stdout)  # the reader is gone; the interpreter would complain when it flushes at exit
         return TERMINAL_CLOSED
     except Exception as error:  # Python would exit with 1, "middleware": a fault of ours must not read as an accusation
         if os.environ.get("DETECTOR_DEBUG"):
             raise
-        _say(
-            f"Internal error ({type(error).__name__}). This is a fault of the detector, not of the network. "
-            "Run again with DETECTOR_DEBUG=1 set and report what it prints."
-        )
-        return INTERNAL_ERROR
+        return _fault(error)
     return code if isinstance(code, int) else 0
 
 
-def _say(message: str) -> None:
-    click.echo(message, err=True)
+def _open_what_is_closed() -> None:
+    """Where a stream was closed Python has None, and print() says nothing then: neither do commands."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
+
+
+def _fault(error: Exception) -> int:
+    """Say what no command expects: that there is no room for a result, or that this program is wrong."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        common.lead_nowhere(sys.stdout)  # what waits in it would have the interpreter end with a code of its own
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        common.say(f"Error: the result cannot be written ({error.strerror}). Make room, or have it written elsewhere.")
+        return RESULT_LOST
+    common.say(
+        f"Internal error ({type(error).__name__}). This is a fault of the detector, not of the network. "
+        "Run again with DETECTOR_DEBUG=1 set and report what it prints."
+    )
+    return INTERNAL_ERROR

@@ -171,8 +171,24 @@ def timeline(history: History, report: Report) -> tuple[TimelineEntry, ...]:
 
 
 def say(message: str) -> None:
-    """Tell the person who runs this something beside the result."""
-    click.echo(message, err=True)
+    """Tell the person who runs this something beside the result.
+
+    Where standard error takes nothing (a full disk, a reader that went away) it is not said. That must not end the
+    command: Python would exit with 1, which means "middleware".
+    """
+    try:
+        click.echo(message, err=True)
+    except OSError:
+        lead_nowhere(sys.stderr)
+
+
+def lead_nowhere(stream: TextIO) -> None:
+    """Have a stream that fails lead nowhere, what is still waiting in it included."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)
 
 
 def fail_on_option(words: str) -> Callable[..., Any]:

@@ -38,7 +38,7 @@ def demo() -> int:
     _show("1. A clean network: nothing stands between this machine and the servers.", clean)
     _show("2. The same servers behind a filter that decrypts exams, courses and search.", intercepted)
     if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
-        click.echo("The demo did not come out as it must: please report this.", err=True)
+        common.say("The demo did not come out as it must: please report this.")
         return common.INCONCLUSIVE
     click.echo("Both networks ran on loopback. Try your own: detector check")
     return common.CLEAN

@@ -153,7 +153,7 @@ def _from_bundles(
                     f"{path} is of {_named(where)}, {first} of {_named(place)}; a dossier is on one place.",
                     advice="Give --vantage NAME to say which.",
                 )
-            click.echo(f"{path}: of {_named(where)}, not of {_named(place)}; it was left out.", err=True)
+            common.say(f"{path}: of {_named(where)}, not of {_named(place)}; it was left out.")
             continue
         if since is not None and verification.report.started < since:
             continue

@@ -171,7 +171,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     else:
         for path, content in ((made.manifest_path, made.manifest), (made.launcher_path, made.launcher)):
             click.echo(f"{path}:\n\n{content}")
-        click.echo("Nothing was written. Run this again with --install.", err=True)
+        common.say("Nothing was written. Run this again with --install.")
     if made.registry is not None:
         click.echo(f"Now make it known to the browser:\n\n{made.registry}")
     return common.CLEAN

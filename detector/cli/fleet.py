@@ -75,7 +75,7 @@ def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
     """Make the certificates of a fleet: ca.pem, and a .pem and .key for scheduler, worker and client."""
     for file in certificates.write(folder, hosts=hosts, now=utc_now(), days=days):
         click.echo(str(file))
-    click.echo("Give each machine ca.pem and the two files of its part, by a safe way, and no other.", err=True)
+    common.say("Give each machine ca.pem and the two files of its part, by a safe way, and no other.")
     return common.CLEAN
 
 
@@ -99,7 +99,7 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
     with _taking(f"{host or 'all addresses'}, port {port}"):
         await scheduler
     async with scheduler:
-        click.echo(scheduler.address, err=True)
+        common.say(scheduler.address)
         await scheduler.finished()
 
 
@@ -137,7 +137,7 @@ async def _working(folder: str, scheduler: str, vantage: str, threads: int, host
         with _taking(host or "an address of this machine"):
             await worker
         async with worker:
-            click.echo(f"{worker.address} looks from {vantage}", err=True)
+            common.say(f"{worker.address} looks from {vantage}")
             await worker.finished()
 
 

@@ -53,7 +53,7 @@ def history(  # noqa: PLR0913 - one parameter per option
     for run in found:
         click.echo(_line(run) if form == "table" else msgspec.json.encode(run._asdict()).decode("utf-8"))
     if not found:
-        click.echo("The history has no such run.", err=True)
+        common.say("The history has no such run.")
     return common.CLEAN
 
 

@@ -1,0 +1,99 @@
+"""Streams that fail, and a program that is not whole: whatever happens, no exit code accuses a network.
+
+1 is "middleware", and what Python exits with by itself; 2 is CRITICAL to monitoring systems.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOBODY = "127.0.0.1:1"
+PINS = "pins.toml"
+"""A pin file in the folder that commands run in, with nobody in it but `NOBODY`."""
+COMMANDS = {
+    "check": ("check", NOBODY, "--offline", "--proxy", "none"),
+    "check as JSON": ("check", NOBODY, "--offline", "--proxy", "none", "--format", "json"),
+    "exam gate": ("exam", "gate", "--pins", PINS, "--offline", "--proxy", "none"),
+    "scan": ("scan", NOBODY, "--proxy", "none"),
+    "watch": ("watch", NOBODY, "--duration", "0.2", "--proxy", "none"),
+    "nagios": ("nagios", NOBODY, "--proxy", "none"),
+    "pins": ("pins", "show"),
+    "version": ("--version",),
+}
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+every = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    endpoint = '[[endpoint]]\nhost = "127.0.0.1"\nport = 1\ncategory = "exam"\noperator = "x"\n'
+    head = 'schema = 1\nname = "nobody"\nupdated = 2026-01-01\nexpires = 2099-01-01\n'
+    (tmp_path / PINS).write_text(head + endpoint, encoding="utf-8")
+
+
+def run(*arguments: str, redirected: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with its streams as a shell has them, in the words of one."""
+    line = f'exec "$0" -m detector "$@" {redirected}'
+    return subprocess.run(  # noqa: S603 - our own command
+        ["/bin/sh", "-c", line, sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@full
+@every
+def test_a_result_without_room(command: tuple[str, ...]) -> None:
+    """Exit 74 and a sentence: neither a verdict nor a fault of this program."""
+    done = run(*command, redirected="> /dev/full")
+    assert done.returncode == 74
+    assert "the result cannot be written (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@full
+@every
+def test_no_room_for_any_word(command: tuple[str, ...]) -> None:
+    """The same where not even the sentence can be said."""
+    assert run(*command, redirected="> /dev/full 2> /dev/full").returncode == 74
+
+
+@full
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("check", "--pins", "missing.toml"), 2),
+        (("exam", "gate", "--policy", "missing.toml"), 2),
+        (("check", "--frobnicate"), 2),
+        (("scan", NOBODY, "--proxy", "none"), 3),
+    ],
+)
+def test_words_beside_the_result_without_room(command: tuple[str, ...], code: int) -> None:
+    """What cannot be said on standard error changes no exit code."""
+    assert run(*command, redirected="2> /dev/full").returncode == code
+
+
+@every
+def test_streams_that_are_closed(command: tuple[str, ...]) -> None:
+    """Whoever closes standard output asks for the exit code alone."""
+    for closed in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        done = run(*command, redirected=closed)
+        assert done.returncode == (3 if {NOBODY, PINS} & {*command} else 0), closed
+        assert "Traceback" not in done.stderr
+
+
+def test_a_package_that_is_missing() -> None:
+    """A damaged installation is a fault of this program."""
+    code = (
+        "import sys; sys.modules['click'] = None; sys.argv = ['detector', 'check']\n"
+        "from detector.__main__ import main; main()"
+    )
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (70, "")
+    assert "click" in done.stderr
+    assert "Traceback" not in done.stderr
