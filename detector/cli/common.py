@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from detector.errors import OutputError
+from detector.errors import HistoryError, OutputError
 from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
 from detector.session import DEADLINE_DEFAULT
@@ -150,7 +150,10 @@ def open_history(place: str) -> History:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(str(path.parent), error) from error
+        raise HistoryError(
+            f"The directory {path.parent} for the usual history cannot be made ({error.strerror}).",
+            advice="Name a file or a database instead, or set HOME to your own directory.",
+        ) from error
     return store.History(path)
 
 

@@ -158,7 +158,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
         manifests.Place(
             browser=manifests.Browser(browser),
             system=_system(),
-            home=str(Path.home()),
+            home=_home(),
             environment=os.environ,
             user_data=None if user_data_dir is None else str(Path(user_data_dir).absolute()),
         ),
@@ -251,6 +251,13 @@ def _system() -> manifests.System:
             advice="Copy what this command shows on Linux to where your browser looks.",
         )
     return manifests.System(sys.platform)
+
+
+def _home() -> str:
+    try:
+        return str(Path.home())
+    except RuntimeError as error:
+        raise click.UsageError("No home directory is known: set HOME to that of the browser's user.") from error
 
 
 def _passed_on(context: click.Context) -> Sequence[str]:

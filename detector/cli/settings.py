@@ -39,14 +39,20 @@ PREFIX: Final = "DETECTOR"
 """Every option can stand in the environment too: DETECTOR_CHECK_DEADLINE for `check --deadline`."""
 
 
-def usual_place(environ: Mapping[str, str]) -> Path:
-    """Where the configuration file is when nobody says, by the platform's convention."""
-    if sys.platform == "win32":
-        base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+def usual_place(environ: Mapping[str, str]) -> Path | None:
+    """Where the configuration file is when nobody says, by the platform's convention.
+
+    None where the user has no home directory, as in a container that runs as a user nobody listed.
+    """
+    try:
+        if sys.platform == "win32":
+            base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Application Support"
+        else:
+            base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:  # no home directory can be determined
+        return None
     return base / "tls-middleware-detector" / "detector.toml"
 
 
@@ -56,14 +62,17 @@ def defaults(named: str | None, group: click.Group) -> dict[str, Any]:
     Raises `SettingsError`.
     """
     path = Path(named) if named else usual_place(os.environ)
-    if named is None and not path.is_file():
+    if path is None:
         return {}
     try:
+        if named is None and not path.is_file():
+            return {}
         with path.open("rb") as file:
             data = file.read(SETTINGS_OCTETS_MAX + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise SettingsError(f"{path}: cannot be read ({reason}).", advice="Name a readable file.") from error
+        advice = "Name a readable file." if named else f"Set HOME to your own, or --config {os.devnull} for none."
+        raise SettingsError(f"{path}: cannot be read ({reason}).", advice=advice) from error
     if len(data) > SETTINGS_OCTETS_MAX:
         raise SettingsError(f"{path}: larger than {SETTINGS_OCTETS_MAX} bytes.", advice="Name a configuration file.")
     try:

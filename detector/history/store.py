@@ -74,13 +74,21 @@ class Sighting(NamedTuple):
 
 
 def default_url() -> str:
-    """Where the history is when nobody says: in the user's own data directory, by the platform's convention."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    """Where the history is when nobody says: in the user's own data directory, by the platform's convention.
+
+    Raises `HistoryError` where the user has none.
+    """
+    try:
+        if sys.platform == "win32":
+            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Application Support"
+        else:
+            base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError as error:
+        raise HistoryError(
+            "No home directory is known, so there is no usual place for a history.", advice="Name a file or a database."
+        ) from error
     return str(base / "tls-middleware-detector" / "history.sqlite")
 
 

@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from detector import cli
 from detector.cli import detector as group
 from detector.cli import settings
 from detector.errors import SettingsError
@@ -59,9 +60,47 @@ def test_usual_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "time"
     )
     monkeypatch.setattr("sys.platform", "win32")
-    assert settings.usual_place({"APPDATA": "C:/r"}).as_posix() == "C:/r/tls-middleware-detector/detector.toml"
+    place = settings.usual_place({"APPDATA": "C:/r"})
+    assert place is not None
+    assert place.as_posix() == "C:/r/tls-middleware-detector/detector.toml"
     monkeypatch.setattr("sys.platform", "darwin")
     assert "Application Support" in str(settings.usual_place({}))
+
+
+def no_home() -> NoReturn:
+    """What `Path.home` does for a user whom nobody listed, as containers have them."""
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_a_user_without_a_home_has_no_usual_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No directory, no file, no settings; every command works all the same."""
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert settings.usual_place({}) is None
+    assert settings.defaults(None, group) == {}
+    assert cli.run(["check", "127.0.0.1:1", "--offline", "--proxy", "none"]) == 3
+
+
+def test_what_needs_a_home_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence with what to do, exit 2."""
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert cli.run(["check", "127.0.0.1:1", "--history", "default"]) == 2
+    assert "No home directory is known" in capsys.readouterr().err
+    assert cli.run(["exam", "manifest", "--browser", "firefox", "--extension-id", "x@example.org"]) == 2
+    assert "set HOME" in capsys.readouterr().err
+
+
+def test_a_usual_place_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Somebody else's home, as `sudo` may leave it: what stands there is not silently passed over."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("pathlib.Path.is_file", refuse)
+    with pytest.raises(SettingsError, match=r"detector\.toml: cannot be read \(Permission denied\)\. Set HOME"):
+        settings.defaults(None, group)
 
 
 @pytest.mark.parametrize(
