@@ -321,8 +321,8 @@ async def listen(
 async def _stop_accepting(server: asyncio.Server) -> None:
     """Have a server take no more connections, and those that it took be known to it.
 
-    Before Python 3.13, `close` forgets what was accepted in the same turn of the loop (CPython issue 109564):
-    nobody serves it, and nobody closes it.
+    `asyncio.Server.close` forgets what was accepted in the same turn of the loop (CPython issue 109564): nobody serves
+    it, and nobody closes it.
     """
     loop = server.get_loop()
     for listening in server.sockets:
