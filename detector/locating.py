@@ -16,6 +16,7 @@ import msgspec
 from . import hops
 from .hops import Location  # noqa: TC001 - as `dt`
 from .model import Category, EndpointName, HopsObservation, Observation, Record, Route
+from .tasks import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +63,7 @@ async def add_hops(cases: Sequence[Case], locating: Locating, until: float) -> t
         return tuple(cases)
     from .probe.hops import trace_hops  # noqa: PLC0415 - loaded when asked for
 
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         tracing = {
             case.endpoint.name: group.create_task(trace_hops(case.endpoint.host, at, until=until, **locating._asdict()))
             for at, case in list(suspects.items())[:LOCATED_MOST]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import MissingExtraError
 from .model import Endpoint, Engine, Hello, Observation, Route
+from .tasks import Group
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -78,7 +79,7 @@ async def look_at(
     if ways.quic:
         there = (mapped or {}).get((endpoint.host, endpoint.port))
         looks.append(_over_quic(endpoint, noting, there, until))
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         tasks = [group.create_task(each) for each in looks]
     return tuple(look for task in tasks for look in task.result())
 

@@ -22,6 +22,7 @@ import msgspec
 from .errors import MissingExtraError, ProxyError, TargetError
 from .looks import Ways, look_at
 from .model import PROXIED, Endpoint, Hello, KeyKind, Observation, Outcome, ResolutionObservation, Route
+from .tasks import Group
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -290,7 +291,7 @@ class Routing:
             return None
         names = [e.host for e in endpoints if not self._says_where(e) and literal(e.host) is None]
         resolver = Endpoint(host=target.host, port=target.port)
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             asking = group.create_task(
                 resolve(url, names, dialer=self.for_endpoint(resolver), vouch=self._trusts_endpoint, deadline=until)
             )
@@ -316,7 +317,7 @@ class Routing:
         ways = self.ways_to(endpoint)
         if len(ways) == 1 and not self._all_addresses:  # nothing to compare with: no tasks for it
             return await look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             first = group.create_task(
                 look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)
             )
@@ -346,7 +347,7 @@ class Routing:
                     look.endpoint, dialer=look.dialer, deadline=until, hello=hello, key_kind=look.key_kind
                 )
 
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             tasks = [group.create_task(one(look)) for look in looks]
         return [task.result() for task in tasks]
 

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .model import Endpoint, Outcome
-from .tasks import off_loop
+from .tasks import Group, off_loop
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -67,7 +67,7 @@ class SecondLook(NamedTuple):
         from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - loaded when first needed
 
         fetcher = IssuerFetcher(self.issuer_dialer_for, exempt=self.mapped)
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             fetching = [
                 (look.endpoint.name, group.create_task(fetcher.complete(look.leaf.issuer_urls, deadline=until)))
                 for look in incomplete

@@ -29,7 +29,7 @@ from .model import Endpoint, Engine, Observation, Outcome, Report, ResolutionObs
 from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
-from .tasks import Beside, end, off_loop
+from .tasks import Beside, Group, end, off_loop
 from .trust import logs as ct_logs
 from .trust import roots as trusted
 from .trust.certificate import Certificate
@@ -407,7 +407,7 @@ class Detector:
         if not _prepare_probing.cache_info().currsize:
             await off_loop(_prepare_probing)
         probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
-        async with asyncio.TaskGroup() as group:
+        async with Group() as group:
             group.create_task(self._load_judging())
             observing = group.create_task(self._observe(endpoints, begin + probing))
             comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
@@ -552,6 +552,8 @@ class Detector:
             if tasks:
                 remaining = max(until - asyncio.get_running_loop().time(), 0.0)
                 await asyncio.wait(tasks, timeout=remaining + OVERRUN)
+            if failures := [why for task in tasks if task.done() and (why := task.exception()) is not None]:
+                raise failures[0]  # what makes one look impossible makes all of them so
             return [
                 task.result() if task.done() else (Observation(outcome=Outcome.DEADLINE, attempts=0),) for task in tasks
             ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import TracebackType
 
 T = TypeVar("T")
 
@@ -27,6 +28,30 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         task.cancel()
     if unfinished:
         await asyncio.wait(unfinished)
+
+
+class Group(asyncio.TaskGroup):
+    """A TaskGroup that raises what a task raised, and no group around it.
+
+    How many tasks something takes is its own business: whoever awaits it catches the exceptions that it documents. Of
+    several the first is raised.
+    """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for all; the first failure ends the others."""
+        try:
+            await super().__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 class Beside:

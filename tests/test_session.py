@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import detector
-from detector import Confidence, Detector, Endpoint, Outcome, Verdict, evidence
-from detector.errors import MiddlewareDetected, TargetError
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict, evidence, exam
+from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.session import INSTALLED_WAIT, InstallationTimes
 from detector.tasks import BESIDE
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
     from detector.testing import PrivatePKI
@@ -155,6 +155,44 @@ async def test_route_through_a_proxy_and_its_refusals(pki: PrivatePKI, settings_
             assert refused.observation.outcome is Outcome.PROXY_AUTH_REQUIRED
             assert "secret" not in allowed.to_json().decode()
             assert allowed.verdict is Verdict.CLEAN
+
+
+BROKEN_PROXY = "http://user:hunter2@[proxy"
+
+
+async def gated(settings: dict[str, Any]) -> None:
+    await exam.gate([EXAM], **settings)
+
+
+async def checked(settings: dict[str, Any]) -> None:
+    await Detector(**settings).check([EXAM, LMS])
+
+
+async def scanned(settings: dict[str, Any]) -> None:
+    async for _ in Detector(**settings).scan([EXAM, LMS]):
+        pytest.fail("a result without a way to look")
+
+
+async def watched(settings: dict[str, Any]) -> None:
+    async for _ in Detector(**settings).watch([EXAM], duration=20.0):
+        pytest.fail("an event without a way to look")
+
+
+@pytest.mark.parametrize("looking", [gated, checked, scanned, watched])
+@pytest.mark.parametrize("more", [{}, {"all_addresses": True}, {"hello": "both", "quic": True}])
+async def test_a_broken_proxy_in_the_environment_is_told_by_name(
+    looking: Callable[[dict[str, Any]], Coroutine[None, None, None]],
+    more: dict[str, Any],
+    settings_of: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One ProxyError that names the variable, and no group of exceptions; the credentials in it are not repeated."""
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", BROKEN_PROXY)
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(ProxyError, match=r"HTTPS_PROXY in the environment: .* cannot be read") as told:
+        await looking(settings_of(route="env", **more))
+    assert "hunter2" not in str(told.value)
 
 
 async def test_scan_streams_results(pki: PrivatePKI, settings_of: Settings) -> None:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from detector.tasks import BESIDE, Beside, off_loop
+from detector.tasks import BESIDE, Beside, Group, off_loop
 
 
 def beside_threads() -> list[threading.Thread]:
@@ -89,3 +89,47 @@ async def test_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await beside.do(lambda: 1) == 1
         with pytest.raises(ZeroDivisionError):
             await beside.do(lambda: 1 // 0)
+
+
+async def test_a_group_raises_what_its_first_task_raised() -> None:
+    """However deep it happened, and whatever others then raise; the others are ended."""
+    ended: list[str] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("the first")
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("the other")
+            raise OSError("on its way out")
+
+    async def inner() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    async def both() -> None:
+        async with Group() as group:
+            group.create_task(inner())
+            group.create_task(wait())
+
+    with pytest.raises(LookupError, match="the first"):
+        await both()
+    assert ended == ["the other"]
+
+
+async def test_a_group_can_be_cancelled() -> None:
+    """As any TaskGroup; and without a failure it gives its results."""
+
+    async def both() -> int:
+        async with Group() as group:
+            one, two = group.create_task(asyncio.sleep(0, 1)), group.create_task(asyncio.sleep(0, 2))
+        return one.result() + two.result()
+
+    assert await both() == 3
+    async with asyncio.timeout(20):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), Group() as group:
+                group.create_task(asyncio.Event().wait())

@@ -15,12 +15,13 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from detector.errors import DetectorError
 from detector.pins import PinSet
 from detector.probe.resolving import AsyncLookup, CachingResolver
 from detector.session import Detector
 from detector.tasks import end
 
-from .processes import Brought, Errand, Setup
+from .processes import Brought, Errand, Refusal, Setup
 from .work import Seen
 
 if TYPE_CHECKING:
@@ -64,9 +65,14 @@ async def _serve(setup: Setup, told: Iterable[bytes], answers: queue.SimpleQueue
 
     async def do(line: bytes) -> None:
         errand = msgspec.json.decode(line, type=Errand)
-        case = await detector.look(errand.endpoint, timeout=errand.timeout)
-        seen = Seen(observation=case.observation, others=case.others)
-        answers.put(msgspec.json.encode(Brought(number=errand.number, seen=seen)) + b"\n")
+        try:
+            case = await detector.look(errand.endpoint, timeout=errand.timeout)
+        except DetectorError as error:
+            refusal = Refusal(message=error.message, advice=error.advice)
+            brought = Brought(number=errand.number, refusal=refusal)
+        else:
+            brought = Brought(number=errand.number, seen=Seen(observation=case.observation, others=case.others))
+        answers.put(msgspec.json.encode(brought) + b"\n")
 
     def begin(line: bytes) -> None:
         task = loop.create_task(do(line))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from detector.errors import DetectorError
+from detector.errors import DetectorError, InputError
 from detector.evidence import Case
 from detector.model import Endpoint, Record
 
@@ -61,11 +61,19 @@ class Errand(Record, frozen=True, kw_only=True):
     timeout: float
 
 
+class Refusal(Record, frozen=True, kw_only=True):
+    """Why none can be looked at, as with a proxy that cannot be used."""
+
+    message: str
+    advice: str
+
+
 class Brought(Record, frozen=True, kw_only=True):
-    """What an errand brought."""
+    """What an errand brought: what was seen, or why nothing could be."""
 
     number: int
-    seen: Seen
+    seen: Seen | None = None
+    refusal: Refusal | None = None
 
 
 class ProcessError(DetectorError, RuntimeError):
@@ -106,7 +114,10 @@ class Processes:
             await self._fill(place)
 
     async def look(self, endpoint: Endpoint, *, timeout: float) -> Case:  # noqa: ASYNC109 - enforced by the child
-        """Look at one endpoint, in whichever process has least to do."""
+        """Look at one endpoint, in whichever process has least to do.
+
+        Raises `InputError` where it cannot be looked at with these settings.
+        """
         seen = NOT_LOOKED
         for _ in range(TRIES):
             await self._refill()
@@ -205,8 +216,12 @@ async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.
         with contextlib.suppress(ConnectionError, msgspec.MsgspecError, ValueError):
             while line := await process.stdout.readline():
                 brought = msgspec.json.decode(line, type=Brought)
-                if (answer := waiting.get(brought.number)) is not None and not answer.done():
-                    answer.set_result(brought.seen)
+                if (answer := waiting.get(brought.number)) is None or answer.done():
+                    continue
+                if brought.refusal is not None:
+                    answer.set_exception(InputError(brought.refusal.message, advice=brought.refusal.advice))
+                else:
+                    answer.set_result(brought.seen or NOT_LOOKED)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from detector import Detector
+from detector.errors import InputError
 from detector.model import Endpoint, Outcome
 from detector.scan import ScanSettings, Target, processes, scan
 from detector.testing import serve_middlebox, serve_origin
@@ -135,6 +136,19 @@ async def test_targets_that_children_die_of(settings_of: Settings, monkeypatch: 
         found = await collect(detector, [Target(Endpoint(host=LOOPBACK, port=1), "x") for _ in range(20)], running)
     assert Counter(f.number for f in found) == dict.fromkeys(range(20), 1)
     assert {(f.verdict, f.observation.outcome) for f in found} == {("inconclusive", Outcome.RESOURCES)}
+
+
+async def test_a_proxy_that_cannot_be_used_ends_the_scan(
+    settings_of: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, as with one process: a child tells why it cannot look, and nobody waits for it."""
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://[proxy")
+    monkeypatch.setenv("NO_PROXY", "")
+    detector = Detector(**settings_of())
+    async with asyncio.timeout(60), crew(detector, 2, route="env") as running:
+        with pytest.raises(InputError, match="HTTPS_PROXY in the environment"):
+            await collect(detector, [Target(Endpoint(host=EXAM), "x") for _ in range(20)], running)
 
 
 async def test_what_cannot_be_started(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

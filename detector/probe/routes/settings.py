@@ -9,6 +9,8 @@ import contextlib
 import ipaddress
 from typing import TYPE_CHECKING
 
+from detector.errors import ProxyError
+
 from .proxies import Proxy, parse_proxy
 
 if TYPE_CHECKING:
@@ -29,8 +31,16 @@ def proxy_for(host: str, port: int, setting: str, environ: Mapping[str, str]) ->
         return None
     for name in ("https_proxy", "all_proxy"):
         if value := _variable(environ, name):
-            return parse_proxy(value)
+            return _from_environment(name, value)
     return None
+
+
+def _from_environment(name: str, value: str) -> Proxy:
+    """The proxy that a variable names. Who has one that cannot be used may not know of it, so it is told by name."""
+    try:
+        return parse_proxy(value)
+    except ProxyError as error:
+        raise ProxyError(f"{name.upper()} in the environment: {error.message}", advice=error.advice) from None
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
