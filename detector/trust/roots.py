@@ -217,12 +217,14 @@ def load(path: str | Path) -> Roots:
     """
     path = Path(path)
     try:
-        data = path.read_bytes() if path.stat().st_size <= ROOTS_FILE_OCTETS_MAX else None
-    except OSError as error:
+        with path.open("rb") as file:  # the size of a device or a pipe is known once it has been read
+            data = file.read(ROOTS_FILE_OCTETS_MAX + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise RootsError(
-            f"Roots file {path}: cannot be read ({error.strerror}).", advice="Name a readable PEM file of certificates."
+            f"Roots file {path}: cannot be read ({reason}).", advice="Name a readable PEM file of certificates."
         ) from error
-    if data is None:
+    if len(data) > ROOTS_FILE_OCTETS_MAX:
         raise RootsError(
             f"Roots file {path}: larger than {ROOTS_FILE_OCTETS_MAX // 1024 // 1024} MiB.",
             advice="Name a PEM file that holds only root certificates.",

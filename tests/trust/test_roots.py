@@ -115,9 +115,16 @@ def test_damaged_block_among_good_ones_is_refused(pki: PrivatePKI, tmp_path: Pat
 
 def test_missing_file_and_directory(tmp_path: Path) -> None:
     """What cannot be read is refused, naming it."""
-    for path in (tmp_path / "missing.pem", tmp_path):
+    for path in (tmp_path / "missing.pem", tmp_path, "a\0b"):
         with pytest.raises(RootsError, match="cannot be read"):
             roots.load(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="POSIX has a file without an end")
+def test_a_file_without_an_end_is_refused() -> None:
+    """The size that the system tells of a device is 0, so it is what was read that is counted."""
+    with pytest.raises(RootsError, match="larger than 16 MiB"):
+        roots.load("/dev/zero")
 
 
 def test_machine_roots_are_a_value() -> None:
