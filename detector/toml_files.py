@@ -38,7 +38,7 @@ def read(path: Path, *, kind: str, error: type[InputError]) -> dict[str, Any]:
     except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
         raise unreadable(path, problem, kind=kind, error=error) from problem
     if len(data) > MAX_BYTES:
-        raise error(f"{path}: larger than {MAX_BYTES} bytes.", advice=f"Name the right file; a long {kind} can be split.")
+        raise error(f"{path}: larger than {MAX_BYTES} bytes.", advice=f"Name a smaller {kind}, or split it.")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows put a byte order mark in front
     except UnicodeDecodeError as problem:
