@@ -6,7 +6,7 @@ Room: probe. Opens nothing: whoever connects gives the transport. Judges nothing
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from detector.model import Observation, Outcome
 from detector.trust.certificate import Certificate
@@ -64,9 +64,8 @@ class Carrier(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the ClientHello."""
         self._begun = self._journal.clock()
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            self._send(self._handshake.start())
+        self._transport = cast("asyncio.Transport", transport)  # not every loop's derives from asyncio's class
+        self._send(self._handshake.start())
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes to the handshake and its answer to the peer."""

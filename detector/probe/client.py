@@ -299,6 +299,8 @@ async def _attempt(dialer: Dialer, endpoint: Endpoint, journal: Journal, handsha
     proved = observation.outcome is Outcome.COMPLETE and observation.key_proved
     if proved and not session.closed.is_set() and (kept := _kept(handshake, transport, observation)):
         return kept
+    if session.closed.is_set():  # asyncio's transports bear being written to and asked afterwards, not every loop's do
+        return Opened(observation)
     if goodbye := handshake.farewell():
         transport.write(goodbye)
     transport.close()

@@ -15,7 +15,7 @@ import datetime as dt
 import enum
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import h11
@@ -422,8 +422,7 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the request."""
         self.sent = asyncio.get_running_loop().time()
-        if isinstance(transport, asyncio.Transport):
-            transport.write(self.answer.request)
+        cast("asyncio.Transport", transport).write(self.answer.request)  # not every loop's derives from asyncio's class
 
     def data_received(self, data: bytes) -> None:
         """Read on."""

@@ -24,7 +24,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from detector.model import PROXIED, Endpoint, Outcome, Route
 from detector.trust import der
@@ -156,9 +156,9 @@ class _Gate(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         proxied = self._journal.proxy is not None  # by a dialer that chooses: the peer is the proxy
         self.passed = proxied or (isinstance(peer, tuple) and is_public_address(str(peer[0])))
-        if self.passed and isinstance(transport, asyncio.Transport):
+        if self.passed:
             inner = self._factory()
-            transport.set_protocol(inner)
+            cast("asyncio.Transport", transport).set_protocol(inner)  # not every loop's derives from asyncio's class
             inner.connection_made(transport)
 
 

@@ -92,7 +92,8 @@ class PlainStream:
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`."""
-        self._writer.write(data)
+        if not self._writer.is_closing():  # asyncio's transports bear being written to then, not every loop's do
+            self._writer.write(data)
         await self._writer.drain()
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ import contextlib
 import hashlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
@@ -364,11 +364,10 @@ class _Handshaking(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the client in, or refuse it."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError(f"{type(transport).__name__} carries no stream")
-        self._client = self._server.admit(transport)
+        stream = cast("asyncio.Transport", transport)  # not every loop's derives from asyncio's class
+        self._client = self._server.admit(stream)
         if self._client is None:
-            transport.abort()
+            stream.abort()
             return
         self._client.waits(self._limits.handshake)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -170,9 +170,8 @@ class _Tunnel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the tunnel."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            transport.write(self._exchange.start())
+        self._transport = cast("asyncio.Transport", transport)  # not every loop's derives from asyncio's class
+        self._transport.write(self._exchange.start())
 
     def data_received(self, data: bytes) -> None:
         """Read the proxy's answer."""
