@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
+    from conftest import World
+
     from detector.testing import PrivatePKI
 
     Settings = Callable[..., dict[str, Any]]
@@ -274,10 +276,10 @@ async def test_breaking_off_a_scan_leaves_nothing_behind(pki: PrivatePKI, settin
             assert not thread.is_alive()
 
 
-def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: Any) -> None:  # noqa: ANN401 - World
+def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: World) -> None:
     """The offline form judges DER bytes, a naive time counting as UTC."""
     issued = pki.issue([EXAM])
-    known = {"roots": world.roots, "logs": world.logs}
+    known: dict[str, Any] = {"roots": world.roots, "logs": world.logs}
     clean = detector.examine(issued.chain, host="EXAM.example.edu.", at=pki.now.replace(tzinfo=None), **known)
     assert (clean.verdict, clean.endpoint.host) == (Verdict.CLEAN, EXAM)
     unproved = detector.examine(issued.chain, host=EXAM, key_proved=False, **known)

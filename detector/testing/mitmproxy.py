@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import serialization
 
 from detector.errors import DetectorError
 
-from .streams import LOOPBACK, Address
+from .streams import LOOPBACK, Address, accepts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -189,7 +189,7 @@ async def _until_ready(
     """Wait until the addon says that mitmproxy runs and a connection to it is accepted."""
     try:
         async with asyncio.timeout(start_limit):
-            while not (_exists(ready_file) and await _accepts(port)):
+            while not (_exists(ready_file) and await accepts(port)):
                 if process.returncode is not None:
                     raise MitmproxyError(
                         f"mitmproxy ended with exit code {process.returncode} before it listened: {_text(output)}",
@@ -205,17 +205,6 @@ async def _until_ready(
 
 def _exists(path: pathlib.Path) -> bool:
     return path.exists()
-
-
-async def _accepts(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-    except OSError:
-        return False
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-    return True
 
 
 async def _stop(process: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:

@@ -246,6 +246,16 @@ async def connect(address: Address) -> PlainStream:
     return PlainStream(*await asyncio.open_connection(*address))
 
 
+async def accepts(port: int) -> bool:
+    """Whether somebody on loopback takes connections to `port`."""
+    try:
+        stream = await connect((LOOPBACK, port))
+    except OSError:
+        return False
+    await stream.close()
+    return True
+
+
 class Listener:
     """A listening server: its address and the connections it has."""
 

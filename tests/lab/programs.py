@@ -12,10 +12,11 @@ import shutil
 import socket
 from typing import TYPE_CHECKING, Final
 
+from detector.testing.streams import LOOPBACK, accepts
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-LOOPBACK: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0
 """Time for a program to listen, on a machine that does much else at the same time."""
 SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -55,14 +56,3 @@ async def running(port: int, *command: str) -> AsyncIterator[None]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
-
-
-async def accepts(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-    except OSError:
-        return False
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-    return True

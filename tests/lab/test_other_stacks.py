@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
-from programs import LOOPBACK, find, free_port, running
+from programs import find, free_port, running
 
 from detector.model import Endpoint, Engine, Outcome
 from detector.probe import DirectDialer, probe
+from detector.testing.streams import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

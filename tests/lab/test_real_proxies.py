@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from programs import LOOPBACK, free_port, running
+from programs import free_port, running
 
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import ProxyDialer, Timeouts, parse_proxy, probe
 from detector.testing import serve_origin
+from detector.testing.streams import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

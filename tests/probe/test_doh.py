@@ -27,11 +27,13 @@ from detector.probe.http import Limits
 from detector.probe.https import ask
 from detector.testing import serve_files, serve_origin
 from detector.testing.origin import Response
+from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from detector.testing.origin import Request
+    from detector.trust.roots import Roots
 
 HOST, OTHER = "exam.example.edu", "lms.example.org"
 RESOLVER = "resolver.example"
@@ -59,7 +61,7 @@ def answering(addresses: Mapping[str, tuple[str, ...]]) -> Callable[[Request], R
     return handle
 
 
-async def resolve(url: str, *names: str, where: tuple[str, int], vouched: bool = True) -> Any:  # noqa: ANN401 - a pair
+async def resolve(url: str, *names: str, where: tuple[str, int], vouched: bool = True) -> Any:  # noqa: ANN401 - an observation or None, and answers; each test knows which
     dialer = DirectDialer({(RESOLVER, 443): where})
     deadline = asyncio.get_running_loop().time() + 20
     return await doh.resolve(url, names, dialer=dialer, vouch=lambda *_: vouched, deadline=deadline)
@@ -193,9 +195,7 @@ async def test_a_forged_resolver_is_judged_like_any_endpoint(settings_of: Callab
     assert server.requests == []
 
 
-def roots() -> Any:  # noqa: ANN401 - Roots
-    from detector.trust.roots import from_der  # noqa: PLC0415 - used here alone
-
+def roots() -> Roots:
     return from_der([pki().root_a.certificate, pki().root_b.certificate], name="test roots")
 
 

@@ -23,10 +23,13 @@ from detector.probe.routes import Resolver, pac, pac_worker
 from detector.probe.routes.system import SystemProxies
 from detector.testing import serve_files, serve_origin, serve_proxy
 from detector.testing.origin import Response
+from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from detector.trust.roots import Roots
 
 MONDAY = dt.datetime(2026, 11, 23, 9, 30, tzinfo=dt.UTC)
 SETTINGS = {"own": "10.1.2.3", "seconds": 0.5, "octets": pac.SCRIPT_OCTETS, "answers": {"intra.example": ["10.0.0.7"]}}
@@ -253,9 +256,7 @@ async def test_a_file_over_https_is_believed_only_from_where_it_should_be(
         assert len(server.requests) == (expected is Outcome.COMPLETE)
 
 
-def _roots() -> Any:  # noqa: ANN401 - Roots
-    from detector.trust.roots import from_der  # noqa: PLC0415 - used once
-
+def _roots() -> Roots:
     return from_der([pki().root_a.certificate, pki().root_b.certificate], name="test roots")
 
 
