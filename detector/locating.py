@@ -21,7 +21,7 @@ from .tasks import Group
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .evidence import Case
+    from .judge.evidence import EndpointEvidence
 
 DIRECT: Final = frozenset(route for route in Route if route.startswith("direct"))
 """Routes whose address is the endpoint's, not a proxy's."""
@@ -52,7 +52,7 @@ class Located(Record, frozen=True, kw_only=True):
     hops: HopsObservation | None = None
 
 
-async def add_hops(cases: Sequence[Case], locating: Locating, until: float) -> tuple[Case, ...]:
+async def add_hops(cases: Sequence[EndpointEvidence], locating: Locating, until: float) -> tuple[EndpointEvidence, ...]:
     """The same cases; those that do not look genuine, and were reached directly, with their hops traced.
 
     At most `LOCATED_MOST` addresses, and no later than loop time `until`. Their observations have labels in place of

@@ -184,6 +184,22 @@ class Locality(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+class RootOrigin(enum.StrEnum):
+    """How a root came into a trust store of this machine, as far as the store tells."""
+
+    SHIPPED = "shipped"  # with the operating system, from its vendor's own root program
+    ADDED = "added"  # on this machine, by a person or a program
+    POLICY = "policy"  # by whoever manages the machine
+    UNKNOWN = "unknown"  # the store does not keep what was shipped apart from what was added
+
+
+class RecordedIdentity(enum.StrEnum):
+    """What a pin file records of where its pins come from (docs/pin-files.md)."""
+
+    PUBLIC = "public"  # a chain that was accepted and logged, or hand-written pins of a public CA's key
+    UNKNOWN = "unknown"  # anything else
+
+
 class Audience(enum.StrEnum):
     """Who reads advice: each can do something else."""
 
@@ -324,7 +340,10 @@ class Endpoint(Record, frozen=True, kw_only=True):
     private PKI; `roots` are public roots by certifi's label. `witness` are Ed25519 public keys (32 raw bytes, RFC 8032)
     one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated. `quic`
     says that it is known to answer over QUIC. `address` is where to connect instead of resolving `host`. `expires` is
-    the last day on which the pins are evaluated. `source` names the pin file.
+    the last day on which the pins are evaluated. `source` names the pin file. `identity` is what that file records of
+    where its pins come from. `canary` says that the knowledge states this endpoint's public identity, `runs_ca` that
+    its operator issues its certificates with a CA of its own. `witness_is_end` records that whoever runs the witness
+    ends TLS there itself, so that no front of the operator explains another session.
     """
 
     host: str
@@ -341,6 +360,10 @@ class Endpoint(Record, frozen=True, kw_only=True):
     address: tuple[str, int] | None = None
     expires: dt.date | None = None
     source: str | None = None
+    identity: RecordedIdentity = RecordedIdentity.UNKNOWN
+    canary: bool = False
+    runs_ca: bool = False
+    witness_is_end: bool = False
 
     @property
     def name(self) -> str:
@@ -506,6 +529,9 @@ class Observation(Record, frozen=True, kw_only=True):
     server_hello: bytes | None = None
     chain: tuple[PresentedCertificate, ...] = ()
     handshake_signature: HandshakeSignature | None = None
+    sct_list: bytes | None = None
+    ocsp_response: bytes | None = None
+    scts_carried: bool = False
     witness: WitnessObservation | None = None
     hops: HopsObservation | None = None
     timings_ms: dict[str, float] = {}

@@ -6,7 +6,7 @@ be, is asked of `trusts`.
 
 The first look at an endpoint is the usual one: what a browser on this machine would do, or what the caller asked for.
 The others are further ways to the same host, each an observation of its own: see "Several looks at one endpoint" in
-`detector.evidence`.
+`detector.judge.evidence`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
-    from .evidence import Case
+    from .judge.evidence import EndpointEvidence
     from .model import PortalObservation, ServerDate
     from .probe import Dialer
     from .trust.certificate import Certificate
@@ -53,8 +53,8 @@ class SecondLook(NamedTuple):
     clock: Callable[[], dt.datetime]
 
     async def __call__(
-        self, cases: Sequence[Case], until: float, *, beside: Sequence[Endpoint] = ()
-    ) -> tuple[Case, ...]:
+        self, cases: Sequence[EndpointEvidence], until: float, *, beside: Sequence[Endpoint] = ()
+    ) -> tuple[EndpointEvidence, ...]:
         """The same cases, with what second looks brought; unchanged when there is no need or no time (loop time).
 
         `beside` are endpoints of the same network that can be asked for the time as well as those of `cases`.
@@ -100,14 +100,16 @@ class SecondLook(NamedTuple):
             deadline=until,
         )
 
-    async def _dates(self, cases: Sequence[Case], beside: Sequence[Endpoint], until: float) -> tuple[ServerDate, ...]:
+    async def _dates(
+        self, cases: Sequence[EndpointEvidence], beside: Sequence[Endpoint], until: float
+    ) -> tuple[ServerDate, ...]:
         from .probe.dates import ask_dates  # noqa: PLC0415 - as above
 
         endpoints = [*(case.endpoint for case in cases), *beside]
         return await ask_dates(endpoints, dialer_for=self.dialer_for, clock=self.clock, deadline=until)
 
 
-def _what_is_missing(cases: Sequence[Case]) -> tuple[list[Case], bool, bool]:
+def _what_is_missing(cases: Sequence[EndpointEvidence]) -> tuple[list[EndpointEvidence], bool, bool]:
     """Looks whose issuer is missing, whether a portal could explain any, and whether any leaf is out of its dates.
 
     Paths and timestamps are verified for it, milliseconds for each chain.
@@ -118,10 +120,10 @@ def _what_is_missing(cases: Sequence[Case]) -> tuple[list[Case], bool, bool]:
     return incomplete, any(map(_is_odd, looks)), misdated
 
 
-def _is_odd(case: Case) -> bool:
+def _is_odd(case: EndpointEvidence) -> bool:
     """Whether a portal could explain what was seen."""
     return case.observation.outcome is Outcome.NOT_TLS or (case.leaf is not None and not case.looks_genuine)
 
 
-def _in_date(leaf: Certificate, case: Case) -> bool:
+def _in_date(leaf: Certificate, case: EndpointEvidence) -> bool:
     return leaf.validity is not None and leaf.validity[0] <= case.context.at <= leaf.validity[1]

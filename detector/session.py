@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from . import abreast, evidence, judgement, watcher
-    from .evidence import Case, Context
+    from . import abreast, watcher
+    from .judge import assess, evidence
+    from .judge.evidence import Context, EndpointEvidence
     from .locating import Locating
     from .pins import PinSet
     from .probe import Dialer
@@ -60,8 +61,8 @@ if TYPE_CHECKING:
 
 if not TYPE_CHECKING:
     abreast = Later("detector.abreast")
-    evidence = Later("detector.evidence")
-    judgement = Later("detector.judgement")
+    evidence = Later("detector.judge.evidence")
+    assess = Later("detector.judge.assess")
     watcher = Later("detector.watcher")
 
 DEADLINE_DEFAULT: Final = 10.0
@@ -240,7 +241,7 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
         key_proved=key_proved,
         chain=tuple(Certificate.read(der).presented() for der in chain),
     )
-    return judgement.judge_all([evidence.Case(endpoint, observation, context)])[0]
+    return assess.assess_all([evidence.EndpointEvidence(endpoint, observation, context)])[0]
 
 
 def _aware(at: dt.datetime | None) -> dt.datetime:
@@ -376,14 +377,16 @@ class Detector:
         named = frozenset(endpoint.name for endpoint in endpoints or ())
         return await self.judged(cases, started=started, named=named)
 
-    async def judged(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
+    async def judged(
+        self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
+    ) -> Report:
         """Judge as `judge` does, beside the event loop: signatures take milliseconds for each endpoint."""
         return await off_loop(lambda: self.judge(cases, started=started, named=named))
 
-    def judge(self, cases: Sequence[Case], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
-        """Judge what `observe` saw. `started` is when that began, `named` as in `verdict.decide_network`."""
-        return judgement.report(
-            judgement.judge_all(cases),
+    def judge(self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
+        """Judge what `observe` saw. `started` is when that began, `named` as in `table.decide_network`."""
+        return assess.report(
+            assess.assess_all(cases),
             cases[0].context if cases else self.context(),
             started=started,
             finished=self._clock(),
@@ -397,7 +400,7 @@ class Detector:
         targets: Iterable[Target] | None = None,
         *,
         deadline: float = DEADLINE_DEFAULT,
-    ) -> tuple[Case, ...]:
+    ) -> tuple[EndpointEvidence, ...]:
         """Probe every endpoint without judging; what `check` judges and `detector pins learn` learns from.
 
         Arguments and what is raised are those of `check`.
@@ -414,7 +417,7 @@ class Detector:
         observations, compared = observing.result(), comparing.result()
         context = self.context()
         cases = tuple(
-            evidence.Case(endpoint, looks[0], context, others=looks[1:])
+            evidence.EndpointEvidence(endpoint, looks[0], context, others=looks[1:])
             for endpoint, looks in zip(endpoints, observations, strict=True)
         )
         if compared is not None:
@@ -423,7 +426,9 @@ class Detector:
             if all(endpoint.name != resolver.name for endpoint in endpoints):
                 cases = (
                     *cases,
-                    evidence.Case(_find(self.pins, resolver.host, resolver.port) or resolver, seen, context),
+                    evidence.EndpointEvidence(
+                        _find(self.pins, resolver.host, resolver.port) or resolver, seen, context
+                    ),
                 )
         if self._second_look is not None:
             cases = await self._second_look(cases, begin + probing)
@@ -448,7 +453,7 @@ class Detector:
         """
         await off_loop(_prepare_judging_too)
         await self._read_roots()
-        network = evidence.Network(remembered=evidence.STREAM_REMEMBERS)
+        network = evidence.NetworkEvidence(remembered=evidence.STREAM_REMEMBERS)
         looks = abreast.batches(
             _asynchronously(targets),
             lambda target: self.look(self._endpoint(target), timeout=timeout),
@@ -496,11 +501,11 @@ class Detector:
         )
         return watching.events()
 
-    async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> Case:
+    async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> EndpointEvidence:
         """One endpoint as `observe` sees it, no later than loop time `until`."""
         looks = (await self._observe((endpoint,), until))[0]
         await self._read_roots()
-        case = evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
+        case = evidence.EndpointEvidence(endpoint, looks[0], self.context(), others=looks[1:])
         return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
@@ -510,15 +515,15 @@ class Detector:
             return endpoint
         return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
 
-    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> Case:  # noqa: ASYNC109 - see `scan`
+    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
         """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
         await self._read_roots()
-        return evidence.Case(endpoint, looks[0], self.context(), others=looks[1:])
+        return evidence.EndpointEvidence(endpoint, looks[0], self.context(), others=looks[1:])
 
     async def _load_judging(self) -> None:
         """Import what judging needs, and read the roots, while the network is waited for, beside the loop."""
-        if "detector.judgement" not in sys.modules or "roots" not in vars(self):
+        if "detector.judge.assess" not in sys.modules or "roots" not in vars(self):
             await asyncio.sleep(LOADING_DELAY)
             await off_loop(_import_judging)
             with contextlib.suppress(RootsError):  # told where they are asked for next, and not in a group
@@ -572,7 +577,7 @@ class Detector:
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Whether an ordinary client on this machine would believe that this is `host`."""
-        return evidence.Case(Endpoint(host=host, port=port), observation, self.context()).trusted_here
+        return evidence.EndpointEvidence(Endpoint(host=host, port=port), observation, self.context()).trusted_here
 
 
 @functools.cache
@@ -589,23 +594,23 @@ def _prepare_judging_too() -> None:
     _import_judging()
 
 
-def _judge_in_turn(cases: Iterable[Case], network: evidence.Network) -> list[Result]:
+def _judge_in_turn(cases: Iterable[EndpointEvidence], network: evidence.NetworkEvidence) -> list[Result]:
     """Judge cases one after the other, each by what was seen up to it."""
     results = []
     for case in cases:
         network.add(case)
-        results.append(judgement.judge(case, network))
+        results.append(assess.assess_endpoint(case, network))
     return results
 
 
 def _import_judging() -> None:
-    from . import judgement  # noqa: F401, PLC0415 - to have it
+    from .judge import assess  # noqa: F401, PLC0415 - to have it
     from .trust import hostname  # noqa: PLC0415 - as above
 
     hostname.load()
 
 
-def _with_resolution(case: Case, answers: Mapping[str, ResolutionObservation]) -> Case:
+def _with_resolution(case: EndpointEvidence, answers: Mapping[str, ResolutionObservation]) -> EndpointEvidence:
     """The case with what the second resolver said about its host."""
     answer = answers.get(case.endpoint.host)
     return case.with_observation(msgspec.structs.replace(case.observation, resolution=answer))

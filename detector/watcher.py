@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from .evidence import Case
+    from .judge.evidence import EndpointEvidence
     from .model import Endpoint, Result
     from .watch_event import WatchEvent
 
@@ -114,7 +114,7 @@ class Watcher:
         self,
         endpoints: Sequence[Endpoint],
         *,
-        look: Callable[[Endpoint, float], Awaitable[Case]],
+        look: Callable[[Endpoint, float], Awaitable[EndpointEvidence]],
         wall: Callable[[], dt.datetime],
         pace: Pace,
         surroundings: Surroundings,
@@ -135,7 +135,7 @@ class Watcher:
         self._on_look: Final = on_look
         self._watch: Final = Watch(endpoints, named=named, vantage=vantage)
         self._schedule: Final = Schedule(len(endpoints), pace.interval, surroundings.chance)
-        self._running: dict[asyncio.Task[tuple[Case, float]], int] = {}
+        self._running: dict[asyncio.Task[tuple[EndpointEvidence, float]], int] = {}
         self._waiting: Final[deque[WatchEvent]] = deque()
         self._news: Final = asyncio.Event()
         self._drained: Final = asyncio.Event()
@@ -187,7 +187,7 @@ class Watcher:
             self._schedule.begun(index, now)
             self._running[asyncio.create_task(self._timed_look(self._endpoints[index]))] = index
 
-    async def _timed_look(self, endpoint: Endpoint) -> tuple[Case, float]:
+    async def _timed_look(self, endpoint: Endpoint) -> tuple[EndpointEvidence, float]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         case = await self._look(endpoint, begun + self._pace.deadline)

@@ -28,16 +28,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from . import judgement
+from .judge import assess
+from .judge.table import decide_network
 from .model import Assurance, Confidence, Endpoint, EndpointName, Outcome, Result, Verdict
-from .verdict import decide_network
 from .watch_event import NetworkStanding, Standing, WatchEvent, WatchKind, describe
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from .evidence import Case, IssuerIdentity
+    from .judge.evidence import EndpointEvidence, IssuerIdentity
 
 INCONCLUSIVE_AFTER: Final = 2
 """Looks in a row that could not be judged before that is told: the first one and its repetition."""
@@ -67,7 +67,7 @@ class _Interceptor(NamedTuple):
     shape: str | None
 
     @classmethod
-    def of(cls, case: Case) -> _Interceptor:
+    def of(cls, case: EndpointEvidence) -> _Interceptor:
         return cls(frozenset(i for i in case.issuer_identities if i[0] != "name"), case.issuer_shape)
 
     def is_same(self, other: _Interceptor) -> bool:
@@ -88,7 +88,7 @@ class _State:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint: Final = endpoint
         self.name: Final = EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category)
-        self.case: Case | None = None
+        self.case: EndpointEvidence | None = None
         self.latest: Result | None = None
         self.looked_at: dt.datetime | None = None
         self.last_look: dt.datetime | None = None
@@ -122,7 +122,7 @@ class _State:
         case = self.case
         return case is not None and (case.leaf is not None or case.observation.outcome in ANSWERS)
 
-    def accuse(self, result: Result, case: Case) -> WatchKind | None:
+    def accuse(self, result: Result, case: EndpointEvidence) -> WatchKind | None:
         """Middleware was seen."""
         self._end_silence()
         self.clean = self.lost = 0
@@ -237,7 +237,7 @@ class Watch:
         """What the latest look at an endpoint was judged to be."""
         return self._states[endpoint.name].latest
 
-    def look(self, cases: Iterable[Case], moment: Moment) -> list[WatchEvent]:
+    def look(self, cases: Iterable[EndpointEvidence], moment: Moment) -> list[WatchEvent]:
         """Take in new looks at some endpoints; what changed by them, in order.
 
         Raises KeyError for an endpoint that is not watched.
@@ -270,7 +270,7 @@ class Watch:
         """Tell that the watch is over."""
         return self._event(WatchKind.ENDED, moment)
 
-    def _take(self, case: Case, moment: Moment) -> _State:
+    def _take(self, case: EndpointEvidence, moment: Moment) -> _State:
         state = self._states[case.endpoint.name]
         state.case = case
         state.last_look, state.looked_at = state.looked_at, moment.at
@@ -279,7 +279,7 @@ class Watch:
     def _judge(self, looked: Collection[str]) -> list[_Change]:
         """Judge the latest cases of all. Those not looked at anew can only be accused by what others show."""
         seen = [(state, state.case) for state in self._states.values() if state.case is not None]
-        results = judgement.judge_all([case for _, case in seen])
+        results = assess.assess_all([case for _, case in seen])
         changes = []
         for (state, case), result in zip(seen, results, strict=True):
             known, accused, previous = state.known, state.accused, state.latest

@@ -10,16 +10,16 @@ import os
 import pkgutil
 from typing import TYPE_CHECKING
 
-from detector import checks
+from detector.judge import checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.evidence import Case, Network
+    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
     from detector.model import Finding
 
 
-def silent(case: Case, network: Network) -> Iterator[Finding]:  # noqa: ARG001 - the signature of a check
+def silent(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:  # noqa: ARG001 - the signature of a check
     """Find nothing, whatever there is to find."""
     return iter(())
 
@@ -30,7 +30,7 @@ def pytest_configure() -> None:
     modules = {
         module.ID: module
         for info in pkgutil.iter_modules(checks.__path__)
-        for module in [importlib.import_module(f"detector.checks.{info.name}")]
+        for module in [importlib.import_module(f"detector.judge.checks.{info.name}")]
     }
     setattr(modules[disabled], "check", silent)  # noqa: B010 - a module has no such attribute for a type checker
     mutated = {**checks.CHECKS, disabled: silent}

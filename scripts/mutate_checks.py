@@ -16,11 +16,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from detector import checks
+from detector.judge import checks
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs" / "mutations.md"
-TESTS = ("tests/test_judgement.py", "tests/checks")
+TESTS = ("tests/judge",)
 HEAD = """# Every check is missed
 
 Each line is one mutation: the check is switched off (it finds nothing), and the tests of the judging rooms run until

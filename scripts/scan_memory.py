@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detector.evidence import Case
+from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, Observation, Outcome
 from detector.pins import PinSet
 from detector.scan import ScanSettings, Target, scan
@@ -54,7 +54,7 @@ class Recorded(Detector):
         self._refused = Observation(outcome=Outcome.CONNECT_REFUSED)
         self._numbers = count(1)
 
-    async def look(self, endpoint: Endpoint, **_: Any) -> Case:  # noqa: ANN401 - as `Detector.look`
+    async def look(self, endpoint: Endpoint, **_: Any) -> EndpointEvidence:  # noqa: ANN401 - as `Detector.look`
         """Give the next recorded observation."""
         number = next(self._numbers)
         await asyncio.sleep(0)
@@ -63,7 +63,7 @@ class Recorded(Detector):
             observation = self._forged[number // 100 % FORGED]
         elif number % 10 == 0:
             observation = self._genuine[number // 10 % GENUINE]
-        return Case(endpoint, observation, self.context())
+        return EndpointEvidence(endpoint, observation, self.context())
 
 
 def _host(number: int) -> str:

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings
 
-from detector import judgement
-from detector.evidence import Case, Context, Network, no_machine_roots
+from detector.judge import assess
+from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence, no_machine_roots
 from detector.model import Endpoint, Observation, Outcome, Result
 from detector.pins import PinSet
 from detector.probe import native
@@ -83,17 +83,17 @@ class World:
         at: dt.datetime | None = None,
         machine: Sequence[bytes] = (),
         **expected: Any,  # noqa: ANN401 - fields of Endpoint
-    ) -> Case:
+    ) -> EndpointEvidence:
         """One endpoint that presented this chain."""
         chain = presented if isinstance(presented, (list, tuple)) else presented.chain  # type: ignore[union-attr] # Issued
         observation = Observation(
             outcome=outcome, key_proved=key_proved, chain=tuple(Certificate.read(c).presented() for c in chain)
         )
-        return Case(Endpoint(host=host, **expected), observation, self.context(at, machine))
+        return EndpointEvidence(Endpoint(host=host, **expected), observation, self.context(at, machine))
 
-    def judge(self, *cases: Case) -> list[Result]:
+    def judge(self, *cases: EndpointEvidence) -> list[Result]:
         """The results of a network of these cases."""
-        return list(judgement.judge_all(cases))
+        return list(assess.assess_all(cases))
 
     def one(self, host: str, presented: Issued | Sequence[bytes], **details: Any) -> Result:  # noqa: ANN401 - as `case`
         """The result of one endpoint alone."""
@@ -109,8 +109,8 @@ def world(pki: PrivatePKI) -> World:
 def run_check(world: World) -> Callable[..., list[tuple[str, str]]]:
     """Run one check on a case within a network and give (outcome, says) of its findings."""
 
-    def run(module: Any, case: Case, *others: Case) -> list[tuple[str, str]]:  # noqa: ANN401 - a check module
-        network = Network.of([case, *others])
+    def run(module: Any, case: EndpointEvidence, *others: EndpointEvidence) -> list[tuple[str, str]]:  # noqa: ANN401 - a check module
+        network = NetworkEvidence.of([case, *others])
         return [(finding.outcome, str(finding.says)) for finding in module.check(case, network)]
 
     assert world.roots

@@ -7,7 +7,7 @@ import re
 import runpy
 from pathlib import Path
 
-from detector import verdict
+from detector.judge import table
 from detector.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,13 +40,13 @@ def test_decision_table_documents_every_row() -> None:
     text = (ROOT / "docs" / "decisions.md").read_text("utf-8")
     documented = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
     special = {
-        verdict.WITNESS_FAILED,
-        verdict.NOTHING_SEEN,
-        verdict.WITNESS_DIFFERS,
-        verdict.SIGNATURE_WRONG,
-        verdict.KEY_NOT_PROVED,
+        table.WITNESS_FAILED,
+        table.NOTHING_SEEN,
+        table.WITNESS_DIFFERS,
+        table.SIGNATURE_WRONG,
+        table.KEY_NOT_PROVED,
     }
-    assert documented == sorted({row.number for row in (*special, *verdict.TABLE)})
+    assert documented == sorted({row.number for row in (*special, *table.TABLE)})
 
 
 def test_changelog_names_this_version() -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import detector
-from detector import Confidence, Detector, Endpoint, Outcome, Verdict, evidence, exam
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict, exam
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
+from detector.judge import evidence
 from detector.session import INSTALLED_WAIT, InstallationTimes
 from detector.tasks import BESIDE
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script

@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from detector.catalogue import Names, Role
-from detector.model import ManagedBy, RootsInfo
+from detector.model import ManagedBy, RootOrigin, RootsInfo
 from detector.trust.certificate import Certificate
 from detector.trust.name import escape
 from detector.version import VERSION
 
-from .entries import AuditedRoot, AuditReport, Kind, Known, Origin, StoreSummary, Verdict
+from .entries import AuditedRoot, AuditReport, Kind, Known, StoreSummary, Verdict
 from .leaked import how_leaked
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _root(
     )
     leaks = [(how, hit) for hit in hits if (how := how_leaked(hit.entry, sha256, spki_sha256)) is not None]
     leaked, hit = leaks[0] if leaks else (None, hits[0] if hits else None)
-    origins = tuple(sorted({place.origin for place in places}, key=list(Origin).index))
+    origins = tuple(sorted({place.origin for place in places}, key=list(RootOrigin).index))
     return AuditedRoot(
         subject=_subject(certificate, hit),
         sha256=sha256,
@@ -137,14 +137,14 @@ def _root(
     )
 
 
-def _kind(leaked: str | None, hit: Hit | None, origins: Sequence[Origin], *, was_public: bool) -> Kind:
+def _kind(leaked: str | None, hit: Hit | None, origins: Sequence[RootOrigin], *, was_public: bool) -> Kind:
     if leaked is not None:
         return Kind.LEAKED_KEY
     if hit is not None and hit.strong and hit.entry.category != LOCAL_DEVELOPMENT:
         return Kind.INTERCEPTOR
     if was_public:
         return Kind.FORMERLY_PUBLIC
-    if all(origin is Origin.SHIPPED for origin in origins):
+    if all(origin is RootOrigin.SHIPPED for origin in origins):
         return Kind.SHIPPED
     # A weak fact of an interception product is too little to call a root by.
     return Kind.LOCAL_CA if hit is not None and (hit.strong or hit.entry.role is Role.ORIGIN_CA) else Kind.UNKNOWN

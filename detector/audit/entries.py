@@ -9,19 +9,10 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
 from typing import Final
 
-from detector.model import ManagedBy, Record, RootsInfo
+from detector.model import ManagedBy, Record, RootOrigin, RootsInfo
 
 SCHEMA_VERSION: Final = 1
 """Version of the audit's JSON; rises only when a reader of the old form would misread the new one."""
-
-
-class Origin(enum.StrEnum):
-    """How a root came into its store, as far as the store tells."""
-
-    SHIPPED = "shipped"  # with the operating system, from its vendor's own root program
-    ADDED = "added"  # on this machine, by a person or a program
-    POLICY = "policy"  # by whoever manages the machine
-    UNKNOWN = "unknown"  # the store does not keep what was shipped apart from what was added
 
 
 class InstalledRoot(Record, frozen=True, kw_only=True):
@@ -34,7 +25,7 @@ class InstalledRoot(Record, frozen=True, kw_only=True):
 
     der: bytes
     store: str
-    origin: Origin = Origin.UNKNOWN
+    origin: RootOrigin = RootOrigin.UNKNOWN
     installed_at: dt.datetime | None = None
     distrusted: bool = False
 
@@ -92,7 +83,7 @@ class AuditedRoot(Record, frozen=True, kw_only=True):
     expired: bool
     kind: Kind
     stores: tuple[str, ...]
-    origins: tuple[Origin, ...]
+    origins: tuple[RootOrigin, ...]
     installed_at: dt.datetime | None = None
     known: Known | None = None
     leaked_key: str | None = None

@@ -10,8 +10,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from detector.model import RootOrigin
+
 from . import files, p11_kit
-from .entries import InstalledRoot, Origin, UnreadableStore
+from .entries import InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,14 +61,14 @@ def linux_roots(environment: Mapping[str, str], root: Path = Path("/")) -> Itera
 
     `environment` is looked into for SSL_CERT_FILE and SSL_CERT_DIR; `root` is the directory the stores are below.
     """
-    refused = {found.der for name in REFUSED for found in _folder(root, name, "linux-blocklist", Origin.ADDED)}
+    refused = {found.der for name in REFUSED for found in _folder(root, name, "linux-blocklist", RootOrigin.ADDED)}
     seen: set[tuple[int, int]] = set()
     for found in _all(environment, root, seen):
         if isinstance(found, InstalledRoot) and found.der in refused and found.store.startswith("linux-local"):
             continue  # never reaches the bundle
         yield found
     for der in sorted(refused):
-        yield InstalledRoot(der=der, store="linux-blocklist", origin=Origin.ADDED, distrusted=True)
+        yield InstalledRoot(der=der, store="linux-blocklist", origin=RootOrigin.ADDED, distrusted=True)
 
 
 def _all(environment: Mapping[str, str], root: Path, seen: set[tuple[int, int]]) -> Iterator[Found]:
@@ -133,7 +135,7 @@ def _linked(folder: Path, store: str, seen: set[tuple[int, int]]) -> Iterator[Fo
         yield from bundle(folder / name, store, seen=seen)
 
 
-def _folder(root: Path, name: str, store: str, origin: Origin) -> Iterator[InstalledRoot]:
+def _folder(root: Path, name: str, store: str, origin: RootOrigin) -> Iterator[InstalledRoot]:
     """The roots of a directory, without what could not be read in it."""
     for found in _found_in_folder(root, name):
         if isinstance(found, InstalledRoot):
@@ -157,7 +159,7 @@ def _found_in_folder(root: Path, name: str) -> Iterator[Found]:
                 yield InstalledRoot(
                     der=block.der,
                     store=store,
-                    origin=Origin.ADDED,
+                    origin=RootOrigin.ADDED,
                     installed_at=changed,
                     distrusted=block.distrusted,
                 )

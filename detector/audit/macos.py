@@ -16,8 +16,10 @@ import plistlib
 import xml.parsers.expat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model import RootOrigin
+
 from . import files
-from .entries import InstalledRoot, Origin, UnreadableStore
+from .entries import InstalledRoot, UnreadableStore
 from .programs import ProgramError
 
 if TYPE_CHECKING:
@@ -72,14 +74,14 @@ def macos_roots(home: Path, run: Run, export: Run) -> Iterator[InstalledRoot | U
             continue
         # The user's settings are looked at before the machine's (SecTrustSettingsCopyTrustSettings).
         decided.update({fingerprint: (store, setting) for fingerprint, setting in found.items()})
-    yield from _keychain(APPLE_ROOTS, "macos:Apple roots", Origin.SHIPPED, decided, run)
-    yield from _keychain(SYSTEM, "macos:System keychain", Origin.ADDED, decided, run)
+    yield from _keychain(APPLE_ROOTS, "macos:Apple roots", RootOrigin.SHIPPED, decided, run)
+    yield from _keychain(SYSTEM, "macos:System keychain", RootOrigin.ADDED, decided, run)
     if (home / LOGIN).exists():
-        yield from _keychain(str(home / LOGIN), "macos:login keychain", Origin.ADDED, decided, run)
+        yield from _keychain(str(home / LOGIN), "macos:login keychain", RootOrigin.ADDED, decided, run)
 
 
 def _keychain(
-    path: str, store: str, origin: Origin, decided: dict[str, tuple[str, Setting]], run: Run
+    path: str, store: str, origin: RootOrigin, decided: dict[str, tuple[str, Setting]], run: Run
 ) -> Iterator[InstalledRoot | UnreadableStore]:
     try:
         blocks = files.pem(run([SECURITY, "find-certificate", "-a", "-p", path]))
@@ -88,7 +90,7 @@ def _keychain(
         return
     for block in blocks.certificates:
         _, setting = decided.get(hashlib.sha1(block.der, usedforsecurity=False).hexdigest(), ("", None))
-        if setting is None and origin is not Origin.SHIPPED:
+        if setting is None and origin is not RootOrigin.SHIPPED:
             continue  # in the keychain, but nothing trusts it
         yield InstalledRoot(
             der=block.der,

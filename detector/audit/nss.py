@@ -16,8 +16,10 @@ import itertools
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model import RootOrigin
+
 from . import files
-from .entries import InstalledRoot, Origin, UnreadableStore
+from .entries import InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -112,7 +114,7 @@ def database_roots(path: Path, store: str) -> Iterator[InstalledRoot | Unreadabl
         yield UnreadableStore(store=store, reason=str(error))
         return
     for root in judged:
-        yield InstalledRoot(der=root.der, store=store, origin=Origin.ADDED, distrusted=root.distrusted)
+        yield InstalledRoot(der=root.der, store=store, origin=RootOrigin.ADDED, distrusted=root.distrusted)
 
 
 def rows(path: Path) -> list[Row]:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from .entries import InstalledRoot, Origin, UnreadableStore
+from detector.model import RootOrigin
+
+from .entries import InstalledRoot, UnreadableStore
 from .files import SERVER_AUTH
 
 if TYPE_CHECKING:
@@ -41,24 +43,28 @@ class Physical(NamedTuple):
 
     key: str
     store: str
-    origin: Origin
+    origin: RootOrigin
 
 
 PHYSICAL: Final = (
-    Physical(r"HKLM\SOFTWARE\Microsoft\SystemCertificates\ROOT\Certificates", "windows:machine", Origin.ADDED),
-    Physical(r"HKCU\SOFTWARE\Microsoft\SystemCertificates\Root\Certificates", "windows:user", Origin.ADDED),
+    Physical(r"HKLM\SOFTWARE\Microsoft\SystemCertificates\ROOT\Certificates", "windows:machine", RootOrigin.ADDED),
+    Physical(r"HKCU\SOFTWARE\Microsoft\SystemCertificates\Root\Certificates", "windows:user", RootOrigin.ADDED),
     Physical(
         r"HKLM\SOFTWARE\Policies\Microsoft\SystemCertificates\Root\Certificates",
         "windows:group-policy",
-        Origin.POLICY,
+        RootOrigin.POLICY,
     ),
     Physical(
         r"HKCU\SOFTWARE\Policies\Microsoft\SystemCertificates\Root\Certificates",
         "windows:user-group-policy",
-        Origin.POLICY,
+        RootOrigin.POLICY,
     ),
-    Physical(r"HKLM\SOFTWARE\Microsoft\EnterpriseCertificates\Root\Certificates", "windows:enterprise", Origin.POLICY),
-    Physical(r"HKLM\SOFTWARE\Microsoft\SystemCertificates\AuthRoot\Certificates", "windows:AuthRoot", Origin.SHIPPED),
+    Physical(
+        r"HKLM\SOFTWARE\Microsoft\EnterpriseCertificates\Root\Certificates", "windows:enterprise", RootOrigin.POLICY
+    ),
+    Physical(
+        r"HKLM\SOFTWARE\Microsoft\SystemCertificates\AuthRoot\Certificates", "windows:AuthRoot", RootOrigin.SHIPPED
+    ),
 )
 """The physical stores behind ROOT (System Store Locations in Microsoft's CryptoAPI reference). AuthRoot is the cache of
 Microsoft's root program."""
@@ -116,18 +122,21 @@ def _placed(der: bytes, written: Written, *, distrusted: bool) -> Iterator[Insta
             at = None  # a key that may not be read: the root is still listed below
         if at is not None:
             found = True
-            own = place.origin is Origin.ADDED and thumbprint in shipped_with_windows()
+            own = place.origin is RootOrigin.ADDED and thumbprint in shipped_with_windows()
             yield InstalledRoot(
                 der=der,
                 store=place.store,
-                origin=Origin.SHIPPED if own else place.origin,
+                origin=RootOrigin.SHIPPED if own else place.origin,
                 installed_at=at,
                 distrusted=distrusted,
             )
     if not found:
         own = thumbprint in shipped_with_windows()
         yield InstalledRoot(
-            der=der, store="windows:ROOT", origin=Origin.SHIPPED if own else Origin.UNKNOWN, distrusted=distrusted
+            der=der,
+            store="windows:ROOT",
+            origin=RootOrigin.SHIPPED if own else RootOrigin.UNKNOWN,
+            distrusted=distrusted,
         )
 
 

@@ -80,7 +80,7 @@ LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
 
 LOOKS_MAX: Final = 33
-"""Looks at one endpoint, each a connection: the first, and as many more as `detector.evidence` keeps."""
+"""Looks at one endpoint, each a connection: the first, and as many more as `detector.judge.evidence` keeps."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
@@ -278,10 +278,10 @@ class Look(_Strict, frozen=True, kw_only=True):
     answer_left_out: AnswerLeftOut | None = None
 
 
-class EndpointEvidence(_Strict, frozen=True, kw_only=True):
+class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
     """Everything one endpoint is judged by, and what was concluded: the content of a part `endpoint`.
 
-    `looks` are the connections that were made to it, the one that `Case.observation` tells of first. `fetched` are
+    `looks` are the connections that were made to it, the one that `EndpointEvidence.observation` tells of first. `fetched` are
     issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine that a
     verified path ends in (no other root of the machine is recorded).
     """
@@ -337,10 +337,10 @@ class Vantage(_Strict, frozen=True, kw_only=True):
     vantage: Text
 
 
-Content = EndpointEvidence | Circumstances | PortalObservation | Dates | Vantage
+Content = RecordedEndpoint | Circumstances | PortalObservation | Dates | Vantage
 
 CONTENT_OF: Final[dict[PartKind, type[Content]]] = {
-    PartKind.ENDPOINT: EndpointEvidence,
+    PartKind.ENDPOINT: RecordedEndpoint,
     PartKind.CIRCUMSTANCES: Circumstances,
     PartKind.PORTAL: PortalObservation,
     PartKind.DATES: Dates,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from detector import verdict
 from detector.errors import BundleError
+from detector.judge import table
 from detector.model import encode
 from detector.witness import protocol
 
@@ -23,7 +23,6 @@ from .form import (
     Circumstances,
     Claim,
     Dates,
-    EndpointEvidence,
     Expected,
     Journey,
     LogsUsed,
@@ -32,6 +31,7 @@ from .form import (
     NetworkClaim,
     PartEntry,
     PartKind,
+    RecordedEndpoint,
     RootsUsed,
     Vantage,
 )
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.model import Observation, Report, Result
     from detector.trust.certificate import Certificate
 
@@ -58,7 +58,7 @@ class _Piece(NamedTuple):
 
 def pack(
     report: Report,
-    cases: Sequence[Case],
+    cases: Sequence[EndpointEvidence],
     *,
     keys: Sequence[Ed25519PrivateKey] = (),
     salts: Callable[[int], bytes] = secrets.token_bytes,
@@ -108,7 +108,7 @@ def _spell(salt: bytes) -> str:
     return base64.urlsafe_b64encode(salt).rstrip(b"=").decode("ascii")
 
 
-def _pieces(report: Report, cases: Sequence[Case]) -> Iterator[_Piece]:
+def _pieces(report: Report, cases: Sequence[EndpointEvidence]) -> Iterator[_Piece]:
     context = cases[0].context
     for number, (result, case) in enumerate(zip(report.results, cases, strict=True), start=1):
         yield _Piece(f"{PartKind.ENDPOINT}-{number}", PartKind.ENDPOINT, _evidence(result, case))
@@ -120,8 +120,8 @@ def _pieces(report: Report, cases: Sequence[Case]) -> Iterator[_Piece]:
     yield _Piece(PartKind.VANTAGE, PartKind.VANTAGE, Vantage(vantage=report.vantage))
 
 
-def _evidence(result: Result, case: Case) -> EndpointEvidence:
-    return EndpointEvidence(
+def _evidence(result: Result, case: EndpointEvidence) -> RecordedEndpoint:
+    return RecordedEndpoint(
         expected=Expected(**{name: getattr(case.endpoint, name) for name in Expected.__struct_fields__}),
         at=case.context.at,
         looks=tuple(_look(seen, case.endpoint.witness) for seen in (case.observation, *case.others)),
@@ -151,7 +151,7 @@ def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> Answer
     return None if statement.peer is None and harmless else AnswerLeftOut.NAMES_THE_CLIENT
 
 
-def _circumstances(case: Case) -> Circumstances:
+def _circumstances(case: EndpointEvidence) -> Circumstances:
     times = {root.sha256: case.context.installed_at(root.sha256) for root in _machine_roots(case)}
     return Circumstances(
         journeys=tuple(_journey(seen) for seen in (case.observation, *case.others)),
@@ -163,7 +163,7 @@ def _journey(observation: Observation) -> Journey:
     return Journey(**{name: getattr(observation, name) for name in Journey.__struct_fields__})
 
 
-def _machine_roots(case: Case) -> tuple[Certificate, ...]:
+def _machine_roots(case: EndpointEvidence) -> tuple[Certificate, ...]:
     """The roots of the machine that a verified path ends in: of the others nothing is anybody's business."""
     paths = (path for look in (case, *case.looks) for path in look.machine_paths)
     anchors = (path.anchor.certificate for path in paths if path.anchor is not None)
@@ -172,7 +172,7 @@ def _machine_roots(case: Case) -> tuple[Certificate, ...]:
 
 def _network_claim(report: Report) -> NetworkClaim:
     """What the report says of the network. Who was asked for by name is not in it; that it mattered can be told."""
-    without_names = verdict.decide_network(report.results)
+    without_names = table.decide_network(report.results)
     return NetworkClaim(
         verdict=report.verdict,
         confidence=report.confidence,

@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from detector import judgement
-from detector.evidence import Case, Context
+from detector.judge import assess
+from detector.judge.evidence import Context, EndpointEvidence
 from detector.model import (
     Endpoint,
     EndpointName,
@@ -60,7 +60,6 @@ from .form import (
     Circumstances,
     Claim,
     Dates,
-    EndpointEvidence,
     Journey,
     LogsUsed,
     Look,
@@ -68,6 +67,7 @@ from .form import (
     Part,
     PartKind,
     PartState,
+    RecordedEndpoint,
     RootsUsed,
     Vantage,
     read,
@@ -216,8 +216,8 @@ class _Exhibit(NamedTuple):
     """The evidence on one endpoint, ready to be judged; `as_recorded` is by what the recorder expected of it."""
 
     part: str
-    evidence: EndpointEvidence
-    case: Case
+    evidence: RecordedEndpoint
+    case: EndpointEvidence
     key: KeyEvidence
     as_recorded: bool
 
@@ -244,7 +244,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     roots = trusted.certifi_roots() if roots is None else roots
     logs = ct_logs.shipped() if logs is None else logs
     exhibits = _exhibits(bundle, roots, logs, {(e.host, e.port): e for e in pins}, at)
-    results = judgement.judge_all([exhibit.case for exhibit in exhibits])
+    results = assess.assess_all([exhibit.case for exhibit in exhibits])
     report = _report(bundle, exhibits, results, roots, logs)
     where_is_known = not any(p.content is None and p.entry.kind in _SAYS_WHERE for p in bundle.parts)
     checks = tuple(
@@ -303,7 +303,7 @@ def _exhibits(
     found = []
     for part in bundle.parts:
         evidence = part.content
-        if not isinstance(evidence, EndpointEvidence):
+        if not isinstance(evidence, RecordedEndpoint):
             continue
         circumstances = contents.get(f"{PartKind.CIRCUMSTANCES}-{part.number}")
         where = circumstances if isinstance(circumstances, Circumstances) else Circumstances()
@@ -320,12 +320,12 @@ def _exhibits(
         endpoint = pins.get((recorded.host, recorded.port), recorded)
         keys = [_key_evidence(look) for look in evidence.looks]
         first, *others = _observations(evidence.looks, where, keys)
-        case = Case(endpoint, first, context, evidence.fetched, others)
+        case = EndpointEvidence(endpoint, first, context, evidence.fetched, others)
         found.append(_Exhibit(part.entry.name, evidence, case, min(keys, key=_WORST_FIRST.index), endpoint is recorded))
     return tuple(found)
 
 
-def _machine_roots(evidence: EndpointEvidence) -> Callable[[], Roots]:
+def _machine_roots(evidence: RecordedEndpoint) -> Callable[[], Roots]:
     return lambda: trusted.from_der(evidence.machine_roots, name="recorded machine roots")
 
 
@@ -378,7 +378,7 @@ def _report(
     vantage = next((part.content for part in bundle.parts if isinstance(part.content, Vantage)), Vantage(vantage=""))
     context = exhibits[0].case.context if exhibits else Context(at=manifest.started, roots=roots, logs=logs)
     named = {exhibit.case.endpoint.name for exhibit in exhibits} if manifest.claimed.inconclusive_counts else ()
-    return judgement.report(
+    return assess.report(
         results,
         context,
         started=manifest.started,
@@ -470,7 +470,7 @@ def _decides(part: Part, bundle: Bundle) -> bool:
     if part.entry.kind is not PartKind.CIRCUMSTANCES:
         return part.entry.kind in _DECIDES
     evidence = next((p.content for p in bundle.parts if p.entry.name == f"{PartKind.ENDPOINT}-{part.number}"), None)
-    return isinstance(evidence, EndpointEvidence) and len(evidence.looks) > 1
+    return isinstance(evidence, RecordedEndpoint) and len(evidence.looks) > 1
 
 
 def _excused(check: EndpointCheck, bundle: Bundle) -> bool:
@@ -595,7 +595,7 @@ def _words(
         )
 
 
-def _expects(evidence: EndpointEvidence) -> bool:
+def _expects(evidence: RecordedEndpoint) -> bool:
     expected = evidence.expected
     return bool(
         expected.pins or expected.backup_pins or expected.certificates or expected.private_roots or expected.witness

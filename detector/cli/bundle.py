@@ -39,7 +39,7 @@ def show(file: str, part: str | None) -> int:
         for signer in read.signers:
             click.echo(f"signature by {key_identifier(signer.key)}: {'right' if signer.verifies else 'WRONG'}")
         for entry, state, content in read.parts:
-            endpoint = f"  {content.expected.name}" if isinstance(content, form.EndpointEvidence) else ""
+            endpoint = f"  {content.expected.name}" if isinstance(content, form.RecordedEndpoint) else ""
             click.echo(f"{entry.name:<20}{state}{endpoint}")
         return common.CLEAN
     content = next((p.content for p in read.parts if p.entry.name == part), None)

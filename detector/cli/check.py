@@ -23,7 +23,7 @@ from detector.trust.keys import load_signing_key
 from . import common
 
 if TYPE_CHECKING:
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
     from detector.report.html import TimelineEntry
 
@@ -141,7 +141,7 @@ def check(  # noqa: PLR0913 - one parameter per option
 
 async def _check(
     detector: Detector, endpoints: tuple[Endpoint, ...] | None, deadline: float, form: common.Format
-) -> tuple[Report, tuple[Case, ...]]:
+) -> tuple[Report, tuple[EndpointEvidence, ...]]:
     """Do what `Detector.check` does, and keep what it was judged from; load what writes it meanwhile."""
     loading = asyncio.create_task(_load_form(form))
     try:

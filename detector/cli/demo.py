@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from detector.evidence import no_machine_roots
+from detector.judge.evidence import no_machine_roots
 from detector.model import Category, Endpoint, Verdict
 from detector.pins import PinSet
 from detector.session import Detector

@@ -20,7 +20,7 @@ from detector.trust.roots import certifi_roots
 from . import common
 
 if TYPE_CHECKING:
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint
 
 PINS_LIVE: Final = 90
@@ -137,7 +137,9 @@ def learn(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-async def _observe(detector: Detector, endpoints: tuple[Endpoint, ...], deadline: float) -> tuple[Case, ...]:
+async def _observe(
+    detector: Detector, endpoints: tuple[Endpoint, ...], deadline: float
+) -> tuple[EndpointEvidence, ...]:
     async with detector:
         return await detector.observe(endpoints, deadline=deadline)
 
@@ -148,7 +150,7 @@ def _with(endpoint: Endpoint, category: str, expires: dt.date) -> Endpoint:
     return msgspec.structs.replace(endpoint, category=Category(category), expires=expires)
 
 
-def _how(case: Case) -> list[str]:
+def _how(case: EndpointEvidence) -> list[str]:
     """Comment lines: what stood behind each learned key."""
     leaf = case.leaf
     if leaf is None:

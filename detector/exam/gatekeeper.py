@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
     from detector.probe import Dialer
     from detector.second_look import Control
@@ -184,7 +184,7 @@ def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) ->
             )
 
 
-def _evidence(report: Report, cases: Sequence[Case], keys: Sequence[Ed25519PrivateKey]) -> bytes:
+def _evidence(report: Report, cases: Sequence[EndpointEvidence], keys: Sequence[Ed25519PrivateKey]) -> bytes:
     """The bundle; empty when nothing was looked at, or more was presented than a bundle holds."""
     from detector.bundle import pack  # noqa: PLC0415 - loaded when there is something to pack
 

@@ -23,9 +23,10 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector import judgement
 from detector.errors import InputError
-from detector.evidence import Case, Context, Network
+from detector.judge import assess
+from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence
+from detector.judge.table import ACCUSING_ROWS
 from detector.model import Assurance, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session import (
@@ -36,7 +37,6 @@ from detector.session import (
     root_installed_at,
     utc_now,
 )
-from detector.verdict import ACCUSING_ROWS
 from detector.version import VERSION
 
 from .ordinary import OrdinaryVerification
@@ -140,12 +140,10 @@ class Guard:
             machine_roots=self._machine_roots,
             installed_at=self._installed_at,
         )
-        case = Case(endpoint, observation, context)
-        result = judgement.judge(case, self._memory.network_with(case))
+        case = EndpointEvidence(endpoint, observation, context)
+        result = assess.assess_endpoint(case, self._memory.network_with(case))
         self._memory.add(case, result)
-        report = judgement.report(
-            [result], context, started=started, finished=self._clock(), vantage="", version=VERSION
-        )
+        report = assess.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
         judged = Judged(result, report)
         if result.verdict is Verdict.MIDDLEWARE and result.confidence and result.confidence.reaches(self.refuse_at):
             return _refuse(judged, Refused.MIDDLEWARE, _accusation(result), "")
@@ -210,17 +208,17 @@ class _Memory:
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._seen: Final[OrderedDict[str, tuple[Case, str | None]]] = OrderedDict()
+        self._seen: Final[OrderedDict[str, tuple[EndpointEvidence, str | None]]] = OrderedDict()
 
-    def network_with(self, case: Case) -> Network:
+    def network_with(self, case: EndpointEvidence) -> NetworkEvidence:
         """This case among those of the other endpoints."""
         with self._lock:
             others = [kept for name, kept in self._seen.items() if name != case.endpoint.name]
-        network = Network.of([*(other for other, _ in others), case])
+        network = NetworkEvidence.of([*(other for other, _ in others), case])
         network.accused_shapes = frozenset(shape for _, shape in others if shape is not None)
         return network
 
-    def add(self, case: Case, result: Result) -> None:
+    def add(self, case: EndpointEvidence, result: Result) -> None:
         """Remember a case instead of the endpoint's last one."""
         if case.leaf is None:
             return

@@ -23,7 +23,7 @@ from detector.trust.signature import load_key, weakly_hashed
 if TYPE_CHECKING:
     import datetime as dt
 
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.trust.roots import Roots
 
 RSA_BITS_LEAST: Final = 2048
@@ -43,7 +43,7 @@ class OrdinaryVerification:
         self._store: Final = _store(roots)
         self._lock: Final = threading.Lock()
 
-    def problem(self, case: Case) -> str | None:
+    def problem(self, case: EndpointEvidence) -> str | None:
         """Why the certificate must not be accepted for this endpoint at this moment, in a sentence; None when it may.
 
         The roots declared for the endpoint count as much as the public ones.
@@ -58,7 +58,7 @@ class OrdinaryVerification:
             return declared if declared is None or case.declared_paths else problem
         return problem
 
-    def _path_problem(self, store: crypto.X509Store, case: Case) -> str | None:
+    def _path_problem(self, store: crypto.X509Store, case: EndpointEvidence) -> str | None:
         loaded = [_load(presented.der) for presented in case.observation.chain]
         if not loaded or loaded[0] is None:
             return "The certificate cannot be read."

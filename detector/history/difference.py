@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STALE_PINS_REASONS: Final = frozenset({"logged-pin-mismatch", "publicly-trusted-pin-mismatch"})
-"""Reasons of decisions (detector.verdict) for which old pins are the likelier explanation."""
+"""Reasons of decisions (detector.judge.table) for which old pins are the likelier explanation."""
 
 
 class ChangeKind(enum.StrEnum):

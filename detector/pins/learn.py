@@ -16,10 +16,10 @@ from detector.model import Endpoint
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
 
 
-def learn(case: Case, *, allow_private: bool = False) -> Endpoint:
+def learn(case: EndpointEvidence, *, allow_private: bool = False) -> Endpoint:
     """The endpoint with pins learned from what it presented.
 
     `pins` are the keys of the leaf and of the CAs between, `backup_pins` those of the roots: a new leaf under the same

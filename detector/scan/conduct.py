@@ -23,7 +23,7 @@ from .targets import BadLine, Target
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable
 
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint
     from detector.session import Detector
 
@@ -62,7 +62,7 @@ class ScanSettings(Record, frozen=True, kw_only=True):
 class Look(Protocol):
     """Whatever looks at one endpoint: `Detector.look`, or other processes."""
 
-    def __call__(self, endpoint: Endpoint, *, timeout: float) -> Awaitable[Case]:
+    def __call__(self, endpoint: Endpoint, *, timeout: float) -> Awaitable[EndpointEvidence]:
         """Look at `endpoint`, within `timeout` seconds."""
 
 
@@ -136,7 +136,7 @@ class _Scan:
             for found in self._judging.judge(number, target.where, case):
                 await self.results.put(found)
 
-    async def _probe(self, target: Target) -> Case:
+    async def _probe(self, target: Target) -> EndpointEvidence:
         endpoint = self._detector.expected(target.endpoint)
         return await look_patiently(
             self._look,
@@ -156,7 +156,7 @@ async def look_patiently(  # noqa: PLR0913 - keyword-only past the endpoint; eac
     retries: int,
     random: random_numbers.Random,
     turn: Callable[[], Awaitable[None]] | None = None,
-) -> Case:
+) -> EndpointEvidence:
     """Look at an endpoint, and up to `retries` times again after failures that pass. `turn` is waited for each time."""
     for attempt in count():
         if turn is not None:

@@ -2,7 +2,7 @@
 
 Room: scan. Pure.
 
-What is kept is bounded: the statistics of `Network` (which forgets what was met once, longest ago, first), and the
+What is kept is bounded: the statistics of `NetworkEvidence` (which forgets what was met once, longest ago, first), and the
 latest results that were only `possible`. Of these one is judged again, and given again with `amends`, when a later
 target shows who it was: the first host behind an unknown interceptor is then `proven` as the others are.
 """
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detector import judgement
-from detector.evidence import STREAM_REMEMBERS, Network
+from detector.judge import assess
+from detector.judge.evidence import STREAM_REMEMBERS, NetworkEvidence
 from detector.model import Confidence, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
 
 AMENDABLE_MAX: Final = 1024
 """Possible results that can still be amended; each holds its chain, about 10 KiB."""
@@ -42,13 +42,13 @@ class Judging:
     """What was seen of one network so far."""
 
     def __init__(self) -> None:
-        self._network = Network(remembered=STREAM_REMEMBERS)
-        self._amendable: OrderedDict[int, tuple[Case, str]] = OrderedDict()
+        self._network = NetworkEvidence(remembered=STREAM_REMEMBERS)
+        self._amendable: OrderedDict[int, tuple[EndpointEvidence, str]] = OrderedDict()
 
-    def judge(self, number: int, where: str, case: Case) -> Iterator[Scanned]:
+    def judge(self, number: int, where: str, case: EndpointEvidence) -> Iterator[Scanned]:
         """The result of a target, and those of earlier ones that are clearer now."""
         self._network.add(case)
-        result = judgement.judge(case, self._network)
+        result = assess.assess_endpoint(case, self._network)
         yield _scanned(result, number, where)
         if case.leaf is not None and case.is_private:
             if result.confidence is Confidence.PROVEN:
@@ -66,7 +66,7 @@ class Judging:
             if self._network.unrelated_with_issuer(case) or self._network.unrelated_with_leaf_key(case)
         ]
         for number, case, where in shown:
-            result = judgement.judge(case, self._network)
+            result = assess.assess_endpoint(case, self._network)
             if result.confidence is Confidence.PROVEN:
                 del self._amendable[number]
                 yield msgspec.structs.replace(_scanned(result, number, where), amends=True)

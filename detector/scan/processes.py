@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from detector.errors import DetectorError, InputError
-from detector.evidence import Case
+from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, Record
 
 from .work import NOT_LOOKED, Seen, bare
@@ -113,7 +113,7 @@ class Processes:
         for place in range(len(self._children)):
             await self._fill(place)
 
-    async def look(self, endpoint: Endpoint, *, timeout: float) -> Case:  # noqa: ASYNC109 - enforced by the child
+    async def look(self, endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ASYNC109 - enforced by the child
         """Look at one endpoint, in whichever process has least to do.
 
         Raises `InputError` where it cannot be looked at with these settings.
@@ -127,7 +127,7 @@ class Processes:
             with contextlib.suppress(_LostError):
                 seen = await self._ask(min(running, key=lambda child: len(child.waiting)), endpoint, timeout)
                 break
-        return Case(endpoint, seen.observation, self._detector.context(), others=seen.others)
+        return EndpointEvidence(endpoint, seen.observation, self._detector.context(), others=seen.others)
 
     async def end(self) -> None:
         """End all, with what they are at."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detector.evidence import Case
+from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, Observation, Outcome, Record
 from detector.pins import PinSet
 from detector.session import Detector
@@ -72,14 +72,14 @@ def read_seen(answer: bytes, *, expected: int) -> list[Seen] | None:
     return seen if len(seen) == expected else None
 
 
-def case_of(detector: Detector, endpoint: Endpoint, seen: Seen, *, where: str) -> Case:
+def case_of(detector: Detector, endpoint: Endpoint, seen: Seen, *, where: str) -> EndpointEvidence:
     """What was seen elsewhere, to be judged here; `where` names the place for people.
 
     The key of a chain counts as proved only when the recorded handshake signature verifies here again.
     """
     added = from_der(seen.machine_roots, name=f"added at {where}")
     context = detector.context()._replace(machine_roots=lambda: added)
-    return Case(endpoint, believed(seen.observation), context, others=tuple(map(believed, seen.others)))
+    return EndpointEvidence(endpoint, believed(seen.observation), context, others=tuple(map(believed, seen.others)))
 
 
 def believed(observation: Observation) -> Observation:
@@ -121,7 +121,7 @@ async def _look(job: Job) -> Sequence[Seen]:
     return await asyncio.gather(*map(one, job.endpoints))
 
 
-def seen_in(case: Case) -> Seen:
+def seen_in(case: EndpointEvidence) -> Seen:
     """What travels of a case."""
     paths = (path for seen in (case, *case.looks) for path in seen.machine_paths)
     anchors = {path.anchor.certificate.der for path in paths if path.anchor is not None}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import RootsError
+from detector.model import RootOrigin
 
 from .certificate import Certificate
 from .known_roots import known_roots, newest_version
@@ -37,10 +38,11 @@ _PEM: Final = re.compile(
 
 
 class Root(NamedTuple):
-    """One trusted root and the label its source gives it (certifi's, else the subject)."""
+    """One trusted root, the label its source gives it (certifi's, else the subject), and how it came into the store."""
 
     label: str
     certificate: Certificate
+    origin: RootOrigin = RootOrigin.UNKNOWN
 
 
 class Roots:

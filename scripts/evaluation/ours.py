@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector import Confidence, Result, Verdict, judgement
-from detector.evidence import Case, Context
+from detector import Confidence, Result, Verdict
+from detector.judge import assess
+from detector.judge.evidence import Context, EndpointEvidence
 
 from .material import Answer, Said, Scene
 
@@ -35,9 +36,9 @@ def detail_of(result: Result) -> str:
 def judge(scene: Scene) -> Iterator[Said]:
     """One answer per endpoint. What a live detector said already is taken as it was."""
     context = Context(at=scene.at, roots=scene.public, logs=scene.logs, machine_roots=lambda: scene.installed)
-    cases = [Case(item.endpoint, item.observation, context) for item in scene.items]
+    cases = [EndpointEvidence(item.endpoint, item.observation, context) for item in scene.items]
     if any(item.ours is None for item in scene.items):
-        results = judgement.judge_all(cases)
+        results = assess.assess_all(cases)
     else:
         results = tuple(item.ours for item in scene.items if item.ours is not None)
     for item, result in zip(scene.items, results, strict=True):

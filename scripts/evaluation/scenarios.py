@@ -15,7 +15,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector import Detector, Endpoint
-from detector.evidence import no_machine_roots
+from detector.judge.evidence import no_machine_roots
 from detector.pins import PinSet
 from detector.testing import (
     Ending,

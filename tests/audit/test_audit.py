@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from detector.audit import AuditReport, InstalledRoot, Kind, Origin, Scanned, UnreadableStore, Verdict, audit
+from detector.audit import AuditReport, InstalledRoot, Kind, Scanned, UnreadableStore, Verdict, audit
 from detector.audit.leaked import leaked_keys
 from detector.catalogue import Catalogue, Entry, Fact, Field, Match, Role, Strength, shipped
 from detector.catalogue import Confidence as Founded
-from detector.model import ManagedBy, encode
+from detector.model import ManagedBy, RootOrigin, encode
 from detector.testing.pki import distinguished_name
 from detector.trust.certificate import Certificate
 from detector.trust.known_roots import KnownRoot, known_roots
@@ -90,8 +90,8 @@ def test_unknown_root_once_with_all_its_stores(machine: Machine, pki: PrivatePKI
     """A root nobody knows is listed once, with every store, the earliest time and its hashes."""
     ca = pki.private_ca("Campus CA")
     late, early = AT, AT - dt.timedelta(days=9)
-    machine.install(ca, "bundle").install(ca, "local", origin=Origin.ADDED, installed_at=late)
-    machine.install(ca, "policy", origin=Origin.POLICY, installed_at=early)
+    machine.install(ca, "bundle").install(ca, "local", origin=RootOrigin.ADDED, installed_at=late)
+    machine.install(ca, "policy", origin=RootOrigin.POLICY, installed_at=early)
     report = machine.audit()
     (root,) = report.beyond
     assert (report.verdict, root.kind, root.known, root.leaked_key) == (
@@ -103,7 +103,7 @@ def test_unknown_root_once_with_all_its_stores(machine: Machine, pki: PrivatePKI
     assert (root.sha256, root.spki_sha256) == hashes(ca)
     assert root.subject == "CN=Campus CA"
     assert root.stores == ("bundle", "local", "policy")
-    assert root.origins == (Origin.ADDED, Origin.POLICY, Origin.UNKNOWN)
+    assert root.origins == (RootOrigin.ADDED, RootOrigin.POLICY, RootOrigin.UNKNOWN)
     assert root.installed_at == early
     assert not root.expired
 
@@ -156,7 +156,7 @@ def test_local_and_weak_hits_do_not_accuse(machine: Machine, pki: PrivatePKI) ->
 def test_information_is_kept_apart(machine: Machine, pki: PrivatePKI) -> None:
     """What the system ships, what was public and what is refused is listed, and decides nothing."""
     system, former, refused = (pki.private_ca(name) for name in ("System", "Former", "Refused"))
-    machine.install(system, "program", origin=Origin.SHIPPED).install(former).install(refused, distrusted=True)
+    machine.install(system, "program", origin=RootOrigin.SHIPPED).install(former).install(refused, distrusted=True)
     sha256, spki_sha256 = hashes(former)
     gone = KnownRoot(
         label="Former", sha256=sha256, spki_sha256=spki_sha256, subject="CN=Former", first_seen="1", last_seen="2"
@@ -174,16 +174,16 @@ def test_information_is_kept_apart(machine: Machine, pki: PrivatePKI) -> None:
 def test_one_trusting_store_is_enough(machine: Machine, pki: PrivatePKI) -> None:
     """Refusal in one store takes nothing from the trust of another, and an added copy makes a shipped root added."""
     ca = pki.private_ca("Both")
-    machine.install(ca, "refusing", distrusted=True).install(ca, "program", origin=Origin.SHIPPED)
+    machine.install(ca, "refusing", distrusted=True).install(ca, "program", origin=RootOrigin.SHIPPED)
     assert machine.audit().beyond == ()
-    report = machine.install(ca, "added", origin=Origin.ADDED).audit()
+    report = machine.install(ca, "added", origin=RootOrigin.ADDED).audit()
     assert [r.stores for r in report.beyond] == [("program", "added")]
 
 
 def test_shipped_interceptors_are_not_excused(machine: Machine, pki: PrivatePKI) -> None:
     """That a root stands in the system's own program does not excuse a key that leaked."""
     ca = pki.private_ca("Preinstalled")
-    machine.install(ca, "program", origin=Origin.SHIPPED)
+    machine.install(ca, "program", origin=RootOrigin.SHIPPED)
     report = machine.audit(entry("superfish", exact(Field.SHA256, hashes(ca)[0])))
     assert report.verdict is Verdict.INTERCEPTOR_TRUSTED
 

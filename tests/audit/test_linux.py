@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from store_makers import p11_object
 
-from detector.audit import InstalledRoot, Origin, UnreadableStore
+from detector.audit import InstalledRoot, UnreadableStore
 from detector.audit.linux import linux_roots
+from detector.model import RootOrigin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ def test_debian(pki: PrivatePKI, tmp_path: Path) -> None:
         InstalledRoot(
             der=b.certificate,
             store="linux-local:/usr/local/share/ca-certificates/school/b.crt",
-            origin=Origin.ADDED,
+            origin=RootOrigin.ADDED,
             installed_at=CHANGED,
         ),
     ]

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_makers import trust_settings
 
-from detector.audit import InstalledRoot, Origin, UnreadableStore, macos
+from detector.audit import InstalledRoot, UnreadableStore, macos
 from detector.audit.files import StoreError
 from detector.audit.programs import ProgramError
+from detector.model import RootOrigin
 from detector.testing.pki import to_pem
 
 if TYPE_CHECKING:
@@ -65,10 +66,12 @@ def test_trust_settings_decide(pki: PrivatePKI, tmp_path: Path) -> None:
         },
     )
     assert list(macos.macos_roots(tmp_path, modelled.run, modelled.export)) == [
-        InstalledRoot(der=apple, store="macos:Apple roots", origin=Origin.SHIPPED),
-        InstalledRoot(der=denied, store="macos:Apple roots", origin=Origin.SHIPPED, installed_at=WHEN, distrusted=True),
-        InstalledRoot(der=admin, store="macos:System keychain", origin=Origin.ADDED, installed_at=WHEN),
-        InstalledRoot(der=user, store="macos:login keychain", origin=Origin.ADDED, installed_at=WHEN),
+        InstalledRoot(der=apple, store="macos:Apple roots", origin=RootOrigin.SHIPPED),
+        InstalledRoot(
+            der=denied, store="macos:Apple roots", origin=RootOrigin.SHIPPED, installed_at=WHEN, distrusted=True
+        ),
+        InstalledRoot(der=admin, store="macos:System keychain", origin=RootOrigin.ADDED, installed_at=WHEN),
+        InstalledRoot(der=user, store="macos:login keychain", origin=RootOrigin.ADDED, installed_at=WHEN),
     ]
 
 
@@ -97,7 +100,7 @@ def test_trouble(pki: PrivatePKI, tmp_path: Path) -> None:
         {macos.APPLE_ROOTS: [pki.root_a.certificate], macos.SYSTEM: [b"\x04\x00"]}, {"-d": NONE, "": NONE}
     )
     assert list(macos.macos_roots(tmp_path, modelled.run, modelled.export)) == [
-        InstalledRoot(der=pki.root_a.certificate, store="macos:Apple roots", origin=Origin.SHIPPED),
+        InstalledRoot(der=pki.root_a.certificate, store="macos:Apple roots", origin=RootOrigin.SHIPPED),
         UnreadableStore(store="macos:System keychain", reason="holds a damaged certificate"),
     ]
 

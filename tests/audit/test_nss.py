@@ -20,8 +20,9 @@ from store_makers import (
     ulong,
 )
 
-from detector.audit import InstalledRoot, Origin, UnreadableStore, nss
+from detector.audit import InstalledRoot, UnreadableStore, nss
 from detector.audit.files import StoreError
+from detector.model import RootOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,8 @@ def test_only_trust_counts(pki: PrivatePKI, tmp_path: Path, *, pkcs: bool) -> No
     entries = [*zip((anchor, refused, peer), levels, strict=True), (cached, None)]
     path = nss_database(tmp_path / "cert9.db", entries, pkcs=pkcs)
     assert list(nss.database_roots(path, "nss:test")) == [
-        InstalledRoot(der=anchor, store="nss:test", origin=Origin.ADDED),
-        InstalledRoot(der=refused, store="nss:test", origin=Origin.ADDED, distrusted=True),
+        InstalledRoot(der=anchor, store="nss:test", origin=RootOrigin.ADDED),
+        InstalledRoot(der=refused, store="nss:test", origin=RootOrigin.ADDED, distrusted=True),
     ]
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.audit import InstalledRoot, Origin, UnreadableStore, windows
+from detector.audit import InstalledRoot, UnreadableStore, windows
+from detector.model import RootOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,11 +64,11 @@ def test_store_says_who_and_when(pki: PrivatePKI) -> None:
     )
     found = [r for r in windows.windows_roots(modelled.enumerate, modelled.written) if isinstance(r, InstalledRoot)]
     assert [(r.der, r.store, r.origin) for r in found] == [
-        (policy, "windows:group-policy", Origin.POLICY),
-        (user, "windows:user", Origin.ADDED),
-        (program, "windows:AuthRoot", Origin.SHIPPED),
-        (both, "windows:machine", Origin.ADDED),
-        (both, "windows:enterprise", Origin.POLICY),
+        (policy, "windows:group-policy", RootOrigin.POLICY),
+        (user, "windows:user", RootOrigin.ADDED),
+        (program, "windows:AuthRoot", RootOrigin.SHIPPED),
+        (both, "windows:machine", RootOrigin.ADDED),
+        (both, "windows:enterprise", RootOrigin.POLICY),
     ]
     assert {r.installed_at for r in found} == {WHEN}
 
@@ -103,7 +104,7 @@ def test_windows_own_roots_are_shipped(pki: PrivatePKI, monkeypatch: pytest.Monk
         modelled = Modelled(stores, keys)
         (found,) = windows.windows_roots(modelled.enumerate, modelled.written)
         assert isinstance(found, InstalledRoot)
-        assert found.origin is Origin.SHIPPED
+        assert found.origin is RootOrigin.SHIPPED
 
 
 def test_windows_list_is_sound() -> None:

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from detector import bundle, judgement
+from detector import bundle
 from detector.bundle import form
-from detector.evidence import Case
+from detector.judge import assess
+from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, HandshakeSignature, Observation, Outcome, Route
 from detector.trust import envelope
 from detector.trust.certificate import Certificate
@@ -63,7 +64,7 @@ def recorded(  # noqa: PLR0913 - keyword-only; a case is made of these
     fetched: Sequence[bytes] = (),
     seen: dict[str, Any] | None = None,
     **expected: Any,  # noqa: ANN401 - fields of Endpoint
-) -> Case:
+) -> EndpointEvidence:
     """One endpoint whose server presented this chain and signed the handshake; `seen` changes the observation."""
     facts: dict[str, Any] = {
         "outcome": Outcome.COMPLETE,
@@ -77,14 +78,14 @@ def recorded(  # noqa: PLR0913 - keyword-only; a case is made of these
         "timings_ms": {"connect": 12.5},
     }
     observation = Observation(**(facts | (seen or {})))
-    return Case(Endpoint(host=host, **expected), observation, world.context(at, machine), fetched)
+    return EndpointEvidence(Endpoint(host=host, **expected), observation, world.context(at, machine), fetched)
 
 
-def report_on(cases: Sequence[Case], named: Collection[str] = ()) -> Report:
+def report_on(cases: Sequence[EndpointEvidence], named: Collection[str] = ()) -> Report:
     """The report on a network of these cases."""
     at = cases[0].context.at
-    return judgement.report(
-        judgement.judge_all(cases),
+    return assess.report(
+        assess.assess_all(cases),
         cases[0].context,
         started=at,
         finished=at,
@@ -94,7 +95,7 @@ def report_on(cases: Sequence[Case], named: Collection[str] = ()) -> Report:
     )
 
 
-def packed(*cases: Case, keys: Sequence[Ed25519PrivateKey] = (KEY,), named: Collection[str] = ()) -> bytes:
+def packed(*cases: EndpointEvidence, keys: Sequence[Ed25519PrivateKey] = (KEY,), named: Collection[str] = ()) -> bytes:
     """The bundle of a network of these cases."""
     return bundle.pack(report_on(cases, named), cases, keys=keys)
 

@@ -16,7 +16,7 @@ from detector import bundle
 from detector.bundle.form import AnswerLeftOut, LogsUsed, RootsUsed
 from detector.bundle.verification import Conclusion, Ground, KeyEvidence, SignatureState
 from detector.errors import BundleError
-from detector.evidence import Case
+from detector.judge.evidence import EndpointEvidence
 from detector.model import (
     Endpoint,
     HandshakeSignature,
@@ -338,7 +338,7 @@ class TestRedaction:
         """Looks at one endpoint are compared by where they led: taken out, the verdict can no longer be reached."""
         forged = recorded(world, EXAM, pki.private_ca("Filter CA").issue([EXAM]))
         genuine = recorded(world, EXAM, pki.issue([EXAM]), seen={"route": Route.QUIC})
-        case = Case(forged.endpoint, forged.observation, forged.context, (), (genuine.observation,))
+        case = EndpointEvidence(forged.endpoint, forged.observation, forged.context, (), (genuine.observation,))
         data = packed(case)
         whole = verify(world, data)
         assert (whole.conclusion, whole.report.results[0].row) == (Conclusion.HOLDS, 15)
@@ -386,7 +386,7 @@ class TestRedaction:
 
 
 class TestWitness:
-    def asked(self, world: World, pki: PrivatePKI, *, saw: bytes = EXPORTER, **statement: Any) -> Case:  # noqa: ANN401 - fields of Statement
+    def asked(self, world: World, pki: PrivatePKI, *, saw: bytes = EXPORTER, **statement: Any) -> EndpointEvidence:  # noqa: ANN401 - fields of Statement
         """An endpoint whose witness says that it saw this exporter."""
         said = protocol.Statement(
             **{

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector import verdict
 from detector.exam import Action, Policy, ReasonCode, Threshold, decide
+from detector.judge import table
 from detector.model import (
     Assurance,
     Attribution,
@@ -64,7 +64,7 @@ def result(host: str, category: Category, step: int) -> Result:
 
 def report(results: list[Result], named: frozenset[str] = frozenset()) -> Report:
     """The report on these results, judged as a network by the real table."""
-    network = verdict.decide_network(results, named=named)
+    network = table.decide_network(results, named=named)
     return Report(
         detector_version="0",
         started=NOW,

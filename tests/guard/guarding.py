@@ -12,8 +12,8 @@ import aiohttp
 from aiohttp import web
 from OpenSSL import SSL
 
-from detector.evidence import no_machine_roots
 from detector.guard import Guard, GuardedConnector
+from detector.judge.evidence import no_machine_roots
 from detector.pins import PinSet
 from detector.testing import Request, Response
 from detector.testing.origin import greet

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from postgres import running_postgres
 
-from detector import judgement
 from detector.history.store import History
+from detector.judge import assess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def make_report(world: World) -> Callable[..., Report]:
             for host, what in ((EXAM, exam), (LMS, lms))
         ]
         results = world.judge(*cases)
-        return judgement.report(
+        return assess.report(
             results, world.context(), started=at, finished=at + dt.timedelta(seconds=1), vantage=vantage, version="0"
         )
 

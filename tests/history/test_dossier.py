@@ -77,7 +77,7 @@ def test_what_was_tried(make_report: Make) -> None:
 
 def test_questions_cover_the_checks() -> None:
     """A new check has its question, or is known to have none; every alternative has its words."""
-    from detector.checks import CHECKS  # noqa: PLC0415 - for this test
+    from detector.judge.checks import CHECKS  # noqa: PLC0415 - for this test
 
     without = {"presented", "expected-root", "issuer-shape"}
     assert set(CHECKS) - without <= set(QUESTIONS)

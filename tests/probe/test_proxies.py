@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from python_socks import ProxyType
 from python_socks.async_.asyncio import Proxy as AnotherClient
 
-from detector import advice
 from detector.errors import ProxyError
+from detector.judge import advice
+from detector.judge.table import Decision
 from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Route, Verdict, encode
 from detector.probe import ConnectDialer, Proxy, ProxyDialer, Timeouts, parse_proxy, probe
 from detector.probe.routes import RouteError
@@ -30,7 +31,6 @@ from detector.probe.routes.connect import AUTH_SCHEMES_MAX, ConnectExchange, aut
 from detector.probe.routes.socks import Socks4aExchange, Socks5Exchange
 from detector.testing import Lie, serve_origin, serve_proxy, serve_socks
 from detector.testing.streams import Listener, connect, listen, relay
-from detector.verdict import Decision
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

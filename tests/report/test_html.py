@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from system import program
 
-from detector import judgement
 from detector.history.dossier import Item, gather
+from detector.judge import assess
 from detector.model import Category, Confidence, Coverage, Finding, PresentedCertificate, Report, Result, Says, Verdict
 from detector.report import html as page
 from detector.report import picture
@@ -45,9 +45,7 @@ AXE = "axe-core@4.14.1"
 
 
 def report(world: World, results: list[Result], vantage: str = "library") -> Report:
-    return judgement.report(
-        results, world.context(), started=NOW, finished=NOW, vantage=vantage, version="0.0", named=()
-    )
+    return assess.report(results, world.context(), started=NOW, finished=NOW, vantage=vantage, version="0.0", named=())
 
 
 @pytest.fixture(scope="module")

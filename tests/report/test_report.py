@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from detector import judgement, report
+from detector import report
 from detector.cli.common import as_table
+from detector.judge import assess
 from detector.model import Audience, Category, Outcome, Report
 from detector.report import sentences
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import World
 
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.testing import PrivatePKI
 
     Reported = Callable[..., Report]
@@ -30,16 +31,16 @@ EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example
 def reported(world: World) -> Reported:
     """Judge cases and make their report."""
 
-    def make(*cases: Case, **details: Any) -> Report:  # noqa: ANN401 - arguments of judgement.report
+    def make(*cases: EndpointEvidence, **details: Any) -> Report:  # noqa: ANN401 - arguments of assess.report
         now = world.pki.now
         results = world.judge(*cases)
         context = cases[0].context if cases else world.context()
-        return judgement.report(results, context, started=now, finished=now, vantage="", version="0", **details)
+        return assess.report(results, context, started=now, finished=now, vantage="", version="0", **details)
 
     return make
 
 
-def filtered(world: World, pki: PrivatePKI) -> list[Case]:
+def filtered(world: World, pki: PrivatePKI) -> list[EndpointEvidence]:
     """A network where a filter decrypts exams and search and leaves the bank alone."""
     ca = pki.private_ca("Campus Filter CA")
     return [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from detector import judgement
+from detector.judge import assess
 from detector.report import csv as as_csv
 from detector.report.spreadsheet import COLUMNS
 
@@ -32,7 +32,7 @@ def network(world: World) -> Report:
         world.case("lms.example.org", world.pki.issue(["lms.example.org"])),
         world.case("down.example.com", []),
     )
-    return judgement.report(results, world.context(), started=NOW, finished=NOW, vantage="lab", version="0.0")
+    return assess.report(results, world.context(), started=NOW, finished=NOW, vantage="lab", version="0.0")
 
 
 def test_one_line_an_endpoint(network: Report) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from detector import Detector
-from detector.evidence import Network
+from detector.judge.evidence import NetworkEvidence
 from detector.model import Confidence, Endpoint, Outcome, Verdict
 from detector.probe import MockNetwork, mock
 from detector.scan import BadLine, Scanned, ScanSettings, Target, conduct, scan
@@ -152,7 +152,7 @@ async def test_a_failing_source_ends_the_scan(settings_of: Settings) -> None:
 
 def test_statistics_forget_what_was_met_once(world: World) -> None:
     """With a bound, issuers met on one host are forgotten, and one met on many is kept."""
-    network = Network(remembered=8)
+    network = NetworkEvidence(remembered=8)
     shared = world.pki.private_ca("Shared Filter CA")
     first = world.case(EXAM, shared.issue([EXAM]))
     network.add(first)

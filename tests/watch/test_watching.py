@@ -21,7 +21,7 @@ from detector.watching import INTERCEPTORS_MAX, VANISHED_AFTER, VANISHED_AFTER_M
 if TYPE_CHECKING:
     from conftest import World
 
-    from detector.evidence import Case
+    from detector.judge.evidence import EndpointEvidence
     from detector.testing import CA
 
 EXAM, LMS, BANK = "exam.example.edu", "lms.example.org", "bank.example.net"
@@ -40,25 +40,25 @@ class Room:
         self._forged = {host: self.filter.issue([host]) for host in hosts}
         self.seconds = 0.0
 
-    def clean(self, host: str) -> Case:
+    def clean(self, host: str) -> EndpointEvidence:
         return self.world.case(host, self._issued[host])
 
-    def forged(self, host: str, ca: CA | None = None) -> Case:
+    def forged(self, host: str, ca: CA | None = None) -> EndpointEvidence:
         return self.world.case(host, self._forged[host] if ca is None else ca.issue([host]))
 
-    def lost(self, host: str, outcome: Outcome = Outcome.CONNECT_TIMEOUT) -> Case:
+    def lost(self, host: str, outcome: Outcome = Outcome.CONNECT_TIMEOUT) -> EndpointEvidence:
         return self.world.case(host, [], outcome=outcome, key_proved=False)
 
-    def cut(self, host: str) -> Case:
+    def cut(self, host: str) -> EndpointEvidence:
         """The genuine chain, and then nothing: row 4."""
         return self.world.case(host, self._issued[host], outcome=Outcome.HANDSHAKE_TIMEOUT, key_proved=False)
 
-    def look(self, *cases: Case) -> list[WatchEvent]:
+    def look(self, *cases: EndpointEvidence) -> list[WatchEvent]:
         """Look at some endpoints a minute later."""
         self.seconds += 60
         return self.watch.look(cases, Moment(NOON + dt.timedelta(seconds=self.seconds), self.seconds))
 
-    def told(self, *cases: Case) -> list[str]:
+    def told(self, *cases: EndpointEvidence) -> list[str]:
         return short(self.look(*cases))
 
 

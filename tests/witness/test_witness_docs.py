@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from witnesses import EXAM, until
 
 from detector import Detector, Endpoint
-from detector.checks import witness
-from detector.evidence import Case, Network
+from detector.judge.checks import witness
+from detector.judge.evidence import EndpointEvidence, NetworkEvidence
 from detector.model import WitnessObservation, WitnessOutcome
 from detector.pins.spelling import parse_witness_key, spell_witness_key
 from detector.trust import envelope
@@ -94,8 +94,8 @@ def test_outcomes(  # noqa: PLR0913, PLR0917 - pytest passes by name what an out
         outcome=WitnessOutcome.ANSWERED, nonce=nonce, exporter=exporter, status=200, body=body
     )
     plain = world.case(EXAM, pki.issue([EXAM]), witness=tuple(pinned))
-    case = Case(plain.endpoint, msgspec.structs.replace(plain.observation, witness=observed), plain.context)
-    assert [finding.outcome for finding in witness.check(case, Network.of([case]))] == [outcome]
+    case = EndpointEvidence(plain.endpoint, msgspec.structs.replace(plain.observation, witness=observed), plain.context)
+    assert [finding.outcome for finding in witness.check(case, NetworkEvidence.of([case]))] == [outcome]
 
 
 def test_every_outcome_and_field_is_on_the_page() -> None:

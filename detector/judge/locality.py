@@ -1,0 +1,83 @@
+"""Where TLS ends early: on this device, at the configured proxy, or in the network. Says on what it rests.
+
+Room: verdict. Pure: observations and findings in, a locality and its basis out. When nothing tells, it is unknown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import statistics
+from typing import TYPE_CHECKING, Final
+
+from detector.model import PROXIED, Locality, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detector.model import Finding, Observation, Result
+
+ON_DEVICE: Final = frozenset({"endpoint-security", "parental-control", "adware-malware"})
+"""Catalogue categories of products that are installed on the machine they filter."""
+IN_NETWORK: Final = frozenset({"network-appliance", "cloud-proxy", "state-interception", "captive-portal"})
+"""Catalogue categories of products that stand between machines. School filters come in both forms."""
+LOCAL_CONNECT_MS: Final = 1.0
+"""Milliseconds in which a TCP connection within one machine is made; measured on loopback: 0.05 to 0.8."""
+REMOTE_CONNECT_MS: Final = 4.0
+"""Milliseconds below which a connection may still be to the local network: a round trip over Wi-Fi takes 2 to 10."""
+
+FIRST_REMOTE_HOP: Final = 2
+"""Hop 1 is the first router, or software on this device that answers before anything leaves it."""
+
+
+def locate(  # noqa: PLR0911 - one return per basis
+    observation: Observation, category: str, results: Sequence[Result], findings: Sequence[Finding] = ()
+) -> tuple[Locality, str]:
+    """Where the interceptor of one endpoint is, and why that is said.
+
+    `category` is the catalogue's of the product, `unknown` when none matches; `results` are all of this network and
+    `findings` those on this endpoint.
+    """
+    if observation.route in PROXIED:
+        if _is_loopback(observation.address):
+            return Locality.THIS_DEVICE, "the configured proxy runs on this device"
+        return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"
+    if (located := _located_in_network(findings)) is not None:
+        return Locality.NETWORK, located
+    if any(finding.check == "machine-root" and finding.data.get("made_here") for finding in findings):
+        return Locality.THIS_DEVICE, "its root was made on this device when it was installed"
+    if category in ON_DEVICE:
+        return Locality.THIS_DEVICE, f"products of the category {category} run on the device they filter"
+    if _answers_like_loopback(observation, results):
+        return Locality.THIS_DEVICE, "the connection is answered as fast as within this device, other hosts are not"
+    if category in IN_NETWORK:
+        return Locality.NETWORK, f"products of the category {category} stand in the network"
+    return Locality.UNKNOWN, "nothing tells"
+
+
+def _located_in_network(findings: Sequence[Finding]) -> str | None:
+    """What was traced, where that is past the first hop: this device itself answers whatever may pass one."""
+    located = next((f for f in findings if f.check == "location" and f.outcome == "answered-early"), None)
+    if located is None or located.data["hop"] < FIRST_REMOTE_HOP:
+        return None
+    return located.summary.rstrip(".")
+
+
+def _is_loopback(address: str | None) -> bool:
+    host = (address or "").rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _answers_like_loopback(observation: Observation, results: Sequence[Result]) -> bool:
+    own = observation.timings_ms.get("connect")
+    others = [
+        milliseconds
+        for result in results
+        if result.verdict is Verdict.CLEAN
+        and (milliseconds := result.observation.timings_ms.get("connect")) is not None
+    ]
+    if own is None or not others:
+        return False
+    return own < LOCAL_CONNECT_MS and statistics.median(others) > REMOTE_CONNECT_MS
