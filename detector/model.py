@@ -140,10 +140,52 @@ class Confidence(enum.StrEnum):
         return order.index(self) >= order.index(least)
 
 
+class Reason(enum.StrEnum):
+    """The rule of the decision table that gave a verdict (docs/decisions.md)."""
+
+    WITNESSED = "witnessed"
+    PINNED = "pinned"
+    WITNESS_DIFFERS = "witness-differs"
+    IDENTITY_SUBSTITUTED = "identity-substituted"
+    RIVALS_SHARE_A_SIGNER = "rivals-share-a-signer"
+    SIGNER_SUBSTITUTES_ELSEWHERE = "signer-substitutes-elsewhere"
+    INTERCEPTION_KEY = "interception-key"
+    REPLAYED_CHAIN = "replayed-chain"
+    PRODUCT_MARK = "product-mark"
+    FORGED_ISSUER = "forged-issuer"
+    DEFECTIVE_CHAIN = "defective-chain"
+    PUBLIC_UNLOGGED = "public-unlogged"
+    ADDED_ROOT = "added-root"
+    ONE_PRIVATE_SIGNER = "one-private-signer"
+    FORGOTTEN_BY_EVERYBODY = "forgotten-by-everybody"
+    PIN_MISMATCH = "pin-mismatch"
+    UNFAMILIAR_ROOT = "unfamiliar-root"
+    UNREADABLE_PERSISTS = "unreadable-persists"
+    WRONG_NAME = "wrong-name"
+    INCOMPLETE_CHAIN = "incomplete-chain"
+    PRIVATE_CHAIN = "private-chain"
+    PINNED_CA = "pinned-ca"
+    LOGGED = "logged"
+    DECLARED = "declared"
+    NO_CERTIFICATE = "no-certificate"
+    BUDGET_SPENT = "budget-spent"
+    CLOCK_WRONG = "clock-wrong"
+    EXPIRED = "expired"
+    RETIRED = "retired"
+    UNREADABLE = "unreadable"
+    DECLARED_ROOT_INTERCEPTS = "declared-root-intercepts"
+    DECLARED_NOT_ACCEPTED = "declared-not-accepted"
+    KEY_NOT_PROVED = "key-not-proved"
+    NAME_NOT_CONFIRMED = "name-not-confirmed"
+    WITNESS_SILENT = "witness-silent"
+    SCTS_NOT_CARRIED = "scts-not-carried"
+    STALE_KNOWLEDGE = "stale-knowledge"
+
+
 class Assurance(enum.StrEnum):
     """What a `clean` verdict rests on, weakest first."""
 
-    TRUSTED = "trusted"
+    DECLARED = "declared"
     LOGGED = "logged"
     PINNED = "pinned"
     WITNESSED = "witnessed"
@@ -163,6 +205,10 @@ class Alternative(enum.StrEnum):
     SELF_SIGNED_ORIGIN = "self-signed-origin"
     STALE_ROOTS = "stale-roots"
     SPLIT_HORIZON = "split-horizon"
+    FRONT_OF_THE_OPERATOR = "front-of-the-operator"
+    DEFECTIVE_SERVER = "defective-server"
+    UNREADABLE_ALGORITHM = "unreadable-algorithm"
+    DEVELOPMENT_CA = "development-ca"
 
 
 class ManagedBy(enum.StrEnum):
@@ -173,6 +219,7 @@ class ManagedBy(enum.StrEnum):
     DEVELOPER = "developer"
     ATTACKER = "attacker"
     STATE = "state"
+    UNKNOWN = "unknown"
 
 
 class Locality(enum.StrEnum):
@@ -266,6 +313,7 @@ class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
     NONE = "none"
+    UNCERTAIN = "uncertain"
     SELECTIVE = "selective"
     ALL = "all"
 
@@ -276,6 +324,7 @@ class Coverage(enum.StrEnum):
     CLEAR = "clear"
     DECRYPTED = "decrypted"
     MIXED = "mixed"
+    UNCERTAIN = "uncertain"
     UNKNOWN = "unknown"
 
 
@@ -318,6 +367,7 @@ class Hello(enum.StrEnum):
 
     DEFAULT = "default"
     BROWSER = "browser"
+    READABLE = "readable"  # offers only signature algorithms that can be verified here
 
 
 class Engine(enum.StrEnum):
@@ -609,15 +659,15 @@ class Interceptor(Attribution, frozen=True, kw_only=True):
 class Result(Record, frozen=True, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
-    `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word. `advice` is
-    the student's; `advice_for` has it for every audience that can do something. `observation` is the look that the
-    verdict rests on, `other_observations` are the other looks at the same endpoint: by other routes, with other hellos.
+    `reason` is the rule of the decision table (docs/decisions.md) that decided. `advice` is the student's; `advice_for`
+    has it for every audience that can do something. `observation` is the one that the verdict rests on,
+    `other_observations` are the others of the same endpoint: by other routes, with other hellos. `amends` says that
+    this result replaces one that was given earlier, before later evidence changed it.
     """
 
     endpoint: EndpointName
     verdict: Verdict
-    row: int
-    reason: str
+    reason: Reason
     confidence: Confidence | None = None
     assurance: Assurance | None = None
     alternatives: tuple[Alternative, ...] = ()
@@ -627,6 +677,7 @@ class Result(Record, frozen=True, kw_only=True):
     advice_for: dict[Audience, str] = {}
     observation: Observation
     other_observations: tuple[Observation, ...] = ()
+    amends: bool = False
 
 
 class RootsInfo(Record, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from . import abreast, watcher
-    from .judge import assess, evidence
+    from .judge import assess, evidence, network, network_evidence
     from .judge.evidence import Context, EndpointEvidence
     from .locating import Locating
     from .pins import PinSet
@@ -63,6 +63,8 @@ if not TYPE_CHECKING:
     abreast = Later("detector.abreast")
     evidence = Later("detector.judge.evidence")
     assess = Later("detector.judge.assess")
+    network = Later("detector.judge.network")
+    network_evidence = Later("detector.judge.network_evidence")
     watcher = Later("detector.watcher")
 
 DEADLINE_DEFAULT: Final = 10.0
@@ -384,8 +386,8 @@ class Detector:
         return await off_loop(lambda: self.judge(cases, started=started, named=named))
 
     def judge(self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
-        """Judge what `observe` saw. `started` is when that began, `named` as in `table.decide_network`."""
-        return assess.report(
+        """Judge what `observe` saw. `started` is when that began, `named` as in `network.decide_network`."""
+        return network.report(
             assess.assess_all(cases),
             cases[0].context if cases else self.context(),
             started=started,
@@ -453,7 +455,7 @@ class Detector:
         """
         await off_loop(_prepare_judging_too)
         await self._read_roots()
-        network = evidence.NetworkEvidence(remembered=evidence.STREAM_REMEMBERS)
+        assessor = assess.Assessor[None](remembered=network_evidence.STREAM_REMEMBERS)
         looks = abreast.batches(
             _asynchronously(targets),
             lambda target: self.look(self._endpoint(target), timeout=timeout),
@@ -462,7 +464,7 @@ class Detector:
         with Beside() as beside:
             async with contextlib.aclosing(looks):
                 async for cases in looks:
-                    for result in await beside.do(functools.partial(_judge_in_turn, cases, network)):
+                    for result in await beside.do(functools.partial(_assess_in_turn, cases, assessor)):
                         yield result
 
     def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
@@ -594,13 +596,9 @@ def _prepare_judging_too() -> None:
     _import_judging()
 
 
-def _judge_in_turn(cases: Iterable[EndpointEvidence], network: evidence.NetworkEvidence) -> list[Result]:
-    """Judge cases one after the other, each by what was seen up to it."""
-    results = []
-    for case in cases:
-        network.add(case)
-        results.append(assess.assess_endpoint(case, network))
-    return results
+def _assess_in_turn(cases: Iterable[EndpointEvidence], assessor: assess.Assessor[None]) -> list[Result]:
+    """Assess endpoints one after the other, each by what was seen up to it, and again what later ones change."""
+    return [result for case in cases for _, result in assessor.add(case, None)]
 
 
 def _import_judging() -> None:

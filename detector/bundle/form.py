@@ -39,6 +39,7 @@ from detector.model import (
     KeyKind,
     Outcome,
     PortalObservation,
+    Reason,
     Record,
     Route,
     Scope,
@@ -167,11 +168,10 @@ def _base_name(name: str) -> str:
 
 
 class Claim(_Strict, frozen=True, kw_only=True):
-    """What was concluded of one endpoint: the row of the decision table and what it stands for (docs/decisions.md)."""
+    """What was concluded of one endpoint: the rule of the decision table and what it stands for (docs/decisions.md)."""
 
     verdict: Verdict
-    row: int
-    reason: Text
+    reason: Reason
     confidence: Confidence | None = None
     assurance: Assurance | None = None
     alternatives: tuple[Alternative, ...] = ()

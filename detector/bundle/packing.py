@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from detector.errors import BundleError
-from detector.judge import table
+from detector.judge import network
 from detector.model import encode
 from detector.witness import protocol
 
@@ -165,14 +165,14 @@ def _journey(observation: Observation) -> Journey:
 
 def _machine_roots(case: EndpointEvidence) -> tuple[Certificate, ...]:
     """The roots of the machine that a verified path ends in: of the others nothing is anybody's business."""
-    paths = (path for look in (case, *case.looks) for path in look.machine_paths)
+    paths = (path for look in (case, *case.siblings) for path in look.machine_paths)
     anchors = (path.anchor.certificate for path in paths if path.anchor is not None)
     return tuple({anchor.sha256: anchor for anchor in anchors}.values())
 
 
 def _network_claim(report: Report) -> NetworkClaim:
     """What the report says of the network. Who was asked for by name is not in it; that it mattered can be told."""
-    without_names = table.decide_network(report.results)
+    without_names = network.decide_network(report.results)
     return NetworkClaim(
         verdict=report.verdict,
         confidence=report.confidence,

@@ -36,13 +36,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from detector.judge import assess
+from detector.judge import assess, network
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.model import (
     Endpoint,
     EndpointName,
     Observation,
-    Outcome,
     PortalObservation,
     Record,
     Report,
@@ -52,7 +52,6 @@ from detector.trust import logs as ct_logs
 from detector.trust import roots as trusted
 from detector.trust.certificate import Certificate
 from detector.trust.envelope import key_identifier
-from detector.trust.keyproof import KeyProof, check_recorded
 from detector.version import VERSION
 
 from .form import (
@@ -99,20 +98,6 @@ class SignatureState(enum.StrEnum):
     UNSIGNED = "unsigned"
     UNKNOWN_KEY = "unknown-key"
     BAD = "bad"
-
-
-class KeyEvidence(enum.StrEnum):
-    """What the record of a handshake says of the presented key, checked again.
-
-    `verified`: the recorded signature is that key's (or, for a chain called replayed, is not). `contradicted`: it says
-    the opposite of what was recorded. `word`: there is no signature that can be checked. `not-claimed`: nothing was
-    said that would need one.
-    """
-
-    VERIFIED = "verified"
-    CONTRADICTED = "contradicted"
-    WORD = "word"
-    NOT_CLAIMED = "not-claimed"
 
 
 class Ground(enum.StrEnum):
@@ -286,7 +271,13 @@ def verification_schema() -> dict[str, Any]:
 
 _DECIDES: Final = frozenset({PartKind.ENDPOINT, PartKind.PORTAL, PartKind.DATES})
 """Kinds of parts that a verdict can rest on."""
-_WORST_FIRST: Final = (KeyEvidence.CONTRADICTED, KeyEvidence.WORD, KeyEvidence.VERIFIED, KeyEvidence.NOT_CLAIMED)
+_WORST_FIRST: Final = (
+    KeyEvidence.CONTRADICTED,
+    KeyEvidence.UNSIGNED,
+    KeyEvidence.WORD,
+    KeyEvidence.VERIFIED,
+    KeyEvidence.NOT_CLAIMED,
+)
 _SAYS_WHERE: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
 """Kinds of parts that say where an interceptor is; it takes all of them."""
 
@@ -318,10 +309,11 @@ def _exhibits(
         )
         recorded = Endpoint(**msgspec.structs.asdict(evidence.expected))
         endpoint = pins.get((recorded.host, recorded.port), recorded)
-        keys = [_key_evidence(look) for look in evidence.looks]
-        first, *others = _observations(evidence.looks, where, keys)
+        observations = tuple(_observations(evidence.looks, where))
+        key = min(map(key_evidence, observations), key=_WORST_FIRST.index)
+        first, *others = map(believed, observations)
         case = EndpointEvidence(endpoint, first, context, evidence.fetched, others)
-        found.append(_Exhibit(part.entry.name, evidence, case, min(keys, key=_WORST_FIRST.index), endpoint is recorded))
+        found.append(_Exhibit(part.entry.name, evidence, case, key, endpoint is recorded))
     return tuple(found)
 
 
@@ -333,42 +325,13 @@ def _installed_at(where: Circumstances) -> Callable[[bytes], dt.datetime | None]
     return lambda sha256: where.installed_at.get(sha256.hex())
 
 
-def _key_evidence(look: Look) -> KeyEvidence:
-    """Check what was recorded of the presented key against the handshake signature beside it."""
-    called_wrong = look.outcome is Outcome.SIGNATURE_WRONG
-    if not look.chain or not (called_wrong or look.key_proved):
-        return KeyEvidence.NOT_CLAIMED
-    proof = check_recorded(
-        Certificate.read(look.chain[0]).spki,
-        look.handshake_signature,
-        tls_version=look.tls_version,
-        server_hello=look.server_hello,
-    )
-    if proof not in {KeyProof.VALID, KeyProof.INVALID}:
-        return KeyEvidence.WORD
-    expected = KeyProof.INVALID if called_wrong else KeyProof.VALID
-    return KeyEvidence.VERIFIED if proof is expected else KeyEvidence.CONTRADICTED
-
-
-def _observations(looks: Sequence[Look], where: Circumstances, keys: Sequence[KeyEvidence]) -> Iterator[Observation]:
-    """The observations; of those whose circumstances were taken out it is not known how they were made."""
-    for look, journey, key in zip(looks, chain(where.journeys, repeat(Journey())), keys, strict=False):
-        yield _observation(look, journey, key)
-
-
-def _observation(look: Look, journey: Journey, key: KeyEvidence) -> Observation:
-    """The observation as it is believed: what its own handshake signature contradicts proved and disproved nothing."""
-    own = {"chain", "answer_left_out", "outcome", "key_proved"}
-    facts = {name: getattr(look, name) for name in Look.__struct_fields__ if name not in own}
-    contradicted = key is KeyEvidence.CONTRADICTED
-    called_wrong = look.outcome is Outcome.SIGNATURE_WRONG
-    return Observation(
-        **facts,
-        **msgspec.structs.asdict(journey),
-        outcome=Outcome.TLS_FAILURE if contradicted and called_wrong else look.outcome,
-        key_proved=look.key_proved and not contradicted and not called_wrong,
-        chain=tuple(Certificate.read(der).presented() for der in look.chain),
-    )
+def _observations(looks: Sequence[Look], where: Circumstances) -> Iterator[Observation]:
+    """The observations as recorded; of those whose circumstances were taken out it is not known how they were made."""
+    own = {"chain", "answer_left_out"}
+    for look, journey in zip(looks, chain(where.journeys, repeat(Journey())), strict=False):
+        facts = {name: getattr(look, name) for name in Look.__struct_fields__ if name not in own}
+        presented = tuple(Certificate.read(der).presented() for der in look.chain)
+        yield Observation(**facts, **msgspec.structs.asdict(journey), chain=presented)
 
 
 def _report(
@@ -378,7 +341,7 @@ def _report(
     vantage = next((part.content for part in bundle.parts if isinstance(part.content, Vantage)), Vantage(vantage=""))
     context = exhibits[0].case.context if exhibits else Context(at=manifest.started, roots=roots, logs=logs)
     named = {exhibit.case.endpoint.name for exhibit in exhibits} if manifest.claimed.inconclusive_counts else ()
-    return assess.report(
+    return network.report(
         results,
         context,
         started=manifest.started,
@@ -489,6 +452,8 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkC
         name = check.endpoint.name
         if check.key is KeyEvidence.CONTRADICTED:
             yield f"{name}: the recorded handshake signature contradicts what was recorded of the presented key."
+        if check.key is KeyEvidence.UNSIGNED:
+            yield f"{name}: the record has no handshake signature, which its version of TLS always has."
         if check.differences and not _excused(check, bundle):
             yield f"{name}: {_told_apart(check)}."
     judged_whole = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
@@ -539,8 +504,8 @@ def _hints(recorded: Material) -> Iterator[str]:
 def _told_apart(check: EndpointCheck) -> str:
     claimed, judged = check.claimed, check.judged
     return (
-        f"claimed {_spell(claimed)} (row {claimed.row}, {claimed.reason}), judged again {_spell(judged)} "
-        f"(row {judged.row}, {judged.reason}); they differ in {', '.join(check.differences)}"
+        f"claimed {_spell(claimed)} ({claimed.reason}), judged again {_spell(judged)} "
+        f"({judged.reason}); they differ in {', '.join(check.differences)}"
     )
 
 
@@ -611,7 +576,6 @@ __all__ = [
     "EndpointCheck",
     "Ground",
     "KeyCheck",
-    "KeyEvidence",
     "Material",
     "NetworkCheck",
     "PartCheck",

@@ -177,8 +177,7 @@ def _table(verification: Verification) -> Table:
         table.add_column(title, overflow="fold")
     for check in verification.endpoints:
         rows = [
-            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip()
-            + f" (row {claim.row}, {claim.reason})"
+            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
             for claim in (check.claimed, check.judged)
         ]
         cells = (check.part, check.endpoint.name, *rows, check.key, check.witness or "-")
