@@ -121,11 +121,11 @@ def _what_is_missing(cases: Sequence[EndpointEvidence]) -> tuple[list[EndpointEv
     return incomplete, any(map(_is_odd, looks)), misdated
 
 
-def _is_odd(case: EndpointEvidence) -> bool:
+def _is_odd(evidence: EndpointEvidence) -> bool:
     """Whether a portal could explain what was seen."""
-    return case.observation.outcome is Outcome.NOT_TLS or (
-        case.leaf is not None and not case.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED)
-    )
+    if evidence.observation.outcome is Outcome.NOT_TLS:
+        return True
+    return evidence.leaf is not None and not evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED)
 
 
 def _in_date(leaf: Certificate, case: EndpointEvidence) -> bool:

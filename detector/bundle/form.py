@@ -279,11 +279,11 @@ class Look(_Strict, frozen=True, kw_only=True):
 
 
 class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
-    """Everything one endpoint is judged by, and what was concluded: the content of a part `endpoint`.
+    """Everything one endpoint is assessed by, and what was concluded: the content of a part `endpoint`.
 
-    `looks` are the connections that were made to it, the one that `EndpointEvidence.observation` tells of first. `fetched` are
-    issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine that a
-    verified path ends in (no other root of the machine is recorded).
+    `looks` are the connections that were made to it, that of `EndpointEvidence.observation` first. `fetched` are
+    issuers fetched from where the leaf says they are, `machine_roots` the roots of the machine that a verified path
+    ends in (no other root of the machine is recorded).
     """
 
     expected: Expected

@@ -75,7 +75,7 @@ _BY_REASON: Final[dict[Reason, dict[Audience, str]]] = {
     },
     Reason.SCTS_NOT_CARRIED: {
         _STUDENT: _AGAIN,
-        _DEVELOPER: "Timestamps outside the certificate are not part of a pasted chain: check {hosts} over the network.",
+        _DEVELOPER: "A pasted chain lacks timestamps from outside the certificate: check {hosts} over the network.",
     },
     Reason.STALE_KNOWLEDGE: {
         _STUDENT: _UPDATE,
@@ -92,7 +92,7 @@ _BY_REASON: Final[dict[Reason, dict[Audience, str]]] = {
     },
     Reason.DEFECTIVE_CHAIN: {
         _STUDENT: _ELSEWHERE,
-        _IT: "A CA below a public root signed for {hosts} in a way that no client accepts: find out which device has it.",
+        _IT: "A CA below a public root signed for {hosts} as no client accepts it: find out which device has it.",
         _DEVELOPER: "No client accepts the chain of {hosts}: correct it.",
     },
     Reason.PUBLIC_UNLOGGED: {
@@ -101,7 +101,7 @@ _BY_REASON: Final[dict[Reason, dict[Audience, str]]] = {
     },
     Reason.UNFAMILIAR_ROOT: {
         _STUDENT: _ELSEWHERE,
-        _IT: "The root above {hosts} is trusted on this machine and is not publicly known: find out where it comes from.",
+        _IT: "The root above {hosts} is trusted here and not publicly known: find out where it comes from.",
     },
     Reason.FORGED_ISSUER: {
         _STUDENT: _NOT_THIS_NETWORK,
@@ -203,6 +203,7 @@ def advise(  # noqa: PLR0913 - what advice depends on
     decision: Decision,
     facts: Facts,
     hosts: Sequence[str],
+    *,
     observation: Observation,
     attribution: Attribution | None,
     remediation: str | None = None,

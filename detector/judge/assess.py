@@ -193,7 +193,14 @@ def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
         attribution = msgspec.structs.replace(
             attribution, locality=place, basis=f"{attribution.basis}; locality: {basis}"
         )
-    advice = advise(decision, facts, [endpoint.host], evidence.observation, attribution, _remediation(findings))
+    advice = advise(
+        decision,
+        facts,
+        [endpoint.host],
+        observation=evidence.observation,
+        attribution=attribution,
+        remediation=_remediation(findings),
+    )
     return Result(
         endpoint=EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category),
         verdict=decision.verdict,

@@ -384,7 +384,7 @@ class EndpointEvidence:
 
     @cached_property
     def is_genuine(self) -> bool:
-        """Whether this observation shows the endpoint's genuine key: clean as witnessed, pinned or logged, key proved."""
+        """Whether this observation shows the genuine key: clean as witnessed, pinned or logged, key proved."""
         if not self.observation.key_proved or self.witness_result is WitnessResult.DIFFERS:
             return False
         if self.witness_result is WitnessResult.EQUAL or self.leaf_pinned:

@@ -281,7 +281,7 @@ class NetworkEvidence:
         return _unrelated(self._misnamed, [(one.route, one.leaf.sha256)], Occurrence.of(one))
 
     def rivals_of(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Canaries of other operators with CAs of their own that have an issuing or leaf key in common with this one."""
+        """Canaries of other operators with CAs of their own that share an issuing or leaf key with this one."""
         own = Occurrence.of(one)
         if own.rival is None:
             return ()
@@ -335,7 +335,7 @@ class NetworkEvidence:
         return (found.last_begins if all_early else found.first_ends) - at
 
     def typical_connect_ms(self) -> float | None:
-        """Milliseconds in which connections to clean endpoints of this network were made, their median; None without."""
+        """Median milliseconds in which connections to clean endpoints were made; None without any."""
         return statistics.median(self._connect_ms) if self._connect_ms else None
 
 
@@ -358,7 +358,7 @@ def tags_of(evidence: EndpointEvidence) -> frozenset[Tag]:
 
 
 def missing_issuer(leaf: Certificate) -> bytes | None:
-    """What an issuer that was not presented is recognised by: its name and, where the leaf gives one, its key identifier."""
+    """What an issuer that was not presented is recognised by: its name and the key identifier in the leaf."""
     if leaf.issuer is None:
         return None
     return b"\0".join((leaf.issuer.der, leaf.authority_key_identifier or b""))

@@ -150,7 +150,7 @@ ACCUSING: Final = (
         Stage.ACCUSES,
         "the witness signed another exporter than ours",
         lambda f: f.witness_differs,
-        "The witness at the endpoint is the end of another TLS session than this machine: something in between has both.",
+        "The witness is at the end of another TLS session than this machine: something in between has both.",
         grades=(
             Grade(
                 _PROBABLE,
@@ -175,8 +175,8 @@ ACCUSING: Final = (
             Grade(_PROVEN, "the identity is stated", lambda f: f.stated),
             Grade(
                 _PROVEN,
-                "the identity is pinned-public, or seen in this run, and the address is public, the caller's own, or the "
-                "same that was seen, or a canary is substituted too",
+                "the identity is pinned-public, or seen in this run, and the address is public, the caller's own, or "
+                "the same that was seen, or a canary is substituted too",
                 lambda f: f.seen_or_pinned_for_certain,
             ),
             Grade(_PROBABLE, "the identity is pinned-public", lambda f: f.has(I.PINNED_PUBLIC)),
@@ -188,7 +188,8 @@ ACCUSING: Final = (
     Rule(
         Reason.RIVALS_SHARE_A_SIGNER,
         Stage.ACCUSES,
-        "one issuing key that is no public CA's, or one leaf key, serves two canaries whose operators run CAs of their own",
+        "one issuing key that is no public CA's, or one leaf key, serves two canaries whose operators run CAs of "
+        "their own",
         lambda f: f.has(S.RIVALS),
         "One key serves operators that each run a public CA of their own; no server of theirs would.",
         grades=(Grade(_PROVEN),),
@@ -215,8 +216,8 @@ ACCUSING: Final = (
     Rule(
         Reason.INTERCEPTION_KEY,
         Stage.ACCUSES,
-        "a key or certificate of the catalogue stands on the path, a public one too; not of portals, block pages, or one "
-        "machine's development CA",
+        "a key or certificate of the catalogue stands on the path, a public one too; not of portals, block pages, or "
+        "one machine's development CA",
         lambda f: f.has(K.KEY),
         "A key or certificate on the path is known to belong to an interception product.",
         grades=(Grade(_PROVEN),),
@@ -320,7 +321,7 @@ ACCUSING: Final = (
                 "the chain is private, added or defective, and the identity public",
                 lambda f: f.public_identity,
             ),
-            Grade(BY_COMPANY, "the chain is private, added or defective"),
+            Grade(BY_COMPANY, "the chain is one of the others"),
         ),
         alternatives=_pin_alternatives,
     ),
@@ -339,8 +340,8 @@ ACCUSING: Final = (
     Rule(
         Reason.UNREADABLE_PERSISTS,
         Stage.ACCUSES,
-        "the chain is unreadable, also for a hello that offers only what can be verified; and the identity is public or "
-        "something is pinned, or an endpoint of this route is substituted, or a canary of it came out as middleware",
+        "the chain is unreadable, also for a hello that offers only what can be verified; and the identity is public "
+        "or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as middleware",
         lambda f: f.has(C.UNREADABLE) and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY)),
         "The chain is signed in a way that cannot be verified here, whatever is offered.",
         grades=(Grade(_POSSIBLE),),
@@ -399,8 +400,8 @@ CLEARING: Final = (
     Rule(
         Reason.DECLARED,
         Stage.CLEARS,
-        "declared, right name, a path that a client takes but for the lifetime limits of public roots; the declared root "
-        "substitutes nothing on this route",
+        "declared, right name, a path that a client takes but for the lifetime limits of public roots; the declared "
+        "root substitutes nothing on this route",
         lambda f: (
             f.has(C.DECLARED)
             and f.name_confirmed

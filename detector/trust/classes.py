@@ -99,7 +99,7 @@ class Classified(NamedTuple):
         return not self.classes.isdisjoint(classes)
 
 
-def classify(
+def classify(  # noqa: PLR0913 - keyword-only past the moment
     presented: Sequence[Certificate],
     stores: Stores,
     at: dt.datetime,
@@ -129,25 +129,12 @@ def classify(
             refused=refused,
             refused_path=path if refused else None,
         )
-    return _beyond(presented, stores, at, extra, claims_logging, budget, paths, reasons)
-
-
-def _beyond(  # noqa: PLR0913 - what `classify` knows by then
-    presented: Sequence[Certificate],
-    stores: Stores,
-    at: dt.datetime,
-    extra: tuple[Certificate, ...],
-    claims_logging: Callable[[], bool],
-    budget: Budget | None,
-    paths: Paths,
-    reasons: list[tuple[Path, tuple[Refused, ...]]],
-) -> Classified:
-    """The classes of a chain that is neither accepted nor declared: the further stores are read for it."""
+    # Neither accepted nor declared: now the further stores are read.
     others = [stores.retired(), stores.unconfirmed(), stores.machine()]
     former, unconfirmed, machine = others
     further = path_building.build(presented, others, extra, budget) if any(map(len, others)) else paths
     retired = further.ending_in(former)
-    reasons = [*reasons, *((path, refusals(path, at)) for path in retired)]
+    reasons += [(path, refusals(path, at)) for path in retired]
     found = Classified(
         frozenset(),
         _both(paths, further),

@@ -1,7 +1,7 @@
 """Check `expected-root`: is the public root one that the endpoint's operator is known to use?
 
-Room: judge. Pure. Feeds no rule (ADR 3): operators change CAs, lists of them lag, and another public root is at most a reason
-to look closer. It stands in the report for whoever looks closer.
+Room: judge. Pure. Feeds no rule (ADR 3): operators change CAs, lists of them lag, and another public root is at most a
+reason to investigate. It is in the report for the reader who does.
 """
 
 from __future__ import annotations

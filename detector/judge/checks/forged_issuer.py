@@ -44,7 +44,7 @@ class Outcome(enum.StrEnum):
 _SUMMARY: Final[dict[Outcome, str]] = {
     Outcome.NOT_SIGNED_BY: "A certificate names the public CA {ca} as its issuer, and that CA's key did not sign it.",
     Outcome.OTHER_KEY: "A certificate bears the name and key identifier of the public CA {ca}, and another key.",
-    Outcome.OTHER_PARAMETERS: "A certificate has the public point of {ca} under other curve parameters (CVE-2020-0601).",
+    Outcome.OTHER_PARAMETERS: "A certificate has the public point of {ca} with other curve parameters (CVE-2020-0601).",
 }
 
 

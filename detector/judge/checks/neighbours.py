@@ -34,7 +34,7 @@ class Outcome(enum.StrEnum):
 
 
 _SUMMARY: Final[dict[Outcome, str]] = {
-    Outcome.SIGNER_SUBSTITUTES: "The key that signed here, or the server's, takes the place of genuine ones on {others}.",
+    Outcome.SIGNER_SUBSTITUTES: "The signing key, or the server's, takes the place of genuine ones on {others}.",
     Outcome.ROOT_SUBSTITUTES: "The root above this chain signs in the place of genuine CAs on {others}.",
     Outcome.CANARY_SUBSTITUTED: "A well-known endpoint on the same route is substituted.",
     Outcome.ENDPOINT_SUBSTITUTED: "Another endpoint on the same route is substituted.",

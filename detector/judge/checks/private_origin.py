@@ -49,7 +49,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     else:
         outcome, summary = (
             Outcome.PRIVATE_CA,
-            "The certificate was signed by a CA of its own, as some institutions run.",
+            "A private CA signed the certificate, as some institutions run.",
         )
     yield Finding(check=ID, outcome=outcome, says=Says.EXPLAINS, summary=summary)
     if _genuine_behind(evidence):

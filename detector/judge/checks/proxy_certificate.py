@@ -1,7 +1,7 @@
 """Check `proxy-certificate`: does a proxy that is spoken to over TLS show that it is the one its URL names?
 
-Room: judge. Pure. Feeds no rule: whatever the proxy is, TLS to the endpoint goes through it and is assessed by itself. It
-is reported because what is sent to the proxy, a password for one, is read by the server that answers as the proxy.
+Room: judge. Pure. Feeds no rule: whatever the proxy is, TLS to the endpoint goes through it and is assessed by itself.
+It is reported because what is sent to the proxy, a password for one, is read by the server that answers as the proxy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Outcome(enum.StrEnum):
 
 _TEXT: Final[dict[Outcome, str]] = {
     Outcome.PUBLIC: "presents a certificate that a careful client takes, under a public root",
-    Outcome.TRUSTED_HERE: "presents a certificate under a root of this machine that is not public, such as an institution's",
+    Outcome.TRUSTED_HERE: "presents a certificate under a root of this machine that is not public",
     Outcome.NOT_TRUSTED: "presents a certificate that no client on this machine takes at this time",
     Outcome.WRONG_NAME: "presents a certificate for another name",
     Outcome.NOT_PROVED: "did not prove that it has the key of a certificate",

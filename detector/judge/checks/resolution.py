@@ -65,11 +65,11 @@ def _compare(outcome: ResolutionOutcome, here: frozenset[str], there: frozenset[
     if not _any_public(here) and _any_public(there):
         return (
             Outcome.PRIVATE_HERE,
-            "The system's resolver gives an address of a private network, {resolver} public ones.",
+            "The system's resolver gives private addresses, {resolver} public ones.",
         )
     return (
         Outcome.DIFFERS,
-        "The system's resolver and {resolver} give different addresses, as they do for hosts of CDNs.",
+        "The system's resolver and {resolver} give different addresses, as for hosts of CDNs.",
     )
 
 
