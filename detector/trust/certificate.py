@@ -99,6 +99,7 @@ class Certificate:
     def __init__(self, data: bytes) -> None:
         self.der: Final = data
         self._problems: list[str] = []
+        self._cut: set[str] = set()
 
     @classmethod
     def read(cls, data: bytes) -> Certificate:
@@ -137,6 +138,7 @@ class Certificate:
         data = self.der
         if len(data) > CERTIFICATE_OCTETS_MAX:
             self._problems.append("larger than any certificate may be")
+            self._cut.add("extensions")
             return None
         try:
             outer = der.expect(data, 0, len(data), der.SEQUENCE)
@@ -206,6 +208,8 @@ class Certificate:
             return reader()
         except der.DERError as error:
             self._problems.append(f"{what}: {error}")
+            if isinstance(error, der.LimitError):
+                self._cut.add(what)
             return otherwise
 
     @property
@@ -337,7 +341,7 @@ class Certificate:
                 return
             for count, item in enumerate(der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE))):
                 if count >= ALTERNATIVE_NAMES_MAX:
-                    raise der.DERError("too many names")
+                    raise der.LimitError("too many names")
                 if item.tag == _GENERAL_NAME_DNS:
                     dns.append(der.value(octets, item)[:256].decode("ascii", "backslashreplace"))
                 elif item.tag == _GENERAL_NAME_IP:
@@ -350,6 +354,13 @@ class Certificate:
     def has_alternative_names(self) -> bool:
         """Whether the extension is there at all, readable or not."""
         return OID_SUBJECT_ALT_NAME in self.extensions
+
+    @property
+    def names_unfinished(self) -> bool:
+        """Whether there may be more alternative names than were read: there are too many, or too much before them."""
+        _ = self._alternative_names
+        where = "subject alternative names" if self.has_alternative_names else "extensions"
+        return where in self._cut
 
     @property
     def dns_names(self) -> tuple[str, ...]:
@@ -538,7 +549,7 @@ def _extensions(data: bytes, wrapper: der.Element) -> Iterator[tuple[bytes, str,
     sequence = der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)
     for count, item in enumerate(der.children(data, sequence)):
         if count >= EXTENSIONS_MAX:
-            raise der.DERError("too many extensions")
+            raise der.LimitError("too many extensions")
         identifier = der.element(data, item.content, item.end)
         content = der.element(data, identifier.end, item.end)
         if content.tag == der.BOOLEAN:

@@ -22,6 +22,7 @@ OCTET_STRING: Final = 0x04
 OBJECT_IDENTIFIER: Final = 0x06
 UTC_TIME: Final = 0x17
 GENERALIZED_TIME: Final = 0x18
+NULL: Final = 0x05
 SEQUENCE: Final = 0x30
 SET: Final = 0x31
 
@@ -29,10 +30,17 @@ _LENGTH_OCTETS_MAX: Final = 4
 """Octets of a long-form length: 4 GiB, far above any bound the callers set."""
 _OID_OCTETS_MAX: Final = 64
 """Octets of an object identifier; the longest in use in certificates have about 20."""
+ELEMENTS_MAX: Final = 8192
+"""Elements that `check` walks, about 10 ms: a usual certificate has about a hundred, one with the 2048 names that are
+read about 2200."""
 
 
 class DERError(ValueError):
     """The bytes are not what DER says should stand here. Internal to reading: never leaves `trust`."""
+
+
+class LimitError(DERError):
+    """There is more of something than is read. Other programs may read on, and find nothing wrong."""
 
 
 class Element(NamedTuple):
@@ -84,6 +92,71 @@ def children(data: bytes, parent: Element) -> Iterator[Element]:
         child = element(data, offset, parent.end)
         yield child
         offset = child.end
+
+
+def check(data: bytes) -> None:
+    """Refuse what is not exactly one element in DER, to the last byte and down to the last part (X.690 10 and 11).
+
+    Lengths in their shortest form, booleans of 00 or FF, integers without padding, object identifiers and nulls that
+    are some; primitive strings. What lies inside a string is not looked into. Raises `DERError`, and `LimitError`
+    past `ELEMENTS_MAX`.
+    """
+    if element(data, 0, len(data)).end != len(data):
+        raise DERError("trailing bytes")
+    offset, ends, count = 0, [len(data)], 0
+    while ends:
+        if offset == ends[-1]:
+            ends.pop()
+            continue
+        count += 1
+        if count > ELEMENTS_MAX:
+            raise LimitError("too many elements")
+        item = element(data, offset, ends[-1])
+        _check_header(item)
+        if item.tag & 0x20:  # X.690 8.1.2.5, constructed
+            ends.append(item.end)
+            offset = item.content
+        else:
+            _check_value(data, item)
+            offset = item.end
+
+
+def _check_header(item: Element) -> None:
+    length = item.end - item.content
+    shortest = 2 if length < 0x80 else 2 + (length.bit_length() + 7) // 8  # noqa: PLR2004 - X.690 8.1.3.4
+    if item.content - item.start != shortest:
+        raise DERError("length not in its shortest form")
+    if item.tag & 0xC0 == 0 and bool(item.tag & 0x20) != (item.tag in {SEQUENCE, SET}):
+        raise DERError(f"tag {item.tag:#04x}")  # universal: sequences and sets alone are constructed in DER
+
+
+def _check_value(data: bytes, item: Element) -> None:
+    tag, content = item.tag, data[item.content : item.end]
+    if tag == INTEGER:
+        valid = bool(content) and not is_padded(content)
+    elif tag == OBJECT_IDENTIFIER:
+        valid = bool(content) and not content[-1] & 0x80 and len(content) <= _OID_OCTETS_MAX
+    elif tag == BOOLEAN:
+        valid = content in {b"\x00", b"\xff"}
+    elif tag == NULL:
+        valid = not content
+    else:
+        valid = tag != BIT_STRING or _is_bit_string(content)
+    if not valid:
+        raise DERError(f"value of tag {tag:#04x}")
+
+
+def is_padded(integer: bytes) -> bool:
+    """Whether the content of an INTEGER has a first byte that says nothing (X.690 8.3.2)."""
+    return len(integer) > 1 and integer[0] in {0x00, 0xFF} and (integer[0] ^ integer[1]) & 0x80 == 0
+
+
+def _is_bit_string(content: bytes) -> bool:
+    """X.690 8.6.2 and 11.2.1: a count of unused bits, and those zero."""
+    unused = content[0] if content else 8
+    if len(content) == 1 or unused > 7:  # noqa: PLR2004 - bits of a byte
+        return unused == 0
+    return content[-1] & ((1 << unused) - 1) == 0
 
 
 def value(data: bytes, item: Element) -> bytes:

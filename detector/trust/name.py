@@ -91,15 +91,46 @@ def read(data: bytes, item: der.Element) -> Name:
     canonical: list[tuple[str, str]] = []
     for relative in der.children(data, item):
         for pair in der.children(data, relative):
-            kind = der.element(data, pair.content, pair.end)
-            content = der.element(data, kind.end, pair.end)
-            identifier = der.oid(data, kind)
-            octets = der.value(data, content)[:VALUE_OCTETS_MAX]
-            encoding = _ENCODINGS.get(content.tag)
-            text = octets.decode(encoding, "replace") if encoding else "#" + octets.hex()
+            identifier, text = _attribute(data, pair)
             attributes.append((SHORT_NAMES.get(identifier, identifier), text))
-            folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-            canonical.append((identifier, folded))
+            canonical.append((identifier, _fold(text)))
             if len(attributes) >= ATTRIBUTES_MAX:
-                raise der.DERError("too many attributes")
+                raise der.LimitError("too many attributes")
     return Name(tuple(attributes), tuple(canonical), der.whole(data, item))
+
+
+RelativeNames = tuple[frozenset[tuple[str, str]], ...]
+"""A Name as directoryName constraints compare it: of each RelativeDistinguishedName its (dotted OID, folded value)."""
+
+
+def relative_names(data: bytes, item: der.Element) -> RelativeNames:
+    """Read a Name strictly, one set per RelativeDistinguishedName (RFC 5280 section 4.1.2.4). Raises `der.DERError`."""
+    relatives = [_relative(data, part) for part in der.children(data, item)]
+    if item.tag != der.SEQUENCE or not all(relatives):
+        raise der.DERError("name")
+    if sum(map(len, relatives)) > ATTRIBUTES_MAX:
+        raise der.LimitError("too many attributes")
+    return tuple(relatives)
+
+
+def _relative(data: bytes, part: der.Element) -> frozenset[tuple[str, str]]:
+    pairs = list(der.children(data, part))
+    if part.tag != der.SET or any(
+        pair.tag != der.SEQUENCE or len(list(der.children(data, pair))) != 2  # noqa: PLR2004 - type and value
+        for pair in pairs
+    ):
+        raise der.DERError("name")
+    return frozenset((kind, _fold(text)) for kind, text in (_attribute(data, pair) for pair in pairs))
+
+
+def _attribute(data: bytes, pair: der.Element) -> tuple[str, str]:
+    """Dotted OID and text of one attribute."""
+    kind = der.element(data, pair.content, pair.end)
+    content = der.element(data, kind.end, pair.end)
+    octets = der.value(data, content)[:VALUE_OCTETS_MAX]
+    encoding = _ENCODINGS.get(content.tag)
+    return der.oid(data, kind), octets.decode(encoding, "replace") if encoding else "#" + octets.hex()
+
+
+def _fold(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
