@@ -4,7 +4,7 @@ Room: trust. Pure: the moment is an argument.
 
 `paths` asks leniently who signed; this module asks strictly, for what clears and for the guard. It takes a path whose
 signatures were verified, and judges everything else but the name of the leaf. Refused is what Chrome's verifier (the
-pki library of BoringSSL), Go's crypto/x509, rustls-webpki and Firefox refuse and x509-limbo expects to be refused; where
+pki library of BoringSSL), Go, rustls-webpki and Firefox refuse and x509-limbo expects to be refused; where
 these differ, `tests/trust/test_limbo.py` lists each decision. Taken, because most of them take it:
 
 * serial numbers of zero, below it, or of more than 20 bytes
@@ -203,7 +203,7 @@ def refusals(path: Path, at: dt.datetime, *, public: bool = True) -> tuple[Refus
     at = at.replace(microsecond=0)  # the dates of certificates have whole seconds
     if judged.begins <= at <= judged.ends:
         return found
-    return tuple(sorted((*found, *_date_refusals(path, at)), key=lambda refused: refused.depth))
+    return tuple(sorted((*found, *_date_refusals(path, at)), key=_order))
 
 
 _JUDGED: Final[dict[bytes, _Judged]] = {}
@@ -248,14 +248,17 @@ def _judge(path: Path) -> _Judged:
     validities = [certificate.validity for certificate in path.certificates if certificate.validity is not None]
     leaf = path.certificates[0]
     too_long = leaf.validity is not None and leaf.validity[1] - leaf.validity[0] > _lifetime(leaf.validity[0])
-    order = list(Refusal)
-    always = tuple(sorted(found, key=lambda refused: (refused.depth, order.index(refused.refusal))))
+    always = tuple(sorted(found, key=_order))
     return _Judged(
         always=always,
-        public=(Refused(Refusal.LIFETIME, 0), *always) if too_long else always,
+        public=tuple(sorted((Refused(Refusal.LIFETIME, 0), *always), key=_order)) if too_long else always,
         begins=max((begins for begins, _ in validities), default=_NEVER),
         ends=min((ends for _, ends in validities), default=dt.datetime.max.replace(tzinfo=dt.UTC)),
     )
+
+
+def _order(refused: Refused) -> tuple[int, int]:
+    return refused.depth, list(Refusal).index(refused.refusal)
 
 
 def _lifetime(begins: dt.datetime) -> dt.timedelta:
@@ -295,12 +298,12 @@ def _refusals_of(certificate: Certificate, form: Form, role: _Role) -> Iterator[
         yield Refusal.MALFORMED
     if form.exceeds_limits:
         yield Refusal.EXCEEDS_LIMITS
-    if form.repeats_extension:
+    if certificate.repeats_extension:
         yield Refusal.REPEATED_EXTENSION
     if not form.algorithms_agree:
         yield Refusal.ALGORITHM_MISMATCH
-    tolerated = {_APPLICATION_POLICIES} if OID_EXTENDED_KEY_USAGE in form.extensions else set()
-    if form.critical - _PROCESSED - tolerated:
+    tolerated = {_APPLICATION_POLICIES} if OID_EXTENDED_KEY_USAGE in certificate.extensions else set()
+    if certificate.critical_extensions - _PROCESSED - tolerated:
         yield Refusal.CRITICAL_EXTENSION
     yield from _key_refusals(certificate.spki)
     if role in {_Role.LEAF, _Role.CA}:
@@ -311,16 +314,14 @@ def _refusals_of(certificate: Certificate, form: Form, role: _Role) -> Iterator[
         if not certificate.is_for_servers:
             yield Refusal.NOT_FOR_SERVERS
     yield from _name_refusals(certificate, form, role)
-    yield from (
-        _ca_refusals(certificate, role) if role in {_Role.CA, _Role.ANCHOR} else _leaf_refusals(certificate, form, role)
-    )
+    yield from (_ca_refusals if role in {_Role.CA, _Role.ANCHOR} else _leaf_refusals)(certificate, role)
 
 
 def _name_refusals(certificate: Certificate, form: Form, role: _Role) -> Iterator[Refusal]:
     """RFC 5280 sections 4.1.2.4 and 4.1.2.6: who issued and who is a CA has a name, and a holder has one somewhere."""
     nameless = certificate.subject is not None and not certificate.subject.attributes
     named_critically = role in {_Role.LEAF, _Role.TRUSTED_LEAF} and (
-        form.names is None or OID_SUBJECT_ALT_NAME in form.critical
+        form.names is None or OID_SUBJECT_ALT_NAME in certificate.critical_extensions
     )
     if (certificate.issuer is not None and not certificate.issuer.attributes) or (nameless and not named_critically):
         yield Refusal.EMPTY_NAME
@@ -335,15 +336,15 @@ def _ca_refusals(certificate: Certificate, role: _Role) -> Iterator[Refusal]:
         yield Refusal.CA_KEY_USAGE
 
 
-def _leaf_refusals(certificate: Certificate, form: Form, role: _Role) -> Iterator[Refusal]:
+def _leaf_refusals(certificate: Certificate, role: _Role) -> Iterator[Refusal]:
     """BR 7.1.2.7: a leaf serves TLS and is no CA, nor says that it may act as one."""
     if certificate.is_ca and role is _Role.LEAF:
         yield Refusal.LEAF_IS_CA
-    if OID_KEY_USAGE in form.extensions and (
+    if OID_KEY_USAGE in certificate.extensions and (
         not certificate.may_serve_tls or (certificate.may_sign_certificates and not certificate.is_ca)
     ):
         yield Refusal.LEAF_KEY_USAGE
-    if OID_NAME_CONSTRAINTS in form.extensions:
+    if OID_NAME_CONSTRAINTS in certificate.extensions:
         yield Refusal.LEAF_CONSTRAINS
 
 

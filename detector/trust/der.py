@@ -13,7 +13,7 @@ import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
@@ -98,65 +98,65 @@ def check(data: bytes) -> None:
     """Refuse what is not exactly one element in DER, to the last byte and down to the last part (X.690 10 and 11).
 
     Lengths in their shortest form, booleans of 00 or FF, integers without padding, object identifiers and nulls that
-    are some; primitive strings. What lies inside a string is not looked into. Raises `DERError`, and `LimitError`
-    past `ELEMENTS_MAX`.
+    are some; strings in one piece. What lies inside a string is not read. Raises `DERError`, and `LimitError` past
+    `ELEMENTS_MAX`.
     """
     if element(data, 0, len(data)).end != len(data):
         raise DERError("trailing bytes")
-    offset, ends, count = 0, [len(data)], 0
-    while ends:
-        if offset == ends[-1]:
-            ends.pop()
-            continue
-        count += 1
-        if count > ELEMENTS_MAX:
-            raise LimitError("too many elements")
-        item = element(data, offset, ends[-1])
-        _check_header(item)
-        if item.tag & 0x20:  # X.690 8.1.2.5, constructed
-            ends.append(item.end)
-            offset = item.content
+    offset, end, outer = 0, len(data), []
+    for _ in range(ELEMENTS_MAX):
+        # Every element of every certificate that is judged passes here, so short forms are read in place.
+        content = offset + 2
+        tag, length = (data[offset], data[offset + 1]) if content <= end else (0, 0x80)
+        following = content + length
+        if length >= 0x80 or following > end or tag & 0x1F == 0x1F:  # noqa: PLR2004 - what `element` reads, or refuses
+            tag, _, content, following = _shortest(element(data, offset, end))
+        if not tag & 0x20:  # X.690 8.1.2.5, primitive
+            if (is_valid := _VALID.get(tag)) is not None and not is_valid(data[content:following]):
+                raise DERError(f"value of tag {tag:#04x}")
+            offset = following
+        elif tag in {SEQUENCE, SET} or tag & 0xC0:  # of the universal tags these alone are constructed
+            outer.append(end)
+            offset, end = content, following
         else:
-            _check_value(data, item)
-            offset = item.end
+            raise DERError(f"tag {tag:#04x}")
+        while offset == end:
+            if not outer:
+                return
+            end = outer.pop()
+    raise LimitError("too many elements")
 
 
-def _check_header(item: Element) -> None:
+def _shortest(item: Element) -> Element:
+    """The element, whose length must be in its shortest form (X.690 10.1)."""
     length = item.end - item.content
-    shortest = 2 if length < 0x80 else 2 + (length.bit_length() + 7) // 8  # noqa: PLR2004 - X.690 8.1.3.4
-    if item.content - item.start != shortest:
+    if item.content - item.start != 2 + ((length.bit_length() + 7) // 8 if length >= 0x80 else 0):  # noqa: PLR2004
         raise DERError("length not in its shortest form")
-    if item.tag & 0xC0 == 0 and bool(item.tag & 0x20) != (item.tag in {SEQUENCE, SET}):
-        raise DERError(f"tag {item.tag:#04x}")  # universal: sequences and sets alone are constructed in DER
-
-
-def _check_value(data: bytes, item: Element) -> None:
-    tag, content = item.tag, data[item.content : item.end]
-    if tag == INTEGER:
-        valid = bool(content) and not is_padded(content)
-    elif tag == OBJECT_IDENTIFIER:
-        valid = bool(content) and not content[-1] & 0x80 and len(content) <= _OID_OCTETS_MAX
-    elif tag == BOOLEAN:
-        valid = content in {b"\x00", b"\xff"}
-    elif tag == NULL:
-        valid = not content
-    else:
-        valid = tag != BIT_STRING or _is_bit_string(content)
-    if not valid:
-        raise DERError(f"value of tag {tag:#04x}")
-
-
-def is_padded(integer: bytes) -> bool:
-    """Whether the content of an INTEGER has a first byte that says nothing (X.690 8.3.2)."""
-    return len(integer) > 1 and integer[0] in {0x00, 0xFF} and (integer[0] ^ integer[1]) & 0x80 == 0
+    return item
 
 
 def _is_bit_string(content: bytes) -> bool:
     """X.690 8.6.2 and 11.2.1: a count of unused bits, and those zero."""
-    unused = content[0] if content else 8
-    if len(content) == 1 or unused > 7:  # noqa: PLR2004 - bits of a byte
-        return unused == 0
-    return content[-1] & ((1 << unused) - 1) == 0
+    if len(content) < 2:  # noqa: PLR2004 - the count, and a byte
+        return content == b"\x00"
+    return content[0] <= 7 and content[-1] & ((1 << content[0]) - 1) == 0  # noqa: PLR2004 - bits of a byte
+
+
+def _is_integer(content: bytes) -> bool:
+    """X.690 8.3.2: the first nine bits are not all the same."""
+    return bool(content) and (len(content) == 1 or not (content[0] in {0, 0xFF} and (content[0] ^ content[1]) < 0x80))  # noqa: PLR2004
+
+
+_VALID: Final[dict[int, Callable[[bytes], bool]]] = {
+    BOOLEAN: lambda content: content in {b"\x00", b"\xff"},
+    INTEGER: _is_integer,
+    BIT_STRING: _is_bit_string,
+    NULL: lambda content: not content,
+    OBJECT_IDENTIFIER: lambda content: 0 < len(content) <= _OID_OCTETS_MAX and content[-1] < 0x80,  # noqa: PLR2004
+    SEQUENCE & ~0x20: lambda content: False,  # noqa: ARG005 - these two are never primitive
+    SET & ~0x20: lambda content: False,  # noqa: ARG005
+}
+"""By tag: whether this is a value of it."""
 
 
 def value(data: bytes, item: Element) -> bytes:

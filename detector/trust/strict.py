@@ -8,12 +8,11 @@ nothing is wrong with a certificate's form, there is one way to read it, and `Ce
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
 
-from . import der, name
+from . import der
 from .certificate import (
     CERTIFICATE_OCTETS_MAX,
-    EXTENSIONS_MAX,
     OID_AUTHORITY_INFORMATION_ACCESS,
     OID_AUTHORITY_KEY_IDENTIFIER,
     OID_BASIC_CONSTRAINTS,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from .certificate import Certificate
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _UNIQUE_IDENTIFIERS: Final = (0x81, 0x82)
@@ -49,16 +49,13 @@ class Form(NamedTuple):
     """What a certificate says besides what `Certificate` reads, and whether clients read it at all.
 
     `malformed`: some part is not what DER and RFC 5280 have there. `exceeds_limits`: there is more of something than is
-    read here. `algorithms_agree`: nothing shows that the signature's algorithm inside and outside differ. `extensions`
-    and `critical` are object identifiers. `names` and `constraints` are None where there are none that can be read.
+    read here. `algorithms_agree`: nothing shows that the signature's algorithm inside and outside differ. `names` and
+    `constraints` are None where there are none that can be read.
     """
 
     malformed: bool
     exceeds_limits: bool
-    repeats_extension: bool
     algorithms_agree: bool
-    extensions: frozenset[str]
-    critical: frozenset[str]
     names: tuple[GeneralName, ...] | None
     constraints: Constraints | None
 
@@ -72,9 +69,8 @@ class _Examiner:
     def __init__(self, certificate: Certificate) -> None:
         self.data = certificate.der
         self.certificate = certificate
-        self.malformed = self.exceeds_limits = self.repeats_extension = False
+        self.malformed = self.exceeds_limits = False
         self.algorithms_agree = True
-        self.extensions: dict[str, tuple[bool, bytes]] = {}
 
     def form(self) -> Form:
         self._attempt(self._certificate)
@@ -85,15 +81,12 @@ class _Examiner:
             constraints=self._read(OID_NAME_CONSTRAINTS, self._constraints),
             malformed=self.malformed,
             exceeds_limits=self.exceeds_limits,
-            repeats_extension=self.repeats_extension,
             algorithms_agree=self.algorithms_agree,
-            extensions=frozenset(self.extensions),
-            critical=frozenset(identifier for identifier, (critical, _) in self.extensions.items() if critical),
         )
 
-    def _attempt(self, read: Callable[[], T]) -> T | None:
+    def _attempt(self, read: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | None:
         try:
-            return read()
+            return read(*arguments, **named)
         except der.LimitError:
             self.exceeds_limits = True
         except ValueError:  # DERError is one
@@ -102,18 +95,11 @@ class _Examiner:
 
     def _read(self, identifier: str, read: Callable[[bytes], T]) -> T | None:
         """Read the value of an extension, if it is there."""
-        if identifier not in self.extensions:
-            return None
-        _, value = self.extensions[identifier]
-
-        def checked() -> T:
-            der.check(value)
-            return read(value)
-
-        return self._attempt(checked)
+        value = self.certificate.extensions.get(identifier)
+        return None if value is None else self._attempt(_read_value, value, read)
 
     def _constraints(self, value: bytes) -> Constraints:
-        return read_constraints(value, critical=self.extensions[OID_NAME_CONSTRAINTS][0])
+        return read_constraints(value, critical=OID_NAME_CONSTRAINTS in self.certificate.critical_extensions)
 
     def _certificate(self) -> None:
         data = self.data
@@ -128,14 +114,24 @@ class _Examiner:
         version = fields.pop(0) if fields and fields[0].tag == _VERSION else None
         if tuple(field.tag for field in fields[: len(_FIELDS)]) != _FIELDS:
             raise der.DERError("fields of the certificate")
-        _, signature, issuer, validity, subject, _ = fields[: len(_FIELDS)]
+        _, signature, _, validity, _, _ = fields[: len(_FIELDS)]
         self.algorithms_agree = der.whole(data, signature) == der.whole(data, algorithm)
         self._check_version(version, [field.tag for field in fields[len(_FIELDS) :]])
-        for one in (issuer, subject):
-            self._attempt(lambda one=one: name.relative_names(data, one))  # type: ignore[misc] # bound now, not later
+        self._check_names()
         _check_times(data, validity)
         if fields[-1].tag == _EXTENSIONS:
-            self._extensions(fields[-1])
+            _parts(data, fields[-1], (der.SEQUENCE,))
+        if "extensions" in self.certificate.exceeded:
+            raise der.LimitError("extensions")
+        if not self.certificate.extensions_are_regular:
+            raise der.DERError("extensions")
+
+    def _check_names(self) -> None:
+        names = (self.certificate.issuer, self.certificate.subject)
+        if self.certificate.exceeded & {"issuer", "subject"}:
+            self.exceeds_limits = True
+        elif any(one is None or not one.is_regular for one in names):
+            self.malformed = True
 
     def _check_version(self, version: der.Element | None, more: Sequence[int]) -> None:
         """Check the version, and the fields behind the public key, which version 1 does not have (4.1.2.1)."""
@@ -149,22 +145,10 @@ class _Examiner:
         if (version is not None and number not in _VERSIONS) or [tag for tag in may_follow if tag in more] != more:
             raise der.DERError("version")
 
-    def _extensions(self, wrapper: der.Element) -> None:
-        data = self.data
-        (sequence,) = _parts(data, wrapper, (der.SEQUENCE,))
-        for count, item in enumerate(der.children(data, sequence)):
-            if count >= EXTENSIONS_MAX:
-                raise der.LimitError("extensions")
-            parts = list(der.children(data, item))
-            critical = parts.pop(1) if len(parts) == 3 else None  # noqa: PLR2004 - extnID, critical, extnValue
-            tags = [part.tag for part in parts]
-            if item.tag != der.SEQUENCE or tags != [der.OBJECT_IDENTIFIER, der.OCTET_STRING]:
-                raise der.DERError("extension")
-            if critical is not None and der.whole(data, critical) != b"\x01\x01\xff":
-                raise der.DERError("critical")  # FALSE is the default, which DER leaves out
-            identifier = der.oid(data, parts[0])
-            self.repeats_extension = self.repeats_extension or identifier in self.extensions
-            self.extensions.setdefault(identifier, (critical is not None, der.value(data, parts[1])))
+
+def _read_value(value: bytes, read: Callable[[bytes], T]) -> T:
+    der.check(value)
+    return read(value)
 
 
 def _parts(data: bytes, parent: der.Element, tags: tuple[int, ...]) -> list[der.Element]:
