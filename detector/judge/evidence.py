@@ -29,7 +29,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from detector.model import Endpoint
-from detector.trust import hostname, transparency
+from detector.trust import acceptance, hostname, transparency
 from detector.trust import paths as path_building
 from detector.trust.certificate import Certificate
 from detector.trust.roots import NO_ROOTS, Roots, from_der
@@ -217,12 +217,13 @@ class EndpointEvidence:
 
     @property
     def trusted_here(self) -> bool:
-        """Whether an ordinary client on this machine would go on: key, name and dates right, and a root it trusts."""
-        if self.leaf is None or not self.observation.key_proved or self.leaf.validity is None:
+        """Whether a careful client on this machine would go on: key proved, name right, a path that it accepts."""
+        if not self.observation.key_proved or self.name_match is not hostname.NameMatch.MATCH:
             return False
-        in_date = self.leaf.validity[0] <= self.context.at <= self.leaf.validity[1]
-        named = self.name_match is not hostname.NameMatch.MISMATCH
-        return in_date and named and bool(self.public_paths or self.machine_paths)
+        at = self.context.at
+        return any(not acceptance.refusals(path, at) for path in self.public_paths) or any(
+            not acceptance.refusals(path, at, public=False) for path in self.machine_paths
+        )
 
     @cached_property
     def proxy(self) -> EndpointEvidence | None:

@@ -121,9 +121,10 @@ class _Examiner:
         _check_times(data, validity)
         if fields[-1].tag == _EXTENSIONS:
             _parts(data, fields[-1], (der.SEQUENCE,))
+        regular = self.certificate.extensions_are_regular
         if "extensions" in self.certificate.exceeded:
             raise der.LimitError("extensions")
-        if not self.certificate.extensions_are_regular:
+        if not regular:
             raise der.DERError("extensions")
 
     def _check_names(self) -> None:
