@@ -40,6 +40,8 @@ def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]
             data={
                 "issuer": case.leaf.issuer.text if case.leaf.issuer else None,
                 "issuer_at_hand": bool(case.paths.issuers),
-                "search_cut_short": case.paths.exhausted,
+                "unreadable": case.paths.unreadable,
+                "exceeded": case.paths.exceeded,
+                "postponed": case.paths.postponed,
             },
         )
