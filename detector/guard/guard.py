@@ -37,9 +37,9 @@ from detector.session import (
     root_installed_at,
     utc_now,
 )
+from detector.trust.acceptance import DATE_REFUSALS, explain, refusals
+from detector.trust.hostname import NameMatch, match
 from detector.version import VERSION
-
-from .ordinary import OrdinaryVerification
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -108,7 +108,6 @@ class Guard:
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
-        self._verification: Final = OrdinaryVerification(self.roots)
         self._memory: Final = _Memory()
 
     def endpoint(self, host: str, port: int | None = None) -> Endpoint:
@@ -151,10 +150,39 @@ class Guard:
             return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
         if result.verdict is Verdict.CLEAN and _is_known_by_key(result):
             return judged
-        if (problem := self._verification.problem(case)) is not None:
+        if (problem := certificate_problem(case)) is not None:
             return _refuse(judged, Refused.CERTIFICATE, problem, _OF_CERTIFICATES)
         return judged
 
+
+def certificate_problem(evidence: EndpointEvidence) -> str | None:
+    """Why a careful TLS client would not accept the certificate for this endpoint at this moment; None when it would.
+
+    The roots declared for the endpoint count as much as the public ones, and names are matched by RFC 9525: the common
+    name does not count.
+    """
+    host, at = evidence.endpoint.host, evidence.context.at
+    matched = NameMatch.MISMATCH if evidence.leaf is None else match(evidence.leaf, host)
+    if matched is NameMatch.UNFINISHED:
+        return f"The certificate has more names than are read, and {host} is not among those that were."
+    if matched is not NameMatch.MATCH:
+        return f"The certificate is not for {host}."
+    declared = [(path, refusals(path, at, public=False)) for path in evidence.declared_paths]
+    public = [(path, refusals(path, at)) for path in evidence.public_paths]
+    if not all(refused for _, refused in (*declared, *public)):
+        return None
+    if not declared and not public:
+        return "No verified path leads from the certificate to a trusted root."
+    # Where a root is declared, that is the path that was meant.
+    path, refused = min(declared or public, key=lambda judged: len(judged[1]))
+    reasons = [explain(one, path) for one in refused[:_REASONS_MAX]]
+    if any(one.refusal in DATE_REFUSALS for one in refused):
+        reasons.append(f"This device's clock says {at:%Y-%m-%d %H:%M} UTC.")
+    return " ".join(reasons)
+
+
+_REASONS_MAX: Final = 3
+"""Reasons in a message: an expired leaf below an expired CA has two, and nobody reads twenty."""
 
 _OF_CERTIFICATES: Final = (
     "Whoever runs the server must renew or correct its certificate. If it belongs to a private PKI, declare that PKI's "
