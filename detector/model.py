@@ -556,6 +556,12 @@ class Observation(Record, frozen=True, kw_only=True):
     connect to (`host:port`), `proxy_file` the proxy auto-configuration file that chose the way or would have had to,
     `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution` is what a second
     resolver said, where one was asked, `hops` how far TLS is answered, where that was.
+
+    `sct_list` is the extension_data of signed_certificate_timestamp for the leaf, a SignedCertificateTimestampList with
+    its length (RFC 6962 section 3.3; in CertificateEntry, RFC 8446 section 4.4.2, before TLS 1.3 in ServerHello), and
+    `ocsp_response` the OCSPResponse (DER, at most 64 KiB) that was stapled for the leaf (RFC 6066 section 8); both as
+    presented, None where none was. `scts_carried` says that our hello asked for both and that the handshake went far
+    enough for them to be seen: only then does their absence say anything.
     """
 
     outcome: Outcome

@@ -83,6 +83,9 @@ LIST_MAX: Final = 256
 LOOKS_MAX: Final = 33
 """Looks at one endpoint, each a connection: the first, and as many more as `detector.judge.evidence` keeps."""
 
+TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
+"""Bytes of an SCT list or an OCSP response beside the leaf: as many as the probe keeps of either."""
+
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
 
@@ -106,6 +109,7 @@ Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Digests = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
 Certificates = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
+Timestamps = Annotated[bytes, msgspec.Meta(max_length=TIMESTAMPS_BYTES_MAX)]
 Names = Annotated[tuple[Text, ...], msgspec.Meta(max_length=LIST_MAX)]
 
 
@@ -274,6 +278,9 @@ class Look(_Strict, frozen=True, kw_only=True):
     server_hello: bytes | None = None
     chain: Certificates = ()
     handshake_signature: HandshakeSignature | None = None
+    sct_list: Timestamps | None = None
+    ocsp_response: Timestamps | None = None
+    scts_carried: bool = False
     witness: WitnessObservation | None = None
     answer_left_out: AnswerLeftOut | None = None
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509 import ocsp as x509_ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from . import der
@@ -49,6 +50,9 @@ DOMAIN_VALIDATED: Final = x509.ObjectIdentifier("2.23.140.1.2.1")
 LEAF_AGE: Final = dt.timedelta(days=30)
 LEAF_LIFE: Final = dt.timedelta(days=90)
 """A leaf is a third of the way through the ninety days that most public leaves live."""
+
+OCSP_LIFE: Final = dt.timedelta(days=7)
+"""How long an OCSP response is good: what public CAs usually give it."""
 
 SCT_DELAY: Final = dt.timedelta(hours=1)
 """Public CAs backdate `notBefore` by about an hour, so that a leaf's SCTs are that much younger than it."""
@@ -277,6 +281,26 @@ class CA:
         )
         return dataclasses.replace(
             below, signature_hash=self.signature_hash, leaf_key=self.leaf_key, public_profile=self.public_profile
+        )
+
+    def ocsp_response(self, leaf: bytes) -> bytes:
+        """Say that a leaf of this CA (DER) is good, for its server to staple (RFC 6960 section 4.2.1), in DER."""
+        own = x509.load_der_x509_certificate(self.certificate)
+        return (
+            x509_ocsp.OCSPResponseBuilder()
+            .add_response(
+                cert=x509.load_der_x509_certificate(leaf),
+                issuer=own,
+                algorithm=hashes.SHA1(),  # noqa: S303 - what clients ask with (RFC 5019 section 2.1.1)
+                cert_status=x509_ocsp.OCSPCertStatus.GOOD,
+                this_update=self.now,
+                next_update=self.now + OCSP_LIFE,
+                revocation_time=None,
+                revocation_reason=None,
+            )
+            .responder_id(x509_ocsp.OCSPResponderEncoding.HASH, own)
+            .sign(self.key, None if isinstance(self.key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+            .public_bytes(serialization.Encoding.DER)
         )
 
     def _key_for_leaf(self, key: KeyKind | PrivateKey | None) -> PrivateKey:

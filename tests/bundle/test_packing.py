@@ -126,6 +126,22 @@ async def test_older_tls(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_what_vouches_beside_the_leaf(
+    version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings, world: World
+) -> None:
+    """SCT list and OCSP response come out as they were sent, and so does that they could have been."""
+    issued = pki.issue([EXAM], key="rsa")
+    stapled = pki.intermediate_rsa.ocsp_response(issued.leaf)
+    script = Script.genuine(issued, version=version, sct_list=b"\x00\x03\x00\x01\x00", ocsp_response=stapled)
+    async with serve_script(script) as server:
+        report, data = await packed_by(Detector(**settings_of(resolve={(EXAM, 443): server.address})), EXAM)
+    verification = verify(world, data)
+    seen = verification.report.results[0].observation
+    assert (seen.sct_list, seen.ocsp_response, seen.scts_carried) == (script.sct_list, stapled, True)
+    assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, as_packed(report))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_replayed_chain(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings, world: World) -> None:
     """A replayed chain is a replayed chain again: the recorded signature is not its key's."""
     async with serve_script(Script.replay(pki.issue([EXAM]).chain, version=version)) as server:
