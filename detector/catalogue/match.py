@@ -2,10 +2,10 @@
 
 Room: catalogue. Pure: names and digests in, hits out.
 
-A hash is proof: whoever holds that certificate's key is the product, or has its leaked key. So hashes are matched on
+A hash is proof: only the product, or somebody with its leaked key, holds that key. So hashes are matched on
 any chain, a public one too (`Catalogue.match_digests`). A name is a claim: its author chose it, and some vendors of
 interceptors have public CAs too. So a name counts only where somebody else issued this leaf for this name and no client
-would take the chain (DESIGN: `product-mark`); the checks see to that, and every hit says by what it matched.
+would take the chain (rule `product-mark`); the checks see to that, and every hit says by what it matched.
 
 What is read is bounded: names can be as long, and as many, as an attacker likes. Of several hits the better founded
 comes first: hash, then CN, OU, O, e-mail address; whole values before parts; strong facts before weak ones; superseded
@@ -152,7 +152,7 @@ class Catalogue:
 def fold(value: str) -> str:
     """An attribute value as facts are written: NFKC (RFC 4518 section 2.3), blanks of every kind trimmed and joined.
 
-    Some products put trailing or no-break spaces into their names. Case is kept: some facts are told apart by it.
+    Some products put trailing or no-break spaces into their names. Case is kept: some facts depend on it.
     """
     return " ".join(unicodedata.normalize("NFKC", value[:MAX_VALUE]).split())[:MAX_VALUE]
 

@@ -295,7 +295,7 @@ def test_hits_say_what_matched() -> None:
 
 
 def test_which_hashes_accuse() -> None:
-    """Portals, block pages, development CAs and authorities of ordinary servers do not accuse by hash; the rest does."""
+    """Portals, development CAs and authorities of ordinary servers do not accuse by hash; everything else does."""
     silent = {entry.id for entry, _ in HASHES.values() if not entry.accuses_by_key}
     assert silent == {
         "chromium-captive-portal-list",
