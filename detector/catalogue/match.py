@@ -133,7 +133,8 @@ class Catalogue:
         """Give one hit for each entry that one of these hashes is known of, the best founded first.
 
         `digests` are raw SHA-256 hashes of certificates and of their SubjectPublicKeyInfo, of both kinds together: they
-        never collide. Cheap enough for every chain: one set operation where nothing matches.
+        never collide. Only what is on a verified path from the leaf proves anything: anybody can append a certificate.
+        Cheap enough for every chain: one set operation where nothing matches.
         """
         found = self._digests.keys() & digests
         return _hits((entry, fact, fact.value) for digest in found for entry, fact in self._digests[digest])

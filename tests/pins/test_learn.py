@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,6 +56,16 @@ class TestPublic:
             pinned = set(learn(case).pins)
             assert not pinned & {key for key in keys(world.pki) if key in roots.keys}
             assert issued.spki_sha256 in pinned
+
+    def test_root_of_another_time_is_known(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A cross-signed root that the roots in use do not have is a root all the same."""
+        module = importlib.import_module("detector.pins.learn")
+        monkeypatch.setattr(module, "known_root_keys", lambda: frozenset({world.pki.root_b.spki_sha256}))
+        issued = world.pki.issue([EXAM], cross_signed=True)
+        case = world.case(EXAM, issued)
+        context = case.context._replace(roots=from_der([world.pki.root_a.certificate], name="root A alone"))
+        learned = learn(EndpointEvidence(case.endpoint, case.observation, context))
+        assert learned.pins == (issued.spki_sha256, world.pki.intermediate_ec.spki_sha256)
 
     @pytest.mark.parametrize("how", [{"scts": 0}, {"scts": 1}, {"bad_sct_signature": True}, {"foreign_sct": True}])
     def test_unlogged_chain_is_unknown(self, world: World, how: dict[str, Any]) -> None:

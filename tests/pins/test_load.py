@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from detector.errors import PinFileError
 from detector.model import Category, RecordedIdentity
 from detector.pins import Severity, lint, load, shipped
-from detector.pins.load import MAX_ENDPOINTS
+from detector.pins.load import _ENDPOINT_KEYS, MAX_ENDPOINTS
 from detector.toml_files import MAX_BYTES
 from detector.trust.known_roots import known_labels
 
@@ -94,6 +95,16 @@ def test_reads_every_field(tmp_path: Path) -> None:
     assert endpoint.address == ("127.0.0.1", 8443)
     assert endpoint.expires == dt.date(2027, 2, 1)
     assert endpoint.source == str(path)
+
+
+def test_documented_example_is_a_pin_file(tmp_path: Path) -> None:
+    """The page on pin files shows a file that is read, with every key that a pin file may have."""
+    page = (Path(__file__).parents[2] / "docs" / "pin-files.md").read_text("utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "campus-ca.pem").write_bytes(ca_certificate().public_bytes(Encoding.PEM))
+    (endpoint,) = load(write(tmp_path, example), root_labels=LABELS).endpoints
+    assert (endpoint.identity, endpoint.witness_is_end) == (RecordedIdentity.PUBLIC, True)
+    assert set(tomllib.loads(example)["endpoint"][0]) == set(_ENDPOINT_KEYS)
 
 
 def test_least_file_has_defaults(tmp_path: Path) -> None:
