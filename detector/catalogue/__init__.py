@@ -3,9 +3,9 @@
 Room: catalogue. Reads the package's own data and nothing else: no sockets, no clock.
 """
 
-from .entries import Confidence, Entry, Fact, Field, Match, Role, Strength, Unnamed, Where
+from .entries import Confidence, Entry, Fact, Field, Match, ProductCategory, Role, Strength, Unnamed, Where
 from .load import parse, shipped
-from .match import Catalogue, Hit, Names
+from .match import Catalogue, Hit, HitKind, Names
 
 __all__ = [
     "Catalogue",
@@ -14,8 +14,10 @@ __all__ = [
     "Fact",
     "Field",
     "Hit",
+    "HitKind",
     "Match",
     "Names",
+    "ProductCategory",
     "Role",
     "Strength",
     "Unnamed",

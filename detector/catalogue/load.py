@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from .entries import Entry, Field, Match, Unnamed
-from .match import Catalogue
+from .match import Catalogue, fold
 
 SCHEMA: Final = 1
 """Version of the data file's form."""
@@ -28,7 +28,7 @@ class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Loose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file before its entries are looked into, so that a message can name the entry by its id."""
+    """The file before its entries are read, so that a message can name the entry by its id."""
 
     schema: int
     entries: tuple[dict[str, Any], ...]
@@ -80,7 +80,10 @@ def _check_facts(entry: Entry, where: str) -> None:
         if fact.field in (Field.SHA256, Field.SPKI_SHA256):
             if fact.match is not Match.EXACT or not _HASH.match(fact.value):
                 raise ValueError(f"{place}: is not a whole SHA-256 in lower-case hexadecimal, matched exactly")
-        elif fact.match is Match.REGEX:
+        elif fact.match is not Match.REGEX:
+            if fact.value != fold(fact.value):
+                raise ValueError(f"{place}: write {fold(fact.value)!r}: names are compared without odd blanks")
+        else:
             try:
                 pattern = re.compile(fact.value)
             except re.error as error:
