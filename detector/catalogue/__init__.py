@@ -4,12 +4,13 @@ Room: catalogue. Reads the package's own data and nothing else: no sockets, no c
 """
 
 from .entries import Confidence, Entry, Fact, Field, Match, Role, Strength, Unnamed, Where
-from .load import parse, shipped
+from .load import Edition, edition, parse, shipped
 from .match import Catalogue, Hit, Names
 
 __all__ = [
     "Catalogue",
     "Confidence",
+    "Edition",
     "Entry",
     "Fact",
     "Field",
@@ -20,6 +21,7 @@ __all__ = [
     "Strength",
     "Unnamed",
     "Where",
+    "edition",
     "parse",
     "shipped",
 ]

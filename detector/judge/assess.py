@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from detector import knowledge
 from detector.model import (
     Attribution,
     Audience,
     Confidence,
     EndpointName,
     Interceptor,
-    LogsInfo,
     ManagedBy,
     Report,
     Result,
-    RootsInfo,
     Route,
     Verdict,
 )
@@ -150,8 +149,7 @@ def report(  # noqa: PLR0913 - a report is made of these parts
         interceptors=_interceptors(results),
         results=tuple(results),
         portal=context.portal,
-        roots=RootsInfo(name=context.roots.name, version=context.roots.version, date=context.roots.date),
-        logs=LogsInfo(name=context.logs.name, date=context.logs.date),
+        knowledge=knowledge.used(context.roots, context.logs),
     )
 
 
