@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -434,6 +434,13 @@ class EndpointName(Record, frozen=True, kw_only=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class MachineRoot(Record, frozen=True, kw_only=True):
+    """A root (DER) that a machine trusts and that was never public, and how it came there."""
+
+    der: bytes
+    origin: RootOrigin = RootOrigin.UNKNOWN
+
+
 class PresentedCertificate(Record, frozen=True, kw_only=True):
     """One certificate as presented. Fields that could not be read from the DER are None; the hashes always exist."""
 
@@ -686,19 +693,31 @@ class Result(Record, frozen=True, kw_only=True):
     amends: bool = False
 
 
-class RootsInfo(Record, frozen=True, kw_only=True):
-    """Which public roots a report was judged against."""
+class KnowledgeKind(enum.StrEnum):
+    """The parts of what a judgement rests on besides the evidence."""
 
-    name: str
-    version: str
+    ROOTS = "roots"
+    LOGS = "logs"
+    CATALOGUE = "catalogue"
+
+
+class Knowledge(Record, frozen=True, kw_only=True):
+    """One part of the knowledge that a judgement was made with.
+
+    `date` is the day up to which it knew of changes, `horizon` the last day on which it counts as current; None where
+    nobody said how old it is. `sha256` (hexadecimal) is over what it holds (`detector.knowledge`).
+    """
+
+    kind: KnowledgeKind
+    name: Annotated[str, msgspec.Meta(max_length=1024)]
+    version: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     date: dt.date | None = None
+    horizon: dt.date | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
-
-class LogsInfo(Record, frozen=True, kw_only=True):
-    """Which list of Certificate Transparency logs a report was judged against."""
-
-    name: str
-    date: dt.date | None = None
+    def is_past(self, at: dt.datetime) -> bool:
+        """Whether it was old at this moment."""
+        return self.horizon is not None and at.date() > self.horizon
 
 
 class Report(Record, frozen=True, kw_only=True):
@@ -716,8 +735,7 @@ class Report(Record, frozen=True, kw_only=True):
     interceptors: tuple[Interceptor, ...] = ()
     results: tuple[Result, ...] = ()
     portal: PortalObservation | None = None
-    roots: RootsInfo
-    logs: LogsInfo
+    knowledge: tuple[Knowledge, ...]
 
     def to_json(self) -> bytes:
         """This report as UTF-8 JSON on one line."""

@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from detector.catalogue import Names, ProductCategory, Role
-from detector.model import ManagedBy, RootOrigin, RootsInfo
+from detector.knowledge import of_roots
+from detector.model import ManagedBy, RootOrigin
 from detector.trust.certificate import Certificate
 from detector.trust.name import escape
 from detector.version import VERSION
@@ -79,7 +80,7 @@ def audit(
         stores=_stores(scanned.roots, trusted),
         unreadable=scanned.unreadable,
         trusted=len(trusted),
-        public=RootsInfo(name=public.name, version=public.version, date=public.date),
+        public=of_roots(public),
     )
 
 

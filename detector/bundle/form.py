@@ -19,7 +19,6 @@ import datetime as dt
 import enum
 import hashlib
 import re
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -37,6 +36,9 @@ from detector.model import (
     Hello,
     HopsObservation,
     KeyKind,
+    Knowledge,
+    KnowledgeKind,
+    MachineRoot,
     Outcome,
     PortalObservation,
     Reason,
@@ -58,8 +60,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.model import Result
-    from detector.trust.logs import LogList
-    from detector.trust.roots import Roots
 
 SCHEMA_VERSION: Final = 1
 """Version of the form; rises only when a reader of the old form would misread the new one."""
@@ -110,6 +110,7 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Digests = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
 Certificates = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
 Timestamps = Annotated[bytes, msgspec.Meta(max_length=TIMESTAMPS_BYTES_MAX)]
+MachineRoots = Annotated[tuple[MachineRoot, ...], msgspec.Meta(max_length=LIST_MAX)]
 Names = Annotated[tuple[Text, ...], msgspec.Meta(max_length=LIST_MAX)]
 
 
@@ -129,46 +130,6 @@ class PartKind(enum.StrEnum):
 
 NUMBERED: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
 """Kinds of which there is one part per endpoint, `endpoint-1` and `circumstances-1` belonging together."""
-
-
-class RootsUsed(_Strict, frozen=True, kw_only=True):
-    """The public roots a verdict was reached with. `sha256` is over the sorted SHA-256 of every certificate."""
-
-    name: Text
-    version: Text
-    date: dt.date | None = None
-    sha256: Hash
-
-    @classmethod
-    def of(cls, roots: Roots) -> Self:
-        """What a bundle says of these roots."""
-        digest = hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
-        return cls(name=_base_name(roots.name), version=roots.version, date=roots.date, sha256=digest)
-
-
-class LogsUsed(_Strict, frozen=True, kw_only=True):
-    """The CT logs a verdict was reached with.
-
-    `sha256` is over the sorted log IDs, each followed by the octet 1 where the log's timestamps count as evidence and
-    by 0 where they do not.
-    """
-
-    name: Text
-    date: dt.date | None = None
-    sha256: Hash
-
-    @classmethod
-    def of(cls, logs: LogList) -> Self:
-        """What a bundle says of these logs."""
-        entries = [log_id + b"\1" for log_id in logs.logs] + [log_id + b"\0" for log_id in logs.untrusted]
-        return cls(
-            name=_base_name(logs.name), date=logs.date, sha256=hashlib.sha256(b"".join(sorted(entries))).hexdigest()
-        )
-
-
-def _base_name(name: str) -> str:
-    """Leave out the folders of a file name: they can name a person, and the hash says which file it was."""
-    return " + ".join(PureWindowsPath(PurePosixPath(part).name).name for part in name.split(" + "))
 
 
 class Claim(_Strict, frozen=True, kw_only=True):
@@ -209,15 +170,14 @@ class PartEntry(_Strict, frozen=True, kw_only=True):
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
-    """The statement that is signed: who judged what when, what came out, and which parts it rests on."""
+    """The statement that is signed: who judged what when, with what, what came out, and which parts it rests on."""
 
     schema_version: Literal[1]
     detector_version: Text
     started: Moment
     finished: Moment
     claimed: NetworkClaim
-    roots: RootsUsed
-    logs: LogsUsed
+    knowledge: Annotated[tuple[Knowledge, ...], msgspec.Meta(max_length=len(KnowledgeKind))]
     parts: Annotated[tuple[PartEntry, ...], msgspec.Meta(max_length=2 * ENDPOINTS_MAX + 3)]
 
     def __post_init__(self) -> None:
@@ -297,7 +257,7 @@ class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
     at: Moment
     looks: Annotated[tuple[Look, ...], msgspec.Meta(min_length=1, max_length=LOOKS_MAX)]
     fetched: Certificates = ()
-    machine_roots: Certificates = ()
+    machine_roots: MachineRoots = ()
     claimed: Claim
 
     def __post_init__(self) -> None:

@@ -39,9 +39,12 @@ import msgspec
 from detector.judge import assess, network
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
+from detector.knowledge import describe, used
 from detector.model import (
     Endpoint,
     EndpointName,
+    Knowledge,
+    KnowledgeKind,
     Observation,
     PortalObservation,
     Record,
@@ -60,14 +63,12 @@ from .form import (
     Claim,
     Dates,
     Journey,
-    LogsUsed,
     Look,
     NetworkClaim,
     Part,
     PartKind,
     PartState,
     RecordedEndpoint,
-    RootsUsed,
     Vantage,
     read,
 )
@@ -164,14 +165,12 @@ class NetworkCheck(Record, frozen=True, kw_only=True):
 
 
 class Material(Record, frozen=True, kw_only=True):
-    """What the recorder judged with, and whether the reader judged with the very same."""
+    """What the recorder judged with, and whether the reader judged with the very same: not where `others` says so."""
 
     detector_version: str
     same_version: bool
-    roots: RootsUsed
-    same_roots: bool
-    logs: LogsUsed
-    same_logs: bool
+    knowledge: tuple[Knowledge, ...]
+    others: tuple[KnowledgeKind, ...] = ()
 
 
 class Verification(Record, frozen=True, kw_only=True):
@@ -226,7 +225,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     Raises `BundleError` for what is not a bundle. What is wrong with one is told, not raised.
     """
     bundle = read(data)
-    roots = trusted.certifi_roots() if roots is None else roots
+    roots = trusted.public_roots() if roots is None else roots
     logs = ct_logs.shipped() if logs is None else logs
     exhibits = _exhibits(bundle, roots, logs, {(e.host, e.port): e for e in pins}, at)
     results = assess.assess_all([exhibit.case for exhibit in exhibits])
@@ -318,7 +317,7 @@ def _exhibits(
 
 
 def _machine_roots(evidence: RecordedEndpoint) -> Callable[[], Roots]:
-    return lambda: trusted.from_der(evidence.machine_roots, name="recorded machine roots")
+    return lambda: trusted.from_recorded(evidence.machine_roots, name="recorded machine roots")
 
 
 def _installed_at(where: Circumstances) -> Callable[[bytes], dt.datetime | None]:
@@ -407,13 +406,12 @@ def _signature_state(signers: Sequence[Signer], keys: Sequence[bytes]) -> Signat
 
 def _material(bundle: Bundle, roots: Roots, logs: LogList) -> Material:
     manifest = bundle.manifest
+    here = {part.kind: part.sha256 for part in used(roots, logs)}
     return Material(
         detector_version=manifest.detector_version,
         same_version=manifest.detector_version == VERSION,
-        roots=manifest.roots,
-        same_roots=manifest.roots.sha256 == RootsUsed.of(roots).sha256,
-        logs=manifest.logs,
-        same_logs=manifest.logs.sha256 == LogsUsed.of(logs).sha256,
+        knowledge=manifest.knowledge,
+        others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
     )
 
 
@@ -491,12 +489,9 @@ def _gaps(
 
 def _hints(recorded: Material) -> Iterator[str]:
     """Innocent reasons for another verdict."""
-    if not recorded.same_roots:
-        name = f"{recorded.roots.name} {recorded.roots.version}".strip()
-        yield f"The recorder judged with other public roots ({name}); judge with the same ones to compare."
-    if not recorded.same_logs:
-        name = f"{recorded.logs.name} of {recorded.logs.date}" if recorded.logs.date else recorded.logs.name
-        yield f"The recorder judged with other CT logs ({name}); judge with the same ones to compare."
+    for part in recorded.knowledge:
+        if part.kind in recorded.others:
+            yield f"The recorder judged with others: {describe([part])}; judge with the same to compare."
     if not recorded.same_version:
         yield f"The recorder was another version ({recorded.detector_version}); its rules may have been others."
 

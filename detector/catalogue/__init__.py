@@ -4,12 +4,13 @@ Room: catalogue. Reads the package's own data and nothing else: no sockets, no c
 """
 
 from .entries import Confidence, Entry, Fact, Field, Match, ProductCategory, Role, Strength, Unnamed, Where
-from .load import parse, shipped
+from .load import Edition, edition, parse, shipped
 from .match import Catalogue, Hit, HitKind, Names
 
 __all__ = [
     "Catalogue",
     "Confidence",
+    "Edition",
     "Entry",
     "Fact",
     "Field",
@@ -22,6 +23,7 @@ __all__ = [
     "Strength",
     "Unnamed",
     "Where",
+    "edition",
     "parse",
     "shipped",
 ]

@@ -5,10 +5,12 @@ Room: catalogue. Reads the package's own data and nothing else.
 
 from __future__ import annotations
 
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import functools
+import hashlib
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -21,8 +23,20 @@ SCHEMA: Final = 1
 _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
+class Edition(NamedTuple):
+    """Which catalogue it is: the day its facts were last looked over, and the SHA-256 (hexadecimal) of the file."""
+
+    date: dt.date
+    sha256: str
+
+
+class _Head(msgspec.Struct, frozen=True):
+    date: dt.date
+
+
 class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int
+    date: dt.date
     entries: tuple[Entry, ...]
     unnamed: tuple[Unnamed, ...] = ()
 
@@ -33,6 +47,7 @@ class _Loose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int
     entries: tuple[dict[str, Any], ...]
     unnamed: tuple[Unnamed, ...] = ()
+    date: dt.date | None = None
 
 
 @functools.cache
@@ -40,6 +55,13 @@ def shipped() -> Catalogue:
     """Give the catalogue that comes with the package. Its soundness is a matter of the tests, not of each start."""
     listed = msgspec.json.decode(_data(), type=_Listed)
     return Catalogue(listed.entries, listed.unnamed)
+
+
+@functools.cache
+def edition() -> Edition:
+    """Say which catalogue `shipped` is, without loading it."""
+    data = _data()
+    return Edition(msgspec.json.decode(data, type=_Head).date, hashlib.sha256(data).hexdigest())
 
 
 def parse(data: bytes) -> Catalogue:

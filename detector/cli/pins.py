@@ -15,7 +15,7 @@ from detector import pins as pin_files
 from detector.errors import LearnError
 from detector.model import Category, RecordedIdentity
 from detector.session import DEADLINE_DEFAULT, Detector, resolve_pins, resolve_roots, utc_now
-from detector.trust.roots import certifi_roots
+from detector.trust.roots import public_roots
 
 from . import common
 
@@ -63,7 +63,7 @@ def show(paths: tuple[str, ...]) -> int:
 def lint(paths: tuple[str, ...]) -> int:
     """Say what in pin files is stale or weak. Exit code 2 when something is wrong, 0 when there are only warnings."""
     pin_set = resolve_pins(paths or None, lambda: resolve_roots(None))
-    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=certifi_roots().labels)
+    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels)
     for message in messages:
         place = f"{message.source}: {message.endpoint}: " if message.endpoint else f"{message.source}: "
         click.echo(f"{message.severity}: {place}{message.message}")

@@ -30,11 +30,10 @@ from detector.judge.table import ACCUSING_ROWS
 from detector.model import Assurance, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session import (
-    private_machine_roots,
     resolve_logs,
     resolve_pins,
     resolve_roots,
-    root_installed_at,
+    this_machine,
     utc_now,
 )
 from detector.trust.acceptance import DATE_REFUSALS, explain, refusals
@@ -97,8 +96,8 @@ class Guard:
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
         refuse_at: Confidence = Confidence.POSSIBLE,
-        machine_roots: Callable[[], Roots] = private_machine_roots,
-        installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
+        machine_roots: Callable[[], Roots] = this_machine.roots,
+        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)

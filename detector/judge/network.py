@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from detector import knowledge
 from detector.model import (
     Category,
     Confidence,
     Coverage,
     Interceptor,
-    LogsInfo,
     Report,
-    RootsInfo,
     Scope,
     Verdict,
 )
@@ -147,8 +146,7 @@ def report(  # noqa: PLR0913 - a report is made of these parts
         interceptors=interceptors(results),
         results=tuple(results),
         portal=context.portal,
-        roots=RootsInfo(name=context.roots.name, version=context.roots.version, date=context.roots.date),
-        logs=LogsInfo(name=context.logs.name, date=context.logs.date),
+        knowledge=knowledge.used(context.roots, context.logs),
     )
 
 

@@ -14,10 +14,10 @@ import msgspec
 
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import believed
-from detector.model import Endpoint, Observation, Outcome, Record
+from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
 from detector.pins import PinSet
 from detector.session import Detector
-from detector.trust.roots import from_der
+from detector.trust.roots import from_recorded
 
 from .conduct import look_patiently
 
@@ -39,11 +39,11 @@ class Job(Record, frozen=True, kw_only=True):
 
 
 class Seen(Record, frozen=True, kw_only=True):
-    """What looking at an endpoint brought. `machine_roots` are roots added to that machine (DER) that end the chain."""
+    """What looking at an endpoint brought. `machine_roots` are roots of that machine that end the chain."""
 
     observation: Observation
     others: tuple[Observation, ...] = ()
-    machine_roots: tuple[bytes, ...] = ()
+    machine_roots: tuple[MachineRoot, ...] = ()
 
 
 NOT_LOOKED: Final = Seen(observation=Observation(outcome=Outcome.RESOURCES, attempts=0))
@@ -74,7 +74,7 @@ def case_of(detector: Detector, endpoint: Endpoint, seen: Seen, *, where: str) -
 
     The key of a chain counts as proved only when the recorded handshake signature verifies here again.
     """
-    added = from_der(seen.machine_roots, name=f"added at {where}")
+    added = from_recorded(seen.machine_roots, name=f"added at {where}")
     context = detector.context()._replace(machine_roots=lambda: added)
     return EndpointEvidence(endpoint, believed(seen.observation), context, others=tuple(map(believed, seen.others)))
 
@@ -97,5 +97,6 @@ async def _look(job: Job) -> Sequence[Seen]:
 def seen_in(case: EndpointEvidence) -> Seen:
     """What travels of a case."""
     paths = (path for seen in (case, *case.siblings) for path in seen.machine_paths)
-    anchors = {path.anchor.certificate.der for path in paths if path.anchor is not None}
-    return Seen(observation=case.observation, others=case.others, machine_roots=tuple(sorted(anchors)))
+    anchors = {path.anchor.certificate.der: path.anchor.origin for path in paths if path.anchor is not None}
+    roots = tuple(MachineRoot(der=der, origin=origin) for der, origin in sorted(anchors.items()))
+    return Seen(observation=case.observation, others=case.others, machine_roots=roots)

@@ -20,7 +20,7 @@ from detector import Detector, Endpoint, bundle
 from detector.bundle import form
 from detector.bundle.verification import Conclusion, KeyEvidence
 from detector.errors import BundleError
-from detector.model import Observation, PresentedCertificate
+from detector.model import Observation, PresentedCertificate, RootOrigin
 from detector.probe import MockNetwork
 from detector.second_look import Control
 from detector.testing import Script, serve_files, serve_middlebox, serve_origin, serve_script
@@ -182,7 +182,7 @@ async def test_second_looks(pki: PrivatePKI, settings_of: Settings, world: World
 async def test_machine_root(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
     """The root that the institution installed is named again, and when it came to the machine."""
     ca = pki.private_ca("School Root CA")
-    installed = from_der([ca.certificate, pki.private_ca("Printer CA").certificate], name="machine")
+    installed = from_der([ca.certificate, pki.private_ca("Printer CA").certificate], name="machine", origin=RootOrigin.ADDED)
     async with serve_middlebox(ca) as box:
         subject = Detector(
             **settings_of(
