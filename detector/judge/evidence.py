@@ -175,18 +175,26 @@ class EndpointEvidence:
         return path_building.build(self.presented, (installed,), self.extra).ending_in(installed)
 
     @cached_property
-    def scts(self) -> tuple[transparency.CheckedSCT, ...]:
-        """The embedded timestamps, checked against the verified issuers of the leaf."""
-        if self.leaf is None or self.paths is None:
-            return ()
-        return transparency.check(self.leaf, self.paths.issuers, self.context.logs)
+    def logging_assessment(self) -> transparency.Assessment:
+        """Whether the leaf was publicly logged, and by which timestamps."""
+        if self.leaf is None or self.paths is None or self.looks_incomplete:
+            return transparency.Assessment(transparency.Logging.UNKNOWABLE, ())
+        carriers = (
+            (transparency.SCTSource.TLS_EXTENSION, self.observation.sct_list),
+            (transparency.SCTSource.OCSP, self.observation.ocsp_response),
+        )
+        outside = [(source, data) for source, data in carriers if data is not None]
+        return transparency.assess(self.leaf, self.paths.issuers, self.context.logs, self.context.at, outside=outside)
 
-    @cached_property
+    @property
+    def scts(self) -> tuple[transparency.CheckedSCT, ...]:
+        """The timestamps of the leaf, checked against its verified issuers."""
+        return self.logging_assessment.scts
+
+    @property
     def logging(self) -> transparency.Logging:
         """Whether the leaf was publicly logged."""
-        if self.leaf is None:
-            return transparency.Logging.UNKNOWN
-        return transparency.logging(self.leaf, self.scts, self.context.logs)
+        return self.logging_assessment.logging
 
     @property
     def is_private(self) -> bool:
@@ -201,7 +209,7 @@ class EndpointEvidence:
         there should be.
         """
         vouched = self.logging is transparency.Logging.LOGGED or (
-            bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWN
+            bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWABLE
         )
         return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
 
@@ -256,11 +264,6 @@ class EndpointEvidence:
         return self.leaf is not None and vouched and self.name_match is not hostname.NameMatch.MISMATCH
 
     @cached_property
-    def known_log_scts(self) -> int:
-        """Embedded timestamps that name distinct known logs, whatever their signatures are worth."""
-        return len({s.log_id for s in self.scts if s.status is not transparency.SCTStatus.UNKNOWN_LOG})
-
-    @cached_property
     def issuer_missing(self) -> bool:
         """Whether the leaf's issuer is nowhere to be had, although the leaf says where it should be fetched."""
         if self.leaf is None or self.paths is None or self.paths.issuer_known:
@@ -270,7 +273,11 @@ class EndpointEvidence:
     @cached_property
     def looks_incomplete(self) -> bool:
         """Whether this can be a public certificate whose server forgot the intermediate."""
-        return self.issuer_missing and self.known_log_scts >= transparency.LOGGED_LEAST
+        return (
+            self.issuer_missing
+            and self.leaf is not None
+            and transparency.claims_logging(self.leaf, self.context.logs, self.context.at)
+        )
 
     @cached_property
     def signed_by_own_key(self) -> bool:
@@ -483,7 +490,8 @@ class NetworkEvidence:
             self._windows = self._windows or _Windows(leaf.validity)
             self._windows.add(leaf.validity, sighting)
         for sct in case.scts:
-            if sct.status is transparency.SCTStatus.VALID and sct.timestamp is not None:
+            signed = sct.status in {transparency.SCTStatus.VALID, transparency.SCTStatus.IN_THE_FUTURE}
+            if signed and sct.timestamp is not None:
                 self._latest_timestamp = max(self._latest_timestamp or sct.timestamp, sct.timestamp)
 
     def _note(self, index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:

@@ -107,7 +107,7 @@ class Facts:
 
     @property
     def logged(self) -> bool:
-        return self.has("transparency", "logged") and not self.has("transparency", "unlogged", "unknown")
+        return self.has("transparency", "logged") and not self.has("transparency", "unlogged", "unknowable")
 
     @property
     def unlogged(self) -> bool:

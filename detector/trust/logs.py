@@ -112,6 +112,12 @@ class Log(Record, frozen=True, kw_only=True):
         """Whether a browser accepted this log at some time, so that its timestamps count as evidence."""
         return not self.why
 
+    @property
+    def first_known(self) -> dt.date | None:
+        """The first day of which anything is known of this log: the oldest listing or the earliest state."""
+        days = [moment.date() for moment in self.states.values() if moment is not None]
+        return min([*days, self.first_listed] if self.first_listed else days, default=None)
+
     def operator_at(self, moment: dt.datetime) -> str:
         """Who operated this log at `moment`: what browsers compare when they ask for distinct operators."""
         return next((former.name for former in self.former_operators if moment < former.until), self.operator)
@@ -136,6 +142,24 @@ class LogList(Record, frozen=True, kw_only=True):
     def find(self, log_id: bytes) -> Log | None:
         """Give the log with this 32-byte ID if its timestamps count as evidence, else None."""
         return self.logs.get(log_id)
+
+    def as_of(self, day: dt.date) -> LogList:
+        """Give this list as it could have been made on `day`: what a copy knows that was not updated since.
+
+        A log is known from the first day on which a list names it or dates a state of it, and its retirement from
+        that day. Logs without any such day stay. For measuring how lists age; nothing is judged by it.
+        """
+
+        def known(half: dict[bytes, Log]) -> dict[bytes, Log]:
+            return {
+                log_id: msgspec.structs.replace(
+                    log, retired=log.retired if log.retired and log.retired.date() <= day else None
+                )
+                for log_id, log in half.items()
+                if log.first_known is None or log.first_known <= day
+            }
+
+        return LogList(name=self.name, date=day, logs=known(self.logs), untrusted=known(self.untrusted))
 
     def is_past_horizon(self, not_before: dt.datetime) -> bool:
         """Whether a certificate issued at `not_before` may have timestamps of logs this list cannot know.

@@ -13,7 +13,6 @@ Everything read here was chosen by the peer. A list that is framed wrongly raise
 
 from __future__ import annotations
 
-import enum
 import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -48,14 +47,6 @@ _EXPLICIT_1: Final = 0xA1
 """Tags [0] and [1] of explicitly tagged fields (RFC 6960 section 4.2.1)."""
 
 
-class SCTSource(enum.StrEnum):
-    """How a timestamp came (RFC 6962 section 3.3)."""
-
-    EMBEDDED = "embedded"
-    TLS_EXTENSION = "tls-extension"
-    OCSP = "ocsp"
-
-
 class SCT(NamedTuple):
     """One timestamp as sent. `extensions` and `signature` are raw bytes; `scheme` is TLS's (hash, signature) pair."""
 
@@ -72,12 +63,17 @@ def embedded(leaf: Certificate) -> tuple[SCT, ...]:
     return () if value is None else _in_octet_string(value)
 
 
-def outside(source: SCTSource, data: bytes) -> tuple[SCT, ...]:
-    """The timestamps in what came beyond the certificate. Raises `DERError` when it cannot be read.
+def of_tls_extension(data: bytes) -> tuple[SCT, ...]:
+    """The timestamps in a SignedCertificateTimestampList as the TLS extension has it. Raises `DERError`."""
+    return tuple(_read_list(data))
 
-    `data` is, by `source`, a SignedCertificateTimestampList as the TLS extension has it, or an OCSPResponse in DER.
+
+def of_ocsp(data: bytes) -> tuple[SCT, ...]:
+    """The timestamps in the single responses of an OCSPResponse in DER (RFC 6960 section 4.2.1). Raises `DERError`.
+
+    Neither the responder's signature nor whose status it is needs checking: a log's signature covers the leaf.
     """
-    return tuple(_of_ocsp(data)) if source is SCTSource.OCSP else tuple(_read_list(data))
+    return tuple(_of_ocsp(data))
 
 
 def signed_data(sct: SCT, leaf: Certificate, issuer_spki: bytes | None) -> bytes | None:
@@ -145,10 +141,6 @@ def _read(item: bytes) -> SCT | None:
 
 
 def _of_ocsp(data: bytes) -> Iterator[SCT]:
-    """Timestamps in the single responses of an OCSPResponse (RFC 6960 section 4.2.1). Raises `DERError`.
-
-    Neither the responder's signature nor whose status it is needs checking: a log's signature covers the leaf.
-    """
     if len(data) > OCSP_BYTES_MAX:
         raise der.DERError("OCSP response is too large")
     outer = der.expect(data, 0, len(data), der.SEQUENCE)
@@ -165,8 +157,8 @@ def _of_ocsp(data: bytes) -> Iterator[SCT]:
     if responses is None:
         raise der.DERError("OCSP response without responses")
     for single in islice(der.children(data, responses), RESPONSES_MAX):
-        _certificate, _status, *rest = der.children(data, single)
-        for field in rest:
+        # certID and certStatus come first; a revoked status has the tag of singleExtensions.
+        for field in islice(der.children(data, single), 2, None):
             if field.tag == _EXPLICIT_1 and (value := _sct_extension(data, field)) is not None:
                 yield from _in_octet_string(value)
 

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import der, sct
 from .certificate import OID_SCT_LIST
-from .sct import SCTSource
 from .signature import Signed, verify_sct
 
 if TYPE_CHECKING:
@@ -60,6 +59,14 @@ ISSUERS_MAX: Final = 8
 """Distinct keys of issuers that are tried. More than one is a curiosity: an RSA key encoded in two forms."""
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class SCTSource(enum.StrEnum):
+    """How a timestamp came (RFC 6962 section 3.3)."""
+
+    EMBEDDED = "embedded"
+    TLS_EXTENSION = "tls-extension"
+    OCSP = "ocsp"
 
 
 class SCTStatus(enum.StrEnum):
@@ -177,7 +184,8 @@ def _embedded(leaf: Certificate) -> Iterator[tuple[SCTSource, SCT]]:
 def _outside(carriers: Iterable[tuple[SCTSource, bytes]]) -> Iterator[tuple[SCTSource, SCT]]:
     for source, data in islice(carriers, CHECKED_MAX):
         with suppress(der.DERError):
-            yield from ((source, one) for one in sct.outside(source, data))
+            found = sct.of_ocsp(data) if source is SCTSource.OCSP else sct.of_tls_extension(data)
+            yield from ((source, one) for one in found)
 
 
 def _check(

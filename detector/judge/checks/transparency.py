@@ -21,17 +21,17 @@ ID: Final = "transparency"
 _SUMMARY: Final[dict[Logging, str]] = {
     Logging.LOGGED: "Publicly logged, {valid} valid timestamps.",
     Logging.UNLOGGED: "Not publicly logged, although public certificates of its age are.",
-    Logging.UNKNOWN: "Whether it was publicly logged cannot be told.",
+    Logging.UNKNOWABLE: "Whether it was publicly logged cannot be told.",
 }
 _SAYS: Final[dict[Logging, Says]] = {
     Logging.LOGGED: Says.GENUINE,
     Logging.UNLOGGED: Says.INTERCEPTED,
-    Logging.UNKNOWN: Says.NEUTRAL,
+    Logging.UNKNOWABLE: Says.NEUTRAL,
 }
 
 
 def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`logged`, `unlogged` or `unknown`."""
+    """`logged`, `unlogged` or `unknowable`."""
     if case.leaf is None:
         return
     valid = len({s.log_id for s in case.scts if s.status is SCTStatus.VALID})
@@ -44,6 +44,7 @@ def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]
             "scts": [
                 {
                     "status": s.status,
+                    "source": s.source,
                     "log_id": s.log_id.hex(),
                     "log": s.log,
                     "operator": s.operator,
