@@ -11,7 +11,8 @@ import pytest_asyncio
 from hypothesis import settings
 
 from detector.judge import assess
-from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence, no_machine_roots
+from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
+from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe import native
