@@ -88,7 +88,10 @@ class World:
         """One endpoint that presented this chain."""
         chain = presented if isinstance(presented, (list, tuple)) else presented.chain  # type: ignore[union-attr] # Issued
         observation = Observation(
-            outcome=outcome, key_proved=key_proved, chain=tuple(Certificate.read(c).presented() for c in chain)
+            outcome=outcome,
+            key_proved=key_proved,
+            scts_carried=True,
+            chain=tuple(Certificate.read(c).presented() for c in chain),
         )
         return EndpointEvidence(Endpoint(host=host, **expected), observation, self.context(at, machine))
 

@@ -303,7 +303,7 @@ def _resolver(wanted: str) -> CachingResolver:
 def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
     """Every target, lazily, in an order that is the same every time."""
     if not (sources.targets or sources.files or sources.networks):
-        yield from (Target(endpoint, "pins") for endpoint in detector.pins.endpoints)
+        yield from (Target(endpoint, "pins", named=False) for endpoint in detector.pins.endpoints)
         return
     lines = b"".join(f"{target}\n".encode() for target in sources.targets)
     if lines:
@@ -313,7 +313,7 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
         yield from read_targets(stream, name="argument", ports=sources.ports, server_names=sources.server_names)
     for network in sources.networks:
         for endpoint in expand(network, sources.ports, sources.server_names):
-            yield Target(endpoint, network)
+            yield Target(endpoint, network, named=False)
     for name in sources.files:
         with _open(name) as stream:
             yield from read_targets(
