@@ -101,11 +101,13 @@ class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a faul
     """
 
     def __init__(self, report: Report) -> None:
-        super().__init__(*_accusation(report))
+        message, advice = _accusation(report)
+        super().__init__(message, advice=advice)
         self.report = report
 
 
 def _accusation(report: Report) -> tuple[str, str]:
+    """Message and advice."""
     accused = [result for result in report.results if result.verdict == "middleware"]
     if report.confidence == "possible":
         others = ", ".join(dict.fromkeys(name for result in accused for name in result.alternatives))
