@@ -265,10 +265,14 @@ def test_what_is_added_makes_no_signed_leaf_unreadable(pki: PrivatePKI, both_roo
     """Where a key at hand made the signature, its sender cannot take that back by sending what nobody can read."""
     ca = pki.private_ca("Filter CA")
     issued = ca.issue(["exam.example.edu"])
-    junk = tuple(rewritten(ca.certificate, key=key) for key in (ec_spki(SM2_CURVE), rsa_spki((1 << 20000) + 1, 3)))
+    junk = [rewritten(ca.certificate, key=key) for key in (ec_spki(SM2_CURVE), ec_spki(SM2_CURVE, bytes(9000)))]
     found = build((issued.leaf, *junk, ca.certificate), both_roots)
     assert [c.der for c in found.issuers] == [ca.certificate]
     assert reasons(found) == NO_REASON
+    no_ca = pki.private_ca("Root").issue(subject=ca.subject, names=["ca.example.edu"], key=ca.key).leaf
+    signed = build((issued.leaf, *junk, no_ca), both_roots)
+    assert [c.der for c in signed.issuers] == [no_ca]
+    assert reasons(signed) == NO_REASON
 
 
 def test_only_a_ca_can_be_the_issuer_that_cannot_be_read(pki: PrivatePKI, both_roots: Roots) -> None:
@@ -397,20 +401,25 @@ def test_what_others_spent_keeps_no_ordinary_chain_waiting(pki: PrivatePKI, both
     assert reasons(genuine) == reasons(private) == NO_REASON
 
 
-def test_what_was_not_finished_is_not_remembered(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chain that had to wait in one run is judged to its end in the next."""
-    chain = crowded(pki, SIGNATURES_ORDINARY + 4)
-    roots = from_der([*chain[1:9], chain[-1]], name="crowd")
+@pytest.mark.parametrize("found_first", [True, False])
+def test_what_was_not_finished_is_not_remembered(
+    pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch, *, found_first: bool
+) -> None:
+    """A chain that had to wait in one run is judged to its end in the next, also where its root was found before."""
+    leaf, *others, ca = crowded(pki, SIGNATURES_ORDINARY + 4)
+    anchors = [ca, *others[:8]] if found_first else [*others[:8], ca]
+    roots = from_der(anchors, name="crowd")
     clock = Clock(monkeypatch, each=0.04)
     for _ in range(2):
-        waiting = build(chain[:-1], roots, budget=Budget(clock, run_seconds=0.0))
-        assert waiting.postponed
-        slow = build(chain[:-1], roots, budget=Budget(clock, chain_seconds=0.01))
-        assert slow.exceeded
-    finished = build(chain[:-1], roots, budget=Budget(clock, chain_seconds=10.0, run_seconds=10.0))
+        waiting = build((leaf, *others), roots, budget=Budget(clock, run_seconds=0.0))
+        assert reasons(waiting) == POSTPONED
+        slow = build((leaf, *others), roots, budget=Budget(clock, chain_seconds=0.01))
+        assert reasons(slow) == EXCEEDED
+        assert bool(waiting.ending_in(roots)) is found_first
+    finished = build((leaf, *others), roots, budget=Budget(clock, chain_seconds=10.0, run_seconds=10.0))
     assert reasons(finished) == NO_REASON
     assert finished.ending_in(roots)
-    assert build(chain[:-1], roots, budget=Budget(clock, run_seconds=0.0)) is finished
+    assert build((leaf, *others), roots, budget=Budget(clock, run_seconds=0.0)) is finished
 
 
 @pytest.mark.parametrize(("cas", "reason"), [(4, NO_REASON), (8, EXCEEDED)])
