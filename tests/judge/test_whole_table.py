@@ -244,7 +244,9 @@ def test_clean_rests_on_one_of_four_things() -> None:
     """Whatever else is added, clean needs the witness, the leaf's own pin, an accepted path or a declared one."""
     for one in (*combinations(witness=WITNESSES, company=COMPANY), *combinations(marks=MARKS)):
         if one.decide().verdict is Verdict.CLEAN:
-            assert one.witness == (W.EQUAL,) or one.pins == "leaf" or one.chain.startswith(("accepted", "declared")), one
+            assert one.witness == (W.EQUAL,) or one.pins == "leaf" or one.chain.startswith(("accepted", "declared")), (
+                one
+            )
 
 
 def test_without_the_keys_proof_only_a_witness_clears() -> None:
@@ -257,7 +259,10 @@ def test_without_the_keys_proof_only_a_witness_clears() -> None:
 def test_without_the_keys_proof_nothing_is_proven_but_by_a_witness() -> None:
     """What is not proved caps every accusation but the witness's."""
     unproved = (KEY.NOT_PROVED, KEY.WRONG)
-    for one in (*combinations(company=COMPANY, key=unproved), *combinations(witness=WITNESSES, marks=MARKS, key=unproved)):
+    for one in (
+        *combinations(company=COMPANY, key=unproved),
+        *combinations(witness=WITNESSES, marks=MARKS, key=unproved),
+    ):
         decision = one.decide()
         assert decision.confidence is not Confidence.PROVEN or decision.reason is Reason.WITNESS_DIFFERS, one
 
