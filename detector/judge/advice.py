@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from detector.model import Attribution, Observation
 
+    from .decision import Decision
     from .facts import Facts
-    from .table import Decision
 
 _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
