@@ -49,7 +49,7 @@ _REFUSED: Final = frozenset({(chain.ID, chain.Outcome.NOT_TAKEN), (chain.ID, cha
 _NAMING_DATA: Final = frozenset(
     {
         *("id", "product", "vendor", "category", "managed_by", "fact", "remediation"),
-        *("root", "roots", "issuer", "subject", "names", "common_name", "certificates"),
+        *("root", "roots", "ca", "issuer", "subject", "names", "common_name", "certificates"),
     }
 )
 """Keys of a finding's data under which parties, or what certificates say of themselves, are named."""
