@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from detector.judge import checks, network
@@ -44,17 +45,17 @@ def found(outcome: enum.StrEnum, summary: str = "", says: Says = Says.NEUTRAL, *
     return Finding(check=check, outcome=outcome, says=says, summary=summary or f"{check} says {outcome}.", data=data)
 
 
-def certificate(subject: str, issuer: str, mark: str = "a") -> PresentedCertificate:
-    """One certificate; `mark` is a hexadecimal digit that its hashes are made of."""
+def certificate(subject: str, issuer: str) -> PresentedCertificate:
+    """One certificate; all of one issuer have the same key, as many interceptors do it."""
     return PresentedCertificate(
-        sha256=mark * 64,
+        sha256=hashlib.sha256(f"{subject} {issuer}".encode()).hexdigest(),
         der=b"\x30\x00",
         subject=subject,
         issuer=issuer,
         serial="01",
         not_before=NOW,
         not_after=NOW + dt.timedelta(days=90),
-        spki_sha256=mark * 64,
+        spki_sha256=hashlib.sha256(issuer.encode()).hexdigest(),
     )
 
 

@@ -19,7 +19,7 @@ from .table import RULE_OF
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.model import Finding, Result
+    from detector.model import Confidence, Finding, Result
 
 _STALE_PINS: Final = (
     "The pins are probably stale: a careful client takes this certificate, and it is not one of those that are pinned."
@@ -53,6 +53,13 @@ _NAMING_DATA: Final = frozenset(
     }
 )
 """Keys of a finding's data under which parties, or what certificates say of themselves, are named."""
+
+
+def tone(verdict: Verdict, confidence: Confidence | None) -> str:
+    """In which of three colours a verdict is shown: `clean`, `intercepted`, or `uncertain` (amber)."""
+    if verdict is Verdict.MIDDLEWARE and names_a_party(confidence):
+        return "intercepted"
+    return "clean" if verdict is Verdict.CLEAN else "uncertain"
 
 
 def is_uncertain(result: Result) -> bool:

@@ -123,7 +123,7 @@ def _template(name: str) -> Template:
     )
     environment.filters.update(says=_says, value=_value, pem=_pem, instant=_instant, shown=_shown, described=describe)
     environment.globals.update(
-        tone=sentences.tone,
+        tone=wording.tone,
         mark=sentences.mark,
         why=wording.why,
         summary=wording.summary,

@@ -13,8 +13,6 @@ from detector.judge import wording
 from detector.judge.checks import chain, expected_root, pin
 from detector.model import Verdict
 
-from .sentences import tone
-
 if TYPE_CHECKING:
     from detector.model import Result
 
@@ -154,7 +152,7 @@ def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
         lines=(_cut(subject), *lines) if names else lines,
         full=f"{subject}, issued by {certificate.issuer or '(unreadable)'}" if names else ", ".join(lines),
         link="says it is issued by" if continues else "is not issued by",
-        link_kind="arrow" if continues else _BROKEN[_NOT_PUBLIC[tone(result.verdict, result.confidence)]],
+        link_kind="arrow" if continues else _BROKEN[_NOT_PUBLIC[wording.tone(result.verdict, result.confidence)]],
     )
 
 
@@ -185,7 +183,7 @@ def _top(result: Result) -> _Entry | None:
         return None
     leads, title, remark = _TOP[found.outcome]
     label = ", ".join(map(str, wording.data(found, result).get("roots", ())))
-    kind = "root" if leads else _NOT_PUBLIC[tone(result.verdict, result.confidence)]
+    kind = "root" if leads else _NOT_PUBLIC[wording.tone(result.verdict, result.confidence)]
     lines = tuple(filter(None, (label, remark)))
     return _Entry(kind, title, tuple(map(_cut, lines)), ", ".join(lines) or title, "")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.advice import SIGN_IN_FIRST
 from detector.judge.assess import names_a_party
 from detector.judge.checks.captive_portal import ANSWERED_BY_ANOTHER
-from detector.judge.wording import has_stale_pins, is_behind_a_portal
+from detector.judge.wording import has_stale_pins, is_behind_a_portal, tone
 from detector.model import Audience, Category, Confidence, Coverage, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -147,13 +147,6 @@ def _who(party: Interceptor, endpoints: Sequence[str]) -> str:
 def _assurances(results: Iterable[Result]) -> str:
     counted = Counter(str(r.assurance) for r in results if r.assurance)
     return ", ".join(f"{count} {assurance}" for assurance, count in counted.most_common())
-
-
-def tone(verdict: Verdict, confidence: Confidence | None) -> str:
-    """In which of three colours a verdict is shown: `clean`, `intercepted`, or `uncertain` (amber)."""
-    if verdict is Verdict.MIDDLEWARE and names_a_party(confidence):
-        return "intercepted"
-    return "clean" if verdict is Verdict.CLEAN else "uncertain"
 
 
 def mark(verdict: Verdict, confidence: Confidence | None) -> str:

@@ -60,7 +60,7 @@ def _table(report: Report) -> Table:
 
 
 def _style(verdict: Verdict, confidence: Confidence | None) -> str:
-    return _STYLE[sentences.tone(verdict, confidence)]
+    return _STYLE[wording.tone(verdict, confidence)]
 
 
 def _evidence(result: Result) -> str:
