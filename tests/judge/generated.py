@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.model import Endpoint, Observation, Outcome, RecordedIdentity, RootOrigin, Route
 from detector.testing import der
-from detector.testing.pki import CA, SCT_LIST, encode_sct_list, generate_key, sct_list_of
+from detector.testing.pki import CA, SCT_LIST, PrivateKey, encode_sct_list, generate_key, sct_list_of
 from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
 from detector.trust.roots import from_der
@@ -332,7 +332,7 @@ class Maker:
 def _base(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: PrivateKey,
     begins: dt.datetime,
     lives: dt.timedelta,
 ) -> x509.CertificateBuilder:

@@ -251,45 +251,23 @@ def _essence(result: Result) -> tuple[Any, ...]:
 # The properties can fail
 
 
-def broken(reason: Reason, **changes: object) -> tuple[table.Rule, ...]:
-    """The accusing rules with one of them changed."""
-    return tuple(rule._replace(**changes) if rule.reason is reason else rule for rule in table.ACCUSING)
-
-
 def never(_: object) -> bool:
     return False
 
 
+def without(*reasons: Reason) -> tuple[table.Rule, ...]:
+    """The accusing rules, some of which never fit."""
+    return tuple(rule._replace(holds=never) if rule.reason in reasons else rule for rule in table.ACCUSING)
+
+
+PRIVATE_RULES: Final = (Reason.IDENTITY_SUBSTITUTED, Reason.PRIVATE_CHAIN, Reason.ADDED_ROOT, Reason.PIN_MISMATCH)
+LENIENT: Final = table.RULE_OF[Reason.LOGGED]._replace(holds=lambda facts: facts.name_right)
+
 BREAKS: Final[dict[str, tuple[str, object, Callable[[Maker, Forgery, Known], str | None]]]] = {
-    "substitution is not seen": (
-        "ACCUSING",
-        broken(Reason.IDENTITY_SUBSTITUTED, holds=never),
-        is_not_proven_where_it_should,
-    ),
-    "what clears is read first, and leniently": (
-        "SETTLING",
-        (*table.SETTLING, table.RULE_OF[Reason.LOGGED]._replace(holds=lambda facts: facts.name_right)),
-        clears_without_grounds,
-    ),
-    "private chains are not accused": (
-        "ACCUSING",
-        tuple(
-            rule._replace(holds=never)
-            if rule.reason
-            in {Reason.IDENTITY_SUBSTITUTED, Reason.PRIVATE_CHAIN, Reason.ADDED_ROOT, Reason.PIN_MISMATCH}
-            else rule
-            for rule in table.ACCUSING
-        ),
-        choices_that_help,
-    ),
-    "defective chains are not accused": (
-        "ACCUSING",
-        tuple(
-            rule._replace(holds=never) if rule.reason in {Reason.DEFECTIVE_CHAIN, Reason.PIN_MISMATCH} else rule
-            for rule in table.ACCUSING
-        ),
-        choices_that_help,
-    ),
+    "substitution is not seen": ("ACCUSING", without(Reason.IDENTITY_SUBSTITUTED), is_not_proven_where_it_should),
+    "what clears is read first": ("SETTLING", (*table.SETTLING, LENIENT), clears_without_grounds),
+    "private chains are not accused": ("ACCUSING", without(*PRIVATE_RULES), choices_that_help),
+    "defects are not accused": ("ACCUSING", without(Reason.DEFECTIVE_CHAIN, Reason.PIN_MISMATCH), choices_that_help),
     "company proves": (
         "_company_grade",
         lambda facts: Confidence.PROVEN if facts.company else Confidence.POSSIBLE,
