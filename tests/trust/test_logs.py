@@ -108,7 +108,7 @@ def test_every_log_that_counts_is_bounded() -> None:
 
 
 def test_present_state_is_no_beginning() -> None:
-    """Of a state the earliest moment that any list gives is kept: what the newest gives for a present one is no first."""
+    """Of a state the earliest moment any list gives is kept: a present state is dated by its last entry into it."""
     states = shipped("Google 'Argon2026h2' log").states
     assert states[logs.LogState.USABLE] == dt.datetime(2024, 9, 30, tzinfo=dt.UTC)
     assert shipped("Google 'Argon2026h2' log").first_known == dt.date(2024, 7, 22)
