@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .model import Endpoint, Outcome
 from .tasks import Group, off_loop
+from .trust.classes import ChainClass
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -43,7 +44,7 @@ class SecondLook(NamedTuple):
 
     `dialer_for` gives the way to an endpoint, `issuer_dialer_for` the way to an address that a certificate names:
     one that leads to public addresses only, but for those (host, port) that the caller `mapped` somewhere. `clock`
-    gives the time.
+    gives the time. `when_odd` is called when something does not look genuine, to begin what judging it will need.
     """
 
     dialer_for: Callable[[Endpoint], Dialer]
@@ -51,6 +52,7 @@ class SecondLook(NamedTuple):
     mapped: Mapping[tuple[str, int], tuple[str, int]]
     control: Control | None
     clock: Callable[[], dt.datetime]
+    when_odd: Callable[[], None] | None = None
 
     async def __call__(
         self, cases: Sequence[EndpointEvidence], until: float, *, beside: Sequence[Endpoint] = ()
@@ -64,6 +66,8 @@ class SecondLook(NamedTuple):
         incomplete, odd, misdated = await off_loop(lambda: _what_is_missing(cases))
         if not (incomplete or odd or misdated):
             return tuple(cases)
+        if odd and self.when_odd is not None:
+            self.when_odd()
         from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - loaded when first needed
 
         fetcher = IssuerFetcher(self.issuer_dialer_for, exempt=self.mapped)
@@ -114,15 +118,17 @@ def _what_is_missing(cases: Sequence[EndpointEvidence]) -> tuple[list[EndpointEv
 
     Paths and timestamps are verified for it, milliseconds for each chain.
     """
-    looks = [look for case in cases for look in (case, *case.looks)]
+    looks = [look for case in cases for look in (case, *case.siblings)]
     incomplete = [look for look in looks if look.issuer_missing]
     misdated = any(look.leaf is not None and not _in_date(look.leaf, look) for look in looks)
     return incomplete, any(map(_is_odd, looks)), misdated
 
 
-def _is_odd(case: EndpointEvidence) -> bool:
+def _is_odd(evidence: EndpointEvidence) -> bool:
     """Whether a portal could explain what was seen."""
-    return case.observation.outcome is Outcome.NOT_TLS or (case.leaf is not None and not case.looks_genuine)
+    if evidence.observation.outcome is Outcome.NOT_TLS:
+        return True
+    return evidence.leaf is not None and not evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED)
 
 
 def _in_date(leaf: Certificate, case: EndpointEvidence) -> bool:

@@ -28,10 +28,13 @@ import re
 import ssl
 import zipfile
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from detector.trust import logs
 from detector.trust.certificate import Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "trust" / "data"
 _LABELLED: Final = re.compile(
@@ -55,32 +58,46 @@ _FIELDS: Final = (
 
 
 def roots(wheels: list[Path]) -> None:
-    """Write known_roots.json: each root any of these certifi wheels labels, with the first and last version seen."""
-    found: dict[str, dict[str, str]] = {}
-    for wheel in sorted(wheels, key=_version):
-        version = ".".join(map(str, _version(wheel)))
+    """Write known_roots.json and root_certificates.json: each root that any of these certifi wheels labels.
+
+    A root was removed on the date of the first wheel after the last one that has it. Wheels older than 2018 have no
+    business here: they carry keys of 1024 bits, which anybody with a budget can factor, and a chain to a retired root
+    accuses nobody.
+    """
+    found: dict[str, dict[str, str | None]] = {}
+    certificates: dict[str, str] = {}
+    ordered = sorted(wheels, key=_release)
+    for wheel in ordered:
+        date = dt.date(*_release(wheel)[:3]).isoformat()
+        version = wheel.name.split("-")[1]
         with zipfile.ZipFile(wheel) as archive:
             bundle = archive.read("certifi/cacert.pem").decode("utf-8")
+        carried = set()
         for match in _LABELLED.finditer(bundle):
             certificate = Certificate.read(ssl.PEM_cert_to_DER_cert(match["pem"]))
             if certificate.subject is None or certificate.spki_sha256 is None:
                 raise SystemExit(f"{wheel}: the root {match['label']} cannot be read")
             sha256 = certificate.sha256.hex()
-            entry = found.setdefault(
-                sha256,
-                {
-                    "label": match["label"],
-                    "sha256": sha256,
-                    "spki_sha256": certificate.spki_sha256.hex(),
-                    "subject": certificate.subject.text,
-                    "first_seen": version,
-                },
-            )
-            entry["label"] = match["label"]
-            entry["last_seen"] = version
+            carried.add(sha256)
+            certificates[sha256] = base64.b64encode(certificate.der).decode("ascii")
+            first_seen = found[sha256]["first_seen"] if sha256 in found else version
+            found[sha256] = {
+                "label": match["label"],
+                "sha256": sha256,
+                "spki_sha256": certificate.spki_sha256.hex(),
+                "subject": certificate.subject.text,
+                "first_seen": first_seen,
+                "last_seen": version,
+            }
+        for sha256, entry in found.items():
+            if sha256 not in carried:
+                entry.setdefault("removed", date)
     listed = sorted(found.values(), key=lambda entry: (entry["label"], entry["sha256"]))
-    head = {"schema": 1, "versions": [".".join(map(str, _version(wheel))) for wheel in sorted(wheels, key=_version)]}
+    head = {"schema": 2, "versions": [wheel.name.split("-")[1] for wheel in ordered]}
     _write(DATA / "known_roots.json", head, "roots", listed)
+    _write(
+        DATA / "root_certificates.json", {"schema": 1}, "certificates", [certificates[str(e["sha256"])] for e in listed]
+    )
 
 
 def merge(lists: list[Path]) -> None:
@@ -197,12 +214,12 @@ def _moment(text: str, *, end: bool = False) -> str:
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _version(wheel: Path) -> tuple[int, ...]:
-    """Give the release in a wheel's file name (certifi-2026.5.20-py3-none-any.whl)."""
-    return tuple(int(part) for part in wheel.name.split("-")[1].split("."))
+def _release(wheel: Path) -> tuple[int, ...]:
+    """Give the numbers of the release in a wheel's file name (certifi-2026.10.19.post1-py3-none-any.whl)."""
+    return tuple(map(int, re.findall(r"\d+", wheel.name.split("-")[1])))
 
 
-def _write(target: Path, head: dict[str, Any], name: str, entries: list[dict[str, Any]]) -> None:
+def _write(target: Path, head: dict[str, Any], name: str, entries: Sequence[object]) -> None:
     """One entry to a line, so that a change of one entry is a change of one line."""
     lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n" for key, value in head.items()]
     body = ",\n".join("  " + json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)

@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence, no_machine_roots
-from detector.model import Endpoint, Observation, Outcome, Result
+from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe import native
 from detector.testing import PrivatePKI
@@ -70,7 +70,7 @@ class World:
 
     def context(self, at: dt.datetime | None = None, machine: Sequence[bytes] = ()) -> Context:
         """What to judge against; `machine` are roots installed on this machine."""
-        installed = from_der(machine, name="machine")
+        installed = from_der(machine, name="machine", origin=RootOrigin.ADDED)
         return Context(at=at or self.pki.now, roots=self.roots, logs=self.logs, machine_roots=lambda: installed)
 
     def case(  # noqa: PLR0913 - a case is made of these

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from detector.errors import RootsError
 
-from . import files, linux, macos, nss, p11_kit, programs, windows
+from . import bundles, files, linux, macos, nss, p11_kit, programs, windows
 from .entries import InstalledRoot, Scanned, UnreadableStore
 
 if TYPE_CHECKING:
@@ -30,15 +30,16 @@ def read_machine() -> Scanned:
 
 
 def _readers() -> Iterator[InstalledRoot | UnreadableStore]:
-    home = _home()
+    home, seen = _home(), set[bundles.FileIdentity]()
     if sys.platform == "win32":  # pragma: no cover - tested through the readers, with fixtures
         yield from windows.windows_roots(ssl.enum_certificates, windows.registry_time)
     elif sys.platform == "darwin":  # pragma: no cover - tested through the readers, with fixtures
         yield from macos.macos_roots(home or Path("/var/empty"), programs.run, programs.run_into_file)
     else:
-        yield from linux.linux_roots(os.environ)
+        yield from linux.linux_roots(seen=seen)
         if (trust := shutil.which("trust")) is not None:
             yield from p11_kit.p11_kit_roots(trust, programs.run)
+    yield from bundles.named_by_environment(os.environ, seen)
     if home is not None:
         yield from nss.nss_roots(home, sys.platform)
 

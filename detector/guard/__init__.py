@@ -13,9 +13,8 @@ A guarded client is never weaker than one that verifies certificates the ordinar
 certificate must pass that verification, unless its own key is pinned or a witness was at the other end. docs/guard.md
 says what each integration can and cannot check.
 
-From the judgement up: `ordinary` (certificate verification), `guard` (what is refused), `connector` (aiohttp),
-`context` (everything that takes an `ssl.SSLContext`). Each is loaded when it is first used: nobody loads aiohttp in
-vain.
+From the judgement up: `guard` (what is refused), `connector` (aiohttp), `context` (everything that takes an
+`ssl.SSLContext`). Each is loaded when it is first used: nobody loads aiohttp in vain.
 """
 
 from __future__ import annotations

@@ -24,22 +24,21 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import InputError
-from detector.judge import assess
-from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence
-from detector.judge.table import ACCUSING_ROWS
+from detector.judge import assess, network
+from detector.judge.evidence import Context, EndpointEvidence
+from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Assurance, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session import (
-    private_machine_roots,
     resolve_logs,
     resolve_pins,
     resolve_roots,
-    root_installed_at,
+    this_machine,
     utc_now,
 )
+from detector.trust.acceptance import DATE_REFUSALS, explain, refusals
+from detector.trust.hostname import NameMatch, match
 from detector.version import VERSION
-
-from .ordinary import OrdinaryVerification
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -97,8 +96,8 @@ class Guard:
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
         refuse_at: Confidence = Confidence.POSSIBLE,
-        machine_roots: Callable[[], Roots] = private_machine_roots,
-        installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
+        machine_roots: Callable[[], Roots] = this_machine.roots,
+        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)
@@ -108,7 +107,6 @@ class Guard:
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
-        self._verification: Final = OrdinaryVerification(self.roots)
         self._memory: Final = _Memory()
 
     def endpoint(self, host: str, port: int | None = None) -> Endpoint:
@@ -142,8 +140,8 @@ class Guard:
         )
         case = EndpointEvidence(endpoint, observation, context)
         result = assess.assess_endpoint(case, self._memory.network_with(case))
-        self._memory.add(case, result)
-        report = assess.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
+        self._memory.add(case)
+        report = network.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
         judged = Judged(result, report)
         if result.verdict is Verdict.MIDDLEWARE and result.confidence and result.confidence.reaches(self.refuse_at):
             return _refuse(judged, Refused.MIDDLEWARE, _accusation(result), "")
@@ -151,10 +149,39 @@ class Guard:
             return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
         if result.verdict is Verdict.CLEAN and _is_known_by_key(result):
             return judged
-        if (problem := self._verification.problem(case)) is not None:
+        if (problem := certificate_problem(case)) is not None:
             return _refuse(judged, Refused.CERTIFICATE, problem, _OF_CERTIFICATES)
         return judged
 
+
+def certificate_problem(evidence: EndpointEvidence) -> str | None:
+    """Why a careful TLS client would not accept the certificate for this endpoint at this moment; None when it would.
+
+    The roots declared for the endpoint count as much as the public ones, and names are matched by RFC 9525: the common
+    name does not count.
+    """
+    host, at = evidence.endpoint.host, evidence.context.at
+    matched = NameMatch.MISMATCH if evidence.leaf is None else match(evidence.leaf, host)
+    if matched is NameMatch.UNFINISHED:
+        return f"The certificate has more names than are read, and {host} is not among those that were."
+    if matched is not NameMatch.MATCH:
+        return f"The certificate is not for {host}."
+    declared = [(path, refusals(path, at, public=False)) for path in evidence.chain.declared] if evidence.chain else []
+    public = [(path, refusals(path, at)) for path in evidence.chain.public] if evidence.chain else []
+    if not all(refused for _, refused in (*declared, *public)):
+        return None
+    if not declared and not public:
+        return "No verified path leads from the certificate to a trusted root."
+    # Where a root is declared, that is the path that was meant.
+    path, refused = min(declared or public, key=lambda judged: len(judged[1]))
+    reasons = [explain(one, path) for one in refused[:_REASONS_MAX]]
+    if any(one.refusal in DATE_REFUSALS for one in refused):
+        reasons.append(f"This device's clock says {at:%Y-%m-%d %H:%M} UTC.")
+    return " ".join(reasons)
+
+
+_REASONS_MAX: Final = 3
+"""Reasons in a message: an expired leaf below an expired CA has two, and nobody reads twenty."""
 
 _OF_CERTIFICATES: Final = (
     "Whoever runs the server must renew or correct its certificate. If it belongs to a private PKI, declare that PKI's "
@@ -208,23 +235,20 @@ class _Memory:
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._seen: Final[OrderedDict[str, tuple[EndpointEvidence, str | None]]] = OrderedDict()
+        self._seen: Final[OrderedDict[str, EndpointEvidence]] = OrderedDict()
 
     def network_with(self, case: EndpointEvidence) -> NetworkEvidence:
         """This case among those of the other endpoints."""
         with self._lock:
             others = [kept for name, kept in self._seen.items() if name != case.endpoint.name]
-        network = NetworkEvidence.of([*(other for other, _ in others), case])
-        network.accused_shapes = frozenset(shape for _, shape in others if shape is not None)
-        return network
+        return NetworkEvidence.of([*others, case])
 
-    def add(self, case: EndpointEvidence, result: Result) -> None:
+    def add(self, case: EndpointEvidence) -> None:
         """Remember a case instead of the endpoint's last one."""
         if case.leaf is None:
             return
-        shape = case.issuer_shape if result.row in ACCUSING_ROWS else None
         with self._lock:
-            self._seen[case.endpoint.name] = case, shape
+            self._seen[case.endpoint.name] = case
             self._seen.move_to_end(case.endpoint.name)
             while len(self._seen) > REMEMBERED_MAX:
                 self._seen.popitem(last=False)

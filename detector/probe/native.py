@@ -33,14 +33,16 @@ import secrets
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from detector.model import Engine, HandshakeSignature, Hello, Outcome
+from detector.trust import der
 from detector.trust.certificate import Certificate
-from detector.trust.signature import load_key
+from detector.trust.keyproof import SIGNATURE_SCHEMES
+from detector.trust.signature import KeyType, read_key
 
 from . import outcomes
 from .codepoints import AEAD, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType
@@ -56,8 +58,6 @@ except ImportError:  # an older cryptography: OpenSSL's hello, which ours must l
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from detector.trust.signature import PublicKey
 
 _SUITES: Final = bytes.fromhex(
     "130213031301c02cc03000a3009fcca9cca8ccaac0adc09fc05dc061c057c053c02bc02f00a2009ec0acc09ec05cc060c056c052c0afc0ae"
@@ -85,11 +85,16 @@ _SPOKEN_SUITES: Final = frozenset({0x1301, 0x1302, 0x1303})
 _CURVES: Final = {0x0403: "secp256r1", 0x0503: "secp384r1", 0x0603: "secp521r1"}
 """TLS 1.3 ties the scheme to the curve (RFC 8446 section 4.2.3)."""
 _RSAE: Final = frozenset({0x0804, 0x0805, 0x0806})
-_ED25519: Final = 0x0807
-_ED448: Final = 0x0808
+_OF_ONE_KEY_TYPE: Final = frozenset({0x0807, 0x0808, 0x0904, 0x0905, 0x0906})
+"""Schemes that say what key signs: Ed25519, Ed448, ML-DSA (RFC 8446 section 4.2.3, draft-ietf-tls-mldsa)."""
 
 _NO_CONTEXT: Final = {name: hashlib.new(name).digest() for name in ("sha256", "sha384")}
 """Transcript hash of nothing (RFC 8446 section 7.1)."""
+
+_RESPONSE_BYTES: Final = 0xA0
+"""Tag of responseBytes (RFC 6960 section 4.2.1)."""
+_BASIC_RESPONSE: Final = bytes.fromhex("2b0601050507300101")
+"""id-pkix-ocsp-basic (RFC 6960 section 4.2.1), the only type of response there is."""
 
 _CHANGE_CIPHER_SPEC: Final = bytes.fromhex("140303000101")
 """The record that RFC 8446 appendix D.4 sends for middleboxes, since a session id was offered."""
@@ -234,6 +239,7 @@ class NativeHandshake:
             proof=self.proof,
             alert=self._alert(),
             chain=tuple(wire.certificates),
+            asked=True,
         )
 
     def farewell(self) -> bytes:
@@ -313,6 +319,9 @@ class NativeHandshake:
             return False
         # OpenSSL refuses a chain with anything in it that is no certificate.
         presented = bool(wire.certificates) and all(Certificate.read(der).is_whole for der in wire.certificates)
+        status = wire.ocsp_response
+        if status is not None and not _is_whole_response(status):
+            return False
         return self._scheme_fits() and (presented or not wire.certificates_seen)
 
     def _scheme_fits(self) -> bool:
@@ -320,8 +329,7 @@ class NativeHandshake:
         verify, spki = self._wire.certificate_verify, self._spki()
         if verify is None:
             return True
-        key = None if spki is None else load_key(spki)
-        return spki is not None and key is not None and _fits(verify.scheme, key, spki)
+        return spki is not None and _fits(verify.scheme, spki)
 
     def _finished(self) -> bytes:
         """Our Finished (RFC 8446 section 4.4.4)."""
@@ -364,16 +372,41 @@ _JA3: Final[dict[tuple[bool, bool], str | None]] = {}
 """By whether a name and protocols are offered: nothing else that JA3 hashes ever differs."""
 
 
-def _fits(scheme: int, key: PublicKey, spki: bytes) -> bool:
+def _fits(scheme: int, spki: bytes) -> bool:
     """Whether TLS 1.3 lets this key sign by this scheme (RFC 8446 section 4.2.3)."""
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return _CURVES.get(scheme) == key.curve.name
-    if isinstance(key, rsa.RSAPublicKey):
-        # Only rsaEncryption (section 4.2.3), and not what `load_key` reads although it is not to the letter.
-        return scheme in _RSAE and key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == spki
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return scheme == _ED25519
-    return isinstance(key, ed448.Ed448PublicKey) and scheme == _ED448
+    loaded = read_key(spki)
+    if loaded.key is None:
+        return False
+    if isinstance(loaded.key, ec.EllipticCurvePublicKey):
+        return _CURVES.get(scheme) == loaded.key.curve.name
+    if loaded.key_type is KeyType.RSA:
+        scheme_fits = scheme in _RSAE
+    else:
+        scheme_fits = scheme in _OF_ONE_KEY_TYPE and SIGNATURE_SCHEMES[scheme].key_type is loaded.key_type
+    # RSA keys under rsaEncryption only (section 4.2.3), and none that is read here although it is not strictly DER.
+    return scheme_fits and loaded.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == spki
+
+
+def _is_whole_response(data: bytes) -> bool:
+    """Whether this is an OCSPResponse to its end, a basic one or one of a status alone (RFC 6960 section 4.2.1).
+
+    OpenSSL 4 refuses a handshake with a stapled response that it cannot decode. It decodes all that is taken here.
+    """
+    try:
+        outer = der.expect(data, 0, len(data), der.SEQUENCE)
+        status = der.expect(data, outer.content, outer.end, der.ENUMERATED)
+        end = status.end
+        if end != outer.end:
+            tagged = der.expect(data, end, outer.end, _RESPONSE_BYTES)
+            typed = der.expect(data, tagged.content, tagged.end, der.SEQUENCE)
+            kind = der.expect(data, typed.content, typed.end, der.OBJECT_IDENTIFIER)
+            content = der.expect(data, kind.end, typed.end, der.OCTET_STRING)
+            if der.value(data, kind) != _BASIC_RESPONSE or not content.end == typed.end == tagged.end:
+                return False
+            end = tagged.end
+    except der.DERError:
+        return False
+    return status.end - status.content == 1 and end == outer.end == len(data)
 
 
 @functools.cache
@@ -428,8 +461,10 @@ _ENCRYPT_THEN_MAC: Final = 22
 _PSK_KEY_EXCHANGE_MODES: Final = 45
 _BEFORE_SHARES: Final = b"".join(
     (
+        _extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, b""),
         _extension(ExtensionType.EC_POINT_FORMATS, b"\x01\x00"),
         _extension(ExtensionType.SUPPORTED_GROUPS, _vector(2, _GROUPS)),
+        _extension(ExtensionType.STATUS_REQUEST, b"\x01\x00\x00\x00\x00"),
         _extension(_ENCRYPT_THEN_MAC, b""),
         _extension(ExtensionType.EXTENDED_MASTER_SECRET, b""),
         _extension(_SIGNATURE_ALGORITHMS, _vector(2, _SCHEMES)),
@@ -437,4 +472,4 @@ _BEFORE_SHARES: Final = b"".join(
         _extension(_PSK_KEY_EXCHANGE_MODES, b"\x01\x01"),
     )
 )
-"""The extensions that are the same in every hello (RFC 8446 section 4.2, RFC 7366, RFC 7627)."""
+"""The extensions that are the same in every hello (RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7366, RFC 7627)."""

@@ -54,6 +54,7 @@ LEAF_AGE: Final = dt.timedelta(days=30)
 LEAF_LIFE: Final = dt.timedelta(days=90)
 """A leaf is a third of the way through the ninety days that most public leaves live."""
 
+
 SCT_DELAY: Final = dt.timedelta(hours=1)
 """Public CAs backdate `notBefore` by about an hour, so that a leaf's SCTs are that much younger than it."""
 
@@ -655,11 +656,10 @@ def _sign(
     version: Literal[1, 3] = 3,
 ) -> bytes:
     """Sign a certificate; in two steps where the builder refuses what was asked for."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        algorithm: hashes.SHA256 | hashes.SHA384 | None = None
-    elif isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:  # noqa: PLR2004 - bits of P-256
+    algorithm: hashes.SHA256 | hashes.SHA384 | None = None  # Ed25519 and ML-DSA hash by themselves
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:  # noqa: PLR2004 - bits of P-256
         algorithm = hashes.SHA384()
-    else:
+    elif isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         algorithm = hashes.SHA256()
     certificate = builder.sign(key, algorithm).public_bytes(serialization.Encoding.DER)
     if signature_hash == "sha256" and version == 3:  # noqa: PLR2004 - X.509 version 3

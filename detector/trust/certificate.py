@@ -78,6 +78,25 @@ class NameConstraints(NamedTuple):
     excluded_ip: tuple[bytes, ...]
 
 
+class _Extension(NamedTuple):
+    """One extension: all of it, its dotted OID, its value; whether it is written as DER and RFC 5280 have it."""
+
+    raw: bytes
+    identifier: str
+    value: bytes
+    is_critical: bool
+    is_regular: bool
+
+
+class _Extensions(NamedTuple):
+    """The extensions that could be read, by dotted OID."""
+
+    values: dict[str, bytes]
+    critical: set[str]
+    repeated: set[str]
+    is_regular: bool
+
+
 class _Fields(NamedTuple):
     """Offsets of the parts of a certificate whose outer structure could be walked."""
 
@@ -99,6 +118,7 @@ class Certificate:
     def __init__(self, data: bytes) -> None:
         self.der: Final = data
         self._problems: list[str] = []
+        self._cut: set[str] = set()
 
     @classmethod
     def read(cls, data: bytes) -> Certificate:
@@ -137,6 +157,7 @@ class Certificate:
         data = self.der
         if len(data) > CERTIFICATE_OCTETS_MAX:
             self._problems.append("larger than any certificate may be")
+            self._cut.add("extensions")
             return None
         try:
             outer = der.expect(data, 0, len(data), der.SEQUENCE)
@@ -201,11 +222,18 @@ class Certificate:
             reader()
         return tuple(dict.fromkeys(self._problems))
 
+    @property
+    def exceeded(self) -> frozenset[str]:
+        """Which of the parts that were asked for so far are longer than is read."""
+        return frozenset(self._cut)
+
     def _attempt(self, what: str, reader: Callable[[], T], otherwise: T) -> T:
         try:
             return reader()
         except der.DERError as error:
             self._problems.append(f"{what}: {error}")
+            if isinstance(error, der.LimitError):
+                self._cut.add(what)
             return otherwise
 
     @property
@@ -309,22 +337,47 @@ class Certificate:
         return self.subject is not None and self.issuer is not None and self.subject.canonical == self.issuer.canonical
 
     @cached_property
-    def extensions(self) -> dict[str, bytes]:
-        """Extension values by dotted OID. Of a repeated extension the first counts, and it is a problem."""
+    def _extensions(self) -> _Extensions:
         item = self._fields.extensions if self._fields else None
-        found: dict[str, bytes] = {}
+        found = _Extensions({}, set(), set(), is_regular=True)
         if item is None:
             return found
 
-        def reader() -> None:
-            for _, identifier, octets in _extensions(self.der, item):
-                if identifier in found:
+        def reader() -> _Extensions:
+            is_regular = True
+            for extension in _walk_extensions(self.der, item):
+                identifier = extension.identifier
+                is_regular = is_regular and extension.is_regular
+                if identifier in found.values:
                     self._problems.append(f"extension {identifier} repeated")
+                    found.repeated.add(identifier)
                 else:
-                    found[identifier] = octets
+                    found.values[identifier] = extension.value
+                    if extension.is_critical:
+                        found.critical.add(identifier)
+            return found._replace(is_regular=is_regular)
 
-        self._attempt("extensions", reader, None)
-        return found
+        return self._attempt("extensions", reader, found._replace(is_regular=False))
+
+    @property
+    def extensions(self) -> dict[str, bytes]:
+        """Extension values by dotted OID. Of a repeated extension the first counts, and it is a problem."""
+        return self._extensions.values
+
+    @property
+    def critical_extensions(self) -> frozenset[str]:
+        """Dotted OIDs of the extensions that are critical."""
+        return frozenset(self._extensions.critical)
+
+    @property
+    def repeats_extension(self) -> bool:
+        """Whether an extension is there more than once."""
+        return bool(self._extensions.repeated)
+
+    @property
+    def extensions_are_regular(self) -> bool:
+        """Whether all were read, each with the parts that DER and RFC 5280 section 4.1 have there and no others."""
+        return self._extensions.is_regular
 
     @property
     def extensions_were_read(self) -> bool:
@@ -343,7 +396,7 @@ class Certificate:
                 return
             for count, item in enumerate(der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE))):
                 if count >= ALTERNATIVE_NAMES_MAX:
-                    raise der.DERError("too many names")
+                    raise der.LimitError("too many names")
                 if item.tag == _GENERAL_NAME_DNS:
                     dns.append(der.value(octets, item)[:256].decode("ascii", "backslashreplace"))
                 elif item.tag == _GENERAL_NAME_IP:
@@ -356,6 +409,13 @@ class Certificate:
     def has_alternative_names(self) -> bool:
         """Whether the extension is there at all, readable or not."""
         return OID_SUBJECT_ALT_NAME in self.extensions
+
+    @property
+    def names_unfinished(self) -> bool:
+        """Whether there may be more alternative names than were read: there are too many, or too much before them."""
+        _ = self._alternative_names
+        where = "subject alternative names" if self.has_alternative_names else "extensions"
+        return where in self._cut
 
     @property
     def dns_names(self) -> tuple[str, ...]:
@@ -509,7 +569,7 @@ class Certificate:
         item = fields.extensions
 
         def reader() -> bytes:
-            kept = b"".join(raw for raw, identifier, _ in _extensions(self.der, item) if identifier != OID_SCT_LIST)
+            kept = b"".join(e.raw for e in _walk_extensions(self.der, item) if e.identifier != OID_SCT_LIST)
             before = self.der[fields.tbs.content : item.start]
             after = self.der[item.end : fields.tbs.end]
             extensions = der.encode(_TAG_EXTENSIONS, der.encode(der.SEQUENCE, kept)) if kept else b""
@@ -539,19 +599,26 @@ _REMEMBERED: Final[dict[bytes, Certificate]] = {}
 """By DER. It is emptied when it is full: that costs one reading, and keeps no order."""
 
 
-def _extensions(data: bytes, wrapper: der.Element) -> Iterator[tuple[bytes, str, bytes]]:
-    """(whole DER, dotted OID, value octets) of every extension."""
+def _walk_extensions(data: bytes, wrapper: der.Element) -> Iterator[_Extension]:
     sequence = der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)
     for count, item in enumerate(der.children(data, sequence)):
         if count >= EXTENSIONS_MAX:
-            raise der.DERError("too many extensions")
+            raise der.LimitError("too many extensions")
         identifier = der.element(data, item.content, item.end)
-        content = der.element(data, identifier.end, item.end)
-        if content.tag == der.BOOLEAN:
-            content = der.element(data, content.end, item.end)
+        content = critical = der.element(data, identifier.end, item.end)
+        if critical.tag == der.BOOLEAN:
+            content = der.element(data, critical.end, item.end)
         if content.tag != der.OCTET_STRING:
             raise der.DERError("extension value")
-        yield der.whole(data, item), der.oid(data, identifier), der.value(data, content)
+        flag = der.value(data, critical) if critical is not content else None
+        yield _Extension(
+            raw=der.whole(data, item),
+            identifier=der.oid(data, identifier),
+            value=der.value(data, content),
+            is_critical=flag is not None and any(flag),
+            # FALSE is the default, which DER leaves out (X.690 11.5).
+            is_regular=item.tag == der.SEQUENCE and content.end == item.end and flag in {None, b"\xff"},
+        )
 
 
 def _time(data: bytes, item: der.Element) -> dt.datetime:

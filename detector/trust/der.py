@@ -13,15 +13,17 @@ import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
 OBJECT_IDENTIFIER: Final = 0x06
+ENUMERATED: Final = 0x0A
 UTC_TIME: Final = 0x17
 GENERALIZED_TIME: Final = 0x18
+NULL: Final = 0x05
 SEQUENCE: Final = 0x30
 SET: Final = 0x31
 
@@ -29,10 +31,17 @@ _LENGTH_OCTETS_MAX: Final = 4
 """Octets of a long-form length: 4 GiB, far above any bound the callers set."""
 _OID_OCTETS_MAX: Final = 64
 """Octets of an object identifier; the longest in use in certificates have about 20."""
+ELEMENTS_MAX: Final = 8192
+"""Elements that `check` walks, about 10 ms: a usual certificate has about a hundred, one with the 2048 names that are
+read about 2200."""
 
 
 class DERError(ValueError):
     """The bytes are not what DER says should stand here. Internal to reading: never leaves `trust`."""
+
+
+class LimitError(DERError):
+    """There is more of something than is read. Other programs may read on, and find nothing wrong."""
 
 
 class Element(NamedTuple):
@@ -84,6 +93,71 @@ def children(data: bytes, parent: Element) -> Iterator[Element]:
         child = element(data, offset, parent.end)
         yield child
         offset = child.end
+
+
+def check(data: bytes) -> None:
+    """Refuse what is not exactly one element in DER, to the last byte and down to the last part (X.690 10 and 11).
+
+    Lengths in their shortest form, booleans of 00 or FF, integers without padding, object identifiers and nulls that
+    are some; strings in one piece. What lies inside a string is not read. Raises `DERError`, and `LimitError` past
+    `ELEMENTS_MAX`.
+    """
+    if element(data, 0, len(data)).end != len(data):
+        raise DERError("trailing bytes")
+    offset, end, outer = 0, len(data), []
+    for _ in range(ELEMENTS_MAX):
+        # Every element of every certificate that is judged passes here, so short forms are read in place.
+        content = offset + 2
+        tag, length = (data[offset], data[offset + 1]) if content <= end else (0, 0x80)
+        following = content + length
+        if length >= 0x80 or following > end or tag & 0x1F == 0x1F:  # noqa: PLR2004 - what `element` reads, or refuses
+            tag, _, content, following = _shortest(element(data, offset, end))
+        if not tag & 0x20:  # X.690 8.1.2.5, primitive
+            if (is_valid := _VALID.get(tag)) is not None and not is_valid(data[content:following]):
+                raise DERError(f"value of tag {tag:#04x}")
+            offset = following
+        elif tag in {SEQUENCE, SET} or tag & 0xC0:  # of the universal tags these alone are constructed
+            outer.append(end)
+            offset, end = content, following
+        else:
+            raise DERError(f"tag {tag:#04x}")
+        while offset == end:
+            if not outer:
+                return
+            end = outer.pop()
+    raise LimitError("too many elements")
+
+
+def _shortest(item: Element) -> Element:
+    """The element, whose length must be in its shortest form (X.690 10.1)."""
+    length = item.end - item.content
+    if item.content - item.start != 2 + ((length.bit_length() + 7) // 8 if length >= 0x80 else 0):  # noqa: PLR2004
+        raise DERError("length not in its shortest form")
+    return item
+
+
+def _is_bit_string(content: bytes) -> bool:
+    """X.690 8.6.2 and 11.2.1: a count of unused bits, and those zero."""
+    if len(content) < 2:  # noqa: PLR2004 - the count, and a byte
+        return content == b"\x00"
+    return content[0] <= 7 and content[-1] & ((1 << content[0]) - 1) == 0  # noqa: PLR2004 - bits of a byte
+
+
+def _is_integer(content: bytes) -> bool:
+    """X.690 8.3.2: the first nine bits are not all the same."""
+    return bool(content) and (len(content) == 1 or not (content[0] in {0, 0xFF} and (content[0] ^ content[1]) < 0x80))  # noqa: PLR2004
+
+
+_VALID: Final[dict[int, Callable[[bytes], bool]]] = {
+    BOOLEAN: lambda content: content in {b"\x00", b"\xff"},
+    INTEGER: _is_integer,
+    BIT_STRING: _is_bit_string,
+    NULL: lambda content: not content,
+    OBJECT_IDENTIFIER: lambda content: 0 < len(content) <= _OID_OCTETS_MAX and content[-1] < 0x80,  # noqa: PLR2004
+    SEQUENCE & ~0x20: lambda content: False,  # noqa: ARG005 - these two are never primitive
+    SET & ~0x20: lambda content: False,  # noqa: ARG005
+}
+"""By tag: whether this is a value of it."""
 
 
 def value(data: bytes, item: Element) -> bytes:

@@ -32,11 +32,12 @@ fill the memory."""
 
 
 class NameMatch(enum.StrEnum):
-    """Whether a certificate is for a host."""
+    """Whether a certificate is for a host. `UNFINISHED`: it names more than is read, and nothing that was read fits."""
 
     MATCH = "match"
     COMMON_NAME_ONLY = "common-name-only"
     MISMATCH = "mismatch"
+    UNFINISHED = "unfinished"
 
 
 def match(certificate: Certificate, host: str) -> NameMatch:
@@ -47,6 +48,8 @@ def match(certificate: Certificate, host: str) -> NameMatch:
     """
     if _named(certificate, host):
         return NameMatch.MATCH
+    if certificate.names_unfinished:
+        return NameMatch.UNFINISHED
     common_name = certificate.subject.get("CN") if certificate.subject else None
     if not certificate.has_alternative_names and common_name is not None and _dns_match((common_name,), host):
         return NameMatch.COMMON_NAME_ONLY
@@ -80,10 +83,16 @@ def _compare(patterns: tuple[str, ...], host: str) -> bool:
         wanted = hazmat.DNS_ID(host)
     except ValueError:
         return host.lower() in {p.lower() for p in patterns}
+    for_wildcards = wanted
+    if wanted.hostname.startswith(b"xn--") and b"." in wanted.hostname:
+        # Browsers let a wildcard cover an A-label, service-identity does not (RFC 6125 section 6.4.3 left it open). To
+        # a wildcard that is a whole label it does not matter what it covers, so another label stands in.
+        for_wildcards = hazmat.DNS_ID("x" + wanted.hostname[wanted.hostname.index(b".") :].decode("ascii"))
     for pattern in patterns:
         try:
             presented = hazmat.DNSPattern.from_bytes(pattern.encode("ascii"))
-            hazmat.verify_service_identity([presented], obligatory_ids=[wanted], optional_ids=[])
+            identity = for_wildcards if pattern.startswith("*.") else wanted
+            hazmat.verify_service_identity([presented], obligatory_ids=[identity], optional_ids=[])
         except (CertificateError, VerificationError, UnicodeEncodeError):
             # A pattern the library refuses (a bare name, a wildcard too wide) still names its host literally.
             if pattern.lower().rstrip(".") == host.lower() and "*" not in pattern:

@@ -1,6 +1,6 @@
 """Did this key sign this handshake? Checked here, apart from any TLS library.
 
-Room: trust. Pure: octets in, one of four answers out; nothing raises.
+Room: trust. Pure: bytes in, one of four answers out; nothing raises.
 
 TLS libraries answer this question only as error text, and not at all for a leaf they cannot parse. The answer decides
 between an interceptor that replays a genuine chain (it can show the certificate, it cannot sign) and everything else;
@@ -15,68 +15,72 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from .signature import REFUSALS, load_key
+from .signature import (
+    MD5,
+    REFUSALS,
+    SHA1,
+    SHA224,
+    SHA256,
+    SHA384,
+    SHA512,
+    KeyType,
+    Pss,
+    SignatureScheme,
+    Signed,
+    read_key,
+    verify_scheme,
+)
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives import hashes
+
     from detector.model import HandshakeSignature
 
-    from .signature import PublicKey
 
-
-class SignatureKind(enum.Enum):
-    """How a signature scheme signs."""
-
-    RSA_PKCS1 = "rsa-pkcs1"
-    RSA_PSS = "rsa-pss"
-    ECDSA = "ecdsa"
-    DSA = "dsa"
-    ED25519 = "ed25519"
-    ED448 = "ed448"
-
-
-class SignatureScheme(NamedTuple):
-    """A signature scheme: how it signs and the hash it signs (None where the scheme hashes by itself)."""
-
-    kind: SignatureKind
-    hash_name: str | None
+def _pss(digest: hashes.HashAlgorithm) -> SignatureScheme:
+    """RSA-PSS with one hash, and a salt as long as that (RFC 8446 section 4.2.3)."""
+    return SignatureScheme(KeyType.RSA, digest, Pss(digest, digest.digest_size))
 
 
 SIGNATURE_SCHEMES: Final[dict[int, SignatureScheme]] = {
-    0x0101: SignatureScheme(SignatureKind.RSA_PKCS1, "md5"),
-    0x0201: SignatureScheme(SignatureKind.RSA_PKCS1, "sha1"),
-    0x0301: SignatureScheme(SignatureKind.RSA_PKCS1, "sha224"),
-    0x0401: SignatureScheme(SignatureKind.RSA_PKCS1, "sha256"),
-    0x0501: SignatureScheme(SignatureKind.RSA_PKCS1, "sha384"),
-    0x0601: SignatureScheme(SignatureKind.RSA_PKCS1, "sha512"),
-    0x0202: SignatureScheme(SignatureKind.DSA, "sha1"),
-    0x0302: SignatureScheme(SignatureKind.DSA, "sha224"),
-    0x0402: SignatureScheme(SignatureKind.DSA, "sha256"),
-    0x0502: SignatureScheme(SignatureKind.DSA, "sha384"),
-    0x0602: SignatureScheme(SignatureKind.DSA, "sha512"),
-    0x0203: SignatureScheme(SignatureKind.ECDSA, "sha1"),
-    0x0303: SignatureScheme(SignatureKind.ECDSA, "sha224"),
-    0x0403: SignatureScheme(SignatureKind.ECDSA, "sha256"),
-    0x0503: SignatureScheme(SignatureKind.ECDSA, "sha384"),
-    0x0603: SignatureScheme(SignatureKind.ECDSA, "sha512"),
-    0x081A: SignatureScheme(SignatureKind.ECDSA, "sha256"),
-    0x081B: SignatureScheme(SignatureKind.ECDSA, "sha384"),
-    0x081C: SignatureScheme(SignatureKind.ECDSA, "sha512"),
-    0x0804: SignatureScheme(SignatureKind.RSA_PSS, "sha256"),
-    0x0805: SignatureScheme(SignatureKind.RSA_PSS, "sha384"),
-    0x0806: SignatureScheme(SignatureKind.RSA_PSS, "sha512"),
-    0x0809: SignatureScheme(SignatureKind.RSA_PSS, "sha256"),
-    0x080A: SignatureScheme(SignatureKind.RSA_PSS, "sha384"),
-    0x080B: SignatureScheme(SignatureKind.RSA_PSS, "sha512"),
-    0x0807: SignatureScheme(SignatureKind.ED25519, None),
-    0x0808: SignatureScheme(SignatureKind.ED448, None),
+    0x0101: SignatureScheme(KeyType.RSA, MD5),
+    0x0201: SignatureScheme(KeyType.RSA, SHA1),
+    0x0301: SignatureScheme(KeyType.RSA, SHA224),
+    0x0401: SignatureScheme(KeyType.RSA, SHA256),
+    0x0501: SignatureScheme(KeyType.RSA, SHA384),
+    0x0601: SignatureScheme(KeyType.RSA, SHA512),
+    0x0202: SignatureScheme(KeyType.DSA, SHA1),
+    0x0302: SignatureScheme(KeyType.DSA, SHA224),
+    0x0402: SignatureScheme(KeyType.DSA, SHA256),
+    0x0502: SignatureScheme(KeyType.DSA, SHA384),
+    0x0602: SignatureScheme(KeyType.DSA, SHA512),
+    0x0203: SignatureScheme(KeyType.EC, SHA1),
+    0x0303: SignatureScheme(KeyType.EC, SHA224),
+    0x0403: SignatureScheme(KeyType.EC, SHA256),
+    0x0503: SignatureScheme(KeyType.EC, SHA384),
+    0x0603: SignatureScheme(KeyType.EC, SHA512),
+    0x081A: SignatureScheme(KeyType.EC, SHA256),
+    0x081B: SignatureScheme(KeyType.EC, SHA384),
+    0x081C: SignatureScheme(KeyType.EC, SHA512),
+    0x0804: _pss(SHA256),
+    0x0805: _pss(SHA384),
+    0x0806: _pss(SHA512),
+    0x0809: _pss(SHA256),
+    0x080A: _pss(SHA384),
+    0x080B: _pss(SHA512),
+    0x0807: SignatureScheme(KeyType.ED25519),
+    0x0808: SignatureScheme(KeyType.ED448),
+    0x0904: SignatureScheme(KeyType.ML_DSA_44),
+    0x0905: SignatureScheme(KeyType.ML_DSA_65),
+    0x0906: SignatureScheme(KeyType.ML_DSA_87),
 }
-"""TLS 1.3 schemes, and the {hash, signature} pairs of TLS 1.2 read as one number (RFC 8446 section 4.2.3)."""
+"""TLS 1.3 schemes, and the {hash, signature} pairs of TLS 1.2 read as one number (RFC 8446 section 4.2.3,
+draft-ietf-tls-mldsa)."""
 
 _CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify" + b"\x00"
 """What stands before the transcript hash (RFC 8446 section 4.4.3)."""
@@ -93,15 +97,6 @@ _HELLO_RANDOM: Final = slice(6, 38)
 
 _SIGNED_RANDOM: Final = slice(32, 64)
 """The server's random within what a ServerKeyExchange signs: behind the client's (RFC 5246 section 7.4.3)."""
-
-_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
-    "md5": hashes.MD5(),  # noqa: S303 - to recognise what an old server signed, not to sign
-    "sha1": hashes.SHA1(),  # noqa: S303 - as above
-    "sha224": hashes.SHA224(),
-    "sha256": hashes.SHA256(),
-    "sha384": hashes.SHA384(),
-    "sha512": hashes.SHA512(),
-}
 
 
 class KeyProof(enum.Enum):
@@ -124,17 +119,17 @@ def check_signature(spki: bytes | None, scheme: int | None, signature: bytes, si
     `scheme` is the SignatureScheme code point. Before TLS 1.2 it is None and the key's type fixes it: RSA signs MD5
     and SHA-1 side by side without naming them, DSA and ECDSA sign SHA-1 (RFC 4346 section 7.4.3, RFC 8422 section 5.4).
     """
-    if scheme is not None and scheme not in SIGNATURE_SCHEMES:
-        return KeyProof.NOT_CHECKABLE
-    key = None if spki is None else load_key(spki)
-    if key is None:
+    if spki is None:
         return KeyProof.NOT_CHECKABLE
     if scheme is not None:
-        return _check(key, SIGNATURE_SCHEMES[scheme], signature, signed)
-    if isinstance(key, rsa.RSAPublicKey):
-        return _check_unnamed_rsa(key, signature, signed)
-    kind = SignatureKind.DSA if isinstance(key, dsa.DSAPublicKey) else SignatureKind.ECDSA
-    return _check(key, SignatureScheme(kind, "sha1"), signature, signed)
+        return _check(spki, SIGNATURE_SCHEMES.get(scheme), signature, signed)
+    loaded = read_key(spki)
+    if loaded.key is None:
+        return KeyProof.NOT_CHECKABLE
+    if isinstance(loaded.key, rsa.RSAPublicKey):
+        return _check_unnamed_rsa(loaded.key, signature, signed)
+    kind = KeyType.DSA if loaded.key_type is KeyType.DSA else KeyType.EC
+    return _check(spki, SignatureScheme(kind, SHA1), signature, signed)
 
 
 def check_recorded(
@@ -158,38 +153,15 @@ def check_recorded(
     return proof if fits else KeyProof.INVALID
 
 
-def _check(key: PublicKey, scheme: SignatureScheme, signature: bytes, signed: bytes) -> KeyProof:
-    """Check one signature by a named scheme."""
-    try:
-        return KeyProof.VALID if _verify(key, scheme, signature, signed) else KeyProof.INVALID
-    except InvalidSignature:
-        return KeyProof.INVALID
-    except REFUSALS:
-        # The library refuses to compute (a hash switched off by policy, a key it finds unfit): nothing was learned.
+_PROOFS: Final = {Signed.VALID: KeyProof.VALID, Signed.INVALID: KeyProof.INVALID}
+"""What a signature proves; the others nothing."""
+
+
+def _check(spki: bytes, scheme: SignatureScheme | None, signature: bytes, signed: bytes) -> KeyProof:
+    """Check one signature by a scheme, None for one that is not known."""
+    if scheme is None:
         return KeyProof.NOT_CHECKABLE
-
-
-def _verify(key: PublicKey, scheme: SignatureScheme, signature: bytes, signed: bytes) -> bool:
-    """Return False when the scheme does not fit the key. Raises `InvalidSignature` when the signature is wrong."""
-    algorithm = None if scheme.hash_name is None else _HASHES[scheme.hash_name]
-    match scheme.kind, key, algorithm:
-        case SignatureKind.RSA_PKCS1, rsa.RSAPublicKey(), hashes.HashAlgorithm():
-            key.verify(signature, signed, padding.PKCS1v15(), algorithm)
-        case SignatureKind.RSA_PSS, rsa.RSAPublicKey(), hashes.HashAlgorithm():
-            # RFC 8446 section 4.2.3: the salt is as long as the digest.
-            pss = padding.PSS(mgf=padding.MGF1(algorithm), salt_length=algorithm.digest_size)
-            key.verify(signature, signed, pss, algorithm)
-        case SignatureKind.ECDSA, ec.EllipticCurvePublicKey(), hashes.HashAlgorithm():
-            key.verify(signature, signed, ec.ECDSA(algorithm))
-        case SignatureKind.DSA, dsa.DSAPublicKey(), hashes.HashAlgorithm():
-            key.verify(signature, signed, algorithm)
-        case SignatureKind.ED25519, ed25519.Ed25519PublicKey(), None:
-            key.verify(signature, signed)
-        case SignatureKind.ED448, ed448.Ed448PublicKey(), None:
-            key.verify(signature, signed)
-        case _:
-            return False
-    return True
+    return _PROOFS.get(verify_scheme(spki, scheme, signature, signed), KeyProof.NOT_CHECKABLE)
 
 
 def _check_unnamed_rsa(key: rsa.RSAPublicKey, signature: bytes, signed: bytes) -> KeyProof:

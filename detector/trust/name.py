@@ -51,12 +51,14 @@ class Name(NamedTuple):
     """A distinguished name.
 
     `attributes` are (short name or dotted OID, value) in the order of the DER; `canonical` is what RFC 5280 section
-    7.1 compares (case and white space folded); `der` are the bytes as presented.
+    7.1 compares (case and white space folded); `der` are the bytes as presented. `is_regular`: they are
+    sets of pairs, as section 4.1.2.4 has it, and nothing had to be passed over.
     """
 
     attributes: tuple[tuple[str, str], ...]
     canonical: tuple[tuple[str, str], ...]
     der: bytes
+    is_regular: bool = True
 
     def get(self, short_name: str) -> str | None:
         """The last (most specific) value of an attribute, or None."""
@@ -89,17 +91,43 @@ def read(data: bytes, item: der.Element) -> Name:
         raise der.DERError("name")
     attributes: list[tuple[str, str]] = []
     canonical: list[tuple[str, str]] = []
+    is_regular = True
     for relative in der.children(data, item):
+        is_regular = is_regular and relative.tag == der.SET and relative.content < relative.end
         for pair in der.children(data, relative):
-            kind = der.element(data, pair.content, pair.end)
-            content = der.element(data, kind.end, pair.end)
-            identifier = der.oid(data, kind)
-            octets = der.value(data, content)[:VALUE_OCTETS_MAX]
-            encoding = _ENCODINGS.get(content.tag)
-            text = octets.decode(encoding, "replace") if encoding else "#" + octets.hex()
+            identifier, text, end = _attribute(data, pair)
+            is_regular = is_regular and pair.tag == der.SEQUENCE and end == pair.end
             attributes.append((SHORT_NAMES.get(identifier, identifier), text))
-            folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-            canonical.append((identifier, folded))
+            canonical.append((identifier, _fold(text)))
             if len(attributes) >= ATTRIBUTES_MAX:
-                raise der.DERError("too many attributes")
-    return Name(tuple(attributes), tuple(canonical), der.whole(data, item))
+                raise der.LimitError("too many attributes")
+    return Name(tuple(attributes), tuple(canonical), der.whole(data, item), is_regular)
+
+
+RelativeNames = tuple[frozenset[tuple[str, str]], ...]
+"""A Name as directoryName constraints compare it: of each RelativeDistinguishedName its (dotted OID, folded value)."""
+
+
+def relative_names(data: bytes, item: der.Element) -> RelativeNames:
+    """Read a Name strictly, one set per RelativeDistinguishedName (RFC 5280 section 4.1.2.4). Raises `der.DERError`."""
+    if not read(data, item).is_regular:
+        raise der.DERError("name")
+    return tuple(
+        frozenset(
+            (kind, _fold(text)) for kind, text, _ in (_attribute(data, pair) for pair in der.children(data, part))
+        )
+        for part in der.children(data, item)
+    )
+
+
+def _attribute(data: bytes, pair: der.Element) -> tuple[str, str, int]:
+    """Dotted OID and text of one attribute, and where it ends."""
+    kind = der.element(data, pair.content, pair.end)
+    content = der.element(data, kind.end, pair.end)
+    octets = der.value(data, content)[:VALUE_OCTETS_MAX]
+    encoding = _ENCODINGS.get(content.tag)
+    return der.oid(data, kind), octets.decode(encoding, "replace") if encoding else "#" + octets.hex(), content.end
+
+
+def _fold(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

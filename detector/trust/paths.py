@@ -1,39 +1,49 @@
 """Every chain of verified signatures from the presented leaf upwards (RFC 5280 section 6, RFC 4158).
 
-Room: trust. Pure.
+Room: trust. Pure: the clock is the budget's, which the caller passes.
 
 Only paths from certificate 0 count: a genuine chain appended behind a forged leaf changes nothing (CVE-2016-2402).
 What may issue in a path is what a careful verifier accepts: a CA by basicConstraints, allowed to sign certificates,
 within its path length, or a trust anchor. Dates and names are judged elsewhere. Order, gaps, strangers and
-cross-signed duplicates among the presented certificates do not matter; every way is tried, within a budget.
+cross-signed duplicates among the presented certificates do not matter; every path is tried, within a share of `Budget`.
+
+Where no path reaches an anchor, the reason may be that a signature could not be verified. Three reasons are kept apart:
+
+`unreadable`    a signature on the way cannot be verified *by form*: a genuine chain can look like this
+`exceeded`      this chain asked for more than one chain gets: its sender's doing
+`postponed`     the run's processor time was spent: not this chain's fault alone
+
+A signature that some key at hand did make explains itself: other certificates of the issuer's name, in whatever form,
+say nothing about it then. Nor does the signature of a self-issued certificate ask for a reason: it names nobody above
+itself, and no verifier reads it (RFC 5280 section 6.1).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from .signature import Signed, verify_issued
+from .budget import Share
+from .certificate import CERTIFICATE_OCTETS_MAX
+from .signature import Signed, is_verified, verify_issued
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .budget import Budget
     from .certificate import Certificate
     from .roots import Root, Roots
 
 PATH_LENGTH_MAX: Final = 10
 """Certificates in a path. Public paths have two to five; OpenSSL stops at 100, browsers at about 10."""
-SIGNATURES_MAX: Final = 64
-"""Signature checks for one leaf. Names and keys in a chain are the peer's choice: 200 certificates of one name would
-otherwise ask for 200 * 200 checks, up to 3 ms each with the slowest keys OpenSSL takes. Genuine ones need under ten."""
 PATHS_MAX: Final = 64
 """Paths kept for one leaf; cross-signing gives genuine leaves at most about six."""
 
-
 REMEMBERED_MAX: Final = 1024
 """Chains whose paths are remembered for one set of roots: a day's endpoints. Emptied when full."""
-REMEMBERED_OCTETS_MAX: Final = 16 * 1024
-"""Octets of certificates in a chain that is remembered, so that 1024 hostile ones cost 16 MiB; usual
+REMEMBERED_BYTES_MAX: Final = 16 * 1024
+"""Bytes of certificates in a chain that is remembered, so that 1024 hostile ones cost 16 MiB; usual
 ones have 3 to 6 KiB."""
 
 
@@ -49,7 +59,13 @@ class Paths(NamedTuple):
 
     `issuers`: certificates whose key signed the leaf, whether or not they may be CAs. `near_issuers`: certificates
     with the leaf's issuer name and key identifier whose key did **not** sign it. `paths`: every maximal path.
-    `issuer_known`: whether any certificate with the leaf's issuer name was at hand.
+    `issuer_known`: whether any certificate with the leaf's issuer name, and a key, was at hand.
+
+    `unreadable`: no path ends in an anchor, and for the last certificate of a path (the leaf, where nobody is known to
+    have signed it) no key at hand made the signature, and its algorithm is not verified here or the key of a CA of the
+    issuer's name cannot be read. `exceeded`: this chain exceeded its share of signatures, paths or processor time, or,
+    where no path ends in an anchor, a key or certificate on the way exceeds the limits. `postponed`: the search is not
+    finished because the run's processor time was spent. What was found stands in any case.
     """
 
     leaf: Certificate
@@ -57,29 +73,37 @@ class Paths(NamedTuple):
     near_issuers: tuple[Certificate, ...]
     paths: tuple[Path, ...]
     issuer_known: bool
-    exhausted: bool
+    unreadable: bool
+    exceeded: bool
+    postponed: bool
 
     def ending_in(self, roots: Roots) -> tuple[Path, ...]:
         """The paths that end in one of these roots."""
         return tuple(p for p in self.paths if p.anchor is not None and p.anchor.certificate.sha256 in roots.by_sha256)
 
 
-def build(presented: Sequence[Certificate], stores: Sequence[Roots], extra: Iterable[Certificate] = ()) -> Paths:
+def build(
+    presented: Sequence[Certificate],
+    stores: Sequence[Roots],
+    extra: Iterable[Certificate] = (),
+    budget: Budget | None = None,
+) -> Paths:
     """Build every path from `presented[0]`, over the presented certificates, `extra` ones and the roots of `stores`.
 
-    A certificate ends a path where it is an anchor of any of the stores. `extra` are never anchors. What was found for
-    a chain that ends in a root is remembered as long as the roots are there: it depends on neither host nor time. Other
-    chains are not: an interceptor makes as many as it likes.
+    A certificate ends a path where it is an anchor of any of the stores. `extra` are never anchors. `budget` is the
+    processor time of the run; without one only signatures are counted. What was found for a chain that ends in a root
+    is remembered as long as the roots are there: it depends on neither host nor time. Other chains are not, since an
+    interceptor makes as many as it likes, nor are searches that were not finished, since they depend on the budget.
     """
     chain, more, filled = tuple(presented), tuple(extra), [store for store in stores if len(store)]
-    octets = sum(len(certificate.der) for certificate in (*chain, *more))
-    if len(filled) != 1 or octets > REMEMBERED_OCTETS_MAX:
-        return _Builder(chain, stores, more).build()
+    size = sum(len(certificate.der) for certificate in (*chain, *more))
+    if len(filled) != 1 or size > REMEMBERED_BYTES_MAX:
+        return _Builder(chain, stores, more, budget).build()
     known = _KNOWN.setdefault(filled[0], {})
     paths = known.get((chain, more))
     if paths is None:
-        paths = _Builder(chain, filled, more).build()
-        if any(path.anchor is not None for path in paths.paths):
+        paths = _Builder(chain, filled, more, budget).build()
+        if not (paths.exceeded or paths.postponed) and any(path.anchor is not None for path in paths.paths):
             if len(known) >= REMEMBERED_MAX:
                 known.clear()
             known[chain, more] = paths
@@ -93,37 +117,42 @@ _KNOWN: Final[WeakKeyDictionary[Roots, dict[tuple[tuple[Certificate, ...], tuple
 
 
 class _Builder:
-    def __init__(self, presented: Sequence[Certificate], stores: Sequence[Roots], extra: Iterable[Certificate]) -> None:
+    def __init__(
+        self,
+        presented: Sequence[Certificate],
+        stores: Sequence[Roots],
+        extra: Iterable[Certificate],
+        budget: Budget | None,
+    ) -> None:
         self.leaf = presented[0]
         self.stores = stores
         self.pool: dict[tuple[tuple[str, str], ...], dict[bytes, Certificate]] = {}
         for certificate in (*presented[1:], *extra):
             if certificate.subject is not None and certificate.sha256 != self.leaf.sha256:
                 self.pool.setdefault(certificate.subject.canonical, {})[certificate.sha256] = certificate
-        self.budget = SIGNATURES_MAX
+        self.share = Share(budget)
+        self.answers: dict[bytes, defaultdict[Signed, list[Certificate]]] = {}
         self.found: list[Path] = []
+        self.cut = False
 
     def build(self) -> Paths:
         anchored = self._anchor(self.leaf)
-        issuers: list[Certificate] = []
-        near: list[Certificate] = []
-        candidates = self._candidates(self.leaf)
-        for candidate in candidates:
-            signed = self._signed(self.leaf, candidate)
-            if signed is Signed.VALID:
-                issuers.append(candidate)
-            elif signed is Signed.INVALID and _claims_same_key(self.leaf, candidate):
-                near.append(candidate)
         if anchored is not None:
             self.found.append(Path((self.leaf,), anchored))
+        answers = self._ask(self.leaf)
         self._extend((self.leaf,))
+        ends = [] if any(path.anchor for path in self.found) else [path.certificates[-1] for path in self.found]
+        unreadable, too_large = any(map(self._is_unreadable, ends)), any(map(self._exceeds_limits, ends))
+        self.share.close()
         return Paths(
             leaf=self.leaf,
-            issuers=tuple(issuers),
-            near_issuers=tuple(near),
+            issuers=tuple(answers[Signed.VALID]),
+            near_issuers=tuple(c for c in answers[Signed.INVALID] if _claims_same_key(self.leaf, c)),
             paths=tuple(self.found),
-            issuer_known=bool(candidates) or self.leaf.is_self_issued,
-            exhausted=self.budget <= 0,
+            issuer_known=any(answers.values()) or self.leaf.is_self_issued,
+            unreadable=unreadable,
+            exceeded=self.cut or self.share.exceeded or too_large,
+            postponed=self.share.postponed,
         )
 
     def _anchor(self, certificate: Certificate) -> Root | None:
@@ -146,25 +175,28 @@ class _Builder:
         candidates.pop(child.sha256, None)
         return list(candidates.values())
 
-    def _signed(self, child: Certificate, issuer: Certificate) -> Signed:
-        if issuer.spki is None or self.budget <= 0:
-            return Signed.CANNOT_TELL
-        self.budget -= 1
-        return verify_issued(child, issuer.spki)
+    def _ask(self, child: Certificate) -> defaultdict[Signed, list[Certificate]]:
+        """The certificates of the issuer's name by what their keys say of the child's signature. Asked once."""
+        known = self.answers.get(child.sha256)
+        if known is None:
+            known = self.answers[child.sha256] = defaultdict(list)
+            for candidate in self._candidates(child):
+                if candidate.spki is not None and self.share.grants():
+                    known[verify_issued(child, candidate.spki)].append(candidate)
+        return known
 
     def _extend(self, path: tuple[Certificate, ...]) -> None:
         """Depth first; appends every maximal path to `found`."""
         grown = False
         if len(path) < PATH_LENGTH_MAX:
-            for candidate in self._candidates(path[-1]):
+            for candidate in self._ask(path[-1])[Signed.VALID]:
                 if len(self.found) >= PATHS_MAX:
+                    self.cut = True
                     return
                 if any(c.sha256 == candidate.sha256 or _same_authority(c, candidate) for c in path):
                     continue
                 anchor = self._anchor(candidate)
                 if not _may_issue(candidate, path, is_anchor=anchor is not None):
-                    continue
-                if self._signed(path[-1], candidate) is not Signed.VALID:
                     continue
                 grown = True
                 if anchor is not None:
@@ -172,6 +204,21 @@ class _Builder:
                 self._extend((*path, candidate))
         if not grown and not any(p.certificates == path for p in self.found):
             self.found.append(Path(path, None))
+
+    def _is_unreadable(self, end: Certificate) -> bool:
+        """Whether it is by form that nobody is known to have signed the last certificate of a path."""
+        answers = self._ask(end)
+        if answers[Signed.VALID] or end.is_self_issued:
+            return False
+        if any(_may_issue(c, (end,), is_anchor=self._anchor(c) is not None) for c in answers[Signed.UNREADABLE]):
+            return True
+        return end.signature is not None and not is_verified(end.signature_algorithm)
+
+    def _exceeds_limits(self, end: Certificate) -> bool:
+        """Whether the last certificate of a path, or who may have signed it, is larger than what is verified."""
+        answers = self._ask(end)
+        unsigned = not (answers[Signed.VALID] or end.is_self_issued)
+        return len(end.der) > CERTIFICATE_OCTETS_MAX or (unsigned and bool(answers[Signed.EXCEEDS_LIMITS]))
 
 
 def _same_authority(one: Certificate, other: Certificate) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.ocsp import OCSPCertStatus, load_der_ocsp_response
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
@@ -308,6 +308,23 @@ def test_a_name_too_long_for_a_subject_stays_out_of_it(tls_pki: PrivatePKI) -> N
     leaf = load(tls_pki.issue([host]).leaf)
     assert not list(leaf.subject)
     assert leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
+
+
+@pytest.mark.parametrize("key", ["ec", "rsa", "ed25519"])
+def test_an_ocsp_response_is_the_cas_own(tls_pki: PrivatePKI, key: KeyKind) -> None:
+    """It names the leaf, says that it is good, and the issuing CA's key verifies it."""
+    ca = tls_pki.private_ca(key=key)
+    leaf = ca.issue([EXAM]).leaf
+    response = load_der_ocsp_response(ca.ocsp_response(leaf))
+    assert response.certificate_status is OCSPCertStatus.GOOD
+    assert response.serial_number == load(leaf).serial_number
+    signed, signature = response.tbs_response_bytes, response.signature
+    if isinstance(ca.key, ed25519.Ed25519PrivateKey):
+        ca.key.public_key().verify(signature, signed)
+    elif isinstance(ca.key, rsa.RSAPrivateKey):
+        ca.key.public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        ca.key.public_key().verify(signature, signed, ec.ECDSA(hashes.SHA256()))
 
 
 def test_urls_are_written_only_on_request(tls_pki: PrivatePKI) -> None:

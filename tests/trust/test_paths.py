@@ -10,10 +10,26 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from odd_keys import (
+    ECDSA_SHA256,
+    GOST_2012,
+    GOST_SPKI,
+    SECP224K1,
+    SM2_CURVE,
+    SM2_SM3,
+    dsa_spki,
+    ec_spki,
+    ml_dsa_key,
+    rewritten,
+    rsa_spki,
+    withhold_ml_dsa,
+)
 
 from detector.testing import generate_key
 from detector.trust import paths
-from detector.trust.certificate import Certificate
+from detector.trust import signature as signatures
+from detector.trust.budget import SIGNATURES_MAX, SIGNATURES_ORDINARY, Budget
+from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
 from detector.trust.roots import NO_ROOTS, from_der
 from detector.trust.signature import Signed, verify_issued
 
@@ -24,8 +40,17 @@ if TYPE_CHECKING:
     from detector.trust.roots import Roots
 
 
-def build(chain: Sequence[bytes], roots: Roots) -> paths.Paths:
-    return paths.build([Certificate.read(octets) for octets in chain], (roots,))
+def build(chain: Sequence[bytes], *stores: Roots, budget: Budget | None = None) -> paths.Paths:
+    return paths.build([Certificate.read(data) for data in chain], stores, budget=budget)
+
+
+def reasons(found: paths.Paths) -> tuple[bool, bool, bool]:
+    """What says why no path may have been found."""
+    return found.unreadable, found.exceeded, found.postponed
+
+
+NO_REASON = (False, False, False)
+UNREADABLE, EXCEEDED, POSTPONED = (True, False, False), (False, True, False), (False, False, True)
 
 
 @pytest.fixture
@@ -125,9 +150,9 @@ def test_crowded_chain_is_bounded(pki: PrivatePKI, both_roots: Roots) -> None:
     """Two hundred CAs of the issuer's name cost a bounded number of signatures and hide no root."""
     issued = pki.issue(["exam.example.edu"])
     subject = pki.intermediate_ec.subject
-    crowd = [pki.private_ca(subject).certificate for _ in range(paths.SIGNATURES_MAX // 2)]
+    crowd = [pki.private_ca(subject).certificate for _ in range(SIGNATURES_MAX // 2)]
     found = build((issued.leaf, *crowd, *crowd[:20], issued.chain[1]), both_roots)
-    assert found.exhausted or found.ending_in(both_roots)
+    assert found.exceeded or found.ending_in(both_roots)
     anchored = from_der([pki.intermediate_ec.certificate], name="anchored")
     assert build((issued.leaf, *crowd), anchored).ending_in(anchored)
 
@@ -163,7 +188,7 @@ def test_verify_issued_says_who_signed(pki: PrivatePKI) -> None:
     assert verify_issued(leaf, issuer.spki) is Signed.VALID
     assert verify_issued(leaf, other.spki) is Signed.INVALID
     assert verify_issued(leaf, rsa.spki) is Signed.INVALID
-    assert verify_issued(leaf, b"\x30\x00") is Signed.CANNOT_TELL
+    assert verify_issued(leaf, b"\x30\x00") is Signed.UNREADABLE
 
 
 def test_paths_are_remembered_as_long_as_the_roots_are_there(pki: PrivatePKI, both_roots: Roots) -> None:
@@ -193,3 +218,232 @@ def test_a_large_chain_is_not_remembered(pki: PrivatePKI, both_roots: Roots) -> 
     first = build(chain, both_roots)
     assert first.ending_in(both_roots)
     assert build(chain, both_roots) is not first
+
+
+def test_a_genuine_and_a_private_chain_explain_themselves(pki: PrivatePKI, both_roots: Roots) -> None:
+    """Signatures that were verified, to a root or to none, leave no question open; nor does a missing issuer."""
+    genuine, private = pki.issue(["exam.example.edu"]), pki.private_ca("Filter CA")
+    leaf = private.issue(["exam.example.edu"]).leaf
+    for chain in (genuine.chain, (leaf, private.certificate), (leaf,), (genuine.leaf,), (b"",), (b"\x30\x00",)):
+        assert reasons(build(chain, both_roots)) == NO_REASON
+
+
+@pytest.mark.parametrize("algorithm", [SM2_SM3, GOST_2012, bytes.fromhex("06032a0304")])
+def test_an_unknown_algorithm_is_unreadable(pki: PrivatePKI, both_roots: Roots, algorithm: bytes) -> None:
+    """On the leaf, or on the last certificate that anybody is known to have signed: a known root may be above it."""
+    issued = pki.issue(["exam.example.edu"])
+    leaf, middle = issued.chain[:2]
+    assert reasons(build((rewritten(leaf, algorithm=algorithm), middle), both_roots)) == UNREADABLE
+    assert reasons(build((rewritten(leaf, algorithm=algorithm),), NO_ROOTS)) == UNREADABLE
+    found = build((leaf, rewritten(middle, algorithm=algorithm)), both_roots)
+    assert reasons(found) == UNREADABLE
+    assert len(found.paths[0].certificates) == 2
+    assert not found.ending_in(both_roots)
+
+
+def test_what_leads_to_a_root_is_not_unreadable(pki: PrivatePKI, both_roots: Roots) -> None:
+    """A twin that nobody can read does not spoil a path that is there."""
+    issued = pki.issue(["exam.example.edu"])
+    twin = rewritten(issued.chain[1], algorithm=SM2_SM3)
+    found = build((*issued.chain, twin), both_roots)
+    assert found.ending_in(both_roots)
+    assert reasons(found) == NO_REASON
+
+
+@pytest.mark.parametrize("key", [ec_spki(SM2_CURVE), ec_spki(SECP224K1), GOST_SPKI])
+def test_an_issuer_whose_key_cannot_be_read(pki: PrivatePKI, both_roots: Roots, key: bytes) -> None:
+    """By a known algorithm, but perhaps by a key on a curve that is not known here."""
+    ca = pki.private_ca("National CA")
+    leaf = ca.issue(["exam.example.edu"]).leaf
+    unreadable = rewritten(ca.certificate, key=key)
+    assert reasons(build((leaf, unreadable), both_roots)) == UNREADABLE
+    assert reasons(build((leaf,), from_der([unreadable], name="national"))) == UNREADABLE
+    assert reasons(build((leaf, rewritten(leaf, key=key)), both_roots)) == NO_REASON  # not of the issuer's name
+
+
+def test_what_is_added_makes_no_signed_leaf_unreadable(pki: PrivatePKI, both_roots: Roots) -> None:
+    """Where a key at hand made the signature, its sender cannot take that back by sending what nobody can read."""
+    ca = pki.private_ca("Filter CA")
+    issued = ca.issue(["exam.example.edu"])
+    junk = tuple(rewritten(ca.certificate, key=key) for key in (ec_spki(SM2_CURVE), rsa_spki((1 << 20000) + 1, 3)))
+    found = build((issued.leaf, *junk, ca.certificate), both_roots)
+    assert [c.der for c in found.issuers] == [ca.certificate]
+    assert reasons(found) == NO_REASON
+
+
+def test_only_a_ca_can_be_the_issuer_that_cannot_be_read(pki: PrivatePKI, both_roots: Roots) -> None:
+    """A leaf that happens to have the issuer's name and an odd key is nobody's issuer."""
+    ca = pki.private_ca("Filter CA")
+    leaf = ca.issue(["exam.example.edu"]).leaf
+    namesake = pki.private_ca("Other CA").issue(subject=ca.subject, names=["other.example.edu"]).leaf
+    assert reasons(build((leaf, rewritten(namesake, key=ec_spki(SM2_CURVE))), both_roots)) == NO_REASON
+
+
+def test_a_self_issued_end_is_not_unreadable(pki: PrivatePKI, both_roots: Roots) -> None:
+    """A CA that is said to have signed itself, in whatever way, has nobody above it who could be public."""
+    ca = pki.private_ca("Filter CA")
+    leaf = ca.issue(["exam.example.edu"]).leaf
+    assert reasons(build((leaf, rewritten(ca.certificate, algorithm=SM2_SM3)), both_roots)) == NO_REASON
+    assert reasons(build((rewritten(ca.certificate, algorithm=SM2_SM3),), both_roots)) == NO_REASON
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [
+        (rsa_spki((1 << 16384) + 1, 65537), bytes.fromhex("06092a864886f70d01010b")),
+        (rsa_spki((1 << 2047) + 1, (1 << 33) + 1), bytes.fromhex("06092a864886f70d01010b")),
+        (dsa_spki(3073, 256), bytes.fromhex("0609608648016503040302")),
+        (ec_spki(SECP224K1, bytes(9000)), ECDSA_SHA256),
+    ],
+)
+def test_an_issuer_beyond_the_limits_is_exceeded(
+    pki: PrivatePKI, both_roots: Roots, key: bytes, algorithm: bytes
+) -> None:
+    """Size is the sender's choice and no matter of form."""
+    ca = pki.private_ca("Filter CA")
+    leaf = rewritten(ca.issue(["exam.example.edu"]).leaf, algorithm=algorithm)
+    assert reasons(build((leaf, rewritten(ca.certificate, key=key)), both_roots)) == EXCEEDED
+
+
+def test_a_leaf_that_is_too_large_is_exceeded(both_roots: Roots) -> None:
+    """It is not read, so nobody is known to have signed it: its sender's doing."""
+    assert reasons(build((bytes(CERTIFICATE_OCTETS_MAX + 1),), both_roots)) == EXCEEDED
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("number", [44, 65, 87])
+def test_ml_dsa_chains_are_verified(pki: PrivatePKI, number: int) -> None:
+    """A root, a CA and a leaf of ML-DSA make a path like any other (RFC 9881)."""
+    root = pki.private_ca("ML-DSA Root", key=ml_dsa_key(number))
+    issued = root.subordinate("ML-DSA CA", key=ml_dsa_key(number)).issue(["exam.example.edu"])
+    roots = from_der([root.certificate], name="ML-DSA")
+    found = build(issued.chain, roots)
+    assert [len(path.certificates) for path in found.ending_in(roots)] == [3]
+    assert reasons(found) == NO_REASON
+    assert reasons(build(issued.chain, NO_ROOTS)) == NO_REASON
+
+
+@pytest.mark.native
+def test_ml_dsa_chains_are_unreadable_without_ml_dsa(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older `cryptography` cannot tell who signed, whether the issuer was sent or not."""
+    root = pki.private_ca("ML-DSA Root", key=ml_dsa_key(65))
+    issued = root.subordinate("ML-DSA CA", key=ml_dsa_key(65)).issue(["exam.example.edu"])
+    withhold_ml_dsa(monkeypatch)
+    roots = from_der([root.certificate], name="ML-DSA")
+    for chain in (issued.chain, issued.chain[:1], (issued.leaf, root.certificate)):
+        assert reasons(build(chain, roots)) == UNREADABLE
+
+
+class Clock:
+    """Processor time that passes with each signature that is verified."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, each: float) -> None:
+        self.now = 0.0
+        self.verified = 0
+        self.each = each
+        monkeypatch.setattr(paths, "verify_issued", self._verify)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def _verify(self, child: Certificate, issuer_spki: bytes) -> Signed:
+        self.now += self.each
+        self.verified += 1
+        return verify_issued(child, issuer_spki)
+
+
+def crowded(pki: PrivatePKI, others: int) -> tuple[bytes, ...]:
+    """A private leaf among so many CAs of its issuer's name, and the issuer behind them."""
+    ca = pki.private_ca("Filter CA")
+    return (
+        ca.issue(["exam.example.edu"]).leaf,
+        *(pki.private_ca("Filter CA").certificate for _ in range(others)),
+        ca.certificate,
+    )
+
+
+def test_keys_that_would_take_long_are_not_computed_with(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty-four forged chains of twenty-two DSA issuers of 10000 bits each cost no signature at all."""
+    computed: list[object] = []
+    monkeypatch.setattr(signatures, "_verify", lambda *arguments: computed.append(arguments))
+    ca = pki.private_ca("Filter CA")
+    dsa = bytes.fromhex("0609608648016503040302")
+    budget = Budget(lambda: 0.0)
+    for host in range(24):
+        leaf = rewritten(ca.issue([f"host{host}.example.edu"]).leaf, algorithm=dsa)
+        issuers = [rewritten(ca.certificate, key=dsa_spki(10000, 256, 22 * host + serial)) for serial in range(22)]
+        assert reasons(build((leaf, *issuers), NO_ROOTS, budget=budget)) == EXCEEDED
+    assert not computed
+
+
+def test_slow_chains_take_the_seconds_of_one_run(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with keys as slow as the limits allow: each has its share, all have the run's, the rest is postponed."""
+    clock = Clock(monkeypatch, each=0.04)
+    budget = Budget(clock, run_seconds=1.0, chain_seconds=0.1)
+    found = [reasons(build(crowded(pki, 21), NO_ROOTS, budget=budget)) for _ in range(24)]
+    slow = found.index(POSTPONED)
+    assert found == [EXCEEDED] * slow + [POSTPONED] * (24 - slow)
+    assert 0 < slow <= 10
+    assert clock.verified <= 24 * SIGNATURES_ORDINARY + 1.0 / clock.each + 1
+
+
+def test_what_others_spent_keeps_no_ordinary_chain_waiting(pki: PrivatePKI, both_roots: Roots) -> None:
+    """Genuine chains and usual interceptors are found out about to the end in a run that has nothing left."""
+    budget = Budget(lambda: 0.0, run_seconds=0.0)
+    genuine = build(pki.issue(["exam.example.edu"], cross_signed=True).chain, both_roots, NO_ROOTS, budget=budget)
+    assert len(genuine.ending_in(both_roots)) == 2
+    private = build(crowded(pki, 3), both_roots, budget=budget)
+    assert [len(path.certificates) for path in private.paths] == [2]
+    assert reasons(genuine) == reasons(private) == NO_REASON
+
+
+def test_what_was_not_finished_is_not_remembered(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain that had to wait in one run is judged to its end in the next."""
+    chain = crowded(pki, SIGNATURES_ORDINARY + 4)
+    roots = from_der([*chain[1:9], chain[-1]], name="crowd")
+    clock = Clock(monkeypatch, each=0.04)
+    for _ in range(2):
+        waiting = build(chain[:-1], roots, budget=Budget(clock, run_seconds=0.0))
+        assert waiting.postponed
+        slow = build(chain[:-1], roots, budget=Budget(clock, chain_seconds=0.01))
+        assert slow.exceeded
+    finished = build(chain[:-1], roots, budget=Budget(clock, chain_seconds=10.0, run_seconds=10.0))
+    assert reasons(finished) == NO_REASON
+    assert finished.ending_in(roots)
+    assert build(chain[:-1], roots, budget=Budget(clock, run_seconds=0.0)) is finished
+
+
+@pytest.mark.parametrize(("cas", "reason"), [(4, NO_REASON), (8, EXCEEDED)])
+def test_a_thicket_of_cross_signs_is_bounded(
+    pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch, cas: int, reason: tuple[bool, bool, bool]
+) -> None:
+    """CAs that all sign one another: each signature is asked about once, and so many of them in all."""
+    keys = [generate_key("ec") for _ in range(cas)]
+    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"CA {number}")]) for number in range(cas)]
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    chain = [pki.private_ca("CA 0", key=keys[0]).issue(["exam.example.edu"]).leaf]
+    for subject in range(cas):
+        for issuer in range(cas):
+            builder = x509.CertificateBuilder().subject_name(names[subject]).issuer_name(names[issuer])
+            builder = builder.public_key(keys[subject].public_key()).serial_number(1 + issuer)
+            builder = builder.not_valid_before(now).not_valid_after(now + dt.timedelta(days=900))
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            if issuer != subject:
+                signed = builder.sign(keys[issuer], hashes.SHA256())
+                chain.append(signed.public_bytes(serialization.Encoding.DER))
+    clock = Clock(monkeypatch, each=0.0)
+    found = build(chain, NO_ROOTS)
+    assert clock.verified == min((cas * (cas - 1) + 1) * (cas - 1), SIGNATURES_MAX)
+    assert len(found.paths) <= paths.PATHS_MAX
+    assert reasons(found) == reason
+
+
+def test_more_paths_than_are_kept_exceed(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not gone through may have led somewhere, and that is said."""
+    monkeypatch.setattr(paths, "PATHS_MAX", 1)
+    ca = pki.private_ca("Filter CA")
+    twins = [pki.private_ca(f"Above {number}").subordinate("Filter CA", key=ca.key).certificate for number in range(3)]
+    found = build((ca.issue(["exam.example.edu"]).leaf, *twins), NO_ROOTS)
+    assert len(found.issuers) == 3
+    assert len(found.paths) == 1
+    assert reasons(found) == EXCEEDED

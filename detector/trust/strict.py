@@ -1,0 +1,235 @@
+"""One certificate as careful clients parse it: what they refuse to read is found here (RFC 5280 section 4, X.690).
+
+Room: trust. Pure.
+
+`Certificate.read` makes what it can of any bytes, which is right for asking who signed. Clearing asks more: where
+nothing is wrong with a certificate's form, there is one way to read it, and `Certificate` says what clients read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
+
+from . import der
+from .certificate import (
+    CERTIFICATE_OCTETS_MAX,
+    OID_AUTHORITY_INFORMATION_ACCESS,
+    OID_AUTHORITY_KEY_IDENTIFIER,
+    OID_BASIC_CONSTRAINTS,
+    OID_EXTENDED_KEY_USAGE,
+    OID_KEY_USAGE,
+    OID_NAME_CONSTRAINTS,
+    OID_SUBJECT_ALT_NAME,
+    OID_SUBJECT_KEY_IDENTIFIER,
+)
+from .constraints import Constraints, GeneralName, read_constraints, read_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .certificate import Certificate
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
+_UNIQUE_IDENTIFIERS: Final = (0x81, 0x82)
+_FIELDS: Final = (der.INTEGER, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE)
+"""Tags of TBSCertificate (RFC 5280 section 4.1): serialNumber, signature, issuer, validity, subject and
+subjectPublicKeyInfo come always; version before them, unique identifiers and extensions behind them, may come."""
+_VERSIONS: Final = (b"\x01", b"\x02")
+"""Versions 2 and 3. Version 1 is the default, which DER leaves out (X.690 section 11.5)."""
+_PATH_LENGTH_OCTETS_MAX: Final = 4
+"""Bytes of a pathLenConstraint. Paths are not longer than ten certificates, so any number that fits is as good."""
+_TIME_OCTETS: Final = {der.UTC_TIME: len("YYMMDDHHMMSSZ"), der.GENERALIZED_TIME: len("YYYYMMDDHHMMSSZ")}
+"""RFC 5280 section 4.1.2.5: seconds are given, and the zone is Z."""
+
+
+class Form(NamedTuple):
+    """What a certificate says besides what `Certificate` reads, and whether clients read it at all.
+
+    `malformed`: some part is not what DER and RFC 5280 have there. `exceeds_limits`: there is more of something than is
+    read here. `algorithms_agree`: nothing shows that the signature's algorithm inside and outside differ. `names` and
+    `constraints` are None where there are none that can be read.
+    """
+
+    malformed: bool
+    exceeds_limits: bool
+    algorithms_agree: bool
+    names: tuple[GeneralName, ...] | None
+    constraints: Constraints | None
+
+
+def examine(certificate: Certificate) -> Form:
+    """Read a certificate strictly. Never raises."""
+    return _Examiner(certificate).form()
+
+
+class _Examiner:
+    def __init__(self, certificate: Certificate) -> None:
+        self.data = certificate.der
+        self.certificate = certificate
+        self.malformed = self.exceeds_limits = False
+        self.algorithms_agree = True
+
+    def form(self) -> Form:
+        self._attempt(self._certificate)
+        for identifier, check in _CHECKS.items():
+            self._read(identifier, check)
+        return Form(
+            names=self._read(OID_SUBJECT_ALT_NAME, read_names),
+            constraints=self._read(OID_NAME_CONSTRAINTS, self._constraints),
+            malformed=self.malformed,
+            exceeds_limits=self.exceeds_limits,
+            algorithms_agree=self.algorithms_agree,
+        )
+
+    def _attempt(self, read: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | None:
+        try:
+            return read(*arguments, **named)
+        except der.LimitError:
+            self.exceeds_limits = True
+        except ValueError:  # DERError is one
+            self.malformed = True
+        return None
+
+    def _read(self, identifier: str, read: Callable[[bytes], T]) -> T | None:
+        """Read the value of an extension, if it is there."""
+        value = self.certificate.extensions.get(identifier)
+        return None if value is None else self._attempt(_read_value, value, read)
+
+    def _constraints(self, value: bytes) -> Constraints:
+        return read_constraints(value, critical=OID_NAME_CONSTRAINTS in self.certificate.critical_extensions)
+
+    def _certificate(self) -> None:
+        data = self.data
+        if len(data) > CERTIFICATE_OCTETS_MAX:
+            raise der.LimitError("certificate")
+        der.check(data)
+        outer = der.expect(data, 0, len(data), der.SEQUENCE)
+        tbs, algorithm, signed = _parts(data, outer, (der.SEQUENCE, der.SEQUENCE, der.BIT_STRING))
+        if data[signed.content]:
+            raise der.DERError("signature of not whole bytes")
+        fields = list(der.children(data, tbs))
+        version = fields.pop(0) if fields and fields[0].tag == _VERSION else None
+        if tuple(field.tag for field in fields[: len(_FIELDS)]) != _FIELDS:
+            raise der.DERError("fields of the certificate")
+        _, signature, _, validity, _, _ = fields[: len(_FIELDS)]
+        self.algorithms_agree = der.whole(data, signature) == der.whole(data, algorithm)
+        self._check_version(version, [field.tag for field in fields[len(_FIELDS) :]])
+        self._check_names()
+        _check_times(data, validity)
+        if fields[-1].tag == _EXTENSIONS:
+            _parts(data, fields[-1], (der.SEQUENCE,))
+        regular = self.certificate.extensions_are_regular
+        if "extensions" in self.certificate.exceeded:
+            raise der.LimitError("extensions")
+        if not regular:
+            raise der.DERError("extensions")
+
+    def _check_names(self) -> None:
+        names = (self.certificate.issuer, self.certificate.subject)
+        if self.certificate.exceeded & {"issuer", "subject"}:
+            self.exceeds_limits = True
+        elif any(one is None or not one.is_regular for one in names):
+            self.malformed = True
+
+    def _check_version(self, version: der.Element | None, more: Sequence[int]) -> None:
+        """Check the version, and the fields behind the public key, which version 1 does not have (4.1.2.1)."""
+        number = b"\x00"
+        if version is not None:
+            (inner,) = _parts(self.data, version, (der.INTEGER,))
+            number = der.value(self.data, inner)
+        may_follow = () if version is None else _UNIQUE_IDENTIFIERS
+        if number == _VERSIONS[-1]:
+            may_follow = (*may_follow, _EXTENSIONS)
+        if (version is not None and number not in _VERSIONS) or [tag for tag in may_follow if tag in more] != more:
+            raise der.DERError("version")
+
+
+def _read_value(value: bytes, read: Callable[[bytes], T]) -> T:
+    der.check(value)
+    return read(value)
+
+
+def _parts(data: bytes, parent: der.Element, tags: tuple[int, ...]) -> list[der.Element]:
+    """The elements inside one, which must be these."""
+    parts = list(der.children(data, parent))
+    if tuple(part.tag for part in parts) != tags:
+        raise der.DERError("parts")
+    return parts
+
+
+def _check_times(data: bytes, validity: der.Element) -> None:
+    """Check the form of the two times; whether there are such times is for `Certificate.validity` to say."""
+    not_before, not_after = der.children(data, validity)
+    for time in (not_before, not_after):
+        text = der.value(data, time)
+        if len(text) != _TIME_OCTETS.get(time.tag) or not text[:-1].isdigit() or not text.endswith(b"Z"):
+            raise der.DERError("validity")
+
+
+# Values of extensions. Each is one element in DER, which was checked before.
+
+
+def _check_basic_constraints(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.9. An explicit FALSE is not DER, but common."""
+    parts = _children(value, der.SEQUENCE)
+    tags = [part.tag for part in parts]
+    length = der.value(value, parts[-1]) if tags[-1:] == [der.INTEGER] else b"\x00"
+    if tags not in ([], [der.BOOLEAN], [der.INTEGER], [der.BOOLEAN, der.INTEGER]):
+        raise der.DERError("basic constraints")
+    if length[0] & 0x80 or len(length) > _PATH_LENGTH_OCTETS_MAX:
+        raise der.DERError("path length")
+
+
+def _check_key_usage(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.3: at least one bit is set."""
+    item = der.expect(value, 0, len(value), der.BIT_STRING)
+    if not any(der.value(value, item)[1:]):
+        raise der.DERError("key usage")
+
+
+def _check_extended_key_usage(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.12: at least one purpose."""
+    purposes = _children(value, der.SEQUENCE)
+    if not purposes or any(purpose.tag != der.OBJECT_IDENTIFIER for purpose in purposes):
+        raise der.DERError("extended key usage")
+
+
+def _check_authority_information_access(value: bytes) -> None:
+    """RFC 5280 section 4.2.2.1: at least one place, each with its method."""
+    places = _children(value, der.SEQUENCE)
+    if not places:
+        raise der.DERError("authority information access")
+    for place in places:
+        method, _location = _children(der.whole(value, place), der.SEQUENCE)
+        if method.tag != der.OBJECT_IDENTIFIER:
+            raise der.DERError("access method")
+
+
+def _check_key_identifier(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.2."""
+    der.expect(value, 0, len(value), der.OCTET_STRING)
+
+
+def _check_authority_key_identifier(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.1. Which of its fields are there is nobody's concern but the issuer's."""
+    tags = [part.tag for part in _children(value, der.SEQUENCE)]
+    if [tag for tag in (0x80, 0xA1, 0x82) if tag in tags] != tags:
+        raise der.DERError("authority key identifier")
+
+
+def _children(value: bytes, tag: int) -> list[der.Element]:
+    return list(der.children(value, der.expect(value, 0, len(value), tag)))
+
+
+_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {
+    OID_BASIC_CONSTRAINTS: _check_basic_constraints,
+    OID_KEY_USAGE: _check_key_usage,
+    OID_EXTENDED_KEY_USAGE: _check_extended_key_usage,
+    OID_AUTHORITY_INFORMATION_ACCESS: _check_authority_information_access,
+    OID_SUBJECT_KEY_IDENTIFIER: _check_key_identifier,
+    OID_AUTHORITY_KEY_IDENTIFIER: _check_authority_key_identifier,
+}
+"""Extensions whose form counts besides those of names. Raise ValueError."""
