@@ -124,6 +124,7 @@ TABLE: Final = (
     # retirement and shards
     Kind("a log that had retired", "UUUU", embedded="a retired"),
     Kind("a log that retired since", "LLUU", embedded="a retires"),
+    Kind("a log at the moment of its retirement", "UUUU", embedded="a retires", hours=10 * 24),
     Kind("a log after its retirement", "UUUU", embedded="a retires", hours=11 * 24),
     Kind("a log of another shard", "UUUU", embedded="a ended"),
     Kind("a retired log and an unknown one", "UUUU", embedded="retired n1"),
@@ -141,6 +142,7 @@ TABLE: Final = (
     Kind("two logs for 181 days", "UUUU", embedded="a b", days=181),
     Kind("three logs for 181 days", "LLUU", embedded="a b c", days=181),
     Kind("three logs of two operators for 181 days", "LLUU", embedded="a a2 c", days=181),
+    Kind("two logs, one of them twice, for 181 days", "UUUU", embedded="a a b", days=181),
     Kind("three logs of one operator for 181 days", "UUUU", embedded="a a2 a3", days=181),
     Kind("two logs and an unknown one for 181 days", "ULUU", embedded="a b n1", days=181),
     Kind("one operator's two logs and an unknown one for 181 days", "ULUU", embedded="a a2 n1", days=181),
