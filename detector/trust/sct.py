@@ -150,8 +150,8 @@ def _of_ocsp(data: bytes) -> Iterator[SCT]:
     kind = der.element(data, response_bytes.content, response_bytes.end)
     if der.oid(data, kind) != OID_OCSP_BASIC:
         raise der.DERError("type of OCSP response")
-    octets = der.expect(data, kind.end, response_bytes.end, der.OCTET_STRING)
-    basic = der.expect(data, octets.content, octets.end, der.SEQUENCE)
+    content = der.expect(data, kind.end, response_bytes.end, der.OCTET_STRING)
+    basic = der.expect(data, content.content, content.end, der.SEQUENCE)
     produced = der.expect(data, basic.content, basic.end, der.SEQUENCE)
     fields = islice(der.children(data, produced), 4)  # version, responderID, producedAt, responses
     responses = next((field for field in fields if field.tag == der.SEQUENCE), None)

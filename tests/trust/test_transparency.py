@@ -1,6 +1,6 @@
 """Whether a leaf was logged: every kind of timestamp, by lists of every age, over every kind of issuer.
 
-Room: tests of trust. The table is written out: what is expected stands beside the kind and is computed by nothing.
+Room: tests of trust. The table is written out: what is expected stands with the kind and is computed by nothing.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ TABLE: Final = (
     Kind("unknown logs embedded, a log by OCSP", "ULUL", embedded="n1 n2", ocsp="a"),
     Kind("another leaf's by TLS", "UUUU", tls="a b", other_leaf=True),
     Kind("another leaf's by OCSP", "UUUU", ocsp="a b", other_leaf=True),
-    Kind("another leaf's beside one embedded", "UUUU", embedded="a", ocsp="b", other_leaf=True),
+    Kind("another leaf's and one embedded", "UUUU", embedded="a", ocsp="b", other_leaf=True),
     Kind("retired logs by TLS", "UUUU", tls="a retired"),
     # what was not carried
     Kind("none, and none could be carried", "????", carried=False),
