@@ -362,7 +362,7 @@ def test_forged_copy_of_a_logged_certificate(pki: PrivatePKI, world: World) -> N
 
 
 def test_timestamps_of_other_observations_count(pki: PrivatePKI, world: World) -> None:
-    """What any observation of this leaf brought is looked through, unreadable ones between, each timestamp once."""
+    """What any observation of this leaf brought is read, with unreadable ones between, each timestamp once."""
     leaf = pki.intermediate_ec.issue([HOST]).leaf
     [[_, both]] = two_by_tls(world, leaf)
     tls, ocsp = SCTSource.TLS_EXTENSION, SCTSource.OCSP
