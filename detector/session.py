@@ -91,8 +91,7 @@ def utc_now() -> dt.datetime:
 
 def _read_machine_trust() -> Iterator[TrustedRoots]:
     """What this machine trusts: at first what is quickly had, then with what its stores say about each root."""
-    bundle = trusted.certifi_bundle()
-    listed = trusted.machine_roots().with_added(bundle.unconfirmed).with_added(bundle.added)
+    listed = trusted.machine_roots().with_added(trusted.certifi_bundle().added)
     yield trusted.TrustedRoots(listed.without(known_root_keys()), {})
     from .audit.machine import read_machine  # noqa: PLC0415 - readers that are needed only behind a machine root
     from .audit.trusted import merge  # noqa: PLC0415 - as above

@@ -26,7 +26,7 @@ from .known_roots import date_of, examined_dates, known_certificates, known_root
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 ROOTS_FILE_OCTETS_MAX: Final = 16 * 1024 * 1024
 """Octets of a PEM bundle that is read: certifi's has 0.3 MB, the largest operating-system bundles under 1 MB."""
@@ -49,7 +49,7 @@ class Roots:
     """A set of trusted roots. `name`, `version` and `date` say which, so that a judgement can be repeated.
 
     `date` is the day up to which the source knew of changes; None where it does not say. Roots that a caller brings are
-    public as they are: only `public_roots` knows `retired` ones.
+    public as they are: only `public_roots` knows `retired` and `unconfirmed` ones.
     """
 
     def __init__(
@@ -60,12 +60,14 @@ class Roots:
         version: str,
         date: dt.date | None = None,
         retired: Roots | None = None,
+        unconfirmed: Callable[[], Roots] | None = None,
     ) -> None:
         self.roots: Final = tuple(roots)
         self.name: Final = name
         self.version: Final = version
         self.date: Final = date
         self._retired: Final = retired
+        self._unconfirmed: Final = unconfirmed
 
     def __len__(self) -> int:
         return len(self.roots)
@@ -95,6 +97,11 @@ class Roots:
         """Roots that were public and are no more: what leads to one accuses nobody and clears nothing."""
         return NO_ROOTS if self._retired is None else self._retired
 
+    @property
+    def unconfirmed(self) -> Roots:
+        """Roots that only a newer list of the same source has: see `CertifiBundle`."""
+        return NO_ROOTS if self._unconfirmed is None else self._unconfirmed()
+
     @cached_property
     def labels(self) -> frozenset[str]:
         """Every root's label."""
@@ -108,6 +115,7 @@ class Roots:
             version=f"{self.version} + {more.version}",
             date=self.date,
             retired=self.retired.without(more.keys),
+            unconfirmed=lambda: self.unconfirmed.without(more.keys),
         )
 
     def without(self, keys: frozenset[bytes]) -> Roots:
@@ -196,6 +204,7 @@ def _public_roots(at: dt.date | None) -> Roots:
         version=version,
         date=date_of(newest_version()),
         retired=Roots(retired, name="retired roots", version=version),
+        unconfirmed=lambda: certifi_bundle().unconfirmed,
     )
 
 
