@@ -165,5 +165,7 @@ def _how(case: EndpointEvidence) -> list[str]:
         raise LearnError(f"{case.endpoint.name}: nothing was seen.", advice="Try again.")
     subject, issuer = (name.text if name else "unreadable" for name in (leaf.subject, leaf.issuer))
     lines = [f"leaf: {subject}, issued by {issuer}"]
-    lines += sorted({f"root: {path.anchor.label}" for path in case.public_paths if path.anchor})
+    lines += sorted(
+        {f"root: {path.anchor.label}" for path in (case.chain.accepted if case.chain else ()) if path.anchor}
+    )
     return lines

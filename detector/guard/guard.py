@@ -24,9 +24,9 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import InputError
-from detector.judge import assess
-from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence
-from detector.judge.table import ACCUSING_ROWS
+from detector.judge import assess, network
+from detector.judge.evidence import Context, EndpointEvidence
+from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Assurance, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session import (
@@ -140,8 +140,8 @@ class Guard:
         )
         case = EndpointEvidence(endpoint, observation, context)
         result = assess.assess_endpoint(case, self._memory.network_with(case))
-        self._memory.add(case, result)
-        report = assess.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
+        self._memory.add(case)
+        report = network.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
         judged = Judged(result, report)
         if result.verdict is Verdict.MIDDLEWARE and result.confidence and result.confidence.reaches(self.refuse_at):
             return _refuse(judged, Refused.MIDDLEWARE, _accusation(result), "")
@@ -166,8 +166,8 @@ def certificate_problem(evidence: EndpointEvidence) -> str | None:
         return f"The certificate has more names than are read, and {host} is not among those that were."
     if matched is not NameMatch.MATCH:
         return f"The certificate is not for {host}."
-    declared = [(path, refusals(path, at, public=False)) for path in evidence.declared_paths]
-    public = [(path, refusals(path, at)) for path in evidence.public_paths]
+    declared = [(path, refusals(path, at, public=False)) for path in evidence.chain.declared] if evidence.chain else []
+    public = [(path, refusals(path, at)) for path in evidence.chain.public] if evidence.chain else []
     if not all(refused for _, refused in (*declared, *public)):
         return None
     if not declared and not public:
@@ -235,23 +235,20 @@ class _Memory:
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._seen: Final[OrderedDict[str, tuple[EndpointEvidence, str | None]]] = OrderedDict()
+        self._seen: Final[OrderedDict[str, EndpointEvidence]] = OrderedDict()
 
     def network_with(self, case: EndpointEvidence) -> NetworkEvidence:
         """This case among those of the other endpoints."""
         with self._lock:
             others = [kept for name, kept in self._seen.items() if name != case.endpoint.name]
-        network = NetworkEvidence.of([*(other for other, _ in others), case])
-        network.accused_shapes = frozenset(shape for _, shape in others if shape is not None)
-        return network
+        return NetworkEvidence.of([*others, case])
 
-    def add(self, case: EndpointEvidence, result: Result) -> None:
+    def add(self, case: EndpointEvidence) -> None:
         """Remember a case instead of the endpoint's last one."""
         if case.leaf is None:
             return
-        shape = case.issuer_shape if result.row in ACCUSING_ROWS else None
         with self._lock:
-            self._seen[case.endpoint.name] = case, shape
+            self._seen[case.endpoint.name] = case
             self._seen.move_to_end(case.endpoint.name)
             while len(self._seen) > REMEMBERED_MAX:
                 self._seen.popitem(last=False)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from detector import knowledge
 from detector.model import (
     Attribution,
     Audience,

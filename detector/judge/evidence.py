@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector import catalogue
 from detector.model import PROXIED, Endpoint, Hello, RecordedIdentity, Route
-from detector.trust import classes, hostname, transparency
+from detector.trust import classes, hostname
+from detector.trust import transparency as ct
 from detector.trust.acceptance import refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
@@ -35,7 +36,7 @@ from .witness_answer import WitnessAnswer, WitnessResult, read_answer
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from detector.model import Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
@@ -66,10 +67,9 @@ def never_installed(sha256: bytes) -> dt.datetime | None:  # noqa: ARG001 - the 
 class Context(NamedTuple):
     """What everything is held against.
 
-    `machine_roots`, `retired` and `unconfirmed` are called only where a chain leads to no root that is trusted for it:
-    the roots of this machine beyond the public ones, each with its origin; roots that were public; and roots that only
-    a list newer than the knowledge has. `installed_at`, with the SHA-256 of a root, says when that root came to this
-    machine, if the machine says so. `portal` and `dates` are what control requests brought, where they were made.
+    `machine_roots` is called only where a chain leads to no root that is trusted for it: the roots of this machine that
+    were never public, each with its origin. `installed_at`, with the SHA-256 of a root, says when that root came to
+    this machine, if the machine says so. `portal` and `dates` are what control requests brought, where they were made.
     `given` are the endpoints (`host:port`) whose address the caller gave. `shared_pins` are keys (SHA-256 of the SPKI)
     that are pinned for endpoints of several operators. `seen_before` are endpoints (`host:port`) that a history has as
     genuine. `budget` bounds the processor time of the run.
@@ -82,8 +82,6 @@ class Context(NamedTuple):
     installed_at: Callable[[bytes], dt.datetime | None] = never_installed
     portal: PortalObservation | None = None
     dates: tuple[ServerDate, ...] = ()
-    retired: Callable[[], Roots] = no_machine_roots
-    unconfirmed: Callable[[], Roots] = no_machine_roots
     given: frozenset[str] = frozenset()
     shared_pins: frozenset[bytes] = frozenset()
     seen_before: frozenset[str] = frozenset()
@@ -192,9 +190,7 @@ class EndpointEvidence:
         context = self.context
         return classes.classify(
             self.presented,
-            classes.Stores(
-                context.roots, self.declared_roots, context.retired, context.unconfirmed, context.machine_roots
-            ),
+            classes.Stores(context.roots, self.declared_roots, context.machine_roots),
             context.at,
             extra=map(Certificate.read, self.fetched),
             claims_logging=self._claims_logging,
@@ -222,7 +218,7 @@ class EndpointEvidence:
         return frozenset(a.certificate.sha256 for a in anchors if a is not None and a.origin in classes.ADDED_BY)
 
     def _claims_logging(self) -> bool:
-        return self.leaf is not None and transparency.claims_logging(self.leaf, self.context.logs, self.context.at)
+        return self.leaf is not None and ct.claims_logging(self.leaf, self.context.logs, self.context.at)
 
     @property
     def issuer_missing(self) -> bool:
@@ -272,7 +268,7 @@ class EndpointEvidence:
     # Logging
 
     @cached_property
-    def transparency(self) -> transparency.Assessment | None:
+    def transparency(self) -> ct.Assessment | None:
         """Whether the leaf was publicly logged, held against the issuers on its accepted paths; None without one."""
         chain = self.chain
         if chain is None or self.leaf is None or not chain.accepted:
@@ -280,7 +276,7 @@ class EndpointEvidence:
         issuers = [path.certificates[1] for path in chain.accepted if len(path.certificates) > 1]
         return self._logging(tuple(dict.fromkeys(issuers)))
 
-    def _logging(self, issuers: Sequence[Certificate]) -> transparency.Assessment | None:
+    def _logging(self, issuers: Sequence[Certificate]) -> ct.Assessment | None:
         """The timestamps of this leaf, from every observation of it, held against these issuers."""
         leaf = self.leaf
         if leaf is None:
@@ -288,7 +284,7 @@ class EndpointEvidence:
         same = [s.observation for s in (self, *self.siblings) if s.leaf is not None and s.leaf.sha256 == leaf.sha256]
         outside = [(SCTSource.TLS_EXTENSION, o.sct_list) for o in same if o.sct_list is not None]
         outside += [(SCTSource.OCSP, o.ocsp_response) for o in same if o.ocsp_response is not None]
-        return transparency.assess(
+        return ct.assess(
             leaf,
             issuers,
             self.context.logs,
@@ -351,7 +347,7 @@ class EndpointEvidence:
         """Whether the leaf's own key is pinned for this endpoint, or for one operator, and is no catalogue key."""
         if self.pin_match is not PinMatch.LEAF or self.leaf_key is None or self.leaf_key in self.context.shared_pins:
             return False
-        return not catalogue.shipped().match_hashes(*hashes_of((self.presented[0],)))
+        return not catalogue.shipped().match_digests(digests_of(self.presented[:1]))
 
     @cached_property
     def ca_pinned(self) -> bool:
@@ -496,9 +492,6 @@ class EndpointEvidence:
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
 
 
-def hashes_of(certificates: Sequence[Certificate]) -> tuple[frozenset[str], frozenset[str]]:
-    """SHA-256 of these certificates and of their keys, in lower-case hexadecimal, as the catalogue has them."""
-    return (
-        frozenset(c.sha256.hex() for c in certificates),
-        frozenset(c.spki_sha256.hex() for c in certificates if c.spki_sha256),
-    )
+def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:
+    """SHA-256 of these certificates and of their keys, as the catalogue is asked for them."""
+    return [digest for c in certificates for digest in (c.sha256, c.spki_sha256) if digest is not None]

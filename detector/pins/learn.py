@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from detector.judge.evidence import EndpointEvidence
     from detector.trust.certificate import Certificate
+    from detector.trust.paths import Path
 
 
 class Learned(NamedTuple):
@@ -103,7 +104,7 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
             "the certificate is not valid at this time",
             "Check this machine's clock, or have the server's certificate renewed.",
         )
-    if not evidence.public_paths and not allow_private:
+    if not _accepted(evidence) and not allow_private:
         _refuse(
             endpoint,
             f"no public root stands above this chain (issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'})",
@@ -113,7 +114,7 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
     roots = evidence.context.roots.keys | known_root_keys()
     if leaf.spki_sha256 in roots:
         _refuse(endpoint, "the server's own key is that of a root", "Name the root in private_roots instead.")
-    paths = evidence.public_paths or evidence.paths.paths
+    paths = _accepted(evidence) or evidence.paths.paths
     above = dict.fromkeys(certificate for path in paths for certificate in path.certificates[1:])
     product = _product((*evidence.presented, *above))
     if product is not None:
@@ -130,11 +131,16 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
     )
 
 
+def _accepted(evidence: EndpointEvidence) -> tuple[Path, ...]:
+    """The paths to a public root that a careful client takes."""
+    return () if evidence.chain is None else evidence.chain.accepted
+
+
 def _identity(evidence: EndpointEvidence) -> RecordedIdentity:
     """Public where a careful client takes a path for this name and the leaf was publicly logged."""
     from detector.trust.transparency import Logging  # noqa: PLC0415 - an exam's start reads pins, it does not learn
 
-    accepted = bool(evidence.public_paths) and evidence.name_match is NameMatch.MATCH
+    accepted = bool(_accepted(evidence)) and evidence.name_match is NameMatch.MATCH
     logged = evidence.logging is Logging.LOGGED
     return RecordedIdentity.PUBLIC if accepted and logged else RecordedIdentity.UNKNOWN
 
@@ -143,7 +149,7 @@ def _is_shareable(evidence: EndpointEvidence) -> bool:
     """Whether the CAs above may be public ones, which endpoints of many operators have in common."""
     from detector.trust.transparency import Logging  # noqa: PLC0415 - as above
 
-    return bool(evidence.public_paths) and evidence.logging is not Logging.UNLOGGED
+    return bool(_accepted(evidence)) and evidence.logging is not Logging.UNLOGGED
 
 
 def _product(certificates: Iterable[Certificate]) -> str | None:

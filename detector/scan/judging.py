@@ -28,7 +28,7 @@ class Judging:
     """What was seen of one network so far."""
 
     def __init__(self) -> None:
-        self._assessor: Final = Assessor(remembered=STREAM_REMEMBERS)
+        self._assessor: Final[Assessor[tuple[int, str]]] = Assessor(remembered=STREAM_REMEMBERS)
 
     def judge(self, number: int, where: str, evidence: EndpointEvidence) -> Iterator[Scanned]:
         """The result of a target, and those of earlier ones that it changes."""

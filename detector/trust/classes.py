@@ -62,15 +62,13 @@ ADDED_BY: Final = frozenset({RootOrigin.ADDED, RootOrigin.POLICY})
 class Stores(NamedTuple):
     """The roots a chain may lead to.
 
-    `public` are trusted for every name, `declared` by the pin file for this endpoint. The others are asked for only
-    where a chain leads to neither: `retired` were public, `unconfirmed` stand in a newer list than the knowledge's,
-    and `machine` are what this machine trusts beyond the public ones, each with its origin.
+    `public` are trusted for every name, `declared` by the pin file for this endpoint. Only where a chain leads to
+    neither are the retired ones of `public` tried, and `machine` called: what this machine trusts beyond the public
+    roots, each with its origin.
     """
 
     public: Roots
     declared: Roots = NO_ROOTS
-    retired: Callable[[], Roots] = lambda: NO_ROOTS
-    unconfirmed: Callable[[], Roots] = lambda: NO_ROOTS
     machine: Callable[[], Roots] = lambda: NO_ROOTS
 
 
@@ -78,7 +76,7 @@ class Classified(NamedTuple):
     """The classes of a chain and what they rest on.
 
     `classes` has one member, or `added` and `defective`. `public` are the paths to public roots and `accepted` those
-    of them that a client takes; `declared`, `retired`, `machine` and `unfamiliar` the paths to those roots. `refused`
+    of them that a client takes; `declared`, `retired` and `machine` the paths to those roots. `refused`
     says why the path that decides was not taken, with that path; for `declared`, without the limits that bind public
     CAs only. `paths` is the lenient reading over the public and the declared roots.
     """
@@ -90,7 +88,6 @@ class Classified(NamedTuple):
     declared: tuple[Path, ...] = ()
     retired: tuple[Path, ...] = ()
     machine: tuple[Path, ...] = ()
-    unfamiliar: tuple[Path, ...] = ()
     refused: tuple[Refused, ...] = ()
     refused_path: Path | None = None
 
@@ -130,8 +127,7 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
             refused_path=path if refused else None,
         )
     # Neither accepted nor declared: now the further stores are read.
-    others = [stores.retired(), stores.unconfirmed(), stores.machine()]
-    former, unconfirmed, machine = others
+    former, machine = others = stores.public.retired, stores.machine()
     further = path_building.build(presented, others, extra, budget) if any(map(len, others)) else paths
     retired = further.ending_in(former)
     reasons += [(path, refusals(path, at)) for path in retired]
@@ -141,7 +137,6 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
         public=tuple(path for path, _ in reasons),
         retired=retired,
         machine=further.ending_in(machine),
-        unfamiliar=further.ending_in(unconfirmed),
     )
     if reasons:
         path, refused = _least(reasons)
@@ -159,7 +154,7 @@ def _classes(found: Classified, claims_logging: Callable[[], bool]) -> frozenset
         classes.add(ChainClass.ADDED)
     if classes:
         return frozenset(classes)
-    if found.machine or found.unfamiliar:
+    if found.machine:
         return frozenset({ChainClass.UNFAMILIAR})
     if found.paths.unreadable:
         return frozenset({ChainClass.UNREADABLE})

@@ -99,9 +99,3 @@ def known_root_keys() -> frozenset[bytes]:
 def known_labels() -> frozenset[str]:
     """Give the labels of `known_roots`."""
     return frozenset(root.label for root in known_roots())
-
-
-@functools.cache
-def known_root_keys() -> frozenset[bytes]:
-    """Give the SHA-256 of the SubjectPublicKeyInfo of each of `known_roots`: 32 raw bytes each."""
-    return frozenset(bytes.fromhex(root.spki_sha256) for root in known_roots())

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from detector import Endpoint
+from detector.model import RootOrigin
 from detector.testing import CopiedField, PrivatePKI
 from detector.testing import der as asn1
 from detector.testing.pki import encode_sct_list, sct_list_of
 from detector.trust import logs as ct_logs
-from detector.model import RootOrigin
 from detector.trust.roots import NO_ROOTS, Roots, from_der
 
 from .material import Item, Known, Scene, Truth, known_of, observe

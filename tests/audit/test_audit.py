@@ -16,7 +16,7 @@ from detector.model import ManagedBy, RootOrigin, encode
 from detector.testing.pki import distinguished_name
 from detector.trust.certificate import Certificate
 from detector.trust.known_roots import KnownRoot, known_roots
-from detector.trust.roots import Roots, public_roots, from_der
+from detector.trust.roots import Roots, from_der, public_roots
 
 if TYPE_CHECKING:
     from detector.testing import CA, PrivatePKI

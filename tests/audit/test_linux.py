@@ -109,7 +109,9 @@ def test_what_p11_kit_stores_for_an_administrator(pki: PrivatePKI, tmp_path: Pat
     put(source / "Filter_CA.p11-kit", b"".join(content))
     put(source / "README", b"text")
     store = "linux-local:/etc/pki/ca-trust/source/Filter_CA.p11-kit"
-    assert [(r.der, r.store, r.origin, r.distrusted) for r in linux_roots(tmp_path) if isinstance(r, InstalledRoot)] == [
+    assert [
+        (r.der, r.store, r.origin, r.distrusted) for r in linux_roots(tmp_path) if isinstance(r, InstalledRoot)
+    ] == [
         (ca, store, RootOrigin.ADDED, False),
         (refused, store, RootOrigin.ADDED, True),
     ]

@@ -182,7 +182,9 @@ async def test_second_looks(pki: PrivatePKI, settings_of: Settings, world: World
 async def test_machine_root(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
     """The root that the institution installed is named again, and when it came to the machine."""
     ca = pki.private_ca("School Root CA")
-    installed = from_der([ca.certificate, pki.private_ca("Printer CA").certificate], name="machine", origin=RootOrigin.ADDED)
+    installed = from_der(
+        [ca.certificate, pki.private_ca("Printer CA").certificate], name="machine", origin=RootOrigin.ADDED
+    )
     async with serve_middlebox(ca) as box:
         subject = Detector(
             **settings_of(

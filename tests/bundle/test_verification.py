@@ -281,7 +281,9 @@ class TestClaims:
         assert verification.conclusion is Conclusion.HOLDS  # logged all the same: bundles lose roots
         verification = bundle.verify(data, keys=(PUBLIC,))
         assert verification.conclusion is Conclusion.FAILS
-        assert "The recorder judged with others: public roots test roots; judge with the same" in " ".join(verification.reasons)
+        assert "The recorder judged with others: public roots test roots; judge with the same" in " ".join(
+            verification.reasons
+        )
 
     def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
         """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""

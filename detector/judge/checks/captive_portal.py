@@ -12,7 +12,8 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector import catalogue
-from detector.judge.evidence import hashes_of
+from detector.catalogue import ProductCategory
+from detector.judge.evidence import digests_of
 from detector.model import Finding, PortalOutcome, Says
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
@@ -75,5 +76,5 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
 
 def _known_portal(leaf: Certificate) -> str | None:
     """The portal product whose key this is, by the catalogue's key hashes."""
-    hits = catalogue.shipped().match_hashes(*hashes_of((leaf,)))
-    return next((hit.entry.product for hit in hits if hit.entry.category == "captive-portal"), None)
+    hits = catalogue.shipped().match_digests(digests_of((leaf,)))
+    return next((hit.entry.product for hit in hits if hit.entry.category == ProductCategory.CAPTIVE_PORTAL), None)

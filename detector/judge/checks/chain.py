@@ -112,8 +112,6 @@ def _of_class(kind: ChainClass, chain: Classified, evidence: EndpointEvidence) -
 
 def _paths(kind: ChainClass, chain: Classified) -> Sequence[Path]:
     """The paths that a class rests on."""
-    if kind is ChainClass.UNFAMILIAR:
-        return (*chain.unfamiliar, *chain.machine)
     retired = chain.retired or chain.public
     return {
         ChainClass.ACCEPTED: chain.accepted,
@@ -121,4 +119,5 @@ def _paths(kind: ChainClass, chain: Classified) -> Sequence[Path]:
         ChainClass.RETIRED: retired,
         ChainClass.DEFECTIVE: chain.public,
         ChainClass.ADDED: chain.machine,
+        ChainClass.UNFAMILIAR: chain.machine,
     }.get(kind, ())

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
 from detector.trust.classes import ChainClass
-from detector.trust.signature import Signed, same_point_other_parameters, verify_issued
+from detector.trust.signature import Signed, verify_issued
+from detector.trust.spki import same_point_other_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

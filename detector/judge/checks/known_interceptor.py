@@ -14,7 +14,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector import catalogue
-from detector.judge.evidence import hashes_of
+from detector.judge.evidence import digests_of
 from detector.model import Finding, Says
 from detector.trust.classes import ChainClass
 
@@ -42,13 +42,10 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     if evidence.leaf is None:
         return
     known = catalogue.shipped()
-    for hit in known.match_hashes(*hashes_of(_on_the_path(evidence))):
+    if by_key := known.match_digests(digests_of(_on_the_path(evidence))):
+        hit = next((hit for hit in by_key if hit.accuses_by_key), by_key[0])
         yield _finding(Outcome.KEY if hit.accuses_by_key else Outcome.WEAK, hit)
-        return
-    if evidence.is_a(ChainClass.ACCEPTED):
-        return
-    hits = known.match(_names(evidence))
-    if hits:
+    elif not evidence.is_a(ChainClass.ACCEPTED) and (hits := known.match(catalogue.Names.of(evidence.presented))):
         yield _finding(Outcome.PRODUCT if hits[0].strong else Outcome.WEAK, hits[0])
 
 
@@ -56,17 +53,6 @@ def _on_the_path(evidence: EndpointEvidence) -> tuple[Certificate, ...]:
     """Certificates that the leaf's signatures lead to, the leaf among them: what is merely present is not meant."""
     paths = () if evidence.paths is None else evidence.paths.paths
     return tuple(dict.fromkeys((*evidence.presented[:1], *(c for path in paths for c in path.certificates))))
-
-
-def _names(evidence: EndpointEvidence) -> catalogue.Names:
-    leaf = evidence.leaf
-    if leaf is None or leaf.is_self_issued:
-        return catalogue.Names()  # a self-issued leaf's own name is no mark: an appliance's page has it
-    return catalogue.Names(
-        leaf_issuer=leaf.issuer.attributes if leaf.issuer else (),
-        leaf_subject=leaf.subject.attributes if leaf.subject else (),
-        ca_subjects=tuple(c.subject.attributes for c in evidence.presented[1:] if c.subject),
-    )
 
 
 def _finding(outcome: Outcome, hit: Hit) -> Finding:
