@@ -119,8 +119,7 @@ class MachineTrust:
         self._until = 0.0
         self._starting = threading.Lock()
 
-    def start(self) -> None:
-        """Begin to read, and wait for nothing."""
+    def _start(self) -> None:
         with self._starting:
             if self._reader is None:
                 self._until = time.monotonic() + self._wait
@@ -138,7 +137,7 @@ class MachineTrust:
         return None if known is None else known.installed_at.get(sha256)
 
     def _now(self) -> TrustedRoots | None:
-        self.start()
+        self._start()
         if self._reader is not None:
             self._reader.join(max(self._until - time.monotonic(), 0.0))
         return self._known
@@ -292,8 +291,8 @@ class Detector:
     --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
     `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives roots that
-    were never public, with their origins, and is called only when a chain has no public path; `installed_at` says when
-    one of them came there; both are of this machine when None. `dialer` replaces the network (see
+    were never public, with their origins, and is called only when a chain has no accepted path; `installed_at` says
+    when one of them came there. `dialer` replaces the network (see
     `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
     request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does not
     look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock` gives
@@ -319,8 +318,8 @@ class Detector:
         hello: str = "default",
         engine: str = Engine.AUTO,
         concurrency: int = CONCURRENCY_DEFAULT,
-        machine_roots: Callable[[], Roots] | None = None,
-        installed_at: Callable[[bytes], dt.datetime | None] | None = None,
+        machine_roots: Callable[[], Roots] = this_machine.roots,
+        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
         dialer: Dialer | None = None,
         resolver: Resolver | None = None,
         offline: bool = False,
@@ -338,8 +337,8 @@ class Detector:
         ways = Ways(hello=hello, quic=quic, engine=Engine(engine))
         ways.check()
         self._concurrency: Final = concurrency
-        self._machine_roots: Final = machine_roots or this_machine.roots
-        self._installed_at: Final = installed_at or this_machine.installed_at
+        self._machine_roots: Final = machine_roots
+        self._installed_at: Final = installed_at
         self._clock: Final = clock
         self._locating: Final = locating
         self._rules: Final = resolve_rules(resolve)
@@ -353,14 +352,7 @@ class Detector:
             ways=ways,
             all_addresses=all_addresses,
         )
-        looks = SecondLook(
-            self._routing.for_endpoint,
-            self._routing.for_issuer,
-            self._rules,
-            control,
-            clock,
-            when_odd=this_machine.start if machine_roots is None else None,
-        )
+        looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     @functools.cached_property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import detector
-from detector import Confidence, Detector, Endpoint, Outcome, Verdict, exam, session
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict, exam
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.judge import evidence
 from detector.model import KnowledgeKind, Report, RootOrigin
@@ -148,7 +148,7 @@ def test_trust_stores_are_not_waited_for_long(pki: PrivatePKI) -> None:
 
 
 def test_trust_stores_are_read_once_and_not_before_they_are_needed(pki: PrivatePKI) -> None:
-    """All that ask get what one thread read; whoever starts it early does not wait at all."""
+    """All that ask get what one thread of its own read."""
     moment, reads = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), []
 
     def read() -> Iterator[TrustedRoots]:
@@ -157,7 +157,6 @@ def test_trust_stores_are_read_once_and_not_before_they_are_needed(pki: PrivateP
 
     machine = MachineTrust(read)
     assert reads == []
-    machine.start()
     assert len(machine.roots()) == 1
     assert (machine.installed_at(b"root"), machine.installed_at(b"other")) == (moment, None)
     assert len(reads) == 1
@@ -181,24 +180,6 @@ def test_a_root_named_by_the_environment_is_added(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     found = {root.certificate.der: root.origin for root in MachineTrust(wait=60.0).roots().roots}
     assert found[ca.certificate] is RootOrigin.ADDED
-
-
-async def test_trust_stores_are_begun_with_the_follow_up(
-    pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where something looks odd, this machine's stores are read while the network is asked; else never."""
-    begun = []
-    monkeypatch.setattr(session.this_machine, "start", lambda: begun.append(True))
-    ca = pki.private_ca("Filter CA")
-    settings = settings_of(offline=False, control=None)
-    del settings["machine_roots"]
-    async with origins(pki, LMS) as where, serve_origin(ca.issue([EXAM])) as odd:
-        where[EXAM, 443] = odd.address
-        async with Detector(**settings, resolve=where) as subject:
-            await subject.observe([LMS])
-            assert begun == []
-            await subject.observe([EXAM])
-    assert begun == [True]
 
 
 async def test_reports_say_how_old_their_knowledge_is(pki: PrivatePKI, settings_of: Settings) -> None:
