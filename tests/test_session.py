@@ -127,7 +127,7 @@ def trust(*ders: bytes, origin: RootOrigin = RootOrigin.UNKNOWN, **times: dt.dat
 
 
 def test_trust_stores_are_not_waited_for_long(pki: PrivatePKI) -> None:
-    """Stores that hang cost the judging a fraction of a second once; what was had before counts, with origin unknown."""
+    """Stores that hang cost a fraction of a second once; what was had before counts, with origin unknown."""
     hanging = threading.Event()
     ca = pki.private_ca("Filter CA").certificate
 

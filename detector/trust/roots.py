@@ -52,7 +52,7 @@ class Roots:
     public as they are: only `public_roots` knows `retired` and `unconfirmed` ones.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only past the roots; each is one fact about the set
         self,
         roots: Iterable[Root],
         *,

@@ -85,7 +85,7 @@ def test_a_root_was_public_until_the_day_it_was_removed() -> None:
     assert today.keys <= before.keys
 
 
-def test_roots_that_a_caller_brings_are_public_as_they_are(pki: PrivatePKI, tmp_path: Path) -> None:
+def test_roots_that_a_caller_brings_are_public_as_they_are(tmp_path: Path) -> None:
     """The knowledge has no say in them: none is retired, and they are of no date but the one that is given."""
     file = tmp_path / "old.pem"
     retired = roots.public_roots().retired.roots[0].certificate.der
@@ -123,7 +123,7 @@ def test_a_root_of_a_newer_certifi_is_unconfirmed(pki: PrivatePKI) -> None:
 
 
 def test_origins_that_cannot_be_told_are_unknown(pki: PrivatePKI) -> None:
-    """A distribution's bundle in certifi's place, or a newer file that was edited, says nothing of who put what there."""
+    """A distribution's bundle in certifi's place, or a newer file that was edited, does not say who put what there."""
     data = bundled() + pem(pki.root_a.certificate, "Some Root")
     for installed in (
         Installed(KNOWN, None, None, in_place=False),  # another bundle
