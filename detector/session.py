@@ -23,7 +23,7 @@ import msgspec
 from . import pins as pin_files
 from .later import Later
 from .looks import Ways
-from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
+from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result, RootOrigin
 from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
@@ -76,8 +76,9 @@ private issuer appears (loading the suffix list), twice that on a machine whose 
 RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
 MACHINE_WAIT: Final = 0.2
-"""Seconds that judging waits, once, for the trust stores of this machine. On Linux they are read in 0.05 to 0.15. With
-the 0.3 that judging takes where somebody's own CA appears, it is what `JUDGING_RESERVE` keeps back."""
+"""Seconds that judging waits, once, for the trust stores of this machine. On Linux the files among them are read in
+0.05, with imports in 0.15; a program that has to be asked takes as long again. With the 0.3 that judging takes where
+somebody's own CA appears, it is what `JUDGING_RESERVE` keeps back."""
 LOADING_DELAY: Final = 0.005
 """Seconds before judging is imported at the first look: connecting goes first, and takes a millisecond or two."""
 OVERRUN: Final = 0.2
@@ -90,13 +91,18 @@ def utc_now() -> dt.datetime:
 
 
 def _read_machine_trust() -> Iterator[TrustedRoots]:
-    """What this machine trusts: at first what is quickly had, then with what its stores say about each root."""
-    listed = trusted.machine_roots().with_added(trusted.certifi_bundle().added)
+    """What this machine trusts: at first only which roots, then with what its stores say about each."""
+    listed = trusted.machine_roots()
     yield trusted.TrustedRoots(listed.without(known_root_keys()), {})
-    from .audit.machine import read_machine  # noqa: PLC0415 - readers that are needed only behind a machine root
+    listed = listed.with_added(trusted.certifi_bundle().added)
+    from .audit.machine import read_stores  # noqa: PLC0415 - readers that are needed only behind a machine root
     from .audit.trusted import merge  # noqa: PLC0415 - as above
 
-    yield merge(listed, read_machine())
+    for scanned in read_stores():
+        known = merge(listed, scanned)
+        yield known
+        if all(root.origin is not RootOrigin.UNKNOWN for root in known.roots.roots):
+            return  # so no program of the system has to be asked
 
 
 class MachineTrust:

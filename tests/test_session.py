@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import detector
-from detector import Confidence, Detector, Endpoint, Outcome, Verdict, exam
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict, audit, exam
+from detector.audit import InstalledRoot, Scanned
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.judge import evidence
 from detector.model import KnowledgeKind, Report, RootOrigin
 from detector.session import MACHINE_WAIT, MachineTrust
 from detector.tasks import BESIDE
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
+from detector.trust import roots
 from detector.trust.known_roots import known_root_keys
 from detector.trust.roots import TrustedRoots, from_der
 
@@ -168,6 +170,27 @@ def test_this_machine_trusts_no_root_that_was_ever_public() -> None:
     machine = MachineTrust(wait=60.0)
     assert not machine.roots().keys & known_root_keys()
     assert all(isinstance(root.origin, RootOrigin) for root in machine.roots().roots)
+
+
+@pytest.mark.parametrize("told", [RootOrigin.ADDED, RootOrigin.UNKNOWN])
+def test_programs_are_asked_only_for_an_origin_that_files_do_not_tell(
+    told: RootOrigin, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every root of this machine has its origin, nothing slower is read."""
+    asked = []
+    ca = pki.private_ca("Filter CA").certificate
+
+    def read_stores() -> Iterator[Scanned]:
+        yield Scanned(roots=(InstalledRoot(der=ca, store="file", origin=told),))
+        asked.append(True)
+        yield Scanned(roots=(InstalledRoot(der=ca, store="program", origin=RootOrigin.POLICY),))
+
+    monkeypatch.setattr(audit.machine, "read_stores", read_stores)
+    monkeypatch.setattr(roots, "machine_roots", lambda: from_der([ca], name="operating system"))
+    (root,) = MachineTrust(wait=60.0).roots().roots
+    assert (root.origin, bool(asked)) == (
+        (RootOrigin.ADDED, False) if told is RootOrigin.ADDED else (RootOrigin.POLICY, True)
+    )
 
 
 def test_a_root_named_by_the_environment_is_added(

@@ -197,7 +197,9 @@ def _public_roots(at: dt.date | None) -> Roots:
     retired = [Root(known.label, certificate) for known, certificate in every if certificate.spki_sha256 not in keys]
     version = newest_version()
     if withdrawn:
-        version += f", less {len(withdrawn)} that {_installed_version()} withdrew"
+        import certifi  # noqa: PLC0415 - as in `withdrawn_keys`
+
+        version += f", less {len(withdrawn)} that {certifi.__version__} withdrew"
     return Roots(
         current,
         name="certifi",
@@ -258,8 +260,7 @@ def split_certifi(data: bytes, installed: Installed) -> CertifiBundle:
     """
     genuine = _recorded_part(data, installed)
     own = {der for _, der in certificates_in_pem(data if genuine is None else genuine)}
-    date, newest = date_of(installed.version), date_of(newest_version())
-    is_complete = installed.in_place and date in examined_dates()
+    is_complete = installed.in_place and date_of(installed.version) in examined_dates()
     unconfirmed, added = [], []
     for _, der in certificates_in_pem(data):
         certificate = Certificate.read(der)
@@ -271,7 +272,7 @@ def split_certifi(data: bytes, installed: Installed) -> CertifiBundle:
             origin = RootOrigin.UNKNOWN if genuine is None else RootOrigin.SHIPPED
             unconfirmed.append(Root(_label(certificate), certificate, origin))
     withdrawn = frozenset[bytes]()
-    if genuine is not None and date is not None and newest is not None and date > newest:
+    if genuine is not None and _is_newer(installed.version):
         carried = {Certificate.read(der).spki_sha256 for der in own}
         current = (bytes.fromhex(known.spki_sha256) for known in known_roots() if known.is_current(None))
         withdrawn = frozenset(key for key in current if key not in carried)
@@ -294,37 +295,44 @@ def _record_hash(data: bytes) -> str:
 
 @lru_cache(maxsize=1)
 def certifi_bundle() -> CertifiBundle:
-    """The file of the installed certifi, read once; nothing where it cannot be read."""
-    from importlib import metadata  # noqa: PLC0415 - only behind a chain without a public path, or a newer certifi
-
-    import certifi  # noqa: PLC0415 - as above
+    """What the file of the installed certifi has beyond the knowledge, read once; nothing where it cannot be read."""
+    import certifi  # noqa: PLC0415 - only behind a chain without a public path, or a newer certifi
 
     path = Path(certifi.where())
-    sha256, size = None, None
-    with contextlib.suppress(metadata.PackageNotFoundError):  # as in an application that was frozen
-        for file in metadata.files("certifi") or ():
-            if file.name == path.name and file.hash is not None and file.hash.mode == "sha256":
-                sha256, size = file.hash.value, file.size
     try:
         data = path.read_bytes()
         in_place = path.resolve() == Path(certifi.__file__).resolve().with_name(path.name)
     except OSError:
         data, in_place = b"", False
-    return split_certifi(data, Installed(_installed_version(), sha256, size, in_place))
+    keys = {Certificate.read(der).spki_sha256 for _, der in certificates_in_pem(data)}
+    if keys <= known_root_keys() and not _is_newer(certifi.__version__):
+        return CertifiBundle(NO_ROOTS, NO_ROOTS, frozenset())
+    return split_certifi(data, Installed(certifi.__version__, *_record(path.name), in_place))
+
+
+def _record(name: str) -> tuple[str | None, int | None]:
+    """The hash and the size that the installer of certifi recorded of its file with this name."""
+    from importlib import metadata  # noqa: PLC0415 - 20 ms for what is rarely asked
+
+    with contextlib.suppress(metadata.PackageNotFoundError):  # as in an application that was frozen
+        for file in metadata.files("certifi") or ():
+            if file.name == name and file.hash is not None and file.hash.mode == "sha256":
+                return file.hash.value, file.size
+    return None, None
 
 
 def withdrawn_keys() -> frozenset[bytes]:
     """The keys of roots that the knowledge has for public and the installed certifi, being newer, no longer carries."""
-    date, newest = date_of(_installed_version()), date_of(newest_version())
-    if date is None or newest is None or date <= newest:
-        return frozenset()  # an older copy has no say, so its file is not read
-    return certifi_bundle().withdrawn
-
-
-def _installed_version() -> str:
     import certifi  # noqa: PLC0415 - not needed when the caller brings roots
 
-    return certifi.__version__
+    # An older copy has no say, so its file is not read.
+    return certifi_bundle().withdrawn if _is_newer(certifi.__version__) else frozenset()
+
+
+def _is_newer(version: str) -> bool:
+    """Whether this version of certifi is newer than the newest one that was examined."""
+    date, newest = date_of(version), date_of(newest_version())
+    return date is not None and newest is not None and date > newest
 
 
 def load(path: str | Path, *, date: dt.date | None = None) -> Roots:

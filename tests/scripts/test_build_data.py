@@ -1,4 +1,7 @@
-"""Tests of scripts/build_data.py, what it makes of log lists and of certifi wheels. Room: tests; writes into a temporary directory."""
+"""Tests of scripts/build_data.py: what it makes of log lists and of certifi wheels.
+
+Room: tests; writes into a temporary directory.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from detector.testing import PrivatePKI
 from detector.trust import logs
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed
