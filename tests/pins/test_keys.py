@@ -14,7 +14,7 @@ from detector.pins import clears, identity, shared
 from detector.pins.keys import root_of
 from detector.trust.certificate import Certificate
 from detector.trust.known_roots import known_root_keys, known_roots
-from detector.trust.roots import certifi_roots
+from detector.trust.roots import public_roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class TestClears:
     def test_known_root_never_clears(self, pin: Callable[[Certificate], Endpoint]) -> None:
         """Whatever roots are in use: the public roots are known."""
         roots = [
-            root.certificate for root in certifi_roots().roots if root.certificate.spki_sha256 in known_root_keys()
+            root.certificate for root in public_roots().roots if root.certificate.spki_sha256 in known_root_keys()
         ]
         assert len(roots) > 100
         assert not any(clears(pin(root), root) for root in roots)
