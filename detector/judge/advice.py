@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from detector.model import Attribution, Observation
 
+    from .decision import Decision
     from .facts import Facts
-    from .table import Decision
 
 _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
@@ -221,6 +221,11 @@ def advise(  # noqa: PLR0913 - what advice depends on
     if facts.portal:
         advice[_STUDENT] = _SIGN_IN_FIRST
     return advice
+
+
+def advice_of(reason: Reason) -> dict[Audience, str]:
+    """The advice on a reason by itself, `{hosts}` standing for the endpoints; empty where it depends on the party."""
+    return _BY_REASON.get(reason) or _WHILE_POSSIBLE.get(reason) or {}
 
 
 def _by_reason(decision: Decision, attribution: Attribution | None, remediation: str | None) -> dict[Audience, str]:

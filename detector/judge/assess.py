@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from detector.model import Finding
 
+    from .decision import Decision
     from .evidence import EndpointEvidence
     from .network_evidence import Tag
-    from .table import Decision
 
 L = TypeVar("L")
 

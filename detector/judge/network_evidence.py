@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from detector.model import ServerDate
     from detector.trust.certificate import Certificate
 
+    from .decision import Decision
     from .evidence import EndpointEvidence
-    from .table import Decision
 
 CLOCK_OPERATORS_LEAST: Final = 2
 """Operators whose certificates must all be off before the clock is blamed rather than one forgetful server."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.model import Alternative, Assurance, Confidence, Reason, Verdict
 
 from .checks import chain, forged_issuer, identity, known_interceptor, neighbours, pin, shared_signer, transparency
+from .decision import Decision
 from .facts import Facts
 
 if TYPE_CHECKING:
@@ -516,21 +517,6 @@ TABLE: Final = (*SETTLING, *ACCUSING, *CLEARING, *ELSE)
 
 RULE_OF: Final = {rule.reason: rule for rule in TABLE}
 """The rule of each reason: there is exactly one."""
-
-
-class Decision(NamedTuple):
-    """What the table says of one observation. `fired` are all accusing rules that fit, with how sure each is."""
-
-    reason: Reason
-    verdict: Verdict
-    confidence: Confidence | None = None
-    assurance: Assurance | None = None
-    alternatives: tuple[Alternative, ...] = ()
-    fired: tuple[tuple[Reason, Confidence], ...] = ()
-
-    def has_fired(self, reason: Reason, confidence: Confidence) -> bool:
-        """Whether this rule fits, with exactly this confidence."""
-        return (reason, confidence) in self.fired
 
 
 def decide(findings: Iterable[Finding]) -> Decision:

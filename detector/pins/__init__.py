@@ -3,7 +3,7 @@
 Room: pins. Reads the files it is pointed to and nothing else: no sockets, no clock.
 """
 
-from .keys import clears, identity, shared
+from .keys import identity, shared_pins
 from .learn import Learned, learn, learn_all
 from .lint import LintMessage, Severity, lint
 from .load import PinSet, load, shipped
@@ -16,7 +16,6 @@ __all__ = [
     "LintMessage",
     "PinSet",
     "Severity",
-    "clears",
     "dump",
     "identity",
     "learn",
@@ -28,7 +27,7 @@ __all__ = [
     "parse_pin",
     "parse_rule",
     "parse_target",
-    "shared",
+    "shared_pins",
     "shipped",
     "spell",
 ]

@@ -1,4 +1,4 @@
-"""What pinned keys are worth: which may clear, which say that an endpoint is public, which are met too widely.
+"""What is known of pinned keys without any chain: which are public roots', which several operators have.
 
 Room: pins. Pure.
 
@@ -13,26 +13,12 @@ from typing import TYPE_CHECKING
 
 from detector.model import RecordedIdentity
 from detector.trust.hostname import operator_of
-from detector.trust.known_roots import known_root_keys, known_roots
+from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from detector.model import Endpoint
-    from detector.trust.certificate import Certificate
-
-
-def clears(endpoint: Endpoint, certificate: Certificate, *, root_keys: Collection[bytes] = frozenset()) -> bool:
-    """Whether `endpoint` pins this certificate, by its key or as a whole, so that the pin may clear.
-
-    `root_keys` are the keys of the public roots in use (SHA-256 of the SubjectPublicKeyInfo), which never clear;
-    neither do those of any root that was ever public. It says nothing of the pins' expiry, nor of whether the
-    certificate is on a verified path.
-    """
-    key = certificate.spki_sha256
-    if key is not None and (key in root_keys or key in known_root_keys()):
-        return False
-    return key in (*endpoint.pins, *endpoint.backup_pins) or certificate.sha256 in endpoint.certificates
 
 
 def identity(endpoint: Endpoint, *, public_keys: Collection[bytes] = frozenset()) -> RecordedIdentity:
@@ -56,6 +42,11 @@ def root_of(digest: bytes) -> str | None:
 def _roots() -> dict[bytes, str]:
     hashes = ((root.label, text) for root in known_roots() for text in (root.sha256, root.spki_sha256))
     return {bytes.fromhex(text): label for label, text in hashes}
+
+
+def shared_pins(endpoints: Iterable[Endpoint]) -> frozenset[bytes]:
+    """The keys (SHA-256 of the SubjectPublicKeyInfo) that are pinned for endpoints of different operators."""
+    return shared((endpoint, (*endpoint.pins, *endpoint.backup_pins)) for endpoint in endpoints)
 
 
 def shared(met: Iterable[tuple[Endpoint, Iterable[bytes]]]) -> frozenset[bytes]:

@@ -3,7 +3,7 @@
 Room: pins. Pure: observations that were already made come in.
 
 Pins learned from an interceptor would bless it for good. So a chain is learned from only when its key was proved, it
-is for the host, it is in date and a public root stands above it, unless the caller says that this endpoint has a
+is for the host, it is in date and a careful client would take it, unless the caller says that this endpoint has a
 private PKI. What is then written down is bounded too:
 
 * a root's key never (docs/adr/0003), nor a key of the catalogue, which others have;
@@ -46,7 +46,7 @@ class Learned(NamedTuple):
 def learn(evidence: EndpointEvidence, *, allow_private: bool = False) -> Endpoint:
     """The endpoint with pins learned from what it presented, by itself. Where several were observed, use `learn_all`.
 
-    With `allow_private` a chain without public root is learned too: the leaf and its verified CAs below the top.
+    With `allow_private` a chain that no client takes is learned too: the leaf and its verified CAs below the top.
 
     Raises `LearnError`, which says why this must not be pinned.
     """
@@ -107,7 +107,7 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
     if not _accepted(evidence) and not allow_private:
         _refuse(
             endpoint,
-            f"no public root stands above this chain (issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'})",
+            _why_not_accepted(evidence, leaf),
             "If a middlebox could be in the way, learn from another network. If this server has a private PKI and you "
             "are sure of this network, say --allow-private.",
         )
@@ -136,9 +136,19 @@ def _accepted(evidence: EndpointEvidence) -> tuple[Path, ...]:
     return () if evidence.chain is None else evidence.chain.accepted
 
 
+def _why_not_accepted(evidence: EndpointEvidence, leaf: Certificate) -> str:
+    """Why no client takes the chain, in words for people."""
+    from detector.trust.acceptance import explain  # noqa: PLC0415 - an exam's start reads pins, it does not learn
+
+    chain = evidence.chain
+    if chain is not None and chain.public and chain.refused and chain.refused_path is not None:
+        return f"no client would take this chain: {explain(chain.refused[0], chain.refused_path).removesuffix('.')}"
+    return f"no public root stands above this chain (issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'})"
+
+
 def _identity(evidence: EndpointEvidence) -> RecordedIdentity:
     """Public where a careful client takes a path for this name and the leaf was publicly logged."""
-    from detector.trust.transparency import Logging  # noqa: PLC0415 - an exam's start reads pins, it does not learn
+    from detector.trust.transparency import Logging  # noqa: PLC0415 - as above
 
     accepted = bool(_accepted(evidence)) and evidence.name_match is NameMatch.MATCH
     logged = evidence.logging is Logging.LOGGED

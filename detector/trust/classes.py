@@ -182,7 +182,7 @@ def _both(first: Paths, further: Paths) -> Paths:
         near_issuers=tuple(dict.fromkeys((*first.near_issuers, *further.near_issuers))),
         paths=tuple(dict.fromkeys((*first.paths, *further.paths))),
         issuer_known=first.issuer_known or further.issuer_known,
-        unreadable=first.unreadable and further.unreadable,
+        unreadable=first.unreadable or further.unreadable,
         exceeded=first.exceeded or further.exceeded,
         postponed=first.postponed or further.postponed,
     )

@@ -2,79 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.model import Endpoint, RecordedIdentity
-from detector.pins import clears, identity, shared
-from detector.pins.keys import root_of
-from detector.trust.certificate import Certificate
+from detector.pins import identity, shared_pins
+from detector.pins.keys import root_of, shared
 from detector.trust.known_roots import known_root_keys, known_roots
-from detector.trust.roots import public_roots
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from detector.testing import PrivatePKI
 
 HOST = "exam.example.edu"
 ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")
 ROOT_KEY, ROOT_SHA256 = bytes.fromhex(ROOT.spki_sha256), bytes.fromhex(ROOT.sha256)
 
 
-def of_key(certificate: Certificate) -> Endpoint:
-    """An endpoint that pins this certificate's key."""
-    assert certificate.spki_sha256 is not None
-    return Endpoint(host=HOST, pins=(certificate.spki_sha256,))
-
-
-def of_backup(certificate: Certificate) -> Endpoint:
-    """An endpoint with this certificate's key as backup."""
-    assert certificate.spki_sha256 is not None
-    return Endpoint(host=HOST, backup_pins=(certificate.spki_sha256,))
-
-
-def of_whole(certificate: Certificate) -> Endpoint:
-    """An endpoint that pins the whole certificate."""
-    return Endpoint(host=HOST, certificates=(certificate.sha256,))
-
-
 def pinning(field: str, *digests: bytes) -> Endpoint:
     """An endpoint with these digests in one of its fields."""
     return msgspec.structs.replace(Endpoint(host=HOST), **{field: digests})
-
-
-@pytest.mark.parametrize("pin", [of_key, of_backup, of_whole])
-class TestClears:
-    def test_pinned_certificate_clears_and_another_does_not(
-        self, pki: PrivatePKI, pin: Callable[[Certificate], Endpoint]
-    ) -> None:
-        """A leaf or a CA clears by whichever hash of it is pinned."""
-        leaf, issuer = map(Certificate.read, pki.issue([HOST]).chain)
-        assert clears(pin(leaf), leaf)
-        assert clears(pin(issuer), issuer)
-        assert not clears(pin(leaf), issuer)
-        assert not clears(pin(issuer), leaf)
-
-    def test_root_in_use_never_clears(self, pki: PrivatePKI, pin: Callable[[Certificate], Endpoint]) -> None:
-        """A root of the caller's clears no more than a known one, nor does a cross-signed certificate of its key."""
-        keys = {pki.root_a.spki_sha256, pki.root_b.spki_sha256}
-        for der in (pki.root_a.certificate, pki.root_b.certificate, pki.root_b_cross):
-            certificate = Certificate.read(der)
-            assert clears(pin(certificate), certificate)
-            assert not clears(pin(certificate), certificate, root_keys=keys)
-
-    def test_known_root_never_clears(self, pin: Callable[[Certificate], Endpoint]) -> None:
-        """Whatever roots are in use: the public roots are known."""
-        roots = [
-            root.certificate for root in public_roots().roots if root.certificate.spki_sha256 in known_root_keys()
-        ]
-        assert len(roots) > 100
-        assert not any(clears(pin(root), root) for root in roots)
 
 
 def test_known_root_keys_are_those_of_the_known_roots() -> None:
@@ -123,6 +68,9 @@ def test_shared_is_what_different_operators_have(endpoints: list[Endpoint], is_s
     key, own = b"k" * 32, [bytes([number]) * 32 for number, _ in enumerate(endpoints)]
     met = [(endpoint, (key, key, mine)) for endpoint, mine in zip(endpoints, own, strict=True)]
     assert shared(met) == ({key} if is_shared else set())
+    for field in ("pins", "backup_pins"):
+        pinned = [msgspec.structs.replace(endpoint, **{field: keys}) for endpoint, keys in met]
+        assert shared_pins(pinned) == ({key} if is_shared else set())
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.frozensets(st.integers(0, 5), max_size=4)), max_size=6))
