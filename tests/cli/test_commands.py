@@ -94,13 +94,32 @@ def town(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield town
 
 
+class TestAge:
+    @pytest.mark.parametrize("command", [("check", EXAM), ("scan", EXAM), ("exam", "gate")], ids=" ".join)
+    def test_old_knowledge_is_warned_of(self, command: tuple[str, ...], town: Town) -> None:
+        """One line on stderr names what is old and of which day it is; the result stands alone on stdout."""
+        listed = json.loads((town.folder / "ct_logs.json").read_text("utf-8"))
+        (town.folder / "old.json").write_text(json.dumps(listed | {"log_list_timestamp": "2019-05-01T00:00:00Z"}))
+        (town.folder / "exam.toml").write_text(f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\n')
+        form = () if command[0] == "exam" else ("--format", "jsonl")
+        trust = ("--roots", str(town.folder / "roots.pem"), "--ct-logs", "old.json", "--pins", "exam.toml")
+        done = town.run(*command, *trust, *form, *town.resolve)
+        said = [line for line in done.stderr.splitlines() if line.startswith("Warning: ")]
+        assert len(said) == 1
+        assert "CT logs old.json of 2019-05-01" in said[0]
+        assert "roots" not in said[0].partition(")")[0]
+        assert json.loads(done.stdout)
+        current = town.run(*command, *town.trust, "--pins", "exam.toml", *form, *town.resolve)
+        assert "Warning" not in current.stderr
+
+
 class TestCheck:
     def test_clean_is_exit_0(self, town: Town) -> None:
         """A clean network: the verdict first, what to do second, nothing on stderr."""
         done = town.run("check", EXAM, LMS, *town.trust, *town.resolve)
         assert (done.returncode, done.stderr) == (0, "")
         first, second = done.stdout.splitlines()[:2]
-        assert first.startswith("CLEAN: no sign of decryption on 2 of 2 endpoints")
+        assert first.startswith("CLEAN: no sign of TLS interception on 2 of 2 endpoints")
         assert second.startswith("What to do: nothing")
 
     def test_middleware_is_exit_1(self, town: Town) -> None:
@@ -172,7 +191,7 @@ class TestCheck:
         target = tmp_path / "report.html"
         done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "html", "--output", str(target))
         assert done.returncode == 0
-        assert "CLEAN: no sign of decryption on 1 of 1 endpoints" in target.read_text("utf-8")
+        assert "CLEAN: no sign of TLS interception on 1 of 1 endpoints" in target.read_text("utf-8")
         done = town.run("check", EXAM, LMS, *town.trust, *town.resolve, "--format", "csv")
         assert [line.split(",")[2] for line in done.stdout.splitlines()] == ["host", EXAM, LMS]
 
