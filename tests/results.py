@@ -31,6 +31,7 @@ from detector.model import (
 
 if TYPE_CHECKING:
     import enum
+    from pathlib import Path
 
     from detector.model import PortalObservation
 
@@ -180,6 +181,15 @@ def stale_pins(host: str, category: Category = Category.OTHER) -> Result:
         alternatives=(Alternative.PIN_ROTATION, Alternative.PUBLIC_CA_MISISSUANCE),
         advice="Try again from another network. If only this one differs, tell the network's IT.",
     )
+
+
+def stating(folder: Path, *hosts: str) -> tuple[str, str]:
+    """Arguments of a command: a pin file, written to this folder, that states the test PKI's roots for these hosts."""
+    roots = '["Exemplar Root R1", "Exemplar Root X2"]'
+    endpoints = (f'[[endpoint]]\nhost = "{host}"\nroots = {roots}\n' for host in hosts)
+    file = folder / "stated.toml"
+    file.write_text('schema = 1\nname = "stated"\n' + "".join(endpoints), "utf-8")
+    return ("--pins", str(file))
 
 
 def report(

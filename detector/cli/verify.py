@@ -173,24 +173,23 @@ def _table(verification: Verification) -> Table:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    from detector.judge.wording import why  # noqa: PLC0415 - as above
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for title in ("part", "endpoint", "claimed", "assessed again", "key", "witness", "why"):
+    for title in ("part", "endpoint", "claimed", "assessed again", "key", "witness"):
         table.add_column(title, overflow="fold")
-    sentences = {result.endpoint.name: why(result) for result in verification.report.results}
     for check in verification.endpoints:
         rows = [
             f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
             for claim in (check.claimed, check.judged)
         ]
-        name = check.endpoint.name
-        cells = (check.part, name, *rows, check.key, check.witness or "-", sentences.get(name, "-"))
+        cells = (check.part, check.endpoint.name, *rows, check.key, check.witness or "-")
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
 
 
 def _footer(verification: Verification) -> Iterator[str]:
+    from detector.judge.wording import why  # noqa: PLC0415 - as above
+
+    yield from dict.fromkeys(f"{result.reason}: {why(result)}" for result in verification.report.results)
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."

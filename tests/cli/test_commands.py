@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
 import pytest
+from results import stating
 
 from detector import cli
 from detector.model import report_schema
@@ -124,7 +125,8 @@ class TestCheck:
 
     def test_middleware_is_exit_1(self, town: Town) -> None:
         """An intercepted network: by whom, on which hosts and what to do, in the first two lines."""
-        done = town.run("check", EXAM, LMS, *town.trust, "--proxy", f"http://127.0.0.1:{town.filter}")
+        stated = stating(town.folder, EXAM, LMS)
+        done = town.run("check", EXAM, LMS, *town.trust, *stated, "--proxy", f"http://127.0.0.1:{town.filter}")
         assert done.returncode == 1
         first = done.stdout.partition("What to do")[0].replace("\n", " ")
         assert first.startswith("MIDDLEWARE (proven)")
@@ -133,9 +135,12 @@ class TestCheck:
         assert "\x1b" not in done.stdout
 
     def test_fail_on(self, town: Town) -> None:
-        """Below --fail-on middleware is exit 3, never 0."""
+        """Below --fail-on middleware is exit 3, never 0; what is only possible names nobody and decrypts nothing."""
         proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
-        assert town.run("check", EXAM, *town.trust, *proxied).returncode == 3
+        done = town.run("check", EXAM, *town.trust, *proxied)
+        assert done.returncode == 3
+        assert done.stdout.startswith("MIDDLEWARE (possible)")
+        assert [word for word in ("decrypt", "Campus Filter CA") if word in done.stdout] == []
         assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
 
     def test_every_way_side_by_side(self, town: Town) -> None:
