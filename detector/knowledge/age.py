@@ -27,8 +27,8 @@ HORIZONS: Final = {
     KnowledgeKind.CATALOGUE: dt.timedelta(days=365),
 }
 """After how many days each part counts as old. Roots and logs: see there. Catalogue: a year, in which a product brings
-out its next version; no verdict waits for it, because what it does not know only leaves an interceptor without a name and
-a mark."""
+out its next version; no verdict waits for it, because what it does not know only leaves an interceptor without name and
+mark."""
 
 _NOUNS: Final = {
     KnowledgeKind.ROOTS: "public roots",

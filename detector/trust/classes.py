@@ -63,8 +63,8 @@ class Stores(NamedTuple):
     """The roots a chain may lead to.
 
     `public` are trusted for every name, `declared` by the pin file for this endpoint. Only where a chain leads to
-    neither are the retired and unconfirmed ones of `public` tried, and `machine` called: what this machine trusts beyond
-    the public roots, each with its origin.
+    neither are the retired and unconfirmed roots of `public` tried, and `machine` called: what this machine trusts
+    besides, each with its origin.
     """
 
     public: Roots
