@@ -63,8 +63,8 @@ class Stores(NamedTuple):
     """The roots a chain may lead to.
 
     `public` are trusted for every name, `declared` by the pin file for this endpoint. Only where a chain leads to
-    neither are the retired and unconfirmed ones of `public` tried, and `machine` called: what this machine trusts beyond
-    the public roots, each with its origin.
+    neither are the retired and unconfirmed roots of `public` tried, and `machine` called: what this machine trusts
+    besides, each with its origin.
     """
 
     public: Roots
@@ -76,10 +76,9 @@ class Classified(NamedTuple):
     """The classes of a chain and what they rest on.
 
     `classes` has one member, or `added` and `defective`. `public` are the paths to public roots and `accepted` those
-    of them that a client takes; `declared`, `retired` and `machine` the
-    paths to those roots, unconfirmed ones counting as the machine's. `refused`
-    says why the path that decides was not taken, with that path; for `declared`, without the limits that bind public
-    CAs only. `paths` is the lenient reading over the public and the declared roots.
+    of them that a client takes; `declared`, `retired` and `machine` the paths to those roots, unconfirmed ones counting
+    as the machine's. `refused` says why the path that decides was not taken, with that path; for `declared`, without
+    the limits that bind public CAs only. `paths` is the lenient reading over all of these roots.
     """
 
     classes: frozenset[ChainClass]

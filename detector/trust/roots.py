@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import datetime as dt
 import hashlib
 import re
 from functools import cached_property, lru_cache
@@ -25,9 +26,12 @@ from .certificate import Certificate
 from .known_roots import date_of, examined_dates, known_certificates, known_root_keys, known_roots, newest_version
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Sequence
 
+ROOTS_HORIZON: Final = dt.timedelta(days=180)
+"""After its date, how long a list of roots counts as knowing the root of every genuine chain. A new root needs about so
+long from a browser's list to the sites that a check meets: for 116 genuine chains, copies up to 274 days old knew every
+root; a third less leaves room."""
 ROOTS_FILE_OCTETS_MAX: Final = 16 * 1024 * 1024
 """Octets of a PEM bundle that is read: certifi's has 0.3 MB, the largest operating-system bundles under 1 MB."""
 
