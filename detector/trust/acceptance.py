@@ -22,27 +22,26 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from . import der, strict
+from . import strict
 from .certificate import (
     OID_BASIC_CONSTRAINTS,
     OID_EXTENDED_KEY_USAGE,
     OID_KEY_USAGE,
     OID_NAME_CONSTRAINTS,
     OID_SUBJECT_ALT_NAME,
-    REMEMBERED_OCTETS,
 )
-from .constraints import names_of
+from .constraints import cost, names_of
 from .name import escape
-from .signature import REFUSALS, load_key
+from .signature import REFUSALS, KeyType, read_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .certificate import Algorithm, Certificate
     from .paths import Path
@@ -52,8 +51,9 @@ PATHS_REMEMBERED_MAX: Final = 4096
 """Paths whose refusals are remembered, 1 KiB each at most: those of a day's endpoints. Emptied when full."""
 _NAME_CHARACTERS_MAX: Final = 64
 """Characters of a CA's name in a sentence (RFC 5280 appendix A.1, ub-common-name)."""
-CAS_REMEMBERED_MAX: Final = 512
-"""CA certificates that are remembered; a campus meets a few dozen."""
+CONSTRAINED_BYTES_MAX: Final = 32 * 1024
+"""Names of one path that are compared with constraints, once for every CA that constrains, by what that costs: about 15
+ms in the worst case. A hundred names have 3 KiB, and CAs with constraints are those of one organization."""
 
 RSA_BITS_LEAST: Final = 2048
 """Bits of an RSA modulus (BR 6.1.5; Chrome, Firefox and rustls-webpki refuse less)."""
@@ -63,15 +63,8 @@ RSA_BITS_MULTIPLE: Final = 8
 """A modulus has whole bytes (BR 6.1.5)."""
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 """BR 6.1.5; no client of the web takes others."""
-_OTHER_KEYS: Final = frozenset(
-    {
-        "1.3.101.112",  # Ed25519, RFC 8410
-        "2.16.840.1.101.3.4.3.17",  # ML-DSA-44, RFC 9881
-        "2.16.840.1.101.3.4.3.18",  # ML-DSA-65
-        "2.16.840.1.101.3.4.3.19",  # ML-DSA-87
-    }
-)
-"""Algorithms of keys whose size is given with the algorithm, and which sign under the same identifier."""
+_KEYS_OF_ONE_SIZE: Final = (KeyType.ED25519, KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87)
+"""Keys that need no rule for their size, and sign under the identifier that they have themselves."""
 
 _ABSENT: Final = frozenset({b""})
 _NULL_OR_ABSENT: Final = frozenset({b"\x05\x00", b""})
@@ -92,7 +85,7 @@ _ALGORITHMS: Final[dict[str, frozenset[bytes]]] = {
     "1.2.840.10045.4.3.2": _ABSENT,  # ECDSA with SHA-256, SHA-384, SHA-512
     "1.2.840.10045.4.3.3": _ABSENT,
     "1.2.840.10045.4.3.4": _ABSENT,
-    **dict.fromkeys(_OTHER_KEYS, _ABSENT),
+    **{key_type.value: _ABSENT for key_type in _KEYS_OF_ONE_SIZE},
 }
 """Signature algorithms that are taken, and the parameters that may stand with them (BR 7.1.3.2 and Ed25519, ML-DSA)."""
 _BROKEN: Final = frozenset(
@@ -236,15 +229,16 @@ def _judge(path: Path) -> _Judged:
     for depth, certificate in enumerate(path.certificates):
         trusted = depth == top and path.anchor is not None
         if depth == 0:
-            refused, form = _examine(certificate, _Role.TRUSTED_LEAF if trusted else _Role.LEAF)
+            role = _Role.TRUSTED_LEAF if trusted else _Role.LEAF
         else:
-            refused, form = _examine_ca(certificate, _Role.ANCHOR if trusted else _Role.CA)
+            role = _Role.ANCHOR if trusted else _Role.CA
             intermediates = sum(not below.is_self_issued for below in path.certificates[1:depth])
             if certificate.path_length is not None and intermediates > certificate.path_length:
                 found.add(Refused(Refusal.PATH_LENGTH, depth))
-            found.update(Refused(Refusal.NAME_NOT_PERMITTED, below) for below in _not_permitted(form, path, forms))
+        refused, form = _examine(certificate, role)
         found.update(Refused(refusal, depth) for refusal in refused)
         forms.append(form)
+    found.update(_name_constraint_refusals(path.certificates, forms))
     validities = [certificate.validity for certificate in path.certificates if certificate.validity is not None]
     leaf = path.certificates[0]
     too_long = leaf.validity is not None and leaf.validity[1] - leaf.validity[0] > _lifetime(leaf.validity[0])
@@ -265,31 +259,38 @@ def _lifetime(begins: dt.datetime) -> dt.timedelta:
     return next(longest for since, longest in _LIFETIMES if begins >= since)
 
 
-def _not_permitted(form: Form, path: Path, below: list[Form]) -> Iterator[int]:
-    """Depths of the certificates whose names a CA's constraints do not allow.
+def _name_constraint_refusals(certificates: Sequence[Certificate], forms: Sequence[Form]) -> Iterator[Refused]:
+    """Names that a CA above does not allow (RFC 5280 section 6.1.3 b and c).
 
-    Self-issued CAs are left out, so that a CA can change its key (RFC 5280 section 6.1.3 b).
+    Those of self-issued CAs are left out, so that a CA can change its key.
     """
-    if form.constraints is None:
-        return
-    for depth, (certificate, names) in enumerate(zip(path.certificates, below, strict=False)):
-        if (depth > 0 and certificate.is_self_issued) or certificate.subject is None:
+    left = CONSTRAINED_BYTES_MAX
+    for above, constraining in enumerate(forms):
+        if constraining.constraints is None:
             continue
-        if not form.constraints.allow(names_of(certificate.subject, names.names)):
-            yield depth
+        for depth in range(above):
+            subject = certificates[depth].subject
+            if subject is None or (depth > 0 and certificates[depth].is_self_issued):
+                continue
+            names = tuple(names_of(subject, forms[depth].names))
+            left -= sum(map(cost, names))
+            if left < 0:
+                yield Refused(Refusal.EXCEEDS_LIMITS, depth)
+                return
+            if not constraining.constraints.allow(names):
+                yield Refused(Refusal.NAME_NOT_PERMITTED, depth)
 
 
 def _examine(certificate: Certificate, role: _Role) -> tuple[frozenset[Refusal], Form]:
-    form = strict.examine(certificate)
-    return frozenset(_refusals_of(certificate, form, role)), form
+    known = _EXAMINED.setdefault(certificate, {})
+    if role not in known:
+        form = strict.examine(certificate)
+        known[role] = frozenset(_refusals_of(certificate, form, role)), form
+    return known[role]
 
 
-_remembered_ca: Final = lru_cache(maxsize=CAS_REMEMBERED_MAX)(_examine)
-
-
-def _examine_ca(certificate: Certificate, role: _Role) -> tuple[frozenset[Refusal], Form]:
-    small = len(certificate.der) <= REMEMBERED_OCTETS
-    return _remembered_ca(certificate, role) if small else _examine(certificate, role)
+_EXAMINED: Final[WeakKeyDictionary[Certificate, dict[_Role, tuple[frozenset[Refusal], Form]]]] = WeakKeyDictionary()
+"""As long as the certificate is there: the same CA is in every path of a chain, and in the chains of many hosts."""
 
 
 def _refusals_of(certificate: Certificate, form: Form, role: _Role) -> Iterator[Refusal]:
@@ -360,15 +361,15 @@ def _key_refusals(spki: bytes | None) -> Iterator[Refusal]:
 
     That rules out curves by their parameters, compressed points and keys for RSASSA-PSS alone.
     """
-    key = None if spki is None else load_key(spki)
+    loaded = None if spki is None else read_key(spki)
+    key = None if loaded is None else loaded.key
     try:
-        if key is None or key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != spki:
-            yield Refusal.KEY_KIND
-            return
+        canonical = None if key is None else key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except REFUSALS:
+        canonical = None
+    if loaded is None or canonical is None or canonical != spki:
         yield Refusal.KEY_KIND
-        return
-    if isinstance(key, rsa.RSAPublicKey):
+    elif isinstance(key, rsa.RSAPublicKey):
         if key.key_size < RSA_BITS_LEAST:
             yield Refusal.WEAK_KEY
         elif key.key_size > RSA_BITS_MOST or key.key_size % RSA_BITS_MULTIPLE:
@@ -376,15 +377,8 @@ def _key_refusals(spki: bytes | None) -> Iterator[Refusal]:
     elif isinstance(key, ec.EllipticCurvePublicKey):
         if not isinstance(key.curve, _CURVES):
             yield Refusal.KEY_KIND
-    elif _algorithm_of_key(spki) not in _OTHER_KEYS:
+    elif loaded.key_type not in _KEYS_OF_ONE_SIZE:
         yield Refusal.KEY_KIND
-
-
-def _algorithm_of_key(spki: bytes) -> str:
-    """The algorithm in a SubjectPublicKeyInfo that was loaded."""
-    outer = der.element(spki, 0, len(spki))
-    algorithm = der.element(spki, outer.content, outer.end)
-    return der.oid(spki, der.element(spki, algorithm.content, algorithm.end))
 
 
 # Words

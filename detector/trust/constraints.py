@@ -89,6 +89,12 @@ def read_names(data: bytes) -> tuple[GeneralName, ...]:
     return tuple(_general_name(data, item, _ADDRESS_OCTETS) for item in items)
 
 
+def cost(one: GeneralName) -> int:
+    """How many keys a name may have, roughly: every other byte of a text begins a suffix, every bit ends a prefix."""
+    form, value = one
+    return 8 * len(value) if form == ADDRESS else len(value)
+
+
 def names_of(subject: name.Name, alternative: tuple[GeneralName, ...] | None) -> Iterator[GeneralName]:
     """Every name that constraints cover: a subject that is not empty and the alternative names.
 
