@@ -108,13 +108,13 @@ _PROCESSED: Final = frozenset(
         OID_EXTENDED_KEY_USAGE,
         OID_NAME_CONSTRAINTS,
         OID_SUBJECT_ALT_NAME,
-        "2.5.29.32",  # certificate policies and what goes with them, as in BoringSSL
-        "2.5.29.33",
-        "2.5.29.36",
-        "2.5.29.54",
+        strict.OID_CERTIFICATE_POLICIES,
+        strict.OID_POLICY_MAPPINGS,
+        strict.OID_POLICY_CONSTRAINTS,
+        strict.OID_INHIBIT_ANY_POLICY,
     }
 )
-"""Extensions that may be critical."""
+"""Extensions that may be critical, as in BoringSSL: those of policies bind nobody who asks for no policy."""
 _APPLICATION_POLICIES: Final = "1.3.6.1.4.1.311.21.10"
 """Microsoft's forerunner of extended key usage, which says the same beside it and may then be critical (BoringSSL)."""
 
@@ -295,7 +295,7 @@ _EXAMINED: Final[WeakKeyDictionary[Certificate, dict[_Role, tuple[frozenset[Refu
 
 def _refusals_of(certificate: Certificate, form: Form, role: _Role) -> Iterator[Refusal]:
     """What is wrong with one certificate in its place, whatever stands above and below it."""
-    if form.malformed or certificate.validity is None:
+    if form.malformed:
         yield Refusal.MALFORMED
     if form.exceeds_limits:
         yield Refusal.EXCEEDS_LIMITS

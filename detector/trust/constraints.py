@@ -192,6 +192,8 @@ def _dns_text(value: bytes) -> str:
 
 def _dns_keys(value: bytes) -> Iterator[Key]:
     tree = _dns_text(value)
+    if value and not tree:
+        raise ValueError("host name")
     yield DNS_NAME, _host(tree) if tree and not tree.startswith(".") else tree
     if tree.startswith("."):
         _host(tree[1:])
