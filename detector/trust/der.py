@@ -148,15 +148,13 @@ def _is_integer(content: bytes) -> bool:
 
 
 def _is_object_identifier(content: bytes) -> bool:
-    """X.690 8.19.2: arcs in base 128, none of which begins with a zero or is cut short."""
-    if not 0 < len(content) <= _OID_OCTETS_MAX:
+    """X.690 8.19.2: arcs in base 128, none of which begins with a zero (0x80) or is cut short."""
+    if not 0 < len(content) <= _OID_OCTETS_MAX or content[-1] & 0x80:
         return False
-    before = 0
-    for octet in content:
-        if octet == 0x80 and before < 0x80:  # noqa: PLR2004 - the first of an arc
-            return False
-        before = octet
-    return before < 0x80  # noqa: PLR2004 - the last of an arc
+    return 0x80 not in content or not any(  # noqa: PLR2004 - see above
+        octet == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
+        for before, octet in zip(b"\x00" + content, content, strict=False)
+    )
 
 
 _VALID: Final[dict[int, Callable[[bytes], bool]]] = {
