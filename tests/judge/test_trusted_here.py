@@ -1,4 +1,4 @@
-"""What this machine would believe: what vouches for HTTPS proxies, resolvers and PAC files passes as clients have it."""
+"""What this machine would believe: what vouches for HTTPS proxies, resolvers and PAC files is judged as by clients."""
 
 from __future__ import annotations
 

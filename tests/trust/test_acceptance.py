@@ -284,6 +284,15 @@ def test_self_issued_cas_do_not_count_for_the_path_length() -> None:
     assert found(LEAF, changed, above, ROOT) == []
 
 
+def test_constraints_and_self_issued_certificates() -> None:
+    """Constraints do not bind a CA that changed its key, and always the leaf, whatever its issuer's name."""
+    above = ROOT.but(adds=[name_constraints(excluded=((0x82, b"test"),))])
+    changed = CA.but(issuer=CA.subject, adds=[alternative_names("ca.test")])
+    assert found(LEAF, changed, above) == []
+    leaf = LEAF.but(issuer=LEAF.subject, lacks=["2.5.29.17"], adds=[alternative_names("exam.test")])
+    assert found(leaf, CA, above) == [("name-not-permitted", 0)]
+
+
 # Keys and algorithms
 
 CURVES = [(ec.SECP256R1(), True), (ec.SECP384R1(), True), (ec.SECP521R1(), True), (ec.SECP224R1(), False)]
@@ -370,6 +379,10 @@ def test_dates_are_inclusive_and_of_whole_seconds() -> None:
     assert found(leaf, CA, ROOT, at=begins - second + fraction) == [("not-yet-valid", 0)]
     assert found(leaf, CA, ROOT, at=begins) == found(leaf, CA, ROOT, at=ends + fraction) == []
     assert found(leaf, CA, ROOT, at=ends + second) == [("expired", 0)]
+    assert found(leaf, CA.but(validity=leaf.validity), ROOT, at=ends) == []
+    for other in (validity(begins - 9 * DAY, ends - DAY), validity(ends + DAY, ends + 9 * DAY)):
+        assert {depth for _, depth in found(leaf, CA.but(validity=other), ROOT, at=ends)} == {1}
+        assert {depth for _, depth in found(leaf, CA.but(validity=other), ROOT, at=begins)} <= {1}
 
 
 def test_dates_are_asked_for_each_time() -> None:

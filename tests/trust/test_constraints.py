@@ -111,7 +111,7 @@ def test_addresses() -> None:
     ("tree", "covers", "leaves_out"),
     [
         (b"exam@example.edu", [b"exam@EXAMPLE.edu"], [b"Exam@example.edu", b"lms@example.edu"]),
-        (b"example.edu", [b"exam@example.edu"], [b"exam@a.example.edu"]),
+        (b"example.EDU", [b"exam@example.edu"], [b"exam@a.example.edu"]),
         (b".example.edu", [b"exam@a.example.edu", b"exam@a.b.example.edu"], [b"exam@example.edu"]),
     ],
 )
@@ -188,6 +188,7 @@ def test_names_of_a_certificate() -> None:
         sequence(der.encode(0xA0, sequence(der.encode(DNS_NAME, b"example.edu"), b"\x80\x01\x01"))),
         sequence(der.encode(0xA1, sequence(der.encode(DNS_NAME, b"edu"))), der.encode(0xA0, sequence(b"\x82\x03edu"))),
         sequence(*[der.encode(0xA0, sequence(b"\x82\x03edu"))] * 2),
+        sequence(der.encode(0xA0, der.encode(der.SET, b"\x82\x03edu"))),
     ],
 )
 def test_constraints_that_cannot_be_read(trees: bytes) -> None:

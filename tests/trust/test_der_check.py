@@ -55,6 +55,7 @@ def test_der(data: bytes) -> None:
         b"\x04\x82\x00\x80" + bytes(128),
         b"\x1f\x01\x00",
         b"\x30\x03\x1f\x81\x00",
+        b"\x30\x03\x1f\x01\x00",
         b"\x01\x01\x01",
         b"\x01\x00",
         b"\x02\x00",
