@@ -58,7 +58,7 @@ async def add_hops(cases: Sequence[EndpointEvidence], locating: Locating, until:
     At most `LOCATED_MOST` addresses, and no later than loop time `until`. Their observations have labels in place of
     the routers' addresses (`hops.for_report`).
     """
-    suspects = {a: c for c in cases if (a := _traceable(c.observation)) and c.leaf is not None and not c.looks_genuine}
+    suspects = {a: c for c in cases if (a := _traceable(c.observation)) and c.leaf is not None and not c.is_genuine}
     if not suspects or until - asyncio.get_running_loop().time() < WORTHWHILE:
         return tuple(cases)
     from .probe.hops import trace_hops  # noqa: PLC0415 - loaded when asked for

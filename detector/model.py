@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -140,10 +140,52 @@ class Confidence(enum.StrEnum):
         return order.index(self) >= order.index(least)
 
 
+class Reason(enum.StrEnum):
+    """The rule of the decision table that gave a verdict (docs/decisions.md)."""
+
+    WITNESSED = "witnessed"
+    PINNED = "pinned"
+    WITNESS_DIFFERS = "witness-differs"
+    IDENTITY_SUBSTITUTED = "identity-substituted"
+    RIVALS_SHARE_A_SIGNER = "rivals-share-a-signer"
+    SIGNER_SUBSTITUTES_ELSEWHERE = "signer-substitutes-elsewhere"
+    INTERCEPTION_KEY = "interception-key"
+    REPLAYED_CHAIN = "replayed-chain"
+    PRODUCT_MARK = "product-mark"
+    FORGED_ISSUER = "forged-issuer"
+    DEFECTIVE_CHAIN = "defective-chain"
+    PUBLIC_UNLOGGED = "public-unlogged"
+    ADDED_ROOT = "added-root"
+    ONE_PRIVATE_SIGNER = "one-private-signer"
+    FORGOTTEN_BY_EVERYBODY = "forgotten-by-everybody"
+    PIN_MISMATCH = "pin-mismatch"
+    UNFAMILIAR_ROOT = "unfamiliar-root"
+    UNREADABLE_PERSISTS = "unreadable-persists"
+    WRONG_NAME = "wrong-name"
+    INCOMPLETE_CHAIN = "incomplete-chain"
+    PRIVATE_CHAIN = "private-chain"
+    PINNED_CA = "pinned-ca"
+    LOGGED = "logged"
+    DECLARED = "declared"
+    NO_CERTIFICATE = "no-certificate"
+    BUDGET_SPENT = "budget-spent"
+    CLOCK_WRONG = "clock-wrong"
+    EXPIRED = "expired"
+    RETIRED = "retired"
+    UNREADABLE = "unreadable"
+    DECLARED_ROOT_INTERCEPTS = "declared-root-intercepts"
+    DECLARED_NOT_ACCEPTED = "declared-not-accepted"
+    KEY_NOT_PROVED = "key-not-proved"
+    NAME_NOT_CONFIRMED = "name-not-confirmed"
+    WITNESS_SILENT = "witness-silent"
+    SCTS_NOT_CARRIED = "scts-not-carried"
+    STALE_KNOWLEDGE = "stale-knowledge"
+
+
 class Assurance(enum.StrEnum):
     """What a `clean` verdict rests on, weakest first."""
 
-    TRUSTED = "trusted"
+    DECLARED = "declared"
     LOGGED = "logged"
     PINNED = "pinned"
     WITNESSED = "witnessed"
@@ -163,6 +205,10 @@ class Alternative(enum.StrEnum):
     SELF_SIGNED_ORIGIN = "self-signed-origin"
     STALE_ROOTS = "stale-roots"
     SPLIT_HORIZON = "split-horizon"
+    FRONT_OF_THE_OPERATOR = "front-of-the-operator"
+    DEFECTIVE_SERVER = "defective-server"
+    UNREADABLE_ALGORITHM = "unreadable-algorithm"
+    DEVELOPMENT_CA = "development-ca"
 
 
 class ManagedBy(enum.StrEnum):
@@ -173,6 +219,7 @@ class ManagedBy(enum.StrEnum):
     DEVELOPER = "developer"
     ATTACKER = "attacker"
     STATE = "state"
+    UNKNOWN = "unknown"
 
 
 class Locality(enum.StrEnum):
@@ -266,6 +313,7 @@ class Scope(enum.StrEnum):
     """How much of what was probed is decrypted."""
 
     NONE = "none"
+    UNCERTAIN = "uncertain"
     SELECTIVE = "selective"
     ALL = "all"
 
@@ -276,6 +324,7 @@ class Coverage(enum.StrEnum):
     CLEAR = "clear"
     DECRYPTED = "decrypted"
     MIXED = "mixed"
+    UNCERTAIN = "uncertain"
     UNKNOWN = "unknown"
 
 
@@ -318,6 +367,7 @@ class Hello(enum.StrEnum):
 
     DEFAULT = "default"
     BROWSER = "browser"
+    READABLE = "readable"  # offers only signature algorithms that can be verified here
 
 
 class Engine(enum.StrEnum):
@@ -382,6 +432,13 @@ class EndpointName(Record, frozen=True, kw_only=True):
     def name(self) -> str:
         """`host:port`, with an IPv6 literal in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class MachineRoot(Record, frozen=True, kw_only=True):
+    """A root (DER) that a machine trusts and that was never public, and how it came there."""
+
+    der: bytes
+    origin: RootOrigin = RootOrigin.UNKNOWN
 
 
 class PresentedCertificate(Record, frozen=True, kw_only=True):
@@ -506,6 +563,12 @@ class Observation(Record, frozen=True, kw_only=True):
     connect to (`host:port`), `proxy_file` the proxy auto-configuration file that chose the way or would have had to,
     `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution` is what a second
     resolver said, where one was asked, `hops` how far TLS is answered, where that was.
+
+    `sct_list` is the extension_data of signed_certificate_timestamp for the leaf, a SignedCertificateTimestampList with
+    its length (RFC 6962 section 3.3; in CertificateEntry, RFC 8446 section 4.4.2, before TLS 1.3 in ServerHello), and
+    `ocsp_response` the OCSPResponse (DER, at most 64 KiB) that was stapled for the leaf (RFC 6066 section 8); both as
+    presented, None where none was. `scts_carried` says that our hello asked for both and that the handshake went far
+    enough for them to be seen: only then does their absence say anything.
     """
 
     outcome: Outcome
@@ -609,15 +672,15 @@ class Interceptor(Attribution, frozen=True, kw_only=True):
 class Result(Record, frozen=True, kw_only=True):
     """The judgement of one endpoint, with everything needed to judge it again.
 
-    `row` is the row of the decision table (docs/decisions.md) that matched; `reason` names it in one word. `advice` is
-    the student's; `advice_for` has it for every audience that can do something. `observation` is the look that the
-    verdict rests on, `other_observations` are the other looks at the same endpoint: by other routes, with other hellos.
+    `reason` is the rule of the decision table (docs/decisions.md) that decided. `advice` is the student's; `advice_for`
+    has it for every audience that can do something. `observation` is the one that the verdict rests on,
+    `other_observations` are the others of the same endpoint: by other routes, with other hellos. `amends` says that
+    this result replaces one that was given earlier, before later evidence changed it.
     """
 
     endpoint: EndpointName
     verdict: Verdict
-    row: int
-    reason: str
+    reason: Reason
     confidence: Confidence | None = None
     assurance: Assurance | None = None
     alternatives: tuple[Alternative, ...] = ()
@@ -627,21 +690,34 @@ class Result(Record, frozen=True, kw_only=True):
     advice_for: dict[Audience, str] = {}
     observation: Observation
     other_observations: tuple[Observation, ...] = ()
+    amends: bool = False
 
 
-class RootsInfo(Record, frozen=True, kw_only=True):
-    """Which public roots a report was judged against."""
+class KnowledgeKind(enum.StrEnum):
+    """The parts of what a judgement rests on besides the evidence."""
 
-    name: str
-    version: str
+    ROOTS = "roots"
+    LOGS = "logs"
+    CATALOGUE = "catalogue"
+
+
+class Knowledge(Record, frozen=True, kw_only=True):
+    """One part of the knowledge that a judgement was made with.
+
+    `date` is the day up to which it knew of changes, `horizon` the last day on which it counts as current; None where
+    nobody said how old it is. `sha256` (hexadecimal) is over what it holds (`detector.knowledge`).
+    """
+
+    kind: KnowledgeKind
+    name: Annotated[str, msgspec.Meta(max_length=1024)]
+    version: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     date: dt.date | None = None
+    horizon: dt.date | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
-
-class LogsInfo(Record, frozen=True, kw_only=True):
-    """Which list of Certificate Transparency logs a report was judged against."""
-
-    name: str
-    date: dt.date | None = None
+    def is_past(self, at: dt.datetime) -> bool:
+        """Whether it was old at this moment."""
+        return self.horizon is not None and at.date() > self.horizon
 
 
 class Report(Record, frozen=True, kw_only=True):
@@ -659,8 +735,7 @@ class Report(Record, frozen=True, kw_only=True):
     interceptors: tuple[Interceptor, ...] = ()
     results: tuple[Result, ...] = ()
     portal: PortalObservation | None = None
-    roots: RootsInfo
-    logs: LogsInfo
+    knowledge: tuple[Knowledge, ...]
 
     def to_json(self) -> bytes:
         """This report as UTF-8 JSON on one line."""

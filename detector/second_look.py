@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .model import Endpoint, Outcome
 from .tasks import Group, off_loop
+from .trust.classes import ChainClass
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -114,15 +115,17 @@ def _what_is_missing(cases: Sequence[EndpointEvidence]) -> tuple[list[EndpointEv
 
     Paths and timestamps are verified for it, milliseconds for each chain.
     """
-    looks = [look for case in cases for look in (case, *case.looks)]
+    looks = [look for case in cases for look in (case, *case.siblings)]
     incomplete = [look for look in looks if look.issuer_missing]
     misdated = any(look.leaf is not None and not _in_date(look.leaf, look) for look in looks)
     return incomplete, any(map(_is_odd, looks)), misdated
 
 
-def _is_odd(case: EndpointEvidence) -> bool:
+def _is_odd(evidence: EndpointEvidence) -> bool:
     """Whether a portal could explain what was seen."""
-    return case.observation.outcome is Outcome.NOT_TLS or (case.leaf is not None and not case.looks_genuine)
+    if evidence.observation.outcome is Outcome.NOT_TLS:
+        return True
+    return evidence.leaf is not None and not evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED)
 
 
 def _in_date(leaf: Certificate, case: EndpointEvidence) -> bool:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import functools
-import hashlib
 import math
 import sys
 import threading
@@ -22,10 +21,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from . import pins as pin_files
-from .errors import RootsError
 from .later import Later
 from .looks import Ways
-from .model import Endpoint, Engine, Observation, Outcome, Report, ResolutionObservation, Result
+from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result, RootOrigin
 from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
@@ -33,7 +31,7 @@ from .tasks import Beside, Group, end, off_loop
 from .trust import logs as ct_logs
 from .trust import roots as trusted
 from .trust.certificate import Certificate
-from .trust.known_roots import known_labels, known_roots
+from .trust.known_roots import known_labels, known_root_keys
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -41,15 +39,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from . import abreast, watcher
-    from .judge import assess, evidence
+    from . import abreast, knowledge, watcher
+    from .judge import assess, evidence, network, network_evidence
     from .judge.evidence import Context, EndpointEvidence
     from .locating import Locating
     from .pins import PinSet
     from .probe import Dialer
     from .probe.routes import Resolver
     from .trust.logs import LogList
-    from .trust.roots import Roots
+    from .trust.roots import Roots, TrustedRoots
     from .watch_event import WatchEvent
     from .watcher import Look, Surroundings
 
@@ -62,7 +60,10 @@ if TYPE_CHECKING:
 if not TYPE_CHECKING:
     abreast = Later("detector.abreast")
     evidence = Later("detector.judge.evidence")
+    knowledge = Later("detector.knowledge")
     assess = Later("detector.judge.assess")
+    network = Later("detector.judge.network")
+    network_evidence = Later("detector.judge.network_evidence")
     watcher = Later("detector.watcher")
 
 DEADLINE_DEFAULT: Final = 10.0
@@ -74,8 +75,10 @@ JUDGING_RESERVE: Final = 0.5
 private issuer appears (loading the suffix list), twice that on a machine whose cores are busy."""
 RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
-INSTALLED_WAIT: Final = 0.15
-"""Seconds that judging waits, once, for when roots were installed; measured on Linux: 0.03 to 0.1."""
+MACHINE_WAIT: Final = 0.2
+"""Seconds that judging waits, once, for the trust stores of this machine. On Linux the files among them are read in
+0.05, with imports in 0.15; a program that has to be asked takes as long again. With the 0.3 that judging takes where
+somebody's own CA appears, it is what `JUDGING_RESERVE` keeps back."""
 LOADING_DELAY: Final = 0.005
 """Seconds before judging is imported at the first look: connecting goes first, and takes a millisecond or two."""
 OVERRUN: Final = 0.2
@@ -87,54 +90,80 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def private_machine_roots() -> Roots:
-    """The roots this machine trusts that no public bundle has or had: what somebody added to it.
+def _read_machine_trust() -> Iterator[TrustedRoots]:
+    """What this machine trusts: at first only which roots, then with what its stores say about each."""
+    listed = trusted.machine_roots()
+    yield trusted.TrustedRoots(listed.without(known_root_keys()), {})
+    listed = listed.with_added(trusted.certifi_bundle().added)
+    from .audit.machine import read_stores  # noqa: PLC0415 - readers that are needed only behind a machine root
+    from .audit.trusted import merge  # noqa: PLC0415 - as above
 
-    Those of the operating system, and those that were appended to the bundle Python programs use.
+    for scanned in read_stores():
+        known = merge(listed, scanned)
+        yield known
+        if all(root.origin is not RootOrigin.UNKNOWN for root in known.roots.roots):
+            return  # so no program of the system has to be asked
+
+
+class MachineTrust:
+    """The roots that this machine trusts and that were never public: how each came there, and when.
+
+    The stores are read once, by a thread that is started when they are first needed: programs of the operating system
+    can take seconds. No verdict waits for it longer than `wait` seconds in all. A root whose origin was not read by
+    then has an unknown one, which accuses mildly; what was read meanwhile counts from then on.
+
+    `read` runs in that thread and yields what is known, each time more.
     """
-    public = trusted.certifi_roots().keys | {bytes.fromhex(root.spki_sha256) for root in known_roots()}
-    return trusted.machine_roots().with_added(trusted.certifi_bundle().added).without(public)
 
-
-def _read_installation_times() -> dict[bytes, dt.datetime]:
-    from .audit.machine import read_machine  # noqa: PLC0415 - readers that are needed only behind a machine root
-
-    found = read_machine().roots
-    return {hashlib.sha256(root.der).digest(): root.installed_at for root in found if root.installed_at is not None}
-
-
-class InstallationTimes:
-    """When the roots of this machine came to it, by SHA-256, as far as the machine says so in time.
-
-    The stores are read once, when first asked about, beside the judging: programs of the operating system can take
-    seconds, and no verdict waits for more than `INSTALLED_WAIT` in all. What is not known by then is unknown.
-    """
-
-    def __init__(self, read: Callable[[], dict[bytes, dt.datetime]] = _read_installation_times) -> None:
+    def __init__(
+        self, read: Callable[[], Iterator[TrustedRoots]] = _read_machine_trust, *, wait: float = MACHINE_WAIT
+    ) -> None:
         self._read = read
-        self._times: dict[bytes, dt.datetime] = {}
+        self._wait = wait
+        self._known: TrustedRoots | None = None
         self._reader: threading.Thread | None = None
         self._until = 0.0
+        self._starting = threading.Lock()
 
-    def __call__(self, sha256: bytes) -> dt.datetime | None:
-        """When the root with this hash was installed, or None."""
-        if self._reader is None:
-            self._reader = threading.Thread(target=self._keep, name="installation times", daemon=True)
-            self._until = time.monotonic() + INSTALLED_WAIT
-            self._reader.start()
-        self._reader.join(max(self._until - time.monotonic(), 0.0))
-        return self._times.get(sha256)
+    def _start(self) -> None:
+        with self._starting:
+            if self._reader is None:
+                self._until = time.monotonic() + self._wait
+                self._reader = threading.Thread(target=self._keep, name="trust stores", daemon=True)
+                self._reader.start()
+
+    def roots(self) -> Roots:
+        """The roots, each with its origin."""
+        known = self._now()
+        return trusted.NO_ROOTS if known is None else known.roots
+
+    def installed_at(self, sha256: bytes) -> dt.datetime | None:
+        """When the root with this hash came to this machine, or None."""
+        known = self._now()
+        return None if known is None else known.installed_at.get(sha256)
+
+    def _now(self) -> TrustedRoots | None:
+        self._start()
+        if self._reader is not None:
+            self._reader.join(max(self._until - time.monotonic(), 0.0))
+        return self._known
 
     def _keep(self) -> None:
-        self._times = self._read()
+        for known in self._read():
+            self._known = known
 
 
-root_installed_at: Final = InstallationTimes()
+this_machine: Final = MachineTrust()
 
 
-def resolve_roots(roots: RootSource | None, add_roots: RootSource | None = None) -> Roots:
-    """The public roots to judge by. Raises `RootsError`."""
-    public = trusted.certifi_roots() if roots is None else _roots(roots)
+def resolve_roots(
+    roots: RootSource | None, add_roots: RootSource | None = None, *, at: dt.datetime | None = None
+) -> Roots:
+    """The public roots to judge by: those given, as they are; else those of the knowledge, as of `at`.
+
+    Raises `RootsError`.
+    """
+    public = trusted.public_roots(None if at is None else at.date()) if roots is None else _roots(roots)
     return public if add_roots is None else public.with_added(_roots(add_roots))
 
 
@@ -208,7 +237,9 @@ def judging_context(
 
     Raises `RootsError`, `LogListError`.
     """
-    return evidence.Context(at=_aware(at), roots=resolve_roots(roots, add_roots), logs=resolve_logs(logs))
+    moment = _aware(at)
+    past = None if at is None else moment  # a clock that is wrong brings no roots of the past back
+    return evidence.Context(at=moment, roots=resolve_roots(roots, add_roots, at=past), logs=resolve_logs(logs))
 
 
 def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about where the chain came from
@@ -265,15 +296,15 @@ class Detector:
     `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
     --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
-    `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives the non-public roots
-    of this machine and is called only when a chain has no public path; `installed_at` says when one of them came to
-    this machine. `dialer` replaces the network (see `detector.probe.MockNetwork`), `resolver` name resolution (see
-    `detector.probe.resolving`). `control` is the control request for captive portals; it is made, issuers are fetched
-    and HTTP dates asked for, only where something does not look genuine, and never with `offline`. `locating` has hops
-    traced to what does not (docs/locate.md). `clock` gives the time.
+    `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives roots that
+    were never public, with their origins, and is called only when a chain has no accepted path; `installed_at` says
+    when one of them came there. `dialer` replaces the network (see
+    `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
+    request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does not
+    look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock` gives
+    the time.
 
-    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later,
-    but `RootsError` where certifi's own file is damaged, which is read when it is needed.
+    Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
@@ -293,8 +324,8 @@ class Detector:
         hello: str = "default",
         engine: str = Engine.AUTO,
         concurrency: int = CONCURRENCY_DEFAULT,
-        machine_roots: Callable[[], Roots] = private_machine_roots,
-        installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
+        machine_roots: Callable[[], Roots] = this_machine.roots,
+        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
         dialer: Dialer | None = None,
         resolver: Resolver | None = None,
         offline: bool = False,
@@ -332,8 +363,13 @@ class Detector:
 
     @functools.cached_property
     def roots(self) -> Roots:
-        """The public roots to judge by. certifi's are read when they are first asked for: connecting goes before."""
+        """The public roots to judge by. Shipped ones are read when they are first needed: connecting goes first."""
         return resolve_roots(*self._root_sources)
+
+    @property
+    def knowledge(self) -> tuple[Knowledge, ...]:
+        """What is judged with, and how old it is."""
+        return knowledge.used(self.roots, self.logs)
 
     async def __aenter__(self) -> Self:
         return self
@@ -384,8 +420,8 @@ class Detector:
         return await off_loop(lambda: self.judge(cases, started=started, named=named))
 
     def judge(self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
-        """Judge what `observe` saw. `started` is when that began, `named` as in `table.decide_network`."""
-        return assess.report(
+        """Judge what `observe` saw. `started` is when that began, `named` as in `network.decide_network`."""
+        return network.report(
             assess.assess_all(cases),
             cases[0].context if cases else self.context(),
             started=started,
@@ -453,7 +489,7 @@ class Detector:
         """
         await off_loop(_prepare_judging_too)
         await self._read_roots()
-        network = evidence.NetworkEvidence(remembered=evidence.STREAM_REMEMBERS)
+        assessor = assess.Assessor[None](remembered=network_evidence.STREAM_REMEMBERS)
         looks = abreast.batches(
             _asynchronously(targets),
             lambda target: self.look(self._endpoint(target), timeout=timeout),
@@ -462,7 +498,7 @@ class Detector:
         with Beside() as beside:
             async with contextlib.aclosing(looks):
                 async for cases in looks:
-                    for result in await beside.do(functools.partial(_judge_in_turn, cases, network)):
+                    for result in await beside.do(functools.partial(_assess_in_turn, cases, assessor)):
                         yield result
 
     def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
@@ -526,8 +562,7 @@ class Detector:
         if "detector.judge.assess" not in sys.modules or "roots" not in vars(self):
             await asyncio.sleep(LOADING_DELAY)
             await off_loop(_import_judging)
-            with contextlib.suppress(RootsError):  # told where they are asked for next, and not in a group
-                await self._read_roots()
+            await self._read_roots()
 
     async def _read_roots(self) -> None:
         """Have the roots, without holding up the loop."""
@@ -594,13 +629,9 @@ def _prepare_judging_too() -> None:
     _import_judging()
 
 
-def _judge_in_turn(cases: Iterable[EndpointEvidence], network: evidence.NetworkEvidence) -> list[Result]:
-    """Judge cases one after the other, each by what was seen up to it."""
-    results = []
-    for case in cases:
-        network.add(case)
-        results.append(assess.assess_endpoint(case, network))
-    return results
+def _assess_in_turn(cases: Iterable[EndpointEvidence], assessor: assess.Assessor[None]) -> list[Result]:
+    """Assess endpoints one after the other, each by what was seen up to it, and again what later ones change."""
+    return [result for case in cases for _, result in assessor.add(case, None)]
 
 
 def _import_judging() -> None:

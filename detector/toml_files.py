@@ -89,6 +89,13 @@ class TableFile:
             self._refuse(key, f"is not one line of 1 to {MAX_TEXT} characters", f'Write {key} = "…" or leave it out.')
         return str(value)
 
+    def _flag(self, table: dict[str, Any], key: str) -> bool:
+        """True or false; false where the key is absent."""
+        value = table.get(key, False)
+        if not isinstance(value, bool):
+            self._refuse(key, "is neither true nor false", f"Write {key} = true, without quotes.")
+        return value
+
     def _schema(self, table: dict[str, Any], version: int) -> None:
         """Refuse every other version of the form than `version`."""
         schema = table.get("schema")

@@ -23,13 +23,14 @@ What is told, and how soon, is not symmetrical, because the two mistakes are not
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from .judge import assess
-from .judge.table import decide_network
+from .judge.network import decide_network
 from .model import Assurance, Confidence, Endpoint, EndpointName, Outcome, Result, Verdict
 from .watch_event import NetworkStanding, Standing, WatchEvent, WatchKind, describe
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from .judge.evidence import EndpointEvidence, IssuerIdentity
+    from .judge.evidence import EndpointEvidence
 
 INCONCLUSIVE_AFTER: Final = 2
 """Looks in a row that could not be judged before that is told: the first one and its repetition."""
@@ -47,6 +48,8 @@ VANISHED_AFTER_MOST: Final = 48
 """To how many that grows for an interceptor that keeps coming back: most of an hour at one look a minute."""
 INTERCEPTORS_MAX: Final = 8
 """Interceptors remembered per endpoint, so that a cluster whose members take turns is told once each."""
+_VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
+"""Serial numbers, dates and hashes inside an issuer's name."""
 ANSWERS: Final = frozenset(
     {Outcome.NOT_TLS, Outcome.TLS_ALERT, Outcome.TLS_FAILURE, Outcome.SIGNATURE_WRONG, Outcome.TOO_LARGE}
 )
@@ -63,18 +66,29 @@ class Moment(NamedTuple):
 class _Interceptor(NamedTuple):
     """What an interceptor is recognised by on the same endpoint."""
 
-    keys: frozenset[IssuerIdentity]
-    shape: str | None
+    keys: frozenset[bytes]
+    name: str | None
 
     @classmethod
-    def of(cls, case: EndpointEvidence) -> _Interceptor:
-        return cls(frozenset(i for i in case.issuer_identities if i[0] != "name"), case.issuer_shape)
+    def of(cls, evidence: EndpointEvidence) -> _Interceptor:
+        leaf = evidence.leaf
+        identifier = None if leaf is None else leaf.authority_key_identifier
+        return cls(evidence.issuing_keys | ({identifier} if identifier else frozenset()), _issuer_name(evidence))
 
     def is_same(self, other: _Interceptor) -> bool:
-        """By the issuer's key where both show one; else by the name, less what differs between certificates."""
+        """By the issuer's key or key identifier where both show one; else by the name that the issuer gives itself."""
         if self.keys and other.keys:
             return bool(self.keys & other.keys)
-        return self.shape == other.shape
+        return self.name == other.name
+
+
+def _issuer_name(evidence: EndpointEvidence) -> str | None:
+    """The issuer's name, less what differs from certificate to certificate: numbers and the host."""
+    if evidence.leaf is None or evidence.leaf.issuer is None:
+        return None
+    host = evidence.endpoint.host.lower()
+    pairs = evidence.leaf.issuer.canonical
+    return ",".join(f"{kind}={_VARYING.sub('#', value.replace(host, '{host}'))}" for kind, value in pairs) or None
 
 
 class _State:

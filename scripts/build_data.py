@@ -3,95 +3,223 @@
 Room: scripts. Reads and writes the files named on the command line, nothing else.
 
     python scripts/build_data.py roots CERTIFI.whl [CERTIFI.whl ...]   (oldest to newest, as `pip download` gives them)
-    python scripts/build_data.py logs  LOG_LIST.json [...]             (Google log list v3, merged into what is there)
+    python scripts/build_data.py logs  LOG_LIST.json [...]             (merged into what is there)
+
+A list of logs is Google's log list v3, or records taken from another list (Firefox's table, Zeek's, an announcement):
+
+    {"source": "where from", "date": "2026-11-17", "logs": [{"log_id": "...", ...}]}
+
+A record of a known log needs nothing but its `log_id`; a new one has `key`, `operator`, `description` and `kind` too.
+Each may have `states` (by name, since when) or one `state` with `since`; `temporal_interval` as Google has it; and
+`first_listed` and `last_listed` where those differ from the list's `date`, which is the day it describes. Without a
+`date` a list only adds to what is said of its logs.
+
+The order of the lists does not matter: of a state the earliest moment is kept. What no list says is inferred anew
+each time (see `infer`) and marked so.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import datetime as dt
 import json
 import re
 import ssl
 import zipfile
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from detector.trust import logs
 from detector.trust.certificate import Certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "trust" / "data"
 _LABELLED: Final = re.compile(
     r'^# Label: "(?P<label>[^"]+)"$.*?(?P<pem>-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)',
     re.DOTALL | re.MULTILINE,
 )
+_SHARD_NAME: Final = re.compile(r"(?P<year>20[1-9]\d)(?:[hH](?P<half>[12]))?")
+"""How logs are named by the certificates they take: `Argon2023`, `Oak2024H1`, `Sphinx2026h2`, `log2026a`."""
+_SHARD_MARGIN: Final = dt.timedelta(days=31)
+"""Operators overlap neighbouring shards or shift them: Let's Encrypt by up to 20 days, TrustAsia and DigiCert by 8."""
+_UNSETTLED: Final = frozenset({logs.LogState.PENDING, logs.LogState.REJECTED})
+"""States of logs that are not shipped: a log that is shipped as untrusted stays so whatever a newer list says."""
+_WHOLE_DAY: Final = dt.timedelta(days=1, seconds=-1)
+"""To the last second of a day. A log that retired on a day nobody timed may have signed until then."""
+_NEVER_QUALIFIED: Final = "never qualified by a browser as far as known"
+_FIELDS: Final = (
+    *("operator", "description", "kind", "public", "why", "states", "shard", "retired", "inferred"),
+    *("first_listed", "last_listed", "log_id", "key"),
+)
+"""Fields of a log in ct_logs.json, in their order."""
 
 
 def roots(wheels: list[Path]) -> None:
-    """Write known_roots.json: each root any of these certifi wheels labels, with the first and last version seen."""
-    found: dict[str, dict[str, str]] = {}
-    for wheel in sorted(wheels, key=_version):
-        version = ".".join(map(str, _version(wheel)))
+    """Write known_roots.json and root_certificates.json: each root that any of these certifi wheels labels.
+
+    A root was removed on the date of the first wheel after the last one that has it. Wheels older than 2018 have no
+    business here: they carry keys of 1024 bits, which anybody with a budget can factor, and a chain to a retired root
+    accuses nobody.
+    """
+    found: dict[str, dict[str, str | None]] = {}
+    certificates: dict[str, str] = {}
+    ordered = sorted(wheels, key=_release)
+    for wheel in ordered:
+        date = dt.date(*_release(wheel)[:3]).isoformat()
+        version = wheel.name.split("-")[1]
         with zipfile.ZipFile(wheel) as archive:
             bundle = archive.read("certifi/cacert.pem").decode("utf-8")
+        carried = set()
         for match in _LABELLED.finditer(bundle):
             certificate = Certificate.read(ssl.PEM_cert_to_DER_cert(match["pem"]))
             if certificate.subject is None or certificate.spki_sha256 is None:
                 raise SystemExit(f"{wheel}: the root {match['label']} cannot be read")
             sha256 = certificate.sha256.hex()
-            entry = found.setdefault(
-                sha256,
-                {
-                    "label": match["label"],
-                    "sha256": sha256,
-                    "spki_sha256": certificate.spki_sha256.hex(),
-                    "subject": certificate.subject.text,
-                    "first_seen": version,
-                },
-            )
-            entry["label"] = match["label"]
-            entry["last_seen"] = version
+            carried.add(sha256)
+            certificates[sha256] = base64.b64encode(certificate.der).decode("ascii")
+            first_seen = found[sha256]["first_seen"] if sha256 in found else version
+            found[sha256] = {
+                "label": match["label"],
+                "sha256": sha256,
+                "spki_sha256": certificate.spki_sha256.hex(),
+                "subject": certificate.subject.text,
+                "first_seen": first_seen,
+                "last_seen": version,
+            }
+        for sha256, entry in found.items():
+            if sha256 not in carried:
+                entry.setdefault("removed", date)
     listed = sorted(found.values(), key=lambda entry: (entry["label"], entry["sha256"]))
-    head = {"schema": 1, "versions": [".".join(map(str, _version(wheel))) for wheel in sorted(wheels, key=_version)]}
+    head = {"schema": 2, "versions": [wheel.name.split("-")[1] for wheel in ordered]}
     _write(DATA / "known_roots.json", head, "roots", listed)
+    _write(
+        DATA / "root_certificates.json", {"schema": 1}, "certificates", [certificates[str(e["sha256"])] for e in listed]
+    )
 
 
 def merge(lists: list[Path]) -> None:
-    """Add the logs of these lists to ct_logs.json; a log already there keeps what is said of it."""
+    """Add what these lists say to ct_logs.json; names of a log already there stay as they are."""
     target = DATA / "ct_logs.json"
     content: dict[str, Any] = json.loads(target.read_text("utf-8"))
-    entries: list[dict[str, Any]] = content.pop("logs")
-    known = {entry["log_id"] for entry in entries}
+    entries: dict[str, dict[str, Any]] = {entry["log_id"]: entry for entry in content.pop("logs")}
     for path in lists:
-        listed = logs.load(path)
-        if listed.date is not None:
-            content["date"] = max(content["date"], listed.date.isoformat())
-        for log in (*listed.logs.values(), *listed.untrusted.values()):
-            log_id = base64.b64encode(log.log_id).decode("ascii")
-            if log_id not in known:
-                known.add(log_id)
-                why = {"why": log.why} if log.why else {}
-                entries.append(
-                    {
-                        "operator": log.operator,
-                        "description": log.description,
-                        "kind": log.kind.value,
-                        "public": not log.why,
-                        **why,
-                        "log_id": log_id,
-                        "key": base64.b64encode(log.key).decode("ascii"),
-                    }
-                )
-    entries.sort(key=lambda entry: (entry["operator"], entry["description"], entry["log_id"]))
-    _write(target, content, "logs", entries)
+        listed = json.loads(path.read_text("utf-8"))
+        if "operators" in listed:
+            listed = from_google(path)
+        date = listed.get("date")
+        content["date"] = max(content["date"], date or "")
+        if listed["source"] not in content["sources"]:
+            content["sources"].append(listed["source"])
+        for record in listed["logs"]:
+            _add(entries.setdefault(record["log_id"], {}), record, date)
+    for entry in entries.values():
+        infer(entry, newest=content["date"])
+    ordered = sorted(entries.values(), key=lambda entry: (entry["operator"], entry["description"], entry["log_id"]))
+    _write(target, content, "logs", [{key: entry[key] for key in _FIELDS if key in entry} for entry in ordered])
 
 
-def _version(wheel: Path) -> tuple[int, ...]:
-    """Give the release in a wheel's file name (certifi-2026.5.20-py3-none-any.whl)."""
-    return tuple(int(part) for part in wheel.name.split("-")[1].split("."))
+def from_google(path: Path) -> dict[str, Any]:
+    """Turn Google's log list v3 into records, without logs that may be accepted yet. Raises `LogListError`."""
+    listed = logs.load(path)
+    if listed.date is None:
+        raise SystemExit(f"{path}: no date in the list; take one with log_list_timestamp")
+    return {
+        "source": f"Google log list v3 of {listed.date}",
+        "date": listed.date.isoformat(),
+        "logs": [
+            {
+                "log_id": base64.b64encode(log.log_id).decode("ascii"),
+                "key": base64.b64encode(log.key).decode("ascii"),
+                "operator": log.operator,
+                "description": log.description,
+                "kind": log.kind.value,
+                "why": log.why,
+                "states": {state.value: since.isoformat() for state, since in log.states.items() if since is not None},
+                "temporal_interval": {
+                    "start_inclusive": log.shard.start.isoformat(),
+                    "end_exclusive": log.shard.end.isoformat(),
+                }
+                if log.shard
+                else None,
+            }
+            for log in (*listed.logs.values(), *listed.untrusted.values())
+            if not log.states.keys() & _UNSETTLED
+        ],
+    }
 
 
-def _write(target: Path, head: dict[str, Any], name: str, entries: list[dict[str, Any]]) -> None:
+def _add(entry: dict[str, Any], record: dict[str, Any], date: str | None) -> None:
+    """Put what a record says into an entry."""
+    for name in ("operator", "description", "kind", "log_id", "key"):
+        if name in record:
+            entry.setdefault(name, record[name])
+    states = record.get("states") or ({record["state"]: record["since"]} if "state" in record else {})
+    if "public" not in entry:
+        why = record.get("why") or ("" if logs.ACCEPTED_STATES.intersection(states) else _NEVER_QUALIFIED)
+        entry.update({"public": not why, "why": why} if why else {"public": True})
+    known = entry.setdefault("states", {})
+    for state, since in states.items():
+        moment = _moment(since, end=state == logs.LogState.RETIRED)
+        known[state] = min(known.get(state, moment), moment)
+    if (interval := record.get("temporal_interval")) is not None:
+        entry["shard"] = [_moment(interval["start_inclusive"]), _moment(interval["end_exclusive"])]
+        entry["inferred"] = [name for name in entry.get("inferred", ()) if name != "shard"]
+    first, last = record.get("first_listed") or date, record.get("last_listed") or date
+    if first and last:
+        entry["first_listed"] = min(entry.get("first_listed", first), first)
+        entry["last_listed"] = max(entry.get("last_listed", last), last)
+
+
+def infer(entry: dict[str, Any], *, newest: str) -> None:
+    """Say of a log what no list says of it but what follows from what they do say.
+
+    * Its shard, from the year or half-year in its name, `_SHARD_MARGIN` wider on both sides. Every log whose interval
+      was published has it within what this gives (a test holds the shipped list to that).
+    * Its retirement, where it has no shard: no later than the end of the day of its last listing, if newer lists do
+      not have it. A log with a shard needs none: what it could sign for has expired.
+    """
+    for name in entry.pop("inferred", ()):
+        del entry[name]
+    inferred = []
+    if "shard" not in entry and (shard := shard_of(entry["description"])) is not None:
+        entry["shard"] = [_moment(edge.isoformat()) for edge in shard]
+        inferred.append("shard")
+    unbounded = "shard" not in entry and "retired" not in entry["states"]
+    if unbounded and entry["last_listed"] < newest:
+        entry["retired"] = _moment(entry["last_listed"], end=True)
+        inferred.append("retired")
+    if inferred:
+        entry["inferred"] = inferred
+
+
+def shard_of(description: str) -> tuple[dt.date, dt.date] | None:
+    """Give the days between which certificates of a log of this name end, or None when the name has no year."""
+    named = _SHARD_NAME.search(description)
+    if named is None:
+        return None
+    year, half = int(named["year"]), named["half"]
+    start = dt.date(year, 7 if half == "2" else 1, 1)
+    end = dt.date(year, 7, 1) if half == "1" else dt.date(year + 1, 1, 1)
+    return start - _SHARD_MARGIN, end + _SHARD_MARGIN
+
+
+def _moment(text: str, *, end: bool = False) -> str:
+    """Write a day, or a moment with its offset, as RFC 3339 in UTC. A day is its beginning, or its last second."""
+    moment = dt.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC) + (_WHOLE_DAY if end else dt.timedelta())
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _release(wheel: Path) -> tuple[int, ...]:
+    """Give the numbers of the release in a wheel's file name (certifi-2026.10.19.post1-py3-none-any.whl)."""
+    return tuple(map(int, re.findall(r"\d+", wheel.name.split("-")[1])))
+
+
+def _write(target: Path, head: dict[str, Any], name: str, entries: Sequence[object]) -> None:
     """One entry to a line, so that a change of one entry is a change of one line."""
     lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n" for key, value in head.items()]
     body = ",\n".join("  " + json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)

@@ -3,7 +3,8 @@
     python scripts/engine_differential.py --flights 100000 --seed 1
 
 Each flight is a TLS 1.3 handshake with mutations inside and outside of the encryption: bits, lengths, messages left
-out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. The reference engine meets the server
+out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. Beside its certificates it may have
+SCTs and OCSP responses, well-formed or not. The reference engine meets the server
 alone; the native engine meets it first and the reference engine only where the native one hands over, as a probe does.
 Every fact must be the same. Differences that are known and harmless have their reason in `EXPLAINED`.
 
@@ -25,10 +26,11 @@ from detector.model import Outcome
 from detector.probe.client import is_lost
 from detector.probe.handshake import Handshake
 from detector.probe.native import NativeHandshake, is_usable
+from detector.probe.wire import OCSP_RESPONSE_BYTES_MAX
 from detector.testing import PrivatePKI
 from detector.testing import tls_wire as wire
 from detector.testing.tls_server import Script, ScriptedHandshake
-from detector.testing.tls_wire import ContentType, HandshakeType, TLSWireError
+from detector.testing.tls_wire import ContentType, Extension, HandshakeType, TLSWireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +45,12 @@ MUTATIONS_MAX: Final = 3
 """Mutations of one flight: more of them hide each other."""
 TOLD_MAX: Final = 20
 """Differences that are printed one by one; the rest is counted."""
+
+VOUCHED_SHARE: Final = 0.5
+"""Share of flights with something beside their certificates that vouches for them, or looks like it."""
+
+SCT_LIST: Final = bytes.fromhex("0006000400736374")
+"""A SignedCertificateTimestampList of one entry, which nobody reads here (RFC 6962 section 3.3)."""
 
 CERTIFICATE_REQUEST: Final = 13
 """Handshake type (RFC 8446 section 4.3.2)."""
@@ -120,6 +128,47 @@ class Flight:
     def content(self, content: bytes) -> None:
         if self.records:
             self.records[0] = (self.records[0][0], content)
+
+
+def vouched(issued: Issued, response: bytes, chance: random.Random) -> Script:
+    """A genuine server with, beside its certificates, nothing, an SCT list, an OCSP response, or what is no such thing.
+
+    The response is `response` (DER), whole or with the octets of its outer structure changed.
+    """
+    script = Script.genuine(issued)
+    if chance.random() >= VOUCHED_SHARE:
+        return script
+    if chance.random() < 0.5:  # noqa: PLR2004 - a coin
+        return dataclasses.replace(script, sct_list=chance.choice((None, SCT_LIST)), ocsp_response=response)
+    return dataclasses.replace(
+        script, entry_extensions=tuple(_beside(response, chance) for _ in script.certificates[: chance.randint(1, 2)])
+    )
+
+
+def _beside(response: bytes, chance: random.Random) -> bytes:
+    """Extensions of one certificate's entry, most of them irregular in one way."""
+    place = chance.randrange(min(16, len(response)))
+    status = chance.choice(
+        (
+            wire.certificate_status(response),
+            wire.certificate_status(response[:place] + bytes((chance.randrange(256),)) + response[place + 1 :]),
+            wire.certificate_status(response + b"\x00"),
+            wire.certificate_status(response[:-1]),
+            wire.certificate_status(b"\x30\x03\x0a\x01" + chance.randbytes(1)),
+            wire.certificate_status(bytes(OCSP_RESPONSE_BYTES_MAX // 2)),
+            wire.certificate_status(b""),
+            wire.certificate_status(response, kind=chance.randrange(4)),
+            wire.certificate_status(response)[:-1],
+            chance.randbytes(3),
+            b"",
+        )
+    )
+    extensions = [
+        wire.extension(Extension.STATUS_REQUEST, status),
+        wire.extension(Extension.SIGNED_CERTIFICATE_TIMESTAMP, chance.choice((SCT_LIST, chance.randbytes(9), b""))),
+        wire.extension(chance.choice((Extension.STATUS_REQUEST, 17, 27, 34, 50, 0x1A1A)), b""),
+    ]
+    return b"".join(chance.sample(extensions, chance.choice((0, 1, 1, 1, 2, 2, 3))))
 
 
 def flip(flight: Flight) -> None:
@@ -325,9 +374,12 @@ def _answers(server: MutatedServer, data: bytes) -> Iterator[bytes]:
         yield wire.alert_record(error.alert)
 
 
-def told_by(engine: type[Handshake | NativeHandshake], issued: Issued, seed: int) -> tuple[Told, MutatedServer]:
+def told_by(
+    engine: type[Handshake | NativeHandshake], issued: Issued, response: bytes, seed: int
+) -> tuple[Told, MutatedServer]:
     """What an engine reports of the server that `seed` makes."""
-    server = MutatedServer(Script.genuine(issued), random.Random(seed))  # noqa: S311 - a seed, not a secret
+    chance = random.Random(seed)  # noqa: S311 - a seed, not a secret
+    server = MutatedServer(vouched(issued, response, chance), chance)
     handshake = engine(HOST)
     play(handshake, server, random.Random(seed + 1))  # noqa: S311 - as above
     natively = isinstance(handshake, NativeHandshake) and not handshake.hands_over
@@ -336,10 +388,10 @@ def told_by(engine: type[Handshake | NativeHandshake], issued: Issued, seed: int
     return Told(handshake.facts(), seen is not None, intact, natively), server
 
 
-def compare(issued: Issued, seed: int) -> tuple[Told, Told, list[str], MutatedServer]:
+def compare(issued: Issued, response: bytes, seed: int) -> tuple[Told, Told, list[str], MutatedServer]:
     """Play one server to both: what is decided, what the reference says, where they differ by the names of facts."""
-    reference, server = told_by(Handshake, issued, seed)
-    native, _ = told_by(NativeHandshake, issued, seed)
+    reference, server = told_by(Handshake, issued, response, seed)
+    native, _ = told_by(NativeHandshake, issued, response, seed)
     decided = native
     if not native.natively and not is_lost(native.facts.chain, reference.facts.chain):
         decided = reference._replace(natively=False)
@@ -390,12 +442,13 @@ def main() -> int:
     pki = PrivatePKI.create()
     # Kinds whose signatures are always equally long: a mutation must meet the same octet for both.
     leaves = [pki.issue([HOST], key=kind) for kind in ("ed25519", "ed25519", "ed25519", "rsa")]
+    response = pki.intermediate_ec.ocsp_response(leaves[0].leaf)
     outcomes: collections.Counter[str] = collections.Counter()
     explained: collections.Counter[str] = collections.Counter()
     unexplained = 0
     for number in range(given.flights):
         seed = (given.seed << 32) + 2 * number
-        decided, reference, differences, server = compare(leaves[number % len(leaves)], seed)
+        decided, reference, differences, server = compare(leaves[number % len(leaves)], response, seed)
         who = "native" if decided.natively else "handed over"
         outcomes[f"{who}: {decided.facts.outcome}{', key proved' if decided.facts.key_proved else ''}"] += 1
         if not differences:

@@ -11,8 +11,9 @@ import pytest_asyncio
 from hypothesis import settings
 
 from detector.judge import assess
-from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence, no_machine_roots
-from detector.model import Endpoint, Observation, Outcome, Result
+from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
+from detector.judge.network_evidence import NetworkEvidence
+from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe import native
 from detector.testing import PrivatePKI
@@ -70,7 +71,7 @@ class World:
 
     def context(self, at: dt.datetime | None = None, machine: Sequence[bytes] = ()) -> Context:
         """What to judge against; `machine` are roots installed on this machine."""
-        installed = from_der(machine, name="machine")
+        installed = from_der(machine, name="machine", origin=RootOrigin.ADDED)
         return Context(at=at or self.pki.now, roots=self.roots, logs=self.logs, machine_roots=lambda: installed)
 
     def case(  # noqa: PLR0913 - a case is made of these
@@ -87,7 +88,10 @@ class World:
         """One endpoint that presented this chain."""
         chain = presented if isinstance(presented, (list, tuple)) else presented.chain  # type: ignore[union-attr] # Issued
         observation = Observation(
-            outcome=outcome, key_proved=key_proved, chain=tuple(Certificate.read(c).presented() for c in chain)
+            outcome=outcome,
+            key_proved=key_proved,
+            scts_carried=True,
+            chain=tuple(Certificate.read(c).presented() for c in chain),
         )
         return EndpointEvidence(Endpoint(host=host, **expected), observation, self.context(at, machine))
 

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import detector
-from detector import Confidence, Detector, Endpoint, Outcome, Verdict, exam
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict, audit, exam
+from detector.audit import InstalledRoot, Scanned
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.judge import evidence
-from detector.session import INSTALLED_WAIT, InstallationTimes
+from detector.model import KnowledgeKind, Report, RootOrigin
+from detector.session import MACHINE_WAIT, MachineTrust
 from detector.tasks import BESIDE
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
+from detector.trust import roots
+from detector.trust.known_roots import known_root_keys
+from detector.trust.roots import TrustedRoots, from_der
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from conftest import World
@@ -119,21 +124,95 @@ async def test_one_string_is_one_target(pki: PrivatePKI, settings_of: Settings) 
         assert [r.endpoint.host for r in (await subject.check(EXAM)).results] == [EXAM]
 
 
-def test_installation_times_are_not_waited_for_long() -> None:
-    """Stores that hang cost the judging a fraction of a second once, and answer unknown."""
+def trust(*ders: bytes, origin: RootOrigin = RootOrigin.UNKNOWN, **times: dt.datetime) -> TrustedRoots:
+    return TrustedRoots(from_der(ders, name="m", origin=origin), {name.encode(): time for name, time in times.items()})
+
+
+def test_trust_stores_are_not_waited_for_long(pki: PrivatePKI) -> None:
+    """Stores that hang cost a fraction of a second once; what was had before counts, with origin unknown."""
     hanging = threading.Event()
+    ca = pki.private_ca("Filter CA").certificate
 
-    def read() -> dict[bytes, dt.datetime]:
+    def read() -> Iterator[TrustedRoots]:
+        yield trust(ca)
         hanging.wait()
-        return {}
+        yield trust(ca, origin=RootOrigin.POLICY)
 
-    times = InstallationTimes(read)
+    machine = MachineTrust(read)
     begin = time.monotonic()
-    assert [times(bytes([number])) for number in range(50)] == [None] * 50
-    assert time.monotonic() - begin < INSTALLED_WAIT * 5
+    assert [machine.installed_at(bytes([number])) for number in range(50)] == [None] * 50
+    assert [root.origin for root in machine.roots().roots] == [RootOrigin.UNKNOWN]
+    assert time.monotonic() - begin < MACHINE_WAIT * 5
     hanging.set()
-    moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    assert InstallationTimes(lambda: {b"root": moment})(b"root") == moment
+    assert machine._reader is not None
+    machine._reader.join()
+    assert [root.origin for root in machine.roots().roots] == [RootOrigin.POLICY]
+
+
+def test_trust_stores_are_read_once_and_not_before_they_are_needed(pki: PrivatePKI) -> None:
+    """All that ask get what one thread of its own read."""
+    moment, reads = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), []
+
+    def read() -> Iterator[TrustedRoots]:
+        reads.append(threading.current_thread())
+        yield trust(pki.root_a.certificate, root=moment)
+
+    machine = MachineTrust(read)
+    assert reads == []
+    assert len(machine.roots()) == 1
+    assert (machine.installed_at(b"root"), machine.installed_at(b"other")) == (moment, None)
+    assert len(reads) == 1
+    assert reads[0] is not threading.current_thread()
+
+
+def test_this_machine_trusts_no_root_that_was_ever_public() -> None:
+    """Whatever this machine is: none of its roots beyond the public ones is known, and each has an origin."""
+    machine = MachineTrust(wait=60.0)
+    assert not machine.roots().keys & known_root_keys()
+    assert all(isinstance(root.origin, RootOrigin) for root in machine.roots().roots)
+
+
+@pytest.mark.parametrize("told", [RootOrigin.ADDED, RootOrigin.UNKNOWN])
+def test_programs_are_asked_only_for_an_origin_that_files_do_not_tell(
+    told: RootOrigin, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every root of this machine has its origin, nothing slower is read."""
+    asked = []
+    ca = pki.private_ca("Filter CA").certificate
+
+    def read_stores() -> Iterator[Scanned]:
+        yield Scanned(roots=(InstalledRoot(der=ca, store="file", origin=told),))
+        asked.append(True)
+        yield Scanned(roots=(InstalledRoot(der=ca, store="program", origin=RootOrigin.POLICY),))
+
+    monkeypatch.setattr(audit.machine, "read_stores", read_stores)
+    monkeypatch.setattr(roots, "machine_roots", lambda: from_der([ca], name="operating system"))
+    (root,) = MachineTrust(wait=60.0).roots().roots
+    assert (root.origin, bool(asked)) == (
+        (RootOrigin.ADDED, False) if told is RootOrigin.ADDED else (RootOrigin.POLICY, True)
+    )
+
+
+def test_a_root_named_by_the_environment_is_added(
+    pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way from a store of this machine to a root with its origin."""
+    bundle = tmp_path / "school.pem"
+    ca = pki.private_ca("School Inspection CA")
+    bundle.write_bytes(ca.pem)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    found = {root.certificate.der: root.origin for root in MachineTrust(wait=60.0).roots().roots}
+    assert found[ca.certificate] is RootOrigin.ADDED
+
+
+async def test_reports_say_how_old_their_knowledge_is(pki: PrivatePKI, settings_of: Settings) -> None:
+    """Roots, logs and catalogue, each with date and horizon; the JSON reads back as it was."""
+    async with Detector(**settings_of(), clock=lambda: pki.now) as subject:
+        report = await subject.check([])
+    assert [part.kind for part in report.knowledge] == list(KnowledgeKind)
+    assert report.knowledge == subject.knowledge
+    assert report.knowledge[1].horizon is not None
+    assert Report.from_json(report.to_json()) == report
 
 
 async def test_bad_target_is_refused_before_anything_is_sent(settings_of: Settings) -> None:

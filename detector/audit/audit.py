@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from detector.catalogue import Names, Role
-from detector.model import ManagedBy, RootOrigin, RootsInfo
+from detector.catalogue import Names, ProductCategory, Role
+from detector.knowledge import of_roots
+from detector.model import ManagedBy, RootOrigin
 from detector.trust.certificate import Certificate
 from detector.trust.name import escape
 from detector.version import VERSION
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from .entries import InstalledRoot, Scanned
 
-LOCAL_DEVELOPMENT: Final = "local-dev-ca"
-"""The catalogue's category of CAs that a developer's own servers are certified by; they re-sign nobody else's names."""
 _PERSONAL: Final = re.compile(r"\S{1,256}@\S{1,256}|\([^()]{0,512}\)")
 """Where tools on a developer's machine write user and host into their CA's name: mkcert `user@host (Full Name)`,
 Charles `(date, host)`."""
@@ -81,7 +80,7 @@ def audit(
         stores=_stores(scanned.roots, trusted),
         unreadable=scanned.unreadable,
         trusted=len(trusted),
-        public=RootsInfo(name=public.name, version=public.version, date=public.date),
+        public=of_roots(public),
     )
 
 
@@ -140,7 +139,7 @@ def _root(
 def _kind(leaked: str | None, hit: Hit | None, origins: Sequence[RootOrigin], *, was_public: bool) -> Kind:
     if leaked is not None:
         return Kind.LEAKED_KEY
-    if hit is not None and hit.strong and hit.entry.category != LOCAL_DEVELOPMENT:
+    if hit is not None and hit.strong and hit.entry.category != ProductCategory.LOCAL_DEV_CA:
         return Kind.INTERCEPTOR
     if was_public:
         return Kind.FORMERLY_PUBLIC

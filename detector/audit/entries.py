@@ -9,7 +9,7 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
 from typing import Final
 
-from detector.model import ManagedBy, Record, RootOrigin, RootsInfo
+from detector.model import Knowledge, ManagedBy, Record, RootOrigin
 
 SCHEMA_VERSION: Final = 1
 """Version of the audit's JSON; rises only when a reader of the old form would misread the new one."""
@@ -125,4 +125,4 @@ class AuditReport(Record, frozen=True, kw_only=True):
     stores: tuple[StoreSummary, ...] = ()
     unreadable: tuple[UnreadableStore, ...] = ()
     trusted: int
-    public: RootsInfo
+    public: Knowledge

@@ -5,18 +5,17 @@ Room: audit. Reads files below the root directory it is given.
 
 from __future__ import annotations
 
-import os
-import re
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from detector.model import RootOrigin
 
-from . import files, p11_kit
+from . import bundles, files, p11_kit
 from .entries import InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     Found = InstalledRoot | UnreadableStore
 
@@ -33,16 +32,23 @@ BUNDLES: Final = (
 LINKED: Final = ("etc/ssl/certs",)
 """Directories in which OpenSSL looks roots up by name hash (openssl-rehash(1))."""
 
-ANCHORS: Final = (
-    "usr/local/share/ca-certificates",  # Debian, Ubuntu, Alpine: update-ca-certificates(8)
-    "etc/pki/ca-trust/source/anchors",  # RHEL, Fedora: update-ca-trust(8)
-    "usr/share/pki/ca-trust-source/anchors",
-    "etc/ca-certificates/trust-source/anchors",  # Arch
-    "usr/share/ca-certificates/trust-source/anchors",
-    "etc/pki/trust/anchors",  # SUSE
-    "usr/share/pki/trust/anchors",
-)
-"""Directories into which an administrator or a package puts roots of its own."""
+ANCHORS: Final = {
+    "usr/local/share/ca-certificates": RootOrigin.ADDED,  # Debian, Ubuntu, Alpine: update-ca-certificates(8)
+    "etc/pki/ca-trust/source/anchors": RootOrigin.ADDED,  # RHEL, Fedora: update-ca-trust(8)
+    "usr/share/pki/ca-trust-source/anchors": RootOrigin.UNKNOWN,
+    "etc/ca-certificates/trust-source/anchors": RootOrigin.ADDED,  # Arch
+    "usr/share/ca-certificates/trust-source/anchors": RootOrigin.UNKNOWN,
+    "etc/pki/trust/anchors": RootOrigin.ADDED,  # SUSE
+    "usr/share/pki/trust/anchors": RootOrigin.UNKNOWN,
+}
+"""Directories of roots beyond the distribution's list. Below /etc and /usr/local they are the administrator's; below
+/usr/share a package put them there (FHS 3.0, sections 4.9 and 4.11), and whose package that was is not known."""
+
+STORED: Final = ("etc/pki/ca-trust/source", "etc/ca-certificates/trust-source", "etc/pki/trust")
+"""Where `trust anchor --store` of p11-kit puts files of its own format, by distribution as above."""
+
+PACKAGE_LIST: Final = "var/lib/dpkg/info/ca-certificates.list"
+"""The files of the package ca-certificates, as dpkg records them."""
 
 REFUSED: Final = (
     "etc/pki/ca-trust/source/blocklist",
@@ -52,18 +58,14 @@ REFUSED: Final = (
 )
 """Directories of what shall not be trusted (update-ca-trust(8), p11-kit's trust module)."""
 
-_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]{1,4}\Z")
-"""A link by subject name hash (X509_LOOKUP_hash_dir(3))."""
 
+def linux_roots(root: Path = Path("/"), seen: set[bundles.FileIdentity] | None = None) -> Iterator[Found]:
+    """The roots of every store a distribution keeps in files, below the directory `root`.
 
-def linux_roots(environment: Mapping[str, str], root: Path = Path("/")) -> Iterator[Found]:
-    """The roots of every store a distribution keeps in files, and of those that OpenSSL's environment variables name.
-
-    `environment` is looked into for SSL_CERT_FILE and SSL_CERT_DIR; `root` is the directory the stores are below.
+    `seen` takes note of the bundles that were read, so that none is read again under another name.
     """
-    refused = {found.der for name in REFUSED for found in _folder(root, name, "linux-blocklist", RootOrigin.ADDED)}
-    seen: set[tuple[int, int]] = set()
-    for found in _all(environment, root, seen):
+    refused = {found.der for name in REFUSED for found in _refused(root, name)}
+    for found in _all(root, set() if seen is None else seen):
         if isinstance(found, InstalledRoot) and found.der in refused and found.store.startswith("linux-local"):
             continue  # never reaches the bundle
         yield found
@@ -71,102 +73,76 @@ def linux_roots(environment: Mapping[str, str], root: Path = Path("/")) -> Itera
         yield InstalledRoot(der=der, store="linux-blocklist", origin=RootOrigin.ADDED, distrusted=True)
 
 
-def _all(environment: Mapping[str, str], root: Path, seen: set[tuple[int, int]]) -> Iterator[Found]:
+def _all(root: Path, seen: set[bundles.FileIdentity]) -> Iterator[Found]:
+    shipped = debian_roots(root)
     for name in BUNDLES:
-        yield from bundle(root / name, f"linux-bundle:/{name}", seen=seen)
+        yield from bundles.bundle(root / name, f"linux-bundle:/{name}", seen, shipped)
     for name in LINKED:
-        yield from _linked(root / name, f"linux-directory:/{name}", seen)
-    if given := environment.get("SSL_CERT_FILE"):
-        yield from bundle(Path(given), f"SSL_CERT_FILE:{files.shown(given)}", seen=seen)
-    for given in environment.get("SSL_CERT_DIR", "").split(os.pathsep):
-        if given:
-            yield from _linked(Path(given), f"SSL_CERT_DIR:{files.shown(given)}", seen)
-    for name in ANCHORS:
-        yield from _found_in_folder(root, name)
+        yield from bundles.linked(root / name, f"linux-directory:/{name}", seen, shipped)
+    for name, origin in ANCHORS.items():
+        yield from _found_in_folder(root, name, origin)
+    for name in STORED:
+        with contextlib.suppress(OSError):  # a folder that cannot be listed is reported where its anchors are read
+            stored = sorted((root / name).glob("*.p11-kit"))
+        for path in stored:
+            yield from _found_in_file(root, path, RootOrigin.ADDED, p11_kit.anchors)
 
 
-def bundle(path: Path, store: str, *, seen: set[tuple[int, int]] | None = None) -> Iterator[Found]:
-    """The roots of one PEM (or DER) file; nothing when it is not there or was read under another name."""
-    if _read_before(path, seen):
-        return
+def debian_roots(root: Path) -> frozenset[bytes]:
+    """The certificates that the package ca-certificates of Debian and its kin brought: shipped by the vendor.
+
+    What other packages, an institution's own among them, put beside these (update-ca-certificates(8)) is not told from
+    what a person put there. A certificate that is shipped is not trusted for that: ca-certificates.conf selects.
+    """
     try:
-        data, _ = files.read_file(path)
-    except FileNotFoundError:
-        return
-    except files.StoreError as error:
-        yield UnreadableStore(store=store, reason=str(error))
-        return
-    yield from _of(files.certificates(data), store)
+        listed = files.read_file(root / PACKAGE_LIST)[0].decode("utf-8", "replace").splitlines()
+    except (FileNotFoundError, files.StoreError):
+        return frozenset()
+    shipped = set()
+    for name in listed[: files.FILES_MAX]:
+        if name.startswith("/usr/share/ca-certificates/") and name.endswith(".crt"):
+            with contextlib.suppress(FileNotFoundError, files.StoreError):
+                data, _ = files.read_file(root / name.lstrip("/"))
+                shipped |= {block.der for block in files.certificates(data).certificates}
+    return frozenset(shipped)
 
 
-def _of(blocks: files.Blocks, store: str) -> Iterator[Found]:
-    for block in blocks.certificates:
-        yield InstalledRoot(der=block.der, store=store, distrusted=block.distrusted)
-    if blocks.damaged:
-        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
-
-
-def _read_before(path: Path, seen: set[tuple[int, int]] | None) -> bool:
-    """Whether this very file was read already; notes that it was now."""
-    if seen is None:
-        return False
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return False  # reading it will say what is wrong
-    identity = (status.st_dev, status.st_ino)
-    before = identity in seen and identity != (0, 0)
-    seen.add(identity)
-    return before
-
-
-def _linked(folder: Path, store: str, seen: set[tuple[int, int]]) -> Iterator[Found]:
-    """The roots that OpenSSL would find in a directory. Dangling links are what a removed root leaves: no trouble."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if _HASHED.match(entry.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as error:
-        yield UnreadableStore(store=store, reason=f"cannot be listed ({getattr(error, 'strerror', error)})")
-        return
-    if len(names) > files.FILES_MAX:
-        yield UnreadableStore(store=store, reason=f"holds more than {files.FILES_MAX} files")
-    for name in names[: files.FILES_MAX]:
-        yield from bundle(folder / name, store, seen=seen)
-
-
-def _folder(root: Path, name: str, store: str, origin: RootOrigin) -> Iterator[InstalledRoot]:
+def _refused(root: Path, name: str) -> Iterator[InstalledRoot]:
     """The roots of a directory, without what could not be read in it."""
-    for found in _found_in_folder(root, name):
-        if isinstance(found, InstalledRoot):
-            yield InstalledRoot(der=found.der, store=store, origin=origin, distrusted=True)
+    return (f for f in _found_in_folder(root, name, RootOrigin.ADDED) if isinstance(f, InstalledRoot))
 
 
-def _found_in_folder(root: Path, name: str) -> Iterator[Found]:
+def _found_in_folder(root: Path, name: str, origin: RootOrigin) -> Iterator[Found]:
     """The roots that somebody put into a directory, each with its file's time."""
     try:
         for path in files.files_below(root / name):
-            store = f"linux-local:/{files.shown(path.relative_to(root).as_posix())}"
-            try:
-                data, changed = files.read_file(path)
-            except FileNotFoundError:
-                continue  # a dangling link, or gone since the directory was listed
-            except files.StoreError as error:
-                yield UnreadableStore(store=store, reason=str(error))
-                continue
-            blocks = p11_kit.parse(data) if p11_kit.is_persisted(data) else files.certificates(data)
-            for block in blocks.certificates:
-                yield InstalledRoot(
-                    der=block.der,
-                    store=store,
-                    origin=RootOrigin.ADDED,
-                    installed_at=changed,
-                    distrusted=block.distrusted,
-                )
-            if blocks.damaged and _is_meant_as_certificate(path, data):
-                yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+            yield from _found_in_file(root, path, origin)
     except files.StoreError as error:
         yield UnreadableStore(store=f"linux-local:/{name}", reason=str(error))
+
+
+def _certificates(data: bytes) -> files.Blocks | p11_kit.Dump:
+    return p11_kit.parse(data) if p11_kit.is_persisted(data) else files.certificates(data)
+
+
+def _found_in_file(
+    root: Path, path: Path, origin: RootOrigin, read: Callable[[bytes], files.Blocks | p11_kit.Dump] = _certificates
+) -> Iterator[Found]:
+    store = f"linux-local:/{files.shown(path.relative_to(root).as_posix())}"
+    try:
+        data, changed = files.read_file(path)
+    except FileNotFoundError:
+        return  # a dangling link, or gone since the directory was listed
+    except files.StoreError as error:
+        yield UnreadableStore(store=store, reason=str(error))
+        return
+    blocks = read(data)
+    for block in blocks.certificates:
+        yield InstalledRoot(
+            der=block.der, store=store, origin=origin, installed_at=changed, distrusted=block.distrusted
+        )
+    if blocks.damaged and _is_meant_as_certificate(path, data):
+        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
 
 
 def _is_meant_as_certificate(path: Path, data: bytes) -> bool:

@@ -47,13 +47,12 @@ class Dump(NamedTuple):
 def p11_kit_roots(trust: str, run: Run) -> Iterator[InstalledRoot | UnreadableStore]:
     """The anchors of p11-kit. `trust` is the path of the program, `run` runs it and may raise `StoreError`."""
     try:
-        dump = parse(run([trust, "dump"]))
+        dump = anchors(run([trust, "dump"]))
     except files.StoreError as error:
         yield UnreadableStore(store=STORE, reason=str(error))
         return
     for found in dump.certificates:
-        if found.trusted or found.distrusted:
-            yield InstalledRoot(der=found.der, store=STORE, distrusted=found.distrusted)
+        yield InstalledRoot(der=found.der, store=STORE, distrusted=found.distrusted)
     if dump.damaged:
         yield UnreadableStore(store=STORE, reason=files.damage(dump.damaged))
 
@@ -61,6 +60,12 @@ def p11_kit_roots(trust: str, run: Run) -> Iterator[InstalledRoot | UnreadableSt
 def is_persisted(data: bytes) -> bool:
     """Whether a file is in p11-kit's persistence format, as some in its anchor directories are."""
     return _OBJECT.search(data) is not None
+
+
+def anchors(output: bytes) -> Dump:
+    """What `parse` gives, without certificates that are neither trusted nor refused. Never raises."""
+    dump = parse(output)
+    return dump._replace(certificates=tuple(c for c in dump.certificates if c.trusted or c.distrusted))
 
 
 def parse(output: bytes) -> Dump:

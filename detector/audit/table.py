@@ -12,6 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from detector.knowledge import describe
+
 from .entries import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def _footer(report: AuditReport) -> Iterator[str]:
             yield f"{title}: {len(roots)} (see --format json)."
     for store in report.unreadable:
         yield f"Unreadable: {store.store} {store.reason}."
-    public = " ".join(filter(None, (report.public.name, report.public.version)))
+    public = describe([report.public])
     yield (
         f"Audited {_count(report.trusted, 'trusted root')} in {_count(len(report.stores), 'store')} against {public}, "
         f"detector {report.detector_version}, {report.at:%Y-%m-%d %H:%M:%S} UTC."

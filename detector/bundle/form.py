@@ -19,7 +19,6 @@ import datetime as dt
 import enum
 import hashlib
 import re
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -37,8 +36,12 @@ from detector.model import (
     Hello,
     HopsObservation,
     KeyKind,
+    Knowledge,
+    KnowledgeKind,
+    MachineRoot,
     Outcome,
     PortalObservation,
+    Reason,
     Record,
     Route,
     Scope,
@@ -57,8 +60,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.model import Result
-    from detector.trust.logs import LogList
-    from detector.trust.roots import Roots
 
 SCHEMA_VERSION: Final = 1
 """Version of the form; rises only when a reader of the old form would misread the new one."""
@@ -81,6 +82,9 @@ LIST_MAX: Final = 256
 
 LOOKS_MAX: Final = 33
 """Looks at one endpoint, each a connection: the first, and as many more as `detector.judge.evidence` keeps."""
+
+TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
+"""Bytes of an SCT list or an OCSP response beside the leaf: as many as the probe keeps of either."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
@@ -105,6 +109,8 @@ Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Digests = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
 Certificates = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
+Timestamps = Annotated[bytes, msgspec.Meta(max_length=TIMESTAMPS_BYTES_MAX)]
+MachineRoots = Annotated[tuple[MachineRoot, ...], msgspec.Meta(max_length=LIST_MAX)]
 Names = Annotated[tuple[Text, ...], msgspec.Meta(max_length=LIST_MAX)]
 
 
@@ -126,52 +132,11 @@ NUMBERED: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
 """Kinds of which there is one part per endpoint, `endpoint-1` and `circumstances-1` belonging together."""
 
 
-class RootsUsed(_Strict, frozen=True, kw_only=True):
-    """The public roots a verdict was reached with. `sha256` is over the sorted SHA-256 of every certificate."""
-
-    name: Text
-    version: Text
-    date: dt.date | None = None
-    sha256: Hash
-
-    @classmethod
-    def of(cls, roots: Roots) -> Self:
-        """What a bundle says of these roots."""
-        digest = hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
-        return cls(name=_base_name(roots.name), version=roots.version, date=roots.date, sha256=digest)
-
-
-class LogsUsed(_Strict, frozen=True, kw_only=True):
-    """The CT logs a verdict was reached with.
-
-    `sha256` is over the sorted log IDs, each followed by the octet 1 where the log's timestamps count as evidence and
-    by 0 where they do not.
-    """
-
-    name: Text
-    date: dt.date | None = None
-    sha256: Hash
-
-    @classmethod
-    def of(cls, logs: LogList) -> Self:
-        """What a bundle says of these logs."""
-        entries = [log_id + b"\1" for log_id in logs.logs] + [log_id + b"\0" for log_id in logs.untrusted]
-        return cls(
-            name=_base_name(logs.name), date=logs.date, sha256=hashlib.sha256(b"".join(sorted(entries))).hexdigest()
-        )
-
-
-def _base_name(name: str) -> str:
-    """Leave out the folders of a file name: they can name a person, and the hash says which file it was."""
-    return " + ".join(PureWindowsPath(PurePosixPath(part).name).name for part in name.split(" + "))
-
-
 class Claim(_Strict, frozen=True, kw_only=True):
-    """What was concluded of one endpoint: the row of the decision table and what it stands for (docs/decisions.md)."""
+    """What was concluded of one endpoint: the rule of the decision table and what it stands for (docs/decisions.md)."""
 
     verdict: Verdict
-    row: int
-    reason: Text
+    reason: Reason
     confidence: Confidence | None = None
     assurance: Assurance | None = None
     alternatives: tuple[Alternative, ...] = ()
@@ -205,15 +170,14 @@ class PartEntry(_Strict, frozen=True, kw_only=True):
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
-    """The statement that is signed: who judged what when, what came out, and which parts it rests on."""
+    """The statement that is signed: who judged what when, with what, what came out, and which parts it rests on."""
 
     schema_version: Literal[1]
     detector_version: Text
     started: Moment
     finished: Moment
     claimed: NetworkClaim
-    roots: RootsUsed
-    logs: LogsUsed
+    knowledge: Annotated[tuple[Knowledge, ...], msgspec.Meta(max_length=len(KnowledgeKind))]
     parts: Annotated[tuple[PartEntry, ...], msgspec.Meta(max_length=2 * ENDPOINTS_MAX + 3)]
 
     def __post_init__(self) -> None:
@@ -274,23 +238,26 @@ class Look(_Strict, frozen=True, kw_only=True):
     server_hello: bytes | None = None
     chain: Certificates = ()
     handshake_signature: HandshakeSignature | None = None
+    sct_list: Timestamps | None = None
+    ocsp_response: Timestamps | None = None
+    scts_carried: bool = False
     witness: WitnessObservation | None = None
     answer_left_out: AnswerLeftOut | None = None
 
 
 class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
-    """Everything one endpoint is judged by, and what was concluded: the content of a part `endpoint`.
+    """Everything one endpoint is assessed by, and what was concluded: the content of a part `endpoint`.
 
-    `looks` are the connections that were made to it, the one that `EndpointEvidence.observation` tells of first. `fetched` are
-    issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine that a
-    verified path ends in (no other root of the machine is recorded).
+    `looks` are the connections that were made to it, that of `EndpointEvidence.observation` first. `fetched` are
+    issuers fetched from where the leaf says they are, `machine_roots` the roots of the machine that a verified path
+    ends in (no other root of the machine is recorded).
     """
 
     expected: Expected
     at: Moment
     looks: Annotated[tuple[Look, ...], msgspec.Meta(min_length=1, max_length=LOOKS_MAX)]
     fetched: Certificates = ()
-    machine_roots: Certificates = ()
+    machine_roots: MachineRoots = ()
     claimed: Claim
 
     def __post_init__(self) -> None:

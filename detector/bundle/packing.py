@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from detector.errors import BundleError
-from detector.judge import table
-from detector.model import encode
+from detector.judge import network
+from detector.model import MachineRoot, encode
 from detector.witness import protocol
 
 from . import form
@@ -25,14 +25,12 @@ from .form import (
     Dates,
     Expected,
     Journey,
-    LogsUsed,
     Look,
     Manifest,
     NetworkClaim,
     PartEntry,
     PartKind,
     RecordedEndpoint,
-    RootsUsed,
     Vantage,
 )
 
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Observation, Report, Result
-    from detector.trust.certificate import Certificate
+    from detector.trust.roots import Root
 
     from .form import Content
 
@@ -94,8 +92,7 @@ def pack(
         started=report.started,
         finished=report.finished,
         claimed=_network_claim(report),
-        roots=RootsUsed.of(cases[0].context.roots),
-        logs=LogsUsed.of(cases[0].context.logs),
+        knowledge=report.knowledge,
         parts=tuple(entries),
     )
     data = form.write(form.seal(manifest, parts, keys))
@@ -126,7 +123,7 @@ def _evidence(result: Result, case: EndpointEvidence) -> RecordedEndpoint:
         at=case.context.at,
         looks=tuple(_look(seen, case.endpoint.witness) for seen in (case.observation, *case.others)),
         fetched=case.fetched,
-        machine_roots=tuple(root.der for root in _machine_roots(case)),
+        machine_roots=tuple(MachineRoot(der=root.certificate.der, origin=root.origin) for root in _machine_roots(case)),
         claimed=Claim.of(result),
     )
 
@@ -152,7 +149,8 @@ def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> Answer
 
 
 def _circumstances(case: EndpointEvidence) -> Circumstances:
-    times = {root.sha256: case.context.installed_at(root.sha256) for root in _machine_roots(case)}
+    hashes = (root.certificate.sha256 for root in _machine_roots(case))
+    times = {sha256: case.context.installed_at(sha256) for sha256 in hashes}
     return Circumstances(
         journeys=tuple(_journey(seen) for seen in (case.observation, *case.others)),
         installed_at={sha256.hex(): time for sha256, time in times.items() if time is not None},
@@ -163,16 +161,16 @@ def _journey(observation: Observation) -> Journey:
     return Journey(**{name: getattr(observation, name) for name in Journey.__struct_fields__})
 
 
-def _machine_roots(case: EndpointEvidence) -> tuple[Certificate, ...]:
+def _machine_roots(case: EndpointEvidence) -> tuple[Root, ...]:
     """The roots of the machine that a verified path ends in: of the others nothing is anybody's business."""
-    paths = (path for look in (case, *case.looks) for path in look.machine_paths)
-    anchors = (path.anchor.certificate for path in paths if path.anchor is not None)
-    return tuple({anchor.sha256: anchor for anchor in anchors}.values())
+    paths = (path for one in (case, *case.siblings) for path in one.machine_paths)
+    anchors = (path.anchor for path in paths if path.anchor is not None)
+    return tuple({anchor.certificate.sha256: anchor for anchor in anchors}.values())
 
 
 def _network_claim(report: Report) -> NetworkClaim:
     """What the report says of the network. Who was asked for by name is not in it; that it mattered can be told."""
-    without_names = table.decide_network(report.results)
+    without_names = network.decide_network(report.results)
     return NetworkClaim(
         verdict=report.verdict,
         confidence=report.confidence,

@@ -36,13 +36,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from detector.judge import assess
+from detector.judge import assess, network
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.judge.recorded import KeyEvidence, believed, key_evidence
+from detector.knowledge import describe, used
 from detector.model import (
     Endpoint,
     EndpointName,
+    Knowledge,
+    KnowledgeKind,
     Observation,
-    Outcome,
     PortalObservation,
     Record,
     Report,
@@ -52,7 +55,6 @@ from detector.trust import logs as ct_logs
 from detector.trust import roots as trusted
 from detector.trust.certificate import Certificate
 from detector.trust.envelope import key_identifier
-from detector.trust.keyproof import KeyProof, check_recorded
 from detector.version import VERSION
 
 from .form import (
@@ -61,14 +63,12 @@ from .form import (
     Claim,
     Dates,
     Journey,
-    LogsUsed,
     Look,
     NetworkClaim,
     Part,
     PartKind,
     PartState,
     RecordedEndpoint,
-    RootsUsed,
     Vantage,
     read,
 )
@@ -99,20 +99,6 @@ class SignatureState(enum.StrEnum):
     UNSIGNED = "unsigned"
     UNKNOWN_KEY = "unknown-key"
     BAD = "bad"
-
-
-class KeyEvidence(enum.StrEnum):
-    """What the record of a handshake says of the presented key, checked again.
-
-    `verified`: the recorded signature is that key's (or, for a chain called replayed, is not). `contradicted`: it says
-    the opposite of what was recorded. `word`: there is no signature that can be checked. `not-claimed`: nothing was
-    said that would need one.
-    """
-
-    VERIFIED = "verified"
-    CONTRADICTED = "contradicted"
-    WORD = "word"
-    NOT_CLAIMED = "not-claimed"
 
 
 class Ground(enum.StrEnum):
@@ -179,14 +165,12 @@ class NetworkCheck(Record, frozen=True, kw_only=True):
 
 
 class Material(Record, frozen=True, kw_only=True):
-    """What the recorder judged with, and whether the reader judged with the very same."""
+    """What the recorder judged with, and whether the reader judged with the very same: not where `others` says so."""
 
     detector_version: str
     same_version: bool
-    roots: RootsUsed
-    same_roots: bool
-    logs: LogsUsed
-    same_logs: bool
+    knowledge: tuple[Knowledge, ...]
+    others: tuple[KnowledgeKind, ...] = ()
 
 
 class Verification(Record, frozen=True, kw_only=True):
@@ -241,7 +225,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     Raises `BundleError` for what is not a bundle. What is wrong with one is told, not raised.
     """
     bundle = read(data)
-    roots = trusted.certifi_roots() if roots is None else roots
+    roots = trusted.public_roots() if roots is None else roots
     logs = ct_logs.shipped() if logs is None else logs
     exhibits = _exhibits(bundle, roots, logs, {(e.host, e.port): e for e in pins}, at)
     results = assess.assess_all([exhibit.case for exhibit in exhibits])
@@ -286,7 +270,13 @@ def verification_schema() -> dict[str, Any]:
 
 _DECIDES: Final = frozenset({PartKind.ENDPOINT, PartKind.PORTAL, PartKind.DATES})
 """Kinds of parts that a verdict can rest on."""
-_WORST_FIRST: Final = (KeyEvidence.CONTRADICTED, KeyEvidence.WORD, KeyEvidence.VERIFIED, KeyEvidence.NOT_CLAIMED)
+_WORST_FIRST: Final = (
+    KeyEvidence.CONTRADICTED,
+    KeyEvidence.UNSIGNED,
+    KeyEvidence.WORD,
+    KeyEvidence.VERIFIED,
+    KeyEvidence.NOT_CLAIMED,
+)
 _SAYS_WHERE: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
 """Kinds of parts that say where an interceptor is; it takes all of them."""
 
@@ -318,57 +308,29 @@ def _exhibits(
         )
         recorded = Endpoint(**msgspec.structs.asdict(evidence.expected))
         endpoint = pins.get((recorded.host, recorded.port), recorded)
-        keys = [_key_evidence(look) for look in evidence.looks]
-        first, *others = _observations(evidence.looks, where, keys)
+        observations = tuple(_observations(evidence.looks, where))
+        key = min(map(key_evidence, observations), key=_WORST_FIRST.index)
+        first, *others = map(believed, observations)
         case = EndpointEvidence(endpoint, first, context, evidence.fetched, others)
-        found.append(_Exhibit(part.entry.name, evidence, case, min(keys, key=_WORST_FIRST.index), endpoint is recorded))
+        found.append(_Exhibit(part.entry.name, evidence, case, key, endpoint is recorded))
     return tuple(found)
 
 
 def _machine_roots(evidence: RecordedEndpoint) -> Callable[[], Roots]:
-    return lambda: trusted.from_der(evidence.machine_roots, name="recorded machine roots")
+    return lambda: trusted.from_recorded(evidence.machine_roots, name="recorded machine roots")
 
 
 def _installed_at(where: Circumstances) -> Callable[[bytes], dt.datetime | None]:
     return lambda sha256: where.installed_at.get(sha256.hex())
 
 
-def _key_evidence(look: Look) -> KeyEvidence:
-    """Check what was recorded of the presented key against the handshake signature beside it."""
-    called_wrong = look.outcome is Outcome.SIGNATURE_WRONG
-    if not look.chain or not (called_wrong or look.key_proved):
-        return KeyEvidence.NOT_CLAIMED
-    proof = check_recorded(
-        Certificate.read(look.chain[0]).spki,
-        look.handshake_signature,
-        tls_version=look.tls_version,
-        server_hello=look.server_hello,
-    )
-    if proof not in {KeyProof.VALID, KeyProof.INVALID}:
-        return KeyEvidence.WORD
-    expected = KeyProof.INVALID if called_wrong else KeyProof.VALID
-    return KeyEvidence.VERIFIED if proof is expected else KeyEvidence.CONTRADICTED
-
-
-def _observations(looks: Sequence[Look], where: Circumstances, keys: Sequence[KeyEvidence]) -> Iterator[Observation]:
-    """The observations; of those whose circumstances were taken out it is not known how they were made."""
-    for look, journey, key in zip(looks, chain(where.journeys, repeat(Journey())), keys, strict=False):
-        yield _observation(look, journey, key)
-
-
-def _observation(look: Look, journey: Journey, key: KeyEvidence) -> Observation:
-    """The observation as it is believed: what its own handshake signature contradicts proved and disproved nothing."""
-    own = {"chain", "answer_left_out", "outcome", "key_proved"}
-    facts = {name: getattr(look, name) for name in Look.__struct_fields__ if name not in own}
-    contradicted = key is KeyEvidence.CONTRADICTED
-    called_wrong = look.outcome is Outcome.SIGNATURE_WRONG
-    return Observation(
-        **facts,
-        **msgspec.structs.asdict(journey),
-        outcome=Outcome.TLS_FAILURE if contradicted and called_wrong else look.outcome,
-        key_proved=look.key_proved and not contradicted and not called_wrong,
-        chain=tuple(Certificate.read(der).presented() for der in look.chain),
-    )
+def _observations(looks: Sequence[Look], where: Circumstances) -> Iterator[Observation]:
+    """The observations as recorded; of those whose circumstances were taken out it is not known how they were made."""
+    own = {"chain", "answer_left_out"}
+    for look, journey in zip(looks, chain(where.journeys, repeat(Journey())), strict=False):
+        facts = {name: getattr(look, name) for name in Look.__struct_fields__ if name not in own}
+        presented = tuple(Certificate.read(der).presented() for der in look.chain)
+        yield Observation(**facts, **msgspec.structs.asdict(journey), chain=presented)
 
 
 def _report(
@@ -378,7 +340,7 @@ def _report(
     vantage = next((part.content for part in bundle.parts if isinstance(part.content, Vantage)), Vantage(vantage=""))
     context = exhibits[0].case.context if exhibits else Context(at=manifest.started, roots=roots, logs=logs)
     named = {exhibit.case.endpoint.name for exhibit in exhibits} if manifest.claimed.inconclusive_counts else ()
-    return assess.report(
+    return network.report(
         results,
         context,
         started=manifest.started,
@@ -444,13 +406,12 @@ def _signature_state(signers: Sequence[Signer], keys: Sequence[bytes]) -> Signat
 
 def _material(bundle: Bundle, roots: Roots, logs: LogList) -> Material:
     manifest = bundle.manifest
+    here = {part.kind: part.sha256 for part in used(roots, logs)}
     return Material(
         detector_version=manifest.detector_version,
         same_version=manifest.detector_version == VERSION,
-        roots=manifest.roots,
-        same_roots=manifest.roots.sha256 == RootsUsed.of(roots).sha256,
-        logs=manifest.logs,
-        same_logs=manifest.logs.sha256 == LogsUsed.of(logs).sha256,
+        knowledge=manifest.knowledge,
+        others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
     )
 
 
@@ -489,6 +450,8 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkC
         name = check.endpoint.name
         if check.key is KeyEvidence.CONTRADICTED:
             yield f"{name}: the recorded handshake signature contradicts what was recorded of the presented key."
+        if check.key is KeyEvidence.UNSIGNED:
+            yield f"{name}: the record has no handshake signature, which its version of TLS always has."
         if check.differences and not _excused(check, bundle):
             yield f"{name}: {_told_apart(check)}."
     judged_whole = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
@@ -526,12 +489,9 @@ def _gaps(
 
 def _hints(recorded: Material) -> Iterator[str]:
     """Innocent reasons for another verdict."""
-    if not recorded.same_roots:
-        name = f"{recorded.roots.name} {recorded.roots.version}".strip()
-        yield f"The recorder judged with other public roots ({name}); judge with the same ones to compare."
-    if not recorded.same_logs:
-        name = f"{recorded.logs.name} of {recorded.logs.date}" if recorded.logs.date else recorded.logs.name
-        yield f"The recorder judged with other CT logs ({name}); judge with the same ones to compare."
+    for part in recorded.knowledge:
+        if part.kind in recorded.others:
+            yield f"The recorder judged with others: {describe([part])}; judge with the same to compare."
     if not recorded.same_version:
         yield f"The recorder was another version ({recorded.detector_version}); its rules may have been others."
 
@@ -539,8 +499,8 @@ def _hints(recorded: Material) -> Iterator[str]:
 def _told_apart(check: EndpointCheck) -> str:
     claimed, judged = check.claimed, check.judged
     return (
-        f"claimed {_spell(claimed)} (row {claimed.row}, {claimed.reason}), judged again {_spell(judged)} "
-        f"(row {judged.row}, {judged.reason}); they differ in {', '.join(check.differences)}"
+        f"claimed {_spell(claimed)} ({claimed.reason}), judged again {_spell(judged)} "
+        f"({judged.reason}); they differ in {', '.join(check.differences)}"
     )
 
 
@@ -611,7 +571,6 @@ __all__ = [
     "EndpointCheck",
     "Ground",
     "KeyCheck",
-    "KeyEvidence",
     "Material",
     "NetworkCheck",
     "PartCheck",

@@ -30,7 +30,7 @@ class Match(enum.StrEnum):
 
 
 class Where(enum.StrEnum):
-    """Which names are looked at: the leaf's issuer and the subjects of the certificates above it, or the leaf's own."""
+    """Which names are read: the leaf's issuer and the subjects of the certificates above it, or the leaf's own."""
 
     ISSUER = "issuer"
     LEAF_SUBJECT = "leaf-subject"
@@ -52,6 +52,21 @@ class Role(enum.StrEnum):
 
     INTERCEPTOR = "interceptor"
     ORIGIN_CA = "origin-ca"
+
+
+class ProductCategory(enum.StrEnum):
+    """What kind of product or authority it is; what its marks may accuse of depends on it."""
+
+    NETWORK_APPLIANCE = "network-appliance"
+    CLOUD_PROXY = "cloud-proxy"
+    SCHOOL_FILTER = "school-filter"
+    ENDPOINT_SECURITY = "endpoint-security"
+    PARENTAL_CONTROL = "parental-control"
+    DEBUGGING_PROXY = "debugging-proxy"
+    ADWARE_MALWARE = "adware-malware"
+    STATE_INTERCEPTION = "state-interception"
+    CAPTIVE_PORTAL = "captive-portal"  # sign-in and block pages: they answer in a host's place and decrypt nothing
+    LOCAL_DEV_CA = "local-dev-ca"  # certifies a developer's own servers and re-signs nobody else's names
 
 
 class Confidence(enum.StrEnum):
@@ -85,7 +100,7 @@ class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
     vendor: str
     product: str
-    category: str
+    category: ProductCategory
     managed_by: ManagedBy
     confidence: Confidence
     facts: tuple[Fact, ...]
@@ -97,9 +112,21 @@ class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     remediation_source: str | None = None
     notes: str | None = None
 
+    @property
+    def accuses_by_key(self) -> bool:
+        """Whether one of this entry's hashes in a chain proves interception, below a public root too.
+
+        It does not where the hash belongs to a sign-in or block page, to a CA of one machine's development servers, or
+        to an authority that certifies servers of its own.
+        """
+        return self.role is Role.INTERCEPTOR and self.category not in (
+            ProductCategory.CAPTIVE_PORTAL,
+            ProductCategory.LOCAL_DEV_CA,
+        )
+
 
 class Unnamed(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A product whose CA is named by whoever runs it, so that nothing in a certificate can name the product."""
+    """A product whose CA is named by its operator, so that nothing in a certificate can name the product."""
 
     id: str
     product: str

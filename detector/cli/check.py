@@ -132,6 +132,7 @@ def check(  # noqa: PLR0913 - one parameter per option
                 history.record(report)
                 earlier = common.timeline(history, report) if options.format is common.Format.HTML else ()
             common.write(report, options.format, stream, earlier)
+        common.warn_of_age(report.knowledge, report.finished)
         if evidence is not None:
             from detector.bundle import pack  # noqa: PLC0415 - not on the way to a verdict
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from detector.history.store import History
+    from detector.model import Knowledge
     from detector.report.html import TimelineEntry
 
 CLEAN: Final = 0
@@ -183,6 +184,14 @@ def say(message: str) -> None:
         click.echo(message, err=True)
     except OSError:
         lead_nowhere(sys.stderr)
+
+
+def warn_of_age(knowledge: Sequence[Knowledge], at: dt.datetime) -> None:
+    """Say on standard error when what is judged with was old at this moment."""
+    from detector.knowledge import warning  # noqa: PLC0415 - loads the catalogue's code, which judging has loaded
+
+    if (sentence := warning(knowledge, at)) is not None:
+        say(f"Warning: {sentence}")
 
 
 def lead_nowhere(stream: TextIO) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
-from detector.model import encode
+from detector.model import Reason, encode
 from detector.session import resolve_logs, resolve_roots, utc_now
 from detector.trust.keys import load_public_key
 
@@ -100,14 +100,14 @@ class _Told(NamedTuple):
 
     started: dt.datetime
     endpoint: str
-    row: int
+    reason: Reason
     leaf: str
 
     @classmethod
     def by(cls, item: Item) -> Self:
         result = item.result
         leaf = result.observation.chain[0].sha256 if result.observation.chain else ""
-        return cls(item.at, result.endpoint.name, result.row, leaf)
+        return cls(item.at, result.endpoint.name, result.reason, leaf)
 
 
 def _judge(

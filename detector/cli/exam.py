@@ -104,6 +104,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
         if evidence is not None:
             evidence.write(decision.evidence.decode("utf-8"))
         stream.write(encode(exchange.answer(decision, asked)).decode("utf-8") + "\n")
+    common.warn_of_age(decision.report.knowledge, decision.report.finished)
     return _EXIT[decision.action]
 
 

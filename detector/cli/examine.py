@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from detector.errors import ChainError
-from detector.judge import assess
+from detector.judge import network
 from detector.model import Confidence
 from detector.pins import parse_target
 from detector.session import examine as examine_chain
@@ -69,7 +69,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
             logs=context.logs,
             key_proved=not key_not_proved,
         )
-        report = assess.report(
+        report = network.report(
             [result],
             context,
             started=started,

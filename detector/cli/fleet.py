@@ -15,7 +15,7 @@ import msgspec
 
 from detector.errors import InputError, MissingExtraError
 from detector.fleet import certificates
-from detector.judge import assess
+from detector.judge import network
 from detector.model import Confidence
 from detector.pins.target import MAX_PORT
 from detector.session import Detector, utc_now
@@ -268,7 +268,7 @@ class _Gathered:
 
     def _report(self, vantage: str) -> Report:
         results = [result for _, result in sorted(self._by_vantage[vantage].items())]
-        return assess.report(
+        return network.report(
             results,
             self._detector.context(),
             started=self._started,

@@ -13,9 +13,9 @@ import click
 
 from detector import pins as pin_files
 from detector.errors import LearnError
-from detector.model import Category
+from detector.model import Category, RecordedIdentity
 from detector.session import DEADLINE_DEFAULT, Detector, resolve_pins, resolve_roots, utc_now
-from detector.trust.roots import certifi_roots
+from detector.trust.roots import public_roots
 
 from . import common
 
@@ -42,7 +42,10 @@ def show(paths: tuple[str, ...]) -> int:
     click.echo(f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
     for endpoint in pin_set.endpoints:
         operator = f" ({endpoint.operator})" if endpoint.operator else ""
-        click.echo(f"\n{endpoint.name}  {endpoint.category}{operator}")
+        canary = ", canary" if endpoint.canary else ""
+        click.echo(f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
+        if endpoint.pins or endpoint.certificates or endpoint.identity is not RecordedIdentity.UNKNOWN:
+            click.echo(f"  {'identity':<12}{pin_files.identity(endpoint)}")
         for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
             for digest in digests:
                 click.echo(f"  {title:<12}{pin_files.spell(digest)}")
@@ -60,7 +63,7 @@ def show(paths: tuple[str, ...]) -> int:
 def lint(paths: tuple[str, ...]) -> int:
     """Say what in pin files is stale or weak. Exit code 2 when something is wrong, 0 when there are only warnings."""
     pin_set = resolve_pins(paths or None, lambda: resolve_roots(None))
-    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=certifi_roots().labels)
+    messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels)
     for message in messages:
         place = f"{message.source}: {message.endpoint}: " if message.endpoint else f"{message.source}: "
         click.echo(f"{message.severity}: {place}{message.message}")
@@ -94,6 +97,7 @@ def lint(paths: tuple[str, ...]) -> int:
 )
 @click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's.")
 @click.option("--add-roots", metavar="PEM", help="Public roots to use besides.")
+@click.option("--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones.")
 @click.option("--resolve", multiple=True, metavar="HOST:PORT:ADDRESS:PORT", help="Connect there instead; repeatable.")
 @click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through.")
 def learn(  # noqa: PLR0913 - one parameter per option
@@ -107,18 +111,21 @@ def learn(  # noqa: PLR0913 - one parameter per option
     deadline: float,
     roots: str | None,
     add_roots: str | None,
+    ct_logs: str | None,
     resolve: tuple[str, ...],
     proxy: str,
 ) -> int:
     """Connect to each host and write down its keys as a pin file.
 
-    Refuses chains that no public root vouches for, unless told otherwise: run it on a network you trust. Nothing is
-    written unless every host could be learned. Exit code 3 when one could not.
+    Refuses chains that no public root vouches for, unless --allow-private: run it on a network you trust. Name all
+    hosts in one run: keys that unrelated hosts have in common are left out. Nothing is written unless every host could
+    be learned. Exit code 3 when one could not.
     """
     detector = Detector(
         pins=pin_files.PinSet(name=name, endpoints=()),
         roots=roots,
         add_roots=add_roots,
+        logs=ct_logs,
         route=proxy,
         resolve=resolve,
         offline=True,
@@ -128,9 +135,10 @@ def learn(  # noqa: PLR0913 - one parameter per option
         cases = asyncio.run(_observe(detector, endpoints, deadline))
         today = utc_now().date()
         expires = today + dt.timedelta(days=expires_in)
-        learned = [_with(pin_files.learn(case, allow_private=allow_private), category, expires) for case in cases]
-        pin_set = pin_files.PinSet(name=name, updated=today, expires=expires, endpoints=tuple(learned))
-        comments = {case.endpoint.name: _how(case) for case in cases}
+        learned = pin_files.learn_all(cases, allow_private=allow_private)
+        pinned = tuple(_with(found.endpoint, category, expires) for found in learned)
+        pin_set = pin_files.PinSet(name=name, updated=today, expires=expires, endpoints=pinned)
+        comments = {case.endpoint.name: [*_how(case), *found.notes] for case, found in zip(cases, learned, strict=True)}
         stream.write(
             pin_files.dump(pin_set, header=("Learned from what these endpoints presented.",), comments=comments)
         )
@@ -157,5 +165,7 @@ def _how(case: EndpointEvidence) -> list[str]:
         raise LearnError(f"{case.endpoint.name}: nothing was seen.", advice="Try again.")
     subject, issuer = (name.text if name else "unreadable" for name in (leaf.subject, leaf.issuer))
     lines = [f"leaf: {subject}, issued by {issuer}"]
-    lines += sorted({f"root: {path.anchor.label}" for path in case.public_paths if path.anchor})
+    lines += sorted(
+        {f"root: {path.anchor.label}" for path in (case.chain.accepted if case.chain else ()) if path.anchor}
+    )
     return lines

@@ -20,7 +20,7 @@ import click
 import msgspec
 
 from detector.errors import InputError, MissingExtraError
-from detector.model import Confidence, LogsInfo, Report, RootsInfo, Scope, Verdict, encode
+from detector.model import Confidence, Report, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
 from detector.scan import BadLine, Journal, Scanned, ScanSettings, Target, expand, read_targets, scan
 from detector.session import Detector, utc_now
@@ -214,6 +214,7 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
         if kept is not None:
             kept.finish()
     common.say(tally.told())
+    common.warn_of_age(detector.knowledge, utc_now())
     return tally.exit_code(Confidence(fail_on))
 
 
@@ -511,8 +512,7 @@ class _Kept:
             vantage=detector.vantage,
             verdict=Verdict.INCONCLUSIVE,
             scope=Scope.NONE,
-            roots=RootsInfo(name=detector.roots.name, version=detector.roots.version, date=detector.roots.date),
-            logs=LogsInfo(name=detector.logs.name, date=detector.logs.date),
+            knowledge=detector.knowledge,
         )
         self._run = history.begin(self._head, kind="scan")
         self._waiting: dict[int, Scanned] = {}

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from detector.errors import BundleError
+from detector.knowledge import describe
 from detector.pins.spelling import parse_witness_key
 from detector.session import resolve_logs, resolve_pins, resolve_roots
 from detector.trust.keys import load_public_key
@@ -177,8 +178,7 @@ def _table(verification: Verification) -> Table:
         table.add_column(title, overflow="fold")
     for check in verification.endpoints:
         rows = [
-            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip()
-            + f" (row {claim.row}, {claim.reason})"
+            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
             for claim in (check.claimed, check.judged)
         ]
         cells = (check.part, check.endpoint.name, *rows, check.key, check.witness or "-")
@@ -194,10 +194,10 @@ def _footer(verification: Verification) -> Iterator[str]:
         names = f" ({', '.join(word.endpoints)})" if word.endpoints else ""
         yield f"On the recorder's word: {word.summary}{names}"
     recorded = verification.recorded
+    others = " and ".join(recorded.others)
     yield (
-        f"Recorded by detector {recorded.detector_version} with roots {recorded.roots.name} {recorded.roots.version} "
-        f"({'the same' if recorded.same_roots else 'others'} here) and CT logs {recorded.logs.name} "
-        f"({'the same' if recorded.same_logs else 'others'} here)."
+        f"Recorded by detector {recorded.detector_version} with {describe(recorded.knowledge)} "
+        f"({f'here other {others}' if others else 'the same here'})."
     )
 
 

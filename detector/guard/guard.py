@@ -6,14 +6,15 @@ Room: guard. Opens nothing; reads clock and settings through `session`. What is 
 what was seen                                                                refused as
 ===========================================================================  ============
 `middleware`, at `refuse_at` or above                                        middleware
-no finished handshake with a proved key, or an `inconclusive` verdict        inconclusive
+no finished handshake with a proved key                                      inconclusive
 `clean`: a witness was at the other end, or the leaf's own key is pinned     not refused
 ordinary verification of the certificate fails                               certificate
+`inconclusive` for any other reason                                          inconclusive
 everything else                                                              not refused
 ===========================================================================  ============
 
-The last but one row is what keeps a guarded client from being weaker than an ordinary one: a certificate that is
-publicly logged clears the network, expired or not, but no client should accept it expired.
+The row on ordinary verification keeps a guarded client from being weaker than an ordinary one: whatever is not known by
+its own key must be what a careful client accepts (`trust.acceptance`).
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import InputError
-from detector.judge import assess
-from detector.judge.evidence import Context, EndpointEvidence, NetworkEvidence
-from detector.judge.table import ACCUSING_ROWS
+from detector.judge import assess, network
+from detector.judge.evidence import Context, EndpointEvidence
+from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Assurance, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session import (
-    private_machine_roots,
     resolve_logs,
     resolve_pins,
     resolve_roots,
-    root_installed_at,
+    this_machine,
     utc_now,
 )
-from detector.trust.acceptance import DATE_REFUSALS, explain, refusals
+from detector.trust.acceptance import DATE_REFUSALS, explain
+from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch, match
 from detector.version import VERSION
 
@@ -97,8 +98,8 @@ class Guard:
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
         refuse_at: Confidence = Confidence.POSSIBLE,
-        machine_roots: Callable[[], Roots] = private_machine_roots,
-        installed_at: Callable[[bytes], dt.datetime | None] = root_installed_at,
+        machine_roots: Callable[[], Roots] = this_machine.roots,
+        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         self.roots: Final = resolve_roots(roots, add_roots)
@@ -141,17 +142,19 @@ class Guard:
         )
         case = EndpointEvidence(endpoint, observation, context)
         result = assess.assess_endpoint(case, self._memory.network_with(case))
-        self._memory.add(case, result)
-        report = assess.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
+        self._memory.add(case)
+        report = network.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
         judged = Judged(result, report)
         if result.verdict is Verdict.MIDDLEWARE and result.confidence and result.confidence.reaches(self.refuse_at):
             return _refuse(judged, Refused.MIDDLEWARE, _accusation(result), "")
-        if not _is_established(observation) or result.verdict is Verdict.INCONCLUSIVE:
+        if not _is_established(observation):
             return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
         if result.verdict is Verdict.CLEAN and _is_known_by_key(result):
             return judged
         if (problem := certificate_problem(case)) is not None:
             return _refuse(judged, Refused.CERTIFICATE, problem, _OF_CERTIFICATES)
+        if result.verdict is Verdict.INCONCLUSIVE:
+            return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
         return judged
 
 
@@ -161,24 +164,20 @@ def certificate_problem(evidence: EndpointEvidence) -> str | None:
     The roots declared for the endpoint count as much as the public ones, and names are matched by RFC 9525: the common
     name does not count.
     """
-    host, at = evidence.endpoint.host, evidence.context.at
+    host, chain = evidence.endpoint.host, evidence.chain
     matched = NameMatch.MISMATCH if evidence.leaf is None else match(evidence.leaf, host)
     if matched is NameMatch.UNFINISHED:
         return f"The certificate has more names than are read, and {host} is not among those that were."
-    if matched is not NameMatch.MATCH:
+    if matched is not NameMatch.MATCH or chain is None:
         return f"The certificate is not for {host}."
-    declared = [(path, refusals(path, at, public=False)) for path in evidence.declared_paths]
-    public = [(path, refusals(path, at)) for path in evidence.public_paths]
-    if not all(refused for _, refused in (*declared, *public)):
+    if chain.accepted or (chain.is_a(ChainClass.DECLARED) and not chain.refused):
         return None
-    if not declared and not public:
+    if chain.refused_path is None:
         return "No verified path leads from the certificate to a trusted root."
-    # Where a root is declared, that is the path that was meant.
-    path, refused = min(declared or public, key=lambda judged: len(judged[1]))
-    reasons = [explain(one, path) for one in refused[:_REASONS_MAX]]
-    if any(one.refusal in DATE_REFUSALS for one in refused):
-        reasons.append(f"This device's clock says {at:%Y-%m-%d %H:%M} UTC.")
-    return " ".join(reasons)
+    reasons = [explain(one, chain.refused_path) for one in chain.refused[:_REASONS_MAX]]
+    if any(one.refusal in DATE_REFUSALS for one in chain.refused):
+        reasons.append(f"This device's clock says {evidence.context.at:%Y-%m-%d %H:%M} UTC.")
+    return " ".join(reasons) or "The certificate leads to a root that is not trusted any more."
 
 
 _REASONS_MAX: Final = 3
@@ -236,23 +235,20 @@ class _Memory:
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._seen: Final[OrderedDict[str, tuple[EndpointEvidence, str | None]]] = OrderedDict()
+        self._seen: Final[OrderedDict[str, EndpointEvidence]] = OrderedDict()
 
     def network_with(self, case: EndpointEvidence) -> NetworkEvidence:
         """This case among those of the other endpoints."""
         with self._lock:
             others = [kept for name, kept in self._seen.items() if name != case.endpoint.name]
-        network = NetworkEvidence.of([*(other for other, _ in others), case])
-        network.accused_shapes = frozenset(shape for _, shape in others if shape is not None)
-        return network
+        return NetworkEvidence.of([*others, case])
 
-    def add(self, case: EndpointEvidence, result: Result) -> None:
+    def add(self, case: EndpointEvidence) -> None:
         """Remember a case instead of the endpoint's last one."""
         if case.leaf is None:
             return
-        shape = case.issuer_shape if result.row in ACCUSING_ROWS else None
         with self._lock:
-            self._seen[case.endpoint.name] = case, shape
+            self._seen[case.endpoint.name] = case
             self._seen.move_to_end(case.endpoint.name)
             while len(self._seen) > REMEMBERED_MAX:
                 self._seen.popitem(last=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from detector.knowledge import describe
 from detector.model import Confidence, Record, Report, Result, Verdict
 
 if TYPE_CHECKING:
@@ -131,9 +132,9 @@ def _state(result: Result) -> str:
 def _notes(before: Report, after: Report) -> Iterator[str]:
     if before.vantage != after.vantage:
         yield f"The runs are from different places: {before.vantage or 'unnamed'} and {after.vantage or 'unnamed'}."
-    if before.roots != after.roots:
-        yield f"Other roots were trusted: {before.roots.version or '-'} and {after.roots.version or '-'}."
-    if before.logs != after.logs:
-        yield f"Another list of CT logs was known: of {before.logs.date or '-'} and of {after.logs.date or '-'}."
+    if before.knowledge != after.knowledge:
+        was = [part for part in before.knowledge if part not in after.knowledge]
+        now = [part for part in after.knowledge if part not in before.knowledge]
+        yield f"Judged with other knowledge: before with {describe(was) or 'no other'}, then {describe(now) or 'none'}."
     if before.detector_version != after.detector_version:
         yield f"Another version judged: {before.detector_version} and {after.detector_version}."

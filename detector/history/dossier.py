@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.model import Alternative, Category, Confidence, ManagedBy, Record, Result, Verdict
+from detector.model import Alternative, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -95,7 +95,7 @@ class AffectedEndpoint(Record, frozen=True, kw_only=True):
     times_seen: int
     times_checked: int
     confidence: Confidence
-    rows: tuple[int, ...]
+    reasons: tuple[Reason, ...]
     certificates: tuple[str, ...]
     sources: tuple[str, ...]
     sources_total: int
@@ -152,7 +152,7 @@ class _Sightings:
         self.first = self.last = item.at
         self.times = 0
         self.confidence = Confidence.POSSIBLE
-        self.rows: set[int] = set()
+        self.reasons: set[Reason] = set()
         self.certificates: dict[str, None] = {}
         self.sources: dict[str, None] = {}
 
@@ -161,7 +161,7 @@ class _Sightings:
         self.times += 1
         if item.result.confidence is not None and item.result.confidence.reaches(self.confidence):
             self.confidence = item.result.confidence
-        self.rows.add(item.result.row)
+        self.reasons.add(item.result.reason)
         if item.result.observation.chain:
             self.certificates[item.result.observation.chain[0].sha256] = None
         self.sources[item.source] = None
@@ -270,7 +270,7 @@ class Gathering:
                 times_seen=s.times,
                 times_checked=self._checked[name],
                 confidence=s.confidence,
-                rows=tuple(sorted(s.rows)),
+                reasons=tuple(sorted(s.reasons)),
                 certificates=tuple(s.certificates)[:SOURCES_TOLD],
                 sources=tuple(s.sources)[:SOURCES_TOLD],
                 sources_total=len(s.sources),

@@ -1,6 +1,6 @@
 """What the reader of a result can do about it, by audience: student, IT, developer of the client or server.
 
-Room: verdict. Pure: words only. The student is never accused and never asked to weaken anything; what only an
+Room: judge. Pure: words only. The student is never accused and never asked to weaken anything; what only an
 administrator can change is told to the administrator, in the product's own words where they are known.
 """
 
@@ -8,65 +8,133 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Audience, Confidence, ManagedBy, Outcome, Verdict
+from detector.model import Audience, ManagedBy, Outcome, Reason, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from detector.model import Attribution, Observation
 
-    from .table import Decision
+    from .decision import Decision
+    from .facts import Facts
 
 _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
-_AGAIN_ELSEWHERE: Final = "Check again from another network; if only this one differs, tell whoever runs it."
-_SIGN_IN: Final = "This network seems to have a sign-in page: open a browser, sign in, and check again."
+_ELSEWHERE: Final = "Try again from another network. If only this one differs, tell the network's IT."
+_AGAIN: Final = "Try again. If it keeps happening, use another network and tell the exam office."
 _UPDATE_PINS: Final = "The pins are probably out of date: update the pin file, then check again."
+_UPDATE: Final = "Update the detector and try again: its lists of roots and logs are older than this certificate."
+_SIGN_IN: Final = "If this network has a sign-in page, open a browser and sign in, then try again."
+_SIGN_IN_FIRST: Final = "Open a browser and sign in to this network, then try again."
+_NOT_THE_SERVER: Final = "Do not send exam data here: the server shown is not the one answering. Use another network."
+_NOT_THIS_NETWORK: Final = "Do not use this network for the exam: something on it signs in the name of a public CA."
 
-_BY_REASON: Final[dict[str, dict[Audience, str]]] = {
-    "key-not-proved": {
-        _STUDENT: "Check again; if it stays so, use another network for the exam and tell the exam office.",
+_BY_REASON: Final[dict[Reason, dict[Audience, str]]] = {
+    Reason.KEY_NOT_PROVED: {
+        _STUDENT: _AGAIN,
         _IT: "Something cuts TLS handshakes to {hosts} short: look for a filter that resets connections.",
     },
-    "witness-failed": {
-        _STUDENT: "Check again; if it stays so, use another network for the exam and tell the exam office.",
+    Reason.BUDGET_SPENT: {
+        _STUDENT: _AGAIN,
+        _IT: "Certificates on this network take far more work to verify than genuine ones.",
+    },
+    Reason.WITNESS_SILENT: {
+        _STUDENT: _AGAIN,
         _IT: "Let requests to /.well-known/tls-witness on {hosts} pass unchanged.",
         _DEVELOPER: "Is the witness of {hosts} running, and does the pin file hold the key it signs with?",
     },
-    "clock-skew": {_STUDENT: "Set this device's date and time (automatic time is best) and check again."},
-    "replayed-chain": {
-        _STUDENT: "Do not send exam data here: the server shown is not the one answering. Use another network.",
-        _IT: "Somebody answers for {hosts} with a certificate whose key they do not have: find out who.",
+    Reason.CLOCK_WRONG: {_STUDENT: "Set this device's date and time (automatic time is best) and try again."},
+    Reason.EXPIRED: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "A certificate of {hosts} has expired or is not valid yet: renew it.",
     },
-    "wrong-name": {
-        _STUDENT: "If this network has a sign-in page, open a browser, sign in, and check again.",
+    Reason.RETIRED: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "The root above {hosts} is no longer trusted: have a certificate issued below a current one.",
+    },
+    Reason.UNREADABLE: {
+        _STUDENT: "Update the detector and try again: it cannot verify this kind of signature.",
+        _DEVELOPER: "The certificate of {hosts} is signed in a way that this version cannot verify.",
+    },
+    Reason.UNREADABLE_PERSISTS: {
+        _STUDENT: "Update the detector and try again; if it stays so, try from another network.",
+        _DEVELOPER: "The certificate of {hosts} is signed in a way that this version cannot verify.",
+    },
+    Reason.DECLARED_ROOT_INTERCEPTS: {
+        _STUDENT: _ELSEWHERE,
+        _IT: "The private root that is declared for {hosts} also signs for other sites on this network.",
+        _DEVELOPER: "Pin the key of {hosts}: its declared root signs for other sites too, and cannot confirm it.",
+    },
+    Reason.DECLARED_NOT_ACCEPTED: {
+        _STUDENT: _ELSEWHERE,
+        _IT: "The certificate of {hosts} leads to the declared root, but no client would take it: correct its chain.",
+    },
+    Reason.NAME_NOT_CONFIRMED: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "The certificate of {hosts} must name the host among its alternative names.",
+    },
+    Reason.SCTS_NOT_CARRIED: {
+        _STUDENT: _AGAIN,
+        _DEVELOPER: "A pasted chain lacks timestamps from outside the certificate: check {hosts} over the network.",
+    },
+    Reason.STALE_KNOWLEDGE: {
+        _STUDENT: _UPDATE,
+        _IT: "Update the detector's lists of roots and logs.",
+        _DEVELOPER: _UPDATE,
+    },
+    Reason.REPLAYED_CHAIN: {
+        _STUDENT: _NOT_THE_SERVER,
+        _IT: "Something answers for {hosts} with a certificate whose key it does not have: find out what.",
+    },
+    Reason.WRONG_NAME: {
+        _STUDENT: _SIGN_IN,
         _IT: "Clients get a certificate for another name instead of {hosts}: a portal, a block page or wrong DNS.",
     },
-    "logged-pin-mismatch": {_STUDENT: _AGAIN_ELSEWHERE, _DEVELOPER: _UPDATE_PINS},
-    "declared-private-root-pin-mismatch": {
-        _STUDENT: _AGAIN_ELSEWHERE,
-        _IT: "The institution's own CA signed for {hosts} with a key that is not pinned: find out which server has it.",
-        _DEVELOPER: _UPDATE_PINS,
+    Reason.DEFECTIVE_CHAIN: {
+        _STUDENT: _ELSEWHERE,
+        _IT: "A CA below a public root signed for {hosts} as no client accepts it: find out which device has it.",
+        _DEVELOPER: "No client accepts the chain of {hosts}: correct it.",
     },
-    "publicly-trusted-pin-mismatch": {_STUDENT: _AGAIN_ELSEWHERE, _DEVELOPER: _UPDATE_PINS},
-    "public-but-unlogged": {
-        _STUDENT: _AGAIN_ELSEWHERE,
-        _DEVELOPER: "The certificate carries no CT timestamps: ask its CA to embed them.",
+    Reason.PUBLIC_UNLOGGED: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "The certificate of {hosts} is in no public log: ask its CA for CT timestamps.",
     },
-    "genuine-to-another-hello": {
-        _STUDENT: "Do not send exam data here: what looks like a browser gets another server than other programs do.",
-        _IT: "Connections to {hosts} are decrypted or not by how their ClientHello looks: exempt these hosts.",
-        _DEVELOPER: "Does one of several servers of {hosts} still present a private certificate?",
+    Reason.UNFAMILIAR_ROOT: {
+        _STUDENT: _ELSEWHERE,
+        _IT: "The root above {hosts} is trusted here and not publicly known: find out where it comes from.",
     },
-    "issuer-missing": {
-        _STUDENT: _AGAIN_ELSEWHERE,
-        _DEVELOPER: "The server of {hosts} probably forgot an intermediate certificate: add it to its chain.",
+    Reason.FORGED_ISSUER: {
+        _STUDENT: _NOT_THIS_NETWORK,
+        _IT: "Something on this network signs for {hosts} in the name of a public CA: find it and stop it.",
     },
-    "private-chain": {
-        _STUDENT: _AGAIN_ELSEWHERE,
+    Reason.INCOMPLETE_CHAIN: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "The server of {hosts} probably lacks an intermediate certificate: add it to its chain.",
+    },
+    Reason.FORGOTTEN_BY_EVERYBODY: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "The server of {hosts} probably lacks an intermediate certificate: add it to its chain.",
+    },
+}
+"""What a reason asks for at any confidence."""
+
+_WHILE_POSSIBLE: Final[dict[Reason, dict[Audience, str]]] = {
+    Reason.PIN_MISMATCH: {_STUDENT: _ELSEWHERE, _DEVELOPER: _UPDATE_PINS},
+    Reason.ADDED_ROOT: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "If {hosts} belongs to a private PKI, declare its root in the pin file (private_roots).",
+    },
+    Reason.ONE_PRIVATE_SIGNER: {
+        _STUDENT: _ELSEWHERE,
+        _DEVELOPER: "If {hosts} belong to one private PKI, declare its root in the pin file (private_roots).",
+    },
+    Reason.PRIVATE_CHAIN: {
+        _STUDENT: _ELSEWHERE,
         _DEVELOPER: "If {hosts} belongs to a private PKI, declare its root in the pin file (private_roots).",
     },
 }
+"""What a reason asks for below `probable`; from there on, the manager of the interceptor is addressed."""
+
 _BY_MANAGER: Final[dict[ManagedBy, dict[Audience, str]]] = {
     ManagedBy.INSTITUTION: {
         _STUDENT: "Only whoever runs the network can change this: ask its IT to exempt {hosts}.",
@@ -89,13 +157,17 @@ _BY_MANAGER: Final[dict[ManagedBy, dict[Audience, str]]] = {
         _STUDENT: "Traffic is decrypted outside the institution: use another network for the exam.",
         _IT: "Decryption of {hosts} happens outside this network; a tunnel the state does not decrypt would avoid it.",
     },
+    ManagedBy.UNKNOWN: {
+        _STUDENT: _NOT_THIS_NETWORK,
+        _IT: "Something on this network decrypts {hosts} in the name of a public CA: find it and stop it.",
+    },
 }
-_ALSO_BY_REASON: Final[dict[str, dict[Audience, str]]] = {
-    "witness-differs": {
+_ALSO_BY_REASON: Final[dict[Reason, dict[Audience, str]]] = {
+    Reason.WITNESS_DIFFERS: {
         _DEVELOPER: "If a CDN or load balancer of your own ends TLS in front of the witness, pin no witness there."
     },
 }
-"""Said besides what the manager of an interceptor makes us say."""
+"""Said in addition to what the manager of an interceptor can do."""
 _BY_OUTCOME: Final[dict[str, str]] = {
     "dns-failure": "The name could not be resolved: check the spelling and the network connection.",
     "connect-refused": "Nothing answered on that port: check host and port, or whether the service is up.",
@@ -127,31 +199,45 @@ _NOT_TLS_BEHIND_PROXY: Final = (
 )
 
 
-def advise(
+def advise(  # noqa: PLR0913 - what advice depends on
     decision: Decision,
+    facts: Facts,
     hosts: Sequence[str],
+    *,
     observation: Observation,
     attribution: Attribution | None,
     remediation: str | None = None,
 ) -> dict[Audience, str]:
     """Advice by audience on endpoints that share one decision; empty when there is nothing to do.
 
-    `remediation` is the product's own way to exempt a host, where the catalogue knows it.
+    `remediation` is the product's own way to exempt a host, where the catalogue knows it. Where a portal answers, to
+    sign in comes before all other advice.
     """
     if decision.verdict is Verdict.CLEAN:
         return {}
-    if decision.reason == "no-certificate":
+    if decision.reason is Reason.NO_CERTIFICATE:
         return {_STUDENT: _of_outcome(observation)}
-    if attribution is not None and attribution.category == "captive-portal":
-        return _fill({_STUDENT: _SIGN_IN, _IT: "Let {hosts} pass before sign-in, or leave its TLS alone."}, hosts)
-    if (by_reason := _BY_REASON.get(decision.reason)) is not None:
-        return _fill(by_reason, hosts)
-    if attribution is not None and decision.confidence is not Confidence.POSSIBLE:
-        advice = {**_BY_MANAGER[attribution.managed_by], **_ALSO_BY_REASON.get(decision.reason, {})}
-        if remediation is not None:
-            advice[_IT] = f"{remediation} Hosts: {{hosts}}"
-        return _fill(advice, hosts)
-    return {_STUDENT: _AGAIN_ELSEWHERE}
+    advice = _fill(_by_reason(decision, attribution, remediation), hosts)
+    if facts.portal:
+        advice[_STUDENT] = _SIGN_IN_FIRST
+    return advice
+
+
+def advice_of(reason: Reason) -> dict[Audience, str]:
+    """The advice on a reason by itself, `{hosts}` standing for the endpoints; empty where it depends on the party."""
+    return _BY_REASON.get(reason) or _WHILE_POSSIBLE.get(reason) or {}
+
+
+def _by_reason(decision: Decision, attribution: Attribution | None, remediation: str | None) -> dict[Audience, str]:
+    if attribution is None:
+        by_reason = _WHILE_POSSIBLE.get(decision.reason) or _BY_REASON.get(decision.reason)
+        return by_reason or {_STUDENT: _ELSEWHERE}
+    if (by_reason := _BY_REASON.get(decision.reason)) is not None and attribution.product is None:
+        return by_reason
+    advice = {**_BY_MANAGER[attribution.managed_by], **_ALSO_BY_REASON.get(decision.reason, {})}
+    if remediation is not None:
+        advice[_IT] = f"{remediation} Hosts: {{hosts}}"
+    return advice
 
 
 def _of_outcome(observation: Observation) -> str:

@@ -1,11 +1,16 @@
-"""From cases to results and a report: runs the checks, reads the table, names who it appears to be.
+"""From evidence to results: runs the checks, reads the table, and says who it appears to be and what to do.
 
-Room: verdict. Pure: everything comes in as arguments, the clock included.
+Room: judge. Pure: everything comes in as arguments, the clock included.
+
+A result depends on what the other endpoints of the network show. `assess_all` settles a whole network at once;
+`Assessor` takes endpoints as they come and gives a result again when later evidence changes it. Both end with the same
+results, in whatever order the endpoints come.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,76 +19,191 @@ from detector.model import (
     Audience,
     Confidence,
     EndpointName,
-    Interceptor,
-    LogsInfo,
     ManagedBy,
-    Report,
     Result,
-    RootsInfo,
-    Route,
     Verdict,
 )
-from detector.trust.hostname import NameMatch
+from detector.trust.classes import ChainClass
 
 from . import checks, table
 from .advice import advise
-from .evidence import NetworkEvidence
+from .checks import known_interceptor
+from .facts import Facts
 from .locality import locate
+from .network_evidence import NetworkEvidence, tags_of
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from detector.model import Finding
 
-    from .evidence import Context, EndpointEvidence
+    from .decision import Decision
+    from .evidence import EndpointEvidence
+    from .network_evidence import Tag
 
-VOUCHED_ROWS: Final = frozenset(range(9, 15))
-"""Rows with a public path or log: the catalogue of interceptors has no say there."""
+L = TypeVar("L")
+
+PASSES_MAX: Final = 6
+"""Passes over a network until nothing changes any more. Conclusions feed at most four times: canaries, endpoints that
+rest on a canary, what shares a key with those, and company."""
+
+AMENDABLE_MAX: Final = 1024
+"""Results that a later endpoint can still amend; each holds its chain, about 10 KiB."""
 
 
-def assess_endpoint(case: EndpointEvidence, network: NetworkEvidence) -> Result:
-    """One endpoint, in the light of what its network showed: the most accusing of the looks at it.
+class _Kept(NamedTuple, Generic[L]):
+    """A result that can still change, its evidence, and the label it was added with."""
 
-    A look that is not `middleware` says nothing against the first one: what it could not see, or saw to be genuine,
-    clears no other way to the host.
+    evidence: EndpointEvidence
+    result: Result
+    label: L
+
+
+class _Assessed(NamedTuple):
+    """One observation, what was found on it, and what the table says."""
+
+    evidence: EndpointEvidence
+    findings: tuple[Finding, ...]
+    decision: Decision
+
+    @property
+    def gravity(self) -> int:
+        """How much this observation speaks against the endpoint: clean, inconclusive, then middleware by confidence."""
+        if self.decision.confidence is not None:
+            return 2 + list(Confidence).index(self.decision.confidence)
+        return int(self.decision.verdict is Verdict.INCONCLUSIVE)
+
+
+def _assess(evidence: EndpointEvidence, network: NetworkEvidence) -> _Assessed:
+    """The observation of this endpoint that decides: the gravest one, and between equals the first."""
+    assessed = []
+    for one in observations_that_count(evidence):
+        findings = checks.run(one, network)
+        decision = table.decide(findings)
+        network.conclude(one, decision)
+        assessed.append(_Assessed(one, findings, decision))
+    return max(assessed, key=lambda one: one.gravity)
+
+
+def observations_that_count(evidence: EndpointEvidence) -> tuple[EndpointEvidence, ...]:
+    """The observations whose verdict can be the endpoint's; at least one.
+
+    An observation without a certificate changes nothing while another on the default route, that of `evidence` itself,
+    has one. A QUIC server with a certificate for another name is another service, and an unreadable chain says nothing
+    where the server sends a readable one to a client that asks for it.
     """
-    return _judge(case, network)[1]
+    every = (evidence, *evidence.siblings)
+    seen = any(one.leaf is not None and one.route == evidence.route for one in every)
+    counting = tuple(
+        one
+        for one in every
+        if not (seen and one.leaf is None)
+        and not one.is_superseded
+        and not (one is not evidence and one.is_another_service)
+    )
+    return counting or (evidence,)
 
 
-def _judge(case: EndpointEvidence, network: NetworkEvidence) -> tuple[EndpointEvidence, Result]:
-    """The look that decides, and its judgement. Between equals the first look decides."""
-    judged = [(look, _assess_observation(look, network)) for look in (case, *_looks_that_count(case))]
-    first = judged[0]
-    return max(judged, key=lambda pair: (_accusation(pair[1]), pair is first))
+def assess_endpoint(evidence: EndpointEvidence, network: NetworkEvidence) -> Result:
+    """One endpoint, in the light of what its network showed so far."""
+    return _result(_assess(evidence, network), network)
 
 
-def _looks_that_count(case: EndpointEvidence) -> Iterable[EndpointEvidence]:
-    """The looks whose verdict can be the endpoint's.
+def assess_all(evidences: Sequence[EndpointEvidence]) -> tuple[Result, ...]:
+    """All endpoints of a network, until what each shows of the others changes nothing any more."""
+    network = NetworkEvidence.of(evidences)
+    network.changed()
+    for _ in range(PASSES_MAX):
+        assessed = [_assess(evidence, network) for evidence in evidences]
+        if not network.changed():
+            break
+    return tuple(_result(one, network) for one in assessed) if evidences else ()
 
-    A QUIC server whose certificate is for another name is another service that happens to have the same UDP port; no
-    browser would go on with it, and nothing it presents speaks about this host.
+
+class Assessor(Generic[L]):
+    """Assesses the endpoints of a network one after the other, and again where later ones show more.
+
+    `remembered` bounds what is kept of the network (see `NetworkEvidence`); the latest `AMENDABLE_MAX` results that can
+    still change are kept with their evidence.
     """
-    for look in case.looks:
-        if look.observation.route is not Route.QUIC or look.name_match is not NameMatch.MISMATCH:
-            yield look
+
+    def __init__(self, *, remembered: int | None = None) -> None:
+        self._network: Final = NetworkEvidence(remembered=remembered)
+        self._amendable: Final[OrderedDict[int, _Kept[L]]] = OrderedDict()
+        self._by_tag: Final[dict[Tag, set[int]]] = {}
+        self._number = 0
+
+    def add(self, evidence: EndpointEvidence, label: L) -> Iterator[tuple[L, Result]]:
+        """The result of one more endpoint, and those of earlier ones that it changes.
+
+        Each comes with the label that its endpoint was added with; a changed one says that it `amends`.
+        """
+        self._network.add(evidence)
+        result = assess_endpoint(evidence, self._network)
+        self._number += 1
+        self._keep(self._number, _Kept(evidence, result, label))
+        yield label, result
+        for _ in range(PASSES_MAX):
+            changed = self._network.changed()
+            numbers = sorted({known for tag in changed for known in self._by_tag.get(tag, ())})
+            if not numbers:
+                return
+            for known in numbers:
+                yield from self._amend(known)
+
+    def _amend(self, number: int) -> Iterator[tuple[L, Result]]:
+        kept = self._amendable[number]
+        result = assess_endpoint(kept.evidence, self._network)
+        if result == kept.result:
+            return
+        self._forget(number)
+        self._keep(number, kept._replace(result=result))
+        yield kept.label, msgspec.structs.replace(result, amends=True)
+
+    def _keep(self, number: int, kept: _Kept[L]) -> None:
+        if not _can_change(kept.evidence, kept.result):
+            return
+        self._amendable[number] = kept
+        for tag in tags_of(kept.evidence):
+            self._by_tag.setdefault(tag, set()).add(number)
+        if len(self._amendable) > AMENDABLE_MAX:
+            self._forget(next(iter(self._amendable)))
+
+    def _forget(self, number: int) -> None:
+        for tag in tags_of(self._amendable.pop(number).evidence):
+            numbers = self._by_tag[tag]
+            numbers.discard(number)
+            if not numbers:
+                del self._by_tag[tag]
 
 
-def _accusation(result: Result) -> int:
-    """How strongly a result accuses; 0 where it does not."""
-    return 0 if result.confidence is None else list(Confidence).index(result.confidence) + 1
+def _can_change(evidence: EndpointEvidence, result: Result) -> bool:
+    """Whether later endpoints can change a result: not what is proven, nor an accepted chain that is clean."""
+    if result.confidence is Confidence.PROVEN or evidence.leaf is None:
+        return False
+    return result.verdict is not Verdict.CLEAN or evidence.endpoint.canary or not evidence.is_a(ChainClass.ACCEPTED)
 
 
-def _assess_observation(case: EndpointEvidence, network: NetworkEvidence) -> Result:
-    findings = checks.run(case, network)
-    decision = table.decide(findings)
-    attribution = _attribute(case, decision.row, findings) if decision.verdict is Verdict.MIDDLEWARE else None
-    endpoint = case.endpoint
-    advice = advise(decision, [endpoint.host], case.observation, attribution, _remediation(findings))
+def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
+    evidence, findings, decision = assessed
+    endpoint, facts = evidence.endpoint, Facts(findings)
+    attribution = _attribute(evidence, findings, facts) if names_a_party(decision.confidence) else None
+    if attribution is not None:
+        place, basis = locate(evidence.observation, attribution.category, findings, network.typical_connect_ms())
+        attribution = msgspec.structs.replace(
+            attribution, locality=place, basis=f"{attribution.basis}; locality: {basis}"
+        )
+    advice = advise(
+        decision,
+        facts,
+        [endpoint.host],
+        observation=evidence.observation,
+        attribution=attribution,
+        remediation=_remediation(findings),
+    )
     return Result(
         endpoint=EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category),
         verdict=decision.verdict,
-        row=decision.row,
         reason=decision.reason,
         confidence=decision.confidence,
         assurance=decision.assurance,
@@ -92,110 +212,37 @@ def _assess_observation(case: EndpointEvidence, network: NetworkEvidence) -> Res
         findings=findings,
         advice=advice.get(Audience.STUDENT, ""),
         advice_for=advice,
-        observation=case.observation,
-        other_observations=case.others,
+        observation=evidence.observation,
+        other_observations=evidence.others,
     )
 
 
-def assess_all(cases: Sequence[EndpointEvidence]) -> tuple[Result, ...]:
-    """All endpoints of a network, twice: what the first pass found accuses lookalikes in the second (row 18)."""
-    network = NetworkEvidence.of(cases)
-    first = [_judge(case, network) for case in cases]
-    network.accused_shapes = frozenset(
-        look.issuer_shape
-        for look, result in first
-        if result.row in table.ACCUSING_ROWS and look.issuer_shape is not None
-    )
-    results = [result for _, result in first]
-    if network.accused_shapes:
-        results = [
-            result if result.row in table.ACCUSING_ROWS else assess_endpoint(case, network)
-            for case, result in zip(cases, results, strict=True)
-        ]
-    return tuple(_located(result, results) for result in results)
+def names_a_party(confidence: Confidence | None) -> bool:
+    """Whether a verdict is sure enough for a party to be named. Below `probable` none is."""
+    return confidence is not None and confidence.reaches(Confidence.PROBABLE)
 
 
-def _located(result: Result, results: Sequence[Result]) -> Result:
-    """The result with the interceptor's place: it takes the whole network to tell."""
-    if result.attribution is None:
-        return result
-    locality, basis = locate(result.observation, result.attribution.category, results, result.findings)
-    attribution = msgspec.structs.replace(
-        result.attribution, locality=locality, basis=f"{result.attribution.basis}; locality: {basis}"
-    )
-    return msgspec.structs.replace(result, attribution=attribution)
-
-
-def report(  # noqa: PLR0913 - a report is made of these parts
-    results: Sequence[Result],
-    context: Context,
-    *,
-    started: dt.datetime,
-    finished: dt.datetime,
-    vantage: str,
-    version: str,
-    named: Collection[str] = (),
-) -> Report:
-    """The report on a network. `named` are the endpoints the caller asked for by name."""
-    decision = table.decide_network(results, named=named)
-    return Report(
-        detector_version=version,
-        started=started,
-        finished=finished,
-        vantage=vantage,
-        verdict=decision.verdict,
-        confidence=decision.confidence,
-        scope=decision.scope,
-        coverage=decision.coverage,
-        interceptors=_interceptors(results),
-        results=tuple(results),
-        portal=context.portal,
-        roots=RootsInfo(name=context.roots.name, version=context.roots.version, date=context.roots.date),
-        logs=LogsInfo(name=context.logs.name, date=context.logs.date),
-    )
-
-
-def _attribute(case: EndpointEvidence, row: int, findings: Iterable[Finding]) -> Attribution:
-    issuer = case.leaf.issuer.text if case.leaf is not None and case.leaf.issuer is not None else None
-    mark = None if row in VOUCHED_ROWS else next((f for f in findings if f.check == "catalogue"), None)
-    hit = mark.data if mark is not None and mark.outcome == "strong" else None
-    portal = next((f for f in findings if f.check == "captive-portal"), None)
-    misnamed = any(f.check == "name" and f.outcome == "mismatch" for f in findings)
-    # A portal answers for every host with what it has. Who forges the right name for each host is no portal, even
-    # where its filter also answers the control request.
-    if portal is not None and misnamed and (hit is None or hit["category"] == "captive-portal"):
-        product, vendor = (hit["product"], hit["vendor"]) if hit else (None, None)
+def _attribute(evidence: EndpointEvidence, findings: Sequence[Finding], facts: Facts) -> Attribution:
+    issuer = evidence.leaf.issuer.text if evidence.leaf is not None and evidence.leaf.issuer is not None else None
+    mark = next((f for f in findings if f.check == known_interceptor.ID), None)
+    if mark is not None and facts.has(known_interceptor.Outcome.KEY, known_interceptor.Outcome.PRODUCT):
         return Attribution(
-            product=product, vendor=vendor, category="captive-portal", issuer=issuer, basis=portal.summary
+            product=mark.data["product"],
+            vendor=mark.data["vendor"],
+            category=mark.data["category"],
+            managed_by=ManagedBy(mark.data["managed_by"]),
+            issuer=issuer,
+            basis=f"catalogue: {mark.data['fact']}",
         )
-    if hit is None:
-        weak = "" if mark is None else f"; a mark that names nobody by itself: {mark.data['fact']}"
-        basis = f"no product is known by it; the issuer says {issuer or 'nothing'}{weak}"
-        return Attribution(issuer=issuer, basis=basis)
-    return Attribution(
-        product=hit["product"],
-        vendor=hit["vendor"],
-        category=hit["category"],
-        managed_by=ManagedBy(hit["managed_by"]),
-        issuer=issuer,
-        basis=f"catalogue: {hit['fact']}",
-    )
+    weak = "" if mark is None else f"; a mark that names nobody by itself: {mark.data['fact']}"
+    basis = f"no product is known by it; the issuer says {issuer or 'nothing'}{weak}"
+    # An institution has no reason to sign in a public CA's name.
+    manager = ManagedBy.UNKNOWN if facts.impersonates_public_ca else ManagedBy.INSTITUTION
+    return Attribution(issuer=issuer, basis=basis, managed_by=manager)
 
 
-def _remediation(findings: Iterable[Finding]) -> str | None:
-    """The product's own way to exempt a host, if a strong mark names the product."""
-    return next((f.data["remediation"] for f in findings if f.check == "catalogue" and f.outcome == "strong"), None)
-
-
-def _interceptors(results: Iterable[Result]) -> tuple[Interceptor, ...]:
-    """One entry per product, or per issuer where no product is known."""
-    grouped: dict[tuple[str | None, str | None], list[Result]] = {}
-    for result in results:
-        if result.attribution is not None:
-            key = (result.attribution.product, None if result.attribution.product else result.attribution.issuer)
-            grouped.setdefault(key, []).append(result)
-    return tuple(
-        Interceptor(**msgspec.structs.asdict(attribution), endpoints=tuple(r.endpoint.name for r in group))
-        for group in grouped.values()
-        if (attribution := group[0].attribution) is not None
-    )
+def _remediation(findings: Sequence[Finding]) -> str | None:
+    """The product's own way to exempt a host, if the chain is known to be a product's."""
+    sure = {known_interceptor.Outcome.KEY, known_interceptor.Outcome.PRODUCT}
+    marks = (f for f in findings if f.check == known_interceptor.ID and f.outcome in sure)
+    return next((mark.data["remediation"] for mark in marks), None)

@@ -1,64 +1,53 @@
-"""What the checks look at: one endpoint (`EndpointEvidence`) and what several endpoints show together (`NetworkEvidence`).
+"""The evidence on one endpoint: what was observed, what it is held against, and everything derived from the two.
 
-Room: evidence, between trust and checks. Pure: everything it needs comes in as an argument. Derived facts are
-computed once, on demand. Nothing is judged here.
+Room: judge. Pure: everything comes in as an argument. Derived facts are computed once, on demand. What several
+endpoints show together is `network_evidence`; what the facts mean is the decision table's business.
 
-Several looks at one endpoint
-=============================
-An interceptor may decrypt only one way to a host: TCP but not QUIC, what goes through the proxy, what looks like a
-browser. Whoever looked by several ways gives the further observations to `EndpointEvidence` as `others`; each says by its `route`,
-`hello` and `address` which way it was. `EndpointEvidence.looks` are the same observations as cases of their own, every one of which
-has all the others as *its* looks, so a check that compares is written once, from the point of view of one look:
-
-    for other in case.looks:
-        if other.observation.route is not case.observation.route:
-            compared = compare(case, other)
-
-`compare` says what two looks show together; a check decides which pairs are its business and what a difference may
-mean on that way. The look that differs is judged like any other (`assess.assess_endpoint`): an endpoint is `middleware` if any
-look at it is, and the other looks clear nothing.
+Several observations of one endpoint
+====================================
+An interceptor may decrypt only one route to a host: TCP but not QUIC, what goes through the proxy, what has a browser's
+hello. `EndpointEvidence` holds the observation it is about and the endpoint's `others`. `siblings` are the same
+observations as evidence of their own, each of which has all the others as *its* siblings, so that a check that compares
+is written once, from the point of view of one observation. Each is assessed by itself; the gravest decides
+(`assess.assess_endpoint`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import enum
-import re
+import ipaddress
 from functools import cached_property
-from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.model import Endpoint
-from detector.trust import acceptance, hostname, transparency
-from detector.trust import paths as path_building
+from detector import catalogue
+from detector.model import PROXIED, Endpoint, Hello, RecordedIdentity, Route
+from detector.trust import classes, hostname
+from detector.trust import transparency as ct
+from detector.trust.acceptance import refusals
 from detector.trust.certificate import Certificate
-from detector.trust.roots import NO_ROOTS, Roots, from_der
+from detector.trust.classes import ChainClass
+from detector.trust.hostname import NameMatch
+from detector.trust.known_roots import known_root_keys
+from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
+from detector.trust.transparency import Logging, SCTSource
+
+from .witness_answer import WitnessAnswer, WitnessResult, read_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
 
     from detector.model import Observation, PortalObservation, ServerDate
+    from detector.trust.budget import Budget
     from detector.trust.logs import LogList
-
-_VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
-"""Serial numbers, dates and hashes inside an issuer's name."""
-CLOCK_OPERATORS_LEAST: Final = 2
-"""Operators whose certificates must all be off before the clock is blamed rather than one forgetful server."""
-CLOCK_TOLERANCE: Final = dt.timedelta(hours=1)
-"""How far in the future a valid CT timestamp may lie before the clock is called wrong: CAs and logs keep time to
-seconds, and a certificate is rarely served within its first hour."""
-
-DATES_AGREE_WITHIN: Final = dt.timedelta(minutes=5)
-"""How far Date headers of different servers may lie apart and still mean the same time; servers keep time by NTP."""
+    from detector.trust.paths import Path, Paths
 
 OTHERS_MAX: Final = 32
-"""Further looks kept for one endpoint: every route with every hello, and the addresses of a large host."""
+"""Further observations kept for one endpoint: every route with every hello, and the addresses of a large host."""
 
-K = TypeVar("K")
-
-IssuerIdentity = tuple[str, ...]
-"""One way to recognise an issuer again: ("key", hash), ("identifier", name, key id) or ("name", name)."""
+_RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, NameMatch.UNFINISHED})
+"""Names that count as right for accusing: the ones that could not be read to their end among them."""
 
 
 def no_machine_roots() -> Roots:
@@ -72,11 +61,14 @@ def never_installed(sha256: bytes) -> dt.datetime | None:  # noqa: ARG001 - the 
 
 
 class Context(NamedTuple):
-    """What everything is judged against.
+    """What everything is held against.
 
-    `machine_roots` is called at most when a chain has no public path, and `installed_at`, with the SHA-256 of a root,
-    when one of those signed; it says when that root came to this machine, if the machine says so. `portal` and
-    `dates` are what control requests got on this network, where they were made.
+    `machine_roots` is called only where a chain leads to no root that is trusted for it: the roots of this machine that
+    were never public, each with its origin. `installed_at`, with the SHA-256 of a root, says when that root came to
+    this machine, if the machine says so. `portal` and `dates` are what control requests brought, where they were made.
+    `given` are the endpoints (`host:port`) whose address the caller gave. `shared_pins` are keys (SHA-256 of the SPKI)
+    that are pinned for endpoints of several operators. `seen_before` are endpoints (`host:port`) that a history has as
+    genuine. `budget` bounds the processor time of the run.
     """
 
     at: dt.datetime
@@ -86,10 +78,46 @@ class Context(NamedTuple):
     installed_at: Callable[[bytes], dt.datetime | None] = never_installed
     portal: PortalObservation | None = None
     dates: tuple[ServerDate, ...] = ()
+    given: frozenset[str] = frozenset()
+    shared_pins: frozenset[bytes] = frozenset()
+    seen_before: frozenset[str] = frozenset()
+    budget: Budget | None = None
+
+
+class Identity(enum.StrEnum):
+    """What is known of an endpoint's genuine certificate."""
+
+    STATED = "stated"
+    PINNED_PUBLIC = "pinned-public"
+    SEEN = "seen"
+    DECLARED = "declared"
+
+
+class PinMatch(enum.StrEnum):
+    """How the pins of an endpoint compare with what it presented (RFC 7469)."""
+
+    NOTHING_PINNED = "none"
+    EXPIRED = "expired"
+    LEAF = "leaf"
+    PATH = "path"
+    MISMATCH = "mismatch"
+
+
+class Place(enum.StrEnum):
+    """Where an observation was answered."""
+
+    GIVEN = "given"  # at an address that the caller or the pin file gave
+    PUBLIC = "public"
+    PRIVATE = "private"  # an address that is another machine on every network
+    UNKNOWN = "unknown"  # behind a proxy, or a chain that was captured elsewhere
 
 
 class EndpointEvidence:
-    """One endpoint, what was observed, and what can be derived from it without judging."""
+    """One endpoint, one observation of it, and what can be derived from it without deciding anything.
+
+    `fetched` are issuers in DER, fetched from where the leaf says they are: never trusted by themselves. `others` are
+    further observations of the same endpoint: by another route, with another hello, at another address.
+    """
 
     def __init__(
         self,
@@ -103,31 +131,33 @@ class EndpointEvidence:
         self.observation: Final = observation
         self.context: Final = context
         self.fetched: Final = tuple(fetched)
-        """Issuers in DER, fetched from where the leaf says they are. Never trusted by themselves."""
         self.others: Final = tuple(others[:OTHERS_MAX])
-        """Other looks at the same endpoint: by another route, with another hello, at another address."""
-        self._looks: tuple[EndpointEvidence, ...] | None = None
+        self._siblings: tuple[EndpointEvidence, ...] | None = None
 
     @property
-    def looks(self) -> tuple[EndpointEvidence, ...]:
-        """The other looks as cases, in the order of `others`. What is derived from each is shared by all of them."""
-        if self._looks is None:
+    def siblings(self) -> tuple[EndpointEvidence, ...]:
+        """The other observations as evidence of their own, in the order of `others`."""
+        if self._siblings is None:
             every = [self.observation, *self.others]
             group = [self]
             for number, observation in enumerate(self.others, start=1):
                 rest = every[:number] + every[number + 1 :]
                 group.append(EndpointEvidence(self.endpoint, observation, self.context, self.fetched, rest))
-            for look in group:
-                look._looks = tuple(other for other in group if other is not look)  # noqa: SLF001 - its own class
-        return self._looks or ()
+            for one in group:
+                one._siblings = tuple(other for other in group if other is not one)  # noqa: SLF001 - its own class
+        return self._siblings or ()
 
-    def with_more(self, context: Context, fetched: Sequence[bytes]) -> EndpointEvidence:
-        """The same looks in another context, with fetched issuers."""
-        return EndpointEvidence(self.endpoint, self.observation, context, fetched, self.others)
+    def with_more(
+        self, context: Context, fetched: Sequence[bytes] = (), others: Sequence[Observation] = ()
+    ) -> EndpointEvidence:
+        """The same observations in another context, with fetched issuers and further observations."""
+        return EndpointEvidence(self.endpoint, self.observation, context, fetched, (*self.others, *others))
 
     def with_observation(self, observation: Observation) -> EndpointEvidence:
-        """The same case with more observed."""
+        """The same evidence with more observed."""
         return EndpointEvidence(self.endpoint, observation, self.context, self.fetched, self.others)
+
+    # What was presented, and what it is
 
     @cached_property
     def presented(self) -> tuple[Certificate, ...]:
@@ -145,85 +175,295 @@ class EndpointEvidence:
         return from_der(self.endpoint.private_roots, name="declared private roots")
 
     @cached_property
-    def paths(self) -> path_building.Paths | None:
-        """Verified paths from the leaf over presented certificates, public roots and declared private roots."""
+    def chain(self) -> classes.Classified | None:
+        """The classes of the presented chain and what they rest on; None without a certificate."""
         if self.leaf is None:
             return None
-        return path_building.build(self.presented, (self.context.roots, self.declared_roots), self.extra)
-
-    @cached_property
-    def extra(self) -> tuple[Certificate, ...]:
-        """Certificates that were not presented but may stand above the leaf."""
-        return tuple(map(Certificate.read, self.fetched))
-
-    @cached_property
-    def public_paths(self) -> tuple[path_building.Path, ...]:
-        """The paths that end in a public root."""
-        return self.paths.ending_in(self.context.roots) if self.paths else ()
-
-    @cached_property
-    def declared_paths(self) -> tuple[path_building.Path, ...]:
-        """The paths that end in a root declared for this endpoint."""
-        return self.paths.ending_in(self.declared_roots) if self.paths else ()
-
-    @cached_property
-    def machine_paths(self) -> tuple[path_building.Path, ...]:
-        """The paths that end in a root installed on this machine that is not a public one."""
-        if self.leaf is None or not self.is_private:
-            return ()
-        installed = self.context.machine_roots().without(self.context.roots.keys)
-        return path_building.build(self.presented, (installed,), self.extra).ending_in(installed)
-
-    @cached_property
-    def scts(self) -> tuple[transparency.CheckedSCT, ...]:
-        """The embedded timestamps, checked against the verified issuers of the leaf."""
-        if self.leaf is None or self.paths is None:
-            return ()
-        return transparency.check(self.leaf, self.paths.issuers, self.context.logs)
-
-    @cached_property
-    def logging(self) -> transparency.Logging:
-        """Whether the leaf was publicly logged."""
-        if self.leaf is None:
-            return transparency.Logging.UNKNOWN
-        return transparency.logging(self.leaf, self.scts, self.context.logs)
-
-    @property
-    def is_private(self) -> bool:
-        """Whether the leaf has neither a public path nor a public log to show for itself."""
-        return self.leaf is not None and not self.public_paths and self.logging is not transparency.Logging.LOGGED
-
-    @property
-    def publicly_vouched(self) -> bool:
-        """Whether the key that signed the handshake is publicly known as this host's.
-
-        Stricter than `looks_genuine`: a declared root does not count, nor a public path without the log entries that
-        there should be.
-        """
-        vouched = self.logging is transparency.Logging.LOGGED or (
-            bool(self.public_paths) and self.logging is transparency.Logging.UNKNOWN
+        context = self.context
+        return classes.classify(
+            self.presented,
+            classes.Stores(context.roots, self.declared_roots, context.machine_roots),
+            context.at,
+            extra=map(Certificate.read, self.fetched),
+            claims_logging=self._claims_logging,
+            budget=context.budget,
         )
-        return vouched and self.observation.key_proved and self.name_match is not hostname.NameMatch.MISMATCH
+
+    def is_a(self, *wanted: ChainClass) -> bool:
+        """Whether the presented chain is of one of these classes."""
+        return self.chain is not None and self.chain.is_a(*wanted)
+
+    @property
+    def paths(self) -> Paths | None:
+        """The lenient reading of the chain: who signed."""
+        return None if self.chain is None else self.chain.paths
+
+    @property
+    def machine_paths(self) -> tuple[Path, ...]:
+        """The paths that end in a root of this machine that is not public."""
+        return () if self.chain is None else self.chain.machine
 
     @cached_property
-    def pinned(self) -> Certificate | None:
-        """The leaf or else a certificate on a verified path that is pinned here, whether the pins expired or not."""
-        keys = frozenset((*self.endpoint.pins, *self.endpoint.backup_pins))
-        certificates = frozenset(self.endpoint.certificates)
-        paths = self.paths.paths if self.paths is not None else ()
-        above = (certificate for path in paths for certificate in path.certificates[1:])
-        candidates = () if self.leaf is None else (self.leaf, *above)
-        return next((c for c in candidates if c.spki_sha256 in keys or c.sha256 in certificates), None)
+    def added_roots(self) -> frozenset[bytes]:
+        """SHA-256 of the roots, added by a person or a policy, that this chain leads to."""
+        anchors = (path.anchor for path in self.machine_paths)
+        return frozenset(a.certificate.sha256 for a in anchors if a is not None and a.origin in classes.ADDED_BY)
+
+    def _claims_logging(self) -> bool:
+        return self.leaf is not None and ct.claims_logging(self.leaf, self.context.logs, self.context.at)
+
+    @property
+    def issuer_missing(self) -> bool:
+        """Whether no certificate with the issuer's name is available, although the leaf says where to fetch one."""
+        paths = self.paths
+        return self.leaf is not None and paths is not None and not paths.issuer_known and bool(self.leaf.issuer_urls)
+
+    @cached_property
+    def name_match(self) -> NameMatch:
+        """Whether the leaf is for this host (RFC 9525)."""
+        return NameMatch.MISMATCH if self.leaf is None else hostname.match(self.leaf, self.endpoint.host)
+
+    @property
+    def name_right(self) -> bool:
+        """Whether the name counts as right for accusing."""
+        return self.name_match in _RIGHT_NAMES
+
+    @cached_property
+    def signed_by_own_key(self) -> bool:
+        """Whether the leaf's own key made the leaf's signature."""
+        leaf = self.leaf
+        return leaf is not None and leaf.spki is not None and verify_issued(leaf, leaf.spki) is Signed.VALID
+
+    @cached_property
+    def issuing_keys(self) -> frozenset[bytes]:
+        """SHA-256 of every key that is known to have signed the leaf. A signer is one key, never a name."""
+        if self.leaf is None or self.paths is None:
+            return frozenset()
+        keys = {c.spki_sha256 for c in self.paths.issuers if c.spki_sha256}
+        if self.signed_by_own_key and self.leaf.spki_sha256:
+            keys.add(self.leaf.spki_sha256)
+        return frozenset(keys)
+
+    @property
+    def leaf_key(self) -> bytes | None:
+        """SHA-256 of the leaf's SubjectPublicKeyInfo."""
+        return None if self.leaf is None else self.leaf.spki_sha256
+
+    @cached_property
+    def keys_above(self) -> frozenset[bytes]:
+        """SHA-256 of every key above the leaf on a path of verified signatures to no public root."""
+        if self.paths is None or self.is_a(ChainClass.ACCEPTED, ChainClass.RETIRED, ChainClass.DEFECTIVE):
+            return frozenset()
+        above = (c.spki_sha256 for path in self.paths.paths for c in path.certificates[1:])
+        return frozenset(key for key in above if key is not None)
+
+    # Logging
+
+    @cached_property
+    def transparency(self) -> ct.Assessment | None:
+        """Whether the leaf was publicly logged, held against the issuers on its accepted paths; None without one."""
+        chain = self.chain
+        if chain is None or self.leaf is None or not chain.accepted:
+            return None
+        issuers = [path.certificates[1] for path in chain.accepted if len(path.certificates) > 1]
+        return self._logging(tuple(dict.fromkeys(issuers)))
+
+    def _logging(self, issuers: Sequence[Certificate]) -> ct.Assessment | None:
+        """The timestamps of this leaf, from every observation of it, held against these issuers."""
+        leaf = self.leaf
+        if leaf is None:
+            return None
+        same = [s.observation for s in (self, *self.siblings) if s.leaf is not None and s.leaf.sha256 == leaf.sha256]
+        outside = [(SCTSource.TLS_EXTENSION, o.sct_list) for o in same if o.sct_list is not None]
+        outside += [(SCTSource.OCSP, o.ocsp_response) for o in same if o.ocsp_response is not None]
+        return ct.assess(
+            leaf,
+            issuers,
+            self.context.logs,
+            self.context.at,
+            outside=tuple(dict.fromkeys(outside)),
+            carried=any(o.scts_carried for o in same),
+        )
+
+    @property
+    def logging(self) -> Logging:
+        """Whether the leaf was publicly logged. Without an accepted path no timestamp is worth anything."""
+        return Logging.UNLOGGED if self.transparency is None else self.transparency.logging
+
+    @cached_property
+    def stale_roots(self) -> bool:
+        """Whether this may be a genuine chain that the root list is too old to know.
+
+        The list is too old for the leaf and for the moment, and the leaf carries timestamps, valid over the presented
+        issuer's key or of logs that the list cannot know yet, that reach what browsers ask for.
+        """
+        leaf, date, paths = self.leaf, self.context.roots.date, self.paths
+        if leaf is None or leaf.not_before is None or date is None or paths is None:
+            return False
+        if not self.is_a(ChainClass.PRIVATE, ChainClass.UNFAMILIAR, ChainClass.INCOMPLETE, ChainClass.ADDED):
+            return False
+        if min(leaf.not_before.date() - date, self.context.at.date() - date) <= ROOTS_HORIZON:
+            return False
+        found = self._logging(paths.issuers)
+        return found is not None and not found.not_carried and found.logging is not Logging.UNLOGGED
+
+    # Expectations
+
+    @cached_property
+    def _pinned_keys(self) -> frozenset[bytes]:
+        return frozenset((*self.endpoint.pins, *self.endpoint.backup_pins))
+
+    def _is_pinned(self, certificate: Certificate) -> bool:
+        return certificate.spki_sha256 in self._pinned_keys or certificate.sha256 in self.endpoint.certificates
+
+    @cached_property
+    def pin_match(self) -> PinMatch:
+        """How the endpoint's pins compare with the leaf and with every path that its signatures lead to."""
+        endpoint = self.endpoint
+        if not self._pinned_keys and not endpoint.certificates:
+            return PinMatch.NOTHING_PINNED
+        if endpoint.expires is not None and self.context.at.date() > endpoint.expires:
+            return PinMatch.EXPIRED
+        if self.leaf is not None and self._is_pinned(self.leaf):
+            return PinMatch.LEAF
+        return PinMatch.MISMATCH if self.pinned_above is None else PinMatch.PATH
+
+    @cached_property
+    def pinned_above(self) -> Certificate | None:
+        """A pinned certificate above the leaf on a path of verified signatures, whether the pins expired or not."""
+        paths = () if self.paths is None else self.paths.paths
+        return next((c for path in paths for c in path.certificates[1:] if self._is_pinned(c)), None)
+
+    @cached_property
+    def leaf_pinned(self) -> bool:
+        """Whether the leaf's own key is pinned for this endpoint, or for one operator, and is no catalogue key."""
+        if self.pin_match is not PinMatch.LEAF or self.leaf_key is None or self.leaf_key in self.context.shared_pins:
+            return False
+        return not catalogue.shipped().match_digests(digests_of(self.presented[:1]))
+
+    @cached_property
+    def ca_pinned(self) -> bool:
+        """Whether a CA of an accepted path is pinned. A public root's key clears nothing (ADR 3)."""
+        if self.chain is None or self.pin_match in {PinMatch.NOTHING_PINNED, PinMatch.EXPIRED}:
+            return False
+        roots = known_root_keys() | self.context.roots.keys
+        cas = (c for path in self.chain.accepted for c in path.certificates[1:])
+        return any(self._is_pinned(c) and c.spki_sha256 not in roots for c in cas)
+
+    @cached_property
+    def identities(self) -> frozenset[Identity]:
+        """What is known of the endpoint's genuine certificate; empty where nothing is."""
+        endpoint = self.endpoint
+        found = set()
+        if endpoint.roots or endpoint.canary:
+            found.add(Identity.STATED)
+        if endpoint.identity is RecordedIdentity.PUBLIC or not self._pinned_keys.isdisjoint(known_root_keys()):
+            found.add(Identity.PINNED_PUBLIC)
+        if self.seen_in_run or endpoint.name in self.context.seen_before:
+            found.add(Identity.SEEN)
+        if endpoint.private_roots:
+            found.add(Identity.DECLARED)
+        return frozenset(found)
+
+    @cached_property
+    def is_genuine(self) -> bool:
+        """Whether this observation shows the genuine key: clean as witnessed, pinned or logged, key proved."""
+        if not self.observation.key_proved or self.witness_result is WitnessResult.DIFFERS:
+            return False
+        if self.witness_result is WitnessResult.EQUAL or self.leaf_pinned:
+            return True
+        if not self.is_a(ChainClass.ACCEPTED) or self.name_match is not NameMatch.MATCH:
+            return False
+        return self.logging is Logging.LOGGED or (self.ca_pinned and self.logging is Logging.UNKNOWABLE)
+
+    @cached_property
+    def seen_in_run(self) -> bool:
+        """Whether another probe of this run saw the genuine key."""
+        return any(sibling.is_genuine for sibling in self.siblings)
+
+    @cached_property
+    def seen_at_same_address(self) -> bool:
+        """Whether another probe of this run saw the genuine key at the very address of this observation."""
+        address = self.observation.address
+        return address is not None and any(s.is_genuine and s.observation.address == address for s in self.siblings)
+
+    @cached_property
+    def mismatch_excused(self) -> bool:
+        """Whether another probe of this run matched the pins, and this leaf is accepted and logged."""
+        if not self.is_a(ChainClass.ACCEPTED) or self.logging is not Logging.LOGGED:
+            return False
+        return any(s.pin_match in {PinMatch.LEAF, PinMatch.PATH} and s.is_genuine for s in self.siblings)
+
+    @cached_property
+    def witness_answer(self) -> WitnessAnswer | None:
+        """What the endpoint's witness said of this session; None where none is pinned or none could be asked."""
+        return read_answer(self.endpoint, self.observation)
+
+    @property
+    def witness_result(self) -> WitnessResult | None:
+        """The result of `witness_answer`."""
+        return None if self.witness_answer is None else self.witness_answer.result
+
+    # Where
+
+    @property
+    def route(self) -> str:
+        """The route that is one network with others of its name: `direct`, or a proxy's URL."""
+        observation = self.observation
+        if observation.route not in PROXIED:
+            return "direct"
+        return observation.proxy.url if observation.proxy is not None else observation.route.value
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the observation was answered."""
+        observation = self.observation
+        if self.endpoint.address is not None or self.endpoint.name in self.context.given:
+            return Place.GIVEN
+        answered = observation.asked_for if observation.route in PROXIED else observation.address
+        try:
+            address = ipaddress.ip_address((answered or "").rpartition(":")[0].strip("[]").partition("%")[0])
+        except ValueError:
+            return Place.UNKNOWN
+        return Place.PUBLIC if address.is_global else Place.PRIVATE
+
+    @cached_property
+    def operator(self) -> str:
+        """Who operates the endpoint, where nothing is declared: its registrable domain, or this network."""
+        if self.place is Place.PRIVATE and Identity.STATED not in self.identities:
+            return hostname.ONE_NETWORK
+        return hostname.operator_of(self.endpoint.host)
+
+    # Which observations count
+
+    @property
+    def is_readable_retry(self) -> bool:
+        """Whether this probe offered only what we can verify."""
+        return self.observation.hello is Hello.READABLE
+
+    @cached_property
+    def is_superseded(self) -> bool:
+        """Whether a probe that offered only what we can verify got a readable chain on the same route.
+
+        Then an unreadable chain says nothing: a genuine server sends the other one to whoever asks for it.
+        """
+        if not self.is_a(ChainClass.UNREADABLE):
+            return False
+        retries = (s for s in self.siblings if s.is_readable_retry and s.route == self.route)
+        return any(s.leaf is not None and not s.is_a(ChainClass.UNREADABLE) for s in retries)
+
+    @property
+    def is_another_service(self) -> bool:
+        """Whether this is a QUIC server with a certificate for another name: it just has the same UDP port."""
+        return self.observation.route is Route.QUIC and self.name_match is NameMatch.MISMATCH
 
     @property
     def trusted_here(self) -> bool:
-        """Whether a careful client on this machine would go on: key proved, name right, a path that it accepts."""
-        if not self.observation.key_proved or self.name_match is not hostname.NameMatch.MATCH:
+        """Whether a careful TLS client on this machine would go on: key, name, and a path to a root it trusts."""
+        chain = self.chain
+        if chain is None or not self.observation.key_proved or self.name_match is not NameMatch.MATCH:
             return False
-        at = self.context.at
-        return any(not acceptance.refusals(path, at) for path in self.public_paths) or any(
-            not acceptance.refusals(path, at, public=False) for path in self.machine_paths
-        )
+        return bool(chain.accepted) or any(not refusals(p, self.context.at, public=False) for p in chain.machine)
 
     @cached_property
     def proxy(self) -> EndpointEvidence | None:
@@ -233,333 +473,7 @@ class EndpointEvidence:
             return None
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
 
-    @cached_property
-    def name_match(self) -> hostname.NameMatch:
-        """Whether the leaf is for this host, and the CAs on some path may name it."""
-        if self.leaf is None:
-            return hostname.NameMatch.MISMATCH
-        matched = hostname.match(self.leaf, self.endpoint.host)
-        trusted = (*self.public_paths, *self.declared_paths)
-        if trusted and not any(self._allows_name(path) for path in trusted):
-            return hostname.NameMatch.MISMATCH
-        return matched
 
-    def _allows_name(self, path: path_building.Path) -> bool:
-        return all(
-            c.name_constraints is None or hostname.permitted(self.endpoint.host, c.name_constraints)
-            for c in path.certificates[1:]
-        )
-
-    @property
-    def looks_genuine(self) -> bool:
-        """Whether the leaf is vouched for in public, or by a declared root, and for this host."""
-        vouched = not self.is_private or bool(self.declared_paths)
-        return self.leaf is not None and vouched and self.name_match is not hostname.NameMatch.MISMATCH
-
-    @cached_property
-    def known_log_scts(self) -> int:
-        """Embedded timestamps that name distinct known logs, whatever their signatures are worth."""
-        return len({s.log_id for s in self.scts if s.status is not transparency.SCTStatus.UNKNOWN_LOG})
-
-    @cached_property
-    def issuer_missing(self) -> bool:
-        """Whether the leaf's issuer is nowhere to be had, although the leaf says where it should be fetched."""
-        if self.leaf is None or self.paths is None or self.paths.issuer_known:
-            return False
-        return bool(self.leaf.issuer_urls)
-
-    @cached_property
-    def looks_incomplete(self) -> bool:
-        """Whether this can be a public certificate whose server forgot the intermediate."""
-        return self.issuer_missing and self.known_log_scts >= transparency.LOGGED_LEAST
-
-    @cached_property
-    def signed_by_own_key(self) -> bool:
-        """Whether the leaf's own key made the leaf's signature."""
-        return (
-            self.leaf is not None
-            and self.leaf.spki is not None
-            and verify_issued(self.leaf, self.leaf.spki) is Signed.VALID
-        )
-
-    @cached_property
-    def issuer_identities(self) -> frozenset[IssuerIdentity]:
-        """The ways to recognise the leaf's issuer on another endpoint. Empty for self-issued leaves.
-
-        By key where a certificate of the issuer is at hand, by name and key identifier where the leaf gives one, by
-        name alone only where there is nothing better.
-        """
-        leaf = self.leaf
-        if leaf is None or self.paths is None or leaf.issuer is None or leaf.is_self_issued:
-            return frozenset()
-        name = repr(leaf.issuer.canonical)
-        found: set[IssuerIdentity] = {("key", c.spki_sha256.hex()) for c in self.paths.issuers if c.spki_sha256}
-        if self.signed_by_own_key and leaf.spki_sha256:
-            found.add(("key", leaf.spki_sha256.hex()))
-        if leaf.authority_key_identifier is not None:
-            found.add(("identifier", name, leaf.authority_key_identifier.hex()))
-        return frozenset(found or {("name", name)})
-
-    @cached_property
-    def issuer_shape(self) -> str | None:
-        """The issuer's name with what differs from certificate to certificate taken out: numbers and the host."""
-        leaf = self.leaf
-        if leaf is None or leaf.issuer is None:
-            return None
-        host = self.endpoint.host.lower()
-        parts = []
-        for kind, value in leaf.issuer.canonical:
-            shaped = value.replace(host, "{host}")
-            parts.append(f"{kind}={_VARYING.sub('#', shaped)}")
-        return ",".join(parts) or None
-
-
-class Comparison(enum.Enum):
-    """What two looks at one endpoint show together."""
-
-    SAME = "same"
-    BOTH_VOUCHED = "both-vouched"
-    PRIVATE_HERE = "private-here"
-    PRIVATE_THERE = "private-there"
-    UNDECIDED = "undecided"
-    NOT_COMPARABLE = "not-comparable"
-
-
-def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
-    """Compare two looks at one endpoint, both from finished handshakes.
-
-    `SAME` certificate; two certificates, `BOTH_VOUCHED` in public for this host (a CDN has several); no public path or
-    log on one side (`PRIVATE_HERE`, `PRIVATE_THERE`), although the other side shows that this host is vouched for in
-    public; `UNDECIDED` where they differ and neither shows that; `NOT_COMPARABLE` without a certificate or its key's
-    proof on either side. Where a root is declared for the endpoint, a chain to it is never called private.
-    """
-    if here.leaf is None or there.leaf is None or not (here.observation.key_proved and there.observation.key_proved):
-        return Comparison.NOT_COMPARABLE
-    if here.leaf.sha256 == there.leaf.sha256:
-        return Comparison.SAME
-    if here.publicly_vouched and there.publicly_vouched:
-        return Comparison.BOTH_VOUCHED
-    if there.publicly_vouched and here.is_private and not here.declared_paths:
-        return Comparison.PRIVATE_HERE
-    if here.publicly_vouched and there.is_private and not there.declared_paths:
-        return Comparison.PRIVATE_THERE
-    return Comparison.UNDECIDED
-
-
-def same_place(here: EndpointEvidence, there: EndpointEvidence) -> bool:
-    """Whether two looks were answered at one address and port.
-
-    Then no resolver can have sent them to different servers. Through a proxy the address is the proxy's, which is the
-    same place only for looks that both went through it.
-    """
-    return here.observation.address is not None and here.observation.address == there.observation.address
-
-
-def difference(here: EndpointEvidence, there: EndpointEvidence) -> str | None:
-    """What the comparison of two looks is called in a finding about `here`; None where they cannot be compared.
-
-    `same`, `both-vouched`, `differs`; `forged` where `here` is private while the same address shows that this host is
-    vouched for in public, `genuine-elsewhere` where another address does; `other-forged` the other way round.
-    """
-    compared = compare(here, there)
-    if compared is Comparison.PRIVATE_HERE and not same_place(here, there):
-        return "genuine-elsewhere"
-    return _DIFFERENCES[compared]
-
-
-_DIFFERENCES: Final[dict[Comparison, str | None]] = {
-    Comparison.SAME: "same",
-    Comparison.BOTH_VOUCHED: "both-vouched",
-    Comparison.PRIVATE_HERE: "forged",
-    Comparison.PRIVATE_THERE: "other-forged",
-    Comparison.UNDECIDED: "differs",
-    Comparison.NOT_COMPARABLE: None,
-}
-
-
-class _Sighting(NamedTuple):
-    """One endpoint on which something was met. Its operator is worked out only when it matters."""
-
-    name: str
-    host: str
-    declared_operator: str | None
-    certificate: bytes
-
-    @property
-    def operator(self) -> str:
-        return self.declared_operator or hostname.operator_of(self.host)
-
-
-_SIGHTINGS_MAX: Final = 64
-"""Endpoints remembered per issuer or key: two of unrelated operators decide, the rest is for the reader."""
-
-
-class _Windows:
-    """The validity of all publicly vouched leaves together: where the first and the last begin and end.
-
-    Kept up to date with every leaf, because every endpoint of a scan is judged by it.
-    """
-
-    def __init__(self, validity: tuple[dt.datetime, dt.datetime]) -> None:
-        self.first_begins, self.first_ends = self.last_begins, self.last_ends = validity
-        self._sightings: set[_Sighting] = set()
-
-    def add(self, validity: tuple[dt.datetime, dt.datetime], sighting: _Sighting) -> None:
-        """Take note of one leaf."""
-        begins, ends = validity
-        self.first_begins, self.last_begins = min(self.first_begins, begins), max(self.last_begins, begins)
-        self.first_ends, self.last_ends = min(self.first_ends, ends), max(self.last_ends, ends)
-        if len(self._sightings) < _SIGHTINGS_MAX:
-            self._sightings.add(sighting)
-
-    @property
-    def operators(self) -> int:
-        """How many operators the leaves are of."""
-        return len({sighting.operator for sighting in self._sightings})
-
-
-STREAM_REMEMBERS: Final = 65536
-"""Issuers and keys of each kind that a stream of any number of endpoints remembers; each costs about 1 KiB."""
-_EVICTION_SEARCH: Final = 64
-"""Of the keys met longest ago, how many are looked through for one met on one endpoint only. A bound keeps forgetting
-cheap; when none of them is such a key, the oldest goes."""
-
-
-class NetworkEvidence:
-    """What several endpoints show together: issuers and leaf keys met on unrelated operators, shapes already accused.
-
-    Holds hashes and names only, never cases, so that a stream of endpoints can feed it. `remembered` bounds the issuers
-    and keys of each kind: of those met on one endpoint only, the one met longest ago is forgotten first. None forgets
-    nothing.
-    """
-
-    def __init__(self, *, remembered: int | None = None) -> None:
-        self._remembered = remembered
-        self._issuers: dict[IssuerIdentity, set[_Sighting]] = {}
-        self._unlogged: dict[IssuerIdentity, set[_Sighting]] = {}
-        self._leaf_keys: dict[bytes, set[_Sighting]] = {}
-        self._windows: _Windows | None = None
-        self._latest_timestamp: dt.datetime | None = None
-        self._misnamed: dict[bytes, set[_Sighting]] = {}
-        self.accused_shapes: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, cases: Iterable[EndpointEvidence]) -> NetworkEvidence:
-        """A network of these cases."""
-        network = cls()
-        for case in cases:
-            network.add(case)
-        return network
-
-    def add(self, case: EndpointEvidence) -> None:
-        """Take note of one endpoint, of every look at it."""
-        for look in (case, *case.looks):
-            self._add(look)
-
-    def _add(self, case: EndpointEvidence) -> None:
-        leaf = case.leaf
-        if leaf is None:
-            return
-        if case.name_match is hostname.NameMatch.MISMATCH:
-            self._note(self._misnamed, leaf.sha256, _sighting(case))
-        if not case.is_private:
-            self._add_vouched(case, leaf)
-        elif not case.declared_paths:
-            self._add_private(case, leaf)
-
-    def _add_private(self, case: EndpointEvidence, leaf: Certificate) -> None:
-        sighting = _sighting(case)
-        if leaf.spki_sha256 is not None:
-            self._note(self._leaf_keys, leaf.spki_sha256, sighting)
-        if not case.looks_incomplete:
-            for identity in case.issuer_identities:
-                self._note(self._issuers, identity, sighting)
-
-    def _add_vouched(self, case: EndpointEvidence, leaf: Certificate) -> None:
-        sighting = _sighting(case)
-        if case.logging is transparency.Logging.UNLOGGED:
-            for identity in case.issuer_identities:
-                self._note(self._unlogged, identity, sighting)
-        if leaf.validity is not None:
-            self._windows = self._windows or _Windows(leaf.validity)
-            self._windows.add(leaf.validity, sighting)
-        for sct in case.scts:
-            if sct.status is transparency.SCTStatus.VALID and sct.timestamp is not None:
-                self._latest_timestamp = max(self._latest_timestamp or sct.timestamp, sct.timestamp)
-
-    def _note(self, index: dict[K, set[_Sighting]], key: K, sighting: _Sighting) -> None:
-        seen = index.pop(key, None) or set()
-        index[key] = seen  # at the end: met last
-        if len(seen) < _SIGHTINGS_MAX:
-            seen.add(sighting)
-        if self._remembered is not None and len(index) > self._remembered:
-            lonely = (known for known, where in islice(index.items(), _EVICTION_SEARCH) if len(where) == 1)
-            del index[next(lonely, next(iter(index)))]
-
-    def unrelated_with_issuer(self, case: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators whose leaf has the same private issuer as this one."""
-        return _unrelated(self._issuers, case.issuer_identities, _sighting(case))
-
-    def unrelated_with_unlogged_issuer(self, case: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators whose unlogged leaf has the same issuer with a public path."""
-        return _unrelated(self._unlogged, case.issuer_identities, _sighting(case))
-
-    def unrelated_with_leaf_key(self, case: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators that present the same leaf key without public path or log.
-
-        One certificate for several operators, whose server forgot the intermediate, is how a CDN looks: where the
-        chain looks incomplete, only another certificate with the same key counts.
-        """
-        if case.leaf is None or case.leaf.spki_sha256 is None:
-            return ()
-        own = _sighting(case)
-        others = self._leaf_keys.get(case.leaf.spki_sha256, set())
-        if case.looks_incomplete:
-            others = {other for other in others if other.certificate != own.certificate}
-        return _unrelated({0: others}, (0,), own)
-
-    def unrelated_with_same_wrong_certificate(self, case: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators that present this very certificate, which is for neither of them."""
-        if case.leaf is None:
-            return ()
-        return _unrelated(self._misnamed, (case.leaf.sha256,), _sighting(case))
-
-    def clock_offset(self, at: dt.datetime) -> dt.timedelta | None:
-        """How far the clock that gave `at` must be off, at least; None when nothing says it is.
-
-        Two independent signs, both resting on publicly vouched certificates only: a valid CT timestamp from the
-        future; or certificates of at least two operators, all of them outside their validity on the same side, for
-        which one common correction would put every one of them right.
-        """
-        if self._latest_timestamp is not None and self._latest_timestamp - at > CLOCK_TOLERANCE:
-            return self._latest_timestamp - at
-        windows = self._windows
-        if windows is None or windows.last_begins > windows.first_ends:
-            return None
-        all_early, all_late = at < windows.first_begins, at > windows.last_ends
-        if not (all_early or all_late) or windows.operators < CLOCK_OPERATORS_LEAST:
-            return None
-        return (windows.last_begins if all_early else windows.first_ends) - at
-
-
-def http_offset(dates: Sequence[ServerDate]) -> dt.timedelta | None:
-    """How far our clock is off by the Date headers of at least two operators that agree; None when it is not.
-
-    The headers are unauthenticated, so they only ever explain dates that are wrong anyway.
-    """
-    by_operator = {hostname.operator_of(date.host): date.said - date.ours for date in dates}
-    offsets = sorted(by_operator.values())
-    if len(offsets) < CLOCK_OPERATORS_LEAST or offsets[-1] - offsets[0] > DATES_AGREE_WITHIN:
-        return None
-    middle = offsets[len(offsets) // 2]
-    return middle if abs(middle) > CLOCK_TOLERANCE else None
-
-
-def _sighting(case: EndpointEvidence) -> _Sighting:
-    certificate = case.leaf.sha256 if case.leaf is not None else b""
-    return _Sighting(case.endpoint.name, case.endpoint.host, case.endpoint.operator, certificate)
-
-
-def _unrelated(index: Mapping[K, set[_Sighting]], keys: Iterable[K], own: _Sighting) -> tuple[str, ...]:
-    others = {s for key in keys for s in index.get(key, ()) if s.name != own.name}
-    return tuple(sorted(s.name for s in others if s.operator != own.operator))
+def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:
+    """SHA-256 of these certificates and of their keys, as the catalogue is asked for them."""
+    return [digest for c in certificates for digest in (c.sha256, c.spki_sha256) if digest is not None]

@@ -1,20 +1,21 @@
 """Where TLS ends early: on this device, at the configured proxy, or in the network. Says on what it rests.
 
-Room: verdict. Pure: observations and findings in, a locality and its basis out. When nothing tells, it is unknown.
+Room: judge. Pure: observations and findings in, a locality and its basis out. When nothing tells, it is unknown.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import statistics
 from typing import TYPE_CHECKING, Final
 
-from detector.model import PROXIED, Locality, Verdict
+from detector.model import PROXIED, Locality
+
+from .checks import machine_root, tls_location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.model import Finding, Observation, Result
+    from detector.model import Finding, Observation
 
 ON_DEVICE: Final = frozenset({"endpoint-security", "parental-control", "adware-malware"})
 """Catalogue categories of products that are installed on the machine they filter."""
@@ -28,14 +29,17 @@ REMOTE_CONNECT_MS: Final = 4.0
 FIRST_REMOTE_HOP: Final = 2
 """Hop 1 is the first router, or software on this device that answers before anything leaves it."""
 
+_MADE_HERE: Final = (machine_root.ID, machine_root.Outcome.MADE_HERE)
+_ANSWERED_EARLY: Final = (tls_location.ID, tls_location.Outcome.ANSWERED_EARLY)
+
 
 def locate(  # noqa: PLR0911 - one return per basis
-    observation: Observation, category: str, results: Sequence[Result], findings: Sequence[Finding] = ()
+    observation: Observation, category: str, findings: Sequence[Finding] = (), typical_connect_ms: float | None = None
 ) -> tuple[Locality, str]:
     """Where the interceptor of one endpoint is, and why that is said.
 
-    `category` is the catalogue's of the product, `unknown` when none matches; `results` are all of this network and
-    `findings` those on this endpoint.
+    `category` is the catalogue's of the product, `unknown` when none matches; `findings` are those on this endpoint.
+    `typical_connect_ms` is how long connections to clean endpoints of this network take, in milliseconds.
     """
     if observation.route in PROXIED:
         if _is_loopback(observation.address):
@@ -43,11 +47,11 @@ def locate(  # noqa: PLR0911 - one return per basis
         return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"
     if (located := _located_in_network(findings)) is not None:
         return Locality.NETWORK, located
-    if any(finding.check == "machine-root" and finding.data.get("made_here") for finding in findings):
+    if any((finding.check, finding.outcome) == _MADE_HERE for finding in findings):
         return Locality.THIS_DEVICE, "its root was made on this device when it was installed"
     if category in ON_DEVICE:
         return Locality.THIS_DEVICE, f"products of the category {category} run on the device they filter"
-    if _answers_like_loopback(observation, results):
+    if _answers_like_loopback(observation, typical_connect_ms):
         return Locality.THIS_DEVICE, "the connection is answered as fast as within this device, other hosts are not"
     if category in IN_NETWORK:
         return Locality.NETWORK, f"products of the category {category} stand in the network"
@@ -56,7 +60,7 @@ def locate(  # noqa: PLR0911 - one return per basis
 
 def _located_in_network(findings: Sequence[Finding]) -> str | None:
     """What was traced, where that is past the first hop: this device itself answers whatever may pass one."""
-    located = next((f for f in findings if f.check == "location" and f.outcome == "answered-early"), None)
+    located = next((f for f in findings if (f.check, f.outcome) == _ANSWERED_EARLY), None)
     if located is None or located.data["hop"] < FIRST_REMOTE_HOP:
         return None
     return located.summary.rstrip(".")
@@ -70,14 +74,8 @@ def _is_loopback(address: str | None) -> bool:
         return False
 
 
-def _answers_like_loopback(observation: Observation, results: Sequence[Result]) -> bool:
+def _answers_like_loopback(observation: Observation, typical_connect_ms: float | None) -> bool:
     own = observation.timings_ms.get("connect")
-    others = [
-        milliseconds
-        for result in results
-        if result.verdict is Verdict.CLEAN
-        and (milliseconds := result.observation.timings_ms.get("connect")) is not None
-    ]
-    if own is None or not others:
+    if own is None or typical_connect_ms is None:
         return False
-    return own < LOCAL_CONNECT_MS and statistics.median(others) > REMOTE_CONNECT_MS
+    return own < LOCAL_CONNECT_MS and typical_connect_ms > REMOTE_CONNECT_MS

@@ -1,382 +1,578 @@
-"""The decision table: from findings to a verdict, as a table. Everything that weighs evidence is in this file.
+"""The decision table: from the findings on one observation to a verdict, as data. Everything that weighs is here.
 
-Room: verdict. Pure: findings in, a decision out. No certificate, socket or clock is looked at here.
+Room: judge. Pure: findings in, a decision out. No certificate, socket or clock is looked at. docs/decisions.md is
+generated from this file.
 
 Theory of operation
 ===================
-A finding is a pair (check, outcome). `Facts` turns a set of them into yes-or-no questions, and `TABLE` is read from
-the top; the first row whose condition holds decides. The numbers are those of docs/decisions.md.
+1. What settles an observation, whatever else was found: a witness, or the leaf's own pinned key.
+2. All rules that accuse are read, and the gravest of those that fit decides; between equals, the first.
+3. What clears, where nothing accuses: only what a careful client would accept, and only with the key proved.
+4. Else the observation is inconclusive, with the first reason that fits.
 
-Three rows stand apart, because they are about the handshake and not about the chain:
+Accusing before clearing is the point: nothing that an accused chain carries can buy it a milder reading.
 
-* Row 1: nothing was presented. An outage is never middleware.
-* Row 3: the handshake was signed by another key. Such a chain is a replay, so nothing in it is believed.
-* Row 4: the key was not proved for any other reason. Then the rest of the table is read as if it had been: what
-  would have been clean becomes inconclusive (a chain alone clears nothing), what would have been middleware stays
-  it, at most `probable`.
-
-Rows 2 and 5 belong to the witness. Where one is pinned and its answer is missing, unsigned or not an answer to our
-question, what would have been clean becomes inconclusive: to be left out must not pay. Row 18 needs the first pass
-over the network: see `assess.assess_all`.
+A rule that accuses has grades, read from the top: the first whose condition holds says how sure it is. `BY_COMPANY`
+stands for `probable` where a canary of the same route came out as middleware and this endpoint's name and address are
+public, and for `possible` otherwise. Three things cap a grade at `probable`: a key that was not proved, a chain that
+exceeded what is read, and a stale list of roots.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.model import Alternative, Assurance, Category, Confidence, Coverage, Result, Scope, Verdict
+from detector.model import Alternative, Assurance, Confidence, Reason, Verdict
+
+from .checks import chain, forged_issuer, identity, known_interceptor, neighbours, pin, shared_signer, transparency
+from .decision import Decision
+from .facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from detector.model import Finding
 
-
-class Facts:
-    """The questions the table asks. Where findings contradict each other, the accusing one counts."""
-
-    def __init__(self, findings: Iterable[Finding]) -> None:
-        self._seen: Final = frozenset((f.check, f.outcome) for f in findings)
-
-    def has(self, check: str, *outcomes: str) -> bool:
-        """Whether a check had one of these outcomes."""
-        return any((check, outcome) in self._seen for outcome in outcomes)
-
-    @property
-    def certificate_seen(self) -> bool:
-        return self.has("presented", "seen", "unreadable")
-
-    @property
-    def witness_differs(self) -> bool:
-        return self.has("witness", "differs")
-
-    @property
-    def witness_equal(self) -> bool:
-        return self.has("witness", "equal") and not self.witness_differs
-
-    @property
-    def witness_failed(self) -> bool:
-        """A witness is pinned here, and no answer of it says that it saw this session."""
-        asked = any(check == "witness" for check, _ in self._seen)
-        return asked and not self.witness_equal
-
-    @property
-    def signature_wrong(self) -> bool:
-        return self.has("key-possession", "wrong")
-
-    @property
-    def key_proved(self) -> bool:
-        return self.has("key-possession", "proved") and not self.has("key-possession", "wrong", "not-proved")
-
-    @property
-    def name_right(self) -> bool:
-        return self.has("name", "match", "common-name-only") and not self.has("name", "mismatch")
-
-    @property
-    def dates_right(self) -> bool:
-        return self.has("dates", "valid") and not self.has("dates", "expired", "not-yet-valid", "unreadable")
-
-    @property
-    def clock_wrong(self) -> bool:
-        return self.has("clock", "wrong")
-
-    @property
-    def leaf_pinned(self) -> bool:
-        return self.has("pin", "leaf") and not self.pin_mismatch
-
-    @property
-    def path_pinned(self) -> bool:
-        return self.has("pin", "path") and not self.pin_mismatch
-
-    @property
-    def pin_mismatch(self) -> bool:
-        return self.has("pin", "mismatch")
-
-    @property
-    def unexpected(self) -> bool:
-        """Pins do not match, and no pinned certificate of this host under the same public root explains it."""
-        return self.pin_mismatch and not self.has("several-certificates", "same-root-as-pinned")
-
-    @property
-    def declared_path(self) -> bool:
-        return self.has("declared-root", "path") and not self.has("declared-root", "no-path")
-
-    @property
-    def public_path(self) -> bool:
-        return self.has("public-path", "found") and not self.has("public-path", "none")
-
-    @property
-    def logged(self) -> bool:
-        return self.has("transparency", "logged") and not self.has("transparency", "unlogged", "unknown")
-
-    @property
-    def unlogged(self) -> bool:
-        return self.has("transparency", "unlogged")
-
-    @property
-    def vouched(self) -> bool:
-        """A public path or a public log stands behind the leaf."""
-        return self.public_path or self.logged
-
-    @property
-    def private_ca_at_work(self) -> bool:
-        """Row 15: one of the facts that only an interceptor shows."""
-        return (
-            self.genuine_over_quic
-            or self.has("machine-root", "path")
-            or self.has("shared-issuer", "private")
-            or self.has("shared-leaf-key", "shared")
-            or self.has("ca-key-reuse", "reused")
-            or self.has("issuer-impersonation", "impersonated")
-            or self.has("catalogue", "strong")
-        )
-
-    @property
-    def _no_origin_of_its_own(self) -> bool:
-        """Beside a publicly vouched look: no innocent server would present this chain at the same address.
-
-        The right name, so no portal and no neighbour; not self-signed, as the spare certificate of a broken server is;
-        not towards a retired root, as old clients are served; and without the public log entries that a public
-        certificate of its age has, so no public chain that lost its intermediate.
-        """
-        return self.name_right and self.unlogged and self.has("private-origin", "private-ca", "issuer-absent")
-
-    @property
-    def genuine_on_another_route(self) -> bool:
-        """The same address shows by its key, by another route, that it is this host's."""
-        return self.has("route-difference", "forged") and self._no_origin_of_its_own
-
-    @property
-    def genuine_over_quic(self) -> bool:
-        """The same address shows by its key, over QUIC, that it is this host's."""
-        return self.has("quic", "forged") and self._no_origin_of_its_own
-
-    @property
-    def genuine_to_another_hello(self) -> bool:
-        """The same address shows by its key, to another ClientHello, that it is this host's."""
-        return self.has("hello-difference", "forged") and self._no_origin_of_its_own
+C = chain.Outcome
+I = identity.Outcome  # noqa: E741 - short names keep a table readable
+N = neighbours.Outcome
+P = pin.Outcome
+S = shared_signer.Outcome
+T = transparency.Outcome
+K = known_interceptor.Outcome
 
 
-class Row(NamedTuple):
-    """One row of the decision table."""
+class Stage(enum.Enum):
+    """When a rule is read."""
 
-    number: int
-    reason: str
-    condition: Callable[[Facts], bool]
-    verdict: Verdict
-    confidence: Confidence | None = None
+    SETTLES = "settles"
+    ACCUSES = "accuses"
+    CLEARS = "clears"
+    ELSE = "else"
+
+
+class ByCompany(enum.Enum):
+    """`probable` with company, `possible` alone."""
+
+    BY_COMPANY = "by company"
+
+
+BY_COMPANY: Final = ByCompany.BY_COMPANY
+
+
+class Grade(NamedTuple):
+    """How sure a rule is, under which condition; `when` says it in words, and is empty where there is no condition."""
+
+    confidence: Confidence | ByCompany
+    when: str = ""
+    holds: Callable[[Facts], bool] = lambda _: True
+
+
+class Rule(NamedTuple):
+    """One rule, named by its reason.
+
+    `needs` says in words what `holds` asks. `why` is one sentence for the reader of a result. An accusing rule needs a
+    right name unless `any_name`; `capped` says that what was not proved caps its grade, `rests_on_roots` that a stale
+    list of roots does. `alternatives` are the innocent or different explanations that fit.
+    """
+
+    reason: Reason
+    stage: Stage
+    needs: str
+    holds: Callable[[Facts], bool]
+    why: str
+    grades: tuple[Grade, ...] = ()
     assurance: Assurance | None = None
-    alternatives: tuple[Alternative, ...] = ()
+    alternatives: Callable[[Facts], tuple[Alternative, ...]] = lambda _: ()
+    any_name: bool = False
+    capped: bool = True
+    rests_on_roots: bool = False
 
 
-_CLEAN, _MIDDLEWARE, _INCONCLUSIVE = Verdict.CLEAN, Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE
 _POSSIBLE, _PROBABLE, _PROVEN = Confidence.POSSIBLE, Confidence.PROBABLE, Confidence.PROVEN
-_WRONG_HOST: Final = (Alternative.CAPTIVE_PORTAL, Alternative.BLOCK_PAGE, Alternative.WRONG_SERVER)
-_STALE_PINS: Final = (Alternative.PIN_ROTATION, Alternative.PUBLIC_CA_MISISSUANCE)
-_SCTS_ELSEWHERE: Final = (Alternative.SCTS_OUTSIDE_CERTIFICATE,)
+_A = Alternative
 
-NOTHING_SEEN: Final = Row(1, "no-certificate", lambda f: not f.certificate_seen, _INCONCLUSIVE)
-SIGNATURE_WRONG: Final = Row(3, "replayed-chain", lambda f: f.signature_wrong, _MIDDLEWARE, _PROBABLE)
-KEY_NOT_PROVED: Final = Row(4, "key-not-proved", lambda f: not f.key_proved, _INCONCLUSIVE)
-WITNESS_DIFFERS: Final = Row(2, "witness-differs", lambda f: f.witness_differs, _MIDDLEWARE, _PROVEN)
 
-WITNESS_FAILED: Final = Row(5, "witness-failed", lambda f: f.witness_failed, _INCONCLUSIVE)
+def _always(*alternatives: Alternative) -> Callable[[Facts], tuple[Alternative, ...]]:
+    return lambda _: alternatives
 
-TABLE: Final[tuple[Row, ...]] = (
-    Row(5, "witnessed", lambda f: f.witness_equal, _CLEAN, assurance=Assurance.WITNESSED),
-    Row(
-        6,
-        "pinned",
-        lambda f: f.leaf_pinned or (f.path_pinned and f.name_right and f.dates_right),
-        _CLEAN,
+
+def _private_alternatives(facts: Facts) -> tuple[Alternative, ...]:
+    """The innocent kinds of server that present a private chain."""
+    origins: list[Alternative] = []
+    if facts.self_signed:
+        origins.append(_A.SELF_SIGNED_ORIGIN)
+    if not facts.self_signed or not origins:
+        origins.append(_A.PRIVATE_PKI)
+    if facts.split_horizon:
+        origins += [_A.SPLIT_HORIZON, _A.WRONG_SERVER]
+    return tuple(origins)
+
+
+def _chain_alternatives(facts: Facts) -> tuple[Alternative, ...]:
+    origins = _private_alternatives(facts)
+    return (*origins, _A.STALE_ROOTS, _A.INCOMPLETE_CHAIN) if not facts.self_signed else origins
+
+
+def _pin_alternatives(facts: Facts) -> tuple[Alternative, ...]:
+    if facts.has(C.ACCEPTED):
+        return (_A.PIN_ROTATION, _A.PUBLIC_CA_MISISSUANCE)
+    return (_A.PIN_ROTATION, *(_private_alternatives(facts) if facts.private_or_added else ()))
+
+
+def _company_grade(facts: Facts) -> Confidence:
+    return _PROBABLE if facts.company else _POSSIBLE
+
+
+SETTLING: Final = (
+    Rule(
+        Reason.WITNESSED,
+        Stage.SETTLES,
+        "the witness signed our exporter",
+        lambda f: f.witness_equal,
+        "A witness at the endpoint is the other end of this very TLS session.",
+        assurance=Assurance.WITNESSED,
+    ),
+    Rule(
+        Reason.PINNED,
+        Stage.SETTLES,
+        "the key is proved; the leaf's own key is pinned for this endpoint alone or for one operator, and is no key of "
+        "the catalogue; no witness signed another exporter",
+        lambda f: f.key_proved and f.has(P.LEAF) and not f.witness_differs,
+        "The server proved that it has the key that is pinned for this endpoint.",
         assurance=Assurance.PINNED,
     ),
-    Row(
-        7,
-        "declared-private-root",
-        lambda f: f.declared_path and f.name_right and f.dates_right and not f.pin_mismatch,
-        _CLEAN,
-        assurance=Assurance.TRUSTED,
-    ),
-    Row(
-        7,
-        "declared-private-root-pin-mismatch",
-        lambda f: f.declared_path and f.name_right and f.dates_right,
-        _MIDDLEWARE,
-        _POSSIBLE,
-        alternatives=(Alternative.PIN_ROTATION,),
-    ),
-    Row(
-        8,
-        "clock-skew",
-        lambda f: f.clock_wrong and not f.dates_right and f.name_right and (f.path_pinned or f.declared_path),
-        _INCONCLUSIVE,
-    ),
-    Row(9, "wrong-name", lambda f: f.vouched and not f.name_right, _MIDDLEWARE, _POSSIBLE, alternatives=_WRONG_HOST),
-    Row(10, "logged", lambda f: f.logged and not f.unexpected, _CLEAN, assurance=Assurance.LOGGED),
-    Row(11, "logged-pin-mismatch", lambda f: f.logged, _MIDDLEWARE, _POSSIBLE, alternatives=_STALE_PINS),
-    Row(
-        12,
-        "public-but-unlogged-and-unexpected",
-        lambda f: f.public_path and f.unlogged and (f.pin_mismatch or f.has("shared-issuer", "public-unlogged")),
-        _MIDDLEWARE,
-        _PROBABLE,
-        alternatives=_SCTS_ELSEWHERE,
-    ),
-    Row(
-        13,
-        "public-but-unlogged",
-        lambda f: f.public_path and f.unlogged,
-        _MIDDLEWARE,
-        _POSSIBLE,
-        alternatives=_SCTS_ELSEWHERE,
-    ),
-    Row(
-        14,
-        "publicly-trusted",
-        lambda f: f.public_path and not f.unexpected,
-        _CLEAN,
-        assurance=Assurance.TRUSTED,
-    ),
-    Row(
-        14,
-        "publicly-trusted-pin-mismatch",
-        lambda f: f.public_path,
-        _MIDDLEWARE,
-        _POSSIBLE,
-        alternatives=_STALE_PINS,
-    ),
-    Row(15, "interception-ca", lambda f: f.private_ca_at_work, _MIDDLEWARE, _PROVEN),
-    Row(
-        16,
-        "issuer-missing",
-        lambda f: f.has("missing-issuer", "possible"),
-        _MIDDLEWARE,
-        _POSSIBLE,
-        alternatives=(Alternative.INCOMPLETE_CHAIN,),
-    ),
-    Row(17, "private-chain-pin-mismatch", lambda f: f.pin_mismatch, _MIDDLEWARE, _PROVEN),
-    Row(
-        21,
-        "genuine-on-another-route",
-        lambda f: f.genuine_on_another_route,
-        _MIDDLEWARE,
-        _PROBABLE,
-        alternatives=(Alternative.PRIVATE_PKI,),
-    ),
-    Row(18, "issuer-as-intercepted", lambda f: f.has("issuer-shape", "as-intercepted"), _MIDDLEWARE, _PROBABLE),
-    Row(
-        20,
-        "genuine-to-another-hello",
-        lambda f: f.genuine_to_another_hello,
-        _MIDDLEWARE,
-        _PROBABLE,
-        alternatives=(Alternative.PRIVATE_PKI,),
-    ),
-    Row(19, "private-chain", lambda _: True, _MIDDLEWARE, _POSSIBLE),
 )
-"""Rows 5 to 21, read from the top. From row 15 on there is neither a public path nor a public log."""
 
-_ALTERNATIVES_OF_ORIGIN: Final[dict[str, tuple[Alternative, ...]]] = {
-    "retired-root": (Alternative.STALE_ROOTS, Alternative.INCOMPLETE_CHAIN),
-    "self-signed": (Alternative.SELF_SIGNED_ORIGIN,),
-    "issuer-absent": (Alternative.INCOMPLETE_CHAIN, Alternative.PRIVATE_PKI),
-    "private-ca": (Alternative.PRIVATE_PKI,),
-}
-"""Row 19: which innocent readings fit, by the outcome of the check `private-origin`."""
+ACCUSING: Final = (
+    Rule(
+        Reason.WITNESS_DIFFERS,
+        Stage.ACCUSES,
+        "the witness signed another exporter than ours",
+        lambda f: f.witness_differs,
+        "The witness is at the end of another TLS session than this machine: something in between has both.",
+        grades=(
+            Grade(
+                _PROBABLE,
+                "the chain is accepted and logged or the leaf's key is pinned, unless the pin file records that the "
+                "witness ends TLS itself",
+                lambda f: f.front_of_the_operator,
+            ),
+            Grade(_PROVEN),
+        ),
+        alternatives=lambda f: (_A.FRONT_OF_THE_OPERATOR,) if f.front_of_the_operator else (),
+        any_name=True,
+        capped=False,
+    ),
+    Rule(
+        Reason.IDENTITY_SUBSTITUTED,
+        Stage.ACCUSES,
+        "the chain is private or added, and the endpoint's identity is public; silent for a private chain that a stale "
+        "list of roots may not know",
+        lambda f: f.private_or_added and f.public_identity and not f.stale,
+        "This endpoint's genuine certificate leads to a public root, and another one was presented for its name.",
+        grades=(
+            Grade(_PROVEN, "the identity is stated", lambda f: f.stated),
+            Grade(
+                _PROVEN,
+                "the identity is pinned-public, or seen in this run, and the address is public, the caller's own, or "
+                "the same that was seen, or a canary is substituted too",
+                lambda f: f.seen_or_pinned_for_certain,
+            ),
+            Grade(_PROBABLE, "the identity is pinned-public", lambda f: f.has(I.PINNED_PUBLIC)),
+            Grade(BY_COMPANY, "the identity was seen otherwise: at a private address, or in a history alone"),
+        ),
+        alternatives=lambda f: () if f.stated or f.seen_or_pinned_for_certain else (_A.SPLIT_HORIZON, _A.PRIVATE_PKI),
+        rests_on_roots=True,
+    ),
+    Rule(
+        Reason.RIVALS_SHARE_A_SIGNER,
+        Stage.ACCUSES,
+        "one issuing key that is no public CA's, or one leaf key, serves two canaries whose operators run CAs of "
+        "their own",
+        lambda f: f.has(S.RIVALS),
+        "One key serves operators that each run a public CA of their own; no server of theirs would.",
+        grades=(Grade(_PROVEN),),
+    ),
+    Rule(
+        Reason.SIGNER_SUBSTITUTES_ELSEWHERE,
+        Stage.ACCUSES,
+        "another endpoint of this route is substituted beyond doubt, by the same issuing or leaf key or below the same "
+        "added root; never said of a chain that is accepted, declared, retired or unreadable",
+        lambda f: (
+            f.has(N.SIGNER_SUBSTITUTES, N.ROOT_SUBSTITUTES)
+            and f.has(C.PRIVATE, C.ADDED, C.DEFECTIVE, C.UNFAMILIAR, C.INCOMPLETE)
+            and not f.stale
+        ),
+        "What signed here takes the place of genuine certificates on another endpoint of this network.",
+        grades=(
+            Grade(_PROVEN, "the same issuing or leaf key", lambda f: f.has(N.SIGNER_SUBSTITUTES)),
+            Grade(_PROBABLE, "the same added root, through another issuing key", lambda f: f.public_place),
+            Grade(_POSSIBLE, "the same, for a private name or address"),
+        ),
+        alternatives=lambda f: () if f.has(N.SIGNER_SUBSTITUTES) else (_A.PRIVATE_PKI,),
+        rests_on_roots=True,
+    ),
+    Rule(
+        Reason.INTERCEPTION_KEY,
+        Stage.ACCUSES,
+        "a key or certificate of the catalogue stands on the path, a public one too; not of portals, block pages, or "
+        "one machine's development CA",
+        lambda f: f.has(K.KEY),
+        "A key or certificate on the path is known to belong to an interception product.",
+        grades=(Grade(_PROVEN),),
+    ),
+    Rule(
+        Reason.REPLAYED_CHAIN,
+        Stage.ACCUSES,
+        "the handshake signature is not the presented key's",
+        lambda f: f.replayed,
+        "The server showed a certificate whose key it does not have.",
+        grades=(Grade(_PROBABLE),),
+    ),
+    Rule(
+        Reason.PRODUCT_MARK,
+        Stage.ACCUSES,
+        "a strong mark of a product, issued by something else for this name; the chain is not accepted",
+        lambda f: f.product_marked and not f.has(C.ACCEPTED),
+        "The chain carries the name that an interception product writes into the certificates it makes.",
+        grades=(Grade(_PROBABLE),),
+        alternatives=_always(_A.PRIVATE_PKI),
+    ),
+    Rule(
+        Reason.FORGED_ISSUER,
+        Stage.ACCUSES,
+        "subject and key identifier of a public CA whose key is known, signed or borne by another key",
+        lambda f: f.impersonates_public_ca,
+        "A certificate on the path claims to be, or to be signed by, a public CA whose key says otherwise.",
+        grades=(Grade(_PROBABLE),),
+        alternatives=lambda f: (_A.DEFECTIVE_SERVER,) if f.has(forged_issuer.Outcome.NOT_SIGNED_BY) else (),
+    ),
+    Rule(
+        Reason.DEFECTIVE_CHAIN,
+        Stage.ACCUSES,
+        "the chain is defective",
+        lambda f: f.has(C.DEFECTIVE),
+        "The chain leads to a public root by signatures that no client takes.",
+        grades=(
+            Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
+            Grade(_POSSIBLE),
+        ),
+        alternatives=_always(_A.DEFECTIVE_SERVER),
+    ),
+    Rule(
+        Reason.PUBLIC_UNLOGGED,
+        Stage.ACCUSES,
+        "the chain is accepted and unlogged",
+        lambda f: f.accepted_unlogged,
+        "The certificate leads to a public root and is in no public log, as genuine ones are.",
+        grades=(
+            Grade(
+                _PROBABLE,
+                "with a pin mismatch, or where the same such issuer signs unrelated operators",
+                lambda f: f.pin_mismatch or f.has(S.UNLOGGED_SIGNER),
+            ),
+            Grade(_POSSIBLE),
+        ),
+        alternatives=_always(_A.SCTS_OUTSIDE_CERTIFICATE),
+    ),
+    Rule(
+        Reason.ADDED_ROOT,
+        Stage.ACCUSES,
+        "the chain is added, the identity is not public, and this is not a root declared for the endpoint",
+        lambda f: f.has(C.ADDED) and not f.public_identity,
+        "The chain leads to a root that was added to this machine.",
+        grades=(Grade(BY_COMPANY),),
+        alternatives=lambda f: (*_private_alternatives(f), _A.DEVELOPMENT_CA),
+    ),
+    Rule(
+        Reason.ONE_PRIVATE_SIGNER,
+        Stage.ACCUSES,
+        "one private signer or leaf key serves unrelated operators",
+        lambda f: f.private_or_added and f.has(S.PRIVATE_SIGNER, S.LEAF_KEY) and not f.stale,
+        "Operators that have nothing to do with each other share a private signer or key.",
+        grades=(Grade(BY_COMPANY),),
+        alternatives=_private_alternatives,
+    ),
+    Rule(
+        Reason.FORGOTTEN_BY_EVERYBODY,
+        Stage.ACCUSES,
+        "unrelated operators lack one intermediate that no knowledge has",
+        lambda f: f.has(C.INCOMPLETE) and f.has(S.MISSING_ISSUER) and not f.stale,
+        "Operators that have nothing to do with each other all lack the same unknown intermediate.",
+        grades=(Grade(BY_COMPANY),),
+        alternatives=_always(_A.INCOMPLETE_CHAIN, _A.STALE_ROOTS),
+    ),
+    Rule(
+        Reason.PIN_MISMATCH,
+        Stage.ACCUSES,
+        "no pin fits, and it is not excused by another probe of this run",
+        lambda f: f.pin_mismatch and not f.accepted_unlogged,
+        "The certificate is not the one that is pinned.",
+        grades=(
+            Grade(
+                _POSSIBLE,
+                "the chain is declared, unfamiliar, incomplete, unreadable, retired, or accepted; or private while the "
+                "list of roots may be too old to know it",
+                lambda f: not f.has(C.PRIVATE, C.ADDED, C.DEFECTIVE) or f.stale,
+            ),
+            Grade(
+                _PROBABLE,
+                "the chain is private, added or defective, and the identity public",
+                lambda f: f.public_identity,
+            ),
+            Grade(BY_COMPANY, "the chain is one of the others"),
+        ),
+        alternatives=_pin_alternatives,
+    ),
+    Rule(
+        Reason.UNFAMILIAR_ROOT,
+        Stage.ACCUSES,
+        "the chain is unfamiliar; silent where a stale list of roots may not know it",
+        lambda f: f.has(C.UNFAMILIAR) and not f.stale,
+        "The chain leads to a root that is not known here as public, and of which nobody knows who put it there.",
+        grades=(
+            Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
+            Grade(_POSSIBLE),
+        ),
+        alternatives=_always(_A.STALE_ROOTS, _A.PRIVATE_PKI),
+    ),
+    Rule(
+        Reason.UNREADABLE_PERSISTS,
+        Stage.ACCUSES,
+        "the chain is unreadable, also for a hello that offers only what can be verified; and the identity is public "
+        "or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as middleware",
+        lambda f: f.has(C.UNREADABLE) and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY)),
+        "The chain is signed in a way that cannot be verified here, whatever is offered.",
+        grades=(Grade(_POSSIBLE),),
+        alternatives=_always(_A.UNREADABLE_ALGORITHM),
+    ),
+    Rule(
+        Reason.WRONG_NAME,
+        Stage.ACCUSES,
+        "the certificate is for another name, whatever else is true of it",
+        lambda f: f.certificate_seen and not f.name_right,
+        "The certificate is for another name: portals, block pages and appliances answer like that, and no client that "
+        "checks names goes on.",
+        grades=(Grade(_POSSIBLE),),
+        alternatives=_always(_A.CAPTIVE_PORTAL, _A.BLOCK_PAGE, _A.WRONG_SERVER),
+        any_name=True,
+    ),
+    Rule(
+        Reason.INCOMPLETE_CHAIN,
+        Stage.ACCUSES,
+        "the chain is incomplete",
+        lambda f: f.has(C.INCOMPLETE),
+        "The issuer's certificate is missing; the leaf says that it was publicly logged.",
+        grades=(Grade(_POSSIBLE),),
+        alternatives=_always(_A.INCOMPLETE_CHAIN),
+    ),
+    Rule(
+        Reason.PRIVATE_CHAIN,
+        Stage.ACCUSES,
+        "the chain is private; silent where a stale list of roots may not know it",
+        lambda f: f.has(C.PRIVATE) and not f.stale,
+        "The chain leads to no root that is known here.",
+        grades=(Grade(_POSSIBLE),),
+        alternatives=_chain_alternatives,
+    ),
+)
 
+CLEARING: Final = (
+    Rule(
+        Reason.PINNED_CA,
+        Stage.CLEARS,
+        "accepted, right name, a CA of the path is pinned (never a public root's key), logged or unknowable",
+        lambda f: (
+            f.has(C.ACCEPTED) and f.name_confirmed and f.has(P.CA) and f.has(T.LOGGED, T.UNKNOWABLE, T.NOT_CARRIED)
+        ),
+        "A careful client takes the chain, and it was issued by the CA that is pinned for this endpoint.",
+        assurance=Assurance.PINNED,
+    ),
+    Rule(
+        Reason.LOGGED,
+        Stage.CLEARS,
+        "accepted, right name, logged",
+        lambda f: f.accepted_logged and f.name_confirmed,
+        "A careful client takes the chain, and the certificate was issued in public.",
+        assurance=Assurance.LOGGED,
+    ),
+    Rule(
+        Reason.DECLARED,
+        Stage.CLEARS,
+        "declared, right name, a path that a client takes but for the lifetime limits of public roots; the declared "
+        "root substitutes nothing on this route",
+        lambda f: (
+            f.has(C.DECLARED)
+            and f.name_confirmed
+            and not f.has(C.NOT_TAKEN, C.DATES_FORBID, N.SIGNER_SUBSTITUTES, N.ROOT_SUBSTITUTES)
+        ),
+        "The chain leads to the private root that the pin file declares for this endpoint.",
+        assurance=Assurance.DECLARED,
+    ),
+)
 
-class Decision(NamedTuple):
-    """What the table says."""
+NOTHING_SEEN: Final = Rule(
+    Reason.NO_CERTIFICATE,
+    Stage.ELSE,
+    "no certificate was seen",
+    lambda f: not f.certificate_seen,
+    "No certificate was seen; an outage is never middleware.",
+)
+BUDGET_SPENT: Final = Rule(
+    Reason.BUDGET_SPENT,
+    Stage.ELSE,
+    "other chains had spent the run's processor time before this one was verified",
+    lambda f: f.has(C.POSTPONED),
+    "There was no processor time left to verify this chain.",
+)
+FALLBACK: Final = Rule(
+    Reason.STALE_KNOWLEDGE,
+    Stage.ELSE,
+    "accepted and unknowable; or a chain that a stale list of roots may not know",
+    lambda _: True,
+    "The lists of roots and logs are too old to assess this certificate.",
+)
 
-    row: int
-    reason: str
-    verdict: Verdict
-    confidence: Confidence | None = None
-    assurance: Assurance | None = None
-    alternatives: tuple[Alternative, ...] = ()
+ELSE: Final = (
+    NOTHING_SEEN,
+    BUDGET_SPENT,
+    Rule(
+        Reason.CLOCK_WRONG,
+        Stage.ELSE,
+        "only dates forbid the path, and this machine's clock is wrong",
+        lambda f: f.clock_wrong and f.has(C.DATES_FORBID),
+        "This machine's clock is wrong, so that dates say nothing.",
+    ),
+    Rule(
+        Reason.DECLARED_ROOT_INTERCEPTS,
+        Stage.ELSE,
+        "declared, and the declared root or the issuing key substitutes another endpoint of this route",
+        lambda f: f.has(C.DECLARED) and f.has(N.SIGNER_SUBSTITUTES, N.ROOT_SUBSTITUTES),
+        "The root that is declared for this endpoint also signs in the place of genuine CAs on this network.",
+    ),
+    Rule(
+        Reason.DECLARED_NOT_ACCEPTED,
+        Stage.ELSE,
+        "declared, and no client would take the path",
+        lambda f: f.has(C.DECLARED) and f.has(C.NOT_TAKEN, C.DATES_FORBID),
+        "The chain leads to the declared root, but no client would take it.",
+    ),
+    Rule(
+        Reason.EXPIRED,
+        Stage.ELSE,
+        "retired: a date of the chain forbids it",
+        lambda f: f.has(C.RETIRED) and f.has(C.DATES_FORBID),
+        "A certificate of the chain has expired or is not valid yet.",
+    ),
+    Rule(
+        Reason.RETIRED,
+        Stage.ELSE,
+        "retired: the root was removed from the public lists",
+        lambda f: f.has(C.RETIRED),
+        "The chain leads to a root that is no longer trusted.",
+    ),
+    Rule(
+        Reason.UNREADABLE,
+        Stage.ELSE,
+        "the chain is unreadable",
+        lambda f: f.has(C.UNREADABLE),
+        "The chain is signed in a way that cannot be verified here.",
+    ),
+    Rule(
+        Reason.KEY_NOT_PROVED,
+        Stage.ELSE,
+        "the key was not proved, and the chain would have cleared the endpoint, or nearly",
+        lambda f: not f.key_proved and f.has(C.ACCEPTED, C.DECLARED),
+        "The handshake ended before the server proved that it has the certificate's key.",
+    ),
+    Rule(
+        Reason.NAME_NOT_CONFIRMED,
+        Stage.ELSE,
+        "the name is only the common name's, or the list of names was longer than what is read",
+        lambda f: f.has(C.ACCEPTED, C.DECLARED) and not f.name_confirmed,
+        "That the certificate is for this host could not be confirmed as clients of today do it.",
+    ),
+    Rule(
+        Reason.WITNESS_SILENT,
+        Stage.ELSE,
+        "nothing else clears, and the witness gave no answer that counts",
+        lambda f: f.witness_silent,
+        "The witness of this endpoint gave no answer that counts.",
+    ),
+    Rule(
+        Reason.SCTS_NOT_CARRIED,
+        Stage.ELSE,
+        "accepted; the leaf embeds no timestamps, and the observation could not carry those outside it",
+        lambda f: f.has(C.ACCEPTED) and f.has(T.NOT_CARRIED),
+        "Whether the certificate was publicly logged cannot be seen from what was captured.",
+    ),
+    FALLBACK,
+)
+"""What an observation is that nothing accuses and nothing clears; the last one always fits."""
+
+TABLE: Final = (*SETTLING, *ACCUSING, *CLEARING, *ELSE)
+"""Every rule, in the order in which they are read."""
+
+RULE_OF: Final = {rule.reason: rule for rule in TABLE}
+"""The rule of each reason: there is exactly one."""
 
 
 def decide(findings: Iterable[Finding]) -> Decision:
-    """Read the decision table for one endpoint."""
+    """Read the decision table for one observation."""
     facts = Facts(findings)
-    for row in (NOTHING_SEEN, WITNESS_DIFFERS, SIGNATURE_WRONG):
-        if row.condition(facts):
-            return _decision(row, facts)
-    decision = next(_decision(row, facts) for row in TABLE if row.condition(facts))
+    if not facts.certificate_seen:
+        return Decision(NOTHING_SEEN.reason, Verdict.INCONCLUSIVE)
+    for rule in SETTLING:
+        if rule.holds(facts):
+            return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
+    if BUDGET_SPENT.holds(facts) and not facts.witness_differs:
+        return Decision(BUDGET_SPENT.reason, Verdict.INCONCLUSIVE)
+    fired = [(rule, _graded(rule, facts)) for rule in ACCUSING if _fits(rule, facts)]
+    if fired:
+        order = list(Confidence)
+        gravest, confidence = max(fired, key=lambda one: order.index(one[1]))
+        return Decision(
+            gravest.reason,
+            Verdict.MIDDLEWARE,
+            confidence=confidence,
+            alternatives=_alternatives(gravest, confidence, facts),
+            fired=tuple((rule.reason, grade) for rule, grade in fired),
+        )
     if facts.key_proved:
-        failed = decision.verdict is Verdict.CLEAN and facts.witness_failed
-        return _decision(WITNESS_FAILED, facts) if failed else decision
-    if decision.verdict is not Verdict.MIDDLEWARE:
-        return _decision(KEY_NOT_PROVED, facts)
-    if decision.confidence is Confidence.PROVEN:
-        return decision._replace(confidence=Confidence.PROBABLE)
-    return decision
+        for rule in CLEARING:
+            if rule.holds(facts):
+                return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
+    return Decision(next(rule.reason for rule in ELSE if rule.holds(facts)), Verdict.INCONCLUSIVE)
 
 
-def _decision(row: Row, facts: Facts) -> Decision:
-    alternatives = row.alternatives
-    if row.number == 19:  # noqa: PLR2004 - the table's own number
-        alternatives = tuple(
-            a
-            for outcome, fitting in _ALTERNATIVES_OF_ORIGIN.items()
-            if facts.has("private-origin", outcome)
-            for a in fitting
-        ) or (Alternative.PRIVATE_PKI,)
-        if not facts.name_right:
-            alternatives = (*alternatives, Alternative.CAPTIVE_PORTAL, Alternative.BLOCK_PAGE)
-        if facts.has("route-difference", "genuine-elsewhere", "private-here"):
-            alternatives = (*alternatives, Alternative.SPLIT_HORIZON, Alternative.WRONG_SERVER)
-    portal_seen = facts.has("captive-portal", "control-request", "one-certificate", "known-key")
-    if portal_seen and not facts.name_right and row.confidence in {Confidence.POSSIBLE, Confidence.PROBABLE}:
-        alternatives = tuple(dict.fromkeys((Alternative.CAPTIVE_PORTAL, *alternatives)))
-    return Decision(row.number, row.reason, row.verdict, row.confidence, row.assurance, alternatives)
+def _fits(rule: Rule, facts: Facts) -> bool:
+    return (rule.any_name or facts.name_right) and rule.holds(facts)
 
 
-ACCUSING_ROWS: Final = frozenset({15, 17})
-"""The rows whose issuer shapes row 18 goes by."""
+def _graded(rule: Rule, facts: Facts) -> Confidence:
+    """How sure a rule is that fits: its first grade that holds, capped by what was not proved."""
+    grade = next(grade.confidence for grade in rule.grades if grade.holds(facts))
+    confidence = _company_grade(facts) if isinstance(grade, ByCompany) else grade
+    if confidence is _PROVEN and _is_capped(rule, facts):
+        return _PROBABLE
+    return confidence
 
 
-class NetworkDecision(NamedTuple):
-    """What the endpoints say together."""
-
-    verdict: Verdict
-    confidence: Confidence | None
-    scope: Scope
-    coverage: dict[Category, Coverage]
+def _is_capped(rule: Rule, facts: Facts) -> bool:
+    if rule.capped and (not facts.key_proved or facts.limits_exceeded):
+        return True
+    return rule.rests_on_roots and facts.has(C.STALE_ROOTS)
 
 
-def decide_network(results: Sequence[Result], *, named: Collection[str] = ()) -> NetworkDecision:
-    """The verdict on a network.
-
-    `named` are the endpoints (`host:port`) that the caller asked for by name: if one of those, or one of category
-    `exam`, is inconclusive, the network is not called clean.
-    """
-    middleware = [r for r in results if r.verdict is Verdict.MIDDLEWARE]
-    clean = [r for r in results if r.verdict is Verdict.CLEAN]
-    inconclusive = [r for r in results if r.verdict is Verdict.INCONCLUSIVE]
-    order = list(Confidence)
-    confidence = max((r.confidence for r in middleware if r.confidence), key=order.index, default=None)
-    if middleware:
-        verdict = Verdict.MIDDLEWARE
-    elif not clean or any(r.endpoint.name in named or r.endpoint.category is Category.EXAM for r in inconclusive):
-        verdict = Verdict.INCONCLUSIVE
-    else:
-        verdict = Verdict.CLEAN
-    scope = Scope.NONE if not middleware else Scope.SELECTIVE if clean else Scope.ALL
-    return NetworkDecision(verdict, confidence, scope, _coverage(results))
-
-
-def _coverage(results: Iterable[Result]) -> dict[Category, Coverage]:
-    seen: dict[Category, set[Verdict]] = {}
-    for result in results:
-        seen.setdefault(result.endpoint.category, set()).add(result.verdict)
-    return {category: _cover(seen[category]) for category in Category if category in seen}
-
-
-def _cover(verdicts: set[Verdict]) -> Coverage:
-    if {Verdict.CLEAN, Verdict.MIDDLEWARE} <= verdicts:
-        return Coverage.MIXED
-    if Verdict.MIDDLEWARE in verdicts:
-        return Coverage.DECRYPTED
-    return Coverage.CLEAR if Verdict.CLEAN in verdicts else Coverage.UNKNOWN
+def _alternatives(rule: Rule, confidence: Confidence, facts: Facts) -> tuple[Alternative, ...]:
+    """What else could explain it, a portal first. Nothing innocent explains what is proven."""
+    if confidence is _PROVEN:
+        return ()
+    found = rule.alternatives(facts)
+    if facts.portal:
+        found = (_A.CAPTIVE_PORTAL, *found)
+    if not facts.key_proved and not found:
+        found = (_A.WRONG_SERVER,)
+    return tuple(dict.fromkeys(found))

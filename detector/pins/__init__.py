@@ -1,9 +1,10 @@
-"""Pin files: what is expected of each endpoint, read strictly, checked for staleness, written readably.
+"""Pin files: what is expected of each endpoint, read strictly, checked for staleness, learned, written.
 
 Room: pins. Reads the files it is pointed to and nothing else: no sockets, no clock.
 """
 
-from .learn import learn
+from .keys import identity, shared_pins
+from .learn import Learned, learn, learn_all
 from .lint import LintMessage, Severity, lint
 from .load import PinSet, load, shipped
 from .spelling import parse_pin, spell
@@ -11,11 +12,14 @@ from .target import parse_address, parse_host, parse_rule, parse_target
 from .write import dump
 
 __all__ = [
+    "Learned",
     "LintMessage",
     "PinSet",
     "Severity",
     "dump",
+    "identity",
     "learn",
+    "learn_all",
     "lint",
     "load",
     "parse_address",
@@ -23,6 +27,7 @@ __all__ = [
     "parse_pin",
     "parse_rule",
     "parse_target",
+    "shared_pins",
     "shipped",
     "spell",
 ]

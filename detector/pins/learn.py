@@ -1,76 +1,202 @@
-"""Learns pins from what an endpoint presents: the leaf's key and the keys of the CAs above it.
+"""Learns pins from what endpoints present: the leaf's key and the keys of the CAs between it and the root.
 
-Room: pins. Pure: an observation that was already made comes in.
+Room: pins. Pure: observations that were already made come in.
 
 Pins learned from an interceptor would bless it for good. So a chain is learned from only when its key was proved, it
-is for the host, it is in date and a public root stands above it, unless the caller says that this endpoint has a
-private PKI.
+is for the host, it is in date and a careful client would take it, unless the caller says that this endpoint has a
+private PKI. What is then written down is bounded too:
+
+* a root's key never (docs/adr/0003), nor a key of the catalogue, which others have;
+* a leaf's key met on endpoints of different operators never: a CDN answers for many with it, or an interceptor;
+* nothing where such endpoints have another key in common that no public log can know of: an interceptor's, most likely;
+* the identity is recorded as public only where the chain was accepted and logged.
+
+The pins hold a key above the leaf's, so that a new leaf of the same CA fits. Backup pins (RFC 7469 section 4.3) are
+for keys that are in no chain yet: no observation shows them, so those that were there are kept and none is made up.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import msgspec
 
 from detector.errors import LearnError
-from detector.model import Endpoint
+from detector.model import Endpoint, RecordedIdentity
 from detector.trust.hostname import NameMatch
+from detector.trust.known_roots import known_root_keys
+
+from .keys import shared
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from detector.judge.evidence import EndpointEvidence
+    from detector.trust.certificate import Certificate
+    from detector.trust.paths import Path
 
 
-def learn(case: EndpointEvidence, *, allow_private: bool = False) -> Endpoint:
-    """The endpoint with pins learned from what it presented.
+class Learned(NamedTuple):
+    """An endpoint with its pins, and `notes` on what was recorded or left out, for readers of the pin file."""
 
-    `pins` are the keys of the leaf and of the CAs between, `backup_pins` those of the roots: a new leaf under the same
-    CA stays clean. With `allow_private` a chain without public root is learned too: leaf and verified CAs.
+    endpoint: Endpoint
+    notes: tuple[str, ...]
+
+
+def learn(evidence: EndpointEvidence, *, allow_private: bool = False) -> Endpoint:
+    """The endpoint with pins learned from what it presented, by itself. Where several were observed, use `learn_all`.
+
+    With `allow_private` a chain that no client takes is learned too: the leaf and its verified CAs below the top.
 
     Raises `LearnError`, which says why this must not be pinned.
     """
-    endpoint, leaf = case.endpoint, case.leaf
-    if leaf is None or leaf.spki_sha256 is None or case.paths is None:
-        raise LearnError(
-            f"{endpoint.name}: no pins learned, because no readable certificate was seen ({case.observation.outcome}).",
-            advice="Check host, port and connection, then try again.",
+    return learn_all((evidence,), allow_private=allow_private)[0].endpoint
+
+
+def learn_all(run: Iterable[EndpointEvidence], *, allow_private: bool = False) -> tuple[Learned, ...]:
+    """The endpoints of one run, with pins, in their order, compared with each other: see the top of this module.
+
+    Raises `LearnError`, which says which endpoint must not be pinned, and why. Then nothing is learned.
+    """
+    chains = [_chain(evidence, allow_private=allow_private) for evidence in run]
+    common = shared((chain.endpoint, chain.met) for chain in chains)
+    return tuple(_learned(chain, common) for chain in chains)
+
+
+class _Chain(NamedTuple):
+    """What is to be learned from, checked by itself.
+
+    `ca_keys` are those of the CAs between leaf and root, `met` every key of the chain but public roots'. `is_shareable`
+    is whether endpoints of different operators may have its CAs in common.
+    """
+
+    endpoint: Endpoint
+    leaf_key: bytes
+    ca_keys: tuple[bytes, ...]
+    met: frozenset[bytes]
+    identity: RecordedIdentity
+    is_shareable: bool
+
+
+def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
+    endpoint, leaf = evidence.endpoint, evidence.leaf
+    if leaf is None or leaf.spki_sha256 is None or evidence.paths is None:
+        _refuse(
+            endpoint,
+            f"no readable certificate was seen ({evidence.observation.outcome})",
+            "Check host, port and connection, then try again.",
         )
-    if not case.observation.key_proved:
-        raise LearnError(
-            f"{endpoint.name}: no pins learned, because the peer did not prove that it holds the certificate's key "
-            f"({case.observation.outcome}).",
-            advice="Try again from a network you trust.",
+    if not evidence.observation.key_proved:
+        _refuse(
+            endpoint,
+            f"the peer did not prove that it holds the certificate's key ({evidence.observation.outcome})",
+            "Try again from a network you trust.",
         )
-    if case.name_match is NameMatch.MISMATCH:
-        raise LearnError(
-            f"{endpoint.name}: no pins learned, because the certificate is for another host.",
-            advice="Check the host name, or try again from a network you trust.",
+    if evidence.name_match not in (NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY):
+        _refuse(
+            endpoint,
+            "the certificate is for another host",
+            "Check the host name, or try again from a network you trust.",
         )
-    if leaf.validity is None or not leaf.validity[0] <= case.context.at <= leaf.validity[1]:
-        raise LearnError(
-            f"{endpoint.name}: no pins learned, because the certificate is not valid at this time.",
-            advice="Check this machine's clock, or have the server's certificate renewed.",
+    if leaf.validity is None or not leaf.validity[0] <= evidence.context.at <= leaf.validity[1]:
+        _refuse(
+            endpoint,
+            "the certificate is not valid at this time",
+            "Check this machine's clock, or have the server's certificate renewed.",
         )
-    if not case.public_paths and not allow_private:
-        raise LearnError(
-            f"{endpoint.name}: no pins learned, because no public root stands above this chain "
-            f"(issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'}).",
-            advice=(
-                "If a middlebox could be in the way, learn from another network. If this server has a private PKI and "
-                "you are sure of this network, say --allow-private."
-            ),
+    if not _accepted(evidence) and not allow_private:
+        _refuse(
+            endpoint,
+            _why_not_accepted(evidence, leaf),
+            "If a middlebox could be in the way, learn from another network. If this server has a private PKI and you "
+            "are sure of this network, say --allow-private.",
         )
-    keys: dict[bytes, None] = {leaf.spki_sha256: None}
-    roots: dict[bytes, None] = {}
-    for path in case.public_paths or case.paths.paths:
-        for certificate in path.certificates[1:]:
-            if certificate.spki_sha256 is not None:
-                is_root = path.anchor is not None and certificate.sha256 == path.anchor.certificate.sha256
-                (roots if is_root else keys)[certificate.spki_sha256] = None
-    return Endpoint(
-        host=endpoint.host,
-        port=endpoint.port,
-        category=endpoint.category,
-        operator=endpoint.operator,
-        address=endpoint.address,
-        pins=tuple(keys),
-        backup_pins=tuple(key for key in roots if key not in keys),
+    roots = evidence.context.roots.keys | known_root_keys()
+    if leaf.spki_sha256 in roots:
+        _refuse(endpoint, "the server's own key is that of a root", "Name the root in private_roots instead.")
+    paths = _accepted(evidence) or evidence.paths.paths
+    above = dict.fromkeys(certificate for path in paths for certificate in path.certificates[1:])
+    product = _product((*evidence.presented, *above))
+    if product is not None:
+        _refuse(endpoint, f"a certificate of its chain is that of {product}", "Learn from another network.")
+    keys = dict.fromkeys(c.spki_sha256 for c in above if c.spki_sha256 is not None)
+    never = roots | {c.spki_sha256 for c in above if c.is_self_issued} | {leaf.spki_sha256}
+    return _Chain(
+        endpoint=endpoint,
+        leaf_key=leaf.spki_sha256,
+        ca_keys=tuple(key for key in keys if key not in never),
+        met=frozenset((leaf.spki_sha256, *keys)) - roots,
+        identity=_identity(evidence),
+        is_shareable=_is_shareable(evidence),
     )
+
+
+def _accepted(evidence: EndpointEvidence) -> tuple[Path, ...]:
+    """The paths to a public root that a careful client takes."""
+    return () if evidence.chain is None else evidence.chain.accepted
+
+
+def _why_not_accepted(evidence: EndpointEvidence, leaf: Certificate) -> str:
+    """Why no client takes the chain, in words for people."""
+    from detector.trust.acceptance import explain  # noqa: PLC0415 - an exam's start reads pins, it does not learn
+
+    chain = evidence.chain
+    if chain is not None and chain.public and chain.refused and chain.refused_path is not None:
+        return f"no client would take this chain: {explain(chain.refused[0], chain.refused_path).removesuffix('.')}"
+    return f"no public root stands above this chain (issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'})"
+
+
+def _identity(evidence: EndpointEvidence) -> RecordedIdentity:
+    """Public where a careful client takes a path for this name and the leaf was publicly logged."""
+    from detector.trust.transparency import Logging  # noqa: PLC0415 - as above
+
+    accepted = bool(_accepted(evidence)) and evidence.name_match is NameMatch.MATCH
+    logged = evidence.logging is Logging.LOGGED
+    return RecordedIdentity.PUBLIC if accepted and logged else RecordedIdentity.UNKNOWN
+
+
+def _is_shareable(evidence: EndpointEvidence) -> bool:
+    """Whether the CAs above may be public ones, which endpoints of many operators have in common."""
+    from detector.trust.transparency import Logging  # noqa: PLC0415 - as above
+
+    return bool(_accepted(evidence)) and evidence.logging is not Logging.UNLOGGED
+
+
+def _product(certificates: Iterable[Certificate]) -> str | None:
+    """The product that the catalogue knows one of these certificates, or its key, to belong to."""
+    from detector import catalogue  # noqa: PLC0415 - as above
+
+    digests = (digest for c in certificates for digest in (c.sha256, c.spki_sha256) if digest is not None)
+    hits = catalogue.shipped().match_digests(digests)
+    return f"{hits[0].entry.vendor} {hits[0].entry.product}" if hits else None
+
+
+def _learned(chain: _Chain, common: frozenset[bytes]) -> Learned:
+    pins = (*(() if chain.leaf_key in common else (chain.leaf_key,)), *chain.ca_keys)
+    if not pins or (not chain.is_shareable and not common.isdisjoint(chain.met)):
+        _refuse(
+            chain.endpoint,
+            "a key of its chain was met on endpoints of other operators too, as behind an interceptor",
+            "Learn from another network. If one operator runs them all, learn them one at a time.",
+        )
+    notes = []
+    if chain.identity is RecordedIdentity.UNKNOWN:
+        notes.append("identity unknown: the chain is not known to be both publicly trusted and logged")
+    if chain.leaf_key not in pins:
+        notes.append("the leaf's key is left out: endpoints of other operators have it too")
+    endpoint = msgspec.structs.replace(
+        chain.endpoint,
+        pins=pins,
+        backup_pins=tuple(key for key in chain.endpoint.backup_pins if key not in pins),
+        certificates=(),
+        identity=chain.identity,
+        canary=False,
+        runs_ca=False,
+        expires=None,
+        source=None,
+    )
+    return Learned(endpoint, tuple(notes))
+
+
+def _refuse(endpoint: Endpoint, reason: str, advice: str) -> NoReturn:
+    raise LearnError(f"{endpoint.name}: no pins learned, because {reason}.", advice=advice)

@@ -1,6 +1,6 @@
 """Says what will go wrong with a pin set before it does: stale pins, no way to rotate, endpoints nothing is known of.
 
-Room: pins. Pure: the day and the current root names are arguments.
+Room: pins. Pure: the day and the current root names are arguments; the catalogue and the known roots are read.
 
 An error is something the detector will not, or cannot, do as the file asks; a warning is something that will hurt
 later. Backup pins and expiry follow RFC 7469 sections 4.3 and 2.7.
@@ -12,7 +12,10 @@ import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Category, Endpoint, Record
+from detector.model import Category, Endpoint, Record, RecordedIdentity
+
+from .keys import root_of
+from .spelling import spell
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,11 +23,15 @@ if TYPE_CHECKING:
     from .load import PinSet
 
 NOTICE: Final = dt.timedelta(days=14)
-"""How long before expiry lint speaks up: two weeks, so that whoever runs it weekly sees it at least once."""
-
+"""How long before expiry lint speaks up: two weeks, so that a weekly run says it at least once."""
 
 WITNESS_KEYS_IN_ROTATION: Final = 2
 """Keys of one witness that are valid at once: the one that signs, and the one before or after it (docs/witness.md)."""
+
+_ROOT: Final = (
+    "{pin} is the public root {root}: a root's key as pin clears nothing, because everybody can have a certificate "
+    "below it. Pin the CA that issues for this host, or name the root in roots."
+)
 
 
 class Severity(enum.StrEnum):
@@ -60,7 +67,7 @@ def lint(pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = 
             *(
                 LintMessage(severity=severity, source=source, endpoint=endpoint.name, message=text)
                 for endpoint in endpoints
-                for severity, text in _endpoint(endpoint, root_labels)
+                for severity, text in (*_endpoint(endpoint, root_labels), *_without_effect(endpoint))
             ),
         )
     )
@@ -83,7 +90,11 @@ def _dates(source: str, endpoints: list[Endpoint], pin_set: PinSet, at: dt.date)
         yield say(Severity.WARNING, "expires is missing; pins that nobody renews turn into false alarms. Add a date.")
     for expires in sorted({endpoint.expires for endpoint in pinned if endpoint.expires}):
         if expires < at:
-            yield say(Severity.ERROR, f"expired on {expires}; its pins are no longer evaluated. Learn them again.")
+            yield say(
+                Severity.ERROR,
+                f"expired on {expires}; its pins are no longer evaluated, only what it says of identities and roots. "
+                "Learn them again.",
+            )
         elif expires <= at + NOTICE:
             yield say(Severity.WARNING, f"expires on {expires}, within {NOTICE.days} days. Learn the pins again.")
 
@@ -91,7 +102,7 @@ def _dates(source: str, endpoints: list[Endpoint], pin_set: PinSet, at: dt.date)
 def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterator[tuple[Severity, str]]:
     keys = {*endpoint.pins, *endpoint.backup_pins}
     if endpoint.pins and not endpoint.backup_pins:
-        yield Severity.WARNING, "no backup pin; when the key is rotated, everyone is accused. Add backup_pins."
+        yield Severity.WARNING, "no backup pin; when key and CA change, its pins are stale. Add the next key's pin."
     if endpoint.backup_pins and not endpoint.pins:
         yield Severity.WARNING, "backup_pins without pins; they are matched, but say which key is in use now."
     if set(endpoint.pins) & set(endpoint.backup_pins):
@@ -112,3 +123,20 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
         yield Severity.ERROR, f"every root it names has left the trusted roots: {', '.join(gone)}. Name a current one."
     elif gone:
         yield Severity.WARNING, f"no longer among the trusted roots: {', '.join(gone)}. Remove it when it is not used."
+
+
+def _without_effect(endpoint: Endpoint) -> Iterator[tuple[Severity, str]]:
+    """What the file says in vain: keys that everybody, or somebody else, can have certified; words about nothing."""
+    from detector import catalogue  # noqa: PLC0415 - reading pin files, which an exam's start waits for, needs none
+
+    pinned = dict.fromkeys((*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates))
+    for digest in pinned:
+        if (root := root_of(digest)) is not None:
+            yield Severity.ERROR, _ROOT.format(pin=spell(digest), root=root)
+        for hit in catalogue.shipped().match_digests((digest,)):
+            product = f"{hit.entry.vendor} {hit.entry.product}"
+            yield Severity.ERROR, f"{spell(digest)} belongs to {product}, and others have its key. Remove it."
+    if endpoint.identity is RecordedIdentity.PUBLIC and not pinned:
+        yield Severity.WARNING, 'identity = "public" without pins; name the public roots it uses instead (roots).'
+    if endpoint.witness_is_end and not endpoint.witness:
+        yield Severity.WARNING, "witness_is_end without witness says nothing. Add the witness's key or leave it out."

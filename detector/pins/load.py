@@ -4,6 +4,9 @@ Room: pins. Reads the pin files it is pointed to and the private roots they name
 
 A pin file that cannot be used never means "no pins": whatever is unknown, doubtful or missing is refused with the
 file, the endpoint, the field, the reason and what to do. The form is described in docs/pin-files.md.
+
+Which endpoints are canaries is the knowledge's to say, that is, the files' that come with the package: a canary's
+substitution is proof, so nobody else's file makes one.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detector import toml_files
 from detector.errors import PinFileError, TargetError
-from detector.model import Category, Endpoint, Record
+from detector.model import Category, Endpoint, Record, RecordedIdentity
 from detector.toml_files import MAX_BYTES, MAX_TEXT, reason_of, shown
 
 from .spelling import parse_pin, parse_witness_key
@@ -46,9 +49,14 @@ _ENDPOINT_KEYS: Final = (
     "operator",
     "private_roots",
     "witness",
+    "witness_is_end",
+    "identity",
     "quic",
     "address",
 )
+_KNOWLEDGE_KEYS: Final = ("canary", "runs_ca")
+"""Further keys of an endpoint that only the knowledge may use."""
+
 _PEM: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----(?P<base64>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----"  # RFC 7468 section 5
 )
@@ -98,10 +106,15 @@ def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[st
 
 
 def shipped(*, root_labels: Collection[str]) -> PinSet:
-    """Read the pin files that come with the package: `pins/` of a checkout, `detector/pins/shipped/` of a wheel."""
+    """Read the pin files that come with the package: the knowledge's endpoints, its canaries among them."""
+    return load(_shipped_folder(), root_labels=root_labels)
+
+
+def _shipped_folder() -> Path:
+    """`pins/` of a checkout, `detector/pins/shipped/` of a wheel."""
     here = Path(__file__).resolve().parent
     in_wheel = here / "shipped"
-    return load(in_wheel if in_wheel.is_dir() else here.parent.parent / "pins", root_labels=root_labels)
+    return in_wheel if in_wheel.is_dir() else here.parent.parent / "pins"
 
 
 def _files(path: Path) -> list[Path]:
@@ -140,6 +153,7 @@ class _File(toml_files.TableFile):
     def __init__(self, path: Path, root_labels: Collection[str]) -> None:
         super().__init__(path, PinFileError)
         self._root_labels = root_labels
+        self._is_knowledge = path.resolve().parent == _shipped_folder()
 
     def read(self, content: dict[str, Any]) -> PinSet:
         self._known_keys(content, _FILE_KEYS)
@@ -156,11 +170,11 @@ class _File(toml_files.TableFile):
     def _endpoint(self, number: int, table: dict[str, Any], expires: dt.date | None) -> Endpoint:
         self._where = f" endpoint number {number}:"
         if "host" not in table:
-            self._known_keys(table, _ENDPOINT_KEYS)  # it may be there under a misspelled key
+            self._endpoint_keys(table)  # it may be there under a misspelled key
         host = self._host(table)
         port = self._port(table)
         self._where = f" endpoint {Endpoint(host=host, port=port).name}:"
-        self._known_keys(table, _ENDPOINT_KEYS)
+        self._endpoint_keys(table)
         return Endpoint(
             host=host,
             port=port,
@@ -174,11 +188,25 @@ class _File(toml_files.TableFile):
                 der for found in self._each(table, "private_roots", self._private_root) for der in found
             ),
             witness=self._witness(table),
-            quic=self._quic(table),
+            witness_is_end=self._flag(table, "witness_is_end"),
+            identity=self._identity(table),
+            canary=self._flag(table, "canary"),
+            runs_ca=self._flag(table, "runs_ca"),
+            quic=self._flag(table, "quic"),
             address=self._address(table, port),
             expires=expires,
             source=str(self._path),
         )
+
+    def _endpoint_keys(self, table: dict[str, Any]) -> None:
+        for key in _KNOWLEDGE_KEYS:
+            if key in table and not self._is_knowledge:
+                self._refuse(
+                    key,
+                    "only the files that come with this package may say that",
+                    'Remove it; write roots = ["…"] to say which public roots an endpoint of yours uses.',
+                )
+        self._known_keys(table, (*_ENDPOINT_KEYS, *(_KNOWLEDGE_KEYS if self._is_knowledge else ())))
 
     def _host(self, table: dict[str, Any]) -> str:
         host = table.get("host")
@@ -202,6 +230,18 @@ class _File(toml_files.TableFile):
             self._refuse("category", f"{shown(category)} is none", f"Choose one of {', '.join(known)}.")
         return Category(category)
 
+    def _identity(self, table: dict[str, Any]) -> RecordedIdentity:
+        identity = table.get("identity", RecordedIdentity.UNKNOWN.value)
+        known = [known.value for known in RecordedIdentity]
+        if not isinstance(identity, str) or identity not in known:
+            self._refuse(
+                "identity",
+                f"{shown(identity)} is none",
+                'Write identity = "public" where the pins come from a publicly trusted and logged certificate, '
+                'identity = "unknown" otherwise.',
+            )
+        return RecordedIdentity(identity)
+
     def _address(self, table: dict[str, Any], port: int) -> tuple[str, int] | None:
         address = table.get("address")
         if address is None:
@@ -218,12 +258,6 @@ class _File(toml_files.TableFile):
             return parse_pin(text)
         except ValueError as error:
             self._refuse(field, f"{shown(text)} {error}", _PIN_ADVICE)
-
-    def _quic(self, table: dict[str, Any]) -> bool:
-        quic = table.get("quic", False)
-        if not isinstance(quic, bool):
-            self._refuse("quic", "is neither true nor false", "Write quic = true, without quotes.")
-        return quic
 
     def _witness(self, table: dict[str, Any]) -> tuple[bytes, ...]:
         """Read the keys of a witness: one text, or a list of them while a key is being rotated."""

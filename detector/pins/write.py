@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.errors import PinFileError
-from detector.model import Category, Endpoint
+from detector.model import Category, Endpoint, RecordedIdentity
 
 from .load import SCHEMA
 from .spelling import spell, spell_witness_key
@@ -34,6 +34,7 @@ def dump(
 
     `header` are comment lines for the top, `comments` maps an endpoint's name (`host:port`) to comment lines on how
     its pins were learned. `private_roots` maps a DER certificate to the file that holds it, relative to the pin file.
+    Which endpoints are canaries is the knowledge's to say, so that is not written.
     One file has one `expires`: the set's. Raises `PinFileError` when an endpoint has another one, or a private root
     whose file is not given.
     """
@@ -61,6 +62,8 @@ def _endpoint(endpoint: Endpoint, private_roots: Mapping[bytes, str]) -> Iterato
         yield f"category = {_text(endpoint.category.value)}"
     if endpoint.operator is not None:
         yield f"operator = {_text(endpoint.operator)}"
+    if endpoint.identity is not RecordedIdentity.UNKNOWN:
+        yield f"identity = {_text(endpoint.identity.value)}"
     yield from _list("pins", map(spell, endpoint.pins))
     yield from _list("backup_pins", map(spell, endpoint.backup_pins))
     yield from _list("certificates", (f"sha256:{digest.hex()}" for digest in endpoint.certificates))
@@ -72,6 +75,8 @@ def _endpoint(endpoint: Endpoint, private_roots: Mapping[bytes, str]) -> Iterato
         )
     yield from _list("private_roots", dict.fromkeys(private_roots[der] for der in endpoint.private_roots))
     yield from _list("witness", map(spell_witness_key, endpoint.witness))
+    if endpoint.witness_is_end:
+        yield "witness_is_end = true"
     if endpoint.quic:
         yield "quic = true"
     if endpoint.address is not None:

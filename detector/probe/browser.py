@@ -8,7 +8,8 @@ handshake is finished, and the chain is kept as presented. Two things differ fro
 
 * The flight of TLS 1.3 is not decrypted here (it may be compressed, RFC 8879). The chain is what BoringSSL took from
   the wire, octet for octet, and the key is proved because BoringSSL completes a handshake only when the key of
-  certificate 0 signed it. In TLS 1.2 `wire` reads everything in clear and our own check of the signature counts, too.
+  certificate 0 signed it. SCTs and a stapled OCSP response stay unseen there. In TLS 1.2 `wire` reads everything in
+  clear and our own check of the signature counts, too.
 * A leaf that BoringSSL cannot parse ends the handshake unseen, as it does in Chrome. The default hello sees it.
 """
 
@@ -25,7 +26,7 @@ from detector.trust.certificate import Certificate
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
 from .engine import Facts, server_name
-from .hello import ja3_of
+from .hello import asks_for_timestamps, ja3_of
 from .keyproof import KeyProof, check_key_exchange
 from .wire import CERTIFICATES_MAX, Wire, WireError, WireErrorKind
 
@@ -127,6 +128,9 @@ class BrowserHandshake:
             alert=wire.alert,
             server_hello=wire.server_hello,
             chain=self._chain(),
+            sct_list=wire.sct_list,
+            ocsp_response=wire.ocsp_response,
+            scts_carried=wire.past_timestamps and all(map(asks_for_timestamps, wire.client_hellos)),
         )
 
     @property

@@ -46,6 +46,9 @@ def observe(handshake: Handshaking, route: Route, journal: Journal, outcome: Out
         server_hello=facts.server_hello,
         chain=tuple(Certificate.read(der).presented() for der in facts.chain),
         handshake_signature=handshake.signature,
+        sct_list=facts.sct_list,
+        ocsp_response=facts.ocsp_response,
+        scts_carried=facts.scts_carried,
         timings_ms=dict(journal.timings_ms),
     )
 

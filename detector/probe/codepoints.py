@@ -38,12 +38,14 @@ class HandshakeType(enum.IntEnum):
 
 
 class ExtensionType(enum.IntEnum):
-    """Extensions this room reads (RFC 8446 section 4.2, RFC 6066, RFC 7301, RFC 7627, RFC 8422)."""
+    """Extensions this room reads (RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7301, RFC 7627, RFC 8422)."""
 
     SERVER_NAME = 0
+    STATUS_REQUEST = 5
     SUPPORTED_GROUPS = 10
     EC_POINT_FORMATS = 11
     ALPN = 16
+    SIGNED_CERTIFICATE_TIMESTAMP = 18
     EXTENDED_MASTER_SECRET = 23
     SUPPORTED_VERSIONS = 43
     KEY_SHARE = 51

@@ -32,7 +32,10 @@ _NAMES_REMEMBERED: Final = 1024
 
 
 class Facts(NamedTuple):
-    """What one handshake showed. Names are the IANA registry's; `chain` is the DER as presented, leaf first."""
+    """What one handshake showed. Names are the IANA registry's; `chain` is the DER as presented, leaf first.
+
+    `sct_list`, `ocsp_response` and `scts_carried` are as `Observation` has them.
+    """
 
     outcome: Outcome
     key_proved: bool
@@ -44,6 +47,9 @@ class Facts(NamedTuple):
     alert: int | None
     server_hello: bytes | None
     chain: tuple[bytes, ...]
+    sct_list: bytes | None
+    ocsp_response: bytes | None
+    scts_carried: bool
 
 
 class Handshaking(Protocol):
@@ -89,9 +95,19 @@ class Handshaking(Protocol):
 
 
 def facts_of(  # noqa: PLR0913 - keyword-only past the first: what the bytes alone do not tell
-    wire: Wire, *, outcome: Outcome, key_proved: bool, proof: KeyProof, alert: int | None, chain: tuple[bytes, ...]
+    wire: Wire,
+    *,
+    outcome: Outcome,
+    key_proved: bool,
+    proof: KeyProof,
+    alert: int | None,
+    chain: tuple[bytes, ...],
+    asked: bool,
 ) -> Facts:
-    """Put what was read from the bytes, and what the engine made of it, into facts."""
+    """Put what was read from the bytes, and what the engine made of it, into facts.
+
+    `asked` is whether our hello asked for SCTs in the TLS extension and in a stapled OCSP response.
+    """
     group = None if wire.group is None else GROUPS.get(wire.group, f"0x{wire.group:04x}")
     if group is None and wire.dh_bits is not None:
         group = f"dhe{wire.dh_bits}"
@@ -106,6 +122,9 @@ def facts_of(  # noqa: PLR0913 - keyword-only past the first: what the bytes alo
         alert=alert,
         server_hello=wire.server_hello,
         chain=chain,
+        sct_list=wire.sct_list,
+        ocsp_response=wire.ocsp_response,
+        scts_carried=asked and wire.past_timestamps,
     )
 
 

@@ -38,9 +38,9 @@ from detector.trust.certificate import Certificate
 from detector.witness.protocol import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
 
 from . import outcomes
-from .codepoints import TLS_1_2, TLS_1_3
+from .codepoints import TLS_1_2, TLS_1_3, ExtensionType
 from .engine import ALPN_PROTOCOLS, Facts, facts_of, server_name
-from .hello import ja3_of
+from .hello import asks_for_timestamps, ja3_of
 from .keyproof import KeyProof, check_certificate_verify, check_key_exchange, signed_content
 from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY, Wire, WireError, WireErrorKind
 
@@ -137,7 +137,23 @@ def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # a handshake that waits keeps no record buffers
     context.set_keylog_callback(_on_key_log)
     context.set_info_callback(_on_info)
+    _ask_for_timestamps(context)
     return context
+
+
+def _ask_for_timestamps(context: SSL.Context) -> None:
+    """Have hellos ask for SCTs in the TLS extension (RFC 6962 section 3.3.1), for which pyOpenSSL has no call.
+
+    This is the one private call of the package. Without any callback OpenSSL sends the extension empty, as it has to
+    be, and takes every answer; what comes is read from the bytes (SSL_CTX_add_client_custom_ext(3)). Where an update
+    has moved it, hellos do not ask, and observations say that nothing outside of the certificate could be carried.
+    """
+    try:
+        lib, null = SSL._lib, SSL._ffi.NULL  # type: ignore[attr-defined] # noqa: SLF001 - as said above
+        kind = ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP
+        lib.SSL_CTX_add_client_custom_ext(context._context, kind, null, null, null, null, null)  # noqa: SLF001 - as above
+    except AttributeError:
+        return
 
 
 @functools.cache
@@ -173,6 +189,7 @@ class Handshake:
         if alpn != ALPN_PROTOCOLS:
             self._connection.set_alpn_protos(list(alpn))
         self._connection.set_connect_state()
+        self._connection.request_ocsp()
         if (name := server_name(host)) is not None:
             self._connection.set_tlsext_host_name(name)
         self._outcome: Outcome | None = None
@@ -227,6 +244,7 @@ class Handshake:
             proof=self.proof,
             alert=self._alert() if self._refused else None,
             chain=self._chain(),
+            asked=all(map(asks_for_timestamps, self._wire.client_hellos)),
         )
 
     @property

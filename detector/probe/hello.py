@@ -17,6 +17,7 @@ Example::
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from typing import TYPE_CHECKING, Final
@@ -59,6 +60,16 @@ class ClientHello(Record, frozen=True, kw_only=True):
     def extended_master_secret(self) -> bool:
         """Whether the client offers to bind the master secret to the handshake (RFC 7627)."""
         return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
+
+    @property
+    def asks_for_timestamps(self) -> bool:
+        """Whether the client asks for all that can carry SCTs outside of the certificate (RFC 6962 section 3.3).
+
+        That is the extension of TLS, and an OCSP response to staple (RFC 6066 section 8).
+        """
+        return {ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP} <= {
+            kind for kind, _ in self.extensions
+        }
 
     @property
     def ja3_text(self) -> str:
@@ -138,10 +149,20 @@ def parse_client_hello(message: bytes) -> ClientHello:
 
 def ja3_of(message: bytes | None) -> str | None:
     """The JA3 fingerprint of a ClientHello; None where there is none, or none that can be read."""
-    if message is None:
-        return None
+    return None if (hello := _own(message)) is None else hello.ja3
+
+
+def asks_for_timestamps(message: bytes) -> bool:
+    """As `ClientHello.asks_for_timestamps`, of a message; one that cannot be read asks for nothing."""
+    hello = _own(message)
+    return hello is not None and hello.asks_for_timestamps
+
+
+@functools.lru_cache(maxsize=1)
+def _own(message: bytes | None) -> ClientHello | None:
+    """A ClientHello that we sent ourselves, read once for its fingerprint and for what it asks for."""
     try:
-        return parse_client_hello(message).ja3
+        return None if message is None else parse_client_hello(message)
     except WireError:
         return None
 

@@ -39,6 +39,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from detector.model import Engine, HandshakeSignature, Hello, Outcome
+from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.keyproof import SIGNATURE_SCHEMES
 from detector.trust.signature import KeyType, read_key
@@ -89,6 +90,11 @@ _OF_ONE_KEY_TYPE: Final = frozenset({0x0807, 0x0808, 0x0904, 0x0905, 0x0906})
 
 _NO_CONTEXT: Final = {name: hashlib.new(name).digest() for name in ("sha256", "sha384")}
 """Transcript hash of nothing (RFC 8446 section 7.1)."""
+
+_RESPONSE_BYTES: Final = 0xA0
+"""Tag of responseBytes (RFC 6960 section 4.2.1)."""
+_BASIC_RESPONSE: Final = bytes.fromhex("2b0601050507300101")
+"""id-pkix-ocsp-basic (RFC 6960 section 4.2.1), the only type of response there is."""
 
 _CHANGE_CIPHER_SPEC: Final = bytes.fromhex("140303000101")
 """The record that RFC 8446 appendix D.4 sends for middleboxes, since a session id was offered."""
@@ -233,6 +239,7 @@ class NativeHandshake:
             proof=self.proof,
             alert=self._alert(),
             chain=tuple(wire.certificates),
+            asked=True,
         )
 
     def farewell(self) -> bytes:
@@ -312,6 +319,9 @@ class NativeHandshake:
             return False
         # OpenSSL refuses a chain with anything in it that is no certificate.
         presented = bool(wire.certificates) and all(Certificate.read(der).is_whole for der in wire.certificates)
+        status = wire.ocsp_response
+        if status is not None and not _is_whole_response(status):
+            return False
         return self._scheme_fits() and (presented or not wire.certificates_seen)
 
     def _scheme_fits(self) -> bool:
@@ -377,6 +387,28 @@ def _fits(scheme: int, spki: bytes) -> bool:
     return scheme_fits and loaded.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == spki
 
 
+def _is_whole_response(data: bytes) -> bool:
+    """Whether this is an OCSPResponse to its end, a basic one or one of a status alone (RFC 6960 section 4.2.1).
+
+    OpenSSL 4 refuses a handshake with a stapled response that it cannot decode. It decodes all that is taken here.
+    """
+    try:
+        outer = der.expect(data, 0, len(data), der.SEQUENCE)
+        status = der.expect(data, outer.content, outer.end, der.ENUMERATED)
+        end = status.end
+        if end != outer.end:
+            tagged = der.expect(data, end, outer.end, _RESPONSE_BYTES)
+            typed = der.expect(data, tagged.content, tagged.end, der.SEQUENCE)
+            kind = der.expect(data, typed.content, typed.end, der.OBJECT_IDENTIFIER)
+            content = der.expect(data, kind.end, typed.end, der.OCTET_STRING)
+            if der.value(data, kind) != _BASIC_RESPONSE or not content.end == typed.end == tagged.end:
+                return False
+            end = tagged.end
+    except der.DERError:
+        return False
+    return status.end - status.content == 1 and end == outer.end == len(data)
+
+
 @functools.cache
 def _early_salt(hash_name: str) -> bytes:
     """What the handshake secret is extracted with when there is no PSK: the same in every handshake."""
@@ -429,8 +461,10 @@ _ENCRYPT_THEN_MAC: Final = 22
 _PSK_KEY_EXCHANGE_MODES: Final = 45
 _BEFORE_SHARES: Final = b"".join(
     (
+        _extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, b""),
         _extension(ExtensionType.EC_POINT_FORMATS, b"\x01\x00"),
         _extension(ExtensionType.SUPPORTED_GROUPS, _vector(2, _GROUPS)),
+        _extension(ExtensionType.STATUS_REQUEST, b"\x01\x00\x00\x00\x00"),
         _extension(_ENCRYPT_THEN_MAC, b""),
         _extension(ExtensionType.EXTENDED_MASTER_SECRET, b""),
         _extension(_SIGNATURE_ALGORITHMS, _vector(2, _SCHEMES)),
@@ -438,4 +472,4 @@ _BEFORE_SHARES: Final = b"".join(
         _extension(_PSK_KEY_EXCHANGE_MODES, b"\x01\x01"),
     )
 )
-"""The extensions that are the same in every hello (RFC 8446 section 4.2, RFC 7366, RFC 7627)."""
+"""The extensions that are the same in every hello (RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7366, RFC 7627)."""

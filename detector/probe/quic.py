@@ -33,7 +33,7 @@ from detector.trust.signature import REFUSALS
 from . import outcomes
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
 from .engine import server_name
-from .hello import ja3_of
+from .hello import asks_for_timestamps, ja3_of
 from .keyproof import KeyProof, check_certificate_verify, signed_content
 from .quic_wire import VERSION_1, QuicWire
 from .routes import Journal, Resolver, RouteError, Timeouts
@@ -344,5 +344,8 @@ class _Talk(asyncio.DatagramProtocol):
             server_hello=wire.server_hello,
             chain=tuple(Certificate.read(der).presented() for der in wire.certificates),
             handshake_signature=signature,
+            sct_list=wire.sct_list,
+            ocsp_response=wire.ocsp_response,
+            scts_carried=wire.past_timestamps and all(map(asks_for_timestamps, wire.client_hellos)),
             timings_ms=dict(self._journal.timings_ms),
         )

@@ -62,6 +62,10 @@ CERTIFICATES_MAX: Final = 256
 CERTIFICATE_OCTETS_MAX: Final = 256 * 1024
 """Octets of one certificate. Genuine leaves with a thousand names stay under 40 KiB."""
 
+OCSP_RESPONSE_BYTES_MAX: Final = 64 * 1024
+"""Bytes of a stapled OCSP response that are kept: as much as the SCT list of an extension can have by its length field.
+Genuine responses have 300 to 4,000, with a responder's certificate in them; a larger one counts as not sent."""
+
 RECORD_HEADER_OCTETS: Final = 5
 """Type, version, length (RFC 8446 section 5.1)."""
 
@@ -109,6 +113,12 @@ _REPEATED: Final = -1
 
 _IN_SERVER_HELLO: Final = frozenset({ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE})
 """Extensions of a regular ServerHello of TLS 1.3 without PSK (RFC 8446 section 4.2)."""
+
+_IN_LEAF_ENTRY: Final = frozenset({ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP})
+"""Extensions a server may answer beside its leaf to what our hello offers (RFC 8446 section 4.4.2)."""
+
+_OCSP: Final = b"\x01"
+"""CertificateStatusType ocsp, the only one that is asked for (RFC 6066 section 8)."""
 
 _IN_ENCRYPTED_EXTENSIONS: Final = frozenset(
     {ExtensionType.SERVER_NAME, ExtensionType.SUPPORTED_GROUPS, ExtensionType.ALPN}
@@ -361,6 +371,14 @@ def _extensions(reader: _Reader, what: str) -> dict[int, bytes]:
     return found
 
 
+def _ocsp_response(status: bytes) -> bytes | None:
+    """The OCSPResponse in a CertificateStatus (RFC 6066 section 8); None where it is not one of a size that is kept."""
+    response = status[4:]
+    if status[:1] != _OCSP or len(response) != int.from_bytes(status[1:4], "big"):
+        return None
+    return response if 0 < len(response) <= OCSP_RESPONSE_BYTES_MAX else None
+
+
 def _alpn(extensions: dict[int, bytes]) -> str | None:
     """Read the one protocol a server selects (RFC 7301 section 3.1)."""
     if (body := extensions.get(ExtensionType.ALPN)) is None:
@@ -378,6 +396,10 @@ class Wire:
     `certificates_seen` says whether a Certificate message was read at all; `extended_master_secret` is what ServerHello
     says before TLS 1.3 (RFC 7627); `alert` is the description of the alert with which the server ended the handshake,
     in clear or under its handshake keys.
+
+    `sct_list` is the extension_data of the leaf's signed_certificate_timestamp (a SignedCertificateTimestampList with
+    its length, RFC 6962 section 3.3), and `ocsp_response` the DER that was stapled for the leaf (RFC 6066 section 8):
+    as presented, well-formed or not, asked for or not.
 
     `irregular` says that something in a flight of TLS 1.3 was not to the letter of RFC 8446: it could be read, and a
     TLS library may refuse it. `key_share` is the server's (section 4.2.8).
@@ -397,6 +419,8 @@ class Wire:
         self.extended_master_secret = False
         self.certificates: list[bytes] = []
         self.certificates_seen = False
+        self.sct_list: bytes | None = None
+        self.ocsp_response: bytes | None = None
         self.key_exchange: SignedKeyExchange | None = None
         self.certificate_verify: CertificateVerify | None = None
         self.finished_valid: bool | None = None
@@ -422,6 +446,15 @@ class Wire:
     def decrypting(self) -> bool:
         """Whether protected records of TLS 1.3 can be opened."""
         return self._secret is not None
+
+    @property
+    def past_timestamps(self) -> bool:
+        """Whether an SCT list and an OCSP response for the leaf would have come by now, had the server any to send.
+
+        In TLS 1.3 they come with the leaf; before it, CertificateStatus may follow the certificates.
+        """
+        behind = self.version == TLS_1_3 or self._last_message != HandshakeType.CERTIFICATE
+        return self.certificates_seen and behind
 
     @property
     def in_the_middle(self) -> bool:
@@ -666,6 +699,7 @@ class Wire:
         if version != TLS_1_3:
             self.alpn = _alpn(extensions)
             self.extended_master_secret = ExtensionType.EXTENDED_MASTER_SECRET in extensions
+            self.sct_list = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
         elif self._messages_follow():
             # RFC 8446 section 5.1: no message may straddle a change of keys.
             raise WireError(WireErrorKind.MALFORMED, "more handshake data in the record of a TLS 1.3 ServerHello")
@@ -739,8 +773,23 @@ class Wire:
             if octets > CERTIFICATE_OCTETS_MAX:
                 raise WireError(WireErrorKind.TOO_LARGE, f"a certificate of {octets} octets")
             self.certificates.append(entries.octets(octets))
-            if entries_have_extensions and _extensions(entries, "a certificate entry"):
-                self.irregular = True
+            if entries_have_extensions and (extensions := _extensions(entries, "a certificate entry")):
+                self._entry_extensions(extensions)
+
+    def _entry_extensions(self, extensions: dict[int, bytes]) -> None:
+        """What stands beside the certificate read last (RFC 8446 sections 4.4.2.1 and 4.4.2): the leaf's is kept."""
+        is_leaf = len(self.certificates) == 1
+        if not is_leaf or not extensions.keys() <= _IN_LEAF_ENTRY:
+            self.irregular = True
+        if is_leaf:
+            self.sct_list = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
+            if (status := extensions.get(ExtensionType.STATUS_REQUEST)) is not None:
+                self.ocsp_response = _ocsp_response(status)
+                self.irregular = self.irregular or self.ocsp_response is None
+
+    def _certificate_status(self, body: bytes) -> None:
+        """RFC 6066 section 8: before TLS 1.3 the leaf's OCSP response is a message of its own."""
+        self.ocsp_response = _ocsp_response(body)
 
     def _server_key_exchange(self, body: bytes) -> None:
         """RFC 8422 section 5.4 (ECDHE), RFC 5246 section 7.4.3 (DHE). Other forms carry no signature of interest."""
@@ -815,6 +864,7 @@ class Wire:
     _READERS: ClassVar[dict[int, Callable[[Wire, bytes], None]]] = {
         HandshakeType.ENCRYPTED_EXTENSIONS: _encrypted_extensions,
         HandshakeType.CERTIFICATE: _certificate,
+        HandshakeType.CERTIFICATE_STATUS: _certificate_status,
         HandshakeType.SERVER_KEY_EXCHANGE: _server_key_exchange,
         HandshakeType.SERVER_HELLO_DONE: _server_hello_done,
         HandshakeType.CERTIFICATE_VERIFY: _certificate_verify,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.errors import MissingExtraError
+from detector.knowledge import describe
 from detector.model import Audience, Confidence, Coverage, Says, Verdict
 
 from . import picture, sentences
@@ -117,7 +118,7 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,  # the style sheet's hash is over all of it
         finalize=_finalize,
     )
-    environment.filters.update(says=_says, value=_value, pem=_pem, instant=_instant, shown=_shown)
+    environment.filters.update(says=_says, value=_value, pem=_pem, instant=_instant, shown=_shown, described=describe)
     return environment.get_template(name)
 
 

@@ -28,7 +28,6 @@ COLUMNS: Final = (
     "confidence",
     "assurance",
     "reason",
-    "row",
     "alternatives",
     "product",
     "vendor",
@@ -80,7 +79,6 @@ def _values(result: Result, at: dt.datetime, vantage: str) -> Iterable[object]:
     yield result.confidence
     yield result.assurance
     yield result.reason
-    yield result.row
     yield " ".join(result.alternatives)
     yield from (None,) * 5 if who is None else (who.product, who.vendor, who.managed_by, who.locality, who.issuer)
     yield seen.outcome

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from detector.knowledge import describe
 from detector.model import Audience, Says, Verdict
 
 from . import sentences
@@ -74,10 +75,6 @@ def _evidence(result: Result) -> str:
     return " ".join(dict.fromkeys(said)) or result.reason
 
 
-def _roots(report: Report) -> str:
-    return " ".join(filter(None, ("roots", report.roots.name, report.roots.version)))
-
-
 def _footer(report: Report) -> Iterator[str]:
     yield ""
     told = sentences.coverage(report)
@@ -87,7 +84,6 @@ def _footer(report: Report) -> Iterator[str]:
         for advice in sentences.advice_for(report, audience):
             yield f"{title}: {advice}"
     yield (
-        f"Judged with {len(report.results)} endpoint(s), {_roots(report)}, "
-        f"CT logs {report.logs.name}{f' of {report.logs.date}' if report.logs.date else ''}, "
+        f"Judged with {len(report.results)} endpoint(s), {describe(report.knowledge)}, "
         f"detector {report.detector_version}, {report.finished:%Y-%m-%d %H:%M:%S} UTC."
     )

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector.judge.evidence import EndpointEvidence
-from detector.model import Endpoint, Observation, Outcome, Record
+from detector.judge.recorded import believed
+from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
 from detector.pins import PinSet
 from detector.session import Detector
-from detector.trust.certificate import Certificate
-from detector.trust.keyproof import KeyProof, check_recorded
-from detector.trust.roots import from_der
+from detector.trust.roots import from_recorded
 
 from .conduct import look_patiently
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_TLS_1_3: Final = "TLSv1.3"
 
 
 class Job(Record, frozen=True, kw_only=True):
@@ -42,11 +39,11 @@ class Job(Record, frozen=True, kw_only=True):
 
 
 class Seen(Record, frozen=True, kw_only=True):
-    """What looking at an endpoint brought. `machine_roots` are roots added to that machine (DER) that end the chain."""
+    """What looking at an endpoint brought. `machine_roots` are roots of that machine that end the chain."""
 
     observation: Observation
     others: tuple[Observation, ...] = ()
-    machine_roots: tuple[bytes, ...] = ()
+    machine_roots: tuple[MachineRoot, ...] = ()
 
 
 NOT_LOOKED: Final = Seen(observation=Observation(outcome=Outcome.RESOURCES, attempts=0))
@@ -77,33 +74,9 @@ def case_of(detector: Detector, endpoint: Endpoint, seen: Seen, *, where: str) -
 
     The key of a chain counts as proved only when the recorded handshake signature verifies here again.
     """
-    added = from_der(seen.machine_roots, name=f"added at {where}")
+    added = from_recorded(seen.machine_roots, name=f"added at {where}")
     context = detector.context()._replace(machine_roots=lambda: added)
     return EndpointEvidence(endpoint, believed(seen.observation), context, others=tuple(map(believed, seen.others)))
-
-
-def believed(observation: Observation) -> Observation:
-    """The observation without what its own handshake signature contradicts, in either direction.
-
-    A contradicted one accuses nobody and clears nobody. TLS 1.3 always signs; where older versions exchanged keys by
-    RSA, nothing is signed, and the word of whoever looked is all there is.
-    """
-    called_wrong = observation.outcome is Outcome.SIGNATURE_WRONG
-    if not observation.chain or not (observation.key_proved or called_wrong):
-        return observation
-    proof = check_recorded(
-        Certificate.read(observation.chain[0].der).spki,
-        observation.handshake_signature,
-        tls_version=observation.tls_version,
-        server_hello=observation.server_hello,
-    )
-    if called_wrong:
-        if proof is not KeyProof.VALID:
-            return msgspec.structs.replace(observation, key_proved=False)
-        return msgspec.structs.replace(observation, key_proved=False, outcome=Outcome.TLS_FAILURE)
-    unsigned = proof is KeyProof.NOT_SEEN and observation.tls_version in {_TLS_1_3, None}
-    proved = proof is not KeyProof.INVALID and not unsigned
-    return msgspec.structs.replace(observation, key_proved=proved)
 
 
 async def _look(job: Job) -> Sequence[Seen]:
@@ -123,6 +96,7 @@ async def _look(job: Job) -> Sequence[Seen]:
 
 def seen_in(case: EndpointEvidence) -> Seen:
     """What travels of a case."""
-    paths = (path for seen in (case, *case.looks) for path in seen.machine_paths)
-    anchors = {path.anchor.certificate.der for path in paths if path.anchor is not None}
-    return Seen(observation=case.observation, others=case.others, machine_roots=tuple(sorted(anchors)))
+    paths = (path for seen in (case, *case.siblings) for path in seen.machine_paths)
+    anchors = {path.anchor.certificate.der: path.anchor.origin for path in paths if path.anchor is not None}
+    roots = tuple(MachineRoot(der=der, origin=origin) for der, origin in sorted(anchors.items()))
+    return Seen(observation=case.observation, others=case.others, machine_roots=roots)

@@ -83,6 +83,7 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
     alpn: Sequence[str] = ("http/1.1",),
     ciphers: str = "DEFAULT",
     also: Sequence[Issued] = (),
+    ocsp_response: bytes | None = None,
     handler: Callable[[Request], Response] = greet,
 ) -> AsyncIterator[Origin]:
     """Serve HTTPS on `host` until the block ends.
@@ -91,7 +92,8 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
     from server name to certificate, whose first is for unknown names. `min_version` and `max_version` are members of
     `ssl.TLSVersion` from TLS 1.0 up (default: whatever OpenSSL can). `alpn` are protocol names in order of preference
     (only http/1.1 is really spoken). `ciphers` is an OpenSSL cipher list for TLS 1.2 and older. `also` are certificates
-    with another kind of key, as `server_context` has them.
+    with another kind of key, and `ocsp_response` is what is stapled, as `server_context` has them. (SCTs in the TLS
+    extension are `serve_script`'s: OpenSSL sends none in TLS 1.3 through what pyOpenSSL has.)
 
     Raises OSError when the port is taken; a failure of `handler` is raised when the block ends.
     """
@@ -103,7 +105,13 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
         raise ValueError("an origin needs at least one certificate; give what PrivatePKI.issue returned")
     contexts = {
         name: server_context(
-            one, min_version=min_version, max_version=max_version, alpn=alpn, ciphers=ciphers, also=also
+            one,
+            min_version=min_version,
+            max_version=max_version,
+            alpn=alpn,
+            ciphers=ciphers,
+            also=also,
+            ocsp_response=ocsp_response,
         )
         for name, one in certificates.items()
     }

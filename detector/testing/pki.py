@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponderEncoding, OCSPResponseBuilder
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from . import der
@@ -42,6 +43,9 @@ KeyKind = Literal["ec", "ec384", "rsa", "rsa1024", "rsa3072", "ed25519"]
 
 SCT_LIST: Final = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 """The extension that holds embedded SCTs (RFC 6962 section 3.3)."""
+
+OCSP_SCT_LIST: Final = bytes.fromhex("060a2b06010401d679020405")
+"""OBJECT IDENTIFIER 1.3.6.1.4.1.11129.2.4.5 in DER: SCTs in a single response of OCSP (RFC 6962 section 3.3)."""
 
 DOMAIN_VALIDATED: Final = x509.ObjectIdentifier("2.23.140.1.2.1")
 """The policy of domain-validated certificates (CA/Browser Forum Baseline Requirements section 7.1.6.1)."""
@@ -61,7 +65,9 @@ _ALGORITHM_SHA1_RSA: Final = bytes.fromhex("300d06092a864886f70d0101050500")
 """AlgorithmIdentifier of sha1WithRSAEncryption (RFC 3279 section 2.2.1)."""
 _EXPLICIT_VERSION: Final = 0xA0
 _EXPLICIT_EXTENSIONS: Final = 0xA3
-"""Tags of the two fields of TBSCertificate that version 1 does not have (RFC 5280 section 4.1)."""
+_EXPLICIT_SINGLE_EXTENSIONS: Final = 0xA1
+"""Tags of the two fields of TBSCertificate that version 1 does not have (RFC 5280 section 4.1), the first also that of
+an OCSPResponse's bytes; and of singleExtensions (RFC 6960 section 4.2.1)."""
 
 
 class CopiedField(enum.StrEnum):
@@ -151,17 +157,19 @@ class CTLog:
         """SHA-256 of the log's public key (RFC 6962 section 3.2)."""
         return hashlib.sha256(self.public_key_der).digest()
 
-    def sct(self, tbs: bytes, issuer_key_hash: bytes, *, at: dt.datetime, wrong_signature: bool = False) -> bytes:
-        """Sign one SCT over a precertificate's TBSCertificate in DER (RFC 6962 section 3.2).
+    def sct(
+        self, entry: bytes, issuer_key_hash: bytes | None, *, at: dt.datetime, wrong_signature: bool = False
+    ) -> bytes:
+        """Sign one SCT (RFC 6962 section 3.2).
 
-        `issuer_key_hash` is SHA-256 of the issuing CA's SubjectPublicKeyInfo. With `wrong_signature` the SCT is
-        well-formed and was signed by this log, over something else.
+        `entry` is a precertificate's TBSCertificate in DER with `issuer_key_hash`, SHA-256 of the issuing CA's
+        SubjectPublicKeyInfo; or, with None, a certificate in DER, as for the TLS extension and OCSP. With
+        `wrong_signature` the SCT is well-formed and was signed by this log, over something else.
         """
         timestamp = int(at.timestamp() * 1000).to_bytes(8, "big")
-        version, certificate_timestamp, precert_entry, no_extensions = b"\x00", b"\x00", b"\x00\x01", b"\x00\x00"
-        signed = b"".join(
-            (version, certificate_timestamp, timestamp, precert_entry, issuer_key_hash, _vector(tbs, 3), no_extensions)
-        )
+        version, certificate_timestamp, no_extensions = b"\x00", b"\x00", b"\x00\x00"
+        kind = b"\x00\x00" if issuer_key_hash is None else b"\x00\x01" + issuer_key_hash  # x509_entry, precert_entry
+        signed = b"".join((version, certificate_timestamp, timestamp, kind, _vector(entry, 3), no_extensions))
         if wrong_signature:
             signed += b"\x00"
         # RFC 5246 section 7.4.1.4.1: hash sha256(4); signature rsa(1), ecdsa(3).
@@ -279,6 +287,34 @@ class CA:
             below, signature_hash=self.signature_hash, leaf_key=self.leaf_key, public_profile=self.public_profile
         )
 
+    def ocsp_response(
+        self, certificate: bytes, *, scts: Sequence[bytes] = (), status: OCSPCertStatus = OCSPCertStatus.GOOD
+    ) -> bytes:
+        """Answer for a certificate of this CA as a server staples it: an OCSPResponse in DER (RFC 6960 section 4.2.1).
+
+        `scts` are serialized SCTs over `certificate`, carried as a single extension (RFC 6962 section 3.3).
+        """
+        responder = x509.load_der_x509_certificate(self.certificate)
+        algorithm = None if isinstance(self.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        revoked = status is OCSPCertStatus.REVOKED
+        response = (
+            OCSPResponseBuilder()
+            .add_response(
+                cert=x509.load_der_x509_certificate(certificate),
+                issuer=responder,
+                algorithm=hashes.SHA256(),
+                cert_status=status,
+                this_update=self.now - dt.timedelta(days=1),
+                next_update=self.now + dt.timedelta(days=6),
+                revocation_time=self.now - dt.timedelta(days=2) if revoked else None,
+                revocation_reason=None,
+            )
+            .responder_id(OCSPResponderEncoding.HASH, responder)
+            .sign(self.key, algorithm)
+            .public_bytes(serialization.Encoding.DER)
+        )
+        return _with_single_extension(response, scts, self.key, algorithm) if scts else response
+
     def _key_for_leaf(self, key: KeyKind | PrivateKey | None) -> PrivateKey:
         if key is None:
             return self.leaf_key or generate_key("ec")
@@ -329,8 +365,8 @@ class WrittenPKI:
 class PrivatePKI:
     """Two roots, a cross-sign, two intermediates and four CT logs. See the picture at the top of this file.
 
-    `root_b_cross` is the certificate of `root_b` as signed by `root_a`, in DER. `unknown_log` signs SCTs like the
-    others and is in no list.
+    `root_b_cross` is the certificate of `root_b` as signed by `root_a`, in DER. `unknown_logs` are as many, sign SCTs
+    like the others and are in no list.
     """
 
     now: dt.datetime
@@ -340,7 +376,7 @@ class PrivatePKI:
     intermediate_ec: CA
     intermediate_rsa: CA
     ct_logs: tuple[CTLog, ...]
-    unknown_log: CTLog
+    unknown_logs: tuple[CTLog, ...]
 
     @classmethod
     def create(cls, now: dt.datetime | None = None) -> PrivatePKI:
@@ -374,8 +410,13 @@ class PrivatePKI:
                 _log("Cirrus", "Cloudbank CT", "ec"),
                 _log("Delta", "Driftwood Observatory", "rsa"),
             ),
-            unknown_log=_log("Ember", "Nobody Knows", "ec"),
+            unknown_logs=tuple(_log(name, "Nobody Knows", "ec") for name in ("Ember", "Fjord", "Glacier", "Harbour")),
         )
+
+    @property
+    def unknown_log(self) -> CTLog:
+        """A log that is in no list: the first of `unknown_logs`."""
+        return self.unknown_logs[0]
 
     def issue(  # noqa: PLR0913 - every option is a property of real leaves
         self,
@@ -396,7 +437,7 @@ class PrivatePKI:
         """Issue a leaf as a public CA does, with `scts` embedded SCTs of as many logs (at most four; 0: no extension).
 
         `names` are DNS names and IP addresses as text; `intermediate` defaults to the one of the key's kind.
-        `bad_sct_signature` spoils the signature of every SCT; `foreign_sct` takes them all from a log in no list.
+        `bad_sct_signature` spoils the signature of every SCT; `foreign_sct` takes them from logs in no list.
         `cross_signed` also presents root B as signed by root A. The rest is as for `CA.issue`.
 
         Raises ValueError when more SCTs are asked for than there are logs.
@@ -409,7 +450,7 @@ class PrivatePKI:
         if intermediate is None:
             intermediate = self.intermediate_rsa if isinstance(leaf_key, rsa.RSAPrivateKey) else self.intermediate_ec
         logged_at = min((not_before or self.now - LEAF_AGE) + SCT_DELAY, self.now)
-        logs = (self.unknown_log,) * scts if foreign_sct else self.ct_logs[:scts]
+        logs = (self.unknown_logs if foreign_sct else self.ct_logs)[:scts]
 
         def sign_scts(tbs: bytes, issuer_key_hash: bytes) -> list[bytes]:
             return [log.sct(tbs, issuer_key_hash, at=logged_at, wrong_signature=bad_sct_signature) for log in logs]
@@ -425,6 +466,13 @@ class PrivatePKI:
             sct_list=sign_scts if scts else None,
         )
         return issued.with_chain(*issued.chain, self.root_b_cross) if cross_signed else issued
+
+    def scts_of(self, certificate: bytes, count: int = 2, *, at: dt.datetime | None = None) -> list[bytes]:
+        """SCTs over a certificate in DER, for `encode_tls_scts` and `CA.ocsp_response`, of `count` logs (up to four).
+
+        `at` is their time (default: now).
+        """
+        return [log.sct(certificate, None, at=at or self.now) for log in self.ct_logs[:count]]
 
     def self_signed(self, names: Sequence[str], *, key: KeyKind | PrivateKey = "ec") -> Issued:
         """Make a certificate that signed itself, as appliances and default server installations present."""
@@ -535,7 +583,12 @@ def spki_sha256(key: PrivateKey) -> bytes:
 
 def encode_sct_list(scts: Sequence[bytes]) -> bytes:
     """Value of the SCT extension: an OCTET STRING around a list of serialized SCTs (RFC 6962 section 3.3)."""
-    return der.encode(der.OCTET_STRING, _vector(b"".join(_vector(sct, 2) for sct in scts), 2))
+    return der.encode(der.OCTET_STRING, encode_tls_scts(scts))
+
+
+def encode_tls_scts(scts: Sequence[bytes]) -> bytes:
+    """Data of the TLS extension signed_certificate_timestamp: a list of serialized SCTs (RFC 6962 section 3.3.1)."""
+    return _vector(b"".join(_vector(sct, 2) for sct in scts), 2)
 
 
 def sct_list_of(certificate: bytes) -> bytes | None:
@@ -633,6 +686,24 @@ def _signature(key: PrivateKey, data: bytes, algorithm: hashes.HashAlgorithm | N
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, padding.PKCS1v15(), algorithm or hashes.SHA256())
     return key.sign(data, ec.ECDSA(algorithm or hashes.SHA256()))
+
+
+def _with_single_extension(
+    response: bytes, scts: Sequence[bytes], key: PrivateKey, algorithm: hashes.HashAlgorithm | None
+) -> bytes:
+    """Put SCTs into the one answer of an OCSP response and sign that again: its builder knows no single extensions."""
+    status, response_bytes = der.children(response)
+    kind, basic = der.children(der.children(response_bytes)[0])
+    data, signature_algorithm, _ = der.children(der.children(basic)[0])
+    *before, singles = der.children(data)
+    extension = der.encode(der.SEQUENCE, OCSP_SCT_LIST, der.encode(der.OCTET_STRING, encode_sct_list(scts)))
+    extensions = der.encode(_EXPLICIT_SINGLE_EXTENSIONS, der.encode(der.SEQUENCE, extension))
+    single = der.encode(der.SEQUENCE, *der.children(der.children(singles)[0]), extensions)
+    data = der.encode(der.SEQUENCE, *before, der.encode(der.SEQUENCE, single))
+    signature = der.encode(der.BIT_STRING, b"\x00", _signature(key, data, algorithm))
+    basic = der.encode(der.OCTET_STRING, der.encode(der.SEQUENCE, data, signature_algorithm, signature))
+    response_bytes = der.encode(_EXPLICIT_VERSION, der.encode(der.SEQUENCE, kind, basic))
+    return der.encode(der.SEQUENCE, status, response_bytes)
 
 
 def _general_names(names: Sequence[str]) -> list[x509.GeneralName]:

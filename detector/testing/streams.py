@@ -206,12 +206,13 @@ def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each i
     ciphers: str = "DEFAULT",
     also: Sequence[Issued] = (),
     extended_master_secret: bool = True,
+    ocsp_response: bytes | None = None,
 ) -> SSL.Context:
     """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
 
     `also` are certificates with keys of other kinds (RSA, ECDSA), between which the client's offer chooses; the
     intermediates of all of them are sent with each. Without `extended_master_secret` it behaves as what was built
-    before RFC 7627.
+    before RFC 7627. `ocsp_response` (DER) is stapled for clients that ask.
 
     Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
     """
@@ -227,6 +228,8 @@ def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each i
         for certificate in one.chain[1:]:
             context.add_extra_chain_cert(x509.load_der_x509_certificate(certificate))
         context.use_privatekey(one.key)
+    if ocsp_response is not None:
+        context.set_ocsp_server_callback(lambda _connection, _data: ocsp_response)
     served = [name.encode() for name in alpn]
 
     context.set_alpn_select_callback(

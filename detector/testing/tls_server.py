@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import enum
 import hashlib
+import itertools
 import secrets
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -93,12 +94,15 @@ class Script:
 
     `certificates` are presented as they are, parseable or not. `key` signs the handshake, whether or not it is the
     leaf's. `version` is TLS 1.3 or 1.2. `group` is the key exchange group; `scheme` the code point put beside the
-    signature (default: the one that fits the key). `alpn` is announced when the
-    client offers it. `stop` and `ending` say how far to go and what then. `instead` are octets sent in place of a
-    ServerHello. `corrupt_signature` and `corrupt_finished` spoil one bit of those. `flood` declares a Certificate
-    message of 16 MiB and sends that many octets of it. `drip` is seconds between octets, sent one by one.
-    `drop_first` connections are reset before anything else. `reset_after` is the number of octets after which the
-    server sends RST; a number larger than the conversation never comes.
+    signature (default: the one that fits the key). `alpn` is announced when the client offers it. `sct_list`
+    (extension_data: a SignedCertificateTimestampList, RFC 6962 section 3.3) and `ocsp_response` (DER) vouch for the
+    leaf and go to clients that ask for them. `entry_extensions` are octets of the extensions beside each certificate
+    instead, asked for or not; before TLS 1.3, where certificates have none, the first of them stand in ServerHello, and
+    `certificate_statuses` are the bodies of CertificateStatus messages. `stop` and `ending` say how far to go and what
+    then. `instead` are octets sent in place of a ServerHello. `corrupt_signature` and `corrupt_finished` spoil one bit
+    of those. `flood` declares a Certificate message of 16 MiB and sends that many octets of it. `drip` is seconds
+    between octets, sent one by one. `drop_first` connections are reset before anything else. `reset_after` is the
+    number of octets after which the server sends RST; a number larger than the conversation never comes.
     """
 
     certificates: tuple[bytes, ...] = ()
@@ -107,6 +111,10 @@ class Script:
     group: Group = Group.X25519
     scheme: int | None = None
     alpn: bytes | None = b"http/1.1"
+    sct_list: bytes | None = None
+    ocsp_response: bytes | None = None
+    entry_extensions: tuple[bytes, ...] | None = None
+    certificate_statuses: tuple[bytes, ...] | None = None
     stop: Step = Step.ANSWER
     ending: Ending = Ending.CLOSE
     instead: bytes | None = None
@@ -118,9 +126,22 @@ class Script:
     reset_after: int | None = None
 
     @classmethod
-    def genuine(cls, issued: Issued, *, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Script:
-        """Behave: present a chain and prove its key."""
-        return cls(certificates=issued.chain, key=issued.key, version=version)
+    def genuine(
+        cls,
+        issued: Issued,
+        *,
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        sct_list: bytes | None = None,
+        ocsp_response: bytes | None = None,
+    ) -> Script:
+        """Behave: present a chain, with what vouches for it, and prove its key."""
+        return cls(
+            certificates=issued.chain,
+            key=issued.key,
+            version=version,
+            sct_list=sct_list,
+            ocsp_response=ocsp_response,
+        )
 
     @classmethod
     def replay(cls, chain: Sequence[bytes], *, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Script:
@@ -301,7 +322,11 @@ class ScriptedHandshake:
         if self.script.flood is not None:
             yield from self._flood(self.script.flood)
             return
-        entries = b"".join(wire.vector(certificate, 3) + b"\x00\x00" for certificate in self.script.certificates)
+        beside = itertools.chain(self._entry_extensions(hello), itertools.repeat(b""))
+        entries = b"".join(
+            wire.vector(certificate, 3) + wire.vector(extensions, 2)
+            for certificate, extensions in zip(self.script.certificates, beside, strict=False)
+        )
         yield self._message(HandshakeType.CERTIFICATE, b"\x00" + wire.vector(entries, 3))
         if self._stops_after(Step.CERTIFICATE):
             return
@@ -332,7 +357,7 @@ class ScriptedHandshake:
                 f"the client offers no ECDHE with AES128-GCM-SHA256 for this key, or no {self.script.group.name}",
                 Alert.HANDSHAKE_FAILURE,
             )
-        extensions = self._alpn_extension(hello)
+        extensions = self._alpn_extension(hello) + b"".join(self._entry_extensions(hello)[:1])
         if Extension.EXTENDED_MASTER_SECRET in hello.extensions:
             extensions += wire.extension(Extension.EXTENDED_MASTER_SECRET, b"")
         if Extension.RENEGOTIATION_INFO in hello.extensions or RENEGOTIATION_SCSV in hello.cipher_suites:
@@ -347,6 +372,8 @@ class ScriptedHandshake:
             return
         entries = b"".join(wire.vector(certificate, 3) for certificate in self.script.certificates)
         yield self._message(HandshakeType.CERTIFICATE, wire.vector(entries, 3))
+        for status in self._certificate_statuses(hello):
+            yield self._message(HandshakeType.CERTIFICATE_STATUS, status)
         if self._stops_after(Step.CERTIFICATE):
             return
         # ServerECDHParams (RFC 8422 section 5.4): named_curve(3), the group, the public key.
@@ -398,6 +425,32 @@ class ScriptedHandshake:
         if protocol is None or protocol not in hello.alpn:
             return b""
         return wire.extension(Extension.ALPN, wire.vector(wire.vector(protocol, 1), 2))
+
+    def _entry_extensions(self, hello: ClientHello) -> tuple[bytes, ...]:
+        """Extensions beside each certificate (RFC 8446 section 4.4.2): what vouches for the leaf, if it is asked for.
+
+        Before TLS 1.3 a response is only announced there (RFC 6066 section 8).
+        """
+        script = self.script
+        if script.entry_extensions is not None:
+            return script.entry_extensions
+        extensions = b""
+        if script.ocsp_response is not None and Extension.STATUS_REQUEST in hello.extensions:
+            tls13 = script.version is ssl.TLSVersion.TLSv1_3
+            status = wire.certificate_status(script.ocsp_response) if tls13 else b""
+            extensions += wire.extension(Extension.STATUS_REQUEST, status)
+        if script.sct_list is not None and Extension.SIGNED_CERTIFICATE_TIMESTAMP in hello.extensions:
+            extensions += wire.extension(Extension.SIGNED_CERTIFICATE_TIMESTAMP, script.sct_list)
+        return (extensions,)
+
+    def _certificate_statuses(self, hello: ClientHello) -> tuple[bytes, ...]:
+        """Bodies of the messages behind Certificate in TLS 1.2 (RFC 6066 section 8)."""
+        script = self.script
+        if script.certificate_statuses is not None:
+            return script.certificate_statuses
+        if script.ocsp_response is None or Extension.STATUS_REQUEST not in hello.extensions:
+            return ()
+        return (wire.certificate_status(script.ocsp_response),)
 
     def _flood(self, octets: int) -> Iterator[bytes]:
         """Send `octets` of a Certificate message of the largest declarable size, a record at a time."""

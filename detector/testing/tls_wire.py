@@ -59,16 +59,19 @@ class HandshakeType(enum.IntEnum):
     CERTIFICATE_VERIFY = 15
     CLIENT_KEY_EXCHANGE = 16
     FINISHED = 20
+    CERTIFICATE_STATUS = 22
 
 
 class Extension(enum.IntEnum):
     """Extensions this server understands (IANA TLS ExtensionType Values)."""
 
     SERVER_NAME = 0
+    STATUS_REQUEST = 5
     SUPPORTED_GROUPS = 10
     EC_POINT_FORMATS = 11
     SIGNATURE_ALGORITHMS = 13
     ALPN = 16
+    SIGNED_CERTIFICATE_TIMESTAMP = 18
     EXTENDED_MASTER_SECRET = 23
     SUPPORTED_VERSIONS = 43
     KEY_SHARE = 51
@@ -115,6 +118,11 @@ def message(kind: HandshakeType, body: bytes) -> bytes:
 def extension(kind: int, body: bytes) -> bytes:
     """Frame one extension."""
     return kind.to_bytes(2, "big") + vector(body, 2)
+
+
+def certificate_status(response: bytes, kind: int = 1) -> bytes:
+    """Frame an OCSP response as a CertificateStatus of this type, 1 being ocsp (RFC 6066 section 8)."""
+    return bytes((kind,)) + vector(response, 3)
 
 
 def alert_record(number: int, level: int = 2) -> bytes:

@@ -379,6 +379,12 @@ class Certificate:
         """Whether all were read, each with the parts that DER and RFC 5280 section 4.1 have there and no others."""
         return self._extensions.is_regular
 
+    @property
+    def extensions_were_read(self) -> bool:
+        """Whether `extensions` has all there are: none unreadable, none repeated, not more than are read."""
+        self.extensions  # noqa: B018 - reading it is what notes its problems
+        return not any(problem.startswith("extension") for problem in self._problems)
+
     @cached_property
     def _alternative_names(self) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
         octets = self.extensions.get(OID_SUBJECT_ALT_NAME)

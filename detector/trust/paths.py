@@ -3,8 +3,9 @@
 Room: trust. Pure: the clock is the budget's, which the caller passes.
 
 Only paths from certificate 0 count: a genuine chain appended behind a forged leaf changes nothing (CVE-2016-2402).
-What may issue in a path is what a careful verifier accepts: a CA by basicConstraints, allowed to sign certificates,
-within its path length, or a trust anchor. Dates and names are judged elsewhere. Order, gaps, strangers and
+This is the lenient reading, which asks who signed: what stands above the leaf must call itself a CA or be an anchor,
+and whether a client would take the path is `acceptance`'s question. A key that signs as no CA at all leads nowhere:
+anybody can have a public certificate for a server, and what its key signs is private. Order, gaps, strangers and
 cross-signed duplicates among the presented certificates do not matter; every path is tried, within a share of `Budget`.
 
 Where no path reaches an anchor, the reason may be that a signature could not be verified. Three reasons are kept apart:
@@ -196,7 +197,7 @@ class _Builder:
                 if any(c.sha256 == candidate.sha256 or _same_authority(c, candidate) for c in path):
                     continue
                 anchor = self._anchor(candidate)
-                if not _may_issue(candidate, path, is_anchor=anchor is not None):
+                if not _may_issue(candidate, is_anchor=anchor is not None):
                     continue
                 grown = True
                 if anchor is not None:
@@ -210,7 +211,7 @@ class _Builder:
         answers = self._ask(end)
         if answers[Signed.VALID] or end.is_self_issued:
             return False
-        if any(_may_issue(c, (end,), is_anchor=self._anchor(c) is not None) for c in answers[Signed.UNREADABLE]):
+        if any(_may_issue(c, is_anchor=self._anchor(c) is not None) for c in answers[Signed.UNREADABLE]):
             return True
         return end.signature is not None and not is_verified(end.signature_algorithm)
 
@@ -231,11 +232,6 @@ def _claims_same_key(child: Certificate, candidate: Certificate) -> bool:
     return identifier is not None and identifier == candidate.key_identifier
 
 
-def _may_issue(candidate: Certificate, below: tuple[Certificate, ...], *, is_anchor: bool) -> bool:
-    """RFC 5280 section 6.1.4 (k) to (n). A version 1 certificate may issue only as an anchor."""
-    if candidate.is_ca is False or (candidate.is_ca is None and not is_anchor):
-        return False
-    if not candidate.may_sign_certificates:
-        return False
-    intermediates = sum(not c.is_self_issued for c in below[1:])
-    return candidate.path_length is None or intermediates <= candidate.path_length
+def _may_issue(candidate: Certificate, *, is_anchor: bool) -> bool:
+    """Whether a certificate calls itself a CA (RFC 5280 section 4.2.1.9); one of version 1 may issue as an anchor."""
+    return candidate.is_ca is True or (candidate.is_ca is None and is_anchor)

@@ -192,7 +192,7 @@ async def scan_many(told: dict[str, Any], engine: str, count: int, concurrency: 
     endpoints = pinned_endpoints(told)
     if not seen_before and count > len(endpoints):
         raise IncompleteError(f"a first contact with {count} endpoints needs as many, there are {len(endpoints)}")
-    from detector import XXX  # noqa: F401, PLC0415 - part of the start-up, whatever comes after
+    from detector.judge import assess  # noqa: F401, PLC0415 - part of the start-up, whatever comes after
     from detector.probe import native  # noqa: PLC0415 - as above
     from detector.trust import hostname  # noqa: PLC0415 - as above
 

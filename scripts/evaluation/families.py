@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from detector import Endpoint
+from detector.model import RootOrigin
 from detector.testing import CopiedField, PrivatePKI
 from detector.testing import der as asn1
 from detector.testing.pki import encode_sct_list, sct_list_of
@@ -702,7 +703,7 @@ def _private(lab: Lab) -> Iterator[Scene]:
     served = {host: with_root(campus.issue([host]), campus) for host in HOSTS}
     yield lab.scene(g, "declared", ALONE, item(EXAM, served[EXAM], **declared))
     yield lab.scene(g, "declared", NETWORK, *(item(host, served[host], **declared) for host in HOSTS))
-    installed = from_der([campus.certificate], name="machine")
+    installed = from_der([campus.certificate], name="machine", origin=RootOrigin.ADDED)
     yield lab.scene(
         g, "declared", "root installed on the machine", item(EXAM, served[EXAM], **declared), installed=installed
     )

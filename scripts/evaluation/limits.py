@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model import RootOrigin
 from detector.trust.roots import from_der
 
 from .families import AIA, ALONE, EXAM, HOSTS, LMS, NETWORK, PINNED, SUBJECT_AND_NAMES, YEAR, dn, minted_scts, with_root
@@ -82,7 +83,7 @@ def _false_accusations(lab: Lab) -> Iterator[Limit]:
                 name,
                 ALONE,
                 item(EXAM, served[EXAM]),
-                installed=from_der([campus.certificate], name="machine"),
+                installed=from_der([campus.certificate], name="machine", origin=RootOrigin.ADDED),
             ),
         ),
     )

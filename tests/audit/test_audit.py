@@ -16,7 +16,7 @@ from detector.model import ManagedBy, RootOrigin, encode
 from detector.testing.pki import distinguished_name
 from detector.trust.certificate import Certificate
 from detector.trust.known_roots import KnownRoot, known_roots
-from detector.trust.roots import Roots, certifi_roots, from_der
+from detector.trust.roots import Roots, from_der, public_roots
 
 if TYPE_CHECKING:
     from detector.testing import CA, PrivatePKI
@@ -225,7 +225,7 @@ def test_report_survives_json(machine: Machine, pki: PrivatePKI) -> None:
 
 def test_no_public_root_is_accused() -> None:
     """Against the shipped catalogue, no root of certifi, trusted with nothing public, is called an interceptor's."""
-    roots = certifi_roots()
+    roots = public_roots()
     scanned = Scanned(roots=tuple(InstalledRoot(der=r.certificate.der, store="bundle") for r in roots.roots))
     nothing = from_der([], name="none")
     report = audit(scanned, public=nothing, known=(), catalogue=shipped(), at=AT)

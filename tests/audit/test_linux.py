@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from store_makers import p11_object
 
 from detector.audit import InstalledRoot, UnreadableStore
-from detector.audit.linux import linux_roots
+from detector.audit.linux import ANCHORS, linux_roots
 from detector.model import RootOrigin
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def test_debian(pki: PrivatePKI, tmp_path: Path) -> None:
     (tmp_path / "etc/ssl/certs/89abcdef.0").symlink_to(local)
     (tmp_path / "etc/ssl/certs/fedcba98.0").symlink_to(tmp_path / "gone")
     bundle, linked = "linux-bundle:/etc/ssl/certs/ca-certificates.crt", "linux-directory:/etc/ssl/certs"
-    assert list(linux_roots({}, tmp_path)) == [
+    assert list(linux_roots(tmp_path)) == [
         InstalledRoot(der=a.certificate, store=bundle),
         InstalledRoot(der=b.certificate, store=bundle),
         InstalledRoot(der=a.certificate, store=linked),
@@ -64,7 +64,7 @@ def test_fedora(pki: PrivatePKI, tmp_path: Path) -> None:
     put(anchors / "1.p11-kit", p11_object(filters[1]) + p11_object(pki.root_b.certificate, "x-distrusted: true"))
     put(anchors / "2.crt", filters[2])
     put(tmp_path / "etc/pki/ca-trust/source/blocklist/2.crt", filters[2])
-    found = [(r.der, r.store, r.distrusted) for r in linux_roots({}, tmp_path) if isinstance(r, InstalledRoot)]
+    found = [(r.der, r.store, r.distrusted) for r in linux_roots(tmp_path) if isinstance(r, InstalledRoot)]
     place = "linux-local:/etc/pki/ca-trust/source/anchors"
     assert found == [
         (pki.root_a.certificate, "linux-bundle:/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", False),
@@ -75,18 +75,45 @@ def test_fedora(pki: PrivatePKI, tmp_path: Path) -> None:
     ]
 
 
-def test_environment(pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SSL_CERT_FILE and SSL_CERT_DIR are stores too, named without whose home they lie in."""
-    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
-    given = put(tmp_path / "ada/roots.pem", pki.root_a.pem)
-    put(tmp_path / "ada/certs/0123abcd.0", pki.root_b.pem)
-    environment = {
-        "SSL_CERT_FILE": str(given),
-        "SSL_CERT_DIR": os.pathsep.join(["", str(tmp_path / "none"), str(tmp_path / "ada/certs")]),
-    }
-    assert list(linux_roots(environment, tmp_path / "root")) == [
-        InstalledRoot(der=pki.root_a.certificate, store="SSL_CERT_FILE:~/roots.pem"),
-        InstalledRoot(der=pki.root_b.certificate, store="SSL_CERT_DIR:~/certs"),
+def test_what_the_vendor_ships_is_told_from_what_was_put_beside_it(pki: PrivatePKI, tmp_path: Path) -> None:
+    """Only what dpkg lists for ca-certificates is the vendor's; a root of the merged bundle takes its origin there."""
+    vendor, packaged, unlisted = pki.root_a, pki.root_b, pki.private_ca("Campus CA")
+    put(tmp_path / "etc/ssl/certs/ca-certificates.crt", vendor.pem + packaged.pem + unlisted.pem)
+    put(tmp_path / "usr/share/ca-certificates/mozilla/A.crt", vendor.pem)
+    put(tmp_path / "usr/share/ca-certificates/campus/B.crt", packaged.pem)
+    listed = b"/.\n/usr/share/ca-certificates/mozilla/A.crt\n/usr/share/ca-certificates/mozilla/gone.crt\n/etc/x.crt\n"
+    put(tmp_path / "var/lib/dpkg/info/ca-certificates.list", listed)
+    assert [(r.der, r.origin) for r in linux_roots(tmp_path) if isinstance(r, InstalledRoot)] == [
+        (vendor.certificate, RootOrigin.SHIPPED),
+        (packaged.certificate, RootOrigin.UNKNOWN),
+        (unlisted.certificate, RootOrigin.UNKNOWN),
+    ]
+
+
+def test_whose_a_directory_of_anchors_is(pki: PrivatePKI, tmp_path: Path) -> None:
+    """Below /etc and /usr/local an administrator put them; below /usr/share a package did, and nobody knows whose."""
+    for name in ANCHORS:
+        put(tmp_path / name / "ca.pem", pki.root_a.pem)
+    found = {r.store: r.origin for r in linux_roots(tmp_path) if isinstance(r, InstalledRoot)}
+    assert len(found) == len(ANCHORS)
+    for store, origin in found.items():
+        administrators = store.startswith(("linux-local:/etc/", "linux-local:/usr/local/"))
+        assert origin is (RootOrigin.ADDED if administrators else RootOrigin.UNKNOWN)
+
+
+def test_what_p11_kit_stores_for_an_administrator(pki: PrivatePKI, tmp_path: Path) -> None:
+    """`trust anchor --store` writes beside the directory of anchors; what is neither trusted nor refused is no root."""
+    ca, refused, neutral = (pki.private_ca(name).certificate for name in ("Filter", "Refused", "Neutral"))
+    source = tmp_path / "etc/pki/ca-trust/source"
+    content = (p11_object(ca, "trusted: true"), p11_object(refused, "x-distrusted: true"), p11_object(neutral))
+    put(source / "Filter_CA.p11-kit", b"".join(content))
+    put(source / "README", b"text")
+    store = "linux-local:/etc/pki/ca-trust/source/Filter_CA.p11-kit"
+    assert [
+        (r.der, r.store, r.origin, r.distrusted) for r in linux_roots(tmp_path) if isinstance(r, InstalledRoot)
+    ] == [
+        (ca, store, RootOrigin.ADDED, False),
+        (refused, store, RootOrigin.ADDED, True),
     ]
 
 
@@ -98,14 +125,14 @@ def test_trouble_is_listed_and_costs_nothing_else(pki: PrivatePKI, tmp_path: Pat
     put(local / "broken.crt", b"not a certificate")
     os.mkfifo(local / "pipe.crt")
     (local / "loop").symlink_to(local)
-    found = list(linux_roots({"SSL_CERT_FILE": "a\0b", "SSL_CERT_DIR": "a\0b"}, tmp_path))
+    found = list(linux_roots(tmp_path))
     assert [r.der for r in found if isinstance(r, InstalledRoot)] == [pki.root_a.certificate]
     reasons = {u.store: u.reason for u in found if isinstance(u, UnreadableStore)}
     assert "linux-bundle:/etc/ssl/ca-bundle.pem" in reasons
     assert reasons["linux-bundle:/etc/ssl/cert.pem"] == "holds a damaged certificate"
     assert reasons["linux-local:/usr/local/share/ca-certificates/broken.crt"] == "holds a damaged certificate"
     assert reasons["linux-local:/usr/local/share/ca-certificates/pipe.crt"] == "is not a regular file"
-    assert len(reasons) == 6
+    assert len(reasons) == 4
 
 
 def test_directories_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pki: PrivatePKI) -> None:
@@ -114,6 +141,6 @@ def test_directories_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for n in range(2):
         put(tmp_path / f"etc/ssl/certs/0123abcd.{n}", pki.root_a.pem + bytes(n))
         put(tmp_path / f"usr/local/share/ca-certificates/{n}.crt", pki.root_b.pem)
-    found = list(linux_roots({}, tmp_path))
+    found = list(linux_roots(tmp_path))
     assert sum(isinstance(f, InstalledRoot) for f in found) == 2
     assert [f.reason for f in found if isinstance(f, UnreadableStore)] == ["holds more than 1 files"] * 2

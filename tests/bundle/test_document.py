@@ -96,8 +96,7 @@ def test_bundle_of_the_first_version() -> None:
         (15, "verified"),
         (15, "verified"),
     ]
-    assert verification.recorded.same_roots
-    assert verification.recorded.same_logs
+    assert verification.recorded.others == ()
     assert (verification.report.confidence, verification.report.scope) == ("proven", "selective")
 
 

@@ -281,6 +281,8 @@ CONTENTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "field more": lambda evidence: evidence.update(address="192.0.2.1"),
     "field more in what is expected": lambda evidence: evidence["expected"].update(source="/home/x/pins.toml"),
     "time far ahead": lambda evidence: evidence.update(at="2999-01-01T00:00:00Z"),
+    "SCTs without end": lambda evidence: evidence["looks"][0].update(sct_list="AAAA" * 22_000),
+    "OCSP response without end": lambda evidence: evidence["looks"][0].update(ocsp_response="AAAA" * 22_000),
     "DER not base64": lambda evidence: evidence["looks"][0].update(chain=["%%"]),
 }
 

@@ -20,7 +20,7 @@ from detector import Detector, Endpoint, bundle
 from detector.bundle import form
 from detector.bundle.verification import Conclusion, KeyEvidence
 from detector.errors import BundleError
-from detector.model import Observation, PresentedCertificate
+from detector.model import Observation, PresentedCertificate, RootOrigin
 from detector.probe import MockNetwork
 from detector.second_look import Control
 from detector.testing import Script, serve_files, serve_middlebox, serve_origin, serve_script
@@ -126,6 +126,22 @@ async def test_older_tls(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_what_vouches_beside_the_leaf(
+    version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings, world: World
+) -> None:
+    """SCT list and OCSP response come out as they were sent, and so does that they could have been."""
+    issued = pki.issue([EXAM], key="rsa")
+    stapled = pki.intermediate_rsa.ocsp_response(issued.leaf)
+    script = Script.genuine(issued, version=version, sct_list=b"\x00\x03\x00\x01\x00", ocsp_response=stapled)
+    async with serve_script(script) as server:
+        report, data = await packed_by(Detector(**settings_of(resolve={(EXAM, 443): server.address})), EXAM)
+    verification = verify(world, data)
+    seen = verification.report.results[0].observation
+    assert (seen.sct_list, seen.ocsp_response, seen.scts_carried) == (script.sct_list, stapled, True)
+    assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, as_packed(report))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_replayed_chain(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings, world: World) -> None:
     """A replayed chain is a replayed chain again: the recorded signature is not its key's."""
     async with serve_script(Script.replay(pki.issue([EXAM]).chain, version=version)) as server:
@@ -166,7 +182,9 @@ async def test_second_looks(pki: PrivatePKI, settings_of: Settings, world: World
 async def test_machine_root(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
     """The root that the institution installed is named again, and when it came to the machine."""
     ca = pki.private_ca("School Root CA")
-    installed = from_der([ca.certificate, pki.private_ca("Printer CA").certificate], name="machine")
+    installed = from_der(
+        [ca.certificate, pki.private_ca("Printer CA").certificate], name="machine", origin=RootOrigin.ADDED
+    )
     async with serve_middlebox(ca) as box:
         subject = Detector(
             **settings_of(

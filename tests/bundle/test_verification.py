@@ -13,17 +13,21 @@ import pytest
 from recordings import EXAM, KEY, LMS, PUBLIC, SEARCH, STRANGER, packed, recorded, remade, report_on, texts, verify
 
 from detector import bundle
-from detector.bundle.form import AnswerLeftOut, LogsUsed, RootsUsed
+from detector.bundle.form import AnswerLeftOut
 from detector.bundle.verification import Conclusion, Ground, KeyEvidence, SignatureState
 from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
+from detector.knowledge import of_roots, used
 from detector.model import (
     Endpoint,
     HandshakeSignature,
+    KnowledgeKind,
     Locality,
+    MachineRoot,
     Outcome,
     PortalObservation,
     PortalOutcome,
+    RootOrigin,
     Route,
     ServerDate,
     WitnessObservation,
@@ -83,7 +87,7 @@ class TestSame:
         ]
         part = bundle.read(packed(case)).parts[0].content
         assert part is not None
-        assert part.machine_roots == (ca.certificate,)  # type: ignore[union-attr] # part 1 is an endpoint
+        assert part.machine_roots == (MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED),)  # type: ignore[union-attr] # part 1 is an endpoint
 
     def test_fetched_issuer(self, world: World, pki: PrivatePKI) -> None:
         """An issuer that had to be fetched is in the bundle, so the verdict that needed it comes out again."""
@@ -273,11 +277,13 @@ class TestClaims:
         """Another verdict by other roots does not hold, and the reason names the roots the recorder had."""
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
         verification = verify(world, data, roots=from_der([], name="no roots"))
-        assert not verification.recorded.same_roots
+        assert verification.recorded.others == (KnowledgeKind.ROOTS,)
         assert verification.conclusion is Conclusion.HOLDS  # logged all the same: bundles lose roots
         verification = bundle.verify(data, keys=(PUBLIC,))
         assert verification.conclusion is Conclusion.FAILS
-        assert "The recorder judged with other public roots (test roots)" in " ".join(verification.reasons)
+        assert "The recorder judged with others: public roots test roots; judge with the same" in " ".join(
+            verification.reasons
+        )
 
     def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
         """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""
@@ -293,13 +299,14 @@ class TestClaims:
     def test_identity_of_roots_and_logs(self, world: World) -> None:
         """The hash names the set: neither the order nor the name of a file has a say in it, and no folder is told."""
         turned = from_der([r.certificate.der for r in reversed(world.roots.roots)], name="/home/zacharias/campus.pem")
-        assert RootsUsed.of(turned).sha256 == RootsUsed.of(world.roots).sha256
-        assert RootsUsed.of(turned).name == "campus.pem"
+        assert of_roots(turned).sha256 == of_roots(world.roots).sha256
+        assert of_roots(turned).name == "campus.pem"
         added = world.roots.with_added(from_der([], name=r"C:\Users\zacharias\more.pem"))
-        assert RootsUsed.of(added).name == "test roots + more.pem"
+        assert of_roots(added).name == "test roots + more.pem"
         fewer = msgspec.structs.replace(world.logs, logs={}, name="/home/zacharias/logs.json")
-        assert LogsUsed.of(fewer).sha256 != LogsUsed.of(world.logs).sha256
-        assert LogsUsed.of(fewer).name == "logs.json"
+        (_, ours, _), (_, theirs, _) = used(world.roots, world.logs), used(world.roots, fewer)
+        assert ours.sha256 != theirs.sha256
+        assert theirs.name == "logs.json"
 
 
 class TestRedaction:

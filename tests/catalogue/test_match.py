@@ -15,9 +15,23 @@ from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.catalogue import Catalogue, Entry, Field, Match, Names, Role, Where, parse, shipped
+from detector.catalogue import (
+    Catalogue,
+    Entry,
+    Field,
+    HitKind,
+    Match,
+    Names,
+    ProductCategory,
+    Role,
+    Where,
+    parse,
+    shipped,
+)
 from detector.catalogue.load import _data
 from detector.catalogue.match import MAX_VALUE, MAX_VALUES
+from detector.testing import PrivatePKI
+from detector.trust.certificate import Certificate
 
 CATALOGUE = shipped()
 EXAMPLES = [(entry, example) for entry in CATALOGUE.entries for example in entry.examples]
@@ -50,7 +64,7 @@ def test_shipped_data_is_sound_and_whole() -> None:
     """The file that is read without checks at start stands up to every check, and nothing was lost from it."""
     checked = parse(_data())
     assert checked.entries == CATALOGUE.entries
-    assert len(checked.entries) == 134
+    assert len(checked.entries) == 142
     assert len(checked.unnamed) == 15
     assert all(entry.sources and entry.product and entry.vendor for entry in checked.entries)
 
@@ -217,7 +231,9 @@ def test_no_pattern_explodes(pattern: str) -> None:
         ({"facts": [{"field": "CN", "match": "regex", "value": "x*"}]}, r"facts\[0\]\.value: matches the empty"),
         ({"facts": [{"field": "sha256", "match": "exact", "value": "AB" * 32}]}, r"facts\[0\]\.value: is not a whole"),
         ({"facts": [{"field": "sha256", "match": "contains", "value": "ab" * 32}]}, "matched exactly"),
+        ({"facts": [{"field": "CN", "match": "exact", "value": "Box "}]}, r"facts\[0\]\.value: write 'Box'"),
         ({"managed_by": "school"}, "'example-box'.*managed_by"),
+        ({"category": "captive-portals"}, "'example-box'.*category"),
         ({"supersedes": ["nobody"]}, "'example-box': supersedes: there is no entry 'nobody'"),
         ({"colour": "blue"}, "'example-box'.*colour"),
         ({"vendor": None}, "'example-box'.*vendor"),
@@ -242,6 +258,113 @@ def test_id_given_twice_is_refused() -> None:
     """Two entries of one id would hide each other among the hits."""
     with pytest.raises(ValueError, match="'example-box': id: given twice"):
         catalogue(entry(), entry())
+
+
+HASHES = {
+    fact.value: (entry, fact.field)
+    for entry in CATALOGUE.entries
+    for fact in entry.facts
+    if fact.field in (Field.SHA256, Field.SPKI_SHA256)
+}
+
+
+@pytest.mark.parametrize("digest", HASHES, ids=[f"{entry.id}-{field}" for entry, field in HASHES.values()])
+def test_every_hash_is_found_by_itself(digest: str) -> None:
+    """A chain may be matched by its hashes alone, and the hit says which kind of hash it was."""
+    entry, field = HASHES[digest]
+    (hit,) = CATALOGUE.match_digests([bytes(32), bytes.fromhex(digest)])
+    assert hit.entry is entry
+    assert hit.kind is (HitKind.CERTIFICATE if field is Field.SHA256 else HitKind.KEY)
+    assert digest in hit.fact
+
+
+def test_unknown_hashes_match_nothing() -> None:
+    """What no entry has, in whatever number, is no hit."""
+    assert CATALOGUE.match_digests([]) == ()
+    assert CATALOGUE.match_digests(bytes([number]) * 32 for number in range(256)) == ()
+
+
+def test_hits_say_what_matched() -> None:
+    """A check must be able to tell proof by a hash from what a name claims."""
+    superfish = "b6fe9151402bad1c06d7e66db67a26aa7356f2e6c644dbcf9f98968ff632e1b7"
+    hits = CATALOGUE.match(Names(leaf_issuer=(("CN", "mitmproxy"),), sha256=frozenset({superfish})))
+    assert [(hit.kind, hit.accuses_by_key) for hit in hits[:2]] == [
+        (HitKind.CERTIFICATE, True),
+        (HitKind.NAME, False),
+    ]
+
+
+def test_which_hashes_accuse() -> None:
+    """Portals, development CAs and authorities of ordinary servers do not accuse by hash; everything else does."""
+    silent = {entry.id for entry, _ in HASHES.values() if not entry.accuses_by_key}
+    assert silent == {
+        "chromium-captive-portal-list",
+        "webpack-dev-server-2016",
+        "preact-cli-2017",
+        "badssl-mitm-test",
+        "russian-trusted-root",
+    }
+    public_subordinates = {"trustwave-subca-2012", "cnnic-mcs-holdings-2015", "anssi-dcssi-2013", "india-nic-2014"}
+    assert public_subordinates <= {entry.id for entry, _ in HASHES.values()} - silent
+
+
+@pytest.mark.parametrize("category", ProductCategory)
+@pytest.mark.parametrize("role", Role)
+def test_accusing_by_key_depends_on_category_and_role(category: ProductCategory, role: Role) -> None:
+    """An entry's words decide, so that a new entry needs no code."""
+    (found,) = catalogue(entry(category=category.value, role=role.value)).entries
+    silent = {ProductCategory.CAPTIVE_PORTAL, ProductCategory.LOCAL_DEV_CA}
+    assert found.accuses_by_key == (role is Role.INTERCEPTOR and category not in silent)
+
+
+@pytest.mark.parametrize(
+    ("value", "product"),
+    [
+        ("Zscaler Intermediate Root CA (zscalerthree.net) (t) ", "zscaler-zia"),
+        ("mitmproxy ", "mitmproxy"),
+        ("\N{NO-BREAK SPACE}PortSwigger\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}CA", "burp-suite"),
+        ("Docker Sandboxes\tProxy CA\n", "docker-sandboxes"),
+    ],
+)
+def test_odd_blanks_hide_nothing(value: str, product: str) -> None:
+    """Some products put trailing or no-break spaces into their names."""
+    (hit, *_) = CATALOGUE.match(Names(leaf_issuer=(("CN", value),)))
+    assert (hit.entry.id, hit.strong) == (product, True)
+    assert hit.fact.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "product"),
+    [
+        ((("CN", "Warcprox CA on crawler.example.org"),), "warcprox"),
+        ((("CN", "pywb HTTPS Proxy CA"),), "pywb"),
+        ((("CN", "wsgiprox https proxy CA"),), "pywb"),
+        ((("CN", "node-mitmproxy CA"), ("O", "node-mitmproxy")), "node-mitmproxy"),
+        ((("CN", "ZoroCA"),), "seewo-zoroca"),
+        ((("O", "Aikido safe-chain proxy"), ("CN", "aikidosafechain.com")), "aikido-safe-chain"),
+        ((("CN", "Aikido Endpoint Protection Root CA - org-1"),), "aikido-safe-chain"),
+        ((("CN", "ADC Egress Proxy Root CA"),), "azure-container-apps-sandbox"),
+        ((("CN", "Zen Personal CA"),), "zen-desktop"),
+        ((("O", "TRAWL"), ("CN", "TRAWL MITM Proxy CA")), "trawl"),
+    ],
+)
+def test_later_marks_are_known(name: tuple[tuple[str, str], ...], product: str) -> None:
+    """Products that were reported after the first catalogue are named, strongly and alone."""
+    (hit,) = CATALOGUE.match(Names(leaf_issuer=name))
+    assert (hit.entry.id, hit.strong, hit.kind) == (product, True, HitKind.NAME)
+
+
+def test_self_issued_leaf_marks_nothing() -> None:
+    """An appliance's own page bears the appliance's name; the same name on the issuer of another leaf is a mark."""
+    pki = PrivatePKI.create()
+    authority = pki.private_ca("mitmproxy")
+    own = Certificate.read(authority.certificate)
+    forged = [Certificate.read(der) for der in authority.issue(["exam.example.edu"]).chain]
+    assert own.is_self_issued
+    assert not CATALOGUE.match(Names.of([own]))
+    assert CATALOGUE.match(Names.of(forged))[0].entry.id == "mitmproxy"
+    assert CATALOGUE.match(Names.of([own, own]))[0].entry.id == "mitmproxy"
+    assert Names.of([]) == Names()
 
 
 NAME = st.lists(

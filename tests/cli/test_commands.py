@@ -20,6 +20,7 @@ import pytest
 from detector import cli
 from detector.model import report_schema
 from detector.testing import Script, serve_middlebox, serve_origin, serve_script
+from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,25 @@ class Town:
 def town(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with Town(pki, tmp_path_factory.mktemp("town")) as town:
         yield town
+
+
+class TestAge:
+    @pytest.mark.parametrize("command", [("check", EXAM), ("scan", EXAM), ("exam", "gate")], ids=" ".join)
+    def test_old_knowledge_is_warned_of(self, command: tuple[str, ...], town: Town) -> None:
+        """One line on stderr names what is old and of which day it is; the result stands alone on stdout."""
+        listed = json.loads((town.folder / "ct_logs.json").read_text("utf-8"))
+        (town.folder / "old.json").write_text(json.dumps(listed | {"log_list_timestamp": "2019-05-01T00:00:00Z"}))
+        (town.folder / "exam.toml").write_text(f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\n')
+        form = () if command[0] == "exam" else ("--format", "jsonl")
+        trust = ("--roots", str(town.folder / "roots.pem"), "--ct-logs", "old.json", "--pins", "exam.toml")
+        done = town.run(*command, *trust, *form, *town.resolve)
+        said = [line for line in done.stderr.splitlines() if line.startswith("Warning: ")]
+        assert len(said) == 1
+        assert "CT logs old.json of 2019-05-01" in said[0]
+        assert "roots" not in said[0].partition(")")[0]
+        assert json.loads(done.stdout)
+        current = town.run(*command, *town.trust, "--pins", "exam.toml", *form, *town.resolve)
+        assert "Warning" not in current.stderr
 
 
 class TestCheck:
@@ -241,13 +261,15 @@ class TestPins:
     def test_learn_then_check(self, town: Town, tmp_path: Path) -> None:
         """Learned pins make the next check `pinned`; lint and show read the file."""
         pins = tmp_path / "learned.toml"
-        known = (*town.trust[:2], *town.resolve)
+        known = (*town.trust, *town.resolve)
         done = town.run("pins", "learn", EXAM, LMS, "-o", str(pins), *known, "--category", "exam")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert pins.read_text("utf-8").count('identity = "public"') == 2
         checked = town.run("check", "--pins", str(pins), *town.trust, *town.resolve, "--format", "json")
         assert [r["assurance"] for r in json.loads(checked.stdout)["results"]] == ["pinned", "pinned"]
         shown = town.run("pins", "show", str(pins))
-        assert shown.stdout.count("sha256/") >= 4
+        assert shown.stdout.count("sha256/") == 4
+        assert shown.stdout.count("identity    public") == 2
         assert town.run("pins", "lint", str(pins)).returncode == 0
 
     def test_learn_refuses_an_interceptor(self, town: Town, tmp_path: Path) -> None:
@@ -260,6 +282,27 @@ class TestPins:
         assert not pins.exists()
         told = town.run("pins", "learn", EXAM, "-o", str(pins), "--allow-private", *town.trust[:2], *proxied)
         assert told.returncode == 0
+        assert "# identity unknown" in pins.read_text("utf-8")
+        assert "identity    unknown" in town.run("pins", "show", str(pins)).stdout
+
+    def test_learn_does_not_trust_one_key_for_unrelated_hosts(self, town: Town, tmp_path: Path) -> None:
+        """Even when asked for private chains, what an interceptor shows for two operators is not written down."""
+        pins = tmp_path / "learned.toml"
+        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
+        done = town.run("pins", "learn", EXAM, LMS, "-o", str(pins), "--allow-private", *town.trust, *proxied)
+        assert (done.returncode, pins.exists()) == (3, False)
+        assert "other operators" in done.stderr
+
+    def test_pinned_root_fails_lint(self, town: Town, tmp_path: Path) -> None:
+        """Lint says which root a pin is, that it clears nothing, and what to write instead."""
+        root = next(root for root in known_roots() if root.label == "ISRG Root X1")
+        pins = tmp_path / "root.toml"
+        pins.write_text(GOOD_HEAD + f'category = "exam"\npins = ["sha256:{root.spki_sha256}"]\n')
+        done = town.run("pins", "lint", str(pins))
+        assert done.returncode == 2
+        assert "error:" in done.stdout
+        assert "ISRG Root X1: a root's key as pin clears nothing" in done.stdout
+        assert "identity    public" in town.run("pins", "show", str(pins)).stdout
 
     def test_shipped_pins_are_sound(self, town: Town) -> None:
         """The shipped endpoints lint without errors and cover several categories."""
@@ -286,13 +329,24 @@ class TestBadInput:
         ("content", "words"),
         [
             (GOOD_HEAD + f'pins = ["{"A" * 41}="]\n', ("pins", EXAM)),
+            (GOOD_HEAD + 'identity = "private"\n', ("identity", EXAM, '"unknown"')),
+            (GOOD_HEAD + "canary = true\n", ("canary", EXAM, "roots =")),
             (GOOD_HEAD + 'pinz = ["x"]\n', ("pinz", EXAM)),
             (GOOD_HEAD + '[[endpoint]]\nhost = "exam.example.edu"\n', (EXAM,)),
             (GOOD_HEAD + 'roots = ["No Such Root"]\n', ("No Such Root", EXAM)),
             ("schema = 7\n", ("schema",)),
             ("this is not TOML", ("TOML",)),
         ],
-        ids=["31-bytes", "unknown-key", "duplicate", "unknown-root", "schema", "not-toml"],
+        ids=[
+            "31-bytes",
+            "unknown-identity",
+            "canary",
+            "unknown-key",
+            "duplicate",
+            "unknown-root",
+            "schema",
+            "not-toml",
+        ],
     )
     def test_bad_pin_file(self, content: str, words: tuple[str, ...], town: Town, tmp_path: Path) -> None:
         """A bad pin file is exit 2 and one sentence naming file and field."""

@@ -18,13 +18,11 @@ from detector.model import (
     Category,
     Confidence,
     EndpointName,
-    LogsInfo,
     ManagedBy,
     Observation,
     Outcome,
     Report,
     Result,
-    RootsInfo,
     Verdict,
 )
 
@@ -75,8 +73,7 @@ def report(results: list[Result], named: frozenset[str] = frozenset()) -> Report
         scope=network.scope,
         coverage=network.coverage,
         results=tuple(results),
-        roots=RootsInfo(name="r", version="1"),
-        logs=LogsInfo(name="l"),
+        knowledge=(),
     )
 
 

@@ -20,7 +20,7 @@ from detector.errors import TargetError
 from detector.exam import Action, Decision, host
 from detector.exam.exchange import REQUEST_OCTETS_MAX, Answer, ErrorCode, Failure, Part, Request
 from detector.exam.framing import TO_BROWSER_MAX, FrameReader, frame
-from detector.model import LogsInfo, Report, RootsInfo, Scope, Verdict
+from detector.model import Report, Scope, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -39,8 +39,7 @@ def decision(evidence: bytes = b"evidence") -> Decision:
         vantage="",
         verdict=Verdict.CLEAN,
         scope=Scope.NONE,
-        roots=RootsInfo(name="r", version="1"),
-        logs=LogsInfo(name="l"),
+        knowledge=(),
     )
     return Decision(action=Action.ALLOW, reasons=(), message="Go.", policy="p", report=report, evidence=evidence)
 

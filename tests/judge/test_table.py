@@ -28,7 +28,7 @@ from detector.model import (
 SEEN, PROVED = "presented:seen", "key-possession:proved"
 NAMED, DATED = "name:match", "dates:valid"
 PUBLIC, PRIVATE = "public-path:found", "public-path:none"
-LOGGED, UNLOGGED, UNKNOWN = "transparency:logged", "transparency:unlogged", "transparency:unknown"
+LOGGED, UNLOGGED, UNKNOWN = "transparency:logged", "transparency:unlogged", "transparency:unknowable"
 MISMATCH = "pin:mismatch"
 GOOD: Final = (SEEN, PROVED, NAMED, DATED)
 
@@ -152,7 +152,7 @@ OUTCOMES: Final = {
     "declared-root": ("path", "no-path"),
     "public-path": ("found", "none"),
     "expected-root": ("expected", "other-public-root"),
-    "transparency": ("logged", "unlogged", "unknown"),
+    "transparency": ("logged", "unlogged", "unknowable"),
     "name": ("match", "common-name-only", "mismatch"),
     "dates": ("valid", "expired", "not-yet-valid", "unreadable"),
     "clock": ("wrong",),

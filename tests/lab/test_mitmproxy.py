@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from detector import Detector, Endpoint, Report, Verdict
-from detector.model import Engine
+from detector.model import Engine, RootOrigin
 from detector.probe import ProxyDialer, parse_proxy, probe
 from detector.testing import run_mitmproxy, serve_origin
 
@@ -96,7 +96,7 @@ async def test_ca_installed_on_the_machine(pki: PrivatePKI, settings_of: Setting
     from detector.trust.roots import from_der  # noqa: PLC0415 - only here
 
     async with lab(pki) as (_, where), run_mitmproxy(upstream_hosts=where) as mitm:
-        installed = from_der([mitm.ca_certificate], name="machine")
+        installed = from_der([mitm.ca_certificate], name="machine", origin=RootOrigin.ADDED)
         route = f"http://127.0.0.1:{mitm.port}"
         async with Detector(**settings_of(route=route, machine_roots=lambda: installed)) as subject:
             report = await subject.check([EXAM])

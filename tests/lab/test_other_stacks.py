@@ -1,4 +1,4 @@
-"""The native engine meets TLS servers that are not OpenSSL: GnuTLS, NSS (Debian) and Go's crypto/tls, built here.
+"""The native engine meets TLS servers that others made: GnuTLS, NSS, OpenSSL, nginx (Debian) and Go's, built here.
 
 Room: tests of probe. Starts programs on loopback and opens connections to them. What OpenSSL says of them is the
 measure; where the native engine hands over, a look ends as OpenSSL's alone.
@@ -35,11 +35,16 @@ HOST: Final = "exam.example.edu"
 KINDS: Final[tuple[KeyKind, ...]] = ("ec", "ec384", "rsa", "ed25519")
 
 
+SCT: Final = bytes.fromhex("00c0ffee")
+"""Stands for an SCT, which servers pass on unread."""
+
+
 class Files(NamedTuple):
-    """A certificate chain and its key as servers read them, a folder for their own, and Go's server, built."""
+    """A certificate chain, its key and an OCSP response as servers read them, a folder, and Go's server, built."""
 
     chain: Path
     key: Path
+    response: Path
     folder: Path
     go_server: Path
 
@@ -63,13 +68,17 @@ def go_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def files(go_server: Path, tmp_path: Path) -> Files:
-    return Files(tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path, go_server)
+    return Files(tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "response.der", tmp_path, go_server)
 
 
 @contextlib.asynccontextmanager
-async def gnutls(files: Files, *, asks: bool = False, priority: str = "NORMAL") -> AsyncIterator[int]:
+async def gnutls(
+    files: Files, *, asks: bool = False, priority: str = "NORMAL", staples: bool = False, old: bool = False
+) -> AsyncIterator[int]:
     port = free_port()
     settings = [] if asks else ["--disable-client-cert"]
+    settings += ["--ocsp-response", str(files.response)] if staples else []
+    priority += ":-VERS-TLS1.3" if old else ""
     settings += ["--x509certfile", str(files.chain), "--x509keyfile", str(files.key), "--priority", priority]
     async with running(port, "gnutls-serv", "--quiet", "--port", str(port), *settings):
         yield port
@@ -88,10 +97,39 @@ async def nss(files: Files, *, asks: bool = False, groups: str = "x25519") -> As
 
 
 @contextlib.asynccontextmanager
-async def go(files: Files, *, asks: bool = False) -> AsyncIterator[int]:
-    port = free_port()
+async def go(
+    files: Files, *, asks: bool = False, retries: bool = False, staples: bool = False, old: bool = False
+) -> AsyncIterator[int]:
+    port, sct = free_port(), files.folder / "sct.bin"
+    sct.write_bytes(SCT)
     settings = [f"{LOOPBACK}:{port}", str(files.chain), str(files.key), *(["request"] if asks else [])]
+    settings += [f"response={files.response}", f"sct={sct}"] if staples else []
+    settings += [name for name, wanted in (("p256", retries), ("tls12", old)) if wanted]
     async with running(port, str(files.go_server), *settings):
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def openssl(files: Files, *, staples: bool = False, old: bool = False) -> AsyncIterator[int]:
+    port = free_port()
+    settings = ["-accept", f"{LOOPBACK}:{port}", "-cert", str(files.chain), "-cert_chain", str(files.chain)]
+    settings += ["-key", str(files.key), "-quiet", *(["-status_file", str(files.response)] if staples else [])]
+    async with running(port, "openssl", "s_server", *settings, "-tls1_2" if old else "-tls1_3"):
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def nginx(files: Files, *, staples: bool = False, old: bool = False) -> AsyncIterator[int]:
+    port, settings = free_port(), files.folder / "nginx.conf"
+    folders = "".join(f"{kind}_temp_path {kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    settings.write_text(
+        "daemon off; master_process off; pid pid; error_log error.log; events { worker_connections 64; }\n"
+        f"http {{ access_log off; {folders} server {{ listen {LOOPBACK}:{port} ssl;\n"
+        f"ssl_certificate {files.chain}; ssl_certificate_key {files.key}; ssl_protocols TLSv1.{2 if old else 3};\n"
+        + (f"ssl_stapling on; ssl_stapling_file {files.response};\n" if staples else "")
+        + "} }\n"
+    )
+    async with running(port, "nginx", "-p", str(files.folder), "-c", str(settings)):
         yield port
 
 
@@ -102,7 +140,8 @@ async def look(port: int, engine: Engine) -> Observation:
 def told(observation: Observation) -> dict[str, object]:
     """What both engines must tell alike; signatures, randoms and times are each connection's own."""
     same = ("outcome", "key_proved", "tls_version", "cipher", "group", "alpn", "alert", "chain")
-    return {name: getattr(observation, name) for name in same}
+    beside = ("sct_list", "ocsp_response", "scts_carried")
+    return {name: getattr(observation, name) for name in (*same, *beside)}
 
 
 def put(issued: Issued, files: Files) -> None:
@@ -137,9 +176,10 @@ async def test_regular_handshakes_are_the_native_engines(
         (gnutls, {"priority": "NORMAL:-GROUP-ALL:+GROUP-SECP256R1"}),
         (gnutls, {"priority": "NORMAL:-GROUP-ALL:+GROUP-FFDHE2048"}),
         (nss, {"groups": "P384"}),
+        (go, {"retries": True}),
         (gnutls, {"priority": "NORMAL:-VERS-TLS1.3"}),
     ],
-    ids=["GnuTLS asks", "NSS asks", "Go asks", "P-256", "FFDHE", "P-384", "TLS 1.2"],
+    ids=["GnuTLS asks", "NSS asks", "Go asks", "P-256", "FFDHE", "P-384", "Go compares hellos", "TLS 1.2"],
 )
 async def test_what_else_they_want_is_handed_over(
     stack: Stack, settings: dict[str, Any], tls_pki: PrivatePKI, files: Files
@@ -151,3 +191,27 @@ async def test_what_else_they_want_is_handed_over(
     assert (both.engine, both.attempts) == (Engine.OPENSSL, 2)
     assert (both.outcome, both.key_proved) == (Outcome.COMPLETE, True)
     assert told(both) == told(alone)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["TLS 1.3", "TLS 1.2"])
+@pytest.mark.parametrize("staples", [False, True])
+@pytest.mark.parametrize("stack", [openssl, nginx, gnutls, go])
+async def test_what_they_send_beside_the_leaf(
+    stack: Stack,
+    staples: bool,  # noqa: FBT001 - a table
+    old: bool,  # noqa: FBT001 - a table
+    tls_pki: PrivatePKI,
+    files: Files,
+) -> None:
+    """The stapled response is the one that the server was given. Go's alone sends SCTs. One connection is enough."""
+    issued = tls_pki.issue([HOST])
+    put(issued, files)
+    files.response.write_bytes(tls_pki.intermediate_ec.ocsp_response(issued.leaf))
+    async with stack(files, staples=staples, old=old) as port:
+        mine, alone = await look(port, Engine.AUTO), await look(port, Engine.OPENSSL)
+    assert mine.engine is (Engine.OPENSSL if old else Engine.NATIVE)
+    assert (mine.outcome, mine.key_proved, mine.scts_carried) == (Outcome.COMPLETE, True, True)
+    assert mine.ocsp_response == (files.response.read_bytes() if staples else None)
+    of_go = (len(SCT) + 2).to_bytes(2, "big") + len(SCT).to_bytes(2, "big") + SCT
+    assert mine.sct_list == (of_go if staples and stack is go else None)
+    assert told(mine) == told(alone)

@@ -7,9 +7,20 @@ import datetime as dt
 import msgspec
 import pytest
 
-from detector.model import Category, Endpoint
+from detector.catalogue import Field, shipped
+from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet, Severity, lint
+from detector.trust.known_roots import known_roots
 
+PUBLIC = RecordedIdentity.PUBLIC
+ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")
+ROOT_KEY, ROOT_SHA256 = bytes.fromhex(ROOT.spki_sha256), bytes.fromhex(ROOT.sha256)
+SUPERFISH = next(
+    bytes.fromhex(fact.value)
+    for entry in shipped().entries
+    for fact in entry.facts
+    if entry.id == "superfish" and fact.field is Field.SPKI_SHA256
+)
 TODAY = dt.date(2026, 11, 23)
 PINNED = Endpoint(
     host="exam.example.edu",
@@ -47,6 +58,16 @@ def test_sound_set_has_nothing_to_say() -> None:
             Severity.WARNING,
             "only whole certificates",
         ),
+        ({"witness_is_end": True}, Severity.WARNING, "witness_is_end without witness"),
+        ({"pins": (b"a" * 32, ROOT_KEY)}, Severity.ERROR, "a root's key as pin clears nothing"),
+        ({"backup_pins": (ROOT_KEY,)}, Severity.ERROR, "public root ISRG Root X1"),
+        ({"certificates": (ROOT_SHA256,)}, Severity.ERROR, "name the root in roots"),
+        ({"pins": (SUPERFISH,)}, Severity.ERROR, "belongs to Superfish"),
+        (
+            {"pins": (), "backup_pins": (), "category": Category.OTHER, "roots": ("New Root",), "identity": PUBLIC},
+            Severity.WARNING,
+            'identity = "public" without pins',
+        ),
         ({"pins": (), "backup_pins": (), "category": Category.BANK}, Severity.WARNING, "neither pins nor roots"),
     ],
 )
@@ -55,6 +76,15 @@ def test_each_weakness_is_said_once(changes: dict[str, object], severity: Severi
     ((found, message),) = messages(msgspec.structs.replace(PINNED, **changes))
     assert found is severity
     assert text in message
+
+
+def test_public_pins_need_nothing_more() -> None:
+    """What `pins learn` writes of a public endpoint is sound but for the backup that only its operator can give."""
+    learned = msgspec.structs.replace(PINNED, identity=PUBLIC, witness=(b"w" * 32,), witness_is_end=True)
+    assert not messages(learned)
+    ((severity, text),) = messages(msgspec.structs.replace(learned, backup_pins=()))
+    assert severity is Severity.WARNING
+    assert "no backup pin" in text
 
 
 def test_day_before_notice_is_quiet() -> None:

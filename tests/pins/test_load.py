@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PinFileError
-from detector.model import Category
+from detector.model import Category, RecordedIdentity
 from detector.pins import Severity, lint, load, shipped
-from detector.pins.load import MAX_ENDPOINTS
+from detector.pins.load import _ENDPOINT_KEYS, MAX_ENDPOINTS
 from detector.toml_files import MAX_BYTES
 from detector.trust.known_roots import known_labels
 
@@ -65,6 +66,9 @@ def test_reads_every_field(tmp_path: Path) -> None:
         roots = ["ISRG Root X1"]
         operator = "Example Exams Ltd"
         private_roots = ["campus-ca.pem"]
+        witness = "ed25519/{PIN.removeprefix("sha256/")}"
+        witness_is_end = true
+        identity = "public"
         address = "127.0.0.1"
         """,
     )
@@ -84,9 +88,23 @@ def test_reads_every_field(tmp_path: Path) -> None:
     assert endpoint.roots == ("ISRG Root X1",)
     assert endpoint.operator == "Example Exams Ltd"
     assert endpoint.private_roots == (ca.public_bytes(Encoding.DER),)
+    assert endpoint.witness == (bytes(32),)
+    assert endpoint.witness_is_end
+    assert endpoint.identity is RecordedIdentity.PUBLIC
+    assert (endpoint.canary, endpoint.runs_ca) == (False, False)
     assert endpoint.address == ("127.0.0.1", 8443)
     assert endpoint.expires == dt.date(2027, 2, 1)
     assert endpoint.source == str(path)
+
+
+def test_documented_example_is_a_pin_file(tmp_path: Path) -> None:
+    """The page on pin files shows a file that is read, with every key that a pin file may have."""
+    page = (Path(__file__).parents[2] / "docs" / "pin-files.md").read_text("utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "campus-ca.pem").write_bytes(ca_certificate().public_bytes(Encoding.PEM))
+    (endpoint,) = load(write(tmp_path, example), root_labels=LABELS).endpoints
+    assert (endpoint.identity, endpoint.witness_is_end) == (RecordedIdentity.PUBLIC, True)
+    assert set(tomllib.loads(example)["endpoint"][0]) == set(_ENDPOINT_KEYS)
 
 
 def test_least_file_has_defaults(tmp_path: Path) -> None:
@@ -95,6 +113,7 @@ def test_least_file_has_defaults(tmp_path: Path) -> None:
     assert pin_set.name == "pins"
     assert pin_set.endpoints[0].port == 443
     assert pin_set.endpoints[0].category is Category.OTHER
+    assert pin_set.endpoints[0].identity is RecordedIdentity.UNKNOWN
 
 
 def test_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
@@ -144,6 +163,15 @@ def test_directory_is_read_in_order_and_merged(tmp_path: Path) -> None:
         (GOOD + 'witness = ["sha256/AAAA"]', "witness[0]", "ed25519/<base64>"),
         (GOOD + "witness = 1", "witness", "Write witness ="),
         (GOOD + 'quic = "yes"', "quic", "Write quic = true"),
+        (GOOD + 'witness_is_end = "yes"', "witness_is_end", "Write witness_is_end = true"),
+        (GOOD + 'identity = "stated"', "endpoint exam.example.edu:443: identity: 'stated' is none", '"public"'),
+        (GOOD + 'identity = "Public"', "identity: 'Public' is none", 'identity = "unknown"'),
+        (GOOD + "identity = true", "exam.example.edu:443: identity", '"public"'),
+        (GOOD + "identities = []", "'identities'", "Did you mean identity?"),
+        (GOOD + "canary = true", "endpoint exam.example.edu:443: canary", "roots = ["),
+        (GOOD + "canary = false", "canary", "Remove it"),
+        (GOOD + "runs_ca = true", "endpoint exam.example.edu:443: runs_ca", "Remove it"),
+        ("schema = 1\n[[endpoint]]\ncanary = true\n", "endpoint number 1: canary", "Remove it"),
         (GOOD + f'pins = "{PIN}"', "exam.example.edu:443: pins", "pins = ["),
         (GOOD + "pins = [1]", "pins", "pins = ["),
         (GOOD + 'pins = ["sha256/AAAA"]', "exam.example.edu:443: pins[0]", "SHA-256"),
@@ -242,7 +270,12 @@ VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
     max_leaves=4,
 )
-KEY = st.sampled_from(["host", "port", "category", "pins", "roots", "address", "private_roots", "operator", "other"])
+KEY = st.sampled_from(
+    [
+        *("host", "port", "category", "pins", "roots", "address", "private_roots", "operator", "other"),
+        *("identity", "witness", "witness_is_end", "canary", "runs_ca"),
+    ]
+)
 
 
 @given(st.dictionaries(KEY, VALUE, max_size=5))
@@ -284,3 +317,26 @@ def test_shipped_files_invent_no_pins() -> None:
     """A pin is its operator's promise; none was made, so none is shipped."""
     endpoints = shipped(root_labels=known_labels()).endpoints
     assert not any(endpoint.pins or endpoint.backup_pins or endpoint.certificates for endpoint in endpoints)
+
+
+def test_shipped_canaries_can_prove() -> None:
+    """Every endpoint with stated roots is a canary; several operators with CAs of their own, in several categories."""
+    endpoints = shipped(root_labels=known_labels()).endpoints
+    assert all(endpoint.canary == bool(endpoint.roots) for endpoint in endpoints)
+    assert all(endpoint.canary for endpoint in endpoints if endpoint.runs_ca)
+    operators = {endpoint.operator for endpoint in endpoints if endpoint.runs_ca}
+    assert operators == {"Google", "Amazon Web Services", "Microsoft", "Internet Security Research Group"}
+    assert len({endpoint.category for endpoint in endpoints if endpoint.runs_ca}) >= 5
+    for operator in operators:
+        same = [endpoint for endpoint in endpoints if endpoint.operator == operator and endpoint.canary]
+        assert all(endpoint.runs_ca for endpoint in same)
+
+
+def test_shipped_folder_may_be_named(tmp_path: Path) -> None:
+    """The package's own files are the same by whichever path; a copy of them is anybody's and makes no canaries."""
+    (source,) = shipped(root_labels=known_labels()).sources
+    named = load(source, root_labels=known_labels())
+    assert named.endpoints == shipped(root_labels=known_labels()).endpoints
+    copy = write(tmp_path, Path(source).read_text("utf-8"), "canaries.toml")
+    with pytest.raises(PinFileError, match=r"canaries\.toml: endpoint classroom\.google\.com:443: canary: only"):
+        load(copy, root_labels=known_labels())

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PinFileError
-from detector.model import Category, Endpoint
+from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet, dump, load
 
 LABELS = ["ISRG Root X1", "GTS Root R1", 'Root with "quotes" \\ and Ő']
@@ -39,6 +39,10 @@ def pin_sets(draw: st.DrawFn) -> PinSet:
             certificates=draw(DIGESTS),
             roots=tuple(draw(st.lists(st.sampled_from(LABELS), max_size=3))),
             operator=draw(st.none() | TEXT),
+            witness=draw(DIGESTS),
+            witness_is_end=draw(st.booleans()),
+            identity=draw(st.sampled_from(RecordedIdentity)),
+            quic=draw(st.booleans()),
             address=draw(st.none() | st.tuples(HOST, PORT)),
             expires=expires,
         )
@@ -79,6 +83,26 @@ def test_text_is_for_people() -> None:
         'host = "exam.example.edu"\n'
         'pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]\n'
     )
+
+
+def test_words_that_are_no_default_are_written() -> None:
+    """The identity stands before the pins it is about; which endpoints are canaries is not a pin file's to say."""
+    endpoint = Endpoint(
+        host="a.example",
+        identity=RecordedIdentity.PUBLIC,
+        pins=(bytes(32),),
+        witness=(bytes(32),),
+        witness_is_end=True,
+        canary=True,
+        runs_ca=True,
+    )
+    lines = dump(PinSet(name="exam", endpoints=(endpoint,))).splitlines()
+    assert lines[-5:-2] == [
+        'host = "a.example"',
+        'identity = "public"',
+        'pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]',
+    ]
+    assert lines[-1] == "witness_is_end = true"
 
 
 def test_comment_cannot_break_out_of_its_line() -> None:

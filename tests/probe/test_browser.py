@@ -49,6 +49,18 @@ async def test_the_chain_is_captured_and_its_key_proved(key: KeyKind, version: s
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
+async def test_timestamps_are_read_where_they_are_in_clear(version: ssl.TLSVersion) -> None:
+    """Chrome asks for both; behind the encryption of TLS 1.3 BoringSSL keeps them to itself."""
+    stapled = bytes.fromhex("30030a0106")
+    script = Script.genuine(exam("ec"), version=version, sct_list=b"\x00\x03\x00\x01\x00", ocsp_response=stapled)
+    async with serve_script(script) as server:
+        seen = await look(server.address)
+    assert (seen.outcome, seen.key_proved) == (Outcome.COMPLETE, True)
+    carried = (script.sct_list, stapled, True) if version is V.TLSv1_2 else (None, None, False)
+    assert (seen.sct_list, seen.ocsp_response, seen.scts_carried) == carried
+
+
+@pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
 async def test_a_replayed_chain_does_not_prove_its_key(version: ssl.TLSVersion) -> None:
     """BoringSSL completes no handshake that another key signed: the chain is shown, and clears nothing."""
     async with serve_script(Script.replay(exam("ec").chain, version=version)) as server:

@@ -18,6 +18,7 @@ from OpenSSL import SSL
 from detector.model import Outcome
 from detector.probe.engine import Facts, server_name
 from detector.probe.handshake import Handshake, shared_context, strict_context
+from detector.probe.hello import asks_for_timestamps
 from detector.probe.keyproof import KeyProof
 from detector.testing.streams import server_context
 from detector.testing.tls_server import Script, ScriptedHandshake
@@ -171,8 +172,11 @@ def test_every_cut_of_the_servers_octets(version: ssl.TLSVersion) -> None:
 
 
 def test_a_retried_hello_is_part_of_the_transcript() -> None:
-    """With HelloRetryRequest the first ClientHello counts by its hash; getting it wrong would accuse falsely."""
-    context = server_context(exam(), min_version=TLS13)
+    """With HelloRetryRequest the first ClientHello counts by its hash; getting it wrong would accuse falsely.
+
+    The second one asks for what the first asked for (RFC 8446 section 4.1.2); servers compare.
+    """
+    context = server_context(exam(), min_version=TLS13, ocsp_response=bytes.fromhex("30030a0106"))
     context.set_tmp_ecdh(ec.SECP384R1())
     server = SSL.Connection(context, None)
     server.set_accept_state()
@@ -185,6 +189,8 @@ def test_a_retried_hello_is_part_of_the_transcript() -> None:
         to_server = client.receive(output_of(server))
     facts = client.facts()
     assert (facts.outcome, facts.proof, facts.group) == (Outcome.COMPLETE, KeyProof.VALID, "secp384r1")
+    assert [asks_for_timestamps(hello) for hello in client._wire.client_hellos] == [True, True]
+    assert (facts.ocsp_response, facts.scts_carried) == (bytes.fromhex("30030a0106"), True)
 
 
 @pytest.mark.parametrize(("version", "withheld"), [(TLS12, 4), (TLS13, 10)])

@@ -19,7 +19,7 @@ from OpenSSL import SSL
 
 from detector.probe.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
 from detector.probe.handshake import Handshake
-from detector.probe.hello import ClientHello, parse_client_hello, parse_server_hello
+from detector.probe.hello import ClientHello, asks_for_timestamps, parse_client_hello, parse_server_hello
 from detector.probe.wire import Wire, WireError
 from detector.testing.streams import server_context
 
@@ -133,6 +133,18 @@ def test_everything_that_is_read() -> None:
     assert (hello.versions, hello.compression_methods) == ((TLS_1_3, TLS_1_2), (1, 0))
     assert [kind for kind, _ in hello.extensions] == [0, 16, 43, 23, 0]
     assert hello.extended_master_secret
+    assert not hello.asks_for_timestamps
+
+
+@pytest.mark.parametrize(
+    ("kinds", "asks"), [((), False), ((5,), False), ((18,), False), ((18, 5), True), ((0, 5, 43, 18), True)]
+)
+def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  # noqa: FBT001 - a table
+    """Only a hello that asks in both ways can be shown them in either; one that cannot be read asks for nothing."""
+    bodies = {0: NAME, 43: extension(43, vector(u16(TLS_1_3), 1))}
+    hello = client_hello(TLS_1_2, SUITES, *(bodies.get(kind, extension(kind)) for kind in kinds))
+    assert asks_for_timestamps(hello) is asks
+    assert not asks_for_timestamps(hello[:-1])
 
 
 def test_what_the_server_chose() -> None:
@@ -158,6 +170,7 @@ def test_openssl_client() -> None:
     assert (hello.server_name, hello.alpn) == ("exam.example.edu", ("h2", "http/1.1"))
     assert (hello.legacy_version, hello.versions[0]) == (TLS_1_2, TLS_1_3)
     assert hello.extended_master_secret
+    assert hello.asks_for_timestamps
     assert hello.random != other.random
     assert hello.ja3 == other.ja3 == hashlib.md5(hello.ja3_text.encode(), usedforsecurity=False).hexdigest()
 

@@ -16,11 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, p
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_keys import GOST_SPKI, ML_DSA_44_SPKI, ml_dsa_key, rsa_spki, withhold_ml_dsa
+from odd_keys import spki as spki_of
 
 from detector.probe.keyproof import KeyProof, check_certificate_verify, check_key_exchange
 from detector.probe.wire import CertificateVerify, SignedKeyExchange
+from detector.trust import signature as signatures
 from detector.trust.certificate import Certificate
-from detector.trust.signature import SPKI_OCTETS_MAX
+from detector.trust.signature import SPKI_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,18 +113,47 @@ def test_what_was_not_seen_or_cannot_be_checked() -> None:
     assert check_key_exchange(None, exchange) is KeyProof.NOT_CHECKABLE
     assert check_key_exchange(b"no key", exchange) is KeyProof.NOT_CHECKABLE
     assert check_key_exchange(good, exchange._replace(scheme=0xFEFE)) is KeyProof.NOT_CHECKABLE
-    assert check_key_exchange(good + bytes(SPKI_OCTETS_MAX), exchange) is KeyProof.NOT_CHECKABLE
+    assert check_key_exchange(good + bytes(SPKI_BYTES_MAX), exchange) is KeyProof.NOT_CHECKABLE
     exchange_key = spki(x25519.X25519PrivateKey.generate().public_key())
     assert check_key_exchange(exchange_key, exchange) is KeyProof.NOT_CHECKABLE
     verify = CertificateVerify("sha256", bytes(32), 0xFEFE, b"")
     assert check_certificate_verify(good, verify) is KeyProof.NOT_CHECKABLE
 
 
-def test_giant_rsa_keys_cost_nothing() -> None:
-    """A modulus beyond OpenSSL's limit is not computed with."""
-    giant = rsa.RSAPublicNumbers(65537, (1 << 20000) + 1).public_key()
-    exchange = SignedKeyExchange(SIGNED, 0x0401, bytes(2500))
-    assert check_key_exchange(spki(giant), exchange) is KeyProof.NOT_CHECKABLE
+@pytest.mark.native
+@pytest.mark.parametrize(("scheme", "number"), [(0x0904, 44), (0x0905, 65), (0x0906, 87)])
+def test_ml_dsa_schemes(scheme: int, number: int) -> None:
+    """Each scheme with its key (draft-ietf-tls-mldsa); what another key signed, or in another scheme, is invalid."""
+    key, other = ml_dsa_key(number), ml_dsa_key(44 if number != 44 else 65)
+    transcript = hashlib.sha256(b"transcript").digest()
+    verify = CertificateVerify("sha256", transcript, scheme, key.sign(CONTEXT + transcript))
+    assert check_certificate_verify(spki_of(key), verify) is KeyProof.VALID
+    assert check_certificate_verify(spki_of(key), verify._replace(transcript_hash=bytes(32))) is KeyProof.INVALID
+    assert check_certificate_verify(spki_of(other), verify) is KeyProof.INVALID
+    assert check_certificate_verify(spki(EC.public_key()), verify) is KeyProof.INVALID
+    assert check_certificate_verify(spki_of(key), verify._replace(scheme=0x0403)) is KeyProof.INVALID
+
+
+def test_without_ml_dsa_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `cryptography` is too old, such a signature proves nothing and disproves nothing."""
+    withhold_ml_dsa(monkeypatch)
+    verify = CertificateVerify("sha256", bytes(32), 0x0904, bytes(2420))
+    assert check_certificate_verify(ML_DSA_44_SPKI, verify) is KeyProof.NOT_CHECKABLE
+    assert check_key_exchange(ML_DSA_44_SPKI, SignedKeyExchange(SIGNED, None, b"")) is KeyProof.NOT_CHECKABLE
+    assert check_certificate_verify(GOST_SPKI, verify._replace(scheme=0x0709)) is KeyProof.NOT_CHECKABLE
+
+
+@pytest.mark.parametrize("scheme", [0x0401, 0x0804, None])
+@pytest.mark.parametrize(("bits", "exponent"), [(20000, 65537), (2048, (1 << 33) + 1), (3072, (1 << 3070) + 1)])
+def test_what_would_take_long_is_not_computed(
+    bits: int, exponent: int, scheme: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large moduli and long exponents are as limited in a handshake as in a chain, and no disproof."""
+    computed: list[object] = []
+    monkeypatch.setattr(signatures, "_verify", lambda *arguments: computed.append(arguments))
+    giant = rsa_spki((1 << (bits - 1)) + 1, exponent)
+    assert check_key_exchange(giant, SignedKeyExchange(SIGNED, scheme, bytes(2500))) is KeyProof.NOT_CHECKABLE
+    assert not computed
 
 
 def test_the_unnamed_scheme_of_old_rsa() -> None:

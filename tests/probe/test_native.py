@@ -18,6 +18,7 @@ from conversations import HOST, at, ders, exam, of_any_connection, pki
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_keys import ml_dsa_key, withhold_ml_dsa
 from OpenSSL import SSL
 
 from detector import Detector
@@ -27,6 +28,7 @@ from detector.probe.codepoints import ExtensionType
 from detector.probe.engine import ALPN_PROTOCOLS
 from detector.probe.handshake import Handshake
 from detector.probe.hello import parse_client_hello
+from detector.probe.keyproof import KeyProof
 from detector.probe.native import NativeHandshake
 from detector.testing import serve_middlebox, serve_origin, tls_wire
 from detector.testing.streams import server_context
@@ -95,9 +97,14 @@ def test_nothing_random_is_used_twice() -> None:
     assert shares[0][-32:] != shares[1][-32:]
 
 
-def talk(engine: Handshaking, issued: Issued, *, suites: str | None = None) -> tuple[Facts, SSL.Connection]:
+def talk(
+    engine: Handshaking, serving: Issued | SSL.Context, *, suites: str | None = None
+) -> tuple[Facts, SSL.Connection]:
     """Let an engine meet OpenSSL's own server in memory."""
-    context = server_context(issued, min_version=ssl.TLSVersion.TLSv1_3, max_version=ssl.TLSVersion.TLSv1_3)
+    if isinstance(serving, SSL.Context):
+        context = serving
+    else:
+        context = server_context(serving, min_version=ssl.TLSVersion.TLSv1_3)
     if suites is not None:
         context.set_tls13_ciphersuites(suites.encode())
     server = SSL.Connection(context, None)
@@ -154,7 +161,7 @@ async def test_replayed_chain_is_a_wrong_signature(kind: KeyKind) -> None:
         ({}, False),
         ({"version": ssl.TLSVersion.TLSv1_2}, True),
         ({"corrupt_finished": True}, True),
-        ({"scheme": 0x0905}, True),
+        ({"scheme": 0x0708}, True),
         ({"certificates": ()}, True),
         ({"stop": Step.ACCEPT}, False),
         ({"instead": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, False),
@@ -234,6 +241,59 @@ async def test_observations_of_an_origin_are_equal(kind: KeyKind, version: ssl.T
     assert (theirs.attempts, theirs.engine) == (1, Engine.OPENSSL)
 
 
+def ml_dsa_server(directory: Path, number: int, *, also: bool) -> SSL.Context:
+    """A server with an ML-DSA certificate, and with another one if it has two; keys in files, as pyOpenSSL wants it."""
+    issued = pki().issue([HOST], key=ml_dsa_key(number))
+    (directory / "chain.pem").write_bytes(issued.chain_pem)
+    (directory / "key.pem").write_bytes(issued.key_pem)
+    context = server_context(exam("ec"), alpn=("h2",)) if also else SSL.Context(SSL.TLS_METHOD)
+    context.use_certificate_chain_file(str(directory / "chain.pem"))
+    context.use_privatekey_file(str(directory / "key.pem"))
+    return context
+
+
+@pytest.mark.parametrize("number", [44, 65, 87])
+@pytest.mark.parametrize("also", [False, True], ids=["alone", "with an EC certificate"])
+def test_an_ml_dsa_key_is_proved(tmp_path: Path, number: int, *, also: bool) -> None:
+    """The hello offers ML-DSA, so a server with such a certificate presents it: the key is proved by both engines."""
+    context = ml_dsa_server(tmp_path, number, also=also)
+    engine = NativeHandshake(HOST)
+    mine, server = talk(engine, context)
+    theirs, _ = talk(Handshake(HOST), context)
+    assert (mine.outcome, mine.key_proved, mine.proof, engine.hands_over) == (
+        Outcome.COMPLETE,
+        True,
+        KeyProof.VALID,
+        False,
+    )
+    assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
+    assert engine.signature is not None
+    assert engine.signature.scheme == {44: 0x0904, 65: 0x0905, 87: 0x0906}[number]
+    assert server.get_state_string() == b"SSL negotiation finished successfully"
+
+
+@pytest.mark.parametrize("also", [False, True], ids=["alone", "with an EC certificate"])
+def test_without_ml_dsa_openssl_proves_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, also: bool) -> None:
+    """A `cryptography` whose OpenSSL offers ML-DSA but which has none itself: OpenSSL finishes what is handed over."""
+    context = ml_dsa_server(tmp_path, 65, also=also)
+    withhold_ml_dsa(monkeypatch)
+    engine = NativeHandshake(HOST)
+    mine, _ = talk(engine, context)
+    assert (mine.proof, mine.key_proved, engine.hands_over) == (KeyProof.NOT_CHECKABLE, False, True)
+    facts, _ = talk(Handshake(HOST), context)
+    assert (facts.outcome, facts.proof, facts.key_proved) == (Outcome.COMPLETE, KeyProof.NOT_CHECKABLE, True)
+    assert facts.chain == mine.chain
+
+
+async def test_a_replayed_ml_dsa_chain_is_a_wrong_signature() -> None:
+    """With another key of its own the sender cannot sign for it."""
+    issued = pki().issue([HOST], key=ml_dsa_key(65))
+    async with serve_script(Script.replay(issued.chain)) as server:
+        observation = await probe(at(server.address), dialer=DirectDialer())
+    assert (observation.outcome, observation.key_proved) == (Outcome.SIGNATURE_WRONG, False)
+    assert ders(observation) == issued.chain
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("leaf_key", ["ec", "rsa"])
 async def test_observations_of_an_interceptor_are_equal(leaf_key: KeyKind, version: ssl.TLSVersion) -> None:
@@ -269,7 +329,7 @@ def test_a_retry_is_handed_over() -> None:
 
 async def test_what_was_seen_is_not_lost() -> None:
     """Another leaf for the second connection does not excuse the first: it is what is told, and nothing is proved."""
-    forged = dataclasses.replace(Script.genuine(exam("rsa")), scheme=0x0905)
+    forged = dataclasses.replace(Script.genuine(exam("rsa")), scheme=0x0708)
     async with serve_script([forged, Script.genuine(exam("ec"))]) as server:
         observation = await probe(at(server.address), dialer=DirectDialer())
     assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)

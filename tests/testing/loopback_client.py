@@ -27,6 +27,7 @@ class Visit:
     chain: tuple[bytes, ...] = ()
     body: bytes = b""
     exporter: bytes = b""
+    stapled: bytes = b""
 
 
 def client_connection(
@@ -34,14 +35,24 @@ def client_connection(
     *,
     version: ssl.TLSVersion | None = None,
     alpn: tuple[bytes, ...] = (b"http/1.1",),
+    staples: list[bytes] | None = None,
 ) -> SSL.Connection:
-    """A client connection that has yet to send its hello."""
+    """A client connection that has yet to send its hello; with `staples` it asks for one and puts it there."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     context.set_min_proto_version(int(version or 0))
     context.set_max_proto_version(int(version or 0))
+    if staples is not None:
+
+        def keep(_connection: SSL.Connection, response: bytes, _data: object) -> bool:
+            staples.append(response)
+            return True
+
+        context.set_ocsp_client_callback(keep)
     connection = SSL.Connection(context, None)
     connection.set_connect_state()
+    if staples is not None:
+        connection.request_ocsp()
     if host:
         connection.set_tlsext_host_name(host.encode())
     if alpn:
@@ -64,17 +75,22 @@ async def tunnel(address: tuple[str, int], target: str, *headers: str) -> tuple[
     return plain, await plain.read()
 
 
-async def visit(
+async def visit(  # noqa: PLR0913 - each is something clients do
     address: tuple[str, int],
     host: str = EXAM,
     *,
     through: str | None = None,
     version: ssl.TLSVersion | None = None,
     alpn: tuple[bytes, ...] = (b"http/1.1",),
+    asks: bool = False,
 ) -> Visit:
-    """Shake hands with `address` (as a proxy, for a tunnel to `through`), get `/`, and say what happened."""
+    """Shake hands with `address` (as a proxy, for a tunnel to `through`), get `/`, and say what happened.
+
+    `asks` is for a stapled OCSP response.
+    """
     plain = (await tunnel(address, through))[0] if through else await connect(address)
-    connection = client_connection(host, version=version, alpn=alpn)
+    staples: list[bytes] = []
+    connection = client_connection(host, version=version, alpn=alpn, staples=staples if asks else None)
     stream = TLSStream(connection, plain)
     error, body, exporter = "", b"", b""
     try:
@@ -98,6 +114,7 @@ async def visit(
         chain=tuple(one.public_bytes(serialization.Encoding.DER) for one in chain or ()),
         body=body,
         exporter=exporter,
+        stapled=b"".join(staples),
     )
 
 

@@ -34,6 +34,18 @@ async def test_it_presents_its_chain_and_names_the_host(tls_pki: PrivatePKI) -> 
     assert [(request.method, request.host, request.server_name) for request in origin.requests] == [("GET", EXAM, EXAM)]
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_it_staples_for_who_asks(tls_pki: PrivatePKI, version: ssl.TLSVersion) -> None:
+    """The response is the one that was given, and goes to clients that ask and to no others."""
+    issued = tls_pki.issue([EXAM])
+    response = tls_pki.intermediate_ec.ocsp_response(issued.leaf)
+    async with serve_origin(issued, ocsp_response=response) as origin:
+        asking = await visit(origin.address, version=version, asks=True)
+        other = await visit(origin.address, version=version)
+    assert (asking.stapled, other.stapled) == (response, b"")
+    assert asking.error == other.error == ""
+
+
 @pytest.mark.parametrize("name", VERSIONS)
 async def test_every_tls_version_can_be_the_only_one(tls_pki: PrivatePKI, name: str) -> None:
     """From TLS 1.0 up, a server that knows one version speaks that version."""

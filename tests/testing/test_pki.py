@@ -14,7 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509.ocsp import OCSPCertStatus, load_der_ocsp_response
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
@@ -134,6 +135,29 @@ def test_copied_scts_do_not_count(tls_pki: PrivatePKI) -> None:
     assert valid_scts(tls_pki, forged.with_chain(forged.leaf, ca.certificate)) == 0
 
 
+@pytest.mark.parametrize("key", ["ec", "rsa"])
+@pytest.mark.parametrize("status", list(OCSPCertStatus)[:2])
+def test_ocsp_responses_load_and_carry_scts(tls_pki: PrivatePKI, key: KeyKind, status: OCSPCertStatus) -> None:
+    """A response is signed by the CA, about the certificate, with exactly the SCTs it was given in its one answer."""
+    issuer = tls_pki.intermediate_rsa if key == "rsa" else tls_pki.intermediate_ec
+    issued = tls_pki.issue([EXAM], key=key, scts=0)
+    scts = tls_pki.scts_of(issued.leaf)
+    response = load_der_ocsp_response(issuer.ocsp_response(issued.leaf, scts=scts, status=status))
+    assert response.certificate_status is status
+    assert response.serial_number == x509.load_der_x509_certificate(issued.leaf).serial_number
+    [extension] = response.single_extensions
+    assert isinstance(extension.value, x509.SignedCertificateTimestamps)
+    assert [sct.log_id for sct in extension.value] == [log.log_id for log in tls_pki.ct_logs[:2]]
+    algorithm, public = response.signature_hash_algorithm, issuer.key.public_key()
+    assert algorithm is not None
+    if isinstance(public, rsa.RSAPublicKey):
+        public.verify(response.signature, response.tbs_response_bytes, padding.PKCS1v15(), algorithm)
+    else:
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        public.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(algorithm))
+    assert not load_der_ocsp_response(issuer.ocsp_response(issued.leaf)).single_extensions
+
+
 def test_no_scts_means_no_extension(tls_pki: PrivatePKI) -> None:
     """Asking for no SCTs leaves the extension out, and the leaf still validates."""
     issued = tls_pki.issue([EXAM], scts=0)
@@ -153,7 +177,7 @@ def test_the_log_list_is_consistent(tls_pki: PrivatePKI) -> None:
     logs = known_logs(tls_pki)
     assert all(hashlib.sha256(key).digest() == log_id for log_id, key in logs.items())
     assert len({operator["name"] for operator in listing["operators"]}) == len(logs) == 4
-    assert tls_pki.unknown_log.log_id not in logs
+    assert not {log.log_id for log in tls_pki.unknown_logs} & logs.keys()
 
 
 def test_files_hold_what_the_methods_give(tls_pki: PrivatePKI, tmp_path: Path) -> None:
@@ -284,6 +308,23 @@ def test_a_name_too_long_for_a_subject_stays_out_of_it(tls_pki: PrivatePKI) -> N
     leaf = load(tls_pki.issue([host]).leaf)
     assert not list(leaf.subject)
     assert leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
+
+
+@pytest.mark.parametrize("key", ["ec", "rsa", "ed25519"])
+def test_an_ocsp_response_is_the_cas_own(tls_pki: PrivatePKI, key: KeyKind) -> None:
+    """It names the leaf, says that it is good, and the issuing CA's key verifies it."""
+    ca = tls_pki.private_ca(key=key)
+    leaf = ca.issue([EXAM]).leaf
+    response = load_der_ocsp_response(ca.ocsp_response(leaf))
+    assert response.certificate_status is OCSPCertStatus.GOOD
+    assert response.serial_number == load(leaf).serial_number
+    signed, signature = response.tbs_response_bytes, response.signature
+    if isinstance(ca.key, ed25519.Ed25519PrivateKey):
+        ca.key.public_key().verify(signature, signed)
+    elif isinstance(ca.key, rsa.RSAPrivateKey):
+        ca.key.public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+    else:
+        ca.key.public_key().verify(signature, signed, ec.ECDSA(hashes.SHA256()))
 
 
 def test_urls_are_written_only_on_request(tls_pki: PrivatePKI) -> None:

@@ -60,6 +60,18 @@ async def test_it_completes_with_its_own_key(tls_pki: PrivatePKI, key: KeyKind, 
 
 
 @both_versions
+async def test_it_staples_for_who_asks(tls_pki: PrivatePKI, version: ssl.TLSVersion) -> None:
+    """OpenSSL takes the response for a good one. SCTs it does not ask for, and gets none."""
+    issued = tls_pki.issue([EXAM])
+    response = tls_pki.intermediate_ec.ocsp_response(issued.leaf)
+    script = Script.genuine(issued, version=version, sct_list=b"\x00\x03\x00\x01\x00", ocsp_response=response)
+    async with serve_script(script) as server:
+        asking, other = await visit(server.address, asks=True), await visit(server.address)
+    assert (asking.stapled, other.stapled) == (response, b"")
+    assert asking.error == other.error == ""
+
+
+@both_versions
 async def test_it_completes_over_p256(tls_pki: PrivatePKI, version: ssl.TLSVersion) -> None:
     """The other key exchange group works when the client's only share or first choice allows it."""
     script = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM]), version=version), group=Group.SECP256R1)

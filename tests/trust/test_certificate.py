@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from detector.trust import certificate, der
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
-from detector.trust.roots import certifi_roots
+from detector.trust.roots import public_roots
 
 if TYPE_CHECKING:
     from detector.testing import PrivatePKI
@@ -55,7 +55,7 @@ def everything(certificate: Certificate) -> tuple[object, ...]:
 
 def test_agrees_with_cryptography_on_public_roots() -> None:
     """Every certifi root reads the same here and in `cryptography`, including the ones that library warns about."""
-    for root in certifi_roots().roots:
+    for root in public_roots().roots:
         certificate = root.certificate
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

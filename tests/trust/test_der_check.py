@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.trust import der
-from detector.trust.roots import certifi_roots
+from detector.trust.roots import public_roots
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_not_der(data: bytes) -> None:
 
 def test_public_roots_are_der() -> None:
     """Every root of certifi passes."""
-    for root in certifi_roots().roots:
+    for root in public_roots().roots:
         der.check(root.certificate.der)
 
 

@@ -52,16 +52,77 @@ def test_shipped_ids_are_the_hashes_of_their_keys() -> None:
 def test_shipped_list_is_whole_and_dated() -> None:
     """Every log has exactly one half, and the date is that of the newest source."""
     listed = logs.shipped()
-    assert len(listed.logs) + len(listed.untrusted) == 203
+    assert len(listed.logs) + len(listed.untrusted) == 250
     assert not listed.logs.keys() & listed.untrusted.keys()
-    assert listed.date == dt.date(2026, 8, 13)
+    assert (listed.date, listed.horizon) == (dt.date(2026, 11, 17), dt.date(2027, 1, 26))
     assert logs.shipped() is listed
 
 
 def test_shipped_list_knows_logs_of_every_generation() -> None:
     """Retired logs stay known, because certificates carry timestamps longer than logs run."""
     names = {log.description for log in logs.shipped().logs.values()}
-    assert {"Google 'Pilot' log", "DigiCert Yeti2018 Log", "Google 'Xenon2027h1'", "Geomys 'Tuscolo2026h1'"} <= names
+    assert {"Google 'Pilot' log", "DigiCert Yeti2018 Log", "Google 'Xenon2027h1'", "Geomys Trastevere2028h2"} <= names
+
+
+def shipped(description: str) -> logs.Log:
+    [found] = [log for log in logs.shipped().logs.values() if log.description == description]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("description", "retired"),
+    [
+        ("CNNIC CT log", dt.date(2018, 9, 18)),
+        ("WoSign log", dt.date(2018, 2, 12)),
+        ("StartCom log", dt.date(2018, 2, 12)),
+        ("Certly.IO log", dt.date(2016, 4, 15)),
+        ("Izenpe log", dt.date(2016, 5, 30)),
+        ("Venafi log", dt.date(2017, 2, 28)),
+        ("Venafi Gen2 CT log", dt.date(2020, 12, 9)),  # no list says when; it was last listed that day
+        ("Symantec log", dt.date(2019, 2, 16)),
+        ("Symantec 'Vega' log", dt.date(2019, 2, 16)),
+        ("Symantec 'Sirius' log", dt.date(2019, 2, 16)),
+        ("DigiCert Log Server", dt.date(2022, 1, 24)),
+        ("Google 'Aviator' log", dt.date(2016, 11, 30)),
+        ("Google 'Pilot' log", dt.date(2022, 9, 15)),
+        ("Sectigo 'Sabre' CT log", dt.date(2025, 6, 9)),
+        ("Let's Encrypt 'Oak2026h2'", dt.date(2026, 2, 28)),
+    ],
+)
+def test_logs_of_the_past_say_when_they_ended(description: str, retired: dt.date) -> None:
+    """Their keys outlive them: without a date of retirement whoever holds one could sign for certificates of today."""
+    found = shipped(description).retired
+    assert found is not None
+    assert found.date() == retired
+
+
+def test_every_log_that_counts_is_bounded() -> None:
+    """A log of the past has retired, or its shard has ended: no old key signs for a leaf that is valid today."""
+    listed = logs.shipped()
+    today = dt.datetime.combine(listed.date or dt.date.min, dt.time(), dt.UTC)
+    for log in listed.logs.values():
+        assert log.retired or log.shard, log.description
+        in_use = log.last_listed == listed.date
+        end = log.retired or (log.shard and log.shard.end - dt.timedelta(days=31))  # the margin of inferred shards
+        assert in_use or (end and end <= today), log.description
+
+
+def test_present_state_is_no_beginning() -> None:
+    """Of a state the earliest moment any list gives is kept: a present state is dated by its last entry into it."""
+    states = shipped("Google 'Argon2026h2' log").states
+    assert states[logs.LogState.USABLE] == dt.datetime(2024, 9, 30, tzinfo=dt.UTC)
+    assert shipped("Google 'Argon2026h2' log").first_known == dt.date(2024, 7, 22)
+
+
+def test_as_of_forgets_what_came_later() -> None:
+    """A copy made then knows neither later logs nor later retirements, and its horizon lies where it did."""
+    then = logs.shipped().as_of(dt.date(2024, 1, 1))
+    names = {log.description: log for log in then.logs.values()}
+    assert then.horizon == dt.date(2024, 3, 11)
+    assert "Google 'Argon2025h1' log" in names
+    assert "Google 'Argon2026h1' log" not in names
+    assert names["DigiCert Nessie2025 Log"].retired is None
+    assert names["DigiCert Nessie2024 Log"].retired is not None
 
 
 @pytest.mark.parametrize(
@@ -100,9 +161,75 @@ def test_reads_google_v3(tmp_path: Path) -> None:
     log = result.find(hashlib.sha256(KEY).digest())
     assert log is not None
     assert (log.operator, log.description, log.kind) == ("Example", "Example 'Alder2026' log", logs.LogKind.RFC6962)
+    assert (log.states, log.retired, log.shard) == (
+        {logs.LogState.USABLE: dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)},
+        None,
+        None,
+    )
+    assert log.accepted
     tiled = result.find(hashlib.sha256(b"tiled").digest())
     assert tiled is not None
     assert tiled.kind is logs.LogKind.STATIC_CT
+
+
+def test_keeps_states_shard_retirement_and_operators() -> None:
+    """Everything that decides whether a timestamp counts is kept, former operators in order of time."""
+    details: dict[str, Any] = {
+        "state": {"retired": {"timestamp": "2026-03-01T10:00:00Z"}},
+        "temporal_interval": {"start_inclusive": "2026-01-01T00:00:00Z", "end_exclusive": "2026-07-01T00:00:00+01:00"},
+        "previous_operators": [
+            {"name": "Second", "end_time": "2025-01-01T00:00:00Z"},
+            {"name": "First", "end_time": "2024-01-01T00:00:00Z"},
+        ],
+    }
+    [log] = logs.parse(v3(entry(**details)), name="list").logs.values()
+    assert log.retired == dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
+    assert log.shard is not None
+    january, june = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.datetime(2026, 6, 30, 23, tzinfo=dt.UTC)
+    assert [log.shard.holds(moment) for moment in (january, june)] == [True, False]
+    assert not log.shard.holds(january - dt.timedelta(seconds=1))
+    assert log.shard.holds(june - dt.timedelta(seconds=1))
+    moments = [dt.datetime(year, 1, 1, tzinfo=dt.UTC) for year in (2023, 2024, 2025)]
+    assert [log.operator_at(moment) for moment in moments] == ["First", "Second", "Example"]
+    assert log.operator_at(moments[2] - dt.timedelta(milliseconds=1)) == "Second"
+
+
+def test_retired_without_a_moment_is_retired_by_the_date_of_the_list() -> None:
+    """A list that does not say when a log retired says at least that it had; one without a date says nothing usable."""
+    undated = v3(entry(state={"retired": {}}))
+    assert not logs.parse(undated, name="list").logs
+    [log] = logs.parse(
+        v3(entry(state={"retired": {}}), log_list_timestamp="2026-10-02T12:00:00Z"), name="l"
+    ).logs.values()
+    assert log.retired == dt.datetime(2026, 10, 2, 12, tzinfo=dt.UTC)
+
+
+def test_moments_without_an_offset_are_refused() -> None:
+    """RFC 3339 has one; a moment without it could not be compared with a timestamp."""
+    naive = entry(state={"usable": {"timestamp": "2026-03-01T10:00:00"}})
+    with pytest.raises(LogListError, match="timezone"):
+        logs.parse(v3(naive), name="list")
+
+
+@pytest.mark.parametrize(
+    ("date", "last_day"),
+    [("2026-10-02", dt.date(2026, 12, 11)), ("9999-12-30", dt.date.max), ("0001-01-01", dt.date(1, 3, 12))],
+)
+def test_horizon_lies_ten_weeks_after_the_date(date: str, last_day: dt.date) -> None:
+    """Up to it a list knows every log, also at the ends of the calendar."""
+    listed = logs.parse(v3(entry(), log_list_timestamp=f"{date}T12:00:00Z"), name="list")
+    assert listed.horizon == last_day
+    noon = dt.datetime.combine(last_day, dt.time(12), dt.UTC)
+    assert not listed.is_past_horizon(noon)
+    if last_day < dt.date.max:
+        assert listed.is_past_horizon(noon + dt.timedelta(days=1))
+
+
+def test_list_without_a_date_has_no_horizon() -> None:
+    """Leaving the date out opens nothing to logs the list does not have."""
+    listed = logs.parse(v3(entry(state={})), name="list")
+    assert listed.horizon is None
+    assert not listed.is_past_horizon(dt.datetime.max.replace(tzinfo=dt.UTC))
 
 
 def test_list_without_timestamp_is_dated_by_its_newest_state() -> None:
@@ -208,7 +335,36 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["log_id", "key", "state", "description", "log_type"]), JSON))
+MOMENTS = st.datetimes(timezones=st.sampled_from([dt.UTC, dt.timezone(dt.timedelta(hours=14))])).map(
+    dt.datetime.isoformat
+)
+FIELDS = st.sampled_from(
+    ["log_id", "key", "state", "description", "log_type", "temporal_interval", "previous_operators"]
+)
+
+
+@given(MOMENTS, MOMENTS, MOMENTS, st.sampled_from(["retired", "usable", "unheard-of"]))
+def test_any_moments_make_a_list_that_can_be_asked(listed: str, first: str, second: str, state: str) -> None:
+    """Moments at the ends of the calendar and of any offset are read, and every question has an answer."""
+    details: dict[str, Any] = {
+        "state": {state: {"timestamp": first}},
+        "temporal_interval": {"start_inclusive": first, "end_exclusive": second},
+        "previous_operators": [{"name": "Former", "end_time": second}],
+    }
+    try:
+        result = logs.parse(v3(entry(**details), log_list_timestamp=listed), name="list")
+    except LogListError:
+        return  # a moment that UTC cannot hold
+    now = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+    for log in (*result.logs.values(), *result.untrusted.values()):
+        assert log.shard is not None
+        assert log.shard.holds(now) in {True, False}
+        assert log.operator_at(now) in {"Former", "Example"}
+    assert result.is_past_horizon(now) in {True, False}
+    assert isinstance(result.as_of(now.date()), logs.LogList)
+
+
+@given(st.dictionaries(FIELDS, JSON))
 def test_malformed_entries_raise_only_what_is_documented(fields: dict[str, Any]) -> None:
     """A list of the right shape with wrong values inside is refused the same way."""
     try:

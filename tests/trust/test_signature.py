@@ -19,6 +19,7 @@ from odd_keys import (
     ec_spki,
     identifier,
     ml_dsa_key,
+    rewritten,
     rsa_spki,
     spki,
     withhold_ml_dsa,
@@ -142,7 +143,9 @@ def test_rsa_pss_has_defaults() -> None:
         b"",
         b"\x05\x00",
         der.encode(der.SEQUENCE, der.encode(0xA0, identifier(b"\x06\x01\x2a"))),  # another hash
+        der.encode(der.SEQUENCE, der.encode(0xA0, b"\x31" + identifier(OIDS["sha256"])[1:])),  # a SET of it
         der.encode(der.SEQUENCE, der.encode(0xA1, identifier(b"\x06\x01\x2a"))),  # another mask function
+        der.encode(der.SEQUENCE, der.encode(0xA1, identifier(b"\x06\x01\x2a", identifier(OIDS["sha256"])))),
         der.encode(der.SEQUENCE, der.encode(0xA1, identifier(MGF1))),  # with which hash?
         der.encode(der.SEQUENCE, der.encode(0xA1, identifier(MGF1, OIDS["sha1"]))),  # no AlgorithmIdentifier
         pss_parameters("sha256", "sha256", 32, bytes.fromhex("a303020102")),  # another trailer
@@ -268,6 +271,8 @@ def test_nobody_signed_what_holds_no_signature(pki: PrivatePKI) -> None:
     """A certificate without a signature is not one whose form cannot be read; one too large to read is too large."""
     issuer = Certificate.read(pki.intermediate_ec.certificate).spki
     assert issuer is not None
+    no_algorithm = rewritten(pki.issue(["exam.example.edu"]).leaf, algorithm=b"\x06\x01\x80")
+    assert verify_issued(Certificate.read(no_algorithm), issuer) is Signed.UNREADABLE
     for data in (b"", b"\x30\x00", pki.issue(["exam.example.edu"]).leaf[:200]):
         assert verify_issued(Certificate.read(data), issuer) is Signed.INVALID
     assert verify_issued(Certificate.read(bytes(CERTIFICATE_OCTETS_MAX + 1)), issuer) is Signed.EXCEEDS_LIMITS

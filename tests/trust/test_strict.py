@@ -35,7 +35,7 @@ from hypothesis import strategies as st
 from detector.trust import der, strict
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, EXTENSIONS_MAX, Certificate
 from detector.trust.constraints import DNS_NAME
-from detector.trust.roots import certifi_roots
+from detector.trust.roots import public_roots
 
 if TYPE_CHECKING:
     from detector.testing import PrivatePKI
@@ -53,7 +53,7 @@ def test_what_is_well_formed(pki: PrivatePKI) -> None:
     """Usual certificates, every root of certifi and what the test PKI issues have nothing wrong with their form."""
     ours = [draft.certificate for draft in (LEAF, CA, ROOT)]
     issued = [Certificate.read(one) for one in pki.issue([EXAM], key="rsa").chain]
-    for certificate in (*ours, *issued, *(root.certificate for root in certifi_roots().roots)):
+    for certificate in (*ours, *issued, *(root.certificate for root in public_roots().roots)):
         form = strict.examine(certificate)
         assert (form.malformed, form.exceeds_limits, form.algorithms_agree) == (False, False, True)
 

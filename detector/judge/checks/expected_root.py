@@ -1,11 +1,12 @@
 """Check `expected-root`: is the public root one that the endpoint's operator is known to use?
 
-Room: checks. Pure. Feeds no row: operators change CAs, lists of them lag, and another public root is at most a reason
-to look closer. It stands in the report for whoever looks closer.
+Room: judge. Pure. Feeds no rule (ADR 3): operators change CAs, lists of them lag, and another public root is at most a
+reason to investigate. It is in the report for the reader who does.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
@@ -13,21 +14,29 @@ from detector.model import Finding, Says
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "expected-root"
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`expected` or `other-public-root`; silent without expectations or without a public path."""
-    expected = frozenset(case.endpoint.roots)
-    if not expected or not case.public_paths:
+class Outcome(enum.StrEnum):
+    """Whether the public root is one of those that are listed for the operator."""
+
+    EXPECTED = "expected"
+    OTHER_PUBLIC_ROOT = "other-public-root"
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding; silent without expectations or without a public path."""
+    expected = frozenset(evidence.endpoint.roots)
+    if not expected or evidence.chain is None or not evidence.chain.public:
         return
-    labels = {path.anchor.label for path in case.public_paths if path.anchor}
+    labels = {path.anchor.label for path in evidence.chain.public if path.anchor}
     fits = sorted(labels & expected)
     yield Finding(
         check=ID,
-        outcome="expected" if fits else "other-public-root",
+        outcome=Outcome.EXPECTED if fits else Outcome.OTHER_PUBLIC_ROOT,
         says=Says.GENUINE if fits else Says.NEUTRAL,
         summary=(
             f"The public root is one this operator uses: {', '.join(fits)}."

@@ -1,77 +1,90 @@
 """Check `hello-difference`: do different ClientHellos get the same answer? (docs/hello-and-quic.md)
 
-Room: checks. Pure. Feeds row 20 of the decision table. Some interceptors decrypt only what looks like a browser, some
-exempt what looks like a scanner; both show when one endpoint is asked in both ways.
-
-A server may choose its certificate by the hello, too (RSA for old clients, ECDSA for new ones), and one of several
-servers behind an address may be misconfigured. So two certificates that are both publicly vouched for the host mean
-nothing, and a private one beside a vouched one is strong evidence, but not proof.
+Room: judge. Pure. Says where decryption depends on the hello: some interceptors decrypt only what looks like a browser,
+some exempt what looks like a scanner. That the genuine certificate was seen by another hello is told by `identity`.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.evidence import difference
+from detector.judge.compare import Difference, difference
 from detector.model import Finding, Hello, Route, Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "hello-difference"
 
-_NAME: Final[dict[Hello, str]] = {Hello.DEFAULT: "the default hello", Hello.BROWSER: "a browser's hello"}
-_TOLD: Final[dict[str, tuple[Says, str]]] = {
-    "same": (Says.NEUTRAL, "The same certificate answers {here} and {there}."),
-    "both-vouched": (
+
+class Outcome(enum.StrEnum):
+    """How this observation compares with one by another hello."""
+
+    SAME = Difference.SAME.value
+    BOTH_GENUINE = Difference.BOTH_GENUINE.value
+    FORGED = Difference.FORGED.value
+    GENUINE_ELSEWHERE = Difference.GENUINE_ELSEWHERE.value
+    OTHER_FORGED = Difference.OTHER_FORGED.value
+    DIFFERS = Difference.DIFFERS.value
+    ONE_ANSWERED = "one-answered"
+
+
+_NAME: Final[dict[Hello, str]] = {
+    Hello.DEFAULT: "the default hello",
+    Hello.BROWSER: "a browser's hello",
+    Hello.READABLE: "a hello that offers only what can be verified here",
+}
+_TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
+    Outcome.SAME: (Says.NEUTRAL, "The same certificate answers {here} and {there}."),
+    Outcome.BOTH_GENUINE: (Says.NEUTRAL, "Different certificates answer {here} and {there}, both genuine."),
+    Outcome.DIFFERS: (
         Says.NEUTRAL,
-        "Different certificates answer {here} and {there}, both publicly vouched for this host.",
+        "Different certificates answer {here} and {there}; neither shows the other forged.",
     ),
-    "differs": (Says.NEUTRAL, "Different certificates answer {here} and {there}; neither shows the other forged."),
-    "forged": (
+    Outcome.FORGED: (
         Says.INTERCEPTED,
-        "At the same address a publicly vouched certificate for this host answers {there}, and a private one {here}.",
+        "At the same address a genuine certificate for this host answers {there}, and a private one {here}.",
     ),
-    "genuine-elsewhere": (
+    Outcome.GENUINE_ELSEWHERE: (
         Says.NEUTRAL,
-        "At another address a publicly vouched certificate answers {there}; a private one answers {here}.",
+        "At another address a genuine certificate answers {there}; a private one answers {here}.",
     ),
-    "other-forged": (Says.NEUTRAL, "A private certificate answers {there}."),
-    "one-answered": (Says.NEUTRAL, "A certificate answers only one of {here} and {there}."),
+    Outcome.OTHER_FORGED: (Says.NEUTRAL, "A private certificate answers {there}."),
+    Outcome.ONE_ANSWERED: (Says.NEUTRAL, "A certificate answers only one of {here} and {there}."),
 }
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """One finding for each look on the same route with another hello.
-
-    `same`, `both-vouched`, `differs`; `forged` when this hello gets a private certificate and the other one, at the
-    same address, one that is vouched for in public, `genuine-elsewhere` when that was another address, `other-forged`
-    the other way round; `one-answered` when only one of the two got a certificate.
-    """
-    for other in case.looks:
-        ours, theirs = case.observation, other.observation
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding for each observation on the same route by another hello."""
+    for other in evidence.siblings:
+        ours, theirs = evidence.observation, other.observation
         if ours.route is not theirs.route or ours.route is Route.QUIC or ours.hello is theirs.hello:
             continue
-        outcome = difference(case, other)
-        if outcome is None and (case.leaf is None) != (other.leaf is None):
-            outcome = "one-answered"
-        if outcome is not None:
-            says, summary = _TOLD[outcome]
-            yield Finding(
-                check=ID,
-                outcome=outcome,
-                says=says,
-                summary=summary.format(here=_NAME[ours.hello], there=_NAME[theirs.hello]),
-                data={
-                    "hello": ours.hello,
-                    "ja3": ours.ja3,
-                    "other_hello": theirs.hello,
-                    "other_ja3": theirs.ja3,
-                    "address": ours.address,
-                    "other_address": theirs.address,
-                    "other_outcome": theirs.outcome,
-                    "other_sha256": other.leaf.sha256.hex() if other.leaf is not None else None,
-                },
-            )
+        differs = difference(evidence, other)
+        if differs is not None:
+            outcome = Outcome(differs.value)
+        elif (evidence.leaf is None) != (other.leaf is None):
+            outcome = Outcome.ONE_ANSWERED
+        else:
+            continue
+        says, summary = _TEXT[outcome]
+        yield Finding(
+            check=ID,
+            outcome=outcome,
+            says=says,
+            summary=summary.format(here=_NAME[ours.hello], there=_NAME[theirs.hello]),
+            data={
+                "hello": ours.hello,
+                "ja3": ours.ja3,
+                "other_hello": theirs.hello,
+                "other_ja3": theirs.ja3,
+                "address": ours.address,
+                "other_address": theirs.address,
+                "other_outcome": theirs.outcome,
+                "other_sha256": other.leaf.sha256.hex() if other.leaf is not None else None,
+            },
+        )

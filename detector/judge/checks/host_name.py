@@ -1,10 +1,12 @@
-"""Check `name`: is the presented certificate for this host? (RFC 9525, name constraints of RFC 5280 section 4.2.1.10)
+"""Check `name`: is the presented certificate for this host? (RFC 9525)
 
-Room: checks. Pure. Feeds rows 6, 7 and 9 of the decision table.
+Room: judge. Pure. Feeds `wrong-name`, and is needed by every rule that clears. What a CA may name (RFC 5280 section
+4.2.1.10) belongs to the path and is part of the check `chain`.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
@@ -13,29 +15,44 @@ from detector.trust.hostname import NameMatch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "name"
+
 _NAMES_SHOWN: Final = 10
 """Alternative names listed in a finding; a CDN certificate can carry hundreds."""
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`match`, `common-name-only` (counts as right) or `mismatch`."""
-    leaf = case.leaf
+class Outcome(enum.StrEnum):
+    """Whether the certificate is for the host; `unfinished` where the list is longer than what is read of it."""
+
+    MATCH = NameMatch.MATCH.value
+    COMMON_NAME_ONLY = NameMatch.COMMON_NAME_ONLY.value
+    MISMATCH = NameMatch.MISMATCH.value
+    UNFINISHED = NameMatch.UNFINISHED.value
+
+
+_SUMMARY: Final[dict[Outcome, str]] = {
+    Outcome.MATCH: "The certificate is for {host}.",
+    Outcome.COMMON_NAME_ONLY: "Only the certificate's common name is {host}; clients of today do not accept that.",
+    Outcome.MISMATCH: "The certificate is not for {host}.",
+    Outcome.UNFINISHED: "The certificate has more names than are read, and {host} is not among those that were.",
+}
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding where a certificate was seen."""
+    leaf = evidence.leaf
     if leaf is None:
         return
     names = [*leaf.dns_names, *leaf.ip_addresses]
-    matched = case.name_match
+    outcome = Outcome(evidence.name_match.value)
     yield Finding(
         check=ID,
-        outcome=matched,
-        says=Says.INTERCEPTED if matched is NameMatch.MISMATCH else Says.NEUTRAL,
-        summary=(
-            f"The certificate is not for {case.endpoint.host}."
-            if matched is NameMatch.MISMATCH
-            else f"The certificate is for {case.endpoint.host}."
-        ),
+        outcome=outcome,
+        says=Says.INTERCEPTED if outcome is Outcome.MISMATCH else Says.NEUTRAL,
+        summary=_SUMMARY[outcome].format(host=evidence.endpoint.host),
         data={
             "names": names[:_NAMES_SHOWN],
             "names_in_all": len(names),

@@ -1,6 +1,6 @@
 """Check `key-possession`: did the peer prove that it holds the key of certificate 0?
 
-Room: checks. Pure. Feeds rows 3 and 4 of the decision table.
+Room: judge. Pure. Feeds `replayed-chain` and `key-not-proved`, and caps what other rules say.
 
 A presented chain proves nothing until its key has signed this handshake (RFC 8446 section 4.4.3, RFC 5246 section
 7.4.3) or, with plain RSA key exchange, has decrypted it (RFC 5246 section 7.4.9). Anyone can replay a chain.
@@ -8,36 +8,49 @@ A presented chain proves nothing until its key has signed this handshake (RFC 84
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Outcome, Says
+from detector.model import Finding, Says
+from detector.model import Outcome as WireOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "key-possession"
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`proved`, `wrong` (another key signed) or `not-proved` (the handshake ended too early)."""
-    if case.leaf is None:
+class Outcome(enum.StrEnum):
+    """`wrong`: another key signed; `not-proved`: the handshake ended too early."""
+
+    PROVED = "proved"
+    WRONG = "wrong"
+    NOT_PROVED = "not-proved"
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding where a certificate was seen."""
+    if evidence.leaf is None:
         return
-    observation = case.observation
-    if observation.outcome is Outcome.SIGNATURE_WRONG:
+    observation = evidence.observation
+    if observation.outcome is WireOutcome.SIGNATURE_WRONG:
         yield Finding(
             check=ID,
-            outcome="wrong",
+            outcome=Outcome.WRONG,
             says=Says.INTERCEPTED,
             summary="The peer presented this certificate but signed the handshake with another key: a replayed chain.",
         )
     elif observation.key_proved:
-        yield Finding(check=ID, outcome="proved", says=Says.NEUTRAL, summary="The peer holds the certificate's key.")
+        yield Finding(
+            check=ID, outcome=Outcome.PROVED, says=Says.NEUTRAL, summary="The peer holds the certificate's key."
+        )
     else:
         yield Finding(
             check=ID,
-            outcome="not-proved",
+            outcome=Outcome.NOT_PROVED,
             says=Says.NEUTRAL,
             summary=f"The handshake ended ({observation.outcome}) before the peer proved that it holds the key.",
             data={"outcome": observation.outcome},

@@ -1,75 +1,113 @@
 """Check `pin`: is the leaf's key, or a certificate on a verified path from it, one of the pinned ones? (RFC 7469)
 
-Room: checks. Pure. Feeds rows 6, 11, 12, 14 and 17 of the decision table.
+Room: judge. Pure. Feeds `pinned`, `pinned-ca` and `pin-mismatch`.
 
 Only certificates that a chain of verified signatures reaches from certificate 0 can match: a genuine certificate
-that is merely present in the list matches nothing (CVE-2016-2402).
+that is merely present in the list matches nothing (CVE-2016-2402). Not every match clears: a key that is pinned for
+several operators, or that interception products use, proves nobody's identity, and a public root signs for everybody.
 """
 
 from __future__ import annotations
 
 import base64
+import enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
+from detector.judge.evidence import PinMatch
 from detector.model import Finding, Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
     from detector.trust.certificate import Certificate
 
 ID: Final = "pin"
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`leaf`, `path`, `mismatch`, `expired` (not evaluated) or `none` (nothing is pinned)."""
-    endpoint, leaf = case.endpoint, case.leaf
-    if leaf is None or case.paths is None:
-        return
-    keys = frozenset((*endpoint.pins, *endpoint.backup_pins))
-    if not keys and not endpoint.certificates:
-        yield Finding(check=ID, outcome="none", says=Says.NEUTRAL, summary="Nothing is pinned for this endpoint.")
-        return
-    if endpoint.expires is not None and case.context.at.date() > endpoint.expires:
-        yield Finding(
-            check=ID,
-            outcome="expired",
-            says=Says.NEUTRAL,
-            summary=f"The pins expired on {endpoint.expires} and were not evaluated; update the pin file.",
-            data={"expires": endpoint.expires.isoformat(), "source": _file(endpoint.source)},
-        )
-        return
+class Outcome(enum.StrEnum):
+    """How the pins compare with what was presented, and what the match is worth."""
 
-    if case.pinned is leaf:
-        yield _match("leaf", leaf, "The leaf's key is pinned.")
+    NONE = "none"
+    EXPIRED = "expired"
+    LEAF = "leaf"
+    LEAF_NOT_ITS_OWN = "leaf-not-its-own"
+    CA = "ca"
+    PATH = "path"
+    MISMATCH = "mismatch"
+    EXCUSED = "excused"
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """How the pins compare: one finding, or a leaf's and a CA's."""
+    match, leaf = evidence.pin_match, evidence.leaf
+    if leaf is None:
         return
-    if case.pinned is not None:
-        yield _match("path", case.pinned, "A certificate on the verified path is pinned.")
-        return
-    yield Finding(
+    if match is PinMatch.NOTHING_PINNED:
+        yield Finding(check=ID, outcome=Outcome.NONE, says=Says.NEUTRAL, summary="Nothing is pinned for this endpoint.")
+    elif match is PinMatch.EXPIRED:
+        yield _expired(evidence)
+    elif match is PinMatch.LEAF:
+        yield _match(*_LEAF[evidence.leaf_pinned], leaf)
+    elif match is PinMatch.MISMATCH:
+        yield _mismatch(evidence)
+    if (above := evidence.pinned_above) is not None and match in {PinMatch.LEAF, PinMatch.PATH}:
+        yield _match(*_ABOVE[evidence.ca_pinned], above)
+
+
+_LEAF: Final = {
+    True: (Outcome.LEAF, Says.GENUINE, "The leaf's key is pinned."),
+    False: (
+        Outcome.LEAF_NOT_ITS_OWN,
+        Says.NEUTRAL,
+        "The leaf's key is pinned, but also for other operators, or it is a known interception key.",
+    ),
+}
+_ABOVE: Final = {
+    True: (Outcome.CA, Says.GENUINE, "A CA on the path that a careful client takes is pinned."),
+    False: (Outcome.PATH, Says.NEUTRAL, "A certificate above the leaf is pinned."),
+}
+
+
+def _match(outcome: Outcome, says: Says, summary: str, certificate: Certificate) -> Finding:
+    return Finding(
         check=ID,
-        outcome="mismatch",
-        says=Says.INTERCEPTED,
-        summary="No pin matches.",
+        outcome=outcome,
+        says=says,
+        summary=summary,
         data={
-            "presented": [_spell(c.spki_sha256) for c in case.presented if c.spki_sha256],
-            "pins": [_spell(pin) for pin in sorted(keys)],
-            "source": _file(endpoint.source),
+            "subject": certificate.subject.text if certificate.subject else None,
+            "pin": _encode(certificate.spki_sha256) if certificate.spki_sha256 else None,
         },
     )
 
 
-def _match(outcome: str, certificate: Certificate, summary: str) -> Finding:
+def _expired(evidence: EndpointEvidence) -> Finding:
+    expires = evidence.endpoint.expires
     return Finding(
         check=ID,
-        outcome=outcome,
-        says=Says.GENUINE,
-        summary=summary,
+        outcome=Outcome.EXPIRED,
+        says=Says.NEUTRAL,
+        summary=f"The pins expired on {expires} and were not evaluated; update the pin file.",
+        data={"expires": expires.isoformat() if expires else None, "source": _file(evidence.endpoint.source)},
+    )
+
+
+def _mismatch(evidence: EndpointEvidence) -> Finding:
+    endpoint, excused = evidence.endpoint, evidence.mismatch_excused
+    return Finding(
+        check=ID,
+        outcome=Outcome.EXCUSED if excused else Outcome.MISMATCH,
+        says=Says.EXPLAINS if excused else Says.INTERCEPTED,
+        summary="No pin matches here, but another probe matched them, and this certificate is publicly logged."
+        if excused
+        else "No pin matches.",
         data={
-            "subject": certificate.subject.text if certificate.subject else None,
-            "pin": _spell(certificate.spki_sha256) if certificate.spki_sha256 else None,
+            "presented": [_encode(c.spki_sha256) for c in evidence.presented if c.spki_sha256],
+            "pins": [_encode(pin) for pin in sorted({*endpoint.pins, *endpoint.backup_pins})],
+            "source": _file(endpoint.source),
         },
     )
 
@@ -79,6 +117,6 @@ def _file(source: str | None) -> str | None:
     return None if source is None else PurePath(source).name
 
 
-def _spell(digest: bytes) -> str:
-    """A pin as pin files and reports spell it."""
+def _encode(digest: bytes) -> str:
+    """A pin as pin files and reports write it."""
     return "sha256/" + base64.b64encode(digest).decode("ascii")

@@ -1,10 +1,11 @@
 """Check `presented`: was a certificate seen at all, and could it be read?
 
-Room: checks. Pure. Feeds row 1 of the decision table.
+Room: judge. Pure. Feeds `no-certificate`.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
@@ -12,32 +13,41 @@ from detector.model import Finding, Says
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "presented"
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`seen`, `unreadable` (seen, but parts of it are no certificate) or `none`."""
-    outcome = case.observation.outcome
-    if case.leaf is None:
+class Outcome(enum.StrEnum):
+    """Whether a certificate was seen; `damaged` where parts of it are no certificate."""
+
+    SEEN = "seen"
+    DAMAGED = "damaged"
+    NONE = "none"
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """Exactly one finding."""
+    outcome, leaf = evidence.observation.outcome, evidence.leaf
+    if leaf is None:
         yield Finding(
             check=ID,
-            outcome="none",
+            outcome=Outcome.NONE,
             says=Says.NEUTRAL,
             summary=f"No certificate was seen: {outcome}.",
-            data={"outcome": outcome, "fault": case.observation.fault},
+            data={"outcome": outcome, "fault": evidence.observation.fault},
         )
         return
-    problems = case.leaf.problems
+    problems = leaf.problems
     yield Finding(
         check=ID,
-        outcome="unreadable" if problems else "seen",
+        outcome=Outcome.DAMAGED if problems else Outcome.SEEN,
         says=Says.NEUTRAL,
         summary=(
-            f"The presented certificate is damaged ({'; '.join(problems)}) and was judged by what can be read."
+            f"The presented certificate is damaged ({'; '.join(problems)}) and was assessed by what can be read."
             if problems
-            else f"{len(case.presented)} certificate(s) presented."
+            else f"{len(evidence.presented)} certificate(s) presented."
         ),
-        data={"certificates": len(case.presented), "sha256": case.leaf.sha256.hex(), "problems": list(problems)},
+        data={"certificates": len(evidence.presented), "sha256": leaf.sha256.hex(), "problems": list(problems)},
     )

@@ -1,55 +1,85 @@
 """Check `private-origin`: which innocent kinds of server present such a chain?
 
-Room: checks. Pure. Feeds the alternatives of row 19 of the decision table: evidence for a benign reading, stated as
-plainly as evidence against.
+Room: judge. Pure. Feeds the alternatives of `private-chain`: evidence for an innocent reading, stated as plainly as
+evidence against.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
+from detector.trust import hostname
+from detector.trust.classes import ChainClass, Stores, classify
+from detector.trust.hostname import NameMatch
 from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "private-origin"
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`self-signed`, `retired-root`, `issuer-absent` or `private-ca`; silent with a public path or log."""
-    leaf = case.leaf
-    if leaf is None or case.paths is None or not case.is_private or case.declared_paths:
+class Outcome(enum.StrEnum):
+    """What kind of server this may be; `behind` where the host's genuine chain stands behind the private leaf."""
+
+    TOWARDS_PUBLIC_ROOT = "towards-public-root"
+    SELF_SIGNED = "self-signed"
+    ISSUER_ABSENT = "issuer-absent"
+    PRIVATE_CA = "private-ca"
+    GENUINE_CHAIN_BEHIND = "genuine-chain-behind"
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding for a private chain, or one to an added root, and whether a genuine chain is sent behind it."""
+    leaf, paths = evidence.leaf, evidence.paths
+    if leaf is None or paths is None or not evidence.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
         return
-    retired = _retired_root(case)
-    if retired is not None:
-        outcome, summary = "retired-root", f"The chain leads towards {retired}, a root that public bundles once had."
+    label = _named_root(evidence)
+    if label is not None:
+        outcome, summary = Outcome.TOWARDS_PUBLIC_ROOT, f"The chain names {label}, a public root, as its next issuer."
     elif leaf.is_self_issued:
-        outcome, summary = "self-signed", "The certificate is self-signed, as small servers and appliances have them."
-    elif not case.paths.issuer_known:
-        outcome, summary = "issuer-absent", "The issuer's certificate was not presented."
+        outcome, summary = Outcome.SELF_SIGNED, "The certificate is self-signed, as those of small servers are."
+    elif not paths.issuer_known:
+        outcome, summary = Outcome.ISSUER_ABSENT, "The issuer's certificate was not presented."
     else:
         outcome, summary = (
-            "private-ca",
-            "The certificate was signed by a CA of its own, as some organisations run them.",
+            Outcome.PRIVATE_CA,
+            "A private CA signed the certificate, as some institutions run.",
         )
     yield Finding(check=ID, outcome=outcome, says=Says.EXPLAINS, summary=summary)
+    if _genuine_behind(evidence):
+        yield Finding(
+            check=ID,
+            outcome=Outcome.GENUINE_CHAIN_BEHIND,
+            says=Says.INTERCEPTED,
+            summary="A publicly trusted certificate for this host stands behind the private one that the peer used.",
+        )
 
 
-def _retired_root(case: EndpointEvidence) -> str | None:
-    """The label of a formerly public root that some verified path reaches, by key, or names as its next issuer."""
-    if case.paths is None:
-        return None
-    keys = {root.spki_sha256: root.label for root in known_roots()}
-    subjects = {root.subject: root.label for root in known_roots()}
-    for path in case.paths.paths:
-        for certificate in path.certificates[1:]:
-            if certificate.spki_sha256 and (label := keys.get(certificate.spki_sha256.hex())):
-                return label
-        top = path.certificates[-1]
-        if top.issuer is not None and len(path.certificates) > 1 and (label := subjects.get(top.issuer.text)):
-            return label
-    return None
+def _named_root(evidence: EndpointEvidence) -> str | None:
+    """The label of a root, public now or once, that the top of some verified path names as its issuer."""
+    paths = () if evidence.paths is None else evidence.paths.paths
+    tops = [path.certificates[-1] for path in paths if len(path.certificates) > 1]
+    subjects = {root.subject: root.label for root in known_roots()} if tops else {}
+    return next((label for top in tops if top.issuer and (label := subjects.get(top.issuer.text))), None)
+
+
+BEHIND_MAX: Final = 8
+"""Presented certificates behind the leaf that are examined: a genuine chain has two to five."""
+
+
+def _genuine_behind(evidence: EndpointEvidence) -> bool:
+    """Whether a certificate for this host, behind certificate 0, would be accepted by itself."""
+    presented, context = evidence.presented, evidence.context
+    for place in range(1, min(len(presented), BEHIND_MAX)):
+        behind = presented[place]
+        if behind.is_ca is not True and hostname.match(behind, evidence.endpoint.host) is NameMatch.MATCH:
+            found = classify(presented[place:], Stores(context.roots), context.at, budget=context.budget)
+            if found.is_a(ChainClass.ACCEPTED):
+                return True
+    return False

@@ -1,36 +1,57 @@
 """Check `proxy-certificate`: does a proxy that is spoken to over TLS show that it is the one its URL names?
 
-Room: checks. Pure. Feeds no row of the decision table: whoever is the proxy, TLS to the endpoint goes through it and is
-judged by itself. It is told because what is sent to the proxy, a password for one, is read by whoever answers for it.
+Room: judge. Pure. Feeds no rule: whatever the proxy is, TLS to the endpoint goes through it and is assessed by itself.
+It is reported because what is sent to the proxy, a password for one, is read by the server that answers as the proxy.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
+from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "proxy-certificate"
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`public`, `trusted-here`, `not-trusted`, `wrong-name`, `not-valid-now`, `not-proved`; silent without such TLS."""
-    proxy, seen = case.proxy, case.observation.proxy
+class Outcome(enum.StrEnum):
+    """What the proxy showed."""
+
+    PUBLIC = "public"
+    TRUSTED_HERE = "trusted-here"
+    NOT_TRUSTED = "not-trusted"
+    WRONG_NAME = "wrong-name"
+    NOT_PROVED = "not-proved"
+
+
+_TEXT: Final[dict[Outcome, str]] = {
+    Outcome.PUBLIC: "presents a certificate that a careful client takes, under a public root",
+    Outcome.TRUSTED_HERE: "presents a certificate under a root of this machine that is not public",
+    Outcome.NOT_TRUSTED: "presents a certificate that no client on this machine takes at this time",
+    Outcome.WRONG_NAME: "presents a certificate for another name",
+    Outcome.NOT_PROVED: "did not prove that it has the key of a certificate",
+}
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding where the proxy was spoken to over TLS."""
+    proxy, seen = evidence.proxy, evidence.observation.proxy
     if proxy is None or seen is None:
         return
-    outcome, said = _outcome(proxy)
-    leaf = proxy.leaf
+    outcome, leaf = _outcome(proxy), proxy.leaf
     yield Finding(
         check=ID,
         outcome=outcome,
         says=Says.NEUTRAL,
-        summary=f"The proxy {seen.url} {said}.",
+        summary=f"The proxy {seen.url} {_TEXT[outcome]}.",
         data={
             "proxy": seen.url,
             "issuer": leaf.issuer.text if leaf is not None and leaf.issuer is not None else None,
@@ -40,15 +61,11 @@ def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]
     )
 
 
-def _outcome(proxy: EndpointEvidence) -> tuple[str, str]:
+def _outcome(proxy: EndpointEvidence) -> Outcome:
     if proxy.leaf is None or not proxy.observation.key_proved:
-        return "not-proved", "did not prove that it has the key of a certificate"
-    if proxy.name_match is NameMatch.MISMATCH:
-        return "wrong-name", "presents a certificate for another name"
-    if not (proxy.public_paths or proxy.machine_paths):
-        return "not-trusted", "presents a certificate that leads to no root this machine trusts"
+        return Outcome.NOT_PROVED
+    if proxy.name_match is not NameMatch.MATCH:
+        return Outcome.WRONG_NAME
     if not proxy.trusted_here:
-        return "not-valid-now", "presents a certificate that is not valid at this time"
-    if proxy.public_paths:
-        return "public", "presents a certificate that leads to a public root"
-    return "trusted-here", "presents a certificate that leads to a root added to this machine, as an institution's may"
+        return Outcome.NOT_TRUSTED
+    return Outcome.PUBLIC if proxy.is_a(ChainClass.ACCEPTED) else Outcome.TRUSTED_HERE

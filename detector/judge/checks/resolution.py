@@ -1,11 +1,12 @@
 """Check `resolution`: does a second resolver, asked over HTTPS, give other addresses than the system's?
 
-Room: checks. Pure. Feeds no row of the decision table: CDNs give every asker other addresses, and institutions have
-addresses of their own for their own names. It tells where else to look.
+Room: judge. Pure. Feeds no rule: CDNs give every asker other addresses, and institutions have
+addresses of their own for their own names. It says where else to probe.
 """
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
@@ -14,18 +15,28 @@ from detector.model import Finding, ResolutionOutcome, Says
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "resolution"
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """How the answers compare; silent where no second resolver was asked.
+class Outcome(enum.StrEnum):
+    """How the answers compare; `private-here`: only private addresses here, public ones there."""
 
-    `same` (an address in common), `differs`, `private-here` (only addresses of private networks here, public ones
-    there), `unknown-here`, `unknown-there`, `unknown`, `no-answer`, `not-vouched`.
-    """
-    seen = case.observation.resolution
+    SAME = "same"
+    DIFFERS = "differs"
+    PRIVATE_HERE = "private-here"
+    UNKNOWN_HERE = "unknown-here"
+    UNKNOWN_THERE = "unknown-there"
+    UNKNOWN = "unknown"
+    NO_ANSWER = "no-answer"
+    NOT_VOUCHED = "not-vouched"
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding where a second resolver was asked."""
+    seen = evidence.observation.resolution
     if seen is None:
         return
     outcome, summary = _compare(seen.outcome, frozenset(seen.system), frozenset(seen.other))
@@ -38,22 +49,28 @@ def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]
     )
 
 
-def _compare(outcome: ResolutionOutcome, here: frozenset[str], there: frozenset[str]) -> tuple[str, str]:  # noqa: PLR0911 - one return per outcome
+def _compare(outcome: ResolutionOutcome, here: frozenset[str], there: frozenset[str]) -> tuple[Outcome, str]:  # noqa: PLR0911 - one return per outcome
     if outcome is ResolutionOutcome.NOT_VOUCHED:
-        return "not-vouched", "{resolver} could not prove who it is, and was not asked."
+        return Outcome.NOT_VOUCHED, "{resolver} could not prove who it is, and was not asked."
     if outcome is ResolutionOutcome.NO_ANSWER:
-        return "no-answer", "{resolver} gave no whole answer."
+        return Outcome.NO_ANSWER, "{resolver} gave no complete answer."
     if not here and not there:
-        return "unknown", "Neither the system's resolver nor {resolver} knows this name."
+        return Outcome.UNKNOWN, "Neither the system's resolver nor {resolver} knows this name."
     if not there:
-        return "unknown-there", "Only the system's resolver knows this name: it may be this network's own."
+        return Outcome.UNKNOWN_THERE, "Only the system's resolver knows this name: it may be this network's own."
     if not here:
-        return "unknown-here", "The system's resolver does not know this name, {resolver} does."
+        return Outcome.UNKNOWN_HERE, "The system's resolver does not know this name, {resolver} does."
     if here & there:
-        return "same", "The system's resolver and {resolver} agree."
+        return Outcome.SAME, "The system's resolver and {resolver} agree."
     if not _any_public(here) and _any_public(there):
-        return "private-here", "The system's resolver gives an address of a private network, {resolver} public ones."
-    return "differs", "The system's resolver and {resolver} give different addresses, as they do for hosts of CDNs."
+        return (
+            Outcome.PRIVATE_HERE,
+            "The system's resolver gives private addresses, {resolver} public ones.",
+        )
+    return (
+        Outcome.DIFFERS,
+        "The system's resolver and {resolver} give different addresses, as for hosts of CDNs.",
+    )
 
 
 def _any_public(addresses: Iterable[str]) -> bool:

@@ -1,26 +1,28 @@
 """Check `location`: does something answer TLS before the host itself could?
 
-Room: checks. Pure. Feeds no row of the decision table: ending TCP is not decrypting TLS. It says where, not whether.
+Room: judge. Pure. Feeds no rule: ending TCP is not decrypting TLS. It says where, not whether.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.hops import locate
+from detector.hops import Where, locate
 from detector.model import Finding, Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "location"
+Outcome = Where
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`answered-early`, `beside-the-host`, `same-hop`, `unknown`; silent where no hops were traced."""
-    observed = case.observation.hops
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding where hops were traced."""
+    observed = evidence.observation.hops
     if observed is None:
         return
     located = locate(observed)

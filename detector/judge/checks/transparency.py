@@ -1,11 +1,12 @@
-"""Check `transparency`: was the leaf publicly logged? (RFC 6962)
+"""Check `transparency`: was the leaf publicly logged, as browsers ask for it? (RFC 6962)
 
-Room: checks. Pure. Feeds rows 9 to 19 of the decision table. Signatures count, presence does not: timestamps can be
-minted and copied, but not signed by a log. An unknown log is evidence of nothing.
+Room: judge. Pure. Feeds `logged`, `pinned-ca`, `public-unlogged` and the reasons for not clearing. Only where a careful
+client takes the path: a log accepts what leads to some root, so without such a path a timestamp is worth nothing.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Finding, Says
@@ -14,43 +15,61 @@ from detector.trust.transparency import Logging, SCTStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "transparency"
 
-_SUMMARY: Final[dict[Logging, str]] = {
-    Logging.LOGGED: "Publicly logged, {valid} valid timestamps.",
-    Logging.UNLOGGED: "Not publicly logged, although public certificates of its age are.",
-    Logging.UNKNOWN: "Whether it was publicly logged cannot be told.",
-}
-_SAYS: Final[dict[Logging, Says]] = {
-    Logging.LOGGED: Says.GENUINE,
-    Logging.UNLOGGED: Says.INTERCEPTED,
-    Logging.UNKNOWN: Says.NEUTRAL,
+
+class Outcome(enum.StrEnum):
+    """Whether the leaf was logged; `not-carried` where timestamps outside the certificate could not be seen."""
+
+    LOGGED = Logging.LOGGED.value
+    UNKNOWABLE = Logging.UNKNOWABLE.value
+    UNLOGGED = Logging.UNLOGGED.value
+    NOT_CARRIED = "not-carried"
+
+
+_TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
+    Outcome.LOGGED: (Says.GENUINE, "Publicly logged, {valid} valid timestamps."),
+    Outcome.UNKNOWABLE: (
+        Says.NEUTRAL,
+        "The timestamps are of logs that the list of {date} cannot know yet.",
+    ),
+    Outcome.UNLOGGED: (Says.INTERCEPTED, "Not publicly logged, although clients ask for it."),
+    Outcome.NOT_CARRIED: (
+        Says.NEUTRAL,
+        "The certificate embeds no timestamps, and those outside it could not be seen here.",
+    ),
 }
 
 
-def check(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """`logged`, `unlogged` or `unknown`."""
-    if case.leaf is None:
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding where the path is accepted."""
+    found = evidence.transparency
+    if found is None:
         return
-    valid = len({s.log_id for s in case.scts if s.status is SCTStatus.VALID})
+    outcome = Outcome.NOT_CARRIED if found.not_carried else Outcome(found.logging.value)
+    says, summary = _TEXT[outcome]
+    valid = len({s.log_id for s in found.scts if s.status is SCTStatus.VALID})
+    logs = evidence.context.logs
     yield Finding(
         check=ID,
-        outcome=case.logging,
-        says=_SAYS[case.logging],
-        summary=_SUMMARY[case.logging].format(valid=valid),
+        outcome=outcome,
+        says=says,
+        summary=summary.format(valid=valid, date=logs.date),
         data={
             "scts": [
                 {
                     "status": s.status,
+                    "source": s.source,
                     "log_id": s.log_id.hex(),
                     "log": s.log,
                     "operator": s.operator,
                     "timestamp": s.timestamp.isoformat() if s.timestamp else None,
                 }
-                for s in case.scts
+                for s in found.scts
             ],
-            "logs": case.context.logs.name,
+            "logs": logs.name,
         },
     )

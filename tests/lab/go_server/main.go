@@ -1,6 +1,9 @@
 // A TLS server as programs written in Go have it: crypto/tls with its defaults, one certificate, nothing served.
 //
-// Usage: goserver ADDRESS CERTIFICATES.pem KEY.pem [request]   ("request" asks clients for a certificate)
+// Usage: goserver ADDRESS CERTIFICATES.pem KEY.pem [request] [p256] [tls12] [response=FILE] [sct=FILE]
+//
+// "request" asks clients for a certificate, "p256" takes no other group, "tls12" speaks nothing newer; the files are an OCSP
+// response to staple and one SCT for the TLS extension, both in the form they are sent in.
 package main
 
 import (
@@ -8,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -20,8 +24,20 @@ func main() {
 		fail(err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}}
-	if len(os.Args) > 4 && os.Args[4] == "request" {
-		config.ClientAuth = tls.RequestClientCert
+	for _, option := range os.Args[4:] {
+		name, file, _ := strings.Cut(option, "=")
+		switch name {
+		case "request":
+			config.ClientAuth = tls.RequestClientCert
+		case "p256":
+			config.CurvePreferences = []tls.CurveID{tls.CurveP256}
+		case "tls12":
+			config.MaxVersion = tls.VersionTLS12
+		case "response":
+			config.Certificates[0].OCSPStaple = read(file)
+		case "sct":
+			config.Certificates[0].SignedCertificateTimestamps = [][]byte{read(file)}
+		}
 	}
 	listening, err := tls.Listen("tcp", os.Args[1], config)
 	if err != nil {
@@ -46,6 +62,14 @@ func serve(client net.Conn) {
 			return
 		}
 	}
+}
+
+func read(file string) []byte {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		fail(err)
+	}
+	return content
 }
 
 func fail(err error) {

@@ -1,0 +1,115 @@
+"""Bundles and directories of certificates in OpenSSL's form, and those that environment variables name.
+
+Room: audit. Reads the files it is told to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from detector.model import RootOrigin
+from detector.trust.certificate import Certificate
+from detector.trust.known_roots import known_root_keys
+
+from . import files
+from .entries import InstalledRoot, UnreadableStore
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    Found = InstalledRoot | UnreadableStore
+
+FileIdentity = tuple[int, int]
+"""Device and file number (stat(2)): the same for one file under several names."""
+
+VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+"""Environment variables that name a file of roots or directories of them: of OpenSSL, Requests, curl and Node.js."""
+
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]{1,4}\Z")
+"""A link by subject name hash (X509_LOOKUP_hash_dir(3))."""
+
+
+def bundle(
+    path: Path, store: str, seen: set[FileIdentity] | None = None, shipped: Collection[bytes] = ()
+) -> Iterator[Found]:
+    """The roots of one PEM (or DER) file; nothing when it is not there or was read under another name.
+
+    `shipped` are certificates (DER) that the system's vendor ships; of others a merged bundle does not say whose they
+    are.
+    """
+    if _read_before(path, seen):
+        return
+    try:
+        data, _ = files.read_file(path)
+    except FileNotFoundError:
+        return
+    except files.StoreError as error:
+        yield UnreadableStore(store=store, reason=str(error))
+        return
+    blocks = files.certificates(data)
+    for block in blocks.certificates:
+        origin = RootOrigin.SHIPPED if block.der in shipped else RootOrigin.UNKNOWN
+        yield InstalledRoot(der=block.der, store=store, origin=origin, distrusted=block.distrusted)
+    if blocks.damaged:
+        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+
+
+def _read_before(path: Path, seen: set[FileIdentity] | None) -> bool:
+    """Whether this very file was read already; notes that it was now."""
+    if seen is None:
+        return False
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return False  # reading it will say what is wrong
+    identity = (status.st_dev, status.st_ino)
+    before = identity in seen and identity != (0, 0)
+    seen.add(identity)
+    return before
+
+
+def linked(
+    folder: Path, store: str, seen: set[FileIdentity] | None = None, shipped: Collection[bytes] = ()
+) -> Iterator[Found]:
+    """The roots that OpenSSL would find in a directory. Dangling links are what a removed root leaves: no trouble."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if _HASHED.match(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        yield UnreadableStore(store=store, reason=f"cannot be listed ({getattr(error, 'strerror', error)})")
+        return
+    if len(names) > files.FILES_MAX:
+        yield UnreadableStore(store=store, reason=f"holds more than {files.FILES_MAX} files")
+    for name in names[: files.FILES_MAX]:
+        yield from bundle(folder / name, store, seen, shipped)
+
+
+def named_by_environment(environment: Mapping[str, str], seen: set[FileIdentity] | None = None) -> Iterator[Found]:
+    """The roots of what `VARIABLES` in `environment` name.
+
+    A person or a program set the variable, but often to a complete bundle: conda and Nix do, and a vendor's new root
+    would stand in it as an institution's does. So only a file or directory without any root that was ever public is
+    known to have been added; of roots among public ones the origin is not told.
+    """
+    for variable in VARIABLES:
+        value = environment.get(variable, "")
+        for given in filter(None, value.split(os.pathsep) if variable == "SSL_CERT_DIR" else [value]):
+            read = linked if _is_folder(given) else bundle
+            found = list(read(Path(given), f"{variable}:{files.shown(given)}", seen))
+            keys = {Certificate.read(root.der).spki_sha256 for root in found if isinstance(root, InstalledRoot)}
+            origin = RootOrigin.ADDED if keys.isdisjoint(known_root_keys()) else RootOrigin.UNKNOWN
+            for item in found:
+                yield item if isinstance(item, UnreadableStore) else msgspec.structs.replace(item, origin=origin)
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except ValueError:
+        return False  # a NUL character: reading it will say so

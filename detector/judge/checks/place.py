@@ -1,0 +1,55 @@
+"""Check `place`: do the endpoint's name and address mean the same machine on every network?
+
+Room: judge. Pure. Feeds the confidence of several rules: an institution has servers of its own behind private names and
+addresses, and some of its names lead to other servers inside than outside (split-horizon DNS).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from detector.judge.evidence import Place
+from detector.model import Finding, Says
+from detector.trust import hostname
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
+
+ID: Final = "place"
+
+
+class Outcome(enum.StrEnum):
+    """What the name and the address are."""
+
+    PUBLIC = "public"
+    GIVEN = "given"
+    UNKNOWN = "unknown"
+    PRIVATE_ADDRESS = "private-address"
+    PRIVATE_NAME = "private-name"
+
+
+_OF_PLACE: Final[dict[Place, tuple[Outcome, str]]] = {
+    Place.PUBLIC: (Outcome.PUBLIC, "The address is a public one."),
+    Place.GIVEN: (Outcome.GIVEN, "The address was given, not resolved."),
+    Place.UNKNOWN: (Outcome.UNKNOWN, "The address of the endpoint is not known."),
+    Place.PRIVATE: (Outcome.PRIVATE_ADDRESS, "The address is private: it is another machine on every network."),
+}
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """What the address is, and `private-name` for a name that means this network."""
+    if evidence.leaf is None:
+        return
+    outcome, summary = _OF_PLACE[evidence.place]
+    yield Finding(check=ID, outcome=outcome, says=Says.NEUTRAL, summary=summary)
+    if hostname.operator_of(evidence.endpoint.host) == hostname.ONE_NETWORK:
+        yield Finding(
+            check=ID,
+            outcome=Outcome.PRIVATE_NAME,
+            says=Says.NEUTRAL,
+            summary="The name is private or reserved: it is another server on every network.",
+        )

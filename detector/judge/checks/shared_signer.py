@@ -1,0 +1,73 @@
+"""Check `shared-signer`: does one signer or key serve endpoints that have nothing to do with each other?
+
+Room: judge. Pure. Feeds `rivals-share-a-signer`, `public-unlogged`, `one-private-signer` and `forgotten-by-everybody`.
+
+Operators that have nothing to do with each other do not share a private CA; what stands in front of both does. But one
+institution has many names, and a hoster one default certificate for all its customers, so that this alone is no proof.
+Two operators that run public CAs of their own never share one. A signer is one key, never a name.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from detector.model import Finding, Says
+from detector.trust.classes import ChainClass
+from detector.trust.transparency import Logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
+
+ID: Final = "shared-signer"
+
+_SHOWN: Final = 5
+"""Endpoints named in a sentence; the data has them all."""
+
+
+class Outcome(enum.StrEnum):
+    """What is shared, and with whom."""
+
+    RIVALS = "rivals"
+    PRIVATE_SIGNER = "private-signer"
+    LEAF_KEY = "leaf-key"
+    UNLOGGED_SIGNER = "unlogged-signer"
+    MISSING_ISSUER = "missing-issuer"
+
+
+_SUMMARY: Final[dict[Outcome, str]] = {
+    Outcome.RIVALS: "One key serves operators that each run a public CA of their own, also on {others}.",
+    Outcome.PRIVATE_SIGNER: "One private key signed for unrelated operators, also for {others}.",
+    Outcome.LEAF_KEY: "Unrelated operators present one server key, also on {others}.",
+    Outcome.UNLOGGED_SIGNER: "One public CA signed unlogged certificates for unrelated operators, also for {others}.",
+    Outcome.MISSING_ISSUER: "Unrelated operators lack one and the same intermediate, also on {others}.",
+}
+
+
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+    """One finding for each kind of sharing."""
+    if evidence.leaf is None or not evidence.name_right:
+        return
+    for outcome, others in _shared(evidence, network):
+        if others:
+            yield Finding(
+                check=ID,
+                outcome=outcome,
+                says=Says.INTERCEPTED,
+                summary=_SUMMARY[outcome].format(others=", ".join(others[:_SHOWN])),
+                data={"also_on": list(others)},
+            )
+
+
+def _shared(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[tuple[Outcome, Sequence[str]]]:
+    yield Outcome.RIVALS, network.rivals_of(evidence)
+    if evidence.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
+        yield Outcome.PRIVATE_SIGNER, network.unrelated_with_signer(evidence)
+        yield Outcome.LEAF_KEY, network.unrelated_with_leaf_key(evidence)
+    elif evidence.is_a(ChainClass.INCOMPLETE):
+        yield Outcome.MISSING_ISSUER, network.unrelated_with_missing_issuer(evidence)
+    elif evidence.is_a(ChainClass.ACCEPTED) and evidence.logging is Logging.UNLOGGED:
+        yield Outcome.UNLOGGED_SIGNER, network.unrelated_with_unlogged_signer(evidence)

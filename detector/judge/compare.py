@@ -1,0 +1,87 @@
+"""What two observations of one endpoint show together.
+
+Room: judge. Pure. Compares only; which pairs are whose business, and what a difference may mean, is the checks'.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from detector.trust.classes import ChainClass
+
+if TYPE_CHECKING:
+    from .evidence import EndpointEvidence
+
+
+class Comparison(enum.Enum):
+    """What two observations show together."""
+
+    SAME = "same"
+    BOTH_GENUINE = "both-genuine"
+    PRIVATE_HERE = "private-here"
+    PRIVATE_THERE = "private-there"
+    UNDECIDED = "undecided"
+    NOT_COMPARABLE = "not-comparable"
+
+
+def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
+    """Compare two observations of one endpoint, both from finished handshakes.
+
+    `SAME` certificate; two certificates, `BOTH_GENUINE` for this host (a CDN has several); a chain to no public root on
+    one side (`PRIVATE_HERE`, `PRIVATE_THERE`), although the other side is genuine; `UNDECIDED` where they differ and
+    neither shows that; `NOT_COMPARABLE` without a certificate or its key's proof on either side.
+    """
+    if here.leaf is None or there.leaf is None or not (here.observation.key_proved and there.observation.key_proved):
+        return Comparison.NOT_COMPARABLE
+    if here.leaf.sha256 == there.leaf.sha256:
+        return Comparison.SAME
+    if here.is_genuine and there.is_genuine:
+        return Comparison.BOTH_GENUINE
+    if there.is_genuine and here.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
+        return Comparison.PRIVATE_HERE
+    if here.is_genuine and there.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
+        return Comparison.PRIVATE_THERE
+    return Comparison.UNDECIDED
+
+
+def same_place(here: EndpointEvidence, there: EndpointEvidence) -> bool:
+    """Whether two observations were answered at one address and port.
+
+    Then no resolver can have sent them to different servers. Through a proxy the address is the proxy's, which is the
+    same place only for observations that both went through it.
+    """
+    return here.observation.address is not None and here.observation.address == there.observation.address
+
+
+class Difference(enum.StrEnum):
+    """What the comparison is called in a finding about the observation here."""
+
+    SAME = "same"
+    BOTH_GENUINE = "both-genuine"
+    FORGED = "forged"
+    GENUINE_ELSEWHERE = "genuine-elsewhere"
+    OTHER_FORGED = "other-forged"
+    DIFFERS = "differs"
+
+
+def difference(here: EndpointEvidence, there: EndpointEvidence) -> Difference | None:
+    """What the two observations are called in a finding about `here`; None where they cannot be compared.
+
+    `forged` where `here` is private while the same address shows the genuine key, `genuine-elsewhere` where another
+    address does; `other-forged` the other way round.
+    """
+    compared = compare(here, there)
+    if compared is Comparison.PRIVATE_HERE and not same_place(here, there):
+        return Difference.GENUINE_ELSEWHERE
+    return _DIFFERENCES[compared]
+
+
+_DIFFERENCES: Final[dict[Comparison, Difference | None]] = {
+    Comparison.SAME: Difference.SAME,
+    Comparison.BOTH_GENUINE: Difference.BOTH_GENUINE,
+    Comparison.PRIVATE_HERE: Difference.FORGED,
+    Comparison.PRIVATE_THERE: Difference.OTHER_FORGED,
+    Comparison.UNDECIDED: Difference.DIFFERS,
+    Comparison.NOT_COMPARABLE: None,
+}

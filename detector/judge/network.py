@@ -1,0 +1,190 @@
+"""The verdict on a network: one vantage and route, from the results of its endpoints.
+
+Room: judge. Pure. One function for every command: `check`, `scan`, `fleet`, `watch`, bundles, the gate and the history
+count results with `Tally` and read the same answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from detector import knowledge
+from detector.model import (
+    Category,
+    Confidence,
+    Coverage,
+    Interceptor,
+    Report,
+    Scope,
+    Verdict,
+)
+
+from .assess import names_a_party
+from .checks import chain
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Collection, Iterable, Sequence
+
+    from detector.model import Result
+
+    from .evidence import Context
+
+
+class NetworkDecision(NamedTuple):
+    """What the endpoints say together."""
+
+    verdict: Verdict
+    confidence: Confidence | None
+    scope: Scope
+    coverage: dict[Category, Coverage]
+
+
+class Tally:
+    """Counts results; what they say together can be asked at any time.
+
+    `named` are the endpoints (`host:port`) that the caller asked for by name: if one of those, or one of category
+    `exam`, is inconclusive, the network is not called clean.
+    """
+
+    def __init__(self, named: Collection[str] = ()) -> None:
+        self._named: Final = frozenset(named)
+        self._verdicts: Final[Counter[tuple[Category, Verdict, Confidence | None]]] = Counter()
+        self._open: Final[Counter[bool]] = Counter()
+
+    def add(self, result: Result, before: Result | None = None) -> None:
+        """Count a result; `before` is the one that it amends."""
+        if before is not None:
+            self._count(before, -1)
+        self._count(result, 1)
+
+    def _count(self, result: Result, number: int) -> None:
+        endpoint = result.endpoint
+        self._verdicts[endpoint.category, result.verdict, result.confidence] += number
+        matters = endpoint.name in self._named or endpoint.category is Category.EXAM
+        self._open[result.verdict is Verdict.INCONCLUSIVE and matters] += number
+
+    def count(self, verdict: Verdict) -> int:
+        """How many endpoints have this verdict."""
+        return sum(number for (_, found, _), number in self._verdicts.items() if found is verdict)
+
+    def decision(self) -> NetworkDecision:
+        """What the results so far say together: the gravest; else inconclusive where something matters; else clean."""
+        confidences = {c for (_, _, c), number in self._verdicts.items() if number > 0 and c is not None}
+        confidence = max(confidences, key=list(Confidence).index, default=None)
+        clean = self.count(Verdict.CLEAN)
+        if confidence is not None:
+            verdict = Verdict.MIDDLEWARE
+        elif not clean or self._open[True]:
+            verdict = Verdict.INCONCLUSIVE
+        else:
+            verdict = Verdict.CLEAN
+        return NetworkDecision(verdict, confidence, self._scope(confidence, clean), self._coverage())
+
+    def _scope(self, confidence: Confidence | None, clean: int) -> Scope:
+        if confidence is None:
+            return Scope.NONE
+        if not names_a_party(confidence):
+            return Scope.UNCERTAIN
+        uncertain = self._verdicts_at(Confidence.POSSIBLE)
+        return Scope.SELECTIVE if clean or uncertain else Scope.ALL
+
+    def _verdicts_at(self, confidence: Confidence) -> int:
+        return sum(number for (_, _, found), number in self._verdicts.items() if found is confidence)
+
+    def _coverage(self) -> dict[Category, Coverage]:
+        seen: dict[Category, set[tuple[Verdict, bool]]] = {}
+        for (category, verdict, confidence), number in self._verdicts.items():
+            if number > 0:
+                seen.setdefault(category, set()).add((verdict, names_a_party(confidence)))
+        return {category: _cover(seen[category]) for category in Category if category in seen}
+
+
+def _cover(seen: set[tuple[Verdict, bool]]) -> Coverage:
+    """What happens to one category: verdicts, each with whether it is sure enough to be said."""
+    clean, decrypted = (Verdict.CLEAN, False) in seen, (Verdict.MIDDLEWARE, True) in seen
+    uncertain = (Verdict.MIDDLEWARE, False) in seen
+    if decrypted:
+        return Coverage.MIXED if clean or uncertain else Coverage.DECRYPTED
+    if uncertain:
+        return Coverage.UNCERTAIN
+    return Coverage.CLEAR if clean else Coverage.UNKNOWN
+
+
+def decide_network(results: Iterable[Result], *, named: Collection[str] = ()) -> NetworkDecision:
+    """The verdict on a network whose endpoints have these results. `named` as in `Tally`."""
+    tally = Tally(named)
+    for result in results:
+        tally.add(result)
+    return tally.decision()
+
+
+def report(  # noqa: PLR0913 - a report is made of these parts
+    results: Sequence[Result],
+    context: Context,
+    *,
+    started: dt.datetime,
+    finished: dt.datetime,
+    vantage: str,
+    version: str,
+    named: Collection[str] = (),
+) -> Report:
+    """The report on a network. `named` are the endpoints the caller asked for by name."""
+    decision = decide_network(results, named=named)
+    return Report(
+        detector_version=version,
+        started=started,
+        finished=finished,
+        vantage=vantage,
+        verdict=decision.verdict,
+        confidence=decision.confidence,
+        scope=decision.scope,
+        coverage=decision.coverage,
+        interceptors=interceptors(results),
+        results=tuple(results),
+        portal=context.portal,
+        knowledge=knowledge.used(context.roots, context.logs),
+    )
+
+
+def interceptors(results: Iterable[Result]) -> tuple[Interceptor, ...]:
+    """One entry per party: a product, or else everything that shares an issuing key, a leaf key or an issuer's name.
+
+    One interceptor may have several CAs and one leaf key, or one CA and a leaf key for each host.
+    """
+    parties: list[tuple[set[str], list[Result]]] = []
+    for result in results:
+        if result.attribution is None:
+            continue
+        marks, members = _marks(result), [result]
+        apart = []
+        for known, others in parties:
+            if known & marks:
+                marks, members = marks | known, [*others, *members]
+            else:
+                apart.append((known, others))
+        parties = [*apart, (marks, members)]
+    return tuple(map(_interceptor, (members for _, members in parties)))
+
+
+def _interceptor(members: Sequence[Result]) -> Interceptor:
+    """One party as its first member shows it, a product's name going before none."""
+    named = [r.attribution for r in members if r.attribution is not None]
+    attribution = next((a for a in named if a.product is not None), named[0])
+    return Interceptor(**msgspec.structs.asdict(attribution), endpoints=tuple(r.endpoint.name for r in members))
+
+
+def _marks(result: Result) -> set[str]:
+    """By what the party behind a result is recognised on other endpoints."""
+    attribution, marks = result.attribution, set()
+    if attribution is not None:
+        marks.add(f"product {attribution.product}" if attribution.product else f"issuer {attribution.issuer}")
+    if result.observation.chain and (key := result.observation.chain[0].spki_sha256):
+        marks.add(key)
+    for finding in result.findings:
+        if finding.check == chain.ID:
+            marks.update(finding.data.get("issuing_keys", ()))
+    return marks

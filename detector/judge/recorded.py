@@ -1,0 +1,75 @@
+"""What a recorded handshake proves: one rule for bundles, and for what other processes and machines saw.
+
+Room: judge. Pure.
+
+An observation that was made elsewhere says that the peer held the presented key, or that another key signed. Its own
+handshake signature is checked again: what that contradicts proves nothing in either direction, so it clears nobody and
+accuses nobody. TLS 1.3 always signs (RFC 8446 section 4.4.3), so that a record without a signature proves nothing
+either. Where older versions exchanged keys by RSA (RFC 5246 section 7.4.9) nothing is signed, and the recorder's claim
+is all there is.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from detector.model import Outcome
+from detector.trust.certificate import Certificate
+from detector.trust.keyproof import KeyProof, check_recorded
+
+if TYPE_CHECKING:
+    from detector.model import Observation
+
+_ALWAYS_SIGNED: Final = frozenset({"TLSv1.3", None})
+"""Versions whose handshakes are always signed by the server, or of which nothing is known."""
+
+
+class KeyEvidence(enum.StrEnum):
+    """What the record of a handshake says of the presented key, checked again.
+
+    `verified`: the recorded signature is that key's (or, for a chain called replayed, is not). `contradicted`: it says
+    the opposite of what was recorded. `unsigned`: there is no signature where there must be one. `word`: there is none
+    that could be checked, and the claim cannot be verified. `not-claimed`: nothing was said that would need one.
+    """
+
+    VERIFIED = "verified"
+    CONTRADICTED = "contradicted"
+    UNSIGNED = "unsigned"
+    WORD = "word"
+    NOT_CLAIMED = "not-claimed"
+
+
+_PROVES_NOTHING: Final = frozenset({KeyEvidence.CONTRADICTED, KeyEvidence.UNSIGNED})
+
+
+def key_evidence(observation: Observation) -> KeyEvidence:
+    """Check what was recorded of the presented key against the recorded handshake signature."""
+    called_wrong = observation.outcome is Outcome.SIGNATURE_WRONG
+    if not observation.chain or not (called_wrong or observation.key_proved):
+        return KeyEvidence.NOT_CLAIMED
+    proof = check_recorded(
+        Certificate.read(observation.chain[0].der).spki,
+        observation.handshake_signature,
+        tls_version=observation.tls_version,
+        server_hello=observation.server_hello,
+    )
+    if proof is KeyProof.NOT_SEEN and observation.tls_version in _ALWAYS_SIGNED:
+        return KeyEvidence.UNSIGNED
+    if proof not in {KeyProof.VALID, KeyProof.INVALID}:
+        return KeyEvidence.WORD
+    expected = KeyProof.INVALID if called_wrong else KeyProof.VALID
+    return KeyEvidence.VERIFIED if proof is expected else KeyEvidence.CONTRADICTED
+
+
+def believed(observation: Observation) -> Observation:
+    """The observation without what its own record does not prove."""
+    evidence = key_evidence(observation)
+    called_wrong = observation.outcome is Outcome.SIGNATURE_WRONG
+    if called_wrong and evidence in _PROVES_NOTHING:
+        return msgspec.structs.replace(observation, key_proved=False, outcome=Outcome.TLS_FAILURE)
+    if called_wrong or evidence in _PROVES_NOTHING:
+        return msgspec.structs.replace(observation, key_proved=False)
+    return observation

@@ -1,0 +1,85 @@
+"""The parts of the knowledge with name, version, date and horizon, as every report and bundle carries them.
+
+Room: knowledge. Pure apart from reading the head of the package's own catalogue.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Final
+
+from detector import catalogue
+from detector.model import Knowledge, KnowledgeKind
+from detector.trust.logs import LIST_HORIZON
+from detector.trust.roots import ROOTS_HORIZON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from detector.trust.logs import LogList
+    from detector.trust.roots import Roots
+
+HORIZONS: Final = {
+    KnowledgeKind.ROOTS: ROOTS_HORIZON,
+    KnowledgeKind.LOGS: LIST_HORIZON,
+    KnowledgeKind.CATALOGUE: dt.timedelta(days=365),
+}
+"""After how many days each part counts as old. Roots and logs: see there. Catalogue: a year, in which a product brings
+out its next version; no verdict waits for it, because what it does not know only leaves an interceptor without name and
+mark."""
+
+_NOUNS: Final = {
+    KnowledgeKind.ROOTS: "public roots",
+    KnowledgeKind.LOGS: "CT logs",
+    KnowledgeKind.CATALOGUE: "catalogue",
+}
+
+
+def used(roots: Roots, logs: LogList) -> tuple[Knowledge, ...]:
+    """Say what is judged with: these roots and logs, and the shipped catalogue."""
+    edition = catalogue.edition()
+    return (
+        of_roots(roots),
+        _part(KnowledgeKind.LOGS, logs.name, logs.date, _hash_of_logs(logs)),
+        _part(KnowledgeKind.CATALOGUE, "shipped", edition.date, edition.sha256),
+    )
+
+
+def of_roots(roots: Roots) -> Knowledge:
+    """Say which public roots these are. The hash is over the sorted SHA-256 of every certificate."""
+    digest = hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
+    return _part(KnowledgeKind.ROOTS, roots.name, roots.date, digest, roots.version)
+
+
+def _hash_of_logs(logs: LogList) -> str:
+    """SHA-256 over the sorted log IDs, each followed by 1 where the log's timestamps count as evidence, else by 0."""
+    entries = [log_id + b"\1" for log_id in logs.logs] + [log_id + b"\0" for log_id in logs.untrusted]
+    return hashlib.sha256(b"".join(sorted(entries))).hexdigest()
+
+
+def _part(kind: KnowledgeKind, name: str, date: dt.date | None, sha256: str, version: str = "") -> Knowledge:
+    horizon = None if date is None else date + min(HORIZONS[kind], dt.date.max - date)
+    return Knowledge(kind=kind, name=_base_name(name), version=version, date=date, horizon=horizon, sha256=sha256)
+
+
+def _base_name(name: str) -> str:
+    """Leave out the folders of a file name: they can name a person, and the hash says which file it was."""
+    return " + ".join(PureWindowsPath(PurePosixPath(part).name).name for part in name.split(" + "))
+
+
+def describe(knowledge: Iterable[Knowledge]) -> str:
+    """Name the parts for people."""
+    return ", ".join(
+        " ".join(filter(None, (_NOUNS[part.kind], part.name, part.version, f"of {part.date}" if part.date else "")))
+        for part in knowledge
+    )
+
+
+def warning(knowledge: Iterable[Knowledge], at: dt.datetime) -> str | None:
+    """One sentence that says which parts are past their horizon at this moment; None while none is."""
+    old = [part for part in knowledge if part.is_past(at)]
+    if not old:
+        return None
+    return f"What is known here is old ({describe(old)}): update this package, or give newer roots and logs."

@@ -1,0 +1,188 @@
+"""What a presented chain is: one of nine classes, by what stands above the leaf and who put it there.
+
+Room: trust. Pure: certificates, stores and a moment come in. No socket, no clock, no file.
+
+Two readings of one chain (docs/decisions.md):
+
+* The lenient one, `paths`, asks who signed. It finds every chain of verified signatures, whatever a client would say.
+* The strict one, `acceptance`, asks whether a careful TLS client would take such a path at that moment.
+
+    accepted     a path to a public root that a careful client takes
+    declared     a path to a root that the pin file declares for the endpoint
+    retired      to a public root, but a date forbids it: the root's removal, or a date of the chain
+    defective    to a public root, but no client takes it, for another reason than dates
+    added        to a root that a person or a policy put on this machine; may hold together with defective
+    unfamiliar   to a root that the knowledge does not have, and of which nobody knows who put it there
+    unreadable   its signatures cannot be verified, by form
+    incomplete   the leaf's issuer is not available, and the leaf says that it was publicly logged
+    private      none of these
+
+The order of the exclusions is that of the list: accepted and nothing else, then declared, then retired.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from detector.model import RootOrigin
+
+from . import paths as path_building
+from .acceptance import DATE_REFUSALS, refusals
+from .roots import NO_ROOTS, Roots
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .acceptance import Refused
+    from .budget import Budget
+    from .certificate import Certificate
+    from .paths import Path, Paths
+
+
+class ChainClass(enum.StrEnum):
+    """What a presented chain is (see the head of this file)."""
+
+    ACCEPTED = "accepted"
+    DECLARED = "declared"
+    RETIRED = "retired"
+    DEFECTIVE = "defective"
+    ADDED = "added"
+    UNFAMILIAR = "unfamiliar"
+    UNREADABLE = "unreadable"
+    INCOMPLETE = "incomplete"
+    PRIVATE = "private"
+
+
+ADDED_BY: Final = frozenset({RootOrigin.ADDED, RootOrigin.POLICY})
+"""Origins of a root that a person or a policy put on the machine."""
+
+
+class Stores(NamedTuple):
+    """The roots a chain may lead to.
+
+    `public` are trusted for every name, `declared` by the pin file for this endpoint. Only where a chain leads to
+    neither are the retired and unconfirmed roots of `public` tried, and `machine` called: what this machine trusts
+    besides, each with its origin.
+    """
+
+    public: Roots
+    declared: Roots = NO_ROOTS
+    machine: Callable[[], Roots] = lambda: NO_ROOTS
+
+
+class Classified(NamedTuple):
+    """The classes of a chain and what they rest on.
+
+    `classes` has one member, or `added` and `defective`. `public` are the paths to public roots and `accepted` those
+    of them that a client takes; `declared`, `retired` and `machine` the paths to those roots, unconfirmed ones counting
+    as the machine's. `refused` says why the path that decides was not taken, with that path; for `declared`, without
+    the limits that bind public CAs only. `paths` is the lenient reading over all of these roots.
+    """
+
+    classes: frozenset[ChainClass]
+    paths: Paths
+    public: tuple[Path, ...] = ()
+    accepted: tuple[Path, ...] = ()
+    declared: tuple[Path, ...] = ()
+    retired: tuple[Path, ...] = ()
+    machine: tuple[Path, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    refused_path: Path | None = None
+
+    def is_a(self, *classes: ChainClass) -> bool:
+        """Whether the chain is of one of these classes."""
+        return not self.classes.isdisjoint(classes)
+
+
+def classify(  # noqa: PLR0913 - keyword-only past the moment
+    presented: Sequence[Certificate],
+    stores: Stores,
+    at: dt.datetime,
+    *,
+    extra: Iterable[Certificate] = (),
+    claims_logging: Callable[[], bool] = lambda: False,
+    budget: Budget | None = None,
+) -> Classified:
+    """The classes of the chain `presented` (leaf first, at least one certificate) at the moment `at`.
+
+    `extra` are certificates that were not presented but may stand above the leaf. `claims_logging` says that the leaf
+    embeds as many timestamps of known logs as browsers ask for. Raises nothing.
+    """
+    extra = tuple(extra)
+    paths = path_building.build(presented, (stores.public, stores.declared), extra, budget)
+    public = paths.ending_in(stores.public)
+    reasons = [(path, refusals(path, at)) for path in public]
+    if accepted := tuple(path for path, refused in reasons if not refused):
+        return Classified(frozenset({ChainClass.ACCEPTED}), paths, public=public, accepted=accepted)
+    if declared := paths.ending_in(stores.declared):
+        path, refused = _least([(path, refusals(path, at, public=False)) for path in declared])
+        return Classified(
+            frozenset({ChainClass.DECLARED}),
+            paths,
+            public=public,
+            declared=declared,
+            refused=refused,
+            refused_path=path if refused else None,
+        )
+    # Neither accepted nor declared: now the further stores are read.
+    former, unconfirmed, machine = others = stores.public.retired, stores.public.unconfirmed, stores.machine()
+    further = path_building.build(presented, others, extra, budget) if any(map(len, others)) else paths
+    retired = further.ending_in(former)
+    reasons += [(path, refusals(path, at)) for path in retired]
+    found = Classified(
+        frozenset(),
+        _both(paths, further),
+        public=tuple(path for path, _ in reasons),
+        retired=retired,
+        machine=(*further.ending_in(machine), *further.ending_in(unconfirmed)),
+    )
+    if reasons:
+        path, refused = _least(reasons)
+        if all(one.refusal in DATE_REFUSALS for one in refused):
+            return found._replace(classes=frozenset({ChainClass.RETIRED}), refused=refused, refused_path=path)
+        found = found._replace(refused=refused, refused_path=path)
+    return found._replace(classes=_classes(found, claims_logging))
+
+
+def _classes(found: Classified, claims_logging: Callable[[], bool]) -> frozenset[ChainClass]:
+    """The classes of a chain that no date alone forbids."""
+    added = any(path.anchor is not None and path.anchor.origin in ADDED_BY for path in found.machine)
+    classes = {ChainClass.DEFECTIVE} if found.refused_path is not None else set()
+    if added:
+        classes.add(ChainClass.ADDED)
+    if classes:
+        return frozenset(classes)
+    if found.machine:
+        return frozenset({ChainClass.UNFAMILIAR})
+    if found.paths.unreadable:
+        return frozenset({ChainClass.UNREADABLE})
+    if not found.paths.issuers and not found.paths.issuer_known and claims_logging():
+        return frozenset({ChainClass.INCOMPLETE})
+    return frozenset({ChainClass.PRIVATE})
+
+
+def _least(reasons: Sequence[tuple[Path, tuple[Refused, ...]]]) -> tuple[Path, tuple[Refused, ...]]:
+    """The path nearest to being taken: dates alone before other reasons, then the fewest reasons."""
+
+    def order(reason: tuple[Path, tuple[Refused, ...]]) -> tuple[bool, int]:
+        _, refused = reason
+        return any(one.refusal not in DATE_REFUSALS for one in refused), len(refused)
+
+    return min(reasons, key=order)
+
+
+def _both(first: Paths, further: Paths) -> Paths:
+    """The lenient reading over all stores: what either building found."""
+    if first is further:
+        return first
+    return first._replace(
+        issuers=tuple(dict.fromkeys((*first.issuers, *further.issuers))),
+        near_issuers=tuple(dict.fromkeys((*first.near_issuers, *further.near_issuers))),
+        paths=tuple(dict.fromkeys((*first.paths, *further.paths))),
+        issuer_known=first.issuer_known or further.issuer_known,
+        unreadable=first.unreadable or further.unreadable,
+        exceeded=first.exceeded or further.exceeded,
+        postponed=first.postponed or further.postponed,
+    )

@@ -1,0 +1,81 @@
+"""Tests of detector.pins.keys. Room: pins; pure."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.model import Endpoint, RecordedIdentity
+from detector.pins import identity, shared_pins
+from detector.pins.keys import root_of, shared
+from detector.trust.known_roots import known_root_keys, known_roots
+
+HOST = "exam.example.edu"
+ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")
+ROOT_KEY, ROOT_SHA256 = bytes.fromhex(ROOT.spki_sha256), bytes.fromhex(ROOT.sha256)
+
+
+def pinning(field: str, *digests: bytes) -> Endpoint:
+    """An endpoint with these digests in one of its fields."""
+    return msgspec.structs.replace(Endpoint(host=HOST), **{field: digests})
+
+
+def test_known_root_keys_are_those_of_the_known_roots() -> None:
+    """One hash of 32 bytes for each key, trusted now or once."""
+    assert ROOT_KEY in known_root_keys()
+    assert {len(key) for key in known_root_keys()} == {32}
+    assert known_root_keys() == {bytes.fromhex(root.spki_sha256) for root in known_roots()}
+
+
+def test_roots_are_named_by_key_and_by_certificate() -> None:
+    """Lint names the root, whichever of its hashes stands in the file."""
+    assert root_of(ROOT_KEY) == root_of(ROOT_SHA256) == "ISRG Root X1"
+    assert root_of(bytes(32)) is None
+
+
+@pytest.mark.parametrize("field", ["pins", "backup_pins", "certificates"])
+def test_pinned_root_says_that_the_endpoint_is_public(field: str) -> None:
+    """Who pins a public root by hand expects a public certificate; any other pin says nothing of it."""
+    for digest in (ROOT_KEY, ROOT_SHA256):
+        assert identity(pinning(field, bytes(32), digest)) is RecordedIdentity.PUBLIC
+    other = pinning(field, bytes(32))
+    assert identity(other) is RecordedIdentity.UNKNOWN
+    assert identity(other, public_keys={bytes(32)}) is RecordedIdentity.PUBLIC
+
+
+@pytest.mark.parametrize("recorded", RecordedIdentity)
+def test_recorded_identity_needs_no_pins(recorded: RecordedIdentity) -> None:
+    """What the file records holds by itself."""
+    assert identity(Endpoint(host=HOST, identity=recorded)) is recorded
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "is_shared"),
+    [
+        ([Endpoint(host="a.example.edu"), Endpoint(host="b.example.org")], True),
+        ([Endpoint(host="a.example.edu"), Endpoint(host="b.example.edu")], False),
+        ([Endpoint(host="a.example.edu", operator="X"), Endpoint(host="b.example.org", operator="X")], False),
+        ([Endpoint(host="a.example.edu", operator="X"), Endpoint(host="b.example.edu", operator="Y")], True),
+        ([Endpoint(host="a.example.edu"), Endpoint(host="a.example.edu", port=8443)], False),
+        ([Endpoint(host="10.0.0.1"), Endpoint(host="lms.campus.internal")], False),
+        ([Endpoint(host="a.example.edu")], False),
+    ],
+)
+def test_shared_is_what_different_operators_have(endpoints: list[Endpoint], is_shared: bool) -> None:  # noqa: FBT001 - a table
+    """One operator's endpoints may have a key in common, and so may a private network's."""
+    key, own = b"k" * 32, [bytes([number]) * 32 for number, _ in enumerate(endpoints)]
+    met = [(endpoint, (key, key, mine)) for endpoint, mine in zip(endpoints, own, strict=True)]
+    assert shared(met) == ({key} if is_shared else set())
+    for field in ("pins", "backup_pins"):
+        pinned = [msgspec.structs.replace(endpoint, **{field: keys}) for endpoint, keys in met]
+        assert shared_pins(pinned) == ({key} if is_shared else set())
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.frozensets(st.integers(0, 5), max_size=4)), max_size=6))
+def test_shared_is_the_union_of_what_pairs_share(met: list[tuple[str, frozenset[int]]]) -> None:
+    """Grouping finds what comparing every pair finds."""
+    named = [(Endpoint(host="h.example.edu", operator=who), [bytes([k]) for k in keys]) for who, keys in met]
+    pairs = {bytes([key]) for who, keys in met for other, others in met if who != other for key in keys & others}
+    assert shared(named) == pairs

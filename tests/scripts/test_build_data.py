@@ -1,0 +1,201 @@
+"""Tests of scripts/build_data.py: what it makes of log lists and of certifi wheels.
+
+Room: tests; writes into a temporary directory.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import json
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from detector.trust import logs
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed
+
+import build_data  # noqa: E402 - after the path
+
+Merge = Callable[..., tuple[dict[str, dict[str, Any]], dict[str, Any]]]
+"""From lists to the logs by name and the rest of the file."""
+SHIPPED: Final = ROOT / "detector" / "trust" / "data" / "ct_logs.json"
+
+
+def record(name: str, **fields: object) -> dict[str, Any]:
+    """What a list says of a log of this name, whose key is the name."""
+    key = name.encode()
+    return {
+        "log_id": base64.b64encode(hashlib.sha256(key).digest()).decode(),
+        "key": base64.b64encode(key).decode(),
+        "operator": "Example",
+        "description": name,
+        "kind": "rfc6962",
+        **fields,
+    }
+
+
+@pytest.fixture
+def merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Merge:
+    """Merge lists into a copy of the shipped file; gives the logs by name and the file's head."""
+    monkeypatch.setattr(build_data, "DATA", tmp_path)
+
+    def merge(*lists: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        shutil.copy(SHIPPED, tmp_path / "ct_logs.json")
+        files = []
+        for number, one in enumerate(lists):
+            files.append(tmp_path / f"{number}.json")
+            files[-1].write_text(json.dumps(one), "utf-8")
+        build_data.merge(files)
+        content = json.loads((tmp_path / "ct_logs.json").read_text("utf-8"))
+        return {log["description"]: log for log in content.pop("logs")}, content
+
+    return merge
+
+
+def test_nothing_new_leaves_the_file_as_it_is(tmp_path: Path, merged: Merge) -> None:
+    """The shipped file is what the script makes of it: one log a line, sorted, what is inferred inferred again."""
+    merged({"source": "Zeek ct-list, 2019-04 to 2026-08", "logs": []})
+    assert (tmp_path / "ct_logs.json").read_bytes() == SHIPPED.read_bytes()
+
+
+def test_google_and_firefox_lists_are_merged_in_any_order(merged: Merge) -> None:
+    """Of a state the earliest moment is kept; intervals, dates of listing and the list's own date come along."""
+    usable = {"usable": {"timestamp": "2027-01-05T10:00:00Z"}}
+    interval = {"start_inclusive": "2029-01-01T00:00:00Z", "end_exclusive": "2029-07-01T00:00:00Z"}
+    pending = record("Example 'Birch2029h1'", state={"pending": {"timestamp": "2027-01-05T10:00:00Z"}})
+    google = {
+        "log_list_timestamp": "2027-02-01T12:00:00Z",
+        "operators": [
+            {
+                "name": "Example",
+                "logs": [record("Example 'Alder2029h1'", state=usable, temporal_interval=interval), pending],
+            }
+        ],
+    }
+    since = "2027-03-01T00:00:00+00:00"
+    firefox = {
+        "source": "Firefox",
+        "date": "2027-04-01",
+        "logs": [
+            record("Example 'Alder2029h1'", state="usable", since=since),
+            record("C2029", state="usable", since=since),
+        ],
+    }
+    found, head = merged(google, firefox)
+    again, _ = merged(firefox, google)
+    assert found == again
+    alder = found["Example 'Alder2029h1'"]
+    assert alder["states"] == {"usable": "2027-01-05T10:00:00Z"}
+    assert alder["shard"] == ["2029-01-01T00:00:00Z", "2029-07-01T00:00:00Z"]
+    assert (alder["first_listed"], alder["last_listed"]) == ("2027-02-01", "2027-04-01")
+    assert "inferred" not in alder
+    assert (found["C2029"]["shard"], found["C2029"]["inferred"]) == (
+        ["2028-12-01T00:00:00Z", "2030-02-01T00:00:00Z"],
+        ["shard"],
+    )
+    assert "Example 'Birch2029h1'" not in found  # may be accepted yet, and what is shipped as untrusted stays so
+    assert head["date"] == "2027-04-01"
+    assert head["sources"][-2:] == ["Google log list v3 of 2027-02-01", "Firefox"]
+
+
+def test_a_log_that_lists_dropped_retires_with_its_last_listing(merged: Merge) -> None:
+    """Until a list says when: then what was inferred gives way. A log with a shard needs no such date."""
+    first = {"source": "first", "date": "2027-01-01", "logs": [record("Unsharded", state="usable", since="2020-01-01")]}
+    second = {"source": "second", "date": "2027-06-01", "logs": []}
+    assert "inferred" not in merged(first)[0]["Unsharded"]
+    dropped = merged(first, second)[0]["Unsharded"]
+    assert (dropped["retired"], dropped["inferred"]) == ("2027-01-01T23:59:59Z", ["retired"])
+    announced = {"source": "third", "logs": [{"log_id": dropped["log_id"], "states": {"retired": "2026-12-24"}}]}
+    known = merged(first, second, announced)[0]["Unsharded"]
+    assert known["states"]["retired"] == "2026-12-24T23:59:59Z"
+    assert not known.keys() & {"retired", "inferred"}
+
+
+def test_a_log_without_an_accepted_state_is_no_evidence(merged: Merge) -> None:
+    """A record that says nothing of a state does not make a log one that browsers accepted."""
+    found, _ = merged({"source": "x", "date": "2027-01-01", "logs": [record("Nobody's")]})
+    assert found["Nobody's"]["public"] is False
+    assert found["Nobody's"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("description", "shard"),
+    [
+        ("Google 'Argon2023' log", (dt.date(2022, 12, 1), dt.date(2024, 2, 1))),
+        ("Let's Encrypt 'Oak2024H1' log", (dt.date(2023, 12, 1), dt.date(2024, 8, 1))),
+        ("Let's Encrypt 'Sycamore2025h2d' log", (dt.date(2025, 5, 31), dt.date(2026, 2, 1))),
+        ("TrustAsia 'log2026a'", (dt.date(2025, 12, 1), dt.date(2027, 2, 1))),
+        ("Google 'Pilot' log", None),
+        ("Venafi Gen2 CT log", None),
+    ],
+)
+def test_shards_by_name(description: str, shard: tuple[dt.date, dt.date] | None) -> None:
+    """A year or half-year in the name, a month wider on both sides."""
+    assert build_data.shard_of(description) == shard
+
+
+def test_names_give_shards_that_hold_the_published_ones() -> None:
+    """What is inferred from names is right for every log that names its shard and whose interval was published."""
+    raw = json.loads(SHIPPED.read_text("utf-8"))["logs"]
+    inferred = {entry["description"] for entry in raw if "shard" in entry.get("inferred", ())}
+    compared = 0
+    for log in logs.shipped().logs.values():
+        named = build_data.shard_of(log.description)
+        assert (named is None) == (log.shard is None)
+        if named is None or log.shard is None:
+            continue
+        start, end = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in named)
+        if log.description in inferred:
+            assert log.shard == (start, end)
+        else:
+            compared += 1
+            assert start <= log.shard.start < log.shard.end <= end, log.description
+    assert compared == 104
+
+
+def wheel(folder: Path, version: str, *labelled: tuple[str, bytes]) -> Path:
+    """A certifi wheel with these (label, PEM) roots."""
+    path = folder / f"certifi-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "certifi/cacert.pem", b"".join(f'# Label: "{label}"\n'.encode() + pem for label, pem in labelled)
+        )
+    return path
+
+
+def test_roots_are_dated_by_the_wheels_that_carry_them(
+    pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first wheel without a root says when it was removed, whatever order the wheels are given in."""
+    monkeypatch.setattr(build_data, "DATA", tmp_path)
+    a, b, back = (("A", pki.root_a.pem), ("B", pki.root_b.pem), ("C", pki.private_ca("Back again").pem))
+    wheels = [
+        wheel(tmp_path, "2026.10.19.post1", a, ("C, renamed", back[1])),
+        wheel(tmp_path, "2024.2.2", a, b, back),
+        wheel(tmp_path, "2025.10.5", a, b),
+        wheel(tmp_path, "2026.1.4", a),
+    ]
+    build_data.roots(wheels)
+    known = json.loads((tmp_path / "known_roots.json").read_text("utf-8"))
+    assert known["versions"] == ["2024.2.2", "2025.10.5", "2026.1.4", "2026.10.19.post1"]
+    assert [(r["label"], r["first_seen"], r["last_seen"], r.get("removed")) for r in known["roots"]] == [
+        ("A", "2024.2.2", "2026.10.19.post1", None),
+        ("B", "2024.2.2", "2025.10.5", "2026-01-04"),
+        ("C, renamed", "2024.2.2", "2026.10.19.post1", None),
+    ]
+    stored = json.loads((tmp_path / "root_certificates.json").read_text("utf-8"))["certificates"]
+    assert [hashlib.sha256(base64.b64decode(der)).hexdigest() for der in stored] == [
+        r["sha256"] for r in known["roots"]
+    ]
