@@ -4,15 +4,15 @@ Room: trust. Pure: the moment is an argument.
 
 `paths` asks leniently who signed; this module asks strictly, for what clears and for the guard. It takes a path whose
 signatures were verified, and judges everything else but the name of the leaf. Refused is what Chrome's verifier (the
-pki library of BoringSSL), Go, rustls-webpki and Firefox refuse and x509-limbo expects to be refused; where
-these differ, `tests/trust/test_limbo.py` lists each decision. Taken, because most of them take it:
+pki library of BoringSSL), Go, rustls-webpki and Firefox refuse and x509-limbo expects to be refused; where these
+differ, `tests/trust/test_limbo.py` lists each decision. Taken, because most of them take it:
 
 * serial numbers of zero, below it, or of more than 20 bytes
 * no extended key usage, anyExtendedKeyUsage, a critical extended key usage; any extended key usage of the root
 * any authority and subject key identifiers, and none, as long as they are not critical
 * basic constraints of a CA that are not critical
 * name constraints that are not critical, and DNS subtrees with a leading dot
-* alternative names that are critical beside a subject; underscores in DNS names; any common name
+* critical alternative names together with a subject; underscores in DNS names; any common name
 * Ed25519 (Go, rustls-webpki and OpenSSL take it, browsers do not) and ML-DSA
 
 Policies are not processed: no client of TLS asks for one.
@@ -71,10 +71,10 @@ _NULL_OR_ABSENT: Final = frozenset({b"\x05\x00", b""})
 """RFC 4055 section 5 wants NULL and tells readers to do without it."""
 
 
-def _pss(hash_arc: int, octets: int) -> bytes:
+def _pss(hash_arc: int, salt: int) -> bytes:
     """RSASSA-PSS-params with one hash for both uses and a salt of its length (RFC 4055 section 3.1)."""
     digest = f"300d060960864801650304020{hash_arc}0500"
-    return bytes.fromhex(f"3034a00f{digest}a11c301a06092a864886f70d010108{digest}a2030201{octets:02x}")
+    return bytes.fromhex(f"3034a00f{digest}a11c301a06092a864886f70d010108{digest}a2030201{salt:02x}")
 
 
 _ALGORITHMS: Final[dict[str, frozenset[bytes]]] = {
@@ -116,7 +116,7 @@ _PROCESSED: Final = frozenset(
 )
 """Extensions that may be critical, as in BoringSSL: those of policies bind nobody who asks for no policy."""
 _APPLICATION_POLICIES: Final = "1.3.6.1.4.1.311.21.10"
-"""Microsoft's forerunner of extended key usage, which says the same beside it and may then be critical (BoringSSL)."""
+"""Microsoft's forerunner of extended key usage, which may be critical where that is there too (as in BoringSSL)."""
 
 _NEVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 """Before any certificate."""
@@ -357,7 +357,7 @@ def _algorithm_refusals(algorithm: Algorithm | None) -> Iterator[Refusal]:
 
 
 def _key_refusals(spki: bytes | None) -> Iterator[Refusal]:
-    """A key of a kind and size that clients take, written in the one way they read (RFC 5480, RFC 3279 section 2.3.1).
+    """A key of a kind and size that clients take, in the one encoding that they read (RFC 5480, RFC 3279 2.3.1).
 
     That rules out curves by their parameters, compressed points and keys for RSASSA-PSS alone.
     """

@@ -1,4 +1,4 @@
-"""Name constraints, applied the way careful clients apply them (RFC 5280 sections 4.2.1.6 and 4.2.1.10).
+"""Name constraints, applied as careful clients apply them (RFC 5280 sections 4.2.1.6 and 4.2.1.10).
 
 Room: trust. Pure.
 

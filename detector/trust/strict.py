@@ -3,7 +3,7 @@
 Room: trust. Pure.
 
 `Certificate.read` makes what it can of any bytes, which is right for asking who signed. Clearing asks more: where
-nothing is wrong with a certificate's form, there is one way to read it, and `Certificate` says what clients read.
+nothing is wrong with a certificate's form, it has one reading, and `Certificate` says what clients read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a guarded client refuses although nothing looks intercepted: what a careful TLS client does not accept.
+"""What a guarded client refuses although nothing appears intercepted: what a careful TLS client does not accept.
 
 Reasons have their tests in tests/trust/test_acceptance.py; here is which path decides, and what is said.
 """
@@ -56,7 +56,7 @@ def test_honest_certificates_pass(world: World, key: Any) -> None:  # noqa: ANN4
 
 
 def test_dates(world: World) -> None:
-    """Expired and not yet valid are told apart, with the date and what the clock says; the moment is the evidence's."""
+    """Expired and not yet valid are distinguished, with the date and what the clock says, at the evidence's moment."""
     pki = world.pki
     old = pki.issue([EXAM], not_before=pki.now - 90 * DAY, not_after=pki.now - DAY)
     said = str(problem(world, old))
@@ -112,7 +112,7 @@ def test_declared_root_that_is_no_self_signed_one(world: World, pki: PrivatePKI)
 
 
 def test_a_declared_path_tells_its_own_problem(world: World, pki: PrivatePKI) -> None:
-    """What is wrong with the path that was meant is told, not that there is no public one."""
+    """What is wrong with the path that was meant is reported, not that there is no public one."""
     ca = pki.private_ca("Campus CA")
     old = ca.issue([EXAM], not_before=pki.now - 90 * DAY, not_after=pki.now - DAY)
     assert "expired" in str(problem(world, old, private_roots=(ca.certificate,)))

@@ -1,4 +1,4 @@
-"""What no careful client accepts, one certificate for each reason, and what clients accept although it looks odd."""
+"""What no careful client accepts, one certificate for each reason, and what clients accept although it is odd."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_every_refusal_is_met_and_explained() -> None:
 
 
 def test_a_path_without_a_trusted_root() -> None:
-    """A path that ends nowhere is refused for that, whatever else is right with it."""
+    """A path that ends in no trusted root is refused for that, whatever else is right with it."""
     assert refusals(path(LEAF, CA, anchored=False), NOW) == (Refused(Refusal.NO_ANCHOR, 1),)
 
 
@@ -472,7 +472,7 @@ def test_names_in_sentences_are_escaped_and_cut() -> None:
 
 
 def test_dates_in_sentences() -> None:
-    """A refused date is told with the date, a lifetime with its days."""
+    """A refused date is reported with the date, a lifetime with its days."""
     leaf = LEAF.but(validity=validity(NOW, NOW + 300 * DAY))
     assert explain(Refused(Refusal.EXPIRED, 0), path(leaf)) == (
         "The certificate has expired (valid until 2027-03-28 12:00 UTC)."

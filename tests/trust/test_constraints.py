@@ -85,7 +85,7 @@ def test_permitted_and_excluded_together() -> None:
     "value", [b".example.edu", b"a..example.edu", b"a b.example.edu", b"*", b"x.*.example.edu", b""]
 )
 def test_what_is_no_host_name_is_in_no_subtree(value: bytes) -> None:
-    """A DNS name that is malformed is refused where DNS names are constrained, and nowhere else."""
+    """A DNS name that is malformed is refused where DNS names are constrained, and there alone."""
     assert not allowed(DNS_NAME, value, permitted=(b"example.edu", b""))
     assert not allowed(DNS_NAME, value, excluded=(b"example.org",))
     only_addresses = read_constraints(subtrees(((ADDRESS, bytes(8)),)), critical=True)
@@ -192,7 +192,7 @@ def test_names_of_a_certificate() -> None:
     ],
 )
 def test_constraints_that_cannot_be_read(trees: bytes) -> None:
-    """Empty, with a minimum, out of order, or with a subtree that is none of its form: refused as a whole."""
+    """Empty, with a minimum, out of order, or with a subtree that does not have its form: refused as a whole."""
     with pytest.raises(ValueError):  # noqa: PT011 - which of the two does not matter
         read_constraints(trees, critical=True)
 
@@ -211,13 +211,13 @@ def test_constraints_that_cannot_be_read(trees: bytes) -> None:
     ],
 )
 def test_names_that_cannot_be_read(data: bytes) -> None:
-    """A SubjectAltName with a part that is none of its form is refused as a whole."""
+    """A SubjectAltName with a part that does not have its form is refused as a whole."""
     with pytest.raises(ValueError):  # noqa: PT011 - as above
         read_names(data)
 
 
 def test_numbers_are_bounded() -> None:
-    """So many names, subtrees and bytes of a name are read, and more are told apart from what is malformed."""
+    """So many names, subtrees and bytes of a name are read, and more is distinguished from what is malformed."""
     tree = sequence(der.encode(DNS_NAME, b"example.edu"))
     for count, fits in ((SUBTREES_MAX, True), (SUBTREES_MAX + 1, False)):
         data = sequence(der.encode(0xA0, tree * count))
@@ -265,7 +265,7 @@ labels = st.lists(st.sampled_from(["a", "b", "example", "edu", "*"]), min_size=1
 
 @given(labels, st.lists(labels.filter(lambda drawn: "*" not in drawn), min_size=1, max_size=4))
 def test_dns_names_by_brute_force(host: list[str], trees: list[list[str]]) -> None:
-    """The keys find what comparing each subtree label by label finds, wildcards spelt out."""
+    """The keys find what comparing each subtree label by label finds, wildcards written out."""
     text = ".".join(host).encode()
     encoded = tuple(".".join(tree).encode() for tree in trees)
     well_formed = "*" not in host[1:] and (host[0] != "*" or len(host) > 1)
@@ -273,8 +273,8 @@ def test_dns_names_by_brute_force(host: list[str], trees: list[list[str]]) -> No
     def covers(tree: list[str], labels: list[str]) -> bool:
         return labels[-len(tree) :] == tree
 
-    spelt_out = [[label, *host[1:]] for label in ("a", "b", "example", "edu", "other")] if host[0] == "*" else [host]
-    expected_excluded = well_formed and not any(covers(tree, one) for tree in trees for one in spelt_out)
-    expected_permitted = well_formed and all(any(covers(tree, one) for tree in trees) for one in spelt_out)
+    expansions = [[label, *host[1:]] for label in ("a", "b", "example", "edu", "other")] if host[0] == "*" else [host]
+    expected_excluded = well_formed and not any(covers(tree, one) for tree in trees for one in expansions)
+    expected_permitted = well_formed and all(any(covers(tree, one) for tree in trees) for one in expansions)
     assert allowed(DNS_NAME, text, excluded=encoded) is expected_excluded
     assert allowed(DNS_NAME, text, permitted=encoded) is expected_permitted

@@ -1,4 +1,4 @@
-"""What is DER to the last byte: the strict check beside the tolerant reader."""
+"""What is DER to the last byte: the strict check next to the tolerant reader."""
 
 from __future__ import annotations
 

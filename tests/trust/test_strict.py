@@ -170,7 +170,7 @@ def test_malformed(draft: Draft) -> None:
     ],
 )
 def test_forms_that_are_read(draft: Draft) -> None:
-    """What is unusual and yet DER is not malformed; what nobody knows is not looked into."""
+    """What is unusual and yet DER is not malformed; the values of unknown extensions are not read."""
     assert not strict.examine(draft.certificate).malformed
 
 
@@ -187,7 +187,7 @@ def test_forms_that_are_read(draft: Draft) -> None:
     ],
 )
 def test_more_than_is_read(draft: Draft) -> None:
-    """Too many extensions, bytes, attributes, names, subtrees or elements are told apart from what is malformed."""
+    """Too many extensions, bytes, attributes, names, subtrees or elements are distinguished from what is malformed."""
     form = strict.examine(draft.certificate)
     assert form.exceeds_limits
     assert not form.malformed
