@@ -83,7 +83,7 @@ LOOKS_MAX: Final = 33
 """Looks at one endpoint, each a connection: the first, and as many more as `detector.judge.evidence` keeps."""
 
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
-"""Bytes of an SCT list or an OCSP response beside the leaf: as many as the probe keeps of either."""
+"""Bytes of an SCT list or an OCSP response sent with the leaf: as many as the probe keeps of either."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
@@ -288,9 +288,9 @@ class Look(_Strict, frozen=True, kw_only=True):
 class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
     """Everything one endpoint is judged by, and what was concluded: the content of a part `endpoint`.
 
-    `looks` are the connections that were made to it, the one that `EndpointEvidence.observation` tells of first. `fetched` are
-    issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine that a
-    verified path ends in (no other root of the machine is recorded).
+    `looks` are the connections that were made to it, the one that `EndpointEvidence.observation` tells of first.
+    `fetched` are issuers fetched from where the leaf says they are, `machine_roots` the roots installed on the machine
+    that a verified path ends in (no other root of the machine is recorded).
     """
 
     expected: Expected
