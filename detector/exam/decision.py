@@ -169,14 +169,15 @@ class _Weighed:
         first, code = results[0], self._code(results[0])
         alike = code in {ReasonCode.CONFIRMED, ReasonCode.DISREGARDED}
         asked = admit if self._must_be_confirmed(first) else admit_other
+        action = Action.ALLOW if alike else asked(self._policy, first)
         reason = Reason(
             code=code,
-            action=Action.ALLOW if alike else asked(self._policy, first),
+            action=action,
             endpoints=_names(results),
             rule=None if alike else first.reason,
             confidence=first.confidence if code is ReasonCode.INTERCEPTED else None,
             sentence=_SENTENCES[code].format(why=why(self._policy, first)),
-            advice={} if alike else self._advice(results),
+            advice={} if alike else {**self._advice(results), **_INSTEAD.get((code, action), {})},
         )
         return _Group(reason, tuple(results), _sign_in_first(first, self._report))
 
@@ -280,6 +281,12 @@ _OPENED: Final[dict[Confidence | None, str]] = {
     Confidence.PROVEN: "Something on the way opens encrypted connections to {hosts}{who}.",
     Confidence.PROBABLE: "Something on the way very probably opens encrypted connections to {hosts}{who}.",
 }
+_INSTEAD: Final[dict[tuple[ReasonCode, Action], dict[Audience, str]]] = {
+    (ReasonCode.STALE_PIN, Action.WARN): {Audience.STUDENT: _GO_AHEAD},
+    (ReasonCode.STALE_PIN, Action.BLOCK): {Audience.STUDENT: _TELL_THE_OFFICE},
+    (ReasonCode.UNKNOWABLE, Action.WARN): {Audience.STUDENT: _UPDATE},
+}
+"""What a student can do about a server that a careful client takes; the result's own advice is for a doubtful one."""
 _NOT_THE_EXAMS: Final = "The exam does not depend on these connections."
 _NO_SUCH_NETWORK: Final = "The exam office does not let an exam begin on such a network."
 

@@ -32,7 +32,7 @@ from detector.judge.checks import chain, witness
 from detector.judge.confirmation import Confirmation
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
-from detector.model import Confidence, Endpoint, Outcome, Verdict
+from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session import (
     resolve_logs,
@@ -207,11 +207,14 @@ class Guard:
             action=action,
             refused=refused,
             message=" ".join(filter(None, said)),
-            advice=result.advice or _IF_NOTHING_ELSE,
+            advice=_advice(result),
         )
 
 
-_IF_NOTHING_ELSE: Final = "Try again; if it stays so, check with: detector check"
+def _advice(result: Result) -> str:
+    """What the user and the developer of the client can do."""
+    said = (result.advice_for.get(audience, "") for audience in (Audience.STUDENT, Audience.DEVELOPER))
+    return " ".join(dict.fromkeys(filter(None, said))) or "Try again; if it stays so, check with: detector check"
 
 
 def _is_established(observation: Observation) -> bool:
@@ -243,10 +246,11 @@ def _finding(policy: Policy, result: Result) -> str:
         return _interception(result)
     if worth(policy, result) is Confirmation.STALE_PIN:
         return "The certificate is publicly trusted and logged; only the pins do not fit, and are probably out of date."
-    reasons = [why(policy, result)]
-    if not result.observation.chain:
-        reasons.append(f"The connection ended as {result.observation.outcome}.")
-    elif result.verdict is Verdict.INCONCLUSIVE:
+    observation, reasons = result.observation, [why(policy, result)]
+    if not _is_established(observation):
+        reasons = [] if result.verdict is Verdict.CLEAN else reasons
+        reasons.append(f"The handshake ended as {observation.outcome}.")
+    elif result.verdict is not Verdict.MIDDLEWARE:
         reasons += [f.summary for f in result.findings if (f.check, f.outcome) in _EXPLAINING or f.check == witness.ID]
     return f"The server could not be confirmed ({result.reason}). {' '.join(dict.fromkeys(reasons))}"
 

@@ -378,6 +378,7 @@ class TestMessages:
             f"You can go ahead with the exam. The certificate of {EXAM} is valid and publicly known; it is only not "
             "the one on the exam office's list, probably because it was renewed."
         )
+        assert "network" not in decide(Policy(), seen).reasons[0].advice[Audience.STUDENT]
         refused = decide(Policy(on_stale_pin=OnStalePin.REFUSE), seen)
         assert (refused.action, refused.reasons[0].code) == (Action.BLOCK, ReasonCode.STALE_PIN)
         assert "Tell the exam office: only it can bring its list up to date." in refused.message
