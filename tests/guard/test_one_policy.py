@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import pytest
 from guarding import EXAM, guard_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
@@ -167,8 +167,25 @@ def ordinary_client_takes(issued: Issued, roots: tuple[bytes, ...]) -> bool:
     raise AssertionError("the handshake did not end")
 
 
+PLAIN: Final = Server(
+    issuer="public",
+    name="right",
+    moment="now",
+    scts=2,
+    carried=True,
+    installed=False,
+    pinned="nothing",
+    identity=RecordedIdentity.UNKNOWN,
+    category=Category.OTHER,
+)
+"""A genuine server, of which nothing is known beforehand."""
+WARNING: Final = Policy(on_unconfirmed=OnUnconfirmed.WARN)
+
+
 @settings(max_examples=300)
 @given(server=SERVERS, policy=POLICIES)
+@example(server=PLAIN._replace(issuer="private", pinned="declared and stale"), policy=WARNING)
+@example(server=PLAIN._replace(issuer="private", installed=True), policy=WARNING)
 def test_the_guard_does_what_the_gate_did(world: World, server: Server, policy: Policy) -> None:
     """The same action on the same endpoint; where the guard is stricter, no client would take the certificate."""
     met = meet(world, server, policy)
@@ -218,30 +235,18 @@ def test_words_follow_confidence(world: World, server: Server, policy: Policy) -
 
 def test_worlds_are_told_apart(world: World) -> None:
     """What is generated above holds every action and every kind of refusal."""
-    plain = Server(
-        issuer="public",
-        name="right",
-        moment="now",
-        scts=2,
-        carried=True,
-        installed=False,
-        pinned="nothing",
-        identity=RecordedIdentity.UNKNOWN,
-        category=Category.OTHER,
-    )
-    added = plain._replace(issuer="private", installed=True)
-    warning = Policy(on_unconfirmed=OnUnconfirmed.WARN)
+    added = PLAIN._replace(issuer="private", installed=True)
     seen = {
         (judged.action, judged.refused)
         for server, policy in (
-            (plain, Policy()),
-            (plain._replace(pinned="stale"), Policy()),
-            (plain._replace(scts=0, carried=False), Policy()),
-            (plain._replace(scts=0), Policy()),
+            (PLAIN, Policy()),
+            (PLAIN._replace(pinned="stale"), Policy()),
+            (PLAIN._replace(scts=0, carried=False), Policy()),
+            (PLAIN._replace(scts=0), Policy()),
             (added, Policy()),
-            (added, warning),
+            (added, WARNING),
             (added._replace(identity=RecordedIdentity.PUBLIC), Policy()),
-            (added._replace(installed=False), warning),
+            (added._replace(installed=False), WARNING),
         )
         for judged in [meet(world, server, policy).judged]
     }
