@@ -133,8 +133,8 @@ def plan(
 ) -> Plan:
     """The endpoints that a gate probes: the policy's, the `targets`, and those that the policy wants witnessed.
 
-    Everything in the pin files, where there are neither endpoints in the policy nor `targets`. `also` are named too, and
-    keep nothing else from being probed. Raises `TargetError`; `PolicyError` where the policy requires what no pin
+    Everything in the pin files, where there are neither endpoints in the policy nor `targets`. `also` are named too,
+    and keep nothing else from being probed. Raises `TargetError`; `PolicyError` where the policy requires what no pin
     file makes possible.
     """
     asked = detector.endpoints(() if targets is None else targets)

@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode, decide
 from detector.judge import table
 from detector.judge.advice import advise
+from detector.judge.decision import Decision as TableDecision
 from detector.judge.facts import Facts
 from detector.model import (
     Assurance,
@@ -414,7 +415,7 @@ class TestMessages:
             proxy=ProxyObservation(scheme=ProxyScheme.HTTP, host="p.example", port=1, auth_schemes=("evil",)),
             proxy_file="http://evil.example/proxy.pac",
         )
-        nothing = table.Decision(Reason.NO_CERTIFICATE, Verdict.INCONCLUSIVE)
+        nothing = TableDecision(Reason.NO_CERTIFICATE, Verdict.INCONCLUSIVE)
         advice = advise(nothing, Facts(()), [EXAM], observation=seen, attribution=None)
         one = msgspec.structs.replace(
             result(EXAM, Category.EXAM, NO_ANSWER),
