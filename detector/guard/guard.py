@@ -28,7 +28,7 @@ from detector.errors import InputError
 from detector.exam.admission import admit, is_intercepted, why, worth
 from detector.exam.policy import Action, Policy
 from detector.judge import assess, network
-from detector.judge.checks import chain, witness
+from detector.judge.checks import host_name, witness
 from detector.judge.confirmation import Confirmation
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
@@ -41,14 +41,15 @@ from detector.session import (
     this_machine,
     utc_now,
 )
-from detector.trust.acceptance import refusals
+from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.budget import Budget
+from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 from detector.version import VERSION
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Self, Unpack
 
@@ -198,15 +199,11 @@ class Guard:
         refused = None
         if action is Action.BLOCK:
             refused = _kind(result, unacceptable=established and not taken)
-        said = [f"{result.endpoint.name}: {_finding(self.policy, result)}"]
-        if refused is None:
-            said.append("The connection is used all the same.")
-        else:
-            said += [_clock(result, evidence.context.at), "Nothing of the request was sent."]
+        ending = "The connection is used all the same." if refused is None else "Nothing of the request was sent."
         return judged._replace(
             action=action,
             refused=refused,
-            message=" ".join(filter(None, said)),
+            message=f"{result.endpoint.name}: {_finding(self.policy, result, evidence)} {ending}",
             advice=_advice(result),
         )
 
@@ -229,9 +226,8 @@ def _is_taken(evidence: EndpointEvidence) -> bool:
     """
     if evidence.trusted_here:
         return True
-    declared = () if evidence.chain is None else evidence.chain.declared
-    named = evidence.name_match is NameMatch.MATCH
-    return named and any(not refusals(path, evidence.context.at, public=False) for path in declared)
+    chain, named = evidence.chain, evidence.name_match is NameMatch.MATCH
+    return named and chain is not None and chain.is_a(ChainClass.DECLARED) and not chain.refused
 
 
 def _kind(result: Result, *, unacceptable: bool) -> Refused:
@@ -240,19 +236,39 @@ def _kind(result: Result, *, unacceptable: bool) -> Refused:
     return Refused.CERTIFICATE if unacceptable else Refused.UNCONFIRMED
 
 
-def _finding(policy: Policy, result: Result) -> str:
-    """What was found, in one or two sentences. Below `probable` nobody is named and nothing is said to be decrypted."""
+def _finding(policy: Policy, result: Result, evidence: EndpointEvidence) -> str:
+    """What was found, in a few sentences. Below `probable` nobody is named and nothing is said to be decrypted."""
     if is_intercepted(result):
         return _interception(result)
     if worth(policy, result) is Confirmation.STALE_PIN:
         return "The certificate is publicly trusted and logged; only the pins do not fit, and are probably out of date."
     observation, reasons = result.observation, [why(policy, result)]
-    if not _is_established(observation):
+    if _is_established(observation):
+        reasons += _refusals(result, evidence)
+        told = {witness.ID} if evidence.name_match is NameMatch.MATCH else {witness.ID, host_name.ID}
+        reasons += [finding.summary for finding in result.findings if finding.check in told]
+    else:
         reasons = [] if result.verdict is Verdict.CLEAN else reasons
         reasons.append(f"The handshake ended as {observation.outcome}.")
-    elif result.verdict is not Verdict.MIDDLEWARE:
-        reasons += [f.summary for f in result.findings if (f.check, f.outcome) in _EXPLAINING or f.check == witness.ID]
     return f"The server could not be confirmed ({result.reason}). {' '.join(dict.fromkeys(reasons))}"
+
+
+def _refusals(result: Result, evidence: EndpointEvidence) -> Iterator[str]:
+    """Why no client takes the path to the root that was meant, and the device's time where dates are the reason."""
+    chain = evidence.chain
+    if chain is None or chain.refused_path is None:
+        return
+    for refused in chain.refused[:_REASONS_MAX]:
+        if refused.depth == 0 or result.verdict is not Verdict.MIDDLEWARE:
+            yield explain(refused, chain.refused_path)
+        else:
+            yield f"No client takes a certificate above it ({refused.refusal})."
+    if any(refused.refusal in DATE_REFUSALS for refused in chain.refused):
+        yield f"This device's clock says {evidence.context.at:%Y-%m-%d %H:%M} UTC."
+
+
+_REASONS_MAX: Final = 3
+"""Reasons in a message: an expired leaf below an expired CA has two, and nobody reads twenty."""
 
 
 def _interception(result: Result) -> str:
@@ -266,16 +282,6 @@ def _interception(result: Result) -> str:
         who = f"an unknown party (issuer: {attribution.issuer})"
     others = f"; it could also be: {', '.join(result.alternatives)}" if result.alternatives else ""
     return f"TLS {sureness} decrypted on the way by {who} (middleware, {result.confidence}: {result.reason}{others})."
-
-
-def _clock(result: Result, at: dt.datetime) -> str:
-    """The device's time, where dates are what keeps the certificate from being taken."""
-    dates = any((f.check, f.outcome) == (chain.ID, chain.Outcome.DATES_FORBID) for f in result.findings)
-    return f"This device's clock says {at:%Y-%m-%d %H:%M} UTC." if dates else ""
-
-
-_EXPLAINING: Final = frozenset({(chain.ID, chain.Outcome.NOT_TAKEN), (chain.ID, chain.Outcome.DATES_FORBID)})
-"""Findings that say why no client takes the path."""
 
 
 class _Memory:
