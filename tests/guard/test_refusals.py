@@ -148,9 +148,16 @@ def test_leaf_that_issues(world: World, pki: PrivatePKI) -> None:
         key_identifier=None,
         chain=leaf.chain,
     )
+    assert problem(world, below.issue([EXAM])) is not None
+
+
+def test_a_ca_is_named_only_where_nobody_is_in_doubt(world: World, pki: PrivatePKI) -> None:
+    """What is wrong above the leaf of a doubtful chain is said without the name that a certificate gives itself."""
+    below = pki.intermediate_ec.subordinate("School Filter CA", key="rsa1024")
     said = str(problem(world, below.issue([EXAM])))
-    assert "No client takes a certificate above it (" in said
-    assert "attacker.example.org" not in said
+    assert "(defective-chain)" in said
+    assert "No client takes a certificate above it (weak-key)." in said
+    assert "School Filter" not in said
 
 
 def test_several_reasons(world: World, pki: PrivatePKI) -> None:
