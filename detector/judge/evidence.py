@@ -440,11 +440,6 @@ class EndpointEvidence:
             return Place.UNKNOWN
         return Place.PUBLIC if address.is_global else Place.PRIVATE
 
-    @property
-    def is_public_place(self) -> bool:
-        """Whether neither the endpoint's name nor its address is one that means another machine on every network."""
-        return self.place is not Place.PRIVATE and hostname.operator_of(self.endpoint.host) != hostname.ONE_NETWORK
-
     @cached_property
     def operator(self) -> str:
         """Who operates the endpoint, where nothing is declared: its registrable domain, or this network."""

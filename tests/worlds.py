@@ -1,0 +1,121 @@
+"""CAs and leaves of the kinds that decide a class, and what checks and the table say of them.
+
+Room: tests. Pure apart from randomness.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from detector.judge import assess
+from detector.judge.assess import PASSES_MAX
+from detector.judge.network_evidence import NetworkEvidence
+from detector.testing import CA, generate_key
+from detector.testing.pki import SCT_LIST, _key_usage, distinguished_name, encode_sct_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from detector.judge.evidence import EndpointEvidence
+    from detector.model import Finding, Result
+    from detector.testing import Issued, PrivatePKI
+    from detector.testing.pki import CTLog, KeyKind, PrivateKey
+
+DAY: Final = dt.timedelta(days=1)
+FOR_SERVERS: Final = (ExtendedKeyUsageOID.SERVER_AUTH,)
+FOR_MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def named(**attributes: str) -> x509.Name:
+    """A name of C=, O=, OU= and CN=, in this order."""
+    kinds = {
+        "C": NameOID.COUNTRY_NAME,
+        "O": NameOID.ORGANIZATION_NAME,
+        "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+        "CN": NameOID.COMMON_NAME,
+    }
+    return x509.Name([x509.NameAttribute(kinds[kind], value) for kind, value in attributes.items()])
+
+
+def below(  # noqa: PLR0913 - what makes one sub-CA different from another
+    issuer: CA,
+    subject: x509.Name | str = "Sub CA",
+    *,
+    key: KeyKind | PrivateKey = "ec",
+    days: tuple[int, int] = (-400, 1400),
+    path_length: int | None = None,
+    purposes: Sequence[x509.ObjectIdentifier] = FOR_SERVERS,
+    only_under: str | None = None,
+    is_ca: bool = True,
+) -> CA:
+    """A CA below `issuer`, valid over these days from now, for these purposes, for names under one domain only."""
+    own = generate_key(key) if isinstance(key, str) else key
+    name = distinguished_name(subject) if isinstance(subject, str) else subject
+    identifier = x509.SubjectKeyIdentifier.from_public_key(own.public_key())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.subject)
+        .public_key(own.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(issuer.now + days[0] * DAY)
+        .not_valid_after(issuer.now + days[1] * DAY)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=path_length if is_ca else None), critical=True)
+        .add_extension(_key_usage("key_cert_sign", "crl_sign") if is_ca else _key_usage("digital_signature"), True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(identifier, critical=False)
+    )
+    if issuer.key_identifier is not None:
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier(issuer.key_identifier, None, None), critical=False)
+    if only_under is not None:
+        permitted = [x509.DNSName(only_under)]
+        builder = builder.add_extension(x509.NameConstraints(permitted, None), critical=True)
+    certificate = issuer._sign(builder)
+    return CA(
+        certificate=certificate,
+        key=own,
+        subject=name,
+        key_identifier=identifier.digest,
+        chain=(certificate, *issuer.chain),
+        now=issuer.now,
+    )
+
+
+def in_name_of(ca: CA, issuer: CA, **how: object) -> CA:
+    """The key and the name of `ca` certified by `issuer` as well; leaves are sent with that certificate."""
+    return dataclasses.replace(below(issuer, ca.subject, key=ca.key, **how), leaf_key=ca.leaf_key)  # type: ignore[arg-type] # as `below`
+
+
+def timestamps(logs: Sequence[CTLog], at: dt.datetime) -> Callable[[bytes, bytes], list[bytes]]:
+    """What `CA.issue` wants for `sct_list`: one timestamp of each of these logs, of this time."""
+    return lambda tbs, issuer_key_hash: [log.sct(tbs, issuer_key_hash, at=at) for log in logs]
+
+
+def logged(pki: PrivatePKI, ca: CA, host: str, logs: Sequence[CTLog] | None = None, **issue: object) -> Issued:
+    """A leaf of this CA with timestamps of two known logs, or of these."""
+    return ca.issue([host], sct_list=timestamps(logs or pki.ct_logs[:2], pki.now - DAY), **issue)  # type: ignore[arg-type] # as `CA.issue`
+
+
+def of_check(module: Any, one: EndpointEvidence, *others: EndpointEvidence) -> tuple[Finding, ...]:  # noqa: ANN401 - a check
+    """What a check finds on this observation once its network was assessed."""
+    every = [one, *others]
+    network = NetworkEvidence.of(every)
+    for _ in range(PASSES_MAX):
+        for evidence in every:
+            assess._assess(evidence, network)
+    return tuple(module.check(one, network))
+
+
+def outcomes(module: Any, one: EndpointEvidence, *others: EndpointEvidence) -> list[str]:  # noqa: ANN401 - a check
+    """The outcomes of `of_check`."""
+    return [finding.outcome for finding in of_check(module, one, *others)]
+
+
+def said(result: Result) -> tuple[str, str]:
+    """How sure a result is, or on what it rests, and its rule."""
+    return str(result.confidence or result.assurance or "inconclusive"), str(result.reason)
