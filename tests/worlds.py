@@ -7,24 +7,36 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from detector import catalogue
+from detector.catalogue import Catalogue
+from detector.catalogue.entries import Confidence, Entry, Fact, Field, Match, ProductCategory
 from detector.judge import assess
 from detector.judge.assess import PASSES_MAX
 from detector.judge.network_evidence import NetworkEvidence
+from detector.model import ManagedBy
 from detector.testing import CA, generate_key
-from detector.testing.pki import SCT_LIST, _key_usage, distinguished_name, encode_sct_list
+from detector.testing.pki import _key_usage, distinguished_name
+from detector.trust.budget import SIGNATURES_MAX, Budget
+from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import pytest
 
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Finding, Result
     from detector.testing import Issued, PrivatePKI
     from detector.testing.pki import CTLog, KeyKind, PrivateKey
+
+    Chain = Issued | Sequence[bytes]
+    """What a server presents."""
 
 DAY: Final = dt.timedelta(days=1)
 FOR_SERVERS: Final = (ExtendedKeyUsageOID.SERVER_AUTH,)
@@ -66,7 +78,9 @@ def below(  # noqa: PLR0913 - what makes one sub-CA different from another
         .not_valid_before(issuer.now + days[0] * DAY)
         .not_valid_after(issuer.now + days[1] * DAY)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=path_length if is_ca else None), critical=True)
-        .add_extension(_key_usage("key_cert_sign", "crl_sign") if is_ca else _key_usage("digital_signature"), True)
+        .add_extension(
+            _key_usage("key_cert_sign", "crl_sign") if is_ca else _key_usage("digital_signature"), critical=True
+        )
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(identifier, critical=False)
     )
@@ -119,3 +133,49 @@ def outcomes(module: Any, one: EndpointEvidence, *others: EndpointEvidence) -> l
 def said(result: Result) -> tuple[str, str]:
     """How sure a result is, or on what it rests, and its rule."""
     return str(result.confidence or result.assurance or "inconclusive"), str(result.reason)
+
+
+def crowded(pki: PrivatePKI, host: str, *, keys: int = SIGNATURES_MAX + 1) -> tuple[bytes, ...]:
+    """A leaf whose issuer's name so many sent CAs have, each with another key, the right one last."""
+    namesakes = [pki.private_ca("Filter CA") for _ in range(keys)]
+    return (namesakes[-1].issue([host]).leaf, *(ca.certificate for ca in namesakes))
+
+
+def spent() -> Budget:
+    """The budget of a run in which others spent all the time."""
+    return Budget(itertools.count().__next__, run_seconds=0, chain_seconds=1000)
+
+
+def dated(roots: Roots, days: int, pki: PrivatePKI) -> Roots:
+    """These roots as a list that is this many days old."""
+    return Roots(roots.roots, name=roots.name, version="", date=(pki.now - days * DAY).date())
+
+
+def without(roots: Roots, ca: CA) -> Roots:
+    """These roots after this one was removed from them."""
+    former = from_der([ca.certificate], name="former")
+    left = roots.without(former.keys)
+    return Roots(left.roots, name=roots.name, version="", retired=former)
+
+
+def know_key(monkeypatch: pytest.MonkeyPatch, key: bytes, category: ProductCategory) -> None:
+    """Put a key (SHA-256 of its SPKI) into the catalogue, as that of a product of this category."""
+    fact = Fact(field=Field.SPKI_SHA256, match=Match.EXACT, value=key.hex())
+    entry = Entry(
+        id="example-box",
+        vendor="Example",
+        product="Example Box",
+        category=category,
+        managed_by=ManagedBy.INSTITUTION,
+        confidence=Confidence.HIGH,
+        facts=(fact,),
+        sources=(),
+    )
+    known = Catalogue((*catalogue.shipped().entries, entry))
+    monkeypatch.setattr(catalogue, "shipped", lambda: known)
+
+
+def sent(ca: CA, host: str, **issue: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - as `CA.issue`
+    """A leaf of this CA as servers send it that send the CA's own certificate too."""
+    issued = ca.issue([host], **issue)
+    return issued.chain if ca.certificate in issued.chain else (*issued.chain, ca.certificate)
