@@ -11,6 +11,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from detector import catalogue
@@ -19,11 +20,14 @@ from detector.catalogue.entries import Confidence, Entry, Fact, Field, Match, Pr
 from detector.judge import assess
 from detector.judge.assess import PASSES_MAX
 from detector.judge.network_evidence import NetworkEvidence
-from detector.model import ManagedBy
+from detector.model import ManagedBy, WitnessObservation, WitnessOutcome
 from detector.testing import CA, generate_key
 from detector.testing.pki import _key_usage, distinguished_name
 from detector.trust.budget import SIGNATURES_MAX, Budget
+from detector.trust.envelope import public_octets
 from detector.trust.roots import Roots, from_der
+from detector.witness import protocol
+from detector.witness.protocol import HelloSeen, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,3 +183,29 @@ def sent(ca: CA, host: str, **issue: Any) -> tuple[bytes, ...]:  # noqa: ANN401 
     """A leaf of this CA as servers send it that send the CA's own certificate too."""
     issued = ca.issue([host], **issue)
     return issued.chain if ca.certificate in issued.chain else (*issued.chain, ca.certificate)
+
+
+WITNESS_KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\1")
+
+
+def witnessed(exporter: bytes = b"\2" * 32, **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - of WitnessObservation
+    """Facts of an observation: a witness said which exporter it sees, ours unless another is given."""
+    nonce = b"\1" * 32
+    statement = Statement(
+        nonce=protocol.spell_nonce(nonce),
+        exporter=exporter,
+        client_hello=HelloSeen(sha256="00" * 32, ja3=None),
+        proxy_headers=(),
+        time=dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC),
+    )
+    answer = {
+        "outcome": WitnessOutcome.ANSWERED,
+        "status": 200,
+        "body": protocol.sign(statement, (WITNESS_KEY,)),
+        **facts,
+    }
+    return {"witness": WitnessObservation(nonce=nonce, exporter=b"\2" * 32, **answer)}
+
+
+PINNED_WITNESS: Final[dict[str, Any]] = {"witness": (public_octets(WITNESS_KEY),)}
+"""Fields of an endpoint whose witness signs with that key."""
