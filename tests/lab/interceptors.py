@@ -30,7 +30,7 @@ SSLSPLIT_LISTENS = b"Starting main event loop"
 
 
 class Campus:
-    """Four honest hosts, their keys pinned and their roots stated, behind the lab's origin, and whoever checks them from the client."""
+    """Four honest hosts behind the lab's origin, pinned and with stated roots, and whoever checks them from the client."""
 
     def __init__(self, lab: Lab, pki: PrivatePKI, origin: Origin, issued: dict[str, Issued], directory: Path) -> None:
         self.lab = lab
@@ -40,9 +40,7 @@ class Campus:
         self._pins = directory / "pins.toml"
         stated = tuple(sorted(from_der([pki.root_a.certificate, pki.root_b.certificate], name="campus").labels))
         endpoints = [
-            Endpoint(
-                host=host, category=category, pins=(issued[host].spki_sha256,), roots=stated, quic=True
-            )
+            Endpoint(host=host, category=category, pins=(issued[host].spki_sha256,), roots=stated, quic=True)
             for host, category in HOSTS.items()
         ]
         self._pins.write_text(dump(PinSet(name="campus", endpoints=tuple(endpoints))), encoding="utf-8")
