@@ -1,12 +1,11 @@
-"""Certificates generated after the habits of interceptors, and after the anomalies of honest servers, as scenes.
+"""Certificates generated after the habits of interceptors, as scenes.
 
-Room: scripts. Pure apart from randomness; no sockets. Built with the package's own test PKI, whose two roots stand for
-the public ones and whose four logs for the public CT logs. Habits are those that the projects' sources and captures
-show; no product is run here (`scenarios` runs mitmproxy).
+Room: scripts. Pure apart from randomness; no sockets. Habits are those that the projects' sources and captures show;
+no product is run here (`scenarios` runs mitmproxy). Ground truth: intercepted.
 
-Every forging engine is met three times: alone without pins, alone with pins of the genuine server (its leaf key and
-its issuing CA's), and on three hosts of unrelated operators without pins. Ground truth: intercepted. Honest anomalies
-are met in the settings that make them hard. Ground truth: genuine.
+Every engine is met in six settings, by what is known of the endpoint: nothing, its public roots, learned pins; nothing,
+with the engine's CA installed by a policy; nothing, with two canaries that the same engine intercepts, as the follow-up
+probes them; and three hosts of unrelated operators of which nothing is known.
 """
 
 from __future__ import annotations
@@ -16,49 +15,37 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from detector import Endpoint
 from detector.model import RootOrigin
-from detector.testing import CopiedField, PrivatePKI
+from detector.testing import CopiedField
 from detector.testing import der as asn1
 from detector.testing.pki import encode_sct_list, sct_list_of
-from detector.trust import logs as ct_logs
-from detector.trust.roots import NO_ROOTS, Roots, from_der
+from detector.trust.roots import from_der
 
-from .material import Item, Known, Scene, Truth, known_of, observe
+from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, YEAR, dn, with_root
+from .material import Item, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from cryptography import x509
+
     from detector.testing import CA, Issued
-    from detector.trust.logs import LogList
 
-EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
-HOSTS: Final = (EXAM, LMS, SEARCH)
-"""Three hosts whose registrable domains differ: unrelated operators."""
-
-ALONE: Final = "alone, no pins"
-PINNED: Final = "alone, pins"
-NETWORK: Final = "three operators, no pins"
+    from .lab import Lab
+    from .material import Scene
 
 ENGINES: Final = "forged, as engines do"
 ODD: Final = "forged, hard to read or to date"
 COPIED: Final = "forged, dressed up as genuine"
-HONEST: Final = "genuine, ordinary"
-ANOMALY: Final = "genuine, anomalies"
-PRIVATE: Final = "genuine, private PKI"
 
-AIA: Final = ("http://ca.example/issuing.der",)
-"""A caIssuers URL that cannot resolve (RFC 2606): families are judged without fetching anything."""
+MANAGED: Final = "alone, CA installed by policy"
+CANARIES: Final = "alone, two canaries intercepted alike"
 
 SUBJECT_AND_NAMES: Final = frozenset({CopiedField.SUBJECT, CopiedField.NAMES})
 AND_DATES: Final = SUBJECT_AND_NAMES | {CopiedField.DATES}
-DAY: Final = dt.timedelta(days=1)
-YEAR: Final = 365 * DAY
 
 
 class Engine(NamedTuple):
@@ -72,83 +59,6 @@ class Engine(NamedTuple):
     habit: str
     forge: Callable[[str, Issued], Issued]
     installed: tuple[bytes, ...] = ()
-
-
-class Lab:
-    """The world of the families: one PKI, its roots and logs, and the genuine certificates of the hosts."""
-
-    def __init__(self, pki: PrivatePKI | None = None) -> None:
-        self.pki: Final = pki or PrivatePKI.create()
-        self.now: Final = self.pki.now
-        self.roots: Final[Roots] = from_der(
-            [self.pki.root_a.certificate, self.pki.root_b.certificate], name="test roots"
-        )
-        self.logs: Final[LogList] = ct_logs.parse(self.pki.ct_log_list_json(), name="test logs")
-        self.genuine: Final = cache(lambda host: self.pki.issue([host], aia=AIA))
-
-    def known(self, issued: Issued) -> Known:
-        """What somebody knows who has seen this certificate."""
-        return known_of([issued.leaf], issued.chain[1:])
-
-    def item(  # noqa: PLR0913 - an item is made of these
-        self,
-        host: str,
-        presented: Issued,
-        truth: Truth,
-        *,
-        pinned: Sequence[Issued] = (),
-        ca_pins: bool = True,
-        expires: dt.date | None = None,
-        private_roots: tuple[bytes, ...] = (),
-        operator: str | None = None,
-    ) -> Item:
-        """One endpoint; `pinned` are certificates whose keys were pinned before, with their CAs' unless told not to."""
-        known = None
-        pins: tuple[bytes, ...] = ()
-        if pinned:
-            issuers = [der for one in pinned for der in one.chain[1:]] if ca_pins else []
-            known = known_of([one.leaf for one in pinned], issuers)
-            pins = tuple(sorted(known.keys | known.ca_keys))
-        endpoint = Endpoint(host=host, pins=pins, expires=expires, private_roots=private_roots, operator=operator)
-        return Item(endpoint, observe(presented.chain), truth, known, presented.key)
-
-    def scene(  # noqa: PLR0913 - a scene is made of these
-        self,
-        group: str,
-        name: str,
-        setting: str,
-        *items: Item,
-        at: dt.datetime | None = None,
-        public: Roots | None = None,
-        logs: LogList | None = None,
-        installed: Roots = NO_ROOTS,
-        interceptors: tuple[bytes, ...] = (),
-    ) -> Scene:
-        """Endpoints seen together, in this lab's world unless something else is given."""
-        return Scene(
-            group,
-            name,
-            setting,
-            at or self.now,
-            items,
-            public or self.roots,
-            logs or self.logs,
-            installed,
-            interceptors,
-        )
-
-
-def dn(**attributes: str) -> x509.Name:
-    """A name from NameOID's spellings, in the order given."""
-    return x509.Name([x509.NameAttribute(getattr(NameOID, kind), value) for kind, value in attributes.items()])
-
-
-def with_root(issued: Issued, ca: CA) -> Issued:
-    """The chain with the forger's CA certificate behind it."""
-    return issued.with_chain(*issued.chain, ca.certificate)
-
-
-# --- Forging engines ----------------------------------------------------------------------------------------------
 
 
 def engines(lab: Lab) -> Iterator[Engine]:
@@ -360,14 +270,13 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
         pki.private_ca("Example Old Root", not_before=lab.now - 9 * YEAR, not_after=lab.now - 2 * YEAR),
         present_root=True,
     )
-    numbers = {host: number for number, host in enumerate(HOSTS, 17)}
-    authorities = {host: pki.private_ca(f"Filter {number} CA") for host, number in numbers.items()}
+    authority = cache(lambda host: pki.private_ca(f"Filter {17 + len(host)} CA"))
     yield Engine(
         g,
         "one CA per site",
         "a CA of its own for every site, told apart by a number in the name",
-        lambda host, genuine: with_root(authorities[host].issue([host]), authorities[host]),  # noqa: ARG005 - as forge
-        tuple(ca.certificate for ca in authorities.values()),
+        lambda host, genuine: with_root(authority(host).issue([host]), authority(host)),  # noqa: ARG005 - as forge
+        tuple(authority(host).certificate for host in HOSTS),
     )
     yield Engine(
         g,
@@ -406,7 +315,7 @@ def _dressed_up(lab: Lab) -> Iterator[Engine]:
         g,
         "a real CA's name, its real certificate sent",
         "as above, with the genuine intermediates behind the forged leaf",
-        lambda _host, genuine: _copy(twin, genuine).with_chain(_copy(twin, genuine).leaf, *genuine.chain[1:]),
+        lambda _host, genuine: _with(_copy(twin, genuine), *genuine.chain[1:]),
         (twin.certificate,),
     )
     yield _engine(
@@ -459,6 +368,11 @@ def _copy(ca: CA, genuine: Issued) -> Issued:
     return ca.issue(copy_from=genuine.leaf, copies=frozenset(CopiedField))
 
 
+def _with(issued: Issued, *behind: bytes) -> Issued:
+    """The leaf with these certificates behind it."""
+    return issued.with_chain(issued.leaf, *behind)
+
+
 def _odd_dates(lab: Lab) -> Iterator[Engine]:
     pki, now = lab.pki, lab.now
     for name, start, end in (
@@ -508,7 +422,7 @@ _SERIAL, _VALIDITY = 1, 4
 """Tags of X.680 section 8.4 and positions in TBSCertificate (RFC 5280 section 4.1), version at 0."""
 
 _FAULTS: Final[dict[str, Callable[[list[bytes]], list[bytes]]]] = {
-    "serial number without octets": lambda fields: _replace(fields, _SERIAL, b"\x02\x00"),
+    "serial number without bytes": lambda fields: _replace(fields, _SERIAL, b"\x02\x00"),
     "negative serial number": lambda fields: _replace(fields, _SERIAL, b"\x02\x01\x80"),
     "version 4": lambda fields: _replace(fields, 0, b"\xa0\x03\x02\x01\x03"),
     "times without seconds": lambda fields: _replace(
@@ -544,193 +458,26 @@ def resigned(ca: CA, issued: Issued, edit: Callable[[list[bytes]], list[bytes]])
     return issued.with_chain(leaf, *issued.chain[1:], ca.certificate)
 
 
-def forged(lab: Lab) -> Iterator[Scene]:
-    """Every engine in its three settings."""
-    for engine in engines(lab):
-        presented = {host: engine.forge(host, lab.genuine(host)) for host in HOSTS}
-
-        def item(host: str, *pinned: Issued, presented: dict[str, Issued] = presented) -> Item:
-            return lab.item(host, presented[host], Truth.INTERCEPTED, pinned=pinned)
-
-        for setting, items in (
-            (ALONE, (item(EXAM),)),
-            (PINNED, (item(EXAM, lab.genuine(EXAM)),)),
-            (NETWORK, tuple(item(host) for host in HOSTS)),
-        ):
-            yield lab.scene(engine.group, engine.name, setting, *items, interceptors=engine.installed)
-
-
-# --- Honest servers -----------------------------------------------------------------------------------------------
-
-
-def genuine(lab: Lab) -> Iterator[Scene]:
-    """Every family of genuine certificates."""
-    yield from _ordinary(lab)
-    yield from _pins_and_rotation(lab)
-    yield from _chain_anomalies(lab)
-    yield from _dates_and_clocks(lab)
-    yield from _logging_anomalies(lab)
-    yield from _private(lab)
-
-
-def _genuine(lab: Lab) -> Callable[..., Item]:
-    def item(host: str, presented: Issued, **details: object) -> Item:
-        return lab.item(host, presented, Truth.GENUINE, **details)  # type: ignore[arg-type] # the options of `item`
-
-    return item
-
-
-def _ordinary(lab: Lab) -> Iterator[Scene]:
-    pki, item = lab.pki, _genuine(lab)
-    for name, issued in (
-        ("ECDSA", lab.genuine(EXAM)),
-        ("RSA", pki.issue([EXAM], key="rsa")),
-        ("cross-signed root sent", pki.issue([EXAM], cross_signed=True)),
-        ("wildcard", pki.issue(["*.example.edu"])),
-        ("no subject", pki.issue([EXAM], subject_cn="")),
-    ):
-        yield lab.scene(HONEST, name, ALONE, item(EXAM, issued))
-        yield lab.scene(HONEST, name, PINNED, item(EXAM, issued, pinned=[issued]))
-    yield lab.scene(HONEST, "ECDSA", NETWORK, *(item(host, lab.genuine(host)) for host in HOSTS))
-    for host in ("127.0.0.1", "xn--prfung-kva.example.edu"):
-        yield lab.scene(HONEST, f"name {host}", ALONE, item(host, pki.issue([host])))
-    shared = pki.issue(HOSTS)
-    yield lab.scene(HONEST, "one CDN certificate for three operators", NETWORK, *(item(h, shared) for h in HOSTS))
-
-
-def _pins_and_rotation(lab: Lab) -> Iterator[Scene]:
-    pki, item = lab.pki, _genuine(lab)
-    old, new = pki.issue([EXAM]), pki.issue([EXAM])
-    other_ca = pki.issue([EXAM], key="rsa")
-    g = ANOMALY
-    yield lab.scene(g, "rotated key", "pins of the old leaf and its CA", item(EXAM, new, pinned=[old]))
-    yield lab.scene(g, "rotated key", "pins of the old leaf alone", item(EXAM, new, pinned=[old], ca_pins=False))
-    yield lab.scene(g, "rotated to another CA", "pins of the old leaf and its CA", item(EXAM, other_ca, pinned=[old]))
-    expired = {"pinned": [old], "expires": (lab.now - 9 * DAY).date()}
-    yield lab.scene(g, "rotated to another CA", "expired pins", item(EXAM, other_ca, **expired))
-    renewed = pki.issue([EXAM], key=old.key)
-    yield lab.scene(g, "renewed with the same key", PINNED, item(EXAM, renewed, pinned=[old], ca_pins=False))
-    several = [pki.issue([EXAM]), pki.issue([EXAM], key="rsa"), pki.issue([EXAM], cross_signed=True), old, new]
-    for number, one in enumerate(several, 1):
-        name = "CDN with five certificates"
-        yield lab.scene(g, name, f"pins of all, node {number}", item(EXAM, one, pinned=several, ca_pins=False))
-        yield lab.scene(g, name, f"pins of one, node {number}", item(EXAM, one, pinned=several[:1], ca_pins=False))
-    every = [(host, lab.genuine(host), pki.issue([host])) for host in HOSTS]
-    yield lab.scene(
-        g,
-        "rotated key",
-        "three operators, all pins stale",
-        *(item(host, now, pinned=[before], ca_pins=False) for host, now, before in every),
-    )
-
-
-def _chain_anomalies(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), ANOMALY
-    issued = pki.issue([EXAM], cross_signed=True, aia=AIA)
-    leaf, intermediate, cross = issued.chain
-    stranger = pki.private_ca("Stranger").certificate
-    for name, chain in (
-        ("wrong order", (leaf, cross, intermediate)),
-        ("strangers and duplicates in the chain", (leaf, stranger, cross, intermediate, intermediate, leaf)),
-        ("root sent along", (leaf, intermediate, pki.root_b.certificate)),
-    ):
-        yield lab.scene(g, name, ALONE, item(EXAM, issued.with_chain(*chain)))
-        yield lab.scene(g, name, PINNED, item(EXAM, issued.with_chain(*chain), pinned=[issued]))
-    lone = {host: pki.issue([host], aia=AIA) for host in HOSTS}
-    alone = {host: one.with_chain(one.leaf) for host, one in lone.items()}
-    rotated = pki.issue([EXAM], aia=AIA)
-    g_missing = "missing intermediate"
-    yield lab.scene(g, g_missing, ALONE, item(EXAM, alone[EXAM]))
-    yield lab.scene(g, g_missing, PINNED, item(EXAM, alone[EXAM], pinned=[lone[EXAM]]))
-    yield lab.scene(g, g_missing, "pins of the CA, key rotated", item(EXAM, alone[EXAM], pinned=[rotated]))
-    yield lab.scene(g, g_missing, NETWORK, *(item(host, alone[host]) for host in HOSTS))
-    only_a = from_der([pki.root_a.certificate], name="stale roots")
-    for name, setting, items in (
-        ("stale root bundle", ALONE, (item(EXAM, lab.genuine(EXAM)),)),
-        ("stale root bundle", "pins rotated away", (item(EXAM, lab.genuine(EXAM), pinned=[rotated], ca_pins=False),)),
-        ("stale root bundle", NETWORK, tuple(item(host, lab.genuine(host)) for host in HOSTS)),
-        ("new root, cross-signed by one in the bundle", ALONE, (item(EXAM, issued),)),
-    ):
-        yield lab.scene(g, name, setting, *items, public=only_a)
-    elsewhere = pki.issue(["www.example.net"])
-    yield lab.scene(g, "wrong virtual host", ALONE, item(EXAM, elsewhere))
-    yield lab.scene(g, "wrong virtual host", PINNED, item(EXAM, elsewhere, pinned=[lab.genuine(EXAM)], ca_pins=False))
-
-
-def _dates_and_clocks(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), ANOMALY
-    late = pki.issue([EXAM], not_before=lab.now - 99 * DAY, not_after=lab.now - 9 * DAY)
-    yield lab.scene(g, "expired", ALONE, item(EXAM, late))
-    yield lab.scene(g, "expired", PINNED, item(EXAM, late, pinned=[late]))
-    yield lab.scene(g, "expired", "pins of the CA alone", item(EXAM, late, pinned=[lab.genuine(EXAM)]))
-    campus = pki.private_ca("Example Campus CA")
-    declared = {"private_roots": (campus.certificate,)}
-    for name, away in (("clock ten years ahead", 10 * YEAR), ("clock three years behind", -3 * YEAR)):
-        at = lab.now + away
-        before = pki.issue([EXAM])
-        yield lab.scene(g, name, ALONE, item(EXAM, lab.genuine(EXAM)), at=at)
-        yield lab.scene(g, name, PINNED, item(EXAM, lab.genuine(EXAM), pinned=[before]), at=at)
-        yield lab.scene(g, name, NETWORK, *(item(host, lab.genuine(host)) for host in HOSTS), at=at)
-        others = (item(host, lab.genuine(host)) for host in HOSTS[1:])
-        private = item(EXAM, with_root(campus.issue([EXAM]), campus), **declared)
-        yield lab.scene(g, name, "private PKI declared, two neighbours", private, *others, at=at)
-
-
-def _logging_anomalies(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), ANOMALY
-    before = pki.issue([EXAM])
-    outside = pki.issue([EXAM], scts=0)
-    yield lab.scene(g, "SCTs outside the certificate", ALONE, item(EXAM, outside))
-    yield lab.scene(g, "SCTs outside the certificate", PINNED, item(EXAM, outside, pinned=[outside]))
-    for name, issued in (
-        ("logs nobody knows yet", pki.issue([EXAM], foreign_sct=True)),
-        ("a single SCT", pki.issue([EXAM], scts=1)),
-        (
-            "issued before certificates were logged",
-            pki.issue([EXAM], scts=0, not_before=dt.datetime(2018, 3, 1, tzinfo=dt.UTC), not_after=lab.now + YEAR),
-        ),
-    ):
-        yield lab.scene(g, name, ALONE, item(EXAM, issued))
-        yield lab.scene(g, name, "pins rotated away", item(EXAM, issued, pinned=[before], ca_pins=False))
-    strangers = [item(host, pki.issue([host], foreign_sct=True)) for host in HOSTS]
-    yield lab.scene(g, "logs nobody knows yet", NETWORK, *strangers)
-
-
-def _private(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), PRIVATE
-    campus = pki.private_ca("Example Campus CA")
-    declared = {"private_roots": (campus.certificate,)}
-    served = {host: with_root(campus.issue([host]), campus) for host in HOSTS}
-    yield lab.scene(g, "declared", ALONE, item(EXAM, served[EXAM], **declared))
-    yield lab.scene(g, "declared", NETWORK, *(item(host, served[host], **declared) for host in HOSTS))
-    installed = from_der([campus.certificate], name="machine", origin=RootOrigin.ADDED)
-    yield lab.scene(
-        g, "declared", "root installed on the machine", item(EXAM, served[EXAM], **declared), installed=installed
-    )
-    yield lab.scene(g, "undeclared", ALONE, item(EXAM, served[EXAM]))
-    siblings = ("lms.example.edu", "wiki.example.edu", EXAM)
-    yield lab.scene(
-        g,
-        "undeclared",
-        "three hosts of one operator",
-        *(item(h, with_root(campus.issue([h]), campus)) for h in siblings),
-    )
-    inside = ("lms.campus.internal", "printer", "wiki.campus.internal")
-    yield lab.scene(
-        g, "undeclared", "three names of one network", *(item(h, with_root(campus.issue([h]), campus)) for h in inside)
-    )
-    told = {"operator": "Example University"}
-    yield lab.scene(
-        g, "undeclared", "three domains, one operator in the pin file", *(item(h, served[h], **told) for h in HOSTS)
-    )
-    yield lab.scene(g, "self-signed", ALONE, item(EXAM, pki.self_signed([EXAM])))
-    yield lab.scene(g, "self-signed", NETWORK, *(item(host, pki.self_signed([host])) for host in HOSTS))
-    own = pki.self_signed([EXAM])
-    yield lab.scene(g, "self-signed", PINNED, item(EXAM, own, pinned=[own]))
-    yield lab.scene(g, "self-signed for another name", ALONE, item(EXAM, pki.self_signed(["localhost"])))
-
-
 def scenes(lab: Lab) -> Iterator[Scene]:
-    """Everything generated whose truth a client can find out."""
-    yield from forged(lab)
-    yield from genuine(lab)
+    """Every engine in its settings."""
+    for engine in engines(lab):
+        present = cache(engine.forge)  # a host has one certificate, whatever setting it is met in
+
+        def item(host: str, *, present: Callable[[str, Issued], Issued] = present, **more: object) -> Item:
+            return lab.item(host, present(host, lab.genuine(host)), Truth.INTERCEPTED, **more)  # type: ignore[arg-type] # the options of Lab.item
+
+        network = tuple(item(host) for host in HOSTS)
+        known: dict[str, dict[str, object]] = {
+            ALONE: {},
+            STATED: {"roots": (ROOT_B,)},
+            PINNED: {"pinned": [lab.genuine(EXAM)]},
+        }
+        trusted = {"interceptors": engine.installed}
+        for setting, expected in known.items():
+            yield lab.scene(engine.group, engine.name, setting, item(EXAM, **expected), **trusted)
+        if engine.installed:
+            machine = from_der(engine.installed, name="machine", origin=RootOrigin.POLICY)
+            yield lab.scene(engine.group, engine.name, MANAGED, item(EXAM), installed=machine, **trusted)
+        canaries = lab.canaries(Truth.INTERCEPTED, present)
+        yield lab.scene(engine.group, engine.name, CANARIES, item(EXAM), company=canaries, **trusted)
+        yield lab.scene(engine.group, engine.name, NETWORK, *network, **trusted)

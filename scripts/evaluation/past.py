@@ -1,0 +1,73 @@
+"""What captured chains are assessed with: the public roots and the CT logs of the day on which they were captured.
+
+Room: scripts. Reads the certifi of the time, which uv installs from PyPI into a folder that lasts as long as the run.
+Where that fails, the package's own knowledge stands in, which keeps removed roots (`public_roots(at)`) but does not
+know which of today's were missing then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from detector.trust.known_roots import date_of, examined_versions
+from detector.trust.roots import Roots, load, public_roots
+
+from .uv import UvError, run_uv
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Collection
+
+    from detector.trust.logs import LogList
+
+
+class Knowledge(NamedTuple):
+    """Roots and logs by the day of a capture, and where they are from, for people."""
+
+    roots: Callable[[dt.date], Roots]
+    logs: Callable[[dt.date], LogList]
+    roots_from: str
+    logs_from: str
+
+
+def logs_of_the_time(listed: LogList) -> Callable[[dt.date], LogList]:
+    """The list as it could have been made on a day."""
+    return cache(listed.as_of)
+
+
+def roots_of_the_time(days: Collection[dt.date], *, download: bool) -> tuple[Callable[[dt.date], Roots], str]:
+    """The roots of each of these days, and where they are from."""
+    versions = sorted({version_of(day) for day in days}, key=lambda name: date_of(name) or min(days))
+    if not download:
+        return public_roots, "as the package remembers them: nothing was downloaded"
+    try:
+        found = asyncio.run(_certifi(versions))
+    except (UvError, OSError) as error:
+        return public_roots, f"as the package remembers them: PyPI could not be asked ({error})"
+    span = versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
+    return lambda day: found[version_of(day)], f"certifi of the time, from PyPI: {len(versions)} releases, {span}"
+
+
+def version_of(day: dt.date) -> str:
+    """The newest certifi on that day; the oldest one that is known for days before it."""
+    versions = examined_versions()
+    before = [name for name in versions if (dated := date_of(name)) is not None and dated <= day]
+    return before[-1] if before else versions[0]
+
+
+async def _certifi(versions: Collection[str]) -> dict[str, Roots]:
+    """These releases, each as a copy of the package had it that was made then: with the roots removed before."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="detector-certifi-") as temporary:
+        for version in versions:
+            folder = Path(temporary) / version
+            await run_uv("pip", "install", "--quiet", "--no-deps", "--target", str(folder), f"certifi=={version}")
+            date = date_of(version)
+            roots = load(folder / "certifi" / "cacert.pem", date=date)
+            retired = public_roots(date).retired.without(roots.keys)
+            found[version] = Roots(roots.roots, name="certifi", version=version, date=date, retired=retired)
+    return found
