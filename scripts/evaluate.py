@@ -8,7 +8,8 @@ list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: 
 as DER files NAME_1.crt, NAME_2.crt, … (genuine). Every chain is assessed at its own date, with the certifi of that date
 (older releases, from PyPI; the package's own knowledge of removed roots where that cannot be had) and with the logs
 that were known then. Chains of a site that was captured more than once are assessed without pins, and with pins learned
-from every other capture of the same site (worst result counts).
+from every other capture of the same site; genuine ones also as copies of the package see them that were made 6, 12 and
+24 months before, on machines with old and fresh stores. The worst result counts.
 
 `--lab` adds generated certificate families and live scenarios on loopback, mitmproxy among them; `--baselines` adds
 other methods over the same material; `--write` writes the page. `--quick` leaves out what has to be downloaded: older
@@ -31,6 +32,7 @@ import platform
 import shlex
 import sys
 from collections import Counter
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -64,7 +66,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evaluation.material import Scene
-
 
 
 FAMILIES: Final = (engines, misissuing, honest, innocent, ages, forms)
@@ -151,11 +152,18 @@ def print_folder(name: str, said: Sequence[Said], knowledge: past.Knowledge) -> 
         print(f"{pins:<22}{truth:<10}{answer:<32}{number:>6}")
     # A forged chain is not an outage: here `inconclusive` is as wrong as `clean`.
     wrong = [one for one in said if one.wrong or (one.truth is Truth.INTERCEPTED and one.answer is Answer.NOTHING)]
-    open_ones = [one for one in said if one.truth is Truth.GENUINE and one.answer in {Answer.POSSIBLE, Answer.NOTHING}]
-    for title, listed in (("wrong", wrong), ("genuine and not cleared", open_ones)):
-        print(f"\n{title}: {len(listed)}")
-        for one in listed:
+    print(f"\nwrong: {len(wrong)}")
+    for one in wrong:
+        print_answer(one)
+    doubtful = [one for one in said if one.truth is Truth.GENUINE and one.answer in {Answer.POSSIBLE, Answer.NOTHING}]
+    print(f"\ngenuine and not cleared: {len(doubtful)}")
+    for one in doubtful:
+        if one.setting == corpora.NO_PINS:
             print_answer(one)
+    others = [(one, one.result) for one in doubtful if one.setting != corpora.NO_PINS]
+    counted = Counter((one.setting, one.detail, result.reason) for one, result in others if result is not None)
+    for (setting, detail, reason), number in counted.items():
+        print(f"  {setting}: {detail}, {reason}, {number} chains")
     return wrong
 
 
@@ -208,8 +216,14 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", help="chains with known truth; may be left out with --lab")
-    parser.add_argument("--roots", type=Path, help="PEM file that replaces the roots of the time, for the folder")
-    parser.add_argument("--ct-logs", type=Path, help="Google log list v3 JSON that replaces the logs of the time, likewise")
+    parser.add_argument(
+        "--roots",
+        type=Path,
+        help="PEM file that replaces the roots of the time, for the folder; the logs are then one list too",
+    )
+    parser.add_argument(
+        "--ct-logs", type=Path, help="Google log list v3 JSON that replaces the logs of the time, likewise"
+    )
     parser.add_argument("--lab", action="store_true", help="add generated families and live scenarios on loopback")
     parser.add_argument("--baselines", action="store_true", help="add other methods over the same material")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page of error rates")
@@ -224,16 +238,15 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
 
 def knowledge_of(options: argparse.Namespace, chains: Sequence[corpora.Sample]) -> past.Knowledge:
     """What the chains of a folder are assessed with. Raises RootsError and LogListError."""
-    logs = resolve_logs(options.ct_logs)
-    logs_from = f"{Path(logs.name).name}, {logs.date}"
-    logs_at = (lambda _day: logs) if options.ct_logs else past.logs_of_the_time(logs)
+    listed = resolve_logs(options.ct_logs)
+    logs_from = f"{Path(listed.name).name}, {listed.date}"
     if options.roots:
-        roots = resolve_roots(options.roots)
-        roots_at, roots_from = (lambda _day: roots), f"{roots.name} {roots.version}, {len(roots)} roots"
-    else:
-        days = {sample.at.date() for sample in chains}
-        roots_at, roots_from = past.roots_of_the_time(days, download=not options.quick)
-    return past.Knowledge(roots_at, logs_at, roots_from, logs_from if options.ct_logs else f"as of each day: {logs_from}")
+        given = resolve_roots(options.roots)
+        roots_from = f"{given.name} {given.version}, {len(given)} roots"
+        return past.Knowledge(lambda _day: given, lambda _day: listed, roots_from, logs_from, {})
+    days = {sample.at.date() - dt.timedelta(days=age) for sample in chains for age in (0, *past.COPIES.values())}
+    roots, roots_from = past.roots_of_the_time(days, download=not options.quick)
+    return past.Knowledge(roots, cache(listed.as_of), roots_from, f"as of each day, {logs_from}", past.COPIES)
 
 
 def collect(options: argparse.Namespace) -> tuple[Material, past.Knowledge | None]:

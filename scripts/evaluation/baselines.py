@@ -148,8 +148,8 @@ METHODS: Final = (
     ),
     Baseline(
         "certifi",
-        "The same against public roots alone: for captured chains the certifi of the time, for everything else the test "
-        "PKI's roots, which stand for it. Any error: accuses.",
+        "The same against public roots alone: for captured chains the certifi of the time, for everything else the "
+        "test PKI's roots, which stand for it. Any error: accuses.",
         _certifi,
     ),
     Baseline(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -36,6 +37,7 @@ DAY_AFTER_ISSUE: Final = dt.timedelta(days=1)
 NO_PINS: Final = "no pins"
 PINS_OF_ANOTHER_DATE: Final = "pins of another date"
 GENUINE_CAPTURES: Final = "captured, genuine"
+GENUINE_TO_OLD_COPIES: Final = "captured, genuine, seen by a copy that is out of date"
 FORGED_CAPTURES: Final = "captured, forged by mitmproxy"
 _SERVED: Final = re.compile(r"(?P<name>.+)_(?P<number>\d+)\.crt")
 
@@ -130,7 +132,11 @@ def _learned(sample: Sample, knowledge: Knowledge) -> Endpoint | None:
 
 
 def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
-    """Every sample without pins; and with the pins of every other genuine capture of the same site."""
+    """Every sample without pins, and with the pins of every other genuine capture of the same site.
+
+    And genuine ones as copies of the package see them that were made before, their roots stated or not, on machines
+    with old and fresh stores.
+    """
     by_site: dict[str, list[Sample]] = defaultdict(list)
     for sample in material:
         if sample.genuine:
@@ -151,3 +157,9 @@ def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
             if other is not sample and endpoint is not None:
                 known = known_of([other.chain[0]], other.chain[1:])
                 yield scene(sample, PINS_OF_ANOTHER_DATE, endpoint, known)
+        for age, days in knowledge.ages.items() if sample.genuine else ():
+            then = sample.at.date() - dt.timedelta(days=days)
+            for identity, store in itertools.product(((), ("stated",)), knowledge.stores(then, sample.at.date())):
+                one = scene(sample, age, Endpoint(host=sample.host, roots=identity))
+                one = one._replace(group=GENUINE_TO_OLD_COPIES, installed=store)
+                yield one._replace(public=knowledge.roots(then), logs=knowledge.logs(then))

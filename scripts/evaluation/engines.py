@@ -24,7 +24,7 @@ from detector.testing import der as asn1
 from detector.testing.pki import encode_sct_list, sct_list_of
 from detector.trust.roots import from_der
 
-from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, YEAR, dn, with_root
+from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, YEAR, Options, dn, with_root
 from .material import Item, Truth
 
 if TYPE_CHECKING:
@@ -467,12 +467,12 @@ def scenes(lab: Lab) -> Iterator[Scene]:
             return lab.item(host, present(host, lab.genuine(host)), Truth.INTERCEPTED, **more)  # type: ignore[arg-type] # the options of Lab.item
 
         network = tuple(item(host) for host in HOSTS)
-        known: dict[str, dict[str, object]] = {
+        known: dict[str, Options] = {
             ALONE: {},
             STATED: {"roots": (ROOT_B,)},
             PINNED: {"pinned": [lab.genuine(EXAM)]},
         }
-        trusted = {"interceptors": engine.installed}
+        trusted: Options = {"interceptors": engine.installed}
         for setting, expected in known.items():
             yield lab.scene(engine.group, engine.name, setting, item(EXAM, **expected), **trusted)
         if engine.installed:

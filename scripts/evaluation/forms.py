@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from detector.model import Hello
 from detector.testing import der
 
-from .lab import ALONE, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, logged, roots_of, with_root
+from .lab import ALONE, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, Options, logged, roots_of, with_root
 from .material import Truth, observe
 
 if TYPE_CHECKING:
@@ -54,14 +54,16 @@ def scenes(lab: Lab) -> Iterator[Scene]:
 def _genuine(lab: Lab) -> Iterator[Scene]:
     pki, g = lab.pki, GENUINE_FORMS
     item = functools.partial(lab.item, truth=Truth.GENUINE)
-    stated = {"roots": (ROOT_B,)}
+    stated: Options = {"roots": (ROOT_B,)}
     for name, algorithm in UNREADABLE.items():
         shown = {host: _relabelled(lab.genuine(host), algorithm) for host in HOSTS}
         asked = observe(lab.genuine(EXAM).chain, hello=Hello.READABLE)
         yield lab.scene(g, name, ALONE, item(EXAM, shown[EXAM]))
         yield lab.scene(g, name, STATED, item(EXAM, shown[EXAM], **stated))
         yield lab.scene(g, name, PINNED, item(EXAM, shown[EXAM], pinned=[lab.genuine(EXAM)]))
-        yield lab.scene(g, name, f"{STATED}, another chain on request", item(EXAM, shown[EXAM], others=[asked], **stated))
+        yield lab.scene(
+            g, name, f"{STATED}, another chain on request", item(EXAM, shown[EXAM], others=[asked], **stated)
+        )
         yield lab.scene(g, name, NETWORK, *(item(host, shown[host]) for host in HOSTS))
     if (root := _ml_dsa_ca(lab)) is not None:
         name, issue = "ML-DSA below a known root", logged(root, lab)
@@ -84,6 +86,7 @@ def _genuine(lab: Lab) -> Iterator[Scene]:
 def _forged(lab: Lab) -> Iterator[Scene]:
     pki, g = lab.pki, FORGED_FORMS
     item = functools.partial(lab.item, truth=Truth.INTERCEPTED)
+    stated: Options = {"roots": (ROOT_B,)}
     box, rsa_box = pki.private_ca("Example Gateway"), pki.private_ca("Example Gateway", key="rsa")
     engines: dict[str, Callable[[str], Issued]] = {
         f"calls its signatures {name}": lambda host, oid=oid: _relabelled(with_root(box.issue([host]), box), oid)  # type: ignore[misc] # bound now
@@ -96,11 +99,8 @@ def _forged(lab: Lab) -> Iterator[Scene]:
     for name, forge in engines.items():
         shown = {host: forge(host) for host in HOSTS}
         again = observe(shown[EXAM].chain, hello=Hello.READABLE)
-        for setting, expected in {
-            ALONE: {},
-            STATED: {"roots": (ROOT_B,)},
-            PINNED: {"pinned": [lab.genuine(EXAM)]},
-        }.items():
+        known: dict[str, Options] = {ALONE: {}, STATED: stated, PINNED: {"pinned": [lab.genuine(EXAM)]}}
+        for setting, expected in known.items():
             one = item(EXAM, shown[EXAM], others=[again], **expected)
             yield lab.scene(g, name, f"{setting}, the same on request", one)
         canaries = lab.canaries(Truth.INTERCEPTED, lambda host, _, forge=forge: forge(host))  # type: ignore[misc] # bound now

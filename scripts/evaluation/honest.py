@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.testing.pki import encode_tls_scts
 
-from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, STATED, YEAR, installed, roots_of, with_root
+from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, YEAR, Options, installed, roots_of, with_root
 from .material import Item, Truth
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ ANOMALY: Final = "genuine, anomalies"
 PRIVATE: Final = "genuine, private PKI"
 
 BY_HAND: Final = "alone, the leaf's key pinned by hand"
-
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
@@ -159,7 +158,7 @@ def _private(lab: Lab) -> Iterator[Scene]:
     served = {host: with_root(campus.issue([host]), campus) for host in HOSTS}
     yield lab.scene(g, "declared", ALONE, item(EXAM, served[EXAM], **declared))
     yield lab.scene(g, "declared", NETWORK, *(item(host, served[host], **declared) for host in HOSTS))
-    trusted = {"installed": installed(campus)}
+    trusted: Options = {"installed": installed(campus)}
     yield lab.scene(g, "declared", "root added to the machine", item(EXAM, served[EXAM], **declared), **trusted)
     yield lab.scene(g, "undeclared", ALONE, item(EXAM, served[EXAM]))
     own = pki.self_signed([EXAM])
@@ -167,5 +166,7 @@ def _private(lab: Lab) -> Iterator[Scene]:
     yield lab.scene(g, "self-signed", NETWORK, *(item(host, pki.self_signed([host])) for host in HOSTS))
     yield lab.scene(g, "self-signed", PINNED, item(EXAM, own, pinned=[own]))
     yield lab.scene(g, "self-signed", "renewed, learned pins", item(EXAM, pki.self_signed([EXAM]), pinned=[own]))
-    yield lab.scene(g, "self-signed", "renewed, pinned by hand", item(EXAM, pki.self_signed([EXAM]), pinned=[own], by_hand=True))
+    yield lab.scene(
+        g, "self-signed", "renewed, pinned by hand", item(EXAM, pki.self_signed([EXAM]), pinned=[own], by_hand=True)
+    )
     yield lab.scene(g, "self-signed for another name", ALONE, item(EXAM, pki.self_signed(["localhost"])))

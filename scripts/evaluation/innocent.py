@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model import PortalObservation, PortalOutcome, RootOrigin
 
-from .lab import ALONE, EXAM, HOSTS, LMS, NETWORK, PINNED, RIVALS, ROOT_B, STATED, dn, installed, with_root
+from .lab import ALONE, EXAM, HOSTS, LMS, NETWORK, PINNED, RIVALS, ROOT_B, STATED, Options, dn, installed, with_root
 from .material import Item, Truth
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ HOSTERS: Final = "genuine, hosters' defaults"
 PORTALS: Final = "another server, portals and block pages"
 
 CLEAN_CANARIES: Final = "two canaries clean"
-FIREWALL: Final = dn(ORGANIZATION_NAME="Fortinet", ORGANIZATIONAL_UNIT_NAME="Certificate Authority", COMMON_NAME="FG120E")
+FIREWALL: Final = dn(
+    ORGANIZATION_NAME="Fortinet", ORGANIZATIONAL_UNIT_NAME="Certificate Authority", COMMON_NAME="FG120E"
+)
 """The factory CA of a firewall, whose name is also what it intercepts with."""
 
 
@@ -59,7 +61,7 @@ def _developers(lab: Lab) -> Iterator[Scene]:
         "Caddy's local CA": pki.private_ca("Caddy Local Authority - 2026 ECC Root"),
     }
     for name, ca in own.items():
-        trusted = {"installed": installed(ca)}
+        trusted: Options = {"installed": installed(ca)}
         for host in ("localhost", "shop.test", "dev.example.com"):
             yield lab.scene(g, name, f"its page on {host}", item(host, _serve(ca, host)), **trusted)
         two = (item(host, _serve(ca, host)) for host in ("dev.example.com", "dev.example.org"))
@@ -120,7 +122,7 @@ def _institutions(lab: Lab) -> Iterator[Scene]:
     issuing = campus.subordinate("Example University Server CA 2")
     served = {host: with_root(issuing.issue([host]), campus) for host in HOSTS}
     name = "root installed by policy"
-    trusted = {"installed": installed(campus, origin=RootOrigin.POLICY), "company": lab.canaries()}
+    trusted: Options = {"installed": installed(campus, origin=RootOrigin.POLICY), "company": lab.canaries()}
     yield lab.scene(g, name, f"undeclared, {CLEAN_CANARIES}", item(EXAM, served[EXAM]), **trusted)
     yield lab.scene(g, name, f"two domains, {CLEAN_CANARIES}", *(item(h, served[h]) for h in (EXAM, LMS)), **trusted)
     declared = item(EXAM, served[EXAM], private_roots=(campus.certificate,))
@@ -142,7 +144,7 @@ def _institutions(lab: Lab) -> Iterator[Scene]:
         "addresses": ("193.99.144.80", "193.99.144.81", "2a02:2e0:3fe:1001::1"),
         "customers of one platform": ("alice.github.io", "bob.github.io"),
     }.items():
-        more: dict[str, object] = {"operator": "Example University"} if "operator" in setting else {}
+        more: Options = {"operator": "Example University"} if "operator" in setting else {}
         items = []
         for host in names:
             shown = _serve(campus, host)
@@ -177,12 +179,17 @@ def _hosters(lab: Lab) -> Iterator[Scene]:
 def _portals(lab: Lab) -> Iterator[Scene]:
     pki, g = lab.pki, PORTALS
     hotel = PortalObservation(
-        outcome=PortalOutcome.REDIRECTED, url="http://control.example/", status=302, location="http://portal.hotel.local/"
+        outcome=PortalOutcome.REDIRECTED,
+        url="http://control.example/",
+        status=302,
+        location="http://portal.hotel.local/",
     )
     answers: dict[str, Issued] = {
         "hotel, self-signed": pki.self_signed(["portal.hotel.local"]),
         "hotel, public certificate of its own": pki.issue(["login.example.net"]),
-        "access point of one maker": _named(lab, dn(ORGANIZATION_NAME="Ubiquiti Inc.", COMMON_NAME="UniFi"), "unifi.local"),
+        "access point of one maker": _named(
+            lab, dn(ORGANIZATION_NAME="Ubiquiti Inc.", COMMON_NAME="UniFi"), "unifi.local"
+        ),
         "block page of a firewall": with_root((ca := pki.private_ca(FIREWALL)).issue(["block.example.edu"]), ca),
         "own router, by hairpin": pki.self_signed(["router.lan"]),
     }

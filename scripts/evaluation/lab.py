@@ -64,6 +64,9 @@ NETWORK: Final = "three operators, nothing known"
 AIA: Final = ("http://ca.example/issuing.der",)
 """A caIssuers URL that cannot resolve (RFC 2606): families are assessed without fetching anything."""
 
+Options = dict[str, Any]
+"""Options of `Lab.item` and `Lab.scene` that several calls have in common."""
+
 DAY: Final = dt.timedelta(days=1)
 YEAR: Final = 365 * DAY
 
@@ -99,7 +102,7 @@ class Lab:
         pinned: Sequence[Issued] = (),
         by_hand: bool = False,
         others: Sequence[Observation] = (),
-        seen: Mapping[str, object] | None = None,
+        seen: Mapping[str, Any] | None = None,
         **expected: Any,  # noqa: ANN401 - fields of Endpoint
     ) -> Item:
         """One endpoint. `pinned` are certificates that pins were learned from before, with their CAs' keys.
@@ -214,7 +217,7 @@ def below(  # noqa: PLR0913 - what makes one sub-CA different from another
         .not_valid_before(not_before or lab.now - YEAR)
         .not_valid_after(not_after or lab.now + 2 * YEAR)
     )
-    changed = {
+    changed: dict[type, x509.ExtensionType] = {
         x509.BasicConstraints: x509.BasicConstraints(ca=ca, path_length=0 if ca else None),
         x509.ExtendedKeyUsage: x509.ExtendedKeyUsage(usages),
     }

@@ -41,6 +41,7 @@ from .lab import (
     PINNED,
     ROOT_B,
     STATED,
+    Options,
     below,
     installed,
     logged,
@@ -94,15 +95,12 @@ class _World:
 
 
 def limits(lab: Lab) -> Iterator[Limit]:
-    """Every known world of the kind."""
-    for name, (why, build) in _FALSE_ACCUSATIONS.items():
-        world = _World(lab, name, why, Truth.GENUINE)
-        build(world)
-        yield world.limit()
-    for name, (why, build) in _MISSES.items():
-        world = _World(lab, name, why, Truth.INTERCEPTED)
-        build(world)
-        yield world.limit()
+    """Every known world of the kind. Why an answer in it is wrong is what its function says of itself."""
+    for truth, worlds in ((Truth.GENUINE, _FALSE_ACCUSATIONS), (Truth.INTERCEPTED, _MISSES)):
+        for name, build in worlds.items():
+            world = _World(lab, name, " ".join((build.__doc__ or "").split()), truth)
+            build(world)
+            yield world.limit()
 
 
 def _with_witness(item: Item, at: dt.datetime) -> Item:
@@ -123,6 +121,9 @@ def _with_witness(item: Item, at: dt.datetime) -> Item:
 
 
 def _factory_ca(world: _World) -> None:
+    """The page bears the right name and a factory CA of the appliance's maker signed it. A name that products
+    write into what they forge is a strong mark there, whichever host it is. Self-signed pages are told apart.
+    """
     appliance = world.lab.pki.private_ca(FIREWALL)
     for host in ("fw.campus.internal", "fw.example.edu"):
         world.wrong(f"its page on {host}", world.item(host, with_root(appliance.issue([host]), appliance)))
@@ -131,6 +132,9 @@ def _factory_ca(world: _World) -> None:
 
 
 def _new_root(world: _World) -> None:
+    """Up to 180 days after its date the list of roots is held to be complete. A root that serves before
+    browsers had it for that long is unknown to it. Of 121 captured chains none had such a root within 274 days.
+    """
     lab = world.lab
     shown, former = lab.genuine(EXAM), lab.pki.issue([EXAM], key="rsa")
     copy: dict[str, Any] = {"public": roots_of(lab.pki.root_a, date=(lab.now - 92 * DAY).date())}
@@ -144,11 +148,17 @@ def _new_root(world: _World) -> None:
 
 
 def _new_log(world: _World) -> None:
+    """Up to 70 days after its date the list of logs is held to be complete. In captured chains at least 118
+    days lay between a log's first listing and its first timestamp.
+    """
     fresh = {host: world.lab.pki.issue([host], foreign_sct=True) for host in HOSTS}
     _unlogged(world, fresh)
 
 
 def _never_logged(world: _World) -> None:
+    """Some subscribers have their certificates kept out of the logs; browsers refuse them, other clients do
+    not. A public chain that no log knows is what an interceptor below a public root presents.
+    """
     _unlogged(world, {host: world.lab.pki.issue([host], scts=0) for host in HOSTS})
 
 
@@ -160,6 +170,9 @@ def _unlogged(world: _World, shown: Mapping[str, Issued]) -> None:
 
 
 def _in_company(world: _World) -> None:
+    """A canary is intercepted there, and this server is exempted or out of reach. What would be possible alone
+    is probable in that company. Declaring the server's root or pinning its key ends it.
+    """
     lab, pki = world.lab, world.lab.pki
     box, campus = pki.private_ca("Example Gateway"), pki.private_ca("Example University Root CA")
     canaries = lab.canaries(Truth.INTERCEPTED, lambda host, _: with_root(box.issue([host]), box))
@@ -177,6 +190,9 @@ def _in_company(world: _World) -> None:
 
 
 def _one_root_for_both(world: _World) -> None:
+    """The institution's own root signs both for its servers and, in its gateway, for everybody else's. A server
+    below it that is not declared cannot be told from what the gateway makes.
+    """
     lab = world.lab
     campus = lab.pki.private_ca("Example University Root CA")
     servers, gateway = campus.subordinate("Example University Servers"), campus.subordinate("Example Gateway")
@@ -193,6 +209,10 @@ def _one_root_for_both(world: _World) -> None:
 
 
 def _moved(world: _World) -> None:
+    """Its public identity is stated or learned, and the operator gave it a private certificate since, or for
+    those inside. Where a genuine chain is known to be public, a private one in its place is the proof. The pin
+    file has to follow.
+    """
     lab = world.lab
     campus = lab.pki.private_ca("Example University Root CA")
     shown = with_root(campus.issue([EXAM]), campus)
@@ -201,11 +221,15 @@ def _moved(world: _World) -> None:
     world.wrong(STATED, world.item(EXAM, shown, roots=(ROOT_B,)))
     world.wrong(f"{STATED}; inside answer of a split DNS", world.item(EXAM, shown, roots=(ROOT_B,), seen=inside))
     world.wrong(f"{PINNED}; inside answer", world.item(EXAM, shown, pinned=[lab.genuine(EXAM)], seen=inside))
-    both = {"roots": (ROOT_B,), "private_roots": (campus.certificate,)}
+    both: Options = {"roots": (ROOT_B,), "private_roots": (campus.certificate,)}
     world.right("roots stated, private root declared", world.item(EXAM, shown, **both))
 
 
 def _broken_server(world: _World) -> None:
+    """It presents what no client takes: its CA's former certificate, a damaged copy, or a certificate that is
+    not its key's. Each is also what a forger or a replaying box presents; `defective-server` is named as
+    another explanation.
+    """
     lab, pki = world.lab, world.lab.pki
     rsa = pki.issue([EXAM], key="rsa")
     old_root = dataclasses.replace(pki.root_a, signature_hash="sha1")
@@ -222,58 +246,23 @@ def _broken_server(world: _World) -> None:
 
 
 def _own_front(world: _World) -> None:
+    """The operator's own load balancer ends TLS before the witness sees it. The result names `front-of-the-
+    operator`; a witness belongs where TLS ends.
+    """
     genuine = world.lab.genuine(EXAM)
     world.wrong("chain logged", _with_witness(world.item(EXAM, genuine), world.lab.now))
 
 
-_FALSE_ACCUSATIONS: Final[dict[str, tuple[str, Callable[[_World], None]]]] = {
-    "an appliance's own page below its factory CA": (
-        "The page bears the right name and a factory CA of the appliance's maker signed it. A name that products write "
-        "into what they forge is a strong mark there, whichever host it is. Self-signed pages are told apart.",
-        _factory_ca,
-    ),
-    "a root newer than a copy of three months": (
-        "Up to 180 days after its date the list of roots is held to be complete. A root that serves before browsers had "
-        "it for that long is unknown to it. Of 121 captured chains none had such a root within 274 days.",
-        _new_root,
-    ),
-    "logs newer than a current list": (
-        "Up to 70 days after its date the list of logs is held to be complete. In captured chains at least 118 days lay "
-        "between a log's first listing and its first timestamp.",
-        _new_log,
-    ),
-    "a public certificate that was never logged": (
-        "Some subscribers have their certificates kept out of the logs; browsers refuse them, other clients do not. A "
-        "public chain that no log knows is what an interceptor below a public root presents.",
-        _never_logged,
-    ),
-    "an innocent private server on a network that intercepts": (
-        "A canary is intercepted there, and this server is exempted or out of reach. What would be possible alone is "
-        "probable in that company. Declaring the server's root or pinning its key ends it.",
-        _in_company,
-    ),
-    "one private root for servers and for the gateway": (
-        "The institution's own root signs both for its servers and, in its gateway, for everybody else's. A server "
-        "below it that is not declared cannot be told from what the gateway makes.",
-        _one_root_for_both,
-    ),
-    "a server that moved from a public CA to a private one": (
-        "Its public identity is stated or learned, and the operator gave it a private certificate since, or for those "
-        "inside. Where a genuine chain is known to be public, a private one in its place is the proof. The pin file "
-        "has to follow.",
-        _moved,
-    ),
-    "a broken server": (
-        "It presents what no client takes: its CA's former certificate, a damaged copy, or a certificate that is not "
-        "its key's. Each is also what a forger or a replaying box presents; `defective-server` is named as another "
-        "explanation.",
-        _broken_server,
-    ),
-    "a front of the operator's own before the witness": (
-        "The operator's own load balancer ends TLS before the witness sees it. The result names "
-        "`front-of-the-operator`; a witness belongs where TLS ends.",
-        _own_front,
-    ),
+_FALSE_ACCUSATIONS: Final[dict[str, Callable[[_World], None]]] = {
+    "an appliance's own page below its factory CA": _factory_ca,
+    "a root newer than a copy of three months": _new_root,
+    "logs newer than a current list": _new_log,
+    "a public certificate that was never logged": _never_logged,
+    "an innocent private server on a network that intercepts": _in_company,
+    "one private root for servers and for the gateway": _one_root_for_both,
+    "a server that moved from a public CA to a private one": _moved,
+    "a broken server": _broken_server,
+    "a front of the operator's own before the witness": _own_front,
 }
 
 
@@ -281,6 +270,9 @@ _FALSE_ACCUSATIONS: Final[dict[str, tuple[str, Callable[[_World], None]]]] = {
 
 
 def _logged_misissuance(world: _World) -> None:
+    """A certificate that a public CA issued to the interceptor, and that was logged, is what a genuine
+    certificate is. Pins of the genuine server's CA, a witness, or a watch on the logs for the host can tell.
+    """
     lab = world.lab
     ca = below(lab.pki.root_b, "Other Customer Sub CA", lab)
     shown = {host: logged(ca, lab)(host) for host in HOSTS}
@@ -294,6 +286,9 @@ def _logged_misissuance(world: _World) -> None:
 
 
 def _pinned_ca_old_list(world: _World) -> None:
+    """A pinned CA clears what it signed where the list of logs is too old to know whether that was logged.
+    Timestamps of unknown logs cost nothing to make. A current list ends it.
+    """
     lab = world.lab
     ca = below(lab.pki.root_b, "Other Customer Sub CA", lab)
     shown = ca.issue([EXAM], sct_list=signed(lab.pki.unknown_logs[:2], lab.now - 29 * DAY))
@@ -304,6 +299,7 @@ def _pinned_ca_old_list(world: _World) -> None:
 
 
 def _own_key(world: _World) -> None:
+    """Whoever has the key is the server as far as certificates tell. Only a witness sees two sessions."""
     genuine = world.lab.genuine(EXAM)
     world.wrong(ALONE, world.item(EXAM, genuine))
     world.wrong(PINNED, world.item(EXAM, genuine, pinned=[genuine]))
@@ -311,6 +307,10 @@ def _own_key(world: _World) -> None:
 
 
 def _below_the_declared_root(world: _World) -> None:
+    """The institution that declares its own root for an endpoint can sign for that endpoint, and its gateway
+    does. Learned pins or intercepted canaries tell; the follow-up probes canaries only where something is not
+    cleared.
+    """
     lab, pki = world.lab, world.lab.pki
     root = pki.private_ca("Example Institution Root")
     gateway = root.subordinate("Example Institution Gateway")
@@ -325,6 +325,9 @@ def _below_the_declared_root(world: _World) -> None:
 
 
 def _not_shown(world: _World) -> None:
+    """A box that decrypts browsers only, or only what goes through the proxy, shows its certificate to nobody
+    else. Probing with a browser's hello and by every route finds it.
+    """
     lab = world.lab
     box = lab.pki.private_ca("Example Gateway")
     genuine, forged = lab.genuine(EXAM), box.issue(copy_from=lab.genuine(EXAM).leaf, copies=frozenset(CopiedField))
@@ -337,29 +340,10 @@ def _not_shown(world: _World) -> None:
     world.right("through the proxy only; both routes", world.item(EXAM, genuine, others=[proxied]))
 
 
-_MISSES: Final[dict[str, tuple[str, Callable[[_World], None]]]] = {
-    "a public CA that signs for the interceptor, and logs it": (
-        "A certificate that a public CA issued to the interceptor, and that was logged, is what a genuine certificate "
-        "is. Pins of the genuine server's CA, a witness, or a watch on the logs for the host can tell.",
-        _logged_misissuance,
-    ),
-    "the pinned CA signs for the interceptor, seen with an old list of logs": (
-        "A pinned CA clears what it signed where the list of logs is too old to know whether that was logged. Timestamps "
-        "of unknown logs cost nothing to make. A current list ends it.",
-        _pinned_ca_old_list,
-    ),
-    "an interceptor that holds the server's own key": (
-        "Whoever has the key is the server as far as certificates tell. Only a witness sees two sessions.",
-        _own_key,
-    ),
-    "an interceptor below the declared private root": (
-        "The institution that declares its own root for an endpoint can sign for that endpoint, and its gateway does. "
-        "Learned pins or intercepted canaries tell; the follow-up probes canaries only where something is not cleared.",
-        _below_the_declared_root,
-    ),
-    "what the default probe is not shown": (
-        "A box that decrypts browsers only, or only what goes through the proxy, shows its certificate to nobody else. "
-        "Probing with a browser's hello and by every route finds it.",
-        _not_shown,
-    ),
+_MISSES: Final[dict[str, Callable[[_World], None]]] = {
+    "a public CA that signs for the interceptor, and logs it": _logged_misissuance,
+    "the pinned CA signs for the interceptor, seen with an old list of logs": _pinned_ca_old_list,
+    "an interceptor that holds the server's own key": _own_key,
+    "an interceptor below the declared private root": _below_the_declared_root,
+    "what the default probe is not shown": _not_shown,
 }

@@ -159,7 +159,11 @@ def worst(said: Iterable[Said]) -> list[Said]:
 
 
 def observe(
-    chain: Sequence[bytes], *, key_proved: bool = True, outcome: Outcome = Outcome.COMPLETE, **more: Any  # noqa: ANN401 - fields of Observation
+    chain: Sequence[bytes],
+    *,
+    key_proved: bool = True,
+    outcome: Outcome = Outcome.COMPLETE,
+    **more: Any,  # noqa: ANN401 - fields of Observation
 ) -> Observation:
     """The observation of a handshake that presented this chain (DER, leaf first).
 

@@ -19,13 +19,29 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from detector.testing.pki import CA, Issued, sct_list_of
 from detector.trust.logs import LogList, Shard
-from detector.trust.roots import Roots
 
-from .lab import ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, YEAR, below, logged, roots_of, signed
+from .lab import (
+    ALONE,
+    DAY,
+    EXAM,
+    HOSTS,
+    NETWORK,
+    PINNED,
+    ROOT_B,
+    STATED,
+    YEAR,
+    Options,
+    below,
+    logged,
+    roots_of,
+    signed,
+)
 from .material import Item, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from detector.trust.roots import Roots
 
     from .lab import Lab
     from .material import Scene
@@ -33,7 +49,6 @@ if TYPE_CHECKING:
 TRICKS: Final = "forged, below a public root"
 SAME_CA: Final = "alone, pins of the CA that signed it"
 """The key of the interceptor's CA is pinned, as `pins learn` pins every CA of a genuine server's chain."""
-
 
 
 class Trick(NamedTuple):
@@ -110,7 +125,7 @@ def _unacceptable(lab: Lab) -> Iterator[Trick]:
     """Valid timestamps of two operators, and a path that no client takes: logs ask for none of this."""
     pki, now = lab.pki, lab.now
     root = pki.root_b
-    old = {"not_before": now - 8 * YEAR, "not_after": now - 2 * YEAR}
+    old: Options = {"not_before": now - 8 * YEAR, "not_after": now - 2 * YEAR}
     email = [ExtendedKeyUsageOID.EMAIL_PROTECTION]
     elsewhere = x509.NameConstraints([x509.DNSName("example.net")], None)
     own = pki.issue(["filter.example.net"])

@@ -20,28 +20,31 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Mapping, Sequence
 
-    from detector import Reason
+    from detector.model import Reason
 
-CAPTURED: Final = frozenset({corpora.GENUINE_CAPTURES, corpora.FORGED_CAPTURES})
+CAPTURED: Final = frozenset({corpora.GENUINE_CAPTURES, corpora.GENUINE_TO_OLD_COPIES, corpora.FORGED_CAPTURES})
 """Groups that come from a folder."""
 
 MATERIAL: Final[dict[str, str]] = {
-    corpora.GENUINE_CAPTURES: "Chains served by real sites, assessed at the date of capture (day after issue where none "
-    "is recorded), with the roots and the logs of that day. With pins: those learned from every other capture of the "
+    corpora.GENUINE_CAPTURES: "Chains served by real sites, assessed at the date of capture (day after issue where "
+    "none is recorded), with the roots and the logs of that day. With pins: those learned from every other capture of the "
     "same site, the worst answer counts.",
+    corpora.GENUINE_TO_OLD_COPIES: "The same chains at the same dates, with the roots and the logs of 6, 12 and 24 "
+    "months before. The machine's store is as old, or has the roots that came since, as shipped or of unknown origin; "
+    "the roots of the endpoint are stated or nothing is known of it. The worst answer counts.",
     corpora.FORGED_CAPTURES: "Leaves that mitmproxy forged, from its own recorded test data.",
     engines.ENGINES: "Generated after the habits of forging engines; the products themselves were not run.",
     engines.COPIED: "Generated: forgeries that copy what a genuine certificate has.",
     engines.ODD: "Generated: odd validity, and leaves with one encoding fault each.",
     misissuing.TRICKS: "Generated: interceptors below a public root, with what could pass for public logging.",
     forms.FORGED_FORMS: "Generated: forgeries whose signatures are, or claim to be, of a kind that is hard to verify.",
-    ages.OLD_FORGED: "Generated: interceptors that date and timestamp for copies of this package that were not updated.",
+    ages.OLD_FORGED: "Generated: interceptors that date and timestamp for copies of this package that are out of date.",
     honest.HONEST: "Generated: ordinary servers.",
     honest.ANOMALY: "Generated: what goes wrong without anybody in the middle.",
     honest.PRIVATE: "Generated: private PKI and self-signed servers, declared and not.",
     forms.GENUINE_FORMS: "Generated: genuine chains whose signatures are of a kind that is hard to verify.",
-    ages.OLD_GENUINE: "Generated: honest networks as a copy sees them that was made before a root or all logs came into "
-    "use; what the operating system trusts is another question than what the copy knows.",
+    ages.OLD_GENUINE: "Generated: honest networks as a copy sees them that was made before a root or all logs came "
+    "into use; what the operating system trusts is another question than what the copy knows.",
     innocent.DEVELOPERS: "Generated: development CAs in use, and interception CAs that are installed and not in use.",
     innocent.APPLIANCES: "Generated: administration and sign-in pages of appliances, under public and private names.",
     innocent.INSTITUTIONS: "Generated: one institution's own CA, on all the names that it has.",
@@ -134,8 +137,8 @@ def _definitions() -> str:
         "One endpoint in one setting is one question. **False accusation**: the truth is genuine and the answer is "
         "middleware at `probable` or above. **Missed**: the truth is intercepted and the answer is clean. `possible`, "
         "which names an innocent reading, is counted by itself, and so is no answer (`inconclusive`; for a baseline, "
-        "also where it lacks what it needs). Where another server answers, a portal for one, both accusing and clearing "
-        "are wrong, and from servers that showed no certificate any conclusion is. "
+        "also where it lacks what it needs). Where another server answers, a portal for one, both accusing and "
+        "clearing are wrong, and from servers that showed no certificate any conclusion is. "
         "Generated families are chosen, not sampled: their rates say what a method does with such a case, not how "
         "often the case occurs. How often *issuer keywords* misses is a matter of the CA names chosen here: products "
         "bear their own, everything else a neutral one. Nothing was fetched over AIA, no HTTP date asked for (as with "
@@ -173,21 +176,23 @@ def _summary(said: Sequence[Said]) -> str:
 
 
 def _captured(said: Sequence[Said]) -> str:
-    """The one group that nobody in this project chose or made: its own sentences."""
-    captured = [one for one in said if one.method == ours.METHOD and one.group == corpora.GENUINE_CAPTURES]
-    plain = [one for one in captured if one.setting == corpora.NO_PINS]
-    if not plain:
+    """The groups that nobody in this project chose or made: their own table, and what was not cleared without pins."""
+    genuine = {corpora.GENUINE_CAPTURES, corpora.GENUINE_TO_OLD_COPIES}
+    captured = [one for one in said if one.method == ours.METHOD and one.group in genuine]
+    if not captured:
         return ""
-    sites = len({one.host for one in plain})
-    pinned = len(captured) - len(plain)
-    other = [one for one in plain if one.answer is not Answer.CLEAN]
+    rows = []
+    for setting in dict.fromkeys(one.setting for one in captured):
+        answers = [one for one in captured if one.setting == setting]
+        counted = [sum(one.answer is answer for one in answers) for answer in Answer]
+        rows.append(f"| {setting} | " + " | ".join(map(str, (*counted, len(answers)))) + " |")
     text = (
-        f"Of the {len(plain)} genuine chains captured from {sites} hosts, without pins, the detector falsely "
-        f"accused {sum(one.wrong for one in plain)} and cleared {len(plain) - len(other)}; with pins of another date, "
-        f"it accused {sum(one.wrong for one in captured) - sum(one.wrong for one in plain)} of {pinned}. Captures of one "
-        "host are not independent of each other, so no confidence interval is given."
+        f"### Captured chains\n\nGenuine chains of {len({one.host for one in captured})} hosts. Captures of one host "
+        "are not independent of each other, so no confidence interval is given.\n\n"
+        "| | " + " | ".join(Answer) + " | of |\n|" + "---|" * (len(Answer) + 2) + "\n" + "\n".join(rows)
     )
-    return text + "".join(f"\n\nNot cleared without pins:\n\n{_lines(other)}" if other else "")
+    other = [one for one in captured if one.setting == corpora.NO_PINS and one.answer is not Answer.CLEAN]
+    return text + (f"\n\nNot cleared without pins:\n\n{_lines(other)}" if other else "")
 
 
 def _by_knowledge(said: Sequence[Said]) -> str:
@@ -203,8 +208,8 @@ def _by_knowledge(said: Sequence[Said]) -> str:
     rows = [f"| {known} | " + " | ".join(str(table[known][column]) for column in columns) + " |" for known in table]
     return (
         "### How sure it is of a forgery, by what is known of the endpoint\n\n"
-        "Generated engines, live middleboxes, misbehaving servers and mitmproxy. With two canaries the network's verdict "
-        "is theirs, and they are proven; counted here is the endpoint alongside.\n\n"
+        "Generated engines, live middleboxes, misbehaving servers and mitmproxy. With two canaries the network's "
+        "verdict is theirs, and they are proven; counted here is the endpoint alongside.\n\n"
         "| known | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1) + "\n" + "\n".join(rows)
     )
 

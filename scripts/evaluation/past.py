@@ -9,34 +9,54 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model import RootOrigin
 from detector.trust.known_roots import date_of, examined_versions
-from detector.trust.roots import Roots, load, public_roots
+from detector.trust.roots import NO_ROOTS, Roots, load, public_roots
 
 from .uv import UvError, run_uv
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from detector.trust.logs import LogList
 
 
+COPIES: Final = {"copy 6 months old": 183, "copy 12 months old": 365, "copy 24 months old": 730}
+"""Ages, in days, of copies of the package that were not updated."""
+
+
 class Knowledge(NamedTuple):
-    """Roots and logs by the day of a capture, and where they are from, for people."""
+    """Roots and logs by the day of a capture, and where they are from, for people.
+
+    `ages` are the ages (in days) of copies that captured chains are shown to besides; none where roots or logs are the
+    same on every day.
+    """
 
     roots: Callable[[dt.date], Roots]
     logs: Callable[[dt.date], LogList]
     roots_from: str
     logs_from: str
+    ages: Mapping[str, int]
 
+    def stores(self, then: dt.date, now: dt.date) -> tuple[Roots, ...]:
+        """What a machine trusts on the day `now` besides the roots of `then`.
 
-def logs_of_the_time(listed: LogList) -> Callable[[dt.date], LogList]:
-    """The list as it could have been made on a day."""
-    return cache(listed.as_of)
+        Nothing, where its store is as old; the roots that are new since, as shipped with the system or of an origin
+        that the store does not tell.
+        """
+        known = self.roots(then).keys
+        new = [root for root in self.roots(now).roots if root.certificate.spki_sha256 not in known]
+        return (
+            NO_ROOTS,
+            *(
+                Roots((root._replace(origin=origin) for root in new), name="operating system", version=str(now))
+                for origin in (RootOrigin.SHIPPED, RootOrigin.UNKNOWN)
+            ),
+        )
 
 
 def roots_of_the_time(days: Collection[dt.date], *, download: bool) -> tuple[Callable[[dt.date], Roots], str]:

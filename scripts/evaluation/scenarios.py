@@ -32,7 +32,7 @@ from detector.testing import (
 from detector.testing.mitmproxy import mitmdump_command
 
 from .lab import EXAM, HOSTS, LMS, ROOT_B, SEARCH
-from .material import Item, Known, Scene, Truth
+from .material import Item, Scene, Truth
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
