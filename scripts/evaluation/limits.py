@@ -121,8 +121,10 @@ def _with_witness(item: Item, at: dt.datetime) -> Item:
 
 
 def _factory_ca(world: _World) -> None:
-    """The page bears the right name and a factory CA of the appliance's maker signed it. A name that products
-    write into what they forge is a strong mark there, whichever host it is. Self-signed pages are told apart.
+    """The page bears the right name, and a factory CA of the appliance's maker signed it.
+
+    What products write into what they forge is a strong mark there, whichever host it is. Self-signed pages are known
+    for what they are.
     """
     appliance = world.lab.pki.private_ca(FIREWALL)
     for host in ("fw.campus.internal", "fw.example.edu"):
@@ -132,8 +134,9 @@ def _factory_ca(world: _World) -> None:
 
 
 def _new_root(world: _World) -> None:
-    """Up to 180 days after its date the list of roots is held to be complete. A root that serves before
-    browsers had it for that long is unknown to it. Of 121 captured chains none had such a root within 274 days.
+    """Up to 180 days after its date the list of roots is held to be complete.
+
+    A root that serves sooner than that is unknown to it. Of 121 captured chains none had such a root within 274 days.
     """
     lab = world.lab
     shown, former = lab.genuine(EXAM), lab.pki.issue([EXAM], key="rsa")
@@ -148,16 +151,19 @@ def _new_root(world: _World) -> None:
 
 
 def _new_log(world: _World) -> None:
-    """Up to 70 days after its date the list of logs is held to be complete. In captured chains at least 118
-    days lay between a log's first listing and its first timestamp.
+    """Up to 70 days after its date the list of logs is held to be complete.
+
+    In captured chains at least 118 days lay between a log's first listing and its first timestamp.
     """
     fresh = {host: world.lab.pki.issue([host], foreign_sct=True) for host in HOSTS}
     _unlogged(world, fresh)
 
 
 def _never_logged(world: _World) -> None:
-    """Some subscribers have their certificates kept out of the logs; browsers refuse them, other clients do
-    not. A public chain that no log knows is what an interceptor below a public root presents.
+    """Some subscribers have their certificates kept out of the logs.
+
+    Browsers refuse those, other clients do not. A public chain that no log knows is what an interceptor below a public
+    root presents.
     """
     _unlogged(world, {host: world.lab.pki.issue([host], scts=0) for host in HOSTS})
 
@@ -170,8 +176,9 @@ def _unlogged(world: _World, shown: Mapping[str, Issued]) -> None:
 
 
 def _in_company(world: _World) -> None:
-    """A canary is intercepted there, and this server is exempted or out of reach. What would be possible alone
-    is probable in that company. Declaring the server's root or pinning its key ends it.
+    """A canary is intercepted there, and this server is exempted or out of reach.
+
+    What would be possible alone is probable in that company. Declaring the server's root or pinning its key ends it.
     """
     lab, pki = world.lab, world.lab.pki
     box, campus = pki.private_ca("Example Gateway"), pki.private_ca("Example University Root CA")
@@ -190,8 +197,9 @@ def _in_company(world: _World) -> None:
 
 
 def _one_root_for_both(world: _World) -> None:
-    """The institution's own root signs both for its servers and, in its gateway, for everybody else's. A server
-    below it that is not declared cannot be told from what the gateway makes.
+    """The institution's own root signs for its servers and, in its gateway, for everybody else's.
+
+    A server below it that is not declared cannot be told from what the gateway makes.
     """
     lab = world.lab
     campus = lab.pki.private_ca("Example University Root CA")
@@ -209,9 +217,10 @@ def _one_root_for_both(world: _World) -> None:
 
 
 def _moved(world: _World) -> None:
-    """Its public identity is stated or learned, and the operator gave it a private certificate since, or for
-    those inside. Where a genuine chain is known to be public, a private one in its place is the proof. The pin
-    file has to follow.
+    """The public identity is stated or learned, and the operator changed to a private certificate since.
+
+    Where the genuine chain is known to be public, a private one in its place is the proof. The pin file has to follow,
+    also for what only those inside are shown.
     """
     lab = world.lab
     campus = lab.pki.private_ca("Example University Root CA")
@@ -226,9 +235,10 @@ def _moved(world: _World) -> None:
 
 
 def _broken_server(world: _World) -> None:
-    """It presents what no client takes: its CA's former certificate, a damaged copy, or a certificate that is
-    not its key's. Each is also what a forger or a replaying box presents; `defective-server` is named as
-    another explanation.
+    """It presents what no client takes.
+
+    Its CA's former certificate, a damaged copy, and a certificate for another key are also what a forger or a replaying
+    box presents; the result names an innocent explanation.
     """
     lab, pki = world.lab, world.lab.pki
     rsa = pki.issue([EXAM], key="rsa")
@@ -246,8 +256,9 @@ def _broken_server(world: _World) -> None:
 
 
 def _own_front(world: _World) -> None:
-    """The operator's own load balancer ends TLS before the witness sees it. The result names `front-of-the-
-    operator`; a witness belongs where TLS ends.
+    """A load balancer of the operator's own ends TLS before the witness sees it.
+
+    The result names `front-of-the-operator`; a witness belongs where TLS ends.
     """
     genuine = world.lab.genuine(EXAM)
     world.wrong("chain logged", _with_witness(world.item(EXAM, genuine), world.lab.now))
@@ -270,8 +281,9 @@ _FALSE_ACCUSATIONS: Final[dict[str, Callable[[_World], None]]] = {
 
 
 def _logged_misissuance(world: _World) -> None:
-    """A certificate that a public CA issued to the interceptor, and that was logged, is what a genuine
-    certificate is. Pins of the genuine server's CA, a witness, or a watch on the logs for the host can tell.
+    """A logged certificate that a public CA gave to the interceptor is what a genuine one is.
+
+    Pins of the genuine server's CA, a witness, or a watch on the logs for the host can tell.
     """
     lab = world.lab
     ca = below(lab.pki.root_b, "Other Customer Sub CA", lab)
@@ -287,6 +299,7 @@ def _logged_misissuance(world: _World) -> None:
 
 def _pinned_ca_old_list(world: _World) -> None:
     """A pinned CA clears what it signed where the list of logs is too old to know whether that was logged.
+
     Timestamps of unknown logs cost nothing to make. A current list ends it.
     """
     lab = world.lab
@@ -307,9 +320,9 @@ def _own_key(world: _World) -> None:
 
 
 def _below_the_declared_root(world: _World) -> None:
-    """The institution that declares its own root for an endpoint can sign for that endpoint, and its gateway
-    does. Learned pins or intercepted canaries tell; the follow-up probes canaries only where something is not
-    cleared.
+    """The institution that declares its own root for an endpoint can sign for it, and its gateway does.
+
+    Learned pins or intercepted canaries tell; the follow-up probes canaries only where something is not cleared.
     """
     lab, pki = world.lab, world.lab.pki
     root = pki.private_ca("Example Institution Root")
@@ -325,8 +338,9 @@ def _below_the_declared_root(world: _World) -> None:
 
 
 def _not_shown(world: _World) -> None:
-    """A box that decrypts browsers only, or only what goes through the proxy, shows its certificate to nobody
-    else. Probing with a browser's hello and by every route finds it.
+    """A box that decrypts browsers only, or the proxy's clients only, shows nobody else its certificate.
+
+    Probing with a browser's hello and by every route finds it.
     """
     lab = world.lab
     box = lab.pki.private_ca("Example Gateway")

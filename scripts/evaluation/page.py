@@ -27,8 +27,8 @@ CAPTURED: Final = frozenset({corpora.GENUINE_CAPTURES, corpora.GENUINE_TO_OLD_CO
 
 MATERIAL: Final[dict[str, str]] = {
     corpora.GENUINE_CAPTURES: "Chains served by real sites, assessed at the date of capture (day after issue where "
-    "none is recorded), with the roots and the logs of that day. With pins: those learned from every other capture of the "
-    "same site, the worst answer counts.",
+    "none is recorded), with the roots and the logs of that day. With pins: those learned from every other capture of "
+    "the same site, the worst answer counts.",
     corpora.GENUINE_TO_OLD_COPIES: "The same chains at the same dates, with the roots and the logs of 6, 12 and 24 "
     "months before. The machine's store is as old, or has the roots that came since, as shipped or of unknown origin; "
     "the roots of the endpoint are stated or nothing is known of it. The worst answer counts.",
