@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 PRIVATE_SUFFIXES: Final = frozenset(
     {"internal", "local", "lan", "corp", "home", "intranet", "private", "localhost", "home.arpa"}
 )
-"""Names that mean "this network" (RFC 6762 appendix G, RFC 8375, ICANN's .internal): whatever runs under them is one
-operator, so a campus CA that serves two of them accuses nobody."""
+"""Names that mean "this network" (RFC 6762 appendix G, RFC 8375, ICANN's .internal)."""
 
 ONE_NETWORK: Final = "this network"
-"""The operator of everything under a private suffix, of bare names and of private addresses."""
+"""The operator of every host that is not under a public suffix: of bare, private and reserved names and of addresses.
+Whatever runs there is one operator, so a campus CA that serves two of them accuses nobody."""
 
 
 REMEMBERED_CHARACTERS: Final = 1024
@@ -146,31 +146,31 @@ def permitted(host: str, constraints: NameConstraints) -> bool:
 def _extractor() -> Callable[[str], str]:
     import tldextract  # noqa: PLC0415 - 250 ms, needed only when a private issuer or key is met twice
 
-    extract = tldextract.TLDExtract(
-        suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=True
-    )
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
 
     def registrable(host: str) -> str:
         found = extract(host)
-        if found.suffix and found.domain:
-            return f"{found.domain}.{found.suffix}"
-        # The list's own rule for names it does not know is "*": the last label is the suffix.
-        return ".".join(host.split(".")[-2:])
+        return f"{found.domain}.{found.suffix}" if found.suffix and found.domain else ONE_NETWORK
 
     return registrable
 
 
 @lru_cache(maxsize=65536)
 def operator_of(host: str) -> str:
-    """Who operates a host, where nothing is declared: its registrable domain (Public Suffix List), an address itself.
+    """Who operates a host, where nothing is declared: its registrable domain under a public suffix.
 
-    Bare names, private suffixes and private addresses all count as one operator, this network.
+    Suffixes are those of the Public Suffix List's ICANN section, so that the customers of one hoster are one operator.
+    What has no such suffix is this network's: bare names, private and reserved ones (RFC 2606, RFC 6762), addresses.
     """
+    name = host.lower().rstrip(".")
+    if any(name == s or name.endswith("." + s) for s in PRIVATE_SUFFIXES):
+        return ONE_NETWORK
+    return _extractor()(name)
+
+
+def is_public(host: str) -> bool:
+    """Whether this name or address means the same host on every network."""
     try:
-        address = ipaddress.ip_address(host)
+        return ipaddress.ip_address(host).is_global
     except ValueError:
-        name = host.lower().rstrip(".")
-        if "." not in name or any(name == s or name.endswith("." + s) for s in PRIVATE_SUFFIXES):
-            return ONE_NETWORK
-        return _extractor()(name)
-    return str(address) if address.is_global else ONE_NETWORK
+        return operator_of(host) != ONE_NETWORK

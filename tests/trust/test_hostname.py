@@ -150,16 +150,40 @@ def test_address_constraints() -> None:
     [
         ("exam.example.edu", "example.edu"),
         ("a.b.example.co.uk", "example.co.uk"),
-        ("one.github.io", "one.github.io"),
-        ("x.unlisted-tld", "x.unlisted-tld"),
-        ("a.x.unlisted-tld", "x.unlisted-tld"),
-        ("8.8.8.8", "8.8.8.8"),
+        ("one.github.io", "github.io"),
+        ("EXAM.Example.EDU.", "example.edu"),
+        ("a.x.unlisted-tld", ONE_NETWORK),
+        ("shop.test", ONE_NETWORK),
+        ("x.invalid", ONE_NETWORK),
+        ("exam.example", ONE_NETWORK),
+        ("co.uk", ONE_NETWORK),
+        ("8.8.8.8", ONE_NETWORK),
+        ("2a01:4f8:1::10", ONE_NETWORK),
         ("10.0.0.7", ONE_NETWORK),
+        ("nas.home.arpa", ONE_NETWORK),
         ("exam.internal", ONE_NETWORK),
         ("printer.local", ONE_NETWORK),
         ("nas", ONE_NETWORK),
     ],
 )
 def test_operator(host: str, operator: str) -> None:
-    """Registrable domains by the Public Suffix List; what is private to a network is one operator."""
+    """Registrable domains under public suffixes of ICANN's; whatever has no such suffix is one operator."""
     assert operator_of(host) == operator
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("exam.example.edu", True),
+        ("8.8.8.8", True),
+        ("2a01:4f8:1::10", True),
+        ("10.0.0.7", False),
+        ("fe80::1", False),
+        ("exam.internal", False),
+        ("shop.test", False),
+        ("nas", False),
+    ],
+)
+def test_names_that_mean_one_host_everywhere(host: str, public: bool) -> None:  # noqa: FBT001 - a table
+    """A public address is the same host on every network although nobody is known to operate it."""
+    assert hostname.is_public(host) is public

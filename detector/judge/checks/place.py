@@ -46,7 +46,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         return
     outcome, summary = _OF_PLACE[evidence.place]
     yield Finding(check=ID, outcome=outcome, says=Says.NEUTRAL, summary=summary)
-    if hostname.operator_of(evidence.endpoint.host) == hostname.ONE_NETWORK:
+    if not hostname.is_public(evidence.endpoint.host):
         yield Finding(
             check=ID,
             outcome=Outcome.PRIVATE_NAME,
