@@ -87,25 +87,33 @@ def _genuine(lab: Lab, months: int, days: int) -> Iterator[Scene]:
     issue = functools.cache(lambda host: pki.issue([host], not_before=lab.now - ISSUED))
     former = pki.issue([EXAM], key="rsa")  # below root A, which every copy knows
     item = functools.partial(lab.item, truth=Truth.GENUINE)
-    canaries = lab.canaries(not_before=lab.now - ISSUED)
     for copy in copies(lab, months, days):
-        for store, machine in copy.stores.items():
-            for setting, items in {
-                ALONE: (item(EXAM, issue(EXAM)),),
-                STATED: (item(EXAM, issue(EXAM), roots=(ROOT_B,)),),
-                f"{PINNED} of another CA": (item(EXAM, issue(EXAM), pinned=[former]),),
-                NETWORK: tuple(item(host, issue(host)) for host in HOSTS),
-                "two canaries": canaries,
-            }.items():
-                yield lab.scene(
-                    OLD_GENUINE,
-                    copy.name,
-                    f"{setting}; {store}",
-                    *items,
-                    public=copy.public,
-                    logs=copy.logs,
-                    installed=machine,
-                )
+        for shape, show in _SHAPES.items():
+            canaries = lab.canaries(Truth.GENUINE, lambda _, issued, show=show: show(issued), lab.now - ISSUED)  # type: ignore[misc] # bound now
+            for store, machine in copy.stores.items():
+                for setting, items in {
+                    ALONE: (item(EXAM, show(issue(EXAM))),),
+                    STATED: (item(EXAM, show(issue(EXAM)), roots=(ROOT_B,)),),
+                    f"{PINNED} of another CA": (item(EXAM, show(issue(EXAM)), pinned=[former]),),
+                    NETWORK: tuple(item(host, show(issue(host))) for host in HOSTS),
+                    "two canaries": canaries,
+                }.items():
+                    yield lab.scene(
+                        OLD_GENUINE,
+                        f"{copy.name}{shape}",
+                        f"{setting}; {store}",
+                        *items,
+                        public=copy.public,
+                        logs=copy.logs,
+                        installed=machine,
+                    )
+
+
+_SHAPES: Final[dict[str, Callable[[Issued], Issued]]] = {
+    "": lambda issued: issued,
+    ", issuer forgotten": lambda issued: issued.with_chain(issued.leaf),
+}
+"""What a server sends."""
 
 
 def _forged(lab: Lab, months: int, days: int) -> Iterator[Scene]:

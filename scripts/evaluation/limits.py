@@ -150,6 +150,23 @@ def _new_root(world: _World) -> None:
     world.right(f"{ALONE}; fresh OS store", world.item(EXAM, shown), **fresh)
 
 
+def _distributed_root(world: _World) -> None:
+    """A policy put a root on the machine that became public after the copy was made.
+
+    Who put a root there is known, what it is known for is not: added roots are accused by an old copy too, though never
+    beyond probable. An update ends it.
+    """
+    lab = world.lab
+    copy: Options = {
+        "public": roots_of(lab.pki.root_a, date=(lab.now - 365 * DAY).date()),
+        "installed": installed(lab.pki.root_b, origin=RootOrigin.POLICY),
+    }
+    shown, former = lab.pki.issue([EXAM], not_before=lab.now - DAY), lab.pki.issue([EXAM], key="rsa")
+    world.wrong(STATED, world.item(EXAM, shown, roots=(ROOT_B,)), **copy)
+    world.wrong(f"{PINNED} of another CA", world.item(EXAM, shown, pinned=[former]), **copy)
+    world.right(ALONE, world.item(EXAM, shown), **copy)
+
+
 def _new_log(world: _World) -> None:
     """Up to 70 days after its date the list of logs is held to be complete.
 
@@ -234,6 +251,19 @@ def _moved(world: _World) -> None:
     world.right("roots stated, private root declared", world.item(EXAM, shown, **both))
 
 
+def _two_servers(world: _World) -> None:
+    """Another probe of the run saw the genuine certificate, and this address has another server with a private one.
+
+    At a private address that is taken for a split horizon. Institutions that use public addresses inside look like an
+    interceptor that exempts one route.
+    """
+    lab = world.lab
+    private = lab.pki.self_signed([EXAM])
+    genuine = observe(lab.genuine(EXAM).chain, address="193.99.144.80:443")
+    for address, answer in (("193.99.144.85:443", world.wrong), ("10.20.0.7:443", world.right)):
+        answer(f"self-signed at {address}", world.item(EXAM, private, seen={"address": address}, others=[genuine]))
+
+
 def _broken_server(world: _World) -> None:
     """It presents what no client takes.
 
@@ -267,11 +297,13 @@ def _own_front(world: _World) -> None:
 _FALSE_ACCUSATIONS: Final[dict[str, Callable[[_World], None]]] = {
     "an appliance's own page below its factory CA": _factory_ca,
     "a root newer than a copy of three months": _new_root,
+    "a new public root that a policy distributed, seen by a copy a year old": _distributed_root,
     "logs newer than a current list": _new_log,
     "a public certificate that was never logged": _never_logged,
     "an innocent private server on a network that intercepts": _in_company,
     "one private root for servers and for the gateway": _one_root_for_both,
     "a server that moved from a public CA to a private one": _moved,
+    "two servers of one name": _two_servers,
     "a broken server": _broken_server,
     "a front of the operator's own before the witness": _own_front,
 }
