@@ -157,7 +157,8 @@ def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
             if other is not sample and endpoint is not None:
                 known = known_of([other.chain[0]], other.chain[1:])
                 yield scene(sample, PINS_OF_ANOTHER_DATE, endpoint, known)
-        for age, days in knowledge.ages.items() if sample.genuine else ():
+        served = sample.genuine and len(sample.chain) > 1  # a leaf without its chain is no answer that a server gave
+        for age, days in knowledge.ages.items() if served else ():
             then = sample.at.date() - dt.timedelta(days=days)
             for identity, store in itertools.product(((), ("stated",)), knowledge.stores(then, sample.at.date())):
                 one = scene(sample, age, Endpoint(host=sample.host, roots=identity))

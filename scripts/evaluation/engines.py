@@ -3,9 +3,9 @@
 Room: scripts. Pure apart from randomness; no sockets. Habits are those that the projects' sources and captures show;
 no product is run here (`scenarios` runs mitmproxy). Ground truth: intercepted.
 
-Every engine is met in six settings, by what is known of the endpoint: nothing, its public roots, learned pins; nothing,
-with the engine's CA installed by a policy; nothing, with two canaries that the same engine intercepts, as the follow-up
-probes them; and three hosts of unrelated operators of which nothing is known.
+Every engine is met by what is known of the endpoint: nothing, its public roots, learned pins; nothing, with the CA of the
+engine installed by a policy; nothing, with two canaries that the same engine intercepts, as the follow-up probes them,
+and these canaries; and three hosts of unrelated operators of which nothing is known.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ COPIED: Final = "forged, dressed up as genuine"
 
 MANAGED: Final = "alone, CA installed by policy"
 CANARIES: Final = "alone, two canaries intercepted alike"
+THE_CANARIES: Final = "the two canaries"
 
 SUBJECT_AND_NAMES: Final = frozenset({CopiedField.SUBJECT, CopiedField.NAMES})
 AND_DATES: Final = SUBJECT_AND_NAMES | {CopiedField.DATES}
@@ -480,4 +481,5 @@ def scenes(lab: Lab) -> Iterator[Scene]:
             yield lab.scene(engine.group, engine.name, MANAGED, item(EXAM), installed=machine, **trusted)
         canaries = lab.canaries(Truth.INTERCEPTED, present)
         yield lab.scene(engine.group, engine.name, CANARIES, item(EXAM), company=canaries, **trusted)
+        yield lab.scene(engine.group, engine.name, THE_CANARIES, *canaries, company=(item(EXAM),), **trusted)
         yield lab.scene(engine.group, engine.name, NETWORK, *network, **trusted)

@@ -143,13 +143,15 @@ def _institutions(lab: Lab) -> Iterator[Scene]:
         "private addresses": ("10.20.0.1", "192.168.7.9"),
         "addresses": ("193.99.144.80", "193.99.144.81", "2a02:2e0:3fe:1001::1"),
         "customers of one platform": ("alice.github.io", "bob.github.io"),
+        "two domains, split DNS": (EXAM, LMS),
     }.items():
         more: Options = {"operator": "Example University"} if "operator" in setting else {}
         items = []
         for host in names:
             shown = _serve(campus, host)
+            seen = {"address": "10.20.0.7:443"} if "split" in setting else {}
             pins = {"pinned": [_serve(campus, host)]} if "pins" in setting else {}
-            items.append(item(host, shown, **more, **pins))
+            items.append(item(host, shown, seen=seen, **more, **pins))
         yield lab.scene(g, name, setting, *items)
         yield lab.scene(g, name, f"{setting}, {CLEAN_CANARIES}", *items, company=lab.canaries())
 

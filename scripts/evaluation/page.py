@@ -31,7 +31,8 @@ MATERIAL: Final[dict[str, str]] = {
     "the same site, the worst answer counts.",
     corpora.GENUINE_TO_OLD_COPIES: "The same chains at the same dates, with the roots and the logs of 6, 12 and 24 "
     "months before. The machine's store is as old, or has the roots that came since, as shipped or of unknown origin; "
-    "the roots of the endpoint are stated or nothing is known of it. The worst answer counts.",
+    "the roots of the endpoint are stated or nothing is known of it. The worst answer counts. Leaves recorded "
+    "without their chain are left out.",
     corpora.FORGED_CAPTURES: "Leaves that mitmproxy forged, from its own recorded test data.",
     engines.ENGINES: "Generated after the habits of forging engines; the products themselves were not run.",
     engines.COPIED: "Generated: forgeries that copy what a genuine certificate has.",
@@ -79,6 +80,7 @@ KNOWN: Final[dict[str, str]] = {
     scenarios.UNKNOWN: "nothing",
     lab.NETWORK: "nothing, three operators",
     engines.CANARIES: "nothing, two canaries intercepted alike",
+    engines.THE_CANARIES: "the canaries of that follow-up",
     engines.MANAGED: "nothing, CA installed by policy",
     lab.STATED: "public roots stated",
     scenarios.STATED: "public roots stated",
@@ -208,8 +210,8 @@ def _by_knowledge(said: Sequence[Said]) -> str:
     rows = [f"| {known} | " + " | ".join(str(table[known][column]) for column in columns) + " |" for known in table]
     return (
         "### How sure it is of a forgery, by what is known of the endpoint\n\n"
-        "Generated engines, live middleboxes, misbehaving servers and mitmproxy. With two canaries the network's "
-        "verdict is theirs, and they are proven; counted here is the endpoint alongside.\n\n"
+        "Generated engines, live middleboxes, misbehaving servers and mitmproxy. A network's verdict is its gravest "
+        "endpoint's: with canaries, theirs.\n\n"
         "| known | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1) + "\n" + "\n".join(rows)
     )
 

@@ -261,6 +261,12 @@ class TestPast:
         assert not any(one.wrong for one in said)
 
 
+@pytest.fixture(scope="module")
+def forged(lab: Any) -> list[Any]:  # noqa: ANN401 - as `lab`
+    """Every engine in every setting."""
+    return list(engines.scenes(lab))
+
+
 NOT_PROVEN = {
     "one certificate for everyone",  # for another name: no client that checks names is decrypted
     "copied SCTs, issuer left out, AIA",  # what a server that forgot its intermediate presents
@@ -276,29 +282,27 @@ class TestFamilies:
         assert {one.truth.value for one in said} == {"genuine", "intercepted", "another server"}
         assert [(one.name, one.setting, one.detail) for one in said if one.wrong] == []
 
-    def test_every_engine_is_met_by_what_is_known(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_every_engine_is_met_by_what_is_known(self, lab: Any, forged: list[Any]) -> None:  # noqa: ANN401 - as `lab`
         """Where the endpoint's identity is public every engine is proven, but for three that are named above."""
-        scenes = list(engines.scenes(lab))
         settings: dict[str, set[str]] = {}
-        for scene in scenes:
+        for scene in forged:
             settings.setdefault(scene.name, set()).add(scene.setting)
-        everywhere = {labs.ALONE, labs.STATED, labs.PINNED, labs.NETWORK, engines.CANARIES}
+        everywhere = {labs.ALONE, labs.STATED, labs.PINNED, labs.NETWORK, engines.CANARIES, engines.THE_CANARIES}
         assert {engine.name for engine in engines.engines(lab)} == set(settings)
         assert all(met >= everywhere for met in settings.values())
         for setting in (labs.STATED, labs.PINNED):
-            said = [one for scene in scenes if scene.setting == setting for one in ours.judge(scene)]
+            said = [one for scene in forged if scene.setting == setting for one in ours.judge(scene)]
             assert {one.name for one in said if one.detail != "middleware proven"} == NOT_PROVEN
 
-    def test_canaries_that_are_intercepted_alike_prove_it(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
-        """The company of an engine is proven by itself, wherever a client would have gone on or not been shown less."""
-        for scene in engines.scenes(lab):
-            if scene.setting == engines.CANARIES and scene.name not in NOT_PROVEN:
-                canaries = scene._replace(items=scene.company, company=())
-                assert {one.detail for one in ours.judge(canaries)} == {"middleware proven"}, scene.name
+    def test_canaries_that_are_intercepted_alike_prove_it(self, forged: list[Any]) -> None:
+        """The follow-up's canaries are proven wherever an endpoint of public identity is."""
+        scenes = [scene for scene in forged if scene.setting == engines.THE_CANARIES]
+        said = [one for scene in scenes for one in ours.judge(scene)]
+        assert {one.name for one in said if one.detail != "middleware proven"} == NOT_PROVEN
 
-    def test_company_is_not_counted(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_company_is_not_counted(self, forged: list[Any]) -> None:
         """Canaries alongside change what is said of an endpoint and are no questions of their own."""
-        scene = next(s for s in engines.scenes(lab) if (s.name, s.setting) == ("sslsplit", engines.CANARIES))
+        scene = next(s for s in forged if (s.name, s.setting) == ("sslsplit", engines.CANARIES))
         alone = scene._replace(company=())
         assert [one.detail for one in ours.judge(scene)] == ["middleware proven"]
         assert [one.detail for one in ours.judge(alone)] == ["middleware possible"]
@@ -349,13 +353,9 @@ class TestBaselines:
         bare = answers_to(lab.scene("g", "n", "s", lab.item(EXAM, issued, truth)))
         assert [bare[name] for name in ("leaf hash", "SPKI pin, leaf", "SPKI pin, any")] == [{"no answer"}] * 3
 
-    def test_appended_chain_fools_pins_of_any_certificate(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_appended_chain_fools_pins_of_any_certificate(self, forged: list[Any]) -> None:
         """The genuine chain behind a forged leaf satisfies a check of any certificate, and no other."""
-        scene = next(
-            s
-            for s in engines.scenes(lab)
-            if s.name == "mitmproxy, upstream chain appended" and s.setting == labs.PINNED
-        )
+        scene = next(s for s in forged if s.name == "mitmproxy, upstream chain appended" and s.setting == labs.PINNED)
         found = answers_to(scene)
         assert found["SPKI pin, any"] == {"clean"}
         assert found["SPKI pin, leaf"] == found["leaf hash"] == found["certifi"] == {"accused"}
@@ -363,9 +363,9 @@ class TestBaselines:
         assert found["Firefox rule"] == {"no answer"}
         assert found["OS store"] == {"clean"}  # the institution installed its CA
 
-    def test_same_unknown_issuer_on_a_second_host(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_same_unknown_issuer_on_a_second_host(self, lab: Any, forged: list[Any]) -> None:  # noqa: ANN401 - as `lab`
         """Firefox's rule accuses on unrelated hosts and not on hosts of one operator."""
-        scenes = {(s.name, s.setting): s for m in (engines, innocent) for s in m.scenes(lab)}
+        scenes = {(s.name, s.setting): s for s in (*forged, *innocent.scenes(lab))}
         assert answers_to(scenes["sslsplit", labs.NETWORK])["Firefox rule"] == {"accused"}
         assert answers_to(scenes["sslsplit", engines.CANARIES])["Firefox rule"] == {"accused"}
         assert answers_to(scenes["one institution, many names", "one domain"])["Firefox rule"] == {"no answer"}
