@@ -3,8 +3,8 @@
 Room: scripts. Pure apart from randomness; no sockets. Habits are those that the projects' sources and captures show;
 no product is run here (`scenarios` runs mitmproxy). Ground truth: intercepted.
 
-Every engine is met by what is known of the endpoint: nothing, its public roots, learned pins; nothing, with the CA of the
-engine installed by a policy; nothing, with two canaries that the same engine intercepts, as the follow-up probes them,
+Every engine is met by what is known of the endpoint: nothing, its public roots, learned pins; nothing, with the engine's
+CA installed by policy; nothing, with two canaries that the same engine intercepts, as the follow-up probes them,
 and these canaries; and three hosts of unrelated operators of which nothing is known.
 """
 
