@@ -123,8 +123,8 @@ def _accuse(accused: bool) -> Answer:  # noqa: FBT001 - the outcome of a compari
 METHODS: Final = (
     Baseline(
         "leaf hash",
-        "SHA-256 of the presented leaf certificate against those the checker was told. Different: accuses. Nothing was "
-        "told: no answer.",
+        "SHA-256 of the presented leaf certificate against those the checker knows. Different: accuses. None "
+        "known: no answer.",
         _leaf_hash,
     ),
     Baseline(

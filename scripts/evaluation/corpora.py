@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .past import Knowledge
 
 DAY_AFTER_ISSUE: Final = dt.timedelta(days=1)
-"""A certificate given without a date of capture is judged this long after it was issued."""
+"""A certificate given without a date of capture is assessed this long after it was issued."""
 NO_PINS: Final = "no pins"
 PINS_OF_ANOTHER_DATE: Final = "pins of another date"
 GENUINE_CAPTURES: Final = "captured, genuine"

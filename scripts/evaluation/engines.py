@@ -3,9 +3,9 @@
 Room: scripts. Pure apart from randomness; no sockets. Habits are those that the projects' sources and captures show;
 no product is run here (`scenarios` runs mitmproxy). Ground truth: intercepted.
 
-Every engine is met by what is known of the endpoint: nothing, its public roots, learned pins; nothing, with the engine's
-CA installed by policy; nothing, with two canaries that the same engine intercepts, as the follow-up probes them,
-and these canaries; and three hosts of unrelated operators of which nothing is known.
+Every engine is met by what is known of the endpoint: nothing, its public roots, or learned pins; nothing, with the CA
+installed by policy; nothing, with two canaries that the same engine intercepts, as the follow-up probes them, and these
+canaries; and three hosts of unrelated operators of which nothing is known.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
     yield Engine(
         g,
         "one CA per site",
-        "a CA of its own for every site, told apart by a number in the name",
+        "a CA of its own for every site, the names differ in a number",
         lambda host, genuine: with_root(authority(host).issue([host]), authority(host)),  # noqa: ARG005 - as forge
         tuple(authority(host).certificate for host in HOSTS),
     )
@@ -295,7 +295,7 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
 
 
 def minted_scts(log_ids: Sequence[bytes] = ()) -> bytes:
-    """An SCT list that looks right and was signed by nobody (RFC 6962 section 3.3)."""
+    """A well-formed SCT list that nobody signed (RFC 6962 section 3.3)."""
     ids = log_ids or (os.urandom(32), os.urandom(32))
     return encode_sct_list(
         [b"\x00" + log + os.urandom(8) + b"\x00\x00" + b"\x04\x03" + b"\x00\x40" + os.urandom(64) for log in ids]

@@ -1,7 +1,7 @@
 """Certificates whose signatures are new, national or oddly written: ML-DSA, SM2, GOST, RSA-PSS with unequal hashes.
 
-Room: scripts. Pure apart from randomness; no sockets. Both truths: genuine servers sign like that, and whoever forges
-may call his signatures what he likes. Where `cryptography` has no ML-DSA those worlds are left out.
+Room: scripts. Pure apart from randomness; no sockets. Both truths: genuine servers sign like that, and a forger can
+call its signatures what it likes. Where `cryptography` has no ML-DSA those worlds are left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Servers that nobody intercepts and that look as if: development CAs, appliances, portals, private PKI, hosters.
+"""Servers that nobody intercepts and that resemble it: development CAs, appliances, portals, private PKI, hosters.
 
 Room: scripts. Pure apart from randomness; no sockets. Ground truth: genuine; behind portals, another server.
 """

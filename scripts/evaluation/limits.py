@@ -216,7 +216,7 @@ def _in_company(world: _World) -> None:
 def _one_root_for_both(world: _World) -> None:
     """The institution's own root signs for its servers and, in its gateway, for everybody else's.
 
-    A server below it that is not declared cannot be told from what the gateway makes.
+    A server below it that is not declared is indistinguishable from what the gateway makes.
     """
     lab = world.lab
     campus = lab.pki.private_ca("Example University Root CA")
@@ -254,8 +254,8 @@ def _moved(world: _World) -> None:
 def _two_servers(world: _World) -> None:
     """Another probe of the run saw the genuine certificate, and this address has another server with a private one.
 
-    At a private address that is taken for a split horizon. Institutions that use public addresses inside look like an
-    interceptor that exempts one route.
+    At a private address that is taken for a split horizon. Institutions that use public addresses inside
+    resemble an interceptor that exempts one route.
     """
     lab = world.lab
     private = lab.pki.self_signed([EXAM])
@@ -315,7 +315,7 @@ _FALSE_ACCUSATIONS: Final[dict[str, Callable[[_World], None]]] = {
 def _logged_misissuance(world: _World) -> None:
     """A logged certificate that a public CA gave to the interceptor is what a genuine one is.
 
-    Pins of the genuine server's CA, a witness, or a watch on the logs for the host can tell.
+    Pins of the genuine server's CA, a witness, or a watch on the logs for the host show it.
     """
     lab = world.lab
     ca = below(lab.pki.root_b, "Other Customer Sub CA", lab)
@@ -344,7 +344,7 @@ def _pinned_ca_old_list(world: _World) -> None:
 
 
 def _own_key(world: _World) -> None:
-    """Whoever has the key is the server as far as certificates tell. Only a witness sees two sessions."""
+    """As far as certificates go, the holder of the key is the server. Only a witness sees two sessions."""
     genuine = world.lab.genuine(EXAM)
     world.wrong(ALONE, world.item(EXAM, genuine))
     world.wrong(PINNED, world.item(EXAM, genuine, pinned=[genuine]))
@@ -354,7 +354,7 @@ def _own_key(world: _World) -> None:
 def _below_the_declared_root(world: _World) -> None:
     """The institution that declares its own root for an endpoint can sign for it, and its gateway does.
 
-    Learned pins or intercepted canaries tell; the follow-up probes canaries only where something is not cleared.
+    Learned pins or intercepted canaries show it; the follow-up probes canaries only where something is not cleared.
     """
     lab, pki = world.lab, world.lab.pki
     root = pki.private_ca("Example Institution Root")

@@ -46,7 +46,7 @@ class Knowledge(NamedTuple):
         """What a machine trusts on the day `now` besides the roots of `then`.
 
         Nothing, where its store is as old; the roots that are new since, as shipped with the system or of an origin
-        that the store does not tell.
+        that the store does not record.
         """
         known = self.roots(then).keys
         new = [root for root in self.roots(now).roots if root.certificate.spki_sha256 not in known]

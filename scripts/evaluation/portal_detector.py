@@ -126,7 +126,7 @@ async def _run_uv(*arguments: str) -> None:
 async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Said]:
     """Serve every scene's chains on loopback, one after the other, and ask about each endpoint.
 
-    `now_is` is any scene of the present: those judged at another moment get no answer, because the package reads the
+    `now_is` is any scene of the present: those of another moment get no answer, because the package reads the
     clock itself.
     """
     said: list[Said] = []

@@ -14,6 +14,8 @@ import functools
 import ssl
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from detector import Detector, Endpoint
 from detector.judge.evidence import no_machine_roots
 from detector.pins import PinSet
@@ -79,24 +81,27 @@ class World:
         self.genuine: Final = genuine
         self.where: Final = where
 
-    def endpoint(self, host: str, setting: str) -> Endpoint:
-        """The endpoint with what is known of it in this setting."""
+    def endpoint(self, host: str, setting: str, where: Where) -> Endpoint:
+        """The endpoint with what is known of it in this setting, and with its address, where the pin file gives that.
+
+        Loopback means another machine everywhere, so that an address that nobody gave would excuse a lot.
+        """
+        known = Endpoint(host=host, roots=(ROOT_B,) if setting == STATED else ())
         if setting == PINS:
-            return self.lab.learned(host, self.genuine[host])
-        return Endpoint(host=host, roots=(ROOT_B,) if setting == STATED else ())
+            known = self.lab.learned(host, self.genuine[host])
+        return msgspec.structs.replace(known, address=where.get((host, PORT)))
 
     async def probe(self, group: str, name: str, seen: Seen, *, settings: Sequence[str] = SETTINGS) -> list[Scene]:
         """Check the hosts of `seen` in each setting."""
         scenes = []
         for setting in settings:
-            endpoints = {host: self.endpoint(host, setting) for host in seen.truth}
+            endpoints = {host: self.endpoint(host, setting, seen.resolve) for host in seen.truth}
             known = {host: self.lab.known(self.genuine[host]) if setting == PINS else None for host in seen.truth}
             detector = Detector(
                 pins=PinSet(name="evaluation", endpoints=tuple(endpoints.values())),
                 roots=self.lab.roots,
                 logs=self.lab.logs,
                 route=seen.route,
-                resolve=seen.resolve,
                 machine_roots=no_machine_roots,
                 offline=True,  # control requests, follow-up probes, HTTP dates and AIA would leave loopback
                 clock=lambda: self.lab.now,

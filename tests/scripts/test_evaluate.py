@@ -223,7 +223,7 @@ class TestPast:
         assert source == "certifi of the time, from PyPI: 2 releases, 2024.2.2 to 2025.1.31"
 
     def test_without_it_the_packages_own_knowledge(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Offline, or told to download nothing, removed roots are still public at their time; which it was is said."""
+        """Offline, or without downloads, removed roots are still public at their time; which it was is said."""
 
         async def fail(*_: str) -> None:
             raise uv.UvError("no network")
