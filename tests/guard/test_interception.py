@@ -50,7 +50,7 @@ async def test_mitmproxy_whose_ca_is_trusted(world: World, pki: PrivatePKI) -> N
 
         async with guarded(guard) as client:
             with pytest.raises(
-                MiddlewareDetected, match=r"exam\.example\.edu:443: TLS is decrypted.*mitmproxy"
+                MiddlewareDetected, match=r"exam\.example\.edu:443: TLS is intercepted.*mitmproxy"
             ) as caught:
                 await client.post(URL, data=SECRET, proxy=mitm.url, headers={"X-Secret": SECRET})
         await settled(origin)
@@ -77,7 +77,7 @@ async def test_forging_middlebox(world: World, pki: PrivatePKI, *, append: bool)
         ca = pki.private_ca("School Proxy CA")
         async with serve_middlebox(ca, upstream=upstream, append_upstream_chain=append) as box:
             for known, error, says in (
-                ((KNOWN,), MiddlewareDetected, "decrypted on the way by an unknown party .*School Proxy CA"),
+                ((KNOWN,), MiddlewareDetected, "intercepted on the way by an unknown party .*School Proxy CA"),
                 ((), CertificateError, "could not be confirmed"),
             ):
                 async with guarded(guard_of(world, *known)) as client:
