@@ -8,6 +8,7 @@ know which of today's were missing then.
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -63,11 +64,12 @@ def roots_of_the_time(days: Collection[dt.date], *, download: bool) -> tuple[Cal
     """The roots of each of these days, and where they are from."""
     versions = sorted({version_of(day) for day in days}, key=lambda name: date_of(name) or min(days))
     if not download:
-        return public_roots, "as the package remembers them: nothing was downloaded"
+        return public_roots, "as the package remembers them: older certifi releases were not asked for"
     try:
         found = asyncio.run(_certifi(versions))
     except (UvError, OSError) as error:
-        return public_roots, f"as the package remembers them: PyPI could not be asked ({error})"
+        print(f"older certifi releases: {error}", file=sys.stderr)
+        return public_roots, "as the package remembers them: older certifi releases could not be installed"
     span = versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
     return lambda day: found[version_of(day)], f"certifi of the time, from PyPI: {len(versions)} releases, {span}"
 
