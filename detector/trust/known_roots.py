@@ -70,6 +70,11 @@ def known_certificates() -> tuple[bytes, ...]:
     return msgspec.json.decode(_data("root_certificates.json"), type=_Certificates).certificates
 
 
+def examined_versions() -> tuple[str, ...]:
+    """Give the certifi versions whose every root is known, oldest first."""
+    return _listed().versions
+
+
 def newest_version() -> str:
     """Give the newest examined certifi version: of it and older ones every root is known."""
     return _listed().versions[-1]

@@ -27,7 +27,9 @@ def looks(world: World) -> Callable[..., EndpointEvidence]:
     """Make one endpoint with several looks: each a chain, and what differs in its observation."""
 
     def make(
-        *presented: tuple[Issued | Sequence[bytes], dict[str, Any]], host: str = EXAM, **expected: Any
+        *presented: tuple[Issued | Sequence[bytes], dict[str, Any]],
+        host: str = EXAM,
+        **expected: Any,  # noqa: ANN401 - of World.case
     ) -> EndpointEvidence:
         observations: list[Observation] = []
         for chain, details in presented:
