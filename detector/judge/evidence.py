@@ -440,17 +440,11 @@ class EndpointEvidence:
             return Place.UNKNOWN
         return Place.PUBLIC if address.is_global else Place.PRIVATE
 
-    @property
-    def is_public_place(self) -> bool:
-        """Whether neither the endpoint's name nor its address is one that means another machine on every network."""
-        return self.place is not Place.PRIVATE and hostname.operator_of(self.endpoint.host) != hostname.ONE_NETWORK
-
     @cached_property
-    def operator(self) -> str:
-        """Who operates the endpoint, where nothing is declared: its registrable domain, or this network."""
-        if self.place is Place.PRIVATE and Identity.STATED not in self.identities:
-            return hostname.ONE_NETWORK
-        return hostname.operator_of(self.endpoint.host)
+    def telling_host(self) -> str | None:
+        """The host, where its name can say who operates it; None at a private address, which is one network's."""
+        is_private = self.place is Place.PRIVATE and Identity.STATED not in self.identities
+        return None if is_private else self.endpoint.host
 
     # Which observations count
 

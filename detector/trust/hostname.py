@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
     from .certificate import Certificate, NameConstraints
 
-PRIVATE_SUFFIXES: Final = frozenset(
-    {"internal", "local", "lan", "corp", "home", "intranet", "private", "localhost", "home.arpa"}
+NETWORK_SUFFIXES: Final = frozenset(
+    {
+        *("test", "example", "invalid", "localhost", "local", "onion", "alt"),
+        *("internal", "lan", "intra", "intranet", "private", "corp", "home", "arpa"),
+    }
 )
-"""Names that mean "this network" (RFC 6762 appendix G, RFC 8375, ICANN's .internal): whatever runs under them is one
-operator, so a campus CA that serves two of them accuses nobody."""
+"""Suffixes of names that mean "this network", or nothing in public DNS at all: whatever runs under them is one operator,
+so a campus CA that serves two of them accuses nobody. The first line is reserved (RFC 2606, RFC 6761, RFC 6762, RFC
+7686, RFC 9476). The second is ICANN's .internal, what private networks use (RFC 6762 appendix G), and .arpa, which has
+home.arpa (RFC 8375) and reverse names. Most are in no suffix list; listed here, they are so whatever a list says."""
 
 ONE_NETWORK: Final = "this network"
-"""The operator of everything under a private suffix, of bare names and of private addresses."""
+"""The operator of everything under such a suffix or one that no list knows, of bare names and of addresses."""
 
 
 REMEMBERED_CHARACTERS: Final = 1024
@@ -135,33 +140,37 @@ def permitted(host: str, constraints: NameConstraints) -> bool:
 
 @lru_cache(maxsize=1)
 def _extractor() -> Callable[[str], str]:
-    import tldextract  # noqa: PLC0415 - 250 ms, needed only when a private issuer or key is met twice
+    import tldextract  # noqa: PLC0415 - 250 ms, needed only for chains that no client takes
 
+    # ICANN's section alone: two sites of one hosting platform are no unrelated operators.
     extract = tldextract.TLDExtract(
-        suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=True
+        suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=False
     )
 
     def registrable(host: str) -> str:
         found = extract(host)
-        if found.suffix and found.domain:
-            return f"{found.domain}.{found.suffix}"
-        # The list's own rule for names it does not know is "*": the last label is the suffix.
-        return ".".join(host.split(".")[-2:])
+        return f"{found.domain}.{found.suffix}" if found.suffix and found.domain else ONE_NETWORK
 
     return registrable
 
 
 @lru_cache(maxsize=65536)
 def operator_of(host: str) -> str:
-    """Who operates a host, where nothing is declared: its registrable domain (Public Suffix List), an address itself.
+    """Who operates a host, where nothing is declared: its registrable domain (Public Suffix List, ICANN's section).
 
-    Bare names, private suffixes and private addresses all count as one operator, this network.
+    Names that mean nothing outside of one network, or nothing that is known, are all of one operator, `ONE_NETWORK`:
+    bare names, names under `NETWORK_SUFFIXES` or a suffix that the list does not have, and address literals.
     """
+    name = host.lower().rstrip(".")
+    _, dot, suffix = name.rpartition(".")
+    if not dot or suffix in NETWORK_SUFFIXES or _is_address(name):
+        return ONE_NETWORK
+    return _extractor()(name)
+
+
+def _is_address(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(host)
+        ipaddress.ip_address(host)
     except ValueError:
-        name = host.lower().rstrip(".")
-        if "." not in name or any(name == s or name.endswith("." + s) for s in PRIVATE_SUFFIXES):
-            return ONE_NETWORK
-        return _extractor()(name)
-    return str(address) if address.is_global else ONE_NETWORK
+        return False
+    return True
