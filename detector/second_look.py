@@ -44,7 +44,7 @@ class SecondLook(NamedTuple):
 
     `dialer_for` gives the way to an endpoint, `issuer_dialer_for` the way to an address that a certificate names:
     one that leads to public addresses only, but for those (host, port) that the caller `mapped` somewhere. `clock`
-    gives the time. `when_odd` is called when something does not look genuine, to begin what judging it will need.
+    gives the time.
     """
 
     dialer_for: Callable[[Endpoint], Dialer]
@@ -52,7 +52,6 @@ class SecondLook(NamedTuple):
     mapped: Mapping[tuple[str, int], tuple[str, int]]
     control: Control | None
     clock: Callable[[], dt.datetime]
-    when_odd: Callable[[], None] | None = None
 
     async def __call__(
         self, cases: Sequence[EndpointEvidence], until: float, *, beside: Sequence[Endpoint] = ()
@@ -66,8 +65,6 @@ class SecondLook(NamedTuple):
         incomplete, odd, misdated = await off_loop(lambda: _what_is_missing(cases))
         if not (incomplete or odd or misdated):
             return tuple(cases)
-        if odd and self.when_odd is not None:
-            self.when_odd()
         from .probe.issuers import IssuerFetcher  # noqa: PLC0415 - loaded when first needed
 
         fetcher = IssuerFetcher(self.issuer_dialer_for, exempt=self.mapped)

@@ -23,7 +23,7 @@ import msgspec
 from . import pins as pin_files
 from .later import Later
 from .looks import Ways
-from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
+from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result, RootOrigin
 from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
 from .second_look import DEFAULT_CONTROL, Control, SecondLook
@@ -76,8 +76,9 @@ private issuer appears (loading the suffix list), twice that on a machine whose 
 RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
 MACHINE_WAIT: Final = 0.2
-"""Seconds that judging waits, once, for the trust stores of this machine. On Linux they are read in 0.05 to 0.15. With
-the 0.3 that judging takes where somebody's own CA appears, it is what `JUDGING_RESERVE` keeps back."""
+"""Seconds that judging waits, once, for the trust stores of this machine. On Linux the files among them are read in
+0.05, with imports in 0.15; a program that has to be asked takes as long again. With the 0.3 that judging takes where
+somebody's own CA appears, it is what `JUDGING_RESERVE` keeps back."""
 LOADING_DELAY: Final = 0.005
 """Seconds before judging is imported at the first look: connecting goes first, and takes a millisecond or two."""
 OVERRUN: Final = 0.2
@@ -90,14 +91,18 @@ def utc_now() -> dt.datetime:
 
 
 def _read_machine_trust() -> Iterator[TrustedRoots]:
-    """What this machine trusts: at first what is quickly had, then with what its stores say about each root."""
-    bundle = trusted.certifi_bundle()
-    listed = trusted.machine_roots().with_added(bundle.unconfirmed).with_added(bundle.added)
+    """What this machine trusts: at first only which roots, then with what its stores say about each."""
+    listed = trusted.machine_roots()
     yield trusted.TrustedRoots(listed.without(known_root_keys()), {})
-    from .audit.machine import read_machine  # noqa: PLC0415 - readers that are needed only behind a machine root
+    listed = listed.with_added(trusted.certifi_bundle().added)
+    from .audit.machine import read_stores  # noqa: PLC0415 - readers that are needed only behind a machine root
     from .audit.trusted import merge  # noqa: PLC0415 - as above
 
-    yield merge(listed, read_machine())
+    for scanned in read_stores():
+        known = merge(listed, scanned)
+        yield known
+        if all(root.origin is not RootOrigin.UNKNOWN for root in known.roots.roots):
+            return  # so no program of the system has to be asked
 
 
 class MachineTrust:
@@ -120,8 +125,7 @@ class MachineTrust:
         self._until = 0.0
         self._starting = threading.Lock()
 
-    def start(self) -> None:
-        """Begin to read, and wait for nothing."""
+    def _start(self) -> None:
         with self._starting:
             if self._reader is None:
                 self._until = time.monotonic() + self._wait
@@ -139,7 +143,7 @@ class MachineTrust:
         return None if known is None else known.installed_at.get(sha256)
 
     def _now(self) -> TrustedRoots | None:
-        self.start()
+        self._start()
         if self._reader is not None:
             self._reader.join(max(self._until - time.monotonic(), 0.0))
         return self._known
@@ -293,8 +297,8 @@ class Detector:
     --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
     `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives roots that
-    were never public, with their origins, and is called only when a chain has no public path; `installed_at` says when
-    one of them came there; both are of this machine when None. `dialer` replaces the network (see
+    were never public, with their origins, and is called only when a chain has no accepted path; `installed_at` says
+    when one of them came there. `dialer` replaces the network (see
     `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
     request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does not
     look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock` gives
@@ -320,8 +324,8 @@ class Detector:
         hello: str = "default",
         engine: str = Engine.AUTO,
         concurrency: int = CONCURRENCY_DEFAULT,
-        machine_roots: Callable[[], Roots] | None = None,
-        installed_at: Callable[[bytes], dt.datetime | None] | None = None,
+        machine_roots: Callable[[], Roots] = this_machine.roots,
+        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
         dialer: Dialer | None = None,
         resolver: Resolver | None = None,
         offline: bool = False,
@@ -339,8 +343,8 @@ class Detector:
         ways = Ways(hello=hello, quic=quic, engine=Engine(engine))
         ways.check()
         self._concurrency: Final = concurrency
-        self._machine_roots: Final = machine_roots or this_machine.roots
-        self._installed_at: Final = installed_at or this_machine.installed_at
+        self._machine_roots: Final = machine_roots
+        self._installed_at: Final = installed_at
         self._clock: Final = clock
         self._locating: Final = locating
         self._rules: Final = resolve_rules(resolve)
@@ -354,14 +358,7 @@ class Detector:
             ways=ways,
             all_addresses=all_addresses,
         )
-        looks = SecondLook(
-            self._routing.for_endpoint,
-            self._routing.for_issuer,
-            self._rules,
-            control,
-            clock,
-            when_odd=this_machine.start if machine_roots is None else None,
-        )
+        looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, self._rules, control, clock)
         self._second_look: Final = None if offline else looks
 
     @functools.cached_property

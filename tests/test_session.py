@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import detector
-from detector import Confidence, Detector, Endpoint, Outcome, Verdict, exam, session
+from detector import Confidence, Detector, Endpoint, Outcome, Verdict, audit, exam
+from detector.audit import InstalledRoot, Scanned
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.judge import evidence
 from detector.model import KnowledgeKind, Report, RootOrigin
 from detector.session import MACHINE_WAIT, MachineTrust
 from detector.tasks import BESIDE
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
+from detector.trust import roots
 from detector.trust.known_roots import known_root_keys
 from detector.trust.roots import TrustedRoots, from_der
 
@@ -127,7 +129,7 @@ def trust(*ders: bytes, origin: RootOrigin = RootOrigin.UNKNOWN, **times: dt.dat
 
 
 def test_trust_stores_are_not_waited_for_long(pki: PrivatePKI) -> None:
-    """Stores that hang cost the judging a fraction of a second once; what was had before counts, with origin unknown."""
+    """Stores that hang cost a fraction of a second once; what was had before counts, with origin unknown."""
     hanging = threading.Event()
     ca = pki.private_ca("Filter CA").certificate
 
@@ -148,7 +150,7 @@ def test_trust_stores_are_not_waited_for_long(pki: PrivatePKI) -> None:
 
 
 def test_trust_stores_are_read_once_and_not_before_they_are_needed(pki: PrivatePKI) -> None:
-    """All that ask get what one thread read; whoever starts it early does not wait at all."""
+    """All that ask get what one thread of its own read."""
     moment, reads = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), []
 
     def read() -> Iterator[TrustedRoots]:
@@ -157,7 +159,6 @@ def test_trust_stores_are_read_once_and_not_before_they_are_needed(pki: PrivateP
 
     machine = MachineTrust(read)
     assert reads == []
-    machine.start()
     assert len(machine.roots()) == 1
     assert (machine.installed_at(b"root"), machine.installed_at(b"other")) == (moment, None)
     assert len(reads) == 1
@@ -171,6 +172,27 @@ def test_this_machine_trusts_no_root_that_was_ever_public() -> None:
     assert all(isinstance(root.origin, RootOrigin) for root in machine.roots().roots)
 
 
+@pytest.mark.parametrize("told", [RootOrigin.ADDED, RootOrigin.UNKNOWN])
+def test_programs_are_asked_only_for_an_origin_that_files_do_not_tell(
+    told: RootOrigin, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every root of this machine has its origin, nothing slower is read."""
+    asked = []
+    ca = pki.private_ca("Filter CA").certificate
+
+    def read_stores() -> Iterator[Scanned]:
+        yield Scanned(roots=(InstalledRoot(der=ca, store="file", origin=told),))
+        asked.append(True)
+        yield Scanned(roots=(InstalledRoot(der=ca, store="program", origin=RootOrigin.POLICY),))
+
+    monkeypatch.setattr(audit.machine, "read_stores", read_stores)
+    monkeypatch.setattr(roots, "machine_roots", lambda: from_der([ca], name="operating system"))
+    (root,) = MachineTrust(wait=60.0).roots().roots
+    assert (root.origin, bool(asked)) == (
+        (RootOrigin.ADDED, False) if told is RootOrigin.ADDED else (RootOrigin.POLICY, True)
+    )
+
+
 def test_a_root_named_by_the_environment_is_added(
     pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,24 +203,6 @@ def test_a_root_named_by_the_environment_is_added(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     found = {root.certificate.der: root.origin for root in MachineTrust(wait=60.0).roots().roots}
     assert found[ca.certificate] is RootOrigin.ADDED
-
-
-async def test_trust_stores_are_begun_with_the_follow_up(
-    pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where something looks odd, this machine's stores are read while the network is asked; else never."""
-    begun = []
-    monkeypatch.setattr(session.this_machine, "start", lambda: begun.append(True))
-    ca = pki.private_ca("Filter CA")
-    settings = settings_of(offline=False, control=None)
-    del settings["machine_roots"]
-    async with origins(pki, LMS) as where, serve_origin(ca.issue([EXAM])) as odd:
-        where[EXAM, 443] = odd.address
-        async with Detector(**settings, resolve=where) as subject:
-            await subject.observe([LMS])
-            assert begun == []
-            await subject.observe([EXAM])
-    assert begun == [True]
 
 
 async def test_reports_say_how_old_their_knowledge_is(pki: PrivatePKI, settings_of: Settings) -> None:

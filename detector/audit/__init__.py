@@ -17,8 +17,7 @@ from .entries import (
     UnreadableStore,
     Verdict,
 )
-from .machine import read_bundles, read_machine
-from .table import headline, render, what_to_do
+from .machine import read_bundles, read_machine, read_stores
 
 __all__ = [
     "AuditReport",
@@ -31,9 +30,7 @@ __all__ = [
     "UnreadableStore",
     "Verdict",
     "audit",
-    "headline",
     "read_bundles",
     "read_machine",
-    "render",
-    "what_to_do",
+    "read_stores",
 ]

@@ -26,22 +26,33 @@ def read_machine() -> Scanned:
 
     What is there and cannot be read is listed as unreadable; what is not there is not mentioned.
     """
-    return scan(_readers())
+    _, everything = read_stores()
+    return everything
 
 
-def _readers() -> Iterator[InstalledRoot | UnreadableStore]:
+def read_stores() -> Iterator[Scanned]:
+    """What `read_machine` gives, in two steps: the stores in files and the registry, then all of them."""
+    found = list(_in_files())
+    yield scan(found)
+    yield scan([*found, *_through_programs()])
+
+
+def _in_files() -> Iterator[InstalledRoot | UnreadableStore]:
     home, seen = _home(), set[bundles.FileIdentity]()
     if sys.platform == "win32":  # pragma: no cover - tested through the readers, with fixtures
         yield from windows.windows_roots(ssl.enum_certificates, windows.registry_time)
-    elif sys.platform == "darwin":  # pragma: no cover - tested through the readers, with fixtures
-        yield from macos.macos_roots(home or Path("/var/empty"), programs.run, programs.run_into_file)
-    else:
+    elif sys.platform != "darwin":
         yield from linux.linux_roots(seen=seen)
-        if (trust := shutil.which("trust")) is not None:
-            yield from p11_kit.p11_kit_roots(trust, programs.run)
     yield from bundles.named_by_environment(os.environ, seen)
     if home is not None:
         yield from nss.nss_roots(home, sys.platform)
+
+
+def _through_programs() -> Iterator[InstalledRoot | UnreadableStore]:
+    if sys.platform == "darwin":  # pragma: no cover - tested through the readers, with fixtures
+        yield from macos.macos_roots(_home() or Path("/var/empty"), programs.run, programs.run_into_file)
+    elif (trust := shutil.which("trust")) is not None:
+        yield from p11_kit.p11_kit_roots(trust, programs.run)
 
 
 def _home() -> Path | None:

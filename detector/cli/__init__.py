@@ -56,6 +56,7 @@ COMMANDS: Final = {
     "witness": ("witness", "witness"),
     "completion": ("completion", "completion"),
     "watch": ("watch", "watch"),
+    "rules": ("rules", "rules"),
 }
 """Each command: the module beside this one that has it, and its name there."""
 

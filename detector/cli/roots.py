@@ -75,5 +75,7 @@ def audit(bundles: tuple[str, ...], *, public: str | None, add_roots: str | None
         if common.Format(form) is common.Format.JSON:
             stream.write(msgspec.json.format(encode(report), indent=2).decode("utf-8") + "\n")
         else:
-            stream.write(common.as_text(auditing.render(report), stream))
+            from detector.audit.table import render  # noqa: PLC0415 - 100 ms of rich that JSON does not need
+
+            stream.write(common.as_text(render(report), stream))
     return _EXIT[report.verdict]

@@ -223,6 +223,11 @@ def advise(  # noqa: PLR0913 - what advice depends on
     return advice
 
 
+def advice_of(reason: Reason) -> dict[Audience, str]:
+    """The advice on a reason by itself, `{hosts}` standing for the endpoints; empty where it depends on the party."""
+    return _BY_REASON.get(reason) or _WHILE_POSSIBLE.get(reason) or {}
+
+
 def _by_reason(decision: Decision, attribution: Attribution | None, remediation: str | None) -> dict[Audience, str]:
     if attribution is None:
         by_reason = _WHILE_POSSIBLE.get(decision.reason) or _BY_REASON.get(decision.reason)

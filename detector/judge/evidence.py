@@ -28,7 +28,7 @@ from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 from detector.trust.known_roots import known_root_keys
-from detector.trust.roots import NO_ROOTS, Roots, from_der
+from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
 
@@ -45,10 +45,6 @@ if TYPE_CHECKING:
 
 OTHERS_MAX: Final = 32
 """Further observations kept for one endpoint: every route with every hello, and the addresses of a large host."""
-
-STALE_ROOTS_AFTER_DAYS: Final = 180
-"""Days after its date from which a root list may lack the root of a new genuine chain. Of 121 captured chains a list
-up to 274 days old lacked none; a third less leaves room (DESIGN: measured)."""
 
 _RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, NameMatch.UNFINISHED})
 """Names that count as right for accusing: the ones that could not be read to their end among them."""
@@ -95,10 +91,6 @@ class Identity(enum.StrEnum):
     PINNED_PUBLIC = "pinned-public"
     SEEN = "seen"
     DECLARED = "declared"
-
-
-PUBLIC_IDENTITIES: Final = frozenset({Identity.STATED, Identity.PINNED_PUBLIC, Identity.SEEN})
-"""Identities that say that the genuine chain leads to a public root."""
 
 
 class PinMatch(enum.StrEnum):
@@ -310,7 +302,7 @@ class EndpointEvidence:
             return False
         if not self.is_a(ChainClass.PRIVATE, ChainClass.UNFAMILIAR, ChainClass.INCOMPLETE, ChainClass.ADDED):
             return False
-        if min(leaf.not_before.date() - date, self.context.at.date() - date).days <= STALE_ROOTS_AFTER_DAYS:
+        if min(leaf.not_before.date() - date, self.context.at.date() - date) <= ROOTS_HORIZON:
             return False
         found = self._logging(paths.issuers)
         return found is not None and not found.not_carried and found.logging is not Logging.UNLOGGED
@@ -372,11 +364,6 @@ class EndpointEvidence:
         if endpoint.private_roots:
             found.add(Identity.DECLARED)
         return frozenset(found)
-
-    @property
-    def has_public_identity(self) -> bool:
-        """Whether the genuine chain is known to lead to a public root."""
-        return not self.identities.isdisjoint(PUBLIC_IDENTITIES)
 
     @cached_property
     def is_genuine(self) -> bool:

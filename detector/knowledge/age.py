@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from detector import catalogue
 from detector.model import Knowledge, KnowledgeKind
+from detector.trust.logs import LIST_HORIZON
+from detector.trust.roots import ROOTS_HORIZON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,15 +22,13 @@ if TYPE_CHECKING:
     from detector.trust.roots import Roots
 
 HORIZONS: Final = {
-    KnowledgeKind.ROOTS: dt.timedelta(days=180),
-    KnowledgeKind.LOGS: dt.timedelta(days=70),
+    KnowledgeKind.ROOTS: ROOTS_HORIZON,
+    KnowledgeKind.LOGS: LIST_HORIZON,
     KnowledgeKind.CATALOGUE: dt.timedelta(days=365),
 }
-"""After how many days each part counts as old. Roots: a new root needs about so long from a browser's list to the sites
-that a check meets; among 116 genuine chains, copies up to 274 days old knew every root. Logs: as long as browsers hold
-their own list for current; those chains have timestamps of a log 118 days after it was first listed at the earliest.
-Catalogue: a year, in which a product brings out its next version; no verdict waits for it, because what it does not
-know only leaves an interceptor without a name and a mark."""
+"""After how many days each part counts as old. Roots and logs: see there. Catalogue: a year, in which a product brings
+out its next version; no verdict waits for it, because what it does not know only leaves an interceptor without name and
+mark."""
 
 _NOUNS: Final = {
     KnowledgeKind.ROOTS: "public roots",

@@ -54,7 +54,6 @@ LEAF_AGE: Final = dt.timedelta(days=30)
 LEAF_LIFE: Final = dt.timedelta(days=90)
 """A leaf is a third of the way through the ninety days that most public leaves live."""
 
-
 SCT_DELAY: Final = dt.timedelta(hours=1)
 """Public CAs backdate `notBefore` by about an hour, so that a leaf's SCTs are that much younger than it."""
 

@@ -63,8 +63,8 @@ class Stores(NamedTuple):
     """The roots a chain may lead to.
 
     `public` are trusted for every name, `declared` by the pin file for this endpoint. Only where a chain leads to
-    neither are the retired ones of `public` tried, and `machine` called: what this machine trusts beyond the public
-    roots, each with its origin.
+    neither are the retired and unconfirmed roots of `public` tried, and `machine` called: what this machine trusts
+    besides, each with its origin.
     """
 
     public: Roots
@@ -76,9 +76,9 @@ class Classified(NamedTuple):
     """The classes of a chain and what they rest on.
 
     `classes` has one member, or `added` and `defective`. `public` are the paths to public roots and `accepted` those
-    of them that a client takes; `declared`, `retired` and `machine` the paths to those roots. `refused`
-    says why the path that decides was not taken, with that path; for `declared`, without the limits that bind public
-    CAs only. `paths` is the lenient reading over the public and the declared roots.
+    of them that a client takes; `declared`, `retired` and `machine` the paths to those roots, unconfirmed ones counting
+    as the machine's. `refused` says why the path that decides was not taken, with that path; for `declared`, without
+    the limits that bind public CAs only. `paths` is the lenient reading over all of these roots.
     """
 
     classes: frozenset[ChainClass]
@@ -127,7 +127,7 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
             refused_path=path if refused else None,
         )
     # Neither accepted nor declared: now the further stores are read.
-    former, machine = others = stores.public.retired, stores.machine()
+    former, unconfirmed, machine = others = stores.public.retired, stores.public.unconfirmed, stores.machine()
     further = path_building.build(presented, others, extra, budget) if any(map(len, others)) else paths
     retired = further.ending_in(former)
     reasons += [(path, refusals(path, at)) for path in retired]
@@ -136,7 +136,7 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
         _both(paths, further),
         public=tuple(path for path, _ in reasons),
         retired=retired,
-        machine=further.ending_in(machine),
+        machine=(*further.ending_in(machine), *further.ending_in(unconfirmed)),
     )
     if reasons:
         path, refused = _least(reasons)

@@ -33,9 +33,9 @@ LOG_ID_BYTES: Final = 32
 """Length of a log ID in bytes: SHA-256 of the log's SubjectPublicKeyInfo (RFC 6962 section 3.2)."""
 
 LIST_HORIZON: Final = dt.timedelta(days=70)
-"""How long after its date a list is held to know every log a certificate can have timestamps of (DESIGN section 4).
+"""How long after its date a list is held to know every log a certificate can have timestamps of.
 Chromium calls its own list stale after the same ten weeks; between a log's first listing and its first timestamp in
-116 genuine chains lay at least 118 days (DESIGN section 7)."""
+116 genuine chains lay at least 118 days."""
 
 _ADVICE: Final = "Give a Certificate Transparency log list in Google's v3 JSON format (log_list.json)."
 

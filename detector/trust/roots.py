@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import datetime as dt
 import hashlib
 import re
 from functools import cached_property, lru_cache
@@ -25,9 +26,12 @@ from .certificate import Certificate
 from .known_roots import date_of, examined_dates, known_certificates, known_root_keys, known_roots, newest_version
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+ROOTS_HORIZON: Final = dt.timedelta(days=180)
+"""After its date, how long a list of roots counts as knowing the root of every genuine chain. A new root needs about so
+long from a browser's list to the sites that a check meets: for 116 genuine chains, copies up to 274 days old knew every
+root; a third less leaves room."""
 ROOTS_FILE_OCTETS_MAX: Final = 16 * 1024 * 1024
 """Octets of a PEM bundle that is read: certifi's has 0.3 MB, the largest operating-system bundles under 1 MB."""
 
@@ -49,10 +53,10 @@ class Roots:
     """A set of trusted roots. `name`, `version` and `date` say which, so that a judgement can be repeated.
 
     `date` is the day up to which the source knew of changes; None where it does not say. Roots that a caller brings are
-    public as they are: only `public_roots` knows `retired` ones.
+    public as they are: only `public_roots` knows `retired` and `unconfirmed` ones.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only past the roots; each is one fact about the set
         self,
         roots: Iterable[Root],
         *,
@@ -60,12 +64,14 @@ class Roots:
         version: str,
         date: dt.date | None = None,
         retired: Roots | None = None,
+        unconfirmed: Callable[[], Roots] | None = None,
     ) -> None:
         self.roots: Final = tuple(roots)
         self.name: Final = name
         self.version: Final = version
         self.date: Final = date
         self._retired: Final = retired
+        self._unconfirmed: Final = unconfirmed
 
     def __len__(self) -> int:
         return len(self.roots)
@@ -95,6 +101,11 @@ class Roots:
         """Roots that were public and are no more: what leads to one accuses nobody and clears nothing."""
         return NO_ROOTS if self._retired is None else self._retired
 
+    @property
+    def unconfirmed(self) -> Roots:
+        """Roots that only a newer list of the same source has: see `CertifiBundle`."""
+        return NO_ROOTS if self._unconfirmed is None else self._unconfirmed()
+
     @cached_property
     def labels(self) -> frozenset[str]:
         """Every root's label."""
@@ -108,6 +119,7 @@ class Roots:
             version=f"{self.version} + {more.version}",
             date=self.date,
             retired=self.retired.without(more.keys),
+            unconfirmed=lambda: self.unconfirmed.without(more.keys),
         )
 
     def without(self, keys: frozenset[bytes]) -> Roots:
@@ -189,13 +201,16 @@ def _public_roots(at: dt.date | None) -> Roots:
     retired = [Root(known.label, certificate) for known, certificate in every if certificate.spki_sha256 not in keys]
     version = newest_version()
     if withdrawn:
-        version += f", less {len(withdrawn)} that {_installed_version()} withdrew"
+        import certifi  # noqa: PLC0415 - as in `withdrawn_keys`
+
+        version += f", less {len(withdrawn)} that {certifi.__version__} withdrew"
     return Roots(
         current,
         name="certifi",
         version=version,
         date=date_of(newest_version()),
         retired=Roots(retired, name="retired roots", version=version),
+        unconfirmed=lambda: certifi_bundle().unconfirmed,
     )
 
 
@@ -249,8 +264,7 @@ def split_certifi(data: bytes, installed: Installed) -> CertifiBundle:
     """
     genuine = _recorded_part(data, installed)
     own = {der for _, der in certificates_in_pem(data if genuine is None else genuine)}
-    date, newest = date_of(installed.version), date_of(newest_version())
-    is_complete = installed.in_place and date in examined_dates()
+    is_complete = installed.in_place and date_of(installed.version) in examined_dates()
     unconfirmed, added = [], []
     for _, der in certificates_in_pem(data):
         certificate = Certificate.read(der)
@@ -262,7 +276,7 @@ def split_certifi(data: bytes, installed: Installed) -> CertifiBundle:
             origin = RootOrigin.UNKNOWN if genuine is None else RootOrigin.SHIPPED
             unconfirmed.append(Root(_label(certificate), certificate, origin))
     withdrawn = frozenset[bytes]()
-    if genuine is not None and date is not None and newest is not None and date > newest:
+    if genuine is not None and _is_newer(installed.version):
         carried = {Certificate.read(der).spki_sha256 for der in own}
         current = (bytes.fromhex(known.spki_sha256) for known in known_roots() if known.is_current(None))
         withdrawn = frozenset(key for key in current if key not in carried)
@@ -285,37 +299,44 @@ def _record_hash(data: bytes) -> str:
 
 @lru_cache(maxsize=1)
 def certifi_bundle() -> CertifiBundle:
-    """The file of the installed certifi, read once; nothing where it cannot be read."""
-    from importlib import metadata  # noqa: PLC0415 - only behind a chain without a public path, or a newer certifi
-
-    import certifi  # noqa: PLC0415 - as above
+    """What the file of the installed certifi has beyond the knowledge, read once; nothing where it cannot be read."""
+    import certifi  # noqa: PLC0415 - only behind a chain without a public path, or a newer certifi
 
     path = Path(certifi.where())
-    sha256, size = None, None
-    with contextlib.suppress(metadata.PackageNotFoundError):  # as in an application that was frozen
-        for file in metadata.files("certifi") or ():
-            if file.name == path.name and file.hash is not None and file.hash.mode == "sha256":
-                sha256, size = file.hash.value, file.size
     try:
         data = path.read_bytes()
         in_place = path.resolve() == Path(certifi.__file__).resolve().with_name(path.name)
     except OSError:
         data, in_place = b"", False
-    return split_certifi(data, Installed(_installed_version(), sha256, size, in_place))
+    keys = {Certificate.read(der).spki_sha256 for _, der in certificates_in_pem(data)}
+    if keys <= known_root_keys() and not _is_newer(certifi.__version__):
+        return CertifiBundle(NO_ROOTS, NO_ROOTS, frozenset())
+    return split_certifi(data, Installed(certifi.__version__, *_record(path.name), in_place))
+
+
+def _record(name: str) -> tuple[str | None, int | None]:
+    """The hash and the size that the installer of certifi recorded of its file with this name."""
+    from importlib import metadata  # noqa: PLC0415 - 20 ms for what is rarely asked
+
+    with contextlib.suppress(metadata.PackageNotFoundError):  # as in an application that was frozen
+        for file in metadata.files("certifi") or ():
+            if file.name == name and file.hash is not None and file.hash.mode == "sha256":
+                return file.hash.value, file.size
+    return None, None
 
 
 def withdrawn_keys() -> frozenset[bytes]:
     """The keys of roots that the knowledge has for public and the installed certifi, being newer, no longer carries."""
-    date, newest = date_of(_installed_version()), date_of(newest_version())
-    if date is None or newest is None or date <= newest:
-        return frozenset()  # an older copy has no say, so its file is not read
-    return certifi_bundle().withdrawn
-
-
-def _installed_version() -> str:
     import certifi  # noqa: PLC0415 - not needed when the caller brings roots
 
-    return certifi.__version__
+    # An older copy has no say, so its file is not read.
+    return certifi_bundle().withdrawn if _is_newer(certifi.__version__) else frozenset()
+
+
+def _is_newer(version: str) -> bool:
+    """Whether this version of certifi is newer than the newest one that was examined."""
+    date, newest = date_of(version), date_of(newest_version())
+    return date is not None and newest is not None and date > newest
 
 
 def load(path: str | Path, *, date: dt.date | None = None) -> Roots:

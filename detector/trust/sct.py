@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import der
-from .certificate import OID_SCT_LIST
+from .certificate import EXTENSIONS_MAX, OID_SCT_LIST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,24 +150,28 @@ def _of_ocsp(data: bytes) -> Iterator[SCT]:
     kind = der.element(data, response_bytes.content, response_bytes.end)
     if der.oid(data, kind) != OID_OCSP_BASIC:
         raise der.DERError("type of OCSP response")
-    octets = der.expect(data, kind.end, response_bytes.end, der.OCTET_STRING)
-    basic = der.expect(data, octets.content, octets.end, der.SEQUENCE)
+    content = der.expect(data, kind.end, response_bytes.end, der.OCTET_STRING)
+    basic = der.expect(data, content.content, content.end, der.SEQUENCE)
     produced = der.expect(data, basic.content, basic.end, der.SEQUENCE)
-    responses = next((field for field in der.children(data, produced) if field.tag == der.SEQUENCE), None)
+    fields = islice(der.children(data, produced), 4)  # version, responderID, producedAt, responses
+    responses = next((field for field in fields if field.tag == der.SEQUENCE), None)
     if responses is None:
         raise der.DERError("OCSP response without responses")
     for single in islice(der.children(data, responses), RESPONSES_MAX):
         # certID and certStatus come first; a revoked status has the tag of singleExtensions.
-        for field in islice(der.children(data, single), 2, None):
+        for field in islice(der.children(data, single), 2, 5):
             if field.tag == _EXPLICIT_1 and (value := _sct_extension(data, field)) is not None:
                 yield from _in_octet_string(value)
 
 
 def _sct_extension(data: bytes, wrapper: der.Element) -> bytes | None:
     """The value of the timestamp extension among singleExtensions (Extensions of RFC 5280). Raises `DERError`."""
-    for extension in der.children(data, der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE)):
+    extensions = der.children(data, der.expect(data, wrapper.content, wrapper.end, der.SEQUENCE))
+    for extension in islice(extensions, EXTENSIONS_MAX):
         identifier = der.element(data, extension.content, extension.end)
         if der.oid(data, identifier) == OID_OCSP_SCT_LIST:
-            *_, value = der.children(data, extension)
+            value = der.element(data, identifier.end, extension.end)
+            if value.tag == der.BOOLEAN:  # critical
+                value = der.element(data, value.end, extension.end)
             return der.value(data, value)
     return None

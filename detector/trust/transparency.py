@@ -1,4 +1,4 @@
-"""Was this certificate publicly logged? Certificate Transparency as browsers enforce it (RFC 6962, DESIGN section 4).
+"""Was this certificate publicly logged? Certificate Transparency as browsers enforce it (RFC 6962).
 
 Room: trust. Pure; signature results are remembered in `signature`.
 
@@ -51,7 +51,7 @@ OPERATORS_LEAST: Final = 2
 """Operators that the logs must have between them (Chrome since April 2022, Apple since April 2021, Firefox)."""
 CLOCK_ALLOWANCE: Final = dt.timedelta(days=1)
 """How far a timestamp may lie before notBefore or after the judged moment. Of 326 in 116 genuine chains all lay after
-notBefore, by at most 23.5 hours (DESIGN section 7); a judged moment is often the certificate's notBefore."""
+notBefore, by at most 23.5 hours; a judged moment is often the certificate's notBefore."""
 CHECKED_MAX: Final = 128
 """Timestamps of one leaf that are checked, in the order embedded, then as given: each costs a hash over the leaf and a
 verification. Every list may have `sct.SCTS_MAX`, and several observations of a leaf bring one or two lists each."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from detector.audit import AuditReport, InstalledRoot, Scanned, UnreadableStore, Verdict, audit, headline, what_to_do
+from detector.audit import AuditReport, InstalledRoot, Scanned, UnreadableStore, Verdict, audit
+from detector.audit.table import headline, what_to_do
 from detector.catalogue import shipped
 from detector.cli.roots import _EXIT, roots
 from detector.errors import DetectorError

@@ -76,7 +76,7 @@ def test_fedora(pki: PrivatePKI, tmp_path: Path) -> None:
 
 
 def test_what_the_vendor_ships_is_told_from_what_was_put_beside_it(pki: PrivatePKI, tmp_path: Path) -> None:
-    """Only files that dpkg lists for ca-certificates are the vendor's; a merged bundle's root takes its origin there."""
+    """Only what dpkg lists for ca-certificates is the vendor's; a root of the merged bundle takes its origin there."""
     vendor, packaged, unlisted = pki.root_a, pki.root_b, pki.private_ca("Campus CA")
     put(tmp_path / "etc/ssl/certs/ca-certificates.crt", vendor.pem + packaged.pem + unlisted.pem)
     put(tmp_path / "usr/share/ca-certificates/mozilla/A.crt", vendor.pem)

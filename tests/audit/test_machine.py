@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from detector.audit import InstalledRoot, programs, read_bundles, read_machine
+from detector.audit import InstalledRoot, machine, programs, read_bundles, read_machine, read_stores
 from detector.audit.files import StoreError
 from detector.errors import RootsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from detector.testing import PrivatePKI
@@ -88,3 +89,21 @@ def test_this_machine(pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.Monke
     scanned = read_machine()
     assert all(isinstance(root, InstalledRoot) for root in scanned.roots)
     assert sys.platform != "linux" or pki.root_a.certificate in {root.der for root in scanned.roots}
+
+
+def test_stores_are_read_in_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in files is there before a program of the system is asked, and stays."""
+    one, other = InstalledRoot(der=b"1", store="file"), InstalledRoot(der=b"2", store="program")
+    monkeypatch.setattr(machine, "_in_files", lambda: iter([one]))
+
+    def through_programs() -> Iterator[InstalledRoot]:
+        asked.append(True)
+        yield other
+
+    asked: list[bool] = []
+    monkeypatch.setattr(machine, "_through_programs", through_programs)
+    reading = read_stores()
+    assert next(reading).roots == (one,)
+    assert asked == []
+    assert next(reading).roots == (one, other)
+    assert read_machine().roots == (one, other)

@@ -23,9 +23,11 @@ from detector.model import (
     HandshakeSignature,
     KnowledgeKind,
     Locality,
+    MachineRoot,
     Outcome,
     PortalObservation,
     PortalOutcome,
+    RootOrigin,
     Route,
     ServerDate,
     WitnessObservation,
@@ -85,7 +87,7 @@ class TestSame:
         ]
         part = bundle.read(packed(case)).parts[0].content
         assert part is not None
-        assert part.machine_roots == (ca.certificate,)  # type: ignore[union-attr] # part 1 is an endpoint
+        assert part.machine_roots == (MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED),)  # type: ignore[union-attr] # part 1 is an endpoint
 
     def test_fetched_issuer(self, world: World, pki: PrivatePKI) -> None:
         """An issuer that had to be fetched is in the bundle, so the verdict that needed it comes out again."""

@@ -94,6 +94,25 @@ def town(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield town
 
 
+class TestAge:
+    @pytest.mark.parametrize("command", [("check", EXAM), ("scan", EXAM), ("exam", "gate")], ids=" ".join)
+    def test_old_knowledge_is_warned_of(self, command: tuple[str, ...], town: Town) -> None:
+        """One line on stderr names what is old and of which day it is; the result stands alone on stdout."""
+        listed = json.loads((town.folder / "ct_logs.json").read_text("utf-8"))
+        (town.folder / "old.json").write_text(json.dumps(listed | {"log_list_timestamp": "2019-05-01T00:00:00Z"}))
+        (town.folder / "exam.toml").write_text(f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\n')
+        form = () if command[0] == "exam" else ("--format", "jsonl")
+        trust = ("--roots", str(town.folder / "roots.pem"), "--ct-logs", "old.json", "--pins", "exam.toml")
+        done = town.run(*command, *trust, *form, *town.resolve)
+        said = [line for line in done.stderr.splitlines() if line.startswith("Warning: ")]
+        assert len(said) == 1
+        assert "CT logs old.json of 2019-05-01" in said[0]
+        assert "roots" not in said[0].partition(")")[0]
+        assert json.loads(done.stdout)
+        current = town.run(*command, *town.trust, "--pins", "exam.toml", *form, *town.resolve)
+        assert "Warning" not in current.stderr
+
+
 class TestCheck:
     def test_clean_is_exit_0(self, town: Town) -> None:
         """A clean network: the verdict first, what to do second, nothing on stderr."""

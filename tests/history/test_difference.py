@@ -76,10 +76,13 @@ def test_sureness(make_report: Make) -> None:
 def test_what_else_differed_is_noted(make_report: Make) -> None:
     """Another place, other roots, other logs or another version could explain a change: said."""
     before = make_report()
-    roots = msgspec.structs.replace(before.roots, version="2")
-    logs = msgspec.structs.replace(before.logs, name="other")
-    after = msgspec.structs.replace(before, vantage="home", roots=roots, logs=logs, detector_version="9")
-    assert len(compare(before, after).notes) == 4
+    roots, logs, catalogue = before.knowledge
+    other = (msgspec.structs.replace(roots, version="2"), msgspec.structs.replace(logs, name="other"), catalogue)
+    after = msgspec.structs.replace(before, vantage="home", knowledge=other, detector_version="9")
+    _, knowledge, _ = compare(before, after).notes
+    assert "public roots test roots 2" in knowledge
+    assert "CT logs other" in knowledge
+    assert "catalogue" not in knowledge
     assert compare(before, before).notes == ()
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import enum
     from collections.abc import Iterator
 
-    from detector.judge.table import Decision
+    from detector.judge.decision import Decision
 
 C, I, N, P = chain.Outcome, identity.Outcome, neighbours.Outcome, pin.Outcome  # noqa: E741 - as the table calls them
 T, W, K, S = transparency.Outcome, witness.Outcome, known_interceptor.Outcome, shared_signer.Outcome
@@ -176,8 +176,8 @@ class Combination(NamedTuple):
     chain: str
     identity: str
     pins: str
-    key: KEY
-    name: NAME
+    key: key_possession.Outcome
+    name: host_name.Outcome
     witness: tuple[enum.StrEnum, ...]
     company: tuple[enum.StrEnum, ...]
     marks: tuple[enum.StrEnum, ...]

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import Detector
-from detector.model import Confidence, Endpoint, HandshakeSignature, Observation, Outcome, Verdict
+from detector.model import (
+    Confidence,
+    Endpoint,
+    HandshakeSignature,
+    MachineRoot,
+    Observation,
+    Outcome,
+    RootOrigin,
+    Verdict,
+)
 from detector.scan import work
 from detector.scan.judging import Judging
 from detector.testing import serve_middlebox, serve_origin
@@ -109,7 +118,8 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
         serve_middlebox(ca, upstream={(EXAM, 443): origin.address}) as box,
     ):
         case = await Detector(**settings_of(route=f"http://127.0.0.1:{box.port}")).look(Endpoint(host=EXAM))
-    for roots, confidence in (((), Confidence.POSSIBLE), ((ca.certificate,), Confidence.PROVEN)):
+    added = MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED)
+    for roots, confidence in (((), Confidence.POSSIBLE), ((added,), Confidence.PROVEN)):
         seen = work.Seen(observation=case.observation, machine_roots=roots)
         there = work.case_of(Detector(**settings_of()), Endpoint(host=EXAM), seen, where="the library")
         (found,) = Judging().judge(0, "list:1", there)

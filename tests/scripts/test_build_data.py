@@ -1,4 +1,7 @@
-"""Tests of scripts/build_data.py, what it makes of log lists. Room: tests; writes into a temporary directory."""
+"""Tests of scripts/build_data.py: what it makes of log lists and of certifi wheels.
+
+Room: tests; writes into a temporary directory.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ import hashlib
 import json
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from detector.trust import logs
+
+if TYPE_CHECKING:
+    from detector.testing import PrivatePKI
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed
@@ -156,3 +163,39 @@ def test_names_give_shards_that_hold_the_published_ones() -> None:
             compared += 1
             assert start <= log.shard.start < log.shard.end <= end, log.description
     assert compared == 104
+
+
+def wheel(folder: Path, version: str, *labelled: tuple[str, bytes]) -> Path:
+    """A certifi wheel with these (label, PEM) roots."""
+    path = folder / f"certifi-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(
+            "certifi/cacert.pem", b"".join(f'# Label: "{label}"\n'.encode() + pem for label, pem in labelled)
+        )
+    return path
+
+
+def test_roots_are_dated_by_the_wheels_that_carry_them(
+    pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first wheel without a root says when it was removed, whatever order the wheels are given in."""
+    monkeypatch.setattr(build_data, "DATA", tmp_path)
+    a, b, back = (("A", pki.root_a.pem), ("B", pki.root_b.pem), ("C", pki.private_ca("Back again").pem))
+    wheels = [
+        wheel(tmp_path, "2026.10.19.post1", a, ("C, renamed", back[1])),
+        wheel(tmp_path, "2024.2.2", a, b, back),
+        wheel(tmp_path, "2025.10.5", a, b),
+        wheel(tmp_path, "2026.1.4", a),
+    ]
+    build_data.roots(wheels)
+    known = json.loads((tmp_path / "known_roots.json").read_text("utf-8"))
+    assert known["versions"] == ["2024.2.2", "2025.10.5", "2026.1.4", "2026.10.19.post1"]
+    assert [(r["label"], r["first_seen"], r["last_seen"], r.get("removed")) for r in known["roots"]] == [
+        ("A", "2024.2.2", "2026.10.19.post1", None),
+        ("B", "2024.2.2", "2025.10.5", "2026-01-04"),
+        ("C, renamed", "2024.2.2", "2026.10.19.post1", None),
+    ]
+    stored = json.loads((tmp_path / "root_certificates.json").read_text("utf-8"))["certificates"]
+    assert [hashlib.sha256(base64.b64decode(der)).hexdigest() for der in stored] == [
+        r["sha256"] for r in known["roots"]
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -46,7 +47,7 @@ def test_removal_is_dated_by_the_first_version_without_the_root() -> None:
 def test_removals_are_dated_to_a_few_months() -> None:
     """The versions that were examined lie close together, so that no removal is dated by years."""
     dates = sorted(known_roots.examined_dates())
-    assert max(later - earlier for earlier, later in zip(dates, dates[1:], strict=False)) < dt.timedelta(days=250)
+    assert max(later - earlier for earlier, later in itertools.pairwise(dates)) < dt.timedelta(days=250)
 
 
 def test_dates_of_versions() -> None:

@@ -108,7 +108,7 @@ def test_every_log_that_counts_is_bounded() -> None:
 
 
 def test_present_state_is_no_beginning() -> None:
-    """Of a state the earliest moment that any list gives is kept: what the newest gives for a present one is no first."""
+    """Of a state the earliest moment any list gives is kept: a present state is dated by its last entry into it."""
     states = shipped("Google 'Argon2026h2' log").states
     assert states[logs.LogState.USABLE] == dt.datetime(2024, 9, 30, tzinfo=dt.UTC)
     assert shipped("Google 'Argon2026h2' log").first_known == dt.date(2024, 7, 22)
@@ -189,11 +189,9 @@ def test_keeps_states_shard_retirement_and_operators() -> None:
     assert [log.shard.holds(moment) for moment in (january, june)] == [True, False]
     assert not log.shard.holds(january - dt.timedelta(seconds=1))
     assert log.shard.holds(june - dt.timedelta(seconds=1))
-    assert [log.operator_at(dt.datetime(year, 6, 1, tzinfo=dt.UTC)) for year in (2023, 2024, 2025)] == [
-        "First",
-        "Second",
-        "Example",
-    ]
+    moments = [dt.datetime(year, 1, 1, tzinfo=dt.UTC) for year in (2023, 2024, 2025)]
+    assert [log.operator_at(moment) for moment in moments] == ["First", "Second", "Example"]
+    assert log.operator_at(moments[2] - dt.timedelta(milliseconds=1)) == "Second"
 
 
 def test_retired_without_a_moment_is_retired_by_the_date_of_the_list() -> None:

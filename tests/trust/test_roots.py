@@ -19,7 +19,7 @@ from detector.errors import RootsError
 from detector.model import MachineRoot, RootOrigin
 from detector.trust import known_roots, roots
 from detector.trust.paths import build
-from detector.trust.roots import Installed, Roots
+from detector.trust.roots import NO_ROOTS, Installed, Roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ def test_a_root_was_public_until_the_day_it_was_removed() -> None:
     assert today.keys <= before.keys
 
 
-def test_roots_that_a_caller_brings_are_public_as_they_are(pki: PrivatePKI, tmp_path: Path) -> None:
+def test_roots_that_a_caller_brings_are_public_as_they_are(tmp_path: Path) -> None:
     """The knowledge has no say in them: none is retired, and they are of no date but the one that is given."""
     file = tmp_path / "old.pem"
     retired = roots.public_roots().retired.roots[0].certificate.der
@@ -93,6 +93,7 @@ def test_roots_that_a_caller_brings_are_public_as_they_are(pki: PrivatePKI, tmp_
     loaded = roots.load(file)
     assert (ders(loaded), len(loaded.retired), loaded.date) == ([retired], 0, None)
     assert roots.load(file, date=dt.date(2026, 1, 1)).date == dt.date(2026, 1, 1)
+    assert len(loaded.unconfirmed) == 0
     together = roots.public_roots().with_added(loaded)
     assert retired in ders(together)
     assert retired not in ders(together.retired)
@@ -122,7 +123,7 @@ def test_a_root_of_a_newer_certifi_is_unconfirmed(pki: PrivatePKI) -> None:
 
 
 def test_origins_that_cannot_be_told_are_unknown(pki: PrivatePKI) -> None:
-    """A distribution's bundle in certifi's place, or a newer file that was edited, says nothing of who put what there."""
+    """A distribution's bundle in certifi's place, or a newer file that was edited, does not say who put what there."""
     data = bundled() + pem(pki.root_a.certificate, "Some Root")
     for installed in (
         Installed(KNOWN, None, None, in_place=False),  # another bundle
@@ -181,6 +182,18 @@ def test_what_a_newer_certifi_dropped_is_retired(another_certifi: Callable[..., 
     assert public.date == known_roots.date_of(KNOWN)
 
 
+def test_what_only_a_newer_certifi_has_is_beside_the_public_roots(
+    pki: PrivatePKI, another_certifi: Callable[..., Roots]
+) -> None:
+    """It is at hand where a chain leads to it, also with roots that were added; it is none of the public ones."""
+    data = bundled() + pem(pki.root_a.certificate, "Some New Root")
+    public = another_certifi(data, NEWER, as_recorded(data))
+    assert pki.root_a.certificate not in ders(public)
+    assert ders(public.unconfirmed) == [pki.root_a.certificate]
+    assert ders(public.with_added(NO_ROOTS).unconfirmed) == [pki.root_a.certificate]
+    assert ders(public.with_added(roots.from_der([pki.root_a.certificate], name="own")).unconfirmed) == []
+
+
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 @pytest.mark.parametrize("version", ["2024.2.2", KNOWN, NEWER, "nightly"])
 def test_without_certifi_the_knowledge_is_whole(
@@ -189,7 +202,7 @@ def test_without_certifi_the_knowledge_is_whole(
     """A file that is missing, empty or damaged takes nothing away and adds no root that could be read."""
     assert another_certifi(content, version).version == KNOWN
     assert len(roots.public_roots()) > 100
-    assert not [r for r in roots.certifi_bundle().unconfirmed.roots if r.certificate.spki is not None]
+    assert not [r for r in roots.public_roots().unconfirmed.roots if r.certificate.spki is not None]
 
 
 def test_the_installed_certifi_is_as_recorded() -> None:

@@ -11,9 +11,9 @@ from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseBuilder, OCSPResp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.testing.pki import OCSP_SCT_LIST, encode_tls_scts
+from detector.testing.pki import OCSP_SCT_LIST, encode_sct_list, encode_tls_scts
 from detector.trust import der, sct
-from detector.trust.certificate import OID_SCT_LIST, Certificate
+from detector.trust.certificate import EXTENSIONS_MAX, OID_SCT_LIST, Certificate
 
 if TYPE_CHECKING:
     from detector.testing import PrivatePKI
@@ -23,6 +23,23 @@ ITEM = bytes((0, *range(32), *bytes(8), 0, 2, 7, 7, 4, 3, 0, 3, 1, 2, 3))
 """A timestamp: version, log ID, time, two bytes of extensions, algorithm, three bytes of signature."""
 BASIC = bytes.fromhex("06092b0601050507300101")
 """OBJECT IDENTIFIER id-pkix-ocsp-basic in DER."""
+
+
+def element(tag: int, *parts: bytes) -> bytes:
+    return der.encode(tag, b"".join(parts))
+
+
+def ocsp(*singles: bytes) -> bytes:
+    """An OCSPResponse around single responses, with version, responderID and producedAt, and without a signature."""
+    data = element(der.SEQUENCE, b"\xa0\3\2\1\0", b"\xa2\0", b"\x18\0", element(der.SEQUENCE, *singles))
+    basic = element(der.SEQUENCE, data)
+    right = element(0xA0, element(der.SEQUENCE, BASIC, element(der.OCTET_STRING, basic)))
+    return element(der.SEQUENCE, b"\x0a\1\0", right)
+
+
+def single(extensions: bytes) -> bytes:
+    """A single response about nothing, with these single extensions."""
+    return element(der.SEQUENCE, element(der.SEQUENCE), b"\x80\0", element(0xA1, element(der.SEQUENCE, extensions)))
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +121,28 @@ def test_responses_without_an_answer_are_refused(response: bytes) -> None:
             sct.of_ocsp(refused)
 
 
+EXTENSION = element(der.SEQUENCE, OCSP_SCT_LIST, element(der.OCTET_STRING, encode_sct_list([ITEM])))
+OTHER = element(der.SEQUENCE, bytes.fromhex("0603550403"), element(der.OCTET_STRING))
+
+
+@pytest.mark.parametrize(("before", "found"), [(sct.RESPONSES_MAX - 1, 1), (sct.RESPONSES_MAX, 0)])
+def test_no_more_answers_are_read_than_the_bound(before: int, found: int) -> None:
+    """A response about hundreds of certificates is read up to the bound."""
+    assert len(sct.of_ocsp(ocsp(*[single(b"")] * before, single(EXTENSION)))) == found
+
+
+@pytest.mark.parametrize(("before", "found"), [(EXTENSIONS_MAX - 1, 1), (EXTENSIONS_MAX, 0)])
+def test_no_more_extensions_are_read_than_the_bound(before: int, found: int) -> None:
+    """An answer with hundreds of extensions is read up to the bound."""
+    assert len(sct.of_ocsp(ocsp(single(OTHER * before + EXTENSION)))) == found
+
+
+def test_critical_extensions_are_read() -> None:
+    """A responder may mark the list as critical, which puts a field before its value (RFC 5280 section 4.1)."""
+    critical = element(der.SEQUENCE, OCSP_SCT_LIST, b"\1\1\xff", element(der.OCTET_STRING, encode_sct_list([ITEM])))
+    assert len(sct.of_ocsp(ocsp(single(critical)))) == 1
+
+
 def test_signed_data_needs_a_leaf_that_can_be_taken_apart(pki: PrivatePKI) -> None:
     """Without a list there is no precertificate, and what is no certificate was never logged."""
     one = sct.SCT(bytes(32), 0, b"", (4, 3), b"")
@@ -129,10 +168,6 @@ def test_any_list_is_read_or_refused(content: bytes, wrapped: bool) -> None:  # 
     assert all(len(one.log_id) == 32 and one.timestamp_ms < 2**64 for one in found)
 
 
-def element(tag: int, *parts: bytes) -> bytes:
-    return der.encode(tag, b"".join(parts))
-
-
 TREES = st.recursive(
     st.binary(max_size=8) | st.just(OCSP_SCT_LIST),
     lambda inner: st.builds(
@@ -147,11 +182,9 @@ TREES = st.recursive(
 @given(TREES, TREES, st.integers(0, 3))
 def test_any_ocsp_response_is_read_or_refused(tree: bytes, extensions: bytes, depth: int) -> None:
     """Elements nested in any way, below as much of a right response as it may be, are timestamps or `DERError`."""
-    single = element(der.SEQUENCE, element(der.SEQUENCE), b"\x80\0", element(0xA1, element(der.SEQUENCE, extensions)))
-    singles = (tree, element(der.SEQUENCE, tree), single + tree, element(der.SEQUENCE, single, tree))[depth]
-    basic = element(der.SEQUENCE, element(der.SEQUENCE, element(der.SEQUENCE, singles)))
-    right = element(0xA0, element(der.SEQUENCE, BASIC, element(der.OCTET_STRING, basic)))
-    for data in (tree, element(der.SEQUENCE, b"\x0a\1\0", right)):
+    one = single(extensions)
+    singles = (tree, element(der.SEQUENCE, tree), one + tree, element(der.SEQUENCE, one, tree))[depth]
+    for data in (tree, ocsp(singles)):
         with contextlib.suppress(der.DERError):
             assert isinstance(sct.of_ocsp(data), tuple)
 

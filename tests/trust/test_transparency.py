@@ -1,6 +1,6 @@
 """Whether a leaf was logged: every kind of timestamp, by lists of every age, over every kind of issuer.
 
-Room: tests of trust. The table is written out: what is expected stands beside the kind and is computed by nothing.
+Room: tests of trust. The table is written out: what is expected stands with the kind and is computed by nothing.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ TABLE: Final = (
     # retirement and shards
     Kind("a log that had retired", "UUUU", embedded="a retired"),
     Kind("a log that retired since", "LLUU", embedded="a retires"),
+    Kind("a log at the moment of its retirement", "UUUU", embedded="a retires", hours=10 * 24),
     Kind("a log after its retirement", "UUUU", embedded="a retires", hours=11 * 24),
     Kind("a log of another shard", "UUUU", embedded="a ended"),
     Kind("a retired log and an unknown one", "UUUU", embedded="retired n1"),
@@ -141,6 +142,7 @@ TABLE: Final = (
     Kind("two logs for 181 days", "UUUU", embedded="a b", days=181),
     Kind("three logs for 181 days", "LLUU", embedded="a b c", days=181),
     Kind("three logs of two operators for 181 days", "LLUU", embedded="a a2 c", days=181),
+    Kind("two logs, one of them twice, for 181 days", "UUUU", embedded="a a b", days=181),
     Kind("three logs of one operator for 181 days", "UUUU", embedded="a a2 a3", days=181),
     Kind("two logs and an unknown one for 181 days", "ULUU", embedded="a b n1", days=181),
     Kind("one operator's two logs and an unknown one for 181 days", "ULUU", embedded="a a2 n1", days=181),
@@ -162,7 +164,7 @@ TABLE: Final = (
     Kind("unknown logs embedded, a log by OCSP", "ULUL", embedded="n1 n2", ocsp="a"),
     Kind("another leaf's by TLS", "UUUU", tls="a b", other_leaf=True),
     Kind("another leaf's by OCSP", "UUUU", ocsp="a b", other_leaf=True),
-    Kind("another leaf's beside one embedded", "UUUU", embedded="a", ocsp="b", other_leaf=True),
+    Kind("another leaf's and one embedded", "UUUU", embedded="a", ocsp="b", other_leaf=True),
     Kind("retired logs by TLS", "UUUU", tls="a retired"),
     # what was not carried
     Kind("none, and none could be carried", "????", carried=False),
@@ -360,7 +362,7 @@ def test_forged_copy_of_a_logged_certificate(pki: PrivatePKI, world: World) -> N
 
 
 def test_timestamps_of_other_observations_count(pki: PrivatePKI, world: World) -> None:
-    """What any observation of this leaf brought is looked through, unreadable ones between, each timestamp once."""
+    """What any observation of this leaf brought is read, with unreadable ones between, each timestamp once."""
     leaf = pki.intermediate_ec.issue([HOST]).leaf
     [[_, both]] = two_by_tls(world, leaf)
     tls, ocsp = SCTSource.TLS_EXTENSION, SCTSource.OCSP
