@@ -120,7 +120,7 @@ class _Validity:
         self.first_begins, self.last_begins = min(self.first_begins, begins), max(self.last_begins, begins)
         self.first_ends, self.last_ends = min(self.first_ends, ends), max(self.last_ends, ends)
         if len(self._operators) < CLOCK_OPERATORS_LEAST and not begins <= at <= ends:
-            self._operators.add(occurrence.declared_operator or occurrence.operator)
+            self._operators.add(occurrence.operator)
         return before != (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
 
     @property

@@ -94,7 +94,7 @@ def is_public_address(address: str) -> bool:
 
 
 def is_public_name(host: str) -> bool:
-    """Whether a host is a name of the public DNS, by its form: no IP literal, no bare name, no private or reserved suffix.
+    """Whether a host is a name of the public DNS, by its form: no IP literal, bare name, private or reserved suffix.
 
     A last label that begins with a digit would be read as an IPv4 address by some resolvers (127.1, 0x7f000001).
     """

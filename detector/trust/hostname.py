@@ -22,7 +22,7 @@ NETWORK_SUFFIXES: Final = frozenset(
         *("internal", "lan", "intra", "intranet", "private", "corp", "home", "arpa"),
     }
 )
-"""Suffixes of names that mean "this network", or nothing in public DNS at all: whatever runs under them is one operator,
+"""Suffixes of names that mean "this network", or nothing in public DNS: whatever runs under them is one operator,
 so a campus CA that serves two of them accuses nobody. The first line is reserved (RFC 2606, RFC 6761, RFC 6762, RFC
 7686, RFC 9476). The second is ICANN's .internal, what private networks use (RFC 6762 appendix G), and .arpa, which has
 home.arpa (RFC 8375) and reverse names. Most are in no suffix list; listed here, they are so whatever a list says."""
@@ -175,6 +175,14 @@ def operator_of(host: str) -> str:
     if not dot or suffix in NETWORK_SUFFIXES or _is_address(name):
         return ONE_NETWORK
     return _extractor()(name)
+
+
+def is_public(host: str) -> bool:
+    """Whether this name or address means the same host on every network."""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return operator_of(host) != ONE_NETWORK
 
 
 def _is_address(host: str) -> bool:

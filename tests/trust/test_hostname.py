@@ -120,6 +120,24 @@ def test_operator(host: str, operator: str) -> None:
     assert operator_of(host) == operator
 
 
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("exam.example.edu", True),
+        ("8.8.8.8", True),
+        ("2a01:4f8:1::10", True),
+        ("10.0.0.7", False),
+        ("fe80::1", False),
+        ("exam.internal", False),
+        ("shop.test", False),
+        ("nas", False),
+    ],
+)
+def test_names_that_mean_one_host_everywhere(host: str, public: bool) -> None:  # noqa: FBT001 - a table
+    """A public address is the same host on every network although nobody is known to operate it."""
+    assert hostname.is_public(host) is public
+
+
 def test_reserved_names_need_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is reserved or private is one network whatever a suffix list says, and without loading one."""
     monkeypatch.setattr(hostname, "_extractor", lambda: pytest.fail("the suffix list was loaded"))

@@ -51,7 +51,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         return
     outcome, summary = _OF_PLACE[evidence.place]
     yield Finding(check=ID, outcome=outcome, says=Says.NEUTRAL, summary=summary)
-    if not evidence.is_a(*_NEVER_BY_NAME) and hostname.operator_of(evidence.endpoint.host) == hostname.ONE_NETWORK:
+    if not (evidence.is_a(*_NEVER_BY_NAME) or hostname.is_public(evidence.endpoint.host)):
         yield Finding(
             check=ID,
             outcome=Outcome.PRIVATE_NAME,
