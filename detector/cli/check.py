@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detector.followup import DEFAULT_CONTROL, Control
 from detector.locating import Locating
 from detector.looks import HELLO_CHOICES
 from detector.model import Confidence, Engine
-from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import LOADING_DELAY, Detector, utc_now
 from detector.tasks import end, off_loop
 from detector.trust.keys import load_signing_key

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector.followup import Control
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
     from detector.probe import Dialer
-    from detector.second_look import Control
     from detector.session import LogSource, PinSource, ResolveRules, RootSource, Target
     from detector.trust.roots import Roots
 
