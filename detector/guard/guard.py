@@ -6,14 +6,15 @@ Room: guard. Opens nothing; reads clock and settings through `session`. What is 
 what was seen                                                                refused as
 ===========================================================================  ============
 `middleware`, at `refuse_at` or above                                        middleware
-no finished handshake with a proved key, or an `inconclusive` verdict        inconclusive
+no finished handshake with a proved key                                      inconclusive
 `clean`: a witness was at the other end, or the leaf's own key is pinned     not refused
 ordinary verification of the certificate fails                               certificate
+`inconclusive` for any other reason                                          inconclusive
 everything else                                                              not refused
 ===========================================================================  ============
 
-The last but one row is what keeps a guarded client from being weaker than an ordinary one: a certificate that is
-publicly logged clears the network, expired or not, but no client should accept it expired.
+The row on ordinary verification keeps a guarded client from being weaker than an ordinary one: whatever is not known by
+its own key must be what a careful client accepts (`trust.acceptance`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from detector.session import (
     this_machine,
     utc_now,
 )
-from detector.trust.acceptance import DATE_REFUSALS, explain, refusals
+from detector.trust.acceptance import DATE_REFUSALS, explain
+from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch, match
 from detector.version import VERSION
 
@@ -145,12 +147,14 @@ class Guard:
         judged = Judged(result, report)
         if result.verdict is Verdict.MIDDLEWARE and result.confidence and result.confidence.reaches(self.refuse_at):
             return _refuse(judged, Refused.MIDDLEWARE, _accusation(result), "")
-        if not _is_established(observation) or result.verdict is Verdict.INCONCLUSIVE:
+        if not _is_established(observation):
             return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
         if result.verdict is Verdict.CLEAN and _is_known_by_key(result):
             return judged
         if (problem := certificate_problem(case)) is not None:
             return _refuse(judged, Refused.CERTIFICATE, problem, _OF_CERTIFICATES)
+        if result.verdict is Verdict.INCONCLUSIVE:
+            return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
         return judged
 
 
@@ -160,24 +164,20 @@ def certificate_problem(evidence: EndpointEvidence) -> str | None:
     The roots declared for the endpoint count as much as the public ones, and names are matched by RFC 9525: the common
     name does not count.
     """
-    host, at = evidence.endpoint.host, evidence.context.at
+    host, chain = evidence.endpoint.host, evidence.chain
     matched = NameMatch.MISMATCH if evidence.leaf is None else match(evidence.leaf, host)
     if matched is NameMatch.UNFINISHED:
         return f"The certificate has more names than are read, and {host} is not among those that were."
-    if matched is not NameMatch.MATCH:
+    if matched is not NameMatch.MATCH or chain is None:
         return f"The certificate is not for {host}."
-    declared = [(path, refusals(path, at, public=False)) for path in evidence.chain.declared] if evidence.chain else []
-    public = [(path, refusals(path, at)) for path in evidence.chain.public] if evidence.chain else []
-    if not all(refused for _, refused in (*declared, *public)):
+    if chain.accepted or (chain.is_a(ChainClass.DECLARED) and not chain.refused):
         return None
-    if not declared and not public:
+    if chain.refused_path is None:
         return "No verified path leads from the certificate to a trusted root."
-    # Where a root is declared, that is the path that was meant.
-    path, refused = min(declared or public, key=lambda judged: len(judged[1]))
-    reasons = [explain(one, path) for one in refused[:_REASONS_MAX]]
-    if any(one.refusal in DATE_REFUSALS for one in refused):
-        reasons.append(f"This device's clock says {at:%Y-%m-%d %H:%M} UTC.")
-    return " ".join(reasons)
+    reasons = [explain(one, chain.refused_path) for one in chain.refused[:_REASONS_MAX]]
+    if any(one.refusal in DATE_REFUSALS for one in chain.refused):
+        reasons.append(f"This device's clock says {evidence.context.at:%Y-%m-%d %H:%M} UTC.")
+    return " ".join(reasons) or "The certificate leads to a root that is not trusted any more."
 
 
 _REASONS_MAX: Final = 3

@@ -79,7 +79,7 @@ def _assess(evidence: EndpointEvidence, network: NetworkEvidence) -> _Assessed:
     assessed = []
     for one in observations_that_count(evidence):
         findings = checks.run(one, network)
-        decision = table.decide(findings)
+        decision = table.read(Facts(findings))
         network.conclude(one, decision)
         assessed.append(_Assessed(one, findings, decision))
     return max(assessed, key=lambda one: one.gravity)

@@ -262,10 +262,10 @@ class EndpointEvidence:
         """SHA-256 of every key that is known to have signed the leaf. A signer is one key, never a name."""
         if self.leaf is None or self.paths is None:
             return frozenset()
-        keys = {c.spki_sha256 for c in self.paths.issuers if c.spki_sha256}
-        if self.signed_by_own_key and self.leaf.spki_sha256:
-            keys.add(self.leaf.spki_sha256)
-        return frozenset(keys)
+        keys = frozenset(c.spki_sha256 for c in self.paths.issuers if c.spki_sha256)
+        if not keys and self.leaf.spki_sha256 and self.signed_by_own_key:
+            return frozenset({self.leaf.spki_sha256})
+        return keys
 
     @property
     def leaf_key(self) -> bytes | None:

@@ -49,6 +49,12 @@ class Facts:
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._seen: Final = frozenset((finding.check, finding.outcome) for finding in findings)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts) and other._seen == self._seen
+
+    def __hash__(self) -> int:
+        return hash(self._seen)
+
     def has(self, *outcomes: enum.StrEnum) -> bool:
         """Whether the checks that these outcomes belong to found one of them."""
         return any((CHECK_OF[type(outcome)], outcome.value) in self._seen for outcome in outcomes)

@@ -264,6 +264,11 @@ class NetworkEvidence:
 
     # Questions
 
+    @property
+    def concluded(self) -> bool:
+        """Whether any endpoint is substituted, or any canary middleware: before that, there is nothing to ask for."""
+        return bool(self._substituted or self._accused_canaries)
+
     def unrelated_with_signer(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Endpoints of other operators whose private chain was signed by the same key as this one."""
         return _unrelated(self._signers, [(one.route, key) for key in one.issuing_keys], Occurrence.of(one))

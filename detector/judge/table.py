@@ -21,6 +21,7 @@ exceeded what is read, and a stale list of roots.
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.model import Alternative, Assurance, Confidence, Reason, Verdict
@@ -519,9 +520,18 @@ RULE_OF: Final = {rule.reason: rule for rule in TABLE}
 """The rule of each reason: there is exactly one."""
 
 
+DECISIONS_REMEMBERED_MAX: Final = 1024
+"""Combinations of facts whose decision is remembered: a network shows a few dozen. A key is some twenty short texts."""
+
+
 def decide(findings: Iterable[Finding]) -> Decision:
     """Read the decision table for one observation."""
-    facts = Facts(findings)
+    return read(Facts(findings))
+
+
+@lru_cache(maxsize=DECISIONS_REMEMBERED_MAX)
+def read(facts: Facts) -> Decision:
+    """Read the decision table. Equal facts give equal decisions, and most endpoints show the same few."""
     if not facts.certificate_seen:
         return Decision(NOTHING_SEEN.reason, Verdict.INCONCLUSIVE)
     for rule in SETTLING:

@@ -4,15 +4,15 @@ Room: trust. Pure: the moment is an argument.
 
 `paths` asks leniently who signed; this module asks strictly, for what clears and for the guard. It takes a path whose
 signatures were verified, and judges everything else but the name of the leaf. Refused is what Chrome's verifier (the
-pki library of BoringSSL), Go, rustls-webpki and Firefox refuse and x509-limbo expects to be refused; where
-these differ, `tests/trust/test_limbo.py` lists each decision. Taken, because most of them take it:
+pki library of BoringSSL), Go, rustls-webpki and Firefox refuse and x509-limbo expects to be refused; where these
+differ, `tests/trust/test_limbo.py` lists each decision. Taken, because most of them take it:
 
 * serial numbers of zero, below it, or of more than 20 bytes
 * no extended key usage, anyExtendedKeyUsage, a critical extended key usage; any extended key usage of the root
 * any authority and subject key identifiers, and none, as long as they are not critical
 * basic constraints of a CA that are not critical
 * name constraints that are not critical, and DNS subtrees with a leading dot
-* alternative names that are critical beside a subject; underscores in DNS names; any common name
+* critical alternative names together with a subject; underscores in DNS names; any common name
 * Ed25519 (Go, rustls-webpki and OpenSSL take it, browsers do not) and ML-DSA
 
 Policies are not processed: no client of TLS asks for one.
@@ -22,27 +22,26 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from . import der, strict
+from . import strict
 from .certificate import (
     OID_BASIC_CONSTRAINTS,
     OID_EXTENDED_KEY_USAGE,
     OID_KEY_USAGE,
     OID_NAME_CONSTRAINTS,
     OID_SUBJECT_ALT_NAME,
-    REMEMBERED_OCTETS,
 )
-from .constraints import names_of
+from .constraints import cost, names_of
 from .name import escape
-from .signature import REFUSALS, load_key
+from .signature import REFUSALS, KeyType, read_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .certificate import Algorithm, Certificate
     from .paths import Path
@@ -52,8 +51,9 @@ PATHS_REMEMBERED_MAX: Final = 4096
 """Paths whose refusals are remembered, 1 KiB each at most: those of a day's endpoints. Emptied when full."""
 _NAME_CHARACTERS_MAX: Final = 64
 """Characters of a CA's name in a sentence (RFC 5280 appendix A.1, ub-common-name)."""
-CAS_REMEMBERED_MAX: Final = 512
-"""CA certificates that are remembered; a campus meets a few dozen."""
+CONSTRAINED_BYTES_MAX: Final = 32 * 1024
+"""Names of one path that are compared with constraints, once for every CA that constrains, by what that costs: about 15
+ms in the worst case. A hundred names have 3 KiB, and CAs with constraints are those of one organization."""
 
 RSA_BITS_LEAST: Final = 2048
 """Bits of an RSA modulus (BR 6.1.5; Chrome, Firefox and rustls-webpki refuse less)."""
@@ -63,25 +63,18 @@ RSA_BITS_MULTIPLE: Final = 8
 """A modulus has whole bytes (BR 6.1.5)."""
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 """BR 6.1.5; no client of the web takes others."""
-_OTHER_KEYS: Final = frozenset(
-    {
-        "1.3.101.112",  # Ed25519, RFC 8410
-        "2.16.840.1.101.3.4.3.17",  # ML-DSA-44, RFC 9881
-        "2.16.840.1.101.3.4.3.18",  # ML-DSA-65
-        "2.16.840.1.101.3.4.3.19",  # ML-DSA-87
-    }
-)
-"""Algorithms of keys whose size is given with the algorithm, and which sign under the same identifier."""
+_KEYS_OF_ONE_SIZE: Final = (KeyType.ED25519, KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87)
+"""Keys that need no rule for their size, and sign under the identifier that they have themselves."""
 
 _ABSENT: Final = frozenset({b""})
 _NULL_OR_ABSENT: Final = frozenset({b"\x05\x00", b""})
 """RFC 4055 section 5 wants NULL and tells readers to do without it."""
 
 
-def _pss(hash_arc: int, octets: int) -> bytes:
+def _pss(hash_arc: int, salt: int) -> bytes:
     """RSASSA-PSS-params with one hash for both uses and a salt of its length (RFC 4055 section 3.1)."""
     digest = f"300d060960864801650304020{hash_arc}0500"
-    return bytes.fromhex(f"3034a00f{digest}a11c301a06092a864886f70d010108{digest}a2030201{octets:02x}")
+    return bytes.fromhex(f"3034a00f{digest}a11c301a06092a864886f70d010108{digest}a2030201{salt:02x}")
 
 
 _ALGORITHMS: Final[dict[str, frozenset[bytes]]] = {
@@ -92,7 +85,7 @@ _ALGORITHMS: Final[dict[str, frozenset[bytes]]] = {
     "1.2.840.10045.4.3.2": _ABSENT,  # ECDSA with SHA-256, SHA-384, SHA-512
     "1.2.840.10045.4.3.3": _ABSENT,
     "1.2.840.10045.4.3.4": _ABSENT,
-    **dict.fromkeys(_OTHER_KEYS, _ABSENT),
+    **{key_type.value: _ABSENT for key_type in _KEYS_OF_ONE_SIZE},
 }
 """Signature algorithms that are taken, and the parameters that may stand with them (BR 7.1.3.2 and Ed25519, ML-DSA)."""
 _BROKEN: Final = frozenset(
@@ -115,15 +108,15 @@ _PROCESSED: Final = frozenset(
         OID_EXTENDED_KEY_USAGE,
         OID_NAME_CONSTRAINTS,
         OID_SUBJECT_ALT_NAME,
-        "2.5.29.32",  # certificate policies and what goes with them, as in BoringSSL
-        "2.5.29.33",
-        "2.5.29.36",
-        "2.5.29.54",
+        strict.OID_CERTIFICATE_POLICIES,
+        strict.OID_POLICY_MAPPINGS,
+        strict.OID_POLICY_CONSTRAINTS,
+        strict.OID_INHIBIT_ANY_POLICY,
     }
 )
-"""Extensions that may be critical."""
+"""Extensions that may be critical, as in BoringSSL: those of policies bind nobody who asks for no policy."""
 _APPLICATION_POLICIES: Final = "1.3.6.1.4.1.311.21.10"
-"""Microsoft's forerunner of extended key usage, which says the same beside it and may then be critical (BoringSSL)."""
+"""Microsoft's forerunner of extended key usage, which may be critical where that is there too (as in BoringSSL)."""
 
 _NEVER: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 """Before any certificate."""
@@ -236,15 +229,16 @@ def _judge(path: Path) -> _Judged:
     for depth, certificate in enumerate(path.certificates):
         trusted = depth == top and path.anchor is not None
         if depth == 0:
-            refused, form = _examine(certificate, _Role.TRUSTED_LEAF if trusted else _Role.LEAF)
+            role = _Role.TRUSTED_LEAF if trusted else _Role.LEAF
         else:
-            refused, form = _examine_ca(certificate, _Role.ANCHOR if trusted else _Role.CA)
+            role = _Role.ANCHOR if trusted else _Role.CA
             intermediates = sum(not below.is_self_issued for below in path.certificates[1:depth])
             if certificate.path_length is not None and intermediates > certificate.path_length:
                 found.add(Refused(Refusal.PATH_LENGTH, depth))
-            found.update(Refused(Refusal.NAME_NOT_PERMITTED, below) for below in _not_permitted(form, path, forms))
+        refused, form = _examine(certificate, role)
         found.update(Refused(refusal, depth) for refusal in refused)
         forms.append(form)
+    found.update(_name_constraint_refusals(path.certificates, forms))
     validities = [certificate.validity for certificate in path.certificates if certificate.validity is not None]
     leaf = path.certificates[0]
     too_long = leaf.validity is not None and leaf.validity[1] - leaf.validity[0] > _lifetime(leaf.validity[0])
@@ -265,36 +259,43 @@ def _lifetime(begins: dt.datetime) -> dt.timedelta:
     return next(longest for since, longest in _LIFETIMES if begins >= since)
 
 
-def _not_permitted(form: Form, path: Path, below: list[Form]) -> Iterator[int]:
-    """Depths of the certificates whose names a CA's constraints do not allow.
+def _name_constraint_refusals(certificates: Sequence[Certificate], forms: Sequence[Form]) -> Iterator[Refused]:
+    """Names that a CA above does not allow (RFC 5280 section 6.1.3 b and c).
 
-    Self-issued CAs are left out, so that a CA can change its key (RFC 5280 section 6.1.3 b).
+    Those of self-issued CAs are left out, so that a CA can change its key.
     """
-    if form.constraints is None:
-        return
-    for depth, (certificate, names) in enumerate(zip(path.certificates, below, strict=False)):
-        if (depth > 0 and certificate.is_self_issued) or certificate.subject is None:
+    left = CONSTRAINED_BYTES_MAX
+    for above, constraining in enumerate(forms):
+        if constraining.constraints is None:
             continue
-        if not form.constraints.allow(names_of(certificate.subject, names.names)):
-            yield depth
+        for depth in range(above):
+            subject = certificates[depth].subject
+            if subject is None or (depth > 0 and certificates[depth].is_self_issued):
+                continue
+            names = tuple(names_of(subject, forms[depth].names))
+            left -= sum(map(cost, names))
+            if left < 0:
+                yield Refused(Refusal.EXCEEDS_LIMITS, depth)
+                return
+            if not constraining.constraints.allow(names):
+                yield Refused(Refusal.NAME_NOT_PERMITTED, depth)
 
 
 def _examine(certificate: Certificate, role: _Role) -> tuple[frozenset[Refusal], Form]:
-    form = strict.examine(certificate)
-    return frozenset(_refusals_of(certificate, form, role)), form
+    known = _EXAMINED.setdefault(certificate, {})
+    if role not in known:
+        form = strict.examine(certificate)
+        known[role] = frozenset(_refusals_of(certificate, form, role)), form
+    return known[role]
 
 
-_remembered_ca: Final = lru_cache(maxsize=CAS_REMEMBERED_MAX)(_examine)
-
-
-def _examine_ca(certificate: Certificate, role: _Role) -> tuple[frozenset[Refusal], Form]:
-    small = len(certificate.der) <= REMEMBERED_OCTETS
-    return _remembered_ca(certificate, role) if small else _examine(certificate, role)
+_EXAMINED: Final[WeakKeyDictionary[Certificate, dict[_Role, tuple[frozenset[Refusal], Form]]]] = WeakKeyDictionary()
+"""As long as the certificate is there: the same CA is in every path of a chain, and in the chains of many hosts."""
 
 
 def _refusals_of(certificate: Certificate, form: Form, role: _Role) -> Iterator[Refusal]:
     """What is wrong with one certificate in its place, whatever stands above and below it."""
-    if form.malformed or certificate.validity is None:
+    if form.malformed:
         yield Refusal.MALFORMED
     if form.exceeds_limits:
         yield Refusal.EXCEEDS_LIMITS
@@ -356,19 +357,19 @@ def _algorithm_refusals(algorithm: Algorithm | None) -> Iterator[Refusal]:
 
 
 def _key_refusals(spki: bytes | None) -> Iterator[Refusal]:
-    """A key of a kind and size that clients take, written in the one way they read (RFC 5480, RFC 3279 section 2.3.1).
+    """A key of a kind and size that clients take, in the one encoding that they read (RFC 5480, RFC 3279 2.3.1).
 
     That rules out curves by their parameters, compressed points and keys for RSASSA-PSS alone.
     """
-    key = None if spki is None else load_key(spki)
+    loaded = None if spki is None else read_key(spki)
+    key = None if loaded is None else loaded.key
     try:
-        if key is None or key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != spki:
-            yield Refusal.KEY_KIND
-            return
+        canonical = None if key is None else key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except REFUSALS:
+        canonical = None
+    if loaded is None or canonical is None or canonical != spki:
         yield Refusal.KEY_KIND
-        return
-    if isinstance(key, rsa.RSAPublicKey):
+    elif isinstance(key, rsa.RSAPublicKey):
         if key.key_size < RSA_BITS_LEAST:
             yield Refusal.WEAK_KEY
         elif key.key_size > RSA_BITS_MOST or key.key_size % RSA_BITS_MULTIPLE:
@@ -376,15 +377,8 @@ def _key_refusals(spki: bytes | None) -> Iterator[Refusal]:
     elif isinstance(key, ec.EllipticCurvePublicKey):
         if not isinstance(key.curve, _CURVES):
             yield Refusal.KEY_KIND
-    elif _algorithm_of_key(spki) not in _OTHER_KEYS:
+    elif loaded.key_type not in _KEYS_OF_ONE_SIZE:
         yield Refusal.KEY_KIND
-
-
-def _algorithm_of_key(spki: bytes) -> str:
-    """The algorithm in a SubjectPublicKeyInfo that was loaded."""
-    outer = der.element(spki, 0, len(spki))
-    algorithm = der.element(spki, outer.content, outer.end)
-    return der.oid(spki, der.element(spki, algorithm.content, algorithm.end))
 
 
 # Words

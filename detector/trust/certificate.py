@@ -79,9 +79,9 @@ class NameConstraints(NamedTuple):
 
 
 class _Extension(NamedTuple):
-    """One extension: all of it, its dotted OID, its value; whether it is written as DER and RFC 5280 have it."""
+    """One extension: where it is, its dotted OID, its value; whether it is written as DER and RFC 5280 have it."""
 
-    raw: bytes
+    place: der.Element
     identifier: str
     value: bytes
     is_critical: bool
@@ -92,6 +92,7 @@ class _Extensions(NamedTuple):
     """The extensions that could be read, by dotted OID."""
 
     values: dict[str, bytes]
+    places: dict[str, der.Element]
     critical: set[str]
     repeated: set[str]
     is_regular: bool
@@ -339,7 +340,7 @@ class Certificate:
     @cached_property
     def _extensions(self) -> _Extensions:
         item = self._fields.extensions if self._fields else None
-        found = _Extensions({}, set(), set(), is_regular=True)
+        found = _Extensions({}, {}, set(), set(), is_regular=True)
         if item is None:
             return found
 
@@ -353,6 +354,7 @@ class Certificate:
                     found.repeated.add(identifier)
                 else:
                     found.values[identifier] = extension.value
+                    found.places[identifier] = extension.place
                     if extension.is_critical:
                         found.critical.add(identifier)
             return found._replace(is_regular=is_regular)
@@ -563,13 +565,14 @@ class Certificate:
     @cached_property
     def tbs_without_scts(self) -> bytes | None:
         """The TBSCertificate of the precertificate: SCT list removed (RFC 6962 section 3.2). None when unreadable."""
-        fields = self._fields
-        if fields is None or fields.extensions is None or OID_SCT_LIST not in self.extensions:
+        fields, removed = self._fields, self._extensions.places.get(OID_SCT_LIST)
+        if fields is None or fields.extensions is None or removed is None:
             return None
         item = fields.extensions
 
         def reader() -> bytes:
-            kept = b"".join(e.raw for e in _walk_extensions(self.der, item) if e.identifier != OID_SCT_LIST)
+            sequence = der.expect(self.der, item.content, item.end, der.SEQUENCE)
+            kept = self.der[sequence.content : removed.start] + self.der[removed.end : sequence.end]
             before = self.der[fields.tbs.content : item.start]
             after = self.der[item.end : fields.tbs.end]
             extensions = der.encode(_TAG_EXTENSIONS, der.encode(der.SEQUENCE, kept)) if kept else b""
@@ -612,7 +615,7 @@ def _walk_extensions(data: bytes, wrapper: der.Element) -> Iterator[_Extension]:
             raise der.DERError("extension value")
         flag = der.value(data, critical) if critical is not content else None
         yield _Extension(
-            raw=der.whole(data, item),
+            place=item,
             identifier=der.oid(data, identifier),
             value=der.value(data, content),
             is_critical=flag is not None and any(flag),

@@ -1,4 +1,4 @@
-"""Name constraints, applied the way careful clients apply them (RFC 5280 sections 4.2.1.6 and 4.2.1.10).
+"""Name constraints, applied as careful clients apply them (RFC 5280 sections 4.2.1.6 and 4.2.1.10).
 
 Room: trust. Pure.
 
@@ -87,6 +87,12 @@ def read_names(data: bytes) -> tuple[GeneralName, ...]:
     """The GeneralNames of a subjectAltName extension, strictly. Raises `der.DERError`."""
     items = _bounded(data, der.expect(data, 0, len(data), der.SEQUENCE), ALTERNATIVE_NAMES_MAX)
     return tuple(_general_name(data, item, _ADDRESS_OCTETS) for item in items)
+
+
+def cost(one: GeneralName) -> int:
+    """How many keys a name may have, roughly: every other byte of a text begins a suffix, every bit ends a prefix."""
+    form, value = one
+    return 8 * len(value) if form == ADDRESS else len(value)
 
 
 def names_of(subject: name.Name, alternative: tuple[GeneralName, ...] | None) -> Iterator[GeneralName]:
@@ -186,6 +192,8 @@ def _dns_text(value: bytes) -> str:
 
 def _dns_keys(value: bytes) -> Iterator[Key]:
     tree = _dns_text(value)
+    if value and not tree:
+        raise ValueError("host name")
     yield DNS_NAME, _host(tree) if tree and not tree.startswith(".") else tree
     if tree.startswith("."):
         _host(tree[1:])

@@ -136,8 +136,8 @@ def _shortest(item: Element) -> Element:
     return item
 
 
-def _is_bit_string(content: bytes) -> bool:
-    """X.690 8.6.2 and 11.2.1: a count of unused bits, and those zero."""
+def is_bit_string(content: bytes) -> bool:
+    """Whether this is a value of a BIT STRING (X.690 8.6.2 and 11.2.1): a count of unused bits, and those zero."""
     if len(content) < 2:  # noqa: PLR2004 - the count, and a byte
         return content == b"\x00"
     return content[0] <= 7 and content[-1] & ((1 << content[0]) - 1) == 0  # noqa: PLR2004 - bits of a byte
@@ -148,12 +148,22 @@ def _is_integer(content: bytes) -> bool:
     return bool(content) and (len(content) == 1 or not (content[0] in {0, 0xFF} and (content[0] ^ content[1]) < 0x80))  # noqa: PLR2004
 
 
+def _is_object_identifier(content: bytes) -> bool:
+    """X.690 8.19.2: arcs in base 128, none of which begins with a zero (0x80) or is cut short."""
+    if not 0 < len(content) <= _OID_OCTETS_MAX or content[-1] & 0x80:
+        return False
+    return 0x80 not in content or not any(  # noqa: PLR2004 - see above
+        octet == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
+        for before, octet in zip(b"\x00" + content, content, strict=False)
+    )
+
+
 _VALID: Final[dict[int, Callable[[bytes], bool]]] = {
     BOOLEAN: lambda content: content in {b"\x00", b"\xff"},
     INTEGER: _is_integer,
-    BIT_STRING: _is_bit_string,
+    BIT_STRING: is_bit_string,
     NULL: lambda content: not content,
-    OBJECT_IDENTIFIER: lambda content: 0 < len(content) <= _OID_OCTETS_MAX and content[-1] < 0x80,  # noqa: PLR2004
+    OBJECT_IDENTIFIER: _is_object_identifier,
     SEQUENCE & ~0x20: lambda content: False,  # noqa: ARG005 - these two are never primitive
     SET & ~0x20: lambda content: False,  # noqa: ARG005
 }

@@ -52,7 +52,7 @@ class Name(NamedTuple):
 
     `attributes` are (short name or dotted OID, value) in the order of the DER; `canonical` is what RFC 5280 section
     7.1 compares (case and white space folded); `der` are the bytes as presented. `is_regular`: they are
-    sets of pairs, as section 4.1.2.4 has it, and nothing had to be passed over.
+    sets of pairs, as section 4.1.2.4 has it, every value is of its type, and nothing had to be passed over.
     """
 
     attributes: tuple[tuple[str, str], ...]
@@ -95,8 +95,8 @@ def read(data: bytes, item: der.Element) -> Name:
     for relative in der.children(data, item):
         is_regular = is_regular and relative.tag == der.SET and relative.content < relative.end
         for pair in der.children(data, relative):
-            identifier, text, end = _attribute(data, pair)
-            is_regular = is_regular and pair.tag == der.SEQUENCE and end == pair.end
+            identifier, text, is_whole = _attribute(data, pair)
+            is_regular = is_regular and pair.tag == der.SEQUENCE and is_whole
             attributes.append((SHORT_NAMES.get(identifier, identifier), text))
             canonical.append((identifier, _fold(text)))
             if len(attributes) >= ATTRIBUTES_MAX:
@@ -120,13 +120,20 @@ def relative_names(data: bytes, item: der.Element) -> RelativeNames:
     )
 
 
-def _attribute(data: bytes, pair: der.Element) -> tuple[str, str, int]:
-    """Dotted OID and text of one attribute, and where it ends."""
+def _attribute(data: bytes, pair: der.Element) -> tuple[str, str, bool]:
+    """Dotted OID and text of one attribute, and whether that is all of it."""
     kind = der.element(data, pair.content, pair.end)
     content = der.element(data, kind.end, pair.end)
-    octets = der.value(data, content)[:VALUE_OCTETS_MAX]
+    value = der.value(data, content)
+    octets = value[:VALUE_OCTETS_MAX]
+    is_whole = content.end == pair.end and len(octets) == len(value)
     encoding = _ENCODINGS.get(content.tag)
-    return der.oid(data, kind), octets.decode(encoding, "replace") if encoding else "#" + octets.hex(), content.end
+    if encoding is None:
+        return der.oid(data, kind), "#" + octets.hex(), is_whole
+    try:
+        return der.oid(data, kind), octets.decode(encoding), is_whole
+    except UnicodeDecodeError:
+        return der.oid(data, kind), octets.decode(encoding, "replace"), False
 
 
 def _fold(text: str) -> str:

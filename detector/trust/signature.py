@@ -422,9 +422,3 @@ _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA
 _ML_DSA_SPECIMEN: Final = bytes.fromhex("30820532300b06096086480165030403110382052100") + bytes(1312)
 """A key of ML-DSA-44 (RFC 9881 section 4; any bytes are one): whether it loads is whether this `cryptography` has
 ML-DSA. Version 48 does; 47 has the names and no more."""
-
-
-def weakly_hashed(algorithm: Algorithm | None) -> bool:
-    """Whether an X.509 signature algorithm rests on MD5 or SHA-1, or on a hash that is not known here."""
-    scheme = None if algorithm is None else _scheme_of(algorithm)
-    return scheme is None or isinstance(scheme.digest, hashes.MD5 | hashes.SHA1)

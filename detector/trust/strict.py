@@ -3,7 +3,7 @@
 Room: trust. Pure.
 
 `Certificate.read` makes what it can of any bytes, which is right for asking who signed. Clearing asks more: where
-nothing is wrong with a certificate's form, there is one way to read it, and `Certificate` says what clients read.
+nothing is wrong with a certificate's form, it has one reading, and `Certificate` says what clients read.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .certificate import Certificate
+
+OID_CERTIFICATE_POLICIES: Final = "2.5.29.32"
+OID_POLICY_MAPPINGS: Final = "2.5.29.33"
+OID_POLICY_CONSTRAINTS: Final = "2.5.29.36"
+OID_INHIBIT_ANY_POLICY: Final = "2.5.29.54"
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -116,9 +121,11 @@ class _Examiner:
             raise der.DERError("fields of the certificate")
         _, signature, _, validity, _, _ = fields[: len(_FIELDS)]
         self.algorithms_agree = der.whole(data, signature) == der.whole(data, algorithm)
-        self._check_version(version, [field.tag for field in fields[len(_FIELDS) :]])
+        self._check_version(version, fields[len(_FIELDS) :])
         self._check_names()
         _check_times(data, validity)
+        if self.certificate.validity is None:
+            raise der.DERError("validity")
         if fields[-1].tag == _EXTENSIONS:
             _parts(data, fields[-1], (der.SEQUENCE,))
         regular = self.certificate.extensions_are_regular
@@ -134,7 +141,7 @@ class _Examiner:
         elif any(one is None or not one.is_regular for one in names):
             self.malformed = True
 
-    def _check_version(self, version: der.Element | None, more: Sequence[int]) -> None:
+    def _check_version(self, version: der.Element | None, more: Sequence[der.Element]) -> None:
         """Check the version, and the fields behind the public key, which version 1 does not have (4.1.2.1)."""
         number = b"\x00"
         if version is not None:
@@ -143,8 +150,12 @@ class _Examiner:
         may_follow = () if version is None else _UNIQUE_IDENTIFIERS
         if number == _VERSIONS[-1]:
             may_follow = (*may_follow, _EXTENSIONS)
-        if (version is not None and number not in _VERSIONS) or [tag for tag in may_follow if tag in more] != more:
+        tags = [field.tag for field in more]
+        if (version is not None and number not in _VERSIONS) or [tag for tag in may_follow if tag in tags] != tags:
             raise der.DERError("version")
+        for field in more:
+            if field.tag in _UNIQUE_IDENTIFIERS and not der.is_bit_string(der.value(self.data, field)):
+                raise der.DERError("unique identifier")
 
 
 def _read_value(value: bytes, read: Callable[[bytes], T]) -> T:
@@ -161,7 +172,7 @@ def _parts(data: bytes, parent: der.Element, tags: tuple[int, ...]) -> list[der.
 
 
 def _check_times(data: bytes, validity: der.Element) -> None:
-    """Check the form of the two times; whether there are such times is for `Certificate.validity` to say."""
+    """Check that there are two times, and how they are written."""
     not_before, not_after = der.children(data, validity)
     for time in (not_before, not_after):
         text = der.value(data, time)
@@ -199,13 +210,34 @@ def _check_extended_key_usage(value: bytes) -> None:
 
 def _check_authority_information_access(value: bytes) -> None:
     """RFC 5280 section 4.2.2.1: at least one place, each with its method."""
-    places = _children(value, der.SEQUENCE)
-    if not places:
-        raise der.DERError("authority information access")
-    for place in places:
-        method, _location = _children(der.whole(value, place), der.SEQUENCE)
-        if method.tag != der.OBJECT_IDENTIFIER:
+    for method, _location in _pairs(value):
+        if method != der.OBJECT_IDENTIFIER:
             raise der.DERError("access method")
+
+
+def _check_policies(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.4: at least one policy, which may have qualifiers."""
+    for policy in _children(value, der.SEQUENCE):
+        if [part.tag for part in der.children(value, policy)][:2] not in ([der.OBJECT_IDENTIFIER], _QUALIFIED):
+            raise der.DERError("certificate policies")
+
+
+def _check_policy_mappings(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.5: at least one pair of policies."""
+    if any(pair != (der.OBJECT_IDENTIFIER, der.OBJECT_IDENTIFIER) for pair in _pairs(value)):
+        raise der.DERError("policy mappings")
+
+
+def _check_policy_constraints(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.11: one number or two."""
+    if [part.tag for part in _children(value, der.SEQUENCE)] not in ([0x80], [0x81], [0x80, 0x81]):
+        raise der.DERError("policy constraints")
+
+
+def _check_inhibit_any_policy(value: bytes) -> None:
+    """RFC 5280 section 4.2.1.14: a number of certificates."""
+    if der.value(value, der.expect(value, 0, len(value), der.INTEGER))[0] & 0x80:
+        raise der.DERError("inhibit any policy")
 
 
 def _check_key_identifier(value: bytes) -> None:
@@ -224,6 +256,18 @@ def _children(value: bytes, tag: int) -> list[der.Element]:
     return list(der.children(value, der.expect(value, 0, len(value), tag)))
 
 
+def _pairs(value: bytes) -> list[tuple[int, int]]:
+    """The tags of a sequence of pairs, of which there is at least one."""
+    pairs = [_children(der.whole(value, pair), der.SEQUENCE) for pair in _children(value, der.SEQUENCE)]
+    if not pairs:
+        raise der.DERError("empty")
+    return [(first.tag, second.tag) for first, second in pairs]
+
+
+_QUALIFIED: Final = [der.OBJECT_IDENTIFIER, der.SEQUENCE]
+"""Tags of a policy with its qualifiers."""
+
+
 _CHECKS: Final[dict[str, Callable[[bytes], None]]] = {
     OID_BASIC_CONSTRAINTS: _check_basic_constraints,
     OID_KEY_USAGE: _check_key_usage,
@@ -231,5 +275,9 @@ _CHECKS: Final[dict[str, Callable[[bytes], None]]] = {
     OID_AUTHORITY_INFORMATION_ACCESS: _check_authority_information_access,
     OID_SUBJECT_KEY_IDENTIFIER: _check_key_identifier,
     OID_AUTHORITY_KEY_IDENTIFIER: _check_authority_key_identifier,
+    OID_CERTIFICATE_POLICIES: _check_policies,
+    OID_POLICY_MAPPINGS: _check_policy_mappings,
+    OID_POLICY_CONSTRAINTS: _check_policy_constraints,
+    OID_INHIBIT_ANY_POLICY: _check_inhibit_any_policy,
 }
 """Extensions whose form counts besides those of names. Raise ValueError."""

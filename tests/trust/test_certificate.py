@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytest
+from crafting import LEAF, extension, name, oid, sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given
@@ -32,6 +33,11 @@ def everything(certificate: Certificate) -> tuple[object, ...]:
         certificate.serial,
         certificate.spki_sha256,
         certificate.extensions,
+        certificate.critical_extensions,
+        certificate.repeats_extension,
+        certificate.extensions_are_regular,
+        certificate.exceeded,
+        certificate.names_unfinished,
         certificate.has_alternative_names,
         certificate.dns_names,
         certificate.ip_addresses,
@@ -207,3 +213,30 @@ def test_what_is_remembered_is_bounded(pki: PrivatePKI, monkeypatch: pytest.Monk
         assert len(certificate._REMEMBERED) <= 3
     large = leaves[0] + bytes(certificate.REMEMBERED_OCTETS)
     assert Certificate.read(large) is not Certificate.read(large)
+
+
+def test_what_extensions_are_like(pki: PrivatePKI) -> None:
+    """Which are critical, whether one is there twice, and whether all are written as DER has them."""
+    usual = LEAF.certificate
+    assert usual.critical_extensions == {"2.5.29.15", "2.5.29.19"}
+    assert not usual.repeats_extension
+    assert usual.extensions_are_regular
+    twice = LEAF.but(adds=[extension("1.2.3.4", b""), extension("1.2.3.4", b"", critical=True)]).certificate
+    assert twice.repeats_extension
+    assert "1.2.3.4" not in twice.critical_extensions
+    explicit = LEAF.but(adds=[sequence(oid("1.2.3.4"), b"\x01\x01\x00", b"\x04\x00")]).certificate
+    assert explicit.extensions["1.2.3.4"] == b""
+    assert "1.2.3.4" not in explicit.critical_extensions
+    assert not explicit.extensions_are_regular
+    assert Certificate.read(pki.issue(["exam.example.edu"]).leaf).extensions_are_regular
+
+
+def test_what_is_longer_than_is_read() -> None:
+    """Too many names, attributes or extensions are said apart from what is damaged."""
+    crowded = LEAF.but(subject=sequence(name(O="x")[2:] * 64)).certificate
+    assert crowded.subject is None
+    assert crowded.exceeded == {"subject"}
+    assert crowded.problems != ()
+    damaged = LEAF.but(subject=sequence(b"\x31\x02\x30\x05")).certificate
+    assert damaged.subject is None
+    assert damaged.exceeded == set()

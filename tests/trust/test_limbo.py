@@ -1,6 +1,6 @@
 """Acceptance held against x509-limbo (C2SP), the field's own suite of path validation.
 
-The corpus is not part of this repository. It is looked for beside the checkout, or where DETECTOR_CORPORA says.
+The corpus is not part of this repository. It is expected next to the checkout, or where DETECTOR_CORPORA says.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CORPORA: Final = Path(os.environ.get("DETECTOR_CORPORA") or Path(__file__).paren
 LIMBO: Final = CORPORA / "x509-limbo" / "limbo.json"
 
 if not LIMBO.is_file():
-    pytest.skip("x509-limbo is not beside this checkout; DETECTOR_CORPORA may name its folder", allow_module_level=True)
+    pytest.skip("x509-limbo is not next to the checkout; DETECTOR_CORPORA may name its folder", allow_module_level=True)
 
 CASES: Final[dict[str, dict[str, Any]]] = {
     case["id"]: case for case in json.loads(LIMBO.read_text("utf-8"))["testcases"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from hypothesis import given
@@ -61,3 +62,56 @@ def test_reading_raises_only_der_error(octets: bytes) -> None:
     """Arbitrary bytes are a name or a DERError."""
     with contextlib.suppress(der.DERError):
         read(octets)
+
+
+def set_of(*pairs: bytes) -> bytes:
+    return der.encode(der.SET, b"".join(pairs))
+
+
+def pair(kind: str, value: bytes) -> bytes:
+    return der.encode(der.SEQUENCE, bytes.fromhex(kind) + value)
+
+
+CN, O = "0603550403", "060355040a"  # noqa: E741 - as names are abbreviated
+
+
+@pytest.mark.parametrize(
+    ("content", "regular"),
+    [
+        (b"", True),
+        (set_of(pair(CN, b"\x0c\x01x")), True),
+        (set_of(pair(CN, b"\x0c\x01x"), pair(O, b"\x13\x01y")), True),
+        (set_of(pair(CN, b"\x05\x00")), True),
+        (set_of(), False),
+        (der.encode(der.SEQUENCE, pair(CN, b"\x0c\x01x")), False),
+        (set_of(der.encode(der.SET, bytes.fromhex(CN) + b"\x0c\x01x")), False),
+        (set_of(pair(CN, b"\x0c\x01x\x05\x00")), False),
+        (set_of(pair(CN, b"\x0c\x01\xff")), False),
+        (set_of(pair(CN, b"\x13\x01\xe9")), False),
+        (set_of(pair(CN, b"\x1e\x03abc")), False),
+        (set_of(pair(CN, der.encode(0x0C, b"x" * 1025))), False),
+    ],
+)
+def test_regular_names(content: bytes, *, regular: bool) -> None:
+    """Sets of pairs whose values are of their type, and nothing else; others are read all the same."""
+    data = der.encode(der.SEQUENCE, content)
+    item = der.element(data, 0, len(data))
+    assert name.read(data, item).is_regular is regular
+    if regular:
+        assert sum(map(len, name.relative_names(data, item))) == len(name.read(data, item).attributes)
+    else:
+        with pytest.raises(der.DERError):
+            name.relative_names(data, item)
+
+
+def test_relative_names_are_sets() -> None:
+    """Two attributes in one relative name compare in any order, as two relative names they do not."""
+
+    def relative(*content: bytes) -> name.RelativeNames:
+        data = der.encode(der.SEQUENCE, b"".join(content))
+        return name.relative_names(data, der.element(data, 0, len(data)))
+
+    first, second = pair(CN, b"\x0c\x01x"), pair(O, b"\x0c\x01Y")
+    assert relative(set_of(first, second)) == relative(set_of(second, first))
+    assert relative(set_of(first), set_of(second)) != relative(set_of(second), set_of(first))
+    assert relative(set_of(first), set_of(second)) != relative(set_of(first, second))

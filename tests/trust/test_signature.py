@@ -36,7 +36,6 @@ from detector.trust.signature import (
     verify,
     verify_issued,
     verify_sct,
-    weakly_hashed,
 )
 
 if TYPE_CHECKING:
@@ -294,7 +293,6 @@ def test_ml_dsa(oid: str) -> None:
     assert verify(spki(key), Algorithm(oid, b""), signature[:-1], DATA) is Signed.INVALID
     assert verify(spki(other), Algorithm(oid, b""), signature, DATA) is Signed.INVALID
     assert verify(spki(key), Algorithm(ECDSA_SHA256, b""), signature, DATA) is Signed.INVALID
-    assert not weakly_hashed(Algorithm(oid, b""))
 
 
 def test_without_ml_dsa_its_signatures_are_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,27 +381,6 @@ def test_garbage_is_an_answer(key: bytes, parameters: bytes, signature: bytes) -
     for oid in ("1.2.840.113549.1.1.10", "1.2.840.113549.1.1.11"):
         assert verify(key, Algorithm(oid, parameters), signature, DATA) in Signed
         assert verify(spki(RSA), Algorithm(oid, parameters), signature, DATA) in Signed
-
-
-@pytest.mark.parametrize(
-    ("oid", "parameters", "weak"),
-    [
-        ("1.2.840.113549.1.1.4", b"\x05\x00", True),
-        ("1.2.840.113549.1.1.5", b"\x05\x00", True),
-        ("1.2.840.113549.1.1.11", b"\x05\x00", False),
-        ("1.2.840.10045.4.1", b"", True),
-        ("1.2.840.10045.4.3.2", b"", False),
-        ("1.3.101.112", b"", False),
-        ("1.2.840.113549.1.1.10", b"", True),  # the default of RSASSA-PSS-params is SHA-1
-        ("1.2.840.113549.1.1.10", bytes.fromhex("300fa00d300b0609608648016503040201"), False),
-        ("1.2.840.113549.1.1.10", b"\x30\xff", True),
-        ("1.2.3.4", b"", True),
-    ],
-)
-def test_weak_hashes(oid: str, parameters: bytes, *, weak: bool) -> None:
-    """MD5, SHA-1 and what cannot be told are weak; algorithms without a hash of their own are not."""
-    assert weakly_hashed(Algorithm(oid, parameters)) is weak
-    assert weakly_hashed(None)
 
 
 def test_answers_that_are_remembered_are_bounded(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:

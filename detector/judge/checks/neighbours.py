@@ -44,7 +44,7 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 
 def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
     """One finding for each thing that the other endpoints show."""
-    if evidence.leaf is None:
+    if evidence.leaf is None or not network.concluded:
         return
     for outcome, others in _shown(evidence, network):
         yield Finding(
