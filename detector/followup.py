@@ -162,7 +162,7 @@ class FollowUp(NamedTuple):
     `dialer_for` gives the route to an endpoint, `issuer_dialer_for` the route to an address that a certificate names:
     one that leads to public addresses only, but for those (host, port) that the caller `mapped` somewhere. `probe`
     makes the observations of an endpoint until a time of the loop, `canaries` gives the canaries to choose from.
-    `clock` gives the time. `when_odd` is called when something does not look genuine, to begin what assessing it takes.
+    `clock` gives the time.
     """
 
     dialer_for: Callable[[Endpoint], Dialer]
@@ -172,7 +172,6 @@ class FollowUp(NamedTuple):
     clock: Callable[[], dt.datetime]
     probe: Callable[[Endpoint, float], Coroutine[None, None, Sequence[Observation]]]
     canaries: Callable[[], Sequence[Endpoint]]
-    when_odd: Callable[[], None] | None = None
 
     async def __call__(
         self,
@@ -194,8 +193,6 @@ class FollowUp(NamedTuple):
         needs = await off_loop(lambda: _needs(cases, seen, loop.time()))
         if not any(needs):
             return tuple(cases)
-        if needs.portal and self.when_odd is not None:
-            self.when_odd()
         async with Group() as group:
             completing = group.create_task(self._complete(needs.incomplete, until))
             portal = group.create_task(self._portal(until)) if needs.portal else None

@@ -400,7 +400,6 @@ class Detector:
             clock,
             self._look_once,
             self.canaries,
-            when_odd=this_machine.start if machine_roots is None else None,
         )
         self._follow_up: Final = None if offline else follow_up
 
