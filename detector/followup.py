@@ -88,7 +88,8 @@ class Canaries:
     """
 
     def __init__(self, known: Callable[[], Sequence[Endpoint]], *, again_after: float = math.inf) -> None:
-        self._known: Final = known
+        self._known: Final = functools.cache(known)
+        self._is_known = False
         self._again_after: Final = again_after
         self._seen: Final[dict[tuple[str, str], float]] = {}
         self._asked: Final[dict[str, float]] = {}
@@ -104,24 +105,37 @@ class Canaries:
                     self._asked[endpoint.name] = now
                     self._seen.update(((route, endpoint.operator), now) for route in routes)
 
+    def may_want(self, evidence: Iterable[EndpointEvidence], now: float) -> bool:
+        """Whether `wanted` may give any: quickly answered, and without reading what is known."""
+        return bool(self._lacking(evidence, now)) and not (self._is_known and self._left(now) == ())
+
     def wanted(self, evidence: Iterable[EndpointEvidence], now: float) -> tuple[Endpoint, ...]:
         """The canaries to probe because of this; none where all is cleared. They count as asked for from now on."""
         evidence = tuple(evidence)
-        routes = {each.route for one in evidence for each in _counting(one) if _is_open(each)}
-        if not routes:
+        lacking = self._lacking(evidence, now)
+        if not lacking:
             return ()
-        known = self._known()
+        self._known()
+        self._is_known = True
+        names, enough = {one.endpoint.name for one in evidence}, frozenset.intersection(*lacking)
         with self._lock:
-            lacking = [seen for seen in (self._operators_on(r, now) for r in routes) if len(seen) < CANARIES_LEAST]
-            if not lacking:
-                return ()
-            enough = frozenset.intersection(*lacking)
-            taken = {one.endpoint.name for one in evidence}
-            taken |= {name for name, at in self._asked.items() if self._is_fresh(at, now)}
-            chosen = [endpoint for endpoint in known if endpoint.name not in taken and endpoint.operator not in enough]
+            chosen = [e for e in self._left(now) if e.name not in names and e.operator not in enough]
             chosen = chosen[: CANARIES_LEAST - min(map(len, lacking))]
             self._asked.update((endpoint.name, now) for endpoint in chosen)
         return tuple(chosen)
+
+    def _lacking(self, evidence: Iterable[EndpointEvidence], now: float) -> list[frozenset[str]]:
+        """The operators seen on each route where something is not cleared and too few of them were seen."""
+        routes = {each.route for one in evidence for each in _counting(one) if _is_open(each)}
+        if not routes:
+            return []
+        with self._lock:
+            operators = [self._operators_on(route, now) for route in routes]
+        return [seen for seen in operators if len(seen) < CANARIES_LEAST]
+
+    def _left(self, now: float) -> tuple[Endpoint, ...]:
+        """The canaries that were not asked for."""
+        return tuple(e for e in self._known() if not self._is_fresh(self._asked.get(e.name, -math.inf), now))
 
     def _operators_on(self, route: str, now: float) -> frozenset[str]:
         return frozenset(who for (where, who), at in self._seen.items() if where == route and self._is_fresh(at, now))

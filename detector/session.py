@@ -398,7 +398,7 @@ class Detector:
             self._rules,
             control,
             clock,
-            self._look_once,
+            self._observe_one,
             self.canaries,
         )
         self._follow_up: Final = None if offline else follow_up
@@ -572,7 +572,7 @@ class Detector:
             async def assessed(cases: Sequence[EndpointEvidence]) -> list[Result]:
                 results, wanted = await beside.do(lambda: self._assess_in_turn(cases, assessor, canaries, loop.time()))
                 if wanted:
-                    following.append(asyncio.create_task(self._look_at_each(wanted, timeout=timeout)))
+                    following.append(asyncio.create_task(self._evidence_of_each(wanted, timeout=timeout)))
                 return results
 
             try:
@@ -600,7 +600,7 @@ class Detector:
         canaries.note(cases, now)
         return results, canaries.wanted(cases, now)
 
-    async def _look_at_each(self, endpoints: Sequence[Endpoint], *, timeout: float) -> tuple[EndpointEvidence, ...]:  # noqa: ASYNC109 - see `scan`
+    async def _evidence_of_each(self, endpoints: Sequence[Endpoint], *, timeout: float) -> tuple[EndpointEvidence, ...]:  # noqa: ASYNC109 - see `scan`
         async with Group() as group:
             looks = [group.create_task(self.look(endpoint, timeout=timeout)) for endpoint in endpoints]
         return tuple(look.result() for look in looks)
@@ -647,7 +647,7 @@ class Detector:
         self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint], canaries: Canaries, budget: Budget
     ) -> tuple[EndpointEvidence, ...]:
         """One endpoint as `observe` sees it, no later than loop time `until`, and canaries that a follow-up probed."""
-        looks = await self._look_once(endpoint, until)
+        looks = await self._observe_one(endpoint, until)
         await self._read_roots()
         known = await self._recall((endpoint,), until)
         context = self.context()._replace(budget=budget, seen_before=known)
@@ -657,8 +657,11 @@ class Detector:
         return await self._follow_up(cases, until, alongside=watched, canaries=canaries)
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
-        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
-        pinned = _find(self.pins, endpoint.host, endpoint.port)
+        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself.
+
+        A canary comes with all that is known of it.
+        """
+        pinned = None if endpoint.canary else _find(self.pins, endpoint.host, endpoint.port)
         if pinned is None:
             return endpoint
         return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
@@ -668,6 +671,13 @@ class Detector:
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
         await self._read_roots()
         return evidence.EndpointEvidence(endpoint, looks[0], self.context(), others=looks[1:])
+
+    async def recalled(self, case: EndpointEvidence) -> EndpointEvidence:
+        """The same evidence, with whether its endpoint is known to have been genuine before."""
+        if not callable(self._seen_before):
+            return case
+        known = await off_loop(lambda: self.genuine_before((case.endpoint,)))
+        return case.with_more(case.context._replace(seen_before=known), case.fetched)
 
     async def _load_judging(self) -> None:
         """Import what judging needs, and read the roots, while the network is waited for, beside the loop."""
@@ -717,7 +727,7 @@ class Detector:
         finally:
             await end(tasks)
 
-    async def _look_once(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
+    async def _observe_one(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         return (await self._observe((endpoint,), until))[0]
 
     async def _compare_resolvers(
