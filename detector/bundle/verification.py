@@ -536,7 +536,7 @@ def _words(
     grounds: list[tuple[Ground, str, list[bool]]] = [
         (
             Ground.EXPECTATIONS,
-            "That these pins, roots, witness keys and identities are what was known of the endpoint when it was probed.",
+            "That these pins, roots, witness keys and identities are what was known of the endpoint.",
             [exhibit.as_recorded and _expects(exhibit.evidence) for exhibit in exhibits],
         ),
         (
