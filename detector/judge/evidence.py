@@ -407,8 +407,9 @@ class EndpointEvidence:
     @cached_property
     def seen_at_same_address(self) -> bool:
         """Whether another probe of this run saw the genuine key at the very address of this observation."""
-        address = self.observation.address
-        return address is not None and any(s.is_genuine and s.observation.address == address for s in self.siblings)
+        return self.answered_at is not None and any(
+            sibling.is_genuine and sibling.answered_at == self.answered_at for sibling in self.siblings
+        )
 
     @cached_property
     def mismatch_excused(self) -> bool:
@@ -440,15 +441,25 @@ class EndpointEvidence:
     @cached_property
     def place(self) -> Place:
         """Where the observation was answered."""
-        observation = self.observation
         if self.endpoint.address is not None or self.endpoint.name in self.context.given:
             return Place.GIVEN
-        answered = observation.asked_for if observation.route in PROXIED else observation.address
-        try:
-            address = ipaddress.ip_address((answered or "").rpartition(":")[0].strip("[]").partition("%")[0])
-        except ValueError:
+        address = None if self.answered_at is None else _address_in(self.answered_at[1])
+        if address is None:
             return Place.UNKNOWN
         return Place.PUBLIC if address.is_global else Place.PRIVATE
+
+    @property
+    def answered_at(self) -> tuple[str, str] | None:
+        """Where the observation was answered: equal for the same place.
+
+        That is the address, also where a proxy was asked for it. Where a proxy was asked for a name, it is the name as
+        this proxy resolves it: the first value is the route then, and empty otherwise.
+        """
+        observation = self.observation
+        answered = observation.asked_for if observation.route in PROXIED else observation.address
+        if answered is None:
+            return None
+        return "" if _address_in(answered) is not None else self.route, answered
 
     @cached_property
     def telling_host(self) -> str | None:
@@ -494,6 +505,14 @@ class EndpointEvidence:
         if seen is None or seen.tls is None:
             return None
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
+
+
+def _address_in(place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in a place (`host:port`); None where the host is a name."""
+    try:
+        return ipaddress.ip_address(place.rpartition(":")[0].strip("[]").partition("%")[0])
+    except ValueError:
+        return None
 
 
 def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:

@@ -18,9 +18,10 @@ from recordings import EXAM, KEY, LMS, SEARCH, packed, recorded, report_on, text
 
 from detector import Detector, Endpoint, bundle
 from detector.bundle import form
-from detector.bundle.verification import Conclusion, KeyEvidence
+from detector.bundle.verification import Conclusion
 from detector.errors import BundleError
 from detector.followup import Control
+from detector.judge.recorded import KeyEvidence
 from detector.model import Observation, PresentedCertificate, RootOrigin
 from detector.probe import MockNetwork
 from detector.testing import Script, serve_files, serve_middlebox, serve_origin, serve_script

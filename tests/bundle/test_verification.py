@@ -29,9 +29,10 @@ from recordings import (
 
 from detector import bundle
 from detector.bundle.form import AnswerLeftOut
-from detector.bundle.verification import Conclusion, Ground, KeyEvidence, SignatureState
+from detector.bundle.verification import Conclusion, Ground, SignatureState
 from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
+from detector.judge.recorded import KeyEvidence
 from detector.knowledge import of_roots, used
 from detector.model import (
     Endpoint,
@@ -189,7 +190,7 @@ class TestWhatWasKnown:
     ) -> None:
         """A private chain at a private address, by what is known of the endpoint."""
         forged, at_home = pki.private_ca("Filter CA").issue([EXAM]), {"address": "192.168.1.7:443"}
-        of_endpoint = {
+        of_endpoint: dict[str, Any] = {
             name: RecordedIdentity.PUBLIC if name == "identity" else value
             for name, value in known.items()
             if name in {"canary", "identity"}
