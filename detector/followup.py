@@ -83,8 +83,9 @@ def one_per_operator(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
 class Canaries:
     """Which canaries a run has seen, and which of them it still needs.
 
-    `known` gives the canaries to choose from; it is called when the first is needed. What was seen or asked for longer
-    than `again_after` ago (seconds, as all times here, of any one clock) counts no more. Several threads may ask.
+    `known` gives the canaries to choose from; it is called when the first is needed. Those that `wanted` gave count as
+    seen until `note` says what they showed. What was seen or asked for longer than `again_after` ago (seconds, as all
+    times here, of any one clock) counts no more. Several threads may ask.
     """
 
     def __init__(self, known: Callable[[], Sequence[Endpoint]], *, again_after: float = math.inf) -> None:
@@ -93,6 +94,7 @@ class Canaries:
         self._again_after: Final = again_after
         self._seen: Final[dict[tuple[str, str], float]] = {}
         self._asked: Final[dict[str, float]] = {}
+        self._pending: Final[dict[str, str]] = {}
         self._lock: Final = threading.Lock()
 
     def note(self, evidence: Iterable[EndpointEvidence], now: float) -> None:
@@ -102,6 +104,7 @@ class Canaries:
             if endpoint.canary and endpoint.runs_ca and endpoint.operator is not None:
                 routes = {each.route for each in (one, *one.siblings) if each.leaf is not None}
                 with self._lock:
+                    self._pending.pop(endpoint.name, None)
                     self._asked[endpoint.name] = now
                     self._seen.update(((route, endpoint.operator), now) for route in routes)
 
@@ -122,6 +125,7 @@ class Canaries:
             chosen = [e for e in self._left(now) if e.name not in names and e.operator not in enough]
             chosen = chosen[: CANARIES_LEAST - min(map(len, lacking))]
             self._asked.update((endpoint.name, now) for endpoint in chosen)
+            self._pending.update((endpoint.name, endpoint.operator or "") for endpoint in chosen)
         return tuple(chosen)
 
     def _lacking(self, evidence: Iterable[EndpointEvidence], now: float) -> list[frozenset[str]]:
@@ -138,7 +142,9 @@ class Canaries:
         return tuple(e for e in self._known() if not self._is_fresh(self._asked.get(e.name, -math.inf), now))
 
     def _operators_on(self, route: str, now: float) -> frozenset[str]:
-        return frozenset(who for (where, who), at in self._seen.items() if where == route and self._is_fresh(at, now))
+        seen = (who for (where, who), at in self._seen.items() if where == route and self._is_fresh(at, now))
+        asked = (who for name, who in self._pending.items() if self._is_fresh(self._asked[name], now))
+        return frozenset((*seen, *asked))
 
     def _is_fresh(self, at: float, now: float) -> bool:
         return now - at < self._again_after
@@ -216,12 +222,12 @@ class FollowUp(NamedTuple):
             portal=portal.result() if portal else None, dates=dates.result() if dates else ()
         )
         found = tuple(case.with_more(context, completing.result().get(case.endpoint.name, ())) for case in cases)
-        found += _evidence(probing.result(), context)
+        found += self._noted(probing.result(), context, seen)
         if not (needs.incomplete or needs.canaries) or until - loop.time() < WORTHWHILE:
             return found
         # What its issuer has not cleared needs canaries, and others do where one did not answer.
-        more = await off_loop(lambda: _still_wanted(found, seen, loop.time()))
-        return found + _evidence(await self._probe(more, until), context)
+        more = await off_loop(lambda: seen.wanted(found, loop.time()))
+        return found + self._noted(await self._probe(more, until), context, seen)
 
     async def _complete(self, incomplete: Sequence[EndpointEvidence], until: float) -> dict[str, tuple[bytes, ...]]:
         """The issuers that were fetched, by the endpoint's name."""
@@ -245,6 +251,17 @@ class FollowUp(NamedTuple):
         async with Group() as group:
             tasks = [(endpoint, group.create_task(self.probe(endpoint, until))) for endpoint in endpoints]
         return [(endpoint, task.result()) for endpoint, task in tasks]
+
+    @staticmethod
+    def _noted(
+        probed: Iterable[tuple[Endpoint, Sequence[Observation]]], context: Context, canaries: Canaries
+    ) -> tuple[EndpointEvidence, ...]:
+        """The evidence on canaries that were probed; `canaries` knows of it from now on."""
+        from .judge.evidence import EndpointEvidence  # noqa: PLC0415 - as above
+
+        found = tuple(EndpointEvidence(endpoint, seen[0], context, others=seen[1:]) for endpoint, seen in probed)
+        canaries.note(found, asyncio.get_running_loop().time())
+        return found
 
     async def _portal(self, until: float) -> PortalObservation | None:
         from .probe.http import parse_url  # noqa: PLC0415 - as above
@@ -287,21 +304,8 @@ def _needs(cases: Sequence[EndpointEvidence], canaries: Canaries, now: float) ->
     )
 
 
-def _still_wanted(found: Sequence[EndpointEvidence], canaries: Canaries, now: float) -> tuple[Endpoint, ...]:
-    canaries.note(found, now)
-    return canaries.wanted(found, now)
-
-
 def _lacks_issuer(case: EndpointEvidence) -> bool:
     return any(one.issuer_missing for one in (case, *case.siblings))
-
-
-def _evidence(
-    probed: Iterable[tuple[Endpoint, Sequence[Observation]]], context: Context
-) -> tuple[EndpointEvidence, ...]:
-    from .judge.evidence import EndpointEvidence  # noqa: PLC0415 - as above
-
-    return tuple(EndpointEvidence(endpoint, seen[0], context, others=seen[1:]) for endpoint, seen in probed)
 
 
 def _is_odd(evidence: EndpointEvidence) -> bool:

@@ -51,12 +51,12 @@ async def test_a_genuine_server_sends_the_other_chain(pki: PrivatePKI, settings_
 async def test_what_stays_unreadable_accuses_mildly(pki: PrivatePKI, settings_of: Settings) -> None:
     """Where the endpoint's genuine chain is known to be a public one; else it is left open. Never clean."""
     issued = pki.issue([EXAM])
-    for known, verdict, reason in (
-        ({"roots": ("A",)}, "middleware", "unreadable-persists"),
-        ({}, "inconclusive", "unreadable"),
+    for roots, verdict, reason in (
+        (("A",), "middleware", "unreadable-persists"),
+        ((), "inconclusive", "unreadable"),
     ):
         async with serve_script([unreadable(issued)] * 2) as server:
-            subject = Detector(**settings_of(Endpoint(host=EXAM, **known), resolve={(EXAM, 443): server.address}))
+            subject = Detector(**settings_of(Endpoint(host=EXAM, roots=roots), resolve={(EXAM, 443): server.address}))
             (result,) = (await subject.check()).results
         assert (result.verdict, result.reason, server.connections) == (verdict, reason, 2)
         assert result.confidence in {None, "possible"}

@@ -63,7 +63,10 @@ def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...], prof
 
     When this fails after an update of cryptography, OpenSSL says hello in another way: bring `native` up to it.
     """
-    engines = NativeHandshake(host, alpn=alpn, hello=profile), Handshake(host, alpn=alpn, wanted=profile)
+    engines: tuple[Handshaking, Handshaking] = (
+        NativeHandshake(host, alpn=alpn, hello=profile),
+        Handshake(host, alpn=alpn, wanted=profile),
+    )
     assert {engine.hello for engine in engines} == {profile}
     ours, theirs = map(hello_of, engines)
     assert len(ours) == len(theirs)
@@ -292,14 +295,12 @@ def test_an_ml_dsa_key_is_proved(tmp_path: Path, number: int, *, also: bool) -> 
 
 
 def test_a_readable_hello_gets_the_other_certificate(tmp_path: Path) -> None:
-    """A server with both sends the one that every client can verify, to either engine; one without it, an alert."""
-    for also, outcome in ((True, Outcome.COMPLETE), (False, Outcome.TLS_ALERT)):
-        context = ml_dsa_server(tmp_path, 65, also=also)
-        mine, _ = talk(NativeHandshake(HOST, hello=Hello.READABLE), context)
-        theirs, _ = talk(Handshake(HOST, wanted=Hello.READABLE), context)
-        assert (mine.outcome, mine.key_proved) == (outcome, also)
-        assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
-        assert mine.chain == (exam("ec").chain if also else ())
+    """A server with both sends the one that every client can verify, to either engine."""
+    context = ml_dsa_server(tmp_path, 65, also=True)
+    mine, _ = talk(NativeHandshake(HOST, hello=Hello.READABLE), context)
+    theirs, _ = talk(Handshake(HOST, wanted=Hello.READABLE), context)
+    assert (mine.outcome, mine.key_proved, mine.chain) == (Outcome.COMPLETE, True, exam("ec").chain)
+    assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
 
 
 def test_a_signature_that_was_not_offered_is_handed_over() -> None:
