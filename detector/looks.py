@@ -5,6 +5,9 @@ Room: session. Starts tasks and ends every one of them before it returns, cancel
 The first look is the one that was always made: TCP, by the configured route. The others are made only when they are
 asked for. QUIC and a browser's hello go to the address that the first look found, so that a difference between them
 cannot come from a resolver; they wait for that address, and go by the name when there is none.
+
+Where a chain comes in a form that is not verified here, the endpoint is probed once more with a hello that offers only
+what is (`Hello.READABLE`): a genuine server sends that then. It takes the same route, to the same address.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import asyncio
 import importlib.util
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from .errors import MissingExtraError
 from .model import Endpoint, Engine, Hello, Observation, Route
 from .tasks import Group
+from .trust.certificate import Certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
     from .probe import Dialer
     from .probe.routes import Address, Journal, ProtocolFactory, ResolveMap
@@ -65,15 +71,10 @@ async def look_at(
 
     `mapped` says where to go instead, by (host, port), for a look that does not take the dialer's way.
     """
-    from .probe import probe_each  # noqa: PLC0415 - what connects is loaded when first used, not to judge files
-
-    first = ways.first
     if not ways.quic and ways.hello != "both":
-        return await probe_each(endpoint, dialer=dialer, deadline=until, hello=first, engine=ways.engine)
+        return await _first(endpoint, dialer, ways, until)
     noting = _Noting(dialer)
-    looks: list[Coroutine[None, None, tuple[Observation, ...]]] = [
-        probe_each(endpoint, dialer=noting, deadline=until, hello=first, engine=ways.engine),
-    ]
+    looks: list[Coroutine[None, None, tuple[Observation, ...]]] = [_first(endpoint, noting, ways, until)]
     if ways.hello == "both":
         looks.append(_again_as_browser(endpoint, dialer, noting, until))
     if ways.quic:
@@ -84,22 +85,77 @@ async def look_at(
     return tuple(look for task in tasks for look in task.result())
 
 
+async def _first(endpoint: Endpoint, dialer: Dialer, ways: Ways, until: float) -> tuple[Observation, ...]:
+    from .probe import probe_each  # noqa: PLC0415 - what connects is loaded when first used, not to judge files
+
+    seen = await probe_each(endpoint, dialer=dialer, deadline=until, hello=ways.first, engine=ways.engine)
+    return (*seen, *await ask_readable(endpoint, seen, dialer=dialer, until=until, engine=ways.engine))
+
+
+async def ask_readable(
+    endpoint: Endpoint,
+    seen: Iterable[Observation],
+    *,
+    dialer: Dialer,
+    until: float,
+    engine: Engine = Engine.AUTO,
+) -> tuple[Observation, ...]:
+    """A further observation where one of those `seen` through `dialer` has a chain that is not readable; else none.
+
+    A browser's hello offers nothing else in the first place. Arguments as `look_at`.
+    """
+    odd = next((one for one in seen if one.hello is Hello.DEFAULT and one.chain and not _is_readable(one)), None)
+    if odd is None or asyncio.get_running_loop().time() >= until:
+        return ()
+    from .probe import probe  # noqa: PLC0415 - as above
+
+    again = await probe(
+        msgspec.structs.replace(endpoint, witness=()),  # it is asked about the first session
+        dialer=_to_the_same(dialer, endpoint, place_of(odd)),
+        deadline=until,
+        hello=Hello.READABLE,
+        engine=engine,
+    )
+    return (again,)
+
+
+def _is_readable(observed: Observation) -> bool:
+    from .trust.signature import is_readable  # noqa: PLC0415 - as above: what made a handshake has loaded it
+
+    return is_readable(Certificate.read(presented.der) for presented in observed.chain)
+
+
+def place_of(observed: Observation) -> Address | None:
+    """The endpoint's own address and port in an observation; None where it is a proxy's, or none is known."""
+    return _place(observed.address) if observed.route in _DIRECT and observed.address else None
+
+
+def _to_the_same(dialer: Dialer, endpoint: Endpoint, place: Address | None) -> Dialer:
+    """A dialer to the address that was found; the given one where that goes through something else."""
+    from .probe import DirectDialer  # noqa: PLC0415 - as above
+
+    dialer = dialer.inside if isinstance(dialer, _Noting) else dialer
+    if place is not None and isinstance(dialer, DirectDialer):
+        return DirectDialer({(endpoint.host, endpoint.port): place})
+    return dialer
+
+
 class _Noting:
     """A dialer that tells where its first connection went: `place` is set once, None when there is none."""
 
     def __init__(self, dialer: Dialer) -> None:
-        self._dialer = dialer
+        self.inside: Final = dialer
         self.place: asyncio.Future[Address | None] = asyncio.get_running_loop().create_future()
 
     @property
     def route(self) -> Route:
         """The route of the dialer inside."""
-        return self._dialer.route
+        return self.inside.route
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
         """Connect as the dialer inside does."""
         try:
-            return await self._dialer.dial(endpoint, factory, journal)
+            return await self.inside.dial(endpoint, factory, journal)
         finally:
             if not self.place.done():
                 direct = self.route in _DIRECT and journal.address is not None
@@ -123,11 +179,9 @@ async def _again_as_browser(
     endpoint: Endpoint, dialer: Dialer, noting: _Noting, until: float
 ) -> tuple[Observation, ...]:
     """Look with a browser's hello, by the same route and at the same address."""
-    from .probe import DirectDialer, probe_each  # noqa: PLC0415 - as above
+    from .probe import probe_each  # noqa: PLC0415 - as above
 
-    place = await _place_of(noting, until)
-    if place is not None and isinstance(dialer, DirectDialer):
-        dialer = DirectDialer({(endpoint.host, endpoint.port): place})
+    dialer = _to_the_same(dialer, endpoint, await _place_of(noting, until))
     return await probe_each(endpoint, dialer=dialer, deadline=until, hello=Hello.BROWSER)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from .errors import MissingExtraError, ProxyError, TargetError
-from .looks import Ways, look_at
+from .looks import Ways, ask_readable, look_at
 from .model import PROXIED, Endpoint, Hello, KeyKind, Observation, Outcome, ResolutionObservation, Route
 from .tasks import Group
 
@@ -335,21 +335,23 @@ class Routing:
         return await self._take(looks[:LOOKS_MAX], until)
 
     async def _take(self, looks: Sequence[_Look], until: float) -> list[Observation]:
-        """The observations of these looks, in their order."""
+        """The observations of these looks, in their order, and behind them what `ask_readable` brought."""
         from .probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
 
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def one(look: _Look) -> Observation:
+        async def one(look: _Look) -> tuple[Observation, ...]:
             hello = self._ways.first if look.key_kind is None else Hello.DEFAULT
             async with slots:
-                return await probe(
+                seen = await probe(
                     look.endpoint, dialer=look.dialer, deadline=until, hello=hello, key_kind=look.key_kind
                 )
+                return (seen, *await ask_readable(look.endpoint, (seen,), dialer=look.dialer, until=until))
 
         async with Group() as group:
             tasks = [group.create_task(one(look)) for look in looks]
-        return [task.result() for task in tasks]
+        results = [task.result() for task in tasks]
+        return [seen for seen, *_ in results] + [again for _, *more in results for again in more]
 
     async def _addresses(self, endpoint: Endpoint, ways: Sequence[Dialer], until: float) -> list[Endpoint]:
         """The endpoint at each of its addresses, where it is gone to directly and nobody says where it is."""

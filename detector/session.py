@@ -14,22 +14,23 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from . import pins as pin_files
+from .followup import DEFAULT_CONTROL, Canaries, Control, FollowUp, known_canaries, one_per_operator
 from .later import Later
 from .looks import Ways
 from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result, RootOrigin
 from .pacing import INTERVAL_DEFAULT
 from .routing import Routing, read_resolver, read_route
-from .second_look import DEFAULT_CONTROL, Control, SecondLook
 from .tasks import Beside, Group, end, off_loop
 from .trust import logs as ct_logs
 from .trust import roots as trusted
+from .trust.budget import CHAIN_SECONDS, RUN_SECONDS, Budget
 from .trust.certificate import Certificate
 from .trust.known_roots import known_labels, known_root_keys
 from .version import VERSION
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
     LogSource = LogList | str | Path
     Target = Endpoint | str
+    SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
 
 if not TYPE_CHECKING:
     abreast = Later("detector.abreast")
@@ -75,6 +77,10 @@ JUDGING_RESERVE: Final = 0.5
 private issuer appears (loading the suffix list), twice that on a machine whose cores are busy."""
 RESERVE_SHARE: Final = 0.2
 """At most this share of a short deadline is kept back."""
+BUDGET_SHARE: Final = 0.5
+"""The share of what is kept back that chains may take beyond their ordinary signatures (`trust.budget`)."""
+CHAINS_EXCEEDING_LEAST: Final = 4
+"""Chains that have exceeded their own share before others' are postponed, however short the deadline."""
 MACHINE_WAIT: Final = 0.2
 """Seconds that judging waits, once, for the trust stores of this machine. On Linux the files among them are read in
 0.05, with imports in 0.15; a program that has to be asked takes as long again. With the 0.3 that judging takes where
@@ -226,6 +232,20 @@ def resolve_rules(rules: ResolveRules | None) -> dict[tuple[str, int], tuple[str
     return dict(pin_files.parse_rule(rule) for rule in rules)
 
 
+def run_budget(kept_back: float | None = None) -> Budget:
+    """Processor time for judging one run: by default what `trust.budget` says, else within the seconds kept back."""
+    seconds = RUN_SECONDS if kept_back is None else kept_back * BUDGET_SHARE
+    chain_seconds = min(CHAIN_SECONDS, seconds / CHAINS_EXCEEDING_LEAST)
+    return Budget(time.thread_time, run_seconds=seconds, chain_seconds=chain_seconds)
+
+
+class _Everything(Container[str]):
+    """Contains every endpoint: where a caller's own dialer leads is where the caller says."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
 def judging_context(
     *,
     at: dt.datetime | None = None,
@@ -239,7 +259,9 @@ def judging_context(
     """
     moment = _aware(at)
     past = None if at is None else moment  # a clock that is wrong brings no roots of the past back
-    return evidence.Context(at=moment, roots=resolve_roots(roots, add_roots, at=past), logs=resolve_logs(logs))
+    return evidence.Context(
+        at=moment, roots=resolve_roots(roots, add_roots, at=past), logs=resolve_logs(logs), budget=run_budget()
+    )
 
 
 def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact about where the chain came from
@@ -266,7 +288,9 @@ def examine(  # noqa: PLR0913 - keyword-only past the chain; each is one fact ab
     context = judging_context(at=at, roots=roots, add_roots=add_roots, logs=logs)
     endpoint = Endpoint(host=host, port=port)
     if pins is not None:
-        endpoint = _find(resolve_pins(pins, lambda: context.roots), host, port) or endpoint
+        pin_set = resolve_pins(pins, lambda: context.roots)
+        context = context._replace(shared_pins=pin_files.shared_pins(pin_set.endpoints))
+        endpoint = _find(pin_set, host, port) or endpoint
     observation = Observation(
         outcome=Outcome.EXAMINED,
         key_proved=key_proved,
@@ -298,11 +322,15 @@ class Detector:
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
     `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives roots that
     were never public, with their origins, and is called only when a chain has no accepted path; `installed_at` says
-    when one of them came there. `dialer` replaces the network (see
-    `detector.probe.MockNetwork`), `resolver` name resolution (see `detector.probe.resolving`). `control` is the control
-    request for captive portals; it is made, issuers are fetched and HTTP dates asked for, only where something does not
-    look genuine, and never with `offline`. `locating` has hops traced to what does not (docs/locate.md). `clock` gives
-    the time.
+    when one of them came there. `dialer` replaces the network (see `detector.probe.MockNetwork`), `resolver` name
+    resolution (see `detector.probe.resolving`). An address that `resolve` or a `dialer` gives counts as the caller's.
+
+    Follow-up probes are made only where something was not cleared, and never with `offline`: issuers are fetched, HTTP
+    dates asked for, `control`, the control request for captive portals, is made, and canaries are probed. `canaries`
+    are those to choose from: of each operator that runs a CA of its own, one; by default those among the `pins`, or
+    else the shipped ones. `seen_before` are endpoints (`host:port`) that are known to have been genuine, or a function
+    that says which of some names are; it is called in a thread. `locating` has hops traced to what does not look
+    genuine (docs/locate.md). `clock` gives the time.
 
     Raises `PinFileError`, `RootsError`, `LogListError`, `ProxyError`, `MissingExtraError` on construction: never later.
     """
@@ -330,6 +358,8 @@ class Detector:
         resolver: Resolver | None = None,
         offline: bool = False,
         control: Control | None = DEFAULT_CONTROL,
+        canaries: Sequence[Endpoint] | None = None,
+        seen_before: SeenBefore = (),
         locating: Locating | None = None,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
@@ -348,6 +378,10 @@ class Detector:
         self._clock: Final = clock
         self._locating: Final = locating
         self._rules: Final = resolve_rules(resolve)
+        rules = frozenset(Endpoint(host=host, port=port).name for host, port in self._rules)
+        self._given: Final[Container[str]] = rules if dialer is None else _Everything()
+        self._seen_before: Final = seen_before if callable(seen_before) else frozenset(seen_before)
+        self._canaries: Final[Sequence[Endpoint] | None] = () if offline else canaries
         self._routing: Final = Routing(
             read_route(route, proxy),
             self._rules,
@@ -358,8 +392,16 @@ class Detector:
             ways=ways,
             all_addresses=all_addresses,
         )
-        looks = SecondLook(self._routing.for_endpoint, self._routing.for_issuer, self._rules, control, clock)
-        self._second_look: Final = None if offline else looks
+        follow_up = FollowUp(
+            self._routing.for_endpoint,
+            self._routing.for_issuer,
+            self._rules,
+            control,
+            clock,
+            self._observe_one,
+            self.canaries,
+        )
+        self._follow_up: Final = None if offline else follow_up
 
     @functools.cached_property
     def roots(self) -> Roots:
@@ -370,6 +412,16 @@ class Detector:
     def knowledge(self) -> tuple[Knowledge, ...]:
         """What is judged with, and how old it is."""
         return knowledge.used(self.roots, self.logs)
+
+    @functools.cached_property
+    def _shared_pins(self) -> Container[bytes]:
+        return pin_files.shared_pins(self.pins.endpoints)
+
+    def canaries(self) -> tuple[Endpoint, ...]:
+        """The canaries that a follow-up chooses from; none with `offline`. May read files: ask in a thread."""
+        if self._canaries is not None:
+            return one_per_operator(self._canaries)
+        return one_per_operator(self.pins.endpoints) or known_canaries()
 
     async def __aenter__(self) -> Self:
         return self
@@ -445,13 +497,15 @@ class Detector:
         endpoints = self.endpoints(targets)
         if not _prepare_probing.cache_info().currsize:
             await off_loop(_prepare_probing)
-        probing = max(deadline - min(JUDGING_RESERVE, deadline * RESERVE_SHARE), 0.0)
+        kept_back = min(JUDGING_RESERVE, deadline * RESERVE_SHARE)
+        until = begin + max(deadline - kept_back, 0.0)
         async with Group() as group:
             group.create_task(self._load_judging())
-            observing = group.create_task(self._observe(endpoints, begin + probing))
-            comparing = group.create_task(self._compare_resolvers(endpoints, begin + probing))
+            observing = group.create_task(self._observe(endpoints, until))
+            comparing = group.create_task(self._compare_resolvers(endpoints, until))
+            recalling = group.create_task(self._recall(endpoints, until))
         observations, compared = observing.result(), comparing.result()
-        context = self.context()
+        context = self.context(endpoints)._replace(budget=run_budget(kept_back), seen_before=recalling.result())
         cases = tuple(
             evidence.EndpointEvidence(endpoint, looks[0], context, others=looks[1:])
             for endpoint, looks in zip(endpoints, observations, strict=True)
@@ -466,13 +520,28 @@ class Detector:
                         _find(self.pins, resolver.host, resolver.port) or resolver, seen, context
                     ),
                 )
-        if self._second_look is not None:
-            cases = await self._second_look(cases, begin + probing)
+        if self._follow_up is not None:
+            cases = await self._follow_up(cases, until)
         if self._locating is not None:
             from .locating import add_hops  # noqa: PLC0415 - loaded when asked for
 
-            cases = await add_hops(cases, self._locating, begin + probing)
+            cases = await add_hops(cases, self._locating, until)
         return cases
+
+    async def _recall(self, endpoints: Sequence[Endpoint], until: float) -> Collection[str]:
+        """Which of these endpoints were genuine before, as far as that is known by loop time `until`."""
+        if not callable(self._seen_before):
+            return self._seen_before
+        try:
+            async with asyncio.timeout_at(until):
+                return await off_loop(lambda: self.genuine_before(endpoints))
+        except TimeoutError:
+            return ()
+
+    def genuine_before(self, endpoints: Iterable[Endpoint]) -> Collection[str]:
+        """Which of these endpoints (`host:port`) are known to have been genuine. May read files: ask in a thread."""
+        known = self._seen_before
+        return known([endpoint.name for endpoint in endpoints]) if callable(known) else known
 
     async def scan(
         self,
@@ -484,22 +553,57 @@ class Detector:
 
         Looks that end within a hundredth of a second are judged together; while the results of these are read, further
         looks go on, and those that end and wait count as in flight. Each target has `timeout` seconds. A result is
-        judged by what was seen up to then, so the first endpoint behind an unknown interceptor may be `possible` where
-        later ones are `proven`. Raises `TargetError`.
+        judged by what was seen up to then. Where later targets show more, it is yielded again and `amends` says so: it
+        takes the place of the earlier one of the same endpoint. Where something was not cleared, canaries are probed
+        once, and their results, of category `canary`, are among the others (see `Detector`). Raises `TargetError`.
         """
         await off_loop(_prepare_judging_too)
         await self._read_roots()
         assessor = assess.Assessor[None](remembered=network_evidence.STREAM_REMEMBERS)
+        canaries, loop = Canaries(self.canaries), asyncio.get_running_loop()
+        following: list[asyncio.Task[tuple[EndpointEvidence, ...]]] = []
         looks = abreast.batches(
             _asynchronously(targets),
             lambda target: self.look(self._endpoint(target), timeout=timeout),
             most=self._concurrency,
         )
         with Beside() as beside:
-            async with contextlib.aclosing(looks):
-                async for cases in looks:
-                    for result in await beside.do(functools.partial(_assess_in_turn, cases, assessor)):
+
+            async def assessed(cases: Sequence[EndpointEvidence]) -> list[Result]:
+                results, wanted = await beside.do(lambda: self._assess_in_turn(cases, assessor, canaries, loop.time()))
+                if wanted:
+                    following.append(asyncio.create_task(self._evidence_of_each(wanted, timeout=timeout)))
+                return results
+
+            try:
+                async with contextlib.aclosing(looks):
+                    async for cases in looks:
+                        for result in await assessed(cases):
+                            yield result
+                        while following and following[0].done():
+                            for result in await assessed(following.pop(0).result()):
+                                yield result
+                while following:
+                    for result in await assessed(await following.pop(0)):
                         yield result
+            finally:
+                await end(following)
+
+    def _assess_in_turn(
+        self, cases: Sequence[EndpointEvidence], assessor: assess.Assessor[None], canaries: Canaries, now: float
+    ) -> tuple[list[Result], tuple[Endpoint, ...]]:
+        """Assess endpoints one after the other, and again what later ones change; with the canaries they ask for."""
+        if callable(self._seen_before):
+            known = self.genuine_before(case.endpoint for case in cases)
+            cases = [case.with_more(case.context._replace(seen_before=known)) for case in cases]
+        results = [result for case in cases for _, result in assessor.add(case, None)]
+        canaries.note(cases, now)
+        return results, canaries.wanted(cases, now)
+
+    async def _evidence_of_each(self, endpoints: Sequence[Endpoint], *, timeout: float) -> tuple[EndpointEvidence, ...]:  # noqa: ASYNC109 - see `scan`
+        async with Group() as group:
+            looks = [group.create_task(self.look(endpoint, timeout=timeout)) for endpoint in endpoints]
+        return tuple(look.result() for look in looks)
 
     def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
         self,
@@ -524,9 +628,11 @@ class Detector:
         is nothing to watch, at once.
         """
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
+        canaries, budget = Canaries(self.canaries, again_after=interval), run_budget()
         watching = watcher.Watcher(
             endpoints,
-            look=lambda endpoint, until: self._watched(endpoint, until, endpoints),
+            look=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
+            budget=budget,
             wall=self._clock,
             pace=watcher.Pace(interval, deadline, duration, self._concurrency),
             surroundings=surroundings or watcher.Surroundings(networks=self._routing.networks() or watcher.no_networks),
@@ -537,16 +643,25 @@ class Detector:
         )
         return watching.events()
 
-    async def _watched(self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint]) -> EndpointEvidence:
-        """One endpoint as `observe` sees it, no later than loop time `until`."""
-        looks = (await self._observe((endpoint,), until))[0]
+    async def _watched(
+        self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint], canaries: Canaries, budget: Budget
+    ) -> tuple[EndpointEvidence, ...]:
+        """One endpoint as `observe` sees it, no later than loop time `until`, and canaries that a follow-up probed."""
+        looks = await self._observe_one(endpoint, until)
         await self._read_roots()
-        case = evidence.EndpointEvidence(endpoint, looks[0], self.context(), others=looks[1:])
-        return case if self._second_look is None else (await self._second_look((case,), until, beside=watched))[0]
+        known = await self._recall((endpoint,), until)
+        context = self.context()._replace(budget=budget, seen_before=known)
+        cases = (evidence.EndpointEvidence(endpoint, looks[0], context, others=looks[1:]),)
+        if self._follow_up is None:
+            return cases
+        return await self._follow_up(cases, until, alongside=watched, canaries=canaries)
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
-        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself."""
-        pinned = _find(self.pins, endpoint.host, endpoint.port)
+        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself.
+
+        A canary comes with all that is known of it.
+        """
+        pinned = None if endpoint.canary else _find(self.pins, endpoint.host, endpoint.port)
         if pinned is None:
             return endpoint
         return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
@@ -556,6 +671,13 @@ class Detector:
         looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
         await self._read_roots()
         return evidence.EndpointEvidence(endpoint, looks[0], self.context(), others=looks[1:])
+
+    async def recalled(self, case: EndpointEvidence) -> EndpointEvidence:
+        """The same evidence, with whether its endpoint is known to have been genuine before."""
+        if not callable(self._seen_before):
+            return case
+        known = await off_loop(lambda: self.genuine_before((case.endpoint,)))
+        return case.with_more(case.context._replace(seen_before=known), case.fetched)
 
     async def _load_judging(self) -> None:
         """Import what judging needs, and read the roots, while the network is waited for, beside the loop."""
@@ -569,14 +691,19 @@ class Detector:
         if "roots" not in vars(self):
             await off_loop(lambda: self.roots)
 
-    def context(self) -> Context:
-        """What to judge against, as of now."""
+    def context(self, endpoints: Sequence[Endpoint] = ()) -> Context:
+        """What to judge one run against, as of now. `endpoints` may have pins besides those of the pin set."""
+        pinned = self._shared_pins if not endpoints else pin_files.shared_pins((*self.pins.endpoints, *endpoints))
         return evidence.Context(
             at=self._clock(),
             roots=self.roots,
             logs=self.logs,
             machine_roots=self._machine_roots,
             installed_at=self._installed_at,
+            given=self._given,
+            shared_pins=pinned,
+            seen_before=() if callable(self._seen_before) else self._seen_before,
+            budget=run_budget(),
         )
 
     async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
@@ -599,6 +726,9 @@ class Detector:
             ]
         finally:
             await end(tasks)
+
+    async def _observe_one(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
+        return (await self._observe((endpoint,), until))[0]
 
     async def _compare_resolvers(
         self, endpoints: Sequence[Endpoint], until: float
@@ -627,11 +757,6 @@ def _prepare_judging_too() -> None:
     """What looks and their judging need, before the first of very many: nobody waits for that one alone."""
     _prepare_probing()
     _import_judging()
-
-
-def _assess_in_turn(cases: Iterable[EndpointEvidence], assessor: assess.Assessor[None]) -> list[Result]:
-    """Assess endpoints one after the other, each by what was seen up to it, and again what later ones change."""
-    return [result for case in cases for _, result in assessor.add(case, None)]
 
 
 def _import_judging() -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .judge.evidence import EndpointEvidence
     from .model import Endpoint, Result
+    from .trust.budget import Budget
     from .watch_event import WatchEvent
 
 HEARTBEAT: Final = 5.0
@@ -103,9 +104,9 @@ class Pace(NamedTuple):
 class Watcher:
     """One watch over `endpoints`.
 
-    `look` looks at one endpoint until a time of the event loop, `wall` gives the time in UTC, `stop` ends the watch
-    when it is set, `on_look` is called after every look. `named` and `vantage`
-    as in `Watch`.
+    `look` looks at one endpoint until a time of the event loop; what canaries showed meanwhile may follow it. `wall`
+    gives the time in UTC, `stop` ends the watch when it is set, `on_look` is called after every look. `budget`, which
+    the evidence is assessed with, is refilled for every round. `named` and `vantage` as in `Watch`.
 
     Raises `InputError` for a pace that cannot be kept or when there is nothing to watch.
     """
@@ -114,7 +115,7 @@ class Watcher:
         self,
         endpoints: Sequence[Endpoint],
         *,
-        look: Callable[[Endpoint, float], Awaitable[EndpointEvidence]],
+        look: Callable[[Endpoint, float], Awaitable[Sequence[EndpointEvidence]]],
         wall: Callable[[], dt.datetime],
         pace: Pace,
         surroundings: Surroundings,
@@ -122,6 +123,7 @@ class Watcher:
         vantage: str = "",
         stop: asyncio.Event | None = None,
         on_look: Callable[[Look], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if not endpoints:
             raise InputError("There is nothing to watch.", advice="Name a host, or give a pin file with endpoints.")
@@ -133,9 +135,10 @@ class Watcher:
         self._surroundings: Final = surroundings
         self._stop: Final = stop
         self._on_look: Final = on_look
+        self._budget: Final = budget
         self._watch: Final = Watch(endpoints, named=named, vantage=vantage)
         self._schedule: Final = Schedule(len(endpoints), pace.interval, surroundings.chance)
-        self._running: dict[asyncio.Task[tuple[EndpointEvidence, float]], int] = {}
+        self._running: dict[asyncio.Task[tuple[Sequence[EndpointEvidence], float]], int] = {}
         self._waiting: Final[deque[WatchEvent]] = deque()
         self._news: Final = asyncio.Event()
         self._drained: Final = asyncio.Event()
@@ -187,11 +190,11 @@ class Watcher:
             self._schedule.begun(index, now)
             self._running[asyncio.create_task(self._timed_look(self._endpoints[index]))] = index
 
-    async def _timed_look(self, endpoint: Endpoint) -> tuple[EndpointEvidence, float]:
+    async def _timed_look(self, endpoint: Endpoint) -> tuple[Sequence[EndpointEvidence], float]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        case = await self._look(endpoint, begun + self._pace.deadline)
-        return case, loop.time() - begun
+        cases = await self._look(endpoint, begun + self._pace.deadline)
+        return cases, loop.time() - begun
 
     async def _drop_looks(self) -> None:
         """End the looks that are under way."""
@@ -242,9 +245,13 @@ class Watcher:
             return
         for task in ended:
             del self._running[task]
-        looks = [task.result() for task in ended]
+        results = [task.result() for task in ended]
+        looks = [(cases[0], seconds) for cases, seconds in results]
+        company = [canary for cases, _ in results for canary in cases[1:]]
         moment = self._moment()
-        events = await off_loop(lambda: self._watch.look([case for case, _ in looks], moment))
+        if self._budget is not None:
+            self._budget.refill()
+        events = await off_loop(lambda: self._watch.look([case for case, _ in looks], moment, company))
         for case, seconds in looks:
             result = self._watch.latest(case.endpoint)
             if self._on_look is not None and result is not None:

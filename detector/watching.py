@@ -103,6 +103,7 @@ class _State:
         self.endpoint: Final = endpoint
         self.name: Final = EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category)
         self.case: EndpointEvidence | None = None
+        self.was_genuine = False
         self.latest: Result | None = None
         self.looked_at: dt.datetime | None = None
         self.last_look: dt.datetime | None = None
@@ -239,6 +240,8 @@ class Watch:
         self._sequence = 0
         self._based = False
         self._lost = False
+        self._company: dict[str, EndpointEvidence] = {}
+        self._accused_company: tuple[Result, ...] = ()
 
     @property
     def doubtful(self) -> tuple[Endpoint, ...]:
@@ -251,11 +254,17 @@ class Watch:
         """The result of the latest probe of an endpoint."""
         return self._states[endpoint.name].latest
 
-    def look(self, cases: Iterable[EndpointEvidence], moment: Moment) -> list[WatchEvent]:
+    def look(
+        self, cases: Iterable[EndpointEvidence], moment: Moment, company: Iterable[EndpointEvidence] = ()
+    ) -> list[WatchEvent]:
         """Take in new evidence of some endpoints; what changed by it, in order.
+
+        `company` are canaries that a follow-up probed because of them: no events tell of those, but they count for what
+        is said of the network and of the endpoints, as long as any of these is not cleared.
 
         Raises KeyError for an endpoint that is not watched.
         """
+        self._company.update((case.endpoint.name, case) for case in company)
         looked = [self._take(case, moment) for case in cases]
         events = []
         if self._lost and any(state.answers for state in looked):
@@ -278,6 +287,7 @@ class Watch:
 
     def passed(self, kind: WatchKind, moment: Moment, seconds: float | None = None) -> WatchEvent:
         """Report what happened to time or to the network: `gap`, `clock-step` (with `seconds`), `network-change`."""
+        self._forget_company()
         return self._event(kind, moment, seconds=seconds)
 
     def end(self, moment: Moment) -> WatchEvent:
@@ -286,6 +296,9 @@ class Watch:
 
     def _take(self, case: EndpointEvidence, moment: Moment) -> _State:
         state = self._states[case.endpoint.name]
+        state.was_genuine = state.was_genuine or (state.case is not None and state.case.is_genuine)
+        if state.was_genuine:
+            case = case.with_more(case.context._replace(seen_before=(case.endpoint.name,)), case.fetched)
         state.case = case
         state.last_look, state.looked_at = state.looked_at, moment.at
         return state
@@ -293,7 +306,14 @@ class Watch:
     def _judge(self, looked: Collection[str]) -> list[_Change]:
         """Assess the latest evidence of all. What was not probed anew can only be accused by what others show."""
         seen = [(state, state.case) for state in self._states.values() if state.case is not None]
-        results = assess.assess_all([case for _, case in seen])
+        results = assess.assess_all([*(case for _, case in seen), *self._company.values()])
+        results, company = results[: len(seen)], results[len(seen) :]
+        self._accused_company = tuple(result for result in company if result.verdict is Verdict.MIDDLEWARE)
+        if all(
+            case.leaf is None or result.verdict is Verdict.CLEAN
+            for (_, case), result in zip(seen, results, strict=True)
+        ):
+            self._forget_company()
         changes = []
         for (state, case), result in zip(seen, results, strict=True):
             known, accused, previous = state.known, state.accused, state.latest
@@ -312,6 +332,10 @@ class Watch:
                 changes.append(_Change(kind, state, before, result))
         return changes
 
+    def _forget_company(self) -> None:
+        self._company.clear()
+        self._accused_company = ()
+
     def _is_outage(self, changes: Iterable[_Change]) -> bool:
         """Whether what is inconclusive is the whole network and not some endpoints of it."""
         states = self._states.values()
@@ -323,7 +347,7 @@ class Watch:
 
     def _network(self) -> NetworkStanding:
         told = [state.told for state in self._states.values() if state.told is not None]
-        decision = decide_network(told, named=self._named)
+        decision = decide_network([*told, *self._accused_company], named=self._named)
         counted = Counter(result.verdict for result in told)
         unjudged = len(self._states) - len(told)
         is_open = decision.verdict is Verdict.CLEAN and unjudged

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings
 
+from detector import session
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
@@ -46,6 +47,12 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
     settings.register_profile("detector", deadline=None)
     settings.load_profile("detector")
+
+
+@pytest.fixture(autouse=True)
+def no_public_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests stay on loopback: a follow-up has the canaries that a test gives it, and no shipped ones."""
+    monkeypatch.setattr(session, "known_canaries", tuple)
 
 
 @pytest.fixture(params=["native first", "OpenSSL alone"])

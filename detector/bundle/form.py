@@ -30,6 +30,7 @@ from detector.model import (
     Attribution,
     Category,
     Confidence,
+    Endpoint,
     EndpointName,
     Engine,
     HandshakeSignature,
@@ -43,6 +44,7 @@ from detector.model import (
     PortalObservation,
     Reason,
     Record,
+    RecordedIdentity,
     Route,
     Scope,
     ServerDate,
@@ -186,7 +188,11 @@ class Manifest(_Strict, frozen=True, kw_only=True):
 
 
 class Expected(_Strict, frozen=True, kw_only=True):
-    """An endpoint as the pin file had it, but for where it was connected to and the file's own name."""
+    """An endpoint as the pin file had it, but for the address and the file's own name, and what else was known of it.
+
+    `address_given` says that the caller or the pin file gave the address, `seen_before` that a history had the endpoint
+    as genuine. `shared_pins` are those of the presented leaf keys that are pinned for other operators' endpoints too.
+    """
 
     host: Text
     port: Port
@@ -198,7 +204,15 @@ class Expected(_Strict, frozen=True, kw_only=True):
     operator: Text | None = None
     private_roots: Certificates = ()
     witness: Digests = ()
+    witness_is_end: bool = False
+    identity: RecordedIdentity = RecordedIdentity.UNKNOWN
+    canary: bool = False
+    runs_ca: bool = False
+    quic: bool = False
     expires: dt.date | None = None
+    address_given: bool = False
+    seen_before: bool = False
+    shared_pins: Digests = ()
 
     def __post_init__(self) -> None:
         """Raises `TargetError`, a `ValueError`, which msgspec turns into its own."""
@@ -208,6 +222,15 @@ class Expected(_Strict, frozen=True, kw_only=True):
     def name(self) -> str:
         """`host:port`, as reports spell it."""
         return EndpointName(host=self.host, port=self.port, category=self.category).name
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint, without what was known of it besides."""
+        return Endpoint(**{name: getattr(self, name) for name in OF_ENDPOINT})
+
+
+OF_ENDPOINT: Final = tuple(name for name in Expected.__struct_fields__ if name in Endpoint.__struct_fields__)
+"""What `Expected` has of an endpoint."""
 
 
 class AnswerLeftOut(enum.StrEnum):
@@ -277,7 +300,9 @@ class Journey(_Strict, frozen=True, kw_only=True):
 
 
 class Circumstances(_Strict, frozen=True, kw_only=True):
-    """What says where an interceptor is, and never whether there is one: the content of a part `circumstances`.
+    """What says where an interceptor is: the content of a part `circumstances`.
+
+    Whether there is one it never says; how sure that is may rest on a private address (docs/decisions.md).
 
     `journeys` are those of the endpoint's looks, in their order; `installed_at` maps the SHA-256 of machine roots to
     when they came to the machine.

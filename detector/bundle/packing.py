@@ -119,12 +119,23 @@ def _pieces(report: Report, cases: Sequence[EndpointEvidence]) -> Iterator[_Piec
 
 def _evidence(result: Result, case: EndpointEvidence) -> RecordedEndpoint:
     return RecordedEndpoint(
-        expected=Expected(**{name: getattr(case.endpoint, name) for name in Expected.__struct_fields__}),
+        expected=_expected(case),
         at=case.context.at,
         looks=tuple(_look(seen, case.endpoint.witness) for seen in (case.observation, *case.others)),
         fetched=case.fetched,
         machine_roots=tuple(MachineRoot(der=root.certificate.der, origin=root.origin) for root in _machine_roots(case)),
         claimed=Claim.of(result),
+    )
+
+
+def _expected(case: EndpointEvidence) -> Expected:
+    endpoint, context = case.endpoint, case.context
+    leaf_keys = {one.leaf_key for one in (case, *case.siblings) if one.leaf_key is not None}
+    return Expected(
+        **{name: getattr(endpoint, name) for name in form.OF_ENDPOINT},
+        address_given=endpoint.address is not None or endpoint.name in context.given,
+        seen_before=endpoint.name in context.seen_before,
+        shared_pins=tuple(sorted(key for key in leaf_keys if key in context.shared_pins)),
     )
 
 

@@ -41,16 +41,17 @@ from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.knowledge import describe, used
 from detector.model import (
-    Endpoint,
     EndpointName,
     Knowledge,
     KnowledgeKind,
     Observation,
     PortalObservation,
+    Reason,
     Record,
     Report,
     in_one_order,
 )
+from detector.pins import shared_pins
 from detector.trust import logs as ct_logs
 from detector.trust import roots as trusted
 from detector.trust.certificate import Certificate
@@ -62,6 +63,7 @@ from .form import (
     Circumstances,
     Claim,
     Dates,
+    Expected,
     Journey,
     Look,
     NetworkClaim,
@@ -76,7 +78,7 @@ from .form import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from detector.model import Attribution, Finding, Result
+    from detector.model import Attribution, Endpoint, Finding, Result
     from detector.trust.envelope import Signer
     from detector.trust.logs import LogList
     from detector.trust.roots import Roots
@@ -297,6 +299,8 @@ def _exhibits(
             continue
         circumstances = contents.get(f"{PartKind.CIRCUMSTANCES}-{part.number}")
         where = circumstances if isinstance(circumstances, Circumstances) else Circumstances()
+        expected = evidence.expected
+        own = pins.get((expected.host, expected.port))
         context = Context(
             at=evidence.at if at is None else at,
             roots=roots,
@@ -305,14 +309,15 @@ def _exhibits(
             installed_at=_installed_at(where),
             portal=portal if isinstance(portal, PortalObservation) else None,
             dates=dates.dates if isinstance(dates, Dates) else (),
+            given=(expected.name,) if expected.address_given else (),
+            shared_pins=expected.shared_pins if own is None else shared_pins(pins.values()),
+            seen_before=(expected.name,) if expected.seen_before else (),
         )
-        recorded = Endpoint(**msgspec.structs.asdict(evidence.expected))
-        endpoint = pins.get((recorded.host, recorded.port), recorded)
         observations = tuple(_observations(evidence.looks, where))
         key = min(map(key_evidence, observations), key=_WORST_FIRST.index)
         first, *others = map(believed, observations)
-        case = EndpointEvidence(endpoint, first, context, evidence.fetched, others)
-        found.append(_Exhibit(part.entry.name, evidence, case, key, endpoint is recorded))
+        case = EndpointEvidence(own or expected.endpoint, first, context, evidence.fetched, others)
+        found.append(_Exhibit(part.entry.name, evidence, case, key, own is None))
     return tuple(found)
 
 
@@ -435,8 +440,14 @@ def _decides(part: Part, bundle: Bundle) -> bool:
 
 
 def _excused(check: EndpointCheck, bundle: Bundle) -> bool:
-    """Whether what was taken out may be why another verdict was reached."""
-    return bool(_missing(bundle)) or check.answer_left_out is AnswerLeftOut.NAMES_THE_CLIENT
+    """Whether what was taken out, or was never judged in full, may be why another verdict was reached."""
+    left_out = check.answer_left_out is AnswerLeftOut.NAMES_THE_CLIENT
+    return bool(_missing(bundle)) or left_out or check.claimed.reason is Reason.BUDGET_SPENT or _place_is_out(bundle)
+
+
+def _place_is_out(bundle: Bundle) -> bool:
+    """Whether it is not known everywhere at which address was answered: a private one makes several rules less sure."""
+    return any(p.state is PartState.REDACTED and p.entry.kind is PartKind.CIRCUMSTANCES for p in bundle.parts)
 
 
 def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck) -> Iterator[str]:
@@ -525,7 +536,7 @@ def _words(
     grounds: list[tuple[Ground, str, list[bool]]] = [
         (
             Ground.EXPECTATIONS,
-            "That these pins, declared roots and witness keys are the ones the endpoint's operator published.",
+            "That these pins, roots, witness keys and identities are what was known of the endpoint.",
             [exhibit.as_recorded and _expects(exhibit.evidence) for exhibit in exhibits],
         ),
         (
@@ -556,10 +567,8 @@ def _words(
 
 
 def _expects(evidence: RecordedEndpoint) -> bool:
-    expected = evidence.expected
-    return bool(
-        expected.pins or expected.backup_pins or expected.certificates or expected.private_roots or expected.witness
-    )
+    bare = Expected(host=evidence.expected.host, port=evidence.expected.port, category=evidence.expected.category)
+    return evidence.expected != bare
 
 
 def _has(findings: Sequence[Finding], check: str, *outcomes: str) -> bool:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from detector.followup import DEFAULT_CONTROL, Control
 from detector.locating import Locating
 from detector.looks import HELLO_CHOICES
 from detector.model import Confidence, Engine
-from detector.second_look import DEFAULT_CONTROL, Control
 from detector.session import LOADING_DELAY, Detector, utc_now
 from detector.tasks import end, off_loop
 from detector.trust.keys import load_signing_key
@@ -112,16 +112,17 @@ def check(  # noqa: PLR0913 - one parameter per option
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
     ways = {"route": options.proxy if route is None else route, "proxy": options.proxy, "quic": quic, "hello": hello}
     ways["engine"] = engine
-    detector = Detector(
-        **common.settings(options) | ways,
-        all_addresses=all_addresses,
-        doh=doh,
-        control=Control(portal_url, portal_status, api_url=portal_api),
-        locating=Locating() if locate else None,
-    )
-    endpoints = detector.endpoints(targets or None)
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
+        detector = Detector(
+            **common.settings(options) | ways,
+            all_addresses=all_addresses,
+            doh=doh,
+            control=Control(portal_url, portal_status, api_url=portal_api),
+            seen_before=common.seen_before(history),
+            locating=Locating() if locate else None,
+        )
+        endpoints = detector.endpoints(targets or None)
         evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
         with common.result_stream(options.output) as stream:
             spent = 0.0 if started is None else time.monotonic() - started
@@ -149,7 +150,7 @@ async def _check(
         async with detector:
             started = utc_now()
             cases = await detector.observe(endpoints, deadline=deadline)
-            named = () if endpoints is None else tuple(case.endpoint.name for case in cases)
+            named = tuple(endpoint.name for endpoint in endpoints or ())
             return await detector.judged(cases, started=started, named=named), cases
     finally:
         await end((loading,))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from detector.judge.network import NetworkDecision
     from detector.model import Knowledge
     from detector.report.html import TimelineEntry
+    from detector.session import SeenBefore
 
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
@@ -138,7 +139,16 @@ history_option: Final = click.option(
     "place",
     envvar="DETECTOR_HISTORY",
     metavar="FILE|URL|default",
-    help="Keep runs in this history: a file (SQLite) or postgresql://…  [env: DETECTOR_HISTORY]",
+    help="Keep runs in this history, and know from it what was genuine before: a file (SQLite) or postgresql://…  "
+    "[env: DETECTOR_HISTORY]",
+)
+
+known_history_option: Final = click.option(
+    "--history",
+    "place",
+    envvar="DETECTOR_HISTORY",
+    metavar="FILE|URL|default",
+    help="Know from this history what was genuine before; nothing is written to it.  [env: DETECTOR_HISTORY]",
 )
 
 
@@ -157,6 +167,11 @@ def open_history(place: str) -> History:
             advice="Name a file or a database instead, or set HOME to your own directory.",
         ) from error
     return store.History(path)
+
+
+def seen_before(history: History | None) -> SeenBefore:
+    """What a `Detector` is to know of endpoints from this history."""
+    return () if history is None else history.genuine
 
 
 def days(count: int) -> dt.timedelta:

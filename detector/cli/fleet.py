@@ -168,6 +168,7 @@ def _taking(place: str) -> Iterator[None]:
 @click.option("--add-roots", metavar="PEM", help="Public roots to use besides.")
 @click.option("--ct-logs", metavar="FILE", help="Known CT logs instead of the shipped ones.")
 @click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy of the workers.")
+@click.option("--offline", is_flag=True, help="Probe nothing beyond the targets themselves.")
 @click.option("--output", metavar="FILE", help="Write the result there instead of to standard output.")
 @click.option("--strict", is_flag=True, help="Stop at the first line that is no target.")
 @click.option("--fail-on", type=click.Choice([c.value for c in Confidence]), default=Confidence.PROBABLE.value)
@@ -186,7 +187,7 @@ def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the opt
         add_roots=given["add_roots"],
         logs=given["ct_logs"],
         route="none",
-        offline=True,
+        offline=given["offline"],
     )
     sources = scan_command.Sources(given["targets"], given["files"], (), (443,), (), table=False)
     tally = scan_command.Tally(strict=given["strict"])
@@ -270,7 +271,8 @@ class _Gathered:
             self._stream.write(reports.html([self._report(vantage) for vantage in sorted(self._by_vantage)]))
 
     def _report(self, vantage: str) -> Report:
-        results = [result for _, result in sorted(self._by_vantage[vantage].items())]
+        by_number = sorted(self._by_vantage[vantage].items(), key=lambda item: (item[0] < 0, item[0]))
+        results = [result for _, result in by_number]
         return network.report(
             results,
             self._detector.context(),

@@ -196,10 +196,11 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
         concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
     )
     names = _resolver(resolver)
-    detector = Detector(**common.settings(options) | {"offline": True, "resolver": names})
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
-        kept = None if place is None else _Kept(stack.enter_context(common.open_history(place)), detector, tally)
+        history = None if place is None else stack.enter_context(common.open_history(place))
+        detector = Detector(**common.settings(options), resolver=names, seen_before=common.seen_before(history))
+        kept = None if history is None else _Kept(history, detector, tally)
         writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
         _count_earlier(writer, tally, kept)
         try:

@@ -66,6 +66,7 @@ _KIND_WIDTH: Final = max(map(len, WatchKind))
     metavar="PORT|HOST:PORT",
     help="Serve Prometheus metrics there, on loopback where no host is given (extra: metrics).",
 )
+@common.known_history_option
 @common.common
 def watch(  # noqa: PLR0913 - one parameter per option
     *,
@@ -76,6 +77,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
     deadline: float,
     fail_on: str,
     metrics: str | None,
+    place: str | None,
 ) -> int:
     """Watch the endpoints named, or every endpoint of the pin files, and say when something changes.
 
@@ -86,10 +88,12 @@ def watch(  # noqa: PLR0913 - one parameter per option
         raise click.BadParameter(
             f"'{options.format}' cannot be written event by event; use table or jsonl.", param_hint="'--format'"
         )
-    detector = Detector(**common.settings(options))
-    endpoints = detector.endpoints(targets or None)
     seen = Seen()
-    with _lines(options.output) as write:
+    with contextlib.ExitStack() as stack:
+        history = None if place is None else stack.enter_context(common.open_history(place))
+        detector = Detector(**common.settings(options), seen_before=common.seen_before(history))
+        endpoints = detector.endpoints(targets or None)
+        write = stack.enter_context(_lines(options.output))
 
         def tell(event: WatchEvent) -> None:
             seen.note(event)

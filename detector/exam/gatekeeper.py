@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector.followup import Control
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
     from detector.probe import Dialer
-    from detector.second_look import Control
-    from detector.session import LogSource, PinSource, ResolveRules, RootSource, Target
+    from detector.session import LogSource, PinSource, ResolveRules, RootSource, SeenBefore, Target
     from detector.trust.roots import Roots
 
     from .exchange import Request
@@ -51,6 +51,8 @@ class Settings(TypedDict, total=False):
     dialer: Dialer | None
     offline: bool
     control: Control | None
+    canaries: Sequence[Endpoint] | None
+    seen_before: SeenBefore
     clock: Callable[[], dt.datetime]
 
 

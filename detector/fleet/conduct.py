@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,6 +24,7 @@ import msgspec
 from detector.errors import DetectorError, MissingExtraError
 from detector.scan import BadLine, Target, work
 from detector.scan.judging import Judging
+from detector.tasks import off_loop
 
 try:
     import distributed
@@ -34,6 +36,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 
+    from detector.judge.evidence import EndpointEvidence
     from detector.scan import Scanned
     from detector.session import Detector
 
@@ -292,21 +295,25 @@ class _Spreading:
         vantage, seen = self._home.get(address), work.read_seen(answer, expected=len(given.numbered))
         if vantage is None or seen is None or given.vantage not in {vantage, None}:
             return list(self._not_looked(given))
-        return [
-            found
-            for (number, target), look in zip(given.numbered, seen, strict=True)
-            for found in self._judged(number, target, look, vantage)
-        ]
+        found: list[FromVantage] = []
+        for (number, target), look in zip(given.numbered, seen, strict=True):
+            case = work.case_of(self._detector, self._detector.expected(target.endpoint), look, where=vantage)
+            found += self._judged(number, target, case, vantage)
+            judging = self._judging[vantage]
+            if judging.may_need_follow_up(case) and (canaries := await off_loop(partial(judging.follow_up, case))):
+                self._give(canaries, vantage)
+        return found
 
-    def _judged(self, number: int, target: Target, seen: work.Seen, vantage: str) -> Iterator[FromVantage]:
-        case = work.case_of(self._detector, self._detector.expected(target.endpoint), seen, where=vantage)
-        for result in self._judging.setdefault(vantage, Judging()).judge(number, target, case):
-            yield FromVantage(vantage, result)
+    def _judged(self, number: int, target: Target, case: EndpointEvidence, vantage: str) -> Iterator[FromVantage]:
+        judging = self._judging.setdefault(vantage, Judging(self._detector.canaries))
+        return (FromVantage(vantage, result) for result in judging.judge(number, target, case))
 
     def _not_looked(self, given: _Given) -> Iterator[FromVantage]:
         """Results for targets that nobody looked at: inconclusive, never left out."""
+        where = given.vantage or NOWHERE
         for number, target in given.numbered:
-            yield from self._judged(number, target, work.NOT_LOOKED, given.vantage or NOWHERE)
+            case = work.case_of(self._detector, self._detector.expected(target.endpoint), work.NOT_LOOKED, where=where)
+            yield from self._judged(number, target, case, where)
 
     async def _roll_call(self) -> list[_Given]:
         """See who is there: take in who is new, give jobs of lost workers again; gives those nobody is left for."""

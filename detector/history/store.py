@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from detector.errors import HistoryError, MissingExtraError
-from detector.model import Confidence, Report, Result, Verdict, encode
+from detector.model import Assurance, Confidence, Endpoint, Report, Result, Verdict, encode
 
 try:
     import sqlalchemy as sa
@@ -47,6 +47,9 @@ CONNECT_SECONDS: Final = 10
 
 _WRITES: Final = "detector_writes"
 """Execution option of connections whose transactions write."""
+
+_GENUINE: Final = (Assurance.PINNED, Assurance.LOGGED, Assurance.WITNESSED)
+"""What a clean result must rest on for the endpoint's key to have been genuine; a declared private PKI is no such."""
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -220,6 +223,26 @@ class History:
                 loaded = _with_certificates(connection, [_result(row.detail) for row in part])
                 for row, result in zip(part, loaded, strict=True):
                     yield Sighting(row.id, _utc(row.started), row.vantage, result)
+
+    def genuine(self, names: Iterable[str]) -> frozenset[str]:
+        """Which of these endpoints (`host:port`) were clean as pinned, logged or witnessed in any run.
+
+        Raises `HistoryError`.
+        """
+        wanted = frozenset(names)
+        hosts = sorted({name.rpartition(":")[0].strip("[]") for name in wanted})
+        found: set[str] = set()
+        with self._failures("read"), self._engine.connect() as connection:
+            for start in range(0, len(hosts), BATCH):
+                asked = (
+                    sa.select(results.c.host, results.c.port)
+                    .distinct()
+                    .where(results.c.host.in_(hosts[start : start + BATCH]))
+                    .where(results.c.verdict == Verdict.CLEAN.value)
+                    .where(results.c.assurance.in_([assurance.value for assurance in _GENUINE]))
+                )
+                found.update(Endpoint(host=row.host, port=row.port).name for row in connection.execute(asked))
+        return wanted & found
 
     # Inside
 

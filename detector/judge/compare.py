@@ -48,10 +48,9 @@ def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
 def same_place(here: EndpointEvidence, there: EndpointEvidence) -> bool:
     """Whether two observations were answered at one address and port.
 
-    Then no resolver can have sent them to different servers. Through a proxy the address is the proxy's, which is the
-    same place only for observations that both went through it.
+    Then no resolver can have sent them to different servers.
     """
-    return here.observation.address is not None and here.observation.address == there.observation.address
+    return here.answered_at is not None and here.answered_at == there.answered_at
 
 
 class Difference(enum.StrEnum):

@@ -36,7 +36,7 @@ from .witness_answer import WitnessAnswer, WitnessResult, read_answer
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from detector.model import Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
@@ -67,8 +67,8 @@ class Context(NamedTuple):
     were never public, each with its origin. `installed_at`, with the SHA-256 of a root, says when that root came to
     this machine, if the machine says so. `portal` and `dates` are what control requests brought, where they were made.
     `given` are the endpoints (`host:port`) whose address the caller gave. `shared_pins` are keys (SHA-256 of the SPKI)
-    that are pinned for endpoints of several operators. `seen_before` are endpoints (`host:port`) that a history has as
-    genuine. `budget` bounds the processor time of the run.
+    that are pinned for endpoints of several operators; each is asked for when it decides. `seen_before` are endpoints
+    (`host:port`) that a history has as genuine. `budget` bounds the processor time of the run.
     """
 
     at: dt.datetime
@@ -78,10 +78,17 @@ class Context(NamedTuple):
     installed_at: Callable[[bytes], dt.datetime | None] = never_installed
     portal: PortalObservation | None = None
     dates: tuple[ServerDate, ...] = ()
-    given: frozenset[str] = frozenset()
-    shared_pins: frozenset[bytes] = frozenset()
-    seen_before: frozenset[str] = frozenset()
+    given: Container[str] = frozenset()
+    shared_pins: Container[bytes] = frozenset()
+    seen_before: Container[str] = frozenset()
     budget: Budget | None = None
+
+
+_Chain = tuple[tuple[Certificate, ...], tuple[bytes, ...]]
+"""A chain as presented, and what was fetched for it."""
+
+_CLASSIFIED_BY: Final = ("at", "roots", "logs", "machine_roots")
+"""What of the context decides what a chain is, whatever is left of the budget."""
 
 
 class Identity(enum.StrEnum):
@@ -133,6 +140,7 @@ class EndpointEvidence:
         self.fetched: Final = tuple(fetched)
         self.others: Final = tuple(others[:OTHERS_MAX])
         self._siblings: tuple[EndpointEvidence, ...] | None = None
+        self._classified: dict[_Chain, classes.Classified] = {}
 
     @property
     def siblings(self) -> tuple[EndpointEvidence, ...]:
@@ -142,7 +150,7 @@ class EndpointEvidence:
             group = [self]
             for number, observation in enumerate(self.others, start=1):
                 rest = every[:number] + every[number + 1 :]
-                group.append(EndpointEvidence(self.endpoint, observation, self.context, self.fetched, rest))
+                group.append(self._like(observation, self.context, self.fetched, rest))
             for one in group:
                 one._siblings = tuple(other for other in group if other is not one)  # noqa: SLF001 - its own class
         return self._siblings or ()
@@ -151,11 +159,24 @@ class EndpointEvidence:
         self, context: Context, fetched: Sequence[bytes] = (), others: Sequence[Observation] = ()
     ) -> EndpointEvidence:
         """The same observations in another context, with fetched issuers and further observations."""
-        return EndpointEvidence(self.endpoint, self.observation, context, fetched, (*self.others, *others))
+        return self._like(self.observation, context, fetched, (*self.others, *others))
 
     def with_observation(self, observation: Observation) -> EndpointEvidence:
         """The same evidence with more observed."""
-        return EndpointEvidence(self.endpoint, observation, self.context, self.fetched, self.others)
+        return self._like(observation, self.context, self.fetched, self.others)
+
+    def _like(
+        self, observation: Observation, context: Context, fetched: Sequence[bytes], others: Sequence[Observation]
+    ) -> EndpointEvidence:
+        """Evidence on the same endpoint. What a chain was found to be stays so as long as it is held against the same.
+
+        Finding out may have spent the run's budget: the second time, a chain that exceeded its share would pass for one
+        that others left no time for.
+        """
+        like = EndpointEvidence(self.endpoint, observation, context, fetched, others)
+        if all(getattr(self.context, name) is getattr(context, name) for name in _CLASSIFIED_BY):
+            like._classified = self._classified
+        return like
 
     # What was presented, and what it is
 
@@ -179,15 +200,17 @@ class EndpointEvidence:
         """The classes of the presented chain and what they rest on; None without a certificate."""
         if self.leaf is None:
             return None
-        context = self.context
-        return classes.classify(
-            self.presented,
-            classes.Stores(context.roots, self.declared_roots, context.machine_roots),
-            context.at,
-            extra=map(Certificate.read, self.fetched),
-            claims_logging=self._claims_logging,
-            budget=context.budget,
-        )
+        context, known = self.context, self._classified.get((self.presented, self.fetched))
+        if known is None:
+            known = self._classified[self.presented, self.fetched] = classes.classify(
+                self.presented,
+                classes.Stores(context.roots, self.declared_roots, context.machine_roots),
+                context.at,
+                extra=map(Certificate.read, self.fetched),
+                claims_logging=self._claims_logging,
+                budget=context.budget,
+            )
+        return known
 
     def is_a(self, *wanted: ChainClass) -> bool:
         """Whether the presented chain is of one of these classes."""
@@ -384,8 +407,9 @@ class EndpointEvidence:
     @cached_property
     def seen_at_same_address(self) -> bool:
         """Whether another probe of this run saw the genuine key at the very address of this observation."""
-        address = self.observation.address
-        return address is not None and any(s.is_genuine and s.observation.address == address for s in self.siblings)
+        return self.answered_at is not None and any(
+            sibling.is_genuine and sibling.answered_at == self.answered_at for sibling in self.siblings
+        )
 
     @cached_property
     def mismatch_excused(self) -> bool:
@@ -417,22 +441,31 @@ class EndpointEvidence:
     @cached_property
     def place(self) -> Place:
         """Where the observation was answered."""
-        observation = self.observation
         if self.endpoint.address is not None or self.endpoint.name in self.context.given:
             return Place.GIVEN
-        answered = observation.asked_for if observation.route in PROXIED else observation.address
-        try:
-            address = ipaddress.ip_address((answered or "").rpartition(":")[0].strip("[]").partition("%")[0])
-        except ValueError:
+        address = None if self.answered_at is None else _address_in(self.answered_at[1])
+        if address is None:
             return Place.UNKNOWN
         return Place.PUBLIC if address.is_global else Place.PRIVATE
 
+    @property
+    def answered_at(self) -> tuple[str, str] | None:
+        """Where the observation was answered: equal for the same place.
+
+        That is the address, also where a proxy was asked for it. Where a proxy was asked for a name, it is the name as
+        this proxy resolves it: the first value is the route then, and empty otherwise.
+        """
+        observation = self.observation
+        answered = observation.asked_for if observation.route in PROXIED else observation.address
+        if answered is None:
+            return None
+        return "" if _address_in(answered) is not None else self.route, answered
+
     @cached_property
-    def operator(self) -> str:
-        """Who operates the endpoint, where nothing is declared: its registrable domain, or this network."""
-        if self.place is Place.PRIVATE and Identity.STATED not in self.identities:
-            return hostname.ONE_NETWORK
-        return hostname.operator_of(self.endpoint.host)
+    def telling_host(self) -> str | None:
+        """The host, where its name can say who operates it; None at a private address, which is one network's."""
+        is_private = self.place is Place.PRIVATE and Identity.STATED not in self.identities
+        return None if is_private else self.endpoint.host
 
     # Which observations count
 
@@ -472,6 +505,14 @@ class EndpointEvidence:
         if seen is None or seen.tls is None:
             return None
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
+
+
+def _address_in(place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in a place (`host:port`); None where the host is a name."""
+    try:
+        return ipaddress.ip_address(place.rpartition(":")[0].strip("[]").partition("%")[0])
+    except ValueError:
+        return None
 
 
 def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:

@@ -190,10 +190,16 @@ class Facts:
 
     @property
     def seen_or_pinned_for_certain(self) -> bool:
-        """Pinned-public, or seen in this run, and no other machine explains the difference."""
-        if not self.has(I.PINNED_PUBLIC, I.SEEN_IN_RUN):
-            return False
-        return not self.private_address or self.has(I.SEEN_AT_SAME_ADDRESS, N.CANARY_SUBSTITUTED)
+        """Pinned-public, or seen in this run, and no other machine explains the difference.
+
+        A proxy that resolves the name itself may lead to a server of the institution's own: where it led is not known,
+        and that something else was seen elsewhere proves nothing then. Pins are of this endpoint wherever it is.
+        """
+        if self.has(I.SEEN_AT_SAME_ADDRESS, N.CANARY_SUBSTITUTED):
+            return self.has(I.PINNED_PUBLIC, I.SEEN_IN_RUN)
+        if self.has(I.SEEN_IN_RUN) and self.has(place.Outcome.PUBLIC, place.Outcome.GIVEN):
+            return True
+        return self.has(I.PINNED_PUBLIC) and not self.private_address
 
     # Explanations
 

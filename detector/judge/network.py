@@ -94,11 +94,20 @@ class Tally:
         clean = self.count(Verdict.CLEAN)
         if confidence is not None:
             verdict = Verdict.MIDDLEWARE
-        elif not clean or self._open[True]:
+        elif not self._clears() or self._open[True]:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.CLEAN
         return NetworkDecision(verdict, confidence, self._scope(confidence, clean), self._coverage())
+
+    def _clears(self) -> bool:
+        """Whether something is clean. Canaries are no such where anything else was probed.
+
+        A follow-up probes them because something was not cleared, and interceptors leave many of them alone.
+        """
+        categories = {category for (category, _, _), number in self._verdicts.items() if number > 0}
+        clean = {c for (c, verdict, _), number in self._verdicts.items() if number > 0 and verdict is Verdict.CLEAN}
+        return bool(clean if categories == {Category.CANARY} else clean - {Category.CANARY})
 
     def _scope(self, confidence: Confidence | None, clean: int) -> Scope:
         if confidence is None:

@@ -67,14 +67,17 @@ _WITHOUT_PUBLIC_SIGNER: Final = (*_PRIVATE, ChainClass.UNFAMILIAR, ChainClass.UN
 
 
 class Occurrence(NamedTuple):
-    """One endpoint on which a signer or key was met."""
+    """One endpoint on which a signer or key was met.
+
+    `host` is None where its name does not say who operates it. `rival` is the operator of a canary whose operator runs
+    a CA of its own.
+    """
 
     name: str
-    operator: str
+    host: str | None
     declared_operator: str | None
     certificate: bytes
     rival: str | None
-    """The operator, where this is a canary of an operator that runs a CA of its own."""
 
     @classmethod
     def of(cls, evidence: EndpointEvidence) -> Occurrence:
@@ -82,11 +85,16 @@ class Occurrence(NamedTuple):
         endpoint, leaf = evidence.endpoint, evidence.leaf
         return cls(
             endpoint.name,
-            evidence.operator,
+            evidence.telling_host,
             endpoint.operator,
             leaf.sha256 if leaf is not None else b"",
             endpoint.operator if endpoint.canary and endpoint.runs_ca else None,
         )
+
+    @property
+    def operator(self) -> str:
+        """Who operates it, where nothing is declared. Worked out when it is asked for: it takes the suffix list."""
+        return hostname.ONE_NETWORK if self.host is None else hostname.operator_of(self.host)
 
     def is_unrelated_to(self, other: Occurrence) -> bool:
         """Different registrable domains under a public suffix, or different declared operators."""
@@ -108,14 +116,17 @@ class _Validity:
         self.first_begins, self.first_ends = self.last_begins, self.last_ends = validity
         self._operators: set[str] = set()
 
-    def add(self, validity: tuple[dt.datetime, dt.datetime], operator: str) -> bool:
-        """Include one leaf. Whether that changes anything."""
+    def add(self, validity: tuple[dt.datetime, dt.datetime], occurrence: Occurrence, at: dt.datetime) -> bool:
+        """Include one leaf. Whether that changes anything.
+
+        Whose it is matters only if it is out of date at the moment `at`: one that is in date acquits the clock.
+        """
         before = (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
         begins, ends = validity
         self.first_begins, self.last_begins = min(self.first_begins, begins), max(self.last_begins, begins)
         self.first_ends, self.last_ends = min(self.first_ends, ends), max(self.last_ends, ends)
-        if len(self._operators) < CLOCK_OPERATORS_LEAST:
-            self._operators.add(operator)
+        if len(self._operators) < CLOCK_OPERATORS_LEAST and not begins <= at <= ends:
+            self._operators.add(occurrence.operator)
         return before != (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
 
     @property
@@ -187,7 +198,7 @@ class NetworkEvidence:
             self._note(self._missing, (route, missing), occurrence, Occurrence.lacks_the_same_as)
         elif one.is_a(ChainClass.ACCEPTED):
             self._add_accepted(one, occurrence)
-        self._add_validity(one, leaf)
+        self._add_validity(one, leaf, occurrence)
 
     def _note_rival(self, one: EndpointEvidence, route: str, occurrence: Occurrence) -> None:
         keys = set(one.issuing_keys) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else set()
@@ -207,14 +218,14 @@ class NetworkEvidence:
                 self._latest_timestamp = sct.timestamp
                 self._changed.add(CLOCK)
 
-    def _add_validity(self, one: EndpointEvidence, leaf: Certificate) -> None:
+    def _add_validity(self, one: EndpointEvidence, leaf: Certificate, occurrence: Occurrence) -> None:
         """Only chains that a client would take but for their dates say what time it is."""
         chain = one.chain
         if chain is None or leaf.validity is None or not chain.public:
             return
         if all(refused.refusal in DATE_REFUSALS for refused in chain.refused):
             self._validity = self._validity or _Validity(leaf.validity)
-            if self._validity.add(leaf.validity, one.operator):
+            if self._validity.add(leaf.validity, occurrence, one.context.at):
                 self._changed.add(CLOCK)
 
     def _note(

@@ -9,7 +9,8 @@ something: an operator that pins it expects a public certificate there.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Container
+from typing import TYPE_CHECKING, Final
 
 from detector.model import RecordedIdentity
 from detector.trust.hostname import operator_of
@@ -44,22 +45,31 @@ def _roots() -> dict[bytes, str]:
     return {bytes.fromhex(text): label for label, text in hashes}
 
 
-def shared_pins(endpoints: Iterable[Endpoint]) -> frozenset[bytes]:
-    """The keys (SHA-256 of the SubjectPublicKeyInfo) that are pinned for endpoints of different operators."""
-    return shared((endpoint, (*endpoint.pins, *endpoint.backup_pins)) for endpoint in endpoints)
+class SharedKeys(Container[bytes]):
+    """The keys (SHA-256 of the SubjectPublicKeyInfo) that endpoints of different operators have in common.
 
-
-def shared(met: Iterable[tuple[Endpoint, Iterable[bytes]]]) -> frozenset[bytes]:
-    """The keys that endpoints of different operators have in common. `met` says which keys were met, or pinned, where.
-
-    The operator is the declared one, else the registrable domain; everything in private networks is one.
+    `met` says which keys were met, or are pinned, where. The operator is the declared one, else the registrable domain;
+    everything in private networks is one. Whether a key is shared is found out when it is asked for: registrable
+    domains take the suffix list, which a key that is met once needs nothing of.
     """
-    where: dict[bytes, list[Endpoint]] = {}
-    for endpoint, keys in met:
-        for key in frozenset(keys):
-            where.setdefault(key, []).append(endpoint)
-    return frozenset(
-        key
-        for key, endpoints in where.items()
-        if len(endpoints) > 1 and len({endpoint.operator or operator_of(endpoint.host) for endpoint in endpoints}) > 1
-    )
+
+    def __init__(self, met: Iterable[tuple[Endpoint, Iterable[bytes]]]) -> None:
+        self._where: Final[dict[bytes, list[Endpoint]]] = {}
+        for endpoint, keys in met:
+            for key in frozenset(keys):
+                self._where.setdefault(key, []).append(endpoint)
+
+    def __contains__(self, key: object) -> bool:
+        endpoints = self._where.get(key, []) if isinstance(key, bytes) else []
+        if len(endpoints) <= 1:
+            return False
+        return len({endpoint.operator or operator_of(endpoint.host) for endpoint in endpoints}) > 1
+
+    def all(self) -> frozenset[bytes]:
+        """Every one of them."""
+        return frozenset(key for key in self._where if key in self)
+
+
+def shared_pins(endpoints: Iterable[Endpoint]) -> SharedKeys:
+    """The keys that are pinned for endpoints of different operators."""
+    return SharedKeys((endpoint, (*endpoint.pins, *endpoint.backup_pins)) for endpoint in endpoints)

@@ -26,7 +26,7 @@ from detector.model import Endpoint, RecordedIdentity
 from detector.trust.hostname import NameMatch
 from detector.trust.known_roots import known_root_keys
 
-from .keys import shared
+from .keys import SharedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ def learn_all(run: Iterable[EndpointEvidence], *, allow_private: bool = False) -
     Raises `LearnError`, which says which endpoint must not be pinned, and why. Then nothing is learned.
     """
     chains = [_chain(evidence, allow_private=allow_private) for evidence in run]
-    common = shared((chain.endpoint, chain.met) for chain in chains)
+    common = SharedKeys((chain.endpoint, chain.met) for chain in chains).all()
     return tuple(_learned(chain, common) for chain in chains)
 
 

@@ -76,7 +76,8 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
     Where the endpoint has a witness, it is asked on the same connection, unless that was opened with a browser's
-    `hello` (which needs the extra `browser`). `deadline` is a time of the running event loop (`loop.time()`); when it
+    `hello` (which needs the extra `browser`). With `Hello.READABLE` the server is offered only signatures that can be
+    verified here. `deadline` is a time of the running event loop (`loop.time()`); when it
     passes, what was seen so far is returned with the outcome `deadline`. `clock` gives the seconds that `timings_ms` is
     made of. `key_kind` is the only kind of key the server may prove itself with, None for any; a browser's hello takes
     every kind. `engine` says what makes the handshake where a plain look is enough: `auto` is the native engine, and
@@ -116,9 +117,9 @@ async def probe_each(  # noqa: PLR0913 - as `probe`
     second connection comes first, and what the first one saw behind it. Arguments and the rest are those of `probe`.
     """
     seen: Observation | None = None
-    plain = not endpoint.witness and hello is Hello.DEFAULT and key_kind is None
+    plain = not endpoint.witness and hello is not Hello.BROWSER and key_kind is None
     if plain and engine is not Engine.OPENSSL and native.is_usable():
-        seen, hands_over = await _look_natively(endpoint, dialer, timeouts, deadline, clock)
+        seen, hands_over = await _look_natively(endpoint, dialer, timeouts, deadline, clock, hello)
         if not hands_over or engine is Engine.NATIVE:
             return (seen,)
     alpn = HTTP_1_1 if endpoint.witness else ALPN_PROTOCOLS
@@ -175,19 +176,20 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols a
             return opened._replace(observation=_after(attempt, opened.observation))
 
 
-async def _look_natively(
+async def _look_natively(  # noqa: PLR0913, PLR0917 - as `probe`
     endpoint: Endpoint,
     dialer: Dialer,
     timeouts: Timeouts | None,
     deadline: float | None,
     clock: Callable[[], float],
+    hello: Hello,
 ) -> tuple[Observation, bool]:
     """Look with the native engine; the second value says that it hands over. Arguments as `probe`."""
     attempt = 0
     while True:
         attempt += 1
         journal = Journal(timeouts=timeouts, deadline=deadline, clock=clock)
-        handshake = native.NativeHandshake(endpoint.host)
+        handshake = native.NativeHandshake(endpoint.host, hello=hello)
         observation = (await _attempt(dialer, endpoint, journal, handshake)).observation
         if handshake.hands_over or not _is_worth_another(observation, attempt, deadline):
             return _after(attempt, observation), handshake.hands_over
@@ -268,10 +270,10 @@ def _context_for(key_kind: KeyKind) -> SSL.Context:
 
 def _begin(endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None) -> Handshaking:
     """Make the handshake that sends a hello of this profile."""
-    if hello is Hello.DEFAULT:
+    if hello is not Hello.BROWSER:
         from .handshake import Handshake  # noqa: PLC0415 - as above
 
-        return Handshake(endpoint.host, context=context, alpn=alpn)
+        return Handshake(endpoint.host, context=context, alpn=alpn, wanted=hello)
     from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
 
     return BrowserHandshake(endpoint.host)

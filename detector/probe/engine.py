@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
 """What a browser offers (RFC 7301); many interceptors drop h2, which is a fact worth having."""
 
+READABLE_SCHEMES: Final = bytes.fromhex(
+    "040305030603080708080809080a080b080408050806040105010601030302030301020103020202040205020602"
+)
+"""What a hello offers that wants a chain in a form that can be verified here (`Hello.READABLE`): the signature schemes
+that every supported `cryptography` verifies, in OpenSSL's order (RFC 8446 section 4.2.3). There is no extension of
+certificates' own schemes, so that these are for the chain as well as for the handshake. ML-DSA, the curves of RFC 8734
+and SM2 are left out: where one of them can be verified nobody is asked for anything else."""
+
 SERVER_NAME_OCTETS_MAX: Final = 255
 """Longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)."""
 
@@ -55,8 +63,11 @@ class Facts(NamedTuple):
 class Handshaking(Protocol):
     """A client handshake without I/O. `start`, then `receive` until `finished`; `facts` at any time. Nothing raises."""
 
-    hello: ClassVar[Hello]
     engine: ClassVar[Engine | None]
+
+    @property
+    def hello(self) -> Hello:
+        """The profile of the hello."""
 
     @property
     def finished(self) -> bool:

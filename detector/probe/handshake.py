@@ -144,9 +144,10 @@ def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
 def _ask_for_timestamps(context: SSL.Context) -> None:
     """Have hellos ask for SCTs in the TLS extension (RFC 6962 section 3.3.1), for which pyOpenSSL has no call.
 
-    This is the one private call of the package. Without any callback OpenSSL sends the extension empty, as it has to
-    be, and takes every answer; what comes is read from the bytes (SSL_CTX_add_client_custom_ext(3)). Where an update
-    has moved it, hellos do not ask, and observations say that nothing outside of the certificate could be carried.
+    This and `_offer_readable` are the private calls of the package. Without any callback OpenSSL sends the extension
+    empty, as it has to be, and takes every answer; what comes is read from the bytes
+    (SSL_CTX_add_client_custom_ext(3)). Where an update has moved it, hellos do not ask, and observations say that
+    nothing outside of the certificate could be carried.
     """
     try:
         lib, null = SSL._lib, SSL._ffi.NULL  # type: ignore[attr-defined] # noqa: SLF001 - as said above
@@ -154,6 +155,38 @@ def _ask_for_timestamps(context: SSL.Context) -> None:
         lib.SSL_CTX_add_client_custom_ext(context._context, kind, null, null, null, null, null)  # noqa: SLF001 - as above
     except AttributeError:
         return
+
+
+@functools.cache
+def readable_context() -> SSL.Context | None:
+    """Return a client context that offers only what can be verified here, and is otherwise as the shared one.
+
+    None where an update of pyOpenSSL has moved the call that this takes: then no such hello can be made.
+    """
+    context = _client_context(0, CIPHERS)
+    context.set_options(LEGACY_SERVER_CONNECT)
+    return context if _offer_readable(context) else None
+
+
+def _offer_readable(context: SSL.Context) -> bool:
+    """Restrict the signature schemes, for which pyOpenSSL has no call (SSL_CTX_set1_sigalgs_list(3))."""
+    names = ":".join(_READABLE_NAMES).encode()
+    try:
+        lib = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 - as in `_ask_for_timestamps`
+        return bool(lib.SSL_CTX_set1_sigalgs_list(context._context, names) == 1)  # noqa: SLF001 - as above
+    except AttributeError:
+        return False
+
+
+_READABLE_NAMES: Final = (
+    *("ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512", "ed25519", "ed448"),
+    *("rsa_pss_pss_sha256", "rsa_pss_pss_sha384", "rsa_pss_pss_sha512"),
+    *("rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384", "rsa_pss_rsae_sha512"),
+    *("rsa_pkcs1_sha256", "rsa_pkcs1_sha384", "rsa_pkcs1_sha512"),
+    *("ECDSA+SHA224", "ECDSA+SHA1", "RSA+SHA224", "RSA+SHA1"),
+    *("DSA+SHA224", "DSA+SHA1", "DSA+SHA256", "DSA+SHA384", "DSA+SHA512"),
+)
+"""`engine.READABLE_SCHEMES` as OpenSSL calls them."""
 
 
 @functools.cache
@@ -172,19 +205,26 @@ def context_for(key_kind: KeyKind) -> SSL.Context:
 class Handshake:
     """A client handshake with `host`. `start`, then `receive` until `finished`; `facts` at any time.
 
-    `alpn` are the protocols offered (RFC 7301). `ended` tells it that the connection is gone. Once finished, further
-    bytes are ignored: whoever goes on talks to `connection`, whoever does not sends `farewell`. Nothing raises.
+    `alpn` are the protocols offered (RFC 7301). `wanted` is `default` or `readable`; `hello` is what it came to.
+    `ended` tells it that the connection is gone. Once finished, further bytes are ignored: whoever goes on talks to
+    `connection`, whoever does not sends `farewell`. Nothing raises.
     """
 
-    hello: ClassVar = Hello.DEFAULT
     engine: ClassVar[Engine | None] = Engine.OPENSSL
 
     def __init__(
-        self, host: str, *, context: SSL.Context | None = None, alpn: Sequence[bytes] = ALPN_PROTOCOLS
+        self,
+        host: str,
+        *,
+        context: SSL.Context | None = None,
+        alpn: Sequence[bytes] = ALPN_PROTOCOLS,
+        wanted: Hello = Hello.DEFAULT,
     ) -> None:
+        readable = readable_context() if context is None and wanted is Hello.READABLE else None
+        self.hello: Final = Hello.DEFAULT if readable is None else Hello.READABLE
         self._told = _Told()
         self._wire = Wire()
-        self._connection = SSL.Connection(context or shared_context(), None)
+        self._connection = SSL.Connection(context or readable or shared_context(), None)
         self._connection.set_app_data(self._told)
         if alpn != ALPN_PROTOCOLS:
             self._connection.set_alpn_protos(list(alpn))

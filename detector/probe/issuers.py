@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, cast
 from detector.model import PROXIED, Endpoint, Outcome, Route
 from detector.trust import der
 from detector.trust.certificate import Certificate
-from detector.trust.hostname import PRIVATE_SUFFIXES
+from detector.trust.hostname import NETWORK_SUFFIXES
 
 from .http import FetchOutcome, Limits, fetch, parse_url
 from .routes import HTTP_PORT, Resolver, RouteError
@@ -94,13 +94,13 @@ def is_public_address(address: str) -> bool:
 
 
 def is_public_name(host: str) -> bool:
-    """Whether a host is a name of the public DNS, by its form: no IP literal, no bare name, no private suffix.
+    """Whether a host is a name of the public DNS, by its form: no IP literal, bare name, private or reserved suffix.
 
     A last label that begins with a digit would be read as an IPv4 address by some resolvers (127.1, 0x7f000001).
     """
     labels = host.rstrip(".").lower().split(".")
-    suffixes = {labels[-1], ".".join(labels[-2:])}
-    return ":" not in host and len(labels) > 1 and not labels[-1][:1].isdigit() and not suffixes & PRIVATE_SUFFIXES
+    suffix = labels[-1]
+    return ":" not in host and len(labels) > 1 and not suffix[:1].isdigit() and suffix not in NETWORK_SUFFIXES
 
 
 class PublicResolver(Resolver):

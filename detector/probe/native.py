@@ -46,7 +46,7 @@ from detector.trust.signature import KeyType, read_key
 
 from . import outcomes
 from .codepoints import AEAD, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType
-from .engine import ALPN_PROTOCOLS, Facts, facts_of, server_name
+from .engine import ALPN_PROTOCOLS, READABLE_SCHEMES, Facts, facts_of, server_name
 from .hello import ja3_of
 from .keyproof import KeyProof, check_certificate_verify, signed_content
 from .wire import NONCE_OCTETS, RANDOM_OCTETS, Wire, WireError, WireErrorKind, expand_label
@@ -76,6 +76,7 @@ _SCHEMES: Final = bytes.fromhex(
     "050206020708"
 )
 """The signature schemes OpenSSL 4.0 offers at security level 0."""
+_OFFERED: Final = {Hello.DEFAULT: _SCHEMES, Hello.READABLE: READABLE_SCHEMES}
 _MLKEM_CIPHERTEXT_OCTETS: Final = 1088
 """Of ML-KEM-768 (FIPS 203 table 3); in a server's share it stands before the X25519 key
 (draft-ietf-tls-ecdhe-mlkem section 3.1.2)."""
@@ -127,13 +128,13 @@ def prepare() -> None:
 class NativeHandshake:
     """A client handshake with `host`, used as `handshake.Handshake` is; look at `hands_over` when it has finished.
 
-    `alpn` are the protocols offered (RFC 7301). Nothing raises.
+    `alpn` are the protocols offered (RFC 7301), `hello` is `default` or `readable`. Nothing raises.
     """
 
-    hello: ClassVar = Hello.DEFAULT
     engine: ClassVar[Engine | None] = Engine.NATIVE
 
-    def __init__(self, host: str, *, alpn: Sequence[bytes] = ALPN_PROTOCOLS) -> None:
+    def __init__(self, host: str, *, alpn: Sequence[bytes] = ALPN_PROTOCOLS, hello: Hello = Hello.DEFAULT) -> None:
+        self.hello: Final = hello
         self._wire = Wire()
         self._name = server_name(host)
         self._alpn = alpn
@@ -198,7 +199,7 @@ class NativeHandshake:
 
     def start(self) -> bytes:
         """Make the ClientHello to send."""
-        message = _client_hello(self._name, self._alpn, self._x25519, self._mlkem)
+        message = _client_hello(self._name, self._alpn, self._x25519, self._mlkem, _BEFORE_SHARES[self.hello])
         self._wire.client_messages(message)
         return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
 
@@ -329,7 +330,12 @@ class NativeHandshake:
         verify, spki = self._wire.certificate_verify, self._spki()
         if verify is None:
             return True
-        return spki is not None and _fits(verify.scheme, spki)
+        return spki is not None and _fits(verify.scheme, spki) and self._offers(verify.scheme)
+
+    def _offers(self, scheme: int) -> bool:
+        """Whether our hello offers this signature scheme; whoever signs by another has not read it."""
+        offered = _OFFERED[self.hello]
+        return scheme.to_bytes(2, "big") in {offered[at : at + 2] for at in range(0, len(offered), 2)}
 
     def _finished(self) -> bytes:
         """Our Finished (RFC 8446 section 4.4.4)."""
@@ -422,12 +428,16 @@ def _derive(hash_name: str, secret: bytes, label: str, transcript_hash: bytes) -
 
 
 def _client_hello(
-    name: bytes | None, alpn: Sequence[bytes], x25519: X25519PrivateKey, mlkem: MLKEM768PrivateKey
+    name: bytes | None,
+    alpn: Sequence[bytes],
+    x25519: X25519PrivateKey,
+    mlkem: MLKEM768PrivateKey,
+    before_shares: bytes,
 ) -> bytes:
     """The ClientHello as OpenSSL 4.0 writes it for the reference engine (RFC 8446 section 4.1.2)."""
     point = x25519.public_key().public_bytes_raw()
     shares = _share(_X25519_MLKEM768, mlkem.public_key().public_bytes_raw() + point) + _share(_X25519, point)
-    extensions = [_BEFORE_SHARES, _extension(ExtensionType.KEY_SHARE, _vector(2, shares))]
+    extensions = [before_shares, _extension(ExtensionType.KEY_SHARE, _vector(2, shares))]
     if name is not None:
         extensions.append(_extension(ExtensionType.SERVER_NAME, _vector(2, b"\x00" + _vector(2, name))))
     if alpn:
@@ -459,17 +469,21 @@ def _share(group: int, public: bytes) -> bytes:
 _SIGNATURE_ALGORITHMS: Final = 13
 _ENCRYPT_THEN_MAC: Final = 22
 _PSK_KEY_EXCHANGE_MODES: Final = 45
-_BEFORE_SHARES: Final = b"".join(
-    (
-        _extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, b""),
-        _extension(ExtensionType.EC_POINT_FORMATS, b"\x01\x00"),
-        _extension(ExtensionType.SUPPORTED_GROUPS, _vector(2, _GROUPS)),
-        _extension(ExtensionType.STATUS_REQUEST, b"\x01\x00\x00\x00\x00"),
-        _extension(_ENCRYPT_THEN_MAC, b""),
-        _extension(ExtensionType.EXTENDED_MASTER_SECRET, b""),
-        _extension(_SIGNATURE_ALGORITHMS, _vector(2, _SCHEMES)),
-        _extension(ExtensionType.SUPPORTED_VERSIONS, bytes.fromhex("080304030303020301")),
-        _extension(_PSK_KEY_EXCHANGE_MODES, b"\x01\x01"),
+_BEFORE_SHARES: Final = {
+    hello: b"".join(
+        (
+            _extension(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, b""),
+            _extension(ExtensionType.EC_POINT_FORMATS, b"\x01\x00"),
+            _extension(ExtensionType.SUPPORTED_GROUPS, _vector(2, _GROUPS)),
+            _extension(ExtensionType.STATUS_REQUEST, b"\x01\x00\x00\x00\x00"),
+            _extension(_ENCRYPT_THEN_MAC, b""),
+            _extension(ExtensionType.EXTENDED_MASTER_SECRET, b""),
+            _extension(_SIGNATURE_ALGORITHMS, _vector(2, schemes)),
+            _extension(ExtensionType.SUPPORTED_VERSIONS, bytes.fromhex("080304030303020301")),
+            _extension(_PSK_KEY_EXCHANGE_MODES, b"\x01\x01"),
+        )
     )
-)
-"""The extensions that are the same in every hello (RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7366, RFC 7627)."""
+    for hello, schemes in _OFFERED.items()
+}
+"""The extensions that are the same in every hello of a profile (RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7366, RFC
+7627)."""

@@ -9,12 +9,14 @@ keeps.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random as random_numbers
 from collections import deque
 from itertools import count, islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from detector.model import Outcome, Record
+from detector.tasks import Group, off_loop
 
 from .judging import Judging
 from .pace import Pace
@@ -78,6 +80,8 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
 ) -> AsyncGenerator[Scanned, None]:
     """Probe and judge every target, at most `settings.concurrency` at once, and give each result as it comes.
 
+    Where something was not cleared, canaries are probed as well, once (`Detector.canaries`).
+
     `targets` are taken in a thread, no faster than they are used; those whose number is in `done` are passed over. A
     `BadLine` among them goes to `on_bad_line` and has no number. `random` jitters retries, `look` replaces
     `detector.look`. Closing the generator ends every connection. Raises what `targets` or `on_bad_line` raises, and
@@ -115,7 +119,7 @@ class _Scan:
         self._source = _Source(targets, done, on_bad_line)
         self._pace = Pace(rate=settings.rate, per_destination=settings.rate_per_destination)
         self._random = random
-        self._judging = Judging()
+        self._judging = Judging(detector.canaries)
 
     async def run(self) -> None:
         """Let the workers work until all is done or one of them fails, and tell the reader that it is over."""
@@ -131,10 +135,18 @@ class _Scan:
     async def _work(self) -> None:
         """Take targets until there are none."""
         while (taken := await self._source.take()) is not None:
-            number, target = taken
-            case = await self._probe(target)
-            for found in self._judging.judge(number, target, case):
-                await self.results.put(found)
+            case = await self._assess(*taken)
+            if self._judging.may_need_follow_up(case):
+                async with Group() as group:
+                    for number, canary in await off_loop(functools.partial(self._judging.follow_up, case)):
+                        group.create_task(self._assess(number, canary))
+
+    async def _assess(self, number: int, target: Target) -> EndpointEvidence:
+        """Probe one target and assess it; gives its evidence."""
+        case = await self._detector.recalled(await self._probe(target))
+        for found in self._judging.judge(number, target, case):
+            await self.results.put(found)
+        return case
 
     async def _probe(self, target: Target) -> EndpointEvidence:
         endpoint = self._detector.expected(target.endpoint)

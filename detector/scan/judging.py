@@ -1,24 +1,30 @@
 """The results of a scan in a stream: each by what was seen up to then, and again where later targets show more.
 
-Room: scan. Pure. What is kept is bounded by `judge.assess.Assessor`: it keeps the label of each result that can still
-change, and the label has what was last said of the target. So a result that amends another carries what it replaces,
-and nobody who counts results needs to remember any.
+Room: scan. Pure, but that the canaries to choose from may be read from files. What is kept is bounded by
+`judge.assess.Assessor`: it keeps the label of each result that can still change, and the label has what was last said
+of the target. So a result that amends another carries what it replaces, and nobody who counts results needs to remember
+any.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from detector.followup import Canaries
 from detector.judge.assess import Assessor
 from detector.judge.network_evidence import STREAM_REMEMBERS
 from detector.model import Confidence, Record, Result, Verdict
 
+from .targets import Target
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
 
     from detector.judge.evidence import EndpointEvidence
+    from detector.model import Endpoint
 
-    from .targets import Target
+FOLLOW_UP: Final = "follow-up"
+"""Where a canary was asked for that no source names."""
 
 
 class Replaced(Record, frozen=True, kw_only=True):
@@ -31,7 +37,8 @@ class Replaced(Record, frozen=True, kw_only=True):
 class Scanned(Result, frozen=True, kw_only=True):
     """A result of a scan.
 
-    `number` is the target's in the order of the source, from 0; `where` is where it was asked for. `named` says that
+    `number` is the target's in the order of the source, from 0, and negative for a canary that a follow-up probed;
+    `where` is where it was asked for. `named` says that
     the target was asked for by name, not by a pin file or a network. `replaces` is what a result that `amends` an
     earlier one puts right, None in all others.
     """
@@ -52,15 +59,30 @@ class _Label:
 
 
 class Judging:
-    """What was seen of one network so far."""
+    """What was seen of one network so far. `known` gives the canaries that a follow-up chooses from."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Callable[[], Sequence[Endpoint]]) -> None:
         self._assessor: Final[Assessor[_Label]] = Assessor(remembered=STREAM_REMEMBERS)
+        self._canaries: Final = Canaries(known)
+        self._followed = 0
 
-    def judge(self, number: int, target: Target, evidence: EndpointEvidence) -> Iterator[Scanned]:
-        """The result of a target, and those of earlier ones that it changes."""
-        for label, result in self._assessor.add(evidence, _Label(number, target)):
-            yield _scanned(result, label)
+    def judge(self, number: int, target: Target, evidence: EndpointEvidence) -> list[Scanned]:
+        """The result of a target, and those of earlier ones that it changes.
+
+        A list, because nothing else may be judged in between.
+        """
+        self._canaries.note((evidence,), 0)
+        return [_scanned(result, label) for label, result in self._assessor.add(evidence, _Label(number, target))]
+
+    def may_need_follow_up(self, evidence: EndpointEvidence) -> bool:
+        """Whether `follow_up` may give anything: quickly answered."""
+        return self._canaries.may_want((evidence,), 0)
+
+    def follow_up(self, evidence: EndpointEvidence) -> tuple[tuple[int, Target], ...]:
+        """The canaries to probe because of this, each as a target with its number. May read files."""
+        wanted = self._canaries.wanted((evidence,), 0)
+        first, self._followed = -1 - self._followed, self._followed + len(wanted)
+        return tuple((first - n, Target(endpoint, FOLLOW_UP, named=False)) for n, endpoint in enumerate(wanted))
 
 
 def _scanned(result: Result, label: _Label) -> Scanned:

@@ -48,7 +48,11 @@ class Budget:
     ) -> None:
         self.clock: Final = clock
         self.chain_seconds: Final = chain_seconds
-        self.seconds_left = run_seconds
+        self.seconds_left = self._run_seconds = run_seconds
+
+    def refill(self) -> None:
+        """Begin another run: what goes on for hours counts each pass as one."""
+        self.seconds_left = self._run_seconds
 
 
 class Share:

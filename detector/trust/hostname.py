@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
     from .certificate import Certificate, NameConstraints
 
-PRIVATE_SUFFIXES: Final = frozenset(
-    {"internal", "local", "lan", "corp", "home", "intranet", "private", "localhost", "home.arpa"}
+NETWORK_SUFFIXES: Final = frozenset(
+    {
+        *("test", "example", "invalid", "localhost", "local", "onion", "alt"),
+        *("internal", "lan", "intra", "intranet", "private", "corp", "home", "arpa"),
+    }
 )
-"""Names that mean "this network" (RFC 6762 appendix G, RFC 8375, ICANN's .internal)."""
+"""Suffixes of names that mean "this network", or nothing in public DNS: whatever runs under them is one operator,
+so a campus CA that serves two of them accuses nobody. The first line is reserved (RFC 2606, RFC 6761, RFC 6762, RFC
+7686, RFC 9476). The second is ICANN's .internal, what private networks use (RFC 6762 appendix G), and .arpa, which has
+home.arpa (RFC 8375) and reverse names. Most are in no suffix list; listed here, they are so whatever a list says."""
 
 ONE_NETWORK: Final = "this network"
-"""The operator of every host that is not under a public suffix: of bare, private and reserved names and of addresses.
-Whatever runs there is one operator, so a campus CA that serves two of them accuses nobody."""
+"""The operator of everything under such a suffix or one that no list knows, of bare names and of addresses."""
 
 
 REMEMBERED_CHARACTERS: Final = 1024
@@ -144,9 +149,12 @@ def permitted(host: str, constraints: NameConstraints) -> bool:
 
 @lru_cache(maxsize=1)
 def _extractor() -> Callable[[str], str]:
-    import tldextract  # noqa: PLC0415 - 250 ms, needed only when a private issuer or key is met twice
+    import tldextract  # noqa: PLC0415 - 250 ms, needed only for chains that no client takes
 
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
+    # ICANN's section alone: two sites of one hosting platform are no unrelated operators.
+    extract = tldextract.TLDExtract(
+        suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=False
+    )
 
     def registrable(host: str) -> str:
         found = extract(host)
@@ -157,13 +165,14 @@ def _extractor() -> Callable[[str], str]:
 
 @lru_cache(maxsize=65536)
 def operator_of(host: str) -> str:
-    """Who operates a host, where nothing is declared: its registrable domain under a public suffix.
+    """Who operates a host, where nothing is declared: its registrable domain (Public Suffix List, ICANN's section).
 
-    Suffixes are those of the Public Suffix List's ICANN section, so that the customers of one hoster are one operator.
-    What has no such suffix is this network's: bare names, private and reserved ones (RFC 2606, RFC 6762), addresses.
+    Names that mean nothing outside of one network, or nothing that is known, are all of one operator, `ONE_NETWORK`:
+    bare names, names under `NETWORK_SUFFIXES` or a suffix that the list does not have, and address literals.
     """
     name = host.lower().rstrip(".")
-    if any(name == s or name.endswith("." + s) for s in PRIVATE_SUFFIXES):
+    _, dot, suffix = name.rpartition(".")
+    if not dot or suffix in NETWORK_SUFFIXES or _is_address(name):
         return ONE_NETWORK
     return _extractor()(name)
 
@@ -174,3 +183,11 @@ def is_public(host: str) -> bool:
         return ipaddress.ip_address(host).is_global
     except ValueError:
         return operator_of(host) != ONE_NETWORK
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

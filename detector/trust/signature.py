@@ -21,6 +21,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
@@ -33,7 +34,7 @@ from . import spki as public_keys
 from .certificate import CERTIFICATE_OCTETS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cryptography.hazmat.primitives.asymmetric import mldsa  # newer than the oldest `cryptography` allowed
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -398,6 +399,24 @@ def is_verified(algorithm: Algorithm | None) -> bool:
     scheme = None if algorithm is None else _scheme_of(algorithm)
     return scheme is not None and (scheme.key_type not in _ML_DSA or load_key(_ML_DSA_SPECIMEN) is not None)
 
+
+def is_readable(chain: Iterable[Certificate]) -> bool:
+    """Whether the signatures of a chain, leaf first, and the keys of its CAs are of forms that are verified here.
+
+    Said of the form alone, for who can ask a server for another chain; `paths` says what a chain comes to.
+    """
+    for depth, certificate in enumerate(islice(chain, READABLE_DEPTH_MAX)):
+        if not (is_verified(certificate.signature_algorithm) or certificate.is_self_issued):
+            return False
+        if depth and certificate.spki is not None:
+            loaded = read_key(certificate.spki)
+            if loaded.key is None and loaded.refusal is Signed.UNREADABLE:
+                return False
+    return True
+
+
+READABLE_DEPTH_MAX: Final = 10
+"""Certificates of a chain whose form is examined: as many as a path may have. A peer may present hundreds."""
 
 _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87})
 _ML_DSA_SPECIMEN: Final = bytes.fromhex("30820532300b06096086480165030403110382052100") + bytes(1312)

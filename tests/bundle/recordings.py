@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from detector import bundle
 from detector.bundle import form
-from detector.judge import assess
+from detector.judge import assess, network
 from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, HandshakeSignature, Observation, Outcome, Route
 from detector.trust import envelope
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from detector.bundle import Verification
     from detector.model import Report
     from detector.testing import Issued
+    from detector.testing.pki import CA
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
+ADDRESS = "8.8.4.4:443"
+"""Where endpoints are answered: a public address, which every network has the same machine at."""
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = envelope.public_octets(KEY)
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -52,6 +55,12 @@ def handshake_signature(issued: Issued, transcript_hash: bytes = bytes(range(32)
     return HandshakeSignature(
         scheme=0x0403, signed=signed, signature=issued.key.sign(signed, ec.ECDSA(hashes.SHA256()))
     )
+
+
+def with_its_ca(ca: CA, host: str) -> Issued:
+    """A leaf of this CA for a host, sent with the CA's own certificate: then its key is known."""
+    issued = ca.issue([host])
+    return issued.with_chain(issued.leaf, ca.certificate)
 
 
 def recorded(  # noqa: PLR0913 - keyword-only; a case is made of these
@@ -70,7 +79,7 @@ def recorded(  # noqa: PLR0913 - keyword-only; a case is made of these
         "outcome": Outcome.COMPLETE,
         "key_proved": True,
         "route": Route.DIRECT,
-        "address": "192.0.2.7:443",
+        "address": ADDRESS,
         "tls_version": "TLSv1.3",
         "cipher": "TLS_AES_128_GCM_SHA256",
         "chain": tuple(Certificate.read(der).presented() for der in issued.chain),
@@ -84,7 +93,7 @@ def recorded(  # noqa: PLR0913 - keyword-only; a case is made of these
 def report_on(cases: Sequence[EndpointEvidence], named: Collection[str] = ()) -> Report:
     """The report on a network of these cases."""
     at = cases[0].context.at
-    return assess.report(
+    return network.report(
         assess.assess_all(cases),
         cases[0].context,
         started=at,

@@ -18,11 +18,12 @@ from recordings import EXAM, KEY, LMS, SEARCH, packed, recorded, report_on, text
 
 from detector import Detector, Endpoint, bundle
 from detector.bundle import form
-from detector.bundle.verification import Conclusion, KeyEvidence
+from detector.bundle.verification import Conclusion
 from detector.errors import BundleError
+from detector.followup import Control
+from detector.judge.recorded import KeyEvidence
 from detector.model import Observation, PresentedCertificate, RootOrigin
 from detector.probe import MockNetwork
-from detector.second_look import Control
 from detector.testing import Script, serve_files, serve_middlebox, serve_origin, serve_script
 from detector.trust.roots import from_der
 
@@ -47,8 +48,8 @@ async def packed_by(subject: Detector, *targets: str) -> tuple[Report, bytes]:
     return report, bundle.pack(report, cases, keys=[KEY])
 
 
-def rows(verification: Verification) -> list[tuple[int, KeyEvidence]]:
-    return [(check.judged.row, check.key) for check in verification.endpoints]
+def reasons(verification: Verification) -> list[tuple[str, KeyEvidence]]:
+    return [(check.judged.reason, check.key) for check in verification.endpoints]
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +69,7 @@ async def test_clean_network(pki: PrivatePKI, settings_of: Settings, world: Worl
         report, data = await packed_by(Detector(**settings_of(resolve=where)), EXAM, LMS)
     verification = verify(world, data)
     assert (verification.conclusion, report.verdict) == (Conclusion.HOLDS, "clean")
-    assert rows(verification) == [(10, KeyEvidence.VERIFIED)] * 2
+    assert reasons(verification) == [("logged", KeyEvidence.VERIFIED)] * 2
 
 
 def as_packed(report: Report) -> Report:
@@ -92,7 +93,8 @@ async def test_report_comes_out_again(pki: PrivatePKI, settings_of: Settings, wo
         origins(pki, EXAM, LMS, SEARCH) as where,
         serve_middlebox(ca, upstream=where, only_hosts={LMS, SEARCH}) as box,
     ):
-        subject = Detector(**settings_of(route=f"http://127.0.0.1:{box.port}", vantage="room 12"))
+        known = Endpoint(host=LMS, roots=("Exemplar Root A",))
+        subject = Detector(**settings_of(known, route=f"http://127.0.0.1:{box.port}", vantage="room 12"))
         report, data = await packed_by(subject, EXAM, LMS, SEARCH)
     verification = verify(world, data)
     assert (verification.conclusion, report.confidence, report.scope) == (Conclusion.HOLDS, "proven", "selective")
@@ -122,7 +124,7 @@ async def test_older_tls(
     async with origins(pki, EXAM, **options) as where:
         _, data = await packed_by(Detector(**settings_of(resolve=where)), EXAM)
     verification = verify(world, data)
-    assert (verification.conclusion, rows(verification)) == (Conclusion.HOLDS, [(10, evidence)])
+    assert (verification.conclusion, reasons(verification)) == (Conclusion.HOLDS, [("logged", evidence)])
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -147,7 +149,10 @@ async def test_replayed_chain(version: ssl.TLSVersion, pki: PrivatePKI, settings
     async with serve_script(Script.replay(pki.issue([EXAM]).chain, version=version)) as server:
         _, data = await packed_by(Detector(**settings_of(resolve={(EXAM, 443): server.address})), EXAM)
     verification = verify(world, data)
-    assert (verification.conclusion, rows(verification)) == (Conclusion.HOLDS, [(3, KeyEvidence.VERIFIED)])
+    assert (verification.conclusion, reasons(verification)) == (
+        Conclusion.HOLDS,
+        [("replayed-chain", KeyEvidence.VERIFIED)],
+    )
 
 
 async def test_leaf_that_is_no_certificate(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
@@ -159,7 +164,7 @@ async def test_leaf_that_is_no_certificate(pki: PrivatePKI, settings_of: Setting
     assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, as_packed(report))
 
 
-async def test_second_looks(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
+async def test_follow_up(pki: PrivatePKI, settings_of: Settings, world: World) -> None:
     """A fetched issuer and the answer to a control request are what they were."""
     incomplete = pki.issue([EXAM], aia=("http://ca.example.com/issuing.der",))
     async with (
@@ -170,12 +175,11 @@ async def test_second_looks(pki: PrivatePKI, settings_of: Settings, world: World
         where = {(EXAM, 443): exam.address, (LMS, 443): hotspot.address}
         where |= {(host, 80): files.address for host in ("ca.example.com", "check.example.com")}
         control = Control("http://check.example.com/here", status=200, body=b"success\n")
-        report, data = await packed_by(
-            Detector(**settings_of(resolve=where, offline=False, control=control)), EXAM, LMS
-        )
+        subject = Detector(**settings_of(resolve=where, offline=False, control=control, canaries=()))
+        report, data = await packed_by(subject, EXAM, LMS)
     verification = verify(world, data)
     assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, as_packed(report))
-    assert [result.row for result in report.results] == [10, 19]
+    assert [result.reason for result in report.results] == ["logged", "wrong-name"]
     assert {part.kind for part in verification.parts} >= {"portal"}
 
 
@@ -196,7 +200,7 @@ async def test_machine_root(pki: PrivatePKI, settings_of: Settings, world: World
         report, data = await packed_by(subject, EXAM)
     verification = verify(world, data)
     assert (verification.conclusion, verification.report) == (Conclusion.HOLDS, as_packed(report))
-    assert rows(verification) == [(15, KeyEvidence.VERIFIED)]
+    assert reasons(verification) == [("added-root", KeyEvidence.VERIFIED)]
     assert not any("Printer CA" in text for text in texts(data))
 
 
@@ -233,8 +237,9 @@ def test_every_fact_of_an_observation_has_its_place() -> None:
     where_the_client_is = {"proxy", "proxy_file", "resolution"}
     assert evidence | circumstances | where_the_client_is == set(Observation.__struct_fields__)
     assert not evidence & circumstances
-    left_out = {"address", "source", "quic"}
-    assert set(form.Expected.__struct_fields__) | left_out == set(Endpoint.__struct_fields__)
+    besides = {"address_given", "seen_before", "shared_pins"}
+    assert set(form.Expected.__struct_fields__) - besides == set(form.OF_ENDPOINT)
+    assert {*form.OF_ENDPOINT, "address", "source"} == set(Endpoint.__struct_fields__)
     assert "der" in PresentedCertificate.__struct_fields__
 
 

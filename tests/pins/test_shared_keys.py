@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.model import Endpoint, RecordedIdentity
-from detector.pins import identity, shared_pins
-from detector.pins.keys import root_of, shared
+from detector.pins import identity, keys, shared_pins
+from detector.pins.keys import SharedKeys, root_of
 from detector.trust.known_roots import known_root_keys, known_roots
 
 HOST = "exam.example.edu"
@@ -67,10 +67,18 @@ def test_shared_is_what_different_operators_have(endpoints: list[Endpoint], is_s
     """One operator's endpoints may have a key in common, and so may a private network's."""
     key, own = b"k" * 32, [bytes([number]) * 32 for number, _ in enumerate(endpoints)]
     met = [(endpoint, (key, key, mine)) for endpoint, mine in zip(endpoints, own, strict=True)]
-    assert shared(met) == ({key} if is_shared else set())
+    assert SharedKeys(met).all() == ({key} if is_shared else set())
     for field in ("pins", "backup_pins"):
         pinned = [msgspec.structs.replace(endpoint, **{field: keys}) for endpoint, keys in met]
-        assert shared_pins(pinned) == ({key} if is_shared else set())
+        assert shared_pins(pinned).all() == ({key} if is_shared else set())
+
+
+def test_what_is_pinned_once_needs_no_suffix_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exam's start asks about the one key that was presented: whose the hosts are matters where two have it."""
+    monkeypatch.setattr(keys, "operator_of", lambda host: pytest.fail(f"asked for {host}"))
+    pinned = shared_pins(Endpoint(host=f"exam.example{n}.edu", pins=(bytes([n]) * 32, bytes(32))) for n in (1, 2))
+    assert bytes([1]) * 32 not in pinned
+    assert bytes([9]) * 32 not in pinned
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.frozensets(st.integers(0, 5), max_size=4)), max_size=6))
@@ -78,4 +86,4 @@ def test_shared_is_the_union_of_what_pairs_share(met: list[tuple[str, frozenset[
     """Grouping finds what comparing every pair finds."""
     named = [(Endpoint(host="h.example.edu", operator=who), [bytes([k]) for k in keys]) for who, keys in met]
     pairs = {bytes([key]) for who, keys in met for other, others in met if who != other for key in keys & others}
-    assert shared(named) == pairs
+    assert SharedKeys(named).all() == pairs

@@ -390,5 +390,5 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:  # noqa
 
 def test_which_names_are_public() -> None:
     """Only names of more than one label outside the private suffixes are of the public DNS."""
-    assert [is_public_name(n) for n in ("r11.i.lencr.org", "A.EXAMPLE.", "a.b-1.co")] == [True] * 3
+    assert [is_public_name(n) for n in ("r11.i.lencr.org", "A.EXAMPLE.ORG.", "a.b-1.co")] == [True] * 3
     assert [is_public_name(n) for n in ("a", "a.LOCAL", "a.home.arpa.", "a.1", "::1")] == [False] * 5

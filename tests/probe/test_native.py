@@ -22,7 +22,7 @@ from odd_keys import ml_dsa_key, withhold_ml_dsa
 from OpenSSL import SSL
 
 from detector import Detector
-from detector.model import Endpoint, Engine, Outcome
+from detector.model import Endpoint, Engine, Hello, Outcome
 from detector.probe import DirectDialer, ProxyDialer, native, parse_proxy, probe
 from detector.probe.codepoints import ExtensionType
 from detector.probe.engine import ALPN_PROTOCOLS
@@ -57,12 +57,18 @@ def hello_of(engine: Handshaking) -> bytes:
 
 @pytest.mark.parametrize("host", [HOST, "192.0.2.1", "xn--bcher-kva.example", "a" * 60 + ".example"])
 @pytest.mark.parametrize("alpn", [ALPN_PROTOCOLS, (b"http/1.1",)])
-def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...]) -> None:
-    """Octet for octet, but for the random, the session id and the keys: nobody can tell the engines apart by it.
+@pytest.mark.parametrize("profile", [Hello.DEFAULT, Hello.READABLE])
+def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...], profile: Hello) -> None:
+    """Byte for byte, but for the random, the session id and the keys: nobody can tell the engines apart by it.
 
     When this fails after an update of cryptography, OpenSSL says hello in another way: bring `native` up to it.
     """
-    ours, theirs = hello_of(NativeHandshake(host, alpn=alpn)), hello_of(Handshake(host, alpn=alpn))
+    engines: tuple[Handshaking, Handshaking] = (
+        NativeHandshake(host, alpn=alpn, hello=profile),
+        Handshake(host, alpn=alpn, wanted=profile),
+    )
+    assert {engine.hello for engine in engines} == {profile}
+    ours, theirs = map(hello_of, engines)
     assert len(ours) == len(theirs)
     mine, reference = parse_client_hello(ours), parse_client_hello(theirs)
     assert mine.ja3 == reference.ja3
@@ -85,6 +91,22 @@ def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...]) -> N
     rest = ("legacy_version", "cipher_suites", "compression_methods", "server_name", "groups", "alpn", "versions")
     assert [getattr(mine, name) for name in rest] == [getattr(reference, name) for name in rest]
     assert len(mine.session_id) == len(reference.session_id) == 32
+
+
+def test_a_readable_hello_offers_nothing_else() -> None:
+    """No scheme that some supported `cryptography` cannot verify, and all others that the default hello offers."""
+    schemes = {
+        profile: signature_schemes(hello_of(NativeHandshake(HOST, hello=profile)))
+        for profile in (Hello.DEFAULT, Hello.READABLE)
+    }
+    of_some_only = {0x0904, 0x0905, 0x0906, 0x081A, 0x081B, 0x081C, 0x0708}  # ML-DSA, RFC 8734, SM2
+    assert schemes[Hello.READABLE] == [scheme for scheme in schemes[Hello.DEFAULT] if scheme not in of_some_only]
+
+
+def signature_schemes(hello: bytes) -> list[int]:
+    """What the signature_algorithms extension offers, in its order."""
+    body = dict(parse_client_hello(hello).extensions)[13]
+    return [int.from_bytes(body[at : at + 2], "big") for at in range(2, len(body), 2)]
 
 
 def test_nothing_random_is_used_twice() -> None:
@@ -272,6 +294,31 @@ def test_an_ml_dsa_key_is_proved(tmp_path: Path, number: int, *, also: bool) -> 
     assert server.get_state_string() == b"SSL negotiation finished successfully"
 
 
+def test_a_readable_hello_gets_the_other_certificate(tmp_path: Path) -> None:
+    """A server with both sends the one that every client can verify, to either engine."""
+    context = ml_dsa_server(tmp_path, 65, also=True)
+    mine, _ = talk(NativeHandshake(HOST, hello=Hello.READABLE), context)
+    theirs, _ = talk(Handshake(HOST, wanted=Hello.READABLE), context)
+    assert (mine.outcome, mine.key_proved, mine.chain) == (Outcome.COMPLETE, True, exam("ec").chain)
+    assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
+
+
+def test_a_signature_that_was_not_offered_is_handed_over() -> None:
+    """A server that signs by what our hello leaves out: the reference engine refuses it, and has the last word."""
+    key = ml_dsa_key(65)
+    issued = pki().issue([HOST], key=key)
+
+    class Unasked(ScriptedHandshake):
+        def _sign(self, content: bytes) -> tuple[int, bytes]:
+            return 0x0905, key.sign(content)
+
+    for hello, hands_over in ((Hello.DEFAULT, False), (Hello.READABLE, True)):
+        engine = NativeHandshake(HOST, hello=hello)
+        script = dataclasses.replace(Script.genuine(exam("ec")), certificates=issued.chain)
+        engine.receive(b"".join(Unasked(script).receive(engine.start())))
+        assert engine.hands_over is hands_over
+
+
 @pytest.mark.parametrize("also", [False, True], ids=["alone", "with an EC certificate"])
 def test_without_ml_dsa_openssl_proves_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, also: bool) -> None:
     """A `cryptography` whose OpenSSL offers ML-DSA but which has none itself: OpenSSL finishes what is handed over."""
@@ -369,7 +416,7 @@ def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.Cont
     [
         ("irregular, forged", "middleware", {"proven"}),
         ("forged by TLS 1.2, genuine", "middleware", {"probable", "possible"}),
-        ("another by TLS 1.2, genuine", "clean", {None}),
+        ("another by TLS 1.2, genuine", "inconclusive", {None}),
     ],
 )
 async def test_each_leaf_is_judged(
@@ -379,7 +426,7 @@ async def test_each_leaf_is_judged(
     world: World,
     settings_of: Callable[..., dict[str, Any]],
 ) -> None:
-    """Two connections, two leaves: forging either is interception, and a farm with two genuine ones is none."""
+    """Two connections, two leaves: forging either is interception; of two genuine ones, one has not proved its key."""
     genuine, other = world.pki.issue([HOST], key="rsa"), world.pki.issue([HOST])
     forging = world.pki.private_ca("Filter CA").issue([HOST])
     scripts = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.evidence import Place
 from detector.model import Finding, Says
 from detector.trust import hostname
+from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +41,17 @@ _OF_PLACE: Final[dict[Place, tuple[Outcome, str]]] = {
 }
 
 
+_NEVER_BY_NAME: Final = (ChainClass.ACCEPTED, ChainClass.DECLARED, ChainClass.RETIRED)
+"""Classes that no rule accuses the less for a private name: the suffix list is not loaded for them."""
+
+
 def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """What the address is, and `private-name` for a name that means this network."""
+    """What the address is, and `private-name` for a name that means this network, where that can matter."""
     if evidence.leaf is None:
         return
     outcome, summary = _OF_PLACE[evidence.place]
     yield Finding(check=ID, outcome=outcome, says=Says.NEUTRAL, summary=summary)
-    if not hostname.is_public(evidence.endpoint.host):
+    if not (evidence.is_a(*_NEVER_BY_NAME) or hostname.is_public(evidence.endpoint.host)):
         yield Finding(
             check=ID,
             outcome=Outcome.PRIVATE_NAME,
