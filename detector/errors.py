@@ -95,17 +95,35 @@ class LearnError(DetectorError):
 
 
 class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a fault; the name is the API contract
-    """Something on the way decrypts TLS. `report` holds the evidence."""
+    """TLS is intercepted, as surely as `report.confidence` says. `report` holds the evidence.
+
+    Below `probable` the message says that it may be, what else fits, and nobody's name.
+    """
 
     def __init__(self, report: Report) -> None:
-        names = ", ".join(
-            f"{i.product or i.issuer or 'unknown'} on {', '.join(i.endpoints)}" for i in report.interceptors
-        )
-        super().__init__(
-            f"TLS to this network's endpoints is decrypted on the way ({report.confidence}): {names}.",
-            advice="Do not send exam data on this network; give the report to the institution that runs it.",
-        )
+        message, advice = _accusation(report)
+        super().__init__(message, advice=advice)
         self.report = report
+
+
+def _accusation(report: Report) -> tuple[str, str]:
+    """Message and advice."""
+    accused = [result for result in report.results if result.verdict == "middleware"]
+    if report.confidence == "possible":
+        others = ", ".join(dict.fromkeys(name for result in accused for name in result.alternatives))
+        hosts = ", ".join(result.endpoint.name for result in accused)
+        return (
+            f"TLS to {hosts} may be intercepted (possible), or there is an innocent reason ({others or 'see report'}).",
+            next((result.advice for result in accused if result.advice), "Try again from another network."),
+        )
+    parties = ", ".join(
+        f"{party.product or party.issuer or 'unknown'} on {', '.join(party.endpoints)}" for party in report.interceptors
+    )
+    sureness = "is intercepted" if report.confidence == "proven" else "is very probably intercepted"
+    return (
+        f"TLS to this network's endpoints {sureness} ({report.confidence}): {parties}.",
+        "Do not send exam data on this network; give the report to the institution that runs it.",
+    )
 
 
 class GuardError(DetectorError):
@@ -122,12 +140,15 @@ class GuardError(DetectorError):
         return f"{type(self).__name__}({str(self)!r})"
 
 
-class InconclusiveError(GuardError):
-    """A connection could not be judged: nothing was seen, the key was not proved, or a witness gave no answer."""
+class UnconfirmedError(GuardError):
+    """It was not confirmed that the server is the genuine one, or no connection came about. It accuses nobody."""
 
 
 class CertificateError(GuardError):
-    """A connection shows no middleware, but its certificate does not pass ordinary verification."""
+    """No careful client on this device would take the certificate: its path, its name or its dates are wrong.
+
+    It accuses nobody: an interceptor whose root is not on the device looks like that, and so does a forgetful server.
+    """
 
 
 class PlaintextError(GuardError):

@@ -1,7 +1,8 @@
-"""What a watch tells: the events, and each in one sentence.
+"""What a watch reports: the events, and each in one sentence.
 
 Room: watching, below session. Pure. Like a report, an event has no place for a user name, a machine name or an address
-of the machine the watch runs on.
+of the machine the watch runs on. Words follow confidence (`detector.judge.wording`): below `probable` nothing is said
+to be intercepted, and nobody is named.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
 from typing import Any, Final
 
+from .judge.assess import names_a_party
+from .judge.wording import has_stale_pins, is_uncertain, why
 from .model import (
     SCHEMA_VERSION,
     Assurance,
     Confidence,
     EndpointName,
+    Reason,
     Record,
     Result,
     Scope,
@@ -25,7 +29,7 @@ from .model import (
 
 
 class WatchKind(enum.StrEnum):
-    """What an event tells. docs/watch.md says of each when it is told."""
+    """What an event reports. docs/watch.md says of each when it comes."""
 
     BASELINE = "baseline"
     APPEARED = "appeared"
@@ -44,10 +48,13 @@ class WatchKind(enum.StrEnum):
 
 
 class Standing(Record, frozen=True, kw_only=True):
-    """What is held of one endpoint. `issuer` is the leaf's, as presented; `product` is told of middleware only."""
+    """What is held of one endpoint.
+
+    `issuer` is the leaf's, as presented; an uncertain result (`possible`) names neither issuer nor product.
+    """
 
     verdict: Verdict
-    reason: str
+    reason: Reason
     confidence: Confidence | None = None
     assurance: Assurance | None = None
     issuer: str | None = None
@@ -62,7 +69,7 @@ class Standing(Record, frozen=True, kw_only=True):
             reason=result.reason,
             confidence=result.confidence,
             assurance=result.assurance,
-            issuer=chain[0].issuer if chain else None,
+            issuer=chain[0].issuer if chain and not is_uncertain(result) else None,
             product=result.attribution.product if result.attribution is not None else None,
         )
 
@@ -84,7 +91,7 @@ class WatchEvent(Record, frozen=True, kw_only=True):
 
     `at` is the time in UTC, `elapsed` the seconds since the watch began by a clock that nobody sets and that goes on
     during sleep; `vantage` is the caller's name for the place. `endpoint`, `before`, `after`, `last_look` (when it was
-    looked at before: the change lies between) and `result` (the evidence) are of events about one endpoint. `seconds`
+    probed before: the change lies between) and `result` (the evidence) are of events about one endpoint. `seconds`
     is the length of a `gap`, or how far the clock was set (`clock-step`). `network` is what is held of the network from
     now on.
     """
@@ -117,11 +124,11 @@ def watch_event_schema() -> dict[str, Any]:
 _OF_ALL: Final[dict[WatchKind, str]] = {
     WatchKind.NETWORK_LOST: "Nothing answers any more, on no endpoint.",
     WatchKind.NETWORK_BACK: "The network answers again.",
-    WatchKind.NETWORK_CHANGE: "This machine is on another network; everything is looked at again.",
-    WatchKind.GAP: "Nothing was looked at for {seconds:.0f} seconds; everything is looked at again.",
-    WatchKind.CLOCK_STEP: "The clock was set {direction} by {seconds:.0f} seconds; everything is looked at again.",
+    WatchKind.NETWORK_CHANGE: "This machine is on another network; everything is probed again.",
+    WatchKind.GAP: "Nothing was probed for {seconds:.0f} seconds; everything is probed again.",
+    WatchKind.CLOCK_STEP: "The clock was set {direction} by {seconds:.0f} seconds; everything is probed again.",
 }
-"""What is told of the network as a whole."""
+"""What is said of the network as a whole."""
 
 
 def describe(event: WatchEvent) -> str:
@@ -129,7 +136,7 @@ def describe(event: WatchEvent) -> str:
     if event.endpoint is not None and event.after is not None:
         return f"{event.endpoint.name}: {_of_endpoint(event, event.before, event.after)}."
     if event.kind in {WatchKind.BASELINE, WatchKind.ENDED}:
-        what = "Every endpoint has been looked at" if event.kind is WatchKind.BASELINE else "The watch is over"
+        what = "Every endpoint has been probed" if event.kind is WatchKind.BASELINE else "The watch is over"
         return f"{what}: {_counts(event.network)}."
     seconds = event.seconds or 0.0
     direction = "forward" if seconds > 0 else "back"
@@ -137,32 +144,49 @@ def describe(event: WatchEvent) -> str:
 
 
 def _of_endpoint(event: WatchEvent, before: Standing | None, after: Standing) -> str:
-    perhaps = "perhaps decrypted" if after.confidence is Confidence.POSSIBLE else "decrypted"
-    accusation = f"{perhaps} on the way ({after.confidence}) by {_who(after)}"
+    accusation = _accusation(event, after)
     clean = f"clean ({after.assurance})"
     outcome = f", {event.result.observation.outcome}" if event.result is not None else ""
+    doubt = "intercepted" if before is not None and names_a_party(before.confidence) else "uncertain"
     return {
         WatchKind.APPEARED: accusation,
-        WatchKind.CHANGED_INTERCEPTOR: f"{accusation}; before by {_who(before)}",
+        WatchKind.CHANGED_INTERCEPTOR: f"{accusation}; {_before(before)}",
         WatchKind.STRENGTHENED: f"{accusation}; that is surer than before",
-        WatchKind.VANISHED: f"no longer decrypted; {clean}",
+        WatchKind.VANISHED: f"no longer {doubt}; {clean}",
         WatchKind.WEAKENED: f"still {clean}, which was {before.assurance if before else None} before",
-        WatchKind.RECOVERED: f"can be judged again: {clean if after.verdict is Verdict.CLEAN else accusation}",
-        WatchKind.INCONCLUSIVE: f"cannot be judged ({after.reason}{outcome})",
+        WatchKind.RECOVERED: f"can be assessed again: {clean if after.verdict is Verdict.CLEAN else accusation}",
+        WatchKind.INCONCLUSIVE: f"cannot be assessed ({after.reason}{outcome})",
     }[event.kind]
 
 
-def _who(standing: Standing | None) -> str:
-    if standing is None or (standing.product is None and standing.issuer is None):
-        return "somebody who cannot be named"
+def _accusation(event: WatchEvent, after: Standing) -> str:
+    """What is said of middleware; of one that is only possible, why, and nobody's name."""
+    if names_a_party(after.confidence):
+        return f"intercepted ({after.confidence}) by {_party(after)}"
+    if event.result is None or event.result.reason is not after.reason:
+        return f"uncertain ({after.confidence}, {after.reason})"
+    if has_stale_pins(event.result):
+        return f"stale pins ({after.confidence}): a careful client takes the certificate, and it is not pinned"
+    return f"uncertain ({after.confidence}): {why(event.result).removesuffix('.')}"
+
+
+def _before(standing: Standing | None) -> str:
+    if standing is None or not names_a_party(standing.confidence):
+        return "the issuer is another than before"
+    return f"before by {_party(standing)}"
+
+
+def _party(standing: Standing) -> str:
+    if standing.product is None and standing.issuer is None:
+        return "an unknown party"
     issuer = f"issuer {standing.issuer}"
     return issuer if standing.product is None else f"{standing.product} ({issuer})"
 
 
 def _counts(network: NetworkStanding) -> str:
     sure = f" ({network.confidence})" if network.confidence is not None else ""
-    unjudged = f", {network.unjudged} not looked at" if network.unjudged else ""
+    unprobed = f", {network.unjudged} not probed" if network.unjudged else ""
     return (
-        f"network {network.verdict}{sure}; {network.clean} clean, {network.middleware} decrypted, "
-        f"{network.inconclusive} not judged{unjudged}"
+        f"network {network.verdict}{sure}; {network.clean} clean, {network.middleware} middleware, "
+        f"{network.inconclusive} inconclusive{unprobed}"
     )

@@ -1,24 +1,24 @@
-"""What a watch tells: a state machine from successive looks at the same endpoints to typed events, only on change.
+"""What a watch reports: a state machine from successive probes of the same endpoints to typed events, only on change.
 
-Room: watching, below session. Pure: cases, times and nothing else come in; events come out.
+Room: watching, below session. Pure: evidence, times and nothing else come in; events come out.
 
 Theory of operation
 ===================
-Every endpoint has its latest case. Whenever some were looked at again, the latest cases of all are judged together,
-exactly as `check` would judge them, and what is judged is compared with what was told before. The network of the
-judging is made anew each time, so what is remembered grows with the endpoints, never with time.
+Every endpoint has its latest evidence. Whenever some were probed again, the latest evidence of all is assessed
+together, exactly as `check` would assess it, and the results are compared with what was reported before. The network's
+evidence is collected anew each time, so what is remembered grows with the endpoints, never with time.
 
-What is told, and how soon, is not symmetrical, because the two mistakes are not:
+What is reported, and how soon, is not symmetrical, because the two mistakes are not:
 
-* Middleware is told at first sight (`appeared`), and when another interceptor answers (`changed-interceptor`). As long
-  as the same one answers, confidence is only told upwards (`strengthened`): what was proven once stays proven.
-* That it is gone (`vanished`) is told after `VANISHED_AFTER` clean looks in a row, and after twice as many each time it
-  came back: an interceptor that decrypts every k-th connection must not look like a network that recovers. Until
-  then the endpoint counts as decrypted.
-* A look that could not be judged is repeated soon (`Watch.doubtful`), and only the second such look in a row is told
-  (`inconclusive`): one lost packet is no news. So an outage shorter than one look is never told.
+* Middleware is reported at first sight (`appeared`), and when another interceptor answers (`changed-interceptor`). As
+  long as the same one answers, confidence is only reported upwards (`strengthened`): what was proven stays proven.
+* That it is gone (`vanished`) is reported after `VANISHED_AFTER` clean probes in a row, and after twice as many each
+  time it came back: an interceptor that intercepts every k-th connection must not resemble a network that recovers.
+  Until then the endpoint counts as middleware.
+* An inconclusive probe is repeated soon (`Watch.doubtful`), and only the second in a row is reported (`inconclusive`):
+  one lost packet is no news. So an outage shorter than the time between two probes is never reported.
 * Where nothing answers anywhere, that is one event (`network-lost`, later `network-back`) and not one per endpoint.
-* A clean endpoint on weaker grounds than before is told (`weakened`), better grounds are not.
+* A clean endpoint on weaker grounds than before is reported (`weakened`), better grounds are not.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
     from .judge.evidence import EndpointEvidence
 
 INCONCLUSIVE_AFTER: Final = 2
-"""Looks in a row that could not be judged before that is told: the first one and its repetition."""
+"""Inconclusive probes in a row before that is reported: the first one and its repetition."""
 VANISHED_AFTER: Final = 3
-"""Clean looks in a row after which an interceptor is said to be gone, the first time."""
+"""Clean probes in a row after which an interceptor is said to be gone, the first time."""
 VANISHED_AFTER_MOST: Final = 48
-"""To how many that grows for an interceptor that keeps coming back: most of an hour at one look a minute."""
+"""To how many that grows for an interceptor that keeps coming back: most of an hour at one probe a minute."""
 INTERCEPTORS_MAX: Final = 8
-"""Interceptors remembered per endpoint, so that a cluster whose members take turns is told once each."""
+"""Interceptors remembered per endpoint, so that each member of a cluster that takes turns is reported once."""
 _VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
 """Serial numbers, dates and hashes inside an issuer's name."""
 ANSWERS: Final = frozenset(
     {Outcome.NOT_TLS, Outcome.TLS_ALERT, Outcome.TLS_FAILURE, Outcome.SIGNATURE_WRONG, Outcome.TOO_LARGE}
 )
-"""Ways to end without a certificate in which somebody did answer, so that the network is not lost."""
+"""Outcomes without a certificate in which a peer did answer, so that the network is not lost."""
 
 
 class Moment(NamedTuple):
@@ -92,11 +92,11 @@ def _issuer_name(evidence: EndpointEvidence) -> str | None:
 
 
 class _State:
-    """One endpoint: its latest case and what was told of it.
+    """One endpoint: its latest evidence and what was reported of it.
 
     `told` is the result behind what is held now, `accused` the one behind the interceptor that has not vanished.
-    `clean` and `lost` count the latest looks in a row. `silent` says that `told` went down with the whole network, and
-    was not told of this endpoint: what its reader knows is still `_held`.
+    `clean` and `lost` count the latest probes in a row. `silent` says that `told` went down with the whole network, and
+    was not reported of this endpoint: what its reader knows is still `_held`.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -122,17 +122,17 @@ class _State:
 
     @property
     def is_told_lost(self) -> bool:
-        """Whether the reader knows that this endpoint cannot be judged."""
+        """Whether the reader knows that this endpoint is inconclusive."""
         return self.told is not None and self.told.verdict is Verdict.INCONCLUSIVE
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the latest look could not be judged and that is not told yet."""
+        """Whether the latest probe was inconclusive and that is not reported yet."""
         return 0 < self.lost < INCONCLUSIVE_AFTER and (self.silent or not self.is_told_lost)
 
     @property
     def answers(self) -> bool:
-        """Whether anybody answered the latest look."""
+        """Whether a peer answered the latest probe."""
         case = self.case
         return case is not None and (case.leaf is not None or case.observation.outcome in ANSWERS)
 
@@ -157,7 +157,7 @@ class _State:
         return WatchKind.STRENGTHENED if self.accused is result else None
 
     def clear(self, result: Result) -> WatchKind | None:
-        """A clean look."""
+        """A clean probe."""
         self._end_silence()
         self.lost = 0
         self.clean += 1
@@ -178,7 +178,7 @@ class _State:
         return None
 
     def lose(self, result: Result, previous: Result | None, *, is_known: bool) -> WatchKind | None:
-        """A look that could not be judged; `previous` is the result of the one before.
+        """An inconclusive probe; `previous` is the result of the one before.
 
         `is_known` says that the reader knows it of the whole network.
         """
@@ -197,9 +197,9 @@ class _State:
         return WatchKind.INCONCLUSIVE
 
     def go_silent(self, change: _Change | None) -> None:
-        """The whole network is lost, and that is told instead of `change`, what this look would have told.
+        """The whole network is lost, and that is reported instead of `change`, which this probe would have reported.
 
-        Of an endpoint that was told to be lost before, nothing needs to be held back.
+        Of an endpoint that was reported as lost before, nothing needs to be held back.
         """
         if change is not None or not self.is_told_lost:
             self._held = self.told if change is None else change.before
@@ -242,17 +242,17 @@ class Watch:
 
     @property
     def doubtful(self) -> tuple[Endpoint, ...]:
-        """The endpoints to look at again soon, before what the last look showed is told."""
+        """The endpoints to probe again soon, before what the last probe showed is reported."""
         if self._lost:
             return ()
         return tuple(state.endpoint for state in self._states.values() if state.is_doubtful)
 
     def latest(self, endpoint: Endpoint) -> Result | None:
-        """What the latest look at an endpoint was judged to be."""
+        """The result of the latest probe of an endpoint."""
         return self._states[endpoint.name].latest
 
     def look(self, cases: Iterable[EndpointEvidence], moment: Moment) -> list[WatchEvent]:
-        """Take in new looks at some endpoints; what changed by them, in order.
+        """Take in new evidence of some endpoints; what changed by it, in order.
 
         Raises KeyError for an endpoint that is not watched.
         """
@@ -277,11 +277,11 @@ class Watch:
         return events
 
     def passed(self, kind: WatchKind, moment: Moment, seconds: float | None = None) -> WatchEvent:
-        """Tell what happened to time or to the network: `gap`, `clock-step` (with `seconds`), `network-change`."""
+        """Report what happened to time or to the network: `gap`, `clock-step` (with `seconds`), `network-change`."""
         return self._event(kind, moment, seconds=seconds)
 
     def end(self, moment: Moment) -> WatchEvent:
-        """Tell that the watch is over."""
+        """Report that the watch is over."""
         return self._event(WatchKind.ENDED, moment)
 
     def _take(self, case: EndpointEvidence, moment: Moment) -> _State:
@@ -291,7 +291,7 @@ class Watch:
         return state
 
     def _judge(self, looked: Collection[str]) -> list[_Change]:
-        """Judge the latest cases of all. Those not looked at anew can only be accused by what others show."""
+        """Assess the latest evidence of all. What was not probed anew can only be accused by what others show."""
         seen = [(state, state.case) for state in self._states.values() if state.case is not None]
         results = assess.assess_all([case for _, case in seen])
         changes = []
@@ -313,7 +313,7 @@ class Watch:
         return changes
 
     def _is_outage(self, changes: Iterable[_Change]) -> bool:
-        """Whether what could not be judged is the whole network and not some endpoints of it."""
+        """Whether what is inconclusive is the whole network and not some endpoints of it."""
         states = self._states.values()
         return (
             len(states) > 1
@@ -366,7 +366,7 @@ class Watch:
 
 
 class _Change(NamedTuple):
-    """What to tell of an endpoint: what was told before, and the result that shows it."""
+    """What to report of an endpoint: what was reported before, and the result that shows it."""
 
     kind: WatchKind
     state: _State | None = None
@@ -375,16 +375,16 @@ class _Change(NamedTuple):
 
 
 class Seen:
-    """What a watch told from its beginning on: what a program that ran one ends with."""
+    """What a watch reported from its beginning on: what a program that ran one ends with."""
 
     def __init__(self) -> None:
         self.confidence: Confidence | None = None
-        """The highest confidence of middleware told of the network at any time."""
+        """The highest confidence of middleware reported of the network at any time."""
         self._based = False
         self._always_clean = True
 
     def note(self, event: WatchEvent) -> None:
-        """Take note of an event."""
+        """Count an event."""
         confidence = event.network.confidence
         if confidence is not None and (self.confidence is None or confidence.reaches(self.confidence)):
             self.confidence = confidence
@@ -394,7 +394,7 @@ class Seen:
 
     @property
     def verdict(self) -> Verdict:
-        """`clean` only if the network was from the first judgement on, without a gap in the looking."""
+        """`clean` only if the network was from the first assessment on, without a gap in the probing."""
         if self.confidence is not None:
             return Verdict.MIDDLEWARE
         return Verdict.CLEAN if self._based and self._always_clean else Verdict.INCONCLUSIVE

@@ -1,4 +1,4 @@
-"""`detector check`: is TLS decrypted on this network?
+"""`detector check`: is TLS intercepted on this network?
 
 Room: cli.
 """

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from detector.history.store import History
+    from detector.judge.network import NetworkDecision
     from detector.model import Knowledge
     from detector.report.html import TimelineEntry
 
@@ -254,14 +255,14 @@ def form_option(variable: str, *forms: str) -> Callable[..., Any]:
     )
 
 
-def exit_code(report: Report, fail_on: Confidence) -> int:
-    """The exit code a network verdict stands for.
+def exit_code(found: Report | NetworkDecision, fail_on: Confidence) -> int:
+    """The exit code that the verdict on a network stands for.
 
     Middleware below `fail_on` is neither a clean bill nor a reason to fail: it exits as inconclusive.
     """
-    if report.verdict is Verdict.CLEAN:
+    if found.verdict is Verdict.CLEAN:
         return CLEAN
-    if report.verdict is Verdict.MIDDLEWARE and report.confidence is not None and report.confidence.reaches(fail_on):
+    if found.confidence is not None and found.confidence.reaches(fail_on):
         return MIDDLEWARE
     return INCONCLUSIVE
 

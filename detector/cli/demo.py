@@ -1,4 +1,4 @@
-"""`detector demo`: a clean network, then an intercepted one, both on loopback, judged by the real pipeline.
+"""`detector demo`: a clean network, then an intercepted one, both on loopback, assessed by the real pipeline.
 
 Room: cli. The servers are those of `detector.testing`; nothing leaves this machine.
 """
@@ -24,6 +24,7 @@ from . import common
 if TYPE_CHECKING:
     from detector.model import Report
     from detector.testing import PrivatePKI
+    from detector.trust.roots import Roots
 
 EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example.com", "bank.example.net"
 HOSTS: Final = {EXAM: Category.EXAM, LMS: Category.LMS, SEARCH: Category.SEARCH, BANK: Category.BANK}
@@ -33,12 +34,12 @@ DEADLINE: Final = 5.0
 
 @click.command()
 def demo() -> int:
-    """Show a clean network, then one where a school filter decrypts everything but the bank. All on this machine."""
+    """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
     clean, intercepted = asyncio.run(_demonstrate())
     _show("1. A clean network: nothing stands between this machine and the servers.", clean)
-    _show("2. The same servers behind a filter that decrypts exams, courses and search.", intercepted)
+    _show("2. The same servers behind a filter that intercepts exams, courses and search.", intercepted)
     if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
-        common.say("The demo did not come out as it must: please report this.")
+        common.say("The demo did not come out as expected: please report this.")
         return common.INCONCLUSIVE
     click.echo("Both networks ran on loopback. Try your own: detector check")
     return common.CLEAN
@@ -53,6 +54,7 @@ async def _demonstrate() -> tuple[Report, Report]:
     from detector.testing import PrivatePKI, serve_middlebox, serve_origin  # noqa: PLC0415 - only the demo needs it
 
     pki = PrivatePKI.create()
+    roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="demo roots")
     async with contextlib.AsyncExitStack() as stack:
         upstream: dict[tuple[str, int], tuple[str, int]] = {}
         endpoints = []
@@ -61,20 +63,25 @@ async def _demonstrate() -> tuple[Report, Report]:
             origin = await stack.enter_async_context(serve_origin(issued))
             upstream[host, 443] = origin.address
             pinned = (issued.spki_sha256,) if category is Category.EXAM else ()
-            endpoints.append(Endpoint(host=host, category=category, pins=pinned))
+            stated = tuple(sorted(roots.labels))  # as pin files state which public roots an operator uses
+            endpoints.append(Endpoint(host=host, category=category, pins=pinned, roots=stated))
         pins = PinSet(name="demo", endpoints=tuple(endpoints))
-        clean = await _check(pki, pins, upstream, "none", "clean network")
+        clean = await _check(pki, roots, pins, upstream, "none", "clean network")
         filter_ca = pki.private_ca("Riverside School District Web Filter CA", one_leaf_key=True)
         box = await stack.enter_async_context(
             serve_middlebox(filter_ca, upstream=upstream, only_hosts={EXAM, LMS, SEARCH})
         )
-        return clean, await _check(pki, pins, {}, f"http://127.0.0.1:{box.port}", "behind the filter")
+        return clean, await _check(pki, roots, pins, {}, f"http://127.0.0.1:{box.port}", "behind the filter")
 
 
-async def _check(
-    pki: PrivatePKI, pins: PinSet, resolve: dict[tuple[str, int], tuple[str, int]], route: str, vantage: str
+async def _check(  # noqa: PLR0913, PLR0917 - what the two checks differ in, and what they share
+    pki: PrivatePKI,
+    roots: Roots,
+    pins: PinSet,
+    resolve: dict[tuple[str, int], tuple[str, int]],
+    route: str,
+    vantage: str,
 ) -> Report:
-    roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="demo roots")
     async with Detector(
         pins=pins,
         roots=roots,

@@ -1,4 +1,4 @@
-"""`detector dossier`: what is known of who decrypts at one place, for whoever reviews the place.
+"""`detector dossier`: what is known of TLS interception at one place, for a reviewer of the place.
 
 Room: cli.
 """
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     Judge = Callable[[str], tuple[str, Verification]]
 
-RUNS_MOST = 1_000_000
-"""Runs looked through for unfinished ones: a century of hourly runs."""
+RUNS_MOST: Final = 1_000_000
+"""Runs searched for unfinished ones: a century of hourly runs."""
 
 _HOLDS: Final = {"holds": "holds", "incomplete": "was not found wrong, but does not show all that was claimed"}
 
@@ -65,11 +65,11 @@ def dossier(  # noqa: PLR0913 - one parameter per option
     form: str,
     output: str | None,
 ) -> int:
-    """Tell what is known of one place, from the history and evidence bundles: since when, which hosts, how sure.
+    """Report what is known of one place, from the history and evidence bundles: since when, which hosts, how sure.
 
     With what was tried to disprove it, what else could explain it, and what the evidence does not show. It is the basis
-    on which an institution's usage rights are reviewed. Every bundle is judged again, as by `detector verify`; one that
-    does not hold is named and left out.
+    on which an institution's usage rights are reviewed. Every bundle is assessed again, as by `detector verify`; one
+    that does not hold is named and left out. What is only possible is listed as uncertain and names nobody.
     """
     if place is None and not bundles:
         raise HistoryError(
@@ -80,11 +80,11 @@ def dossier(  # noqa: PLR0913 - one parameter per option
     since = None if days is None else made - common.days(days)
     with common.result_stream(output) as stream:
         judge = _judge(keys, key_files, roots, add_roots, ct_logs)
-        gathering, told = _from_bundles(bundles, judge, vantage, since)
+        gathering, known = _from_bundles(bundles, judge, vantage, since)
         unfinished = 0
         if place is not None:
             with common.open_history(place) as history:
-                unfinished = _from_history(gathering, history, since, told)
+                unfinished = _from_history(gathering, history, since, known)
         found = gathering.dossier(made=made, unfinished_runs=unfinished)
         if form == "json":
             stream.write(msgspec.json.format(encode(found), indent=2).decode("utf-8") + "\n")
@@ -95,8 +95,8 @@ def dossier(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-class _Told(NamedTuple):
-    """What tells two results apart: the same run can be in a history and in several copies of its bundle."""
+class _Key(NamedTuple):
+    """What distinguishes two results: the same run can be in a history and in several copies of its bundle."""
 
     started: dt.datetime
     endpoint: str
@@ -134,14 +134,14 @@ def _from_bundles(
     judge: Judge,
     vantage: str | None,
     since: dt.datetime | None,
-) -> tuple[Gathering, set[_Told]]:
-    """Take what bundles show, one after the other; gives the gathering they opened, and what they told.
+) -> tuple[Gathering, set[_Key]]:
+    """Take what bundles show, one after the other; gives the gathering they opened, and the keys of their results.
 
     Raises `BundleError` for what is no bundle, and where it is not clear which place the dossier is on.
     """
     gathering = None if vantage is None else Gathering(vantage)
     first, place = "", vantage
-    told: set[_Told] = set()
+    known: set[_Key] = set()
     for path in paths:
         source, verification = judge(path)
         where = verification.report.vantage
@@ -162,10 +162,10 @@ def _from_bundles(
             continue
         for item in _items(verification, source):
             gathering.note_source(item)
-            if _Told.by(item) not in told:
-                told.add(_Told.by(item))
+            if _Key.by(item) not in known:
+                known.add(_Key.by(item))
                 gathering.add(item)
-    return gathering or Gathering(vantage or ""), told
+    return gathering or Gathering(vantage or ""), known
 
 
 def _named(vantage: str) -> str:
@@ -173,7 +173,7 @@ def _named(vantage: str) -> str:
 
 
 def _items(verification: Verification, source: str) -> Iterator[Item]:
-    """The results of a bundle as they are judged now."""
+    """The results of a bundle as they are assessed now."""
     report = verification.report
     vouched = verification.signature == "signed"
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
@@ -182,11 +182,11 @@ def _items(verification: Verification, source: str) -> Iterator[Item]:
         yield Item(report.started, report.vantage, result, source, verified, vouched)
 
 
-def _from_history(gathering: Gathering, history: History, since: dt.datetime | None, told: set[_Told]) -> int:
-    """Take what the history has of the place and no bundle has told; gives the number of its unfinished runs."""
+def _from_history(gathering: Gathering, history: History, since: dt.datetime | None, known: set[_Key]) -> int:
+    """Take what the history has of the place and no bundle had; gives the number of its unfinished runs."""
     vantage = gathering.vantage
     for seen in history.sightings(vantage=vantage, since=since):
         item = Item(seen.at, seen.vantage, seen.result, f"run {seen.run} of {history.name}")
-        if _Told.by(item) not in told:
+        if _Key.by(item) not in known:
             gathering.add(item)
     return sum(run.finished is None for run in history.runs(vantage=vantage, since=since, limit=RUNS_MOST))

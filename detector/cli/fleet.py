@@ -173,9 +173,12 @@ def _taking(place: str) -> Iterator[None]:
 @click.option("--fail-on", type=click.Choice([c.value for c in Confidence]), default=Confidence.PROBABLE.value)
 @common.form_option("DETECTOR_FLEET_SCAN_FORMAT", "jsonl", "html")
 def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the options declare
-    """Look at targets from every vantage (or spread over all), judge here, and write one line each, or one page.
+    """Probe targets from every vantage (or spread over all), assess here, and write one line each, or one page.
 
-    Exit code: 0 all clean, 1 middleware at --fail-on or above anywhere, 2 bad usage or input, 3 otherwise.
+    Each vantage is a network of its own, and the gravest decides.
+
+    Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
+    check`: targets of arguments and files count as named.
     """
     detector = Detector(
         pins=given["pins"] or None,
@@ -195,7 +198,7 @@ def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the opt
         _run(_scanning(detector, sources, tally, gathered, given))
         gathered.finish()
     common.say(tally.told())
-    return tally.exit_code(Confidence(given["fail_on"]))
+    return common.exit_code(tally.decision(), Confidence(given["fail_on"]))
 
 
 async def _scanning(
@@ -236,7 +239,7 @@ async def _scanning(
         )
         async with contextlib.aclosing(results):
             async for found in results:
-                tally.add(found.result)
+                tally.add(found.result, vantage=found.vantage)
                 gathered.add(found)
 
 
@@ -275,6 +278,7 @@ class _Gathered:
             finished=utc_now(),
             vantage=vantage,
             version=VERSION,
+            named=[result.endpoint.name for result in results if result.named],
         )
 
 

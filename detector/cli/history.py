@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 REPORT_OCTETS_MAX: Final = 256 * 1024 * 1024
 """Octets of a report file that are read; 5000 endpoints with everything have about 100 MB."""
 
-WORSE: Final = frozenset({ChangeKind.DECRYPTED, ChangeKind.OTHER_INTERCEPTOR, ChangeKind.SURER})
+WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, ChangeKind.SURER, ChangeKind.UNCERTAIN})
 """Changes that make `diff` exit with 1."""
 
 
@@ -39,10 +39,10 @@ WORSE: Final = frozenset({ChangeKind.DECRYPTED, ChangeKind.OTHER_INTERCEPTOR, Ch
 def history(  # noqa: PLR0913 - one parameter per option
     context: click.Context, *, place: str | None, vantage: str | None, days: int | None, limit: int, form: str
 ) -> int:
-    """List the runs of the history, newest first; `detector history show RUN` tells one of them.
+    """List the runs of the history, newest first; `detector history show RUN` shows one of them.
 
-    Runs are kept by `detector check --history FILE|URL` and `detector scan --history FILE|URL`. The place may stand in
-    the environment instead: DETECTOR_HISTORY. `default` is a file in your own data directory.
+    Runs are kept by `detector check --history FILE|URL` and `detector scan --history FILE|URL`. The place may be in the
+    environment instead: DETECTOR_HISTORY. `default` is a file in your own data directory.
     """
     context.obj = place
     if context.invoked_subcommand is not None:
@@ -78,7 +78,7 @@ def show(place: str | None, *, run: int, form: str, output: str | None) -> int:
 @common.history_option
 @common.form_option("DETECTOR_HISTORY_SHOW_FORMAT", *common.Format)
 def diff(*, before: str, after: str, place: str | None, form: str) -> int:
-    """Tell what changed from A to B: what is decrypted now, what no longer, by whom, which pins went stale.
+    """Report what changed from A to B: what is intercepted or uncertain now, what no longer, which pins are stale.
 
     A and B are numbers of runs in the history, or files with JSON reports.
 
@@ -88,11 +88,11 @@ def diff(*, before: str, after: str, place: str | None, form: str) -> int:
     if form == "json":
         sys.stdout.write(msgspec.json.format(encode(found), indent=2).decode("utf-8") + "\n")
     else:
-        _tell(found)
+        _print(found)
     return common.MIDDLEWARE if any(change.kind in WORSE for change in found.changes) else common.CLEAN
 
 
-def _tell(found: Difference) -> None:
+def _print(found: Difference) -> None:
     for change in found.changes:
         click.echo(f"{change.kind:<20} {change.summary}")
     if not found.changes:

@@ -20,9 +20,10 @@ import click
 import msgspec
 
 from detector.errors import InputError, MissingExtraError
-from detector.model import Confidence, Report, Scope, Verdict, encode
+from detector.judge import network, wording
+from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
-from detector.scan import BadLine, Journal, Scanned, ScanSettings, Target, expand, read_targets, scan
+from detector.scan import BadLine, Journal, Replaced, Scanned, ScanSettings, Target, expand, read_targets, scan
 from detector.session import Detector, utc_now
 from detector.version import VERSION
 
@@ -179,13 +180,14 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     """Scan any number of targets: a line of result for each as it comes, in constant memory.
 
     Targets are the arguments, files with one a line (# begins a comment), CSV with a header (host, port, address,
-    category, operator, sni), networks, or, where none is given, the endpoints of the pin files. Lines that are no
-    target are told by number and passed over.
+    category, operator, sni), networks, or, where none is given, the endpoints of the pin files. Lines that are not
+    targets are reported by number and skipped.
 
-    With --resume and --output a scan that was ended, however hard, goes on where it was when the same command is
+    With --resume and --output a scan that was ended, however abruptly, continues where it was when the same command is
     given again.
 
-    Exit code: 0 all clean, 1 middleware at --fail-on or above anywhere, 2 bad usage or input, 3 otherwise.
+    Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
+    check`: targets of arguments and files count as named.
     """
     if resume is not None and (options.output is None or form != Form.JSONL.value):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: the output is what it goes on from.")
@@ -215,7 +217,7 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
             kept.finish()
     common.say(tally.told())
     common.warn_of_age(detector.knowledge, utc_now())
-    return tally.exit_code(Confidence(fail_on))
+    return common.exit_code(tally.decision(), Confidence(fail_on))
 
 
 class _Looking(NamedTuple):
@@ -303,7 +305,7 @@ def _resolver(wanted: str) -> CachingResolver:
 def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
     """Every target, lazily, in an order that is the same every time."""
     if not (sources.targets or sources.files or sources.networks):
-        yield from (Target(endpoint, "pins") for endpoint in detector.pins.endpoints)
+        yield from (Target(endpoint, "pins", named=False) for endpoint in detector.pins.endpoints)
         return
     lines = b"".join(f"{target}\n".encode() for target in sources.targets)
     if lines:
@@ -311,9 +313,9 @@ def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
 
         stream: IO[bytes] = io.BytesIO(lines)
         yield from read_targets(stream, name="argument", ports=sources.ports, server_names=sources.server_names)
-    for network in sources.networks:
-        for endpoint in expand(network, sources.ports, sources.server_names):
-            yield Target(endpoint, network)
+    for cidr in sources.networks:
+        for endpoint in expand(cidr, sources.ports, sources.server_names):
+            yield Target(endpoint, cidr, named=False)
     for name in sources.files:
         with _open(name) as stream:
             yield from read_targets(
@@ -350,20 +352,22 @@ def _fingerprint(sources: Sources, options: common.Options) -> str:
 
 
 class _Earlier(msgspec.Struct, frozen=True):
-    """What counts of a line that an ended scan wrote."""
+    """What counts of a line that an ended scan wrote, or of a result that was amended."""
 
+    endpoint: EndpointName
     verdict: Verdict
     confidence: Confidence | None = None
-    amends: bool = False
+    named: bool = False
+    replaces: Replaced | None = None
 
 
 class Tally:
-    """What was found so far, in numbers."""
+    """What was found so far: in numbers, and for each vantage as one network."""
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
-        self.verdicts: Counter[Verdict] = Counter()
-        self.confidences: Counter[Confidence] = Counter()
+        self._networks: dict[str, network.Tally] = {}
+        self._found: Counter[tuple[Verdict, Confidence | None]] = Counter()
         self.bad_lines = 0
         self.begun = time.monotonic()
         self._earlier = 0
@@ -371,24 +375,29 @@ class Tally:
     @property
     def total(self) -> int:
         """How many targets have a result."""
-        return self.verdicts.total()
+        return self._found.total()
 
     def add_earlier(self, found: Scanned | _Earlier) -> None:
         """Count a result of the same scan from before it was ended."""
         self.add(found)
         self._earlier = self.total
 
-    def add(self, found: Scanned | _Earlier) -> None:
-        """Count a result; one that amends another, which was `possible`, takes its place."""
-        if found.amends:
-            self.verdicts[Verdict.MIDDLEWARE] -= 1
-            self.confidences[Confidence.POSSIBLE] -= 1
-        self.verdicts[found.verdict] += 1
-        if found.confidence is not None:
-            self.confidences[found.confidence] += 1
+    def add(self, found: Scanned | _Earlier, *, vantage: str = "") -> None:
+        """Count a result from this vantage. One that amends an earlier one carries what it replaces."""
+        before = None
+        if found.replaces is not None:
+            before = _Earlier(found.endpoint, found.replaces.verdict, found.replaces.confidence)
+            self._found[before.verdict, before.confidence] -= 1
+        self._found[found.verdict, found.confidence] += 1
+        self._networks.setdefault(vantage, network.Tally()).add(found, before, named=found.named)
+
+    def decision(self) -> network.NetworkDecision:
+        """What is said of the network; of several, the gravest. Nothing scanned is inconclusive."""
+        found = [tally.decision() for tally in self._networks.values()] or [network.Tally().decision()]
+        return max(found, key=_gravity)
 
     def bad_line(self, bad: BadLine) -> None:
-        """Tell of a line that is no target. Raises `InputError` when that is not to be borne."""
+        """Report a line that is not a target. Raises `InputError` where the scan is strict."""
         self.bad_lines += 1
         if self._strict:
             raise InputError(f"{bad.where}: {bad.reason}", advice="Correct the line, or leave out --strict.")
@@ -397,9 +406,13 @@ class Tally:
 
     def told(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
-        found = ", ".join(f"{self.verdicts[v]} {v}" for v in Verdict if self.verdicts[v])
-        sure = ", ".join(f"{self.confidences[c]} {c}" for c in reversed(Confidence) if self.confidences[c])
-        bad = f" {self.bad_lines} lines were no targets." if self.bad_lines else ""
+        verdicts, confidences = Counter[Verdict](), Counter[Confidence | None]()
+        for (verdict, confidence), number in list(self._found.items()):  # a copy: progress is shown by another thread
+            verdicts[verdict] += number
+            confidences[confidence] += number
+        found = ", ".join(f"{verdicts[v]} {v}" for v in Verdict if verdicts[v])
+        sure = ", ".join(f"{confidences[c]} {c}" for c in reversed(Confidence) if confidences[c])
+        bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
         how = "Interrupted after" if interrupted else "Scanned"
@@ -408,19 +421,11 @@ class Tally:
             f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}"
         )
 
-    @property
-    def verdict(self) -> tuple[Verdict, Confidence | None]:
-        """All of it together: middleware where any is, clean only where all is."""
-        if self.verdicts[Verdict.MIDDLEWARE]:
-            return Verdict.MIDDLEWARE, next(c for c in reversed(Confidence) if self.confidences[c])
-        clean = self.total and self.verdicts[Verdict.CLEAN] == self.total
-        return (Verdict.CLEAN if clean else Verdict.INCONCLUSIVE), None
 
-    def exit_code(self, fail_on: Confidence) -> int:
-        """The exit code for all of it together."""
-        if any(count and confidence.reaches(fail_on) for confidence, count in self.confidences.items()):
-            return common.MIDDLEWARE
-        return common.CLEAN if self.verdict[0] is Verdict.CLEAN else common.INCONCLUSIVE
+def _gravity(found: network.NetworkDecision) -> tuple[bool, int]:
+    """The gravest has the highest."""
+    sureness = -1 if found.confidence is None else list(Confidence).index(found.confidence)
+    return found.verdict is not Verdict.CLEAN, sureness
 
 
 class _Writer:
@@ -529,14 +534,8 @@ class _Kept:
         self._waiting.clear()
 
     def finish(self) -> None:
-        """Say that the scan is whole, and what it found."""
-        verdict, confidence = self._tally.verdict
-        scope = Scope.NONE
-        if verdict is Verdict.MIDDLEWARE:
-            scope = Scope.SELECTIVE if self._tally.verdicts[Verdict.CLEAN] else Scope.ALL
-        head = msgspec.structs.replace(
-            self._head, finished=utc_now(), verdict=verdict, confidence=confidence, scope=scope
-        )
+        """Record that the scan is complete, and what it found."""
+        head = msgspec.structs.replace(self._head, finished=utc_now(), **self._tally.decision()._asdict())
         self._history.finish(self._run, head)
 
 
@@ -547,11 +546,14 @@ def _spreadsheet() -> ModuleType:
 
 
 def _text(found: Scanned) -> str:
+    """One line: the verdict, what it rests on, the endpoint; where it is not clean, by whom and why."""
     rests = found.confidence or found.assurance or found.reason
-    who = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = found.observation.outcome if found.reason == "no-certificate" else ""
+    party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
+    outcome = found.observation.outcome if found.reason is Reason.NO_CERTIFICATE else ""
+    sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
     note = " (amended)" if found.amends else ""
-    return "  ".join(filter(None, (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, who))) + note
+    cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)
+    return "  ".join(filter(None, cells)) + note
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ _REVIEWING: Final = (
 @click.command()
 @click.argument("bundle", metavar="BUNDLE")
 @reviewing
-@click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pins to judge by instead of the recorded ones.")
+@click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pins to assess by instead of the recorded ones.")
 @click.option(
     "--format",
     "form",
@@ -91,10 +91,10 @@ def verify(  # noqa: PLR0913 - one parameter per option
     form: str,
     output: str | None,
 ) -> int:
-    """Judge an evidence bundle again, offline, from the raw octets in it.
+    """Assess an evidence bundle again, offline, from the raw bytes in it.
 
-    Exit code: 0 it holds: nothing was changed, a given key signed it, and it is judged as it was; 1 it does not hold;
-    2 bad usage or input; 3 it cannot be told: no given key signed it, or evidence was taken out.
+    Exit code: 0 it holds: nothing was changed, a given key signed it, and it is assessed as it was; 1 it does not hold;
+    2 bad usage or input; 3 undecided: no given key signed it, or evidence was taken out.
     """
     from detector.bundle import verify as judge_again  # noqa: PLC0415 - no other command needs it
 
@@ -114,7 +114,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
 
 
 def read_file(path: str) -> bytes:
-    """The octets of a bundle. Raises `BundleError` naming the file."""
+    """The bytes of a bundle. Raises `BundleError` naming the file."""
     from detector.bundle.form import BUNDLE_OCTETS_MAX  # noqa: PLC0415 - as above
 
     try:
@@ -135,7 +135,7 @@ def naming(path: str) -> Iterator[None]:
 
 
 _HEADLINE: Final = {
-    "holds": ("HOLDS: nothing was changed, and the evidence is judged as it was.", "bold green"),
+    "holds": ("HOLDS: nothing was changed, and the evidence is assessed as it was.", "bold green"),
     "incomplete": (
         "INCOMPLETE: what is there was not found wrong, but it does not show all that was claimed.",
         "bold yellow",
@@ -145,7 +145,7 @@ _HEADLINE: Final = {
 
 
 def _render(verification: Verification) -> RenderableType:
-    """The conclusion, why, what the evidence says, endpoint by endpoint, and what is left on somebody's word."""
+    """The conclusion, why, what the evidence says, endpoint by endpoint, and what rests on the recorder's word."""
     from rich.console import Group  # noqa: PLC0415 - 40 ms that JSON output does not need
     from rich.text import Text  # noqa: PLC0415 - as above
 
@@ -166,7 +166,7 @@ def _explanation(verification: Verification) -> Iterator[str]:
     yield from verification.reasons
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
     yield f"Signed by: {signers} ({verification.signature})."
-    yield f"Judged again: {headline(verification.report)}"
+    yield f"Assessed again: {headline(verification.report)}"
 
 
 def _table(verification: Verification) -> Table:
@@ -174,7 +174,7 @@ def _table(verification: Verification) -> Table:
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for title in ("part", "endpoint", "claimed", "judged again", "key", "witness"):
+    for title in ("part", "endpoint", "claimed", "assessed again", "key", "witness"):
         table.add_column(title, overflow="fold")
     for check in verification.endpoints:
         rows = [
@@ -187,6 +187,9 @@ def _table(verification: Verification) -> Table:
 
 
 def _footer(verification: Verification) -> Iterator[str]:
+    from detector.judge.wording import why  # noqa: PLC0415 - as above
+
+    yield from dict.fromkeys(f"{result.reason}: {why(result)}" for result in verification.report.results)
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."

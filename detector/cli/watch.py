@@ -1,6 +1,6 @@
-"""`detector watch`: looks again and again, and says when something changes.
+"""`detector watch`: probes again and again, and says when something changes.
 
-Room: cli. Human lines or JSON Lines, each written out at once: what was told must survive whatever happens next.
+Room: cli. Human lines or JSON Lines, each written out at once: what was reported must survive how the program ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from detector.judge.wording import tone
 from detector.model import Confidence, Verdict
 from detector.pacing import INTERVAL_DEFAULT
 from detector.session import Detector
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
     from detector.watch_event import WatchEvent
 
 INTERVAL_LEAST: Final = 1.0
-"""Seconds; more often is a load on somebody else's servers and not a watch."""
+"""Seconds; more often is a load on other people's servers and not a watch."""
 INTERVAL_MOST: Final = 3600.0
 """Seconds; less often than hourly is `check` in a scheduler's business."""
 DEADLINE_LONGEST: Final = 60.0
-"""Seconds for one look; the slowest interceptors need a few."""
+"""Seconds for one probe; the slowest interceptors need a few."""
 ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and how a service manager ends a program."""
-_COLOUR: Final = {Verdict.CLEAN: "green", Verdict.MIDDLEWARE: "red", Verdict.INCONCLUSIVE: "yellow"}
+_COLOUR: Final = {"clean": "green", "intercepted": "red", "uncertain": "yellow"}
 _KIND_WIDTH: Final = max(map(len, WatchKind))
 
 
@@ -49,16 +50,16 @@ _KIND_WIDTH: Final = max(map(len, WatchKind))
     default=INTERVAL_DEFAULT,
     show_default=True,
     metavar="SECONDS",
-    help="Mean time between two looks at one endpoint; when each comes cannot be foreseen.",
+    help="Mean time between two probes of one endpoint; when each comes cannot be foreseen.",
 )
 @click.option(
     "--duration",
     type=click.FloatRange(min=0, min_open=True),
     default=math.inf,
     metavar="SECONDS",
-    help="End by itself after this time; without it, when told to.",
+    help="End after this time; without it, on Ctrl-C or SIGTERM.",
 )
-@common.deadline_option("Time one look may take.", longest=DEADLINE_LONGEST)
+@common.deadline_option("Time one probe may take.", longest=DEADLINE_LONGEST)
 @common.fail_on_option("Least confidence of middleware, at any time, that makes the exit code 1; below it it is 3.")
 @click.option(
     "--metrics",
@@ -173,7 +174,8 @@ def _lines(output: str | None) -> Iterator[Callable[[str], None]]:
 
 def _line(event: WatchEvent) -> str:
     """One event for a person."""
-    style = _COLOUR[event.after.verdict if event.after is not None else event.network.verdict]
+    shown = event.after or event.network
+    style = _COLOUR[tone(shown.verdict, shown.confidence)]
     return f"{event.at:%H:%M:%S} {click.style(f'{event.kind:<{_KIND_WIDTH}}', fg=style, bold=True)} {event.summary}"
 
 

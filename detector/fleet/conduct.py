@@ -300,7 +300,7 @@ class _Spreading:
 
     def _judged(self, number: int, target: Target, seen: work.Seen, vantage: str) -> Iterator[FromVantage]:
         case = work.case_of(self._detector, self._detector.expected(target.endpoint), seen, where=vantage)
-        for result in self._judging.setdefault(vantage, Judging()).judge(number, target.where, case):
+        for result in self._judging.setdefault(vantage, Judging()).judge(number, target, case):
             yield FromVantage(vantage, result)
 
     def _not_looked(self, given: _Given) -> Iterator[FromVantage]:

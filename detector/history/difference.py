@@ -1,34 +1,35 @@
-"""What changed between two reports: decrypted now, no longer, by somebody else, pins gone stale.
+"""What changed between two reports: intercepted now, no longer, by another party, uncertain, pins gone stale.
 
-Room: history. Pure: two reports in, a list of changes out. Nothing is judged again here.
+Room: history. Pure: two reports in, a list of changes out. Nothing is assessed again here. Words follow confidence
+(`detector.judge.wording`): what is only `possible` is uncertain, and names nobody.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from detector.judge.wording import has_stale_pins, is_uncertain
 from detector.knowledge import describe
-from detector.model import Confidence, Record, Report, Result, Verdict
+from detector.model import Confidence, Reason, Record, Report, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-STALE_PINS_REASONS: Final = frozenset({"logged-pin-mismatch", "publicly-trusted-pin-mismatch"})
-"""Reasons of decisions (detector.judge.table) for which old pins are the likelier explanation."""
 
 
 class ChangeKind(enum.StrEnum):
     """What happened to one endpoint between two runs."""
 
-    DECRYPTED = "decrypted"
-    NO_LONGER_DECRYPTED = "no-longer-decrypted"
+    INTERCEPTED = "intercepted"
+    NO_LONGER_INTERCEPTED = "no-longer-intercepted"
     OTHER_INTERCEPTOR = "other-interceptor"
     SURER = "surer"
+    UNCERTAIN = "uncertain"
     LESS_SURE = "less-sure"
+    NO_LONGER_UNCERTAIN = "no-longer-uncertain"
     PINS_STALE = "pins-stale"
-    NOT_JUDGED = "not-judged"
-    JUDGED_AGAIN = "judged-again"
+    NOT_ASSESSED = "not-assessed"
+    ASSESSED_AGAIN = "assessed-again"
     OTHER_ASSURANCE = "other-assurance"
     ADDED = "added"
     REMOVED = "removed"
@@ -47,7 +48,7 @@ class Change(Record, frozen=True, kw_only=True):
 class Difference(Record, frozen=True, kw_only=True):
     """What changed from `before` to `after` (the runs' own words for themselves), most important first.
 
-    `notes` tell what else differed and could explain a change: other roots, other logs, another vantage.
+    `notes` say what else differed and could explain a change: other roots, other logs, another vantage.
     """
 
     before: str
@@ -87,46 +88,63 @@ def _kind(old: Result | None, new: Result | None) -> tuple[ChangeKind, str] | No
         return (
             (ChangeKind.ADDED, "was not checked before.") if old is None else (ChangeKind.REMOVED, "was not checked.")
         )
-    if new.reason in STALE_PINS_REASONS and old.reason != new.reason:
-        return ChangeKind.PINS_STALE, "shows a public certificate that is not pinned: most likely the pins are stale."
+    if has_stale_pins(new):
+        stale = "shows a certificate that careful clients take and that is not pinned: probably the pins are stale."
+        return None if has_stale_pins(old) else (ChangeKind.PINS_STALE, stale)
     was, is_ = old.verdict, new.verdict
-    if is_ is Verdict.MIDDLEWARE and was is not Verdict.MIDDLEWARE:
-        return ChangeKind.DECRYPTED, f"is decrypted now ({new.confidence}), by {_who(new)}."
+    if is_ is Verdict.MIDDLEWARE:
+        return _accused(old, new)
     if was is Verdict.MIDDLEWARE and is_ is Verdict.CLEAN:
-        return ChangeKind.NO_LONGER_DECRYPTED, f"is no longer decrypted ({new.assurance})."
-    if was is is_ is Verdict.MIDDLEWARE:
-        return _of_decrypted(old, new)
+        if is_uncertain(old):
+            return ChangeKind.NO_LONGER_UNCERTAIN, f"is no longer uncertain: clean ({new.assurance})."
+        return ChangeKind.NO_LONGER_INTERCEPTED, f"is no longer intercepted ({new.assurance})."
     if is_ is Verdict.INCONCLUSIVE:
-        return None if was is is_ else (ChangeKind.NOT_JUDGED, f"could not be judged ({_why(new)}).")
+        return None if was is is_ else (ChangeKind.NOT_ASSESSED, f"could not be assessed ({_reason(new)}).")
     if was is Verdict.INCONCLUSIVE:
-        return ChangeKind.JUDGED_AGAIN, f"could be judged again: clean ({new.assurance})."
+        return ChangeKind.ASSESSED_AGAIN, f"could be assessed again: clean ({new.assurance})."
     if old.assurance is not new.assurance:
         return ChangeKind.OTHER_ASSURANCE, f"is clean by {new.assurance} instead of {old.assurance}."
     return None
 
 
-def _of_decrypted(old: Result, new: Result) -> tuple[ChangeKind, str] | None:
-    if _who(old) != _who(new):
-        return ChangeKind.OTHER_INTERCEPTOR, f"is decrypted by {_who(new)} instead of {_who(old)}."
-    if old.confidence is new.confidence or old.confidence is None or new.confidence is None:
+def _accused(old: Result, new: Result) -> tuple[ChangeKind, str] | None:
+    """What changed for an endpoint that is accused now."""
+    before = old if old.verdict is Verdict.MIDDLEWARE and not has_stale_pins(old) else None
+    return _now_uncertain(before) if is_uncertain(new) else _now_intercepted(before, new)
+
+
+def _now_uncertain(before: Result | None) -> tuple[ChangeKind, str] | None:
+    if before is None:
+        return ChangeKind.UNCERTAIN, "is uncertain now (possible); an innocent explanation fits as well."
+    if is_uncertain(before):
         return None
-    order = list(Confidence)
-    surer = order.index(new.confidence) > order.index(old.confidence)
-    kind = ChangeKind.SURER if surer else ChangeKind.LESS_SURE
-    return kind, f"is {new.confidence} instead of {old.confidence}."
+    return ChangeKind.LESS_SURE, f"is only possible instead of {before.confidence}; an innocent explanation fits."
 
 
-def _who(result: Result) -> str:
+def _now_intercepted(before: Result | None, new: Result) -> tuple[ChangeKind, str] | None:
+    if before is None:
+        return ChangeKind.INTERCEPTED, f"is intercepted now ({new.confidence}), by {_party(new)}."
+    if is_uncertain(before):
+        return ChangeKind.SURER, f"is {new.confidence} instead of possible: intercepted by {_party(new)}."
+    if _party(before) != _party(new):
+        return ChangeKind.OTHER_INTERCEPTOR, f"is intercepted by {_party(new)} instead of {_party(before)}."
+    if before.confidence is new.confidence:
+        return None
+    kind = ChangeKind.SURER if new.confidence is Confidence.PROVEN else ChangeKind.LESS_SURE
+    return kind, f"is {new.confidence} instead of {before.confidence}."
+
+
+def _party(result: Result) -> str:
     who = result.attribution
     return "an unknown party" if who is None else who.product or who.issuer or "an unknown party"
 
 
-def _why(result: Result) -> str:
-    return str(result.observation.outcome) if result.reason == "no-certificate" else result.reason
+def _reason(result: Result) -> str:
+    return str(result.observation.outcome) if result.reason is Reason.NO_CERTIFICATE else result.reason
 
 
 def _state(result: Result) -> str:
-    return " ".join(filter(None, (result.verdict, result.confidence or result.assurance or _why(result))))
+    return " ".join(filter(None, (result.verdict, result.confidence or result.assurance or _reason(result))))
 
 
 def _notes(before: Report, after: Report) -> Iterator[str]:
@@ -135,6 +153,6 @@ def _notes(before: Report, after: Report) -> Iterator[str]:
     if before.knowledge != after.knowledge:
         was = [part for part in before.knowledge if part not in after.knowledge]
         now = [part for part in after.knowledge if part not in before.knowledge]
-        yield f"Judged with other knowledge: before with {describe(was) or 'no other'}, then {describe(now) or 'none'}."
+        yield f"Assessed with other knowledge: {describe(was) or 'no other'}, then {describe(now) or 'no other'}."
     if before.detector_version != after.detector_version:
-        yield f"Another version judged: {before.detector_version} and {after.detector_version}."
+        yield f"Versions differ: {before.detector_version} and {after.detector_version}."

@@ -1,10 +1,11 @@
-"""A dossier: what is known of who decrypts at one place, over time, and what is not.
+"""A dossier: what is known of TLS interception at one place, over time, and what is not.
 
-Room: history. Pure: results over time in, records out; nothing is judged again.
+Room: history. Pure: results over time in, records out; nothing is assessed again.
 
 It is the basis on which the usage rights of an institution are reviewed, so it says what speaks against the finding as
-plainly as what speaks for it: what was tried to disprove it and how that came out, which innocent readings are left,
-and where the evidence has gaps. It says nothing about persons; there is nothing about them in what it is made from.
+plainly as what speaks for it: what was tried to disprove it and how that came out, which innocent explanations are
+left, and where the evidence has gaps. A result that is only `possible` is listed as uncertain: it names nobody, and
+nothing is said to be intercepted. It says nothing about persons; its sources contain nothing about them.
 """
 
 from __future__ import annotations
@@ -14,59 +15,68 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.judge import checks, wording
+from detector.judge.checks import pin, witness
 from detector.model import Alternative, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from detector.model import Attribution
+
 QUESTIONS: Final[Mapping[str, str]] = {
-    "key-possession": "Did whoever answered hold the key of the certificate shown?",
-    "witness": "Did a cooperating server see the same TLS session?",
-    "pin": "Is the key one that the endpoint's operator is known to use?",
-    "declared-root": "Is it a private PKI that the operator declared?",
-    "public-path": "Does a public root stand behind it?",
-    "transparency": "Was the certificate publicly logged?",
-    "name": "Is it for the host that was asked for?",
-    "dates": "Is it within its validity?",
-    "clock": "Was the clock of the machine right?",
-    "captive-portal": "Was a sign-in page in the way?",
-    "machine-root": "Does it lead to a root that was added to the machine?",
-    "ca-key-reuse": "Is the server's key also the CA's?",
-    "issuer-impersonation": "Does it bear the name of a CA that did not sign it?",
-    "shared-issuer": "Did the same private CA sign for unrelated operators?",
-    "shared-leaf-key": "Do unrelated operators show the same key?",
-    "quic": "Does the same address show another server over QUIC?",
-    "hello-difference": "Does the same address show another server to another kind of program?",
-    "route-difference": "Does the same address show another server by another way?",
-    "several-certificates": "Are there other certificates of this host, and where do they lead?",
-    "proxy-certificate": "Does the proxy show that it is the one that was named?",
-    "resolution": "Does another resolver give other addresses?",
-    "catalogue": "Does it bear the mark of a known product?",
-    "missing-issuer": "Could the server merely have forgotten an intermediate?",
-    "location": "At which hop is it answered, and is the host further away?",
-    "private-origin": "Could it be a server with a certificate of its own making?",
+    checks.key_possession.ID: "Did the peer hold the key of the certificate that it presented?",
+    checks.witness.ID: "Did a cooperating server see the same TLS session?",
+    checks.chain.ID: "Would a careful client take the chain, and if not, where does it lead?",
+    checks.host_name.ID: "Is the certificate for the host that was asked for?",
+    checks.transparency.ID: "Was the certificate publicly logged?",
+    checks.identity.ID: "What is known of the endpoint's genuine certificate?",
+    checks.pin.ID: "Is the key one that the endpoint's operator is known to use?",
+    checks.place.ID: "Are the name and the address public?",
+    checks.dates.ID: "Is the certificate within its validity?",
+    checks.clock.ID: "Was the clock of the machine right?",
+    checks.expected_root.ID: "Is the public root one that this operator uses?",
+    checks.machine_root.ID: "Does it lead to a root of the machine that is not public, and how did that come there?",
+    checks.forged_issuer.ID: "Does it claim a public CA that did not sign it?",
+    checks.known_interceptor.ID: "Does it bear the mark of a known product?",
+    checks.shared_signer.ID: "Do unrelated operators share a signer, a key or a missing intermediate?",
+    checks.neighbours.ID: "Are other endpoints of the same route substituted, and by the same signer?",
+    checks.captive_portal.ID: "Did a sign-in page answer?",
+    checks.private_origin.ID: "Could it be a server with a certificate of its own making?",
+    checks.several_certificates.ID: "Are there other certificates of this host, and where do they lead?",
+    checks.route_difference.ID: "Does the same address show another server on another route?",
+    checks.hello_difference.ID: "Does the same address show another server to another kind of program?",
+    checks.quic.ID: "Does the same address show another server over QUIC?",
+    checks.proxy_certificate.ID: "Does the proxy show that it is the one that was named?",
+    checks.resolution.ID: "Does another resolver give other addresses?",
+    checks.tls_location.ID: "At which hop is it answered, and is the host further away?",
 }
-"""What each check asks, for somebody who must decide whether enough was asked."""
+"""What each check asks, for a reader who must decide whether enough was asked."""
 
 ALTERNATIVES: Final[Mapping[Alternative, str]] = {
     Alternative.CAPTIVE_PORTAL: "a network that shows a sign-in page before it lets anybody through",
     Alternative.BLOCK_PAGE: "a page that says the host is blocked",
     Alternative.WRONG_SERVER: "another server than the one asked for, by a mistake in DNS or routing",
-    Alternative.PIN_ROTATION: "a key that the operator changed after the pins were written",
+    Alternative.PIN_ROTATION: "stale pins: a key that the operator changed after they were written",
     Alternative.PUBLIC_CA_MISISSUANCE: "a public CA that issued a certificate it should not have",
     Alternative.SCTS_OUTSIDE_CERTIFICATE: "timestamps of CT logs delivered outside the certificate",
     Alternative.INCOMPLETE_CHAIN: "a server that does not send an intermediate certificate",
-    Alternative.PRIVATE_PKI: "a private PKI of the operator that nobody declared",
+    Alternative.PRIVATE_PKI: "a private PKI of the operator that is not declared in the pin file",
     Alternative.SELF_SIGNED_ORIGIN: "a server that signs its own certificate",
     Alternative.STALE_ROOTS: "a list of public roots that is too old",
     Alternative.SPLIT_HORIZON: "a server of the institution's own, to which its resolver leads for this name",
+    Alternative.FRONT_OF_THE_OPERATOR: "a CDN or load balancer of the operator that ends TLS before the witness",
+    Alternative.DEFECTIVE_SERVER: "a server whose chain has a defect that clients refuse",
+    Alternative.UNREADABLE_ALGORITHM: "a genuine certificate in an algorithm that cannot be verified here",
+    Alternative.DEVELOPMENT_CA: "a development CA that its user put on this machine",
 }
+"""What each alternative means, for a reader."""
 
 QUIET_DAYS: Final = 7
-"""Days without a run that are told as a gap: a term has exams every week."""
-GAPS_TOLD: Final = 10
-"""Gaps in time told one by one, the longest first."""
-SOURCES_TOLD: Final = 50
+"""Days without a run that are reported as a gap: a term has exams every week."""
+GAPS_MAX: Final = 10
+"""Gaps in time reported one by one, the longest first."""
+SOURCES_MAX: Final = 50
 """Sources named for one endpoint; the rest is counted."""
 
 
@@ -86,7 +96,7 @@ class Item(NamedTuple):
 
 
 class AffectedEndpoint(Record, frozen=True, kw_only=True):
-    """One endpoint behind one interceptor."""
+    """One endpoint behind one interceptor, or an uncertain one. `why` has a sentence for each kind of decision."""
 
     endpoint: str
     category: Category
@@ -96,13 +106,14 @@ class AffectedEndpoint(Record, frozen=True, kw_only=True):
     times_checked: int
     confidence: Confidence
     reasons: tuple[Reason, ...]
+    why: tuple[str, ...]
     certificates: tuple[str, ...]
     sources: tuple[str, ...]
     sources_total: int
 
 
 class DossierInterceptor(Record, frozen=True, kw_only=True):
-    """Who decrypts, since when, on which hosts, and how sure that is at best."""
+    """Who appears to intercept TLS, since when, on which hosts, and how sure that is at best."""
 
     product: str | None
     vendor: str | None
@@ -126,7 +137,11 @@ class Tried(Record, frozen=True, kw_only=True):
 
 
 class Dossier(Record, frozen=True, kw_only=True):
-    """What is known of one place. `alternatives` are innocent readings left, `gaps` what the evidence does not show."""
+    """What is known of one place.
+
+    `interceptors` are from results that are `probable` or `proven`, `uncertain` are endpoints with results that are
+    only `possible`. `alternatives` are innocent explanations that are left, `gaps` what the evidence does not show.
+    """
 
     vantage: str
     made: dt.datetime
@@ -136,23 +151,24 @@ class Dossier(Record, frozen=True, kw_only=True):
     sources: int
     summary: str
     interceptors: tuple[DossierInterceptor, ...]
+    uncertain: tuple[AffectedEndpoint, ...]
     left_alone: tuple[str, ...]
-    not_judged: tuple[str, ...]
+    not_assessed: tuple[str, ...]
     tried: tuple[Tried, ...]
     alternatives: tuple[str, ...]
     gaps: tuple[str, ...]
     evidence: tuple[str, ...]
 
 
-class _Sightings:
-    """One endpoint behind one interceptor, gathered."""
+class _Occurrences:
+    """What one endpoint showed behind one interceptor, or uncertainly."""
 
     def __init__(self, item: Item) -> None:
         self.category = item.result.endpoint.category
         self.first = self.last = item.at
         self.times = 0
         self.confidence = Confidence.POSSIBLE
-        self.reasons: set[Reason] = set()
+        self.reasons: dict[str, Reason] = {}
         self.certificates: dict[str, None] = {}
         self.sources: dict[str, None] = {}
 
@@ -161,10 +177,16 @@ class _Sightings:
         self.times += 1
         if item.result.confidence is not None and item.result.confidence.reaches(self.confidence):
             self.confidence = item.result.confidence
-        self.reasons.add(item.result.reason)
+        self.reasons[wording.why(item.result)] = item.result.reason
         if item.result.observation.chain:
             self.certificates[item.result.observation.chain[0].sha256] = None
         self.sources[item.source] = None
+
+
+_Party = tuple[str | None, str | None]
+"""What a party is recognised by over time: a product, or else an issuer's name."""
+_WITNESSED: Final = frozenset({witness.Outcome.EQUAL, witness.Outcome.DIFFERS})
+"""Answers of a witness that say which session it saw."""
 
 
 class Gathering:
@@ -180,15 +202,17 @@ class Gathering:
         self._left_out: dict[str, str] = {}
         self._checked: Counter[str] = Counter()
         self._verdicts: dict[str, Counter[Verdict]] = {}
-        self._who: dict[tuple[str | None, str | None], Result] = {}
-        self._seen: dict[tuple[str | None, str | None], dict[str, _Sightings]] = {}
+        self._who: dict[_Party, Attribution | None] = {}
+        self._seen: dict[_Party, dict[str, _Occurrences]] = {}
+        self._uncertain: dict[str, _Occurrences] = {}
         self._asked: dict[str, Counter[str]] = {}
         self._alternatives: Counter[Alternative] = Counter()
+        self._accused = 0
         self._witnessed = False
         self._pinned = False
 
     def add(self, item: Item) -> None:
-        """Take note of one result."""
+        """Count one result."""
         result, name = item.result, item.result.endpoint.name
         self._results += 1
         self._days.add(item.at.date())
@@ -197,33 +221,40 @@ class Gathering:
         self.note_source(item)
         self._checked[name] += 1
         self._verdicts.setdefault(name, Counter())[result.verdict] += 1
-        self._witnessed |= any(f.check == "witness" and f.outcome in {"equal", "differs"} for f in result.findings)
+        self._witnessed |= any(f.check == witness.ID and f.outcome in _WITNESSED for f in result.findings)
         if result.verdict is not Verdict.MIDDLEWARE:
             return
-        who = result.attribution
-        key = (None, None) if who is None else (who.product, None if who.product else who.issuer)
-        self._who.setdefault(key, result)
-        self._seen.setdefault(key, {}).setdefault(name, _Sightings(item)).add(item)
+        self._accused += 1
+        self._endpoints_of(result).setdefault(name, _Occurrences(item)).add(item)
         self._alternatives.update(result.alternatives)
-        self._pinned |= any(f.check == "pin" and f.outcome == "mismatch" for f in result.findings)
+        self._pinned |= any(f.check == pin.ID and f.outcome == pin.Outcome.MISMATCH for f in result.findings)
         outcomes = {finding.check: finding.outcome for finding in result.findings if finding.check in QUESTIONS}
         for check, outcome in outcomes.items():
             self._asked.setdefault(check, Counter())[outcome] += 1
 
+    def _endpoints_of(self, result: Result) -> dict[str, _Occurrences]:
+        """The endpoints that belong with an accused one: those of the same party, or those that are uncertain."""
+        if wording.is_uncertain(result):
+            return self._uncertain
+        who = result.attribution
+        party = (None, None) if who is None else (who.product, None if who.product else who.issuer)
+        self._who.setdefault(party, who)
+        return self._seen.setdefault(party, {})
+
     def note_source(self, item: Item) -> None:
-        """Take note of where a result is kept: of one that was added already, in a further place."""
+        """Record where a result is kept, also a further place of one that was added already."""
         self._sources[item.source] = item.verified
         if item.vouched:
             self._vouched.add(item.source)
 
     def leave_out(self, source: str, reason: str) -> None:
-        """Take note of a source that does not hold: it is named, and nothing in it is believed."""
+        """Record a source that does not hold: it is named, and nothing in it is believed."""
         self._left_out[source] = reason
 
     def dossier(self, *, made: dt.datetime, unfinished_runs: int = 0) -> Dossier:
         """The dossier of what was gathered, as of `made`. `unfinished_runs` were ended before they were done."""
         interceptors = tuple(sorted(map(self._interceptor, self._seen), key=lambda found: found.first_seen))
-        never = [name for name, told in self._verdicts.items() if set(told) == {Verdict.INCONCLUSIVE}]
+        never = [name for name, found in self._verdicts.items() if set(found) == {Verdict.INCONCLUSIVE}]
         clean = [
             name
             for name, verdicts in self._verdicts.items()
@@ -238,16 +269,17 @@ class Gathering:
             sources=len(self._sources),
             summary=self._summary(interceptors),
             interceptors=interceptors,
+            uncertain=self._affected(self._uncertain),
             left_alone=tuple(sorted(clean)),
-            not_judged=tuple(sorted(never)),
+            not_assessed=tuple(sorted(never)),
             tried=tuple(
                 Tried(check=check, question=QUESTIONS[check], outcomes=dict(self._asked[check].most_common()))
                 for check in QUESTIONS
                 if check in self._asked
             ),
             alternatives=tuple(
-                f"{ALTERNATIVES[reading]} ({reading}), in {count} of {sum(self._accused())} results"
-                for reading, count in self._alternatives.most_common()
+                f"{ALTERNATIVES[explanation]} ({explanation}), in {count} of {self._accused} results"
+                for explanation, count in self._alternatives.most_common()
             ),
             gaps=tuple(self._gaps(interceptors, never, unfinished_runs)),
             evidence=(
@@ -256,33 +288,33 @@ class Gathering:
             ),
         )
 
-    def _accused(self) -> Iterator[int]:
-        return (sightings.times for found in self._seen.values() for sightings in found.values())
-
-    def _interceptor(self, key: tuple[str | None, str | None]) -> DossierInterceptor:
-        who, seen = self._who[key].attribution, self._seen[key]
-        endpoints = tuple(
+    def _affected(self, seen: Mapping[str, _Occurrences]) -> tuple[AffectedEndpoint, ...]:
+        return tuple(
             AffectedEndpoint(
                 endpoint=name,
-                category=s.category,
-                first_seen=s.first,
-                last_seen=s.last,
-                times_seen=s.times,
+                category=found.category,
+                first_seen=found.first,
+                last_seen=found.last,
+                times_seen=found.times,
                 times_checked=self._checked[name],
-                confidence=s.confidence,
-                reasons=tuple(sorted(s.reasons)),
-                certificates=tuple(s.certificates)[:SOURCES_TOLD],
-                sources=tuple(s.sources)[:SOURCES_TOLD],
-                sources_total=len(s.sources),
+                confidence=found.confidence,
+                reasons=tuple(sorted(set(found.reasons.values()))),
+                why=tuple(sorted(found.reasons)),
+                certificates=tuple(found.certificates)[:SOURCES_MAX],
+                sources=tuple(found.sources)[:SOURCES_MAX],
+                sources_total=len(found.sources),
             )
-            for name, s in sorted(seen.items())
+            for name, found in sorted(seen.items())
         )
+
+    def _interceptor(self, party: _Party) -> DossierInterceptor:
+        who, endpoints = self._who[party], self._affected(self._seen[party])
         order = list(Confidence)
         return DossierInterceptor(
             product=who.product if who else None,
             vendor=who.vendor if who else None,
             category=who.category if who else "unknown",
-            managed_by=who.managed_by if who else ManagedBy.INSTITUTION,
+            managed_by=who.managed_by if who else ManagedBy.UNKNOWN,
             issuer=who.issuer if who else None,
             basis=who.basis if who else "",
             first_seen=min(e.first_seen for e in endpoints),
@@ -296,52 +328,58 @@ class Gathering:
         place = self.vantage or "this place"
         if not self._results:
             return f"Nothing is known of {place}."
+        total = len(self._checked)
+        if not interceptors and not self._uncertain:
+            return f"No TLS interception was seen at {place}, on {total} endpoints in {self._results} results."
+        uncertain = f"{len(self._uncertain)} of {total} endpoints could not be confirmed as genuine (possible)"
         if not interceptors:
-            return f"No decryption was seen at {place}, on {len(self._checked)} endpoints in {self._results} results."
-        told = "; ".join(
-            f"{found.product or found.issuer or 'an unknown party'} on {len(found.endpoints)} of {len(self._checked)} "
-            f"endpoints since {found.first_seen:%Y-%m-%d} ({found.confidence})"
-            for found in interceptors
+            return f"At {place} {uncertain}; an innocent explanation fits as well."
+        found = "; ".join(
+            f"{party.product or party.issuer or 'an unknown party'} on {len(party.endpoints)} of {total} "
+            f"endpoints since {party.first_seen:%Y-%m-%d} ({party.confidence})"
+            for party in interceptors
         )
-        return f"At {place} TLS appears to be decrypted: {told}."
+        proven = any(party.confidence is Confidence.PROVEN for party in interceptors)
+        sureness = "is intercepted" if proven else "is very probably intercepted"
+        return f"At {place} TLS {sureness}: {found}{f'; {uncertain}' if self._uncertain else ''}."
 
     def _gaps(
         self, interceptors: tuple[DossierInterceptor, ...], never: list[str], unfinished_runs: int
     ) -> Iterator[str]:
         yield from self._quiet_times()
         if never:
-            yield f"{len(never)} endpoints could never be judged; they may or may not be decrypted."
+            yield f"{len(never)} endpoints could never be assessed; nothing is known of them."
         if unfinished_runs:
-            yield f"{unfinished_runs} runs were ended before they were done; what they had found is in here."
+            yield f"{unfinished_runs} runs were ended before they were done; what they had found is included."
         if len(self._days) == 1:
             yield "All of it was seen on one day."
         if not self._witnessed:
             yield "No witness took part: a party that holds the servers' own keys would not have been seen."
-        if interceptors and not self._pinned:
+        if self._accused and not self._pinned:
             yield "Nothing that was accused had pins: it rests on public roots, logs and what endpoints have in common."
-        if interceptors and all(found.confidence is Confidence.POSSIBLE for found in interceptors):
-            yield "Nothing was ever more than possible: an innocent reading fits all of it."
+        if self._uncertain and not interceptors:
+            yield "Nothing was ever more than possible: an innocent explanation fits all of it."
         unverified = sum(verified is None for verified in self._sources.values())
         if unverified:
             yield (
-                f"{unverified} of {len(self._sources)} sources are rows of a database, not signed evidence: they rest "
-                "on the word of whoever keeps it."
+                f"{unverified} of {len(self._sources)} sources are rows of a database, not signed evidence: as "
+                "reliable as its administrator."
             )
         bundles = {source for source, verified in self._sources.items() if verified is not None}
         if strangers := bundles - self._vouched:
             yield f"{len(strangers)} of {len(bundles)} bundles are signed by no known key: anybody can make those."
         if self._left_out:
             yield f"{len(self._left_out)} bundles do not hold; they were left out, and what they show is not known."
-        yield "It speaks for the endpoints that were checked, on the routes that were taken, and for no others."
+        yield "It covers only the endpoints that were checked, on the routes that were taken."
 
     def _quiet_times(self) -> Iterator[str]:
         days = sorted(self._days)
         pauses = [(after - before, before, after) for before, after in itertools.pairwise(days)]
         long = sorted((p for p in pauses if p[0].days > QUIET_DAYS), reverse=True)
-        for pause, before, after in long[:GAPS_TOLD]:
+        for pause, before, after in long[:GAPS_MAX]:
             yield f"Nothing was checked for {pause.days - 1} days, between {before} and {after}."
-        if len(long) > GAPS_TOLD:
-            yield f"There are {len(long) - GAPS_TOLD} more such pauses."
+        if len(long) > GAPS_MAX:
+            yield f"There are {len(long) - GAPS_MAX} more such pauses."
 
 
 def gather(items: Iterable[Item], *, vantage: str, made: dt.datetime, unfinished_runs: int = 0) -> Dossier:

@@ -25,7 +25,8 @@ _AGAIN: Final = "Try again. If it keeps happening, use another network and tell 
 _UPDATE_PINS: Final = "The pins are probably out of date: update the pin file, then check again."
 _UPDATE: Final = "Update the detector and try again: its lists of roots and logs are older than this certificate."
 _SIGN_IN: Final = "If this network has a sign-in page, open a browser and sign in, then try again."
-_SIGN_IN_FIRST: Final = "Open a browser and sign in to this network, then try again."
+SIGN_IN_FIRST: Final = "Open a browser and sign in to this network, then try again."
+"""What comes before all other advice where a sign-in page answers."""
 _NOT_THE_SERVER: Final = "Do not send exam data here: the server shown is not the one answering. Use another network."
 _NOT_THIS_NETWORK: Final = "Do not use this network for the exam: something on it signs in the name of a public CA."
 
@@ -219,7 +220,7 @@ def advise(  # noqa: PLR0913 - what advice depends on
         return {_STUDENT: _of_outcome(observation)}
     advice = _fill(_by_reason(decision, attribution, remediation), hosts)
     if facts.portal:
-        advice[_STUDENT] = _SIGN_IN_FIRST
+        advice[_STUDENT] = SIGN_IN_FIRST
     return advice
 
 

@@ -7,7 +7,7 @@ count results with `Tally` and read the same answer.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from detector.model import Result
+    from detector.model import EndpointName, Result
 
     from .evidence import Context
 
@@ -43,11 +43,27 @@ class NetworkDecision(NamedTuple):
     coverage: dict[Category, Coverage]
 
 
+class Countable(Protocol):
+    """What of a result counts for its network."""
+
+    @property
+    def endpoint(self) -> EndpointName:
+        """Which endpoint it is of."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Its verdict."""
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """How sure it is that it is middleware."""
+
+
 class Tally:
     """Counts results; what they say together can be asked at any time.
 
     `named` are the endpoints (`host:port`) that the caller asked for by name: if one of those, or one of category
-    `exam`, is inconclusive, the network is not called clean.
+    `exam`, is inconclusive, the network is not called clean. Where they are too many to be kept, `add` is told of each.
     """
 
     def __init__(self, named: Collection[str] = ()) -> None:
@@ -55,16 +71,16 @@ class Tally:
         self._verdicts: Final[Counter[tuple[Category, Verdict, Confidence | None]]] = Counter()
         self._open: Final[Counter[bool]] = Counter()
 
-    def add(self, result: Result, before: Result | None = None) -> None:
-        """Count a result; `before` is the one that it amends."""
+    def add(self, result: Countable, before: Countable | None = None, *, named: bool = False) -> None:
+        """Count a result; `before` is the one that it amends, `named` is of both."""
         if before is not None:
-            self._count(before, -1)
-        self._count(result, 1)
+            self._count(before, -1, named=named)
+        self._count(result, 1, named=named)
 
-    def _count(self, result: Result, number: int) -> None:
+    def _count(self, result: Countable, number: int, *, named: bool) -> None:
         endpoint = result.endpoint
         self._verdicts[endpoint.category, result.verdict, result.confidence] += number
-        matters = endpoint.name in self._named or endpoint.category is Category.EXAM
+        matters = named or endpoint.name in self._named or endpoint.category is Category.EXAM
         self._open[result.verdict is Verdict.INCONCLUSIVE and matters] += number
 
     def count(self, verdict: Verdict) -> int:

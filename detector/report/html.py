@@ -1,11 +1,12 @@
 """The report as one HTML file: for people who decide, and for those who must check what they decided on.
 
-Room: report. Pure: reports in, text out; the templates beside this file are package data.
+Room: report. Pure: reports in, text out; the templates in this package are package data.
 
 The page loads nothing, runs no script and allows neither: its Content-Security-Policy lets in one style sheet, by hash.
-Everything in a certificate is written by whoever made it, so every value passes Jinja's escaping (no `|safe` anywhere)
-and, before that, `_shown`, which makes invisible and direction-changing characters visible. What is evidence stands
-folded, in full, so that nobody needs another file to check a claim.
+Everything in a certificate is its issuer's text, so every value passes Jinja's escaping (no `|safe` anywhere) and,
+before that, `_shown`, which makes invisible and direction-changing characters visible. Evidence is folded and complete,
+so that nobody needs another file to check a claim. Of an uncertain result no name is shown but in the folded
+certificates, which are as they were presented.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.errors import MissingExtraError
+from detector.judge import wording
+from detector.judge.assess import names_a_party
 from detector.knowledge import describe
 from detector.model import Audience, Confidence, Coverage, Says, Verdict
 
@@ -42,24 +45,25 @@ TIMELINE_WIDTH: Final = 760
 
 _SAYS: Final[dict[Says, tuple[str, str]]] = {
     Says.GENUINE: ("✓", "speaks for genuine"),
-    Says.INTERCEPTED: ("✗", "speaks for decryption"),
+    Says.INTERCEPTED: ("✗", "speaks against it"),
     Says.EXPLAINS: ("?", "could explain it"),
     Says.NEUTRAL: ("·", "neutral"),
 }
-_MARK: Final[dict[Verdict, str]] = {Verdict.CLEAN: "✓", Verdict.MIDDLEWARE: "✗", Verdict.INCONCLUSIVE: "?"}
-_COVERAGE: Final[dict[Coverage, tuple[str, str]]] = {
-    Coverage.CLEAR: ("✓", "left alone"),
-    Coverage.DECRYPTED: ("✗", "decrypted"),
-    Coverage.MIXED: ("≠", "partly decrypted"),
-    Coverage.UNKNOWN: ("?", "no answer"),
+_COVERAGE: Final[dict[Coverage, tuple[str, str, str]]] = {
+    Coverage.CLEAR: ("clean", "✓", "left alone"),
+    Coverage.DECRYPTED: ("intercepted", "✗", "intercepted"),
+    Coverage.MIXED: ("uncertain", "≠", "intercepted in part"),
+    Coverage.UNCERTAIN: ("uncertain", "?", "uncertain"),
+    Coverage.UNKNOWN: ("uncertain", "?", "no answer"),
 }
-_SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.CLEAR, Coverage.UNKNOWN)
-"""What was seen goes before what was not."""
+"""Tone, sign and words of each state."""
+_SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR, Coverage.UNKNOWN)
+"""What was seen takes precedence over what was not."""
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
 
 
 class TimelineEntry(NamedTuple):
-    """One earlier run: when, from where, and what it found. `detail` is a sentence for who looks closer."""
+    """One earlier run: when, from where, and what it found. `detail` is a sentence for closer inspection."""
 
     at: dt.datetime
     vantage: str
@@ -76,7 +80,7 @@ def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (),
     """
     if not reports:
         raise ValueError("an HTML report needs at least one report; check something first")
-    worst = min(reports, key=lambda r: (_WORST_VERDICT.index(r.verdict), -_sureness(r.confidence)))
+    worst = min(reports, key=_gravity)
     return _template("report.html.jinja").render(
         title=title or "TLS interception report",
         style_hash=_style_hash(),
@@ -94,7 +98,6 @@ def render(reports: Sequence[Report], *, timeline: Sequence[TimelineEntry] = (),
         endpoints=_endpoints(reports),
         timeline=_timeline(timeline),
         portals=[r.portal for r in reports if r.portal is not None],
-        mark=_MARK,
     )
 
 
@@ -119,10 +122,18 @@ def _template(name: str) -> Template:
         finalize=_finalize,
     )
     environment.filters.update(says=_says, value=_value, pem=_pem, instant=_instant, shown=_shown, described=describe)
+    environment.globals.update(
+        tone=wording.tone,
+        mark=sentences.mark,
+        why=wording.why,
+        summary=wording.summary,
+        data_of=wording.data,
+        is_uncertain=wording.is_uncertain,
+    )
     return environment.get_template(name)
 
 
-def _finalize(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+def _finalize(value: Any) -> Any:  # noqa: ANN401 - a template prints values of any type
     """Make every text visible before it is escaped; markup that Jinja made itself stays."""
     import markupsafe  # noqa: PLC0415 - comes with Jinja2
 
@@ -169,8 +180,10 @@ def _instant(moment: dt.datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _sureness(confidence: Confidence | None) -> int:
-    return -1 if confidence is None else list(Confidence).index(confidence)
+def _gravity(found: Report | Result) -> tuple[int, int]:
+    """The gravest sorts first."""
+    sureness = -1 if found.confidence is None else list(Confidence).index(found.confidence)
+    return _WORST_VERDICT.index(found.verdict), -sureness
 
 
 def _vantage(report: Report, number: int) -> str:
@@ -178,24 +191,27 @@ def _vantage(report: Report, number: int) -> str:
 
 
 def _headline_of_many(reports: Sequence[Report]) -> str:
-    told = []
-    for verdict in _WORST_VERDICT:
-        names = [_vantage(r, at) for at, r in enumerate(reports, 1) if r.verdict is verdict]
-        if names:
-            told.append(f"{verdict.value} from {', '.join(names)}")
-    head = told[0].split(" ", 1)[0].upper()
-    return f"{head}: {len(reports)} vantages; {'; '.join(told)}."
+    order = sorted(enumerate(reports, 1), key=lambda one: _gravity(one[1]))
+    names: dict[str, list[str]] = {}
+    for at, report in order:
+        found = report.verdict.value + (f" ({report.confidence})" if report.confidence else "")
+        names.setdefault(found, []).append(_vantage(report, at))
+    listed = "; ".join(f"{found} from {', '.join(places)}" for found, places in names.items())
+    return f"{order[0][1].verdict.value.upper()}: {len(reports)} vantages; {listed}."
 
 
-def _coverage(reports: Sequence[Report]) -> list[tuple[Category, Coverage, str, str]]:
+def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]:
+    """Category, tone, sign and words; of several vantages together."""
     merged: dict[Category, Coverage] = {}
     for report in reports:
         for category, state in report.coverage.items():
             both = {merged.get(category, state), state}
-            # Decrypted in part is what it is as soon as some of it was seen to be left alone.
-            partly = Coverage.MIXED in both or both == {Coverage.CLEAR, Coverage.DECRYPTED}
+            # Intercepted in part is what it is as soon as some of it was not seen to be intercepted.
+            partly = Coverage.MIXED in both or (
+                Coverage.DECRYPTED in both and not both.isdisjoint({Coverage.CLEAR, Coverage.UNCERTAIN})
+            )
             merged[category] = Coverage.MIXED if partly else min(both, key=_SEEN_COVERAGE.index)
-    return [(category, state, *_COVERAGE[state]) for category, state in merged.items()]
+    return [(category, *_COVERAGE[state]) for category, state in merged.items()]
 
 
 def _interceptors(reports: Sequence[Report]) -> list[tuple[str, Interceptor]]:
@@ -209,7 +225,7 @@ def _advice(report: Report) -> list[tuple[str, list[str]]]:
 
 
 def _exempt(reports: Sequence[Report]) -> list[str]:
-    hosts = [r.endpoint.host for report in reports for r in report.results if r.verdict is Verdict.MIDDLEWARE]
+    hosts = [r.endpoint.host for report in reports for r in report.results if names_a_party(r.confidence)]
     return list(dict.fromkeys(hosts))
 
 
@@ -220,7 +236,7 @@ def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | Non
     return [(name, f"endpoint-{at}", [results.get(name) for results in by_report]) for at, name in enumerate(names, 1)]
 
 
-class _Look(NamedTuple):
+class _View(NamedTuple):
     """One endpoint from one vantage, with its picture."""
 
     vantage: str
@@ -228,16 +244,16 @@ class _Look(NamedTuple):
     picture: picture.Picture | None
 
 
-def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_Look]]]:
-    """Every endpoint with what each vantage saw, the accused first."""
+def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
+    """Every endpoint with what each vantage saw, the gravest first."""
     named = [_vantage(report, at) for at, report in enumerate(reports, 1)]
     rows = []
     for name, anchor, results in _matrix(reports):
         seen = [(vantage, result) for vantage, result in zip(named, results, strict=True) if result is not None]
         clean = next(((v, r) for v, r in seen if r.verdict is Verdict.CLEAN), None)
-        looks = [_Look(v, r, picture.draw(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen]
-        rows.append((name, anchor, looks))
-    return sorted(rows, key=lambda row: min(_WORST_VERDICT.index(look.result.verdict) for look in row[2]))
+        views = [_View(v, r, picture.draw(r, clean[1] if clean else None, clean[0] if clean else "")) for v, r in seen]
+        rows.append((name, anchor, views))
+    return sorted(rows, key=lambda row: min(_gravity(view.result) for view in row[2]))
 
 
 class _Tick(NamedTuple):

@@ -1,19 +1,20 @@
-"""Where the boxes of a chain picture go: what was presented beside what was to be expected.
+"""Where the boxes of a chain picture go: what was presented, and next to it what was to be expected.
 
 Room: report. Pure: certificates in, coordinates and words out; the template draws them as SVG. Everything in a
-certificate is somebody else's text: it is cut to what fits, and escaped by the template like any other.
+certificate is its issuer's text: it is cut to what fits, and escaped by the template like any other. The picture of an
+uncertain result names nobody and has no red in it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.judge import wording
+from detector.judge.checks import chain, expected_root, pin
 from detector.model import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from detector.model import PresentedCertificate, Result
+    from detector.model import Result
 
 BOX_WIDTH: Final = 350
 BOX_HEIGHT: Final = 66
@@ -54,7 +55,7 @@ class Arrow(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture: its size, boxes, arrows, titles of columns (x, text), and the same in words for who cannot see it."""
+    """A picture: its size, boxes, arrows, titles of columns (x, text), and the same in words."""
 
     width: int
     height: int
@@ -93,7 +94,7 @@ def draw(result: Result, reference: Result | None = None, reference_vantage: str
     for number, (_, entries) in enumerate(columns):
         x = number * (BOX_WIDTH + COLUMN_GAP)
         for place, entry in enumerate(entries):
-            # The leaf stands at the bottom, on one line in both columns.
+            # The leaf is at the bottom, on one line in both columns.
             y = HEAD + (tallest - 1 - place) * (BOX_HEIGHT + GAP)
             boxes.append(Box(x, y, entry.kind, entry.title, entry.lines, entry.full))
             if place + 1 < len(entries):
@@ -112,38 +113,46 @@ def draw(result: Result, reference: Result | None = None, reference_vantage: str
 
 
 def _presented(result: Result) -> list[_Entry]:
-    chain = result.observation.chain
-    pinned = {f.data.get("pin") for f in result.findings if f.check == "pin" and f.outcome in {"leaf", "path"}}
-    entries = [_certificate(at, chain, pinned) for at in range(min(len(chain), BOXES_MOST))]
-    if len(chain) > BOXES_MOST:
-        more = f"{len(chain) - BOXES_MOST} more"
+    presented = result.observation.chain
+    pinned = {f.data.get("pin") for f in result.findings if f.check == pin.ID and f.outcome in _MATCHES}
+    entries = [_certificate(at, result, pinned) for at in range(min(len(presented), BOXES_MOST))]
+    if len(presented) > BOXES_MOST:
+        more = f"{len(presented) - BOXES_MOST} more"
         entries.append(_Entry("remark", "Not drawn", (more,), more, ""))
     top = _top(result)
     if top is not None:
-        if top.kind == "bad":
-            entries[-1] = entries[-1]._replace(link="leads no further", link_kind="arrow broken")
+        if top.kind in _BROKEN:
+            entries[-1] = entries[-1]._replace(link="leads no further", link_kind=_BROKEN[top.kind])
         entries.append(top)
     return entries
 
 
-def _certificate(at: int, chain: Sequence[PresentedCertificate], pinned: set[str | None]) -> _Entry:
-    certificate = chain[at]
-    subject = certificate.subject or "(no readable subject)"
+_MATCHES: Final = frozenset({pin.Outcome.LEAF, pin.Outcome.LEAF_NOT_ITS_OWN, pin.Outcome.CA, pin.Outcome.PATH})
+_BROKEN: Final = {"bad": "arrow broken", "doubtful": "arrow open", "remark": "arrow open"}
+"""The arrow to a box of this kind."""
+_NOT_PUBLIC: Final = {"intercepted": "bad", "uncertain": "doubtful", "clean": "remark"}
+"""The kind of box for a chain that does not lead where it should, by the tone of the verdict."""
+
+
+def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
+    presented, names = result.observation.chain, not wording.is_uncertain(result)
+    certificate = presented[at]
     key = certificate.spki_sha256
     validity = ""
     if certificate.not_before and certificate.not_after:
         validity = f"valid {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
-    is_pinned = key is not None and any(pin is not None and _same(pin, key) for pin in pinned)
-    title = "Server certificate" if at == 0 else f"Certificate {at}"
-    above = chain[at + 1] if at + 1 < len(chain) else None
+    is_pinned = key is not None and any(known is not None and _same(known, key) for known in pinned)
+    above = presented[at + 1] if at + 1 < len(presented) else None
     continues = above is None or (certificate.issuer is not None and certificate.issuer == above.subject)
+    subject = certificate.subject or "(no readable subject)"
+    lines = (_cut(f"key {key[:16]}…" if key else "key unreadable"), _cut(validity))
     return _Entry(
         kind=("leaf" if at == 0 else "issuer") + (" pinned" if is_pinned else ""),
-        title=title + (" - key is pinned" if is_pinned else ""),
-        lines=(_cut(subject), _cut(f"key {key[:16]}…" if key else "key unreadable"), _cut(validity)),
-        full=f"{subject}, issued by {certificate.issuer or '(unreadable)'}",
+        title=("Server certificate" if at == 0 else f"Certificate {at}") + (" - key is pinned" if is_pinned else ""),
+        lines=(_cut(subject), *lines) if names else lines,
+        full=f"{subject}, issued by {certificate.issuer or '(unreadable)'}" if names else ", ".join(lines),
         link="says it is issued by" if continues else "is not issued by",
-        link_kind="arrow" if continues else "arrow broken",
+        link_kind="arrow" if continues else _BROKEN[_NOT_PUBLIC[wording.tone(result.verdict, result.confidence)]],
     )
 
 
@@ -153,28 +162,37 @@ def _same(pin: str, spki_sha256: str) -> bool:
     return pin == "sha256/" + base64.b64encode(bytes.fromhex(spki_sha256)).decode("ascii")
 
 
+_TOP: Final[dict[str, tuple[bool, str, str]]] = {
+    chain.Outcome.ACCEPTED: (True, "Public root", ""),
+    chain.Outcome.DECLARED: (True, "Declared private root", ""),
+    chain.Outcome.RETIRED: (True, "Retired root", "a date keeps it from being taken"),
+    chain.Outcome.DEFECTIVE: (False, "Public root", "by a path that no client takes"),
+    chain.Outcome.ADDED: (False, "Root added to this machine", "not a public one"),
+    chain.Outcome.UNFAMILIAR: (False, "Unfamiliar root", "trusted here, not known as public"),
+    chain.Outcome.UNREADABLE: (False, "Unverifiable", "signed in a way that is not readable here"),
+    chain.Outcome.INCOMPLETE: (False, "Issuer missing", "it was not presented"),
+    chain.Outcome.PRIVATE: (False, "No public root", "no signature leads to one"),
+}
+"""What is drawn above the chain for each class: whether it leads there unbroken, a title and a remark."""
+
+
 def _top(result: Result) -> _Entry | None:
-    """What stands above the presented certificates: where a verified path ends, or that none does."""
-    for finding in result.findings:
-        if finding.check == "public-path" and finding.outcome == "found":
-            label = ", ".join(map(str, finding.data.get("roots", ())))
-            return _Entry("root", "Public root", (_cut(label),), label, "")
-    for finding in result.findings:
-        if finding.check == "machine-root":
-            label = str(finding.data.get("root"))
-            return _Entry("bad", "Root added to this machine", (_cut(label), "not a public one"), label, "")
-    for finding in result.findings:
-        if finding.check == "declared-root" and finding.outcome == "path":
-            return _Entry("root", "Declared private root", (_cut(finding.summary),), finding.summary, "")
-    if any(f.check == "public-path" for f in result.findings):
-        return _Entry("bad", "No public root", ("no signature leads to one",), "no signature leads to one", "")
-    return None
+    """What is above the presented certificates: where a verified path ends, or that none does."""
+    found = next((f for f in result.findings if f.check == chain.ID and f.outcome in _TOP), None)
+    if found is None:
+        return None
+    leads, title, remark = _TOP[found.outcome]
+    label = ", ".join(map(str, wording.data(found, result).get("roots", ())))
+    kind = "root" if leads else _NOT_PUBLIC[wording.tone(result.verdict, result.confidence)]
+    lines = tuple(filter(None, (label, remark)))
+    return _Entry(kind, title, tuple(map(_cut, lines)), ", ".join(lines) or title, "")
 
 
 def _expected(result: Result) -> list[_Entry]:
     entries: list[_Entry] = []
-    pins = next((f.data.get("pins", ()) for f in result.findings if f.check == "pin" and f.outcome == "mismatch"), ())
-    roots = next((f.data.get("expected", ()) for f in result.findings if f.check == "expected-root"), ())
+    mismatch = (f for f in result.findings if f.check == pin.ID and f.outcome == pin.Outcome.MISMATCH)
+    pins = next((f.data.get("pins", ()) for f in mismatch), ())
+    roots = next((f.data.get("expected", ()) for f in result.findings if f.check == expected_root.ID), ())
     name = result.endpoint.host
     if pins:
         shown = tuple(f"{str(pin)[:PIN_CHARACTERS]}…" for pin in pins[:PINS_MOST])

@@ -33,7 +33,7 @@ def render(report: Report) -> str:
     )
     endpoints = gauge("endpoint", "1 for the verdict of the endpoint.", "vantage", "endpoint", "category", "verdict")
     sure = gauge(
-        "endpoint_confidence", "How sure: 1 possible, 2 probable, 3 proven; 0 not decrypted.", "vantage", "endpoint"
+        "endpoint_confidence", "How sure: 1 possible, 2 probable, 3 proven; 0 not accused.", "vantage", "endpoint"
     )
     for result in report.results:
         name = result.endpoint.name

@@ -1,6 +1,7 @@
-"""The two sentences that a person reads first: is traffic decrypted, by whom, where; and what to do about it.
+"""The sentences that a person reads first: is TLS intercepted, by whom, where; and what to do about it.
 
-Room: report. Pure.
+Room: report. Pure. Words follow confidence (`detector.judge.wording`): below `probable` nothing is said to be
+intercepted, and nobody is named.
 """
 
 from __future__ import annotations
@@ -8,17 +9,21 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Audience, Category, Confidence, Coverage, Scope, Verdict
+from detector.judge.advice import SIGN_IN_FIRST
+from detector.judge.assess import names_a_party
+from detector.judge.checks.captive_portal import ANSWERED_BY_ANOTHER
+from detector.judge.wording import has_stale_pins, is_behind_a_portal, tone
+from detector.model import Audience, Category, Confidence, Coverage, Reason, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from detector.model import Interceptor, Report, Result
 
 NAMED_MOST: Final = 5
 """Endpoints named in a sentence; the table below it has them all."""
 ADVICE_MOST: Final = 2
-"""Sentences of advice; what each endpoint needs stands in its own result."""
+"""Sentences of advice; what each endpoint needs is in its own result."""
 _HOSTS: Final = "\0"
 """Stands for the hosts in a sentence while sentences are compared; no host name and no advice contains it."""
 _CATEGORY: Final[dict[Category, str]] = {
@@ -33,49 +38,74 @@ _CATEGORY: Final[dict[Category, str]] = {
     Category.OTHER: "other hosts",
 }
 _COVERAGE: Final[dict[Coverage, str]] = {
-    Coverage.DECRYPTED: "decrypts {}",
-    Coverage.MIXED: "decrypts some of {}",
-    Coverage.CLEAR: "leaves {} alone",
-    Coverage.UNKNOWN: "gave no answer on {}",
+    Coverage.DECRYPTED: "{} intercepted",
+    Coverage.MIXED: "{} intercepted in part",
+    Coverage.UNCERTAIN: "{} uncertain",
+    Coverage.CLEAR: "{} left alone",
+    Coverage.UNKNOWN: "{} without an answer",
 }
-
-_SURENESS: Final[dict[str, str]] = {
-    "proven": "is decrypted",
-    "probable": "is very probably decrypted",
-    "possible": "may be decrypted, or there is an innocent reason",
+_SURENESS: Final[dict[Confidence, str]] = {
+    Confidence.PROVEN: "is intercepted",
+    Confidence.PROBABLE: "is very probably intercepted",
+    Confidence.POSSIBLE: "may be intercepted, or there is an innocent reason",
 }
 
 
 def headline(report: Report) -> str:
     """The verdict in one sentence: whether, by whom, on which hosts."""
-    total = len(report.results)
     if report.verdict is Verdict.MIDDLEWARE:
-        accused = [r for r in report.results if r.verdict is Verdict.MIDDLEWARE]
-        by = "; ".join(map(_who, report.interceptors))
-        extent = "every endpoint checked" if report.scope is Scope.ALL else f"{len(accused)} of {total} endpoints"
-        sureness = _SURENESS[report.confidence or "possible"]
-        return f"MIDDLEWARE ({report.confidence}): TLS to {extent} {sureness}{' by ' + by if by else ''}."
+        return f"MIDDLEWARE ({report.confidence}): {'; '.join(_accusations(report))}."
+    total = len(report.results)
+    clean = [r for r in report.results if r.verdict is Verdict.CLEAN]
+    left = [r for r in report.results if r.verdict is Verdict.INCONCLUSIVE]
     if report.verdict is Verdict.CLEAN:
-        clean = [r for r in report.results if r.verdict is Verdict.CLEAN]
-        left = f"; {total - len(clean)} could not be judged" if len(clean) < total else ""
-        return f"CLEAN: no sign of decryption on {len(clean)} of {total} endpoints ({_assurances(clean)}){left}."
-    reasons = Counter(
-        r.observation.outcome if r.reason == "no-certificate" else r.reason
-        for r in report.results
-        if r.verdict is Verdict.INCONCLUSIVE
-    )
-    told = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "nothing was checked"
-    return f"INCONCLUSIVE: this network could not be judged: {told}."
+        rest = f"; {len(left)} could not be assessed" if left else ""
+        return f"CLEAN: no sign of TLS interception on {len(clean)} of {total} endpoints ({_assurances(clean)}){rest}."
+    reasons = Counter(r.observation.outcome if r.reason is Reason.NO_CERTIFICATE else r.reason for r in left)
+    listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "nothing was checked"
+    what = f"{len(left)} of {total} endpoints" if clean else "this network"
+    return f"INCONCLUSIVE: {what} could not be assessed: {listed}."
+
+
+def _accusations(report: Report) -> Iterable[str]:
+    """What is said of the accused endpoints, the gravest first; stale pins are called that."""
+    total = len(report.results)
+    accused = [r for r in report.results if r.verdict is Verdict.MIDDLEWARE]
+    stale = sum(map(has_stale_pins, accused))
+    for confidence in reversed(Confidence):
+        found = [r for r in accused if r.confidence is confidence and not has_stale_pins(r)]
+        if found:
+            extent = "every endpoint checked" if len(found) == total else f"{len(found)} of {total} endpoints"
+            yield f"TLS to {extent} {_SURENESS[confidence]}{_by(report, found) if names_a_party(confidence) else ''}"
+    if stale:
+        yield f"the pins of {stale} of {total} endpoints are probably stale"
+    if not report.results:  # a run of which only the head was kept
+        yield f"TLS on this network {_SURENESS[report.confidence or Confidence.POSSIBLE]}"
+
+
+def _by(report: Report, found: Sequence[Result]) -> str:
+    names = {result.endpoint.name for result in found}
+    parties = [(party, [name for name in party.endpoints if name in names]) for party in report.interceptors]
+    listed = "; ".join(_who(party, endpoints) for party, endpoints in parties if endpoints)
+    return f" by {listed}" if listed else ""
 
 
 def what_to_do(report: Report) -> str:
     """The student's next step in one or two sentences."""
     if report.verdict is Verdict.CLEAN:
-        return "What to do: nothing; this speaks for these endpoints, on this route, at this moment."
+        return "What to do: nothing. This result covers only these endpoints, this route and this moment."
     advice = advice_for(report, Audience.STUDENT)
-    if report.verdict is Verdict.MIDDLEWARE and report.confidence is not Confidence.POSSIBLE:
+    if names_a_party(report.confidence):
         advice.insert(0, "Do not send exam data on this network.")
+    if _is_portal_known(report):
+        advice = [SIGN_IN_FIRST, *(sentence for sentence in advice if sentence != SIGN_IN_FIRST)]
     return "What to do: " + (" ".join(advice[:ADVICE_MOST]) or "check again.")
+
+
+def _is_portal_known(report: Report) -> bool:
+    """Whether a sign-in page answers on this network: until somebody signs in, nothing else can be said of it."""
+    by_request = report.portal is not None and report.portal.outcome in ANSWERED_BY_ANOTHER
+    return by_request or any(map(is_behind_a_portal, report.results))
 
 
 def advice_for(report: Report, audience: Audience) -> list[str]:
@@ -91,29 +121,34 @@ def advice_for(report: Report, audience: Audience) -> list[str]:
 
 
 def coverage(report: Report) -> str:
-    """Which categories are decrypted and which are left alone, in one sentence; empty when there is nothing to tell."""
+    """What happens to each category, in one sentence; empty when there is nothing to say."""
+    if report.verdict is Verdict.CLEAN or not report.coverage:
+        return ""
     by_state: dict[Coverage, list[str]] = {}
     for category, state in report.coverage.items():
         by_state.setdefault(state, []).append(_CATEGORY[category])
-    if report.verdict is Verdict.CLEAN or not report.coverage:
-        return ""
     parts = [said.format(_listed(by_state[state])) for state, said in _COVERAGE.items() if state in by_state]
-    return f"This network {', '.join(parts)}."
+    return f"By category: {'; '.join(parts)}."
 
 
 def _listed(words: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _who(interceptor: Interceptor) -> str:
-    names = list(interceptor.endpoints)
-    hosts = ", ".join(names[:NAMED_MOST]) + (f" and {len(names) - NAMED_MOST} more" if len(names) > NAMED_MOST else "")
-    if interceptor.product is None:
-        return f"an unknown party (issuer: {interceptor.issuer or 'unreadable'}) on {hosts}"
-    vendor = "" if interceptor.vendor in {None, interceptor.product} else f" ({interceptor.vendor})"
-    return f"{interceptor.product}{vendor} on {hosts}"
+def _who(party: Interceptor, endpoints: Sequence[str]) -> str:
+    more = f" and {len(endpoints) - NAMED_MOST} more" if len(endpoints) > NAMED_MOST else ""
+    hosts = ", ".join(endpoints[:NAMED_MOST]) + more
+    if party.product is None:
+        return f"an unknown party (issuer: {party.issuer or 'unreadable'}) on {hosts}"
+    vendor = "" if party.vendor in {None, party.product} else f" ({party.vendor})"
+    return f"{party.product}{vendor} on {hosts}"
 
 
 def _assurances(results: Iterable[Result]) -> str:
     counted = Counter(str(r.assurance) for r in results if r.assurance)
     return ", ".join(f"{count} {assurance}" for assurance, count in counted.most_common())
+
+
+def mark(verdict: Verdict, confidence: Confidence | None) -> str:
+    """The sign that says the same where there is no colour."""
+    return {"clean": "✓", "intercepted": "✗", "uncertain": "?"}[tone(verdict, confidence)]

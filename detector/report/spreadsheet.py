@@ -12,6 +12,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Final
 
+from detector.judge import wording
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable
@@ -28,6 +30,7 @@ COLUMNS: Final = (
     "confidence",
     "assurance",
     "reason",
+    "why",
     "alternatives",
     "product",
     "vendor",
@@ -57,7 +60,7 @@ def header() -> str:
 
 
 def line(result: Result, *, at: dt.datetime, vantage: str) -> str:
-    """The line of one endpoint, judged `at` (UTC) from `vantage`."""
+    """The line of one endpoint, assessed `at` (UTC) from `vantage`."""
     return _line(_values(result, at, vantage))
 
 
@@ -79,14 +82,17 @@ def _values(result: Result, at: dt.datetime, vantage: str) -> Iterable[object]:
     yield result.confidence
     yield result.assurance
     yield result.reason
+    yield wording.why(result)
     yield " ".join(result.alternatives)
     yield from (None,) * 5 if who is None else (who.product, who.vendor, who.managed_by, who.locality, who.issuer)
     yield seen.outcome
     yield seen.route
     yield seen.address
     yield seen.tls_version
-    yield from (None,) * 3 if leaf is None else (leaf.subject, leaf.sha256, leaf.spki_sha256)
-    yield " ".join(finding.summary for finding in result.findings)
+    # A self-signed certificate's subject is its issuer, which an uncertain result does not name.
+    yield None if leaf is None or wording.is_uncertain(result) else leaf.subject
+    yield from (None, None) if leaf is None else (leaf.sha256, leaf.spki_sha256)
+    yield " ".join(wording.summary(finding, result) for finding in result.findings)
 
 
 def _text(value: object) -> str:

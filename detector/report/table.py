@@ -1,6 +1,6 @@
 """The report as a table for a terminal: readable in colour, without colour, and when piped into a file.
 
-Room: report. Pure: gives rich renderables; whoever owns the terminal prints them. Nothing from a certificate is
+Room: report. Pure: gives rich renderables; the caller owns the terminal and prints them. Nothing from a certificate is
 ever treated as markup, and names come from `trust.name` with control characters escaped.
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from detector.judge import wording
+from detector.judge.checks import clock, dates, tls_location
 from detector.knowledge import describe
-from detector.model import Audience, Says, Verdict
+from detector.model import Audience, Reason, Says, Verdict
 
 from . import sentences
 
@@ -19,13 +21,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from detector.model import Report, Result
+    from detector.model import Confidence, Finding, Report, Result
 
-_STYLE: Final[dict[Verdict, str]] = {
-    Verdict.CLEAN: "bold green",
-    Verdict.MIDDLEWARE: "bold red",
-    Verdict.INCONCLUSIVE: "bold yellow",
-}
+_STYLE: Final = {"clean": "bold green", "intercepted": "bold red", "uncertain": "bold yellow"}
+"""The style of each tone; terminals show yellow as amber."""
 
 
 def render(report: Report) -> RenderableType:
@@ -34,7 +33,7 @@ def render(report: Report) -> RenderableType:
     from rich.text import Text  # noqa: PLC0415 - as above
 
     return Group(
-        Text(sentences.headline(report), style=_STYLE[report.verdict]),
+        Text(sentences.headline(report), style=_style(report.verdict, report.confidence)),
         Text(sentences.what_to_do(report)),
         Text(""),
         _table(report),
@@ -53,37 +52,48 @@ def _table(report: Report) -> Table:
         table.add_row(
             Text(result.endpoint.name),
             Text(result.endpoint.category),
-            Text(result.verdict, style=_STYLE[result.verdict]),
+            Text(result.verdict, style=_style(result.verdict, result.confidence)),
             Text(str(result.confidence or result.assurance or result.reason)),
             Text(_evidence(result)),
         )
     return table
 
 
+def _style(verdict: Verdict, confidence: Confidence | None) -> str:
+    return _STYLE[wording.tone(verdict, confidence)]
+
+
 def _evidence(result: Result) -> str:
-    """The findings that speak the way the verdict went, and the alternatives where there are any."""
-    if result.reason == "no-certificate":
-        return f"{result.observation.outcome}"
+    """Why the verdict is what it is, the findings that speak the same way, and what else could explain it."""
+    said = [wording.why(result)]
+    if result.reason is Reason.NO_CERTIFICATE:
+        return f"{result.observation.outcome}. {said[0]}"
     wanted = Says.GENUINE if result.verdict is Verdict.CLEAN else Says.INTERCEPTED
-    said = [f.summary for f in result.findings if f.says is wanted]
-    said += [f.summary for f in result.findings if f.check == "clock"]
-    if result.verdict is not Verdict.INCONCLUSIVE:
-        said += [f.summary for f in result.findings if f.check == "dates" and f.outcome != "valid"]
-    said += [f.summary for f in result.findings if f.check == "location"]
+    said += [
+        wording.summary(finding, result)
+        for finding in result.findings
+        if finding.says is wanted or _is_always_shown(finding, result)
+    ]
     if result.alternatives:
         said.append(f"Or: {', '.join(result.alternatives)}.")
-    return " ".join(dict.fromkeys(said)) or result.reason
+    return " ".join(dict.fromkeys(said))
+
+
+def _is_always_shown(finding: Finding, result: Result) -> bool:
+    """Whether a finding is shown whatever it speaks for: wrong clocks and dates, and where TLS ends."""
+    if finding.check == dates.ID:
+        return finding.outcome != dates.Outcome.VALID and result.verdict is not Verdict.INCONCLUSIVE
+    return finding.check in {clock.ID, tls_location.ID}
 
 
 def _footer(report: Report) -> Iterator[str]:
     yield ""
-    told = sentences.coverage(report)
-    if told:
-        yield told
+    if covered := sentences.coverage(report):
+        yield covered
     for audience, title in ((Audience.IT, "For IT"), (Audience.DEVELOPER, "For developers")):
         for advice in sentences.advice_for(report, audience):
             yield f"{title}: {advice}"
     yield (
-        f"Judged with {len(report.results)} endpoint(s), {describe(report.knowledge)}, "
+        f"Assessed with {len(report.results)} endpoint(s), {describe(report.knowledge)}, "
         f"detector {report.detector_version}, {report.finished:%Y-%m-%d %H:%M:%S} UTC."
     )

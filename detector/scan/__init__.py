@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .conduct import ScanSettings, scan
 from .journal import Journal
-from .judging import Scanned
+from .judging import Replaced, Scanned
 from .targets import BadLine, Target, expand, read_targets
 
-__all__ = ["BadLine", "Journal", "ScanSettings", "Scanned", "Target", "expand", "read_targets", "scan"]
+__all__ = ["BadLine", "Journal", "Replaced", "ScanSettings", "Scanned", "Target", "expand", "read_targets", "scan"]

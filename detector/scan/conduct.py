@@ -133,7 +133,7 @@ class _Scan:
         while (taken := await self._source.take()) is not None:
             number, target = taken
             case = await self._probe(target)
-            for found in self._judging.judge(number, target.where, case):
+            for found in self._judging.judge(number, target, case):
                 await self.results.put(found)
 
     async def _probe(self, target: Target) -> EndpointEvidence:

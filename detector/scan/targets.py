@@ -39,10 +39,15 @@ _UTF_8_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Target(NamedTuple):
-    """One endpoint to probe, and where it was asked for (`file:line`)."""
+    """One endpoint to probe, and where it was asked for (`file:line`).
+
+    `named` says that it was asked for by name or address, and not as one of a network or of a pin file: what was named
+    must not be inconclusive for the network to be clean.
+    """
 
     endpoint: Endpoint
     where: str
+    named: bool = True
 
 
 class BadLine(NamedTuple):
@@ -116,16 +121,21 @@ def _or_bad(where: str, text: str, ports: Sequence[int], server_names: Sequence[
         yield BadLine(where, str(error))
         return
     for endpoint in endpoints:
-        yield Target(endpoint, where)
+        yield Target(endpoint, where, named=not _is_network(text))
 
 
 def _line(text: str, ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Endpoint]:
     """Read one line. Raises `TargetError` at once, not while its endpoints are taken."""
-    if "/" in text and "://" not in text:
+    if _is_network(text):
         return expand(text, ports, server_names)
     host, port = parse_address(text, port=0)
     wanted = ports if port == 0 else (port,)
     return iter([e for p in wanted for e in _host(host, p, server_names)])
+
+
+def _is_network(text: str) -> bool:
+    """Whether a line is meant as a network in CIDR notation."""
+    return "/" in text and "://" not in text
 
 
 def _host(host: str, port: int, server_names: Sequence[str]) -> Iterator[Endpoint]:

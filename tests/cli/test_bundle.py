@@ -14,6 +14,7 @@ import jsonschema  # type: ignore[import-untyped] # its stubs are a package of t
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from results import stating
 
 from detector.bundle import sign
 from detector.bundle.form import bundle_schema
@@ -32,7 +33,7 @@ STRANGER = key_identifier(public_octets(Ed25519PrivateKey.from_private_bytes(byt
 
 
 class Office:
-    """Whoever reviews: a folder with a signed bundle of an intercepted network, keys, roots and logs."""
+    """A reviewer: a folder with a signed bundle of an intercepted network, keys, roots and logs."""
 
     def __init__(self, folder: Path, pki: PrivatePKI) -> None:
         written = pki.write(folder)
@@ -64,7 +65,8 @@ class Office:
         async with serve_middlebox(pki.private_ca("Campus Filter CA")) as box:
             proxy = ("--proxy", f"http://127.0.0.1:{box.port}", "--vantage", "room 12", "--offline")
             kept = ("--bundle", "evidence.json", "--signing-key", str(self.private), "--history", "history.sqlite")
-            return await asyncio.to_thread(self.run, "check", EXAM, LMS, *self.trust, *proxy, *kept)
+            stated = stating(self.folder, EXAM, LMS)
+            return await asyncio.to_thread(self.run, "check", EXAM, LMS, *self.trust, *stated, *proxy, *kept)
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +98,9 @@ def test_it_holds(key: str, office: Office) -> None:
     words = " ".join(done.stdout.split())
     assert words.startswith("HOLDS:")
     assert f"Signed by: {key_identifier(public_octets(KEY))}" in words
-    assert "MIDDLEWARE (proven): TLS to every endpoint checked is decrypted" in words
-    assert "middleware proven (row 15, interception-ca)" in words
+    assert "MIDDLEWARE (proven): TLS to every endpoint checked is intercepted" in words
+    assert "middleware proven (identity-substituted)" in words
+    assert "another one was presented for its name." in words
     assert "On the recorder's word: That it was" in words
     assert "\x1b" not in done.stdout
 
@@ -201,7 +204,7 @@ def test_judged_differently_is_exit_1(office: Office) -> None:
     done = office.verify("--pins", "pins.toml")
     assert done.returncode == 1
     words = " ".join(done.stdout.split())
-    assert "claimed middleware (proven) (row 15, interception-ca), judged again clean (row 6, pinned)" in words
+    assert "claimed middleware (proven) (identity-substituted), judged again clean (pinned)" in words
 
 
 def leaf_hash(office: Office) -> str:

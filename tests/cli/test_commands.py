@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
 import pytest
+from results import stating
 
 from detector import cli
 from detector.model import report_schema
@@ -119,12 +120,13 @@ class TestCheck:
         done = town.run("check", EXAM, LMS, *town.trust, *town.resolve)
         assert (done.returncode, done.stderr) == (0, "")
         first, second = done.stdout.splitlines()[:2]
-        assert first.startswith("CLEAN: no sign of decryption on 2 of 2 endpoints")
+        assert first.startswith("CLEAN: no sign of TLS interception on 2 of 2 endpoints")
         assert second.startswith("What to do: nothing")
 
     def test_middleware_is_exit_1(self, town: Town) -> None:
         """An intercepted network: by whom, on which hosts and what to do, in the first two lines."""
-        done = town.run("check", EXAM, LMS, *town.trust, "--proxy", f"http://127.0.0.1:{town.filter}")
+        stated = stating(town.folder, EXAM, LMS)
+        done = town.run("check", EXAM, LMS, *town.trust, *stated, "--proxy", f"http://127.0.0.1:{town.filter}")
         assert done.returncode == 1
         first = done.stdout.partition("What to do")[0].replace("\n", " ")
         assert first.startswith("MIDDLEWARE (proven)")
@@ -133,9 +135,12 @@ class TestCheck:
         assert "\x1b" not in done.stdout
 
     def test_fail_on(self, town: Town) -> None:
-        """Below --fail-on middleware is exit 3, never 0."""
+        """Below --fail-on middleware is exit 3, never 0; what is only possible names nobody and decrypts nothing."""
         proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
-        assert town.run("check", EXAM, *town.trust, *proxied).returncode == 3
+        done = town.run("check", EXAM, *town.trust, *proxied)
+        assert done.returncode == 3
+        assert done.stdout.startswith("MIDDLEWARE (possible)")
+        assert [word for word in ("decrypt", "Campus Filter CA") if word in done.stdout] == []
         assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
 
     def test_every_way_side_by_side(self, town: Town) -> None:
@@ -191,7 +196,7 @@ class TestCheck:
         target = tmp_path / "report.html"
         done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "html", "--output", str(target))
         assert done.returncode == 0
-        assert "CLEAN: no sign of decryption on 1 of 1 endpoints" in target.read_text("utf-8")
+        assert "CLEAN: no sign of TLS interception on 1 of 1 endpoints" in target.read_text("utf-8")
         done = town.run("check", EXAM, LMS, *town.trust, *town.resolve, "--format", "csv")
         assert [line.split(",")[2] for line in done.stdout.splitlines()] == ["host", EXAM, LMS]
 

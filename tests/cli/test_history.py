@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from results import stating
 
 from detector.testing import serve_middlebox, serve_origin
 
@@ -44,7 +45,8 @@ async def two_runs(pki: PrivatePKI, tmp_path: Path) -> str:
 
     (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
     (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
-    trust = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"), "--offline")
+    lists = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"))
+    trust = (*lists, *stating(tmp_path, EXAM), "--offline")
     place = str(tmp_path / "history.sqlite")
     async with serve_origin(pki.issue([EXAM])) as origin:
         upstream = {(EXAM, 443): origin.address}
@@ -83,10 +85,10 @@ def test_diff(two_runs: str, tmp_path: Path) -> None:
     """What got worse makes the exit code 1; what got better does not; reports in files can be compared too."""
     done = detector("diff", "1", "2", "--history", two_runs)
     assert done.returncode == 1
-    assert f"{EXAM}:443 is decrypted now" in done.stdout
+    assert f"{EXAM}:443 is intercepted now (proven), by mitmproxy" in done.stdout
     done = detector("diff", "2", "1", "--history", two_runs, "--format", "json")
     assert done.returncode == 0
-    assert [c["kind"] for c in json.loads(done.stdout)["changes"]] == ["no-longer-decrypted"]
+    assert [c["kind"] for c in json.loads(done.stdout)["changes"]] == ["no-longer-intercepted"]
     for run in ("1", "2"):
         file = tmp_path / f"{run}.json"
         detector("history", "--history", two_runs, "show", run, "--format", "json", "--output", str(file))

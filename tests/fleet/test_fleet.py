@@ -181,7 +181,7 @@ async def test_interrupted(fleet: Fleet, fleet_trust: tuple[str, ...], tmp_path:
 @pytest.mark.parametrize(
     ("file", "was", "becomes", "told"),
     [
-        ("verdict.py", "", "# changed\n", "its program differs from this one"),
+        ("judge/table.py", "", "# changed\n", "its program differs from this one"),
         ("version.py", "VERSION: Final = ", 'VERSION: Final = "99.0" or ', "it runs version 99.0, this is"),
     ],
 )

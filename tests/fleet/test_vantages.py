@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from parts import Fleet, a_fleet, lines
 
-from detector.model import Category, Endpoint
+from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet
 from detector.pins.write import dump
 from detector.testing import serve_middlebox, serve_origin
@@ -42,7 +42,13 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder
     lab = network_lab
     issued = {host: pki.issue([host]) for host in HOSTS}
     endpoints = [
-        Endpoint(host=host, category=category, pins=(issued[host].spki_sha256,), address=(lab.origin.ipv4, 443))
+        Endpoint(
+            host=host,
+            category=category,
+            pins=(issued[host].spki_sha256,),
+            identity=RecordedIdentity.PUBLIC,
+            address=(lab.origin.ipv4, 443),
+        )
         for host, category in HOSTS.items()
     ]
     (tmp_path / "pins.toml").write_text(dump(PinSet(name="campus", endpoints=tuple(endpoints))), "utf-8")
@@ -64,7 +70,7 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder
 async def test_one_vantage_behind_an_interceptor(
     campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Every vantage looks at every target: decrypted in the hall, proven; clean, pinned, from the others."""
+    """Every vantage probes every target: intercepted in the hall, proven; clean, pinned, from the others."""
     words = (*fleet_trust, "--pins", str(tmp_path / "pins.toml"), "--mode", "every")
     done = await campus.scan(*words, inside=network_lab.far)
     assert done.returncode == 1, done.stderr

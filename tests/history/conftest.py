@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from postgres import running_postgres
 
 from detector.history.store import History
-from detector.judge import assess
+from detector.judge import network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def history(place: str) -> Iterator[History]:
 
 @pytest.fixture(scope="session")
 def make_report(world: World) -> Callable[..., Report]:
-    """A report on two endpoints: `exam` and `lms` say which certificates they present."""
+    """A report on two endpoints of known public roots: `exam` and `lms` say which certificates they present."""
     genuine = {host: world.pki.issue([host]) for host in (EXAM, LMS)}
     cas = {name: world.pki.private_ca(f"{name} Filter CA") for name in ("First", "Second")}
 
@@ -61,12 +61,12 @@ def make_report(world: World) -> Callable[..., Report]:
             world.case(
                 host,
                 genuine[host] if what == "genuine" else [] if what == "down" else cas[what].issue([host]),
-                pins=(b"x" * 32,) if what != "genuine" else (),
+                roots=tuple(world.roots.labels),
             )
             for host, what in ((EXAM, exam), (LMS, lms))
         ]
         results = world.judge(*cases)
-        return assess.report(
+        return network.report(
             results, world.context(), started=at, finished=at + dt.timedelta(seconds=1), vantage=vantage, version="0"
         )
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from results import intercepted, possible
 
 from detector.history.dossier import ALTERNATIVES, QUESTIONS, Item, gather
+from detector.judge.checks import CHECKS, presented
 from detector.model import Alternative, Confidence, encode
 from detector.report.html import render_dossier
 
@@ -39,7 +41,7 @@ def day(number: int) -> dt.datetime:
 
 
 def test_since_when_who_and_what(make_report: Make) -> None:
-    """The interceptor, from its first to its last sighting, with each endpoint and how often it was decrypted."""
+    """The interceptor, from first to last seen, with each endpoint and how often it was intercepted."""
     seen = items(
         make_report(at=day(0)),
         make_report("First", at=day(1)),
@@ -55,13 +57,13 @@ def test_since_when_who_and_what(make_report: Make) -> None:
         (LMS, 1, 4, ("run 3",)),
     ]
     assert found.summary.startswith(
-        "At library TLS appears to be decrypted: CN=First Filter CA on 2 of 2 endpoints since 2026-11-26"
+        "At library TLS is intercepted: CN=First Filter CA on 2 of 2 endpoints since 2026-11-26 (proven)"
     )
     assert (found.first, found.last, found.results, found.sources) == (day(0), day(4), 8, 4)
 
 
 def test_several_interceptors_in_order(make_report: Make) -> None:
-    """Whoever came first stands first."""
+    """The one that was seen first comes first."""
     found = gather(items(make_report("Second", at=day(2)), make_report("First", at=day(1))), vantage="", made=NOW)
     assert [who.issuer for who in found.interceptors] == ["CN=First Filter CA", "CN=Second Filter CA"]
 
@@ -70,17 +72,14 @@ def test_what_was_tried(make_report: Make) -> None:
     """Every question that a check asked of what was accused, with its answers."""
     found = gather(items(make_report("First")), vantage="library", made=NOW)
     tried = {t.check: t.outcomes for t in found.tried}
-    assert tried["public-path"] == {"none": 1}
+    assert tried["chain"] == {"private": 1}
     assert tried["name"] == {"match": 1}
-    assert tried["pin"] == {"mismatch": 1}
+    assert tried["identity"] == {"stated": 1}
 
 
 def test_questions_cover_the_checks() -> None:
-    """A new check has its question, or is known to have none; every alternative has its words."""
-    from detector.judge.checks import CHECKS  # noqa: PLC0415 - for this test
-
-    without = {"presented", "expected-root", "issuer-shape"}
-    assert set(CHECKS) - without <= set(QUESTIONS)
+    """Every check has its question, but for the one that only says that there was a certificate; so have readings."""
+    assert set(QUESTIONS) == set(CHECKS) - {presented.ID}
     assert set(ALTERNATIVES) == set(Alternative)
 
 
@@ -89,11 +88,30 @@ def test_innocent_readings_are_told(world: World, make_report: Make) -> None:
     stale = world.one("exam.example.edu", world.pki.issue(["exam.example.edu"]), pins=(b"x" * 32,))
     report = msgspec.structs.replace(make_report(), results=(stale,))
     found = gather(items(report), vantage="library", made=NOW)
-    assert any(
-        "a key that the operator changed" in reading and "in 1 of 1 results" in reading
-        for reading in found.alternatives
-    )
+    assert any("stale pins: a key that the operator changed" in reading for reading in found.alternatives)
+    assert all(reading.endswith("in 1 of 1 results") for reading in found.alternatives)
     assert any("ever more than possible" in gap for gap in found.gaps)
+    ((sentence,),) = (endpoint.why for endpoint in found.uncertain)
+    assert sentence.startswith("The pins are probably stale")
+
+
+def test_what_was_sometimes_sure_and_sometimes_not(make_report: Make) -> None:
+    """An endpoint that was proven once and possible another time is counted as each, and named by the sure one only."""
+    unsure = possible("exam.example.edu", issuer="CN=Nobody Else CA")
+    seen = [*items(make_report("First")), Item(day(1), "library", unsure, "run 2")]
+    found = gather(seen, vantage="library", made=NOW)
+    assert [(who.issuer, who.endpoints[0].times_seen) for who in found.interceptors] == [("CN=First Filter CA", 1)]
+    assert [(e.endpoint, e.times_seen, e.times_checked) for e in found.uncertain] == [(EXAM, 1, 2)]
+    assert found.left_alone == (LMS,)
+    assert found.summary.endswith("1 of 2 endpoints could not be confirmed as genuine (possible).")
+    assert "Nobody Else" not in render_dossier(found)
+
+
+def test_probable_is_not_said_to_be_sure() -> None:
+    """A party that was never more than probable is said to intercept very probably."""
+    result = intercepted("exam.example.edu", confidence=Confidence.PROBABLE)
+    found = gather([Item(NOW, "library", result, "run 1")], vantage="library", made=NOW)
+    assert found.summary.startswith("At library TLS is very probably intercepted: CN=Campus Filter CA")
 
 
 def test_gaps_are_told(make_report: Make) -> None:
@@ -102,7 +120,7 @@ def test_gaps_are_told(make_report: Make) -> None:
     gaps = " ".join(gather(seen, vantage="library", made=day(31), unfinished_runs=2).gaps)
     for said in (
         "Nothing was checked for 29 days, between 2026-11-25 and 2026-12-25.",
-        "1 endpoints could never be judged",
+        "1 endpoints could never be assessed",
         "2 runs were ended",
         "No witness took part",
         "2 of 2 sources are rows of a database",
@@ -114,7 +132,7 @@ def test_gaps_are_told(make_report: Make) -> None:
 def test_clean_place_and_unknown_place(make_report: Make) -> None:
     """Where nothing was seen, that is said, and no more."""
     clean = gather(items(make_report()), vantage="library", made=NOW)
-    assert clean.summary == "No decryption was seen at library, on 2 endpoints in 2 results."
+    assert clean.summary == "No TLS interception was seen at library, on 2 endpoints in 2 results."
     assert clean.left_alone == (EXAM, LMS)
     assert gather([], vantage="x", made=NOW).summary == "Nothing is known of x."
 

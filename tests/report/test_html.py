@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from system import program
 
 from detector.history.dossier import Item, gather
-from detector.judge import assess
+from detector.judge import network
+from detector.judge.checks import chain
 from detector.model import Category, Confidence, Coverage, Finding, PresentedCertificate, Report, Result, Says, Verdict
 from detector.report import html as page
 from detector.report import picture
 from detector.report.html import TimelineEntry, render_dossier
+from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,19 +47,21 @@ AXE = "axe-core@4.14.1"
 
 
 def report(world: World, results: list[Result], vantage: str = "library") -> Report:
-    return assess.report(results, world.context(), started=NOW, finished=NOW, vantage=vantage, version="0.0", named=())
+    return network.report(results, world.context(), started=NOW, finished=NOW, vantage=vantage, version="0.0")
 
 
 @pytest.fixture(scope="module")
 def intercepted(world: World) -> Report:
-    """Two endpoints decrypted by one private CA, one left alone."""
+    """Two endpoints intercepted by one private CA, one left alone."""
     ca = world.pki.private_ca("Riverside Web Filter CA")
     genuine = world.pki.issue(["bank.example.net"])
+    stated = tuple(world.roots.labels)
+    exam, lms = ca.issue(["exam.example.edu"]), ca.issue(["lms.example.org"])
     return report(
         world,
         world.judge(
-            world.case("exam.example.edu", ca.issue(["exam.example.edu"]), category=Category.EXAM, pins=(b"p" * 32,)),
-            world.case("lms.example.org", ca.issue(["lms.example.org"]), category=Category.LMS),
+            world.case("exam.example.edu", exam, category=Category.EXAM, pins=(b"p" * 32,), roots=stated),
+            world.case("lms.example.org", lms, category=Category.LMS, roots=stated),
             world.case("bank.example.net", genuine, category=Category.BANK, pins=(genuine.spki_sha256,)),
         ),
     )
@@ -65,7 +69,7 @@ def intercepted(world: World) -> Report:
 
 @pytest.fixture(scope="module")
 def clean(world: World) -> Report:
-    """The same endpoints where nothing decrypts."""
+    """The same endpoints where nothing intercepts."""
     hosts = {"exam.example.edu": Category.EXAM, "lms.example.org": Category.LMS, "bank.example.net": Category.BANK}
     cases = [world.case(host, world.pki.issue([host]), category=category) for host, category in hosts.items()]
     return report(world, world.judge(*cases), "home")
@@ -127,49 +131,54 @@ def parsed(text: str) -> _Elements:
 def test_says_what_the_table_says(intercepted: Report) -> None:
     """The verdict sentence, the hosts to exempt, the coverage and every endpoint are on the page."""
     text = parsed(page([intercepted])).text
-    assert "MIDDLEWARE (proven): TLS to 2 of 3 endpoints is decrypted" in text
+    assert "MIDDLEWARE (proven): TLS to 2 of 3 endpoints is intercepted" in text
     assert "exam.example.edu\nlms.example.org" in text
-    assert "This network decrypts exams and courses, leaves banking alone." in text
+    assert "By category: exams and courses intercepted; banking left alone." in text
     assert "Riverside Web Filter CA" in text
-    assert "row 15 of the decision table" in text
+    assert "genuine certificate leads to a public root, and another one was presented for its name." in text
+    assert not re.search(r"\brow \d", text)
 
 
 def test_several_vantages_are_a_matrix(clean: Report, intercepted: Report) -> None:
     """Each endpoint has a cell for each vantage, and the chain seen where it is clean is what was to be expected."""
     text = parsed(page([clean, intercepted])).text
-    assert "MIDDLEWARE: 2 vantages; middleware from library; clean from home." in text
+    assert "MIDDLEWARE: 2 vantages; middleware (proven) from library; clean from home." in text
     assert "Presented elsewhere (home)" in text
-    assert "partly decrypted" in text
+    assert "intercepted in part" in text
 
 
 @pytest.mark.parametrize(
     ("states", "merged"),
     [
-        (("clear", "decrypted"), "mixed"),
-        (("decrypted", "mixed"), "mixed"),
-        (("mixed", "clear"), "mixed"),
-        (("unknown", "decrypted"), "decrypted"),
-        (("unknown", "clear"), "clear"),
-        (("clear", "clear", "decrypted", "decrypted"), "mixed"),
+        (("clear", "decrypted"), "≠ intercepted in part"),
+        (("decrypted", "mixed"), "≠ intercepted in part"),
+        (("mixed", "clear"), "≠ intercepted in part"),
+        (("uncertain", "decrypted"), "≠ intercepted in part"),
+        (("unknown", "decrypted"), "✗ intercepted"),
+        (("unknown", "clear"), "✓ left alone"),
+        (("uncertain", "clear"), "? uncertain"),
+        (("uncertain", "unknown"), "? uncertain"),
+        (("clear", "clear", "decrypted", "decrypted"), "≠ intercepted in part"),
     ],
 )
 def test_coverage_of_several_vantages(states: tuple[str, ...], merged: str, clean: Report) -> None:
-    """Decrypted in part stays that, in whatever order; what was not seen says nothing against what was."""
+    """Intercepted in part stays that, in any order; what was not seen says nothing against what was."""
     for order in itertools.permutations(states):
         reports = [msgspec.structs.replace(clean, coverage={Category.EXAM: Coverage(state)}) for state in order]
-        tiles = [a["class"] for tag, a in parsed(page(reports)).elements if tag == "li" and a.get("class")]
-        assert tiles[0] == merged
+        assert f"exam{merged}\n" in parsed(page(reports)).text
 
 
 def test_history_is_a_timeline(clean: Report) -> None:
-    """Runs of the past are drawn, and listed for who cannot see the drawing."""
+    """Runs of the past are drawn, and listed for readers who cannot see the drawing."""
     runs = [
-        TimelineEntry(NOW - dt.timedelta(days=day), "library", Verdict.MIDDLEWARE, Confidence.PROVEN, "exam decrypted")
+        TimelineEntry(
+            NOW - dt.timedelta(days=day), "library", Verdict.MIDDLEWARE, Confidence.PROVEN, "exam intercepted"
+        )
         for day in range(3)
     ]
     text = page([clean], timeline=runs)
-    assert text.count('class="tick-middleware"') == 3
-    assert "exam decrypted" in text
+    assert text.count('class="tick-intercepted"') == 3
+    assert "exam intercepted" in text
 
 
 def test_loads_and_runs_nothing(clean: Report, intercepted: Report) -> None:
@@ -201,6 +210,20 @@ def test_any_name_stays_text(intercepted: Report, name: str) -> None:
     """Whatever characters a name has, the page keeps its elements."""
     tame, wild = page([hostile("text", intercepted)]), page([hostile(name, intercepted)])
     assert [tag for tag, _ in parsed(wild).elements] == [tag for tag, _ in parsed(tame).elements]
+
+
+@pytest.mark.parametrize("outcome", [chain.Outcome(kind.value) for kind in ChainClass])
+def test_every_class_has_a_top(outcome: chain.Outcome, clean: Report) -> None:
+    """What is above the chain is drawn for each class: a chain that only seems to lead somewhere leads no further."""
+    told = Finding(check=chain.ID, outcome=outcome, says=Says.NEUTRAL, summary="", data={"roots": ["Root X"]})
+    result = msgspec.structs.replace(clean.results[0], findings=(told,), verdict=Verdict.INCONCLUSIVE)
+    drawn = picture.draw(result)
+    assert drawn is not None
+    top = [box for box in drawn.boxes if box.kind in {"root", "doubtful"} and box.x == 0][-1]
+    leads = outcome.value in {"accepted", "declared", "retired"}
+    assert top.kind == ("root" if leads else "doubtful")
+    assert top.lines[0] == "Root X"
+    assert ("leads no further" in {arrow.label for arrow in drawn.arrows}) is not leads
 
 
 def test_picture_is_bounded(world: World) -> None:

@@ -4,111 +4,177 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from results import (
+    BANK,
+    EXAM,
+    LMS,
+    SEARCH,
+    clean,
+    found,
+    intercepted,
+    possible,
+    report,
+    result,
+    silent,
+    stale_pins,
+)
 
-from detector import report
+from detector import report as reports
 from detector.cli.common import as_table
-from detector.judge import assess
-from detector.model import Audience, Category, Outcome, Report
-from detector.report import sentences
+from detector.judge.advice import SIGN_IN_FIRST
+from detector.judge.checks import captive_portal
+from detector.model import (
+    Attribution,
+    Audience,
+    Category,
+    Confidence,
+    Outcome,
+    PortalObservation,
+    PortalOutcome,
+    Reason,
+    Report,
+    Verdict,
+)
+from detector.report import nagios, sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import World
 
-    from detector.judge.evidence import EndpointEvidence
-    from detector.testing import PrivatePKI
 
-    Reported = Callable[..., Report]
-
-EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example.com", "bank.example.net"
-
-
-@pytest.fixture
-def reported(world: World) -> Reported:
-    """Judge cases and make their report."""
-
-    def make(*cases: EndpointEvidence, **details: Any) -> Report:  # noqa: ANN401 - arguments of assess.report
-        now = world.pki.now
-        results = world.judge(*cases)
-        context = cases[0].context if cases else world.context()
-        return assess.report(results, context, started=now, finished=now, vantage="", version="0", **details)
-
-    return make
+def filtered() -> Report:
+    """A network where a filter intercepts exams and search and leaves the bank alone."""
+    return report(
+        intercepted(EXAM, Category.EXAM),
+        intercepted(SEARCH, Category.SEARCH),
+        clean(BANK, Category.BANK),
+        silent(LMS, Category.LMS),
+    )
 
 
-def filtered(world: World, pki: PrivatePKI) -> list[EndpointEvidence]:
-    """A network where a filter decrypts exams and search and leaves the bank alone."""
-    ca = pki.private_ca("Campus Filter CA")
-    return [
-        world.case(EXAM, ca.issue([EXAM]), category=Category.EXAM),
-        world.case(SEARCH, ca.issue([SEARCH]), category=Category.SEARCH),
-        world.case(BANK, pki.issue([BANK]), category=Category.BANK),
-        world.case(LMS, [], category=Category.LMS, outcome=Outcome.RESET, key_proved=False),
-    ]
-
-
-def test_clean_says_so_first(world: World, pki: PrivatePKI, reported: Reported) -> None:
+def test_clean_says_so_first() -> None:
     """A clean network says on how many endpoints and what that rests on."""
-    made = reported(world.case(EXAM, pki.issue([EXAM])))
-    assert sentences.headline(made) == "CLEAN: no sign of decryption on 1 of 1 endpoints (1 logged)."
-    assert sentences.what_to_do(made).startswith("What to do: nothing")
-    assert sentences.coverage(made) == ""
-
-
-def test_middleware_says_who_where_and_what(world: World, pki: PrivatePKI, reported: Reported) -> None:
-    """An intercepted network says by whom, on which hosts, what to do, and what is left alone."""
-    made = reported(*filtered(world, pki))
+    made = report(clean(EXAM), silent(LMS))
     assert sentences.headline(made) == (
-        "MIDDLEWARE (proven): TLS to 2 of 4 endpoints is decrypted by an unknown party (issuer: CN=Campus Filter CA) "
+        "CLEAN: no sign of TLS interception on 1 of 2 endpoints (1 logged); 1 could not be assessed."
+    )
+    assert sentences.what_to_do(made).startswith("What to do: nothing")
+    assert not sentences.coverage(made)
+
+
+def test_middleware_says_who_where_and_what() -> None:
+    """An intercepted network says by whom, on which hosts, what to do, and what is left alone."""
+    made = filtered()
+    assert sentences.headline(made) == (
+        "MIDDLEWARE (proven): TLS to 2 of 4 endpoints is intercepted by an unknown party (issuer: CN=Campus Filter CA) "
         "on exam.example.edu:443, search.example.com:443."
     )
     assert sentences.what_to_do(made) == (
-        "What to do: Do not send exam data on this network. Only whoever runs the network can change this: ask its IT "
-        "to exempt exam.example.edu, search.example.com."
+        "What to do: Do not send exam data on this network. Only the network's administrators can change this: ask its "
+        "IT to exempt exam.example.edu, search.example.com."
     )
     assert sentences.coverage(made) == (
-        "This network decrypts exams and search, leaves banking alone, gave no answer on courses."
+        "By category: exams and search intercepted; banking left alone; courses without an answer."
     )
-    assert sentences.advice_for(made, Audience.IT) == [
-        "Exempt from TLS decryption: exam.example.edu, search.example.com"
+    assert sentences.advice_for(made, Audience.STUDENT) == [
+        "Only the network's administrators can change this: ask its IT to exempt exam.example.edu, search.example.com."
     ]
 
 
-def test_inconclusive_says_why(world: World, reported: Reported) -> None:
+def test_each_endpoint_is_called_what_it_is() -> None:
+    """The gravest endpoint names the network, and the words for the others are their own."""
+    other = Attribution(issuer="CN=Other CA")
+    made = report(
+        intercepted(EXAM),
+        intercepted(LMS, confidence=Confidence.PROBABLE, attribution=other),
+        possible(SEARCH),
+        stale_pins(BANK),
+    )
+    assert sentences.headline(made) == (
+        "MIDDLEWARE (proven): TLS to 1 of 4 endpoints is intercepted by an unknown party (issuer: CN=Campus Filter CA) "
+        "on exam.example.edu:443; TLS to 1 of 4 endpoints is very probably intercepted by an unknown party "
+        "(issuer: CN=Other CA) on lms.example.org:443; TLS to 1 of 4 endpoints may be intercepted, or there is an "
+        "innocent reason; the pins of 1 of 4 endpoints are probably stale."
+    )
+
+
+def test_stale_pins_are_called_stale_pins() -> None:
+    """A certificate that clients accept and that is not pinned is no interception in any first line."""
+    made = report(stale_pins(EXAM), clean(LMS))
+    assert sentences.headline(made) == "MIDDLEWARE (possible): the pins of 1 of 2 endpoints are probably stale."
+    assert "The pins are probably stale" in as_table(made, io.StringIO())
+    assert nagios.render(made, Confidence.PROBABLE).startswith("TLS WARNING - MIDDLEWARE (possible): the pins of 1")
+
+
+def test_a_portal_comes_before_all_other_advice() -> None:
+    """Where a sign-in page answers, to sign in is the first advice, however grave the rest is."""
+    sign = found(captive_portal.Outcome.CONTROL_REQUEST)
+    misnamed = result(
+        LMS,
+        Verdict.MIDDLEWARE,
+        Reason.WRONG_NAME,
+        confidence=Confidence.POSSIBLE,
+        findings=(sign,),
+        advice=SIGN_IN_FIRST,
+    )
+    portal = PortalObservation(outcome=PortalOutcome.CAPTIVE, url="http://portal.example/")
+    for made in (
+        report(intercepted(EXAM), misnamed),
+        report(misnamed),
+        report(silent(EXAM), portal=portal),
+        report(intercepted(EXAM), portal=portal),
+    ):
+        told = sentences.what_to_do(made)
+        assert told.startswith(f"What to do: {SIGN_IN_FIRST}")
+        assert told.count(SIGN_IN_FIRST) == 1
+    assert "Do not send exam data" in sentences.what_to_do(report(intercepted(EXAM), misnamed))
+
+
+def test_inconclusive_says_why() -> None:
     """A network that gave no answer says how the connections ended."""
-    made = reported(world.case(EXAM, [], outcome=Outcome.CONNECT_REFUSED, key_proved=False))
-    assert sentences.headline(made) == "INCONCLUSIVE: this network could not be judged: connect-refused (1)."
+    made = report(silent(EXAM, outcome=Outcome.CONNECT_REFUSED))
+    assert sentences.headline(made) == "INCONCLUSIVE: this network could not be assessed: connect-refused (1)."
     assert "Nothing answered" in sentences.what_to_do(made)
-    assert sentences.headline(reported()).endswith("nothing was checked.")
+    assert sentences.headline(report()).endswith("nothing was checked.")
+    partly = report(silent(EXAM, Category.EXAM), clean(LMS))
+    assert sentences.headline(partly) == "INCONCLUSIVE: 1 of 2 endpoints could not be assessed: reset (1)."
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred\x1b[0m", "line\nbreak", "[bold]markup[/bold]", "\u202egnp.exe", "<b>"])
-def test_names_from_certificates_are_only_text(name: str, world: World, pki: PrivatePKI, reported: Reported) -> None:
+def test_names_from_certificates_are_only_text(name: str, world: World) -> None:
     """Control characters are escaped, markup stays text, in the table as in JSON."""
-    ca = pki.private_ca(f"Filter {name} CA")
-    made = reported(*(world.case(host, ca.issue([host])) for host in (EXAM, LMS)))
+    ca = world.pki.private_ca(f"Filter {name} CA")
+    stated = tuple(world.roots.labels)
+    made = report(*world.judge(*(world.case(host, ca.issue([host]), roots=stated) for host in (EXAM, LMS))))
     stream = io.StringIO()
     table = as_table(made, stream)
     assert all(character.isprintable() or character == "\n" for character in table)
     assert "Filter" in table
     if name.startswith("["):
         assert name in table.replace("\n", "")
-    assert json.loads(report.json(made))["results"][0]["attribution"]["issuer"].isprintable()
+    assert json.loads(reports.json(made))["results"][0]["attribution"]["issuer"].isprintable()
 
 
-def test_jsonl_is_the_results_one_by_one(world: World, pki: PrivatePKI, reported: Reported) -> None:
+def test_jsonl_is_the_results_one_by_one() -> None:
     """Each line is an entry of `results` as the JSON report has it."""
-    made = reported(*filtered(world, pki))
-    lines = [json.loads(line) for line in report.jsonl(made).splitlines()]
-    assert lines == json.loads(report.json(made))["results"]
+    made = filtered()
+    lines = [json.loads(line) for line in reports.jsonl(made).splitlines()]
+    assert lines == json.loads(reports.json(made))["results"]
 
 
-def test_table_names_every_endpoint(world: World, pki: PrivatePKI, reported: Reported) -> None:
-    """Every endpoint has a row with its verdict and what it rests on."""
-    table = as_table(reported(*filtered(world, pki)), io.StringIO())
+def test_table_names_every_endpoint() -> None:
+    """Every endpoint has a row with its verdict, what it rests on, and why."""
+    table = as_table(filtered(), io.StringIO())
     for words in ((EXAM, "proven"), (SEARCH, "proven"), (BANK, "logged"), (LMS, "reset")):
         assert any(all(word in line for word in words) for line in table.splitlines())
+    assert "another one was presented for its name" in " ".join(table.split())
+    assert "row" not in table
+
+
+def test_a_run_without_results_has_a_headline() -> None:
+    """The head of a scan, as the history keeps it, says how sure it is and no more."""
+    bare = msgspec.structs.replace(filtered(), results=(), interceptors=())
+    assert sentences.headline(bare) == "MIDDLEWARE (proven): TLS on this network is intercepted."

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from detector import Detector
-from detector.judge.evidence import NetworkEvidence
+from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Confidence, Endpoint, Outcome, Verdict
 from detector.probe import MockNetwork, mock
-from detector.scan import BadLine, Scanned, ScanSettings, Target, conduct, scan
+from detector.scan import BadLine, Replaced, Scanned, ScanSettings, Target, conduct, scan
 from detector.testing import serve_middlebox, serve_origin
 
 if TYPE_CHECKING:
@@ -72,18 +72,29 @@ async def test_passing_failures_are_tried_again(settings_of: Settings, monkeypat
     assert network.dialled == ["flaky.example:443", "flaky.example:443", "down.example:443"]
 
 
-async def test_first_host_behind_an_interceptor_is_amended(pki: PrivatePKI, settings_of: Settings) -> None:
-    """What could only be possible at first is given again, proven, once another host shows the same CA."""
+async def test_first_host_behind_an_interceptor_is_amended(
+    world: World, pki: PrivatePKI, settings_of: Settings
+) -> None:
+    """What could only be possible at first is given again, proven, once its key substitutes a stated identity.
+
+    The second result says what it replaces, so that a count needs no memory.
+    """
     hosts = (EXAM, "lms.example.org", "search.example.com")
+    stated = Endpoint(host=hosts[1], roots=tuple(world.roots.labels))
     async with serve_origin([pki.issue([host]) for host in hosts]) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
-        async with serve_middlebox(pki.private_ca("Filter CA"), upstream=upstream) as box:
-            detector = Detector(**settings_of(route=f"http://127.0.0.1:{box.port}"))
+        ca = pki.private_ca("Filter CA", one_leaf_key=True)
+        async with serve_middlebox(ca, upstream=upstream) as box:
+            detector = Detector(**settings_of(stated, route=f"http://127.0.0.1:{box.port}"))
             found = await collect(detector, targets(*hosts), settings=ScanSettings(concurrency=1))
     last = {f.number: f for f in found}
     assert [(f.number, f.confidence, f.amends) for f in found][:1] == [(0, Confidence.POSSIBLE, False)]
     assert all(f.confidence is Confidence.PROVEN for f in last.values())
-    assert [f.number for f in found if f.amends] == [0]
+    assert [(f.number, f.replaces) for f in found if f.amends] == [
+        (0, Replaced(verdict=Verdict.MIDDLEWARE, confidence=Confidence.POSSIBLE))
+    ]
+    assert all(f.amends is (f.replaces is not None) for f in found)
+    assert all(f.named for f in found)
 
 
 async def test_never_more_at_once_than_allowed(settings_of: Settings) -> None:
@@ -153,13 +164,13 @@ async def test_a_failing_source_ends_the_scan(settings_of: Settings) -> None:
 def test_statistics_forget_what_was_met_once(world: World) -> None:
     """With a bound, issuers met on one host are forgotten, and one met on many is kept."""
     network = NetworkEvidence(remembered=8)
-    shared = world.pki.private_ca("Shared Filter CA")
+    shared = world.pki.private_ca("Shared Filter CA", one_leaf_key=True)
     first = world.case(EXAM, shared.issue([EXAM]))
     network.add(first)
     network.add(world.case("lms.example.org", shared.issue(["lms.example.org"])))
     for number in range(40):
         ca = world.pki.private_ca(f"Lonely {chr(65 + number % 26)}{number} CA")
         network.add(world.case(f"h{number}.example.net", ca.issue([f"h{number}.example.net"])))
-    assert len(network._issuers) <= 8
+    assert len(network._signers) <= 8
     assert len(network._leaf_keys) <= 8
-    assert network.unrelated_with_issuer(first) == ("lms.example.org:443",)
+    assert network.unrelated_with_leaf_key(first) == ("lms.example.org:443",)

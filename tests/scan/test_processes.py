@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from conftest import World
+
     from detector.scan import Scanned
     from detector.scan.processes import Processes
     from detector.testing import PrivatePKI
@@ -76,25 +78,25 @@ async def collect(detector: Detector, targets: list[Target], running: Processes,
     return [found async for found in scan(detector, targets, settings=settings, look=running.look)]
 
 
-async def test_as_with_one_process(pki: PrivatePKI, settings_of: Settings) -> None:
+async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: Settings) -> None:
     """Two processes find what one finds: clean where it is, and an interceptor across what they saw apart."""
     hosts = (EXAM, LMS, SEARCH)
     async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         targets = [Target(Endpoint(host=host), "x") for host in hosts * 4]
-        detector = Detector(**settings_of())
+        detector = Detector(**settings_of(Endpoint(host=LMS, roots=tuple(world.roots.labels))))
         rules = {(host, 443): origin.address for host in hosts}
         async with crew(detector, resolve=rules) as running:
             honest = await collect(detector, targets, running)
             assert len(set(running.identifiers)) == 2
         async with (
-            serve_middlebox(pki.private_ca("Filter CA"), upstream=upstream) as box,
+            serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box,
             crew(detector, route=f"http://{LOOPBACK}:{box.port}") as running,
         ):
-            decrypted = await collect(detector, targets, running)
+            intercepted = await collect(detector, targets, running)
     assert Counter(f.number for f in honest) == dict.fromkeys(range(12), 1)
     assert {f.verdict for f in honest} == {"clean"}
-    last = {f.number: f for f in decrypted}
+    last = {f.number: f for f in intercepted}
     assert sorted(last) == list(range(12))
     assert {(f.verdict, f.confidence) for f in last.values()} == {("middleware", "proven")}
 

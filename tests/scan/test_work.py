@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import Detector
+from detector.judge.recorded import believed
 from detector.model import (
     Confidence,
     Endpoint,
@@ -18,10 +19,11 @@ from detector.model import (
     MachineRoot,
     Observation,
     Outcome,
+    Reason,
     RootOrigin,
     Verdict,
 )
-from detector.scan import work
+from detector.scan import Target, work
 from detector.scan.judging import Judging
 from detector.testing import serve_middlebox, serve_origin
 
@@ -47,7 +49,7 @@ async def genuine(pki: PrivatePKI, settings_of: Settings) -> Observation:
 
 def verdict(settings: dict[str, Any], observation: Observation) -> Verdict:
     case = work.case_of(Detector(**settings), Endpoint(host=EXAM), work.Seen(observation=observation), where="there")
-    (found,) = Judging().judge(0, "list:1", case)
+    (found,) = Judging().judge(0, Target(Endpoint(host=EXAM), "list:1"), case)
     return found.verdict
 
 
@@ -59,7 +61,7 @@ def forged(observation: Observation, **changes: Any) -> Observation:  # noqa: AN
 
 async def test_genuine_is_believed(genuine: Observation, settings_of: Settings) -> None:
     """What the handshake signature bears out stays as it was told, and is judged as if it had been seen here."""
-    assert work.believed(genuine) == genuine
+    assert believed(genuine) == genuine
     assert verdict(settings_of(), genuine) is Verdict.CLEAN
 
 
@@ -79,7 +81,7 @@ async def test_contradicted_clears_nobody(genuine: Observation, settings_of: Set
         msgspec.structs.replace(genuine, outcome=Outcome.SIGNATURE_WRONG, key_proved=False),
     )
     for lie in lies:
-        assert not work.believed(lie).key_proved
+        assert not believed(lie).key_proved
         assert verdict(settings_of(), lie) is Verdict.INCONCLUSIVE, lie
 
 
@@ -90,7 +92,7 @@ async def test_wrong_signature_stays_wrong(genuine: Observation, settings_of: Se
         outcome=Outcome.SIGNATURE_WRONG,
         key_proved=False,
     )
-    assert work.believed(replayed) == replayed
+    assert believed(replayed) == replayed
     assert verdict(settings_of(), replayed) is Verdict.MIDDLEWARE
 
 
@@ -98,20 +100,20 @@ def test_what_nothing_signs_is_taken_at_its_word(world: World) -> None:
     """RSA key exchange signs nothing: key and Finished proved it to whoever looked, and that is all there is."""
     case = world.case(EXAM, world.pki.issue([EXAM]))
     old = msgspec.structs.replace(case.observation, tls_version="TLSv1.2", handshake_signature=None, key_proved=True)
-    assert work.believed(old).key_proved
+    assert believed(old).key_proved
 
 
 def test_without_certificate_nothing_to_check() -> None:
     """An outcome without chain is told as it is."""
     refused = Observation(outcome=Outcome.CONNECT_REFUSED)
-    assert work.believed(refused) == refused
+    assert believed(refused) == refused
     made = HandshakeSignature(scheme=0x0403, signature=b"", signed=b"")
     odd = Observation(outcome=Outcome.COMPLETE, key_proved=True, handshake_signature=made)
-    assert work.believed(odd) == odd
+    assert believed(odd) == odd
 
 
 async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings) -> None:
-    """An interceptor whose root is installed where the look was made is proven, by that machine's root."""
+    """A chain to a root that is installed where the probe ran is assessed by that machine's roots."""
     ca = pki.private_ca("Campus CA")
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
@@ -119,11 +121,11 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
     ):
         case = await Detector(**settings_of(route=f"http://127.0.0.1:{box.port}")).look(Endpoint(host=EXAM))
     added = MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED)
-    for roots, confidence in (((), Confidence.POSSIBLE), ((added,), Confidence.PROVEN)):
+    for roots, reason in (((), Reason.PRIVATE_CHAIN), ((added,), Reason.ADDED_ROOT)):
         seen = work.Seen(observation=case.observation, machine_roots=roots)
         there = work.case_of(Detector(**settings_of()), Endpoint(host=EXAM), seen, where="the library")
-        (found,) = Judging().judge(0, "list:1", there)
-        assert (found.verdict, found.confidence) == (Verdict.MIDDLEWARE, confidence)
+        (found,) = Judging().judge(0, Target(Endpoint(host=EXAM), "list:1"), there)
+        assert (found.reason, found.confidence) == (reason, Confidence.POSSIBLE)
         assert work.seen_in(there) == seen
 
 
@@ -161,7 +163,7 @@ ENCODED = msgspec.json.encode([work.Seen(observation=Observation(outcome=Outcome
 def test_any_octet_of_an_answer(at: int, octet: int) -> None:
     """An answer with any octet changed is read or is none, and judging what was read raises nothing."""
     for seen in work.read_seen(ENCODED[:at] + bytes([octet]) + ENCODED[at + 1 :], expected=1) or ():
-        assert isinstance(work.believed(seen.observation), Observation)
+        assert isinstance(believed(seen.observation), Observation)
 
 
 def test_bare_endpoint_says_nothing_more() -> None:

@@ -22,35 +22,38 @@ if TYPE_CHECKING:
     from conftest import World
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.testing import CA
+    from detector.testing import CA, Issued
 
 EXAM, LMS, BANK = "exam.example.edu", "lms.example.org", "bank.example.net"
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 
 class Room:
-    """One watch, and cases to feed it with."""
+    """One watch, and evidence to feed it with. Of `EXAM` the public roots are stated, of other hosts nothing."""
 
     def __init__(self, world: World, *hosts: str, named: bool = True) -> None:
         endpoints = [Endpoint(host=host) for host in hosts]
         self.watch = Watch(endpoints, named=[e.name for e in endpoints] if named else [], vantage="room 12")
         self.world = world
-        self.filter = world.pki.private_ca("Campus Filter CA")
+        self.filter = world.pki.private_ca("Campus Filter CA", one_leaf_key=True)
         self._issued = {host: world.pki.issue([host]) for host in hosts}
         self._forged = {host: self.filter.issue([host]) for host in hosts}
         self.seconds = 0.0
 
     def clean(self, host: str) -> EndpointEvidence:
-        return self.world.case(host, self._issued[host])
+        return self._case(host, self._issued[host])
+
+    def _case(self, host: str, presented: Issued) -> EndpointEvidence:
+        return self.world.case(host, presented, roots=tuple(self.world.roots.labels) if host == EXAM else ())
 
     def forged(self, host: str, ca: CA | None = None) -> EndpointEvidence:
-        return self.world.case(host, self._forged[host] if ca is None else ca.issue([host]))
+        return self._case(host, self._forged[host] if ca is None else ca.issue([host]))
 
     def lost(self, host: str, outcome: Outcome = Outcome.CONNECT_TIMEOUT) -> EndpointEvidence:
         return self.world.case(host, [], outcome=outcome, key_proved=False)
 
     def cut(self, host: str) -> EndpointEvidence:
-        """The genuine chain, and then nothing: row 4."""
+        """The genuine chain, and then nothing: the key is not proved."""
         return self.world.case(host, self._issued[host], outcome=Outcome.HANDSHAKE_TIMEOUT, key_proved=False)
 
     def look(self, *cases: EndpointEvidence) -> list[WatchEvent]:
@@ -96,7 +99,10 @@ def test_network_is_not_clean_before_everything_was_looked_at(world: World) -> N
 
 
 def test_appeared_at_first_sight(pair: Room) -> None:
-    """One forged look is told at once, with the evidence, and between which looks it happened."""
+    """One forged chain is reported at once, with the evidence, and between which probes it happened.
+
+    While it is only possible, nobody is named.
+    """
     (event,) = pair.look(pair.forged(LMS))
     assert (event.kind, event.sequence, event.network.verdict) == ("appeared", 2, "middleware")
     assert event.before is not None
@@ -105,8 +111,9 @@ def test_appeared_at_first_sight(pair: Room) -> None:
     assert (event.after.verdict, event.after.confidence, event.after.issuer) == (
         "middleware",
         "possible",
-        "CN=Campus Filter CA",
+        None,
     )
+    assert event.summary == (f"{LMS}:443: uncertain (possible): The chain leads to no root that is known here.")
     assert event.last_look == NOON + dt.timedelta(seconds=60)
     assert event.at == NOON + dt.timedelta(seconds=120)
     assert event.result is not None
@@ -114,7 +121,7 @@ def test_appeared_at_first_sight(pair: Room) -> None:
 
 
 def test_what_others_show_strengthens(pair: Room) -> None:
-    """The same private issuer on a second operator proves the first, without a new look at it."""
+    """The same private issuer in the place of a stated public root proves the first, without a new probe of it."""
     pair.look(pair.forged(LMS))
     events = pair.look(pair.forged(EXAM))
     assert short(events) == [f"appeared {EXAM}", f"strengthened {LMS}"]

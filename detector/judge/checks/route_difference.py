@@ -45,7 +45,7 @@ class Outcome(enum.StrEnum):
 _TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
     Outcome.FORGED: (
         Says.INTERCEPTED,
-        "Decrypted {where}: on another route the same address has the genuine certificate.",
+        "Not genuine {where}: on another route the same address has the genuine certificate.",
     ),
     Outcome.PRIVATE_HERE: (
         Says.INTERCEPTED,
