@@ -365,4 +365,4 @@ def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: World) -> None
     unproved = detector.examine(issued.chain, host=EXAM, key_proved=False, **known)
     assert (unproved.verdict, unproved.reason) == (Verdict.INCONCLUSIVE, "key-not-proved")
     nothing = detector.examine([], host=EXAM, **known)
-    assert (nothing.verdict, nothing.row) == (Verdict.INCONCLUSIVE, 1)
+    assert (nothing.verdict, nothing.reason) == (Verdict.INCONCLUSIVE, "no-certificate")

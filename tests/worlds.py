@@ -11,6 +11,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -22,7 +23,8 @@ from detector.judge.assess import PASSES_MAX
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import ManagedBy, WitnessObservation, WitnessOutcome
 from detector.testing import CA, generate_key
-from detector.testing.pki import _key_usage, distinguished_name
+from detector.testing.der import BIT_STRING, OCTET_STRING, SEQUENCE, children, encode
+from detector.testing.pki import SCT_LIST, _key_usage, _signature, distinguished_name, encode_sct_list
 from detector.trust.budget import SIGNATURES_MAX, Budget
 from detector.trust.envelope import public_octets
 from detector.trust.roots import Roots, from_der
@@ -209,3 +211,43 @@ def witnessed(exporter: bytes = b"\2" * 32, **facts: Any) -> dict[str, Any]:  # 
 
 PINNED_WITNESS: Final[dict[str, Any]] = {"witness": (public_octets(WITNESS_KEY),)}
 """Fields of an endpoint whose witness signs with that key."""
+
+
+def edited(ca: CA, leaf: bytes, edit: Callable[[list[bytes]], None], logs: Sequence[CTLog] = ()) -> bytes:
+    """A leaf (an EC CA's, without timestamps) with other fields, signed again, with timestamps of these logs.
+
+    `edit` changes the fields of its TBSCertificate in place, each in DER: version, serial number, algorithm, issuer,
+    validity, subject, key, extensions.
+    """
+    tbs, algorithm, _ = children(leaf)
+    fields = children(tbs)
+    edit(fields)
+    if logs:
+        at = ca.now - DAY
+        scts = [log.sct(encode(SEQUENCE, *fields), ca.spki_sha256, at=at) for log in logs]
+        with_extension(SCT_LIST.dotted_string, encode_sct_list(scts))(fields)
+    body = encode(SEQUENCE, *fields)
+    signature = _signature(ca.key, body, hashes.SHA256())
+    return encode(SEQUENCE, body, algorithm, encode(BIT_STRING, b"\0", signature))
+
+
+def with_extension(dotted: str, value: bytes, *, critical: bool = False) -> Callable[[list[bytes]], None]:
+    """An edit that appends an extension."""
+    flag = b"\x01\x01\xff" if critical else b""
+    one = encode(SEQUENCE, _oid(dotted), flag, encode(OCTET_STRING, value))
+
+    def edit(fields: list[bytes]) -> None:
+        (listed,) = children(fields[-1])
+        fields[-1] = encode(fields[-1][0], encode(SEQUENCE, *children(listed), one))
+
+    return edit
+
+
+def _oid(dotted: str) -> bytes:
+    """An OBJECT IDENTIFIER in DER (X.690 section 8.19)."""
+    first, second, *arcs = map(int, dotted.split("."))
+    encoded = b""
+    for arc in (40 * first + second, *arcs):
+        groups = [arc >> shift & 0x7F for shift in range(0, max(arc.bit_length(), 1), 7)][::-1]
+        encoded += bytes([group | 0x80 for group in groups[:-1]] + groups[-1:])
+    return encode(0x06, encoded)

@@ -25,8 +25,8 @@ from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope
 from detector.exam.exchange import Request as GateRequest
 from detector.exam.gatekeeper import serve_request
 from detector.exam.policy import ENDPOINTS_MAX
+from detector.followup import Control
 from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
-from detector.second_look import Control
 from detector.testing import (
     Lie,
     Response,
