@@ -117,8 +117,9 @@ def timestamps(logs: Sequence[CTLog], at: dt.datetime) -> Callable[[bytes, bytes
 
 
 def logged(pki: PrivatePKI, ca: CA, host: str, logs: Sequence[CTLog] | None = None, **issue: object) -> Issued:
-    """A leaf of this CA with timestamps of two known logs, or of these."""
-    return ca.issue([host], sct_list=timestamps(logs or pki.ct_logs[:2], pki.now - DAY), **issue)  # type: ignore[arg-type] # as `CA.issue`
+    """A leaf of this CA, for this host or the `names` given, with timestamps of two known logs, or of these."""
+    scts = timestamps(logs or pki.ct_logs[:2], pki.now - DAY)
+    return ca.issue(issue.pop("names", [host]), sct_list=scts, **issue)  # type: ignore[arg-type] # as `CA.issue`
 
 
 def of_check(module: Any, one: EndpointEvidence, *others: EndpointEvidence) -> tuple[Finding, ...]:  # noqa: ANN401 - a check

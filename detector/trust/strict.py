@@ -87,7 +87,7 @@ class _Examiner:
                 is_short = len(value) <= _REMEMBERED_OCTETS_MAX
                 self._attempt(_check_value if is_short else _check_value.__wrapped__, identifier, value)
         return Form(
-            names=self._read(OID_SUBJECT_ALT_NAME, read_names),
+            names=self._read(OID_SUBJECT_ALT_NAME, _names_to_the_end),
             constraints=self._read(OID_NAME_CONSTRAINTS, self._constraints),
             malformed=self.malformed,
             exceeds_limits=self.exceeds_limits,
@@ -166,6 +166,17 @@ class _Examiner:
 @functools.lru_cache(maxsize=256)  # all certificates of an issuer have most values in common
 def _check_value(identifier: str, value: bytes) -> None:
     _read_value(value, _CHECKS[identifier])
+
+
+def _names_to_the_end(value: bytes) -> tuple[GeneralName, ...] | None:
+    """The alternative names; None where there are more than are read, which is `Certificate.names_unfinished`.
+
+    Such a list makes no certificate another one: whom it names is not known, and that is all.
+    """
+    try:
+        return read_names(value)
+    except der.LimitError:
+        return None
 
 
 def _read_value(value: bytes, read: Callable[[bytes], T]) -> T:

@@ -500,6 +500,14 @@ class TestOtherForms:
         expected = ("logged", "logged") if right else (POSSIBLE, "wrong-name")
         assert said(world.one(host, world.pki.issue(names))) == expected
 
+    def test_more_names_than_are_read(self, world: World) -> None:
+        """A list that could not be finished makes no genuine chain another one: whom it names is not confirmed."""
+        many = [f"h{number}.example.org" for number in range(3000)]
+        issued = logged(world.pki, world.pki.intermediate_ec, many[0], names=[*many, EXAM])
+        for known in ({}, {"canary": True}):
+            assert said(world.one(EXAM, issued, **known)) == ("inconclusive", "name-not-confirmed")
+        assert said(world.one(many[7], issued)) == ("logged", "logged")
+
     @pytest.mark.parametrize("shape", ["intermediate twice", "roots sent", "forty strangers", "a loop", "junk"])
     def test_odd_chains(self, shape: str, world: World) -> None:
         """Whatever else is sent, in whatever order, a genuine chain is genuine."""
