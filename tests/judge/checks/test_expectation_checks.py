@@ -211,8 +211,10 @@ class TestPlace:
         assert outcomes(place, silent) == []
 
     def test_names_that_mean_this_network(self, world: World) -> None:
-        """Private and reserved names are other servers elsewhere; a public address as a name is not."""
+        """Private and reserved names are other servers elsewhere, which matters for chains that may be accused."""
         for host, private in (("lms.internal", True), ("shop.test", True), ("10.0.0.7", True), ("8.8.8.8", False)):
-            case = world.case(host, world.pki.issue([host]), seen={"address": HERE})
+            case = world.case(host, world.pki.self_signed([host]), seen={"address": HERE})
             found = [place.Outcome.PUBLIC, *[place.Outcome.PRIVATE_NAME] * private]
             assert outcomes(place, case) == found
+            accepted = world.case(host, world.pki.issue([host]), seen={"address": HERE})
+            assert outcomes(place, accepted) == [place.Outcome.PUBLIC]
