@@ -407,9 +407,8 @@ class EndpointEvidence:
     @cached_property
     def seen_at_same_address(self) -> bool:
         """Whether another probe of this run saw the genuine key at the very address of this observation."""
-        return self.answered_at is not None and any(
-            sibling.is_genuine and sibling.answered_at == self.answered_at for sibling in self.siblings
-        )
+        genuine_at = {sibling.answered_at for sibling in self.siblings if sibling.is_genuine} - {None}
+        return bool(genuine_at) and self.answered_at in genuine_at
 
     @cached_property
     def mismatch_excused(self) -> bool:
@@ -443,7 +442,7 @@ class EndpointEvidence:
         """Where the observation was answered."""
         if self.endpoint.address is not None or self.endpoint.name in self.context.given:
             return Place.GIVEN
-        address = None if self.answered_at is None else _address_in(self.answered_at[1])
+        address = None if self._answered is None else _address_in(self._answered)
         if address is None:
             return Place.UNKNOWN
         return Place.PUBLIC if address.is_global else Place.PRIVATE
@@ -455,11 +454,14 @@ class EndpointEvidence:
         That is the address, also where a proxy was asked for it. Where a proxy was asked for a name, it is the name as
         this proxy resolves it: the first value is the route then, and empty otherwise.
         """
-        observation = self.observation
-        answered = observation.asked_for if observation.route in PROXIED else observation.address
-        if answered is None:
+        if self._answered is None:
             return None
-        return "" if _address_in(answered) is not None else self.route, answered
+        return "" if _address_in(self._answered) is not None else self.route, self._answered
+
+    @property
+    def _answered(self) -> str | None:
+        observation = self.observation
+        return observation.asked_for if observation.route in PROXIED else observation.address
 
     @cached_property
     def telling_host(self) -> str | None:
