@@ -27,7 +27,7 @@ from detector.trust.acceptance import refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
-from detector.trust.known_roots import known_root_keys
+from detector.trust.known_roots import known_root_keys, root_of
 from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
@@ -380,7 +380,7 @@ class EndpointEvidence:
         found = set()
         if endpoint.roots or endpoint.canary:
             found.add(Identity.STATED)
-        if endpoint.identity is RecordedIdentity.PUBLIC or not self._pinned_keys.isdisjoint(known_root_keys()):
+        if recorded_identity(endpoint) is RecordedIdentity.PUBLIC:
             found.add(Identity.PINNED_PUBLIC)
         if self.seen_in_run or endpoint.name in self.context.seen_before:
             found.add(Identity.SEEN)
@@ -507,6 +507,15 @@ class EndpointEvidence:
         if seen is None or seen.tls is None:
             return None
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
+
+
+def recorded_identity(endpoint: Endpoint) -> RecordedIdentity:
+    """What the pin file says of where the endpoint's pins come from, also after they have expired.
+
+    `PUBLIC` where it is recorded, or where a pin is the key or the certificate of a root that is or was public.
+    """
+    pinned = (*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates)
+    return endpoint.identity if all(root_of(digest) is None for digest in pinned) else RecordedIdentity.PUBLIC
 
 
 def _address_in(place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
