@@ -28,7 +28,7 @@ from detector.trust.transparency import Logging, SCTStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from detector.model import ServerDate
+    from detector.model import Endpoint, ServerDate
     from detector.trust.certificate import Certificate
 
     from .decision import Decision
@@ -88,7 +88,7 @@ class Occurrence(NamedTuple):
             evidence.telling_host,
             endpoint.operator,
             leaf.sha256 if leaf is not None else b"",
-            endpoint.operator if endpoint.canary and endpoint.runs_ca else None,
+            _rival(endpoint),
         )
 
     @property
@@ -116,17 +116,17 @@ class _Validity:
         self.first_begins, self.first_ends = self.last_begins, self.last_ends = validity
         self._operators: set[str] = set()
 
-    def add(self, validity: tuple[dt.datetime, dt.datetime], occurrence: Occurrence, at: dt.datetime) -> bool:
+    def add(self, validity: tuple[dt.datetime, dt.datetime], one: EndpointEvidence) -> bool:
         """Include one leaf. Whether that changes anything.
 
-        Whose it is matters only if it is out of date at the moment `at`: one that is in date acquits the clock.
+        Whose it is matters only if it is out of date when it is assessed: one that is in date acquits the clock.
         """
         before = (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
         begins, ends = validity
         self.first_begins, self.last_begins = min(self.first_begins, begins), max(self.last_begins, begins)
         self.first_ends, self.last_ends = min(self.first_ends, ends), max(self.last_ends, ends)
-        if len(self._operators) < CLOCK_OPERATORS_LEAST and not begins <= at <= ends:
-            self._operators.add(occurrence.operator)
+        if len(self._operators) < CLOCK_OPERATORS_LEAST and not begins <= one.context.at <= ends:
+            self._operators.add(Occurrence.of(one).operator)
         return before != (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
 
     @property
@@ -183,34 +183,34 @@ class NetworkEvidence:
                 self._add(one, one.leaf)
 
     def _add(self, one: EndpointEvidence, leaf: Certificate) -> None:
-        occurrence, route = Occurrence.of(one), one.route
+        route = one.route
         if one.name_match is NameMatch.MISMATCH:
-            self._note(self._misnamed, (route, leaf.sha256), occurrence)
+            self._note(self._misnamed, (route, leaf.sha256), one)
             return
-        if occurrence.rival is not None:
-            self._note_rival(one, route, occurrence)
+        if _rival(one.endpoint) is not None:
+            self._note_rival(one, route)
         if one.is_a(*_PRIVATE):
             for key in one.issuing_keys:
-                self._note(self._signers, (route, key), occurrence)
+                self._note(self._signers, (route, key), one)
             if one.leaf_key is not None:
-                self._note(self._leaf_keys, (route, one.leaf_key), occurrence)
+                self._note(self._leaf_keys, (route, one.leaf_key), one)
         elif one.is_a(ChainClass.INCOMPLETE) and (missing := missing_issuer(leaf)) is not None:
-            self._note(self._missing, (route, missing), occurrence, Occurrence.lacks_the_same_as)
+            self._note(self._missing, (route, missing), one, Occurrence.lacks_the_same_as)
         elif one.is_a(ChainClass.ACCEPTED):
-            self._add_accepted(one, occurrence)
-        self._add_validity(one, leaf, occurrence)
+            self._add_accepted(one)
+        self._add_validity(one, leaf)
 
-    def _note_rival(self, one: EndpointEvidence, route: str, occurrence: Occurrence) -> None:
+    def _note_rival(self, one: EndpointEvidence, route: str) -> None:
         keys = set(one.issuing_keys) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else set()
         if one.leaf_key is not None:
             keys.add(one.leaf_key)
         for key in keys:
-            self._note(self._rival_keys, (route, key), occurrence)
+            self._note(self._rival_keys, (route, key), one)
 
-    def _add_accepted(self, one: EndpointEvidence, occurrence: Occurrence) -> None:
+    def _add_accepted(self, one: EndpointEvidence) -> None:
         if one.logging is Logging.UNLOGGED:
             for key in one.issuing_keys:
-                self._note(self._unlogged, (one.route, key), occurrence)
+                self._note(self._unlogged, (one.route, key), one)
         for sct in () if one.transparency is None else one.transparency.scts:
             if sct.status is not SCTStatus.VALID or sct.timestamp is None:
                 continue
@@ -218,24 +218,25 @@ class NetworkEvidence:
                 self._latest_timestamp = sct.timestamp
                 self._changed.add(CLOCK)
 
-    def _add_validity(self, one: EndpointEvidence, leaf: Certificate, occurrence: Occurrence) -> None:
+    def _add_validity(self, one: EndpointEvidence, leaf: Certificate) -> None:
         """Only chains that a client would take but for their dates say what time it is."""
         chain = one.chain
         if chain is None or leaf.validity is None or not chain.public:
             return
         if all(refused.refusal in DATE_REFUSALS for refused in chain.refused):
             self._validity = self._validity or _Validity(leaf.validity)
-            if self._validity.add(leaf.validity, occurrence, one.context.at):
+            if self._validity.add(leaf.validity, one):
                 self._changed.add(CLOCK)
 
     def _note(
         self,
         index: dict[Tag, set[Occurrence]],
         key: Tag,
-        occurrence: Occurrence,
+        one: EndpointEvidence,
         differ: Callable[[Occurrence, Occurrence], bool] = Occurrence.is_unrelated_to,
     ) -> None:
         """Remember where a key was met; `differ` says which two places mean something for each other."""
+        occurrence = Occurrence.of(one)
         seen = index.pop(key, None) or set()
         index[key] = seen  # at the end: met last
         strangers = [other for other in seen if differ(occurrence, other)]
@@ -313,12 +314,12 @@ class NetworkEvidence:
 
     def rivals_of(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Canaries of other operators with CAs of their own that share an issuing or leaf key with this one."""
-        own = Occurrence.of(one)
-        if own.rival is None:
+        rival = _rival(one.endpoint)
+        if rival is None:
             return ()
         keys = [*(one.issuing_keys if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else ()), one.leaf_key or b""]
         others = {o for key in keys for o in self._rival_keys.get((one.route, key), ())}
-        return tuple(sorted(o.name for o in others if o.rival is not None and o.rival != own.rival))
+        return tuple(sorted(o.name for o in others if o.rival is not None and o.rival != rival))
 
     def substituted_with_same_key(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Other endpoints of this route, substituted beyond doubt, that share an issuing or leaf key with this one."""
@@ -367,6 +368,11 @@ class NetworkEvidence:
     def typical_connect_ms(self) -> float | None:
         """Median milliseconds in which connections to clean endpoints were made; None without any."""
         return statistics.median(self._connect_ms) if self._connect_ms else None
+
+
+def _rival(endpoint: Endpoint) -> str | None:
+    """The operator, where this is a canary of an operator that runs a CA of its own."""
+    return endpoint.operator if endpoint.canary and endpoint.runs_ca else None
 
 
 def _keys(one: EndpointEvidence) -> frozenset[bytes]:

@@ -100,6 +100,17 @@ def known_root_keys() -> frozenset[bytes]:
     return frozenset(bytes.fromhex(root.spki_sha256) for root in known_roots())
 
 
+def root_of(digest: bytes) -> str | None:
+    """Give the label of the known root whose key or certificate has this SHA-256; None for anything else."""
+    return _labels().get(digest)
+
+
+@functools.cache
+def _labels() -> dict[bytes, str]:
+    hashes = ((root.label, text) for root in known_roots() for text in (root.sha256, root.spki_sha256))
+    return {bytes.fromhex(text): label for label, text in hashes}
+
+
 @functools.cache
 def known_labels() -> frozenset[str]:
     """Give the labels of `known_roots`."""
