@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from detector import Detector
+from detector import Detector, Endpoint
 from detector.errors import MiddlewareDetected
 from detector.guard import Guard
 from detector.guard.connector import GuardedConnector
@@ -71,13 +71,14 @@ def test_an_intercepted_network(engine: str, pki: PrivatePKI, settings_of: Setti
     """Proven, as with any loop."""
 
     async def main() -> None:
+        stated = [Endpoint(host=host, roots=("Exemplar Root A",)) for host in (EXAM, LMS)]
         async with serve_origin({host: pki.issue([host]) for host in (EXAM, LMS)}) as origin:
             where = {(host, 443): origin.address for host in (EXAM, LMS)}
             async with (
                 serve_middlebox(pki.private_ca("Campus Filter CA"), upstream=where) as box,
-                Detector(**settings_of(route=box.url, engine=engine)) as subject,
+                Detector(**settings_of(*stated, route=box.url, engine=engine)) as subject,
             ):
-                report = await subject.check([EXAM, LMS])
+                report = await subject.check()
         assert (report.verdict, report.confidence) == ("middleware", "proven")
 
     run(main())
