@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from parts import Fleet, a_fleet, lines
 
-from detector.model import Category, Endpoint
+from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet
 from detector.pins.write import dump
 from detector.testing import serve_middlebox, serve_origin
@@ -42,7 +42,13 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder
     lab = network_lab
     issued = {host: pki.issue([host]) for host in HOSTS}
     endpoints = [
-        Endpoint(host=host, category=category, pins=(issued[host].spki_sha256,), address=(lab.origin.ipv4, 443))
+        Endpoint(
+            host=host,
+            category=category,
+            pins=(issued[host].spki_sha256,),
+            identity=RecordedIdentity.PUBLIC,
+            address=(lab.origin.ipv4, 443),
+        )
         for host, category in HOSTS.items()
     ]
     (tmp_path / "pins.toml").write_text(dump(PinSet(name="campus", endpoints=tuple(endpoints))), "utf-8")
