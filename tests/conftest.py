@@ -177,4 +177,4 @@ async def fleet(fleet_folder: Path) -> AsyncIterator[Fleet]:
 def fleet_trust(pki: PrivatePKI, tmp_path: Path) -> tuple[str, ...]:
     """What the scans of a fleet judge by; for tests/fleet."""
     written = pki.write(tmp_path)
-    return "--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--proxy", "none"
+    return "--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--proxy", "none", "--offline"

@@ -10,19 +10,22 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import distributed
 import psutil
 import pytest
 from parts import LOOPBACK, Fleet, lines, run
 
 import detector
-from detector.fleet import certificates
+from detector import Detector, Endpoint
+from detector.fleet import certificates, conduct, engine
+from detector.scan import Target
 from detector.testing import serve_origin
 from detector.testing.streams import Listener, listen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from detector.testing import PrivatePKI
     from detector.testing.streams import PlainStream
@@ -308,3 +311,38 @@ async def test_clean_is_clean(fleet: Fleet, fleet_trust: tuple[str, ...], pki: P
     (line,) = lines(done)
     assert (line["vantage"], line["result"]["verdict"], line["result"]["assurance"]) == ("library", "clean", "logged")
     assert "distributed" not in done.stderr
+
+
+async def test_canaries_are_probed_from_where_something_is_open(
+    fleet: Fleet, pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]
+) -> None:
+    """Each vantage is a network of its own: its canaries are probed by its own workers, once, and amend its results."""
+    names = [f"{name}.example.net" for name in ("one", "two")]
+    ca = pki.private_ca("Filter CA", one_leaf_key=True)
+    async with serve_origin({host: ca.issue([host]) for host in (EXAM, *names)}) as origin:
+        canaries = [
+            Endpoint(
+                host=host, operator=host, canary=True, runs_ca=True, roots=("Exemplar Root A",), address=origin.address
+            )
+            for host in names
+        ]
+        for vantage in ("a", "b"):
+            await fleet.worker(vantage)
+        security = engine.security(fleet.folder, "client", now=dt.datetime.now(dt.UTC))
+        async with distributed.Client(fleet.address, security=security, asynchronous=True) as client:
+            found = [
+                one
+                async for one in conduct.scan(
+                    client,
+                    Detector(**settings_of(offline=False, canaries=canaries)),
+                    [Target(Endpoint(host=EXAM, address=origin.address), "list:1")] * 3,
+                    crew=await conduct.muster(client),
+                    mode=conduct.Mode.EVERY,
+                    looks=conduct.Looks(timeout=5.0, route="none", retries=0),
+                )
+            ]
+    last = {(one.vantage, one.result.number): one.result for one in found}
+    assert set(last) == {(vantage, number) for vantage in ("a", "b") for number in (-2, -1, 0, 1, 2)}
+    assert {result.confidence for result in last.values()} == {"proven"}
+    assert {result.where for (_, number), result in last.items() if number < 0} == {"follow-up"}
+    assert {result.endpoint.category for (_, number), result in last.items() if number < 0} == {"canary"}
