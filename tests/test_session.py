@@ -15,7 +15,7 @@ import detector
 from detector import Confidence, Detector, Endpoint, Outcome, Verdict, audit, exam
 from detector.audit import InstalledRoot, Scanned
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
-from detector.judge import evidence
+from detector.judge import network_evidence
 from detector.model import KnowledgeKind, Report, RootOrigin
 from detector.session import MACHINE_WAIT, MachineTrust
 from detector.tasks import BESIDE
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from conftest import World
 
     from detector.testing import PrivatePKI
+    from detector.testing.pki import CA
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -64,8 +65,8 @@ async def test_selective_middlebox(pki: PrivatePKI, settings_of: Settings) -> No
         origins(pki, EXAM, LMS, SEARCH) as where,
         serve_middlebox(pki.private_ca("Filter CA"), upstream=where, only_hosts={LMS, SEARCH}) as box,
     ):
-        route = f"http://127.0.0.1:{box.port}"
-        async with Detector(**settings_of(route=route)) as subject:
+        stated = [Endpoint(host=host, roots=("Exemplar Root A",)) for host in (EXAM, LMS, SEARCH)]
+        async with Detector(**settings_of(*stated, route=f"http://127.0.0.1:{box.port}")) as subject:
             report = await subject.check([EXAM, LMS, SEARCH])
     assert [r.verdict for r in report.results] == ["clean", "middleware", "middleware"]
     assert (report.confidence, report.scope) == ("proven", "selective")
@@ -278,14 +279,11 @@ async def test_a_broken_proxy_in_the_environment_is_told_by_name(
 
 
 async def test_scan_streams_results(pki: PrivatePKI, settings_of: Settings) -> None:
-    """Results come as a stream; once an issuer was met on an unrelated operator the rest are proven."""
+    """Results come as a stream; one that a later target changes is given again, and says that it amends."""
     ca = pki.private_ca("Filter CA")
-    async with contextlib.AsyncExitStack() as stack:
-        where = {}
-        for host in (EXAM, LMS, SEARCH):
-            origin = await stack.enter_async_context(serve_origin(ca.issue([host])))
-            where[host, 443] = origin.address
-        subject = Detector(**settings_of(resolve=where), concurrency=1)
+    async with behind(ca, EXAM, LMS, SEARCH) as where:
+        stated = Endpoint(host=SEARCH, roots=("Exemplar Root A",))
+        subject = Detector(**settings_of(stated, resolve=where), concurrency=1)
 
         async def targets() -> AsyncIterator[str | Endpoint]:
             for host in (EXAM, LMS, SEARCH):
@@ -293,23 +291,35 @@ async def test_scan_streams_results(pki: PrivatePKI, settings_of: Settings) -> N
 
         results = [result async for result in subject.scan(targets())]
         again = [result async for result in subject.scan([EXAM])]
-    assert [r.confidence for r in results] == ["possible", "proven", "proven"]
-    assert len(again) == 1
+    first = [(r.endpoint.host, r.confidence) for r in results if not r.amends]
+    assert first == [(EXAM, "possible"), (LMS, "possible"), (SEARCH, "proven")]
+    assert {r.endpoint.host: r.confidence for r in results} == dict.fromkeys((EXAM, LMS, SEARCH), "proven")
+    assert {r.endpoint.host for r in results if r.amends} == {EXAM, LMS}
+    assert [r.confidence for r in again] == ["possible"]
+
+
+@contextlib.asynccontextmanager
+async def behind(ca: CA, *hosts: str) -> AsyncIterator[dict[tuple[str, int], tuple[str, int]]]:
+    """Where these hosts are, all of them behind an interceptor that sends its own certificate, too."""
+    async with contextlib.AsyncExitStack() as stack:
+        where = {}
+        for host in hosts:
+            forged = ca.issue([host])
+            origin = await stack.enter_async_context(serve_origin(forged.with_chain(forged.leaf, ca.certificate)))
+            where[host, 443] = origin.address
+        yield where
 
 
 async def test_a_scan_forgets(pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was met on one host only is forgotten when more has come than is kept: memory is bounded."""
-    monkeypatch.setattr(evidence, "STREAM_REMEMBERS", 1)
+    monkeypatch.setattr(network_evidence, "STREAM_REMEMBERS", 1)
     filters, others = pki.private_ca("Filter CA"), pki.private_ca("Another CA")
-    async with contextlib.AsyncExitStack() as stack:
-        where = {}
-        for host, ca in ((EXAM, filters), (LMS, others), (SEARCH, filters)):
-            origin = await stack.enter_async_context(serve_origin(ca.issue([host])))
-            where[host, 443] = origin.address
-        subject = Detector(**settings_of(resolve=where), concurrency=1)
-        near = [result.confidence async for result in subject.scan([EXAM, SEARCH])]
-        far = [result.confidence async for result in subject.scan([EXAM, LMS, SEARCH])]
-    assert (near, far) == (["possible", "proven"], ["possible", "possible", "possible"])
+    async with behind(filters, EXAM, SEARCH) as where, behind(others, LMS) as elsewhere:
+        subject = Detector(**settings_of(resolve=where | elsewhere), concurrency=1)
+        near = [result.reason async for result in subject.scan([EXAM, SEARCH])]
+        far = [result.reason async for result in subject.scan([EXAM, LMS, SEARCH])]
+    assert near == ["private-chain", "one-private-signer", "one-private-signer"]
+    assert far == ["private-chain"] * 3
 
 
 async def test_a_hanging_executor_holds_up_no_check(pki: PrivatePKI, settings_of: Settings) -> None:

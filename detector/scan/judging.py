@@ -61,7 +61,7 @@ class _Label:
 class Judging:
     """What was seen of one network so far. `known` gives the canaries that a follow-up chooses from."""
 
-    def __init__(self, known: Callable[[], Sequence[Endpoint]]) -> None:
+    def __init__(self, known: Callable[[], Sequence[Endpoint]] = tuple) -> None:
         self._assessor: Final[Assessor[_Label]] = Assessor(remembered=STREAM_REMEMBERS)
         self._canaries: Final = Canaries(known)
         self._followed = 0

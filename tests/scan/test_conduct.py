@@ -15,7 +15,7 @@ from detector.scan import BadLine, Replaced, Scanned, ScanSettings, Target, cond
 from detector.testing import serve_middlebox, serve_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from conftest import World
 
@@ -95,6 +95,75 @@ async def test_first_host_behind_an_interceptor_is_amended(
     ]
     assert all(f.amends is (f.replaces is not None) for f in found)
     assert all(f.named for f in found)
+
+
+CANARIES = tuple(
+    Endpoint(host=f"{name}.example.net", operator=name, canary=True, runs_ca=True, roots=("Exemplar Root A",))
+    for name in ("one", "two")
+)
+
+
+@pytest.mark.parametrize("offline", [False, True])
+async def test_canaries_are_probed_once(offline: bool, pki: PrivatePKI, settings_of: Settings) -> None:  # noqa: FBT001 - a table
+    """Where something is open, two canaries are results of the scan, numbered apart; not with `offline`."""
+    hosts = [EXAM, "lms.example.org", *(endpoint.host for endpoint in CANARIES)]
+    async with serve_origin([pki.issue([host]) for host in hosts]) as origin:
+        upstream = {(host, 443): origin.address for host in hosts}
+        async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box:
+            settings = settings_of(route=f"http://127.0.0.1:{box.port}", offline=offline, canaries=CANARIES)
+            found = await collect(Detector(**settings), targets(*hosts[:2]), settings=ScanSettings(concurrency=2))
+    last = {f.number: f for f in found}
+    if offline:
+        assert sorted(last) == [0, 1]
+        return
+    assert {(f.number, f.where, f.named, f.endpoint.category) for f in last.values() if f.number < 0} == {
+        (-1, "follow-up", False, "canary"),
+        (-2, "follow-up", False, "canary"),
+    }
+    assert {last[number].endpoint.host for number in (-1, -2)} == {endpoint.host for endpoint in CANARIES}
+    assert {f.confidence for f in last.values()} == {Confidence.PROVEN}
+    assert all(last[number].replaces for number in (0, 1))
+
+
+async def test_a_slow_reader_gets_consistent_amendments(world: World, pki: PrivatePKI, settings_of: Settings) -> None:
+    """Results that wait for room are not overtaken by what others change meanwhile: each one replaces the last."""
+    hosts = [f"exam{number}.example{number}.edu" for number in range(12)]
+    stated = [Endpoint(host=host, roots=tuple(world.roots.labels)) for host in hosts[6:]]
+    ca = pki.private_ca("Filter CA", one_leaf_key=True)
+    async with serve_middlebox(ca) as box:
+        detector = Detector(**settings_of(*stated, route=f"http://127.0.0.1:{box.port}"))
+        found = []
+        async for one in scan(detector, targets(*hosts), settings=ScanSettings(concurrency=2, retries=0)):
+            await asyncio.sleep(0.01)
+            found.append(one)
+    latest: dict[int, Scanned] = {}
+    for one in found:
+        before = latest.get(one.number)
+        replaces = None if before is None else Replaced(verdict=before.verdict, confidence=before.confidence)
+        assert one.replaces == replaces
+        latest[one.number] = one
+    assert {one.confidence for one in latest.values()} == {Confidence.PROVEN}
+
+
+async def test_what_was_genuine_before_is_known(pki: PrivatePKI, settings_of: Settings) -> None:
+    """A history says of each target whether it had a genuine certificate; a scan asks it as a check does."""
+    asked: list[str] = []
+
+    def known(names: Collection[str]) -> set[str]:
+        asked.extend(names)
+        return {f"{EXAM}:443"} & set(names)
+
+    ca = pki.private_ca("Filter CA")
+    hosts = (EXAM, "lms.example.org")
+    async with serve_middlebox(ca) as box:
+        settings = settings_of(route=f"http://127.0.0.1:{box.port}", seen_before=known)
+        found = await collect(Detector(**settings), targets(*hosts))
+        streamed = [result async for result in Detector(**settings).scan(hosts)]
+        checked = (await Detector(**settings).check(hosts)).results
+    reasons = {EXAM: "identity-substituted", "lms.example.org": "one-private-signer"}
+    for results in (found, streamed, checked):
+        assert {result.endpoint.host: result.reason for result in results} == reasons
+    assert sorted(asked) == sorted([f"{host}:443" for host in hosts] * 3)
 
 
 async def test_never_more_at_once_than_allowed(settings_of: Settings) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import Detector
+from detector.judge.evidence import Place
 from detector.judge.recorded import believed
 from detector.model import (
     Confidence,
@@ -23,6 +24,7 @@ from detector.model import (
     RootOrigin,
     Verdict,
 )
+from detector.probe import MockNetwork
 from detector.scan import Target, work
 from detector.scan.judging import Judging
 from detector.testing import serve_middlebox, serve_origin
@@ -127,6 +129,22 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
         (found,) = Judging(tuple).judge(0, Target(Endpoint(host=EXAM), "list:1"), there)
         assert (found.reason, found.confidence) == (reason, Confidence.POSSIBLE)
         assert work.seen_in(there) == seen
+
+
+async def test_an_address_that_a_target_names_was_given(settings_of: Settings, world: World) -> None:
+    """Where the caller says where to connect, that is known where the target is assessed, whoever probed it."""
+    observation = world.case(EXAM, world.pki.issue([EXAM])).observation
+    seen = work.Seen(observation=msgspec.structs.replace(observation, address="10.0.0.7:443"))
+    rules = {(EXAM, 443): ("10.0.0.7", 443)}
+    for settings, address, place in (
+        ({}, None, Place.PRIVATE),
+        ({}, ("10.0.0.7", 443), Place.GIVEN),
+        ({"resolve": rules}, None, Place.GIVEN),
+        ({"dialer": MockNetwork({})}, None, Place.GIVEN),
+    ):
+        target = Endpoint(host=EXAM, address=address)
+        assert work.bare(target).address == address
+        assert work.case_of(Detector(**settings_of(**settings)), target, seen, where="there").place is place
 
 
 async def test_a_job() -> None:
