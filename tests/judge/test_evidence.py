@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from conftest import EXAM, LMS
 from odd_keys import GOST_2012, rewritten
-from worlds import DAY, PINNED_WITNESS, below, dated, in_name_of, logged, sent, witnessed
+from worlds import DAY, PINNED_WITNESS, below, crowded, dated, in_name_of, logged, sent, witnessed
 
 from detector.judge.assess import observations_that_count
 from detector.judge.compare import Comparison, Difference, compare, difference, same_place
 from detector.judge.evidence import OTHERS_MAX, EndpointEvidence, Identity, never_installed, no_machine_roots
-from detector.model import Hello, Outcome, Route
+from detector.model import Hello, Outcome, ProxyObservation, ProxyScheme, Route
 from detector.testing import generate_key
+from detector.trust.budget import Budget
 from detector.trust.roots import ROOTS_HORIZON
 
 if TYPE_CHECKING:
@@ -61,6 +62,45 @@ class TestSiblings:
         observation = world.observed(world.pki.issue([EXAM]))
         case = world.case(EXAM, [], others=[observation] * (3 * OTHERS_MAX))
         assert len(case.siblings) == len(case.others) == OTHERS_MAX
+
+
+class TestWhere:
+    def test_one_place(self, world: World) -> None:
+        """An address is one place for everybody; a name that a proxy resolves is a place of that proxy's."""
+
+        def by(route: Route, place: str | None, proxy: str = "one.example") -> dict[str, Any]:
+            if route is Route.DIRECT:
+                return {"route": route, "address": place}
+            through = ProxyObservation(scheme=ProxyScheme.HTTP, host=proxy, port=3128)
+            return {"route": route, "address": "10.0.0.1:3128", "asked_for": place, "proxy": through}
+
+        forged, genuine = world.pki.private_ca("School CA").issue([EXAM]), world.pki.issue([EXAM])
+        name = f"{EXAM}:443"
+        for here, there, same in (
+            (by(Route.DIRECT, ADDRESS), by(Route.DIRECT, ADDRESS), True),
+            (by(Route.DIRECT, ADDRESS), by(Route.HTTP_CONNECT, ADDRESS), True),
+            (by(Route.HTTP_CONNECT, ADDRESS), by(Route.HTTP_CONNECT, ADDRESS, "two.example"), True),
+            (by(Route.HTTP_CONNECT, name), by(Route.HTTP_CONNECT, name), True),
+            (by(Route.HTTP_CONNECT, name), by(Route.HTTP_CONNECT, name, "two.example"), False),
+            (by(Route.DIRECT, ADDRESS), by(Route.HTTP_CONNECT, name), False),
+            (by(Route.DIRECT, None), by(Route.DIRECT, None), False),
+        ):
+            assert probed(world, (forged, here), (genuine, there)).seen_at_same_address is same
+
+    def test_what_a_chain_was_found_to_be_stays(self, world: World) -> None:
+        """A chain that spent its share is not held against what it left: with more observed it is what it was."""
+        ticks = iter(range(10**6))
+        budget = Budget(lambda: next(ticks) / 10, run_seconds=0.2, chain_seconds=0.1)
+        case = world.case(EXAM, crowded(world.pki, EXAM), context=world.context(budget=budget))
+        assert case.chain is not None
+        assert case.chain.paths.exceeded
+        again = case.with_observation(case.observation)
+        more = case.with_more(case.context._replace(portal=None), others=[case.observation])
+        other = case.with_more(case.context._replace(at=case.context.at + DAY))
+        assert again.chain is case.chain
+        assert more.chain is case.chain
+        assert more.siblings[0].chain is case.chain
+        assert other.chain is not case.chain
 
 
 class TestCompare:
