@@ -27,6 +27,7 @@ from detector.probe.http import Limits
 from detector.probe.https import ask
 from detector.testing import serve_files, serve_origin
 from detector.testing.origin import Response
+from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ async def test_a_different_answer_is_a_finding_and_no_verdict(
         serve_origin(pki().issue([RESOLVER]), handler=answering(known)) as server,
     ):
         given_ = settings_of(doh=f"https://{RESOLVER}/dns-query", resolve={(RESOLVER, 443): server.address})
-        async with Detector(**{**given_, "roots": roots()}) as subject:
+        logs = ct_logs.parse(pki().ct_log_list_json(), name="test logs")
+        async with Detector(**{**given_, "roots": roots(), "logs": logs}) as subject:
             report = await subject.check([f"{HOST}:{origin.port}"])
     assert [result.endpoint.host for result in report.results] == [HOST, RESOLVER]
     result, resolver = report.results
