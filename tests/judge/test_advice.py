@@ -63,7 +63,7 @@ def every() -> list[tuple[Decision, dict[Audience, str]]]:
 
 
 def test_every_decision_has_advice() -> None:
-    """Whatever the table says short of clean, the student is told what to do, and names are filled in."""
+    """Whatever the table says short of clean, the student has something to do, and names are filled in."""
     for decision, words in every():
         assert bool(words.get(STUDENT)) == (decision.verdict is not Verdict.CLEAN), decision
         assert not any("{" in text for text in words.values())
@@ -79,7 +79,7 @@ def test_students_are_never_accused_and_never_asked_to_weaken_anything() -> None
 
 
 def test_below_probable_nobody_is_asked_to_exempt_anything() -> None:
-    """Where something innocent fits as well, nobody is told that a network decrypts."""
+    """Where something innocent fits as well, no advice says that a network decrypts."""
     for decision, words in every():
         if decision.confidence is Confidence.POSSIBLE:
             assert not any("decrypts" in text for text in of(decision).values()), decision
@@ -136,7 +136,7 @@ class TestWho:
         assert "exempt" in of(decision, Attribution(product="Example Box"))[STUDENT]
 
     def test_a_witness_that_differs_also_asks_the_developer(self) -> None:
-        """A front of the operator's own looks the same, and only he knows."""
+        """A front of the operator's own has the same effect, and only the operator knows."""
         decision = Decision(Reason.WITNESS_DIFFERS, Verdict.MIDDLEWARE, Confidence.PROVEN)
         said = of(decision, Attribution())
         assert "CDN" in said[DEVELOPER]
@@ -190,7 +190,7 @@ class TestEndToEnd:
             assert words in world.judge(case)[0].advice
 
     def test_stale_pins_are_called_that_to_who_maintains_them(self, world: World) -> None:
-        """The developer is asked to update the file; the student is not told that anything decrypts."""
+        """The developer is asked to update the file; nothing says to the student that anything decrypts."""
         result = world.one(EXAM, world.pki.issue([EXAM]), pins=(b"\1" * 32,))
         assert "out of date" in result.advice_for[DEVELOPER]
         assert "decrypt" not in result.advice

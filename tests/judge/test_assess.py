@@ -501,7 +501,7 @@ def test_parties_are_named_from_probable_on(results: dict[str, Result]) -> None:
         assert (result.attribution is not None) == named_one, name
 
 
-def test_advice_goes_to_whoever_can_act(results: dict[str, Result]) -> None:
+def test_advice_goes_to_those_who_can_act(results: dict[str, Result]) -> None:
     """Whatever is not clean tells the student what to do, without a gap left to fill in."""
     for name, result in results.items():
         assert bool(result.advice) == (result.verdict is not Verdict.CLEAN), name

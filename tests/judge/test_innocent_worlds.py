@@ -1,4 +1,4 @@
-"""Innocent worlds that look like interception: nobody is accused of more than an innocent reading leaves open."""
+"""Innocent worlds that resemble interception: nobody is accused of more than an innocent reading leaves open."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ class TestPrivatePki:
         assert {said(result) for result in world.judge(*cases)} == {(POSSIBLE, "private-chain")}
 
     def test_one_private_ca_for_three_operators_is_possible_alone(self, world: World) -> None:
-        """A consortium looks like that; only in the company of an intercepted canary is it probable."""
+        """A consortium is seen like that; only in the company of an intercepted canary is it probable."""
         ca = world.pki.private_ca("Consortium CA")
         cases = [world.case(host, sent(ca, host), seen=PUBLIC) for host in HOSTS]
         assert {said(result) for result in world.judge(*cases)} == {(POSSIBLE, "one-private-signer")}

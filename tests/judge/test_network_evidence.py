@@ -280,7 +280,7 @@ class TestDates:
         ],
     )
     def test_http_offset(self, offsets: dict[str, int], expected: int | None, world: World) -> None:
-        """Two operators that agree on more than an hour; whoever disagrees takes it back."""
+        """Two operators that agree on more than an hour; one that disagrees takes it back."""
         now = world.pki.now
         dates = [ServerDate(host=host, said=now + seconds * DAY / 86400, ours=now) for host, seconds in offsets.items()]
         found = http_offset(dates)

@@ -124,7 +124,7 @@ class TestWhereANameIsNoMark:
         assert said(result) == ("probable", "product-mark")
 
     def test_a_developers_own_ca(self, world: World) -> None:
-        """A CA that certifies its owner's servers names nobody, whoever manages it."""
+        """A CA that certifies its owner's servers names nobody."""
         result = world.one(EXAM, sent(world.pki.private_ca(named(O="mkcert development CA")), EXAM))
         assert said(result) == ("possible", "private-chain")
 

@@ -1,4 +1,4 @@
-"""What a recorded handshake proves: one rule, whoever recorded it, for clearing and for accusing alike."""
+"""What a recorded handshake proves: one rule for every recorder, for clearing and for accusing alike."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class TestReading:
         assert not decision.has_fired(Reason.PRIVATE_CHAIN, Confidence.PROBABLE)
 
     def test_company_needs_a_public_place(self) -> None:
-        """Private names and addresses are alone whoever else is accused."""
+        """Private names and addresses are alone in any company."""
         for where, confidence in (
             ((place.Outcome.PUBLIC,), Confidence.PROBABLE),
             ((place.Outcome.UNKNOWN,), Confidence.PROBABLE),

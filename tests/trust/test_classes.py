@@ -94,7 +94,7 @@ class Chains:
         own, public = self.own, pki.root_b
         shallow = below(public, "Shallow CA", path_length=0)
 
-        def beside(*crosses: CA) -> tuple[bytes, ...]:
+        def with_own_root(*crosses: CA) -> tuple[bytes, ...]:
             above = [certificate for cross in crosses for certificate in cross.chain]
             return (self.leaf, *above, own.certificate)
 
@@ -105,25 +105,25 @@ class Chains:
         namesakes = [pki.private_ca("Filter CA") for _ in range(SIGNATURES_MAX + 6)]
         server = below(pki.intermediate_ec, "www.example.org", is_ca=False)
         self.chains: dict[str, tuple[bytes, ...]] = {
-            "nothing else": beside(),
-            "a sub-CA": beside(good),
-            "a sub-CA, and an expired one": beside(expired, good),
-            "an expired sub-CA": beside(expired),
-            "a sub-CA of next month": beside(in_name_of(own, public, days=(30, 400))),
-            "an expired sub-CA, and one for mail": beside(mail, expired),
-            "a sub-CA of a former root": beside(in_name_of(own, self.former)),
-            "a sub-CA for mail": beside(mail),
-            "a sub-CA for mail of a former root": beside(in_name_of(own, self.former, purposes=FOR_MAIL)),
-            "an expired sub-CA for mail": beside(in_name_of(own, public, days=(-900, -200), purposes=FOR_MAIL)),
-            "a sub-CA too deep": beside(in_name_of(own, shallow)),
-            "a sub-CA for other names": beside(in_name_of(own, public, only_under="example.org")),
-            "a certificate that is no CA": beside(in_name_of(own, public, is_ca=False)),
+            "nothing else": with_own_root(),
+            "a sub-CA": with_own_root(good),
+            "a sub-CA, and an expired one": with_own_root(expired, good),
+            "an expired sub-CA": with_own_root(expired),
+            "a sub-CA of next month": with_own_root(in_name_of(own, public, days=(30, 400))),
+            "an expired sub-CA, and one for mail": with_own_root(mail, expired),
+            "a sub-CA of a former root": with_own_root(in_name_of(own, self.former)),
+            "a sub-CA for mail": with_own_root(mail),
+            "a sub-CA for mail of a former root": with_own_root(in_name_of(own, self.former, purposes=FOR_MAIL)),
+            "an expired sub-CA for mail": with_own_root(in_name_of(own, public, days=(-900, -200), purposes=FOR_MAIL)),
+            "a sub-CA too deep": with_own_root(in_name_of(own, shallow)),
+            "a sub-CA for other names": with_own_root(in_name_of(own, public, only_under="example.org")),
+            "a certificate that is no CA": with_own_root(in_name_of(own, public, is_ca=False)),
             "a signature nobody reads": (
                 self.leaf,
                 rewritten(good.certificate, algorithm=GOST_2012),
                 own.certificate,
             ),
-            "the chain of a genuine leaf": (*beside(), *genuine.chain),
+            "the chain of a genuine leaf": (*with_own_root(), *genuine.chain),
             "a public leaf": genuine.chain,
             "a public leaf, cross-signed": pki.issue([EXAM], cross_signed=True).chain,
             "a leaf that expired": pki.issue([EXAM], not_before=pki.now - 99 * DAY, not_after=pki.now - 9 * DAY).chain,
