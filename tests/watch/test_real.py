@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulation import Switchboard, short
 
-from detector import Detector, WatchKind
+from detector import Detector, Endpoint, WatchKind
 from detector.probe import ConnectDialer, DirectDialer, parse_proxy
 from detector.testing import Script, serve_middlebox, serve_origin, serve_script
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Where = dict[tuple[str, int], tuple[str, int]]
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
+STATED = tuple(Endpoint(host=host, roots=("Exemplar Root A",)) for host in (EXAM, LMS))
 QUICK = 0.2
 """Seconds between two looks: fast enough for a test, on loopback."""
 PATIENCE = 30.0
@@ -54,7 +56,7 @@ async def read_until(events: AsyncGenerator[WatchEvent, None], *kinds: str) -> l
 async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, settings_of: Settings, where: Where) -> None:
     """A middlebox that lets the first connections pass, as if it knew of checks, is told at the first it decrypts."""
     async with serve_middlebox(pki.private_ca("Late Filter CA"), upstream=where, pass_first=7) as box:
-        subject = Detector(**settings_of(route=box.url))
+        subject = Detector(**settings_of(*STATED, route=box.url))
         assert (await subject.check([EXAM, LMS])).verdict == "clean"
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
             told = await read_until(events, WatchKind.APPEARED)
@@ -76,7 +78,7 @@ async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, setting
     ):
         through = {box: ConnectDialer(parse_proxy(box.url), where) for box in (day, night)}
         switchboard = Switchboard(lambda _, __: direct)
-        subject = Detector(**settings_of(dialer=switchboard))
+        subject = Detector(**settings_of(*STATED, dialer=switchboard))
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
             assert short(await read_until(events, WatchKind.BASELINE)) == ["baseline"]
             switchboard.choose = lambda _, __: through[day]
@@ -99,7 +101,7 @@ async def test_real_mitmproxy(settings_of: Settings, where: Where, mitmproxy: Ca
     direct, through = DirectDialer(where), ConnectDialer(parse_proxy(f"http://127.0.0.1:{running.port}"))
     switchboard = Switchboard(lambda _, __: direct)
     async with contextlib.aclosing(
-        Detector(**settings_of(dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)
+        Detector(**settings_of(*STATED, dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)
     ) as events:
         await read_until(events, WatchKind.BASELINE)
         switchboard.choose = lambda _, __: through
@@ -178,3 +180,25 @@ async def test_cancellation_leaves_no_task_and_no_socket(settings_of: Settings) 
             await task
         await asyncio.wait_for(silent.settled(), PATIENCE)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_watch_follows_up(pki: PrivatePKI, settings_of: Settings) -> None:
+    """What is open has canaries probed beside it, no more often than it is probed itself."""
+    names = [f"{name}.example.net" for name in ("one", "two")]
+    canaries = [Endpoint(host=host, operator=host, canary=True, runs_ca=True, roots=("A",)) for host in names]
+    looks: list[Look] = []
+    async with serve_origin({host: pki.issue([host]) for host in (EXAM, *names)}) as origin:
+        where = {(host, 443): origin.address for host in (EXAM, *names)}
+        async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=where) as box:
+            settings = settings_of(route=box.url, offline=False, control=None, canaries=canaries)
+            watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_look=looks.append)
+            events = [event async for event in watching]
+            asked = Counter(host for host in box.intercepted if host in names)
+    (appeared,) = [event for event in events if event.kind is WatchKind.APPEARED]
+    assert (appeared.after and appeared.after.reason, appeared.network.confidence) == (
+        "signer-substitutes-elsewhere",
+        "proven",
+    )
+    assert set(asked) == set(names)
+    assert max(asked.values()) <= len(looks) + 1
+    assert {event.endpoint.host for event in events if event.endpoint} == {EXAM}

@@ -57,7 +57,8 @@ class Building:
         self.switchboard = Switchboard(self.choose)
         self.looks: list[str] = []
         self.hosts = hosts
-        self.detector = Detector(**settings_of(dialer=self.switchboard, clock=self.machine.wall))
+        known = Endpoint(host=SEARCH, roots=("Exemplar Root A",))
+        self.detector = Detector(**settings_of(known, dialer=self.switchboard, clock=self.machine.wall))
 
     def choose(self, endpoint: Endpoint, _number: int) -> MockNetwork:
         self.dead.dialled.clear()
@@ -91,7 +92,7 @@ def building(pki: PrivatePKI, settings_of: Settings) -> Building:
 
 def test_an_exam_of_eight_hours(building: Building) -> None:
     """Everything that can happen, each told once and in order, and memory that does not grow with time."""
-    first, second = (building.pki.private_ca(name) for name in ("Morning CA", "Noon CA"))
+    first, second = (building.pki.private_ca(name, one_leaf_key=True) for name in ("Morning CA", "Noon CA"))
     decrypted = (EXAM, LMS, SEARCH)
     morning, noon = building.line(first, *decrypted), building.line(second, *decrypted)
     sizes: list[int] = []
@@ -127,7 +128,7 @@ def test_an_exam_of_eight_hours(building: Building) -> None:
     story = [short(part) for part in _by_hour(events)]
     assert story[:2] == [[], []]
     assert sorted(e for e in story[2] if e.startswith("appeared")) == sorted(f"appeared {h}" for h in decrypted)
-    assert {e.split()[0] for e in story[2]} == {"appeared", "strengthened"}
+    assert {e.split()[0] for e in story[2]} <= {"appeared", "strengthened"}
     changed = [e for e in story[3] if e.startswith("changed-interceptor")]
     assert sorted(changed) == sorted(f"changed-interceptor {h}" for h in decrypted)
     assert {e.split()[0] for e in story[3]} <= {"changed-interceptor", "strengthened"}
