@@ -140,12 +140,15 @@ class GuardError(DetectorError):
         return f"{type(self).__name__}({str(self)!r})"
 
 
-class InconclusiveError(GuardError):
-    """A connection could not be judged: nothing was seen, the key was not proved, or a witness gave no answer."""
+class UnconfirmedError(GuardError):
+    """It was not confirmed that the server is the genuine one, or no connection came about. It accuses nobody."""
 
 
 class CertificateError(GuardError):
-    """A connection shows no middleware, but its certificate does not pass ordinary verification."""
+    """No careful client on this device would take the certificate: its path, its name or its dates are wrong.
+
+    It accuses nobody: an interceptor whose root is not on the device looks like that, and so does a forgetful server.
+    """
 
 
 class PlaintextError(GuardError):

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 ENDPOINTS_MAX: Final = 256
 """Endpoints with series of their own; of others only the totals are counted. The shipped pin files have fewer."""
 PROBE_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Buckets of the time a look takes: from one network's round trip to the default deadline."""
+"""Buckets of the time a probe takes: from one network's round trip to the default deadline."""
 PATH: Final = b"/metrics"
-"""Where Prometheus looks unless told otherwise."""
+"""Where Prometheus scrapes by default."""
 LOOPBACK: Final = "127.0.0.1"
-"""Where metrics are served unless told otherwise: what a student's machine does is nobody else's business."""
+"""Where metrics are served by default: what a student's machine does is nobody else's business."""
 SCRAPE_SECONDS: Final = 10.0
 """Seconds for one request and its answer: Prometheus's own default for scrape_timeout."""
 SCRAPES_MAX: Final = 16
@@ -60,23 +60,23 @@ class WatchMetrics:
         ours = {"namespace": "tls_detector", "registry": self._registry}
         self._names: Final = frozenset(endpoint.name for endpoint in endpoints[:ENDPOINTS_MAX])
         self._verdict = client.Gauge(
-            "endpoint_verdict", "1 for the verdict of the latest look.", ["endpoint", "verdict"], **ours
+            "endpoint_verdict", "1 for the verdict of the latest probe.", ["endpoint", "verdict"], **ours
         )
         self._confidence = client.Gauge(
             "endpoint_confidence",
-            "Confidence that the latest look met middleware: 0 none, 1 possible, 2 probable, 3 proven.",
+            "Confidence that the latest probe met middleware: 0 none, 1 possible, 2 probable, 3 proven.",
             ["endpoint"],
             **ours,
         )
         self._last = client.Gauge(
-            "last_probe_timestamp_seconds", "When the endpoint was last looked at, Unix time.", ["endpoint"], **ours
+            "last_probe_timestamp_seconds", "When the endpoint was last probed, Unix time.", ["endpoint"], **ours
         )
         self._network = client.Gauge(
             "network_verdict", "1 for what is held of the network as of the latest event.", ["verdict"], **ours
         )
-        self._probes = client.Counter("probes", "Looks at endpoints by outcome.", ["outcome"], **ours)
-        self._events = client.Counter("events", "Events told by kind.", ["kind"], **ours)
-        self._seconds = client.Histogram("probe_seconds", "Time a look took.", buckets=PROBE_SECONDS, **ours)
+        self._probes = client.Counter("probes", "Probes of endpoints by outcome.", ["outcome"], **ours)
+        self._events = client.Counter("events", "Events reported by kind.", ["kind"], **ours)
+        self._seconds = client.Histogram("probe_seconds", "Time a probe took.", buckets=PROBE_SECONDS, **ours)
         for outcome in Outcome:
             self._probes.labels(outcome.value)
         for kind in WatchKind:
@@ -92,7 +92,7 @@ class WatchMetrics:
         return bytes(self._prometheus.generate_latest(self._registry))
 
     def looked(self, look: Look) -> None:
-        """Take in one look; for `on_look` of `Detector.watch`."""
+        """Take in one probe; for `on_look` of `Detector.watch`."""
         result = look.result
         self._probes.labels(result.observation.outcome.value).inc()
         self._seconds.observe(look.seconds)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from . import pins as pin_files
-from .followup import DEFAULT_CONTROL, Canaries, Control, FollowUp, known_canaries, one_per_operator
+from .followup import CANARIES_LEAST, DEFAULT_CONTROL, Canaries, Control, FollowUp, known_canaries, one_per_operator
 from .later import Later
 from .looks import Ways
 from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result, RootOrigin
@@ -421,7 +421,8 @@ class Detector:
         """The canaries that a follow-up chooses from; none with `offline`. May read files: ask in a thread."""
         if self._canaries is not None:
             return one_per_operator(self._canaries)
-        return one_per_operator(self.pins.endpoints) or known_canaries()
+        own = one_per_operator(self.pins.endpoints)
+        return own if len(own) >= CANARIES_LEAST else one_per_operator((*self.pins.endpoints, *known_canaries()))
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .judge.assess import names_a_party
-from .judge.wording import has_stale_pins, is_uncertain, why
+from .later import Later
 from .model import (
     SCHEMA_VERSION,
     Assurance,
@@ -26,6 +25,13 @@ from .model import (
     encode,
     schema,
 )
+
+if TYPE_CHECKING:
+    from .judge import assess, wording
+
+if not TYPE_CHECKING:
+    assess = Later("detector.judge.assess")
+    wording = Later("detector.judge.wording")
 
 
 class WatchKind(enum.StrEnum):
@@ -69,7 +75,7 @@ class Standing(Record, frozen=True, kw_only=True):
             reason=result.reason,
             confidence=result.confidence,
             assurance=result.assurance,
-            issuer=chain[0].issuer if chain and not is_uncertain(result) else None,
+            issuer=chain[0].issuer if chain and not wording.is_uncertain(result) else None,
             product=result.attribution.product if result.attribution is not None else None,
         )
 
@@ -147,7 +153,7 @@ def _of_endpoint(event: WatchEvent, before: Standing | None, after: Standing) ->
     accusation = _accusation(event, after)
     clean = f"clean ({after.assurance})"
     outcome = f", {event.result.observation.outcome}" if event.result is not None else ""
-    doubt = "intercepted" if before is not None and names_a_party(before.confidence) else "uncertain"
+    doubt = "intercepted" if before is not None and assess.names_a_party(before.confidence) else "uncertain"
     return {
         WatchKind.APPEARED: accusation,
         WatchKind.CHANGED_INTERCEPTOR: f"{accusation}; {_before(before)}",
@@ -161,17 +167,17 @@ def _of_endpoint(event: WatchEvent, before: Standing | None, after: Standing) ->
 
 def _accusation(event: WatchEvent, after: Standing) -> str:
     """What is said of middleware; of one that is only possible, why, and nobody's name."""
-    if names_a_party(after.confidence):
+    if assess.names_a_party(after.confidence):
         return f"intercepted ({after.confidence}) by {_party(after)}"
     if event.result is None or event.result.reason is not after.reason:
         return f"uncertain ({after.confidence}, {after.reason})"
-    if has_stale_pins(event.result):
+    if wording.has_stale_pins(event.result):
         return f"stale pins ({after.confidence}): a careful client takes the certificate, and it is not pinned"
-    return f"uncertain ({after.confidence}): {why(event.result).removesuffix('.')}"
+    return f"uncertain ({after.confidence}): {wording.why(event.result).removesuffix('.')}"
 
 
 def _before(standing: Standing | None) -> str:
-    if standing is None or not names_a_party(standing.confidence):
+    if standing is None or not assess.names_a_party(standing.confidence):
         return "the issuer is another than before"
     return f"before by {_party(standing)}"
 

@@ -15,7 +15,8 @@ from detector.judge import checks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+    from detector.judge.evidence import EndpointEvidence
+    from detector.judge.network_evidence import NetworkEvidence
     from detector.model import Finding
 
 

@@ -3,7 +3,7 @@
     python scripts/engine_differential.py --flights 100000 --seed 1
 
 Each flight is a TLS 1.3 handshake with mutations inside and outside of the encryption: bits, lengths, messages left
-out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. Beside its certificates it may have
+out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. Its certificates may come with
 SCTs and OCSP responses, well-formed or not. The reference engine meets the server
 alone; the native engine meets it first and the reference engine only where the native one hands over, as a probe does.
 Every fact must be the same. Differences that are known and harmless have their reason in `EXPLAINED`.
@@ -47,7 +47,7 @@ TOLD_MAX: Final = 20
 """Differences that are printed one by one; the rest is counted."""
 
 VOUCHED_SHARE: Final = 0.5
-"""Share of flights with something beside their certificates that vouches for them, or looks like it."""
+"""Share of flights whose certificates come with SCTs, OCSP responses, or what resembles them."""
 
 SCT_LIST: Final = bytes.fromhex("0006000400736374")
 """A SignedCertificateTimestampList of one entry, which nobody reads here (RFC 6962 section 3.3)."""
@@ -131,9 +131,9 @@ class Flight:
 
 
 def vouched(issued: Issued, response: bytes, chance: random.Random) -> Script:
-    """A genuine server with, beside its certificates, nothing, an SCT list, an OCSP response, or what is no such thing.
+    """A genuine server whose certificates come with nothing, an SCT list, an OCSP response, or what is no such thing.
 
-    The response is `response` (DER), whole or with the octets of its outer structure changed.
+    The response is `response` (DER), whole or with bytes of its outer structure changed.
     """
     script = Script.genuine(issued)
     if chance.random() >= VOUCHED_SHARE:
@@ -141,11 +141,11 @@ def vouched(issued: Issued, response: bytes, chance: random.Random) -> Script:
     if chance.random() < 0.5:  # noqa: PLR2004 - a coin
         return dataclasses.replace(script, sct_list=chance.choice((None, SCT_LIST)), ocsp_response=response)
     return dataclasses.replace(
-        script, entry_extensions=tuple(_beside(response, chance) for _ in script.certificates[: chance.randint(1, 2)])
+        script, entry_extensions=tuple(_entry(response, chance) for _ in script.certificates[: chance.randint(1, 2)])
     )
 
 
-def _beside(response: bytes, chance: random.Random) -> bytes:
+def _entry(response: bytes, chance: random.Random) -> bytes:
     """Extensions of one certificate's entry, most of them irregular in one way."""
     place = chance.randrange(min(16, len(response)))
     status = chance.choice(

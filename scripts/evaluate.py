@@ -1,22 +1,25 @@
-"""Judge material with known ground truth and say how often the judgement, and other methods, were wrong.
+"""Assess material with known ground truth and say how often the assessment, and other methods, were wrong.
 
     python scripts/evaluate.py FOLDER [--roots PEM] [--ct-logs FILE]
     python scripts/evaluate.py FOLDER --lab --baselines --write docs/accuracy.md
 
 Reads, below FOLDER: chains in x509-limbo's JSON form (`*.json` with `peer_certificate`; genuine), `pairs.json` with a
 list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else forged), and served chains
-as DER files NAME_1.crt, NAME_2.crt, … (genuine). Every chain is judged at its own date. Chains of a site that was
-captured more than once are judged without pins, and with pins learned from every other capture of the same site (worst
-result counts).
+as DER files NAME_1.crt, NAME_2.crt, … (genuine). Every chain is assessed at its own date, with the certifi of that date
+(older releases, from PyPI; the package's own knowledge of removed roots where that cannot be had) and with the logs
+that were known then. Chains of a site that was captured more than once are assessed without pins, and with pins learned
+from every other capture of the same site; genuine ones also as copies of the package see them that were made 6, 12 and
+24 months before, on machines with old and fresh stores. The worst result counts.
 
 `--lab` adds generated certificate families and live scenarios on loopback, mitmproxy among them; `--baselines` adds
-other methods over the same material; `--write` writes the page. `--quick` leaves out what has to be downloaded:
-mitmproxy and the package from PyPI. Nothing is sent anywhere but to loopback; uv may fetch those two.
+other methods over the same material; `--write` writes the page. `--quick` leaves out what has to be downloaded: older
+certifi releases, mitmproxy, and the package from PyPI. Nothing is sent anywhere but to loopback; uv may fetch those.
 
 Wrong is: a genuine chain called middleware at `probable` or above; a forged one called clean (in FOLDER: not called
-middleware). Every wrong row is listed, and every genuine chain of FOLDER that is called `possible`. Exit code 1 when
-a row is wrong, unless it is in one of the worlds of `evaluation/limits.py`, which are known to be answered wrongly:
-there, when a world is wrong in other settings than it says.
+middleware); another server's answer, a portal's for one, called either. Every wrong answer is listed, and every genuine
+chain of FOLDER that is not called clean. Exit code 1 when an answer is wrong, unless it is in one of the worlds of
+`evaluation/limits.py`, which are known to be answered wrongly: there, when a world is wrong in other settings than it
+says.
 """
 
 from __future__ import annotations
@@ -29,11 +32,28 @@ import platform
 import shlex
 import sys
 from collections import Counter
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from evaluation import baselines, corpora, families, limits, ours, page, portal_detector, scenarios
+from evaluation import (
+    ages,
+    baselines,
+    corpora,
+    engines,
+    forms,
+    honest,
+    innocent,
+    limits,
+    misissuing,
+    ours,
+    page,
+    past,
+    portal_detector,
+    scenarios,
+)
+from evaluation.lab import Lab
 from evaluation.material import Answer, Said, Truth, worst
 from OpenSSL import SSL
 
@@ -47,16 +67,16 @@ if TYPE_CHECKING:
 
     from evaluation.material import Scene
 
-    from detector.trust.logs import LogList
-    from detector.trust.roots import Roots
 
+FAMILIES: Final = (engines, misissuing, honest, innocent, ages, forms)
+"""Modules whose `scenes` make generated material."""
 
 TERMINAL_CLOSED = 141
-"""128 + SIGPIPE, as shells report a command whose reader went away."""
+"""128 + SIGPIPE, as shells report a command whose reader is gone."""
 
 
 class Material(NamedTuple):
-    """What is to be judged, and what the limits say of themselves."""
+    """What is to be assessed, and what the limits say of themselves."""
 
     captured: list[Scene]
     generated: list[Scene]
@@ -72,8 +92,8 @@ class Material(NamedTuple):
 
 def lab_material(captured: list[Scene], *, quick: bool) -> Material:
     """Families, limits and live scenarios besides what was captured. Raises MitmproxyError."""
-    lab = families.Lab()
-    generated = list(families.scenes(lab))
+    lab = Lab()
+    generated = [scene for family in FAMILIES for scene in family.scenes(lab)]
     now = generated[0]
     worlds = list(limits.limits(lab))
     generated += [scene for world in worlds for scene in world.scenes]
@@ -104,26 +124,27 @@ def _package_answers(material: Material, notes: list[str]) -> list[Said]:
     return said + [one for scene in (*material.captured, *material.live) for one in portal_detector.unasked(scene)]
 
 
-def versions(roots: Roots, logs: LogList, mitmproxy: str | None) -> dict[str, str]:
+def versions(knowledge: past.Knowledge | None, mitmproxy: str | None) -> dict[str, str]:
     """What this run was made with."""
     found = {
         "detector": VERSION,
         "Python": platform.python_version(),
         "cryptography": metadata.version("cryptography"),
         "pyOpenSSL": f"{metadata.version('pyopenssl')} ({SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()})",
-        "public roots for captured chains": f"{roots.name} {roots.version}, {len(roots)} roots",
         "operating system's roots": f"{platform.system()}, {len(machine_roots())} roots",
-        "CT logs for captured chains": f"{Path(logs.name).name}, {logs.date}",
     }
+    if knowledge is not None:
+        found["public roots for captured chains"] = knowledge.roots_from
+        found["CT logs for captured chains"] = knowledge.logs_from
     if mitmproxy is not None:
         found["mitmproxy"] = mitmproxy
     return found
 
 
-def print_folder(name: str, said: Sequence[Said], roots: Roots, logs: LogList) -> list[Said]:
-    """Print the confusion table of a folder and list what is wrong or doubtful; give what is wrong."""
+def print_folder(name: str, said: Sequence[Said], knowledge: past.Knowledge) -> list[Said]:
+    """Print the confusion table of a folder and list what is wrong or not cleared; give what is wrong."""
     chains = sum(one.setting == corpora.NO_PINS for one in said)
-    print(f"{chains} chains from {name}, judged with {roots.name} {roots.version}, logs {logs.date}\n")
+    print(f"{chains} chains from {name}\nroots: {knowledge.roots_from}\nlogs: {knowledge.logs_from}\n")
     truths = {Truth.GENUINE: "genuine", Truth.INTERCEPTED: "forged"}
     table = Counter((one.setting, truths[one.truth], one.detail) for one in said)
     print(f"{'pins':<22}{'truth':<10}{'answer':<32}{'count':>6}")
@@ -131,18 +152,26 @@ def print_folder(name: str, said: Sequence[Said], roots: Roots, logs: LogList) -
         print(f"{pins:<22}{truth:<10}{answer:<32}{number:>6}")
     # A forged chain is not an outage: here `inconclusive` is as wrong as `clean`.
     wrong = [one for one in said if one.wrong or (one.truth is Truth.INTERCEPTED and one.answer is Answer.NOTHING)]
-    uncertain = [one for one in said if one.truth is Truth.GENUINE and one.answer is Answer.POSSIBLE]
-    for title, listed in (("wrong", wrong), ("genuine but possible (listed with its alternatives)", uncertain)):
-        print(f"\n{title}: {len(listed)}")
-        for one in listed:
-            print_row(one)
+    print(f"\nwrong: {len(wrong)}")
+    for one in wrong:
+        print_answer(one)
+    doubtful = [one for one in said if one.truth is Truth.GENUINE and one.answer in {Answer.POSSIBLE, Answer.NOTHING}]
+    print(f"\ngenuine and not cleared: {len(doubtful)}")
+    for one in doubtful:
+        if one.setting == corpora.NO_PINS:
+            print_answer(one)
+    others = [(one, one.result) for one in doubtful if one.setting != corpora.NO_PINS]
+    counted = Counter((one.setting, one.detail, result.reason) for one, result in others if result is not None)
+    for (setting, detail, reason), number in counted.items():
+        print(f"  {setting}: {detail}, {reason}, {number} chains")
     return wrong
 
 
-def print_row(one: Said) -> None:
+def print_answer(one: Said) -> None:
     """Print one answer of ours."""
-    row, alternatives = (one.result.row, ", ".join(one.result.alternatives)) if one.result else ("", "")
-    print(f"  {one.name}: {one.detail}, row {row}, {one.setting}; alternatives: {alternatives}")
+    reason, alternatives = (one.result.reason, ", ".join(one.result.alternatives)) if one.result else ("", "")
+    named = f"; alternatives: {alternatives}" if alternatives else ""
+    print(f"  {one.name}: {one.detail}, {reason}, {one.setting}{named}")
 
 
 def print_lab(said: Sequence[Said], worlds: Sequence[limits.Limit]) -> list[str]:
@@ -151,11 +180,11 @@ def print_lab(said: Sequence[Said], worlds: Sequence[limits.Limit]) -> list[str]
     wrong = [one for one in own if one.wrong and one.group != limits.GROUP]
     print(f"\nlab: {len(own)} endpoints; wrong outside the limits: {len(wrong)}")
     for one in wrong:
-        print_row(one)
+        print_answer(one)
     limited = [one for one in own if one.wrong and one.group == limits.GROUP]
     print(f"\nwrong at the limits (evaluation/limits.py says why): {len(limited)}")
     for one in limited:
-        print_row(one)
+        print_answer(one)
     unlike = [world.name for world in worlds if {o.setting for o in limited if o.name == world.name} != world.wrong]
     for name in unlike:
         print(f"\nno longer wrong in the settings that evaluation/limits.py names: {name}")
@@ -164,11 +193,12 @@ def print_lab(said: Sequence[Said], worlds: Sequence[limits.Limit]) -> list[str]
 
 def print_counts(said: Sequence[Said]) -> None:
     """Print every method's counts, over everything."""
-    columns = ("falsely accused", "possible", "no answer", "missed", "possible", "no answer")
+    columns = ("falsely accused", "possible", "no answer", "missed", "possible", "no answer", "portals wrong")
     print(f"\n{'method':<32}" + "".join(f"{column:>17}" for column in columns))
     for method, counts in page.count(said).items():
         cells = [counts[Truth.GENUINE, answer] for answer in (Answer.ACCUSED, Answer.POSSIBLE, Answer.NOTHING)]
         cells += [counts[Truth.INTERCEPTED, answer] for answer in (Answer.CLEAN, Answer.POSSIBLE, Answer.NOTHING)]
+        cells.append(sum(counts[Truth.ANOTHER_SERVER, answer] for answer in (Answer.ACCUSED, Answer.CLEAN)))
         print(f"{method:<32}" + "".join(f"{cell:>17}" for cell in cells))
 
 
@@ -186,12 +216,18 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", help="chains with known truth; may be left out with --lab")
-    parser.add_argument("--roots", type=Path, help="PEM file that replaces certifi's roots, for the folder")
-    parser.add_argument("--ct-logs", type=Path, help="Google log list v3 JSON that replaces the shipped list, likewise")
+    parser.add_argument(
+        "--roots",
+        type=Path,
+        help="PEM file that replaces the roots of the time, for the folder; the logs are then one list too",
+    )
+    parser.add_argument(
+        "--ct-logs", type=Path, help="Google log list v3 JSON that replaces the logs of the time, likewise"
+    )
     parser.add_argument("--lab", action="store_true", help="add generated families and live scenarios on loopback")
     parser.add_argument("--baselines", action="store_true", help="add other methods over the same material")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page of error rates")
-    parser.add_argument("--quick", action="store_true", help="leave out mitmproxy and the package from PyPI")
+    parser.add_argument("--quick", action="store_true", help="leave out what has to be downloaded")
     options = parser.parse_args(arguments)
     if options.folder is None and not options.lab:
         parser.error("give a folder of chains, or --lab")
@@ -200,13 +236,28 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
     return parser, options
 
 
-def collect(options: argparse.Namespace, roots: Roots, logs: LogList) -> Material:
-    """Everything the command line asks for. Raises ValueError and MitmproxyError."""
+def knowledge_of(options: argparse.Namespace, chains: Sequence[corpora.Sample]) -> past.Knowledge:
+    """What the chains of a folder are assessed with. Raises RootsError and LogListError."""
+    listed = resolve_logs(options.ct_logs)
+    logs_from = f"{Path(listed.name).name}, {listed.date}"
+    if options.roots:
+        given = resolve_roots(options.roots)
+        roots_from = f"{given.name} {given.version}, {len(given)} roots"
+        return past.Knowledge(lambda _day: given, lambda _day: listed, roots_from, logs_from, {})
+    days = {sample.at.date() - dt.timedelta(days=age) for sample in chains for age in (0, *past.COPIES.values())}
+    roots, roots_from = past.roots_of_the_time(days, download=not options.quick)
+    return past.Knowledge(roots, cache(listed.as_of), roots_from, f"as of each day, {logs_from}", past.COPIES)
+
+
+def collect(options: argparse.Namespace) -> tuple[Material, past.Knowledge | None]:
+    """Everything the command line asks for. Raises ValueError, DetectorError and MitmproxyError."""
     chains = list(corpora.samples(options.folder)) if options.folder else []
     if options.folder and not chains:
         raise ValueError(f"{options.folder}: no chain below it")
-    captured = list(corpora.scenes(chains, roots, logs))
-    return lab_material(captured, quick=options.quick) if options.lab else Material(captured, [], [], [], None)
+    knowledge = knowledge_of(options, chains) if chains else None
+    captured = list(corpora.scenes(chains, knowledge)) if knowledge else []
+    material = lab_material(captured, quick=options.quick) if options.lab else Material(captured, [], [], [], None)
+    return material, knowledge
 
 
 def notes_on(options: argparse.Namespace) -> list[str]:
@@ -224,8 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser, options = parse(arguments)
     notes = notes_on(options)
     try:
-        roots, logs = resolve_roots(options.roots), resolve_logs(options.ct_logs)
-        material = collect(options, roots, logs)
+        material, knowledge = collect(options)
         runs_mitmproxy = options.lab and not options.quick
         mitmproxy = asyncio.run(scenarios.mitmproxy_version()) if runs_mitmproxy else None
     except (ValueError, DetectorError) as error:
@@ -233,16 +283,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     said = answers(material, with_baselines=options.baselines, quick=options.quick, notes=notes)
     failures: list[object] = []
-    if material.captured:
+    if knowledge is not None:
         captured = [one for one in said if one.method == ours.METHOD and one.group in page.CAPTURED]
-        failures += print_folder(str(options.folder), captured, roots, logs)
+        failures += print_folder(str(options.folder), captured, knowledge)
     if options.lab:
         failures += print_lab([one for one in said if one.group not in page.CAPTURED], material.worlds)
     if options.baselines:
         print_counts(said)
     if options.write:
         today = dt.datetime.now(dt.UTC).date()
-        facts = page.Facts(command_line(options), today, versions(roots, logs, mitmproxy), notes)
+        facts = page.Facts(command_line(options), today, versions(knowledge, mitmproxy), notes)
         whys = {world.name: world.why for world in material.worlds}
         try:
             options.write.write_text(page.write(facts, said, whys), "utf-8")

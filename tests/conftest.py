@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import settings
 from detector import session
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
-from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe import native
@@ -23,7 +23,7 @@ from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from interceptors import Campus
@@ -69,19 +69,33 @@ def pki() -> PrivatePKI:
 
 
 class World:
-    """A judged world without a network: what the pure rooms see."""
+    """An assessed world without a network: what the pure rooms see."""
 
     def __init__(self, pki: PrivatePKI) -> None:
         self.pki = pki
         self.roots: Roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="test roots")
         self.logs: LogList = ct_logs.parse(pki.ct_log_list_json(), name="test logs")
 
-    def context(self, at: dt.datetime | None = None, machine: Sequence[bytes] = ()) -> Context:
-        """What to judge against; `machine` are roots installed on this machine."""
-        installed = from_der(machine, name="machine", origin=RootOrigin.ADDED)
-        return Context(at=at or self.pki.now, roots=self.roots, logs=self.logs, machine_roots=lambda: installed)
+    def context(
+        self,
+        at: dt.datetime | None = None,
+        machine: Sequence[bytes] = (),
+        *,
+        origin: RootOrigin = RootOrigin.ADDED,
+        **more: Any,  # noqa: ANN401 - fields of Context
+    ) -> Context:
+        """What to assess against; `machine` are roots that came to this machine as `origin` says."""
+        installed = from_der(machine, name="machine", origin=origin)
+        known: dict[str, Any] = {"roots": self.roots, "logs": self.logs, "machine_roots": lambda: installed, **more}
+        return Context(at=at or self.pki.now, **known)
 
-    def case(  # noqa: PLR0913 - a case is made of these
+    def observed(self, presented: Issued | Sequence[bytes], **seen: Any) -> Observation:  # noqa: ANN401 - fields of Observation
+        """One connection on which this chain was presented and its key proved, unless `seen` says otherwise."""
+        chain = presented if isinstance(presented, (list, tuple)) else presented.chain  # type: ignore[union-attr] # Issued
+        facts: dict[str, Any] = {"outcome": Outcome.COMPLETE, "key_proved": True, "scts_carried": True, **seen}
+        return Observation(chain=tuple(Certificate.read(c).presented() for c in chain), **facts)
+
+    def case(  # noqa: PLR0913 - evidence is made of these
         self,
         host: str,
         presented: Issued | Sequence[bytes],
@@ -90,17 +104,15 @@ class World:
         outcome: Outcome = Outcome.COMPLETE,
         at: dt.datetime | None = None,
         machine: Sequence[bytes] = (),
+        context: Context | None = None,
+        seen: Mapping[str, Any] = MappingProxyType({}),
+        others: Sequence[Observation] = (),
         **expected: Any,  # noqa: ANN401 - fields of Endpoint
     ) -> EndpointEvidence:
-        """One endpoint that presented this chain."""
-        chain = presented if isinstance(presented, (list, tuple)) else presented.chain  # type: ignore[union-attr] # Issued
-        observation = Observation(
-            outcome=outcome,
-            key_proved=key_proved,
-            scts_carried=True,
-            chain=tuple(Certificate.read(c).presented() for c in chain),
-        )
-        return EndpointEvidence(Endpoint(host=host, **expected), observation, self.context(at, machine))
+        """One endpoint that presented this chain. `seen` are facts of the observation, `others` further ones."""
+        observation = self.observed(presented, **{"key_proved": key_proved, "outcome": outcome, **seen})
+        endpoint = Endpoint(host=host, **expected)
+        return EndpointEvidence(endpoint, observation, context or self.context(at, machine), others=others)
 
     def judge(self, *cases: EndpointEvidence) -> list[Result]:
         """The results of a network of these cases."""
@@ -114,19 +126,6 @@ class World:
 @pytest.fixture(scope="session")
 def world(pki: PrivatePKI) -> World:
     return World(pki)
-
-
-@pytest.fixture
-def run_check(world: World) -> Callable[..., list[tuple[str, str]]]:
-    """Run one check on a case within a network and give (outcome, says) of its findings."""
-
-    def run(module: Any, case: EndpointEvidence, *others: EndpointEvidence) -> list[tuple[str, str]]:  # noqa: ANN401 - a check module
-        network = NetworkEvidence.of([case, *others])
-        return [(finding.outcome, str(finding.says)) for finding in module.check(case, network)]
-
-    assert world.roots
-    assert no_machine_roots() is not None
-    return run
 
 
 @pytest.fixture(scope="session")

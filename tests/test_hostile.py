@@ -34,11 +34,11 @@ async def judged(script: Script, settings: dict[str, Any], deadline: float = 3.0
 
 @VERSIONS
 async def test_replayed_genuine_chain(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings) -> None:
-    """The genuine chain without its key is row 3, in TLS 1.2 and 1.3, for RSA and ECDSA leaves."""
+    """The genuine chain without its key is a replayed chain, in TLS 1.2 and 1.3, for RSA and ECDSA leaves."""
     for key in ("ec", "rsa"):
         issued = pki.issue([EXAM], key=key)
         result = await judged(Script.replay(issued.chain, version=version), settings_of())
-        assert (result.row, result.verdict) == (3, "middleware")
+        assert (result.reason, result.verdict, result.confidence) == ("replayed-chain", "middleware", "probable")
         assert result.observation.outcome is Outcome.SIGNATURE_WRONG
 
 
@@ -50,7 +50,7 @@ async def test_replayed_chain_signed_with_another_kind_of_key(
     issued = pki.issue([EXAM], key="rsa")
     script = Script(certificates=issued.chain, key=generate_key("ec"), version=version)
     result = await judged(script, settings_of())
-    assert result.row in {3, 4}
+    assert result.reason in {"replayed-chain", "key-not-proved"}
     assert result.verdict != "clean"
 
 
@@ -62,7 +62,7 @@ async def test_genuine_chain_and_nothing_more(version: ssl.TLSVersion, pki: Priv
             Script.genuine(pki.issue([EXAM]), version=version), stop=Step.CERTIFICATE, ending=ending
         )
         result = await judged(script, settings_of(), deadline=1.0)
-        assert (result.row, result.reason) == (4, "key-not-proved")
+        assert result.reason == "key-not-proved"
         assert result.observation.chain
 
 
@@ -119,7 +119,7 @@ async def test_no_certificate_is_never_middleware(
 ) -> None:
     """Servers that show no certificate end inconclusive with a typed outcome."""
     result = await judged(script, settings_of(), deadline=1.0)
-    assert (result.row, result.verdict) == (1, "inconclusive")
+    assert (result.reason, result.verdict) == ("no-certificate", "inconclusive")
     assert result.observation.outcome in outcomes
 
 

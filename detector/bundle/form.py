@@ -86,7 +86,7 @@ LOOKS_MAX: Final = 33
 """Looks at one endpoint, each a connection: the first, and as many more as `detector.judge.evidence` keeps."""
 
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
-"""Bytes of an SCT list or an OCSP response beside the leaf: as many as the probe keeps of either."""
+"""Bytes of an SCT list or an OCSP response sent with the leaf: as many as the probe keeps of either."""
 
 SALT_OCTETS: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""

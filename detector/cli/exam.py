@@ -21,7 +21,7 @@ import msgspec
 from detector.errors import InputError, RequestError
 from detector.exam import exchange, framing, gatekeeper, host
 from detector.exam import manifest as manifests
-from detector.exam.policy import DEADLINE_LEAST, Action
+from detector.exam.policy import DEADLINE_LEAST, Action, Policy
 from detector.model import encode
 from detector.trust.keys import load_signing_key
 
@@ -33,18 +33,17 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.exam.decision import Decision
-    from detector.exam.policy import Policy
     from detector.session import Detector
 
-_EXIT: Final = {Action.ALLOW: common.CLEAN, Action.BLOCK: common.MIDDLEWARE, Action.WARN: common.INCONCLUSIVE}
-"""As for `detector check`: 1 for what must not go on, 3 for what is in between."""
+_EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
+"""0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
 
 _PATHS: Final = frozenset({"policy", "signing_key", "pins", "roots", "add_roots", "ct_logs"})
 """Options whose values are paths: a browser starts the host in a directory of its own choice."""
 
 
-def _looking(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with what says how to look: --policy, and the common options `without` these."""
+def _probing(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a command with what says how to probe: --policy, and the common options `without` these."""
     absent = {"format": common.Format.JSON.value, "output": None}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,7 +70,7 @@ def exam() -> None:
 @exam.command()
 @click.option("--request", metavar="FILE|-", help="Request (JSON) to answer; - reads it from standard input.")
 @click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
-@_looking("format")
+@_probing("format")
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
     started: float | None,
@@ -82,12 +81,13 @@ def gate(  # noqa: PLR0913 - one parameter per option
     request: str | None,
     bundle: str | None,
 ) -> int:
-    """Look at this network once and answer with one line of JSON.
+    """Probe this network once and answer with one line of JSON.
 
-    Exit code: 0 allow, 1 block, 2 bad usage, policy, pins or request, 3 warn.
+    Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
+    usage, policy, pins or request, 70 a fault of this program, 74 no room to write, 130 interrupted.
     """
     common.refuse_one_place_for_two(options.output, bundle)
-    chosen = gatekeeper.resolve_policy(policy)
+    chosen = Policy.resolve(policy)
     asked = exchange.read_request(_request_octets(request, chosen.deadline)) if request else exchange.Request()
     if asked.task is not exchange.Task.GATE:
         raise RequestError("The request is to cancel something.", advice="End this process instead.")
@@ -109,7 +109,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
 
 
 @exam.command("native-host")
-@_looking("format", "output")
+@_probing("format", "output")
 def native_host(*, options: common.Options, policy: str | None, signing_key: str | None) -> int:
     """Answer a browser extension over standard input and output (native messaging).
 
@@ -117,7 +117,7 @@ def native_host(*, options: common.Options, policy: str | None, signing_key: str
     """
     talking = _take_over_output()
     try:
-        chosen = gatekeeper.resolve_policy(policy)
+        chosen = Policy.resolve(policy)
         keys = _keys(signing_key)
         detector = _detector(chosen, options)
     except InputError as error:
@@ -135,7 +135,7 @@ def native_host(*, options: common.Options, policy: str | None, signing_key: str
 @click.option("--extension-id", required=True, metavar="ID", help="The one extension that may talk to it.")
 @click.option("--install", is_flag=True, help="Write both files for this user instead of showing them.")
 @click.option("--user-data-dir", metavar="DIR", help="For a browser that is started with this option, not Firefox.")
-@_looking("format", "output")
+@_probing("format", "output")
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
@@ -152,7 +152,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
 
     Shows them; with --install writes them. On Windows the command that enters them into the registry is shown too.
     """
-    chosen = gatekeeper.resolve_policy(policy)
+    chosen = Policy.resolve(policy)
     _keys(signing_key)
     _detector(chosen, options)  # what cannot be used is told to who installs it, not to the student
     made = manifests.files(

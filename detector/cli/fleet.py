@@ -198,7 +198,7 @@ def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the opt
         gathered = _Gathered(detector, stream, as_page=as_page)
         _run(_scanning(detector, sources, tally, gathered, given))
         gathered.finish()
-    common.say(tally.told())
+    common.say(tally.sentence())
     return common.exit_code(tally.decision(), Confidence(given["fail_on"]))
 
 

@@ -13,6 +13,7 @@ import click
 
 from detector import pins as pin_files
 from detector.errors import LearnError
+from detector.judge.evidence import recorded_identity
 from detector.model import Category, RecordedIdentity
 from detector.session import DEADLINE_DEFAULT, Detector, resolve_pins, resolve_roots, utc_now
 from detector.trust.roots import public_roots
@@ -45,7 +46,7 @@ def show(paths: tuple[str, ...]) -> int:
         canary = ", canary" if endpoint.canary else ""
         click.echo(f"\n{endpoint.name}  {endpoint.category}{operator}{canary}")
         if endpoint.pins or endpoint.certificates or endpoint.identity is not RecordedIdentity.UNKNOWN:
-            click.echo(f"  {'identity':<12}{pin_files.identity(endpoint)}")
+            click.echo(f"  {'identity':<12}{recorded_identity(endpoint)}")
         for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
             for digest in digests:
                 click.echo(f"  {title:<12}{pin_files.spell(digest)}")

@@ -44,14 +44,14 @@ STDIN: Final = "-"
 SUFFIX_OF_TABLES: Final = ".csv"
 PLAIN_PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where no terminal shows a bar."""
-BAD_LINES_TOLD: Final = 1000
-"""Bad lines told one by one; of a file that is no list of targets the rest is only counted."""
+BAD_LINES_MAX: Final = 1000
+"""Bad lines reported one by one; of a file that is not a list of targets the rest is only counted."""
 HISTORY_BATCH: Final = 500
 """Results kept in the history at once; see `detector.history.store.BATCH`."""
 PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
-FINGERPRINT_OCTETS: Final = 64 * 1024
-"""Octets of each target file that identify it, with its size."""
+FINGERPRINT_BYTES: Final = 64 * 1024
+"""Bytes of each target file that identify it, with its size."""
 
 
 Line = TypeVar("Line")
@@ -110,7 +110,7 @@ class Sources(NamedTuple):
     type=click.IntRange(1, PROCESSES_MAX),
     default=1,
     show_default=True,
-    help="Processes of this machine that look; one judges.",
+    help="Processes of this machine that probe; one assesses.",
 )
 @click.option("--rate", type=click.FloatRange(min=0.001), metavar="N", help="Connections a second, in all.")
 @click.option("--rate-per-host", type=click.FloatRange(min=0.001), metavar="N", help="The same, to one host.")
@@ -208,7 +208,7 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
                 looking = _Looking(processes, options, names)
                 asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), looking))
         except KeyboardInterrupt:
-            common.say(tally.told(interrupted=True))
+            common.say(tally.sentence(interrupted=True))
             raise
         finally:
             writer.close()
@@ -216,13 +216,13 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
                 kept.flush()
         if kept is not None:
             kept.finish()
-    common.say(tally.told())
+    common.say(tally.sentence())
     common.warn_of_age(detector.knowledge, utc_now())
     return common.exit_code(tally.decision(), Confidence(fail_on))
 
 
 class _Looking(NamedTuple):
-    """Who looks, and how names are resolved."""
+    """What probes, and how names are resolved."""
 
     processes: int
     options: common.Options
@@ -230,7 +230,7 @@ class _Looking(NamedTuple):
 
     @contextlib.asynccontextmanager
     async def begun(self, detector: Detector) -> AsyncIterator[Look]:
-        """What looks, until the block ends."""
+        """What probes endpoints, until the block ends."""
         try:
             if self.processes == 1:
                 yield detector.look
@@ -279,8 +279,8 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
 def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept | None) -> None:
     """Let a scan that goes on speak for what it found before it was ended."""
     if kept is None:
-        for told in writer.earlier(_Earlier):
-            tally.add_earlier(told)
+        for line in writer.earlier(_Earlier):
+            tally.add_earlier(line)
         return
     for found in writer.earlier(Scanned):
         tally.add_earlier(found)
@@ -348,7 +348,7 @@ def _fingerprint(sources: Sources, options: common.Options) -> str:
     for name in chain(sources.files, options.pins):
         if name != STDIN and Path(name).is_file():
             with _open(name) as stream:
-                found.update(str(Path(name).stat().st_size).encode() + stream.read(FINGERPRINT_OCTETS))
+                found.update(str(Path(name).stat().st_size).encode() + stream.read(FINGERPRINT_BYTES))
     return found.hexdigest()
 
 
@@ -402,10 +402,10 @@ class Tally:
         self.bad_lines += 1
         if self._strict:
             raise InputError(f"{bad.where}: {bad.reason}", advice="Correct the line, or leave out --strict.")
-        if self.bad_lines <= BAD_LINES_TOLD:
+        if self.bad_lines <= BAD_LINES_MAX:
             common.say(f"{bad.where}: {bad.reason}")
 
-    def told(self, *, interrupted: bool = False) -> str:
+    def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
         verdicts, confidences = Counter[Verdict](), Counter[Confidence | None]()
         for (verdict, confidence), number in list(self._found.items()):  # a copy: progress is shown by another thread
@@ -494,7 +494,7 @@ class _Writer:
             self._stream.flush()
 
     def _slim(self, found: Scanned) -> Scanned:
-        """The result without the octets of certificates that nobody asked for; their hashes stay."""
+        """The result without the bytes of certificates that were not asked for; their hashes stay."""
         whole = self._evidence is Evidence.ALL or (
             self._evidence is Evidence.ODD and found.verdict is not Verdict.CLEAN
         )
@@ -569,12 +569,12 @@ def _progress(tally: Tally) -> Iterator[None]:
         with bar, _ticking(0.2, _update(bar, bar.add_task(""), tally)):
             yield
     else:
-        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: common.say(tally.told().replace("Scanned", "So far", 1))):
+        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: common.say(tally.sentence().replace("Scanned", "So far", 1))):
             yield
 
 
 def _update(bar: Progress, task: TaskID, tally: Tally) -> Callable[[], None]:
-    return lambda: bar.update(task, description=tally.told().removesuffix("."))
+    return lambda: bar.update(task, description=tally.sentence().removesuffix("."))
 
 
 @contextlib.contextmanager

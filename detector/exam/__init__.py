@@ -1,25 +1,29 @@
 """The gate at exam start: may the exam begin on this network? (docs/exam-gate.md)
 
-Room: exam, above session. `gatekeeper` conducts, `decision` decides (pure), `policy` is what the institution wants;
-`exchange`, `framing`, `host` and `manifest` serve clients that are not written in Python.
+Room: exam, above session. `gatekeeper` runs it, `decision` decides and `admission` is the rule for one endpoint, which
+guarded clients go by too (both pure); `policy` is what the institution wants; `exchange`, `framing`, `host` and
+`manifest` serve clients that are not written in Python.
 
     decision = await detector.exam.gate(policy="exam-policy.toml")
-    if decision.action is not detector.exam.Action.ALLOW:
-        show(decision.message)
+    show(decision.message)
+    if decision.action is detector.exam.Action.BLOCK:
+        return
 """
 
 from .decision import Decided, Decision, Reason, ReasonCode, decide
 from .gatekeeper import gate
-from .policy import Action, Policy, Threshold
+from .policy import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope
 
 __all__ = [
     "Action",
     "Decided",
     "Decision",
+    "OnStalePin",
+    "OnUnconfirmed",
     "Policy",
+    "PolicyScope",
     "Reason",
     "ReasonCode",
-    "Threshold",
     "decide",
     "gate",
 ]

@@ -1,19 +1,18 @@
-"""From a report to what the exam client should do. Everything that weighs a report against a policy is in this file.
+"""From a report to what the exam client should do. Everything that weighs a report against a policy is here.
 
 Room: exam. Pure: a policy and a report in, an action, reasons and a message out. No socket, file or clock.
 
 Theory of operation
 ===================
-Every endpoint is looked at by itself, and each may ask for an action; the most severe one asked for is the decision.
+Each endpoint may ask for an action, and the most severe one asked for is the decision.
 
-* In scope (its category counts, or a witness is required of it) and middleware: `block_at` and `warn_at` say what.
-* Not clean and not that: it was not cleared. That matters where the endpoint is of category `exam`, was named by
-  the caller or must be witnessed, in scope or not; and everywhere when nothing in scope came out clean. Then
-  `on_inconclusive` says what. Middleware below `warn_at` or out of scope is at least as bad as no answer, so it
-  counts here: seeing more of an interceptor never makes the answer milder.
-* Clean, but a required witness did not confirm it: as not cleared, and never milder than a warning.
+* An endpoint of category `exam`, a pinned one, one that was named and one that must be witnessed has to be confirmed.
+  `admission` says what is done with it.
+* Any other endpoint decides nothing, but interception of it at `probable` or above warns, or blocks with
+  `scope = "network"`. IT may have exempted the exam, as our own advice says.
+* Where there is no endpoint that has to be confirmed, the network as a whole must be clean; else nothing is confirmed.
 
-So an `allow` is given only where something in scope is clean and nothing that matters is anything else.
+So `allow` and `warn` are given only where every endpoint that has to be confirmed was admitted.
 """
 
 from __future__ import annotations
@@ -21,40 +20,56 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.model import Assurance, Category, Confidence, Record, Report, Result, Verdict
+import msgspec
 
-from .policy import Action, Policy
+from detector import model
+from detector.later import Later
+from detector.model import Audience, Category, Confidence, Outcome, Record, Report, Result, Verdict
+
+from .admission import admit, admit_other, is_intercepted, why, worth
+from .policy import Action, OnUnconfirmed, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from detector.judge import facts
+    from detector.judge.checks import captive_portal
+else:  # judging is imported while the network is waited for
+    facts = Later("detector.judge.facts")
+    captive_portal = Later("detector.judge.checks.captive_portal")
 
 NAMED_MOST: Final = 3
 """Hosts named in a message to a student; the reasons have them all."""
 
 
 class ReasonCode(enum.StrEnum):
-    """Why a decision is what it is. `docs/exam-gate.md` explains each."""
+    """Why a decision is what it is, what a student hears of first coming first. `docs/exam-gate.md` explains each."""
 
-    CLEAN = "clean"
-    INTERCEPTED = "intercepted"
-    INTERCEPTED_BELOW_THRESHOLD = "intercepted-below-threshold"
-    INTERCEPTED_OUT_OF_SCOPE = "intercepted-out-of-scope"
-    INCONCLUSIVE = "inconclusive"
-    NOTHING_CLEAN = "nothing-clean"
+    UNCONFIRMED = "unconfirmed"
     WITNESS_MISSING = "witness-missing"
+    NOTHING_CONFIRMED = "nothing-confirmed"
+    STALE_PIN = "stale-pin"
+    UNKNOWABLE = "unknowable"
+    INTERCEPTED = "intercepted"
+    DISREGARDED = "disregarded"
+    CONFIRMED = "confirmed"
 
 
 class Reason(Record, frozen=True, kw_only=True):
     """One reason: what it is, the action it asks for, the endpoints (`host:port`) it is about, and a sentence.
 
-    The sentence is for whoever reviews the decision. `confidence` is given where middleware is the reason.
+    The sentence is for the reviewer of the decision, `advice` says by audience what can be done. `rule` is the rule of
+    the decision table that the results of these endpoints rest on, where it is one. `confidence` is given for
+    `intercepted` only: that an endpoint is not confirmed accuses nobody.
     """
 
     code: ReasonCode
     action: Action
     endpoints: tuple[str, ...] = ()
+    rule: model.Reason | None = None
     confidence: Confidence | None = None
     sentence: str
+    advice: dict[Audience, str] = msgspec.field(default_factory=dict)
 
 
 class Decided(NamedTuple):
@@ -70,7 +85,7 @@ class Decision(Record, frozen=True, kw_only=True):
 
     `message` is for the student: one short paragraph that accuses nobody. `evidence` is the bundle for the
     institution's review (see `detector.bundle`), signed with the keys that were given; it is empty when nothing was
-    looked at, or more was presented than a bundle holds. `policy` is the policy's name.
+    probed, or more was presented than a bundle holds. `policy` is the policy's name.
     """
 
     action: Action
@@ -81,233 +96,256 @@ class Decision(Record, frozen=True, kw_only=True):
     evidence: bytes = b""
 
 
-def decide(policy: Policy, report: Report, *, named: Collection[str] = ()) -> Decided:
+class _Group(NamedTuple):
+    """A reason, and the results it is about. `sign_in` says that signing in to the network comes before all else."""
+
+    reason: Reason
+    results: tuple[Result, ...] = ()
+    sign_in: bool = False
+
+    @property
+    def order(self) -> tuple[int, int, bool]:
+        """The most severe first; of these, what a student should hear of."""
+        return -self.reason.action.rank, list(ReasonCode).index(self.reason.code), not self.sign_in
+
+
+def decide(policy: Policy, report: Report, *, named: Collection[str] = (), pinned: Collection[str] = ()) -> Decided:
     """What `policy` says about `report`.
 
-    `named` are the endpoints (`host:port`) that the caller asked for by name: like those of category `exam`, they
-    must be cleared each for itself. The reasons come most severe first. Raises nothing.
+    `named` are the endpoints (`host:port`) that the caller or the policy named, `pinned` those with pins: like those of
+    category `exam`, each must be confirmed. One of them that is not in the report is not confirmed. The reasons come
+    most severe first. Raises nothing.
     """
-    reasons = tuple(sorted(_Weighed(policy, report, frozenset(named)).reasons(), key=lambda r: -r.action.rank))
-    action = reasons[0].action  # there is always one: what is clean, or that nothing is
-    return Decided(action, reasons, _message(action, reasons, report))
+    required = frozenset((*named, *pinned))
+    groups = sorted(_Weighed(policy, report, required).groups(), key=lambda group: group.order)
+    action = groups[0].reason.action  # there is always one: what is confirmed, or that nothing is
+    return Decided(action, tuple(group.reason for group in groups), _message(groups[0]))
 
 
 class _Weighed:
-    """The results of one report, sorted by what they mean under one policy."""
+    """The results of one report under one policy."""
 
-    def __init__(self, policy: Policy, report: Report, named: frozenset[str]) -> None:
+    def __init__(self, policy: Policy, report: Report, required: frozenset[str]) -> None:
         self._policy: Final = policy
         self._report: Final = report
-        self._named: Final = named
-        in_scope = [r for r in report.results if self._in_scope(r)]
-        self.clean: Final = [r for r in in_scope if r.verdict is Verdict.CLEAN]
+        self._required: Final = required
 
-    def reasons(self) -> Iterator[Reason]:
+    def groups(self) -> Iterator[_Group]:
         """Every reason that asks for something or that a reviewer should know."""
-        if self.clean:
-            yield Reason(
-                code=ReasonCode.CLEAN,
-                action=Action.ALLOW,
-                endpoints=_names(self.clean),
-                sentence="There is no sign of decryption on these endpoints.",
-            )
-        yield from self._interception()
-        yield from self._not_cleared()
-        yield from self._witness()
-        if not self.clean:
-            yield Reason(
-                code=ReasonCode.NOTHING_CLEAN,
-                action=self._policy.on_inconclusive,
-                sentence="No endpoint of the categories that count came out clean.",
-            )
-        elif self._report.verdict is Verdict.INCONCLUSIVE and not any(map(self._is_open, self._report.results)):
-            # The report knows of something that this policy does not look at; a filter clears nothing.
-            yield Reason(
-                code=ReasonCode.INCONCLUSIVE,
-                action=self._policy.on_inconclusive,
-                sentence="The network as a whole could not be judged.",
-            )
+        grouped: dict[tuple[object, ...], list[Result]] = {}
+        for result in self._report.results:
+            grouped.setdefault(self._kind(result), []).append(result)
+        for results in grouped.values():
+            yield self._of(results)
+        yield from self._not_probed()
+        if not any(map(self._must_be_confirmed, self._report.results)) and self._report.verdict is not Verdict.CLEAN:
+            yield self._without_results(ReasonCode.NOTHING_CONFIRMED, _NOTHING_CONFIRMED)
 
-    def _in_scope(self, result: Result) -> bool:
-        return result.endpoint.category in self._policy.categories or self._must_be_witnessed(result)
-
-    def _must_be_witnessed(self, result: Result) -> bool:
-        return self._policy.requires_witness(result.endpoint.name, result.endpoint.category)
-
-    def _matters(self, result: Result) -> bool:
-        """Whether this endpoint must be cleared for itself, whatever the others say."""
+    def _must_be_confirmed(self, result: Result) -> bool:
         endpoint = result.endpoint
-        return endpoint.category is Category.EXAM or endpoint.name in self._named or self._must_be_witnessed(result)
+        return (
+            endpoint.category is Category.EXAM
+            or endpoint.name in self._required
+            or self._policy.requires_witness(endpoint.name, endpoint.category)
+        )
 
-    def _asked_by_thresholds(self, result: Result) -> Action:
-        """What the thresholds say of middleware; `allow` where they say nothing."""
-        if result.verdict is not Verdict.MIDDLEWARE or not self._in_scope(result):
-            return Action.ALLOW
-        confidence = _confidence(result)
-        if self._policy.block_at.is_met_by(confidence):
-            return Action.BLOCK
-        return Action.WARN if self._policy.warn_at.is_met_by(confidence) else Action.ALLOW
+    def _code(self, result: Result) -> ReasonCode:
+        if result.verdict is not Verdict.CLEAN and not self._must_be_confirmed(result):
+            return ReasonCode.INTERCEPTED if is_intercepted(result) else ReasonCode.DISREGARDED
+        found = ReasonCode(worth(self._policy, result).value)
+        if found is ReasonCode.UNCONFIRMED and result.verdict is Verdict.CLEAN:
+            return ReasonCode.WITNESS_MISSING
+        return found
 
-    def _is_open(self, result: Result) -> bool:
-        """Whether this endpoint must be cleared and is not. What interception asks for comes on top of that."""
-        return result.verdict is not Verdict.CLEAN and (self._matters(result) or not self.clean)
+    def _kind(self, result: Result) -> tuple[object, ...]:
+        """What results have in common that share a reason."""
+        code = self._code(result)
+        if code in {ReasonCode.CONFIRMED, ReasonCode.DISREGARDED}:
+            return (code,)
+        return code, result.reason, result.confidence, _product(result), _sign_in_first(result, self._report)
 
-    def _asked(self, result: Result) -> Action:
-        """What one endpoint that is not clean asks for."""
-        unjudged = self._policy.on_inconclusive if self._is_open(result) else Action.ALLOW
-        if self._must_be_witnessed(result):
-            unjudged = max(unjudged, Action.WARN, key=lambda action: action.rank)
-        return max(unjudged, self._asked_by_thresholds(result), key=lambda action: action.rank)
+    def _of(self, results: Sequence[Result]) -> _Group:
+        """The reason that these results, all of one kind, are."""
+        first, code = results[0], self._code(results[0])
+        alike = code in {ReasonCode.CONFIRMED, ReasonCode.DISREGARDED}
+        asked = admit if self._must_be_confirmed(first) else admit_other
+        action = Action.ALLOW if alike else asked(self._policy, first)
+        reason = Reason(
+            code=code,
+            action=action,
+            endpoints=_names(results),
+            rule=None if alike else first.reason,
+            confidence=first.confidence if code is ReasonCode.INTERCEPTED else None,
+            sentence=_SENTENCES[code].format(why=why(self._policy, first)),
+            advice={} if alike else {**self._advice(results), **_INSTEAD.get((code, action), {})},
+        )
+        return _Group(reason, tuple(results), _sign_in_first(first, self._report))
 
-    def _interception(self) -> Iterator[Reason]:
-        grouped: dict[tuple[ReasonCode, Confidence, Action], list[Result]] = {}
-        for result in self._report.results:
-            if result.verdict is Verdict.MIDDLEWARE:
-                if not self._in_scope(result):
-                    code = ReasonCode.INTERCEPTED_OUT_OF_SCOPE
-                elif self._asked_by_thresholds(result) is Action.ALLOW:
-                    code = ReasonCode.INTERCEPTED_BELOW_THRESHOLD
-                else:
-                    code = ReasonCode.INTERCEPTED
-                grouped.setdefault((code, _confidence(result), self._asked(result)), []).append(result)
-        for (code, confidence, action), results in grouped.items():
-            yield Reason(
-                code=code,
-                action=action,
-                endpoints=_names(results),
-                confidence=confidence,
-                sentence=_INTERCEPTION[code].format(_SURENESS[confidence]),
-            )
+    def _advice(self, results: Sequence[Result]) -> dict[Audience, str]:
+        """What each audience can do about results that share a reason."""
+        by_audience: dict[Audience, list[tuple[str, str]]] = {}
+        for result in results:
+            said = {Audience.STUDENT: _AGAIN, **result.advice_for}
+            if _sign_in_first(result, self._report) and result.reason is not model.Reason.WRONG_NAME:
+                said[Audience.STUDENT] = _SIGN_IN
+            elif result.observation.outcome in _QUOTING_THE_NETWORK:
+                said[Audience.STUDENT] = _AGAIN
+            for audience, advice in said.items():
+                by_audience.setdefault(audience, []).append((advice, result.endpoint.host))
+        return {audience: _shared(advised) for audience, advised in by_audience.items()}
 
-    def _not_cleared(self) -> Iterator[Reason]:
-        """Endpoints without an answer, those that must have one apart from those that need not."""
-        grouped: dict[Action, list[Result]] = {}
-        for result in self._report.results:
-            if result.verdict is Verdict.INCONCLUSIVE:
-                grouped.setdefault(self._asked(result), []).append(result)
-        for action, results in grouped.items():
-            said = "could not be judged, and must be" if any(map(self._is_open, results)) else "could not be judged"
-            told = sorted({_why(result) for result in results})
-            yield Reason(
-                code=ReasonCode.INCONCLUSIVE,
-                action=action,
-                endpoints=_names(results),
-                sentence=f"These endpoints {said}: {', '.join(told)}.",
-            )
+    def _not_probed(self) -> Iterator[_Group]:
+        """Endpoints that must be confirmed and are not in the report."""
+        required, seen = self._policy.require_witness, {result.endpoint.name for result in self._report.results}
+        hosts = self._required if isinstance(required, str) else {*self._required, *required}
+        missing = tuple(sorted(hosts - seen))
+        absent = isinstance(required, Category) and all(
+            r.endpoint.category is not required for r in self._report.results
+        )
+        if missing or absent:
+            yield self._without_results(ReasonCode.UNCONFIRMED, _NOT_PROBED, missing)
 
-    def _witness(self) -> Iterator[Reason]:
-        """Clean endpoints that a required witness did not confirm, and required ones nobody looked at."""
-        action = max(self._policy.on_inconclusive, Action.WARN, key=lambda action: action.rank)
-        unconfirmed = [r for r in self.clean if self._must_be_witnessed(r) and r.assurance is not Assurance.WITNESSED]
-        if unconfirmed:
-            yield Reason(
-                code=ReasonCode.WITNESS_MISSING,
-                action=action,
-                endpoints=_names(unconfirmed),
-                sentence="The policy requires a witness here, and none confirmed the connection.",
-            )
-        required = self._policy.require_witness
-        if isinstance(required, Category):
-            missing: tuple[str, ...] = ()
-            absent = all(r.endpoint.category is not required for r in self._report.results)
-        else:
-            seen = {r.endpoint.name for r in self._report.results}
-            missing = tuple(name for name in required if name not in seen)
-            absent = bool(missing)
-        if absent:
-            yield Reason(
-                code=ReasonCode.WITNESS_MISSING,
-                action=action,
-                endpoints=missing,
-                sentence="The policy requires a witness for endpoints that were not looked at.",
-            )
+    def _without_results(self, code: ReasonCode, sentence: str, endpoints: tuple[str, ...] = ()) -> _Group:
+        action = Action.BLOCK if self._policy.on_unconfirmed is OnUnconfirmed.BLOCK else Action.WARN
+        advice = {Audience.STUDENT: _AGAIN}
+        return _Group(Reason(code=code, action=action, endpoints=endpoints, sentence=sentence, advice=advice))
 
 
-_SURENESS: Final[dict[Confidence, str]] = {
-    Confidence.PROVEN: "is decrypted on the way",
-    Confidence.PROBABLE: "is very probably decrypted on the way",
-    Confidence.POSSIBLE: "may be decrypted on the way, or there is an innocent reason",
+_SENTENCES: Final[dict[ReasonCode, str]] = {
+    ReasonCode.UNCONFIRMED: "{why}",
+    ReasonCode.WITNESS_MISSING: "{why}",
+    ReasonCode.STALE_PIN: "Clients accept the certificate, and it is publicly logged; only the pins do not fit. "
+    "They are probably out of date.",
+    ReasonCode.UNKNOWABLE: "{why} Clients accept it.",
+    ReasonCode.INTERCEPTED: "{why} The exam does not depend on these endpoints.",
+    ReasonCode.DISREGARDED: "These endpoints are not clean, and nothing depends on them.",
+    ReasonCode.CONFIRMED: "These endpoints are clean: as witnessed, pinned, logged or declared.",
 }
-_INTERCEPTION: Final[dict[ReasonCode, str]] = {
-    ReasonCode.INTERCEPTED: "Traffic to these endpoints {}.",
-    ReasonCode.INTERCEPTED_BELOW_THRESHOLD: "Traffic to these endpoints {}; that is below what the policy acts on.",
-    ReasonCode.INTERCEPTED_OUT_OF_SCOPE: "Traffic to these endpoints {}; the policy does not act on their category.",
-}
+_NOTHING_CONFIRMED: Final = (
+    "Nothing that was probed is of category exam, pinned or named, and the network as a whole is not clean."
+)
+_NOT_PROBED: Final = "These endpoints must be confirmed and were not probed."
+
+_QUOTING_THE_NETWORK: Final = frozenset({Outcome.PROXY_AUTH_UNSUPPORTED, Outcome.PROXY_UNKNOWN})
+"""Outcomes whose advice repeats what a proxy or the network's configuration said."""
 
 
-def _confidence(result: Result) -> Confidence:
-    """How sure; a middleware verdict always says."""
-    return result.confidence or Confidence.POSSIBLE
+def _sign_in_first(result: Result, report: Report) -> bool:
+    """Whether a portal answers in the endpoint's place, or may: then signing in comes before everything else."""
+    if result.verdict is Verdict.CLEAN:
+        return False
+    if result.reason is model.Reason.NO_CERTIFICATE:
+        return report.portal is not None and report.portal.outcome in captive_portal.ANSWERED_BY_ANOTHER
+    return result.reason is model.Reason.WRONG_NAME or facts.Facts(result.findings).portal
 
 
-def _why(result: Result) -> str:
-    return str(result.observation.outcome) if result.reason == "no-certificate" else result.reason
+def _product(result: Result) -> str | None:
+    return None if result.attribution is None else result.attribution.product
 
 
 def _names(results: Iterable[Result]) -> tuple[str, ...]:
     return tuple(result.endpoint.name for result in results)
 
 
-# What the student reads. Nothing that came over the network stands in it: hosts are those that the institution or the
-# client named, products are those of the catalogue, advice is ours.
-
-_NOT_YOU: Final = "This is a matter of how the connection is set up; it is not held against you."
-_ALL_CLEAN: Final = "No sign was found that anything opens encrypted connections to the exam. You can go ahead."
-_GO_AHEAD: Final = "You can go ahead with the exam."
-_UNSURE: Final = "The connection to {hosts} could not be checked completely."
-_DECRYPTED: Final[dict[Confidence, str]] = {
-    Confidence.PROVEN: "Something on the way opens encrypted connections to {hosts}{who}.",
-    Confidence.PROBABLE: "Something on the way very probably opens encrypted connections to {hosts}{who}.",
-    Confidence.POSSIBLE: "Something on the way may open encrypted connections to {hosts}; it can also be harmless.",
-}
-_PLEASE_WAIT: Final = "Please do not start the exam on this connection yet."
-_STILL: Final = "If that does not help, tell the exam office what you see here."
-_AGAIN: Final = "Check that you are online and try again, or use another network."
-_EXAM_SERVERS: Final = "the exam servers"
-
-
-def _message(action: Action, reasons: Sequence[Reason], report: Report) -> str:
-    """One short paragraph: what is the matter, what to do, and that nobody is suspected."""
-    if action is Action.ALLOW:
-        return _ALL_CLEAN if all(reason.code is ReasonCode.CLEAN for reason in reasons) else _GO_AHEAD
-    asking = [reason for reason in reasons if reason.action is action]
-    first = min(asking, key=lambda reason: reason.code not in _ABOUT_INTERCEPTION)
-    if first.code not in _ABOUT_INTERCEPTION or first.confidence is None:
-        said = _UNSURE.format(hosts=_hosts(name for reason in asking for name in reason.endpoints))
-        advice = _AGAIN
-    else:
-        results = [r for r in report.results if r.endpoint.name in first.endpoints]
-        said = _DECRYPTED[first.confidence].format(hosts=_hosts(first.endpoints), who=_who(results))
-        advice = _advice(results) or _AGAIN
-    first_of_all = _PLEASE_WAIT if action is Action.BLOCK else ""
-    return " ".join(filter(None, (said, first_of_all, advice, _STILL, _NOT_YOU)))
-
-
-_ABOUT_INTERCEPTION: Final = frozenset(_INTERCEPTION)
-
-
-def _who(results: Iterable[Result]) -> str:
-    """The product that appears to do it, where all signs name one."""
-    products = {result.attribution.product if result.attribution else None for result in results}
-    product = products.pop() if len(products) == 1 else None
-    return f" (it looks like {product})" if product else ""
-
-
-def _advice(results: Sequence[Result]) -> str:
-    """The student's advice of the first endpoint, for all endpoints that share it."""
-    advised = [(r.advice.replace(r.endpoint.host, _HOST), r.endpoint.host) for r in results]
-    advice = advised[0][0] if advised else ""
-    return advice.replace(_HOST, _hosts(host for shared, host in advised if shared == advice))
+def _shared(advised: Sequence[tuple[str, str]]) -> str:
+    """Advice that comes with a host: that of the first one, for all hosts that it fits as well."""
+    general = [(advice.replace(host, _HOST), host) for advice, host in advised]
+    first = general[0][0]
+    return first.replace(_HOST, _hosts(host for advice, host in general if advice == first))
 
 
 _HOST: Final = "\0"
 """Stands for the hosts in advice while it is compared; no host name and no advice contains it."""
 
 
+# What the student reads. Nothing that came over the network stands in it: hosts are those that the institution or the
+# client named, products are those of the catalogue, everything else is ours.
+
+_CONFIRMED: Final = "The exam server was confirmed."
+_GO_AHEAD: Final = "You can go ahead with the exam."
+_GO_AHEAD_ALL_THE_SAME: Final = "You can go ahead with the exam, but it is better to solve this first."
+_PLEASE_WAIT: Final = "Please do not start the exam on this connection yet."
+_STILL: Final = "If that does not help, tell the exam office what you see here."
+_NOT_YOU: Final = "This is a matter of how the connection is set up; it is not held against you."
+_AGAIN: Final = "Check that you are online and try again, or use another network."
+_SIGN_IN: Final = "Open a browser and sign in to this network, then try again."
+_NO_ANSWER: Final = "There was no answer that shows which server it is."
+_STALE_PIN: Final = (
+    "The certificate of {hosts} is valid and publicly known; it is only not the one on the exam office's list, "
+    "probably because it was renewed."
+)
+_TELL_THE_OFFICE: Final = "Tell the exam office: only it can bring its list up to date."
+_UNKNOWABLE: Final = "The certificate of {hosts} is valid; only one of the further checks could not be completed."
+_UPDATE: Final = "Please update this program before the next exam."
+_OPENED: Final[dict[Confidence | None, str]] = {
+    Confidence.PROVEN: "Something on the way opens encrypted connections to {hosts}{who}.",
+    Confidence.PROBABLE: "Something on the way very probably opens encrypted connections to {hosts}{who}.",
+}
+_INSTEAD: Final[dict[tuple[ReasonCode, Action], dict[Audience, str]]] = {
+    (ReasonCode.STALE_PIN, Action.WARN): {Audience.STUDENT: _GO_AHEAD},
+    (ReasonCode.STALE_PIN, Action.BLOCK): {Audience.STUDENT: _TELL_THE_OFFICE},
+    (ReasonCode.UNKNOWABLE, Action.WARN): {Audience.STUDENT: _UPDATE},
+}
+"""What a student can do about a server that a careful client takes; the result's own advice is for a doubtful one."""
+_NOT_THE_EXAMS: Final = "The exam does not depend on these connections."
+_NO_SUCH_NETWORK: Final = "The exam office does not let an exam begin on such a network."
+
+
+def _message(group: _Group) -> str:
+    """One short paragraph: what is the matter, what to do, and that nobody is suspected."""
+    reason = group.reason
+    if reason.action is Action.ALLOW:
+        said: tuple[str, ...] = (_CONFIRMED, _GO_AHEAD)
+    else:
+        said = _SAID.get(reason.code, _of_unconfirmed)(group, _hosts(reason.endpoints))
+    return " ".join(filter(None, said))
+
+
+def _of_unconfirmed(group: _Group, hosts: str) -> tuple[str, ...]:
+    reason = group.reason
+    because = _NO_ANSWER if reason.rule is model.Reason.NO_CERTIFICATE else reason.sentence
+    product = _product(group.results[0]) if group.results else None
+    finding = (
+        f"The exam server could not be confirmed{f': {hosts}' if hosts else ''}.",
+        because,
+        f"It looks like {product}." if product else "",
+    )
+    cure = reason.advice[Audience.STUDENT]
+    ending = (_PLEASE_WAIT, _STILL) if reason.action is Action.BLOCK else ("", _GO_AHEAD_ALL_THE_SAME)
+    first, then = ((cure,), ()) if group.sign_in else ((), (cure,))
+    return (*first, *finding, ending[0], *then, ending[1], _NOT_YOU)
+
+
+def _of_stale_pin(group: _Group, hosts: str) -> tuple[str, ...]:
+    stale = _STALE_PIN.format(hosts=hosts)
+    if group.reason.action is Action.WARN:
+        return _GO_AHEAD, stale
+    return f"The exam server could not be confirmed: {hosts}.", stale, _PLEASE_WAIT, _TELL_THE_OFFICE, _NOT_YOU
+
+
+def _of_unknowable(_: _Group, hosts: str) -> tuple[str, ...]:
+    return _GO_AHEAD, _UNKNOWABLE.format(hosts=hosts), _UPDATE
+
+
+def _of_interception(group: _Group, hosts: str) -> tuple[str, ...]:
+    product = _product(group.results[0])
+    opened = _OPENED[group.reason.confidence].format(hosts=hosts, who=f" (it looks like {product})" if product else "")
+    if group.reason.action is Action.WARN:
+        return _GO_AHEAD, _CONFIRMED, opened, _NOT_THE_EXAMS
+    cure = group.reason.advice[Audience.STUDENT]
+    return _CONFIRMED, opened, _NO_SUCH_NETWORK, _PLEASE_WAIT, cure, _STILL, _NOT_YOU
+
+
+_SAID: Final[dict[ReasonCode, Callable[[_Group, str], tuple[str, ...]]]] = {
+    ReasonCode.STALE_PIN: _of_stale_pin,
+    ReasonCode.UNKNOWABLE: _of_unknowable,
+    ReasonCode.INTERCEPTED: _of_interception,
+}
+"""What is said of reasons other than that a server was not confirmed."""
+
+
 def _hosts(names: Iterable[str]) -> str:
     """A few hosts, and how many more; of an endpoint on the usual port only the host."""
     hosts = list(dict.fromkeys(name.removesuffix(":443") for name in names))
-    if not hosts:
-        return _EXAM_SERVERS
     more = len(hosts) - NAMED_MOST
     return ", ".join(hosts[:NAMED_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -64,8 +64,9 @@ class Task(enum.StrEnum):
 class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One request. `id` comes back with the answer; `cancel` ends the request with that id (native messaging only).
 
-    `endpoints` (`HOST[:PORT]`) chooses among those that the policy and its pin files know; a client cannot have other
-    hosts connected to. `deadline` is in seconds. `report` and `evidence` ask for those, which are large.
+    `endpoints` (`HOST[:PORT]`) are named besides the policy's, of those that the policy and its pin files know: a
+    client can neither have other hosts connected to nor keep one of the policy's from being probed. `deadline` is in
+    seconds. `report` and `evidence` ask for those, which are large.
     """
 
     id: _Id = None

@@ -1,6 +1,6 @@
-"""The gate: one look at the network at exam start, and what to do about it.
+"""The gate: one probe of the network at exam start, and what to do about it.
 
-Room: exam. Conducts `Detector` under the policy's deadline and hands its report to `decision`, which decides.
+Room: exam. Runs `Detector` under the policy's deadline and hands its report to `decision`, which decides.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Settings(TypedDict, total=False):
-    """How to look: the arguments of `Detector`. `pins` go before the policy's own."""
+    """How to probe: the arguments of `Detector`. `pins` take precedence over the policy's own."""
 
     pins: PinSource | None
     roots: RootSource | None
@@ -57,10 +57,17 @@ class Settings(TypedDict, total=False):
 
 
 class Plan(NamedTuple):
-    """What one gate looks at: the endpoints, and which of them (`host:port`) must be cleared each for itself."""
+    """What one gate probes. `named` and `pinned` are endpoints (`host:port`) that must be confirmed each for itself."""
 
     endpoints: tuple[Endpoint, ...]
     named: frozenset[str]
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """The endpoints of whose genuine server the pin files hold a key, a certificate or a root of its own."""
+        return frozenset(
+            e.name for e in self.endpoints if e.pins or e.backup_pins or e.certificates or e.private_roots or e.witness
+        )
 
 
 async def gate(
@@ -72,50 +79,45 @@ async def gate(
     deadline: float | None = None,
     **settings: Unpack[Settings],
 ) -> Decision:
-    """Look at this network once and say whether the exam may start: `allow`, `warn` or `block`.
+    """Probe this network once and say whether the exam may start: `allow`, `warn` or `block`.
 
-    `targets` (`HOST[:PORT]` or `Endpoint`) go before the policy's endpoints, and those before everything that is
-    pinned. `policy` is a `Policy`, the path of a policy file, or None for the default one. `keys` sign the evidence.
-    `deadline` (seconds, counted from this call) goes before the policy's. How to look is said by the arguments of
-    `Detector`, or by a `detector` that is ready; one detector may serve any number of gates.
+    `targets` (`HOST[:PORT]` or `Endpoint`) are named besides the policy's endpoints, which are the least that is
+    probed; without either, everything in the pin files is. `policy` is a `Policy`, the path of a policy file, or None
+    for the default one. `keys` sign the evidence. `deadline` (seconds, counted from this call) takes precedence over
+    the policy's. How to probe is said by the arguments of `Detector`, or by a `detector` that is ready; one detector
+    may serve any number of gates.
 
-    Never raises for network reasons and never outlives its deadline: what could not be finished is inconclusive, and
+    Never raises for network reasons and never outlives its deadline: what could not be finished is not confirmed, and
     the policy says what that means. Safe to cancel: nothing is left behind. Raises `InputError` at once, before
     anything is sent, for a policy, pins, roots, keys or targets that cannot be used.
     """
     begin = asyncio.get_running_loop().time()
-    chosen = await off_loop(lambda: resolve_policy(policy))
+    chosen = await off_loop(lambda: Policy.resolve(policy))
     until = begin + (chosen.deadline if deadline is None else check_deadline(deadline))
     if detector is None:
         detector = await off_loop(lambda: make_detector(chosen, **settings))
     elif settings:
         raise TypeError(f"give a detector or {', '.join(sorted(settings))}, not both")
-    planned = plan(detector, chosen, targets)
+    return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
+
+
+async def _decide(
+    detector: Detector, policy: Policy, planned: Plan, *, keys: Sequence[Ed25519PrivateKey], until: float
+) -> Decision:
+    """Probe what was planned before loop time `until`, and decide."""
     started = utc_now()
     remaining = until - asyncio.get_running_loop().time()
     cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
     report = await detector.judged(cases, started=started, named=planned.named)
-    action, reasons, message = decide(chosen, report, named=planned.named)
+    action, reasons, message = decide(policy, report, named=planned.named, pinned=planned.pinned)
     evidence = await off_loop(lambda: _evidence(report, cases, keys))
     return Decision(
-        action=action,
-        reasons=reasons,
-        message=message,
-        policy=chosen.name,
-        report=report,
-        evidence=evidence,
+        action=action, reasons=reasons, message=message, policy=policy.name, report=report, evidence=evidence
     )
 
 
-def resolve_policy(policy: PolicySource) -> Policy:
-    """The policy to go by. Raises `PolicyError`."""
-    if policy is None:
-        return Policy()
-    return policy if isinstance(policy, Policy) else Policy.load(policy)
-
-
 def make_detector(policy: Policy, **settings: Unpack[Settings]) -> Detector:
-    """A detector that looks as the settings say, with the policy's pins where the settings name none.
+    """A detector that probes as the settings say, with the policy's pins where the settings name none.
 
     Raises `InputError`, as `Detector` does.
     """
@@ -124,39 +126,50 @@ def make_detector(policy: Policy, **settings: Unpack[Settings]) -> Detector:
     return Detector(**settings)
 
 
-def plan(detector: Detector, policy: Policy, targets: Iterable[Target] | None = None) -> Plan:
-    """The endpoints that a gate looks at: those asked for, and those that the policy requires a witness of.
+def plan(
+    detector: Detector,
+    policy: Policy,
+    targets: Iterable[Target] | None = None,
+    *,
+    also: Iterable[Endpoint] = (),
+) -> Plan:
+    """The endpoints that a gate probes: the policy's, the `targets`, and those that the policy wants witnessed.
 
-    Raises `TargetError`; `PolicyError` where the policy requires what no pin file makes possible.
+    Everything in the pin files, where there are neither endpoints in the policy nor `targets`. `also` are named too,
+    and keep nothing else from being probed. Raises `TargetError`; `PolicyError` where the policy requires what no pin
+    file makes possible.
     """
-    wanted = policy.endpoints or None if targets is None else targets
-    endpoints = detector.endpoints(wanted)
-    known = {endpoint.name for endpoint in endpoints}
+    asked = detector.endpoints(() if targets is None else targets)
+    named = {e.name: e for e in (*detector.endpoints(policy.endpoints), *asked, *also)}
+    everything = targets is None and not policy.endpoints
+    chosen = {**{e.name: e for e in (detector.pins.endpoints if everything else ())}, **named}
     hosts = () if isinstance(policy.require_witness, str) else policy.require_witness
-    required = detector.endpoints([host for host in hosts if host not in known])
-    named = frozenset() if wanted is None else frozenset(known)
-    endpoints = (*endpoints, *required)
+    endpoints = (*chosen.values(), *detector.endpoints([host for host in hosts if host not in chosen]))
     if len(endpoints) > ENDPOINTS_MAX:
         raise PolicyError(
-            f"endpoints: {len(endpoints)} would be looked at; at most {ENDPOINTS_MAX} fit an exam start.",
+            f"endpoints: {len(endpoints)} would be probed; at most {ENDPOINTS_MAX} fit an exam start.",
             advice="Name those that the exam depends on under endpoints in the policy.",
         )
     _refuse_impossible_witness(policy, endpoints)
-    return Plan(endpoints, named)
+    return Plan(endpoints, frozenset(named))
 
 
 async def serve_request(
     request: Request, *, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey] = ()
 ) -> Decision:
-    """The gate for a client that is not written in Python. Raises `InputError`, as `gate`."""
-    targets = _chosen(request.endpoints, policy, detector) if request.endpoints else None
-    return await gate(targets, policy=policy, detector=detector, keys=keys, deadline=request.deadline)
+    """The gate for a client that is not written in Python. A request adds to what the policy probes, and omits nothing.
+
+    Raises `InputError`, as `gate`.
+    """
+    until = asyncio.get_running_loop().time() + (request.deadline or policy.deadline)
+    planned = plan(detector, policy, also=_chosen(request.endpoints, policy, detector))
+    return await _decide(detector, policy, planned, keys=keys, until=until)
 
 
 def _chosen(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[Endpoint]:
     """The endpoints a client asks for, all of which the institution's files must know.
 
-    Whoever can talk to the gate would otherwise have a scanner of the student's network.
+    Anybody who can talk to the gate would otherwise have a scanner of the student's network.
     """
     known = {e.name: e for e in (*detector.pins.endpoints, *detector.endpoints(policy.endpoints))}
     asked = detector.endpoints(wanted)
@@ -164,7 +177,7 @@ def _chosen(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[E
         if endpoint.name not in known:
             raise RequestError(
                 f"endpoints: {endpoint.name} is neither in the policy nor in its pin files.",
-                advice="Ask for endpoints that the institution listed, or for none to have all of them looked at.",
+                advice="Ask for endpoints that the institution listed, or for none.",
             )
     return [known[endpoint.name] for endpoint in asked]
 
@@ -174,7 +187,7 @@ def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) ->
     required = [endpoint for endpoint in endpoints if policy.requires_witness(endpoint.name, endpoint.category)]
     if policy.require_witness and not required:
         raise PolicyError(
-            f"require_witness: no endpoint of category {policy.require_witness} is looked at.",
+            f"require_witness: no endpoint of category {policy.require_witness} is probed.",
             advice="Give one in the pin file, or leave require_witness out.",
         )
     for endpoint in required:
@@ -187,7 +200,7 @@ def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) ->
 
 
 def _evidence(report: Report, cases: Sequence[EndpointEvidence], keys: Sequence[Ed25519PrivateKey]) -> bytes:
-    """The bundle; empty when nothing was looked at, or more was presented than a bundle holds."""
+    """The bundle; empty when nothing was probed, or more was presented than a bundle holds."""
     from detector.bundle import pack  # noqa: PLC0415 - loaded when there is something to pack
 
     try:

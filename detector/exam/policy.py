@@ -15,7 +15,7 @@ import msgspec
 
 from detector import toml_files
 from detector.errors import PolicyError, TargetError
-from detector.model import Category, Confidence, Endpoint, Record
+from detector.model import Category, Endpoint, Record
 from detector.pins import parse_target
 from detector.toml_files import shown
 
@@ -39,10 +39,9 @@ _KIND: Final = "exam policy"
 _KEYS: Final = (
     "schema",
     "name",
-    "block_at",
-    "warn_at",
-    "on_inconclusive",
-    "categories",
+    "on_unconfirmed",
+    "on_stale_pin",
+    "scope",
     "require_witness",
     "deadline",
     "endpoints",
@@ -67,38 +66,44 @@ class Action(enum.StrEnum):
         return list(Action).index(self)
 
 
-class Threshold(enum.StrEnum):
-    """From which confidence of middleware on something is done, most sensitive first."""
+class OnUnconfirmed(enum.StrEnum):
+    """What to do where an endpoint that must be confirmed was not."""
 
-    POSSIBLE = "possible"
-    PROBABLE = "probable"
-    PROVEN = "proven"
-    NEVER = "never"
+    BLOCK = "block"
+    WARN = "warn"
 
-    def is_met_by(self, confidence: Confidence) -> bool:
-        """Whether middleware of this confidence reaches the threshold."""
-        return self is not Threshold.NEVER and confidence.reaches(Confidence(self.value))
+
+class OnStalePin(enum.StrEnum):
+    """What to do where a certificate is accepted and publicly logged, and only the pins do not fit."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+class PolicyScope(enum.StrEnum):
+    """Whose interception keeps an exam from beginning: that of the endpoints that must be confirmed, or of any."""
+
+    ENDPOINT = "endpoint"
+    NETWORK = "network"
 
 
 class Policy(Record, frozen=True, kw_only=True):
-    """What to do about what is found at exam start.
+    """What to do about what is found at exam start, and on the connections of a guarded client.
 
-    `block_at` and `warn_at` are the least confidence of middleware on an endpoint in scope that blocks or warns.
-    `on_inconclusive` is what happens when an endpoint that matters could not be judged; an endpoint of middleware
-    below `warn_at` counts as such. `categories` are in scope; the others are looked at, because what happens to them
-    is evidence, but decide nothing alone. `require_witness` is a category all of whose endpoints must be confirmed by
-    a witness, or a list of `HOST[:PORT]`; what is not confirmed is never allowed. `deadline` is in seconds.
-    `endpoints` (`HOST[:PORT]`) are looked at instead of everything in the pin files. `pins` are pin files or
-    directories of them; without them the shipped ones are used.
+    Endpoints of category `exam`, pinned ones and named ones must be confirmed. `on_unconfirmed` is what happens where
+    one is not, `on_stale_pin` where only its pins do not fit. `scope` says whether interception of other endpoints, at
+    `probable` or above, warns or blocks. `require_witness` is a category all of whose endpoints only a witness
+    confirms, or a list of `HOST[:PORT]`. `deadline` is in seconds. `endpoints` (`HOST[:PORT]`) are the named ones,
+    probed instead of everything in the pin files. `pins` are pin files or directories of them; without them the shipped
+    ones are used.
 
     Raises `PolicyError` when a value is not one of those.
     """
 
     name: str = "default"
-    block_at: Threshold = Threshold.PROVEN
-    warn_at: Threshold = Threshold.POSSIBLE
-    on_inconclusive: Action = Action.WARN
-    categories: frozenset[Category] = frozenset(Category)
+    on_unconfirmed: OnUnconfirmed = OnUnconfirmed.BLOCK
+    on_stale_pin: OnStalePin = OnStalePin.WARN
+    scope: PolicyScope = PolicyScope.ENDPOINT
     require_witness: Category | tuple[str, ...] = ()
     deadline: float = DEADLINE_DEFAULT
     endpoints: tuple[str, ...] = ()
@@ -107,12 +112,9 @@ class Policy(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Check and normalise what was given: a policy that exists can be used."""
         settle = msgspec.structs.force_setattr  # the record is frozen for everybody after this
-        settle(self, "block_at", _member("block_at", self.block_at, Threshold))
-        settle(self, "warn_at", _member("warn_at", self.warn_at, Threshold))
-        settle(self, "on_inconclusive", _member("on_inconclusive", self.on_inconclusive, Action))
-        settle(self, "categories", frozenset(_members("categories", self.categories, Category)))
-        if not self.categories:
-            raise _wrong("categories", "is empty: nothing would count", "Leave it out to let everything count.")
+        settle(self, "on_unconfirmed", _member("on_unconfirmed", self.on_unconfirmed, OnUnconfirmed))
+        settle(self, "on_stale_pin", _member("on_stale_pin", self.on_stale_pin, OnStalePin))
+        settle(self, "scope", _member("scope", self.scope, PolicyScope))
         settle(self, "endpoints", _names("endpoints", self.endpoints))
         if len(self.endpoints) > ENDPOINTS_MAX:
             raise _wrong("endpoints", f"are more than {ENDPOINTS_MAX}", "Name those that the exam depends on.")
@@ -121,21 +123,21 @@ class Policy(Record, frozen=True, kw_only=True):
         else:
             settle(self, "require_witness", _names("require_witness", self.require_witness))
         settle(self, "deadline", check_deadline(self.deadline))
-        order = list(Threshold)
-        if self.warn_at is not Threshold.NEVER and order.index(self.warn_at) > order.index(self.block_at):
-            raise _wrong(
-                "warn_at",
-                f"is {self.warn_at.value}, but block_at is already {self.block_at.value}: nothing would warn",
-                'Make warn_at the lower one, or "never".',
-            )
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
         """Read a policy file (TOML). Raises `PolicyError` naming the file, the field and what to do."""
         return _File(Path(path), PolicyError).read()
 
+    @classmethod
+    def resolve(cls, source: Policy | str | Path | None) -> Policy:
+        """The policy to go by: a policy, the path of a policy file, or None for the default. Raises `PolicyError`."""
+        if source is None:
+            return cls()
+        return source if isinstance(source, Policy) else cls.load(source)
+
     def requires_witness(self, name: str, category: Category) -> bool:
-        """Whether the endpoint of this name (`host:port`) and category must be confirmed by a witness."""
+        """Whether only a witness confirms the endpoint of this name (`host:port`) and category."""
         if isinstance(self.require_witness, Category):
             return category is self.require_witness
         return name in self.require_witness
@@ -161,10 +163,6 @@ def _member(field: str, value: object, kind: type[_E], more: str = "") -> _E:
     if not isinstance(value, str) or value not in known:
         raise _wrong(field, f"{shown(value)} is none", f"Choose one of {', '.join(known)}{more}.")
     return kind(value)
-
-
-def _members(field: str, values: object, kind: type[_E]) -> list[_E]:
-    return [_member(f"{field}[{index}]", value, kind) for index, value in enumerate(_listed(field, values))]
 
 
 def _names(field: str, values: object) -> tuple[str, ...]:
@@ -200,7 +198,9 @@ class _File(toml_files.TableFile):
         if content.get("pins") == []:
             self._refuse("pins", "is empty: nothing would be pinned", "Leave it out to use the shipped pin files.")
         if content.get("endpoints") == []:
-            self._refuse("endpoints", "is empty: nothing would be looked at", "Leave it out to look at all of them.")
+            self._refuse(
+                "endpoints", "is empty: nothing would be probed", "Leave it out to probe all of the pin files."
+            )
         try:
             return Policy(**given)
         except PolicyError as error:

@@ -3,15 +3,15 @@
 Room: guard, above session. Connections are made by `probe`, or by the library that is guarded; what they showed is
 judged as everything else is, with pins, roots, logs and checks.
 
-    guard = Guard(pins="pins/")
+    guard = Guard.from_policy("exam-policy.toml")
 
     async with aiohttp.ClientSession(connector=GuardedConnector(guard)) as session: ...     # aiohttp
     urllib3.PoolManager(ssl_context=guarded_context(guard))                                 # urllib3, requests
     httpx.Client(verify=guarded_context(guard))                                             # httpx, sync and async
 
-A guarded client is never weaker than one that verifies certificates the ordinary way: besides being judged, a
-certificate must pass that verification, unless its own key is pinned or a witness was at the other end. docs/guard.md
-says what each integration can and cannot check.
+What passes is what the gate at exam start lets an exam begin with, by the same policy (`Guard.from_policy`). A guarded
+client is never weaker than one that verifies certificates the ordinary way. docs/guard.md says what each integration
+can and cannot check.
 
 From the judgement up: `guard` (what is refused), `connector` (aiohttp), `context` (everything that takes an
 `ssl.SSLContext`). Each is loaded when it is first used: nobody loads aiohttp in vain.
@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .connector import CertificateError as CertificateError
     from .connector import GuardedConnector as GuardedConnector
-    from .connector import InconclusiveError as InconclusiveError
     from .connector import MiddlewareDetected as MiddlewareDetected
     from .connector import PlaintextError as PlaintextError
+    from .connector import UnconfirmedError as UnconfirmedError
     from .context import GuardedContext as GuardedContext
     from .context import guarded_context as guarded_context
     from .context import refusal_behind as refusal_behind
@@ -39,10 +39,10 @@ __all__ = (
     "Guard",
     "GuardedConnector",
     "GuardedContext",
-    "InconclusiveError",
     "Judged",
     "MiddlewareDetected",
     "PlaintextError",
+    "UnconfirmedError",
     "guarded_context",
     "refusal_behind",
 )
@@ -52,10 +52,10 @@ _HOME = {
     "Guard": "guard",
     "GuardedConnector": "connector",
     "GuardedContext": "context",
-    "InconclusiveError": "connector",
     "Judged": "guard",
     "MiddlewareDetected": "connector",
     "PlaintextError": "connector",
+    "UnconfirmedError": "connector",
     "guarded_context": "context",
     "refusal_behind": "context",
 }

@@ -61,7 +61,7 @@ PROXY_AUTHORIZATION: Final = "Proxy-Authorization"
 
 
 class MiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, aiohttp.ClientConnectorCertificateError):
-    """Something on the way decrypts TLS; nothing of the request was sent. `result` and `report` hold the evidence."""
+    """Probable or proven interception; nothing of the request was sent. `result` and `report` hold the evidence."""
 
     def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
         cause = ssl.SSLCertVerificationError(judged.message)
@@ -72,7 +72,7 @@ class MiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, aiohttp.C
 
 
 class CertificateError(errors.CertificateError, aiohttp.ClientConnectorCertificateError):
-    """The certificate does not pass ordinary verification: expired, for another name, without a public path…"""
+    """No careful client on this device would take the certificate: expired, for another name, to no known root…"""
 
     def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
         cause = ssl.SSLCertVerificationError(judged.message)
@@ -81,8 +81,8 @@ class CertificateError(errors.CertificateError, aiohttp.ClientConnectorCertifica
         self.args = (connection_key, judged)
 
 
-class InconclusiveError(errors.InconclusiveError, aiohttp.ClientConnectorError):
-    """No connection came about, or none that could be judged; `result.observation.outcome` says how it ended."""
+class UnconfirmedError(errors.UnconfirmedError, aiohttp.ClientConnectorError):
+    """The server was not confirmed, or no connection came about; `result` says why."""
 
     def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
         aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(judged.message))
@@ -109,10 +109,10 @@ def _describe(error: errors.GuardError, message: str, advice: str, result: Resul
     error.message, error.advice, error.result = message, advice, result
 
 
-_REFUSALS: Final[dict[Refused, type[MiddlewareDetected | CertificateError | InconclusiveError]]] = {
+_REFUSALS: Final[dict[Refused, type[MiddlewareDetected | CertificateError | UnconfirmedError]]] = {
     Refused.MIDDLEWARE: MiddlewareDetected,
     Refused.CERTIFICATE: CertificateError,
-    Refused.INCONCLUSIVE: InconclusiveError,
+    Refused.UNCONFIRMED: UnconfirmedError,
 }
 
 
@@ -127,7 +127,7 @@ class GuardedConnector(aiohttp.TCPConnector):
 
     Where the endpoint has a `witness`, it is asked on each new connection, which then carries the request.
 
-    Refused connections raise `MiddlewareDetected`, `CertificateError`, `InconclusiveError` or `PlaintextError`, all of
+    Refused connections raise `MiddlewareDetected`, `CertificateError`, `UnconfirmedError` or `PlaintextError`, all of
     which are `aiohttp.ClientConnectorError` and `detector.errors.GuardError`. A request with an `ssl` or
     `server_hostname` argument raises `InputError`: what is judged is not for a request to say. Proxies other than HTTP
     raise `ProxyError`. aiohttp's timeouts hold as always: `sock_connect` bounds everything up to the judgement.

@@ -7,8 +7,9 @@ a guarded context judge the presented chain as soon as the handshake is complete
 anything, and raise what the library takes for a failed verification. OpenSSL proves the key; it verifies nothing else,
 because the guard does, more strictly.
 
-What cannot be had from Python's TLS: the exporter that a witness signs (so an endpoint with a witness is refused as
-inconclusive), the chain byte for byte (OpenSSL encodes it again), and whether a proxy was in between.
+What cannot be had from Python's TLS: the exporter that a witness signs (so an endpoint that only a witness confirms is
+refused), SCTs outside the certificate, the chain byte for byte (OpenSSL encodes it again), and whether a proxy was in
+between.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _TLSRefusal(ssl.SSLCertVerificationError):
 
 
 class TLSMiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, _TLSRefusal):
-    """Something on the way decrypts TLS; nothing of the request was sent. `result` and `report` hold the evidence."""
+    """Probable or proven interception; nothing of the request was sent. `result` and `report` hold the evidence."""
 
     def __init__(self, judged: Judged) -> None:
         _TLSRefusal.__init__(self, judged)
@@ -60,14 +61,14 @@ class TLSMiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, _TLSRe
 
 
 class TLSCertificateError(errors.CertificateError, _TLSRefusal):
-    """The certificate does not pass ordinary verification."""
+    """No careful client on this device would take the certificate."""
 
     def __init__(self, judged: Judged) -> None:
         _TLSRefusal.__init__(self, judged)
 
 
-class TLSInconclusiveError(errors.InconclusiveError, _TLSRefusal):
-    """The connection could not be judged."""
+class TLSUnconfirmedError(errors.UnconfirmedError, _TLSRefusal):
+    """The server was not confirmed."""
 
     def __init__(self, judged: Judged) -> None:
         _TLSRefusal.__init__(self, judged)
@@ -76,7 +77,7 @@ class TLSInconclusiveError(errors.InconclusiveError, _TLSRefusal):
 _REFUSALS: Final[dict[Refused, type[_TLSRefusal]]] = {
     Refused.MIDDLEWARE: TLSMiddlewareDetected,
     Refused.CERTIFICATE: TLSCertificateError,
-    Refused.INCONCLUSIVE: TLSInconclusiveError,
+    Refused.UNCONFIRMED: TLSUnconfirmedError,
 }
 
 

@@ -1,34 +1,38 @@
 """What a guarded client may talk to: one endpoint judged at a time, in the light of those judged before it.
 
-Room: guard. Opens nothing; reads clock and settings through `session`. What is refused, first matching row:
+Room: guard. Opens nothing; reads clock and settings through `session`. What passes is what the gate at exam start lets
+an exam begin with: both ask `exam.admission`, under the same policy. Every host that a client connects to counts as
+named, so each connection must be confirmed. A refused one is, in this order:
 
 ===========================================================================  ============
 what was seen                                                                refused as
 ===========================================================================  ============
-`middleware`, at `refuse_at` or above                                        middleware
-no finished handshake with a proved key                                      inconclusive
-`clean`: a witness was at the other end, or the leaf's own key is pinned     not refused
-ordinary verification of the certificate fails                               certificate
-`inconclusive` for any other reason                                          inconclusive
-everything else                                                              not refused
+interception, `probable` or `proven`                                         middleware
+a certificate that no careful client on this device would take               certificate
+anything else, and no certificate at all                                     unconfirmed
 ===========================================================================  ============
 
-The row on ordinary verification keeps a guarded client from being weaker than an ordinary one: whatever is not known by
-its own key must be what a careful client accepts (`trust.acceptance`).
+A guarded client is never weaker than an ordinary one, whatever the policy: with `on_unconfirmed = "warn"`, what is not
+confirmed passes only where a careful client on this device would take the certificate.
 """
 
 from __future__ import annotations
 
 import enum
 import threading
+import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from detector.errors import InputError
+from detector.exam.admission import admit, is_intercepted, why, worth
+from detector.exam.policy import Action, Policy
 from detector.judge import assess, network
+from detector.judge.checks import host_name, witness
+from detector.judge.confirmation import Confirmation
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
-from detector.model import Assurance, Confidence, Endpoint, Outcome, Verdict
+from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session import (
     resolve_logs,
@@ -38,13 +42,16 @@ from detector.session import (
     utc_now,
 )
 from detector.trust.acceptance import DATE_REFUSALS, explain
+from detector.trust.budget import Budget
 from detector.trust.classes import ChainClass
-from detector.trust.hostname import NameMatch, match
+from detector.trust.hostname import NameMatch
 from detector.version import VERSION
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Self, Unpack
 
     from detector.model import Observation, Report, Result
     from detector.session import LogSource, PinSource, RootSource
@@ -62,30 +69,47 @@ class Refused(enum.StrEnum):
     """Why a connection carries no request."""
 
     MIDDLEWARE = "middleware"
-    INCONCLUSIVE = "inconclusive"
     CERTIFICATE = "certificate"
+    UNCONFIRMED = "unconfirmed"
 
 
 class Judged(NamedTuple):
     """The judgement of one connection. `refused` is None where it may carry requests; `report` holds `result` alone.
 
-    `message` says what was found and `advice` what to do; both are empty where nothing is refused.
+    `action` is `warn` where it may, but was not confirmed entirely. `message` says what was found and `advice` what to
+    do; both are empty where the connection is confirmed.
     """
 
     result: Result
     report: Report
+    action: Action = Action.ALLOW
     refused: Refused | None = None
     message: str = ""
     advice: str = ""
 
 
+class Settings(TypedDict, total=False):
+    """How to judge: the arguments of `Guard`, but for the policy. `pins` take precedence over the policy's own."""
+
+    pins: PinSource | None
+    roots: RootSource | None
+    add_roots: RootSource | None
+    logs: LogSource | None
+    on_warning: Callable[[Judged], None] | None
+    machine_roots: Callable[[], Roots]
+    installed_at: Callable[[bytes], dt.datetime | None]
+    clock: Callable[[], dt.datetime]
+
+
 class Guard:
     """Judges connections for any number of clients, and remembers what they showed.
 
-    `pins`, `roots`, `add_roots` and `logs` as in `detector.Detector`: None means the shipped ones. `refuse_at` is the
-    least confidence at which a `middleware` verdict refuses a connection; below it, the certificate must still pass
-    ordinary verification. `machine_roots`, `installed_at` and `clock` as in `Detector`. Reading the files takes a few
-    tenths of a second: make one guard and share it. It may be used from several threads and event loops.
+    `policy` says what passes (docs/exam-gate.md); the default one lets nothing pass that is not confirmed, but stale
+    pins with a warning. Its endpoints and its deadline are the gate's business. `on_warning` is called, in the thread
+    that judges, for each connection that passes with a warning. `pins`, `roots`, `add_roots` and `logs` as in
+    `detector.Detector`: None means the shipped ones. `machine_roots`, `installed_at` and `clock` as in `Detector`.
+    Reading the files takes a few tenths of a second: make one guard and share it. It may be used from several threads
+    and event loops.
 
     Raises `PinFileError`, `RootsError` or `LogListError`.
     """
@@ -93,23 +117,37 @@ class Guard:
     def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
         self,
         *,
+        policy: Policy | None = None,
         pins: PinSource | None = None,
         roots: RootSource | None = None,
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
-        refuse_at: Confidence = Confidence.POSSIBLE,
+        on_warning: Callable[[Judged], None] | None = None,
         machine_roots: Callable[[], Roots] = this_machine.roots,
         installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
+        self.policy: Final = Policy() if policy is None else policy
         self.roots: Final = resolve_roots(roots, add_roots)
         self.pins: Final = resolve_pins(pins, lambda: self.roots)
         self.logs: Final = resolve_logs(logs)
-        self.refuse_at: Final = refuse_at
+        self._on_warning: Final = on_warning
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
         self._clock: Final = clock
         self._memory: Final = _Memory()
+
+    @classmethod
+    def from_policy(cls, policy: Policy | str | Path, **settings: Unpack[Settings]) -> Self:
+        """A guard that goes by the policy of the gate at exam start: a `Policy`, or the path of a policy file.
+
+        What the gate lets an exam begin with, this guard lets pass. The policy's pins are used where `settings` name
+        none. Raises `PolicyError`, and what `Guard` raises.
+        """
+        chosen = Policy.resolve(policy)
+        if settings.get("pins") is None and chosen.pins:
+            settings["pins"] = chosen.pins
+        return cls(policy=chosen, **settings)
 
     def endpoint(self, host: str, port: int | None = None) -> Endpoint:
         """The endpoint to judge, with what is pinned for it. `host` is a name or an address literal, without brackets.
@@ -139,78 +177,102 @@ class Guard:
             logs=self.logs,
             machine_roots=self._machine_roots,
             installed_at=self._installed_at,
+            budget=Budget(time.thread_time),
         )
-        case = EndpointEvidence(endpoint, observation, context)
-        result = assess.assess_endpoint(case, self._memory.network_with(case))
-        self._memory.add(case)
+        evidence = EndpointEvidence(endpoint, observation, context)
+        result = self._memory.assess(evidence)
         report = network.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
-        judged = Judged(result, report)
-        if result.verdict is Verdict.MIDDLEWARE and result.confidence and result.confidence.reaches(self.refuse_at):
-            return _refuse(judged, Refused.MIDDLEWARE, _accusation(result), "")
-        if not _is_established(observation):
-            return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
-        if result.verdict is Verdict.CLEAN and _is_known_by_key(result):
-            return judged
-        if (problem := certificate_problem(case)) is not None:
-            return _refuse(judged, Refused.CERTIFICATE, problem, _OF_CERTIFICATES)
-        if result.verdict is Verdict.INCONCLUSIVE:
-            return _refuse(judged, Refused.INCONCLUSIVE, _what_is_missing(result), "")
+        judged = self._admit(Judged(result, report), evidence)
+        if judged.action is Action.WARN and self._on_warning is not None:
+            self._on_warning(judged)
         return judged
 
-
-def certificate_problem(evidence: EndpointEvidence) -> str | None:
-    """Why a careful TLS client would not accept the certificate for this endpoint at this moment; None when it would.
-
-    The roots declared for the endpoint count as much as the public ones, and names are matched by RFC 9525: the common
-    name does not count.
-    """
-    host, chain = evidence.endpoint.host, evidence.chain
-    matched = NameMatch.MISMATCH if evidence.leaf is None else match(evidence.leaf, host)
-    if matched is NameMatch.UNFINISHED:
-        return f"The certificate has more names than are read, and {host} is not among those that were."
-    if matched is not NameMatch.MATCH or chain is None:
-        return f"The certificate is not for {host}."
-    if chain.accepted or (chain.is_a(ChainClass.DECLARED) and not chain.refused):
-        return None
-    if chain.refused_path is None:
-        return "No verified path leads from the certificate to a trusted root."
-    reasons = [explain(one, chain.refused_path) for one in chain.refused[:_REASONS_MAX]]
-    if any(one.refusal in DATE_REFUSALS for one in chain.refused):
-        reasons.append(f"This device's clock says {evidence.context.at:%Y-%m-%d %H:%M} UTC.")
-    return " ".join(reasons) or "The certificate leads to a root that is not trusted any more."
+    def _admit(self, judged: Judged, evidence: EndpointEvidence) -> Judged:
+        """The same judgement, with what becomes of the connection."""
+        result, established = judged.result, _is_established(evidence.observation)
+        found, action = worth(self.policy, result), admit(self.policy, result)
+        taken = established and _is_taken(evidence)
+        if not established or (found is Confirmation.UNCONFIRMED and not taken):
+            action = Action.BLOCK
+        if action is Action.ALLOW:
+            return judged
+        refused = None
+        if action is Action.BLOCK:
+            refused = _kind(result, unacceptable=established and not taken)
+        ending = "The connection is used all the same." if refused is None else "Nothing of the request was sent."
+        return judged._replace(
+            action=action,
+            refused=refused,
+            message=f"{result.endpoint.name}: {_finding(self.policy, result, evidence)} {ending}",
+            advice=_advice(result),
+        )
 
 
-_REASONS_MAX: Final = 3
-"""Reasons in a message: an expired leaf below an expired CA has two, and nobody reads twenty."""
-
-_OF_CERTIFICATES: Final = (
-    "Whoever runs the server must renew or correct its certificate. If it belongs to a private PKI, declare that PKI's "
-    "root in the pin file (private_roots), or pin the server's own key."
-)
-_IF_NOTHING_ELSE: Final = "Try again; if it stays so, check with: detector check"
-
-
-def _refuse(judged: Judged, refused: Refused, finding: str, advice: str) -> Judged:
-    result = judged.result
-    return judged._replace(
-        refused=refused,
-        message=f"{result.endpoint.name}: {finding} Nothing of the request was sent.",
-        advice=advice or result.advice or _IF_NOTHING_ELSE,
-    )
+def _advice(result: Result) -> str:
+    """What the user and the developer of the client can do."""
+    said = (result.advice_for.get(audience, "") for audience in (Audience.STUDENT, Audience.DEVELOPER))
+    return " ".join(dict.fromkeys(filter(None, said))) or "Try again; if it stays so, check with: detector check"
 
 
 def _is_established(observation: Observation) -> bool:
     return observation.outcome is Outcome.COMPLETE and observation.key_proved
 
 
-def _is_known_by_key(result: Result) -> bool:
-    """Whether the other end was recognised by its own key: what a CA says or forgot to say adds nothing to that."""
-    pinned = any((finding.check, finding.outcome) == ("pin", "leaf") for finding in result.findings)
-    return pinned or result.assurance is Assurance.WITNESSED
+def _is_taken(evidence: EndpointEvidence) -> bool:
+    """Whether a careful TLS client on this device would take the certificate for this endpoint.
+
+    It trusts the public roots, those that were added to the device, and those declared for the endpoint; names are
+    matched by RFC 9525.
+    """
+    if evidence.trusted_here:
+        return True
+    chain, named = evidence.chain, evidence.name_match is NameMatch.MATCH
+    return named and chain is not None and chain.is_a(ChainClass.DECLARED) and not chain.refused
 
 
-def _accusation(result: Result) -> str:
-    sureness = "may be decrypted" if result.confidence is Confidence.POSSIBLE else "is decrypted"
+def _kind(result: Result, *, unacceptable: bool) -> Refused:
+    if is_intercepted(result):
+        return Refused.MIDDLEWARE
+    return Refused.CERTIFICATE if unacceptable else Refused.UNCONFIRMED
+
+
+def _finding(policy: Policy, result: Result, evidence: EndpointEvidence) -> str:
+    """What was found, in a few sentences. Below `probable` nobody is named and nothing is said to be decrypted."""
+    if is_intercepted(result):
+        return _interception(result)
+    if worth(policy, result) is Confirmation.STALE_PIN:
+        return "The certificate is publicly trusted and logged; only the pins do not fit, and are probably out of date."
+    observation, reasons = result.observation, [why(policy, result)]
+    if _is_established(observation):
+        reasons += _refusals(result, evidence)
+        told = {witness.ID} if evidence.name_match is NameMatch.MATCH else {witness.ID, host_name.ID}
+        reasons += [finding.summary for finding in result.findings if finding.check in told]
+    else:
+        reasons = [] if result.verdict is Verdict.CLEAN else reasons
+        reasons.append(f"The handshake ended as {observation.outcome}.")
+    return f"The server could not be confirmed ({result.reason}). {' '.join(dict.fromkeys(reasons))}"
+
+
+def _refusals(result: Result, evidence: EndpointEvidence) -> Iterator[str]:
+    """Why no client takes the path to the root that was meant, and the device's time where dates are the reason."""
+    chain = evidence.chain
+    if chain is None or chain.refused_path is None:
+        return
+    for refused in chain.refused[:_REASONS_MAX]:
+        if refused.depth == 0 or result.verdict is not Verdict.MIDDLEWARE:
+            yield explain(refused, chain.refused_path)
+        else:
+            yield f"No client takes a certificate above it ({refused.refusal})."
+    if any(refused.refusal in DATE_REFUSALS for refused in chain.refused):
+        yield f"This device's clock says {evidence.context.at:%Y-%m-%d %H:%M} UTC."
+
+
+_REASONS_MAX: Final = 3
+"""Reasons in a message: an expired leaf below an expired CA has two, and nobody reads twenty."""
+
+
+def _interception(result: Result) -> str:
+    sureness = "is" if result.confidence is Confidence.PROVEN else "is very probably"
     attribution = result.attribution
     who = "an unknown party"
     if attribution is not None and attribution.product is not None:
@@ -219,15 +281,7 @@ def _accusation(result: Result) -> str:
     elif attribution is not None and attribution.issuer is not None:
         who = f"an unknown party (issuer: {attribution.issuer})"
     others = f"; it could also be: {', '.join(result.alternatives)}" if result.alternatives else ""
-    return f"TLS {sureness} on the way by {who} (middleware, {result.confidence}: {result.reason}{others})."
-
-
-def _what_is_missing(result: Result) -> str:
-    observation = result.observation
-    if not _is_established(observation):
-        return f"No TLS connection that could be judged came about ({observation.outcome}, {result.reason})."
-    witness = [finding.summary for finding in result.findings if finding.check == "witness"]
-    return " ".join((f"The connection could not be judged (inconclusive: {result.reason}).", *witness))
+    return f"TLS {sureness} intercepted on the way by {who} (middleware, {result.confidence}: {result.reason}{others})."
 
 
 class _Memory:
@@ -235,20 +289,22 @@ class _Memory:
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._seen: Final[OrderedDict[str, EndpointEvidence]] = OrderedDict()
+        self._seen: Final[OrderedDict[str, tuple[EndpointEvidence, Result]]] = OrderedDict()
 
-    def network_with(self, case: EndpointEvidence) -> NetworkEvidence:
-        """This case among those of the other endpoints."""
+    def assess(self, evidence: EndpointEvidence) -> Result:
+        """The result of this endpoint among the others, remembered instead of its last one."""
+        name = evidence.endpoint.name
         with self._lock:
-            others = [kept for name, kept in self._seen.items() if name != case.endpoint.name]
-        return NetworkEvidence.of([*others, case])
-
-    def add(self, case: EndpointEvidence) -> None:
-        """Remember a case instead of the endpoint's last one."""
-        if case.leaf is None:
-            return
-        with self._lock:
-            self._seen[case.endpoint.name] = case
-            self._seen.move_to_end(case.endpoint.name)
-            while len(self._seen) > REMEMBERED_MAX:
-                self._seen.popitem(last=False)
+            others = [kept for known, kept in self._seen.items() if known != name]
+        known = NetworkEvidence.of([*(other for other, _ in others), evidence])
+        for other, result in others:
+            if result.verdict is Verdict.MIDDLEWARE:
+                assess.assess_endpoint(other, known)  # concludes what the others can be held against
+        result = assess.assess_endpoint(evidence, known)
+        if evidence.leaf is not None:
+            with self._lock:
+                self._seen[name] = evidence, result
+                self._seen.move_to_end(name)
+                while len(self._seen) > REMEMBERED_MAX:
+                    self._seen.popitem(last=False)
+        return result

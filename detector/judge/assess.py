@@ -20,6 +20,7 @@ from detector.model import (
     Confidence,
     EndpointName,
     ManagedBy,
+    Reason,
     Result,
     Verdict,
 )
@@ -67,11 +68,19 @@ class _Assessed(NamedTuple):
     decision: Decision
 
     @property
-    def gravity(self) -> int:
-        """How much this observation speaks against the endpoint: clean, inconclusive, then middleware by confidence."""
-        if self.decision.confidence is not None:
-            return 2 + list(Confidence).index(self.decision.confidence)
-        return int(self.decision.verdict is Verdict.INCONCLUSIVE)
+    def gravity(self) -> tuple[int, int]:
+        """How much this observation speaks against the endpoint: clean, inconclusive, then middleware by confidence.
+
+        Between equals that accuse, the rule that is read first is the graver one.
+        """
+        decision = self.decision
+        if decision.confidence is not None:
+            return 2 + list(Confidence).index(decision.confidence), -_READ[decision.reason]
+        return int(decision.verdict is Verdict.INCONCLUSIVE), 0
+
+
+_READ: Final = {rule.reason: number for number, rule in enumerate(table.TABLE)}
+"""Which rules are read before which."""
 
 
 def _assess(evidence: EndpointEvidence, network: NetworkEvidence) -> _Assessed:
@@ -177,11 +186,18 @@ class Assessor(Generic[L]):
                 del self._by_tag[tag]
 
 
+_FINAL: Final = frozenset({Reason.WITNESS_DIFFERS, Reason.IDENTITY_SUBSTITUTED})
+"""The rules that are read first: what one of these proves, no other endpoint changes."""
+
+
 def _can_change(evidence: EndpointEvidence, result: Result) -> bool:
-    """Whether later endpoints can change a result: not what is proven, nor an accepted chain that is clean."""
-    if result.confidence is Confidence.PROVEN or evidence.leaf is None:
+    """Whether later endpoints can change a result: not accepted chains that are clean, nor what is proven for good."""
+    if result.confidence is Confidence.PROVEN and result.reason in _FINAL:
         return False
-    return result.verdict is not Verdict.CLEAN or evidence.endpoint.canary or not evidence.is_a(ChainClass.ACCEPTED)
+    seen = [one for one in (evidence, *evidence.siblings) if one.leaf is not None]
+    if result.verdict is Verdict.CLEAN and not evidence.endpoint.canary:
+        return any(not one.is_a(ChainClass.ACCEPTED) for one in seen)
+    return bool(seen)
 
 
 def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:

@@ -27,7 +27,7 @@ from detector.trust.acceptance import refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
-from detector.trust.known_roots import known_root_keys
+from detector.trust.known_roots import known_root_keys, root_of
 from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
@@ -380,7 +380,7 @@ class EndpointEvidence:
         found = set()
         if endpoint.roots or endpoint.canary:
             found.add(Identity.STATED)
-        if endpoint.identity is RecordedIdentity.PUBLIC or not self._pinned_keys.isdisjoint(known_root_keys()):
+        if recorded_identity(endpoint) is RecordedIdentity.PUBLIC:
             found.add(Identity.PINNED_PUBLIC)
         if self.seen_in_run or endpoint.name in self.context.seen_before:
             found.add(Identity.SEEN)
@@ -407,9 +407,8 @@ class EndpointEvidence:
     @cached_property
     def seen_at_same_address(self) -> bool:
         """Whether another probe of this run saw the genuine key at the very address of this observation."""
-        return self.answered_at is not None and any(
-            sibling.is_genuine and sibling.answered_at == self.answered_at for sibling in self.siblings
-        )
+        genuine_at = {sibling.answered_at for sibling in self.siblings if sibling.is_genuine} - {None}
+        return bool(genuine_at) and self.answered_at in genuine_at
 
     @cached_property
     def mismatch_excused(self) -> bool:
@@ -443,7 +442,7 @@ class EndpointEvidence:
         """Where the observation was answered."""
         if self.endpoint.address is not None or self.endpoint.name in self.context.given:
             return Place.GIVEN
-        address = None if self.answered_at is None else _address_in(self.answered_at[1])
+        address = None if self._answered is None else _address_in(self._answered)
         if address is None:
             return Place.UNKNOWN
         return Place.PUBLIC if address.is_global else Place.PRIVATE
@@ -455,11 +454,14 @@ class EndpointEvidence:
         That is the address, also where a proxy was asked for it. Where a proxy was asked for a name, it is the name as
         this proxy resolves it: the first value is the route then, and empty otherwise.
         """
-        observation = self.observation
-        answered = observation.asked_for if observation.route in PROXIED else observation.address
-        if answered is None:
+        if self._answered is None:
             return None
-        return "" if _address_in(answered) is not None else self.route, answered
+        return "" if _address_in(self._answered) is not None else self.route, self._answered
+
+    @property
+    def _answered(self) -> str | None:
+        observation = self.observation
+        return observation.asked_for if observation.route in PROXIED else observation.address
 
     @cached_property
     def telling_host(self) -> str | None:
@@ -505,6 +507,15 @@ class EndpointEvidence:
         if seen is None or seen.tls is None:
             return None
         return EndpointEvidence(Endpoint(host=seen.host, port=seen.port), seen.tls, self.context)
+
+
+def recorded_identity(endpoint: Endpoint) -> RecordedIdentity:
+    """What the pin file says of where the endpoint's pins come from, also after they have expired.
+
+    `PUBLIC` where it is recorded, or where a pin is the key or the certificate of a root that is or was public.
+    """
+    pinned = (*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates)
+    return endpoint.identity if all(root_of(digest) is None for digest in pinned) else RecordedIdentity.PUBLIC
 
 
 def _address_in(place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

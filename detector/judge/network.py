@@ -184,14 +184,11 @@ def interceptors(results: Iterable[Result]) -> tuple[Interceptor, ...]:
     for result in results:
         if result.attribution is None:
             continue
-        marks, members = _marks(result), [result]
-        apart = []
-        for known, others in parties:
-            if known & marks:
-                marks, members = marks | known, [*others, *members]
-            else:
-                apart.append((known, others))
-        parties = [*apart, (marks, members)]
+        marks = _marks(result)
+        joined = [party for party in parties if party[0] & marks]
+        apart = [party for party in parties if not party[0] & marks]
+        members = [member for _, others in joined for member in others]
+        parties = [*apart, (marks.union(*(known for known, _ in joined)), [*members, result])]
     return tuple(map(_interceptor, (members for _, members in parties)))
 
 

@@ -26,9 +26,9 @@ from detector.trust.hostname import NameMatch
 from detector.trust.transparency import Logging, SCTStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from detector.model import ServerDate
+    from detector.model import Endpoint, ServerDate
     from detector.trust.certificate import Certificate
 
     from .decision import Decision
@@ -42,11 +42,13 @@ seconds, and a certificate is rarely served within its first hour."""
 DATES_AGREE_WITHIN: Final = dt.timedelta(minutes=5)
 """How far Date headers of different servers may lie apart and still mean the same time; servers keep time by NTP."""
 OCCURRENCES_MAX: Final = 64
-"""Endpoints remembered per signer or key: two of unrelated operators decide, the rest is for the reader."""
+"""Endpoints remembered per signer or key, and one more of another operator than all of these: two of unrelated
+operators decide, the rest is for the reader."""
 STREAM_REMEMBERS: Final = 65536
 """Signers and keys of each kind that a stream of any number of endpoints remembers; each costs about 1 KiB."""
-_UNRELATED_MATTER: Final = 2
-"""Unrelated endpoints up to which one more changes what is known of the others: each has an unrelated one then."""
+_NAMES_MATTER: Final = 2
+"""Endpoints of which something is concluded, up to which one more changes what is known of the others: each has another
+one then."""
 _EVICTION_SEARCH: Final = 64
 """Of the keys met longest ago, how many are searched for one met on one endpoint only. A bound keeps forgetting cheap;
 when none of them is such a key, the oldest goes."""
@@ -86,7 +88,7 @@ class Occurrence(NamedTuple):
             evidence.telling_host,
             endpoint.operator,
             leaf.sha256 if leaf is not None else b"",
-            endpoint.operator if endpoint.canary and endpoint.runs_ca else None,
+            _rival(endpoint),
         )
 
     @property
@@ -102,6 +104,10 @@ class Occurrence(NamedTuple):
             return self.declared_operator != other.declared_operator
         return self.operator != other.operator
 
+    def lacks_the_same_as(self, other: Occurrence) -> bool:
+        """Whether an intermediate that both lack says anything: of unrelated endpoints, with two certificates."""
+        return self.certificate != other.certificate and self.is_unrelated_to(other)
+
 
 class _Validity:
     """The validity of all genuine leaves together: where the first and the last begin and end."""
@@ -110,17 +116,17 @@ class _Validity:
         self.first_begins, self.first_ends = self.last_begins, self.last_ends = validity
         self._operators: set[str] = set()
 
-    def add(self, validity: tuple[dt.datetime, dt.datetime], occurrence: Occurrence, at: dt.datetime) -> bool:
+    def add(self, validity: tuple[dt.datetime, dt.datetime], one: EndpointEvidence) -> bool:
         """Include one leaf. Whether that changes anything.
 
-        Whose it is matters only if it is out of date at the moment `at`: one that is in date acquits the clock.
+        Whose it is matters only if it is out of date when it is assessed: one that is in date acquits the clock.
         """
         before = (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
         begins, ends = validity
         self.first_begins, self.last_begins = min(self.first_begins, begins), max(self.last_begins, begins)
         self.first_ends, self.last_ends = min(self.first_ends, ends), max(self.last_ends, ends)
-        if len(self._operators) < CLOCK_OPERATORS_LEAST and not begins <= at <= ends:
-            self._operators.add(occurrence.operator)
+        if len(self._operators) < CLOCK_OPERATORS_LEAST and not begins <= one.context.at <= ends:
+            self._operators.add(Occurrence.of(one).operator)
         return before != (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
 
     @property
@@ -147,7 +153,7 @@ class NetworkEvidence:
         self._substituted_keys: dict[tuple[str, bytes], set[str]] = {}
         self._substituted_roots: dict[tuple[str, bytes], set[str]] = {}
         self._substituted: dict[str, set[str]] = {}
-        self._canaries: dict[str, set[str]] = {}
+        self._substituted_canaries: dict[str, set[str]] = {}
         self._accused_canaries: dict[str, set[str]] = {}
         self._substituted_above: dict[tuple[str, bytes], set[str]] = {}
         self._validity: _Validity | None = None
@@ -177,56 +183,68 @@ class NetworkEvidence:
                 self._add(one, one.leaf)
 
     def _add(self, one: EndpointEvidence, leaf: Certificate) -> None:
-        occurrence, route = Occurrence.of(one), one.route
+        route = one.route
         if one.name_match is NameMatch.MISMATCH:
-            self._note(self._misnamed, (route, leaf.sha256), occurrence)
+            self._note(self._misnamed, (route, leaf.sha256), one)
             return
-        if occurrence.rival is not None:
-            self._note_rival(one, route, occurrence)
+        if _rival(one.endpoint) is not None:
+            self._note_rival(one, route)
         if one.is_a(*_PRIVATE):
             for key in one.issuing_keys:
-                self._note(self._signers, (route, key), occurrence)
+                self._note(self._signers, (route, key), one)
             if one.leaf_key is not None:
-                self._note(self._leaf_keys, (route, one.leaf_key), occurrence)
+                self._note(self._leaf_keys, (route, one.leaf_key), one)
         elif one.is_a(ChainClass.INCOMPLETE) and (missing := missing_issuer(leaf)) is not None:
-            self._note(self._missing, (route, missing), occurrence)
+            self._note(self._missing, (route, missing), one, Occurrence.lacks_the_same_as)
         elif one.is_a(ChainClass.ACCEPTED):
-            self._add_accepted(one, occurrence)
-        self._add_validity(one, leaf, occurrence)
+            self._add_accepted(one)
+        self._add_validity(one, leaf)
 
-    def _note_rival(self, one: EndpointEvidence, route: str, occurrence: Occurrence) -> None:
+    def _note_rival(self, one: EndpointEvidence, route: str) -> None:
         keys = set(one.issuing_keys) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else set()
         if one.leaf_key is not None:
             keys.add(one.leaf_key)
         for key in keys:
-            self._note(self._rival_keys, (route, key), occurrence)
+            self._note(self._rival_keys, (route, key), one)
 
-    def _add_accepted(self, one: EndpointEvidence, occurrence: Occurrence) -> None:
+    def _add_accepted(self, one: EndpointEvidence) -> None:
         if one.logging is Logging.UNLOGGED:
             for key in one.issuing_keys:
-                self._note(self._unlogged, (one.route, key), occurrence)
+                self._note(self._unlogged, (one.route, key), one)
         for sct in () if one.transparency is None else one.transparency.scts:
-            if sct.status is SCTStatus.VALID and sct.timestamp is not None:
-                self._latest_timestamp = max(self._latest_timestamp or sct.timestamp, sct.timestamp)
+            if sct.status is not SCTStatus.VALID or sct.timestamp is None:
+                continue
+            if self._latest_timestamp is None or sct.timestamp > self._latest_timestamp:
+                self._latest_timestamp = sct.timestamp
+                self._changed.add(CLOCK)
 
-    def _add_validity(self, one: EndpointEvidence, leaf: Certificate, occurrence: Occurrence) -> None:
+    def _add_validity(self, one: EndpointEvidence, leaf: Certificate) -> None:
         """Only chains that a client would take but for their dates say what time it is."""
         chain = one.chain
         if chain is None or leaf.validity is None or not chain.public:
             return
         if all(refused.refusal in DATE_REFUSALS for refused in chain.refused):
             self._validity = self._validity or _Validity(leaf.validity)
-            if self._validity.add(leaf.validity, occurrence, one.context.at):
+            if self._validity.add(leaf.validity, one):
                 self._changed.add(CLOCK)
 
-    def _note(self, index: dict[Tag, set[Occurrence]], key: Tag, occurrence: Occurrence) -> None:
+    def _note(
+        self,
+        index: dict[Tag, set[Occurrence]],
+        key: Tag,
+        one: EndpointEvidence,
+        differ: Callable[[Occurrence, Occurrence], bool] = Occurrence.is_unrelated_to,
+    ) -> None:
+        """Remember where a key was met; `differ` says which two places mean something for each other."""
+        occurrence = Occurrence.of(one)
         seen = index.pop(key, None) or set()
         index[key] = seen  # at the end: met last
-        if occurrence not in seen and len(seen) < OCCURRENCES_MAX:
-            unrelated = sum(occurrence.is_unrelated_to(other) for other in seen)
-            seen.add(occurrence)
-            if 0 < unrelated <= _UNRELATED_MATTER:
+        strangers = [other for other in seen if differ(occurrence, other)]
+        # However many of one operator there are, the first of another is kept.
+        if occurrence not in seen and (len(seen) < OCCURRENCES_MAX or len(strangers) == OCCURRENCES_MAX):
+            if any(not any(differ(stranger, other) for other in seen) for stranger in strangers):
                 self._changed.add(key)
+            seen.add(occurrence)
         if self._remembered is not None and len(index) > self._remembered:
             lonely = (known for known, where in islice(index.items(), _EVICTION_SEARCH) if len(where) == 1)
             del index[next(lonely, next(iter(index)))]
@@ -236,8 +254,6 @@ class NetworkEvidence:
     def conclude(self, evidence: EndpointEvidence, decision: Decision) -> None:
         """Take in what the table says of one observation."""
         endpoint, route = evidence.endpoint, evidence.route
-        if endpoint.canary:
-            self._canaries.setdefault(route, set()).add(endpoint.name)
         if decision.verdict is Verdict.CLEAN:
             connected = evidence.observation.timings_ms.get("connect")
             if connected is not None and len(self._connect_ms) < OCCURRENCES_MAX:
@@ -246,6 +262,8 @@ class NetworkEvidence:
             return
         if decision.has_fired(Reason.IDENTITY_SUBSTITUTED, Confidence.PROVEN):
             self._conclude(self._substituted, route, endpoint.name, (route, b""))
+            if endpoint.canary:
+                self._conclude(self._substituted_canaries, route, endpoint.name, (route, b""))
             for key in _keys(evidence):
                 self._conclude(self._substituted_keys, (route, key), endpoint.name, (route, key))
             for root in evidence.added_roots:
@@ -259,7 +277,7 @@ class NetworkEvidence:
         names = index.setdefault(key, set())
         if name not in names and len(names) < OCCURRENCES_MAX:
             names.add(name)
-            if len(names) <= _UNRELATED_MATTER:
+            if len(names) <= _NAMES_MATTER:
                 self._changed.add(tag)
 
     # Questions
@@ -285,10 +303,8 @@ class NetworkEvidence:
         """Endpoints of other operators that lack the same intermediate, each with a certificate of its own."""
         missing = None if one.leaf is None else missing_issuer(one.leaf)
         own = Occurrence.of(one)
-        if missing is None:
-            return ()
-        others = {o for o in self._missing.get((one.route, missing), ()) if o.certificate != own.certificate}
-        return _unrelated({0: others}, (0,), own)
+        others = self._missing.get((one.route, missing or b""), ())
+        return tuple(sorted(other.name for other in others if other.lacks_the_same_as(own)))
 
     def unrelated_with_same_wrong_certificate(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Endpoints of other operators that present this very certificate, which is for neither of them."""
@@ -298,12 +314,12 @@ class NetworkEvidence:
 
     def rivals_of(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Canaries of other operators with CAs of their own that share an issuing or leaf key with this one."""
-        own = Occurrence.of(one)
-        if own.rival is None:
+        rival = _rival(one.endpoint)
+        if rival is None:
             return ()
         keys = [*(one.issuing_keys if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else ()), one.leaf_key or b""]
         others = {o for key in keys for o in self._rival_keys.get((one.route, key), ())}
-        return tuple(sorted(o.name for o in others if o.rival is not None and o.rival != own.rival))
+        return tuple(sorted(o.name for o in others if o.rival is not None and o.rival != rival))
 
     def substituted_with_same_key(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Other endpoints of this route, substituted beyond doubt, that share an issuing or leaf key with this one."""
@@ -326,8 +342,7 @@ class NetworkEvidence:
 
     def canary_substituted(self, one: EndpointEvidence) -> bool:
         """Whether another endpoint of this route, a canary, is substituted beyond doubt."""
-        canaries = self._canaries.get(one.route, set())
-        return bool((self._substituted.get(one.route, set()) & canaries) - {one.endpoint.name})
+        return bool(self._substituted_canaries.get(one.route, set()) - {one.endpoint.name})
 
     def has_company(self, one: EndpointEvidence) -> bool:
         """Whether a canary of this route, not this endpoint, came out as middleware with a right name."""
@@ -353,6 +368,11 @@ class NetworkEvidence:
     def typical_connect_ms(self) -> float | None:
         """Median milliseconds in which connections to clean endpoints were made; None without any."""
         return statistics.median(self._connect_ms) if self._connect_ms else None
+
+
+def _rival(endpoint: Endpoint) -> str | None:
+    """The operator, where this is a canary of an operator that runs a CA of its own."""
+    return endpoint.operator if endpoint.canary and endpoint.runs_ca else None
 
 
 def _keys(one: EndpointEvidence) -> frozenset[bytes]:

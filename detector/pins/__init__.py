@@ -3,10 +3,10 @@
 Room: pins. Reads the files it is pointed to and nothing else: no sockets, no clock.
 """
 
-from .keys import identity, shared_pins
 from .learn import Learned, learn, learn_all
 from .lint import LintMessage, Severity, lint
 from .load import PinSet, load, shipped
+from .shared_keys import shared_pins
 from .spelling import parse_pin, spell
 from .target import parse_address, parse_host, parse_rule, parse_target
 from .write import dump
@@ -17,7 +17,6 @@ __all__ = [
     "PinSet",
     "Severity",
     "dump",
-    "identity",
     "learn",
     "learn_all",
     "lint",

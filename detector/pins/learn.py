@@ -26,7 +26,7 @@ from detector.model import Endpoint, RecordedIdentity
 from detector.trust.hostname import NameMatch
 from detector.trust.known_roots import known_root_keys
 
-from .keys import SharedKeys
+from .shared_keys import SharedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,8 +13,8 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.model import Category, Endpoint, Record, RecordedIdentity
+from detector.trust.known_roots import root_of
 
-from .keys import root_of
 from .spelling import spell
 
 if TYPE_CHECKING:

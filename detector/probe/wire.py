@@ -115,7 +115,7 @@ _IN_SERVER_HELLO: Final = frozenset({ExtensionType.SUPPORTED_VERSIONS, Extension
 """Extensions of a regular ServerHello of TLS 1.3 without PSK (RFC 8446 section 4.2)."""
 
 _IN_LEAF_ENTRY: Final = frozenset({ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP})
-"""Extensions a server may answer beside its leaf to what our hello offers (RFC 8446 section 4.4.2)."""
+"""Extensions a server may put into its leaf's entry in answer to our hello (RFC 8446 section 4.4.2)."""
 
 _OCSP: Final = b"\x01"
 """CertificateStatusType ocsp, the only one that is asked for (RFC 6066 section 8)."""
@@ -777,7 +777,7 @@ class Wire:
                 self._entry_extensions(extensions)
 
     def _entry_extensions(self, extensions: dict[int, bytes]) -> None:
-        """What stands beside the certificate read last (RFC 8446 sections 4.4.2.1 and 4.4.2): the leaf's is kept."""
+        """Extensions of the certificate read last (RFC 8446 sections 4.4.2 and 4.4.2.1): the leaf's are kept."""
         is_leaf = len(self.certificates) == 1
         if not is_leaf or not extensions.keys() <= _IN_LEAF_ENTRY:
             self.irregular = True

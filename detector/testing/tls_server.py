@@ -96,7 +96,7 @@ class Script:
     leaf's. `version` is TLS 1.3 or 1.2. `group` is the key exchange group; `scheme` the code point put beside the
     signature (default: the one that fits the key). `alpn` is announced when the client offers it. `sct_list`
     (extension_data: a SignedCertificateTimestampList, RFC 6962 section 3.3) and `ocsp_response` (DER) vouch for the
-    leaf and go to clients that ask for them. `entry_extensions` are octets of the extensions beside each certificate
+    leaf and go to clients that ask for them. `entry_extensions` are the bytes of each certificate's extensions
     instead, asked for or not; before TLS 1.3, where certificates have none, the first of them stand in ServerHello, and
     `certificate_statuses` are the bodies of CertificateStatus messages. `stop` and `ending` say how far to go and what
     then. `instead` are octets sent in place of a ServerHello. `corrupt_signature` and `corrupt_finished` spoil one bit
@@ -322,10 +322,10 @@ class ScriptedHandshake:
         if self.script.flood is not None:
             yield from self._flood(self.script.flood)
             return
-        beside = itertools.chain(self._entry_extensions(hello), itertools.repeat(b""))
+        extensions_of_each = itertools.chain(self._entry_extensions(hello), itertools.repeat(b""))
         entries = b"".join(
             wire.vector(certificate, 3) + wire.vector(extensions, 2)
-            for certificate, extensions in zip(self.script.certificates, beside, strict=False)
+            for certificate, extensions in zip(self.script.certificates, extensions_of_each, strict=False)
         )
         yield self._message(HandshakeType.CERTIFICATE, b"\x00" + wire.vector(entries, 3))
         if self._stops_after(Step.CERTIFICATE):
@@ -427,7 +427,7 @@ class ScriptedHandshake:
         return wire.extension(Extension.ALPN, wire.vector(wire.vector(protocol, 1), 2))
 
     def _entry_extensions(self, hello: ClientHello) -> tuple[bytes, ...]:
-        """Extensions beside each certificate (RFC 8446 section 4.4.2): what vouches for the leaf, if it is asked for.
+        """Extensions of each certificate (RFC 8446 section 4.4.2): what vouches for the leaf, if it is asked for.
 
         Before TLS 1.3 a response is only announced there (RFC 6066 section 8).
         """

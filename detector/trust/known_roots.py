@@ -70,6 +70,11 @@ def known_certificates() -> tuple[bytes, ...]:
     return msgspec.json.decode(_data("root_certificates.json"), type=_Certificates).certificates
 
 
+def examined_versions() -> tuple[str, ...]:
+    """Give the certifi versions whose every root is known, oldest first."""
+    return _listed().versions
+
+
 def newest_version() -> str:
     """Give the newest examined certifi version: of it and older ones every root is known."""
     return _listed().versions[-1]
@@ -93,6 +98,17 @@ def examined_dates() -> frozenset[dt.date]:
 def known_root_keys() -> frozenset[bytes]:
     """Give the SHA-256 of the SubjectPublicKeyInfo of `known_roots`."""
     return frozenset(bytes.fromhex(root.spki_sha256) for root in known_roots())
+
+
+def root_of(digest: bytes) -> str | None:
+    """Give the label of the known root whose key or certificate has this SHA-256; None for anything else."""
+    return _labels().get(digest)
+
+
+@functools.cache
+def _labels() -> dict[bytes, str]:
+    hashes = ((root.label, text) for root in known_roots() for text in (root.sha256, root.spki_sha256))
+    return {bytes.fromhex(text): label for label, text in hashes}
 
 
 @functools.cache

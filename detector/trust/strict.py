@@ -8,6 +8,7 @@ nothing is wrong with a certificate's form, it has one reading, and `Certificate
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
 
 from . import der
@@ -46,6 +47,8 @@ _VERSIONS: Final = (b"\x01", b"\x02")
 """Versions 2 and 3. Version 1 is the default, which DER leaves out (X.690 section 11.5)."""
 _PATH_LENGTH_OCTETS_MAX: Final = 4
 """Bytes of a pathLenConstraint. Paths are not longer than ten certificates, so any number that fits is as good."""
+_REMEMBERED_OCTETS_MAX: Final = 256
+"""Bytes of an extension's value that is remembered as being in order: nobody fills the memory with one."""
 _TIME_OCTETS: Final = {der.UTC_TIME: len("YYMMDDHHMMSSZ"), der.GENERALIZED_TIME: len("YYYYMMDDHHMMSSZ")}
 """RFC 5280 section 4.1.2.5: seconds are given, and the zone is Z."""
 
@@ -79,10 +82,12 @@ class _Examiner:
 
     def form(self) -> Form:
         self._attempt(self._certificate)
-        for identifier, check in _CHECKS.items():
-            self._read(identifier, check)
+        for identifier, value in self.certificate.extensions.items():
+            if identifier in _CHECKS:
+                is_short = len(value) <= _REMEMBERED_OCTETS_MAX
+                self._attempt(_check_value if is_short else _check_value.__wrapped__, identifier, value)
         return Form(
-            names=self._read(OID_SUBJECT_ALT_NAME, read_names),
+            names=self._read(OID_SUBJECT_ALT_NAME, _names_to_the_end),
             constraints=self._read(OID_NAME_CONSTRAINTS, self._constraints),
             malformed=self.malformed,
             exceeds_limits=self.exceeds_limits,
@@ -156,6 +161,22 @@ class _Examiner:
         for field in more:
             if field.tag in _UNIQUE_IDENTIFIERS and not der.is_bit_string(der.value(self.data, field)):
                 raise der.DERError("unique identifier")
+
+
+@functools.lru_cache(maxsize=256)  # all certificates of an issuer have most values in common
+def _check_value(identifier: str, value: bytes) -> None:
+    _read_value(value, _CHECKS[identifier])
+
+
+def _names_to_the_end(value: bytes) -> tuple[GeneralName, ...] | None:
+    """The alternative names; None where there are more than are read, which is `Certificate.names_unfinished`.
+
+    Such a list makes no certificate another one: whom it names is not known, and that is all.
+    """
+    try:
+        return read_names(value)
+    except der.LimitError:
+        return None
 
 
 def _read_value(value: bytes, read: Callable[[bytes], T]) -> T:

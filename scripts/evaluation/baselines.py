@@ -106,7 +106,7 @@ def _same_unknown_issuer(scene: Scene, item: Item) -> Answer:
         return Answer.NOTHING
     others = (
         Certificate.read(other.chain[0]).issuer
-        for other in scene.items
+        for other in (*scene.items, *scene.company)
         if other is not item
         and other.chain
         and other.observation.key_proved
@@ -123,8 +123,8 @@ def _accuse(accused: bool) -> Answer:  # noqa: FBT001 - the outcome of a compari
 METHODS: Final = (
     Baseline(
         "leaf hash",
-        "SHA-256 of the presented leaf certificate against those the checker was told. Different: accuses. Nothing was "
-        "told: no answer.",
+        "SHA-256 of the presented leaf certificate against those the checker knows. Different: accuses. None "
+        "known: no answer.",
         _leaf_hash,
     ),
     Baseline(
@@ -148,8 +148,8 @@ METHODS: Final = (
     ),
     Baseline(
         "certifi",
-        "The same against public roots alone: certifi for captured chains, the test PKI's roots (which stand for "
-        "certifi there) for everything else. Any error: accuses.",
+        "The same against public roots alone: for captured chains the certifi of the time, for everything else the "
+        "test PKI's roots, which stand for it. Any error: accuses.",
         _certifi,
     ),
     Baseline(

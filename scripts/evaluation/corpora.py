@@ -2,7 +2,8 @@
 
 Room: scripts. Reads the folder it is given. Forms: x509-limbo's JSON (`*.json` with `peer_certificate`; genuine);
 `pairs.json` with a list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else
-forged); and served chains as DER files `NAME_1.crt` (the leaf), `NAME_2.crt`, … (genuine).
+forged); and served chains as DER files `NAME_1.crt` (the leaf), `NAME_2.crt`, … (genuine). A suite of path validation
+(`*.json` with `testcases`) is passed over: it says what a client takes, not who is in the middle.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import itertools
 import json
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector import Endpoint, Outcome
-from detector.pins.target import parse_host
-from detector.trust import paths
+from detector.errors import LearnError
+from detector.judge.evidence import Context, EndpointEvidence
+from detector.pins import learn, parse_host
 from detector.trust.certificate import Certificate
 from detector.trust.roots import machine_roots
 
@@ -27,14 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from detector.trust.logs import LogList
-    from detector.trust.roots import Roots
+    from .past import Knowledge
 
 DAY_AFTER_ISSUE: Final = dt.timedelta(days=1)
-"""A certificate given without a date of capture is judged this long after it was issued."""
+"""A certificate given without a date of capture is assessed this long after it was issued."""
 NO_PINS: Final = "no pins"
 PINS_OF_ANOTHER_DATE: Final = "pins of another date"
 GENUINE_CAPTURES: Final = "captured, genuine"
+GENUINE_TO_OLD_COPIES: Final = "captured, genuine, seen by a copy that is out of date"
 FORGED_CAPTURES: Final = "captured, forged by mitmproxy"
 _SERVED: Final = re.compile(r"(?P<name>.+)_(?P<number>\d+)\.crt")
 
@@ -59,9 +62,9 @@ def samples(folder: Path) -> Iterator[Sample]:
                 yield _limbo_sample(file, content)
             elif isinstance(content, dict) and "pairs" in content:
                 yield from _pair_samples(file, content["pairs"])
-            else:
+            elif not (isinstance(content, dict) and "testcases" in content):
                 refusal = "neither a limbo chain nor a list of pairs; move it out of the folder"
-                raise ValueError(refusal)  # noqa: TRY301 - to be told with the file's name like the others
+                raise ValueError(refusal)  # noqa: TRY301 - to be reported with the file's name like the others
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: {error!s}.") from error
     yield from _served_samples(folder)
@@ -117,34 +120,47 @@ def _host_of(der: bytes) -> str:
     return parse_host((leaf.dns_names or (common_name or "unknown.invalid",))[0].replace("*.", "www."))
 
 
-def learn(sample: Sample, roots: Roots) -> tuple[bytes, ...]:
-    """Pins as `detector pins learn` would have taken them from this capture: leaf and CA keys of verified paths."""
-    found = paths.build([Certificate.read(der) for der in sample.chain], (roots,))
-    keys = {c.spki_sha256 for path in found.paths for c in path.certificates if c.spki_sha256}
-    return tuple(sorted(keys))
+def _learned(sample: Sample, knowledge: Knowledge) -> Endpoint | None:
+    """The endpoint with pins as `detector pins learn` writes them from this capture; None where it refuses to."""
+    day = sample.at.date()
+    context = Context(at=sample.at, roots=knowledge.roots(day), logs=knowledge.logs(day))
+    seen = observe(sample.chain, outcome=Outcome.EXAMINED)
+    try:
+        return learn(EndpointEvidence(Endpoint(host=sample.host), seen, context))
+    except LearnError:
+        return None
 
 
-def scenes(material: Sequence[Sample], roots: Roots, logs: LogList) -> Iterator[Scene]:
-    """Every sample without pins; and with the pins of every other genuine capture of the same site."""
+def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
+    """Every sample without pins, and with the pins of every other genuine capture of the same site.
+
+    And genuine ones as copies of the package see them that were made before, their roots stated or not, on machines
+    with old and fresh stores.
+    """
     by_site: dict[str, list[Sample]] = defaultdict(list)
     for sample in material:
         if sample.genuine:
             by_site[sample.site].append(sample)
-    learned = {id(s): learn(s, roots) for s in material if s.genuine}
+    learned = {id(s): _learned(s, knowledge) for s in material if s.genuine}
 
-    def scene(sample: Sample, setting: str, pins: tuple[bytes, ...] = (), known: Known | None = None) -> Scene:
-        item = Item(
-            endpoint=Endpoint(host=sample.host, pins=pins),
-            observation=observe(sample.chain, outcome=Outcome.EXAMINED),
-            truth=Truth.GENUINE if sample.genuine else Truth.INTERCEPTED,
-            known=known,
-        )
+    def scene(sample: Sample, setting: str, endpoint: Endpoint, known: Known | None = None) -> Scene:
+        truth = Truth.GENUINE if sample.genuine else Truth.INTERCEPTED
+        item = Item(endpoint, observe(sample.chain, outcome=Outcome.EXAMINED), truth, known)
         group = GENUINE_CAPTURES if sample.genuine else FORGED_CAPTURES
-        return Scene(group, sample.name, setting, sample.at, (item,), roots, logs, operating_system=machine_roots())
+        public, logs = knowledge.roots(sample.at.date()), knowledge.logs(sample.at.date())
+        return Scene(group, sample.name, setting, sample.at, (item,), public, logs, operating_system=machine_roots())
 
     for sample in material:
-        yield scene(sample, NO_PINS)
+        yield scene(sample, NO_PINS, Endpoint(host=sample.host))
         for other in by_site.get(sample.site, ()):
-            if other is not sample:
+            endpoint = learned[id(other)]
+            if other is not sample and endpoint is not None:
                 known = known_of([other.chain[0]], other.chain[1:])
-                yield scene(sample, PINS_OF_ANOTHER_DATE, learned[id(other)], known)
+                yield scene(sample, PINS_OF_ANOTHER_DATE, endpoint, known)
+        served = sample.genuine and len(sample.chain) > 1  # a leaf without its chain is no answer that a server gave
+        for age, days in knowledge.ages.items() if served else ():
+            then = sample.at.date() - dt.timedelta(days=days)
+            for identity, store in itertools.product(((), ("stated",)), knowledge.stores(then, sample.at.date())):
+                one = scene(sample, age, Endpoint(host=sample.host, roots=identity))
+                one = one._replace(group=GENUINE_TO_OLD_COPIES, installed=store)
+                yield one._replace(public=knowledge.roots(then), logs=knowledge.logs(then))

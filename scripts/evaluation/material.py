@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector import Endpoint, Observation, Outcome
 from detector.trust.certificate import Certificate
@@ -18,16 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from detector import Result
+    from detector.model import PortalObservation
     from detector.testing import PrivateKey
     from detector.trust.logs import LogList
     from detector.trust.roots import Roots
 
 
 class Truth(enum.StrEnum):
-    """What is known of an endpoint, independently of every method."""
+    """What is known of an endpoint, independently of every method.
+
+    `ANOTHER_SERVER`: something answers in the host's place with a certificate for another name, as portals and block
+    pages do. No client that checks names goes on, so nothing is decrypted, and the endpoint itself was not reached.
+    """
 
     GENUINE = "genuine"
     INTERCEPTED = "intercepted"
+    ANOTHER_SERVER = "another server"
     OUTAGE = "no certificate"
 
 
@@ -35,7 +41,7 @@ class Answer(enum.StrEnum):
     """What a method said, reduced to what can be right or wrong.
 
     `ACCUSED`: interception, without a doubt that would keep a person from acting on it. `POSSIBLE`: a mismatch, stated
-    with an innocent reading beside it. `NOTHING`: the method cannot say, or was not given what it needs.
+    with an innocent reading of it. `NOTHING`: the method cannot say, or was not given what it needs.
     """
 
     CLEAN = "clean"
@@ -47,20 +53,22 @@ class Answer(enum.StrEnum):
 _WRONG: Final[dict[Truth, frozenset[Answer]]] = {
     Truth.GENUINE: frozenset({Answer.ACCUSED}),
     Truth.INTERCEPTED: frozenset({Answer.CLEAN}),
+    Truth.ANOTHER_SERVER: frozenset({Answer.ACCUSED, Answer.CLEAN}),
     Truth.OUTAGE: frozenset({Answer.ACCUSED, Answer.CLEAN}),
 }
-"""The definition of wrong: a false accusation, a miss, or any conclusion from nothing."""
+"""The definition of wrong: a false accusation, a miss, or any conclusion where the endpoint was not reached."""
 
 _WORST_FIRST: Final[dict[Truth, tuple[Answer, ...]]] = {
     Truth.GENUINE: (Answer.ACCUSED, Answer.POSSIBLE, Answer.NOTHING, Answer.CLEAN),
     Truth.INTERCEPTED: (Answer.CLEAN, Answer.NOTHING, Answer.POSSIBLE, Answer.ACCUSED),
+    Truth.ANOTHER_SERVER: (Answer.ACCUSED, Answer.CLEAN, Answer.NOTHING, Answer.POSSIBLE),
     Truth.OUTAGE: (Answer.ACCUSED, Answer.CLEAN, Answer.POSSIBLE, Answer.NOTHING),
 }
 """Which of several answers to one question counts: the worst."""
 
 
 class Known(NamedTuple):
-    """What a checker was told beforehand about an endpoint's genuine server: SHA-256 digests of 32 octets each.
+    """What a checker knows beforehand about an endpoint's genuine server: SHA-256 digests of 32 bytes each.
 
     `leaves` are whole certificates, `keys` the SubjectPublicKeyInfo of leaves, `ca_keys` of the CAs above them.
     """
@@ -71,11 +79,11 @@ class Known(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One endpoint of a scene. `endpoint` carries what our judgement is given (pins, declared roots).
+    """One endpoint of a scene. `endpoint` carries what our assessment is given (pins, roots, declared roots).
 
-    `key` is the key of the presented leaf where the evaluation has it: the chain can then be served again.
-    `ours` is what a live `Detector` said; None where the chain has yet to be judged. `package` is what the package
-    from PyPI answered while the scene was live.
+    `others` are further observations of the same endpoint: by another route, or with another hello. `key` is the key of
+    the presented leaf where the evaluation has it: the chain can then be served again. `ours` is what a live `Detector`
+    said; None where the chain has yet to be assessed.
     """
 
     endpoint: Endpoint
@@ -84,7 +92,7 @@ class Item(NamedTuple):
     known: Known | None = None
     key: PrivateKey | None = None
     ours: Result | None = None
-    package: Answer | None = None
+    others: tuple[Observation, ...] = ()
 
     @property
     def chain(self) -> tuple[bytes, ...]:
@@ -96,9 +104,10 @@ class Scene(NamedTuple):
     """Endpoints that were seen together, at one moment, by a machine with these roots and logs.
 
     `group` and `name` say which class of material this is, `setting` what the checker was given (pins, neighbours).
-    `public` are the roots taken for public, `installed` those installed on the machine as far as our judgement is
-    told, and `interceptors` the CA certificates (DER) that a managed machine would have installed: the baseline that
-    asks the operating system trusts them too, as institutions install their CA everywhere.
+    `company` are endpoints that were probed along with the `items` and are not counted. `public` are the roots taken
+    for public, `installed` the machine's other roots as far as our assessment knows, and `interceptors` the CA
+    certificates (DER) that a managed machine would have installed: the baseline that asks the operating system trusts
+    them too, as institutions install their CA everywhere. `portal` is what a control request got.
     """
 
     group: str
@@ -111,6 +120,8 @@ class Scene(NamedTuple):
     installed: Roots = NO_ROOTS
     interceptors: tuple[bytes, ...] = ()
     operating_system: Roots | None = None
+    company: tuple[Item, ...] = ()
+    portal: PortalObservation | None = None
 
 
 class Said(NamedTuple):
@@ -128,7 +139,7 @@ class Said(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        """Whether this is a false accusation, a miss, or a conclusion from nothing."""
+        """Whether this is a false accusation, a miss, or a conclusion where the endpoint was not reached."""
         return self.answer in _WRONG[self.truth]
 
     @property
@@ -147,15 +158,28 @@ def worst(said: Iterable[Said]) -> list[Said]:
     return list(kept.values())
 
 
-def observe(chain: Sequence[bytes], *, key_proved: bool = True, outcome: Outcome = Outcome.COMPLETE) -> Observation:
-    """The observation of a handshake that presented this chain (DER, leaf first)."""
+def observe(
+    chain: Sequence[bytes],
+    *,
+    key_proved: bool = True,
+    outcome: Outcome = Outcome.COMPLETE,
+    **more: Any,  # noqa: ANN401 - fields of Observation
+) -> Observation:
+    """The observation of a handshake that presented this chain (DER, leaf first).
+
+    A handshake of ours could carry timestamps outside the certificate; what was captured elsewhere could not.
+    """
     return Observation(
-        outcome=outcome, key_proved=key_proved, chain=tuple(Certificate.read(c).presented() for c in chain)
+        outcome=outcome,
+        key_proved=key_proved,
+        scts_carried=outcome is Outcome.COMPLETE,
+        chain=tuple(Certificate.read(c).presented() for c in chain),
+        **more,
     )
 
 
 def known_of(leaves: Iterable[bytes], issuers: Iterable[bytes] = ()) -> Known:
-    """What a checker knows who once saw these leaves and CA certificates (DER)."""
+    """What a checker knows that once saw these leaves and CA certificates (DER)."""
     read = [Certificate.read(leaf) for leaf in leaves]
     return Known(
         leaves=frozenset(hashlib.sha256(leaf.der).digest() for leaf in read),

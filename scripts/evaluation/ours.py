@@ -1,4 +1,4 @@
-"""Our own judgement as one of the methods: scenes in, answers out.
+"""Our own assessment as one of the methods: scenes in, answers out.
 
 Room: scripts. Pure: the checks and the decision table of the package, as `detector.examine` uses them.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from detector import Confidence, Result, Verdict
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.pins import shared_pins
 
 from .material import Answer, Said, Scene
 
@@ -29,16 +30,14 @@ def answer_of(result: Result) -> Answer:
 
 
 def detail_of(result: Result) -> str:
-    """The verdict with its confidence, assurance or reason."""
-    return f"{result.verdict} {result.confidence or result.assurance or result.reason}"
+    """The verdict with how sure it is or what it rests on."""
+    return " ".join(filter(None, (result.verdict, result.confidence or result.assurance)))
 
 
 def judge(scene: Scene) -> Iterator[Said]:
-    """One answer per endpoint. What a live detector said already is taken as it was."""
-    context = Context(at=scene.at, roots=scene.public, logs=scene.logs, machine_roots=lambda: scene.installed)
-    cases = [EndpointEvidence(item.endpoint, item.observation, context) for item in scene.items]
+    """One answer per endpoint. What a live detector said is taken as it is."""
     if any(item.ours is None for item in scene.items):
-        results = assess.assess_all(cases)
+        results = _assess(scene)
     else:
         results = tuple(item.ours for item in scene.items if item.ours is not None)
     for item, result in zip(scene.items, results, strict=True):
@@ -53,3 +52,18 @@ def judge(scene: Scene) -> Iterator[Said]:
             detail_of(result),
             result,
         )
+
+
+def _assess(scene: Scene) -> tuple[Result, ...]:
+    """The results of the scene's items, in the light of its company."""
+    every = (*scene.items, *scene.company)
+    context = Context(
+        at=scene.at,
+        roots=scene.public,
+        logs=scene.logs,
+        machine_roots=lambda: scene.installed,
+        portal=scene.portal,
+        shared_pins=shared_pins(item.endpoint for item in every),
+    )
+    evidences = [EndpointEvidence(item.endpoint, item.observation, context, others=item.others) for item in every]
+    return assess.assess_all(evidences)[: len(scene.items)]

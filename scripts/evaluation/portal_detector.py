@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import importlib.util
 import json
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +19,7 @@ from detector.testing import Script, serve_script
 from detector.testing.pki import to_pem
 
 from .material import Answer, Item, Said, Scene, Truth
+from .uv import UvError, run_uv
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,26 +117,16 @@ async def running() -> AsyncIterator[Asked]:
 
 
 async def _run_uv(*arguments: str) -> None:
-    if uv := shutil.which("uv"):
-        command: tuple[str, ...] = (uv,)
-    elif importlib.util.find_spec("uv") is not None:
-        command = (sys.executable, "-m", "uv")
-    else:
-        raise NotRunError(f"{PACKAGE} is installed by uv into an environment of its own, and there is no uv")
-    process = await asyncio.create_subprocess_exec(
-        *command, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate()
-    if process.returncode:
-        raise NotRunError(
-            f"uv {arguments[0]} ended with {process.returncode}: {output.decode(errors='replace')[-300:]}"
-        )
+    try:
+        await run_uv(*arguments)
+    except UvError as error:
+        raise NotRunError(f"{PACKAGE} is installed by uv into an environment of its own: {error}") from error
 
 
 async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Said]:
     """Serve every scene's chains on loopback, one after the other, and ask about each endpoint.
 
-    `now_is` is any scene of the present: those judged at another moment get no answer, because the package reads the
+    `now_is` is any scene of the present: those of another moment get no answer, because the package reads the
     clock itself.
     """
     said: list[Said] = []

@@ -1,8 +1,8 @@
 """The detector against live servers on loopback: honest ones, proxies, middleboxes, liars, and the real mitmproxy.
 
 Room: scripts. Opens sockets on loopback only, through the package's own probe and its `testing` servers. The detector
-is told to be offline, so that it makes no control request, and no certificate made here names anything to fetch. Each
-scenario is met without pins and with pins of the genuine servers.
+is offline, so that it makes no control request and no follow-up, and no certificate made here names anything to fetch.
+Each scenario is met with nothing known of the endpoints, with their public roots stated, and with learned pins.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import dataclasses
 import functools
 import ssl
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from detector import Detector, Endpoint
 from detector.judge.evidence import no_machine_roots
@@ -31,23 +33,26 @@ from detector.testing import (
 )
 from detector.testing.mitmproxy import mitmdump_command
 
-from .families import EXAM, HOSTS, LMS, SEARCH
-from .material import Item, Known, Scene, Truth, known_of
+from .lab import EXAM, HOSTS, LMS, ROOT_B, SEARCH
+from .material import Item, Scene, Truth
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from detector.testing import Issued
 
-    from .families import Lab
+    from .lab import Lab
 
 ORIGINS: Final = "live, honest servers and proxies"
 BOXES: Final = "live, forging middleboxes"
+PORTALS: Final = "live, portals"
 LIARS: Final = "live, misbehaving servers"
 OUTAGES: Final = "live, no certificate"
 MITMPROXY: Final = "live, mitmproxy"
-NO_PINS: Final = "no pins"
-PINS: Final = "pins"
+UNKNOWN: Final = "nothing known"
+STATED: Final = "roots stated"
+PINS: Final = "learned pins"
+SETTINGS: Final = (UNKNOWN, STATED, PINS)
 
 DEADLINE: Final = 5.0
 """Seconds for one check on loopback, which takes hundredths of one; a busy machine gets its time."""
@@ -76,30 +81,29 @@ class World:
         self.genuine: Final = genuine
         self.where: Final = where
 
-    def known(self, host: str) -> Known:
-        """What somebody knows who has seen the genuine certificate."""
-        issued = self.genuine[host]
-        return known_of([issued.leaf], issued.chain[1:])
+    def endpoint(self, host: str, setting: str, where: Where) -> Endpoint:
+        """The endpoint with what is known of it in this setting, and with its address, where the pin file gives that.
 
-    async def look(
-        self, group: str, name: str, seen: Seen, *, settings: Sequence[str] = (NO_PINS, PINS)
-    ) -> list[Scene]:
-        """Check the hosts of `seen`, without and with pins."""
+        Loopback means another machine everywhere, so that an address that nobody gave would excuse a lot.
+        """
+        known = Endpoint(host=host, roots=(ROOT_B,) if setting == STATED else ())
+        if setting == PINS:
+            known = self.lab.learned(host, self.genuine[host])
+        return msgspec.structs.replace(known, address=where.get((host, PORT)))
+
+    async def probe(self, group: str, name: str, seen: Seen, *, settings: Sequence[str] = SETTINGS) -> list[Scene]:
+        """Check the hosts of `seen` in each setting."""
         scenes = []
         for setting in settings:
-            known = {host: self.known(host) if setting != NO_PINS else None for host in seen.truth}
-            endpoints = {
-                host: Endpoint(host=host, pins=tuple(sorted(told.keys | told.ca_keys)) if told else ())
-                for host, told in known.items()
-            }
+            endpoints = {host: self.endpoint(host, setting, seen.resolve) for host in seen.truth}
+            known = {host: self.lab.known(self.genuine[host]) if setting == PINS else None for host in seen.truth}
             detector = Detector(
                 pins=PinSet(name="evaluation", endpoints=tuple(endpoints.values())),
                 roots=self.lab.roots,
                 logs=self.lab.logs,
                 route=seen.route,
-                resolve=seen.resolve,
                 machine_roots=no_machine_roots,
-                offline=True,  # control requests, HTTP dates and AIA would leave loopback
+                offline=True,  # control requests, follow-up probes, HTTP dates and AIA would leave loopback
                 clock=lambda: self.lab.now,
             )
             async with detector:
@@ -132,23 +136,23 @@ async def run(lab: Lab, *, with_mitmproxy: bool) -> list[Scene]:
 
 async def _honest(world: World) -> AsyncIterator[Scene]:
     lab = world.lab
-    for scene in await world.look(ORIGINS, "direct", Seen(_all(Truth.GENUINE), world.where)):
+    for scene in await world.probe(ORIGINS, "direct", Seen(_all(Truth.GENUINE), world.where)):
         yield scene
     async with serve_proxy(upstream=world.where) as proxy:
-        for scene in await world.look(ORIGINS, "honest proxy", Seen(_all(Truth.GENUINE), {}, route=proxy.url)):
+        for scene in await world.probe(ORIGINS, "honest proxy", Seen(_all(Truth.GENUINE), {}, route=proxy.url)):
             yield scene
     several = [world.genuine[EXAM], lab.pki.issue([EXAM], key="rsa"), lab.pki.issue([EXAM], cross_signed=True)]
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         async with serve_origin(several, min_version=version, max_version=version) as origin:
             for number in range(1, len(several) + 1):
                 seen = Seen({EXAM: Truth.GENUINE}, {(EXAM, PORT): origin.address})
-                for scene in await world.look(ORIGINS, f"CDN, {version.name}, look {number}", seen):
+                for scene in await world.probe(ORIGINS, f"CDN, {version.name}, probe {number}", seen):
                     yield scene
     for offset in (100, 900, 2500):
         script = dataclasses.replace(Script.genuine(world.genuine[EXAM]), reset_after=offset)
         async with serve_script(script) as server:
             seen = Seen({EXAM: Truth.GENUINE}, {(EXAM, PORT): server.address})
-            for scene in await world.look(ORIGINS, f"reset after {offset} octets", seen):
+            for scene in await world.probe(ORIGINS, f"reset after {offset} bytes", seen):
                 yield scene
 
 
@@ -182,7 +186,7 @@ async def _middleboxes(world: World) -> AsyncIterator[Scene]:
                     box.url if mode is Mode.CONNECT else "none",
                     (box.ca.certificate,),
                 )
-                for scene in await world.look(BOXES, f"{mode.value}: {name}", seen):
+                for scene in await world.probe(BOXES, f"{mode.value}: {name}", seen):
                     yield scene
     async for scene in _selective(world):
         yield scene
@@ -199,33 +203,33 @@ async def _selective(world: World) -> AsyncIterator[Scene]:
     for name, (options, truth) in there.items():
         async with serve_middlebox(ca, upstream=world.where, **options) as box:  # type: ignore[arg-type] # as above
             seen = Seen(truth, {}, box.url, (ca.certificate,))
-            for scene in await world.look(BOXES, f"connect: {name}", seen):
+            for scene in await world.probe(BOXES, f"connect: {name}", seen):
                 yield scene
     async with serve_middlebox(ca, upstream=world.where, pass_first=len(HOSTS)) as box:
         asleep = Seen(_all(Truth.GENUINE), {}, box.url, (ca.certificate,))
-        for scene in await world.look(BOXES, "connect: asleep, first look", asleep, settings=(PINS,)):
+        for scene in await world.probe(BOXES, "connect: asleep, first probe", asleep, settings=(PINS,)):
             yield scene
-        for scene in await world.look(
-            BOXES, "connect: awake, second look", asleep._replace(truth=_all(Truth.INTERCEPTED))
+        for scene in await world.probe(
+            BOXES, "connect: awake, second probe", asleep._replace(truth=_all(Truth.INTERCEPTED))
         ):
             yield scene
     async with serve_middlebox(ca) as box:
-        for scene in await world.look(
+        for scene in await world.probe(
             BOXES, "connect: block page, no upstream", Seen(_all(Truth.INTERCEPTED), {}, box.url, (ca.certificate,))
         ):
             yield scene
 
 
 async def _portals(world: World) -> AsyncIterator[Scene]:
-    """Somebody else answers for every host, with a certificate that is for none of them."""
+    """Something else answers for every host, with a certificate that is for none of them."""
     pki = world.lab.pki
     for name, issued in (
         ("portal with a public certificate of its own", pki.issue(["portal.example.net"])),
         ("portal with a self-signed certificate", pki.self_signed(["portal.example.net"])),
     ):
         async with serve_origin(issued) as portal:
-            seen = Seen(_all(Truth.INTERCEPTED), {(host, PORT): portal.address for host in HOSTS})
-            for scene in await world.look(BOXES, name, seen):
+            seen = Seen(_all(Truth.ANOTHER_SERVER), {(host, PORT): portal.address for host in HOSTS})
+            for scene in await world.probe(PORTALS, name, seen):
                 yield scene
 
 
@@ -252,7 +256,7 @@ async def _liars(world: World) -> AsyncIterator[Scene]:
                 dataclasses.replace(Script.replay(issued.chain, version=version), corrupt_finished=True),
                 DEADLINE,
             ),
-            "leaf of random octets": (Script.malformed(b"\x30\x82garbage", version=version), DEADLINE),
+            "leaf of random bytes": (Script.malformed(b"\x30\x82garbage", version=version), DEADLINE),
             "truncated leaf": (Script.malformed(issued.leaf[:-40], *issued.chain[1:], version=version), DEADLINE),
         }
         for name, (script, deadline) in scripts.items():
@@ -263,12 +267,12 @@ async def _liars(world: World) -> AsyncIterator[Scene]:
                     interceptors=(ca.certificate,),
                     deadline=deadline,
                 )
-                for scene in await world.look(LIARS, f"{tls}: {name}", seen):
+                for scene in await world.probe(LIARS, f"{tls}: {name}", seen):
                     yield scene
     for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2):
         async with serve_origin(weak, min_version=version, max_version=version) as origin:
             seen = Seen({EXAM: Truth.INTERCEPTED}, {(EXAM, PORT): origin.address}, interceptors=(old.certificate,))
-            for scene in await world.look(LIARS, f"{version.name}: SHA-1 and RSA-1024", seen):
+            for scene in await world.probe(LIARS, f"{version.name}: SHA-1 and RSA-1024", seen):
                 yield scene
 
 
@@ -288,7 +292,7 @@ async def _silent(world: World) -> AsyncIterator[Scene]:
     ):
         async with serve_script(script) as server:
             seen = Seen({EXAM: Truth.OUTAGE}, {(EXAM, PORT): server.address}, deadline=deadline)
-            for scene in await world.look(OUTAGES, name, seen):
+            for scene in await world.probe(OUTAGES, name, seen):
                 yield scene
     refusals: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[object]]] = {
         "proxy wants a password": lambda: serve_proxy(upstream=world.where, require_auth="user:secret"),
@@ -299,7 +303,7 @@ async def _silent(world: World) -> AsyncIterator[Scene]:
     for name, serve in refusals.items():
         async with serve() as proxy:
             seen = Seen({EXAM: Truth.OUTAGE}, {}, route=proxy.url, deadline=SHORT)  # type: ignore[attr-defined] # Proxy
-            for scene in await world.look(OUTAGES, name, seen, settings=(NO_PINS,)):
+            for scene in await world.probe(OUTAGES, name, seen, settings=(UNKNOWN,)):
                 yield scene
 
 
@@ -313,19 +317,19 @@ async def _mitmproxy(world: World) -> AsyncIterator[Scene]:
     for name, options in regular.items():
         async with run_mitmproxy(upstream_hosts=world.where, **options) as mitm:  # type: ignore[arg-type] # options of run_mitmproxy
             seen = Seen(_all(Truth.INTERCEPTED), {}, mitm.url, (mitm.ca_certificate,))
-            for scene in await world.look(MITMPROXY, name, seen):
+            for scene in await world.probe(MITMPROXY, name, seen):
                 yield scene
     async with (
         serve_proxy(upstream=world.where) as proxy,
         run_mitmproxy(f"upstream:{proxy.url}", upstream_hosts=world.where) as mitm,
     ):
         seen = Seen(_all(Truth.INTERCEPTED), {}, mitm.url, (mitm.ca_certificate,))
-        for scene in await world.look(MITMPROXY, "upstream proxy", seen):
+        for scene in await world.probe(MITMPROXY, "upstream proxy", seen):
             yield scene
     address, port = world.where[EXAM, PORT]
     async with run_mitmproxy(f"reverse:https://{address}:{port}") as mitm:
         seen = Seen({EXAM: Truth.INTERCEPTED}, {(EXAM, PORT): mitm.address}, interceptors=(mitm.ca_certificate,))
-        for scene in await world.look(MITMPROXY, "reverse", seen):
+        for scene in await world.probe(MITMPROXY, "reverse", seen):
             yield scene
 
 

@@ -128,7 +128,7 @@ async def test_older_tls(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_what_vouches_beside_the_leaf(
+async def test_scts_outside_the_certificate(
     version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings, world: World
 ) -> None:
     """SCT list and OCSP response come out as they were sent, and so does that they could have been."""

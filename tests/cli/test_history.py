@@ -45,8 +45,8 @@ async def two_runs(pki: PrivatePKI, tmp_path: Path) -> str:
 
     (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
     (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
-    trust = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"), "--offline")
-    trust = (*trust, *stating(tmp_path, EXAM))
+    lists = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"))
+    trust = (*lists, *stating(tmp_path, EXAM), "--offline")
     place = str(tmp_path / "history.sqlite")
     async with serve_origin(pki.issue([EXAM])) as origin:
         upstream = {(EXAM, 443): origin.address}

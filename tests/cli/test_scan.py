@@ -14,10 +14,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
-from results import stating
+from hypothesis import given
+from hypothesis import strategies as st
+from results import result, stating
 
+from detector.cli.scan import Tally, _Earlier, _gravity
 from detector.history.store import History
+from detector.judge.network import decide_network
+from detector.model import Category, Confidence, Reason, Result, Verdict, encode
+from detector.scan import Replaced, Scanned
 from detector.testing import serve_middlebox, serve_origin
 
 if TYPE_CHECKING:
@@ -30,8 +37,12 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in
 
 
 def detector(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    return run("scan", *arguments, stdin=stdin)
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
     done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "detector", "scan", *arguments],
+        [sys.executable, "-m", "detector", *arguments],
         input=stdin,
         capture_output=True,
         timeout=60,
@@ -193,6 +204,8 @@ async def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, t
     with History(kept) as history:
         runs = history.runs()
         assert {(run.verdict, run.confidence, run.endpoints) for run in runs} == {("middleware", "proven", 3)}
+        head = history.load(runs[0].id)
+    assert (head.scope, head.coverage[Category.OTHER]) == ("selective", "mixed")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to a child alone")
@@ -218,3 +231,77 @@ def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
     assert "Interrupted after" in errors
     assert "Traceback" not in errors
     assert all(json.loads(line)["verdict"] == "inconclusive" for line in output.read_text("utf-8").splitlines())
+
+
+ENDPOINTS = {"exam.example.edu": Category.EXAM, "lms.example.org": Category.LMS, "search.example.com": Category.SEARCH}
+SAID = [
+    *((Verdict.MIDDLEWARE, confidence) for confidence in Confidence),
+    (Verdict.CLEAN, None),
+    (Verdict.INCONCLUSIVE, None),
+]
+
+
+def scanned(host: str, said: tuple[Verdict, Confidence | None], before: Scanned | None, *, named: bool) -> Scanned:
+    """A result of a scan, in the place of an earlier one."""
+    made = result(host, said[0], Reason.LOGGED, confidence=said[1], category=ENDPOINTS[host])
+    replaces = None if before is None else Replaced(verdict=before.verdict, confidence=before.confidence)
+    fields = {field: getattr(made, field) for field in Result.__struct_fields__} | {"amends": before is not None}
+    return Scanned(**fields, number=0, named=named, replaces=replaces)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["hall", "library"]), st.sampled_from(list(ENDPOINTS)), st.sampled_from(SAID))),
+    st.sets(st.sampled_from(list(ENDPOINTS))),
+)
+def test_a_count_is_the_verdict_on_what_was_said_last(
+    stream: list[tuple[str, str, tuple[Verdict, Confidence | None]]], named: set[str]
+) -> None:
+    """However often results are amended, counting them as they come gives what `decide_network` says of the last.
+
+    Of several vantages each is a network of its own, and the gravest decides.
+    """
+    tally, last = Tally(strict=False), dict[tuple[str, str], Scanned]()
+    for vantage, host, said in stream:
+        found = scanned(host, said, last.get((vantage, host)), named=host in named)
+        last[vantage, host] = found
+        # A scan that goes on reads back what it wrote.
+        read = msgspec.json.decode(encode(found), type=_Earlier)
+        tally.add(read if len(stream) % 2 else found, vantage=vantage)
+    names = {f"{host}:443" for host in named}
+    networks = [
+        decide_network([found for (place, _), found in last.items() if place == vantage], named=names)
+        for vantage in {place for place, _ in last}
+    ]
+    gravest = max(networks, key=_gravity, default=decide_network(()))
+    assert (tally.decision().verdict, tally.decision().confidence) == (gravest.verdict, gravest.confidence)
+    if len(networks) == 1:
+        assert tally.decision() == gravest
+    assert tally.total == len(last)
+
+
+async def test_scan_says_of_a_network_what_check_says(pki: PrivatePKI, tmp_path: Path) -> None:
+    """One pin file, one verdict: what was named, or is an exam, must not be inconclusive; other endpoints may be."""
+    written = pki.write(tmp_path)
+    trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--offline")
+    up, down = "exam.example.edu", "down.example.net"
+    async with serve_origin(pki.issue([up])) as origin:
+        rules = ("--resolve", f"{up}:443:127.0.0.1:{origin.port}", "--resolve", f"{down}:443:127.0.0.1:1")
+        (tmp_path / "targets.txt").write_text(f"{up}\n{down}\n", "utf-8")
+
+        async def codes(category: str, targets: tuple[str, ...], listed: tuple[str, ...]) -> list[int]:
+            pins = tmp_path / f"{category}.toml"
+            pins.write_text(
+                f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{up}"\n'
+                f'[[endpoint]]\nhost = "{down}"\ncategory = "{category}"\n',
+                "utf-8",
+            )
+            words = ("--pins", str(pins), *trust, *rules, "--proxy", "none")
+            commands = (("check", *targets), ("scan", *listed, "--retries", "0"))
+            runs = [asyncio.to_thread(run, *command, *words) for command in commands]
+            return [done.returncode for done in await asyncio.gather(*runs)]
+
+        assert await codes("other", (), ()) == [0, 0]
+        assert await codes("exam", (), ()) == [3, 3]
+        assert await codes("other", (up, down), (up, down)) == [3, 3]
+        assert await codes("other", (up, down), ("--targets", str(tmp_path / "targets.txt"))) == [3, 3]
+        assert await codes("other", (up,), (up,)) == [0, 0]

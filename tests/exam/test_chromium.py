@@ -56,7 +56,8 @@ async def test_extension_shows_what_the_gate_says(pki: PrivatePKI, tmp_path: Pat
     assert (clean["action"], clean["answer"]["id"], clean["answer"]["verdict"]) == ("allow", "start-1", "clean")
     assert "go ahead" in clean["message"]
     assert (decrypted["action"], decrypted["answer"]["id"]) == ("block", "start-2")
-    assert decrypted["answer"]["interceptors"][0]["issuer"] == "CN=School CA"
+    assert decrypted["answer"]["reasons"][0]["rule"] == "pin-mismatch"
+    assert decrypted["answer"]["interceptors"] == []
     assert "Please do not start the exam on this connection yet." in decrypted["message"]
     assert long["action"] == "allow"
     assert len(json.dumps(long["answer"])) > 1024 * 1024

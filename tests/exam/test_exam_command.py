@@ -82,19 +82,31 @@ class TestGate:
         answer = answer_of(done)
         assert (answer["action"], answer["policy"], answer["evidence"]) == ("allow", "finals", None)
 
-    async def test_block_is_exit_1(self, files: Files, pki: PrivatePKI) -> None:
-        """A decrypted one: the message is there to be shown."""
+    async def test_block_is_exit_3(self, files: Files, pki: PrivatePKI) -> None:
+        """A decrypted one is not confirmed, which is no accusation: the message is there to be shown."""
         async with decrypted(files, pki):
             done = await run("gate", *files.options)
-        assert done.returncode == 1
-        assert answer_of(done)["message"].startswith("Something on the way opens encrypted connections to")
+        assert done.returncode == 3
+        assert answer_of(done)["message"].startswith(f"The exam server could not be confirmed: {EXAM}.")
 
-    async def test_warn_is_exit_3(self, files: Files) -> None:
-        """An outage is neither of them."""
+    async def test_outage_is_exit_3(self, files: Files) -> None:
+        """An outage confirms nothing either."""
         with socket.create_server(("127.0.0.1", 0)) as closed:
             files.point_to(closed.getsockname()[1])
         done = await run("gate", *files.options)
-        assert (done.returncode, answer_of(done)["action"]) == (3, "warn")
+        assert (done.returncode, answer_of(done)["action"]) == (3, "block")
+
+    @pytest.mark.parametrize("policy", ["on_unconfirmed = 'warn'", "on_stale_pin = 'warn'"])
+    async def test_warn_is_exit_0(self, files: Files, pki: PrivatePKI, policy: str) -> None:
+        """What is let through with a warning is let through."""
+        files.policy.write_text(f'schema = 1\ndeadline = 20\npins = ["pins.toml"]\n{policy}\n', "utf-8")
+        presented = pki.issue([EXAM]) if "stale" in policy else pki.private_ca("School CA").issue([EXAM])
+        async with serve_origin(presented) as origin:
+            files.point_to(origin.port)
+            done = await run("gate", *files.options)
+        answer = answer_of(done)
+        assert (done.returncode, answer["action"]) == (0, "warn")
+        assert "You can go ahead with the exam" in answer["message"]
 
     async def test_request_on_standard_input(self, files: Files) -> None:
         """A request chooses and its id comes back; what it asks for is in the answer."""
@@ -238,14 +250,14 @@ class TestNativeHost:
 
     async def test_bad_policy_is_told_to_the_browser_too(self, files: Files) -> None:
         """A browser shows no stderr: what is wrong with the files comes as a message, then the host ends."""
-        files.policy.write_text("schema = 1\nblock_at = 'sure'\n")
+        files.policy.write_text("schema = 1\non_unconfirmed = 'sure'\n")
         done = await run("native-host", *files.options)
         reader = FrameReader(TO_BROWSER_MAX)
         reader.feed(done.stdout)
         said = json.loads(reader.next() or b"{}")
         assert (done.returncode, said["type"], said["code"]) == (2, "error", "bad-input")
-        assert "block_at" in said["message"]
-        assert b"block_at" in done.stderr
+        assert "on_unconfirmed" in said["message"]
+        assert b"on_unconfirmed" in done.stderr
 
 
 class TestManifest:

@@ -28,7 +28,7 @@ from detector.exam.exchange import (
     split,
 )
 from detector.exam.policy import ENDPOINTS_MAX
-from detector.judge import assess
+from detector.judge import network
 from detector.model import encode
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def decision(world: World, pki: PrivatePKI) -> Decision:
     """A real decision on a clean exam host."""
     case = world.case(EXAM, pki.issue([EXAM]))
     now = pki.now
-    report = assess.report(world.judge(case), case.context, started=now, finished=now, vantage="", version="0")
+    report = network.report(world.judge(case), case.context, started=now, finished=now, vantage="", version="0")
     action, reasons, message = decide(Policy(), report)
     return Decision(
         action=action, reasons=reasons, message=message, policy="p", report=report, evidence=b"\x00\xffbundle"

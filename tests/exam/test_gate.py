@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -19,11 +21,12 @@ import detector
 from detector import Category, Detector, Endpoint
 from detector import bundle as bundles
 from detector.errors import InputError, PinFileError, PolicyError, RequestError, RootsError, TargetError
-from detector.exam import Action, Policy, ReasonCode
+from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode
 from detector.exam.exchange import Request as GateRequest
 from detector.exam.gatekeeper import serve_request
 from detector.exam.policy import ENDPOINTS_MAX
-from detector.model import Assurance, Outcome
+from detector.followup import Control
+from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
 from detector.testing import (
     Lie,
     Response,
@@ -34,6 +37,7 @@ from detector.testing import (
     serve_proxy,
     serve_script,
 )
+from detector.testing.streams import Listener, listen
 from detector.trust.envelope import public_octets
 from detector.witness import protocol
 
@@ -42,11 +46,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.testing import PrivatePKI, Request
+    from detector.testing.streams import PlainStream
 
     Settings = Callable[..., dict[str, Any]]
     Where = dict[tuple[str, int], tuple[str, int]]
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
+WARNING = Policy(on_unconfirmed=OnUnconfirmed.WARN)
 PATIENCE = 20
 """Seconds after which a gate with a deadline of one second counts as hanging, however busy the machine is."""
 
@@ -70,12 +76,12 @@ class TestAnswers:
         async with town(pki) as (endpoints, where):
             decision = await detector.exam.gate(**settings_of(*endpoints, resolve=where))
         assert (decision.action, decision.policy) == (Action.ALLOW, "default")
-        assert [reason.code for reason in decision.reasons] == [ReasonCode.CLEAN]
+        assert [reason.code for reason in decision.reasons] == [ReasonCode.CONFIRMED]
         assert decision.report.verdict is detector.Verdict.CLEAN
         assert len(bundles.read(decision.evidence).parts) > len(endpoints)
 
     async def test_decrypted_network_is_blocked(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """A filter that decrypts the exam platform alone blocks, and the message says what to do."""
+        """Where a filter decrypts the exam platform alone, that is not confirmed; the message says what to do."""
         async with (
             town(pki) as (endpoints, where),
             serve_middlebox(pki.private_ca("School CA"), upstream=where, only_hosts={EXAM}) as box,
@@ -83,31 +89,36 @@ class TestAnswers:
             decision = await detector.exam.gate(**settings_of(*endpoints, route=f"http://127.0.0.1:{box.port}"))
         assert decision.action is Action.BLOCK
         assert decision.reasons[0].endpoints == (f"{EXAM}:443",)
-        assert EXAM in decision.message
+        assert f"The exam server could not be confirmed: {EXAM}." in decision.message
         assert "School CA" not in decision.message
 
     @pytest.mark.lab
     async def test_real_mitmproxy_is_blocked(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """The real mitmproxy in the way blocks too, and the student hears its name."""
+        """The real mitmproxy in the way blocks too. Below `probable` its name is not said, from there on it is."""
         async with town(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
-            decision = await detector.exam.gate(**settings_of(*endpoints, route=f"http://127.0.0.1:{mitm.port}"))
-        assert decision.action is Action.BLOCK
-        assert "mitmproxy" in decision.message
+            public = [msgspec.structs.replace(e, identity=RecordedIdentity.PUBLIC) for e in endpoints]
+            for known in (endpoints, public):
+                decision = await detector.exam.gate(**settings_of(*known, route=f"http://127.0.0.1:{mitm.port}"))
+                assert decision.action is Action.BLOCK
+                sure = {r.confidence for r in decision.report.results} - {Confidence.POSSIBLE}
+                assert ("mitmproxy" in decision.message) is bool(sure)
+        assert sure
 
-    async def test_unreachable_network_warns(self, settings_of: Settings) -> None:
+    async def test_unreachable_server_is_not_confirmed(self, settings_of: Settings) -> None:
         """No answer is no accusation and no clean bill."""
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         endpoint = Endpoint(host=EXAM, category=Category.EXAM, address=("127.0.0.1", port))
         decision = await detector.exam.gate(**settings_of(endpoint))
-        assert decision.action is Action.WARN
+        lenient = await detector.exam.gate(policy=WARNING, **settings_of(endpoint))
+        assert (decision.action, lenient.action) == (Action.BLOCK, Action.WARN)
         assert decision.report.results[0].observation.outcome is Outcome.CONNECT_REFUSED
         assert decision.report.verdict is detector.Verdict.INCONCLUSIVE
 
-    async def test_nothing_to_look_at_is_not_clean(self, settings_of: Settings) -> None:
+    async def test_nothing_to_probe_is_not_confirmed(self, settings_of: Settings) -> None:
         """Without any endpoint there is neither an all-clear nor evidence."""
         decision = await detector.exam.gate(**settings_of())
-        assert (decision.action, decision.evidence) == (Action.WARN, b"")
+        assert (decision.action, decision.evidence) == (Action.BLOCK, b"")
 
     async def test_evidence_is_signed_by_every_key(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """The bundle names its signers, and their signatures verify."""
@@ -126,19 +137,36 @@ class TestAnswers:
         assert [decision.action for decision in decisions] == [Action.ALLOW] * 3
         assert [result.endpoint.host for result in one.report.results] == [LMS]
 
-    async def test_targets_go_before_the_policy_and_that_before_the_pins(
-        self, pki: PrivatePKI, settings_of: Settings
-    ) -> None:
-        """What is named must be cleared: a course platform that fails then matters as the exam's does."""
+    async def test_targets_come_on_top_of_the_policys_endpoints(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """What the policy names is probed whatever is asked for; without either, everything in the pin files is."""
         async with town(pki) as (endpoints, where), serve_script(Script.alert(40)) as broken:
-            settings = settings_of(*endpoints, resolve={**where, (LMS, 443): broken.address})
+            unpinned = Endpoint(host=LMS, category=Category.LMS)
+            settings = settings_of(endpoints[0], unpinned, resolve={**where, (LMS, 443): broken.address})
             everything = await detector.exam.gate(**settings)
-            policy = Policy(endpoints=(LMS, EXAM))
-            by_policy = await detector.exam.gate(policy=policy, **settings)
-            by_call = await detector.exam.gate([EXAM], policy=policy, **settings)
-        assert (everything.action, by_policy.action, by_call.action) == (Action.ALLOW, Action.WARN, Action.ALLOW)
+            by_call = await detector.exam.gate([EXAM], **settings)
+            by_policy = await detector.exam.gate(policy=Policy(endpoints=(LMS, EXAM)), **settings)
+            by_both = await detector.exam.gate([EXAM], policy=Policy(endpoints=(LMS,)), **settings)
+        assert (everything.action, by_call.action) == (Action.ALLOW, Action.ALLOW)
+        assert (by_policy.action, by_both.action) == (Action.BLOCK, Action.BLOCK)
+        assert [len(d.report.results) for d in (everything, by_call, by_policy, by_both)] == [2, 1, 2, 2]
         assert by_policy.report.verdict is detector.Verdict.INCONCLUSIVE
         assert by_policy.reasons[0].endpoints == (f"{LMS}:443",)
+
+    @pytest.mark.parametrize("pinned", ["pins", "backup_pins", "certificates", "private_roots", "witness"])
+    async def test_pinned_endpoints_must_be_confirmed(
+        self, pki: PrivatePKI, settings_of: Settings, pinned: str
+    ) -> None:
+        """An endpoint of which the pin file holds something of its own matters as the exam's does."""
+        issued = pki.issue([EXAM])
+        known: dict[str, Any] = {pinned: (pki.private_ca().certificate if pinned == "private_roots" else bytes(32),)}
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            nowhere = closed.getsockname()
+        async with serve_origin(issued) as origin:
+            exam = Endpoint(host=EXAM, category=Category.EXAM, address=origin.address)
+            lms = Endpoint(host=LMS, category=Category.LMS, address=nowhere)
+            beside = await detector.exam.gate(**settings_of(exam, lms))
+            required = await detector.exam.gate(**settings_of(exam, msgspec.structs.replace(lms, **known)))
+        assert (beside.action, required.action) == (Action.ALLOW, Action.BLOCK)
 
     async def test_policy_and_pins_come_from_files(self, pki: PrivatePKI, tmp_path: Path) -> None:
         """One policy file is all a client has to name; its pin files stand beside it."""
@@ -165,7 +193,7 @@ class TestDeadline:
         async with town(pki) as (endpoints, where), serve_script(Script.silence()) as silent, asyncio.timeout(PATIENCE):
             settings = settings_of(*endpoints, resolve={**where, (EXAM, 443): silent.address})
             decision = await detector.exam.gate(deadline=1.0, **settings)
-        assert decision.action is Action.WARN
+        assert decision.action is Action.BLOCK
         assert [r.verdict for r in decision.report.results] == ["inconclusive", "clean"]
 
     async def test_proxy_that_hangs(self, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -173,7 +201,7 @@ class TestDeadline:
         async with town(pki) as (endpoints, _), serve_proxy(lie=Lie.HANG) as proxy, asyncio.timeout(PATIENCE):
             settings = settings_of(*endpoints, route=f"http://127.0.0.1:{proxy.port}")
             decision = await detector.exam.gate(deadline=1.0, **settings)
-        assert decision.action is Action.WARN
+        assert decision.action is Action.BLOCK
         assert {r.verdict for r in decision.report.results} == {"inconclusive"}
 
     async def test_name_resolution_that_hangs(self, settings_of: Settings, hanging_resolver: threading.Event) -> None:
@@ -181,7 +209,7 @@ class TestDeadline:
         async with asyncio.timeout(PATIENCE):
             decision = await detector.exam.gate([EXAM], deadline=1.0, **settings_of())
         assert not hanging_resolver.is_set()
-        assert (decision.action, decision.report.results[0].verdict) == (Action.WARN, "inconclusive")
+        assert (decision.action, decision.report.results[0].verdict) == (Action.BLOCK, "inconclusive")
 
     async def test_policy_sets_it(self, settings_of: Settings) -> None:
         """Without an argument the policy's deadline counts."""
@@ -222,7 +250,7 @@ class TestWitness:
         """Direct, the witness confirms; without its word nothing is allowed, however well pinned."""
         key = Ed25519PrivateKey.generate()
         issued = pki.issue([EXAM])
-        policy = Policy(require_witness=Category.EXAM, on_inconclusive=Action.ALLOW)
+        policy = Policy(require_witness=Category.EXAM)
         endpoint = Endpoint(
             host=EXAM, category=Category.EXAM, pins=(issued.spki_sha256,), witness=(public_octets(key),)
         )
@@ -247,7 +275,7 @@ class TestWitness:
                 policy=policy, **settings_of(endpoint, resolve={(EXAM, 443): other.address})
             )
         assert (told.action, told.report.results[0].assurance) == (Action.ALLOW, Assurance.WITNESSED)
-        assert untold.action is Action.WARN
+        assert (untold.action, untold.reasons[0].code) == (Action.BLOCK, ReasonCode.WITNESS_MISSING)
 
     async def test_requirement_without_a_key_is_a_mistake_in_the_files(self, settings_of: Settings) -> None:
         """A policy that nobody could satisfy is refused, not held against the network."""
@@ -258,7 +286,7 @@ class TestWitness:
         with pytest.raises(PolicyError, match="category bank"):
             await detector.exam.gate(policy=Policy(require_witness=Category.BANK), **settings_of(endpoint))
 
-    async def test_required_endpoints_are_looked_at_unasked(self, settings_of: Settings) -> None:
+    async def test_required_endpoints_are_probed_unasked(self, settings_of: Settings) -> None:
         """Choosing other endpoints does not get around the requirement."""
         required = Endpoint(host=EXAM, witness=(bytes(32),), address=("127.0.0.1", 1))
         other = Endpoint(host=LMS, address=("127.0.0.1", 1))
@@ -296,17 +324,178 @@ class TestRefusals:
         with pytest.raises(TypeError, match="offline"):
             await detector.exam.gate(detector=Detector(**settings_of()), offline=True)
 
-    async def test_clients_choose_among_what_the_institution_listed(
-        self, pki: PrivatePKI, settings_of: Settings
-    ) -> None:
+    async def test_clients_ask_for_what_the_institution_listed(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """A request cannot have other hosts of the student's network connected to."""
         async with town(pki) as (endpoints, where), serve_origin(pki.issue(["printer.local"])) as printer:
             ready = Detector(**settings_of(*endpoints, resolve={**where, ("printer.local", 443): printer.address}))
-            chosen = await serve_request(GateRequest(endpoints=(LMS,)), policy=Policy(), detector=ready)
             with pytest.raises(RequestError, match=r"printer\.local"):
                 await serve_request(GateRequest(endpoints=(LMS, "printer.local")), policy=Policy(), detector=ready)
             assert printer.connections == 0
-        assert [result.endpoint.host for result in chosen.report.results] == [LMS]
+
+
+class TestRequests:
+    """A request adds to what the policy probes, and omits nothing."""
+
+    @pytest.mark.parametrize("asked", [(), (LMS,), (LMS, EXAM), (f"{LMS}:443",), ("LMS.example.org.",)])
+    @pytest.mark.parametrize("named", [(EXAM,), (EXAM, LMS), ()])
+    async def test_no_request_omits_the_intercepted_exam(
+        self, pki: PrivatePKI, settings_of: Settings, asked: tuple[str, ...], named: tuple[str, ...]
+    ) -> None:
+        """Whatever it asks for, and whether the policy names endpoints or has everything in the pin files probed."""
+        async with (
+            town(pki) as (endpoints, where),
+            serve_origin(pki.private_ca("Campus Web Filter CA").issue([EXAM])) as box,
+        ):
+            ready = Detector(**settings_of(*endpoints, resolve={**where, (EXAM, 443): box.address}))
+            request = GateRequest(endpoints=asked)
+            decision = await serve_request(request, policy=Policy(endpoints=named), detector=ready)
+        assert decision.action is Action.BLOCK
+        assert decision.reasons[0].endpoints == (f"{EXAM}:443",)
+        assert EXAM in {result.endpoint.host for result in decision.report.results}
+
+    async def test_what_is_asked_for_must_be_confirmed(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """An endpoint that decides nothing by itself is named by a request, and by nothing that was asked before."""
+        async with town(pki) as (endpoints, where), serve_script(Script.alert(40)) as broken:
+            unpinned = Endpoint(host=LMS, category=Category.LMS)
+            ready = Detector(**settings_of(endpoints[0], unpinned, resolve={**where, (LMS, 443): broken.address}))
+            actions = [
+                (await serve_request(GateRequest(endpoints=asked), policy=Policy(), detector=ready)).action
+                for asked in ((), (LMS,), ())
+            ]
+        assert actions == [Action.ALLOW, Action.BLOCK, Action.ALLOW]
+
+    async def test_short_deadline_confirms_nothing(self, settings_of: Settings) -> None:
+        """A request that leaves no time to probe gets no exam."""
+        async with serve_script(Script.silence()) as silent:
+            ready = Detector(**settings_of(Endpoint(host=EXAM, category=Category.EXAM, address=silent.address)))
+            decision = await serve_request(GateRequest(deadline=0.1), policy=Policy(), detector=ready)
+        assert decision.action is Action.BLOCK
+
+
+class TestPortals:
+    """The exam server behind a sign-in page: 'sign in, then try again', and nobody is accused."""
+
+    @pytest.mark.parametrize("pinned", ["leaf", "public", "nothing"])
+    @pytest.mark.parametrize("certificate", ["self-signed", "private", "public"])
+    @pytest.mark.parametrize("control", ["portal", "open", "offline"])
+    async def test_signing_in_comes_first(
+        self, pki: PrivatePKI, settings_of: Settings, pinned: str, certificate: str, control: str
+    ) -> None:
+        """Whatever certificate the portal has, what is pinned, and whether the control request tells of it."""
+        names = ["portal.hotel.example"]
+        portal = {
+            "self-signed": pki.self_signed,
+            "private": pki.private_ca("Hotel CA").issue,
+            "public": pki.issue,
+        }[certificate](names)
+        exam = Endpoint(host=EXAM, category=Category.EXAM)
+        if pinned != "nothing":
+            exam = msgspec.structs.replace(
+                exam,
+                pins=(pki.issue([EXAM]).spki_sha256,),
+                identity=RecordedIdentity.PUBLIC if pinned == "public" else RecordedIdentity.UNKNOWN,
+            )
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsign in"
+        if control == "open":
+            answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+        async def control_request(stream: PlainStream) -> None:
+            await stream.read()
+            await stream.write(answer)
+            await stream.close()
+
+        server = Listener()
+        async with serve_origin(portal) as origin, listen(control_request, server):
+            decision = await detector.exam.gate(
+                **settings_of(
+                    msgspec.structs.replace(exam, address=origin.address),
+                    offline=control == "offline",
+                    control=Control(f"http://127.0.0.1:{server.port}/generate_204"),
+                )
+            )
+        first = decision.reasons[0]
+        assert (decision.action, first.code, first.confidence) == (Action.BLOCK, ReasonCode.UNCONFIRMED, None)
+        assert re.search("^[^.]*sign in[^.]*, then try again", decision.message)
+        assert f"The exam server could not be confirmed: {EXAM}." in decision.message
+        assert not re.search("decrypt|opens encrypted", decision.message)
+        assert decision.report.confidence is Confidence.POSSIBLE
+        assert decision.report.interceptors == ()
+
+    async def test_portal_that_speaks_no_tls(self, settings_of: Settings) -> None:
+        """A page in plain HTTP where TLS was asked for."""
+        async with serve_script(Script.plain_http()) as portal:
+            endpoint = Endpoint(host=EXAM, category=Category.EXAM, address=portal.address)
+            decision = await detector.exam.gate(**settings_of(endpoint))
+        assert decision.action is Action.BLOCK
+        assert "sign in" in decision.message
+
+
+class TestStalePins:
+    """A genuine certificate that is publicly logged, beside pins that do not fit any more."""
+
+    @pytest.mark.parametrize("identity", list(RecordedIdentity))
+    @pytest.mark.parametrize("why", ["category", "named", "pinned"])
+    async def test_the_student_may_begin(
+        self, pki: PrivatePKI, settings_of: Settings, identity: RecordedIdentity, why: str
+    ) -> None:
+        """A warning, and no word about connections that are opened; whatever makes the endpoint matter."""
+        async with serve_origin(pki.issue([EXAM])) as origin:
+            endpoint = Endpoint(
+                host=EXAM,
+                category=Category.EXAM if why == "category" else Category.OTHER,
+                pins=(b"1" * 32,),
+                backup_pins=(bytes(32),),
+                identity=identity,
+                address=origin.address,
+            )
+            asked = [EXAM] if why == "named" else None
+            settings = settings_of(endpoint)
+            decision = await detector.exam.gate(asked, **settings)
+            refusing = await detector.exam.gate(asked, policy=Policy(on_stale_pin=OnStalePin.REFUSE), **settings)
+        assert (decision.action, decision.reasons[0].code) == (Action.WARN, ReasonCode.STALE_PIN)
+        assert decision.message.startswith("You can go ahead with the exam.")
+        assert not re.search("decrypt|opens encrypted|confirmed", decision.message)
+        assert (refusing.action, refusing.reasons[0].code) == (Action.BLOCK, ReasonCode.STALE_PIN)
+
+    @pytest.mark.parametrize("presented", ["private", "unlogged", "expired"])
+    async def test_a_certificate_that_is_not_genuine_is_no_stale_pin(
+        self, pki: PrivatePKI, settings_of: Settings, presented: str
+    ) -> None:
+        """What does not fit the pins and is not accepted and logged blocks."""
+        month = dt.timedelta(days=30)
+        issued = {
+            "private": lambda: pki.private_ca().issue([EXAM]),
+            "unlogged": lambda: pki.issue([EXAM], scts=0),
+            "expired": lambda: pki.issue([EXAM], not_before=pki.now - 3 * month, not_after=pki.now - month),
+        }[presented]()
+        async with serve_origin(issued) as origin:
+            endpoint = Endpoint(host=EXAM, category=Category.EXAM, pins=(b"1" * 32,), address=origin.address)
+            decision = await detector.exam.gate(**settings_of(endpoint))
+        assert (decision.action, decision.reasons[0].code) == (Action.BLOCK, ReasonCode.UNCONFIRMED)
+
+
+class TestCanaries:
+    """Substituted canaries beside a confirmed exam endpoint: IT may have exempted the exam."""
+
+    @pytest.mark.parametrize("category", [Category.CANARY, Category.SEARCH, Category.MAIL])
+    async def test_they_warn_or_block_by_the_scope(
+        self, pki: PrivatePKI, settings_of: Settings, category: Category
+    ) -> None:
+        """The exam may begin, unless the policy asks for a network on which nothing is decrypted."""
+        search = "search.example.com"
+        box = pki.private_ca("School CA")
+        async with serve_origin(pki.issue([EXAM])) as exam, serve_origin(box.issue([search])) as forged:
+            endpoints = (
+                Endpoint(host=EXAM, category=Category.EXAM, address=exam.address),
+                Endpoint(host=search, category=category, canary=True, address=forged.address),
+            )
+            settings = settings_of(*endpoints)
+            warned = await detector.exam.gate(**settings)
+            blocked = await detector.exam.gate(policy=Policy(scope=PolicyScope.NETWORK), **settings)
+        assert (warned.action, warned.reasons[0].code) == (Action.WARN, ReasonCode.INTERCEPTED)
+        assert warned.reasons[0].confidence is Confidence.PROVEN
+        assert "You can go ahead with the exam." in warned.message
+        assert (blocked.action, blocked.reasons[0].code) == (Action.BLOCK, ReasonCode.INTERCEPTED)
 
 
 async def test_settings_pins_go_before_the_policys(pki: PrivatePKI, settings_of: Settings) -> None:

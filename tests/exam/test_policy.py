@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PolicyError
-from detector.exam import Action, Policy, Threshold
+from detector.exam import OnStalePin, OnUnconfirmed, Policy, PolicyScope
 from detector.exam.policy import ENDPOINTS_MAX
-from detector.model import Category, Confidence
+from detector.model import Category
 
 
 def write(folder: Path, text: str) -> Path:
@@ -25,13 +25,21 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_defaults_are_sane() -> None:
-    """What is proven blocks; everything else that is not clean warns."""
+    """What is not confirmed blocks, stale pins warn, and other endpoints block nothing."""
     policy = Policy()
-    assert (policy.block_at, policy.warn_at) == (Threshold.PROVEN, Threshold.POSSIBLE)
-    assert policy.on_inconclusive is Action.WARN
-    assert policy.categories == frozenset(Category)
+    assert policy.on_unconfirmed is OnUnconfirmed.BLOCK
+    assert policy.on_stale_pin is OnStalePin.WARN
+    assert policy.scope is PolicyScope.ENDPOINT
     assert policy.deadline == 3.0
     assert not policy.requires_witness("exam.example.edu:443", Category.EXAM)
+
+
+def test_resolving(tmp_path: Path) -> None:
+    """A policy is taken as it is, a path is read, and without either the default one holds."""
+    policy = Policy(name="finals")
+    assert Policy.resolve(policy) is policy
+    assert Policy.resolve(str(write(tmp_path, "schema = 1"))) == Policy(name="policy")
+    assert Policy.resolve(None) == Policy()
 
 
 def test_empty_policy_file_is_the_default(tmp_path: Path) -> None:
@@ -46,10 +54,9 @@ def test_reads_every_field(tmp_path: Path) -> None:
         """
         schema = 1
         name = "finals"
-        block_at = "probable"
-        warn_at = "possible"
-        on_inconclusive = "block"
-        categories = ["exam", "lms"]
+        on_unconfirmed = "warn"
+        on_stale_pin = "refuse"
+        scope = "network"
         require_witness = ["Exam.Example.edu", "[2001:db8::1]:8443"]
         deadline = 5
         endpoints = ["exam.example.edu", "exam.example.edu:443"]
@@ -58,10 +65,9 @@ def test_reads_every_field(tmp_path: Path) -> None:
     )
     assert Policy.load(path) == Policy(
         name="finals",
-        block_at=Threshold.PROBABLE,
-        warn_at=Threshold.POSSIBLE,
-        on_inconclusive=Action.BLOCK,
-        categories=frozenset({Category.EXAM, Category.LMS}),
+        on_unconfirmed=OnUnconfirmed.WARN,
+        on_stale_pin=OnStalePin.REFUSE,
+        scope=PolicyScope.NETWORK,
         require_witness=("exam.example.edu:443", "[2001:db8::1]:8443"),
         deadline=5.0,
         endpoints=("exam.example.edu:443",),
@@ -83,15 +89,15 @@ def test_witness_may_be_required_of_a_category() -> None:
         ("", "schema", "schema = 1"),
         ("schema = 2", "schema", "schema = 1"),
         ("schema = true", "schema", "schema = 1"),
-        ("schema = 1\nblock_on = 'proven'", "'block_on'", "block_at"),
-        ("schema = 1\nblock_at = 'sure'", "block_at", "possible, probable, proven, never"),
-        ("schema = 1\nblock_at = 3", "block_at", "possible, probable, proven, never"),
-        ("schema = 1\nwarn_at = []", "warn_at", "possible, probable, proven, never"),
-        ("schema = 1\nwarn_at = 'proven'\nblock_at = 'possible'", "warn_at", "never"),
-        ("schema = 1\non_inconclusive = 'ask'", "on_inconclusive", "allow, warn, block"),
-        ("schema = 1\ncategories = 'exam'", "categories", "["),
-        ("schema = 1\ncategories = []", "categories", "Leave it out"),
-        ("schema = 1\ncategories = ['exams']", "categories[0]", "exam, lms"),
+        ("schema = 1\non_unconfirm = 'warn'", "'on_unconfirm'", "on_unconfirmed"),
+        ("schema = 1\nblock_at = 'proven'", "'block_at'", "on_unconfirmed, on_stale_pin, scope"),
+        ("schema = 1\non_unconfirmed = 'allow'", "on_unconfirmed", "block, warn"),
+        ("schema = 1\non_unconfirmed = 3", "on_unconfirmed", "block, warn"),
+        ("schema = 1\non_unconfirmed = 'Block'", "on_unconfirmed", "block, warn"),
+        ("schema = 1\non_stale_pin = []", "on_stale_pin", "warn, refuse"),
+        ("schema = 1\non_stale_pin = 'block'", "on_stale_pin", "warn, refuse"),
+        ("schema = 1\nscope = 'everything'", "scope", "endpoint, network"),
+        ("schema = 1\nscope = ['network']", "scope", "endpoint, network"),
         ("schema = 1\nrequire_witness = 'exam.example.edu'", "require_witness", "list of hosts"),
         ("schema = 1\nrequire_witness = true", "require_witness", "["),
         ("schema = 1\nrequire_witness = ['https://a.example']", "require_witness[0]", "HOST:PORT"),
@@ -133,12 +139,12 @@ def test_missing_file_and_other_text_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"block_at": "sure"},
-        {"categories": ()},
+        {"on_unconfirmed": "allow"},
+        {"on_stale_pin": "block"},
         {"deadline": math.inf},
         {"deadline": -1.0},
         {"endpoints": ("not a host",)},
-        {"on_inconclusive": "ask"},
+        {"scope": "all"},
         {"require_witness": "somewhere"},
     ],
 )
@@ -150,19 +156,21 @@ def test_policy_made_in_python_is_checked_alike(wrong: dict[str, Any]) -> None:
 
 def test_values_may_be_spelled_as_text() -> None:
     """The words of the file work in Python too."""
-    given: dict[str, Any] = {"block_at": Confidence.PROBABLE, "on_inconclusive": "allow", "categories": ["exam"]}
+    given: dict[str, Any] = {"on_unconfirmed": "warn", "on_stale_pin": "refuse", "scope": "network"}
     policy = Policy(**given)
-    assert policy.block_at is Threshold.PROBABLE
-    assert policy.on_inconclusive is Action.ALLOW
-    assert policy.categories == {Category.EXAM}
+    assert policy.on_unconfirmed is OnUnconfirmed.WARN
+    assert policy.on_stale_pin is OnStalePin.REFUSE
+    assert policy.scope is PolicyScope.NETWORK
 
 
 _TOML = st.recursive(
-    st.sampled_from(["1", "3.0", "true", "'exam'", "'never'", "'a.example'", "2026-01-01", "nan", "-1", '"\\u0000"']),
+    st.sampled_from(
+        ["1", "3.0", "true", "'exam'", "'warn'", "'network'", "'a.example'", "2026-01-01", "nan", "-1", '"\\u0000"']
+    ),
     lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
     max_leaves=4,
 )
-_KEYS = ("name", "block_at", "warn_at", "on_inconclusive", "categories", "require_witness", "deadline", "endpoints")
+_KEYS = ("name", "on_unconfirmed", "on_stale_pin", "scope", "require_witness", "deadline", "endpoints")
 
 
 @given(st.dictionaries(st.sampled_from((*_KEYS, "pins", "more")), _TOML))

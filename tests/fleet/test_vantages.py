@@ -70,7 +70,7 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder
 async def test_one_vantage_behind_an_interceptor(
     campus: Fleet, network_lab: Lab, fleet_trust: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Every vantage looks at every target: decrypted in the hall, proven; clean, pinned, from the others."""
+    """Every vantage probes every target: intercepted in the hall, proven; clean, pinned, from the others."""
     words = (*fleet_trust, "--pins", str(tmp_path / "pins.toml"), "--mode", "every")
     done = await campus.scan(*words, inside=network_lab.far)
     assert done.returncode == 1, done.stderr

@@ -13,7 +13,7 @@ from aiohttp import web
 from OpenSSL import SSL
 
 from detector.guard import Guard, GuardedConnector
-from detector.judge.evidence import no_machine_roots
+from detector.judge.evidence import never_installed, no_machine_roots
 from detector.pins import PinSet
 from detector.testing import Request, Response
 from detector.testing.origin import greet
@@ -56,6 +56,7 @@ def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGua
         "roots": world.roots,
         "logs": world.logs,
         "machine_roots": no_machine_roots,
+        "installed_at": never_installed,
         "clock": lambda: world.pki.now,
     }
     return CountingGuard(pins=PinSet(name="test", endpoints=endpoints), **{**known, **settings})

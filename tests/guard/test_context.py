@@ -22,9 +22,10 @@ from OpenSSL import SSL
 from requests.adapters import HTTPAdapter
 
 import detector
-from detector.errors import CertificateError, GuardError, InconclusiveError, InputError, MiddlewareDetected
+from detector.errors import CertificateError, GuardError, InputError, MiddlewareDetected, UnconfirmedError
+from detector.exam import OnStalePin, Policy
 from detector.guard import guarded_context, refusal_behind
-from detector.model import Endpoint
+from detector.model import Endpoint, RecordedIdentity
 from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
 from detector.testing.origin import answer, greet
 from detector.testing.streams import Listener, listen, server_context
@@ -180,7 +181,8 @@ async def test_middlebox(world: World, pki: PrivatePKI, client: Client, error: t
         serve_origin(pki.issue([EXAM])) as origin,
         serve_middlebox(pki.private_ca("School CA"), upstream={(EXAM, 443): origin.address}) as box,
     ):
-        refusal = await refused(client, error, guarded_context(guard_of(world)), f"https://{EXAM}/", box.url)
+        known = Endpoint(host=EXAM, pins=(bytes(32),), identity=RecordedIdentity.PUBLIC)
+        refusal = await refused(client, error, guarded_context(guard_of(world, known)), f"https://{EXAM}/", box.url)
         await settled(box)
         assert (box.overheard, set(box.intercepted)) == (b"", {EXAM})
     assert isinstance(refusal, MiddlewareDetected)
@@ -192,7 +194,7 @@ async def test_middlebox(world: World, pki: PrivatePKI, client: Client, error: t
 
 @every_client
 async def test_certificate_and_witness(world: World, pki: PrivatePKI, client: Client, error: type[Exception]) -> None:
-    """Each client refuses an expired certificate, and an endpoint whose witness it cannot ask."""
+    """Each client refuses an expired certificate, and an endpoint that only a witness confirms: it cannot ask one."""
     old = pki.issue([LOOPBACK], not_before=pki.now - dt.timedelta(days=90), not_after=pki.now - dt.timedelta(days=1))
     async with serve_origin(old) as origin:
         context = guarded_context(guard_of(world))
@@ -201,9 +203,11 @@ async def test_certificate_and_witness(world: World, pki: PrivatePKI, client: Cl
         )
     async with serve_origin(pki.issue([LOOPBACK])) as witnessed:
         endpoint = Endpoint(host=LOOPBACK, port=witnessed.port, witness=(bytes(32),))
-        context = guarded_context(guard_of(world, endpoint))
+        policy = Policy(require_witness=(endpoint.name,))
+        context = guarded_context(guard_of(world, endpoint, policy=policy))
         refusal = await refused(client, error, context, f"https://{LOOPBACK}:{witnessed.port}/", None)
-        assert isinstance(refusal, InconclusiveError)
+        assert isinstance(refusal, UnconfirmedError)
+        assert "the witness was not asked" in str(refusal)
     assert origin.requests == witnessed.requests == []
 
 
@@ -229,7 +233,7 @@ async def test_writing_without_a_handshake(world: World, pki: PrivatePKI) -> Non
     def attempt(address: tuple[str, int], use: Callable[[ssl.SSLSocket], object]) -> None:
         context = guarded_context(guard_of(world))
         with context.wrap_socket(connected(address), server_hostname=EXAM, do_handshake_on_connect=False) as wrapped:
-            with pytest.raises(MiddlewareDetected):
+            with pytest.raises(CertificateError):
                 use(wrapped)
             assert wrapped.fileno() == -1
             with pytest.raises(OSError, match=r".*"):
@@ -258,7 +262,7 @@ async def test_connecting_a_wrapped_socket(world: World, pki: PrivatePKI) -> Non
         with socket.socket() as plain:
             plain.settimeout(WAIT)
             with guarded_context(guard_of(world)).wrap_socket(plain, server_hostname=EXAM) as wrapped:
-                with pytest.raises(MiddlewareDetected):
+                with pytest.raises(CertificateError):
                     wrapped.connect(address)
                 with pytest.raises(OSError, match=r".*"):
                     wrapped.send(SECRET.encode())
@@ -282,7 +286,7 @@ async def test_memory_buffers_without_a_handshake(world: World, pki: PrivatePKI)
                 except ssl.SSLWantReadError:
                     plain.sendall(outgoing.read())
                     incoming.write(plain.recv(65536))
-                except MiddlewareDetected:
+                except CertificateError:
                     plain.sendall(outgoing.read())
                     return
         pytest.fail("nothing was refused")
@@ -308,7 +312,7 @@ async def test_asyncio_streams(world: World, pki: PrivatePKI) -> None:
         writer.close()
         await writer.wait_closed()
     async with serve_raw(pki.private_ca().issue([EXAM]), talk) as forged:
-        with pytest.raises(MiddlewareDetected):
+        with pytest.raises(CertificateError):
             await asyncio.open_connection(*forged.address, ssl=context, server_hostname=EXAM)
 
 
@@ -346,7 +350,7 @@ async def test_evidence_is_shared_between_clients(world: World, pki: PrivatePKI)
     ):
         for host, (client, error) in zip((EXAM, LMS), (CLIENTS["httpx"], CLIENTS["urllib3"]), strict=True):
             await refused(client, error, guarded_context(guard), f"https://{host}/", box.url)
-    assert [judged.result.confidence for judged in guard.judged] == ["possible", "proven"]
+    assert [judged.result.reason for judged in guard.judged] == ["private-chain", "one-private-signer"]
 
 
 async def test_http_without_tls_is_not_seen(world: World) -> None:
@@ -408,14 +412,15 @@ def test_ports(world: World, pki: PrivatePKI) -> None:
     issued = pki.issue([EXAM])
     right = Endpoint(host=EXAM, port=8443, pins=(issued.spki_sha256,))
     wrong = Endpoint(host=EXAM, port=9443, pins=(bytes(32),))
+    refusing = Policy(on_stale_pin=OnStalePin.REFUSE)
     _shake(issued, guarded_context(guard_of(world, right)), EXAM)
-    with pytest.raises(MiddlewareDetected, match="pin"):
-        _shake(issued, guarded_context(guard_of(world, wrong)), EXAM)
-    both = guard_of(world, right, wrong)
+    with pytest.raises(UnconfirmedError, match="pin"):
+        _shake(issued, guarded_context(guard_of(world, wrong, policy=refusing)), EXAM)
+    both = guard_of(world, right, wrong, policy=refusing)
     with pytest.raises(InputError, match="several ports"):
         _shake(issued, guarded_context(both), EXAM)
     _shake(issued, guarded_context(both, port=8443), EXAM)
-    with pytest.raises(MiddlewareDetected):
+    with pytest.raises(UnconfirmedError):
         _shake(issued, guarded_context(both, port=9443), EXAM)
 
 
@@ -434,16 +439,16 @@ def test_the_context_takes_no_orders(world: World, pki: PrivatePKI) -> None:
     context.load_default_certs()
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
-    with pytest.raises(MiddlewareDetected):
+    with pytest.raises(CertificateError):
         _shake(pki.private_ca().issue([EXAM]), context, EXAM)
 
 
 def test_refusals_can_be_pickled(world: World, pki: PrivatePKI) -> None:
     """Exceptions cross process borders, as those of worker pools do."""
-    with pytest.raises(MiddlewareDetected) as caught:
+    with pytest.raises(CertificateError) as caught:
         _shake(pki.private_ca().issue([EXAM]), guarded_context(guard_of(world)), EXAM)
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - made a line above
-    assert (type(copy), str(copy), copy.report) == (type(caught.value), str(caught.value), caught.value.report)
+    assert (type(copy), str(copy), copy.result) == (type(caught.value), str(caught.value), caught.value.result)
 
 
 def test_no_refusal_behind_other_errors() -> None:

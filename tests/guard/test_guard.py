@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.errors import InputError, ProxyError, TargetError
+from detector.exam import Policy
 from detector.guard import Guard
 from detector.guard.connector import _basic_credentials
 from detector.guard.guard import REMEMBERED_MAX
-from detector.model import Confidence, Endpoint, Observation, Outcome
+from detector.model import Endpoint, Observation, Outcome, RecordedIdentity
 from detector.trust.certificate import Certificate
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def seen(chain: Sequence[bytes], *, outcome: Outcome = Outcome.COMPLETE, key_proved: bool = True) -> Observation:
     """An observation of this chain."""
     presented = tuple(Certificate.read(der).presented() for der in chain)
-    return Observation(outcome=outcome, key_proved=key_proved, chain=presented)
+    return Observation(outcome=outcome, key_proved=key_proved, scts_carried=True, chain=presented)
 
 
 def judge(guard: Guard, host: str, chain: Sequence[bytes]) -> Judged:
@@ -58,7 +59,7 @@ def test_a_clean_chain_alone_is_not_enough(world: World, outcome: Outcome, *, ke
     for endpoint in (Endpoint(host=EXAM), Endpoint(host=EXAM, pins=(issued.spki_sha256,))):
         guard = guard_of(world, endpoint)
         judged = guard.judge(endpoint, seen(issued.chain, outcome=outcome, key_proved=key_proved))
-        assert judged.refused == "inconclusive"
+        assert judged.refused == "unconfirmed"
         assert judged.message.startswith(f"{EXAM}:443: ")
         assert judged.advice
 
@@ -80,36 +81,32 @@ def test_nothing_refused_says_nothing(world: World) -> None:
     assert judged.result.verdict == "clean"
 
 
-@pytest.mark.parametrize("refuse_at", list(Confidence))
-def test_below_the_threshold_is_still_verified(world: World, refuse_at: Confidence) -> None:
-    """A private chain alone is `possible`: refused as middleware at that threshold, as a bad certificate above it."""
-    chain = world.pki.private_ca().issue([EXAM]).chain
-    judged = judge(guard_of(world, refuse_at=refuse_at), EXAM, chain)
-    assert judged.refused == ("middleware" if refuse_at is Confidence.POSSIBLE else "certificate")
-
-
 def test_memory_is_bounded(world: World) -> None:
     """Any number of hosts costs no more than so many, and what was met last counts longest."""
     guard = guard_of(world)
     ca = world.pki.private_ca("School CA", one_leaf_key=True)
-    assert judge(guard, LMS, ca.issue([LMS]).chain).result.confidence == "possible"
+    assert judge(guard, LMS, ca.issue([LMS]).chain).result.reason == "private-chain"
     issued = world.pki.issue([EXAM])
     for number in range(REMEMBERED_MAX - 1):
         guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
-    assert judge(guard, "a.example.net", ca.issue(["a.example.net"]).chain).result.confidence == "proven"
+    assert judge(guard, "a.example.net", ca.issue(["a.example.net"]).chain).result.reason == "one-private-signer"
     for number in range(REMEMBERED_MAX):
         guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
-    assert judge(guard, "b.example.com", ca.issue(["b.example.com"]).chain).result.confidence == "possible"
+    assert judge(guard, "b.example.com", ca.issue(["b.example.com"]).chain).result.reason == "private-chain"
     assert len(guard._memory._seen) == REMEMBERED_MAX
 
 
-def test_issuers_that_were_accused_accuse(world: World) -> None:
-    """A forger that makes a new CA for each host is told by the shape of its name, once one was proven (row 18)."""
-    pinned = Endpoint(host=EXAM, pins=(bytes(32),))
-    guard = guard_of(world, pinned)
-    assert judge(guard, EXAM, world.pki.private_ca("Filter CA 1").issue([EXAM]).chain).result.row == 17
-    assert judge(guard, LMS, world.pki.private_ca("Filter CA 2").issue([LMS]).chain).result.row == 18
-    assert judge(guard, LMS, world.pki.private_ca("Other CA").issue([LMS]).chain).result.row == 19
+def test_what_substituted_one_host_accuses_on_the_next(world: World) -> None:
+    """The key that took the place of a known certificate is known from then on; another one is not accused by it."""
+    pinned = Endpoint(host=EXAM, pins=(bytes(32),), identity=RecordedIdentity.PUBLIC)
+    guard, ca = guard_of(world, pinned), world.pki.private_ca("Filter CA", one_leaf_key=True)
+    assert judge(guard, LMS, ca.issue([LMS]).chain).result.reason == "private-chain"
+    assert judge(guard, EXAM, ca.issue([EXAM]).chain).result.reason == "identity-substituted"
+    known = judge(guard, LMS, ca.issue([LMS]).chain)
+    assert (known.result.reason, known.result.confidence) == ("signer-substitutes-elsewhere", "proven")
+    assert known.refused == "middleware"
+    other = judge(guard, LMS, world.pki.private_ca("Filter CA").issue([LMS]).chain)
+    assert (other.result.reason, other.refused) == ("private-chain", "certificate")
 
 
 def test_endpoints(world: World) -> None:
@@ -130,7 +127,7 @@ def test_shipped_pins_are_the_default() -> None:
     """Without settings the guard knows what the package ships."""
     guard = Guard()
     assert guard.pins.endpoints
-    assert guard.refuse_at is Confidence.POSSIBLE
+    assert guard.policy == Policy()
 
 
 @settings(max_examples=150)

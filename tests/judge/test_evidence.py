@@ -1,271 +1,334 @@
-"""Several looks at one endpoint: what they share, how they are compared, and which of them decides."""
+"""The evidence on one endpoint: what its observations share, how they compare, and what is derived from them."""
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import pytest
+from conftest import EXAM, LMS
+from odd_keys import GOST_2012, rewritten
+from worlds import DAY, PINNED_WITNESS, below, crowded, dated, in_name_of, logged, sent, witnessed
 
-from detector.judge.evidence import OTHERS_MAX, Comparison, EndpointEvidence, NetworkEvidence, compare, difference
-from detector.model import Hello, Observation, Outcome, Report, Result, Route
+from detector.judge.assess import observations_that_count
+from detector.judge.compare import Comparison, Difference, compare, difference, same_place
+from detector.judge.evidence import OTHERS_MAX, EndpointEvidence, Identity, never_installed, no_machine_roots
+from detector.model import Hello, Outcome, ProxyObservation, ProxyScheme, Route
+from detector.testing import generate_key
+from detector.trust.budget import Budget
+from detector.trust.roots import ROOTS_HORIZON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from conftest import World
+    from worlds import Chain
 
-    from detector.testing import Issued, PrivatePKI
+    from detector.model import Observation
 
-EXAM, LMS = "exam.example.edu", "lms.example.org"
-ADDRESS = "192.0.2.7:443"
-
-
-@pytest.fixture
-def looks(world: World) -> Callable[..., EndpointEvidence]:
-    """Make one endpoint with several looks: each a chain, and what differs in its observation."""
-
-    def make(
-        *presented: tuple[Issued | Sequence[bytes], dict[str, Any]], host: str = EXAM, **expected: Any
-    ) -> EndpointEvidence:
-        observations: list[Observation] = []
-        for chain, details in presented:
-            case = world.case(host, chain)
-            observations.append(msgspec.structs.replace(case.observation, **{"address": ADDRESS, **details}))
-        first = world.case(host, presented[0][0], **expected)
-        return EndpointEvidence(first.endpoint, observations[0], first.context, others=observations[1:])
-
-    return make
+ADDRESS: Final = "93.184.216.34:443"
+TCP: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": ADDRESS}
+QUIC: Final[dict[str, Any]] = {**TCP, "route": Route.QUIC}
+BROWSER: Final[dict[str, Any]] = {**TCP, "hello": Hello.BROWSER}
+ELSEWHERE: Final[dict[str, Any]] = {"address": "1.1.1.1:443"}
 
 
-TCP: dict[str, Any] = {"route": Route.DIRECT}
-QUIC: dict[str, Any] = {"route": Route.QUIC}
-BROWSER: dict[str, Any] = {"route": Route.DIRECT, "hello": Hello.BROWSER}
-ELSEWHERE = {"address": "198.51.100.9:443"}
+def probed(world: World, *observed: tuple[Chain, dict[str, Any]], **expected: Any) -> EndpointEvidence:  # noqa: ANN401 - fields of Endpoint
+    """One endpoint with several observations: each a chain, and what is particular about it."""
+    observations = [world.observed(chain, **facts) for chain, facts in observed]
+    return world.case(EXAM, [], others=observations[1:], **expected).with_observation(observations[0])
 
 
-def test_every_look_has_all_the_others(pki: PrivatePKI, looks: Callable[..., EndpointEvidence]) -> None:
-    """From any look the rest can be seen, and nothing is derived twice."""
-    case = looks((pki.issue([EXAM]), TCP), (pki.issue([EXAM]), QUIC), (pki.issue([EXAM]), BROWSER))
-    group = {case, *case.looks}
-    assert len(group) == 3
-    assert all({look, *look.looks} == group for look in case.looks)
-    assert [look.observation for look in case.looks] == list(case.others)
-    assert case.looks[0].others == (case.observation, case.others[1])
-    assert case.looks[0].paths is case.looks[1].looks[1].paths
+class TestSiblings:
+    def test_every_observation_has_all_the_others(self, world: World) -> None:
+        """From any observation the rest can be seen, and nothing is derived twice."""
+        case = probed(world, *((world.pki.issue([EXAM]), facts) for facts in (TCP, QUIC, BROWSER)))
+        group = {case, *case.siblings}
+        assert len(group) == 3
+        assert all({one, *one.siblings} == group for one in case.siblings)
+        assert [one.observation for one in case.siblings] == list(case.others)
+        assert case.siblings[0].others == (case.observation, case.others[1])
+        assert case.siblings[0].paths is case.siblings[1].siblings[1].paths
+
+    def test_what_is_learned_later_is_there_for_all(self, world: World) -> None:
+        """Fetched issuers and further observations reach every observation, and none is lost."""
+        issued = world.pki.issue([EXAM])
+        case = probed(world, (issued.chain[:1], TCP), (issued.chain[:1], QUIC))
+        more = case.with_more(case.context, issued.chain[1:], [world.observed(issued, **BROWSER)])
+        assert more.others == (*case.others, world.observed(issued, **BROWSER))
+        accepted = [one.chain is not None and bool(one.chain.accepted) for one in (case, more, *more.siblings)]
+        assert accepted == [False, True, True, True]
+        assert probed(world, (issued, TCP)).siblings == ()
+
+    def test_their_number_is_bounded(self, world: World) -> None:
+        """However many a caller gives, only so many are kept."""
+        observation = world.observed(world.pki.issue([EXAM]))
+        case = world.case(EXAM, [], others=[observation] * (3 * OTHERS_MAX))
+        assert len(case.siblings) == len(case.others) == OTHERS_MAX
 
 
-def test_second_looks_keep_every_look(pki: PrivatePKI, looks: Callable[..., EndpointEvidence]) -> None:
-    """What is fetched later is there for all looks, and none of them is lost."""
-    issued = pki.issue([EXAM])
-    case = looks((issued.chain[:1], TCP), (issued.chain[:1], QUIC))
-    more = case.with_more(case.context, issued.chain[1:])
-    assert more.others == case.others
-    assert [bool(look.public_paths) for look in (*case.looks, more, *more.looks)] == [False, True, True]
+class TestWhere:
+    def test_one_place(self, world: World) -> None:
+        """An address is one place for everybody; a name that a proxy resolves is a place of that proxy's."""
+
+        def by(route: Route, place: str | None, proxy: str = "one.example") -> dict[str, Any]:
+            if route is Route.DIRECT:
+                return {"route": route, "address": place}
+            through = ProxyObservation(scheme=ProxyScheme.HTTP, host=proxy, port=3128)
+            return {"route": route, "address": "10.0.0.1:3128", "asked_for": place, "proxy": through}
+
+        forged, genuine = world.pki.private_ca("School CA").issue([EXAM]), world.pki.issue([EXAM])
+        name = f"{EXAM}:443"
+        for here, there, same in (
+            (by(Route.DIRECT, ADDRESS), by(Route.DIRECT, ADDRESS), True),
+            (by(Route.DIRECT, ADDRESS), by(Route.HTTP_CONNECT, ADDRESS), True),
+            (by(Route.HTTP_CONNECT, ADDRESS), by(Route.HTTP_CONNECT, ADDRESS, "two.example"), True),
+            (by(Route.HTTP_CONNECT, name), by(Route.HTTP_CONNECT, name), True),
+            (by(Route.HTTP_CONNECT, name), by(Route.HTTP_CONNECT, name, "two.example"), False),
+            (by(Route.DIRECT, ADDRESS), by(Route.HTTP_CONNECT, name), False),
+            (by(Route.DIRECT, None), by(Route.DIRECT, None), False),
+        ):
+            assert probed(world, (forged, here), (genuine, there)).seen_at_same_address is same
+
+    def test_what_a_chain_was_found_to_be_stays(self, world: World) -> None:
+        """A chain that spent its share is not held against what it left: with more observed it is what it was."""
+        ticks = iter(range(10**6))
+        budget = Budget(lambda: next(ticks) / 10, run_seconds=0.2, chain_seconds=0.1)
+        case = world.case(EXAM, crowded(world.pki, EXAM), context=world.context(budget=budget))
+        assert case.chain is not None
+        assert case.chain.paths.exceeded
+        again = case.with_observation(case.observation)
+        more = case.with_more(case.context._replace(portal=None), others=[case.observation])
+        other = case.with_more(case.context._replace(at=case.context.at + DAY))
+        assert again.chain is case.chain
+        assert more.chain is case.chain
+        assert more.siblings[0].chain is case.chain
+        assert other.chain is not case.chain
 
 
-def test_one_look_has_none(pki: PrivatePKI, world: World) -> None:
-    """Without others there is nothing to compare."""
-    assert world.case(EXAM, pki.issue([EXAM])).looks == ()
+class TestCompare:
+    def test_what_two_observations_show_together(self, world: World) -> None:
+        """Every comparison, from both sides."""
+        pki, ca = world.pki, world.pki.private_ca("School CA")
+        root = (ca.certificate,)
+        genuine, renewed = world.case(EXAM, pki.issue([EXAM])), world.case(EXAM, pki.issue([EXAM]))
+        forged, again = world.case(EXAM, ca.issue([EXAM])), world.case(EXAM, ca.issue([EXAM]))
+        added = world.case(EXAM, ca.issue([EXAM]), machine=root)
+        expected = {
+            (genuine, genuine): Comparison.SAME,
+            (genuine, renewed): Comparison.BOTH_GENUINE,
+            (forged, genuine): Comparison.PRIVATE_HERE,
+            (added, genuine): Comparison.PRIVATE_HERE,
+            (genuine, forged): Comparison.PRIVATE_THERE,
+            (forged, again): Comparison.UNDECIDED,
+            (forged, world.case(EXAM, pki.issue([EXAM], scts=0))): Comparison.UNDECIDED,
+            (forged, world.case(EXAM, pki.issue([LMS]))): Comparison.UNDECIDED,
+            (world.case(EXAM, ca.issue([EXAM]), private_roots=root), genuine): Comparison.UNDECIDED,
+            (forged, world.case(EXAM, pki.issue([EXAM]), key_proved=False)): Comparison.NOT_COMPARABLE,
+            (world.case(EXAM, [], key_proved=False, outcome=Outcome.RESET), genuine): Comparison.NOT_COMPARABLE,
+        }
+        assert {pair: compare(*pair) for pair in expected} == expected
+        assert set(expected.values()) == set(Comparison)
+
+    def test_a_difference_needs_one_address(self, world: World) -> None:
+        """What another address presents may be another server: a resolver can have sent us there."""
+        forged, genuine = world.pki.private_ca("School CA").issue([EXAM]), world.pki.issue([EXAM])
+        for details, expected in (
+            (QUIC, Difference.FORGED),
+            ({**QUIC, **ELSEWHERE}, Difference.GENUINE_ELSEWHERE),
+            ({**QUIC, "address": None}, Difference.GENUINE_ELSEWHERE),
+        ):
+            case = probed(world, (forged, TCP), (genuine, details))
+            assert difference(case, case.siblings[0]) is expected
+            assert same_place(case, case.siblings[0]) is (expected is Difference.FORGED)
+            assert difference(case.siblings[0], case) is Difference.OTHER_FORGED
 
 
-def test_looks_are_bounded(pki: PrivatePKI, world: World) -> None:
-    """However many a caller gives, only so many are kept."""
-    case = world.case(EXAM, pki.issue([EXAM]))
-    many = EndpointEvidence(case.endpoint, case.observation, case.context, others=[case.observation] * (3 * OTHERS_MAX))
-    assert len(many.looks) == len(many.others) == OTHERS_MAX
+class TestWhichCount:
+    """The observations whose verdict can be the endpoint's."""
+
+    def counted(self, world: World, *observed: tuple[Chain, dict[str, Any]]) -> list[Observation]:
+        return [one.observation for one in observations_that_count(probed(world, *observed))]
+
+    def test_silence_counts_only_where_there_is_nothing_else(self, world: World) -> None:
+        """Without any certificate on the default route it stays what it is, whatever another route shows."""
+        issued, gone = world.pki.issue([EXAM]), {"key_proved": False, "outcome": Outcome.RESET}
+        proxied = {**TCP, "route": Route.HTTP_CONNECT}
+        assert len(self.counted(world, (issued, TCP), ([], {**QUIC, **gone}), ([], {**BROWSER, **gone}))) == 1
+        assert len(self.counted(world, ([], {**TCP, **gone}), (issued, BROWSER))) == 1
+        assert len(self.counted(world, ([], {**TCP, **gone}), (issued, proxied))) == 2
+        assert len(self.counted(world, ([], {**TCP, **gone}))) == 1
+
+    def test_an_unreadable_chain_that_was_answered_readably(self, world: World) -> None:
+        """Only a readable answer on the same route, to a hello that asked for one, takes its place."""
+        issued = world.pki.issue([EXAM])
+        unreadable = (rewritten(issued.leaf, algorithm=GOST_2012), *issued.chain[1:])
+        readable = {**TCP, "hello": Hello.READABLE}
+        assert len(self.counted(world, (unreadable, TCP), (issued, readable))) == 1
+        assert len(self.counted(world, (unreadable, TCP), (unreadable, readable))) == 2
+        assert len(self.counted(world, (unreadable, TCP), (issued, {**readable, "route": Route.SOCKS5}))) == 2
+        assert len(self.counted(world, (unreadable, TCP), (issued, BROWSER))) == 2
+
+    def test_another_service_over_quic(self, world: World) -> None:
+        """A QUIC server for another name does not count next to TCP, and does where QUIC was all that was asked."""
+        other, issued = world.pki.self_signed(["vpn.example.net"]), world.pki.issue([EXAM])
+        assert len(self.counted(world, (issued, TCP), (other, QUIC))) == 1
+        assert len(self.counted(world, (other, QUIC))) == 1
+        assert len(self.counted(world, (issued, TCP), (other, BROWSER))) == 2
 
 
-def test_what_two_looks_show_together(pki: PrivatePKI, world: World) -> None:
-    """Every comparison, from both sides."""
-    genuine, renewed = world.case(EXAM, pki.issue([EXAM])), world.case(EXAM, pki.issue([EXAM], key="rsa"))
-    ca = pki.private_ca("School CA")
-    forged, again = world.case(EXAM, ca.issue([EXAM])), world.case(EXAM, ca.issue([EXAM]))
-    unlogged = world.case(EXAM, pki.issue([EXAM], scts=0))
-    misnamed = world.case(EXAM, pki.issue([LMS]))
-    unproved = world.case(EXAM, pki.issue([EXAM]), key_proved=False, outcome=Outcome.RESET)
-    silent = world.case(EXAM, [], key_proved=False, outcome=Outcome.RESET)
-    declared = world.case(EXAM, ca.issue([EXAM]), private_roots=(ca.certificate,))
-    expected = {
-        (genuine, genuine): Comparison.SAME,
-        (genuine, renewed): Comparison.BOTH_VOUCHED,
-        (forged, genuine): Comparison.PRIVATE_HERE,
-        (genuine, forged): Comparison.PRIVATE_THERE,
-        (forged, again): Comparison.UNDECIDED,
-        (forged, unlogged): Comparison.UNDECIDED,
-        (forged, misnamed): Comparison.UNDECIDED,
-        (forged, unproved): Comparison.NOT_COMPARABLE,
-        (silent, genuine): Comparison.NOT_COMPARABLE,
-        (declared, genuine): Comparison.UNDECIDED,
-    }
-    assert {pair: compare(*pair) for pair in expected} == expected
+class TestSigners:
+    def test_a_signer_is_a_key(self, world: World) -> None:
+        """The keys at hand that signed the leaf, its own where it did; never a name."""
+        pki, ca = world.pki, world.pki.private_ca("Filter CA")
+        assert world.case(EXAM, ca.issue([EXAM])).issuing_keys == frozenset()
+        assert world.case(EXAM, sent(ca, EXAM)).issuing_keys == {ca.spki_sha256}
+        cross = in_name_of(ca, pki.private_ca("Upper CA"))
+        both = (*cross.issue([EXAM]).chain, ca.certificate)
+        assert world.case(EXAM, both).issuing_keys == {ca.spki_sha256}
+        own = pki.self_signed([EXAM])
+        assert world.case(EXAM, own).issuing_keys == {own.spki_sha256}
+        reused = pki.private_ca("Proxy CA", leaf_key_is_ca_key=True)
+        assert world.case(EXAM, reused.issue([EXAM])).issuing_keys == {reused.spki_sha256}
+        assert world.case(EXAM, [b"\x30\x00"]).issuing_keys == frozenset()
+
+    def test_keys_above_a_chain_that_is_nobodys_public(self, world: World) -> None:
+        """Every key above the leaf counts, but those of paths to public roots."""
+        pki, ca = world.pki, world.pki.private_ca("Campus Root")
+        issuing = below(ca, "Server CA")
+        private = world.case(EXAM, (*issuing.issue([EXAM]).chain, ca.certificate))
+        assert private.keys_above == {issuing.spki_sha256, ca.spki_sha256}
+        assert world.case(EXAM, pki.issue([EXAM])).keys_above == frozenset()
+        assert private.added_roots == frozenset()
+        added = world.case(EXAM, issuing.issue([EXAM]), machine=(ca.certificate,))
+        assert added.added_roots == {added.machine_paths[0].certificates[-1].sha256}
 
 
-def test_who_is_vouched_for_in_public(pki: PrivatePKI, world: World) -> None:
-    """Logged, for this host, and its key proved; what is declared for one endpoint, or lacks its log, is not."""
-    ca = pki.private_ca("Campus CA")
-    assert world.case(EXAM, pki.issue([EXAM])).publicly_vouched
-    assert not world.case(EXAM, pki.issue([EXAM]), key_proved=False).publicly_vouched
-    assert not world.case(EXAM, pki.issue([LMS])).publicly_vouched
-    assert not world.case(EXAM, pki.issue([EXAM], scts=0)).publicly_vouched
-    assert not world.case(EXAM, ca.issue([EXAM]), private_roots=(ca.certificate,)).publicly_vouched
-
-
-def test_a_difference_needs_one_address(pki: PrivatePKI, looks: Callable[..., EndpointEvidence]) -> None:
-    """What another address presents may be another server: a resolver can have sent us there."""
-    forged, genuine = pki.private_ca("School CA").issue([EXAM]), pki.issue([EXAM])
-    same, other = looks((forged, TCP), (genuine, QUIC)), looks((forged, TCP), (genuine, QUIC | ELSEWHERE))
-    assert difference(same, same.looks[0]) == "forged"
-    assert difference(other, other.looks[0]) == "genuine-elsewhere"
-
-
-class TestJudgement:
-    """Which look decides, and by which row."""
-
-    def told(self, result: Result) -> tuple[int, str]:
-        return result.row, " ".join(filter(None, (result.verdict, result.confidence or result.assurance)))
-
-    @pytest.mark.parametrize("order", list(itertools.permutations(range(2))))
-    def test_quic_proves_what_tcp_alone_leaves_open(
-        self, order: tuple[int, int], pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """Without pins a private chain is `possible`; beside a genuine one over QUIC it is proven, in either order."""
-        forged, genuine = (pki.private_ca("School CA").issue([EXAM]), TCP), (pki.issue([EXAM]), QUIC)
-        both = (forged, genuine)
-        [result] = world.judge(looks(*(both[i] for i in order)))
-        assert self.told(result) == (15, "middleware proven")
-        assert result.observation.route is Route.DIRECT
-        assert [look.route for look in result.other_observations] == [Route.QUIC]
-        assert self.told(world.judge(looks(forged))[0]) == (19, "middleware possible")
-
-    def test_quic_decrypted_and_tcp_not(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """There are firewalls that decrypt QUIC; the same proof holds the other way round."""
-        [result] = world.judge(looks((pki.issue([EXAM]), TCP), (pki.private_ca("School CA").issue([EXAM]), QUIC)))
-        assert self.told(result) == (15, "middleware proven")
-        assert result.observation.route is Route.QUIC
-
+class TestGenuine:
     @pytest.mark.parametrize(
-        ("quic", "row"),
+        ("how", "genuine"),
         [
-            ("elsewhere", (19, "middleware possible")),
-            ("unproved", (19, "middleware possible")),
-            ("misnamed", (19, "middleware possible")),
-            ("unlogged", (19, "middleware possible")),
-            ("silent", (19, "middleware possible")),
+            ("logged", True),
+            ("pinned leaf", True),
+            ("pinned CA, timestamps not to be seen", True),
+            ("timestamps not to be seen", False),
+            ("witnessed", True),
+            ("another witness", False),
+            ("another witness, pinned", False),
+            ("unproved", False),
+            ("unlogged", False),
+            ("pinned CA, unlogged", False),
+            ("another name", False),
+            ("declared", False),
         ],
     )
-    def test_quic_that_proves_nothing(
-        self, quic: str, row: tuple[int, str], pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """Another address, no proof of the key, another name, no log, silence: the private chain stays `possible`."""
-        other = {
-            "elsewhere": (pki.issue([EXAM]), QUIC | ELSEWHERE),
-            "unproved": (pki.issue([EXAM]), QUIC | {"key_proved": False, "outcome": Outcome.HANDSHAKE_TIMEOUT}),
-            "misnamed": (pki.issue([LMS]), QUIC),
-            "unlogged": (pki.issue([EXAM], scts=0), QUIC),
-            "silent": ([], QUIC | {"key_proved": False, "outcome": Outcome.CONNECT_TIMEOUT}),
-        }[quic]
-        [result] = world.judge(looks((pki.private_ca("School CA").issue([EXAM]), TCP), other))
-        assert self.told(result) == row
+    def test_what_shows_the_genuine_key(self, how: str, genuine: bool, world: World) -> None:  # noqa: FBT001 - a table
+        """Clean as witnessed, pinned or logged, with the key proved; what is declared is not public."""
+        pki, ca = world.pki, world.pki.private_ca("Campus CA")
+        issued, plain, own = pki.issue([EXAM]), pki.issue([EXAM], scts=0), pki.self_signed([EXAM])
+        unseen: dict[str, Any] = {"seen": {"scts_carried": False}}
+        pinned_ca: dict[str, Any] = {"pins": (pki.intermediate_ec.spki_sha256,)}
+        other = witnessed(b"\3" * 32)
+        case = {
+            "logged": world.case(EXAM, issued),
+            "pinned leaf": world.case(EXAM, own, pins=(own.spki_sha256,)),
+            "pinned CA, timestamps not to be seen": world.case(EXAM, plain, **pinned_ca, **unseen),
+            "timestamps not to be seen": world.case(EXAM, plain, **unseen),
+            "witnessed": world.case(EXAM, own, **PINNED_WITNESS, seen=witnessed()),
+            "another witness": world.case(EXAM, issued, **PINNED_WITNESS, seen=other),
+            "another witness, pinned": world.case(
+                EXAM, issued, pins=(issued.spki_sha256,), **PINNED_WITNESS, seen=other
+            ),
+            "unproved": world.case(EXAM, issued, key_proved=False),
+            "unlogged": world.case(EXAM, plain),
+            "pinned CA, unlogged": world.case(EXAM, plain, **pinned_ca),
+            "another name": world.case(LMS, issued),
+            "declared": world.case(EXAM, ca.issue([EXAM]), private_roots=(ca.certificate,)),
+        }[how]
+        assert case.is_genuine is genuine
 
-    @pytest.mark.parametrize("innocent", ["self-signed", "misnamed", "issuer-forgotten"])
-    def test_innocent_servers_beside_a_genuine_quic(
-        self, innocent: str, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """A spare certificate, a portal or neighbour, a forgotten intermediate: not proven by the difference."""
-        forgotten = pki.issue([EXAM], aia=("http://ca.example/issuing.der",)).chain[:1]
-        chain = {
-            "self-signed": pki.self_signed([EXAM]),
-            "misnamed": pki.private_ca("Portal CA").issue(["portal.example.net"]),
-            "issuer-forgotten": forgotten,
-        }[innocent]
-        [result] = world.judge(looks((chain, TCP), (pki.issue([EXAM], key="rsa"), QUIC)))
-        assert (result.verdict, result.confidence) == ("middleware", "possible")
+    def test_genuine_is_what_the_table_clears(self, world: World) -> None:
+        """For chains that nothing accuses, showing the genuine key and coming out clean are the same."""
+        issued = world.pki.issue([EXAM])
+        for case in (world.case(EXAM, issued), world.case(EXAM, issued, pins=(issued.spki_sha256,))):
+            assert case.is_genuine is (world.judge(case)[0].verdict == "clean")
 
-    def test_a_neighbour_on_the_udp_port_accuses_nobody(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """Another service on the same UDP port, under its own name, leaves a clean endpoint clean, pinned or not."""
-        neighbour = (pki.self_signed(["vpn.example.net"]), QUIC)
-        genuine = pki.issue([EXAM])
-        for pins in ((), (genuine.spki_sha256,)):
-            [result] = world.judge(looks((genuine, TCP), neighbour, pins=pins))
-            assert result.verdict == "clean"
-            assert result.observation.route is Route.DIRECT
 
-    def test_two_certificates_of_a_cdn(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """RSA for one hello, ECDSA for the other, a third over QUIC: all vouched for, all clean."""
-        [result] = world.judge(
-            looks((pki.issue([EXAM]), TCP), (pki.issue([EXAM], key="rsa"), BROWSER), (pki.issue([EXAM]), QUIC))
-        )
-        assert self.told(result) == (10, "clean logged")
-        assert {f.outcome for f in result.findings if f.check in {"quic", "hello-difference"}} == {"both-vouched"}
+class TestStaleRoots:
+    """When a list of roots may be too old to know a chain."""
 
-    @pytest.mark.parametrize("decrypted", [TCP, BROWSER])
-    def test_only_one_hello_is_decrypted(
-        self, decrypted: dict[str, Any], pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """Browsers only, or everything but browsers: strong evidence either way, and the look that shows it decides."""
-        forged, genuine = pki.private_ca("School CA").issue([EXAM]), pki.issue([EXAM])
-        [result] = world.judge(*[looks(*((forged if d is decrypted else genuine, d) for d in (TCP, BROWSER)))])
-        assert self.told(result) == (20, "middleware probable")
-        assert result.alternatives == ("private-pki",)
-        assert result.observation.hello is decrypted.get("hello", Hello.DEFAULT)
+    def stale(self, world: World, roots_days: int, leaf_days: int = 30, **how: Any) -> bool:  # noqa: ANN401 - see below
+        """A new root's leaf of that age for a list of that age; `logs` sign it, its issuer may be left out."""
+        issuing = below(world.pki.private_ca("New Root"), "New Issuing CA")
+        age = {"not_before": world.pki.now - leaf_days * DAY, "not_after": world.pki.now + 60 * DAY}
+        leaf = logged(world.pki, issuing, EXAM, how.get("logs"), **age)
+        context = world.context(roots=dated(world.roots, roots_days, world.pki), logs=how.get("list", world.logs))
+        return world.case(EXAM, leaf.chain[: how.get("length")], context=context).stale_roots
 
-    def test_a_pinned_look_does_not_clear_a_forged_one(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """The default hello is let through and matches its pin; the browser's is not, and that is what counts."""
-        genuine = pki.issue([EXAM])
-        forged = pki.private_ca("School CA").issue([EXAM])
-        [result] = world.judge(looks((genuine, TCP), (forged, BROWSER), pins=(genuine.spki_sha256,)))
-        assert result.verdict == "middleware"
+    def test_the_list_and_the_leaf_and_the_moment(self, world: World) -> None:
+        """The leaf and the moment are both later than the list by more than the horizon."""
+        horizon = ROOTS_HORIZON.days
+        assert self.stale(world, horizon + 31)
+        assert not self.stale(world, horizon + 30)
+        assert self.stale(world, horizon + 2, leaf_days=1)
+        assert not self.stale(world, 0, leaf_days=0)
+        assert not self.stale(world, 1000, leaf_days=1000 - horizon)
 
-    def test_a_look_that_failed_changes_nothing(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """A filter that only resets browsers, a network that only blocks QUIC: an outage is never middleware."""
-        gone = {"key_proved": False, "outcome": Outcome.RESET}
-        [result] = world.judge(looks((pki.issue([EXAM]), TCP), ([], BROWSER | gone), ([], QUIC | gone)))
-        assert self.told(result) == (10, "clean logged")
+    def test_only_with_timestamps_as_browsers_ask(self, world: World) -> None:
+        """Known logs that signed over this issuer, or logs that the list cannot know; no forger can make them."""
+        known, unknown = world.pki.ct_logs, world.pki.unknown_logs
+        old = world.logs.as_of((world.pki.now - 365 * DAY).date())
+        assert self.stale(world, 365, logs=known[:2])
+        assert not self.stale(world, 365, logs=known[:1])
+        assert not self.stale(world, 365, logs=unknown[:2])
+        assert self.stale(world, 365, logs=unknown[:2], list=old)
+        assert self.stale(world, 365, logs=[known[0], unknown[0]], list=old)
+        copied = world.pki.issue([EXAM], bad_sct_signature=True)
+        assert not world.case(
+            EXAM, copied.chain[:1], context=world.context(roots=dated(world.roots, 365, world.pki))
+        ).stale_roots
 
-    def test_a_genuine_look_does_not_clear_a_silent_one(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """What was asked first and not answered stays unknown, whatever QUIC shows."""
-        gone = {"key_proved": False, "outcome": Outcome.CONNECT_TIMEOUT}
-        [result] = world.judge(looks(([], TCP | gone), (pki.issue([EXAM]), QUIC)))
-        assert self.told(result) == (1, "inconclusive")
+    def test_only_for_chains_that_lead_nowhere_known(self, world: World) -> None:
+        """An accepted, a declared or a retired chain is what it is at any age of the list."""
+        context = world.context(roots=dated(world.roots, 365, world.pki))
+        expired = world.pki.issue([EXAM], not_before=world.pki.now - 99 * DAY, not_after=world.pki.now - DAY)
+        ca = world.pki.private_ca("Campus CA")
+        for chain, expected in (
+            (world.pki.issue([EXAM]).chain, {}),
+            (expired.chain, {}),
+            (logged(world.pki, ca, EXAM).chain, {"private_roots": (ca.certificate,)}),
+        ):
+            assert not world.case(EXAM, chain, context=context, **expected).stale_roots  # type: ignore[arg-type] # fields
 
-    def test_looks_of_several_endpoints_are_one_network(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """One private issuer on the browser's looks of unrelated operators is as telling as on the first looks."""
-        ca = pki.private_ca("School CA")
-        cases = [
-            looks((pki.issue([host]), TCP), (ca.issue([host]), BROWSER | ELSEWHERE), host=host) for host in (EXAM, LMS)
-        ]
-        assert [self.told(result) for result in world.judge(*cases)] == [(15, "middleware proven")] * 2
+    def test_a_list_without_a_date_is_not_called_old(self, world: World) -> None:
+        """What does not say how old it is excuses nothing."""
+        issuing = below(world.pki.private_ca("New Root"), "New Issuing CA")
+        assert not world.case(EXAM, logged(world.pki, issuing, EXAM)).stale_roots
 
-    def test_two_looks_at_one_host_are_not_two_operators(
-        self, pki: PrivatePKI, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """The same private server seen twice shares its issuer with nobody."""
-        issued = pki.private_ca("Campus CA").issue([EXAM])
-        case = looks((issued, TCP), (issued, BROWSER))
-        assert NetworkEvidence.of([case]).unrelated_with_issuer(case) == ()
 
-    def test_the_report_keeps_every_look(
-        self, pki: PrivatePKI, world: World, looks: Callable[..., EndpointEvidence]
-    ) -> None:
-        """Other looks go into the JSON and come back out of it."""
-        [result] = world.judge(looks((pki.issue([EXAM]), TCP), (pki.issue([EXAM]), QUIC)))
-        encoded = msgspec.json.encode(result)
-        assert msgspec.json.decode(encoded, type=Result) == result
-        assert "other_observations" in Result.__struct_fields__
-        assert Report.__struct_fields__
+class TestExpectations:
+    def test_several_identities_may_hold(self, world: World) -> None:
+        """Split horizon: what is declared and what is public are both known."""
+        root = (world.pki.private_ca("Campus CA").certificate,)
+        case = world.case(EXAM, world.pki.self_signed([EXAM]), private_roots=root, roots=("Exemplar Root X2",))
+        assert case.identities == {Identity.STATED, Identity.DECLARED}
+
+    def test_whether_an_issuer_should_be_fetched(self, world: World) -> None:
+        """Only where none of the name is at hand, and the leaf says where."""
+        aia = ("http://ca.example/issuing.der",)
+        issued = world.pki.issue([EXAM], aia=aia)
+        namesake = world.pki.private_ca(copy_from=world.pki.intermediate_ec.certificate).certificate
+        assert world.case(EXAM, issued.chain[:1]).issuer_missing
+        assert not world.case(EXAM, issued).issuer_missing
+        assert not world.case(EXAM, (issued.leaf, namesake)).issuer_missing
+        assert not world.case(EXAM, world.pki.issue([EXAM]).chain[:1]).issuer_missing
+        assert not world.case(EXAM, []).issuer_missing
+
+    def test_defaults_know_nothing(self) -> None:
+        """Without a machine there are no roots of one, and nothing was ever installed."""
+        assert len(no_machine_roots()) == 0
+        assert never_installed(bytes(32)) is None
+
+    def test_a_hash_of_the_whole_certificate_is_a_pin(self, world: World) -> None:
+        """A pinned certificate is its leaf's pin, whatever key another one has."""
+        issued = world.pki.issue([EXAM], key=generate_key("ec"))
+        pinned = world.case(EXAM, issued).presented[0].sha256
+        assert world.case(EXAM, issued, certificates=(pinned,)).leaf_pinned
+        assert not world.case(EXAM, world.pki.issue([EXAM], key=issued.key), certificates=(pinned,)).leaf_pinned

@@ -13,6 +13,7 @@ from detector.model import Category, Endpoint, Report
 from detector.pins import PinSet
 from detector.pins.write import dump
 from detector.testing import LabError, PrivatePKI, serve_files, serve_origin
+from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ SSLSPLIT_LISTENS = b"Starting main event loop"
 
 
 class Campus:
-    """Four honest, pinned hosts behind the lab's origin, and whoever checks them from the client."""
+    """Four honest hosts behind the lab's origin, pinned, with their roots; and whoever checks them from the client."""
 
     def __init__(self, lab: Lab, pki: PrivatePKI, origin: Origin, issued: dict[str, Issued], directory: Path) -> None:
         self.lab = lab
@@ -37,8 +38,9 @@ class Campus:
         self.origin = origin
         self.issued = issued
         self._pins = directory / "pins.toml"
+        stated = tuple(sorted(from_der([pki.root_a.certificate, pki.root_b.certificate], name="campus").labels))
         endpoints = [
-            Endpoint(host=host, category=category, pins=(issued[host].spki_sha256,), quic=True)
+            Endpoint(host=host, category=category, pins=(issued[host].spki_sha256,), roots=stated, quic=True)
             for host, category in HOSTS.items()
         ]
         self._pins.write_text(dump(PinSet(name="campus", endpoints=tuple(endpoints))), encoding="utf-8")

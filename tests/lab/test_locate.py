@@ -94,7 +94,7 @@ async def test_a_relay_that_decrypts_nothing_is_located_and_not_accused(campus: 
     assert conclusion(told) == ("answered-early", None, 2, campus.lab.box.ipv4, 4)
     assert told["location"]["slow_answer"] is True
     assert (report.verdict, report.scope) == ("clean", "none")
-    assert {result.row for result in report.results} == {6}
+    assert {result.reason for result in report.results} == {"pinned"}
     assert all(result.observation.hops is None for result in report.results)
     assert len(report.results) == len(HOSTS)
 

@@ -1,6 +1,6 @@
 """Real interceptors in a real network, five hops in namespaces: what the command says in the client.
 
-Every test asks a `detector check` of its own process, in the client's namespace, for verdict, row, scope and coverage.
+Every test asks a `detector check` of its own process, in the client's namespace, for verdict, reason, scope and map.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def mitmproxy_on_the_box(lab: Lab, mode: str, **options: str) -> AsyncIter
 def assert_clean(report: Report) -> None:
     """Nothing decrypted, every host pinned."""
     assert (report.verdict, report.scope, report.coverage) == ("clean", "none", CLEAR)
-    assert [(r.verdict, r.row, r.assurance) for r in report.results] == [("clean", 6, "pinned")] * len(HOSTS)
+    assert [(r.verdict, r.reason, r.assurance) for r in report.results] == [("clean", "pinned", "pinned")] * len(HOSTS)
     assert report.interceptors == ()
 
 
@@ -55,13 +55,14 @@ def assert_decrypted(report: Report) -> None:
     """Everything decrypted and proven, by one interceptor."""
     assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "all")
     assert report.coverage == DECRYPTED
-    assert [(r.verdict, r.row, r.confidence) for r in report.results] == [("middleware", 15, "proven")] * len(HOSTS)
+    told = [(r.verdict, r.reason, r.confidence) for r in report.results]
+    assert told == [("middleware", "identity-substituted", "proven")] * len(HOSTS)
     (interceptor,) = report.interceptors
     assert interceptor.endpoints == tuple(f"{host}:443" for host in HOSTS)
 
 
 async def test_a_network_of_routers_is_clean(campus: Campus) -> None:
-    """With nobody in between, both IP versions are clean, pinned, row 6."""
+    """With nobody in between, both IP versions are clean and pinned."""
     for family in (4, 6):
         assert_clean(await campus.check(family=family))
     await campus.origin.settled()
@@ -88,12 +89,12 @@ async def test_mitmproxy_for_listed_names_only(campus: Campus) -> None:
         report = await campus.check()
     assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "selective")
     assert report.coverage == {"exam": "clear", "lms": "decrypted", "search": "decrypted", "bank": "clear"}
-    rows = {result.endpoint.host: (result.verdict, result.row) for result in report.results}
-    assert rows == {
-        EXAM: ("clean", 6),
-        LMS: ("middleware", 15),
-        SEARCH: ("middleware", 15),
-        BANK: ("clean", 6),
+    told = {result.endpoint.host: (result.verdict, result.reason) for result in report.results}
+    assert told == {
+        EXAM: ("clean", "pinned"),
+        LMS: ("middleware", "identity-substituted"),
+        SEARCH: ("middleware", "identity-substituted"),
+        BANK: ("clean", "pinned"),
     }
 
 
@@ -151,7 +152,7 @@ async def test_quic_blocked(campus: Campus, family: int) -> None:
             report = await campus.check("--quic", family=family, hosts=(EXAM,))
             assert (report.verdict, report.scope, report.coverage) == ("clean", "none", {"exam": "clear"})
             (result,) = report.results
-            assert (result.row, result.assurance) == (6, "pinned")
+            assert (result.reason, result.assurance) == ("pinned", "pinned")
             told += [(f.outcome, f.data["other_outcome"]) for f in result.findings if f.check == "quic"]
     assert told == [("same", "complete"), ("blocked", "connect-refused"), ("blocked", "connect-timeout")]
 
@@ -166,5 +167,5 @@ async def test_quic_beside_an_interceptor_of_tcp(campus: Campus) -> None:
     assert (report.verdict, report.confidence, report.scope) == ("middleware", "proven", "all")
     assert report.coverage == {"other": "decrypted"}
     (result,) = report.results
-    assert result.row == 15
+    assert result.reason == "identity-substituted"
     assert ("quic", "forged") in {(f.check, f.outcome) for f in result.findings}

@@ -140,8 +140,8 @@ async def look(port: int, engine: Engine) -> Observation:
 def told(observation: Observation) -> dict[str, object]:
     """What both engines must tell alike; signatures, randoms and times are each connection's own."""
     same = ("outcome", "key_proved", "tls_version", "cipher", "group", "alpn", "alert", "chain")
-    beside = ("sct_list", "ocsp_response", "scts_carried")
-    return {name: getattr(observation, name) for name in (*same, *beside)}
+    outside = ("sct_list", "ocsp_response", "scts_carried")
+    return {name: getattr(observation, name) for name in (*same, *outside)}
 
 
 def put(issued: Issued, files: Files) -> None:
@@ -196,7 +196,7 @@ async def test_what_else_they_want_is_handed_over(
 @pytest.mark.parametrize("old", [False, True], ids=["TLS 1.3", "TLS 1.2"])
 @pytest.mark.parametrize("staples", [False, True])
 @pytest.mark.parametrize("stack", [openssl, nginx, gnutls, go])
-async def test_what_they_send_beside_the_leaf(
+async def test_what_they_send_with_the_leaf(
     stack: Stack,
     staples: bool,  # noqa: FBT001 - a table
     old: bool,  # noqa: FBT001 - a table

@@ -1,4 +1,4 @@
-"""Tests of detector.pins.keys. Room: pins; pure."""
+"""Tests of detector.pins.shared_keys, and of what pins say of an identity. Room: pins; pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.judge.evidence import recorded_identity
 from detector.model import Endpoint, RecordedIdentity
-from detector.pins import identity, keys, shared_pins
-from detector.pins.keys import SharedKeys, root_of
-from detector.trust.known_roots import known_root_keys, known_roots
+from detector.pins import shared_keys, shared_pins
+from detector.pins.shared_keys import SharedKeys
+from detector.trust.known_roots import known_root_keys, known_roots, root_of
 
 HOST = "exam.example.edu"
 ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")
@@ -39,16 +40,14 @@ def test_roots_are_named_by_key_and_by_certificate() -> None:
 def test_pinned_root_says_that_the_endpoint_is_public(field: str) -> None:
     """Who pins a public root by hand expects a public certificate; any other pin says nothing of it."""
     for digest in (ROOT_KEY, ROOT_SHA256):
-        assert identity(pinning(field, bytes(32), digest)) is RecordedIdentity.PUBLIC
-    other = pinning(field, bytes(32))
-    assert identity(other) is RecordedIdentity.UNKNOWN
-    assert identity(other, public_keys={bytes(32)}) is RecordedIdentity.PUBLIC
+        assert recorded_identity(pinning(field, bytes(32), digest)) is RecordedIdentity.PUBLIC
+    assert recorded_identity(pinning(field, bytes(32))) is RecordedIdentity.UNKNOWN
 
 
 @pytest.mark.parametrize("recorded", RecordedIdentity)
 def test_recorded_identity_needs_no_pins(recorded: RecordedIdentity) -> None:
     """What the file records holds by itself."""
-    assert identity(Endpoint(host=HOST, identity=recorded)) is recorded
+    assert recorded_identity(Endpoint(host=HOST, identity=recorded)) is recorded
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_shared_is_what_different_operators_have(endpoints: list[Endpoint], is_s
 
 def test_what_is_pinned_once_needs_no_suffix_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exam's start asks about the one key that was presented: whose the hosts are matters where two have it."""
-    monkeypatch.setattr(keys, "operator_of", lambda host: pytest.fail(f"asked for {host}"))
+    monkeypatch.setattr(shared_keys, "operator_of", lambda host: pytest.fail(f"asked for {host}"))
     pinned = shared_pins(Endpoint(host=f"exam.example{n}.edu", pins=(bytes([n]) * 32, bytes(32))) for n in (1, 2))
     assert bytes([1]) * 32 not in pinned
     assert bytes([9]) * 32 not in pinned

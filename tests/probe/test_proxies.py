@@ -23,8 +23,9 @@ from python_socks.async_.asyncio import Proxy as AnotherClient
 
 from detector.errors import ProxyError
 from detector.judge import advice
-from detector.judge.table import Decision
-from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Route, Verdict, encode
+from detector.judge.decision import Decision
+from detector.judge.facts import Facts
+from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Reason, Route, Verdict, encode
 from detector.probe import ConnectDialer, Proxy, ProxyDialer, Timeouts, parse_proxy, probe
 from detector.probe.routes import RouteError
 from detector.probe.routes.connect import AUTH_SCHEMES_MAX, ConnectExchange, auth_schemes
@@ -47,7 +48,8 @@ WINDOWS = ("negotiate", "ntlm", "digest")
 
 def sentence(observation: Observation) -> str:
     """What the reader is told about a connection that showed nothing."""
-    said = advice.advise(Decision(1, "no-certificate", Verdict.INCONCLUSIVE), [HOST], observation, None)
+    decision = Decision(Reason.NO_CERTIFICATE, Verdict.INCONCLUSIVE)
+    said = advice.advise(decision, Facts(()), [HOST], observation=observation, attribution=None)
     return said[Audience.STUDENT]
 
 

@@ -40,27 +40,27 @@ if TYPE_CHECKING:
 V = ssl.TLSVersion
 both_versions = pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
 SCTS = bytes.fromhex("000600040a0b0c0d")
-"""A SignedCertificateTimestampList of one entry; whoever judges reads what is in it."""
+"""A SignedCertificateTimestampList of one entry; the probe passes it on unread."""
 
 
 RESPONSE = bytes.fromhex("30030a0106")
 """An OCSPResponse that says no more than that it cannot say: unauthorized (RFC 6960 section 4.2.1)."""
 
 
-class Beside(NamedTuple):
-    """What an observation says of what came beside the leaf."""
+class Carried(NamedTuple):
+    """What an observation says of what came for the leaf outside of the certificate."""
 
     sct_list: bytes | None
     ocsp_response: bytes | None
     scts_carried: bool
 
 
-def beside(seen: Observation | Facts) -> Beside:
-    return Beside(seen.sct_list, seen.ocsp_response, seen.scts_carried)
+def carried_by(seen: Observation | Facts) -> Carried:
+    return Carried(seen.sct_list, seen.ocsp_response, seen.scts_carried)
 
 
-async def looks(script: Script) -> tuple[Observation, Observation]:
-    """Look by the engine that would be taken, and by OpenSSL alone; they must tell the same."""
+async def probes(script: Script) -> tuple[Observation, Observation]:
+    """Probe with the engine that would be taken, and with OpenSSL alone; they must report the same."""
     async with serve_script(script) as server:
         taken, alone = [
             await probe(at(server.address), dialer=DirectDialer(), engine=engine)
@@ -72,11 +72,11 @@ async def looks(script: Script) -> tuple[Observation, Observation]:
 
 @both_versions
 async def test_both_engines_keep_what_vouches_for_the_leaf(version: ssl.TLSVersion) -> None:
-    """In CertificateEntry or in ServerHello and CertificateStatus: octet for octet, and asked for."""
+    """In CertificateEntry or in ServerHello and CertificateStatus: byte for byte, and asked for."""
     stapled = pki().intermediate_ec.ocsp_response(exam().leaf)
     script = Script.genuine(exam(), version=version, sct_list=SCTS, ocsp_response=stapled)
-    taken, alone = await looks(script)
-    assert beside(taken) == beside(alone) == Beside(script.sct_list, script.ocsp_response, scts_carried=True)
+    taken, alone = await probes(script)
+    assert carried_by(taken) == carried_by(alone) == Carried(script.sct_list, script.ocsp_response, scts_carried=True)
     assert (taken.outcome, taken.key_proved, ders(taken)) == (Outcome.COMPLETE, True, exam().chain)
     if version is V.TLSv1_3 and native.is_usable():
         assert (taken.engine, taken.attempts) == (Engine.NATIVE, 1)  # nothing of this needs a second connection
@@ -85,8 +85,8 @@ async def test_both_engines_keep_what_vouches_for_the_leaf(version: ssl.TLSVersi
 @both_versions
 async def test_a_server_that_has_none_could_have_sent_some(version: ssl.TLSVersion) -> None:
     """Absence counts: it was asked for, and its place has been passed."""
-    for seen in await looks(Script.genuine(exam(), version=version)):
-        assert beside(seen) == Beside(None, None, scts_carried=True)
+    for seen in await probes(Script.genuine(exam(), version=version)):
+        assert carried_by(seen) == Carried(None, None, scts_carried=True)
 
 
 @pytest.mark.parametrize("version", [V.TLSv1, V.TLSv1_2, V.TLSv1_3])
@@ -96,7 +96,7 @@ async def test_openssl_as_a_server_staples(version: ssl.TLSVersion, either_engin
     stapled = pki().intermediate_rsa.ocsp_response(issued.leaf)
     async with serve_origin(issued, min_version=version, max_version=version, ocsp_response=stapled) as origin:
         seen = await probe(at(origin.address), dialer=DirectDialer())
-    assert beside(seen) == Beside(None, stapled, scts_carried=True)
+    assert carried_by(seen) == Carried(None, stapled, scts_carried=True)
     assert ocsp.load_der_ocsp_response(seen.ocsp_response or b"").certificate_status is ocsp.OCSPCertStatus.GOOD
 
 
@@ -113,15 +113,15 @@ async def test_openssl_as_a_server_staples(version: ssl.TLSVersion, either_engin
 async def test_how_far_it_must_go(version: ssl.TLSVersion, step: Step, carried: bool) -> None:  # noqa: FBT001 - a table
     """A connection that ends before their place says nothing of them."""
     script = dataclasses.replace(Script.genuine(exam(), version=version), stop=step)
-    for seen in await looks(script):
-        assert beside(seen) == Beside(None, None, carried)
+    for seen in await probes(script):
+        assert carried_by(seen) == Carried(None, None, carried)
 
 
 async def test_a_response_ends_its_wait() -> None:
     """In TLS 1.2 nothing more can come behind CertificateStatus; ServerHello has brought the SCTs before."""
     script = Script.genuine(exam(), version=V.TLSv1_2, sct_list=SCTS, ocsp_response=RESPONSE)
-    for seen in await looks(dataclasses.replace(script, stop=Step.CERTIFICATE)):
-        assert beside(seen) == Beside(script.sct_list, script.ocsp_response, scts_carried=True)
+    for seen in await probes(dataclasses.replace(script, stop=Step.CERTIFICATE)):
+        assert carried_by(seen) == Carried(script.sct_list, script.ocsp_response, scts_carried=True)
 
 
 def of(kind: Extension, body: bytes) -> bytes:
@@ -150,7 +150,7 @@ IRREGULAR: dict[str, tuple[tuple[bytes, ...], bytes | None, bytes | None]] = {
     "response that is no DER": ((status(b"garbage"),), None, b"garbage"),
     "response and more": ((status(RESPONSE + b"\x00"),), None, RESPONSE + b"\x00"),
 }
-"""Extensions beside each certificate in TLS 1.3; what is kept of the leaf's."""
+"""Extensions of each CertificateEntry in TLS 1.3; what is kept of the leaf's."""
 
 
 @pytest.mark.parametrize(("extensions", "sct_list", "stapled"), IRREGULAR.values(), ids=IRREGULAR)
@@ -159,8 +159,8 @@ async def test_what_else_comes_in_tls_1_3(
 ) -> None:
     """The leaf's own and the first of each count; nothing of it hides the chain or who holds its key."""
     script = dataclasses.replace(Script.genuine(exam()), entry_extensions=extensions)
-    for seen in await looks(script):
-        assert beside(seen) == Beside(sct_list, stapled, scts_carried=True)
+    for seen in await probes(script):
+        assert carried_by(seen) == Carried(sct_list, stapled, scts_carried=True)
         assert (seen.key_proved, ders(seen)) == (True, exam().chain)
 
 
@@ -190,8 +190,8 @@ async def test_what_else_comes_in_tls_1_2(
     """A response that cannot be one is not there, and could have been; the chain is captured all the same."""
     script = Script.genuine(exam(), version=V.TLSv1_2)
     script = dataclasses.replace(script, entry_extensions=(extensions,), certificate_statuses=statuses)
-    for seen in await looks(script):
-        assert beside(seen) == Beside(sct_list, stapled, scts_carried=True)
+    for seen in await probes(script):
+        assert carried_by(seen) == Carried(sct_list, stapled, scts_carried=True)
         assert ders(seen) == exam().chain
 
 
@@ -201,20 +201,20 @@ def test_a_status_is_kept_whole_or_not_at_all(body: bytes) -> None:
     script = Script.genuine(exam(), version=V.TLSv1_2)
     server = ScriptedHandshake(dataclasses.replace(script, certificate_statuses=(body,)))
     wire = Wire()
-    for octets in server.receive(Handshake(HOST).start()):
-        wire.server(octets)
+    for flight in server.receive(Handshake(HOST).start()):
+        wire.server(flight)
     assert wire.ocsp_response in {None, body[4:]}
     assert (wire.ocsp_response is None) is (tls.certificate_status(body[4:]) != body or not body[4:])
     assert (wire.flight_over, tuple(wire.certificates)) == (True, exam().chain)
 
 
 @given(extensions=st.lists(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(scts)), max_size=3))
-def test_nothing_beside_a_certificate_raises(extensions: list[bytes]) -> None:
+def test_no_extension_of_an_entry_raises(extensions: list[bytes]) -> None:
     """Whatever stands there, an outcome comes of it, and it takes no certificate away from what was read before."""
     server = ScriptedHandshake(dataclasses.replace(Script.genuine(exam()), entry_extensions=tuple(extensions)))
     client = Handshake(HOST)
-    for octets in server.receive(client.start()):
-        client.receive(octets)
+    for flight in server.receive(client.start()):
+        client.receive(flight)
     client.ended(Outcome.CLOSED)
     facts = client.facts()
     assert facts.chain == exam().chain[: len(facts.chain)] != ()
@@ -239,7 +239,7 @@ def test_every_hello_of_openssl_asks_for_both(context: Callable[[], SSL.Context]
 @pytest.mark.parametrize("function_only", [False, True])
 @pytest.mark.parametrize("unasked", [False, True])
 def test_a_binding_that_cannot_ask(unasked: bool, function_only: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a table
-    """Where pyOpenSSL has no such call any more, looks go on and say that nothing could be carried.
+    """Where pyOpenSSL has no such call any more, probes go on and say that nothing could be carried.
 
     What a server sends all the same is kept; OpenSSL refuses it.
     """
@@ -252,14 +252,14 @@ def test_a_binding_that_cannot_ask(unasked: bool, function_only: bool, monkeypat
     client = Handshake(HOST, context=context)
     script = Script.genuine(exam(), sct_list=SCTS, ocsp_response=RESPONSE)
     server = ScriptedHandshake(dataclasses.replace(script, entry_extensions=(scts(),)) if unasked else script)
-    for octets in server.receive(client.start()):
-        client.receive(octets)
+    for flight in server.receive(client.start()):
+        client.receive(flight)
     facts = client.facts()
     if unasked:
-        assert beside(facts) == Beside(SCTS, None, scts_carried=False)
+        assert carried_by(facts) == Carried(SCTS, None, scts_carried=False)
         assert (facts.outcome, facts.key_proved) == (Outcome.TLS_FAILURE, True)
     else:
-        assert beside(facts) == Beside(None, script.ocsp_response, scts_carried=False)
+        assert carried_by(facts) == Carried(None, script.ocsp_response, scts_carried=False)
         assert (facts.outcome, facts.key_proved) == (Outcome.COMPLETE, True)
 
 
@@ -270,12 +270,12 @@ async def test_nothing_is_carried_over_quic() -> None:
 
     async with serve_quic(exam()) as server:
         seen = await probe_quic(Endpoint(host=HOST), address=server)
-    assert (seen.outcome, beside(seen)) == (Outcome.COMPLETE, Beside(None, None, scts_carried=False))
+    assert (seen.outcome, carried_by(seen)) == (Outcome.COMPLETE, Carried(None, None, scts_carried=False))
 
 
 async def test_in_json_they_are_base64() -> None:
-    """As all octets of a report are."""
-    seen, _ = await looks(Script.genuine(exam(), sct_list=SCTS, ocsp_response=RESPONSE))
-    told = json.loads(encode(seen))
-    assert (told["sct_list"], told["scts_carried"]) == (base64.b64encode(SCTS).decode(), True)
-    assert base64.b64decode(told["ocsp_response"]) == seen.ocsp_response
+    """As all bytes of a report are."""
+    seen, _ = await probes(Script.genuine(exam(), sct_list=SCTS, ocsp_response=RESPONSE))
+    report = json.loads(encode(seen))
+    assert (report["sct_list"], report["scts_carried"]) == (base64.b64encode(SCTS).decode(), True)
+    assert base64.b64decode(report["ocsp_response"]) == seen.ocsp_response

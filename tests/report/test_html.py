@@ -14,6 +14,8 @@ import pytest
 from browser import chromium
 from hypothesis import given
 from hypothesis import strategies as st
+from results import possible, stale_pins
+from results import report as handmade
 from system import program
 
 from detector.history.dossier import Item, gather
@@ -266,9 +268,11 @@ def test_axe_finds_nothing_in_a_real_browser(  # noqa: PLR0913, PLR0917 - fixtur
 ) -> None:
     """No violation of WCAG 2.2 A and AA, light and dark, with everything unfolded; contrast is measured as rendered."""
     runs = [TimelineEntry(NOW, "library", Verdict.CLEAN), TimelineEntry(NOW, "home", Verdict.MIDDLEWARE)]
-    items = [Item(NOW, "library", result, "run 1") for result in intercepted.results]
+    results = (*intercepted.results, possible("search.example.com"))
+    items = [Item(NOW, "library", result, "run 1") for result in results]
     dossier = render_dossier(gather(items, vantage="library", made=NOW))
-    text = page([clean, intercepted], timeline=runs) if what == "report" else dossier
+    unsure = handmade(possible("exam.example.edu"), stale_pins("lms.example.org"), vantage="hall")
+    text = page([clean, intercepted, unsure], timeline=runs) if what == "report" else dossier
     file = tmp_path / "page.html"
     file.write_text(text, "utf-8")
     settings = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"

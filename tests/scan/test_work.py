@@ -51,7 +51,7 @@ async def genuine(pki: PrivatePKI, settings_of: Settings) -> Observation:
 
 def verdict(settings: dict[str, Any], observation: Observation) -> Verdict:
     case = work.case_of(Detector(**settings), Endpoint(host=EXAM), work.Seen(observation=observation), where="there")
-    (found,) = Judging().judge(0, Target(Endpoint(host=EXAM), "list:1"), case)
+    (found,) = Judging(tuple).judge(0, Target(Endpoint(host=EXAM), "list:1"), case)
     return found.verdict
 
 
@@ -126,7 +126,7 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
     for roots, reason in (((), Reason.PRIVATE_CHAIN), ((added,), Reason.ADDED_ROOT)):
         seen = work.Seen(observation=case.observation, machine_roots=roots)
         there = work.case_of(Detector(**settings_of()), Endpoint(host=EXAM), seen, where="the library")
-        (found,) = Judging().judge(0, Target(Endpoint(host=EXAM), "list:1"), there)
+        (found,) = Judging(tuple).judge(0, Target(Endpoint(host=EXAM), "list:1"), there)
         assert (found.reason, found.confidence) == (reason, Confidence.POSSIBLE)
         assert work.seen_in(there) == seen
 

@@ -454,6 +454,14 @@ def test_second_sight_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read[3:] == [second.der]
 
 
+def test_names_that_are_not_read_are_held_against_constraints_only() -> None:
+    """A longer list than is read makes no certificate another one; below a CA that constrains, it is not accepted."""
+    many = LEAF.but(lacks=["2.5.29.17"], adds=[alternative_names(*["exam.example.edu"] * 2049)])
+    constrained = CA.but(adds=[name_constraints(permitted=((0x82, b"example.edu"),))])
+    assert refusals(path(many, CA, ROOT), NOW) == ()
+    assert refusals(path(many, constrained, ROOT), NOW) == (Refused(Refusal.EXCEEDS_LIMITS, 0),)
+
+
 def test_many_names_under_many_constraints_are_bounded() -> None:
     """More names than are compared are a refusal of their own; a hundred under one CA are not too many."""
     constrained = CA.but(adds=[name_constraints(permitted=((0x82, b"example.edu"),))])

@@ -56,3 +56,12 @@ def test_dates_of_versions() -> None:
     assert known_roots.date_of("2020.4.5.2") == dt.date(2020, 4, 5)
     for version in ("", "2026", "2026.13.1", "nightly", "1.2.3.4", "2026.5"):
         assert known_roots.date_of(version) is None or version == "1.2.3.4"
+
+
+def test_examined_versions_are_in_order_and_end_with_the_newest() -> None:
+    """Each has a date, none is older than the one before, and the last is the newest version."""
+    versions = known_roots.examined_versions()
+    dates = [known_roots.date_of(version) for version in versions]
+    assert set(dates) == known_roots.examined_dates()
+    assert all(before <= after for before, after in itertools.pairwise(filter(None, dates)))
+    assert versions[-1] == known_roots.newest_version()

@@ -181,16 +181,23 @@ def test_forms_that_are_read(draft: Draft) -> None:
         LEAF.but(adds=[extension("1.2.3.4", bytes(CERTIFICATE_OCTETS_MAX))]),
         LEAF.but(subject=sequence(name(O="x")[2:] * 64)),
         LEAF.but(issuer=sequence(name(O="x")[2:] * 64)),
-        LEAF.but(lacks=[ALTERNATIVE_NAMES], adds=[alternative_names(*["x.example.edu"] * 2049)]),
         with_value(NAME_CONSTRAINTS, sequence(der.encode(0xA0, sequence(b"\x82\x03edu") * 1025))),
         LEAF.but(spki=sequence(b"\x05\x00" * 8192)),
     ],
 )
 def test_more_than_is_read(draft: Draft) -> None:
-    """Too many extensions, bytes, attributes, names, subtrees or elements are distinguished from what is malformed."""
+    """Too many extensions, bytes, attributes, subtrees or elements are distinguished from what is malformed."""
     form = strict.examine(draft.certificate)
     assert form.exceeds_limits
     assert not form.malformed
+
+
+def test_a_list_of_names_that_is_not_finished_exceeds_nothing() -> None:
+    """Whom it names is not known, and that is all that is wrong with the certificate."""
+    crowded = LEAF.but(lacks=[ALTERNATIVE_NAMES], adds=[alternative_names(*["x.example.edu"] * 2049)])
+    form = strict.examine(crowded.certificate)
+    assert (form.names, form.exceeds_limits, form.malformed) == (None, False, False)
+    assert crowded.certificate.names_unfinished
 
 
 def test_algorithms_that_differ() -> None:

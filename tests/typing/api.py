@@ -47,7 +47,8 @@ async def gates(policy: detector.exam.Policy) -> None:
 
 
 async def guarded() -> None:
-    guard = Guard(pins="pins/", refuse_at=detector.Confidence.PROBABLE)
+    guard = Guard.from_policy("exam-policy.toml", pins="pins/")
+    assert_type(guard.policy, detector.exam.Policy)
     async with aiohttp.ClientSession(connector=GuardedConnector(guard, route="env", limit=10)) as session:
         try:
             await session.get("https://exam.example.edu/")

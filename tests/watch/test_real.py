@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulation import Switchboard, short
 
-from detector import Detector, Endpoint, WatchKind
+from detector import Detector, WatchKind
+from detector.model import Endpoint
 from detector.probe import ConnectDialer, DirectDialer, parse_proxy
 from detector.testing import Script, serve_middlebox, serve_origin, serve_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from conftest import World
 
     from detector import WatchEvent
     from detector.testing import Mitmproxy, PrivatePKI
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     Where = dict[tuple[str, int], tuple[str, int]]
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
-STATED = tuple(Endpoint(host=host, roots=("Exemplar Root A",)) for host in (EXAM, LMS))
 QUICK = 0.2
 """Seconds between two looks: fast enough for a test, on loopback."""
 PATIENCE = 30.0
@@ -38,6 +40,14 @@ async def where(pki: PrivatePKI) -> AsyncIterator[Where]:
     """Two honest servers."""
     async with serve_origin(pki.issue([EXAM])) as exam, serve_origin(pki.issue([LMS])) as lms:
         yield {(EXAM, 443): exam.address, (LMS, 443): lms.address}
+
+
+@pytest.fixture
+def stated(world: World, settings_of: Settings) -> Settings:
+    """Settings that state the public roots of both servers."""
+    roots = tuple(world.roots.labels)
+    endpoints = [Endpoint(host=host, roots=roots) for host in (EXAM, LMS)]
+    return lambda **more: settings_of(*endpoints, **more)
 
 
 async def read_until(events: AsyncGenerator[WatchEvent, None], *kinds: str) -> list[WatchEvent]:
@@ -53,10 +63,10 @@ async def read_until(events: AsyncGenerator[WatchEvent, None], *kinds: str) -> l
     raise AssertionError(f"the watch ended without {missing}")
 
 
-async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, settings_of: Settings, where: Where) -> None:
-    """A middlebox that lets the first connections pass, as if it knew of checks, is told at the first it decrypts."""
+async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, stated: Settings, where: Where) -> None:
+    """A middlebox that lets the first connections pass, as if it knew of checks, is reported when it intercepts."""
     async with serve_middlebox(pki.private_ca("Late Filter CA"), upstream=where, pass_first=7) as box:
-        subject = Detector(**settings_of(*STATED, route=box.url))
+        subject = Detector(**stated(route=box.url))
         assert (await subject.check([EXAM, LMS])).verdict == "clean"
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
             told = await read_until(events, WatchKind.APPEARED)
@@ -69,7 +79,7 @@ async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, settings_of: Setti
     assert told[-1].result.observation.key_proved
 
 
-async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, settings_of: Settings, where: Where) -> None:
+async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, stated: Settings, where: Where) -> None:
     """Appeared, changed to another CA, gone: each by real connections through real middleboxes."""
     direct = DirectDialer(where)
     async with (
@@ -78,7 +88,7 @@ async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, setting
     ):
         through = {box: ConnectDialer(parse_proxy(box.url), where) for box in (day, night)}
         switchboard = Switchboard(lambda _, __: direct)
-        subject = Detector(**settings_of(*STATED, dialer=switchboard))
+        subject = Detector(**stated(dialer=switchboard))
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
             assert short(await read_until(events, WatchKind.BASELINE)) == ["baseline"]
             switchboard.choose = lambda _, __: through[day]
@@ -95,14 +105,12 @@ async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, setting
 
 
 @pytest.mark.lab
-async def test_real_mitmproxy(settings_of: Settings, where: Where, mitmproxy: Callable[..., Any]) -> None:
+async def test_real_mitmproxy(stated: Settings, where: Where, mitmproxy: Callable[..., Any]) -> None:
     """The real mitmproxy is named when the route begins to lead through it."""
     running: Mitmproxy = await mitmproxy(upstream_hosts=where)
     direct, through = DirectDialer(where), ConnectDialer(parse_proxy(f"http://127.0.0.1:{running.port}"))
     switchboard = Switchboard(lambda _, __: direct)
-    async with contextlib.aclosing(
-        Detector(**settings_of(*STATED, dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)
-    ) as events:
+    async with contextlib.aclosing(Detector(**stated(dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)) as events:
         await read_until(events, WatchKind.BASELINE)
         switchboard.choose = lambda _, __: through
         told = await read_until(events, WatchKind.APPEARED)

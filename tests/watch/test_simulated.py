@@ -21,6 +21,7 @@ from detector.probe.mock import Fails, Script
 from detector.tasks import BESIDE
 from detector.trust import certificate, signature
 from detector.trust.hostname import operator_of
+from detector.trust.roots import from_der
 from detector.watcher import EVENTS_WAITING_MAX, HEARTBEAT
 from detector.watching import Seen, Watch
 
@@ -57,8 +58,10 @@ class Building:
         self.switchboard = Switchboard(self.choose)
         self.looks: list[str] = []
         self.hosts = hosts
-        known = Endpoint(host=SEARCH, roots=("Exemplar Root A",))
-        self.detector = Detector(**settings_of(known, dialer=self.switchboard, clock=self.machine.wall))
+        # Of one host the public roots are stated, so that what takes its place is proven.
+        roots = (pki.root_a.certificate, pki.root_b.certificate)
+        stated = Endpoint(host=EXAM, roots=tuple(from_der(roots, name="stated").labels))
+        self.detector = Detector(**settings_of(stated, dialer=self.switchboard, clock=self.machine.wall))
 
     def choose(self, endpoint: Endpoint, _number: int) -> MockNetwork:
         self.dead.dialled.clear()
@@ -70,7 +73,7 @@ class Building:
         return Line({host: ca.issue([host]) for host in hosts})
 
     def filter(self, line: Line | None, *hosts: str) -> None:
-        """Decrypt these hosts from now on, or no longer."""
+        """Intercept these hosts from now on, or no longer."""
         for host in hosts:
             if line is None:
                 self.filters.pop(host, None)
@@ -93,8 +96,8 @@ def building(pki: PrivatePKI, settings_of: Settings) -> Building:
 def test_an_exam_of_eight_hours(building: Building) -> None:
     """Everything that can happen, each told once and in order, and memory that does not grow with time."""
     first, second = (building.pki.private_ca(name, one_leaf_key=True) for name in ("Morning CA", "Noon CA"))
-    decrypted = (EXAM, LMS, SEARCH)
-    morning, noon = building.line(first, *decrypted), building.line(second, *decrypted)
+    intercepted = (EXAM, LMS, SEARCH)
+    morning, noon = building.line(first, *intercepted), building.line(second, *intercepted)
     sizes: list[int] = []
     pace = {"interval": 120.0, "duration": 8 * HOUR}
 
@@ -105,9 +108,9 @@ def test_an_exam_of_eight_hours(building: Building) -> None:
     async def exam() -> list[WatchEvent]:
         for hour in range(1, 9):
             building.after(hour * HOUR - 1, measure)
-        building.after(2 * HOUR, lambda: building.filter(morning, *decrypted))
-        building.after(3 * HOUR, lambda: building.filter(noon, *decrypted))
-        building.after(4 * HOUR, lambda: building.filter(None, *decrypted))
+        building.after(2 * HOUR, lambda: building.filter(morning, *intercepted))
+        building.after(3 * HOUR, lambda: building.filter(noon, *intercepted))
+        building.after(4 * HOUR, lambda: building.filter(None, *intercepted))
         building.after(5 * HOUR, lambda: building.down.update(HOSTS))
         building.after(5.1 * HOUR, building.down.clear)
         building.after(5.5 * HOUR, lambda: building.down.add(LMS))
@@ -127,12 +130,12 @@ def test_an_exam_of_eight_hours(building: Building) -> None:
     assert (baseline.kind, baseline.network.clean) == ("baseline", len(HOSTS))
     story = [short(part) for part in _by_hour(events)]
     assert story[:2] == [[], []]
-    assert sorted(e for e in story[2] if e.startswith("appeared")) == sorted(f"appeared {h}" for h in decrypted)
+    assert sorted(e for e in story[2] if e.startswith("appeared")) == sorted(f"appeared {h}" for h in intercepted)
     assert {e.split()[0] for e in story[2]} <= {"appeared", "strengthened"}
     changed = [e for e in story[3] if e.startswith("changed-interceptor")]
-    assert sorted(changed) == sorted(f"changed-interceptor {h}" for h in decrypted)
+    assert sorted(changed) == sorted(f"changed-interceptor {h}" for h in intercepted)
     assert {e.split()[0] for e in story[3]} <= {"changed-interceptor", "strengthened"}
-    assert sorted(story[4]) == sorted(f"vanished {h}" for h in decrypted)
+    assert sorted(story[4]) == sorted(f"vanished {h}" for h in intercepted)
     assert story[5] == ["network-lost", "network-back", f"inconclusive {LMS}", f"recovered {LMS}"]
     assert story[6] == ["gap", "clock-step", "network-change"]
     assert story[7] == []

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
 from witnesses import EXAM, endpoint, signing_key, witness_of
 
-from detector import Detector, Endpoint, Result
+from detector import Detector, Endpoint, Finding, Result
 from detector.probe import Timeouts
 from detector.testing import (
     Mode,
@@ -63,24 +63,25 @@ async def judged(settings: dict[str, Any], **more: Any) -> Result:  # noqa: ANN4
     return result
 
 
-def witness_says(result: Result) -> str:
-    """The finding of the check `witness`."""
-    (finding,) = [finding for finding in result.findings if finding.check == "witness"]
-    return finding.outcome
+def answer_of(result: Result) -> Finding:
+    """What the check `witness` found of the answer."""
+    told = [finding for finding in result.findings if finding.check == "witness"]
+    (answer,) = [finding for finding in told if finding.outcome != "ends-tls-itself"]
+    return answer
 
 
 def assert_proven(result: Result) -> None:
-    """Row 2: middleware, and nothing benign explains it."""
+    """Middleware, and nothing benign explains it."""
     assert (result.verdict, result.confidence, result.reason) == ("middleware", "proven", "witness-differs")
-    assert witness_says(result) == "differs"
+    assert answer_of(result).outcome == "differs"
     assert result.alternatives == ()
     assert result.observation.key_proved
 
 
-def assert_not_clean(result: Result, says: str) -> None:
-    """The witness's answer was no answer, and that is told and never clean."""
-    assert witness_says(result) == says
-    assert result.verdict != "clean"
+def assert_not_witnessed(result: Result, says: str, assurance: str = "logged") -> None:
+    """The witness's answer was no answer: that is told, and vouches for nothing. What else clears still clears."""
+    assert answer_of(result).outcome == says
+    assert (result.verdict, result.assurance) == ("clean", assurance)
 
 
 def findings(result: Result) -> set[tuple[str, str]]:
@@ -96,7 +97,7 @@ class TestNobodyInBetween:
             result = await judged(settings_of(endpoint(server.address)))
         assert (result.verdict, result.assurance) == ("clean", "witnessed")
         assert result.observation.tls_version == version.name.replace("_", ".")
-        (finding,) = [finding for finding in result.findings if finding.check == "witness"]
+        finding = answer_of(result)
         assert finding.data["client_hello_unchanged"] is True
         assert finding.data["proxy_headers"] == []
 
@@ -171,6 +172,13 @@ class TestSomebodyInBetween:
         assert_proven(result)
         assert b"/.well-known/tls-witness?nonce=" in box.overheard
 
+    async def test_whose_front_it_is(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
+        """With the origin's key it may be the operator's own, unless the pin file says that the witness ends TLS."""
+        async with witness_of(issued) as server, box_of(pki, server, present=issued) as box:
+            result = await judged(settings_of(endpoint(witness_is_end=False), route=box.url))
+        assert (result.verdict, result.confidence, result.reason) == ("middleware", "probable", "witness-differs")
+        assert result.alternatives == ("front-of-the-operator",)
+
     async def test_origins_key_and_old_tls_towards_the_witness(
         self, issued: Issued, pki: PrivatePKI, settings_of: Settings
     ) -> None:
@@ -190,7 +198,7 @@ class TestSomebodyInBetween:
             box_of(pki, server, present=issued, max_version=V.TLSv1_2, extended_master_secret=False) as box,
         ):
             result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
-        assert_not_clean(result, "no-binding")
+        assert_not_witnessed(result, "no-binding", "pinned")
 
     async def test_rewritten_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """An answer that was changed on the way, to what the client wants to hear, is not signed any more."""
@@ -200,7 +208,7 @@ class TestSomebodyInBetween:
 
         async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
             result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
-        assert_not_clean(result, "bad-signature")
+        assert_not_witnessed(result, "bad-signature", "pinned")
 
     async def test_answer_replaced_by_an_unsigned_one(
         self, issued: Issued, pki: PrivatePKI, settings_of: Settings
@@ -214,7 +222,7 @@ class TestSomebodyInBetween:
 
         async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
             result = await judged(settings_of(endpoint(), route=box.url))
-        assert_not_clean(result, "unsigned")
+        assert_not_witnessed(result, "unsigned")
 
     async def test_replayed_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """A genuine signed answer to an earlier question answers nothing."""
@@ -231,7 +239,7 @@ class TestSomebodyInBetween:
             before = await judged(settings_of(endpoint(), route=box.url))
             after = await judged(settings_of(endpoint(), route=box.url))
         assert_proven(before)
-        assert_not_clean(after, "replayed")
+        assert_not_witnessed(after, "replayed")
 
     async def test_clean_while_it_sleeps(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """The same middlebox, before it wakes up, is a carrier like any other."""
@@ -254,7 +262,7 @@ def answering(body: bytes, status: int = 200) -> Callable[[Request], Response]:
     return lambda _request: Response(status=status, body=body)
 
 
-class TestNoAnswerIsNeverClean:
+class TestNoAnswerVouchesForNothing:
     """Somebody with the origin's own certificate and key, pinned at that, who keeps the witness's answer away."""
 
     @pytest.mark.parametrize(
@@ -276,21 +284,20 @@ class TestNoAnswerIsNeverClean:
         """Each is a finding of its own."""
         async with serve_origin(issued, handler=handler) as origin:
             result = await judged(settings_of(endpoint(origin.address, pins=(issued.spki_sha256,))))
-        assert_not_clean(result, says)
-        assert (result.verdict, result.reason) == ("inconclusive", "witness-failed")
+        assert_not_witnessed(result, says, "pinned")
 
     async def test_unknown_key(self, issued: Issued, settings_of: Settings) -> None:
         """A witness with another key than the pinned one may be anybody's."""
         async with witness_of(issued, keys=(Ed25519PrivateKey.generate(),)) as server:
             result = await judged(settings_of(endpoint(server.address, pins=(issued.spki_sha256,))))
-        assert_not_clean(result, "unknown-key")
+        assert_not_witnessed(result, "unknown-key", "pinned")
 
     async def test_silence(self, issued: Issued, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server that never answers costs the witness's time, and is told."""
         monkeypatch.setattr("detector.probe.client.Timeouts", lambda: Timeouts(witness=0.2))
         async with listening(issued, b"") as address:
             result = await judged(settings_of(endpoint(address)))
-        assert_not_clean(result, "no-answer")
+        assert_not_witnessed(result, "no-answer")
         assert result.observation.witness is not None
         assert result.observation.witness.outcome == "timeout"
 
@@ -307,7 +314,7 @@ class TestNoAnswerIsNeverClean:
         """Octets that are not HTTP/1.1, such as the SETTINGS of HTTP/2, and answers that break off."""
         async with listening(issued, answer) as address:
             result = await judged(settings_of(endpoint(address)))
-        assert_not_clean(result, "no-answer")
+        assert_not_witnessed(result, "no-answer")
         assert result.observation.witness is not None
         assert result.observation.witness.outcome == outcome
 
@@ -316,13 +323,13 @@ class TestNoAnswerIsNeverClean:
         answer = b'HTTP/1.1 200 OK\r\n\r\n{"payload":"e30=","payloadType":"text/plain"}'
         async with listening(issued, answer, politely=False) as address:
             result = await judged(settings_of(endpoint(address)))
-        assert_not_clean(result, "no-answer")
+        assert_not_witnessed(result, "no-answer")
 
     async def test_old_tls(self, issued: Issued, settings_of: Settings) -> None:
         """TLS 1.1 has nothing to compare; the witness itself does not speak it."""
         async with serve_origin(issued, max_version=V.TLSv1_1, ciphers="ALL") as origin:
             result = await judged(settings_of(endpoint(origin.address)))
-        assert_not_clean(result, "no-binding")
+        assert_not_witnessed(result, "no-binding")
 
     async def test_tls_ended_in_front_of_the_witness(
         self, issued: Issued, pki: PrivatePKI, settings_of: Settings

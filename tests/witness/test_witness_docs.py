@@ -20,7 +20,8 @@ from witnesses import EXAM, until
 
 from detector import Detector, Endpoint
 from detector.judge.checks import witness
-from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+from detector.judge.evidence import EndpointEvidence
+from detector.judge.network_evidence import NetworkEvidence
 from detector.model import WitnessObservation, WitnessOutcome
 from detector.pins.spelling import parse_witness_key, spell_witness_key
 from detector.trust import envelope

@@ -52,9 +52,9 @@ def context_of(issued: Issued) -> SSL.Context:
 
 
 def endpoint(address: tuple[str, int] | None = None, *keys: Ed25519PrivateKey, **more: Any) -> Endpoint:  # noqa: ANN401 - fields of Endpoint
-    """The exam endpoint with its witness pinned; by the tests' key unless others are given."""
+    """The exam endpoint with its witness pinned, which ends TLS itself; by the tests' key unless others are given."""
     pinned = tuple(public_octets(key) for key in keys or (signing_key(),))
-    return Endpoint(host=EXAM, address=address, witness=pinned, **more)
+    return Endpoint(host=EXAM, address=address, witness=pinned, **{"witness_is_end": True} | more)
 
 
 @contextlib.asynccontextmanager

@@ -42,10 +42,11 @@ ANSWERED_BY_ANOTHER: Final = frozenset(
 
 
 def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """One finding for each sign; no control request counts against a chain that is accepted or declared."""
+    """One finding for each sign; no control request counts against a known chain for the right name."""
     if evidence.leaf is None:
         return
-    portal, known = evidence.context.portal, evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED)
+    known = evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED) and evidence.name_right
+    portal = evidence.context.portal
     if portal is not None and portal.outcome in ANSWERED_BY_ANOTHER and not known:
         yield Finding(
             check=ID,

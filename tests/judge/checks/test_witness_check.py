@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+from conftest import EXAM
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from worlds import of_check
 
 from detector.judge.checks import witness
-from detector.judge.evidence import EndpointEvidence, NetworkEvidence
+from detector.judge.witness_answer import WitnessResult
 from detector.model import Outcome, WitnessObservation, WitnessOutcome
 from detector.trust import envelope
 from detector.trust.envelope import public_octets
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
 
     from conftest import World
 
-    from detector.testing import PrivatePKI
+    from detector.judge.evidence import EndpointEvidence
 
-    Run = Callable[..., list[tuple[str, str]]]
-
-EXAM = "exam.example.edu"
 KEY, NEXT, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
 NONCE, OURS, THEIRS = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32
 HELLO = "00" * 32
@@ -45,11 +43,11 @@ def body(*keys: Ed25519PrivateKey, exporter: bytes = OURS, nonce: bytes = NONCE,
 
 
 @pytest.fixture
-def asked(world: World, pki: PrivatePKI) -> Callable[..., EndpointEvidence]:
-    """A case whose witness was asked, with these facts changed."""
-    issued = pki.issue([EXAM])
+def asked(world: World) -> Callable[..., EndpointEvidence]:
+    """An endpoint whose witness was asked, with these facts changed."""
+    issued = world.pki.issue([EXAM])
 
-    def case(keys: tuple[Ed25519PrivateKey, ...] = (KEY,), **facts: Any) -> EndpointEvidence:  # noqa: ANN401 - of WitnessObservation
+    def case(keys: tuple[Ed25519PrivateKey, ...] = (KEY,), *, is_end: bool = False, **facts: Any) -> EndpointEvidence:  # noqa: ANN401 - of WitnessObservation
         observed = WitnessObservation(
             **{
                 "outcome": WitnessOutcome.ANSWERED,
@@ -61,38 +59,41 @@ def asked(world: World, pki: PrivatePKI) -> Callable[..., EndpointEvidence]:
                 **facts,
             }
         )
-        plain = world.case(EXAM, issued, witness=tuple(map(public_octets, keys)))
-        return EndpointEvidence(
-            plain.endpoint, msgspec.structs.replace(plain.observation, witness=observed), plain.context
-        )
+        pinned = tuple(map(public_octets, keys))
+        return world.case(EXAM, issued, witness=pinned, witness_is_end=is_end, seen={"witness": observed})
 
     return case
 
 
-def test_equal_and_differs(asked: Callable[..., EndpointEvidence], run_check: Run) -> None:
+def said(case: EndpointEvidence) -> list[tuple[str, str]]:
+    """The findings on this observation: what came out, and what it speaks for."""
+    return [(finding.outcome, str(finding.says)) for finding in of_check(witness, case)]
+
+
+def test_equal_and_differs(asked: Callable[..., EndpointEvidence]) -> None:
     """One session has two equal ends; two sessions have different ones."""
-    assert run_check(witness, asked()) == [("equal", "genuine")]
-    assert run_check(witness, asked(body=body(exporter=THEIRS))) == [("differs", "intercepted")]
+    assert said(asked()) == [("equal", "genuine")]
+    assert said(asked(body=body(exporter=THEIRS))) == [("differs", "intercepted")]
 
 
-def test_a_session_without_binding_is_another_one(asked: Callable[..., EndpointEvidence], run_check: Run) -> None:
+def test_a_session_without_binding_is_another_one(asked: Callable[..., EndpointEvidence]) -> None:
     """A witness whose session has no unique exporter is not at the end of ours, which has."""
-    assert run_check(witness, asked(body=body(exporter=b""))) == [("differs", "intercepted")]
+    assert said(asked(body=body(exporter=b""))) == [("differs", "intercepted")]
 
 
-def test_without_a_binding_of_ours_nothing_is_compared(asked: Callable[..., EndpointEvidence], run_check: Run) -> None:
+def test_without_a_binding_of_ours_nothing_is_compared(asked: Callable[..., EndpointEvidence]) -> None:
     """Not even with a witness that says the same nothing."""
     silent = asked(exporter=None, body=body(exporter=b""))
     old = asked(outcome=WitnessOutcome.NO_BINDING, exporter=None, body=b"", status=None)
-    assert run_check(witness, silent) == run_check(witness, old) == [("no-binding", "neutral")]
+    assert said(silent) == said(old) == [("no-binding", "neutral")]
 
 
-def test_either_key_of_a_rotation(asked: Callable[..., EndpointEvidence], run_check: Run) -> None:
+def test_either_key_of_a_rotation(asked: Callable[..., EndpointEvidence]) -> None:
     """One pinned key of several that signed is enough, in any order; the comparison is the same."""
     for pinned, signing in (((KEY, NEXT), (KEY,)), ((NEXT,), (KEY, NEXT)), ((KEY,), (NEXT, KEY))):
-        assert run_check(witness, asked(pinned, body=body(*signing))) == [("equal", "genuine")]
+        assert said(asked(pinned, body=body(*signing))) == [("equal", "genuine")]
         differs = asked(pinned, body=body(*signing, exporter=THEIRS))
-        assert run_check(witness, differs) == [("differs", "intercepted")]
+        assert said(differs) == [("differs", "intercepted")]
 
 
 @pytest.mark.parametrize(
@@ -115,38 +116,50 @@ def test_either_key_of_a_rotation(asked: Callable[..., EndpointEvidence], run_ch
     ],
 )
 def test_no_answer_to_our_question(
-    facts: dict[str, Any], outcome: str, says: str, asked: Callable[..., EndpointEvidence], run_check: Run
+    facts: dict[str, Any], outcome: str, says: str, asked: Callable[..., EndpointEvidence]
 ) -> None:
-    """Whatever is not a signed answer to this very question is told as it is, even beside an equal exporter."""
-    assert run_check(witness, asked(**facts)) == [(outcome, says)]
+    """Whatever is not a signed answer to this very question is reported unchanged, even with an equal exporter."""
+    assert said(asked(**facts)) == [(outcome, says)]
 
 
-def test_not_asked(world: World, pki: PrivatePKI, run_check: Run) -> None:
-    """A finished handshake without a question is told; without a handshake of ours there is nothing to tell."""
-    issued, keys = pki.issue([EXAM]), (public_octets(KEY),)
-    assert run_check(witness, world.case(EXAM, issued, witness=keys)) == [("not-asked", "neutral")]
+def test_not_asked(world: World) -> None:
+    """A finished handshake without a question says so; without a handshake of ours there is nothing to say."""
+    issued, keys = world.pki.issue([EXAM]), (public_octets(KEY),)
+    assert said(world.case(EXAM, issued, witness=keys)) == [("not-asked", "neutral")]
     for outcome in (Outcome.EXAMINED, Outcome.RESET):
-        assert run_check(witness, world.case(EXAM, issued, outcome=outcome, witness=keys)) == []
+        assert said(world.case(EXAM, issued, outcome=outcome, witness=keys)) == []
 
 
-def test_no_witness_is_pinned(asked: Callable[..., EndpointEvidence], run_check: Run) -> None:
+def test_no_witness_is_pinned(asked: Callable[..., EndpointEvidence]) -> None:
     """Without a pinned key an answer means nothing, whatever it says."""
-    assert run_check(witness, asked(())) == []
+    assert said(asked(())) == []
 
 
-def test_what_the_witness_saw_is_told(asked: Callable[..., EndpointEvidence]) -> None:
+def test_what_the_witness_saw_is_reported(asked: Callable[..., EndpointEvidence]) -> None:
     """The finding repeats what helps to find out who is in between."""
-    case = asked(body=body(exporter=THEIRS, hello="22" * 32))
-    (finding,) = witness.check(case, NetworkEvidence.of([case]))
+    (finding,) = of_check(witness, asked(body=body(exporter=THEIRS, hello="22" * 32)))
     assert finding.data["client_hello_unchanged"] is False
     assert finding.data["ja3"] == "11" * 16
     assert finding.data["proxy_headers"] == [["via", "1.1 filter"]]
 
 
-def test_a_mutilated_answer_never_clears(asked: Callable[..., EndpointEvidence], run_check: Run) -> None:
-    """Any octet of the answer changed: it is never taken for a difference either, which would accuse."""
+def test_a_mutilated_answer_never_clears(asked: Callable[..., EndpointEvidence]) -> None:
+    """Any byte of the answer changed: it is never taken for a difference either, which would accuse."""
     genuine = body()
     for at in range(0, len(genuine), 7):
         damaged = genuine[:at] + bytes([genuine[at] ^ 0x01]) + genuine[at + 1 :]
-        ((outcome, _),) = run_check(witness, asked(body=damaged))
+        ((outcome, _),) = said(asked(body=damaged))
         assert outcome not in {"differs", "replayed"}
+
+
+def test_a_witness_that_ends_tls_itself(asked: Callable[..., EndpointEvidence]) -> None:
+    """That nothing of the operator's stands in front of it is said where there is an answer, of whatever kind."""
+    assert said(asked(is_end=True)) == [("equal", "genuine"), ("ends-tls-itself", "neutral")]
+    assert said(asked(is_end=True, status=404))[1] == ("ends-tls-itself", "neutral")
+    assert said(asked((), is_end=True)) == []
+
+
+def test_every_result_has_an_outcome() -> None:
+    """What an answer can be worth is what the check can find, and where nothing is known is what is called silent."""
+    assert {str(one) for one in witness.Outcome} == {*map(str, WitnessResult), "ends-tls-itself"}
+    assert {str(one) for one in witness.SILENT} == {*map(str, WitnessResult)} - {"equal", "differs"}

@@ -1,4 +1,4 @@
-"""What a guarded client refuses although nothing appears intercepted: what a careful TLS client does not accept.
+"""What a guarded client refuses because no careful TLS client takes the certificate, and what it says.
 
 Reasons have their tests in tests/trust/test_acceptance.py; here is which path decides, and what is said.
 """
@@ -13,8 +13,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from guarding import guard_of
 
-from detector.guard.guard import certificate_problem
+from detector.exam import OnUnconfirmed, Policy
 from detector.testing import generate_key
 
 if TYPE_CHECKING:
@@ -27,8 +28,14 @@ DAY = dt.timedelta(days=1)
 
 
 def problem(world: World, presented: Any, **details: Any) -> str | None:  # noqa: ANN401 - arguments of World.case
-    """What a client would say to a chain for the exam host."""
-    return certificate_problem(world.case(EXAM, presented, **details))
+    """What a guarded client says to a chain for the exam host, under a policy that lets pass what any client takes."""
+    at = details.pop("at", world.pki.now)
+    case = world.case(EXAM, presented, **details)
+    policy = Policy(on_unconfirmed=OnUnconfirmed.WARN)
+    judged = guard_of(world, case.endpoint, policy=policy, clock=lambda: at).judge(case.endpoint, case.observation)
+    assert judged.refused in {None, "certificate"}
+    assert judged.refused is None or judged.message.endswith("Nothing of the request was sent.")
+    return None if judged.refused is None else judged.message
 
 
 def special_leaf(ca: CA, extension: x509.ExtensionType, *, names: int = 0) -> list[bytes]:
@@ -78,8 +85,9 @@ def test_dates_above_the_leaf(world: World) -> None:
 
 def test_names(world: World) -> None:
     """A certificate for another host, and one that names the host as its common name only, are refused."""
-    assert "not for exam" in str(problem(world, world.pki.issue(["other.example.edu"])))
-    assert "not for exam" in str(problem(world, world.pki.intermediate_ec.issue((), subject_cn=EXAM)))
+    assert "for another name" in str(problem(world, world.pki.issue(["other.example.edu"])))
+    by_common_name = world.pki.intermediate_ec.issue((), subject_cn=EXAM)
+    assert "Only the certificate's common name is exam" in str(problem(world, by_common_name))
 
 
 def test_more_names_than_are_read(world: World, pki: PrivatePKI) -> None:
@@ -93,10 +101,12 @@ def test_no_trusted_path(world: World, pki: PrivatePKI) -> None:
     """Private, self-signed, incomplete and absent chains are refused; a declared root makes the first right."""
     ca = pki.private_ca("Campus CA")
     issued = ca.issue([EXAM])
-    assert "trusted root" in str(problem(world, issued))
-    assert "trusted root" in str(problem(world, pki.self_signed([EXAM])))
-    assert "trusted root" in str(problem(world, list(pki.issue([EXAM]).chain[:1])))
-    assert "trusted root" in str(problem(world, issued, private_roots=(pki.private_ca("Other CA").certificate,)))
+    assert "no root that is known" in str(problem(world, issued))
+    assert "no root that is known" in str(problem(world, pki.self_signed([EXAM])))
+    assert "issuer's certificate is missing" in str(problem(world, list(pki.issue([EXAM]).chain[:1])))
+    assert "no root that is known" in str(
+        problem(world, issued, private_roots=(pki.private_ca("Other CA").certificate,))
+    )
     assert problem(world, issued, private_roots=(ca.certificate,)) is None
     assert problem(world, []) is not None
     assert problem(world, [b"\x30\x03nonsense", *pki.issue([EXAM]).chain[1:]]) is not None
@@ -141,6 +151,15 @@ def test_leaf_that_issues(world: World, pki: PrivatePKI) -> None:
     assert problem(world, below.issue([EXAM])) is not None
 
 
+def test_a_ca_is_named_only_where_nobody_is_in_doubt(world: World, pki: PrivatePKI) -> None:
+    """What is wrong above the leaf of a doubtful chain is said without the name that a certificate gives itself."""
+    below = pki.intermediate_ec.subordinate("School Filter CA", key="rsa1024")
+    said = str(problem(world, below.issue([EXAM])))
+    assert "(defective-chain)" in said
+    assert "No client takes a certificate above it (weak-key)." in said
+    assert "School Filter" not in said
+
+
 def test_several_reasons(world: World, pki: PrivatePKI) -> None:
     """What is wrong is said, up to three things; an unknown extension that is not critical is none of them."""
     weak = pki.issue([EXAM], key="rsa1024", not_before=pki.now - 90 * DAY, not_after=pki.now - DAY)
@@ -150,6 +169,6 @@ def test_several_reasons(world: World, pki: PrivatePKI) -> None:
     sha1 = pki.private_ca("Old CA", key="rsa", signature_hash="sha1")
     assert "SHA-1" in str(problem(world, sha1.issue([EXAM]), private_roots=(sha1.certificate,)))
     mail = special_leaf(pki.intermediate_ec, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]))
-    assert problem(world, mail) == "The certificate is not meant for TLS servers."
+    assert "The certificate is not meant for TLS servers." in str(problem(world, mail))
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
     assert problem(world, special_leaf(pki.intermediate_ec, unknown)) is None
