@@ -235,7 +235,7 @@ def resolve_rules(rules: ResolveRules | None) -> dict[tuple[str, int], tuple[str
 def run_budget(kept_back: float | None = None) -> Budget:
     """Processor time for judging one run: by default what `trust.budget` says, else within the seconds kept back."""
     seconds = RUN_SECONDS if kept_back is None else kept_back * BUDGET_SHARE
-    chain_seconds = min(CHAIN_SECONDS, seconds / CHAINS_EXCEEDING_LEAST)
+    chain_seconds = min(CHAIN_SECONDS, seconds / (CHAINS_EXCEEDING_LEAST + 1))  # each takes a little more
     return Budget(time.thread_time, run_seconds=seconds, chain_seconds=chain_seconds)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,3 +188,25 @@ async def test_cancellation_leaves_no_task_and_no_socket(settings_of: Settings) 
             await task
         await asyncio.wait_for(silent.settled(), PATIENCE)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_watch_follows_up(pki: PrivatePKI, settings_of: Settings) -> None:
+    """What is open has canaries probed beside it, no more often than it is probed itself."""
+    names = [f"{name}.example.net" for name in ("one", "two")]
+    canaries = [Endpoint(host=host, operator=host, canary=True, runs_ca=True, roots=("A",)) for host in names]
+    looks: list[Look] = []
+    async with serve_origin({host: pki.issue([host]) for host in (EXAM, *names)}) as origin:
+        where = {(host, 443): origin.address for host in (EXAM, *names)}
+        async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=where) as box:
+            settings = settings_of(route=box.url, offline=False, control=None, canaries=canaries)
+            watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_look=looks.append)
+            events = [event async for event in watching]
+            asked = Counter(host for host in box.intercepted if host in names)
+    (appeared,) = [event for event in events if event.kind is WatchKind.APPEARED]
+    assert (appeared.after and appeared.after.reason, appeared.network.confidence) == (
+        "signer-substitutes-elsewhere",
+        "proven",
+    )
+    assert set(asked) == set(names)
+    assert max(asked.values()) <= len(looks) + 1
+    assert {event.endpoint.host for event in events if event.endpoint} == {EXAM}

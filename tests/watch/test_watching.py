@@ -19,6 +19,8 @@ from detector.watch_event import Standing, WatchEvent, WatchKind, watch_event_sc
 from detector.watching import INTERCEPTORS_MAX, VANISHED_AFTER, VANISHED_AFTER_MOST, Moment, Seen, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conftest import World
 
     from detector.judge.evidence import EndpointEvidence
@@ -56,10 +58,10 @@ class Room:
         """The genuine chain, and then nothing: the key is not proved."""
         return self.world.case(host, self._issued[host], outcome=Outcome.HANDSHAKE_TIMEOUT, key_proved=False)
 
-    def look(self, *cases: EndpointEvidence) -> list[WatchEvent]:
+    def look(self, *cases: EndpointEvidence, company: Sequence[EndpointEvidence] = ()) -> list[WatchEvent]:
         """Look at some endpoints a minute later."""
         self.seconds += 60
-        return self.watch.look(cases, Moment(NOON + dt.timedelta(seconds=self.seconds), self.seconds))
+        return self.watch.look(cases, Moment(NOON + dt.timedelta(seconds=self.seconds), self.seconds), company)
 
     def told(self, *cases: EndpointEvidence) -> list[str]:
         return short(self.look(*cases))
@@ -113,7 +115,8 @@ def test_appeared_at_first_sight(pair: Room) -> None:
         "possible",
         None,
     )
-    assert event.summary == (f"{LMS}:443: uncertain (possible): The chain leads to no root that is known here.")
+    assert event.after.reason == "identity-substituted"  # it had a genuine certificate a minute before
+    assert "split-horizon" in event.result.alternatives if event.result else False
     assert event.last_look == NOON + dt.timedelta(seconds=60)
     assert event.at == NOON + dt.timedelta(seconds=120)
     assert event.result is not None
@@ -136,6 +139,43 @@ def test_proven_stays_proven(pair: Room) -> None:
     (vanished,) = pair.look(pair.clean(EXAM), pair.forged(LMS))
     assert (vanished.kind, vanished.network.confidence) == ("vanished", "proven")
     assert pair.told(pair.forged(LMS)) == []
+
+
+def canary(world: World, name: str, presented: Issued) -> EndpointEvidence:
+    """A canary that a follow-up probed."""
+    host, stated = f"{name}.example.net", tuple(world.roots.labels)
+    return world.case(host, presented, operator=name, canary=True, runs_ca=True, roots=stated)
+
+
+def test_canaries_of_a_follow_up_are_company(pair: Room, world: World) -> None:
+    """They make what is said of endpoint and network surer; no events are about them, and they go when all is well."""
+    forged = pair.filter.issue(["one.example.net"])
+    (event,) = pair.look(pair.forged(LMS), company=[canary(world, "one", forged)])
+    assert event.after is not None
+    assert (event.endpoint and event.endpoint.host, event.after.confidence) == (LMS, "proven")
+    assert (event.network.confidence, event.network.middleware) == ("proven", 1)
+    for _ in range(VANISHED_AFTER - 1):
+        assert pair.told(pair.clean(LMS)) == []
+    (event,) = pair.look(pair.clean(LMS))
+    assert (event.kind, event.network.verdict, event.network.confidence) == ("vanished", "clean", None)
+
+
+def test_clean_canaries_do_not_count(world: World) -> None:
+    """Whatever a follow-up finds clean, an endpoint that is open stays open."""
+    room = Room(world, EXAM, named=False)
+    genuine = world.pki.issue(["one.example.net"])
+    room.look(room.cut(EXAM), company=[canary(world, "one", genuine)])
+    events = room.look(room.cut(EXAM), company=[canary(world, "one", genuine)])
+    assert {event.network.verdict for event in events} == {"inconclusive"}
+
+
+def test_canaries_of_another_network_say_nothing(pair: Room, world: World) -> None:
+    """Once the machine has moved, what canaries showed before counts no more."""
+    forged = world.pki.private_ca("Hall CA").issue(["one.example.net"])
+    (event,) = pair.look(pair.forged(LMS), company=[canary(world, "one", forged)])
+    assert event.network.confidence == "proven"
+    moved = pair.watch.passed(WatchKind.NETWORK_CHANGE, Moment(NOON, 300.0))
+    assert moved.network.confidence != "proven"
 
 
 def test_vanished_needs_several_clean_looks(pair: Room) -> None:
