@@ -136,7 +136,7 @@ class TestCheck:
 
     def test_fail_on(self, town: Town) -> None:
         """Below --fail-on middleware is exit 3, never 0; what is only possible names nobody and decrypts nothing."""
-        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
+        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}", "--offline")
         done = town.run("check", EXAM, *town.trust, *proxied)
         assert done.returncode == 3
         assert done.stdout.startswith("MIDDLEWARE (possible)")
@@ -144,12 +144,12 @@ class TestCheck:
         assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
 
     def test_every_way_side_by_side(self, town: Town) -> None:
-        """Decrypted through the proxy only: the report has both looks, and the exit code is that of the worse one."""
-        ways = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}")
+        """Intercepted through the proxy only: what the direct way showed proves it, and the report has both."""
+        ways = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}", "--offline")
         done = town.run("check", EXAM, *town.trust, *town.resolve, *ways, "--all-addresses", "--format", "json")
-        assert done.returncode == 3
+        assert done.returncode == 1
         (result,) = json.loads(done.stdout)["results"]
-        assert (result["confidence"], result["observation"]["route"]) == ("possible", "http-connect")
+        assert (result["reason"], result["observation"]["route"]) == ("identity-substituted", "http-connect")
         assert {look["route"] for look in result["other_observations"]} >= {"direct"}
 
     def test_inconclusive_is_exit_3_and_in_time(self, town: Town) -> None:
