@@ -6,9 +6,10 @@ cannot be read is not set.
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .probe.routes import system
@@ -32,10 +33,11 @@ def read_system_proxies() -> system.SystemProxies:
         return system.from_windows(_registry())
     if sys.platform == "darwin":  # pragma: no cover - tested through `from_macos`, with fixtures
         return system.from_macos(output_of(["/usr/sbin/scutil", "--proxy"]))
-    gsettings = shutil.which("gsettings")
+    candidates = (Path(folder, "gsettings") for folder in os.get_exec_path())
+    gsettings = next((program for program in candidates if os.access(program, os.X_OK)), None)
     if gsettings is None:
         return system.SystemProxies()
-    return system.from_gnome(output_of([gsettings, "list-recursively", "org.gnome.system.proxy"]))
+    return system.from_gnome(output_of([str(gsettings), "list-recursively", "org.gnome.system.proxy"]))
 
 
 def output_of(command: Sequence[str]) -> str:

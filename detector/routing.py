@@ -22,7 +22,7 @@ import msgspec
 from .errors import MissingExtraError, ProxyError, TargetError
 from .looks import Ways, ask_readable, look_at
 from .model import PROXIED, Endpoint, Hello, KeyKind, Observation, Outcome, ResolutionObservation, Route
-from .tasks import Group
+from .tasks import Group, off_loop
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -59,8 +59,13 @@ WORDS: Final = (ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
 """How ways are named; several are separated by commas, the first of them gives the first look."""
 
 
+MACHINE: Final = "system"
+"""The proxy setting of callers who choose nothing: what browsers here go by, which on managed machines is seldom the
+environment."""
+
+
 class Settings(NamedTuple):
-    """Which ways to take, and what `proxy` means: `env`, `none`, `system`, `pac:` and a file, or a proxy URL."""
+    """Which ways to take, and what `proxy` means: `system`, `env`, `none`, `pac:` and a file, or a proxy URL."""
 
     ways: tuple[str, ...]
     proxy: str
@@ -74,14 +79,13 @@ def read_route(route: str, proxy: str | None = None) -> Settings:
     """
     words = tuple(dict.fromkeys(word.strip().lower() for word in route.split(",")))
     if not set(words) <= set(WORDS):
-        if proxy not in {None, route} and route != "env":
+        if proxy not in {None, route} and route != MACHINE:
             raise ProxyError(
                 f"The ways to take cannot be read: each is one of {', '.join(WORDS)}.",
                 advice="Name one or several of them with commas between, and the proxy apart from them.",
             )
-        # `env` is what callers who choose nothing have.
         return Settings((USUAL,), route if proxy is None else proxy)
-    setting = "env" if proxy is None else proxy
+    setting = MACHINE if proxy is None else proxy
     if setting == "none" and words == (PROXY,):
         raise ProxyError("Only the way through the proxy is to be taken, and there is none.", advice="Name a proxy.")
     return Settings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, setting)
@@ -142,7 +146,7 @@ class Routing:
         }
         self._by_proxy: Final[dict[Proxy, Dialer]] = {}
         self._public: Dialer | None = None
-        self._choose: Final = self._chooser(settings.proxy)
+        self._choose = None if settings.proxy == MACHINE else self._chooser(settings.proxy)
 
     def for_endpoint(self, endpoint: Endpoint) -> Dialer:
         """The way of the first look."""
@@ -191,7 +195,24 @@ class Routing:
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
         """The way that the proxy setting gives for this endpoint; None for a direct one."""
+        if self._choose is None:
+            from .machine_proxy import read_system_proxies  # noqa: PLC0415 - starts programs
+
+            self._choose = self._by_machine(read_system_proxies())
         return self._choose(endpoint)
+
+    async def _settle(self) -> None:
+        """Read the settings of the machine in a thread, before the first way is asked for: that may start a program."""
+        if self._is_unread and self._given is None:
+            from .machine_proxy import read_system_proxies  # noqa: PLC0415 - starts programs
+
+            system = await off_loop(read_system_proxies)
+            if self._is_unread:  # another probe may have waited for the same
+                self._choose = self._by_machine(system)
+
+    @property
+    def _is_unread(self) -> bool:
+        return self._choose is None
 
     def _chooser(self, setting: str) -> Callable[[Endpoint], Dialer | None]:
         """How the proxy setting is read. Raises `ProxyError`."""
@@ -199,12 +220,7 @@ class Routing:
             return lambda _: None
         if setting.startswith(FILE_PREFIX):
             return self._except_mapped(self._file(setting.removeprefix(FILE_PREFIX)))
-        if setting == "system":
-            from .machine_proxy import read_system_proxies  # noqa: PLC0415 - starts programs
-
-            if (system := read_system_proxies()).says_something:
-                return self._by_system(system)
-        if setting in {"env", "system"}:
+        if setting == "env":
             return self._by_environment
         from .probe import parse_proxy  # noqa: PLC0415 - as in `_take`
 
@@ -222,16 +238,25 @@ class Routing:
         proxy = proxy_for(endpoint.host, endpoint.port, "env", os.environ)
         return None if proxy is None else self._through(proxy)
 
-    def _by_system(self, system: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
-        """The machine's settings: a file goes before a proxy, and detection applies where there is neither."""
+    def _by_machine(self, system: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
+        """The machine's settings: a file goes before a proxy, and detection applies where there is neither.
+
+        Where the machine sets nothing, the environment says. A setting that cannot be read is no direct way.
+        """
         from .probe import parse_proxy  # noqa: PLC0415 - as in `_take`
+        from .probe.routes import NoWay  # noqa: PLC0415 - as in `_take`
         from .probe.routes.system import WPAD  # noqa: PLC0415 - as in `_take`
 
+        if not system.says_something:
+            return self._by_environment
         if system.file is not None:
             return self._except_mapped(self._file(system.file))
         if system.proxy is None:
             return self._except_mapped(self._file(WPAD, optional=True))
-        way = self._through(parse_proxy(system.proxy))
+        try:
+            way: Dialer = self._through(parse_proxy(system.proxy))
+        except ProxyError:
+            way = NoWay(Outcome.PROXY_UNKNOWN)
 
         def choose(endpoint: Endpoint) -> Dialer | None:
             return None if endpoint.address or system.excepts(endpoint.host, endpoint.port) else way
@@ -289,6 +314,7 @@ class Routing:
         target = parse_url(url.removesuffix("{?dns}"), "https")
         if target is None:
             return None
+        await self._settle()
         names = [e.host for e in endpoints if not self._says_where(e) and literal(e.host) is None]
         resolver = Endpoint(host=target.host, port=target.port)
         async with Group() as group:
@@ -314,6 +340,7 @@ class Routing:
 
         Raises nothing for reasons of network, proxy or peer.
         """
+        await self._settle()
         ways = self.ways_to(endpoint)
         if len(ways) == 1 and not self._all_addresses:  # nothing to compare with: no tasks for it
             return await look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)

@@ -26,7 +26,7 @@ from .later import Later
 from .looks import Ways
 from .model import Endpoint, Engine, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result, RootOrigin
 from .pacing import INTERVAL_DEFAULT
-from .routing import Routing, read_resolver, read_route
+from .routing import MACHINE, Routing, read_resolver, read_route
 from .tasks import Beside, Group, end, off_loop
 from .trust import logs as ct_logs
 from .trust import roots as trusted
@@ -314,9 +314,10 @@ class Detector:
 
     `pins`, `roots`, `add_roots`, `logs` as in `examine`, but `pins=None` means the shipped endpoints. `route` says what
     ways to take: `all`, or several of `direct`, `direct4`, `direct6` and `proxy` with commas between them; or just a
-    proxy setting. `proxy` is that setting otherwise: a proxy URL, `env` (the environment's settings), `system` (the
-    machine's), `pac:` with the URL or path of a proxy file, or `none`. `all_addresses` looks at every address of a
-    host, and at its RSA and its ECDSA certificate; `doh` is the https URL of a second resolver (docs/routes.md).
+    proxy setting. `proxy` is that setting otherwise: `system` (the default: the machine's settings, else those of the
+    environment), `env` (the environment's), a proxy URL, `pac:` with the URL or path of a proxy file, or `none`.
+    `all_addresses` looks at every address of a host, and at its RSA and its ECDSA certificate; `doh` is the https URL
+    of a second resolver (docs/routes.md).
     `resolve` maps (host, port) to (address, port), or is a list of rules HOST:PORT:ADDRESS:PORT, as curl's
     --connect-to. `vantage` names where this runs, in the caller's words; it goes into the report. `quic` looks at each
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
@@ -342,7 +343,7 @@ class Detector:
         roots: RootSource | None = None,
         add_roots: RootSource | None = None,
         logs: LogSource | None = None,
-        route: str = "env",
+        route: str = MACHINE,
         proxy: str | None = None,
         all_addresses: bool = False,
         doh: str | None = None,
@@ -789,7 +790,7 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
     roots: RootSource | None = None,
     add_roots: RootSource | None = None,
     logs: LogSource | None = None,
-    route: str = "env",
+    route: str = MACHINE,
     proxy: str | None = None,
     all_addresses: bool = False,
     doh: str | None = None,

@@ -20,6 +20,7 @@ import click
 from detector.errors import HistoryError, OutputError
 from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
+from detector.routing import MACHINE
 from detector.session import DEADLINE_DEFAULT
 
 if TYPE_CHECKING:
@@ -115,9 +116,9 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--proxy",
-        default="env",
+        default=MACHINE,
         show_default=True,
-        metavar="URL|env|system|pac:FILE|none",
+        metavar="URL|system|env|pac:FILE|none",
         help="Proxy to go through: an http, https, socks4a or socks5 URL, or where it is set.",
     ),
     click.option("--output", metavar="FILE", help="Write the result there instead of to standard output."),

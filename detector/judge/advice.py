@@ -188,8 +188,8 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "proxy-tls": "No TLS connection to the proxy could be made: check whether its URL should begin with http instead.",
     "proxy-untrusted": "The proxy could not prove who it is, so the user name and password were not sent to it: ask "
     "whoever runs it which certificate it should have.",
-    "proxy-unknown": "Which proxy to take stands in the file {file}, which was not evaluated or did not say: name the "
-    "proxy yourself, or install the extra 'pac'.",
+    "proxy-unknown": "Which proxy to take could not be made out from {file}: name the proxy yourself "
+    "(--proxy), or install the extra 'pac' where a file says it.",
     "no-route": "Only the way through a proxy was asked for, and no proxy is set for this host: name one.",
     "not-tls": "What answered does not speak TLS: check the port, or sign in to the network in a browser first.",
     "resources": "This device ran out of sockets or files: check fewer endpoints at once.",
@@ -247,7 +247,10 @@ def _of_outcome(observation: Observation) -> str:
         return _NOT_TLS_BEHIND_PROXY
     said = _BY_OUTCOME.get(observation.outcome, "The connection failed before anything could be seen: try again.")
     schemes = ", ".join(observation.proxy.auth_schemes) if observation.proxy is not None else ""
-    return said.replace("{schemes}", schemes or "GSSAPI").replace("{file}", observation.proxy_file or "it names")
+    file = "the settings of this machine" if observation.proxy_file is None else f"the file {observation.proxy_file}"
+    return said.replace("{schemes}", schemes or "GSSAPI").replace(
+        "{file}", observation.proxy_file or "the settings of this machine"
+    )
 
 
 def _fill(advice: dict[Audience, str], hosts: Sequence[str]) -> dict[Audience, str]:

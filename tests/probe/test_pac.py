@@ -272,7 +272,7 @@ def _roots() -> Roots:
 async def test_settings_of_the_machine(
     system: SystemProxies, route: Route, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`system` takes what the machine is set to; detection that finds no file is a direct way, as it is elsewhere."""
+    """What the machine is set to is the default; detection that finds no file is a direct way, as it is elsewhere."""
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}) as proxy:
@@ -282,11 +282,29 @@ async def test_settings_of_the_machine(
             detect=system.detect,
         )
         monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: filled)
-        settings = settings_of(route="system", resolve={(HOST, 443): origin.address, ("wpad", 80): ("127.0.0.1", 9)})
-        async with Detector(**settings) as subject:
-            report = await subject.check([HOST], deadline=30)
-    assert report.results[0].observation.outcome is Outcome.COMPLETE
-    assert report.results[0].observation.route is route
+        settings = settings_of(resolve={(HOST, 443): origin.address, ("wpad", 80): ("127.0.0.1", 9)})
+        del settings["route"]
+        ways: list[dict[str, Any]] = [{}, {"route": "system"}, {"route": "proxy,direct", "proxy": "system"}]
+        for way in ways:
+            async with Detector(**settings, **way) as subject:
+                report = await subject.check([HOST], deadline=30)
+            assert report.results[0].observation.outcome is Outcome.COMPLETE
+            assert report.results[0].observation.route is route
+
+
+async def test_settings_of_the_machine_that_cannot_be_read(
+    settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that nobody can make out is no direct way: the endpoint is inconclusive, and that is said."""
+    unreadable = SystemProxies(proxy="gopher://proxy.example.edu:70")
+    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: unreadable)
+    async with serve_origin(exam()) as origin:
+        async with Detector(**settings_of(route="system", resolve={(HOST, 443): origin.address})) as subject:
+            report = await subject.check([HOST])
+        assert origin.handshakes == 0
+    (result,) = report.results
+    assert (report.verdict, result.observation.outcome) == ("inconclusive", Outcome.PROXY_UNKNOWN)
+    assert "the settings of this machine" in str(result.advice)
 
 
 async def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
