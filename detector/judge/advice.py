@@ -248,9 +248,7 @@ def _of_outcome(observation: Observation) -> str:
     said = _BY_OUTCOME.get(observation.outcome, "The connection failed before anything could be seen: try again.")
     schemes = ", ".join(observation.proxy.auth_schemes) if observation.proxy is not None else ""
     file = "the settings of this machine" if observation.proxy_file is None else f"the file {observation.proxy_file}"
-    return said.replace("{schemes}", schemes or "GSSAPI").replace(
-        "{file}", observation.proxy_file or "the settings of this machine"
-    )
+    return said.replace("{schemes}", schemes or "GSSAPI").replace("{file}", file)
 
 
 def _fill(advice: dict[Audience, str], hosts: Sequence[str]) -> dict[Audience, str]:
