@@ -140,17 +140,19 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
     )
     if reasons:
         path, refused = _least(reasons)
-        if all(one.refusal in DATE_REFUSALS for one in refused):
+        dated = all(one.refusal in DATE_REFUSALS for one in refused)
+        # What clients of this machine take by a root that was added here, no outdated certificate beside it excuses.
+        if dated and not any(not refusals(each, at, public=False) for each in _by_added(found)):
             return found._replace(classes=frozenset({ChainClass.RETIRED}), refused=refused, refused_path=path)
-        found = found._replace(refused=refused, refused_path=path)
+        if not dated:
+            found = found._replace(refused=refused, refused_path=path)
     return found._replace(classes=_classes(found, claims_logging))
 
 
 def _classes(found: Classified, claims_logging: Callable[[], bool]) -> frozenset[ChainClass]:
     """The classes of a chain that no date alone forbids."""
-    added = any(path.anchor is not None and path.anchor.origin in ADDED_BY for path in found.machine)
     classes = {ChainClass.DEFECTIVE} if found.refused_path is not None else set()
-    if added:
+    if _by_added(found):
         classes.add(ChainClass.ADDED)
     if classes:
         return frozenset(classes)
@@ -161,6 +163,11 @@ def _classes(found: Classified, claims_logging: Callable[[], bool]) -> frozenset
     if not found.paths.issuers and not found.paths.issuer_known and claims_logging():
         return frozenset({ChainClass.INCOMPLETE})
     return frozenset({ChainClass.PRIVATE})
+
+
+def _by_added(found: Classified) -> list[Path]:
+    """The paths to roots that a person or a policy put on this machine."""
+    return [path for path in found.machine if path.anchor is not None and path.anchor.origin in ADDED_BY]
 
 
 def _least(reasons: Sequence[tuple[Path, tuple[Refused, ...]]]) -> tuple[Path, tuple[Refused, ...]]:

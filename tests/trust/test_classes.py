@@ -38,10 +38,10 @@ TABLE: Final = """
 nothing else                       : private    | declared | added           | added           | unfamiliar | unfamiliar
 a sub-CA                           : accepted   | accepted | accepted        | accepted        | accepted   | accepted
 a sub-CA, and an expired one       : accepted   | accepted | accepted        | accepted        | accepted   | accepted
-an expired sub-CA                  : retired    | declared | retired         | retired         | retired    | retired
-a sub-CA of next month             : retired    | declared | retired         | retired         | retired    | retired
-an expired sub-CA, and one for mail: retired    | declared | retired         | retired         | retired    | retired
-a sub-CA of a former root          : retired    | declared | retired         | retired         | retired    | retired
+an expired sub-CA                  : retired    | declared | added           | added           | retired    | retired
+a sub-CA of next month             : retired    | declared | added           | added           | retired    | retired
+an expired sub-CA, and one for mail: retired    | declared | added           | added           | retired    | retired
+a sub-CA of a former root          : retired    | declared | added           | added           | retired    | retired
 a sub-CA for mail                  : defective  | declared | added defective | added defective | defective  | defective
 a sub-CA for mail of a former root : defective  | declared | added defective | added defective | defective  | defective
 an expired sub-CA for mail         : defective  | declared | added defective | added defective | defective  | defective
