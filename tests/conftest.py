@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from detector.testing import Issued, Lab
     from detector.trust.logs import LogList
 
-EXAM = "exam.example.edu"
-LMS = "lms.example.org"
-SEARCH = "search.example.com"
-
 
 def pytest_configure() -> None:
     """Say that there is no current event loop, and that generated tests have no time limit of their own.

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     Chain = Issued | Sequence[bytes]
     """What a server presents."""
 
+EXAM: Final = "exam.example.edu"
+LMS: Final = "lms.example.org"
+SEARCH: Final = "search.example.com"
 DAY: Final = dt.timedelta(days=1)
 FOR_SERVERS: Final = (ExtendedKeyUsageOID.SERVER_AUTH,)
 FOR_MAIL: Final = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.CLIENT_AUTH)

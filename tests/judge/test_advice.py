@@ -6,9 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import EXAM, LMS
 from results import found
-from worlds import PINNED_WITNESS, named, sent, witnessed
+from worlds import EXAM, LMS, PINNED_WITNESS, named, sent, witnessed
 
 from detector import catalogue
 from detector.judge import advice, table

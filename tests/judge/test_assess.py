@@ -6,15 +6,17 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import EXAM, LMS, SEARCH
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 from odd_keys import GOST_2012, rewritten
 from worlds import (
     DAY,
+    EXAM,
     FOR_MAIL,
+    LMS,
     PINNED_WITNESS,
+    SEARCH,
     below,
     crowded,
     dated,

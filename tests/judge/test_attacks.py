@@ -12,10 +12,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
-from conftest import EXAM, LMS, SEARCH
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from odd_keys import GOST_2012, rewritten
-from worlds import DAY, FOR_MAIL, below, crowded, dated, in_name_of, know_key, logged, said, sent, timestamps
+from worlds import (
+    DAY,
+    EXAM,
+    FOR_MAIL,
+    LMS,
+    SEARCH,
+    below,
+    crowded,
+    dated,
+    in_name_of,
+    know_key,
+    logged,
+    said,
+    sent,
+    timestamps,
+)
 
 from detector.catalogue.entries import ProductCategory
 from detector.model import Confidence, Outcome, Result, RootOrigin, Verdict

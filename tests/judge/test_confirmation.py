@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import EXAM, LMS
-from worlds import DAY, FOR_MAIL, PINNED_WITNESS, below, crowded, dated, logged, sent, spent, without, witnessed
+from worlds import (
+    DAY,
+    EXAM,
+    FOR_MAIL,
+    LMS,
+    PINNED_WITNESS,
+    below,
+    crowded,
+    dated,
+    logged,
+    sent,
+    spent,
+    without,
+    witnessed,
+)
 
 from detector.judge.confirmation import Confirmation, confirmation
 from detector.model import Outcome, WitnessOutcome

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import EXAM, LMS
 from odd_keys import GOST_2012, rewritten
-from worlds import DAY, PINNED_WITNESS, below, crowded, dated, in_name_of, logged, sent, witnessed
+from worlds import DAY, EXAM, LMS, PINNED_WITNESS, below, crowded, dated, in_name_of, logged, sent, witnessed
 
 from detector.judge.assess import observations_that_count
 from detector.judge.compare import Comparison, Difference, compare, difference, same_place

@@ -7,12 +7,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
-from conftest import EXAM, LMS, SEARCH
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from odd_keys import GOST_2012, GOST_SPKI, SM2_SM3, ml_dsa_key, rewritten
-from worlds import DAY, below, dated, edited, in_name_of, logged, named, said, sent, with_extension, without
+from worlds import (
+    DAY,
+    EXAM,
+    LMS,
+    SEARCH,
+    below,
+    dated,
+    edited,
+    in_name_of,
+    logged,
+    named,
+    said,
+    sent,
+    with_extension,
+    without,
+)
 
 from detector.model import Alternative, Hello, PortalObservation, PortalOutcome, RecordedIdentity, RootOrigin, Route
 from detector.testing.der import SEQUENCE, children, encode

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import EXAM, LMS, SEARCH
-from worlds import DAY, below, sent
+from worlds import DAY, EXAM, LMS, SEARCH, below, sent
 
 from detector.judge.decision import Decision
 from detector.judge.network_evidence import (

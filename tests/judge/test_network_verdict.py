@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 import pytest
-from conftest import EXAM, LMS, SEARCH
 from hypothesis import given
 from hypothesis import strategies as st
 from results import BANK, clean, intercepted, possible, result, silent
-from worlds import named, sent
+from worlds import EXAM, LMS, SEARCH, named, sent
 
 from detector.judge.network import Tally, decide_network, interceptors, report
 from detector.model import Attribution, Category, Confidence, Coverage, ManagedBy, Reason, Scope, Verdict

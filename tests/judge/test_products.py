@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from conftest import EXAM, LMS
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from worlds import below, named, said, sent
+from worlds import EXAM, LMS, below, named, said, sent
 
 from detector import catalogue
 from detector.catalogue.entries import Role, Strength

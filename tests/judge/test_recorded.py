@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
-from conftest import EXAM
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from worlds import said
+from worlds import EXAM, said
 
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.model import HandshakeSignature, Observation, Outcome

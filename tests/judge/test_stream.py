@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import EXAM, LMS, SEARCH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_keys import GOST_2012, rewritten
-from worlds import DAY, below, said, sent
+from worlds import DAY, EXAM, LMS, SEARCH, below, said, sent
 
 from detector.judge import assess
 from detector.judge.assess import Assessor, assess_all

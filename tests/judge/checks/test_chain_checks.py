@@ -6,11 +6,24 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import EXAM
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from odd_keys import GOST_2012, ec_spki, rewritten
-from worlds import DAY, FOR_MAIL, below, crowded, dated, in_name_of, logged, named, of_check, outcomes, spent, without
+from worlds import (
+    DAY,
+    EXAM,
+    FOR_MAIL,
+    below,
+    crowded,
+    dated,
+    in_name_of,
+    logged,
+    named,
+    of_check,
+    outcomes,
+    spent,
+    without,
+)
 
 from detector.judge.checks import chain, expected_root, forged_issuer, machine_root, private_origin, transparency
 from detector.model import Outcome, RootOrigin

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import EXAM
-from worlds import DAY, of_check, outcomes, said
+from worlds import DAY, EXAM, of_check, outcomes, said
 
 from detector.judge.checks import hello_difference, proxy_certificate, quic, route_difference, several_certificates
 from detector.model import Hello, KeyKind, Outcome, ProxyObservation, ProxyScheme, Route

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import EXAM, LMS
-from worlds import DAY, below, know_key, of_check, outcomes
+from worlds import DAY, EXAM, LMS, below, know_key, of_check, outcomes
 
 from detector.catalogue.entries import ProductCategory
 from detector.judge.checks import identity, pin, place

@@ -6,9 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import EXAM, LMS, SEARCH
 from odd_keys import GOST_2012, rewritten
-from worlds import DAY, below, dated, in_name_of, know_key, logged, named, of_check, outcomes, sent
+from worlds import DAY, EXAM, LMS, SEARCH, below, dated, in_name_of, know_key, logged, named, of_check, outcomes, sent
 
 from detector.catalogue.entries import ProductCategory
 from detector.judge.checks import captive_portal, clock, known_interceptor, neighbours, shared_signer

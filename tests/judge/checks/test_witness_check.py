@@ -6,9 +6,8 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import EXAM
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from worlds import of_check
+from worlds import EXAM, of_check
 
 from detector.judge.checks import witness
 from detector.judge.witness_answer import WitnessResult
