@@ -76,7 +76,7 @@ _CONSISTENT = _POLICIES.filter(
 
 
 def must_be_confirmed(one: Result, policy: Policy, named: frozenset[str]) -> bool:
-    """Whether DESIGN wants this endpoint confirmed, written down a second time."""
+    """Whether this endpoint must be confirmed, written down a second time."""
     name, category = one.endpoint.name, one.endpoint.category
     return category is Category.EXAM or name in named or policy.requires_witness(name, category)
 
