@@ -95,7 +95,7 @@ def named_by_environment(environment: Mapping[str, str], seen: set[FileIdentity]
 
     A person or a program set the variable, but often to a complete bundle: conda and Nix do, and a vendor's new root
     would stand in it as an institution's does. So only a file or directory without any root that was ever public is
-    known to have been added; of roots among public ones the origin is not told.
+    known to have been added; of roots among public ones the origin is not known.
     """
     for variable in VARIABLES:
         value = environment.get(variable, "")

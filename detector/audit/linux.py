@@ -91,7 +91,7 @@ def _all(root: Path, seen: set[bundles.FileIdentity]) -> Iterator[Found]:
 def debian_roots(root: Path) -> frozenset[bytes]:
     """The certificates that the package ca-certificates of Debian and its kin brought: shipped by the vendor.
 
-    What other packages, an institution's own among them, put beside these (update-ca-certificates(8)) is not told from
+    What other packages, an institution's own among them, put beside these (update-ca-certificates(8)) is not known from
     what a person put there. A certificate that is shipped is not trusted for that: ca-certificates.conf selects.
     """
     try:

@@ -138,7 +138,7 @@ _WHILE_POSSIBLE: Final[dict[Reason, dict[Audience, str]]] = {
 
 _BY_MANAGER: Final[dict[ManagedBy, dict[Audience, str]]] = {
     ManagedBy.INSTITUTION: {
-        _STUDENT: "Only whoever runs the network can change this: ask its IT to exempt {hosts}.",
+        _STUDENT: "Only the network's operator can change this: ask its IT to exempt {hosts}.",
         _IT: "Exempt from TLS decryption: {hosts}",
     },
     ManagedBy.ENDPOINT_OWNER: {
@@ -178,16 +178,16 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "proxy-unreachable": "The proxy did not answer: check its address, whether it runs, and of which kind it is.",
     "proxy-auth-required": "The proxy wants a user name and password: give them in the proxy URL.",
     "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
-    "proxy-auth-unsupported": "The proxy wants a kind of sign-in that is not supported here ({schemes}): ask whoever "
-    "runs it to allow Basic, or to let this host pass without sign-in.",
-    "proxy-refused": "The proxy refused to connect there: ask whoever runs it to allow this host.",
+    "proxy-auth-unsupported": "The proxy wants a kind of sign-in that is not supported here ({schemes}): ask its "
+    "administrator to allow Basic, or to let this host pass without sign-in.",
+    "proxy-refused": "The proxy refused to connect there: ask its administrator to allow this host.",
     "proxy-protocol": "What the proxy answered makes no sense in its protocol: check that the proxy URL names a proxy.",
     "proxy-other-kind": "The proxy speaks another protocol than its URL says: is it http, https or socks5?",
     "proxy-closed": "The proxy closed the connection before it answered: check that it is of the kind the URL says and "
     "lets this device use it.",
     "proxy-tls": "No TLS connection to the proxy could be made: check whether its URL should begin with http instead.",
     "proxy-untrusted": "The proxy could not prove who it is, so the user name and password were not sent to it: ask "
-    "whoever runs it which certificate it should have.",
+    "its administrator which certificate it should have.",
     "proxy-unknown": "Which proxy to take could not be made out from {file}: name the proxy yourself "
     "(--proxy), or install the extra 'pac' where a file says it.",
     "no-route": "Only the way through a proxy was asked for, and no proxy is set for this host: name one.",

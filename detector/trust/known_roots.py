@@ -3,7 +3,7 @@
 Room: trust. Pure apart from reading the package's own data: no sockets, no clock.
 
 Roots leave the bundle for good reasons, and pin files name roots by certifi's label. With this list a name stays a
-known name after its root has gone, and a chain that ends at such a root is verified by signature and told from one
+known name after its root has gone, and a chain that ends at such a root is verified by signature and known from one
 that nobody ever knew. Which of the roots are public at a moment is said by `detector.trust.roots.public_roots`.
 """
 

@@ -1,7 +1,7 @@
 """Check `hello-difference`: do different ClientHellos get the same answer? (docs/hello-and-quic.md)
 
 Room: judge. Pure. Says where decryption depends on the hello: some interceptors decrypt only what looks like a browser,
-some exempt what looks like a scanner. That the genuine certificate was seen by another hello is told by `identity`.
+some exempt what looks like a scanner. That the genuine certificate was seen by another hello is reported by `identity`.
 """
 
 from __future__ import annotations

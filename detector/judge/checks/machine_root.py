@@ -1,6 +1,6 @@
 """Check `machine-root`: does the chain lead to a root of this machine that is not public, and who put it there?
 
-Room: judge. Pure. Says where such a root comes from; that the chain leads to it is told by the check `chain`. Feeds
+Room: judge. Pure. Says where such a root comes from; that the chain leads to it is reported by the check `chain`. Feeds
 `added-root` through the class, and locality: software that filters its own device makes its own CA on it.
 """
 

@@ -1,7 +1,7 @@
 """Check `quic`: does the endpoint present over QUIC what it presents over TCP? (docs/hello-and-quic.md)
 
 Room: judge. Pure. Says where decryption depends on the transport: most interceptors decrypt TCP only, so where QUIC is
-not blocked the genuine server answers alongside. That it was seen there is told by `identity`.
+not blocked the genuine server answers alongside. That it was seen there is reported by `identity`.
 
 QUIC that does not answer is evidence of nothing: most hosts have none, and many networks block UDP 443 and decrypt
 nothing. Nor is another certificate as such: a CDN has several.

@@ -1,7 +1,7 @@
 """Check `route-difference`: is the host another server on another route: directly, by IPv4, by IPv6, by a proxy?
 
 Room: judge. Pure. Only observations over TCP by one kind of hello are compared. That the genuine certificate was seen
-another route is told by `identity`; this check says where decryption happens, and which innocent reading a difference
+another route is said by `identity`; this check says where decryption happens, and which innocent reading a difference
 has: a proxy and this machine may have been given different addresses, because an institution has servers of its own for
 its own names (split-horizon DNS), and IPv4 and IPv6 addresses of one name are often different machines.
 """

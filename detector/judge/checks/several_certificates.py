@@ -1,7 +1,7 @@
 """Check `several-certificates`: do other addresses of this host, or other kinds of its key, show other certificates?
 
 Room: judge. Pure. For the reader: a host behind a CDN has many certificates, one for each kind of key and often one for
-each place. Whether another one excuses a pin mismatch is told by the check `pin`.
+each place. Whether another one excuses a pin mismatch is reported by the check `pin`.
 """
 
 from __future__ import annotations

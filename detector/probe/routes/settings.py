@@ -36,7 +36,7 @@ def proxy_for(host: str, port: int, setting: str, environ: Mapping[str, str]) ->
 
 
 def _from_environment(name: str, value: str) -> Proxy:
-    """The proxy that a variable names. Who has one that cannot be used may not know of it, so it is told by name."""
+    """The proxy that a variable names. Who has one that cannot be used may not know of it, so it is said by name."""
     try:
         return parse_proxy(value)
     except ProxyError as error:
