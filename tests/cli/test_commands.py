@@ -136,20 +136,29 @@ class TestCheck:
 
     def test_fail_on(self, town: Town) -> None:
         """Below --fail-on middleware is exit 3, never 0; what is only possible names nobody and decrypts nothing."""
-        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}")
+        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}", "--offline")
         done = town.run("check", EXAM, *town.trust, *proxied)
         assert done.returncode == 3
         assert done.stdout.startswith("MIDDLEWARE (possible)")
         assert [word for word in ("decrypt", "Campus Filter CA") if word in done.stdout] == []
         assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
 
+    def test_a_follow_up_asks_for_canaries(self, town: Town) -> None:
+        """One private chain alone is a question; canaries on the same route, which the filter forges, answer it."""
+        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}", "--format", "json")
+        done = town.run("check", EXAM, *town.trust, *proxied)
+        assert done.returncode == 1
+        report = json.loads(done.stdout)
+        assert [result["endpoint"]["category"] for result in report["results"]] == ["other", "canary", "canary"]
+        assert {result["confidence"] for result in report["results"]} == {"proven"}
+
     def test_every_way_side_by_side(self, town: Town) -> None:
-        """Decrypted through the proxy only: the report has both looks, and the exit code is that of the worse one."""
-        ways = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}")
+        """Intercepted through the proxy only: the report has both probes, and the exit code is that of the graver."""
+        ways = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}", "--offline")
         done = town.run("check", EXAM, *town.trust, *town.resolve, *ways, "--all-addresses", "--format", "json")
-        assert done.returncode == 3
+        assert done.returncode == 1
         (result,) = json.loads(done.stdout)["results"]
-        assert (result["confidence"], result["observation"]["route"]) == ("possible", "http-connect")
+        assert (result["confidence"], result["observation"]["route"]) == ("proven", "http-connect")
         assert {look["route"] for look in result["other_observations"]} >= {"direct"}
 
     def test_inconclusive_is_exit_3_and_in_time(self, town: Town) -> None:

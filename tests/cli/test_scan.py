@@ -185,7 +185,7 @@ async def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, t
         async with serve_middlebox(ca, upstream=upstream, except_hosts={hosts[2]}) as box:
             words = [*hosts, "--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json")]
             words += stating(tmp_path, hosts[1])  # what it shows proves the first, too
-            words += ["--proxy", f"http://127.0.0.1:{box.port}", "--format", "jsonl", "--concurrency", "1"]
+            words += ["--proxy", f"http://127.0.0.1:{box.port}", "--format", "jsonl", "--concurrency", "1", "--offline"]
             words += ["--output", output, "--resume", state, "--history", kept]
             whole = await asyncio.to_thread(detector, *words)
             lines = (tmp_path / "out.jsonl").read_bytes().splitlines(keepends=True)
