@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.exam.decision import Decision
-    from detector.session import Detector
+    from detector.session import Detector, SeenBefore
 
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
@@ -70,6 +70,7 @@ def exam() -> None:
 @exam.command()
 @click.option("--request", metavar="FILE|-", help="Request (JSON) to answer; - reads it from standard input.")
 @click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
+@common.known_history_option
 @_probing("format")
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
@@ -80,6 +81,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     signing_key: str | None,
     request: str | None,
     bundle: str | None,
+    place: str | None,
 ) -> int:
     """Probe this network once and answer with one line of JSON.
 
@@ -92,8 +94,9 @@ def gate(  # noqa: PLR0913 - one parameter per option
     if asked.task is not exchange.Task.GATE:
         raise RequestError("The request is to cancel something.", advice="End this process instead.")
     keys = _keys(signing_key)
-    detector = _detector(chosen, options)
     with contextlib.ExitStack() as stack:
+        history = None if place is None else stack.enter_context(common.open_history(place))
+        detector = _detector(chosen, options, seen_before=common.seen_before(history))
         evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
         stream = stack.enter_context(common.result_stream(options.output))
         spent = 0.0 if started is None else time.monotonic() - started
@@ -178,9 +181,9 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-def _detector(policy: Policy, options: common.Options) -> Detector:
+def _detector(policy: Policy, options: common.Options, *, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    detector = gatekeeper.make_detector(policy, **common.settings(options))
+    detector = gatekeeper.make_detector(policy, **common.settings(options), seen_before=seen_before)
     gatekeeper.plan(detector, policy)
     return detector
 

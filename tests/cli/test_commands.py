@@ -143,6 +143,15 @@ class TestCheck:
         assert [word for word in ("decrypt", "Campus Filter CA") if word in done.stdout] == []
         assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
 
+    def test_a_follow_up_asks_for_canaries(self, town: Town) -> None:
+        """One private chain alone is a question; canaries on the same route, which the filter forges, answer it."""
+        proxied = ("--proxy", f"http://127.0.0.1:{town.filter}", "--format", "json")
+        done = town.run("check", EXAM, *town.trust, *proxied)
+        assert done.returncode == 1
+        report = json.loads(done.stdout)
+        assert [result["endpoint"]["category"] for result in report["results"]] == ["other", "canary", "canary"]
+        assert {result["confidence"] for result in report["results"]} == {"proven"}
+
     def test_every_way_side_by_side(self, town: Town) -> None:
         """Intercepted through the proxy only: what the direct way showed proves it, and the report has both."""
         ways = ("--route", "direct,proxy", "--proxy", f"http://127.0.0.1:{town.filter}", "--offline")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -41,8 +42,6 @@ def listed(**environment: str) -> list[dict[str, Any]]:
 @pytest.fixture
 async def two_runs(pki: PrivatePKI, tmp_path: Path) -> str:
     """A history with a clean run and an intercepted one."""
-    import asyncio  # noqa: PLC0415 - this fixture alone
-
     (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
     (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
     lists = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"))
@@ -162,3 +161,27 @@ def test_default_place(tmp_path: Path) -> None:
     )
     assert done.returncode == 3
     assert [p.name for p in tmp_path.rglob("history.sqlite")] == ["history.sqlite"]
+
+
+async def test_what_was_genuine_before_is_expected(two_runs: str, pki: PrivatePKI, tmp_path: Path) -> None:
+    """Four commands know from a history that an endpoint had a genuine certificate; watch and gate write nothing."""
+    lists = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"), "--offline")
+    (tmp_path / "bare.toml").write_text(f'schema = 1\n[[endpoint]]\nhost = "{EXAM}"\n', encoding="utf-8")
+    async with serve_middlebox(pki.private_ca("Another CA")) as box:
+        words = (*lists, "--pins", str(tmp_path / "bare.toml"), "--proxy", f"http://127.0.0.1:{box.port}")
+        for command in (
+            ("check", "--format", "jsonl"),
+            ("scan", "--format", "jsonl"),
+            ("watch", "--format", "jsonl", "--duration", "1.5"),
+            ("exam", "gate", "--bundle", str(tmp_path / "evidence.json")),
+        ):
+            before = len(listed(DETECTOR_HISTORY=two_runs))
+            for history, expected in (
+                ((), "private-chain"),
+                (("--history", two_runs), "identity-substituted"),
+            ):
+                done = await asyncio.to_thread(detector, *command, *words, *history)
+                text = (tmp_path / "evidence.json").read_text("utf-8") if command[0] == "exam" else done.stdout
+                assert f'"reason":"{expected}"' in text.replace("\\", ""), (command, text, done.stderr)
+            added = len(listed(DETECTOR_HISTORY=two_runs)) - before
+            assert added == (1 if command[0] in {"check", "scan"} else 0)

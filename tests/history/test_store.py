@@ -23,7 +23,7 @@ from detector.errors import HistoryError
 from detector.history import store
 from detector.history.schema import REVISION, certificates, metadata
 from detector.history.store import History
-from detector.model import Confidence, Verdict
+from detector.model import Assurance, Category, Confidence, EndpointName, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +91,40 @@ def test_sightings_over_time(history: History, make_report: Make) -> None:
     accused = list(history.sightings(verdict=Verdict.MIDDLEWARE, vantage="library", since=NOW + dt.timedelta(days=2)))
     assert [(s.run, s.result.endpoint.host) for s in accused] == [(3, "exam.example.edu")]
     assert all(c.der for s in accused for c in s.result.observation.chain)
+
+
+def test_what_was_genuine_is_known(history: History, make_report: Make) -> None:
+    """Clean as pinned, logged or witnessed in any run, asked by name; a declared private PKI is no public identity."""
+    exam, lms = "exam.example.edu:443", "lms.example.org:443"
+    assert history.genuine([exam, lms]) == frozenset()
+    history.record(make_report("First", "genuine"))
+    assert history.genuine([exam, lms, "exam.example.edu:8443", "nowhere.example.net:443"]) == {lms}
+    history.record(make_report("genuine", "down"))
+    assert history.genuine([exam, lms]) == {exam, lms}
+    assert history.genuine([exam]) == {exam}
+    assert history.genuine([]) == frozenset()
+    assert history.genuine([exam, *(f"h{number}.example.net:443" for number in range(3 * store.BATCH))]) == {exam}
+
+
+@pytest.mark.parametrize(
+    ("assurance", "known"),
+    [(Assurance.DECLARED, False), (Assurance.LOGGED, True), (Assurance.PINNED, True), (Assurance.WITNESSED, True)],
+)
+def test_only_a_public_key_makes_an_identity(
+    assurance: Assurance,
+    known: bool,  # noqa: FBT001 - a table
+    history: History,
+    make_report: Make,
+) -> None:
+    """By what a clean result rests on; an address is named as everywhere."""
+    report = make_report()
+    result = msgspec.structs.replace(
+        report.results[0],
+        assurance=assurance,
+        endpoint=EndpointName(host="2001:db8::7", port=8443, category=Category.OTHER),
+    )
+    history.record(msgspec.structs.replace(report, results=(result,)))
+    assert history.genuine(["[2001:db8::7]:8443"]) == ({"[2001:db8::7]:8443"} if known else frozenset())
 
 
 def test_hostile_names_are_kept(history: History, make_report: Make) -> None:
