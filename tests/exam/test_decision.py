@@ -263,7 +263,7 @@ class TestWholeTable:
                 required = WHOLE[
                     "possible" if case.confidence not in {Confidence.PROBABLE, Confidence.PROVEN} else row
                 ][1]
-            policy = msgspec.structs.replace(policy, require_witness=(LMS,))
+            policy = msgspec.structs.replace(policy, require_witness=(name,))
             decided = decide(policy, made(CONFIRMED, (LMS, Category.LMS, case)))
         else:
             names: dict[str, Any] = {because: [name]}
