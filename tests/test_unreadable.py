@@ -10,7 +10,7 @@ from odd_keys import GOST_SPKI, SM2_SM3, rewritten
 
 from detector import Detector, Endpoint
 from detector.model import Hello, Observation, Route
-from detector.probe import handshake
+from detector.probe import handshake, native
 from detector.testing import Script, serve_proxy, serve_script
 from detector.trust.certificate import Certificate
 from detector.trust.signature import READABLE_DEPTH_MAX, is_readable
@@ -103,7 +103,7 @@ async def test_readable_chains_are_asked_for_once(pki: PrivatePKI, settings_of: 
 
 
 async def test_a_binding_that_cannot_restrict_claims_nothing(
-    pki: PrivatePKI, settings_of: Settings, either_engine: str, monkeypatch: pytest.MonkeyPatch
+    pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where OpenSSL's hello cannot be restricted, its observation does not say that it was; the native engine's is."""
     monkeypatch.setattr(handshake, "readable_context", lambda: None)
@@ -111,7 +111,7 @@ async def test_a_binding_that_cannot_restrict_claims_nothing(
     async with serve_script([unreadable(issued), Script.genuine(issued)]) as server:
         subject = Detector(**settings_of(Endpoint(host=EXAM, roots=("A",)), resolve={(EXAM, 443): server.address}))
         (result,) = (await subject.check()).results
-    restricted = {Hello.READABLE} if either_engine != "OpenSSL alone" else set()
+    restricted = {Hello.READABLE} if native.is_usable() else set()
     assert {seen.hello for seen in observations(result)} == {Hello.DEFAULT} | restricted
     persists = ("middleware", "unreadable-persists")
     assert (result.verdict, result.reason) == (("clean", "logged") if restricted else persists)
