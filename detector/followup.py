@@ -25,7 +25,6 @@ import msgspec
 
 from .model import Category, Endpoint, Outcome
 from .tasks import Group, off_loop
-from .trust.classes import ChainClass
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -159,6 +158,7 @@ def _counting(evidence: EndpointEvidence) -> tuple[EndpointEvidence, ...]:
 def _is_open(one: EndpointEvidence) -> bool:
     """Whether an observation has a right name and is not cleared."""
     from .judge.evidence import PinMatch  # noqa: PLC0415 - as above
+    from .trust.classes import ChainClass  # noqa: PLC0415 - as above
 
     if one.leaf is None or not one.name_right:
         return False
@@ -310,6 +310,8 @@ def _lacks_issuer(case: EndpointEvidence) -> bool:
 
 def _is_odd(evidence: EndpointEvidence) -> bool:
     """Whether a portal could explain what was seen."""
+    from .trust.classes import ChainClass  # noqa: PLC0415 - as above
+
     if evidence.observation.outcome is Outcome.NOT_TLS:
         return True
     return evidence.leaf is not None and not evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED)
