@@ -1,7 +1,6 @@
 """Host names: does a certificate name this host (RFC 9525), may its CA name it (RFC 5280), who operates it.
 
-Room: trust. Pure. Matching is service-identity's, registrable domains are tldextract's with the Public Suffix List it
-ships; neither is allowed to reach out.
+Room: trust. Pure, but that the Public Suffix List is read once. Matching is service-identity's.
 """
 
 from __future__ import annotations
@@ -147,22 +146,6 @@ def permitted(host: str, constraints: NameConstraints) -> bool:
     return not constraints.permitted_ip or any(map(within, constraints.permitted_ip))
 
 
-@lru_cache(maxsize=1)
-def _extractor() -> Callable[[str], str]:
-    import tldextract  # noqa: PLC0415 - 250 ms, needed only for chains that no client takes
-
-    # ICANN's section alone: two sites of one hosting platform are no unrelated operators.
-    extract = tldextract.TLDExtract(
-        suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=False
-    )
-
-    def registrable(host: str) -> str:
-        found = extract(host)
-        return f"{found.domain}.{found.suffix}" if found.suffix and found.domain else ONE_NETWORK
-
-    return registrable
-
-
 @lru_cache(maxsize=65536)
 def operator_of(host: str) -> str:
     """Who operates a host, where nothing is declared: its registrable domain (Public Suffix List, ICANN's section).
@@ -174,7 +157,9 @@ def operator_of(host: str) -> str:
     _, dot, suffix = name.rpartition(".")
     if not dot or suffix in NETWORK_SUFFIXES or _is_address(name):
         return ONE_NETWORK
-    return _extractor()(name)
+    from .suffixes import registrable  # noqa: PLC0415 - a list of 300 KB, for chains that no client takes
+
+    return registrable(name) or ONE_NETWORK
 
 
 def is_public(host: str) -> bool:

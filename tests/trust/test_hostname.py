@@ -9,7 +9,7 @@ from crafting import ALTERNATIVE_NAMES, LEAF, alternative_names, extension, name
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.trust import hostname
+from detector.trust import hostname, suffixes
 from detector.trust.certificate import (
     ALTERNATIVE_NAMES_MAX,
     CERTIFICATE_OCTETS_MAX,
@@ -190,7 +190,7 @@ def test_names_that_mean_one_host_everywhere(host: str, public: bool) -> None:  
 
 def test_reserved_names_need_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is reserved or private is one network whatever a suffix list says, and without loading one."""
-    monkeypatch.setattr(hostname, "_extractor", lambda: pytest.fail("the suffix list was loaded"))
+    monkeypatch.setattr(suffixes, "registrable", lambda _: pytest.fail("the suffix list was loaded"))
     for number, suffix in enumerate(sorted(hostname.NETWORK_SUFFIXES)):
         assert operator_of(f"unasked{number}.{suffix}") == ONE_NETWORK
 
