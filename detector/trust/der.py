@@ -131,7 +131,7 @@ def check(data: bytes) -> None:
 def _shortest(item: Element) -> Element:
     """The element, whose length must be in its shortest form (X.690 10.1)."""
     length = item.end - item.content
-    if item.content - item.start != 2 + ((length.bit_length() + 7) // 8 if length >= 0x80 else 0):  # noqa: PLR2004
+    if item.content - item.start != 2 + ((length.bit_length() + 7) // 8 if length >= 0x80 else 0):  # noqa: PLR2004 - as above
         raise DERError("length not in its shortest form")
     return item
 
@@ -145,7 +145,7 @@ def is_bit_string(content: bytes) -> bool:
 
 def _is_integer(content: bytes) -> bool:
     """X.690 8.3.2: the first nine bits are not all the same."""
-    return bool(content) and (len(content) == 1 or not (content[0] in {0, 0xFF} and (content[0] ^ content[1]) < 0x80))  # noqa: PLR2004
+    return bool(content) and (len(content) == 1 or not (content[0] in {0, 0xFF} and (content[0] ^ content[1]) < 0x80))  # noqa: PLR2004 - bits
 
 
 def _is_object_identifier(content: bytes) -> bool:
@@ -165,7 +165,7 @@ _VALID: Final[dict[int, Callable[[bytes], bool]]] = {
     NULL: lambda content: not content,
     OBJECT_IDENTIFIER: _is_object_identifier,
     SEQUENCE & ~0x20: lambda content: False,  # noqa: ARG005 - these two are never primitive
-    SET & ~0x20: lambda content: False,  # noqa: ARG005
+    SET & ~0x20: lambda content: False,  # noqa: ARG005 - as above
 }
 """By tag: whether this is a value of it."""
 
