@@ -34,9 +34,9 @@ from .model import (
     Scope,
     Verdict,
 )
-from .session import Detector, check, examine
+from .session.session import Detector, check, examine
 from .version import VERSION as __version__  # noqa: N811 - the name Python gives it
-from .watch_event import WatchEvent, WatchKind
+from .watch.events import WatchEvent, WatchKind
 
 if TYPE_CHECKING:
     from . import exam

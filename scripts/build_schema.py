@@ -14,7 +14,7 @@ from detector.bundle.form import bundle_schema
 from detector.bundle.verification import verification_schema
 from detector.exam.exchange import exchange_schema
 from detector.model import report_schema
-from detector.watch_event import watch_event_schema
+from detector.watch.events import watch_event_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable

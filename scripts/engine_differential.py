@@ -20,23 +20,24 @@ import random
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector_testing import PrivatePKI
+from detector_testing import tls_wire as wire
+from detector_testing.tls_server import Script, ScriptedHandshake
+from detector_testing.tls_wire import ContentType, Extension, HandshakeType, TLSWireError
 from OpenSSL import crypto
 
 from detector.model import Outcome
 from detector.probe.client import is_lost
-from detector.probe.handshake import Handshake
-from detector.probe.native import NativeHandshake, is_usable
-from detector.probe.wire import OCSP_RESPONSE_BYTES_MAX
-from detector.testing import PrivatePKI
-from detector.testing import tls_wire as wire
-from detector.testing.tls_server import Script, ScriptedHandshake
-from detector.testing.tls_wire import ContentType, Extension, HandshakeType, TLSWireError
+from detector.probe.tls.handshake import Handshake
+from detector.probe.tls.native import NativeHandshake, is_usable
+from detector.probe.tls.wire import OCSP_RESPONSE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from detector.probe.engine import Facts, Handshaking
-    from detector.testing.pki import Issued
+    from detector_testing.pki import Issued
+
+    from detector.probe.tls.openssl import Facts, Handshaking
 
 HOST: Final = "exam.example.edu"
 QUIET_SHARE: Final = 0.1

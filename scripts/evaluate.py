@@ -58,7 +58,7 @@ from evaluation.material import Answer, Said, Truth, worst
 from OpenSSL import SSL
 
 from detector.errors import DetectorError
-from detector.session import resolve_logs, resolve_roots
+from detector.session.session import resolve_logs, resolve_roots
 from detector.trust.roots import machine_roots
 from detector.version import VERSION
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
+from detector_testing import PrivatePKI, serve_origin
 
-from detector.fleet import certificates
-from detector.testing import PrivatePKI, serve_origin
+from detector.scan.fleet import certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from detector_testing import PrivatePKI
 from hypothesis import settings
 
-from detector import session
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
-from detector.probe import native
-from detector.testing import PrivatePKI
+from detector.probe.tls import native
+from detector.session import session
 from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
-    from interceptors import Campus
-    from parts import Fleet
+    from detector_testing import Issued, Lab
+    from support.fleet_parts import Fleet
+    from support.interceptors import Campus
 
-    from detector.testing import Issued, Lab
     from detector.trust.logs import LogList
 
 
@@ -145,7 +145,7 @@ def settings_of(world: World) -> Callable[..., dict[str, Any]]:
 @pytest_asyncio.fixture
 async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIterator[Campus]:
     """Four honest hosts in a network lab; for tests/lab."""
-    from interceptors import open_campus  # noqa: PLC0415 - found beside the tests that ask for this fixture
+    from support.interceptors import open_campus  # noqa: PLC0415 - found beside the tests that ask for this fixture
 
     async with open_campus(network_lab, pki, tmp_path) as opened:
         yield opened
@@ -154,7 +154,7 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIter
 @pytest.fixture
 def fleet_folder(tmp_path: Path) -> Path:
     """Certificates of a fleet; for tests/fleet."""
-    from detector.fleet import certificates  # noqa: PLC0415 - for the tests that ask for this fixture
+    from detector.scan.fleet import certificates  # noqa: PLC0415 - for the tests that ask for this fixture
 
     certificates.write(tmp_path / "tls", hosts=["127.0.0.1"], now=dt.datetime.now(dt.UTC))
     return tmp_path / "tls"
@@ -163,7 +163,7 @@ def fleet_folder(tmp_path: Path) -> Path:
 @pytest_asyncio.fixture
 async def fleet(fleet_folder: Path) -> AsyncIterator[Fleet]:
     """A fleet on loopback, with a scheduler and no worker yet; for tests/fleet."""
-    from parts import a_fleet  # noqa: PLC0415 - found beside the tests that ask for this fixture
+    from support.fleet_parts import a_fleet  # noqa: PLC0415 - found beside the tests that ask for this fixture
 
     async with a_fleet(fleet_folder) as running:
         yield running

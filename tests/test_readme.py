@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from detector.testing import serve_origin, serve_proxy
+from detector_testing import serve_origin, serve_proxy
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)

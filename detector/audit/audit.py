@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from detector.catalogue import Names, ProductCategory, Role
 from detector.knowledge import of_roots
+from detector.knowledge.catalogue import Names, ProductCategory, Role
 from detector.model import ManagedBy, RootOrigin
 from detector.trust.certificate import Certificate
 from detector.trust.name import escape
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from detector.catalogue import Catalogue, Hit
+    from detector.knowledge.catalogue import Catalogue, Hit
     from detector.trust.known_roots import KnownRoot
     from detector.trust.roots import Roots
 

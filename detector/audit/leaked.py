@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detector.catalogue import Field
+from detector.knowledge.catalogue import Field
 
 if TYPE_CHECKING:
-    from detector.catalogue import Entry
+    from detector.knowledge.catalogue import Entry
 
 _HASHES: Final = (Field.SHA256, Field.SPKI_SHA256)
 

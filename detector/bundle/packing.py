@@ -14,7 +14,7 @@ import msgspec
 from detector.errors import BundleError
 from detector.judge import network
 from detector.model import MachineRoot, encode
-from detector.witness import protocol
+from detector.trust import witness_statement
 
 from . import form
 from .form import (
@@ -152,10 +152,12 @@ def _look(observation: Observation, witness_keys: tuple[bytes, ...]) -> Look:
 
 def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> AnswerLeftOut | None:
     """Why a witness's answer must not be recorded: it names the machine that asked, or may be anything."""
-    statement = protocol.read(body, keys=witness_keys).statement
+    statement = witness_statement.read(body, keys=witness_keys).statement
     if statement is None:
         return AnswerLeftOut.NOT_SIGNED
-    harmless = all(not value or name.lower() in protocol.NAMES_A_PROXY for name, value in statement.proxy_headers)
+    harmless = all(
+        not value or name.lower() in witness_statement.NAMES_A_PROXY for name, value in statement.proxy_headers
+    )
     return None if statement.peer is None and harmless else AnswerLeftOut.NAMES_THE_CLIENT
 
 

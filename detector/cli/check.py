@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from detector.followup import DEFAULT_CONTROL, Control
-from detector.locating import Locating
-from detector.looks import HELLO_CHOICES
+from detector.aio.tasks import end, off_loop
+from detector.locate.locate import Locating
 from detector.model import Confidence, Engine
-from detector.session import LOADING_DELAY, Detector, utc_now
-from detector.tasks import end, off_loop
+from detector.session.follow_up import DEFAULT_CONTROL, Control
+from detector.session.probing import HELLO_CHOICES
+from detector.session.session import LOADING_DELAY, Detector, utc_now
 from detector.trust.keys import load_signing_key
 
 from . import common

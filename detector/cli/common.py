@@ -20,8 +20,8 @@ import click
 from detector.errors import HistoryError, OutputError
 from detector.model import Confidence, Report, Verdict
 from detector.pins import parse_rule
-from detector.routing import MACHINE
-from detector.session import DEADLINE_DEFAULT
+from detector.session.plan import MACHINE
+from detector.session.session import DEADLINE_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from detector.judge.network import NetworkDecision
     from detector.model import Knowledge
     from detector.report.html import TimelineEntry
-    from detector.session import SeenBefore
+    from detector.session.session import SeenBefore
 
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1

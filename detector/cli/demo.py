@@ -1,6 +1,6 @@
 """`detector demo`: a clean network, then an intercepted one, both on loopback, assessed by the real pipeline.
 
-Room: cli. The servers are those of `detector.testing`; nothing leaves this machine.
+Room: cli. The servers are those of `detector_testing`; nothing leaves this machine.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import click
 from detector.judge.evidence import no_machine_roots
 from detector.model import Category, Endpoint, Verdict
 from detector.pins import PinSet
-from detector.session import Detector
+from detector.session.session import Detector
 from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
 from . import common
 
 if TYPE_CHECKING:
+    from detector_testing import PrivatePKI
+
     from detector.model import Report
-    from detector.testing import PrivatePKI
     from detector.trust.roots import Roots
 
 EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example.com", "bank.example.net"
@@ -51,7 +52,7 @@ def _show(title: str, report: Report) -> None:
 
 
 async def _demonstrate() -> tuple[Report, Report]:
-    from detector.testing import PrivatePKI, serve_middlebox, serve_origin  # noqa: PLC0415 - only the demo needs it
+    from detector_testing import PrivatePKI, serve_middlebox, serve_origin  # noqa: PLC0415 - only the demo needs it
 
     pki = PrivatePKI.create()
     roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="demo roots")

@@ -15,7 +15,7 @@ import msgspec
 from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
 from detector.model import Reason, encode
-from detector.session import resolve_logs, resolve_roots, utc_now
+from detector.session.session import resolve_logs, resolve_roots, utc_now
 from detector.trust.keys import load_public_key
 
 from . import common

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.exam.decision import Decision
-    from detector.session import Detector, SeenBefore
+    from detector.session.session import Detector, SeenBefore
 
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""

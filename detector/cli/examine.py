@@ -15,8 +15,8 @@ from detector.errors import ChainError
 from detector.judge import network
 from detector.model import Confidence
 from detector.pins import parse_target
-from detector.session import examine as examine_chain
-from detector.session import judging_context, utc_now
+from detector.session.session import examine as examine_chain
+from detector.session.session import judging_context, utc_now
 from detector.trust.roots import certificates_in_pem
 from detector.version import VERSION
 

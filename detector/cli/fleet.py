@@ -14,11 +14,11 @@ import click
 import msgspec
 
 from detector.errors import InputError, MissingExtraError
-from detector.fleet import certificates
 from detector.judge import network
 from detector.model import Confidence
 from detector.pins.target import MAX_PORT
-from detector.session import Detector, utc_now
+from detector.scan.fleet import certificates
+from detector.session.session import Detector, utc_now
 from detector.version import VERSION
 
 from . import common
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from typing import TextIO
 
-    from detector.fleet.conduct import Crew, FromVantage, Refused
     from detector.model import Report
     from detector.scan import Scanned
+    from detector.scan.fleet.coordinator import Crew, FromVantage, Refused
 
 PORT: Final = 8786
 """What schedulers of this engine listen on by custom."""
@@ -92,7 +92,7 @@ def run_scheduler(*, folder: str, host: str, port: int) -> int:
 async def _scheduling(folder: str, host: str, port: int) -> None:
     from distributed import Scheduler  # noqa: PLC0415 - the extra `fleet`
 
-    from detector.fleet import engine  # noqa: PLC0415 - as above
+    from detector.scan.fleet import engine  # noqa: PLC0415 - as above
 
     settings = engine.security(folder, "scheduler", now=utc_now())
     scheduler = Scheduler(host=host or None, port=port, protocol="tls", security=settings, **engine.UNSEEN)
@@ -118,7 +118,7 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int, host:
 async def _working(folder: str, scheduler: str, vantage: str, threads: int, host: str) -> None:
     from distributed import Worker  # noqa: PLC0415 - the extra `fleet`
 
-    from detector.fleet import conduct, engine, work  # noqa: PLC0415 - as above
+    from detector.scan.fleet import coordinator, engine, work  # noqa: PLC0415 - as above
 
     settings = engine.security(folder, "worker", now=utc_now())
     await engine.reach(scheduler, settings, "worker")
@@ -127,7 +127,7 @@ async def _working(folder: str, scheduler: str, vantage: str, threads: int, host
         worker = Worker(
             scheduler,
             nthreads=threads,
-            resources={conduct.RESOURCE_PREFIX + vantage: conduct.RESOURCE_AMOUNT},
+            resources={coordinator.RESOURCE_PREFIX + vantage: coordinator.RESOURCE_AMOUNT},
             security=settings,
             host=host or None,
             local_directory=scratch,
@@ -211,9 +211,9 @@ async def _scanning(
 ) -> None:
     from distributed import Client  # noqa: PLC0415 - the extra `fleet`
 
-    from detector.fleet import conduct, engine  # noqa: PLC0415 - as above
+    from detector.scan.fleet import coordinator, engine  # noqa: PLC0415 - as above
 
-    looks = conduct.Looks(
+    looks = coordinator.Looks(
         timeout=given["timeout"],
         concurrency=given["concurrency"],
         route=given["proxy"],
@@ -224,16 +224,16 @@ async def _scanning(
     await engine.reach(given["scheduler"], settings, "client")
     client = Client(given["scheduler"], security=settings, asynchronous=True, timeout=engine.CONNECT_SECONDS)
     async with client:
-        crew = _only(await conduct.muster(client), given["vantages"])
+        crew = _only(await coordinator.muster(client), given["vantages"])
         for refused in crew.refused:
             _refuse(refused)
         common.say(f"{len(crew.workers)} workers look from {', '.join(sorted(crew.vantages)) or 'nowhere'}.")
-        results = conduct.scan(
+        results = coordinator.scan(
             client,
             detector,
             scan_command.read(sources, detector),
             crew=crew,
-            mode=conduct.Mode(given["mode"]),
+            mode=coordinator.Mode(given["mode"]),
             looks=looks,
             on_bad_line=tally.bad_line,
             on_refused=_refuse,
@@ -303,7 +303,7 @@ def _refuse(refused: Refused) -> None:
 def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run one part of a fleet."""
     try:
-        from detector.fleet import engine  # noqa: PLC0415 - the extra `fleet`
+        from detector.scan.fleet import engine  # noqa: PLC0415 - the extra `fleet`
     except MissingExtraError:
         work.close()
         raise

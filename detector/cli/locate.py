@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from detector.hops import FINAL, Where
-from detector.locating import Located, Locating
-from detector.locating import locate as locate_host
+from detector.judge.hops import FINAL, Where
+from detector.locate.locate import Located, Locating
+from detector.locate.locate import locate as locate_host
 from detector.model import encode
 from detector.pins import parse_rule, parse_target
-from detector.session import utc_now
+from detector.session.session import utc_now
 from detector.version import VERSION
 
 from . import common

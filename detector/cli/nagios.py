@@ -13,7 +13,7 @@ import click
 
 from detector.errors import DetectorError
 from detector.model import Confidence
-from detector.session import Detector
+from detector.session.session import Detector
 
 from . import common
 

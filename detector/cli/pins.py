@@ -15,7 +15,7 @@ from detector import pins as pin_files
 from detector.errors import LearnError
 from detector.judge.evidence import recorded_identity
 from detector.model import Category, RecordedIdentity
-from detector.session import DEADLINE_DEFAULT, Detector, resolve_pins, resolve_roots, utc_now
+from detector.session.session import DEADLINE_DEFAULT, Detector, resolve_pins, resolve_roots, utc_now
 from detector.trust.roots import public_roots
 
 from . import common

@@ -10,9 +10,9 @@ from typing import Final
 import click
 import msgspec
 
-from detector.catalogue import shipped
+from detector.knowledge.catalogue import shipped
 from detector.model import encode
-from detector.session import resolve_roots, utc_now
+from detector.session.session import resolve_roots, utc_now
 from detector.trust.known_roots import known_roots
 
 from . import common

@@ -24,7 +24,7 @@ from detector.judge import network, wording
 from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
 from detector.scan import BadLine, Journal, Replaced, Scanned, ScanSettings, Target, expand, read_targets, scan
-from detector.session import Detector, utc_now
+from detector.session.session import Detector, utc_now
 from detector.version import VERSION
 
 from . import common
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from detector.history.store import History
-    from detector.probe.resolving import CachingResolver
-    from detector.scan.conduct import Look
+    from detector.probe.routes.resolving import CachingResolver
+    from detector.scan.runner import Look
 
 STDIN: Final = "-"
 SUFFIX_OF_TABLES: Final = ".csv"
@@ -288,7 +288,7 @@ def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept | None) -> None:
 
 
 def _resolver(wanted: str) -> CachingResolver:
-    from detector.probe.resolving import AsyncLookup, CachingResolver  # noqa: PLC0415 - other commands start without it
+    from detector.probe.routes.resolving import AsyncLookup, CachingResolver  # noqa: PLC0415 - other commands start without it
 
     if wanted == "system":
         return CachingResolver()

@@ -14,8 +14,8 @@ import msgspec
 
 from detector.errors import BundleError
 from detector.knowledge import describe
-from detector.pins.spelling import parse_witness_key
-from detector.session import resolve_logs, resolve_pins, resolve_roots
+from detector.pins.encoding import parse_witness_key
+from detector.session.session import resolve_logs, resolve_pins, resolve_roots
 from detector.trust.keys import load_public_key
 
 from . import common

@@ -17,10 +17,10 @@ import click
 
 from detector.judge.wording import tone
 from detector.model import Confidence, Verdict
-from detector.pacing import INTERVAL_DEFAULT
-from detector.session import Detector
-from detector.watch_event import WatchKind
-from detector.watching import Seen
+from detector.session.session import Detector
+from detector.watch.events import WatchKind
+from detector.watch.schedule import INTERVAL_DEFAULT
+from detector.watch.state import Seen
 
 from . import common
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from detector.model import Endpoint
-    from detector.watch_event import WatchEvent
+    from detector.watch.events import WatchEvent
 
 INTERVAL_LEAST: Final = 1.0
 """Seconds; more often is a load on other people's servers and not a watch."""
@@ -126,7 +126,7 @@ async def _watch(
         stack.enter_context(_ended_by_signals(stop))
         on_look, also_tell = None, None
         if metrics is not None:
-            from detector.metrics import WatchMetrics, parse_place, serve  # noqa: PLC0415 - on request only
+            from detector.watch.metrics import WatchMetrics, parse_place, serve  # noqa: PLC0415 - on request only
 
             exported = WatchMetrics(endpoints)
             await stack.enter_async_context(serve(exported, *parse_place(metrics)))

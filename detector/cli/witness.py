@@ -84,7 +84,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
 
 
 async def _serve(witness: Witness, tls: SSL.Context, host: str, port: int, pins: list[str]) -> None:
-    from detector.witness import protocol, server  # noqa: PLC0415 - as above
+    from detector.trust import witness_statement  # noqa: PLC0415 - as above
+    from detector.witness import server  # noqa: PLC0415 - as above
 
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
@@ -94,7 +95,7 @@ async def _serve(witness: Witness, tls: SSL.Context, host: str, port: int, pins:
     async with server.serve(witness, tls=tls, host=host, port=port) as running:
         address, listening_port = running.address
         place = f"[{address}]" if ":" in address else address
-        click.echo(f"https://{place}:{listening_port}{protocol.PATH}")
+        click.echo(f"https://{place}:{listening_port}{witness_statement.PATH}")
         quoted = ", ".join(f'"{pin}"' for pin in pins)
         click.echo(f"witness = [{quoted}]")
         await told_to_stop.wait()

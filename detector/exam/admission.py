@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detector.later import Later
+from detector.aio.lazy import Later
 from detector.model import Assurance, Confidence
 
 from .policy import Action, OnStalePin, OnUnconfirmed, PolicyScope

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from detector import model
-from detector.later import Later
+from detector.aio.lazy import Later
 from detector.model import Audience, Category, Confidence, Outcome, Record, Report, Result, Verdict
 
 from .admission import admit, admit_other, is_intercepted, why, worth

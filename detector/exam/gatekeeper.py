@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
+from detector.aio.tasks import off_loop
 from detector.errors import BundleError, PolicyError, RequestError
-from detector.session import Detector, utc_now
-from detector.tasks import off_loop
+from detector.session.session import Detector, utc_now
 
 from .decision import Decision, decide
 from .policy import ENDPOINTS_MAX, Policy, check_deadline
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from detector.followup import Control
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
     from detector.probe import Dialer
-    from detector.session import LogSource, PinSource, ResolveRules, RootSource, SeenBefore, Target
+    from detector.session.follow_up import Control
+    from detector.session.session import LogSource, PinSource, ResolveRules, RootSource, SeenBefore, Target
     from detector.trust.roots import Roots
 
     from .exchange import Request

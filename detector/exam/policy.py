@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from detector import toml_files
 from detector.errors import PolicyError, TargetError
-from detector.model import Category, Endpoint, Record
+from detector.model import Category, Endpoint, Record, toml_files
+from detector.model.toml_files import shown
 from detector.pins import parse_target
-from detector.toml_files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

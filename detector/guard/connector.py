@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from detector import errors
+from detector.aio.tasks import off_loop
 from detector.errors import InputError, ProxyError
 from detector.model import ProxyScheme
 from detector.pins import parse_host
@@ -33,8 +34,7 @@ from detector.probe import (
 )
 from detector.probe.client import close
 from detector.probe.routes import Resolver
-from detector.session import resolve_rules
-from detector.tasks import off_loop
+from detector.session.session import resolve_rules
 
 from .guard import Guard, Refused
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
     from detector.model import Endpoint, Report, Result
     from detector.probe import Dialer, Opened, Timeouts
-    from detector.probe.transport import TLSTransport
-    from detector.session import ResolveRules
+    from detector.probe.tls.transport import TLSTransport
+    from detector.session.session import ResolveRules
 
     from .guard import Judged
 

@@ -34,13 +34,7 @@ from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
-from detector.session import (
-    resolve_logs,
-    resolve_pins,
-    resolve_roots,
-    this_machine,
-    utc_now,
-)
+from detector.session.session import resolve_logs, resolve_pins, resolve_roots, this_machine, utc_now
 from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.budget import Budget
 from detector.trust.classes import ChainClass
@@ -54,7 +48,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from detector.model import Observation, Report, Result
-    from detector.session import LogSource, PinSource, RootSource
+    from detector.session.session import LogSource, PinSource, RootSource
     from detector.trust.roots import Roots
 
 REMEMBERED_MAX: Final = 64

@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from detector.model import (
-    Attribution,
-    Audience,
-    Confidence,
-    EndpointName,
-    ManagedBy,
-    Reason,
-    Result,
-    Verdict,
-)
+from detector.model import Attribution, Audience, Confidence, EndpointName, ManagedBy, Reason, Result, Verdict
 from detector.trust.classes import ChainClass
 
 from . import checks, table

@@ -19,7 +19,7 @@ import ipaddress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector import catalogue
+from detector.knowledge import catalogue
 from detector.model import PROXIED, Endpoint, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct

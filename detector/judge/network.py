@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 
 from detector import knowledge
-from detector.model import (
-    Category,
-    Confidence,
-    Coverage,
-    Interceptor,
-    Report,
-    Scope,
-    Verdict,
-)
+from detector.model import Category, Confidence, Coverage, Interceptor, Report, Scope, Verdict
 
 from .assess import names_a_party
 from .checks import chain

@@ -1,6 +1,6 @@
 """What a witness's answer is worth: did a cooperating endpoint see the same TLS session as we did? (RFC 9266)
 
-Room: judge. Pure. The form of questions and statements is `detector.witness.protocol`'s (docs/witness.md).
+Room: judge. Pure. The form of questions and statements is `detector.trust.witness_statement`'s (docs/witness.md).
 
 It is the only question that an interceptor with a publicly trusted certificate, or with the origin's own key, cannot
 answer in its favour. Whatever keeps the answer from being a signed one to this very question is reported as such.
@@ -13,8 +13,8 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.model import Outcome, Says, WitnessOutcome
+from detector.trust import witness_statement
 from detector.trust.envelope import Problem
-from detector.witness import protocol
 
 if TYPE_CHECKING:
     from detector.model import Endpoint, Observation, WitnessObservation
@@ -104,14 +104,14 @@ def _assess(observed: WitnessObservation, keys: tuple[bytes, ...]) -> WitnessAns
             f"The witness's path answers with HTTP status {observed.status}: no witness, or the request was blocked.",
             status=observed.status,
         )
-    answer = protocol.read(observed.body, keys=keys)
+    answer = witness_statement.read(observed.body, keys=keys)
     if answer.statement is None:
         return _answer(*_UNSIGNED[answer.problem or Problem.UNREADABLE])
     return _compare(answer.statement, observed, observed.exporter)
 
 
-def _compare(statement: protocol.Statement, observed: WitnessObservation, exporter: bytes) -> WitnessAnswer:
-    if statement.nonce != protocol.spell_nonce(observed.nonce):
+def _compare(statement: witness_statement.Statement, observed: WitnessObservation, exporter: bytes) -> WitnessAnswer:
+    if statement.nonce != witness_statement.spell_nonce(observed.nonce):
         return _answer(
             WitnessResult.REPLAYED,
             Says.INTERCEPTED,

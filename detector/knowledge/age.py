@@ -10,7 +10,7 @@ import hashlib
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
-from detector import catalogue
+from detector.knowledge import catalogue
 from detector.model import Knowledge, KnowledgeKind
 from detector.trust.logs import LIST_HORIZON
 from detector.trust.roots import ROOTS_HORIZON

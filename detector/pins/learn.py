@@ -164,7 +164,7 @@ def _is_shareable(evidence: EndpointEvidence) -> bool:
 
 def _product(certificates: Iterable[Certificate]) -> str | None:
     """The product that the catalogue knows one of these certificates, or its key, to belong to."""
-    from detector import catalogue  # noqa: PLC0415 - as above
+    from detector.knowledge import catalogue  # noqa: PLC0415 - as above
 
     digests = (digest for c in certificates for digest in (c.sha256, c.spki_sha256) if digest is not None)
     hits = catalogue.shipped().match_digests(digests)

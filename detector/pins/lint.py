@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from detector.model import Category, Endpoint, Record, RecordedIdentity
 from detector.trust.known_roots import root_of
 
-from .spelling import spell
+from .encoding import spell
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -127,7 +127,7 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
 
 def _without_effect(endpoint: Endpoint) -> Iterator[tuple[Severity, str]]:
     """What the file says in vain: keys that everybody, or somebody else, can have certified; words about nothing."""
-    from detector import catalogue  # noqa: PLC0415 - reading pin files, which an exam's start waits for, needs none
+    from detector.knowledge import catalogue  # noqa: PLC0415 - reading pin files, which an exam's start waits for, needs none
 
     pinned = dict.fromkeys((*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates))
     for digest in pinned:

@@ -19,12 +19,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from detector import toml_files
 from detector.errors import PinFileError, TargetError
-from detector.model import Category, Endpoint, Record, RecordedIdentity
-from detector.toml_files import MAX_BYTES, MAX_TEXT, reason_of, shown
+from detector.model import Category, Endpoint, Record, RecordedIdentity, toml_files
+from detector.model.toml_files import MAX_BYTES, MAX_TEXT, reason_of, shown
 
-from .spelling import parse_pin, parse_witness_key
+from .encoding import parse_pin, parse_witness_key
 from .target import HTTPS_PORT, MAX_PORT, parse_address, parse_host
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from detector.errors import PinFileError
 from detector.model import Category, Endpoint, RecordedIdentity
 
+from .encoding import spell, spell_witness_key
 from .load import SCHEMA
-from .spelling import spell, spell_witness_key
 from .target import HTTPS_PORT
 
 if TYPE_CHECKING:

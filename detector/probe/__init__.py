@@ -24,10 +24,10 @@ from .client import Opened, open_tls, probe, probe_each, with_witness
 from .routes import ConnectDialer, Dialer, DirectDialer, Family, Proxy, ProxyDialer, Timeouts, parse_proxy, proxy_for
 
 if TYPE_CHECKING:
-    from .handshake import strict_context
     from .mock import MockNetwork
+    from .tls.handshake import strict_context
 
-_LATER: Final = {"strict_context": ".handshake", "MockNetwork": ".mock"}
+_LATER: Final = {"strict_context": ".tls.handshake", "MockNetwork": ".mock"}
 """What needs OpenSSL, by its module: loaded when it is asked for, because a look with the native engine needs none."""
 
 

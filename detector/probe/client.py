@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from detector.model import Endpoint, Engine, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
-from detector.witness.protocol import NONCE_OCTETS
+from detector.trust.witness_statement import NONCE_OCTETS
 
-from . import native
-from .carrier import HTTP_1_1, Carrier, observe
-from .engine import ALPN_PROTOCOLS
 from .routes import Dialer, Journal, RouteError, Timeouts
+from .tls import native
+from .tls.carrier import HTTP_1_1, Carrier, observe
+from .tls.openssl import ALPN_PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from detector.model import KeyKind
 
-    from .engine import Handshaking
-    from .handshake import Handshake
-    from .transport import TLSTransport
+    from .tls.handshake import Handshake
+    from .tls.openssl import Handshaking
+    from .tls.transport import TLSTransport
 
 ATTEMPTS_MAX: Final = 2
 """Connections for one observation: some interceptors drop the first connection to every name while they fetch its
@@ -244,7 +244,7 @@ async def with_witness(
     if exporter is None:
         seen = WitnessObservation(outcome=WitnessOutcome.NO_BINDING, nonce=nonce)
     else:
-        from .witness import ask_witness  # noqa: PLC0415 - HTTP is loaded where a witness is asked
+        from .http.witness import ask_witness  # noqa: PLC0415 - HTTP is loaded where a witness is asked
 
         until = asyncio.get_running_loop().time() + (timeouts or Timeouts()).witness
         until = until if deadline is None else min(until, deadline)
@@ -263,7 +263,7 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
 
 
 def _context_for(key_kind: KeyKind) -> SSL.Context:
-    from .handshake import context_for  # noqa: PLC0415 - OpenSSL is loaded where the native engine does not do
+    from .tls.handshake import context_for  # noqa: PLC0415 - OpenSSL is loaded where the native engine does not do
 
     return context_for(key_kind)
 
@@ -271,10 +271,10 @@ def _context_for(key_kind: KeyKind) -> SSL.Context:
 def _begin(endpoint: Endpoint, alpn: Sequence[bytes], hello: Hello, context: SSL.Context | None) -> Handshaking:
     """Make the handshake that sends a hello of this profile."""
     if hello is not Hello.BROWSER:
-        from .handshake import Handshake  # noqa: PLC0415 - as above
+        from .tls.handshake import Handshake  # noqa: PLC0415 - as above
 
         return Handshake(endpoint.host, context=context, alpn=alpn, wanted=hello)
-    from .browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
+    from .tls.browser import BrowserHandshake  # noqa: PLC0415 - an extra, loaded when it is asked for
 
     return BrowserHandshake(endpoint.host)
 
@@ -317,8 +317,8 @@ def _kept(handshake: Handshaking, transport: asyncio.Transport, observation: Obs
     """The connection for who goes on using it, or None from an engine that only looks."""
     if isinstance(handshake, native.NativeHandshake):
         return None
-    from .handshake import Handshake  # noqa: PLC0415 - as above: it is loaded already when there is one
-    from .transport import TLSTransport  # noqa: PLC0415 - as above
+    from .tls.handshake import Handshake  # noqa: PLC0415 - as above: it is loaded already when there is one
+    from .tls.transport import TLSTransport  # noqa: PLC0415 - as above
 
     if not isinstance(handshake, Handshake):
         return None

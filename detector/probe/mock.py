@@ -25,8 +25,8 @@ from OpenSSL import SSL
 
 from detector.model import Endpoint, Outcome, Route
 
-from .handshake import CIPHERS, READ_SIZE
 from .routes import RouteError
+from .tls.handshake import CIPHERS, READ_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

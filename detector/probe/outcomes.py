@@ -12,7 +12,7 @@ from typing import Final
 
 from detector.model import Outcome
 
-from .wire import WireError, WireErrorKind
+from .tls.wire import WireError, WireErrorKind
 
 _OUTCOME_BY_WIRE_ERROR: Final = {
     WireErrorKind.NOT_TLS: Outcome.NOT_TLS,

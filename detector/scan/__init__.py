@@ -7,9 +7,9 @@ done, `conduct` runs the probes, `judging` judges in a stream, `work` is what ot
 
 from __future__ import annotations
 
-from .conduct import ScanSettings, scan
-from .journal import Journal
 from .judging import Replaced, Scanned
+from .record import Journal
+from .runner import ScanSettings, scan
 from .targets import BadLine, Target, expand, read_targets
 
 __all__ = ["BadLine", "Journal", "Replaced", "ScanSettings", "Scanned", "Target", "expand", "read_targets", "scan"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.followup import Canaries
 from detector.judge.assess import Assessor
 from detector.judge.network_evidence import STREAM_REMEMBERS
 from detector.model import Confidence, Record, Result, Verdict
+from detector.session.follow_up import Canaries
 
 from .targets import Target
 

@@ -25,7 +25,7 @@ from .work import NOT_LOOKED, Seen, bare
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from detector.session import Detector
+    from detector.session.session import Detector
 
 TRIES: Final = 3
 """Processes that may die with a target in hand before it is told as not looked at."""
@@ -168,7 +168,7 @@ class Processes:
         self._starts[place] += 1
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "detector.scan.child"),
+                *(sys.executable, "-m", "detector.scan.worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if os.environ.get("DETECTOR_DEBUG") else subprocess.DEVNULL,

@@ -16,10 +16,10 @@ from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import believed
 from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
 from detector.pins import PinSet
-from detector.session import Detector
+from detector.session.session import Detector
 from detector.trust.roots import from_recorded
 
-from .conduct import look_patiently
+from .runner import look_patiently
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

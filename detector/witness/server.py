@@ -38,14 +38,13 @@ from OpenSSL import SSL
 
 from detector.errors import ServingError
 from detector.model import Record
-from detector.probe.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
-from detector.probe.hello import parse_client_hello
-from detector.probe.transport import TLSTransport
-from detector.probe.wire import Wire, WireError
-from detector.session import utc_now
-
-from . import protocol
-from .protocol import HelloSeen, Negotiated, Statement
+from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
+from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.transport import TLSTransport
+from detector.probe.tls.wire import Wire, WireError
+from detector.session.session import utc_now
+from detector.trust import witness_statement
+from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -190,10 +189,10 @@ class Witness:
         if request.method != hdrs.METH_GET:
             return _refusal(405, "A witness is asked with GET.", {hdrs.ALLOW: hdrs.METH_GET})
         nonces = request.query.getall("nonce", [])
-        if len(nonces) != 1 or protocol.read_nonce(nonces[0]) is None:
+        if len(nonces) != 1 or witness_statement.read_nonce(nonces[0]) is None:
             return _refusal(
                 400,
-                f"A witness is asked with one nonce of {protocol.NONCE_OCTETS} octets, as base64url without padding.",
+                f"A witness is asked with one nonce of {witness_statement.NONCE_OCTETS} bytes, as unpadded base64url.",
             )
         seen = None if request.transport is None else request.transport.get_extra_info(_SEEN)
         if not isinstance(seen, Seen):
@@ -210,7 +209,7 @@ class Witness:
             time=self._clock(),
             peer=seen.peer if self._peer_address else None,
         )
-        body = protocol.sign(statement, self._keys)
+        body = witness_statement.sign(statement, self._keys)
         return web.Response(body=body, content_type="application/json", headers=_NOT_KEPT)
 
 
@@ -230,7 +229,7 @@ def proxy_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     found = []
     for name, value in headers:
         lower = name.lower()
-        if lower in protocol.NAMES_A_PROXY:
+        if lower in witness_statement.NAMES_A_PROXY:
             printable = value.encode("ascii", "backslashreplace").decode("ascii")
             found.append((lower, printable[:PROXY_HEADER_CHARACTERS_MAX]))
         elif lower in _TELLS_OF_THE_CLIENT or lower.startswith(_FORWARDED):
@@ -462,7 +461,7 @@ class _Handshaking(asyncio.Protocol):
         if version == TLS_1_2 and not wire.extended_master_secret:
             return b""
         return self._connection.export_keying_material(
-            protocol.EXPORTER_LABEL, protocol.EXPORTER_OCTETS, protocol.EXPORTER_CONTEXT
+            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_OCTETS, witness_statement.EXPORTER_CONTEXT
         )
 
 
@@ -677,7 +676,7 @@ def _fronted(witness: Witness, application: web.Application) -> web.Application:
     async def before_everything(request: web.Request, handler: Handler) -> web.StreamResponse:
         if (serving := _serving(request)) is not None:
             serving.started(request)
-        if request.path == protocol.PATH:
+        if request.path == witness_statement.PATH:
             return witness.answer(request)
         return await handler(request)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from detector.model import Endpoint
-    from detector.session import Detector
+    from detector.session.session import Detector
 
     Look = Callable[[str, int], Awaitable[None]]
 
@@ -49,7 +49,8 @@ def raise_file_limit() -> int:
 def probing(engine: str, told: dict[str, Any]) -> Callable[[Endpoint], Awaitable[None]]:
     """`detector.probe.probe`, with one of its engines."""
     from detector.model import Engine, Outcome  # noqa: PLC0415 - only where it is the contender
-    from detector.probe import DirectDialer, Timeouts, native, probe  # noqa: PLC0415 - as above
+    from detector.probe import DirectDialer, Timeouts, probe  # noqa: PLC0415 - as above
+    from detector.probe.tls import native  # noqa: PLC0415 - as above
 
     native.prepare()
     dialer, limits = DirectDialer(), Timeouts(connect=told["patience"], handshake=told["patience"])
@@ -164,7 +165,7 @@ async def look_many(
 def detector_for(told: dict[str, Any], engine: str, concurrency: int) -> Detector:
     """A detector that holds the origin's PKI for the public one."""
     from detector.pins import PinSet  # noqa: PLC0415 - only where it is the contender
-    from detector.session import Detector  # noqa: PLC0415 - as above
+    from detector.session.session import Detector  # noqa: PLC0415 - as above
 
     return Detector(
         pins=PinSet(name="none", endpoints=()),
@@ -193,7 +194,7 @@ async def scan_many(told: dict[str, Any], engine: str, count: int, concurrency: 
     if not seen_before and count > len(endpoints):
         raise IncompleteError(f"a first contact with {count} endpoints needs as many, there are {len(endpoints)}")
     from detector.judge import assess  # noqa: F401, PLC0415 - part of the start-up, whatever comes after
-    from detector.probe import native  # noqa: PLC0415 - as above
+    from detector.probe.tls import native  # noqa: PLC0415 - as above
     from detector.trust import hostname  # noqa: PLC0415 - as above
 
     native.prepare()

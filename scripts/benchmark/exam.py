@@ -71,7 +71,7 @@ def _expect_clean(report: "Report") -> None:
 async def warm(told: dict[str, Any], rounds: int) -> dict[str, Any]:
     """Milliseconds of `check()` and of the floor, in alternation, the first of each left out."""
     from benchmark.clients import detector_for, pinned_endpoints  # noqa: PLC0415 - not before the clock has started
-    from detector.probe.native import NativeHandshake  # noqa: PLC0415 - as above
+    from detector.probe.tls.native import NativeHandshake  # noqa: PLC0415 - as above
 
     endpoints = pinned_endpoints(told)
     detector = detector_for(told, "auto", len(endpoints))

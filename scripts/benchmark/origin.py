@@ -1,7 +1,7 @@
 """The servers that contenders connect to: Debian's nginx behind ECDSA P-256, and servers that are slow on purpose.
 
 Room: scripts. Starts processes in a scratch folder; `serving` and `Origin` end them. Every certificate is of
-`detector.testing.PrivatePKI`, three in a chain: leaf, intermediate, cross-signed root.
+`detector_testing.PrivatePKI`, three in a chain: leaf, intermediate, cross-signed root.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.testing import PrivatePKI
+from detector_testing import PrivatePKI
 
 from .process import NotRunError, ended, pinned
 

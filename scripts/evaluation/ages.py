@@ -34,7 +34,8 @@ from .material import Truth
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from detector.testing import Issued
+    from detector_testing import Issued
+
     from detector.trust.logs import LogList
 
     from .lab import Lab

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from detector_testing import CopiedField
+from detector_testing import der as asn1
+from detector_testing.pki import encode_sct_list, sct_list_of
 
 from detector.model import RootOrigin
-from detector.testing import CopiedField
-from detector.testing import der as asn1
-from detector.testing.pki import encode_sct_list, sct_list_of
 from detector.trust.roots import from_der
 
 from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, YEAR, Options, dn, with_root
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cryptography import x509
-
-    from detector.testing import CA, Issued
+    from detector_testing import CA, Issued
 
     from .lab import Lab
     from .material import Scene

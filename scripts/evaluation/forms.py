@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from detector_testing import der
 
 from detector.model import Hello
-from detector.testing import der
 
 from .lab import ALONE, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, Options, logged, roots_of, with_root
 from .material import Truth, observe
@@ -22,7 +22,7 @@ from .material import Truth, observe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from detector.testing import CA, Issued
+    from detector_testing import CA, Issued
 
     from .lab import Lab
     from .material import Scene

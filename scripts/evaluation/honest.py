@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Final
 
-from detector.testing.pki import encode_tls_scts
+from detector_testing.pki import encode_tls_scts
 
 from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, YEAR, Options, installed, roots_of, with_root
 from .material import Item, Truth

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptography import x509
-
-    from detector.testing import CA, Issued
+    from detector_testing import CA, Issued
 
     from .lab import Lab
     from .material import Scene

@@ -15,13 +15,13 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from detector_testing import PrivatePKI
+from detector_testing.pki import distinguished_name
 
 from detector import Endpoint
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.model import Category, RecordedIdentity, RootOrigin
 from detector.pins import learn_all
-from detector.testing import PrivatePKI
-from detector.testing.pki import distinguished_name
 from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
@@ -31,9 +31,10 @@ from .material import Item, Known, Scene, Truth, known_of, observe
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from detector_testing import CA, Issued
+    from detector_testing.pki import CTLog
+
     from detector import Observation
-    from detector.testing import CA, Issued
-    from detector.testing.pki import CTLog
     from detector.trust.logs import LogList
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"

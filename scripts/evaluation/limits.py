@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from detector_testing import CopiedField
 
 from detector.model import (
     Hello,
@@ -25,9 +26,8 @@ from detector.model import (
     WitnessObservation,
     WitnessOutcome,
 )
-from detector.testing import CopiedField
+from detector.trust import witness_statement
 from detector.trust.envelope import public_octets
-from detector.witness import protocol
 
 from .engines import SUBJECT_AND_NAMES
 from .innocent import FIREWALL
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Mapping
 
-    from detector.testing import CA, Issued
+    from detector_testing import CA, Issued
 
     from .lab import Lab
 
@@ -106,10 +106,16 @@ def limits(lab: Lab) -> Iterator[Limit]:
 def _with_witness(item: Item, at: dt.datetime) -> Item:
     """The endpoint with a witness pinned and asked, that saw another TLS session."""
     key, nonce, ours, theirs = Ed25519PrivateKey.generate(), bytes(32), b"\x01" * 32, b"\x02" * 32
-    hello = protocol.HelloSeen(sha256="00" * 32)
-    statement = protocol.Statement(nonce=protocol.spell_nonce(nonce), exporter=theirs, client_hello=hello, time=at)
+    hello = witness_statement.HelloSeen(sha256="00" * 32)
+    statement = witness_statement.Statement(
+        nonce=witness_statement.spell_nonce(nonce), exporter=theirs, client_hello=hello, time=at
+    )
     answer = WitnessObservation(
-        outcome=WitnessOutcome.ANSWERED, nonce=nonce, exporter=ours, status=200, body=protocol.sign(statement, [key])
+        outcome=WitnessOutcome.ANSWERED,
+        nonce=nonce,
+        exporter=ours,
+        status=200,
+        body=witness_statement.sign(statement, [key]),
     )
     return item._replace(
         endpoint=msgspec.structs.replace(item.endpoint, witness=(public_octets(key),)),

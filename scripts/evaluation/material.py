@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
 
+    from detector_testing import PrivateKey
+
     from detector import Result
     from detector.model import PortalObservation
-    from detector.testing import PrivateKey
     from detector.trust.logs import LogList
     from detector.trust.roots import Roots
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from detector_testing.pki import CA, Issued, sct_list_of
 
-from detector.testing.pki import CA, Issued, sct_list_of
 from detector.trust.logs import LogList, Shard
 
 from .lab import (

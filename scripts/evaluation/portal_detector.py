@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from detector.testing import Script, serve_script
-from detector.testing.pki import to_pem
+from detector_testing import Script, serve_script
+from detector_testing.pki import to_pem
 
 from .material import Answer, Item, Said, Scene, Truth
 from .uv import UvError, run_uv

@@ -15,11 +15,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-
-from detector import Detector, Endpoint
-from detector.judge.evidence import no_machine_roots
-from detector.pins import PinSet
-from detector.testing import (
+from detector_testing import (
     Ending,
     Lie,
     Mode,
@@ -31,7 +27,11 @@ from detector.testing import (
     serve_proxy,
     serve_script,
 )
-from detector.testing.mitmproxy import mitmdump_command
+from detector_testing.mitmproxy import mitmdump_command
+
+from detector import Detector, Endpoint
+from detector.judge.evidence import no_machine_roots
+from detector.pins import PinSet
 
 from .lab import EXAM, HOSTS, LMS, ROOT_B, SEARCH
 from .material import Item, Scene, Truth
@@ -39,7 +39,7 @@ from .material import Item, Scene, Truth
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from detector.testing import Issued
+    from detector_testing import Issued
 
     from .lab import Lab
 

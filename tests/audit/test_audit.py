@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from detector_testing.pki import distinguished_name
 
 from detector.audit import AuditReport, InstalledRoot, Kind, Scanned, UnreadableStore, Verdict, audit
 from detector.audit.leaked import leaked_keys
-from detector.catalogue import Catalogue, Entry, Fact, Field, Match, Role, Strength, shipped
-from detector.catalogue import Confidence as Founded
+from detector.knowledge.catalogue import Catalogue, Entry, Fact, Field, Match, Role, Strength, shipped
+from detector.knowledge.catalogue import Confidence as Founded
 from detector.model import ManagedBy, RootOrigin, encode
-from detector.testing.pki import distinguished_name
 from detector.trust.certificate import Certificate
 from detector.trust.known_roots import KnownRoot, known_roots
 from detector.trust.roots import Roots, from_der, public_roots
 
 if TYPE_CHECKING:
-    from detector.testing import CA, PrivatePKI
+    from detector_testing import CA, PrivatePKI
 
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 

@@ -16,7 +16,7 @@ from detector.trust.roots import public_roots
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 
 def public_pem() -> bytes:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from detector_testing.pki import distinguished_name
 
 from detector.audit import AuditReport, InstalledRoot, Scanned, UnreadableStore, Verdict, audit
 from detector.audit.table import headline, what_to_do
-from detector.catalogue import shipped
 from detector.cli.roots import _EXIT, roots
 from detector.errors import DetectorError
-from detector.testing.pki import distinguished_name
+from detector.knowledge.catalogue import shipped
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from detector.testing import CA, PrivatePKI
+    from detector_testing import CA, PrivatePKI
 
     Command = Callable[..., tuple[int, str]]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from detector_testing.pki import to_pem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.audit import files
-from detector.testing.pki import to_pem
 from detector.trust import der
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 SERVER_AUTH = bytes.fromhex("06082b06010505070301")
 EMAIL = bytes.fromhex("06082b06010505070304")

@@ -6,7 +6,7 @@ import datetime as dt
 import os
 from typing import TYPE_CHECKING
 
-from store_makers import p11_object
+from support.store_makers import p11_object
 
 from detector.audit import InstalledRoot, UnreadableStore
 from detector.audit.linux import ANCHORS, linux_roots
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 CHANGED = dt.datetime(2025, 3, 4, 5, 6, 7, tzinfo=dt.UTC)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 PRINT = "import sys; sys.stdout.write('roots' * int(sys.argv[1])); sys.stderr.write('why'); sys.exit(int(sys.argv[2]))"
 

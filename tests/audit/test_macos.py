@@ -7,21 +7,21 @@ import plistlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from detector_testing.pki import to_pem
 from hypothesis import given
 from hypothesis import strategies as st
-from store_makers import trust_settings
+from support.store_makers import trust_settings
 
 from detector.audit import InstalledRoot, UnreadableStore, macos
 from detector.audit.files import StoreError
 from detector.audit.programs import ProgramError
 from detector.model import RootOrigin
-from detector.testing.pki import to_pem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 WHEN = dt.datetime(2025, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
 SSL = {"kSecTrustSettingsPolicy": bytes.fromhex("2a864886f763640103"), "kSecTrustSettingsPolicyName": "sslServer"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_makers import (
+from support.store_makers import (
     NSS_ANCHOR,
     NSS_PEER,
     NSS_REFUSED,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 
 @pytest.mark.parametrize("pkcs", [False, True], ids=["CKO_NSS_TRUST", "CKO_TRUST"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from store_makers import p11_object
+from support.store_makers import p11_object
 
 from detector.audit import InstalledRoot, UnreadableStore, p11_kit
 from detector.audit.files import StoreError
@@ -14,7 +14,7 @@ from detector.audit.files import StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXTENSION = b"""[p11-kit-object-v1]
 class: x-certificate-extension

@@ -10,17 +10,17 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from system import program
+from detector_testing.pki import to_pem
+from support.system import program
 
 from detector.audit import nss, p11_kit
 from detector.audit.entries import InstalledRoot
 from detector.audit.programs import run
-from detector.testing.pki import to_pem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 
 @pytest.mark.lab

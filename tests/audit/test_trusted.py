@@ -16,7 +16,7 @@ from detector.trust.roots import NO_ROOTS, from_der, public_roots
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 

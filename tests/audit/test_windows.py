@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pytest
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 SERVERS = frozenset({"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"})
 CODE = frozenset({"1.3.6.1.5.5.7.3.3"})

@@ -17,7 +17,7 @@ import jsonschema  # type: ignore[import-untyped] # its stubs are a package of t
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from recordings import EXAM, KEY, LMS, PUBLIC, packed, recorded, verify
+from support.bundle_recordings import EXAM, KEY, LMS, PUBLIC, packed, recorded, verify
 
 from detector import bundle
 from detector.bundle import form
@@ -27,8 +27,7 @@ from detector.trust import envelope, logs, roots
 
 if TYPE_CHECKING:
     from conftest import World
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = Path(__file__).resolve().parent / "data"

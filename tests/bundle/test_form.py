@@ -14,23 +14,22 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import EXAM, KEY, LMS, PUBLIC, STRANGER, packed, recorded, remade, texts, verify
+from support.bundle_recordings import EXAM, KEY, LMS, PUBLIC, STRANGER, packed, recorded, remade, texts, verify
 
 from detector import bundle
 from detector.bundle import form
 from detector.bundle.verification import Conclusion
 from detector.errors import BundleError
 from detector.model import WitnessObservation, WitnessOutcome
-from detector.trust import envelope
-from detector.witness import protocol
+from detector.trust import envelope, witness_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
+    from detector_testing import PrivatePKI
 
     from detector.bundle import Verification
-    from detector.testing import PrivatePKI
 
 FUZZ = settings(max_examples=400)
 
@@ -60,10 +59,10 @@ JSON = st.recursive(
 @pytest.fixture(scope="session")
 def data(world: World, pki: PrivatePKI) -> bytes:
     """A signed bundle with everything in it: a clean endpoint with a witness, an intercepted one, a machine root."""
-    statement = protocol.Statement(
-        nonce=protocol.spell_nonce(bytes(32)),
+    statement = witness_statement.Statement(
+        nonce=witness_statement.spell_nonce(bytes(32)),
         exporter=bytes(32),
-        client_hello=protocol.HelloSeen(sha256="0" * 64),
+        client_hello=witness_statement.HelloSeen(sha256="0" * 64),
         time=world.pki.now,
     )
     asked = WitnessObservation(
@@ -71,7 +70,7 @@ def data(world: World, pki: PrivatePKI) -> bytes:
         nonce=bytes(32),
         exporter=bytes(32),
         status=200,
-        body=protocol.sign(statement, [STRANGER]),
+        body=witness_statement.sign(statement, [STRANGER]),
     )
     issued, ca = pki.issue([EXAM]), pki.private_ca("Filter CA")
     return packed(

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from recordings import EXAM, KEY, LMS, SEARCH, packed, recorded, report_on, texts, verify
+from detector_testing import Script, serve_files, serve_middlebox, serve_origin, serve_script
+from support.bundle_recordings import EXAM, KEY, LMS, SEARCH, packed, recorded, report_on, texts, verify
 
 from detector import Detector, Endpoint, bundle
 from detector.bundle import form
 from detector.bundle.verification import Conclusion
 from detector.errors import BundleError
-from detector.followup import Control
 from detector.judge.recorded import KeyEvidence
 from detector.model import Observation, PresentedCertificate, RootOrigin
 from detector.probe import MockNetwork
-from detector.testing import Script, serve_files, serve_middlebox, serve_origin, serve_script
+from detector.session.follow_up import Control
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import World
+    from detector_testing import PrivatePKI
 
     from detector.bundle import Verification
     from detector.model import Report
-    from detector.testing import PrivatePKI
 
     Settings = Callable[..., dict[str, Any]]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from recordings import (
+from support.bundle_recordings import (
     ADDRESS,
     EXAM,
     KEY,
@@ -51,15 +51,14 @@ from detector.model import (
     WitnessOutcome,
 )
 from detector.pins import shared_pins
+from detector.trust import witness_statement
 from detector.trust.envelope import public_octets
 from detector.trust.roots import from_der
-from detector.witness import protocol
 from detector.witness.server import proxy_headers
 
 if TYPE_CHECKING:
     from conftest import World
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 ROOTS = ("Exemplar Root A",)
 EXPORTER = bytes(range(100, 132))
@@ -514,11 +513,11 @@ class TestRedaction:
 class TestWitness:
     def asked(self, world: World, pki: PrivatePKI, *, saw: bytes = EXPORTER, **statement: Any) -> EndpointEvidence:  # noqa: ANN401 - fields of Statement
         """An endpoint whose witness says that it saw this exporter."""
-        said = protocol.Statement(
+        said = witness_statement.Statement(
             **{
-                "nonce": protocol.spell_nonce(NONCE),
+                "nonce": witness_statement.spell_nonce(NONCE),
                 "exporter": saw,
-                "client_hello": protocol.HelloSeen(sha256="0" * 64),
+                "client_hello": witness_statement.HelloSeen(sha256="0" * 64),
                 "time": world.pki.now,
                 **statement,
             }
@@ -528,7 +527,7 @@ class TestWitness:
             nonce=NONCE,
             exporter=EXPORTER,
             status=200,
-            body=protocol.sign(said, [STRANGER]),
+            body=witness_statement.sign(said, [STRANGER]),
         )
         return recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": answer}, witness=(public_octets(STRANGER),))
 

@@ -14,18 +14,18 @@ import jsonschema  # type: ignore[import-untyped] # its stubs are a package of t
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from results import stating
+from detector_testing import serve_middlebox
+from support.results import stating
 
 from detector.bundle import sign
 from detector.bundle.form import bundle_schema
-from detector.testing import serve_middlebox
 from detector.trust.envelope import key_identifier, public_octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes([7] * 32))

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
 import pytest
-from results import stating
+from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from support.results import stating
 
 from detector import cli
 from detector.model import report_schema
-from detector.testing import Script, serve_middlebox, serve_origin, serve_script
 from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
 
@@ -453,7 +453,7 @@ def test_a_fault_of_this_program_accuses_nobody(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("detector.session.Detector.__init__", fail)
+    monkeypatch.setattr("detector.session.session.Detector.__init__", fail)
     assert cli.run(["check", EXAM]) == 70
     captured = capsys.readouterr()
     assert "Internal error (ZeroDivisionError)" in captured.err

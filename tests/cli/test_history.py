@@ -10,14 +10,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from results import stating
-
-from detector.testing import serve_middlebox, serve_origin
+from detector_testing import serve_middlebox, serve_origin
+from support.results import stating
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
 

@@ -7,15 +7,15 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from detector_testing import serve_files, serve_origin
 
 from detector import cli
-from detector.probe.hops import NoErrorQueue
-from detector.testing import serve_files, serve_origin
+from detector.locate.tracing import NoErrorQueue
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
 
@@ -71,9 +71,9 @@ async def test_the_slow_hint_and_silent_systems_are_told(
     pki: PrivatePKI, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A weak hint is called one, and where no router can be named the table says so."""
-    monkeypatch.setattr("detector.hops.SLOW_MS", -1.0)
-    monkeypatch.setattr("detector.hops.SLOW_FACTOR", 0)
-    monkeypatch.setattr("detector.probe.hops.error_queue", NoErrorQueue)
+    monkeypatch.setattr("detector.judge.hops.SLOW_MS", -1.0)
+    monkeypatch.setattr("detector.judge.hops.SLOW_FACTOR", 0)
+    monkeypatch.setattr("detector.locate.tracing.error_queue", NoErrorQueue)
     async with serve_origin(pki.issue([EXAM])) as origin, serve_files({}) as web:
         assert await run(f"127.0.0.1:{origin.port}", "--control-port", str(web.port), "--max-hops", "1") == 0
     told = capsys.readouterr().out

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from detector_testing import serve_middlebox, serve_origin
 from hypothesis import given
 from hypothesis import strategies as st
-from results import result, stating
+from support.results import result, stating
 
 from detector.cli.scan import Tally, _Earlier, _gravity
 from detector.history.store import History
 from detector.judge.network import decide_network
 from detector.model import Category, Confidence, Reason, Result, Verdict, encode
 from detector.scan import Replaced, Scanned
-from detector.testing import serve_middlebox, serve_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
 

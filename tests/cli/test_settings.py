@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from detector_testing import serve_middlebox, serve_origin
 
 from detector import cli
 from detector.cli import detector as group
 from detector.cli import settings
 from detector.errors import SettingsError
-from detector.testing import serve_middlebox, serve_origin
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"

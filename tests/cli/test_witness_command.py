@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from detector import Detector, Endpoint, cli
-from detector.pins.spelling import parse_witness_key
+from detector.pins.encoding import parse_witness_key
 from detector.trust.envelope import key_identifier, public_octets
 from detector.trust.keys import create_signing_key, load_signing_key
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
 

@@ -9,14 +9,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chromium import run_chromium
-from world import ENVIRONMENT, EXAM, HOST, Files
+from detector_testing import serve_origin
+from support.chromium import run_chromium
+from support.exam_world import ENVIRONMENT, EXAM, HOST, Files
 
 from detector import bundle
-from detector.testing import serve_origin
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXTENSION = Path(__file__).resolve().parent / "extension"
 KEY = json.loads((EXTENSION / "manifest.json").read_text("utf-8"))["key"]

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from admissions import (
+from hypothesis import given
+from hypothesis import strategies as st
+from support.admissions import (
     HOSTILE,
     LADDER,
     NO_ANSWER,
@@ -25,8 +27,6 @@ from admissions import (
     report,
     result,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode, decide
 from detector.judge import table

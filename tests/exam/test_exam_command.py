@@ -14,18 +14,18 @@ import jsonschema  # type: ignore[import-untyped] # its stubs are a package of t
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from world import ENVIRONMENT, EXAM, HOST, Files
+from detector_testing import serve_origin
+from support.exam_world import ENVIRONMENT, EXAM, HOST, Files
 
 from detector import bundle
 from detector.exam.exchange import exchange_schema
 from detector.exam.framing import TO_BROWSER_MAX, FrameReader, frame
-from detector.testing import serve_origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXTENSION_ID = "oeojffjfhmphjhhfhbhcgjaomplidhie"
 

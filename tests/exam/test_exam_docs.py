@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
-from world import ENVIRONMENT
+from detector_testing import serve_origin, serve_proxy
+from support.exam_world import ENVIRONMENT
 
 from detector.exam import Policy, ReasonCode
 from detector.exam.exchange import ErrorCode, exchange_schema, read_request
 from detector.model import Category
-from detector.testing import serve_origin, serve_proxy
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "exam-gate.md").read_text("utf-8")

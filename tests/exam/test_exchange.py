@@ -33,8 +33,7 @@ from detector.model import encode
 
 if TYPE_CHECKING:
     from conftest import World
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
 SCHEMA = exchange_schema()

@@ -16,18 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-import detector
-from detector import Category, Detector, Endpoint
-from detector import bundle as bundles
-from detector.errors import InputError, PinFileError, PolicyError, RequestError, RootsError, TargetError
-from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode
-from detector.exam.exchange import Request as GateRequest
-from detector.exam.gatekeeper import serve_request
-from detector.exam.policy import ENDPOINTS_MAX
-from detector.followup import Control
-from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
-from detector.testing import (
+from detector_testing import (
     Lie,
     Response,
     Script,
@@ -37,16 +26,27 @@ from detector.testing import (
     serve_proxy,
     serve_script,
 )
-from detector.testing.streams import Listener, listen
+from detector_testing.streams import Listener, listen
+
+import detector
+from detector import Category, Detector, Endpoint
+from detector import bundle as bundles
+from detector.errors import InputError, PinFileError, PolicyError, RequestError, RootsError, TargetError
+from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode
+from detector.exam.exchange import Request as GateRequest
+from detector.exam.gatekeeper import serve_request
+from detector.exam.policy import ENDPOINTS_MAX
+from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
+from detector.session.follow_up import Control
+from detector.trust import witness_statement
 from detector.trust.envelope import public_octets
-from detector.witness import protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from detector.testing import PrivatePKI, Request
-    from detector.testing.streams import PlainStream
+    from detector_testing import PrivatePKI, Request
+    from detector_testing.streams import PlainStream
 
     Settings = Callable[..., dict[str, Any]]
     Where = dict[tuple[str, int], tuple[str, int]]
@@ -257,15 +257,17 @@ class TestWitness:
 
         def witness(request: Request) -> Response:
             assert request.export_keying_material is not None
-            statement = protocol.Statement(
+            statement = witness_statement.Statement(
                 nonce=parse_qs(urlsplit(request.target).query)["nonce"][0],
                 exporter=request.export_keying_material(
-                    protocol.EXPORTER_LABEL, protocol.EXPORTER_OCTETS, protocol.EXPORTER_CONTEXT
+                    witness_statement.EXPORTER_LABEL,
+                    witness_statement.EXPORTER_OCTETS,
+                    witness_statement.EXPORTER_CONTEXT,
                 ),
-                client_hello=protocol.HelloSeen(sha256="0" * 64),
+                client_hello=witness_statement.HelloSeen(sha256="0" * 64),
                 time=dt.datetime.now(dt.UTC),
             )
-            return Response(body=protocol.sign(statement, [key]))
+            return Response(body=witness_statement.sign(statement, [key]))
 
         async with serve_origin(issued, handler=witness) as origin, serve_origin(issued) as other:
             told = await detector.exam.gate(

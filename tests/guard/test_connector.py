@@ -22,7 +22,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from guarding import (
+from detector_testing import Request, Response, Script, Step, serve_origin, serve_proxy, serve_script
+from detector_testing.origin import answer, greet
+from detector_testing.proxy import receive_connect
+from detector_testing.streams import Listener, PlainStream, listen
+from support.guarding import (
     EXAM,
     LMS,
     SECRET,
@@ -44,21 +48,17 @@ from detector.exam import Policy
 from detector.guard import CertificateError, GuardedConnector, PlaintextError, UnconfirmedError
 from detector.model import Endpoint, Outcome
 from detector.probe import Timeouts
-from detector.testing import Request, Response, Script, Step, serve_origin, serve_proxy, serve_script
-from detector.testing.origin import answer, greet
-from detector.testing.proxy import receive_connect
-from detector.testing.streams import Listener, PlainStream, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from conftest import World
+    from detector_testing import PrivatePKI
+    from detector_testing.streams import TLSStream
 
     from detector.guard import Judged
     from detector.model import Observation
-    from detector.testing import PrivatePKI
-    from detector.testing.streams import TLSStream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

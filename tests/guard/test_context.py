@@ -17,27 +17,27 @@ import httpx
 import pytest
 import requests
 import urllib3
-from guarding import EXAM, LMS, SECRET, guard_of, read_head, serve_raw, settled
+from detector_testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
+from detector_testing.origin import answer, greet
+from detector_testing.streams import Listener, listen, server_context
 from OpenSSL import SSL
 from requests.adapters import HTTPAdapter
+from support.guarding import EXAM, LMS, SECRET, guard_of, read_head, serve_raw, settled
 
 import detector
 from detector.errors import CertificateError, GuardError, InputError, MiddlewareDetected, UnconfirmedError
 from detector.exam import OnStalePin, Policy
 from detector.guard import guarded_context, refusal_behind
 from detector.model import Endpoint, RecordedIdentity
-from detector.testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
-from detector.testing.origin import answer, greet
-from detector.testing.streams import Listener, listen, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
+    from detector_testing import Issued, PrivatePKI, Request
+    from detector_testing.streams import PlainStream, TLSStream
 
     from detector.guard import GuardedContext
-    from detector.testing import Issued, PrivatePKI, Request
-    from detector.testing.streams import PlainStream, TLSStream
 
     Client = Callable[[GuardedContext, str, str | None], int]
 

@@ -8,9 +8,9 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 import pytest
-from guarding import EXAM, LMS, guard_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.guarding import EXAM, LMS, guard_of
 
 from detector.errors import InputError, ProxyError, TargetError
 from detector.exam import Policy

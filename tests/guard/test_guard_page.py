@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from guarding import EXAM, settled
-
-from detector.testing import serve_middlebox, serve_origin
+from detector_testing import serve_middlebox, serve_origin
+from support.guarding import EXAM, settled
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = re.findall(

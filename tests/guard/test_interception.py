@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from guarding import EXAM, LMS, SECRET, URL, guard_of, guarded, serve_raw, settled, witness_that
+from detector_testing import CA, Issued, Response, Script, run_mitmproxy, serve_middlebox, serve_origin, serve_script
+from support.guarding import EXAM, LMS, SECRET, URL, guard_of, guarded, serve_raw, settled, witness_that
 
 import detector
 from detector.exam import OnStalePin, Policy
 from detector.guard import CertificateError, MiddlewareDetected, UnconfirmedError
 from detector.model import Endpoint, Outcome, RecordedIdentity
-from detector.testing import CA, Issued, Response, Script, run_mitmproxy, serve_middlebox, serve_origin, serve_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from conftest import World
-
-    from detector.testing import PrivatePKI, Request
-    from detector.testing.streams import PlainStream, TLSStream
+    from detector_testing import PrivatePKI, Request
+    from detector_testing.streams import PlainStream, TLSStream
 
 
 KNOWN = Endpoint(host=EXAM, pins=(bytes(32),), identity=RecordedIdentity.PUBLIC)

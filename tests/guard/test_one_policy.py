@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import pytest
-from guarding import EXAM, guard_of
+from detector_testing.pki import to_pem
+from detector_testing.streams import server_context
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
+from support.guarding import EXAM, guard_of
 
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, decide
 from detector.guard import Guard
 from detector.judge import network
 from detector.model import Category, Endpoint, Observation, Outcome, RecordedIdentity, RootOrigin
 from detector.pins import PinSet
-from detector.testing.pki import to_pem
-from detector.testing.streams import server_context
 from detector.trust.certificate import Certificate
 from detector.trust.roots import from_der
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import World
+    from detector_testing import CA, Issued, PrivatePKI
 
     from detector.guard import Judged
     from detector.model import Report
-    from detector.testing import CA, Issued, PrivatePKI
 
 DAY: Final = dt.timedelta(days=1)
 MOMENTS: Final = {"now": (-30, 60), "expired": (-90, -1), "future": (5, 90)}

@@ -13,15 +13,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from guarding import guard_of
+from detector_testing import generate_key
+from support.guarding import guard_of
 
 from detector.exam import OnUnconfirmed, Policy
-from detector.testing import generate_key
 
 if TYPE_CHECKING:
     from conftest import World
-
-    from detector.testing import CA, PrivatePKI
+    from detector_testing import CA, PrivatePKI
 
 EXAM = "exam.example.edu"
 DAY = dt.timedelta(days=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from postgres import running_postgres
+from support.postgres import running_postgres
 
 from detector.history.store import History
 from detector.judge import network

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from results import clean, intercepted, possible, report, silent
+from support.results import clean, intercepted, possible, report, silent
 
 from detector.history.difference import ChangeKind, compare
 from detector.model import Confidence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from results import intercepted, possible
+from support.results import intercepted, possible
 
 from detector.history.dossier import ALTERNATIVES, QUESTIONS, Item, gather
 from detector.judge.checks import CHECKS, presented

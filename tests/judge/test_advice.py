@@ -6,15 +6,15 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from results import found
-from worlds import EXAM, LMS, PINNED_WITNESS, named, sent, witnessed
+from support.results import found
+from support.worlds import EXAM, LMS, PINNED_WITNESS, named, sent, witnessed
 
-from detector import catalogue
 from detector.judge import advice, table
 from detector.judge.advice import advice_of, advise
 from detector.judge.checks import captive_portal
 from detector.judge.decision import Decision
 from detector.judge.facts import Facts
+from detector.knowledge import catalogue
 from detector.model import (
     Attribution,
     Audience,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from cryptography import x509
+from detector_testing import generate_key
+from detector_testing.pki import sct_list_of
 from hypothesis import given
 from hypothesis import strategies as st
-from odd_keys import GOST_2012, rewritten
-from worlds import (
+from support.odd_keys import GOST_2012, rewritten
+from support.worlds import (
     DAY,
     EXAM,
     FOR_MAIL,
@@ -31,9 +33,9 @@ from worlds import (
     witnessed,
 )
 
-from detector.catalogue.entries import ProductCategory
 from detector.judge import assess
 from detector.judge.network import report
+from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import (
     Hello,
     Outcome,
@@ -48,19 +50,17 @@ from detector.model import (
     Verdict,
     WitnessOutcome,
 )
-from detector.testing import generate_key
-from detector.testing.pki import sct_list_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conftest import World
-    from worlds import Chain
+    from detector_testing import CA, PrivatePKI
+    from detector_testing.pki import CTLog
+    from support.worlds import Chain
 
     from detector.judge.evidence import Context, EndpointEvidence
     from detector.model import Observation
-    from detector.testing import CA, PrivatePKI
-    from detector.testing.pki import CTLog
 
 CANARY: Final = "canary.example.net"
 PUBLIC: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": "93.184.216.34:443"}

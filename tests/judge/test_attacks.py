@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from odd_keys import GOST_2012, rewritten
-from worlds import (
+from detector_testing.pki import sct_list_of
+from support.odd_keys import GOST_2012, rewritten
+from support.worlds import (
     DAY,
     EXAM,
     FOR_MAIL,
@@ -31,10 +32,9 @@ from worlds import (
     timestamps,
 )
 
-from detector.catalogue.entries import ProductCategory
+from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import Confidence, Outcome, Result, RootOrigin, Verdict
 from detector.pins.learn import learn
-from detector.testing.pki import sct_list_of
 from detector.trust.logs import Shard
 from detector.trust.roots import Installed, split_certifi
 
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
-    from worlds import Chain
+    from detector_testing import CA
+    from support.worlds import Chain
 
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint
-    from detector.testing import CA
     from detector.trust.logs import LogList
 
 HOSTS: Final = (EXAM, LMS, SEARCH)

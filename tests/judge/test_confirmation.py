@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from worlds import (
+from support.worlds import (
     DAY,
     EXAM,
     FOR_MAIL,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from odd_keys import GOST_2012, rewritten
-from worlds import DAY, EXAM, LMS, PINNED_WITNESS, below, crowded, dated, in_name_of, logged, sent, witnessed
+from detector_testing import generate_key
+from support.odd_keys import GOST_2012, rewritten
+from support.worlds import DAY, EXAM, LMS, PINNED_WITNESS, below, crowded, dated, in_name_of, logged, sent, witnessed
 
 from detector.judge.assess import observations_that_count
 from detector.judge.compare import Comparison, Difference, compare, difference, same_place
 from detector.judge.evidence import OTHERS_MAX, EndpointEvidence, Identity, never_installed, no_machine_roots
 from detector.model import Hello, Outcome, ProxyObservation, ProxyScheme, Route
-from detector.testing import generate_key
 from detector.trust.budget import Budget
 from detector.trust.roots import ROOTS_HORIZON
 
 if TYPE_CHECKING:
     from conftest import World
-    from worlds import Chain
+    from support.worlds import Chain
 
     from detector.model import Observation
 

@@ -10,8 +10,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
-from odd_keys import GOST_2012, GOST_SPKI, SM2_SM3, ml_dsa_key, rewritten
-from worlds import (
+from detector_testing.der import SEQUENCE, children, encode
+from detector_testing.pki import encode_tls_scts
+from support.odd_keys import GOST_2012, GOST_SPKI, SM2_SM3, ml_dsa_key, rewritten
+from support.worlds import (
     DAY,
     EXAM,
     LMS,
@@ -29,18 +31,16 @@ from worlds import (
 )
 
 from detector.model import Alternative, Hello, PortalObservation, PortalOutcome, RecordedIdentity, RootOrigin, Route
-from detector.testing.der import SEQUENCE, children, encode
-from detector.testing.pki import encode_tls_scts
 from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
+    from detector_testing import CA, Issued
 
     from detector.judge.evidence import Context
     from detector.model import Result
-    from detector.testing import CA, Issued
 
 HOSTS: Final = (EXAM, LMS, SEARCH)
 PUBLIC: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": "93.184.216.34:443"}

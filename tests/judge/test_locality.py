@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from results import found
-from worlds import DAY, EXAM, LMS, named, sent
+from support.results import found
+from support.worlds import DAY, EXAM, LMS, named, sent
 
 from detector.judge.checks import machine_root, tls_location
 from detector.judge.locality import IN_NETWORK, LOCAL_CONNECT_MS, ON_DEVICE, REMOTE_CONNECT_MS, locate

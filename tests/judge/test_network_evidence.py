@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from worlds import DAY, EXAM, LMS, SEARCH, below, sent
+from detector_testing import generate_key
+from support.worlds import DAY, EXAM, LMS, SEARCH, below, sent
 
 from detector.judge.decision import Decision
 from detector.judge.network_evidence import (
@@ -18,7 +19,6 @@ from detector.judge.network_evidence import (
     tags_of,
 )
 from detector.model import Confidence, Reason, RecordedIdentity, Route, ServerDate, Verdict
-from detector.testing import generate_key
 
 if TYPE_CHECKING:
     from conftest import World

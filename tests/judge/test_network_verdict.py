@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from results import BANK, clean, intercepted, possible, result, silent
-from worlds import EXAM, LMS, SEARCH, named, sent
+from support.results import BANK, clean, intercepted, possible, result, silent
+from support.worlds import EXAM, LMS, SEARCH, named, sent
 
 from detector.judge.network import Tally, decide_network, interceptors, report
 from detector.model import Attribution, Category, Confidence, Coverage, ManagedBy, Reason, Scope, Verdict

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from worlds import EXAM, LMS, below, named, said, sent
+from support.worlds import EXAM, LMS, below, named, said, sent
 
-from detector import catalogue
-from detector.catalogue.entries import Role, Strength
+from detector.knowledge import catalogue
+from detector.knowledge.catalogue.entries import Role, Strength
 from detector.model import Alternative, ManagedBy
 
 if TYPE_CHECKING:
     from conftest import World
 
-    from detector.catalogue.entries import Entry
+    from detector.knowledge.catalogue.entries import Entry
 
 KINDS: Final = {
     "C": NameOID.COUNTRY_NAME,

@@ -10,10 +10,22 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from generated import HOST, Company, Dates, Forgery, Known, Maker, Server, Signer, Timestamps, context, forgeries
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
+from support.generated import (
+    HOST,
+    Company,
+    Dates,
+    Forgery,
+    Known,
+    Maker,
+    Server,
+    Signer,
+    Timestamps,
+    context,
+    forgeries,
+)
 
 from detector.judge import table
 from detector.judge.assess import Assessor, assess_all
@@ -24,7 +36,7 @@ from detector.model import Confidence, Endpoint, Reason, Result, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAMPLES: Final = int(os.environ.get("DETECTOR_EXAMPLES", "60"))
 """Worlds tried for each property; 20,000 were tried when the table was written."""

@@ -8,17 +8,16 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from worlds import EXAM, said
+from detector_testing import generate_key
+from support.worlds import EXAM, said
 
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.model import HandshakeSignature, Observation, Outcome
-from detector.testing import generate_key
 from detector.trust.keyproof import signed_content
 
 if TYPE_CHECKING:
     from conftest import World
-
-    from detector.testing import Issued, PrivateKey
+    from detector_testing import Issued, PrivateKey
 
 ECDSA_SHA256: Final = 0x0403
 """ecdsa_secp256r1_sha256 (RFC 8446 section 4.2.3)."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from detector_testing import generate_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_keys import GOST_2012, rewritten
-from worlds import DAY, EXAM, LMS, SEARCH, below, said, sent
+from support.odd_keys import GOST_2012, rewritten
+from support.worlds import DAY, EXAM, LMS, SEARCH, below, said, sent
 
 from detector.judge import assess
 from detector.judge.assess import Assessor, assess_all
 from detector.model import Hello, Outcome, RecordedIdentity, Result, Route
-from detector.testing import generate_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

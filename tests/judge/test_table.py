@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from results import found
+from support.results import found
 
 from detector.judge import table
 from detector.judge.checks import (

@@ -9,13 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
-
-from detector.testing import generate_key
+from detector_testing import generate_key
 
 if TYPE_CHECKING:
     from conftest import World
-
-    from detector.testing import CA, PrivatePKI
+    from detector_testing import CA, PrivatePKI
 
 PROXY = "proxy.example.edu"
 DAY = dt.timedelta(days=1)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from detector import catalogue
-from detector.knowledge import HORIZONS, describe, of_roots, used, warning
+from detector.knowledge import HORIZONS, catalogue, describe, of_roots, used, warning
 from detector.model import KnowledgeKind
 from detector.trust import logs
 from detector.trust.roots import from_der, public_roots

@@ -10,17 +10,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from interceptors import EXAM, HOSTS, PORT, run_sslsplit
+from detector_testing import serve_middlebox, serve_relay
+from support.interceptors import EXAM, HOSTS, PORT, run_sslsplit
 
-from detector.hops import locate
+from detector.judge.hops import locate
+from detector.locate.tracing import NoErrorQueue, trace_hops
 from detector.model import Report
-from detector.probe.hops import NoErrorQueue, trace_hops
-from detector.testing import serve_middlebox, serve_relay
 
 if TYPE_CHECKING:
     import pathlib
 
-    from interceptors import Campus
+    from support.interceptors import Campus
 
     from detector.model import HopsObservation
 

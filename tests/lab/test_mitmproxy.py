@@ -6,17 +6,17 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from detector_testing import run_mitmproxy, serve_origin
 
 from detector import Detector, Endpoint, Report, Verdict
 from detector.model import Engine, RootOrigin
 from detector.probe import ProxyDialer, parse_proxy, probe
-from detector.testing import run_mitmproxy, serve_origin
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
     Settings = Callable[..., dict[str, Any]]
 

@@ -10,20 +10,19 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from interceptors import BANK, EXAM, HOSTS, LMS, PORT, SEARCH, run_sslsplit
-
-from detector.testing import fetch_mitmdump, run_mitmproxy, serve_middlebox
-from detector.testing.middlebox import looks_like_browser
-from detector.testing.quic import serve_quic
+from detector_testing import fetch_mitmdump, run_mitmproxy, serve_middlebox
+from detector_testing.middlebox import looks_like_browser
+from detector_testing.quic import serve_quic
+from support.interceptors import BANK, EXAM, HOSTS, LMS, PORT, SEARCH, run_sslsplit
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import AsyncIterator
 
-    from interceptors import Campus
+    from detector_testing import Lab, Mitmproxy
+    from support.interceptors import Campus
 
     from detector import Report
-    from detector.testing import Lab, Mitmproxy
 
 pytestmark = pytest.mark.lab
 

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
-from programs import find, free_port, running
+from detector_testing.streams import LOOPBACK
+from support.lab_programs import find, free_port, running
 
 from detector.model import Endpoint, Engine, Outcome
 from detector.probe import DirectDialer, probe
-from detector.testing.streams import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from detector_testing import Issued, PrivatePKI
+    from detector_testing.pki import KeyKind
+
     from detector.model import Observation
-    from detector.testing import Issued, PrivatePKI
-    from detector.testing.pki import KeyKind
 
     Stack = Callable[..., AbstractAsyncContextManager[int]]
     """Starts a server and gives its port; `asks` has it ask for a client's certificate."""

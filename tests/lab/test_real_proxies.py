@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from programs import free_port, running
+from detector_testing import serve_origin
+from detector_testing.streams import LOOPBACK
+from support.lab_programs import free_port, running
 
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import ProxyDialer, Timeouts, parse_proxy, probe
-from detector.testing import serve_origin
-from detector.testing.streams import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from detector_testing import Issued, PrivatePKI
+
     from detector.model import Observation
-    from detector.testing import Issued, PrivatePKI
 
 pytestmark = pytest.mark.lab
 

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from detector_testing.pki import generate_key
 
-from detector import catalogue
-from detector.catalogue import Field
 from detector.errors import LearnError
 from detector.judge.evidence import EndpointEvidence
+from detector.knowledge import catalogue
+from detector.knowledge.catalogue import Field
 from detector.model import Endpoint, RecordedIdentity
 from detector.pins import learn, learn_all
-from detector.testing.pki import generate_key
 from detector.trust.certificate import Certificate
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from conftest import World
+    from detector_testing import PrivatePKI
+    from detector_testing.pki import CA
 
-    from detector.testing import PrivatePKI
-    from detector.testing.pki import CA
     from detector.trust.paths import Path
 
 HOSTS = ("exam.example.edu", "lms.example.org", "search.example.com")

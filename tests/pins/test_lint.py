@@ -7,7 +7,7 @@ import datetime as dt
 import msgspec
 import pytest
 
-from detector.catalogue import Field, shipped
+from detector.knowledge.catalogue import Field, shipped
 from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet, Severity, lint
 from detector.trust.known_roots import known_roots

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from detector.errors import PinFileError
 from detector.model import Category, RecordedIdentity
+from detector.model.toml_files import MAX_BYTES
 from detector.pins import Severity, lint, load, shipped
 from detector.pins.load import _ENDPOINT_KEYS, MAX_ENDPOINTS
-from detector.toml_files import MAX_BYTES
 from detector.trust.known_roots import known_labels
 
 LABELS = frozenset({"ISRG Root X1", "ISRG Root X2"})

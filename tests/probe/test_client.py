@@ -12,17 +12,18 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from conversations import HOST, at, ders, exam
+from detector_testing import serve_origin
+from detector_testing.streams import Listener, listen
+from detector_testing.tls_server import Ending, Script, Step, serve_script
+from support.conversations import HOST, at, ders, exam
 
 from detector.model import Endpoint, Outcome, Route
-from detector.probe import DirectDialer, MockNetwork, Timeouts, mock, native, probe
-from detector.testing import serve_origin
-from detector.testing.streams import Listener, listen
-from detector.testing.tls_server import Ending, Script, Step, serve_script
+from detector.probe import DirectDialer, MockNetwork, Timeouts, mock, probe
+from detector.probe.tls import native
 
 if TYPE_CHECKING:
-    from detector.testing.pki import KeyKind
-    from detector.testing.streams import PlainStream
+    from detector_testing.pki import KeyKind
+    from detector_testing.streams import PlainStream
 
 pytestmark = pytest.mark.usefixtures("either_engine")
 V = ssl.TLSVersion

@@ -6,8 +6,8 @@ Room: tests of probe. In memory.
 from __future__ import annotations
 
 import pytest
-from conversations import HOST, ders, exam
 from OpenSSL import SSL
+from support.conversations import HOST, ders, exam
 
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import MockNetwork, probe

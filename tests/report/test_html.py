@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from browser import chromium
 from hypothesis import given
 from hypothesis import strategies as st
-from results import possible, stale_pins
-from results import report as handmade
-from system import program
+from support.browser import chromium
+from support.results import possible, stale_pins
+from support.results import report as handmade
+from support.system import program
 
 from detector.history.dossier import Item, gather
 from detector.judge import network

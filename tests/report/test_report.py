@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from results import (
+from support.results import (
     BANK,
     EXAM,
     LMS,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from results import clean, intercepted, possible, report, silent
+from support.results import clean, intercepted, possible, report, silent
 
 from detector.report import csv as as_csv
 from detector.report.spreadsheet import COLUMNS

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from results import BANK, EXAM, LMS, NOW, SEARCH, clean, found, intercepted, possible, report, result, stale_pins
+from support.results import (
+    BANK,
+    EXAM,
+    LMS,
+    NOW,
+    SEARCH,
+    clean,
+    found,
+    intercepted,
+    possible,
+    report,
+    result,
+    stale_pins,
+)
 
 from detector import report as reports
 from detector.cli import scan
@@ -45,7 +58,7 @@ from detector.model import (
 from detector.report import nagios
 from detector.report.html import TimelineEntry, render_dossier
 from detector.scan import Scanned
-from detector.watch_event import NetworkStanding, Standing, WatchEvent, WatchKind, describe
+from detector.watch.events import NetworkStanding, Standing, WatchEvent, WatchKind, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

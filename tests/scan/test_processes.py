@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from detector_testing import serve_middlebox, serve_origin
+from detector_testing.streams import Listener, listen
 
 from detector import Detector
 from detector.errors import InputError
 from detector.model import Endpoint, Outcome
 from detector.scan import ScanSettings, Target, processes, scan
-from detector.testing import serve_middlebox, serve_origin
-from detector.testing.streams import Listener, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from conftest import World
+    from detector_testing import PrivatePKI
+    from detector_testing.streams import PlainStream
 
     from detector.scan import Scanned
     from detector.scan.processes import Processes
-    from detector.testing import PrivatePKI
-    from detector.testing.streams import PlainStream
 
     Settings = Callable[..., dict[str, Any]]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import pytest_asyncio
+from detector_testing import serve_middlebox, serve_origin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,14 +28,12 @@ from detector.model import (
 from detector.probe import MockNetwork
 from detector.scan import Target, work
 from detector.scan.judging import Judging
-from detector.testing import serve_middlebox, serve_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
     Settings = Callable[..., dict[str, Any]]
 

@@ -21,7 +21,7 @@ import pytest
 from detector.trust import logs
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import certifi
 import pytest
+from detector_testing import serve_middlebox, serve_origin
+from detector_testing.pki import to_pem
 
 from detector.judge.table import RULE_OF
 from detector.model import Reason, RootOrigin
-from detector.testing import serve_middlebox, serve_origin
-from detector.testing.pki import to_pem
 from detector.trust.known_roots import examined_versions
 from detector.trust.logs import shipped
 
@@ -44,7 +44,7 @@ uv = importlib.import_module("evaluation.uv")
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from detector.testing import Issued, PrivatePKI
+    from detector_testing import Issued, PrivatePKI
 
     Run = Callable[..., tuple[int, str]]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from detector_testing import der
 from hypothesis import given
 from hypothesis import strategies as st
-
-from detector.testing import der
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))

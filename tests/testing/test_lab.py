@@ -12,17 +12,16 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-
-from detector.testing import LabError, lab, plugin, serve_files, serve_relay
-from detector.testing.lab import CONFIGURATION, NAMESPACES
-from detector.testing.lab import network_lab as build
-from detector.testing.streams import Listener, listen
+from detector_testing import LabError, lab, plugin, serve_files, serve_relay
+from detector_testing.lab import CONFIGURATION, NAMESPACES
+from detector_testing.lab import network_lab as build
+from detector_testing.streams import Listener, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from detector.testing import Lab
-    from detector.testing.streams import PlainStream
+    from detector_testing import Lab
+    from detector_testing.streams import PlainStream
 
 PAGE = {"/": b"the origin"}
 

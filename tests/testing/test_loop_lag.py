@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from detector.testing.loop_lag import slowness, watch_callbacks
+from detector_testing.loop_lag import slowness, watch_callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 from cryptography import x509
-from loopback_client import EXAM, read_all, tunnel, visit
+from detector_testing import CopiedField, Issued, Mode, Origin, PrivatePKI, serve_files, serve_middlebox, serve_origin
+from detector_testing.pki import sct_list_of
+from detector_testing.streams import connect
+from support.loopback_client import EXAM, read_all, tunnel, visit
 
 from detector.model import Endpoint
 from detector.probe import DirectDialer, open_tls
-from detector.testing import CopiedField, Issued, Mode, Origin, PrivatePKI, serve_files, serve_middlebox, serve_origin
-from detector.testing.pki import sct_list_of
-from detector.testing.streams import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,13 +6,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from loopback_client import EXAM, read_all, visit
-
-from detector.testing import PrivatePKI, Request, Response, serve_files, serve_origin
-from detector.testing.streams import connect
+from detector_testing import PrivatePKI, Request, Response, serve_files, serve_origin
+from detector_testing.streams import connect
+from support.loopback_client import EXAM, read_all, visit
 
 if TYPE_CHECKING:
-    from detector.testing.pki import KeyKind
+    from detector_testing.pki import KeyKind
 
 VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,

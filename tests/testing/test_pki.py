@@ -18,14 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.ocsp import OCSPCertStatus, load_der_ocsp_response
 from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
-
-from detector.testing import CA, CopiedField, Issued, PrivatePKI, generate_key
-from detector.testing.pki import distinguished_name, sct_list_of
+from detector_testing import CA, CopiedField, Issued, PrivatePKI, generate_key
+from detector_testing.pki import distinguished_name, sct_list_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detector.testing.pki import KeyKind
+    from detector_testing.pki import KeyKind
 
 EXAM = "exam.example.edu"
 

@@ -6,10 +6,9 @@ import asyncio
 import base64
 
 import pytest
-from loopback_client import EXAM, read_all, tunnel, visit
-
-from detector.testing import Lie, PrivatePKI, serve_origin, serve_proxy
-from detector.testing.streams import connect
+from detector_testing import Lie, PrivatePKI, serve_origin, serve_proxy
+from detector_testing.streams import connect
+from support.loopback_client import EXAM, read_all, tunnel, visit
 
 
 async def test_an_honest_proxy_tunnels(tls_pki: PrivatePKI) -> None:

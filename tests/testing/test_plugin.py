@@ -6,11 +6,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import detector_testing
 import pytest
-from loopback_client import EXAM, visit
-
-import detector.testing
-from detector.testing import PrivatePKI, Script, plugin
+from detector_testing import PrivatePKI, Script, plugin
+from support.loopback_client import EXAM, visit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,19 +49,19 @@ async def test_the_real_mitmproxy_is_a_fixture(
 def test_loading_the_plugin_loads_nothing_else() -> None:
     """In a fresh interpreter the plugin brings in none of the modules behind its fixtures."""
     program = (
-        "import sys, detector.testing.plugin; "
-        "print(*sorted(name for name in sys.modules if name.startswith('detector.testing.')))"
+        "import sys, detector_testing.plugin; "
+        "print(*sorted(name for name in sys.modules if name.startswith('detector_testing.')))"
     )
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603 - our own interpreter
-    assert loaded.stdout.split() == ["detector.testing.plugin"]
+    assert loaded.stdout.split() == ["detector_testing.plugin"]
 
 
 def test_every_public_name_is_there() -> None:
     """What `__all__` promises can be had, and nothing else is invented."""
-    assert all(getattr(detector.testing, name) is not None for name in detector.testing.__all__)
-    assert set(detector.testing.__all__) == set(detector.testing._HOME)
+    assert all(getattr(detector_testing, name) is not None for name in detector_testing.__all__)
+    assert set(detector_testing.__all__) == set(detector_testing._HOME)
     with pytest.raises(AttributeError, match="no_such_name"):
-        _ = detector.testing.no_such_name
+        _ = detector_testing.no_such_name
 
 
 def test_without_pytest_asyncio_a_fixture_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
-from loopback_client import EXAM, tunnel, visit
-
-from detector.testing import MitmproxyError, PrivatePKI, mitmproxy_addon, run_mitmproxy, serve_origin
-from detector.testing.mitmproxy import ENVIRONMENT, mitmdump_command
+from detector_testing import MitmproxyError, PrivatePKI, mitmproxy_addon, run_mitmproxy, serve_origin
+from detector_testing.mitmproxy import ENVIRONMENT, mitmdump_command
+from support.loopback_client import EXAM, tunnel, visit
 
 if TYPE_CHECKING:
     import pathlib

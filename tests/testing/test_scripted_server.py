@@ -8,15 +8,14 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
-from loopback_client import EXAM, client_hello, read_all, visit
-
-from detector.testing import Ending, PrivatePKI, Script, Step, serve_script
-from detector.testing import tls_wire as wire
-from detector.testing.streams import connect
-from detector.testing.tls_server import LARGEST_MESSAGE, Group, Scheme
+from detector_testing import Ending, PrivatePKI, Script, Step, serve_script
+from detector_testing import tls_wire as wire
+from detector_testing.streams import connect
+from detector_testing.tls_server import LARGEST_MESSAGE, Group, Scheme
+from support.loopback_client import EXAM, client_hello, read_all, visit
 
 if TYPE_CHECKING:
-    from detector.testing.pki import KeyKind
+    from detector_testing.pki import KeyKind
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 both_versions = pytest.mark.parametrize("version", [TLS12, TLS13])

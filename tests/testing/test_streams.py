@@ -10,11 +10,10 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytest
-
-from detector.testing.streams import Listener, listen
+from detector_testing.streams import Listener, listen
 
 if TYPE_CHECKING:
-    from detector.testing.streams import PlainStream
+    from detector_testing.streams import PlainStream
 
 
 @pytest.mark.parametrize("turns", range(8))

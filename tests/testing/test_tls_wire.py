@@ -6,14 +6,13 @@ import contextlib
 import ssl
 
 import pytest
+from detector_testing import Script, generate_key
+from detector_testing import tls_wire as wire
+from detector_testing.tls_server import ScriptedHandshake
+from detector_testing.tls_wire import TLSWireError
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback_client import EXAM, client_hello
-
-from detector.testing import Script, generate_key
-from detector.testing import tls_wire as wire
-from detector.testing.tls_server import ScriptedHandshake
-from detector.testing.tls_wire import TLSWireError
+from support.loopback_client import EXAM, client_hello
 
 HELLO = client_hello()
 SCRIPTS = [Script(key=generate_key(), version=version) for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2)]

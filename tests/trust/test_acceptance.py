@@ -6,7 +6,13 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from crafting import (
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+from support.crafting import (
     ANY_PURPOSE,
     CA,
     DAY,
@@ -37,12 +43,6 @@ from crafting import (
     spki,
     validity,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given
-from hypothesis import strategies as st
 
 from detector.trust import acceptance, paths, strict
 from detector.trust.acceptance import DATE_REFUSALS, Refusal, Refused, explain, refusals
@@ -53,7 +53,7 @@ from detector.trust.roots import certificates_in_pem, from_der
 from detector.trust.signature import load_key
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 OLD_ROOT = ROOT.but(version=b"", extensions=())
 UNKNOWN = extension("1.3.6.1.4.1.55555.1", b"\x05\x00", critical=True)

@@ -7,18 +7,18 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytest
-from crafting import LEAF, extension, name, oid, sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
+from support.crafting import LEAF, extension, name, oid, sequence
 
 from detector.trust import certificate, der
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
 from detector.trust.roots import public_roots
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 
 def everything(certificate: Certificate) -> tuple[object, ...]:

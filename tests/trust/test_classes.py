@@ -7,11 +7,11 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from odd_keys import GOST_2012, GOST_SPKI, rewritten
-from worlds import DAY, FOR_MAIL, below, in_name_of, logged
+from detector_testing import generate_key
+from support.odd_keys import GOST_2012, GOST_SPKI, rewritten
+from support.worlds import DAY, FOR_MAIL, below, in_name_of, logged
 
 from detector.model import RootOrigin
-from detector.testing import generate_key
 from detector.trust import classes, transparency
 from detector.trust import logs as ct_logs
 from detector.trust.acceptance import DATE_REFUSALS, Refusal
@@ -23,7 +23,8 @@ from detector.trust.roots import NO_ROOTS, Root, Roots, from_der
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from detector.testing import CA, PrivatePKI
+    from detector_testing import CA, PrivatePKI
+
     from detector.trust.budget import Budget as BudgetType
 
 EXAM: Final = "exam.example.edu"

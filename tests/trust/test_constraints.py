@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from crafting import name, oid, sequence, subtrees
 from hypothesis import given
 from hypothesis import strategies as st
+from support.crafting import name, oid, sequence, subtrees
 
 from detector.trust import der
 from detector.trust import name as names

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from crafting import ALTERNATIVE_NAMES, LEAF, alternative_names, extension, name
 from hypothesis import given
 from hypothesis import strategies as st
+from support.crafting import ALTERNATIVE_NAMES, LEAF, alternative_names, extension, name
 
 from detector.trust import hostname, suffixes
 from detector.trust.certificate import (
@@ -20,7 +20,7 @@ from detector.trust.certificate import (
 from detector.trust.hostname import ONE_NETWORK, NameMatch, operator_of
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 
 @pytest.mark.parametrize(

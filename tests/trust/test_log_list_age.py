@@ -13,8 +13,8 @@ from base64 import b64decode
 from collections import Counter
 from typing import NamedTuple
 
-import corpora
 import pytest
+from support import corpora
 
 from detector.trust import logs, transparency
 from detector.trust.certificate import Certificate

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from odd_keys import (
+from detector_testing import generate_key
+from support.odd_keys import (
     ECDSA_SHA256,
     GOST_2012,
     GOST_SPKI,
@@ -25,7 +26,6 @@ from odd_keys import (
     withhold_ml_dsa,
 )
 
-from detector.testing import generate_key
 from detector.trust import paths
 from detector.trust import signature as signatures
 from detector.trust.budget import SIGNATURES_MAX, SIGNATURES_ORDINARY, Budget
@@ -36,7 +36,8 @@ from detector.trust.signature import Signed, verify_issued
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
+
     from detector.trust.roots import Roots
 
 

@@ -24,7 +24,7 @@ from detector.trust.roots import NO_ROOTS, Installed, Roots
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 
 KNOWN = known_roots.newest_version()

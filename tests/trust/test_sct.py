@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponseBuilder, OCSPResponseStatus
+from detector_testing.pki import OCSP_SCT_LIST, encode_sct_list, encode_tls_scts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.testing.pki import OCSP_SCT_LIST, encode_sct_list, encode_tls_scts
 from detector.trust import der, sct
 from detector.trust.certificate import EXTENSIONS_MAX, OID_SCT_LIST, Certificate
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 HOST = "exam.example.edu"
 ITEM = bytes((0, *range(32), *bytes(8), 0, 2, 7, 7, 4, 3, 0, 3, 1, 2, 3))

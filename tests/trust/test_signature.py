@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from hypothesis import example, given
 from hypothesis import strategies as st
-from odd_keys import (
+from support.odd_keys import (
     GOST_SPKI,
     ML_DSA_44_SPKI,
     SECP224K1,
@@ -28,18 +28,10 @@ from odd_keys import (
 from detector.trust import der
 from detector.trust import signature as signatures
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Algorithm, Certificate
-from detector.trust.signature import (
-    SPKI_BYTES_MAX,
-    Signed,
-    is_verified,
-    load_key,
-    verify,
-    verify_issued,
-    verify_sct,
-)
+from detector.trust.signature import SPKI_BYTES_MAX, Signed, is_verified, load_key, verify, verify_issued, verify_sct
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 DATA = b"to be signed"
 

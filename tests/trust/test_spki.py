@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from detector_testing.der import BIT_STRING, OCTET_STRING, SEQUENCE, encode
 from hypothesis import given
 from hypothesis import strategies as st
-from odd_keys import ec_spki, identifier, integer, public_key_info, rsa_spki, spki
+from support.odd_keys import ec_spki, identifier, integer, public_key_info, rsa_spki, spki
 
-from detector.testing.der import BIT_STRING, OCTET_STRING, SEQUENCE, encode
 from detector.trust import der
 from detector.trust.spki import read, same_point_other_parameters
 

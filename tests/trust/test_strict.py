@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from crafting import (
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+from support.crafting import (
     ALTERNATIVE_NAMES,
     ANY_PURPOSE,
     BASIC_CONSTRAINTS,
@@ -28,9 +31,6 @@ from crafting import (
     sequence,
     time,
 )
-from cryptography import x509
-from hypothesis import given
-from hypothesis import strategies as st
 
 from detector.trust import der, strict
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, EXTENSIONS_MAX, Certificate
@@ -38,7 +38,7 @@ from detector.trust.constraints import DNS_NAME
 from detector.trust.roots import public_roots
 
 if TYPE_CHECKING:
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 AIA, SKI, AKI = "1.3.6.1.5.5.7.1.1", "2.5.29.14", "2.5.29.35"
 PLACE = sequence(oid("1.3.6.1.5.5.7.48.2"), der.encode(0x86, b"http://ca.example/"))

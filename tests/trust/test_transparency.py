@@ -15,18 +15,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from detector_testing import CTLog, generate_key
+from detector_testing.pki import encode_sct_list, encode_tls_scts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.testing import CTLog, generate_key
-from detector.testing.pki import encode_sct_list, encode_tls_scts
 from detector.trust import signature, transparency
 from detector.trust.certificate import EXTENSIONS_MAX, OID_SCT_LIST, Certificate
 from detector.trust.logs import FormerOperator, Log, LogList, Shard
 from detector.trust.transparency import Logging, SCTSource, SCTStatus
 
 if TYPE_CHECKING:
-    from detector.testing import CA, Issued, PrivatePKI
+    from detector_testing import CA, Issued, PrivatePKI
 
 HOST: Final = "exam.example.edu"
 DAY: Final = dt.timedelta(days=1)

@@ -9,22 +9,21 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from detector_testing import serve_middlebox, serve_origin
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from detector import Detector, Endpoint, Outcome
 from detector.errors import InputError, MissingExtraError
-from detector.metrics import ENDPOINTS_MAX, REQUEST_OCTETS_MAX, SCRAPES_MAX, WatchMetrics, parse_place, serve
-from detector.testing import serve_middlebox, serve_origin
-from detector.watcher import Look
+from detector.watch.metrics import ENDPOINTS_MAX, REQUEST_OCTETS_MAX, SCRAPES_MAX, WatchMetrics, parse_place, serve
+from detector.watch.runner import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
     Settings = Callable[..., dict[str, Any]]
 

@@ -9,21 +9,21 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulation import Switchboard, short
+from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from support.simulation import Switchboard, short
 
 from detector import Detector, WatchKind
 from detector.model import Endpoint
 from detector.probe import ConnectDialer, DirectDialer, parse_proxy
-from detector.testing import Script, serve_middlebox, serve_origin, serve_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from conftest import World
+    from detector_testing import Mitmproxy, PrivatePKI
 
     from detector import WatchEvent
-    from detector.testing import Mitmproxy, PrivatePKI
-    from detector.watcher import Look
+    from detector.watch.runner import Look
 
     Settings = Callable[..., dict[str, Any]]
     Where = dict[tuple[str, int], tuple[str, int]]
@@ -155,12 +155,12 @@ async def test_every_look_is_a_fresh_connection(pki: PrivatePKI, settings_of: Se
 
 async def test_process_that_was_stopped_tells_a_gap(pki: PrivatePKI, settings_of: Settings) -> None:
     """A loop that stood still (here: blocked) past the bound tells it, and looks again at once."""
-    from detector import pacing  # noqa: PLC0415 - for this test alone
+    from detector.watch import schedule  # noqa: PLC0415 - for this test alone
 
     async with serve_origin(pki.issue([EXAM])) as origin:
         subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pacing, "GAP_LEAST", 0.5)
+            patch.setattr(schedule, "GAP_LEAST", 0.5)
             async with contextlib.aclosing(subject.watch([EXAM], interval=60.0)) as events:
                 await read_until(events, WatchKind.BASELINE)
                 time.sleep(7.0)  # noqa: ASYNC251 - what is tested: nothing runs meanwhile; longer than a heartbeat

@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from simulation import Line, Machine, Switchboard, short, simulate
+from support.simulation import Line, Machine, Switchboard, short, simulate
 
 from detector import Detector, Endpoint, Outcome, WatchKind
+from detector.aio.tasks import BESIDE
 from detector.errors import InputError, TargetError
 from detector.probe import MockNetwork
 from detector.probe.mock import Fails, Script
-from detector.tasks import BESIDE
 from detector.trust import certificate, signature
 from detector.trust.hostname import operator_of
 from detector.trust.roots import from_der
-from detector.watcher import EVENTS_WAITING_MAX, HEARTBEAT
-from detector.watching import Seen, Watch
+from detector.watch.runner import EVENTS_WAITING_MAX, HEARTBEAT
+from detector.watch.state import Seen, Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from detector_testing import CA, PrivatePKI
+
     from detector import WatchEvent
-    from detector.testing import CA, PrivatePKI
-    from detector.watcher import Look
+    from detector.watch.runner import Look
 
     Settings = Callable[..., dict[str, Any]]
 

@@ -16,16 +16,16 @@ from typing import IO, TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for one call here
 import pytest
+from detector_testing import Mode, serve_middlebox, serve_origin
 
-from detector.testing import Mode, serve_middlebox, serve_origin
-from detector.watch_event import watch_event_schema
+from detector.watch.events import watch_event_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Self
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
 

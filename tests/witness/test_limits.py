@@ -17,21 +17,21 @@ import msgspec
 import pytest
 from aiohttp import web
 from OpenSSL import SSL
-from witnesses import EXAM, PATIENT, client_of, endpoint, holding, until, witness_of
+from support.witnesses import EXAM, PATIENT, client_of, endpoint, holding, until, witness_of
 
 from detector import Detector
-from detector.probe.handshake import Handshake
-from detector.witness import protocol
+from detector.probe.tls.handshake import Handshake
+from detector.trust import witness_statement
 from detector.witness.server import _SERVING, Limits, WitnessServer, _Serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from detector.testing import Issued, PrivatePKI
+    from detector_testing import Issued, PrivatePKI
 
     Settings = Callable[..., dict[str, Any]]
 
-TARGET = protocol.request_target(bytes(32))
+TARGET = witness_statement.request_target(bytes(32))
 REQUEST = f"GET {TARGET} HTTP/1.1\r\nHost: {EXAM}\r\n\r\n".encode()
 SHORT = 0.2
 """Seconds of a limit that is to be overstepped."""

@@ -13,29 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from detector_testing import Mode, Request, Response, run_mitmproxy, serve_middlebox, serve_origin, serve_proxy
+from detector_testing.streams import Listener, TLSStream, listen, server_context
 from OpenSSL import SSL
-from witnesses import EXAM, endpoint, signing_key, witness_of
+from support.witnesses import EXAM, endpoint, signing_key, witness_of
 
 from detector import Detector, Endpoint, Finding, Result
 from detector.probe import Timeouts
-from detector.testing import (
-    Mode,
-    Request,
-    Response,
-    run_mitmproxy,
-    serve_middlebox,
-    serve_origin,
-    serve_proxy,
-)
-from detector.testing.streams import Listener, TLSStream, listen, server_context
+from detector.trust import witness_statement
 from detector.trust.envelope import public_octets
-from detector.witness import protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from detector.testing import Issued, Middlebox, PrivatePKI
-    from detector.testing.streams import PlainStream
+    from detector_testing import Issued, Middlebox, PrivatePKI
+    from detector_testing.streams import PlainStream
+
     from detector.witness.server import WitnessServer
 
     Settings = Callable[..., dict[str, Any]]
@@ -270,11 +263,11 @@ class TestNoAnswerVouchesForNothing:
         [
             (answering(b"", 404), "refused"),
             (answering(b"", 302), "refused"),
-            (answering(b'{"payload":"e30=","payloadType":"%s"}' % protocol.PAYLOAD_TYPE.encode()), "unsigned"),
+            (answering(b'{"payload":"e30=","payloadType":"%s"}' % witness_statement.PAYLOAD_TYPE.encode()), "unsigned"),
             (answering(b'{"payload":"e30=","payloadType":"text/plain","signatures":[]}'), "other-type"),
             (answering(b"<!doctype html><title>Sign in</title>"), "unreadable"),
             (answering(b""), "unreadable"),
-            (answering(bytes(protocol.ANSWER_OCTETS_MAX + 1)), "no-answer"),
+            (answering(bytes(witness_statement.ANSWER_OCTETS_MAX + 1)), "no-answer"),
         ],
         ids=["stripped", "redirected", "unsigned", "other-type", "page", "empty", "huge"],
     )

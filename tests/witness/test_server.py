@@ -18,28 +18,29 @@ from aiohttp.test_utils import make_mocked_request
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from OpenSSL import SSL
-from witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, signing_key, until, witness_of
+from support.witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, signing_key, until, witness_of
 
 from detector.errors import ServingError
 from detector.probe import DirectDialer, open_tls, with_witness
-from detector.probe.hello import parse_client_hello
-from detector.probe.wire import Wire, WireError, WireErrorKind
+from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.wire import Wire, WireError, WireErrorKind
+from detector.trust import witness_statement
 from detector.trust.envelope import public_octets
-from detector.witness import protocol
 from detector.witness.server import PROXY_HEADER_CHARACTERS_MAX, PROXY_HEADERS_MAX, Witness, proxy_headers, serve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from detector.testing import Issued, PrivatePKI
-    from detector.witness.protocol import Statement
+    from detector_testing import Issued, PrivatePKI
+
+    from detector.trust.witness_statement import Statement
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 V = ssl.TLSVersion
 NONCE = bytes(range(32))
-TARGET = protocol.request_target(NONCE)
+TARGET = witness_statement.request_target(NONCE)
 NOW = dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC)
 
 
@@ -52,7 +53,7 @@ def issued(pki: PrivatePKI) -> Issued:
 def statement_of(answered: Answered) -> Statement:
     """The statement of a right answer."""
     assert (answered.status, answered.headers["content-type"]) == (200, "application/json")
-    read = protocol.read(answered.body, keys=[public_octets(signing_key())])
+    read = witness_statement.read(answered.body, keys=[public_octets(signing_key())])
     assert read.problem is None
     assert read.statement is not None
     return read.statement
@@ -76,9 +77,9 @@ class TestStatement:
         assert observed is not None
         assert handshake is not None
         assert handshake.client_hello is not None
-        statement = protocol.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
         assert statement is not None
-        assert statement.nonce == protocol.spell_nonce(observed.nonce)
+        assert statement.nonce == witness_statement.spell_nonce(observed.nonce)
         assert statement.exporter == handshake.channel_binding()
         assert statement.client_hello.sha256 == hashlib.sha256(handshake.client_hello).hexdigest()
         assert statement.client_hello.ja3 == parse_client_hello(handshake.client_hello).ja3
@@ -140,7 +141,7 @@ class TestStatement:
         assert opened.observation.group == "secp384r1"
         observed = opened.observation.witness
         assert observed is not None
-        statement = protocol.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
         assert statement is not None
         assert statement.client_hello.sha256 == observed.client_hello_sha256
         assert statement.exporter == observed.exporter
@@ -156,7 +157,7 @@ class TestStatement:
         old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
         async with witness_of(issued, keys=(old, new)) as server, client_of(server) as client:
             body = (await client.get(TARGET)).body
-        statements = [protocol.read(body, keys=[public_octets(key)]).statement for key in (old, new)]
+        statements = [witness_statement.read(body, keys=[public_octets(key)]).statement for key in (old, new)]
         assert statements[0] == statements[1] is not None
 
     def test_number_of_keys(self) -> None:
@@ -214,7 +215,7 @@ class TestHTTP:
     async def test_bad_nonces(self, issued: Issued, query: str) -> None:
         """Each is 400 with one sentence, and the connection can be used on."""
         async with witness_of(issued) as server, client_of(server) as client:
-            answered = await client.get(protocol.PATH + query)
+            answered = await client.get(witness_statement.PATH + query)
             assert (answered.status, answered.headers["cache-control"]) == (400, "no-store")
             assert answered.body.endswith(b".\n")
             assert answered.body.count(b"\n") == answered.body.count(b".") == 1
@@ -223,7 +224,7 @@ class TestHTTP:
     async def test_other_paths_and_methods(self, issued: Issued) -> None:
         """404 where there is nothing, 405 with Allow where there is something else to do."""
         async with witness_of(issued) as server, client_of(server) as client:
-            for target in ("/", "/.well-known/", f"{protocol.PATH}/", "/.well-known/tls-witnes?nonce=AAAA"):
+            for target in ("/", "/.well-known/", f"{witness_statement.PATH}/", "/.well-known/tls-witnes?nonce=AAAA"):
                 assert (await client.get(target)).status == 404
             for method in ("POST", "PUT", "DELETE", "OPTIONS"):
                 answered = await client.get(TARGET, method=method, body=b"x" if method != "OPTIONS" else b"")
@@ -311,7 +312,7 @@ class TestEmbedding:
             return web.Response(text="I am the witness")
 
         application = web.Application(middlewares=[wall])
-        application.router.add_get(protocol.PATH, impostor)
+        application.router.add_get(witness_statement.PATH, impostor)
         async with witness_of(issued, application=application) as server, client_of(server) as client:
             statement_of(await client.get(TARGET))
             assert (await client.get("/")).status == 401

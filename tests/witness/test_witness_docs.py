@@ -16,26 +16,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from witnesses import EXAM, until
+from support.witnesses import EXAM, until
 
 from detector import Detector, Endpoint
 from detector.judge.checks import witness
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import WitnessObservation, WitnessOutcome
-from detector.pins.spelling import parse_witness_key, spell_witness_key
-from detector.trust import envelope
+from detector.pins.encoding import parse_witness_key, spell_witness_key
+from detector.trust import envelope, witness_statement
 from detector.trust.envelope import public_octets
 from detector.trust.keys import create_signing_key
-from detector.witness import protocol, server
-from detector.witness.protocol import Statement
+from detector.trust.witness_statement import Statement
+from detector.witness import server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import World
-
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "witness.md").read_text("utf-8")
 VALUES = dict(re.findall(r"^\| ([^|]+?) \| `([^`]+)` \|$", PAGE, re.MULTILINE))
@@ -51,12 +50,12 @@ def test_keys_and_nonce() -> None:
     """Public halves and the request are spelled as the page has them."""
     assert [public_octets(key) for key in KEYS] == PINS
     assert [spell_witness_key(pin) for pin in PINS] == [VALUES["pin 1"], VALUES["pin 2"]]
-    assert protocol.request_target(NONCE) == VALUES["request target"]
+    assert witness_statement.request_target(NONCE) == VALUES["request target"]
 
 
 def test_signatures() -> None:
     """The octets that are signed, and both signatures over them; Ed25519 signs the same way every time."""
-    signed = envelope._pre_authentication_encoding(protocol.PAYLOAD_TYPE, STATEMENT)
+    signed = envelope._pre_authentication_encoding(witness_statement.PAYLOAD_TYPE, STATEMENT)
     assert hashlib.sha256(signed).hexdigest() == VALUES["SHA-256 of the signed octets"]
     assert [key.sign(signed).hex() for key in KEYS] == [VALUES["signature 1"], VALUES["signature 2"]]
 
@@ -66,9 +65,9 @@ def test_statement_and_envelope() -> None:
     statement = msgspec.json.decode(STATEMENT, type=Statement)
     assert msgspec.json.encode(statement) == STATEMENT
     assert statement.exporter == EXPORTER
-    assert protocol.sign(statement, KEYS[:1]) == ENVELOPE
-    assert protocol.read(ENVELOPE, keys=PINS) == (statement, PINS[0], None)
-    both = msgspec.json.decode(protocol.sign(statement, KEYS))
+    assert witness_statement.sign(statement, KEYS[:1]) == ENVELOPE
+    assert witness_statement.read(ENVELOPE, keys=PINS) == (statement, PINS[0], None)
+    both = msgspec.json.decode(witness_statement.sign(statement, KEYS))
     assert [base64.b64decode(one["sig"]).hex() for one in both["signatures"]] == [
         VALUES["signature 1"],
         VALUES["signature 2"],

@@ -9,20 +9,20 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from witnesses import EXAM
+from support.witnesses import EXAM
 
 from detector.model import Endpoint
-from detector.pins.spelling import parse_witness_key
+from detector.pins.encoding import parse_witness_key
 from detector.probe import DirectDialer, Timeouts, open_tls, with_witness
 from detector.probe.client import close
+from detector.trust import witness_statement
 from detector.trust.envelope import public_octets
 from detector.trust.keys import create_signing_key
-from detector.witness import protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detector.testing import PrivatePKI
+    from detector_testing import PrivatePKI
 
 CLIENTS = 500
 HOSTILE = 100
@@ -71,9 +71,9 @@ async def test_five_hundred_at_once(pki: PrivatePKI, tmp_path: Path) -> None:
     for one in answered:
         observed = one.observation.witness
         assert observed is not None
-        statement = protocol.read(observed.body, keys=keys).statement
+        statement = witness_statement.read(observed.body, keys=keys).statement
         assert statement is not None
         assert statement.exporter == observed.exporter
-        assert statement.nonce == protocol.spell_nonce(observed.nonce)
+        assert statement.nonce == witness_statement.spell_nonce(observed.nonce)
         exporters.add(statement.exporter)
     assert len(exporters) == CLIENTS

@@ -11,9 +11,9 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector import catalogue
-from detector.catalogue import ProductCategory
 from detector.judge.evidence import digests_of
+from detector.knowledge import catalogue
+from detector.knowledge.catalogue import ProductCategory
 from detector.model import Finding, PortalOutcome, Says
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch

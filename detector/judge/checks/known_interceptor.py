@@ -13,17 +13,17 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector import catalogue
 from detector.judge.evidence import digests_of
+from detector.knowledge import catalogue
 from detector.model import Finding, Says
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.catalogue import Hit
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
+    from detector.knowledge.catalogue import Hit
     from detector.trust.certificate import Certificate
 
 ID: Final = "catalogue"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.hops import Where, locate
+from detector.judge.hops import Where, locate
 from detector.model import Finding, Says
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from detector.later import Later
+from detector.aio.lazy import Later
 from detector.model import Outcome
 
 from .dialing import literal
-from .exchange import Exchange, host_octets
+from .negotiation import Exchange, host_octets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,7 +15,7 @@ import msgspec
 
 from detector.model import Endpoint, Outcome, ProxyScheme, Route
 from detector.probe import outcomes
-from detector.probe.carrier import HTTP_1_1, Carrier, observe
+from detector.probe.tls.carrier import HTTP_1_1, Carrier, observe
 
 from .connect import ConnectExchange
 from .dialing import Journal, RouteError, mapped, normalised
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from detector.model import Observation
 
     from .dialing import ProtocolFactory, ResolveMap
-    from .exchange import Exchange
+    from .negotiation import Exchange
     from .proxies import Proxy
 
     Vouch = Callable[[Proxy, Observation], bool]
@@ -115,8 +115,8 @@ class ProxyDialer:
         return transport
 
     async def _over_tls(self, exchange: Exchange, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
-        from detector.probe.handshake import Handshake  # noqa: PLC0415 - OpenSSL is loaded for an HTTPS proxy
-        from detector.probe.transport import TLSTransport  # noqa: PLC0415 - as above
+        from detector.probe.tls.handshake import Handshake  # noqa: PLC0415 - OpenSSL is loaded for an HTTPS proxy
+        from detector.probe.tls.transport import TLSTransport  # noqa: PLC0415 - as above
 
         handshake = Handshake(self._proxy.host, alpn=HTTP_1_1)
         aside = Journal(timeouts=journal.timeouts, deadline=journal.deadline, clock=journal.clock)

@@ -13,7 +13,7 @@ from typing import Final
 from detector.model import Outcome
 
 from .dialing import PORT_MAX, RouteError, literal
-from .exchange import Exchange, host_octets
+from .negotiation import Exchange, host_octets
 
 SOCKS5: Final = 5
 SOCKS4: Final = 4

@@ -1,6 +1,6 @@
 """The proxy settings of operating systems and desktops, as they are written down there.
 
-Room: probe. Pure: what a store holds comes in, `SystemProxies` comes out; `detector.machine_proxy` reads the stores.
+Room: probe. Pure: what a store holds comes in, `SystemProxies` comes out; `session.machine_proxy` reads the stores.
 Nothing raises: a setting that cannot be read is as if it were not there, but for proxy URLs, which are read when they
 are used.
 """

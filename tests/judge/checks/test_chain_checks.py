@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from odd_keys import GOST_2012, ec_spki, rewritten
-from worlds import (
+from detector_testing import generate_key
+from detector_testing.der import children
+from detector_testing.pki import encode_tls_scts, sct_list_of
+from support.odd_keys import GOST_2012, ec_spki, rewritten
+from support.worlds import (
     DAY,
     EXAM,
     FOR_MAIL,
@@ -27,9 +30,6 @@ from worlds import (
 
 from detector.judge.checks import chain, expected_root, forged_issuer, machine_root, private_origin, transparency
 from detector.model import Outcome, RootOrigin
-from detector.testing import generate_key
-from detector.testing.der import children
-from detector.testing.pki import encode_tls_scts, sct_list_of
 from detector.trust.certificate import Certificate
 from detector.trust.known_roots import known_certificates, known_roots
 from detector.trust.roots import Roots, from_der
@@ -37,10 +37,10 @@ from detector.trust.spki import read as read_spki
 
 if TYPE_CHECKING:
     from conftest import World
-    from worlds import Chain
+    from detector_testing import CA
+    from support.worlds import Chain
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.testing import CA
 
 C = chain.Outcome
 

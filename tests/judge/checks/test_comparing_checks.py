@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from worlds import DAY, EXAM, of_check, outcomes, said
+from support.worlds import DAY, EXAM, of_check, outcomes, said
 
 from detector.judge.checks import hello_difference, proxy_certificate, quic, route_difference, several_certificates
 from detector.model import Hello, KeyKind, Outcome, ProxyObservation, ProxyScheme, Route
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from conftest import World
-    from worlds import Chain
+    from detector_testing import PrivatePKI
+    from support.worlds import Chain
 
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Observation
-    from detector.testing import PrivatePKI
 
 ADDRESS: Final = "93.184.216.34:443"
 OTHER_ADDRESS: Final = "[2606:2800:220:1::1]:443"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from worlds import DAY, EXAM, LMS, below, know_key, of_check, outcomes
+from support.worlds import DAY, EXAM, LMS, below, know_key, of_check, outcomes
 
-from detector.catalogue.entries import ProductCategory
 from detector.judge.checks import identity, pin, place
+from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import Outcome, RecordedIdentity, Route
 from detector.trust.known_roots import known_root_keys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from worlds import DAY, EXAM, LMS, of_check, outcomes
+from support.worlds import DAY, EXAM, LMS, of_check, outcomes
 
 from detector.judge.checks import dates, host_name, key_possession, presented, resolution, tls_location
 from detector.model import (

@@ -6,20 +6,34 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from odd_keys import GOST_2012, rewritten
-from worlds import DAY, EXAM, LMS, SEARCH, below, dated, in_name_of, know_key, logged, named, of_check, outcomes, sent
+from detector_testing import generate_key
+from support.odd_keys import GOST_2012, rewritten
+from support.worlds import (
+    DAY,
+    EXAM,
+    LMS,
+    SEARCH,
+    below,
+    dated,
+    in_name_of,
+    know_key,
+    logged,
+    named,
+    of_check,
+    outcomes,
+    sent,
+)
 
-from detector.catalogue.entries import ProductCategory
 from detector.judge.checks import captive_portal, clock, known_interceptor, neighbours, shared_signer
+from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import Outcome, PortalObservation, PortalOutcome, RecordedIdentity, Route, ServerDate
-from detector.testing import generate_key
 
 if TYPE_CHECKING:
     from conftest import World
-    from worlds import Chain
+    from detector_testing import CA
+    from support.worlds import Chain
 
     from detector.judge.evidence import Context, EndpointEvidence
-    from detector.testing import CA
 
 S, N, K = shared_signer.Outcome, neighbours.Outcome, known_interceptor.Outcome
 GOOGLE: dict[str, Any] = {"canary": True, "runs_ca": True, "operator": "Google"}

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from worlds import EXAM, of_check
+from support.worlds import EXAM, of_check
 
 from detector.judge.checks import witness
 from detector.judge.witness_answer import WitnessResult
 from detector.model import Outcome, WitnessObservation, WitnessOutcome
-from detector.trust import envelope
+from detector.trust import envelope, witness_statement
 from detector.trust.envelope import public_octets
-from detector.witness import protocol
-from detector.witness.protocol import HelloSeen, Statement
+from detector.trust.witness_statement import HelloSeen, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +31,13 @@ HELLO = "00" * 32
 def body(*keys: Ed25519PrivateKey, exporter: bytes = OURS, nonce: bytes = NONCE, hello: str = HELLO) -> bytes:
     """What a witness that sees this answers."""
     statement = Statement(
-        nonce=protocol.spell_nonce(nonce),
+        nonce=witness_statement.spell_nonce(nonce),
         exporter=exporter,
         client_hello=HelloSeen(sha256=hello, ja3="11" * 16),
         proxy_headers=(("via", "1.1 filter"),),
         time=dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC),
     )
-    return protocol.sign(statement, keys or (KEY,))
+    return witness_statement.sign(statement, keys or (KEY,))
 
 
 @pytest.fixture
@@ -102,9 +101,13 @@ def test_either_key_of_a_rotation(asked: Callable[..., EndpointEvidence]) -> Non
         ({"body": body(nonce=b"\x09" * 32, exporter=THEIRS)}, "replayed", "intercepted"),
         ({"body": body(STRANGER)}, "unknown-key", "neutral"),
         ({"body": body().replace(b'"sig":"', b'"sig":"AAAA')}, "bad-signature", "intercepted"),
-        ({"body": envelope.seal(b"{}", payload_type=protocol.PAYLOAD_TYPE, keys=())}, "unsigned", "neutral"),
+        ({"body": envelope.seal(b"{}", payload_type=witness_statement.PAYLOAD_TYPE, keys=())}, "unsigned", "neutral"),
         ({"body": envelope.seal(b"{}", payload_type="text/plain", keys=(KEY,))}, "other-type", "neutral"),
-        ({"body": envelope.seal(b"{}", payload_type=protocol.PAYLOAD_TYPE, keys=(KEY,))}, "unreadable", "neutral"),
+        (
+            {"body": envelope.seal(b"{}", payload_type=witness_statement.PAYLOAD_TYPE, keys=(KEY,))},
+            "unreadable",
+            "neutral",
+        ),
         ({"body": b"<!doctype html>"}, "unreadable", "neutral"),
         ({"status": 404}, "refused", "neutral"),
         ({"status": None}, "refused", "neutral"),

@@ -1,0 +1,132 @@
+"""Where TLS is answered: which address to trace, when, and what to keep of it.
+
+Room: session. Starts tasks and ends every one of them; reads no clock but the one it is given. What was traced is
+judged by `hops`, for a check as for `detector locate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+import ipaddress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from detector.aio.tasks import Group
+from detector.judge import hops
+from detector.judge.hops import Location  # noqa: TC001 - as `dt`
+from detector.model import Category, EndpointName, HopsObservation, Observation, Record, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from detector.judge.evidence import EndpointEvidence
+
+DIRECT: Final = frozenset(route for route in Route if route.startswith("direct"))
+"""Routes whose address is the endpoint's, not a proxy's."""
+LOCATED_MOST: Final = 3
+"""Endpoints traced in one check: one interceptor answers for all of them at the same hop."""
+WORTHWHILE: Final = 0.5
+"""Seconds that must be left for a trace to be begun: a few round trips."""
+KEPT_BACK: Final = 0.3
+"""Seconds of a deadline in which connections are closed and the answer is written."""
+
+
+class Locating(NamedTuple):
+    """How hops are traced: which ports of the same address to compare with, and how far."""
+
+    control_ports: tuple[int, ...] = (80,)
+    hops_max: int = 30
+
+
+class Located(Record, frozen=True, kw_only=True):
+    """What `detector locate` found: the location, and the hops it rests on. `address` is the one that was traced."""
+
+    detector_version: str
+    started: dt.datetime
+    finished: dt.datetime
+    endpoint: EndpointName
+    address: str | None = None
+    location: Location
+    hops: HopsObservation | None = None
+
+
+async def add_hops(cases: Sequence[EndpointEvidence], locating: Locating, until: float) -> tuple[EndpointEvidence, ...]:
+    """The same cases; those that do not look genuine, and were reached directly, with their hops traced.
+
+    At most `LOCATED_MOST` addresses, and no later than loop time `until`. Their observations have labels in place of
+    the routers' addresses (`hops.for_report`).
+    """
+    suspects = {a: c for c in cases if (a := _traceable(c.observation)) and c.leaf is not None and not c.is_genuine}
+    if not suspects or until - asyncio.get_running_loop().time() < WORTHWHILE:
+        return tuple(cases)
+    from .tracing import trace_hops  # noqa: PLC0415 - loaded when asked for
+
+    async with Group() as group:
+        tracing = {
+            case.endpoint.name: group.create_task(trace_hops(case.endpoint.host, at, until=until, **locating._asdict()))
+            for at, case in list(suspects.items())[:LOCATED_MOST]
+        }
+    traced = {name: hops.for_report(task.result()) for name, task in tracing.items()}
+    return tuple(
+        case.with_observation(msgspec.structs.replace(case.observation, hops=traced[case.endpoint.name]))
+        if case.endpoint.name in traced
+        else case
+        for case in cases
+    )
+
+
+def _traceable(observation: Observation) -> tuple[str, int] | None:
+    """The address that was connected to, if that was the endpoint's."""
+    host, _, port = (observation.address or "").rpartition(":")
+    if observation.route not in DIRECT or not port.isdecimal():
+        return None
+    return host.strip("[]"), int(port)
+
+
+async def locate(  # noqa: PLR0913 - keyword-only past host and port; each is one choice a caller may make
+    host: str,
+    port: int,
+    *,
+    clock: Callable[[], dt.datetime],
+    version: str,
+    deadline: float,
+    connect_to: tuple[str, int] | None = None,
+    ip_version: int | None = None,
+    locating: Locating = Locating(),  # noqa: B008 - a constant
+) -> Located:
+    """Trace one host, within `deadline` seconds.
+
+    `connect_to` is where to connect instead of resolving `host`, `ip_version` 4 or 6 takes the first such address.
+    Raises nothing for reasons of the network.
+    """
+    started, until = clock(), asyncio.get_running_loop().time() + max(deadline - KEPT_BACK, 0.0)
+    address = await _resolve(*(connect_to or (host, port)), ip_version, until)
+    observed = None
+    if address is not None:
+        from .tracing import trace_hops  # noqa: PLC0415 - as above
+
+        observed = await trace_hops(host, address, until=until, **locating._asdict())
+    return Located(
+        detector_version=version,
+        started=started,
+        finished=clock(),
+        endpoint=EndpointName(host=host, port=port, category=Category.OTHER),
+        address=None if address is None else address[0],
+        location=hops.unresolved(port) if observed is None else hops.locate(observed),
+        hops=observed,
+    )
+
+
+async def _resolve(host: str, port: int, ip_version: int | None, until: float) -> tuple[str, int] | None:
+    from detector.probe.routes import Resolver  # noqa: PLC0415 - as above
+
+    try:
+        async with asyncio.timeout_at(until):
+            found = await Resolver().resolve(host, port)
+    except OSError:  # TimeoutError is one of them
+        return None
+    addresses = [str(address[0]) for *_, address in found]
+    fitting = [a for a in addresses if ip_version in {None, ipaddress.ip_address(a.partition("%")[0]).version}]
+    return (fitting[0], port) if fitting else None

@@ -1,0 +1,401 @@
+"""How far packets to an address come, by how many hops they are allowed: for any user, without raw sockets.
+
+Room: probe. Opens TCP connections to the address and the ports it is given, and to nothing else; judges nothing.
+
+A TCP socket can be told how many hops its packets are allowed (IP_TTL; IPV6_UNICAST_HOPS, RFC 3493 section 5.1). A SYN
+that runs out of them is reported by the router where it did (ICMP time-exceeded, RFC 792; RFC 4443 section 3.3), and
+Linux tells a socket that asks (IP_RECVERR, ip(7); IPV6_RECVERR, ipv6(7)) which router that was. Once a connection
+is made its packets can be limited again: then the ClientHello is what runs out, of which Linux tells the socket that it
+happened but not where. Other systems tell neither; there a connection is made with so many hops, or is not. That
+difference is `ErrorQueue`, the one seam of this module.
+
+Everything is bounded: hops, sockets at once, seconds for each packet, seconds in all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from detector.aio.tasks import end
+from detector.judge.hops import FINAL, OWN_NETWORK
+from detector.model import Asked, Hop, HopAnswer, HopsObservation, HopTrace, Outcome
+from detector.probe import outcomes
+from detector.probe.tls.handshake import Handshake
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+
+    from detector.probe.routes import Address
+
+    Ask = Callable[[int], Coroutine[Any, Any, Hop | None]]
+    """Sends one packet that is allowed this many hops; None when it could not be sent at all."""
+
+CONTROL_PORT: Final = 80
+"""What a server that has 443 open most likely has open, too."""
+HOPS_MAX: Final = 30
+"""Hops tried; the way to a public server has 8 to 20 as a rule, and traceroute(8) tries as many."""
+PARALLEL: Final = 8
+"""Packets to one port at once. More would find the far end no sooner and open connections that are not needed."""
+WAIT_SECONDS: Final = 2.0
+"""How long one packet is waited for. The system sends a lost SYN again after one second (RFC 6298 section 2)."""
+CONFIRMING: Final = 2
+"""More packets at the hop that answered: routes that change by themselves must not be taken for an answer."""
+OWN_NETWORK_BITS: Final = {4: 24, 6: 48}
+"""How much of a public address tells the network of one household or school (RFC 6177 section 2 for IPv6)."""
+
+_IP_RECVERR: Final = 11
+_IPV6_RECVERR: Final = 25
+"""Options of Linux that Python has no names for (linux/in.h, linux/in6.h)."""
+_MSG_ERRQUEUE: Final = 0x2000
+_PACKET_OCTETS: Final = 512
+_ANCILLARY_OCTETS: Final = 512
+"""Room for the packet that ran out, which is not looked at, and for what is told about it."""
+_EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
+"""struct sock_extended_err (linux/errqueue.h): errno, origin, type, code, padding, info, data; an address follows."""
+_ORIGIN_ICMP: Final = 2
+_ORIGIN_ICMP6: Final = 3
+_KIND_OF_ICMP: Final = {
+    (_ORIGIN_ICMP, 11): HopAnswer.TIME_EXCEEDED,
+    (_ORIGIN_ICMP, 3): HopAnswer.UNREACHABLE,
+    (_ORIGIN_ICMP6, 3): HopAnswer.TIME_EXCEEDED,
+    (_ORIGIN_ICMP6, 1): HopAnswer.UNREACHABLE,
+}
+"""ICMP types (RFC 792; RFC 4443 sections 3.1 and 3.3)."""
+_SOCKADDR: Final[dict[int, slice]] = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
+"""Where struct sockaddr_in and sockaddr_in6 have their address."""
+_LINGER_ZERO: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""Ends a connection with a reset: nothing that was not acknowledged is sent again (RFC 9293 section 3.6.1)."""
+_READ_OCTETS: Final = 1024
+
+
+class Heard(NamedTuple):
+    """What a router said of a packet, and its address."""
+
+    answer: HopAnswer
+    router: str
+
+
+class ErrorQueue(Protocol):
+    """How this system tells a socket what routers said of its packets."""
+
+    names_routers: bool
+
+    def prepare(self, sock: socket.socket) -> None:
+        """Ask for it, before anything is sent."""
+
+    def read(self, sock: socket.socket) -> Heard | None:
+        """What was said, if anything was; never waits."""
+
+
+class LinuxErrorQueue:
+    """IP_RECVERR and MSG_ERRQUEUE."""
+
+    names_routers = True
+
+    def prepare(self, sock: socket.socket) -> None:
+        """Ask for it, before anything is sent."""
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+
+    def read(self, sock: socket.socket) -> Heard | None:
+        """What was said, if anything was; never waits."""
+        try:
+            _, told, _, _ = sock.recvmsg(_PACKET_OCTETS, _ANCILLARY_OCTETS, _MSG_ERRQUEUE)
+        except OSError:
+            return None
+        return next((heard for part in told if (heard := read_extended_error(*part)) is not None), None)
+
+
+class NoErrorQueue:
+    """A system that tells nothing: a connection is made with so many hops, or is not."""
+
+    names_routers = False
+
+    def prepare(self, sock: socket.socket) -> None:
+        """Do nothing."""
+
+    def read(self, sock: socket.socket) -> Heard | None:  # noqa: ARG002 - the interface
+        """Tell nothing."""
+        return None
+
+
+def error_queue(platform: str = sys.platform) -> ErrorQueue:
+    """How a system tells, by its name."""
+    return LinuxErrorQueue() if platform == "linux" else NoErrorQueue()
+
+
+def read_extended_error(level: int, kind: int, data: bytes) -> Heard | None:
+    """Read one ancillary message of an error queue; None for anything but a router's word. Never raises."""
+    if (level, kind) not in {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}:
+        return None
+    if len(data) < _EXTENDED_ERROR.size + 2:
+        return None
+    _, origin, icmp_type, _, _, _, _ = _EXTENDED_ERROR.unpack_from(data)
+    answer = _KIND_OF_ICMP.get((origin, icmp_type))
+    offender = data[_EXTENDED_ERROR.size :]
+    where = _SOCKADDR.get(int.from_bytes(offender[:2], sys.byteorder))
+    if answer is None or where is None or len(offender) < where.stop:
+        return None
+    return Heard(answer, str(ipaddress.ip_address(offender[where])))
+
+
+async def trace_hops(  # noqa: PLR0913 - keyword-only past the address; each is one bound or one seam
+    host: str,
+    address: Address,
+    *,
+    until: float,
+    control_ports: Collection[int] = (CONTROL_PORT,),
+    hops_max: int = HOPS_MAX,
+    errors: ErrorQueue | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> HopsObservation:
+    """Find out how far packets to `address` come, on its own port and on `control_ports` of the same address.
+
+    `address` is a literal IP address and the port of TLS, `host` the server name of the ClientHello. `until` is a time
+    of the running event loop, no later than which this returns what it has. Raises nothing for reasons of the network,
+    and ValueError for what is no address.
+    """
+    tracer = _Tracer(host, address, until, errors or error_queue(), clock)
+    ports = list(dict.fromkeys((address[1], *control_ports)))
+    async with asyncio.TaskGroup() as group:
+        walks = {port: group.create_task(_walk(tracer.connecting(port), hops_max, tracer.in_time)) for port in ports}
+    found = {(port, Asked.CONNECT): walk.result() for port, walk in walks.items()}
+    hop = _first(found[address[1], Asked.CONNECT], HopAnswer.CONNECTED)
+    if hop is not None:
+        asked = found[address[1], Asked.CLIENT_HELLO] = await _walk(tracer.greet, hops_max, tracer.in_time)
+        await _confirm(tracer, found, {hop, _first(asked, HopAnswer.ANSWERED) or hop})
+    connect_ms, answer_ms = (None, None) if hop is None else await tracer.measure()
+    return HopsObservation(
+        port=address[1],
+        traces=tuple(HopTrace(port=port, asked=asked, hops=tuple(hops)) for (port, asked), hops in found.items()),
+        names_routers=tracer.names_routers,
+        connect_ms=connect_ms,
+        answer_ms=answer_ms,
+    )
+
+
+async def _confirm(tracer: _Tracer, found: dict[tuple[int, Asked], list[Hop]], numbers: Iterable[int]) -> None:
+    """Send more packets, each a flow of its own, at the hops that matter; what comes of them joins the rest."""
+    async with asyncio.TaskGroup() as group:
+        again = [
+            (hops, group.create_task(ask(number)))
+            for (port, asked), hops in found.items()
+            for ask in (tracer.connecting(port) if asked is Asked.CONNECT else tracer.greet,)
+            for number in numbers
+            for _ in range(CONFIRMING)
+        ]
+    for hops, task in again:
+        if (hop := task.result()) is not None:
+            hops.append(hop)
+
+
+def _first(hops: Iterable[Hop], answer: HopAnswer) -> int | None:
+    return min((hop.number for hop in hops if hop.answer is answer), default=None)
+
+
+async def _walk(ask: Ask, hops_max: int, in_time: Callable[[], bool]) -> list[Hop]:
+    """Ask with one hop, two hops, and so on, a few at once, until the far end answers one and all before have ended."""
+    found: list[Hop] = []
+    running: dict[asyncio.Task[Hop | None], int] = {}
+    last, number = hops_max, 0
+    try:
+        while True:
+            while number < last and len(running) < PARALLEL and in_time():
+                number += 1
+                running[asyncio.create_task(ask(number))] = number
+            if not any(at <= last for at in running.values()):
+                return sorted(found, key=lambda hop: hop.number)
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                del running[task]
+                if (hop := task.result()) is not None:
+                    found.append(hop)
+                    last = min(last, hop.number) if hop.answer in FINAL or _is_barred(hop) else last
+    finally:
+        await end(running)
+
+
+def _is_barred(hop: Hop) -> bool:
+    """Whether a router said that nothing comes past it."""
+    return hop.answer is HopAnswer.UNREACHABLE and hop.router is not None
+
+
+class _Tracer:
+    """One trace's settings, and the packets themselves."""
+
+    def __init__(
+        self, host: str, address: Address, until: float, errors: ErrorQueue, clock: Callable[[], float]
+    ) -> None:
+        self._until = until
+        self._errors = errors
+        self._clock = clock
+        literal = ipaddress.ip_address(address[0].partition("%")[0])
+        self._family = socket.AF_INET6 if literal.version == 6 else socket.AF_INET  # noqa: PLR2004 - the IP version
+        self._address = address
+        self._own = _own_address(self._family, address)
+        self._hello = Handshake(host).start()
+        self._labels: dict[str, str] = {}
+        self.names_routers = errors.names_routers
+
+    def in_time(self) -> bool:
+        """Whether there is time for another packet."""
+        return asyncio.get_running_loop().time() < self._until
+
+    def connecting(self, port: int) -> Ask:
+        """What sends the SYN of a connection to `port`, allowed a number of hops."""
+
+        async def ask(number: int) -> Hop | None:
+            try:
+                with self._open() as sock:
+                    self._limit(sock, number)
+                    return await self._answered(sock, number, self._connect(sock, port), HopAnswer.CONNECTED)
+            except OSError:
+                return None  # out of sockets, or no such number of hops here: nothing was asked
+
+        return ask
+
+    async def greet(self, number: int) -> Hop | None:
+        """Send a ClientHello, allowed a number of hops, on a connection that was made without a limit."""
+        try:
+            with self._open() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+                unlimited = self._limit_of(sock)
+                async with asyncio.timeout_at(self._deadline()):
+                    await self._connect(sock, self._address[1])
+                self._limit(sock, number)
+                try:
+                    return await self._answered(sock, number, self._exchange(sock), HopAnswer.ANSWERED)
+                finally:
+                    self._limit(sock, unlimited)  # so that the reset arrives
+        except OSError:
+            return None  # no connection, no ClientHello; TimeoutError is one of them
+
+    async def measure(self) -> tuple[float | None, float | None]:
+        """Milliseconds that a connection takes, and on it the answer to a ClientHello, with no limit and all alone."""
+        connect_ms = answer_ms = None
+        with contextlib.suppress(OSError), self._open() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            begun = self._clock()
+            async with asyncio.timeout_at(self._deadline()):
+                await self._connect(sock, self._address[1])
+                connect_ms, begun = self._since(begun), self._clock()
+                await self._exchange(sock)
+                answer_ms = self._since(begun)
+        return connect_ms, answer_ms
+
+    async def _answered(self, sock: socket.socket, number: int, sending: Awaitable[Any], success: HopAnswer) -> Hop:
+        """Wait for what becomes of a packet."""
+        begun = self._clock()
+        heard: Heard | None = None
+        try:
+            async with asyncio.timeout_at(self._deadline()):
+                await sending
+            answer = success
+        except TimeoutError:
+            heard = self._errors.read(sock)
+            answer = HopAnswer.SILENCE if heard is None else heard.answer
+        except OSError as error:
+            heard = self._errors.read(sock)
+            answer = _of_error(error, success, self.names_routers) if heard is None else heard.answer
+        took = None if answer is HopAnswer.SILENCE else self._since(begun)
+        router = None if heard is None else self._tellable(heard.router)
+        return Hop(number=number, answer=answer, router=router, round_trip_ms=took)
+
+    async def _connect(self, sock: socket.socket, port: int) -> None:
+        host, _, zone = self._address[0].partition("%")
+        if self._family == socket.AF_INET6:
+            scope = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone) if zone else 0
+            await asyncio.get_running_loop().sock_connect(sock, (host, port, 0, scope))
+        else:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+
+    async def _exchange(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(sock, self._hello)
+        if not await loop.sock_recv(sock, _READ_OCTETS):
+            raise ConnectionResetError
+
+    def _open(self) -> socket.socket:
+        """A socket that is told what routers say. Raises OSError."""
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)  # noqa: FBT003 - the socket's own interface
+            self._errors.prepare(sock)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _limit(self, sock: socket.socket, number: int) -> None:
+        sock.setsockopt(*_hop_limit(self._family), number)
+
+    def _limit_of(self, sock: socket.socket) -> int:
+        return sock.getsockopt(*_hop_limit(self._family))
+
+    def _deadline(self) -> float:
+        return min(asyncio.get_running_loop().time() + WAIT_SECONDS, self._until)
+
+    def _since(self, begun: float) -> float:
+        return round((self._clock() - begun) * 1000, 3)
+
+    def _tellable(self, router: str) -> str:
+        """The router's address, or a label where it would tell this machine's own."""
+        if not is_own_network(router, self._own):
+            return router
+        return self._labels.setdefault(router, f"{OWN_NETWORK}{len(self._labels) + 1}")
+
+
+def is_own_network(router: str, own: str | None) -> bool:
+    """Whether a router's address would tell the address or the network of a machine with the address `own`.
+
+    Link-local addresses tell the router's hardware (RFC 4291 appendix A). Other private ones are the same everywhere.
+    """
+    address = ipaddress.ip_address(router)
+    if address.is_link_local or router == own:
+        return True
+    if own is None or not address.is_global or ipaddress.ip_address(own).version != address.version:
+        return False
+    return address in ipaddress.ip_network(f"{own}/{OWN_NETWORK_BITS[address.version]}", strict=False)
+
+
+def _own_address(family: socket.AddressFamily, address: Address) -> str | None:
+    """The address this machine would use towards another; connecting a datagram socket sends nothing."""
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(address)
+            return str(asking.getsockname()[0]).partition("%")[0]
+        except OSError:
+            return None
+
+
+def _hop_limit(family: socket.AddressFamily) -> tuple[int, int]:
+    """The option that limits hops."""
+    if family == socket.AF_INET6:
+        return socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS
+    return socket.IPPROTO_IP, socket.IP_TTL
+
+
+_ANSWER_BY_OUTCOME: Final = {Outcome.CONNECT_REFUSED: HopAnswer.REFUSED, Outcome.RESET: HopAnswer.CLOSED}
+
+
+def _of_error(error: OSError, success: HopAnswer, names_routers: bool) -> HopAnswer:  # noqa: FBT001 - a fact, not a choice
+    """What an error without a router's word means.
+
+    Once a connection is made, that it became unreachable means that the limit ran out. Where this system names routers
+    and none was named, an unreachable address is this machine's own word; elsewhere it can be either.
+    """
+    outcome = outcomes.of_os_error(error)
+    if outcome in _ANSWER_BY_OUTCOME:
+        return _ANSWER_BY_OUTCOME[outcome]
+    if outcome is Outcome.UNREACHABLE and success is HopAnswer.ANSWERED:
+        return HopAnswer.TIME_EXCEEDED
+    return HopAnswer.UNREACHABLE if outcome is Outcome.UNREACHABLE and names_routers else HopAnswer.SILENCE

@@ -1,0 +1,70 @@
+"""An endpoint and what is expected of it.
+
+Room: model. Pure.
+"""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+
+from .record import Record
+from .vocabulary import Category, RecordedIdentity, RootOrigin
+
+
+class Endpoint(Record, frozen=True, kw_only=True):
+    """A host and port to judge, with what is expected of it.
+
+    `pins` and `backup_pins` are SHA-256 digests (32 raw bytes) of SubjectPublicKeyInfo (RFC 7469 section 2.4);
+    `certificates` are SHA-256 digests of whole DER certificates; `private_roots` are DER certificates of a declared
+    private PKI; `roots` are public roots by certifi's label. `witness` are Ed25519 public keys (32 raw bytes, RFC 8032)
+    one of which signs what a witness at this endpoint says (docs/witness.md); two while a key is being rotated. `quic`
+    says that it is known to answer over QUIC. `address` is where to connect instead of resolving `host`. `expires` is
+    the last day on which the pins are evaluated. `source` names the pin file. `identity` is what that file records of
+    where its pins come from. `canary` says that the knowledge states this endpoint's public identity, `runs_ca` that
+    its operator issues its certificates with a CA of its own. `witness_is_end` records that whoever runs the witness
+    ends TLS there itself, so that no front of the operator explains another session.
+    """
+
+    host: str
+    port: int = 443
+    category: Category = Category.OTHER
+    pins: tuple[bytes, ...] = ()
+    backup_pins: tuple[bytes, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+    roots: tuple[str, ...] = ()
+    operator: str | None = None
+    private_roots: tuple[bytes, ...] = ()
+    witness: tuple[bytes, ...] = ()
+    quic: bool = False
+    address: tuple[str, int] | None = None
+    expires: dt.date | None = None
+    source: str | None = None
+    identity: RecordedIdentity = RecordedIdentity.UNKNOWN
+    canary: bool = False
+    runs_ca: bool = False
+    witness_is_end: bool = False
+
+    @property
+    def name(self) -> str:
+        """`host:port`, with an IPv6 literal in brackets (RFC 3986 section 3.2.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class EndpointName(Record, frozen=True, kw_only=True):
+    """An endpoint as a report names it."""
+
+    host: str
+    port: int
+    category: Category
+
+    @property
+    def name(self) -> str:
+        """`host:port`, with an IPv6 literal in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class MachineRoot(Record, frozen=True, kw_only=True):
+    """A root (DER) that a machine trusts and that was never public, and how it came there."""
+
+    der: bytes
+    origin: RootOrigin = RootOrigin.UNKNOWN

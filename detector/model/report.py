@@ -1,0 +1,80 @@
+"""What is concluded about a network, and the knowledge that rests on.
+
+Room: model. Pure. The JSON Schema of `Report` is generated from these classes (docs/report.schema.json).
+"""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from .observation import PortalObservation  # noqa: TC001 - msgspec reads the annotations at run time
+from .record import Record, encode, schema
+from .result import Interceptor, Result  # noqa: TC001 - msgspec reads the annotations at run time
+from .vocabulary import Category, Confidence, Coverage, KnowledgeKind, Scope, Verdict
+
+SCHEMA_VERSION: Final = 1
+"""Version of the report JSON; rises only when a reader of the old form would misread the new one."""
+
+
+class Knowledge(Record, frozen=True, kw_only=True):
+    """One part of the knowledge that a judgement was made with.
+
+    `date` is the day up to which it knew of changes, `horizon` the last day on which it counts as current; None where
+    nobody said how old it is. `sha256` (hexadecimal) is over what it holds (`detector.knowledge`).
+    """
+
+    kind: KnowledgeKind
+    name: Annotated[str, msgspec.Meta(max_length=1024)]
+    version: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    date: dt.date | None = None
+    horizon: dt.date | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+    def is_past(self, at: dt.datetime) -> bool:
+        """Whether it was old at this moment."""
+        return self.horizon is not None and at.date() > self.horizon
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """The judgement of a network: every endpoint's result and what they say together."""
+
+    schema_version: int = SCHEMA_VERSION
+    detector_version: str
+    started: dt.datetime
+    finished: dt.datetime
+    vantage: str
+    verdict: Verdict
+    confidence: Confidence | None = None
+    scope: Scope
+    coverage: dict[Category, Coverage] = {}
+    interceptors: tuple[Interceptor, ...] = ()
+    results: tuple[Result, ...] = ()
+    portal: PortalObservation | None = None
+    knowledge: tuple[Knowledge, ...]
+
+    def to_json(self) -> bytes:
+        """This report as UTF-8 JSON on one line."""
+        return encode(self)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Report:
+        """Read a report written by `to_json`.
+
+        Raises `msgspec.ValidationError` (a ValueError) naming the field that does not fit.
+        """
+        return msgspec.json.decode(data, type=cls)
+
+    def raise_for_middleware(self, *, at_least: Confidence = Confidence.PROBABLE) -> None:
+        """Raise `MiddlewareDetected` when the network verdict is `middleware` at `at_least` or higher."""
+        from detector.errors import MiddlewareDetected  # noqa: PLC0415 - errors names Report only for typing
+
+        if self.verdict is Verdict.MIDDLEWARE and self.confidence is not None and self.confidence.reaches(at_least):
+            raise MiddlewareDetected(self)
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `Report`."""
+    return schema(Report, title="detector report")

@@ -1,0 +1,70 @@
+"""What is concluded about one endpoint: findings, attribution, result.
+
+Room: model. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .endpoint import EndpointName  # noqa: TC001 - msgspec reads the annotations at run time
+from .observation import Observation  # noqa: TC001 - msgspec reads the annotations at run time
+from .record import Record
+from .vocabulary import Alternative, Assurance, Audience, Confidence, Locality, ManagedBy, Reason, Says, Verdict
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """One typed piece of evidence: which check, what came out, what it speaks for, one sentence, the data."""
+
+    check: str
+    outcome: str
+    says: Says
+    summary: str
+    data: dict[str, Any] = {}
+
+
+class Attribution(Record, frozen=True, kw_only=True):
+    """Who appears to decrypt. `issuer` is always the raw issuer as presented."""
+
+    product: str | None = None
+    vendor: str | None = None
+    category: str = "unknown"
+    managed_by: ManagedBy = ManagedBy.INSTITUTION
+    issuer: str | None = None
+    basis: str = ""
+    locality: Locality = Locality.UNKNOWN
+
+
+class Interceptor(Attribution, frozen=True, kw_only=True):
+    """One interceptor: an attribution, and the endpoints (`host:port`) it was seen on."""
+
+    endpoints: tuple[str, ...]
+
+    @property
+    def attribution(self) -> Attribution:
+        """Who this is, without where."""
+        return Attribution(**{field: getattr(self, field) for field in Attribution.__struct_fields__})
+
+
+class Result(Record, frozen=True, kw_only=True):
+    """The judgement of one endpoint, with everything needed to judge it again.
+
+    `reason` is the rule of the decision table (docs/decisions.md) that decided. `advice` is the student's; `advice_for`
+    has it for every audience that can do something. `observation` is the one that the verdict rests on,
+    `other_observations` are the others of the same endpoint: by other routes, with other hellos. `amends` says that
+    this result replaces one that was given earlier, before later evidence changed it.
+    """
+
+    endpoint: EndpointName
+    verdict: Verdict
+    reason: Reason
+    confidence: Confidence | None = None
+    assurance: Assurance | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    attribution: Attribution | None = None
+    findings: tuple[Finding, ...] = ()
+    advice: str = ""
+    advice_for: dict[Audience, str] = {}
+    observation: Observation
+    other_observations: tuple[Observation, ...] = ()
+    amends: bool = False

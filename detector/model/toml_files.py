@@ -1,0 +1,113 @@
+"""TOML files that people write: read strictly, or refused in one sentence that says what is wrong and what to do.
+
+Room: model. Reads the one file it is pointed to; no sockets, no clock. Pin files and exam policies are read with it.
+
+Whatever is unknown, doubtful or of the wrong type is refused with the file, the place in it, the field, the reason and
+what to do. Nothing is guessed: a misspelled key must not mean a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from detector.errors import InputError
+
+MAX_BYTES: Final = 1024 * 1024
+"""Largest file read, in bytes: room for thousands of endpoints, no room for a disk image."""
+
+MAX_TEXT: Final = 200
+"""Longest name or value shown, in characters; it must fit a line of a report."""
+
+_T = TypeVar("_T")
+
+
+def read(path: Path, *, kind: str, error: type[InputError]) -> dict[str, Any]:
+    """The content of a TOML file. `kind` is what the file should be, for messages ("pin file").
+
+    Raises `error` when the file cannot be read, is too large, not UTF-8 or not TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
+        raise unreadable(path, problem, kind=kind, error=error) from problem
+    if len(data) > MAX_BYTES:
+        raise error(f"{path}: larger than {MAX_BYTES} bytes.", advice=f"Name a smaller {kind}, or split it.")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows put a byte order mark in front
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: not UTF-8 text (byte {problem.start}).", advice="Save it as UTF-8.") from problem
+    except (ValueError, RecursionError) as problem:  # ValueError: TOMLDecodeError, and numbers without end
+        raise error(f"{path}: not TOML: {problem}.", advice="Correct the file at that place.") from problem
+
+
+def unreadable(path: Path, problem: OSError | ValueError, *, kind: str, error: type[InputError]) -> InputError:
+    """The error for a file that the system does not give."""
+    return error(
+        f"{path}: the {kind} cannot be read: {reason_of(problem)}.", advice="Name an existing file that you may read."
+    )
+
+
+def reason_of(problem: OSError | ValueError) -> str:
+    """Why the system did not give a file, in its own words, without the path."""
+    return problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+
+
+def shown(value: object) -> str:
+    """Quote a value for a message, bounded and escaped."""
+    text = repr(value) if isinstance(value, (str, int, float, bool)) else type(value).__name__
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
+class TableFile:
+    """One file while it is being read: knows its name and the place, for messages and for paths relative to it."""
+
+    def __init__(self, path: Path, error: type[InputError]) -> None:
+        self._path = path
+        self._error = error
+        self._where = ""
+
+    def _each(self, table: dict[str, Any], key: str, read: Callable[[str, str], _T]) -> tuple[_T, ...]:
+        """Read each text of a list with `read(field, text)`."""
+        values = table.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            self._refuse(key, "is not a list of texts", f'Write {key} = ["…"].')
+        return tuple(read(f"{key}[{index}]", value) for index, value in enumerate(values))
+
+    def _text(self, table: dict[str, Any], key: str) -> str | None:
+        """One line of text, None where the key is absent."""
+        value = table.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or not value.isprintable():
+            self._refuse(key, f"is not one line of 1 to {MAX_TEXT} characters", f'Write {key} = "…" or leave it out.')
+        return str(value)
+
+    def _flag(self, table: dict[str, Any], key: str) -> bool:
+        """True or false; false where the key is absent."""
+        value = table.get(key, False)
+        if not isinstance(value, bool):
+            self._refuse(key, "is neither true nor false", f"Write {key} = true, without quotes.")
+        return value
+
+    def _schema(self, table: dict[str, Any], version: int) -> None:
+        """Refuse every other version of the form than `version`."""
+        schema = table.get("schema")
+        if type(schema) is not int or schema != version:
+            self._refuse("schema", f"must be {version}", f"Write schema = {version} at the top of the file.")
+
+    def _known_keys(self, table: dict[str, Any], known: Collection[str]) -> None:
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key[:MAX_TEXT], known, n=1)
+                advice = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
+                self._refuse(shown(key), "is not a known key", advice)
+
+    def _refuse(self, field: str, reason: str, advice: str) -> NoReturn:
+        raise self._error(f"{self._path}:{self._where} {field}: {reason}.", advice=advice) from None

@@ -1,0 +1,4 @@
+"""Handshakes over QUIC: the parser of its packets and the client.
+
+Room: probe.
+"""

@@ -1,0 +1,4 @@
+"""TLS handshakes: engines, hellos, the parser of what the peer sent, and the transport after it.
+
+Room: probe.
+"""

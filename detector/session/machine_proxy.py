@@ -1,0 +1,69 @@
+"""Reads the proxy settings of this machine: the one place that asks what platform it is for them.
+
+Room: session. Reads the registry, or starts `scutil` or `gsettings`: bounded, without a shell. Never raises: what
+cannot be read is not set.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from detector.probe.routes import system
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECONDS_MAX: Final = 3.0
+"""Seconds for one program; both answer in a few hundredths."""
+
+_INTERNET_SETTINGS: Final = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
+_WINDOWS_VALUES: Final = {
+    _INTERNET_SETTINGS: ("ProxyEnable", "ProxyServer", "ProxyOverride", "AutoConfigURL"),
+    rf"{_INTERNET_SETTINGS}\Connections": ("DefaultConnectionSettings",),
+}
+
+
+def read_system_proxies() -> system.SystemProxies:
+    """What this machine is set to for this user."""
+    if sys.platform == "win32":  # pragma: no cover - tested through `from_windows`, with fixtures
+        return system.from_windows(_registry())
+    if sys.platform == "darwin":  # pragma: no cover - tested through `from_macos`, with fixtures
+        return system.from_macos(output_of(["/usr/sbin/scutil", "--proxy"]))
+    candidates = (Path(folder, "gsettings") for folder in os.get_exec_path())
+    gsettings = next((program for program in candidates if os.access(program, os.X_OK)), None)
+    if gsettings is None:
+        return system.SystemProxies()
+    return system.from_gnome(output_of([str(gsettings), "list-recursively", "org.gnome.system.proxy"]))
+
+
+def output_of(command: Sequence[str]) -> str:
+    """What a program prints, nothing when it fails."""
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed programs with fixed arguments
+            list(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_MAX, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout[: system.TEXT_CHARACTERS_MAX].decode("utf-8", "replace")
+
+
+def _registry() -> dict[str, object]:  # pragma: no cover - Windows only
+    values: dict[str, object] = {}
+    if sys.platform == "win32":
+        import winreg  # noqa: PLC0415 - there is no such module elsewhere
+
+        for path, names in _WINDOWS_VALUES.items():
+            try:
+                with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
+                    for name in names:
+                        try:
+                            values[name] = winreg.QueryValueEx(key, name)[0]
+                        except OSError:
+                            continue
+            except OSError:
+                continue
+    return values

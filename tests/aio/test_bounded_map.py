@@ -1,0 +1,192 @@
+"""Room: session. Several things at once: all of them, no more at once than may be, and nothing left however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pytest
+
+from detector.aio.bounded_map import batches
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Bench:
+    """Work that notes how much of it goes on at once, and ends when it is told to."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.begun: list[int] = []
+        self.at_once = self.most_at_once = 0
+        self.release = asyncio.Event()
+        if not held:
+            self.release.set()
+
+    async def work(self, thing: int) -> int:
+        self.begun.append(thing)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(0)
+            await self.release.wait()
+        finally:
+            self.at_once -= 1
+        return thing * 10
+
+
+async def things(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+async def settle() -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("most", [1, 3, 100])
+@pytest.mark.parametrize("count", [0, 1, 3, 40])
+async def test_everything_is_done_once(most: int, count: int) -> None:
+    """In lists that are never empty, with no more at once than may be, and no task left."""
+    before, bench = asyncio.all_tasks(), Bench()
+    given = [done async for done in batches(things(count), bench.work, most=most)]
+    assert all(given)
+    assert sorted(chain.from_iterable(given)) == [number * 10 for number in range(count)]
+    assert bench.most_at_once <= most
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize(("most", "at_once"), [(1, 1), (3, 3), (100, 7)])
+async def test_as_much_at_once_as_may_be(most: int, at_once: int) -> None:
+    """As soon as there are things enough."""
+    bench = Bench(held=True)
+    async with contextlib.aclosing(batches(things(7), bench.work, most=most)) as given:
+        reading = asyncio.ensure_future(anext(given))
+        await settle()
+        assert bench.at_once == at_once
+        bench.release.set()
+        await reading
+
+
+async def test_a_slow_reader_holds_up_the_work() -> None:
+    """What waits to be read is among what may be at once; who did what was read has gone on."""
+    bench = Bench()
+    async with contextlib.aclosing(batches(things(100), bench.work, most=4)) as given:
+        first = await anext(given)
+        await settle()
+        assert len(bench.begun) == len(first) + 4
+        rest = [done async for done in given]
+    assert len(first) + len(list(chain.from_iterable(rest))) == 100
+
+
+async def test_what_ends_while_the_reader_is_busy_comes_together() -> None:
+    """One list has all of it."""
+
+    async def work(thing: int) -> int:
+        if thing:
+            await release.wait()
+        return thing
+
+    release = asyncio.Event()
+    async with contextlib.aclosing(batches(things(5), work, most=5)) as given:
+        first = await anext(given)
+        release.set()
+        await settle()
+        rest = [sorted(done) async for done in given]
+    assert (first, rest) == ([0], [[1, 2, 3, 4]])
+
+
+async def test_a_slow_source_holds_up_no_result() -> None:
+    """What is done is given while the next thing is still waited for."""
+
+    async def slowly() -> AsyncIterator[int]:
+        yield 1
+        await more.wait()
+        yield 2
+
+    more, bench = asyncio.Event(), Bench()
+    async with contextlib.aclosing(batches(slowly(), bench.work, most=4)) as given:
+        assert await anext(given) == [10]
+        more.set()
+        assert [done async for done in given] == [[20]]
+
+
+@pytest.mark.parametrize("read", [0, 1])
+async def test_closing_ends_all_work(read: int) -> None:
+    """What is under way is cancelled, and nothing more is begun."""
+    before, bench = asyncio.all_tasks(), Bench()
+    async with contextlib.aclosing(batches(things(100), bench.work, most=4)) as given:
+        for _ in range(read):
+            await anext(given)
+        bench.release.clear()
+    begun = len(bench.begun)
+    await settle()
+    assert (bench.at_once, len(bench.begun), asyncio.all_tasks()) == (0, begun, before)
+
+
+async def test_cancelling_the_reader_ends_all_work() -> None:
+    """It was waiting for what never comes."""
+    before, bench = asyncio.all_tasks(), Bench(held=True)
+
+    async def read() -> None:
+        async with contextlib.aclosing(batches(things(9), bench.work, most=4)) as given:
+            await anext(given)
+
+    reading = asyncio.create_task(read())
+    await settle()
+    assert bench.at_once == 4
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert (bench.at_once, asyncio.all_tasks()) == (0, before)
+
+
+async def fail_at_three(thing: int) -> int:
+    if thing == 3:
+        raise ZeroDivisionError
+    await asyncio.sleep(0)
+    return thing
+
+
+@pytest.mark.parametrize("most", [1, 2, 9])
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_failure_of_the_work_is_raised(most: int, busy: bool) -> None:  # noqa: FBT001 - pytest gives it by name
+    """Also while the reader is busy and nobody else is at work any more."""
+    before, given = asyncio.all_tasks(), list[int]()
+
+    async def read() -> None:
+        async for done in batches(things(4), fail_at_three, most=most):
+            given.extend(done)
+            if busy:
+                await settle()
+
+    with pytest.raises(ZeroDivisionError):
+        await read()
+    assert set(given) <= {0, 1, 2}
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_failure_of_the_source_is_raised() -> None:
+    """What was under way is ended."""
+
+    async def broken() -> AsyncIterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    before, bench = asyncio.all_tasks(), Bench(held=True)
+    with pytest.raises(ZeroDivisionError):
+        await anext(batches(broken(), bench.work, most=4))
+    assert (bench.begun, bench.at_once, asyncio.all_tasks()) == ([1], 0, before)
+
+
+async def test_work_that_is_cancelled_is_not_lost() -> None:
+    """Nobody may take what was given up for done."""
+
+    async def give_up(thing: int) -> int:
+        raise asyncio.CancelledError(thing)
+
+    with pytest.raises(asyncio.CancelledError):
+        await anext(batches(things(2), give_up, most=2))

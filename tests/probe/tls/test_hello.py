@@ -1,0 +1,282 @@
+"""ClientHello and ServerHello as records; JA3 and JA3S against published answers and real clients.
+
+Room: tests of probe. Pure but for OpenSSL on memory buffers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ssl
+import struct
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from detector_testing.streams import server_context
+from hypothesis import given
+from hypothesis import strategies as st
+from OpenSSL import SSL
+from support.conversations import exam, output_of, recording
+
+from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
+from detector.probe.tls.handshake import Handshake
+from detector.probe.tls.hello import ClientHello, asks_for_timestamps, parse_client_hello, parse_server_hello
+from detector.probe.tls.wire import Wire, WireError
+
+RANDOM = bytes(range(32))
+
+
+def vector(data: bytes, octets: int) -> bytes:
+    """Data behind its length."""
+    return len(data).to_bytes(octets, "big") + data
+
+
+def u16(*numbers: int) -> bytes:
+    """Numbers of two octets."""
+    return struct.pack(f">{len(numbers)}H", *numbers)
+
+
+def extension(kind: int, body: bytes = b"") -> bytes:
+    """One extension."""
+    return u16(kind) + vector(body, 2)
+
+
+def client_hello(version: int, suites: tuple[int, ...], *extensions: bytes, compression: bytes = b"\x00") -> bytes:
+    """A ClientHello by hand; without extensions it ends before them, as old clients' did."""
+    body = u16(version) + RANDOM + vector(b"", 1) + vector(u16(*suites), 2) + vector(compression, 1)
+    if extensions:
+        body += vector(b"".join(extensions), 2)
+    return b"\x01" + vector(body, 3)
+
+
+def server_hello(version: int, suite: int, *extensions: bytes, random: bytes = RANDOM) -> bytes:
+    """A ServerHello by hand."""
+    body = u16(version) + random + vector(b"", 1) + u16(suite) + b"\x00"
+    if extensions:
+        body += vector(b"".join(extensions), 2)
+    return b"\x02" + vector(body, 3)
+
+
+NAME = extension(0, vector(b"\x00" + vector(b"exam.example.edu", 2), 2))
+GROUPS = extension(10, vector(u16(23, 24, 25), 2))
+POINT_FORMATS = extension(11, vector(b"\x00", 1))
+SUITES = (47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4)
+
+
+class TestKnownAnswers:
+    """Examples published by others, made into the octets that give them."""
+
+    def test_ja3(self) -> None:
+        """Version, suites, extensions, groups and point formats, in the order of the wire."""
+        hello = parse_client_hello(client_hello(769, SUITES, NAME, GROUPS, POINT_FORMATS))
+        assert hello.ja3_text == "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0"
+        assert hello.ja3 == "ada70206e40642a3e4461f35503241d5"
+
+    def test_ja3_without_extensions(self) -> None:
+        """What is not there leaves its field empty."""
+        hello = parse_client_hello(client_hello(769, (4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99)))
+        assert hello.ja3_text == "769,4-5-10-9-100-98-3-6-19-18-99,,,"
+        assert hello.ja3 == "de350869b8c85de67a350c8d186f11e6"
+
+    @pytest.mark.parametrize(
+        ("suite", "kinds", "text", "expected"),
+        [
+            (0x1302, (43, 51), "771,4866,43-51", "15af977ce25de452b96affa2addb1036"),
+            (0x1301, (51, 43), "771,4865,51-43", "eb1d94daa7e0344597e756a1fb6e7054"),
+        ],
+    )
+    def test_ja3s(self, suite: int, kinds: tuple[int, ...], text: str, expected: str) -> None:
+        """Version, suite and extensions of two common TLS 1.3 servers, as packet analysers print them."""
+        bodies = {43: u16(TLS_1_3), 51: u16(29) + vector(RANDOM, 2)}
+        hello = parse_server_hello(server_hello(TLS_1_2, suite, *(extension(kind, bodies[kind]) for kind in kinds)))
+        assert (hello.ja3s_text, hello.ja3s) == (text, expected)
+
+    def test_ja3s_without_extensions(self) -> None:
+        """An answer may end before its extensions; the field is left empty, and the comma stays."""
+        assert parse_server_hello(server_hello(769, 47)).ja3s_text == "769,47,"
+
+
+def test_grease_is_left_out_of_fingerprints_only() -> None:
+    """All sixteen reserved values vanish from JA3, wherever they are, and stay in the record; look-alikes count."""
+    grease = tuple(0x0A0A + 0x1010 * step for step in range(16))
+    plain = client_hello(769, SUITES, NAME, GROUPS, POINT_FORMATS)
+    greased = client_hello(
+        769,
+        (*grease, *SUITES),
+        *map(extension, grease),
+        NAME,
+        extension(10, vector(u16(*grease, 23, 24, 25), 2)),
+        POINT_FORMATS,
+    )
+    hello = parse_client_hello(greased)
+    assert hello.ja3 == parse_client_hello(plain).ja3
+    assert hello.cipher_suites[:16] == hello.groups[:16] == grease
+    assert parse_client_hello(client_hello(769, (0x0A1A, *SUITES))).ja3_text.startswith("769,2586-47")
+
+
+def test_everything_that_is_read() -> None:
+    """Names, protocols, versions and extended master secret come from the first extension of their type."""
+    hello = parse_client_hello(
+        client_hello(
+            TLS_1_2,
+            SUITES,
+            NAME,
+            extension(16, vector(vector(b"h2", 1) + vector(b"http/1.1", 1), 2)),
+            extension(43, vector(u16(TLS_1_3, TLS_1_2), 1)),
+            extension(23),
+            extension(0, vector(b"\x00" + vector(b"other.example.edu", 2), 2)),
+            compression=b"\x01\x00",
+        )
+    )
+    assert (hello.legacy_version, hello.random, hello.session_id) == (TLS_1_2, RANDOM, b"")
+    assert (hello.server_name, hello.alpn) == ("exam.example.edu", ("h2", "http/1.1"))
+    assert (hello.versions, hello.compression_methods) == ((TLS_1_3, TLS_1_2), (1, 0))
+    assert [kind for kind, _ in hello.extensions] == [0, 16, 43, 23, 0]
+    assert hello.extended_master_secret
+    assert not hello.asks_for_timestamps
+
+
+@pytest.mark.parametrize(
+    ("kinds", "asks"), [((), False), ((5,), False), ((18,), False), ((18, 5), True), ((0, 5, 43, 18), True)]
+)
+def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  # noqa: FBT001 - a table
+    """Only a hello that asks in both ways can be shown them in either; one that cannot be read asks for nothing."""
+    bodies = {0: NAME, 43: extension(43, vector(u16(TLS_1_3), 1))}
+    hello = client_hello(TLS_1_2, SUITES, *(bodies.get(kind, extension(kind)) for kind in kinds))
+    assert asks_for_timestamps(hello) is asks
+    assert not asks_for_timestamps(hello[:-1])
+
+
+def test_what_the_server_chose() -> None:
+    """TLS 1.3 says its version in an extension, and a HelloRetryRequest is told by its random."""
+    old = parse_server_hello(server_hello(TLS_1_2, 0xC02F, extension(23)))
+    assert (old.version, old.is_retry, old.extended_master_secret) == (TLS_1_2, False, True)
+    new = server_hello(TLS_1_2, 0x1301, extension(43, u16(TLS_1_3)), random=HELLO_RETRY_REQUEST_RANDOM)
+    read = parse_server_hello(new)
+    assert (read.version, read.cipher_suite, read.is_retry) == (TLS_1_3, 0x1301, True)
+    assert not read.extended_master_secret
+
+
+def test_openssl_client() -> None:
+    """Our own probe's hello is read as OpenSSL wrote it, and again to the same fingerprint for every host name."""
+
+    def sent(host: str) -> ClientHello:
+        handshake = Handshake(host)
+        handshake.start()
+        assert handshake.client_hello is not None
+        return parse_client_hello(handshake.client_hello)
+
+    hello, other = sent("exam.example.edu"), sent("lms.example.org")
+    assert (hello.server_name, hello.alpn) == ("exam.example.edu", ("h2", "http/1.1"))
+    assert (hello.legacy_version, hello.versions[0]) == (TLS_1_2, TLS_1_3)
+    assert hello.extended_master_secret
+    assert hello.asks_for_timestamps
+    assert hello.random != other.random
+    assert hello.ja3 == other.ja3 == hashlib.md5(hello.ja3_text.encode(), usedforsecurity=False).hexdigest()
+
+
+def test_standard_library_client() -> None:
+    """The standard library's hello on memory buffers: what its context was told is what is read."""
+    context = ssl.create_default_context()
+    context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    context.set_alpn_protocols(["http/1.1"])
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    connection = context.wrap_bio(incoming, outgoing, server_hostname="exam.example.edu")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        connection.do_handshake()
+    wire = Wire()
+    wire.client(outgoing.read())
+    hello = parse_client_hello(wire.client_hellos[0])
+    assert (hello.server_name, hello.alpn) == ("exam.example.edu", ("http/1.1",))
+    offered = {suite["id"] & 0xFFFF for suite in context.get_ciphers()}
+    assert offered <= set(hello.cipher_suites) <= offered | {0x00FF}  # and the marker of RFC 5746
+    assert hello.ja3_text.split(",")[1] == "-".join(map(str, hello.cipher_suites))
+
+
+@pytest.mark.parametrize("name", ["1.3", "1.2", "1.0"])
+def test_openssl_server(name: str) -> None:
+    """The answers of a real server are read to what `wire` reads of the same conversation."""
+    wire = recording(name).play()
+    assert wire.server_hello is not None
+    hello = parse_server_hello(wire.server_hello)
+    assert (hello.version, hello.cipher_suite, hello.random) == (wire.version, wire.suite, wire.server_random)
+    assert hello.extended_master_secret is wire.extended_master_secret
+    assert len(hello.ja3s) == 32
+
+
+def test_extended_master_secret_of_a_real_server() -> None:
+    """A server that knows extended master secret says so before TLS 1.3, and has no need to in it."""
+    for name, expected in (("1.2", True), ("1.3", False)):
+        wire = recording(name).play()
+        assert wire.server_hello is not None
+        assert parse_server_hello(wire.server_hello).extended_master_secret is expected
+
+
+def test_a_retried_hello() -> None:
+    """A server that wants another group gets a second ClientHello; both and the request in between are read."""
+    client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    client.set_connect_state()
+    accepting = server_context(exam(), min_version=ssl.TLSVersion.TLSv1_3)
+    accepting.set_tmp_ecdh(ec.SECP384R1())
+    server = SSL.Connection(accepting, None)
+    server.set_accept_state()
+    wire = Wire()
+    for speaker, listener, read in ((client, server, wire.client), (server, client, wire.server)) * 2:
+        with contextlib.suppress(SSL.WantReadError):
+            speaker.do_handshake()
+        octets = output_of(speaker)
+        read(octets)
+        listener.bio_write(octets)
+    first, second = map(parse_client_hello, wire.client_hellos)
+    assert (first.random, first.ja3) == (second.random, second.ja3)
+    assert first.extensions != second.extensions
+    assert wire.hello_retry_request is not None
+    assert parse_server_hello(wire.hello_retry_request).is_retry
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\x01",
+        b"\x01\x00\x00\x00",
+        client_hello(769, SUITES)[:-1],
+        client_hello(769, SUITES) + b"\x00",
+        server_hello(769, 47),
+        client_hello(769, SUITES, extension(0, b"\x00")),
+        client_hello(769, SUITES, extension(0, vector(b"", 2) + b"\x00")),
+        client_hello(769, SUITES, extension(10, vector(b"\x00", 2))),
+        client_hello(769, SUITES, extension(16, vector(b"\x05h2", 2))),
+        b"\x01" + vector(u16(769) + RANDOM + vector(bytes(33), 1) + vector(u16(47), 2) + vector(b"\x00", 1), 3),
+    ],
+)
+def test_damage_is_told(damage: bytes) -> None:
+    """What is no ClientHello raises the documented exception."""
+    with pytest.raises(WireError):
+        parse_client_hello(damage)
+
+
+def test_damaged_answers_are_told() -> None:
+    """What is no ServerHello raises the documented exception."""
+    for damage in (b"", client_hello(769, SUITES), server_hello(769, 47)[:-1], server_hello(769, 47, extension(43))):
+        with pytest.raises(WireError):
+            parse_server_hello(damage)
+
+
+@given(st.binary(max_size=300))
+def test_only_the_documented_exception_escapes(octets: bytes) -> None:
+    """Any octets, bare or in a right header, are read or refused, and nothing else."""
+    for message in (octets, b"\x01" + vector(octets, 3), b"\x02" + vector(octets, 3)):
+        for parse in (parse_client_hello, parse_server_hello):
+            with contextlib.suppress(WireError):
+                parse(message)
+
+
+@given(st.data())
+def test_a_flipped_octet_is_read_or_refused(data: st.DataObject) -> None:
+    """A genuine hello with one octet changed, whose fields nearly fit, is read or refused, and has a fingerprint."""
+    genuine = client_hello(TLS_1_2, SUITES, NAME, GROUPS, POINT_FORMATS, extension(43, vector(u16(TLS_1_3), 1)))
+    at = data.draw(st.integers(0, len(genuine) - 1))
+    changed = genuine[:at] + bytes([genuine[at] ^ data.draw(st.integers(1, 255))]) + genuine[at + 1 :]
+    with contextlib.suppress(WireError):
+        assert len(parse_client_hello(changed).ja3) == 32

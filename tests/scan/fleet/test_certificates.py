@@ -1,0 +1,89 @@
+"""Certificates of a fleet: one CA, a key for each part that only its owner reads, nothing overwritten."""
+
+from __future__ import annotations
+
+import datetime as dt
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store
+
+from detector.errors import InputError, OutputError
+from detector.scan.fleet import certificates
+from detector.scan.fleet.engine import security
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = dt.datetime(2026, 11, 25, 9, tzinfo=dt.UTC)
+
+
+def test_each_part_has_its_own(tmp_path: Path) -> None:
+    """Every certificate is of the CA, serves and asks, and its key is its owner's alone."""
+    folder = tmp_path / "tls"
+    made = certificates.write(folder, hosts=["scheduler.example.edu", "127.0.0.1"], now=NOW)
+    assert len(made) == 7
+    ca = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    for part in certificates.PARTS:
+        found = certificates.files(folder, part)
+        leaf = x509.load_pem_x509_certificate(found.certificate.read_bytes())
+        name = x509.DNSName("scheduler.example.edu")
+        verifier = PolicyBuilder().store(Store([ca])).time(NOW).build_server_verifier(name)
+        assert len(verifier.verify(leaf, [])) == 2
+        if sys.platform != "win32":
+            assert stat.S_IMODE(found.key.stat().st_mode) == 0o600
+        assert security(folder, part, now=NOW).require_encryption
+    assert not list(folder.glob("ca.key"))
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    """Certificates in use are not replaced by mistake."""
+    certificates.write(tmp_path, hosts=["x.example"], now=NOW)
+    with pytest.raises(OutputError, match="is there already"):
+        certificates.write(tmp_path, hosts=["x.example"], now=NOW)
+
+
+@pytest.mark.parametrize("host", ["", "no host", "x..example", "http://x.example", "a" * 300])
+def test_names_that_are_none(tmp_path: Path, host: str) -> None:
+    """A name that no certificate can carry is refused before anything is written."""
+    with pytest.raises(InputError):
+        certificates.write(tmp_path / "tls", hosts=[host], now=NOW)
+    assert not (tmp_path / "tls").exists()
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    """A machine without the files of its part is told which."""
+    certificates.write(tmp_path, hosts=["x.example"], now=NOW)
+    (tmp_path / "worker.key").unlink()
+    with pytest.raises(InputError, match=r"worker\.key cannot be read"):
+        security(tmp_path, "worker", now=NOW)
+    with pytest.raises(InputError, match=r"ca\.pem cannot be read"):
+        security(tmp_path / "nowhere", "client", now=NOW)
+
+
+@pytest.mark.parametrize(("days", "told"), [(400, r"worker\.pem is valid from"), (-2, r"worker\.pem is valid from")])
+def test_out_of_date(tmp_path: Path, days: int, told: str) -> None:
+    """A certificate past its time, or before it, is told by name, with what to do."""
+    certificates.write(tmp_path, hosts=["x.example"], now=NOW)
+    with pytest.raises(InputError, match=told) as caught:
+        security(tmp_path, "worker", now=NOW + dt.timedelta(days=days))
+    assert "detector fleet certificates" in caught.value.advice
+
+
+def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
+    """A certificate of another CA, another's key, and what is no certificate are each told before anything connects."""
+    for name in ("one", "other"):
+        certificates.write(tmp_path / name, hosts=["x.example"], now=NOW)
+    one, other = tmp_path / "one", tmp_path / "other"
+    (one / "ca.pem").write_bytes((other / "ca.pem").read_bytes())
+    with pytest.raises(InputError, match=r"client\.pem is not of the CA"):
+        security(one, "client", now=NOW)
+    (one / "client.key").write_bytes((other / "client.key").read_bytes())
+    with pytest.raises(InputError, match=r"client\.key is no key, or not that of client\.pem"):
+        security(one, "client", now=NOW)
+    (one / "client.pem").write_bytes(b"\x00nonsense")
+    with pytest.raises(InputError, match=r"no certificate"):
+        security(one, "client", now=NOW)

@@ -1,0 +1,83 @@
+"""A real Chromium, driven through its own chromedriver (W3C WebDriver): pages are opened, looked at and asked.
+
+Room: tests. Starts processes; talks to loopback only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import urllib.request
+from typing import TYPE_CHECKING, Any, Final
+
+from support.system import program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FLAGS: Final = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""Without a screen, as root, and without the connections that a browser makes by itself."""
+ANSWER_SECONDS: Final = 60.0
+"""For one command; a page is there in a fraction of one, a loaded machine may need a few."""
+
+
+class Browser:
+    """One browser window. Every method is one WebDriver command."""
+
+    def __init__(self, driver: str, session: str) -> None:
+        self._base = f"{driver}/session/{session}"
+
+    def open(self, url: str) -> None:
+        """Load a page and wait until it has."""
+        _ask(f"{self._base}/url", {"url": url})
+
+    def run(self, script: str, *arguments: object) -> Any:  # noqa: ANN401 - what the script returns
+        """Run a script in the page; a promise it returns is waited for."""
+        return _ask(f"{self._base}/execute/sync", {"script": script, "args": arguments})
+
+    def keys(self, *keys: str) -> None:
+        """Press and release keys, one after the other."""
+        strokes = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        _ask(f"{self._base}/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
+
+@contextlib.contextmanager
+def chromium(profile: Path, *flags: str) -> Iterator[Browser]:
+    """A headless Chromium with an empty profile until the block ends."""
+    binary, chromedriver = program("chromium", "chromium"), program("chromedriver", "chromium-driver")
+    process = subprocess.Popen(  # noqa: S603 - chromedriver
+        [chromedriver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            started = (re.search(r"successfully on port (\d+)", line) for line in process.stdout)
+            port = next(found[1] for found in started if found)
+            driver = f"http://127.0.0.1:{port}"
+            options = {"binary": binary, "args": [*FLAGS, f"--user-data-dir={profile}", *flags]}
+            capabilities = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
+            session = _ask(f"{driver}/session", {"capabilities": capabilities})["sessionId"]
+            yield Browser(driver, session)
+            _ask(f"{driver}/session/{session}", None, method="DELETE")
+        finally:
+            process.terminate()
+
+
+def _ask(url: str, body: object, method: str = "POST") -> Any:  # noqa: ANN401 - JSON
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310 - http, loopback
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=ANSWER_SECONDS) as answer:
+        return json.loads(answer.read())["value"]
