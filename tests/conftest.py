@@ -45,6 +45,11 @@ def pytest_configure() -> None:
     settings.load_profile("detector")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a case of bytes by its argument: many hold fresh keys, and all workers must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def no_public_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests stay on loopback: a follow-up has the canaries that a test gives it, and no shipped ones."""

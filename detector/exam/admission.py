@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detector.aio.lazy import Later
+from detector.aio.lazy import LazyModule
 from detector.model import Assurance, Confidence
 
 from .policy import Action, OnStalePin, OnUnconfirmed, PolicyScope
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from .policy import Policy
 else:  # judging is imported while the network is waited for
-    confirmation = Later("detector.judge.confirmation")
-    table = Later("detector.judge.table")
+    confirmation = LazyModule("detector.judge.confirmation")
+    table = LazyModule("detector.judge.table")
 
 
 def worth(policy: Policy, result: Result) -> Confirmation:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from detector import model
-from detector.aio.lazy import Later
+from detector.aio.lazy import LazyModule
 from detector.model import Audience, Category, Confidence, Outcome, Record, Report, Result, Verdict
 
 from .admission import admit, admit_other, is_intercepted, why, worth
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from detector.judge import facts
     from detector.judge.checks import captive_portal
 else:  # judging is imported while the network is waited for
-    facts = Later("detector.judge.facts")
-    captive_portal = Later("detector.judge.checks.captive_portal")
+    facts = LazyModule("detector.judge.facts")
+    captive_portal = LazyModule("detector.judge.checks.captive_portal")
 
 NAMED_MOST: Final = 3
 """Hosts named in a message to a student; the reasons have them all."""

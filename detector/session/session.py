@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector import pins as pin_files
-from detector.aio.lazy import Later
+from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Beside, Group, end, off_loop
 from detector.model import (
     Endpoint,
@@ -73,13 +73,13 @@ if TYPE_CHECKING:
     SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
 
 if not TYPE_CHECKING:
-    bounded_map = Later("detector.aio.bounded_map")
-    evidence = Later("detector.judge.evidence")
-    knowledge = Later("detector.knowledge")
-    assess = Later("detector.judge.assess")
-    network = Later("detector.judge.network")
-    network_evidence = Later("detector.judge.network_evidence")
-    runner = Later("detector.watch.runner")
+    bounded_map = LazyModule("detector.aio.bounded_map")
+    evidence = LazyModule("detector.judge.evidence")
+    knowledge = LazyModule("detector.knowledge")
+    assess = LazyModule("detector.judge.assess")
+    network = LazyModule("detector.judge.network")
+    network_evidence = LazyModule("detector.judge.network_evidence")
+    runner = LazyModule("detector.watch.runner")
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""

@@ -11,7 +11,7 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.aio.lazy import Later
+from detector.aio.lazy import LazyModule
 from detector.model import (
     SCHEMA_VERSION,
     Assurance,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from detector.judge import assess, wording
 
 if not TYPE_CHECKING:
-    assess = Later("detector.judge.assess")
-    wording = Later("detector.judge.wording")
+    assess = LazyModule("detector.judge.assess")
+    wording = LazyModule("detector.judge.wording")
 
 
 class WatchKind(enum.StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from detector.aio.lazy import Later
+from detector.aio.lazy import LazyModule
 from detector.model import Outcome
 
 from .dialing import literal
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import h11
 else:
-    h11 = Later("h11")  # 6 ms that a direct way need not wait for
+    h11 = LazyModule("h11")  # 6 ms that a direct way need not wait for
 
 PROXY_HEAD_OCTETS_MAX: Final = 16 * 1024
 """Octets of a proxy's answer before its head must be complete. Common servers allow 8 KiB, browsers more."""
