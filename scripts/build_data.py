@@ -30,13 +30,14 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.trust import logs
+from detector.knowledge import ct_logs
 from detector.trust.certificate import Certificate
+from detector.trust.ct_logs import ACCEPTED_STATES, LogState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "trust" / "data"
+DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "knowledge" / "data"
 _LABELLED: Final = re.compile(
     r'^# Label: "(?P<label>[^"]+)"$.*?(?P<pem>-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)',
     re.DOTALL | re.MULTILINE,
@@ -45,13 +46,13 @@ _SHARD_NAME: Final = re.compile(r"(?P<year>20[1-9]\d)(?:[hH](?P<half>[12]))?")
 """How logs are named by the certificates they take: `Argon2023`, `Oak2024H1`, `Sphinx2026h2`, `log2026a`."""
 _SHARD_MARGIN: Final = dt.timedelta(days=31)
 """Operators overlap neighbouring shards or shift them: Let's Encrypt by up to 20 days, TrustAsia and DigiCert by 8."""
-_UNSETTLED: Final = frozenset({logs.LogState.PENDING, logs.LogState.REJECTED})
+_UNSETTLED: Final = frozenset({LogState.PENDING, LogState.REJECTED})
 """States of logs that are not shipped: a log that is shipped as untrusted stays so whatever a newer list says."""
 _WHOLE_DAY: Final = dt.timedelta(days=1, seconds=-1)
 """To the last second of a day. A log that retired on a day nobody timed may have signed until then."""
 _NEVER_QUALIFIED: Final = "never qualified by a browser as far as known"
 _FIELDS: Final = (
-    *("operator", "description", "kind", "public", "why", "states", "shard", "retired", "inferred"),
+    *("operator", "description", "kind", "why", "states", "shard", "retired", "inferred"),
     *("first_listed", "last_listed", "log_id", "key"),
 )
 """Fields of a log in ct_logs.json, in their order."""
@@ -123,7 +124,7 @@ def merge(lists: list[Path]) -> None:
 
 def from_google(path: Path) -> dict[str, Any]:
     """Turn Google's log list v3 into records, without logs that may be accepted yet. Raises `LogListError`."""
-    listed = logs.load(path)
+    listed = ct_logs.load(path)
     if listed.date is None:
         raise SystemExit(f"{path}: no date in the list; take one with log_list_timestamp")
     return {
@@ -153,16 +154,16 @@ def from_google(path: Path) -> dict[str, Any]:
 
 def _add(entry: dict[str, Any], record: dict[str, Any], date: str | None) -> None:
     """Put what a record says into an entry."""
+    states = record.get("states") or ({record["state"]: record["since"]} if "state" in record else {})
+    why = record.get("why") or ("" if ACCEPTED_STATES.intersection(states) else _NEVER_QUALIFIED)
+    if not entry and why:
+        entry["why"] = why
     for name in ("operator", "description", "kind", "log_id", "key"):
         if name in record:
             entry.setdefault(name, record[name])
-    states = record.get("states") or ({record["state"]: record["since"]} if "state" in record else {})
-    if "public" not in entry:
-        why = record.get("why") or ("" if logs.ACCEPTED_STATES.intersection(states) else _NEVER_QUALIFIED)
-        entry.update({"public": not why, "why": why} if why else {"public": True})
     known = entry.setdefault("states", {})
     for state, since in states.items():
-        moment = _moment(since, end=state == logs.LogState.RETIRED)
+        moment = _moment(since, end=state == LogState.RETIRED)
         known[state] = min(known.get(state, moment), moment)
     if (interval := record.get("temporal_interval")) is not None:
         entry["shard"] = [_moment(interval["start_inclusive"]), _moment(interval["end_exclusive"])]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from detector.trust.envelope import key_identifier, public_octets
-from detector.trust.keys import create_signing_key, load_signing_key
+from detector.trust.key_files import create_signing_key, load_signing_key
 
 from . import common
 

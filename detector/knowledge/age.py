@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from detector.knowledge import catalogue
 from detector.model import Knowledge, KnowledgeKind
-from detector.trust.logs import LIST_HORIZON
+from detector.trust.ct_logs import LIST_HORIZON
 from detector.trust.roots import ROOTS_HORIZON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
 
 HORIZONS: Final = {

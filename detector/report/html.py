@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detector.errors import MissingExtraError
 from detector.judge import wording
 from detector.judge.assess import names_a_party
-from detector.knowledge import describe
+from detector.knowledge.age import describe
 from detector.model import Audience, Confidence, Coverage, Says, Verdict
 
 from . import picture, sentences

@@ -1,7 +1,7 @@
 """The report as a table for a terminal: readable in colour, without colour, and when piped into a file.
 
 Room: report. Pure: gives rich renderables; the caller owns the terminal and prints them. Nothing from a certificate is
-ever treated as markup, and names come from `trust.name` with control characters escaped.
+ever treated as markup, and names come from `trust.distinguished_name` with control characters escaped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judge import wording
 from detector.judge.checks import clock, dates, tls_location
-from detector.knowledge import describe
+from detector.knowledge.age import describe
 from detector.model import Audience, Reason, Says, Verdict
 
 from . import sentences

@@ -28,7 +28,7 @@ from weakref import WeakKeyDictionary
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from . import strict
+from . import strict_parsing as strict
 from .certificate import (
     OID_BASIC_CONSTRAINTS,
     OID_EXTENDED_KEY_USAGE,
@@ -36,8 +36,8 @@ from .certificate import (
     OID_NAME_CONSTRAINTS,
     OID_SUBJECT_ALT_NAME,
 )
-from .constraints import cost, names_of
-from .name import escape
+from .distinguished_name import escape
+from .name_constraints import cost, names_of
 from .signature import REFUSALS, KeyType, read_key
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from .certificate import Algorithm, Certificate
     from .paths import Path
-    from .strict import Form
+    from .strict_parsing import Form
 
 PATHS_REMEMBERED_MAX: Final = 4096
 """Paths whose refusals are remembered, 1 KiB each at most: those of a day's endpoints. Emptied when full."""

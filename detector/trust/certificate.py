@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from detector.model import PresentedCertificate
 
-from . import der, name
+from . import der
+from . import distinguished_name as name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,15 +68,6 @@ class Algorithm(NamedTuple):
 
     oid: str
     parameters: bytes
-
-
-class NameConstraints(NamedTuple):
-    """dNSName and iPAddress subtrees of RFC 5280 section 4.2.1.10. IP subtrees are address followed by mask."""
-
-    permitted_dns: tuple[str, ...]
-    excluded_dns: tuple[str, ...]
-    permitted_ip: tuple[bytes, ...]
-    excluded_ip: tuple[bytes, ...]
 
 
 class _Extension(NamedTuple):
@@ -535,32 +527,6 @@ class Certificate:
             return tuple(urls[:8])
 
         return self._attempt("authority information access", reader, ())
-
-    @cached_property
-    def name_constraints(self) -> NameConstraints | None:
-        """nameConstraints for DNS names and IP addresses."""
-        octets = self.extensions.get(OID_NAME_CONSTRAINTS)
-        if octets is None:
-            return None
-
-        def reader() -> NameConstraints:
-            trees: dict[tuple[int, int], list[bytes]] = {}
-            for side in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
-                for subtree in der.children(octets, side):
-                    base = der.element(octets, subtree.content, subtree.end)
-                    trees.setdefault((side.tag, base.tag), []).append(der.value(octets, base)[:256])
-
-            def dns(side: int) -> tuple[str, ...]:
-                return tuple(t.decode("ascii", "backslashreplace") for t in trees.get((side, _GENERAL_NAME_DNS), ()))
-
-            return NameConstraints(
-                permitted_dns=dns(0xA0),
-                excluded_dns=dns(0xA1),
-                permitted_ip=tuple(trees.get((0xA0, _GENERAL_NAME_IP), ())),
-                excluded_ip=tuple(trees.get((0xA1, _GENERAL_NAME_IP), ())),
-            )
-
-        return self._attempt("name constraints", reader, None)
 
     @cached_property
     def tbs_without_scts(self) -> bytes | None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .certificate import Certificate
-    from .logs import Log, LogList
+    from .ct_logs import Log, LogList
     from .sct import SCT
 
 SHORT_LIFE: Final = dt.timedelta(days=180)
@@ -195,7 +195,7 @@ def _check(
         timestamp = _EPOCH + dt.timedelta(milliseconds=one.timestamp_ms)
     except OverflowError:
         timestamp = None
-    log = limits.logs.find(one.log_id)
+    log = limits.logs.logs.get(one.log_id)
     if log is None:
         return CheckedSCT(_unlisted(one, timestamp, limits), source, one.log_id, None, None, timestamp)
     fault = signature_fault(log) or _log_fault(log, timestamp, limits) or _time_fault(timestamp, limits)

@@ -33,7 +33,7 @@ from detector.bundle.verification import Conclusion, Ground, SignatureState
 from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence
-from detector.knowledge import of_roots, used
+from detector.knowledge.age import of_roots, used
 from detector.model import (
     Endpoint,
     HandshakeSignature,

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from detector import Detector, Endpoint, cli
 from detector.pins.encoding import parse_witness_key
 from detector.trust.envelope import key_identifier, public_octets
-from detector.trust.keys import create_signing_key, load_signing_key
+from detector.trust.key_files import create_signing_key, load_signing_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

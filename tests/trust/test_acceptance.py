@@ -44,10 +44,11 @@ from support.crafting import (
     validity,
 )
 
-from detector.trust import acceptance, paths, strict
+from detector.knowledge.known_roots import known_certificates
+from detector.trust import acceptance, paths
+from detector.trust import strict_parsing as strict
 from detector.trust.acceptance import DATE_REFUSALS, Refusal, Refused, explain, refusals
 from detector.trust.certificate import Certificate
-from detector.trust.known_roots import known_certificates
 from detector.trust.paths import Path
 from detector.trust.roots import certificates_in_pem, from_der
 from detector.trust.signature import load_key

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.crafting import LEAF, extension, name, oid, sequence
 
+from detector.knowledge.roots import public_roots
 from detector.trust import certificate, der
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
-from detector.trust.roots import public_roots
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -47,7 +47,6 @@ def everything(certificate: Certificate) -> tuple[object, ...]:
         certificate.key_identifier,
         certificate.authority_key_identifier,
         certificate.issuer_urls,
-        certificate.name_constraints,
         certificate.tbs_without_scts,
         repr(certificate),
     )

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.knowledge.roots import public_roots
 from detector.trust import der
-from detector.trust.roots import public_roots
 
 
 @pytest.mark.parametrize(

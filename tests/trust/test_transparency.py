@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from detector.trust import signature, transparency
 from detector.trust.certificate import EXTENSIONS_MAX, OID_SCT_LIST, Certificate
-from detector.trust.logs import FormerOperator, Log, LogList, Shard
+from detector.trust.ct_logs import FormerOperator, Log, LogList, Shard
 from detector.trust.transparency import Logging, SCTSource, SCTStatus
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from detector.model import WitnessObservation, WitnessOutcome
 from detector.pins.encoding import parse_witness_key, spell_witness_key
 from detector.trust import envelope, witness_statement
 from detector.trust.envelope import public_octets
-from detector.trust.keys import create_signing_key
+from detector.trust.key_files import create_signing_key
 from detector.trust.witness_statement import Statement
 from detector.witness import server
 

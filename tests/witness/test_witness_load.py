@@ -17,7 +17,7 @@ from detector.probe import DirectDialer, Timeouts, open_tls, with_witness
 from detector.probe.client import close
 from detector.trust import witness_statement
 from detector.trust.envelope import public_octets
-from detector.trust.keys import create_signing_key
+from detector.trust.key_files import create_signing_key
 
 if TYPE_CHECKING:
     from pathlib import Path

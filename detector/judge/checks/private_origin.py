@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from detector.knowledge.known_roots import known_roots
 from detector.model import Finding, Says
 from detector.trust import hostname
 from detector.trust.classes import ChainClass, Stores, classify
 from detector.trust.hostname import NameMatch
-from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,16 +6,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.trust import suffixes
-from detector.trust.suffixes import _by_tldextract, _finder, _read_rules, registrable
-
-if TYPE_CHECKING:
-    import pytest
+from detector.knowledge import operators
+from detector.knowledge.operators import (
+    ONE_NETWORK,
+    _by_tldextract,
+    _finder,
+    _read_rules,
+    is_public,
+    operator_of,
+    registrable,
+)
+from detector.trust.hostname import NETWORK_SUFFIXES
 
 LABELS = st.sampled_from(
     [
@@ -70,7 +76,7 @@ _THEIRS = _by_tldextract()
 
 def test_without_the_copy_tldextract_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that was moved costs time and nothing else."""
-    monkeypatch.setattr(suffixes, "_COPY", "moved")
+    monkeypatch.setattr(operators, "_SNAPSHOT", "moved")
     _finder.cache_clear()
     try:
         assert _read_rules() is None
@@ -85,7 +91,7 @@ def test_nothing_that_fetches_is_loaded() -> None:
     """Neither tldextract nor an HTTP client."""
     code = """
 import json, sys
-from detector.trust.hostname import operator_of
+from detector.knowledge.operators import operator_of
 assert operator_of("a.example.edu") == "example.edu"
 heavy = {"tldextract", "requests", "urllib3", "importlib.resources"}
 print(json.dumps(sorted(heavy & set(sys.modules))))
@@ -94,3 +100,59 @@ print(json.dumps(sorted(heavy & set(sys.modules))))
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "operator"),
+    [
+        ("exam.example.edu", "example.edu"),
+        ("EXAM.Example.edu.", "example.edu"),
+        ("a.b.example.co.uk", "example.co.uk"),
+        ("one.github.io", "github.io"),
+        ("x.s3.amazonaws.com", "amazonaws.com"),
+        ("co.uk", ONE_NETWORK),
+        ("x.unlisted-tld", ONE_NETWORK),
+        ("a.x.unlisted-tld", ONE_NETWORK),
+        ("8.8.8.8", ONE_NETWORK),
+        ("2001:db8::1", ONE_NETWORK),
+        ("10.0.0.7", ONE_NETWORK),
+        ("nas", ONE_NETWORK),
+        ("printer.local", ONE_NETWORK),
+        *((f"exam.{suffix}", ONE_NETWORK) for suffix in ("test", "example", "invalid", "localhost", "onion", "alt")),
+        *((f"moodle.{suffix}", ONE_NETWORK) for suffix in ("internal", "lan", "intra", "home.arpa", "campus.corp")),
+    ],
+)
+def test_operator(host: str, operator: str) -> None:
+    """Registrable domains by ICANN's section of the Public Suffix List; what means one network only is one operator."""
+    assert operator_of(host) == operator
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("exam.example.edu", True),
+        ("8.8.8.8", True),
+        ("2a01:4f8:1::10", True),
+        ("10.0.0.7", False),
+        ("fe80::1", False),
+        ("exam.internal", False),
+        ("shop.test", False),
+        ("nas", False),
+    ],
+)
+def test_names_that_mean_one_host_everywhere(host: str, public: bool) -> None:  # noqa: FBT001 - a table
+    """A public address is the same host on every network although nobody is known to operate it."""
+    assert is_public(host) is public
+
+
+def test_reserved_names_need_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is reserved or private is one network whatever a suffix list says, and without loading one."""
+    monkeypatch.setattr(operators, "registrable", lambda _: pytest.fail("the suffix list was loaded"))
+    for number, suffix in enumerate(sorted(NETWORK_SUFFIXES)):
+        assert operator_of(f"unasked{number}.{suffix}") == ONE_NETWORK
+
+
+@given(st.text(max_size=40))
+def test_any_host_has_an_operator(host: str) -> None:
+    """Whatever a target or a Date header calls a host, it has an operator."""
+    assert operator_of(host)

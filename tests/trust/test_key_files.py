@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from detector.errors import KeyFileError, OutputError
 from detector.trust.envelope import public_octets
-from detector.trust.keys import KEY_FILE_OCTETS_MAX, create_signing_key, load_public_key, load_signing_key
+from detector.trust.key_files import KEY_FILE_BYTES_MAX, create_signing_key, load_public_key, load_signing_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def test_a_pair(tmp_path: Path) -> None:
         (PRIVATE[:60], "no private key"),
         (ENCRYPTED, "encrypted"),
         (EC_PRIVATE, "not an Ed25519 key"),
-        (PRIVATE + b" " * KEY_FILE_OCTETS_MAX, "too large"),
+        (PRIVATE + b" " * KEY_FILE_BYTES_MAX, "too large"),
     ],
     ids=["empty", "not text", "public", "cut", "encrypted", "other kind", "large"],
 )

@@ -32,10 +32,11 @@ from support.crafting import (
     time,
 )
 
-from detector.trust import der, strict
+from detector.knowledge.roots import public_roots
+from detector.trust import der
+from detector.trust import strict_parsing as strict
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, EXTENSIONS_MAX, Certificate
-from detector.trust.constraints import DNS_NAME
-from detector.trust.roots import public_roots
+from detector.trust.name_constraints import DNS_NAME
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI

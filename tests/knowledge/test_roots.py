@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import RootsError
+from detector.knowledge import known_roots, roots
+from detector.knowledge.roots import Installed
 from detector.model import MachineRoot, RootOrigin
-from detector.trust import known_roots, roots
 from detector.trust.paths import build
-from detector.trust.roots import NO_ROOTS, Installed, Roots
+from detector.trust.roots import NO_ROOTS, Roots, certificates_in_pem, from_der, from_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 
-KNOWN = known_roots.newest_version()
+KNOWN = known_roots.examined_versions()[-1]
 NEWER = "2099.1.1"
 
 
@@ -191,7 +192,7 @@ def test_what_only_a_newer_certifi_has_is_beside_the_public_roots(
     assert pki.root_a.certificate not in ders(public)
     assert ders(public.unconfirmed) == [pki.root_a.certificate]
     assert ders(public.with_added(NO_ROOTS).unconfirmed) == [pki.root_a.certificate]
-    assert ders(public.with_added(roots.from_der([pki.root_a.certificate], name="own")).unconfirmed) == []
+    assert ders(public.with_added(from_der([pki.root_a.certificate], name="own")).unconfirmed) == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
@@ -217,7 +218,7 @@ def test_load(pki: PrivatePKI, tmp_path: Path) -> None:
     loaded = roots.load(file)
     assert loaded.labels == {"Exemplar Root R1", "Exemplar Root X2"}
     assert loaded.version.startswith("sha256:")
-    assert loaded.with_added(roots.NO_ROOTS).labels == loaded.labels
+    assert loaded.with_added(NO_ROOTS).labels == loaded.labels
     assert len(loaded.without(loaded.keys)) == 0
 
 
@@ -269,20 +270,20 @@ def test_machine_roots_are_a_value() -> None:
 @given(st.binary(max_size=300))
 def test_any_pem_text_is_read(data: bytes) -> None:
     """PEM text of anybody's choice gives certificates or none."""
-    assert isinstance(roots.certificates_in_pem(data), list)
+    assert isinstance(certificates_in_pem(data), list)
     wrapped = b"-----BEGIN CERTIFICATE-----" + data + b"-----END CERTIFICATE-----"
-    assert len(roots.certificates_in_pem(wrapped)) <= 2
+    assert len(certificates_in_pem(wrapped)) <= 2
 
 
 def test_reading_pem_text_takes_linear_time() -> None:
     """Text that begins like a label or a certificate again and again costs what it is long."""
     data = b'# Label: "a"\n-----BEGIN CERTIFICATE-----' * 200_000
     begin = time.process_time()
-    assert roots.certificates_in_pem(data) == []
+    assert certificates_in_pem(data) == []
     assert time.process_time() - begin < 2.0
 
 
 def test_recorded_roots_keep_their_origin(pki: PrivatePKI) -> None:
     """What another machine recorded of its roots is what they are judged by here."""
     recorded = [MachineRoot(der=pki.root_a.certificate, origin=origin) for origin in RootOrigin]
-    assert [root.origin for root in roots.from_recorded(recorded, name="there").roots] == list(RootOrigin)
+    assert [root.origin for root in from_recorded(recorded, name="there").roots] == list(RootOrigin)

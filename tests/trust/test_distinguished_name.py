@@ -10,7 +10,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.trust import der, name
+from detector.trust import der
+from detector.trust import distinguished_name as name
 
 
 def read(octets: bytes) -> name.Name:

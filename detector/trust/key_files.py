@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from detector.errors import KeyFileError, OutputError
 
-KEY_FILE_OCTETS_MAX: Final = 16 * 1024
+KEY_FILE_BYTES_MAX: Final = 16 * 1024
 """Octets of a key file that are read: a key has 120, with comments a little more."""
 
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
@@ -101,7 +101,7 @@ def _read(path: str | Path, *, private: bool) -> bytes:
     try:
         with Path(path).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            data = file.read(KEY_FILE_OCTETS_MAX + 1)
+            data = file.read(KEY_FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise KeyFileError(f"{path}: cannot be read ({reason}).", advice="Name a readable PEM file.") from error
@@ -110,7 +110,7 @@ def _read(path: str | Path, *, private: bool) -> bytes:
             f"{path}: others than its owner may use this private key (mode {stat.S_IMODE(mode):o}).",
             advice=f"Take their permissions away: chmod 600 {path}",
         )
-    if len(data) > KEY_FILE_OCTETS_MAX:
+    if len(data) > KEY_FILE_BYTES_MAX:
         raise KeyFileError(f"{path}: too large for a key.", advice="Name a file that holds one key in PEM.")
     return data
 

@@ -23,7 +23,7 @@ from .certificate import (
     OID_SUBJECT_ALT_NAME,
     OID_SUBJECT_KEY_IDENTIFIER,
 )
-from .constraints import Constraints, GeneralName, read_constraints, read_names
+from .name_constraints import Constraints, GeneralName, read_constraints, read_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

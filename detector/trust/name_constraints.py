@@ -12,7 +12,8 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import der, name
+from . import der
+from . import distinguished_name as name
 from .certificate import ALTERNATIVE_NAMES_MAX
 
 if TYPE_CHECKING:
