@@ -10,7 +10,6 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 from .record import Record
 from .vocabulary import (
     FAULT_OF,
-    Asked,
     Engine,
     Fault,
     Hello,
@@ -18,6 +17,7 @@ from .vocabulary import (
     KeyKind,
     Outcome,
     PortalOutcome,
+    ProbeKind,
     ProxyScheme,
     ResolutionOutcome,
     Route,
@@ -117,7 +117,7 @@ class HopTrace(Record, frozen=True, kw_only=True):
     """Packets to one port of one address, each with another number of hops; a number may occur several times."""
 
     port: int
-    asked: Asked
+    asked: ProbeKind
     hops: tuple[Hop, ...]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from .endpoint import EndpointName  # noqa: TC001 - msgspec reads the annotations at run time
 from .observation import Observation  # noqa: TC001 - msgspec reads the annotations at run time
 from .record import Record
-from .vocabulary import Alternative, Assurance, Audience, Confidence, Locality, ManagedBy, Reason, Says, Verdict
+from .vocabulary import Alternative, Assurance, Audience, Confidence, Locality, ManagedBy, Meaning, Reason, Verdict
 
 
 class Finding(Record, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class Finding(Record, frozen=True, kw_only=True):
 
     check: str
     outcome: str
-    says: Says
+    says: Meaning
     summary: str
     data: dict[str, Any] = {}
 

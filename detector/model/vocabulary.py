@@ -100,7 +100,7 @@ FAULT_OF: Final[dict[Outcome, Fault]] = {
 }
 
 
-class Says(enum.StrEnum):
+class Meaning(enum.StrEnum):
     """What a finding speaks for. Several findings are weighed only in `verdict.py`."""
 
     GENUINE = "genuine"
@@ -276,7 +276,7 @@ class ResolutionOutcome(enum.StrEnum):
     NOT_VOUCHED = "not-vouched"
 
 
-class Asked(enum.StrEnum):
+class ProbeKind(enum.StrEnum):
     """What was sent with a limited number of hops: the start of a TCP connection, or a ClientHello on one."""
 
     CONNECT = "connect"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from detector.judge import wording
 from detector.judge.checks import clock, dates, tls_location
 from detector.knowledge.age import describe
-from detector.model import Audience, Reason, Says, Verdict
+from detector.model import Audience, Meaning, Reason, Verdict
 
 from . import sentences
 
@@ -68,7 +68,7 @@ def _evidence(result: Result) -> str:
     said = [wording.why(result)]
     if result.reason is Reason.NO_CERTIFICATE:
         return f"{result.observation.outcome}. {said[0]}"
-    wanted = Says.GENUINE if result.verdict is Verdict.CLEAN else Says.INTERCEPTED
+    wanted = Meaning.GENUINE if result.verdict is Verdict.CLEAN else Meaning.INTERCEPTED
     said += [
         wording.summary(finding, result)
         for finding in result.findings
