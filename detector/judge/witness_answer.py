@@ -111,7 +111,7 @@ def _assess(observed: WitnessObservation, keys: tuple[bytes, ...]) -> WitnessAns
 
 
 def _compare(statement: witness_statement.Statement, observed: WitnessObservation, exporter: bytes) -> WitnessAnswer:
-    if statement.nonce != witness_statement.spell_nonce(observed.nonce):
+    if statement.nonce != witness_statement.encode_nonce(observed.nonce):
         return _answer(
             WitnessResult.REPLAYED,
             Meaning.INTERCEPTED,

@@ -36,7 +36,7 @@ OID_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
 OID_SCT_LIST: Final = "1.3.6.1.4.1.11129.2.4.2"
 """RFC 6962 section 3.3."""
 
-CERTIFICATE_OCTETS_MAX: Final = 256 * 1024
+CERTIFICATE_BYTES_MAX: Final = 256 * 1024
 """Octets of one certificate that are read. The largest genuine leaves (hundreds of SANs) stay under 32 KiB."""
 EXTENSIONS_MAX: Final = 64
 """Extensions of one certificate that are read; genuine ones have about ten."""
@@ -45,7 +45,7 @@ ALTERNATIVE_NAMES_MAX: Final = 2048
 
 REMEMBERED_MAX: Final = 512
 """Certificates remembered; one read whole is about 12 KiB, a campus meets a few dozen intermediates."""
-REMEMBERED_OCTETS: Final = 4096
+REMEMBERED_BYTES: Final = 4096
 """Octets of the largest certificate that is remembered: twice a usual one, so that a peer cannot fill the memory."""
 
 _SECONDS_AND_Z: Final = len("YYYYMMDDHHMMSSZ")
@@ -121,7 +121,7 @@ class Certificate:
         connection's leaf is asked for by the probe, the checks and the report.
         """
         data = bytes(data)
-        if len(data) > REMEMBERED_OCTETS:
+        if len(data) > REMEMBERED_BYTES:
             return cls(data)
         known = _REMEMBERED.get(data)
         if known is None:
@@ -148,7 +148,7 @@ class Certificate:
     @cached_property
     def _fields(self) -> _Fields | None:
         data = self.der
-        if len(data) > CERTIFICATE_OCTETS_MAX:
+        if len(data) > CERTIFICATE_BYTES_MAX:
             self._problems.append("larger than any certificate may be")
             self._cut.add("extensions")
             return None

@@ -27,9 +27,9 @@ NULL: Final = 0x05
 SEQUENCE: Final = 0x30
 SET: Final = 0x31
 
-_LENGTH_OCTETS_MAX: Final = 4
+_LENGTH_BYTES_MAX: Final = 4
 """Octets of a long-form length: 4 GiB, far above any bound the callers set."""
-_OID_OCTETS_MAX: Final = 64
+_OID_BYTES_MAX: Final = 64
 """Octets of an object identifier; the longest in use in certificates have about 20."""
 ELEMENTS_MAX: Final = 8192
 """Elements that `check` walks, about 10 ms: a usual certificate has about a hundred, one with the 2048 names that are
@@ -68,7 +68,7 @@ def element(data: bytes, offset: int, limit: int) -> Element:
     content = offset + 2
     if length >= 0x80:  # noqa: PLR2004 - X.690 8.1.3.5, long form
         octets = length & 0x7F
-        if not 1 <= octets <= _LENGTH_OCTETS_MAX or content + octets > limit:
+        if not 1 <= octets <= _LENGTH_BYTES_MAX or content + octets > limit:
             raise DERError("length")
         length = int.from_bytes(data[content : content + octets], "big")
         content += octets
@@ -150,7 +150,7 @@ def _is_integer(content: bytes) -> bool:
 
 def _is_object_identifier(content: bytes) -> bool:
     """X.690 8.19.2: arcs in base 128, none of which begins with a zero (0x80) or is cut short."""
-    if not 0 < len(content) <= _OID_OCTETS_MAX or content[-1] & 0x80:
+    if not 0 < len(content) <= _OID_BYTES_MAX or content[-1] & 0x80:
         return False
     return 0x80 not in content or not any(  # noqa: PLR2004 - see above
         octet == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
@@ -183,7 +183,7 @@ def whole(data: bytes, item: Element) -> bytes:
 def oid(data: bytes, item: Element) -> str:
     """An object identifier in dotted form (X.690 8.19). Raises `DERError`."""
     octets = value(data, item)
-    if item.tag != OBJECT_IDENTIFIER or not octets or len(octets) > _OID_OCTETS_MAX or octets[-1] & 0x80:
+    if item.tag != OBJECT_IDENTIFIER or not octets or len(octets) > _OID_BYTES_MAX or octets[-1] & 0x80:
         raise DERError("object identifier")
     return _dotted(octets)
 

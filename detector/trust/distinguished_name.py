@@ -39,7 +39,7 @@ _ENCODINGS: Final[dict[int, str]] = {
     0x1E: "utf-16-be",  # BMPString
 }
 
-VALUE_OCTETS_MAX: Final = 1024
+VALUE_BYTES_MAX: Final = 1024
 """Octets of one attribute value that are read; RFC 5280 appendix A bounds the longest attribute at 32,768 but real
 ones stay under 200, and a name is printed in one sentence."""
 ATTRIBUTES_MAX: Final = 64
@@ -125,7 +125,7 @@ def _attribute(data: bytes, pair: der.Element) -> tuple[str, str, bool]:
     kind = der.element(data, pair.content, pair.end)
     content = der.element(data, kind.end, pair.end)
     value = der.value(data, content)
-    octets = value[:VALUE_OCTETS_MAX]
+    octets = value[:VALUE_BYTES_MAX]
     is_whole = content.end == pair.end and len(octets) == len(value)
     encoding = _ENCODINGS.get(content.tag)
     if encoding is None:

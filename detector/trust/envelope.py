@@ -30,7 +30,7 @@ SIGNATURES_MAX: Final = 8
 KEY_PREFIX: Final = "ed25519/"
 """How a key identifier begins: the public key itself, spelled as in pin files."""
 
-KEY_OCTETS: Final = 32
+KEY_BYTES: Final = 32
 """Octets of an Ed25519 public key (RFC 8032 section 5.1.5)."""
 
 
@@ -90,7 +90,7 @@ class _StrictEnvelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signatures: tuple[_StrictSignature, ...]
 
 
-def public_octets(key: Ed25519PrivateKey) -> bytes:
+def public_key_of(key: Ed25519PrivateKey) -> bytes:
     """The 32 octets of the public key that belongs to `key` (RFC 8032 section 5.1.5)."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
@@ -108,7 +108,7 @@ def seal(payload: bytes, *, payload_type: str, keys: Iterable[Ed25519PrivateKey]
             payload=base64.b64encode(payload).decode("ascii"),
             payloadType=payload_type,
             signatures=tuple(
-                _Signature(key_identifier(public_octets(key)), base64.b64encode(key.sign(signed)).decode("ascii"))
+                _Signature(key_identifier(public_key_of(key)), base64.b64encode(key.sign(signed)).decode("ascii"))
                 for key in keys
             ),
         )
@@ -182,7 +182,7 @@ def add_signatures(envelope: bytes, *, payload_type: str, keys: Iterable[Ed25519
 def _key_named(identifier: str) -> bytes:
     """The key that an identifier spells. Raises `ValueError`."""
     key = _canonical(identifier.removeprefix(KEY_PREFIX))
-    if key_identifier(key) != identifier or len(key) != KEY_OCTETS:
+    if key_identifier(key) != identifier or len(key) != KEY_BYTES:
         raise ValueError(identifier)
     return key
 

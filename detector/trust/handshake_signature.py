@@ -85,7 +85,7 @@ draft-ietf-tls-mldsa)."""
 _CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify" + b"\x00"
 """What stands before the transcript hash (RFC 8446 section 4.4.3)."""
 
-_TRANSCRIPT_HASH_OCTETS: Final = frozenset({32, 48})
+_TRANSCRIPT_HASH_BYTES: Final = frozenset({32, 48})
 """SHA-256 and SHA-384, the hashes of the TLS 1.3 cipher suites (RFC 8446 appendix B.4)."""
 
 _TLS_1_3: Final = "TLSv1.3"
@@ -143,7 +143,7 @@ def check_recorded(
     if recorded is None:
         return KeyProof.NOT_SEEN
     if tls_version == _TLS_1_3:
-        fits = recorded.signed.startswith(_CONTEXT) and len(recorded.signed) - len(_CONTEXT) in _TRANSCRIPT_HASH_OCTETS
+        fits = recorded.signed.startswith(_CONTEXT) and len(recorded.signed) - len(_CONTEXT) in _TRANSCRIPT_HASH_BYTES
     elif tls_version in _OLDER:
         random = (server_hello or b"")[_HELLO_RANDOM]
         fits = recorded.signed[_SIGNED_RANDOM] == random != b""

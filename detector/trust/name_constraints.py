@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUBTREES_MAX: Final = 1024
 """Subtrees of one extension that are read; a constrained CA of a large organisation has some hundreds."""
-DNS_NAME_OCTETS_MAX: Final = 255
+DNS_NAME_BYTES_MAX: Final = 255
 """Bytes of a domain name (RFC 1035 section 2.3.4)."""
 
 OTHER_NAME: Final = 0xA0
@@ -48,7 +48,7 @@ _HOST_CHARACTERS: Final = string.ascii_lowercase + string.digits + "-_"
 _EMAIL_ADDRESS: Final = "1.2.840.113549.1.9.1"
 """emailAddress of PKCS #9, which mailbox constraints cover where there are no alternative names."""
 
-_ADDRESS_OCTETS: Final = frozenset({4, 16})
+_ADDRESS_BYTES: Final = frozenset({4, 16})
 _WILDCARD: Final = "*."
 
 GeneralName = tuple[int, bytes]
@@ -87,7 +87,7 @@ class Constraints(NamedTuple):
 def read_names(data: bytes) -> tuple[GeneralName, ...]:
     """The GeneralNames of a subjectAltName extension, strictly. Raises `der.DERError`."""
     items = _bounded(data, der.expect(data, 0, len(data), der.SEQUENCE), ALTERNATIVE_NAMES_MAX)
-    return tuple(_general_name(data, item, _ADDRESS_OCTETS) for item in items)
+    return tuple(_general_name(data, item, _ADDRESS_BYTES) for item in items)
 
 
 def cost(one: GeneralName) -> int:
@@ -153,7 +153,7 @@ def _general_name(data: bytes, item: der.Element, address_octets: frozenset[int]
         or (item.tag == ADDRESS and len(value) not in address_octets)
     ):
         raise der.DERError("general name")
-    if item.tag == DNS_NAME and len(value) > DNS_NAME_OCTETS_MAX:
+    if item.tag == DNS_NAME and len(value) > DNS_NAME_BYTES_MAX:
         raise der.LimitError("domain name")
     return item.tag, value
 
@@ -168,7 +168,7 @@ def _subtree(data: bytes, item: der.Element) -> tuple[int, list[Key]]:
     base = der.element(data, item.content, item.end)
     if base.end != item.end:
         raise der.DERError("subtree with minimum or maximum")
-    form, value = _general_name(data, base, frozenset(2 * octets for octets in _ADDRESS_OCTETS))
+    form, value = _general_name(data, base, frozenset(2 * octets for octets in _ADDRESS_BYTES))
     return form, list(_KEYS[form](value)) if form in _KEYS else []
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from .budget import Share
-from .certificate import CERTIFICATE_OCTETS_MAX
+from .certificate import CERTIFICATE_BYTES_MAX
 from .signature import Signed, is_verified, verify_issued
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class _Builder:
         """Whether the last certificate of a path, or who may have signed it, is larger than what is verified."""
         answers = self._ask(end)
         unsigned = not (answers[Signed.VALID] or end.is_self_issued)
-        return len(end.der) > CERTIFICATE_OCTETS_MAX or (unsigned and bool(answers[Signed.EXCEEDS_LIMITS]))
+        return len(end.der) > CERTIFICATE_BYTES_MAX or (unsigned and bool(answers[Signed.EXCEEDS_LIMITS]))
 
 
 def _same_authority(one: Certificate, other: Certificate) -> bool:

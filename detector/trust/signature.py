@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from . import der
 from . import spki as public_keys
-from .certificate import CERTIFICATE_OCTETS_MAX
+from .certificate import CERTIFICATE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -257,7 +257,7 @@ def _refusal(key: PublicKeyTypes) -> Signed | None:
 
 def verify_issued(child: Certificate, issuer_spki: bytes) -> Signed:
     """Whether the key in `issuer_spki` signed `child`. What holds no signature was signed by nobody: INVALID."""
-    if len(child.der) > CERTIFICATE_OCTETS_MAX:
+    if len(child.der) > CERTIFICATE_BYTES_MAX:
         return Signed.EXCEEDS_LIMITS
     if child.tbs is None or child.signature is None:
         return Signed.INVALID

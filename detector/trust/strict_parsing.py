@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
 
 from . import der
 from .certificate import (
-    CERTIFICATE_OCTETS_MAX,
+    CERTIFICATE_BYTES_MAX,
     OID_AUTHORITY_INFORMATION_ACCESS,
     OID_AUTHORITY_KEY_IDENTIFIER,
     OID_BASIC_CONSTRAINTS,
@@ -45,11 +45,11 @@ _FIELDS: Final = (der.INTEGER, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, der.SEQ
 subjectPublicKeyInfo come always; version before them, unique identifiers and extensions behind them, may come."""
 _VERSIONS: Final = (b"\x01", b"\x02")
 """Versions 2 and 3. Version 1 is the default, which DER leaves out (X.690 section 11.5)."""
-_PATH_LENGTH_OCTETS_MAX: Final = 4
+_PATH_LENGTH_BYTES_MAX: Final = 4
 """Bytes of a pathLenConstraint. Paths are not longer than ten certificates, so any number that fits is as good."""
-_REMEMBERED_OCTETS_MAX: Final = 256
+_REMEMBERED_BYTES_MAX: Final = 256
 """Bytes of an extension's value that is remembered as being in order: nobody fills the memory with one."""
-_TIME_OCTETS: Final = {der.UTC_TIME: len("YYMMDDHHMMSSZ"), der.GENERALIZED_TIME: len("YYYYMMDDHHMMSSZ")}
+_TIME_BYTES: Final = {der.UTC_TIME: len("YYMMDDHHMMSSZ"), der.GENERALIZED_TIME: len("YYYYMMDDHHMMSSZ")}
 """RFC 5280 section 4.1.2.5: seconds are given, and the zone is Z."""
 
 
@@ -84,7 +84,7 @@ class _Examiner:
         self._attempt(self._certificate)
         for identifier, value in self.certificate.extensions.items():
             if identifier in _CHECKS:
-                is_short = len(value) <= _REMEMBERED_OCTETS_MAX
+                is_short = len(value) <= _REMEMBERED_BYTES_MAX
                 self._attempt(_check_value if is_short else _check_value.__wrapped__, identifier, value)
         return Form(
             names=self._read(OID_SUBJECT_ALT_NAME, _names_to_the_end),
@@ -113,7 +113,7 @@ class _Examiner:
 
     def _certificate(self) -> None:
         data = self.data
-        if len(data) > CERTIFICATE_OCTETS_MAX:
+        if len(data) > CERTIFICATE_BYTES_MAX:
             raise der.LimitError("certificate")
         der.check(data)
         outer = der.expect(data, 0, len(data), der.SEQUENCE)
@@ -197,7 +197,7 @@ def _check_times(data: bytes, validity: der.Element) -> None:
     not_before, not_after = der.children(data, validity)
     for time in (not_before, not_after):
         text = der.value(data, time)
-        if len(text) != _TIME_OCTETS.get(time.tag) or not text[:-1].isdigit() or not text.endswith(b"Z"):
+        if len(text) != _TIME_BYTES.get(time.tag) or not text[:-1].isdigit() or not text.endswith(b"Z"):
             raise der.DERError("validity")
 
 
@@ -211,7 +211,7 @@ def _check_basic_constraints(value: bytes) -> None:
     length = der.value(value, parts[-1]) if tags[-1:] == [der.INTEGER] else b"\x00"
     if tags not in ([], [der.BOOLEAN], [der.INTEGER], [der.BOOLEAN, der.INTEGER]):
         raise der.DERError("basic constraints")
-    if length[0] & 0x80 or len(length) > _PATH_LENGTH_OCTETS_MAX:
+    if length[0] & 0x80 or len(length) > _PATH_LENGTH_BYTES_MAX:
         raise der.DERError("path length")
 
 

@@ -34,7 +34,7 @@ PATH: Final = "/.well-known/tls-witness"
 PAYLOAD_TYPE: Final = "application/vnd.tls-witness.statement.v1+json"
 """What the signature says it is over."""
 
-NONCE_OCTETS: Final = 32
+NONCE_BYTES: Final = 32
 """Octets of a nonce: enough that none is ever met twice."""
 
 EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"
@@ -43,10 +43,10 @@ EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"
 EXPORTER_CONTEXT: Final = b""
 """Present and of no length (RFC 9266 section 4.1); before TLS 1.3 that is not the same as absent (RFC 5705)."""
 
-EXPORTER_OCTETS: Final = 32
+EXPORTER_BYTES: Final = 32
 """RFC 9266 section 4.1."""
 
-ANSWER_OCTETS_MAX: Final = 64 * 1024
+ANSWER_BYTES_MAX: Final = 64 * 1024
 """Octets of an answer that a client reads; a statement has about 1 KiB."""
 
 
@@ -116,23 +116,23 @@ class Answer(NamedTuple):
     problem: Problem | None = None
 
 
-def spell_nonce(nonce: bytes) -> str:
+def encode_nonce(nonce: bytes) -> str:
     """A nonce as the request carries it: base64url without padding (RFC 4648 section 5)."""
     return base64.urlsafe_b64encode(nonce).rstrip(b"=").decode("ascii")
 
 
-def read_nonce(text: str) -> bytes | None:
+def decode_nonce(text: str) -> bytes | None:
     """The nonce that a request spells, or None when it is not exactly one."""
     try:
         nonce = base64.b64decode(text.encode("ascii") + b"=", altchars=b"-_", validate=True)
     except ValueError:  # binascii.Error, and text that is not ASCII
         return None
-    return nonce if len(nonce) == NONCE_OCTETS and spell_nonce(nonce) == text else None
+    return nonce if len(nonce) == NONCE_BYTES and encode_nonce(nonce) == text else None
 
 
 def request_target(nonce: bytes) -> str:
     """The request target in origin-form (RFC 9112 section 3.2.1)."""
-    return f"{PATH}?nonce={spell_nonce(nonce)}"
+    return f"{PATH}?nonce={encode_nonce(nonce)}"
 
 
 def sign(statement: Statement, keys: Iterable[Ed25519PrivateKey]) -> bytes:
@@ -149,6 +149,6 @@ def read(body: bytes, *, keys: Sequence[bytes]) -> Answer:
         statement = msgspec.json.decode(opened.payload, type=Statement)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return Answer(problem=Problem.UNREADABLE)
-    if statement.version != VERSION or len(statement.exporter) not in {0, EXPORTER_OCTETS}:
+    if statement.version != VERSION or len(statement.exporter) not in {0, EXPORTER_BYTES}:
         return Answer(problem=Problem.UNREADABLE)
     return Answer(statement, opened.key)

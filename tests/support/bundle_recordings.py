@@ -41,7 +41,7 @@ EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
 ADDRESS = "8.8.4.4:443"
 """Where endpoints are answered: a public address, which every network has the same machine at."""
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC = envelope.public_octets(KEY)
+PUBLIC = envelope.public_key_of(KEY)
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 
 

@@ -15,7 +15,7 @@ from support.crafting import LEAF, extension, name, oid, sequence
 
 from detector.knowledge.roots import public_roots
 from detector.trust import certificate, der
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Certificate
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -144,7 +144,7 @@ def test_one_damaged_field_costs_only_itself(pki: PrivatePKI) -> None:
 def test_trailing_bytes_and_size_are_problems(pki: PrivatePKI) -> None:
     """What follows the certificate is told; what is larger than any certificate is only hashed."""
     assert Certificate.read(_leaf(pki) + b"\0").problems == ("trailing bytes after the certificate",)
-    huge = Certificate.read(b"\x30" * (CERTIFICATE_OCTETS_MAX + 1))
+    huge = Certificate.read(b"\x30" * (CERTIFICATE_BYTES_MAX + 1))
     assert huge.problems == ("larger than any certificate may be",)
     assert len(huge.sha256) == 32
 
@@ -210,7 +210,7 @@ def test_what_is_remembered_is_bounded(pki: PrivatePKI, monkeypatch: pytest.Monk
     for leaf in leaves:
         assert Certificate.read(leaf) is Certificate.read(leaf)
         assert len(certificate._REMEMBERED) <= 3
-    large = leaves[0] + bytes(certificate.REMEMBERED_OCTETS)
+    large = leaves[0] + bytes(certificate.REMEMBERED_BYTES)
     assert Certificate.read(large) is not Certificate.read(large)
 
 

@@ -18,7 +18,7 @@ from detector.trust.envelope import (
     add_signatures,
     key_identifier,
     open_envelope,
-    public_octets,
+    public_key_of,
     seal,
     unseal,
 )
@@ -42,7 +42,7 @@ def test_unsigned_and_signed() -> None:
     """The payload comes out either way, with every key that signed."""
     assert unseal(seal(b"x", payload_type=KIND, keys=[]), payload_type=KIND) == (b"x", (), None)
     unsealed = unseal(SEALED, payload_type=KIND)
-    assert unsealed == (b"payload", tuple(Signer(public_octets(key), verifies=True) for key in KEYS[:2]), None)
+    assert unsealed == (b"payload", tuple(Signer(public_key_of(key), verifies=True) for key in KEYS[:2]), None)
 
 
 def test_wrong_signature_is_told_beside_the_right_one() -> None:
@@ -89,8 +89,8 @@ def test_what_is_not_opened(envelope: bytes, problem: Problem) -> None:
 def test_adding_signatures() -> None:
     """Signatures stand beside each other, one for each key, as many as are looked at."""
     more = add_signatures(SEALED, payload_type=KIND, keys=KEYS[1:4])
-    assert [signer.key for signer in unseal(more, payload_type=KIND).signers] == [public_octets(k) for k in KEYS[:4]]
-    assert open_envelope(more, payload_type=KIND, keys=[public_octets(KEYS[3])]).payload == b"payload"
+    assert [signer.key for signer in unseal(more, payload_type=KIND).signers] == [public_key_of(k) for k in KEYS[:4]]
+    assert open_envelope(more, payload_type=KIND, keys=[public_key_of(KEYS[3])]).payload == b"payload"
     with pytest.raises(ValueError, match="too-many"):
         add_signatures(SEALED, payload_type=KIND, keys=KEYS)
     with pytest.raises(ValueError, match="other-type"):

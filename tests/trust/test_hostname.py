@@ -12,7 +12,7 @@ from support.crafting import ALTERNATIVE_NAMES, LEAF, alternative_names, extensi
 from detector.trust import hostname
 from detector.trust.certificate import (
     ALTERNATIVE_NAMES_MAX,
-    CERTIFICATE_OCTETS_MAX,
+    CERTIFICATE_BYTES_MAX,
     EXTENSIONS_MAX,
     Certificate,
 )
@@ -76,7 +76,7 @@ def test_names_behind_more_extensions_than_are_read_are_unfinished() -> None:
     )
     assert hostname.match(craft(names, *junk), "exam.example.edu") is NameMatch.MATCH
     assert hostname.match(craft(names, *junk), "lms.example.edu") is NameMatch.MISMATCH
-    large = craft(extension("1.2.3.4", bytes(CERTIFICATE_OCTETS_MAX)), names)
+    large = craft(extension("1.2.3.4", bytes(CERTIFICATE_BYTES_MAX)), names)
     assert hostname.match(large, "exam.example.edu") is NameMatch.UNFINISHED
 
 

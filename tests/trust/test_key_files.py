@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import KeyFileError, OutputError
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.trust.key_files import KEY_FILE_BYTES_MAX, create_signing_key, load_public_key, load_signing_key
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def written(folder: Path, data: bytes, mode: int = 0o600) -> Path:
 
 def test_a_pair(tmp_path: Path) -> None:
     """A private key is read from PKCS #8, its public half from SubjectPublicKeyInfo."""
-    assert public_octets(load_signing_key(written(tmp_path, PRIVATE))) == public_octets(KEY)
-    assert load_public_key(written(tmp_path, PUBLIC, 0o644)) == public_octets(KEY)
+    assert public_key_of(load_signing_key(written(tmp_path, PRIVATE))) == public_key_of(KEY)
+    assert load_public_key(written(tmp_path, PUBLIC, 0o644)) == public_key_of(KEY)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_key_that_others_may_use(mode: int, tmp_path: Path) -> None:
     """A private key open to others is refused with the command that closes it; a group may read it."""
     with pytest.raises(KeyFileError, match=f"mode {mode:o}.*chmod 600"):
         load_signing_key(written(tmp_path, PRIVATE, mode))
-    assert public_octets(load_signing_key(written(tmp_path, PRIVATE, 0o440))) == public_octets(KEY)
+    assert public_key_of(load_signing_key(written(tmp_path, PRIVATE, 0o440))) == public_key_of(KEY)
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_was_created_is_loaded(tmp_path: Path) -> None:
         os.umask(before)
     if os.name == "posix":
         assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
-    assert public_octets(load_signing_key(tmp_path / "key.pem")) == public_octets(created)
+    assert public_key_of(load_signing_key(tmp_path / "key.pem")) == public_key_of(created)
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:

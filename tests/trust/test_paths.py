@@ -29,7 +29,7 @@ from support.odd_keys import (
 from detector.trust import paths
 from detector.trust import signature as signatures
 from detector.trust.budget import SIGNATURES_MAX, SIGNATURES_ORDINARY, Budget
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Certificate
 from detector.trust.roots import NO_ROOTS, from_der
 from detector.trust.signature import Signed, verify_issued
 
@@ -312,7 +312,7 @@ def test_an_issuer_beyond_the_limits_is_exceeded(
 
 def test_a_leaf_that_is_too_large_is_exceeded(both_roots: Roots) -> None:
     """It is not read, so nobody is known to have signed it: its sender's doing."""
-    assert reasons(build((bytes(CERTIFICATE_OCTETS_MAX + 1),), both_roots)) == EXCEEDED
+    assert reasons(build((bytes(CERTIFICATE_BYTES_MAX + 1),), both_roots)) == EXCEEDED
 
 
 @pytest.mark.native

@@ -27,7 +27,7 @@ from support.odd_keys import (
 
 from detector.trust import der
 from detector.trust import signature as signatures
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Algorithm, Certificate
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Algorithm, Certificate
 from detector.trust.signature import SPKI_BYTES_MAX, Signed, is_verified, load_key, verify, verify_issued, verify_sct
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def test_nobody_signed_what_holds_no_signature(pki: PrivatePKI) -> None:
     assert verify_issued(Certificate.read(no_algorithm), issuer) is Signed.UNREADABLE
     for data in (b"", b"\x30\x00", pki.issue(["exam.example.edu"]).leaf[:200]):
         assert verify_issued(Certificate.read(data), issuer) is Signed.INVALID
-    assert verify_issued(Certificate.read(bytes(CERTIFICATE_OCTETS_MAX + 1)), issuer) is Signed.EXCEEDS_LIMITS
+    assert verify_issued(Certificate.read(bytes(CERTIFICATE_BYTES_MAX + 1)), issuer) is Signed.EXCEEDS_LIMITS
 
 
 ML_DSA = {"2.16.840.1.101.3.4.3.17": 44, "2.16.840.1.101.3.4.3.18": 65, "2.16.840.1.101.3.4.3.19": 87}

@@ -35,7 +35,7 @@ from support.crafting import (
 from detector.knowledge.roots import public_roots
 from detector.trust import der
 from detector.trust import strict_parsing as strict
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, EXTENSIONS_MAX, Certificate
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, EXTENSIONS_MAX, Certificate
 from detector.trust.name_constraints import DNS_NAME
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def test_forms_that_are_read(draft: Draft) -> None:
     "draft",
     [
         LEAF.but(adds=[extension(f"1.2.3.{number}", b"") for number in range(EXTENSIONS_MAX)]),
-        LEAF.but(adds=[extension("1.2.3.4", bytes(CERTIFICATE_OCTETS_MAX))]),
+        LEAF.but(adds=[extension("1.2.3.4", bytes(CERTIFICATE_BYTES_MAX))]),
         LEAF.but(subject=sequence(name(O="x")[2:] * 64)),
         LEAF.but(issuer=sequence(name(O="x")[2:] * 64)),
         with_value(NAME_CONSTRAINTS, sequence(der.encode(0xA0, sequence(b"\x82\x03edu") * 1025))),
