@@ -274,7 +274,7 @@ def _name_constraint_refusals(certificates: Sequence[Certificate], forms: Sequen
                 continue
             names = tuple(names_of(subject, forms[depth].names))
             left -= sum(map(cost, names))
-            if left < 0 or certificates[depth].names_unfinished:
+            if left < 0 or certificates[depth].names_truncated:
                 yield Refused(Refusal.EXCEEDS_LIMITS, depth)
                 return
             if not constraining.constraints.allow(names):

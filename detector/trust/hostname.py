@@ -53,7 +53,7 @@ def match(certificate: Certificate, host: str) -> NameMatch:
     """
     if _has_name(certificate, host):
         return NameMatch.MATCH
-    if certificate.names_unfinished:
+    if certificate.names_truncated:
         return NameMatch.UNFINISHED
     common_name = certificate.subject.get("CN") if certificate.subject else None
     if not certificate.has_alternative_names and common_name is not None and _dns_match((common_name,), host):

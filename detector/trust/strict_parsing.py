@@ -133,15 +133,15 @@ class _Examiner:
             raise der.DERError("validity")
         if fields[-1].tag == _EXTENSIONS:
             _parts(data, fields[-1], (der.SEQUENCE,))
-        regular = self.certificate.extensions_are_regular
-        if "extensions" in self.certificate.exceeded:
+        regular = self.certificate.extensions_are_well_formed
+        if "extensions" in self.certificate.over_limit:
             raise der.LimitError("extensions")
         if not regular:
             raise der.DERError("extensions")
 
     def _check_names(self) -> None:
         names = (self.certificate.issuer, self.certificate.subject)
-        if self.certificate.exceeded & {"issuer", "subject"}:
+        if self.certificate.over_limit & {"issuer", "subject"}:
             self.exceeds_limits = True
         elif any(one is None or not one.is_regular for one in names):
             self.malformed = True
@@ -169,7 +169,7 @@ def _check_value(identifier: str, value: bytes) -> None:
 
 
 def _names_to_the_end(value: bytes) -> tuple[GeneralName, ...] | None:
-    """The alternative names; None where there are more than are read, which is `Certificate.names_unfinished`.
+    """The alternative names; None where there are more than are read, which is `Certificate.names_truncated`.
 
     Such a list makes no certificate another one: whom it names is not known, and that is all.
     """

@@ -171,7 +171,7 @@ def claims_logging(leaf: Certificate, logs: LogList, at: dt.datetime) -> bool:
 
 def _limits(leaf: Certificate, logs: LogList, at: dt.datetime) -> _Limits | None:
     """None when no timestamp can help the leaf: dates that cannot be, or extensions left unread."""
-    if leaf.validity is None or leaf.validity[0] > leaf.validity[1] or not leaf.extensions_were_read:
+    if leaf.validity is None or leaf.validity[0] > leaf.validity[1] or not leaf.extensions_are_complete:
         return None
     return _Limits(*leaf.validity, logs, at)
 

@@ -35,9 +35,9 @@ def everything(certificate: Certificate) -> tuple[object, ...]:
         certificate.extensions,
         certificate.critical_extensions,
         certificate.repeats_extension,
-        certificate.extensions_are_regular,
-        certificate.exceeded,
-        certificate.names_unfinished,
+        certificate.extensions_are_well_formed,
+        certificate.over_limit,
+        certificate.names_truncated,
         certificate.has_alternative_names,
         certificate.dns_names,
         certificate.ip_addresses,
@@ -204,13 +204,13 @@ def test_der_writing_reads_back(tag: int, content: bytes) -> None:
 
 def test_what_is_remembered_is_bounded(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many certificates are read; the same octets are one object in between, and large ones are not kept."""
-    monkeypatch.setattr(certificate, "REMEMBERED_MAX", 3)
-    monkeypatch.setattr(certificate, "_REMEMBERED", {})
+    monkeypatch.setattr(certificate, "CACHED_MAX", 3)
+    monkeypatch.setattr(certificate, "_CACHE", {})
     leaves = [pki.issue([f"host{number}.example.org"]).leaf for number in range(8)]
     for leaf in leaves:
         assert Certificate.read(leaf) is Certificate.read(leaf)
-        assert len(certificate._REMEMBERED) <= 3
-    large = leaves[0] + bytes(certificate.REMEMBERED_BYTES)
+        assert len(certificate._CACHE) <= 3
+    large = leaves[0] + bytes(certificate.CACHED_BYTES_MAX)
     assert Certificate.read(large) is not Certificate.read(large)
 
 
@@ -219,23 +219,23 @@ def test_what_extensions_are_like(pki: PrivatePKI) -> None:
     usual = LEAF.certificate
     assert usual.critical_extensions == {"2.5.29.15", "2.5.29.19"}
     assert not usual.repeats_extension
-    assert usual.extensions_are_regular
+    assert usual.extensions_are_well_formed
     twice = LEAF.but(adds=[extension("1.2.3.4", b""), extension("1.2.3.4", b"", critical=True)]).certificate
     assert twice.repeats_extension
     assert "1.2.3.4" not in twice.critical_extensions
     explicit = LEAF.but(adds=[sequence(oid("1.2.3.4"), b"\x01\x01\x00", b"\x04\x00")]).certificate
     assert explicit.extensions["1.2.3.4"] == b""
     assert "1.2.3.4" not in explicit.critical_extensions
-    assert not explicit.extensions_are_regular
-    assert Certificate.read(pki.issue(["exam.example.edu"]).leaf).extensions_are_regular
+    assert not explicit.extensions_are_well_formed
+    assert Certificate.read(pki.issue(["exam.example.edu"]).leaf).extensions_are_well_formed
 
 
 def test_what_is_longer_than_is_read() -> None:
     """Too many names, attributes or extensions are said apart from what is damaged."""
     crowded = LEAF.but(subject=sequence(name(O="x")[2:] * 64)).certificate
     assert crowded.subject is None
-    assert crowded.exceeded == {"subject"}
+    assert crowded.over_limit == {"subject"}
     assert crowded.problems != ()
     damaged = LEAF.but(subject=sequence(b"\x31\x02\x30\x05")).certificate
     assert damaged.subject is None
-    assert damaged.exceeded == set()
+    assert damaged.over_limit == set()

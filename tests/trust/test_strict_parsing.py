@@ -198,7 +198,7 @@ def test_a_list_of_names_that_is_not_finished_exceeds_nothing() -> None:
     crowded = LEAF.but(lacks=[ALTERNATIVE_NAMES], adds=[alternative_names(*["x.example.edu"] * 2049)])
     form = strict.examine(crowded.certificate)
     assert (form.names, form.exceeds_limits, form.malformed) == (None, False, False)
-    assert crowded.certificate.names_unfinished
+    assert crowded.certificate.names_truncated
 
 
 def test_algorithms_that_differ() -> None:

@@ -171,7 +171,7 @@ def test_memory_with_a_new_leaf_for_every_connection(building: Building) -> None
     sizes: list[tuple[int, int]] = []
 
     def measure() -> None:
-        certificate._REMEMBERED.clear()
+        certificate._CACHE.clear()
         signature._ANSWERS.clear()
         signature._load_key.cache_clear()
         gc.collect()
