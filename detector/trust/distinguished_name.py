@@ -51,14 +51,14 @@ class Name(NamedTuple):
     """A distinguished name.
 
     `attributes` are (short name or dotted OID, value) in the order of the DER; `canonical` is what RFC 5280 section
-    7.1 compares (case and white space folded); `der` are the bytes as presented. `is_regular`: they are
+    7.1 compares (case and white space folded); `der` are the bytes as presented. `is_well_formed`: they are
     sets of pairs, as section 4.1.2.4 has it, every value is of its type, and nothing had to be passed over.
     """
 
     attributes: tuple[tuple[str, str], ...]
     canonical: tuple[tuple[str, str], ...]
     der: bytes
-    is_regular: bool = True
+    is_well_formed: bool = True
 
     def get(self, short_name: str) -> str | None:
         """The last (most specific) value of an attribute, or None."""
@@ -91,17 +91,17 @@ def read(data: bytes, item: der.Element) -> Name:
         raise der.DERError("name")
     attributes: list[tuple[str, str]] = []
     canonical: list[tuple[str, str]] = []
-    is_regular = True
+    is_well_formed = True
     for relative in der.children(data, item):
-        is_regular = is_regular and relative.tag == der.SET and relative.content < relative.end
+        is_well_formed = is_well_formed and relative.tag == der.SET and relative.content < relative.end
         for pair in der.children(data, relative):
             identifier, text, is_whole = _attribute(data, pair)
-            is_regular = is_regular and pair.tag == der.SEQUENCE and is_whole
+            is_well_formed = is_well_formed and pair.tag == der.SEQUENCE and is_whole
             attributes.append((SHORT_NAMES.get(identifier, identifier), text))
             canonical.append((identifier, _fold(text)))
             if len(attributes) >= ATTRIBUTES_MAX:
                 raise der.LimitError("too many attributes")
-    return Name(tuple(attributes), tuple(canonical), der.whole(data, item), is_regular)
+    return Name(tuple(attributes), tuple(canonical), der.whole(data, item), is_well_formed)
 
 
 RelativeNames = tuple[frozenset[tuple[str, str]], ...]
@@ -110,7 +110,7 @@ RelativeNames = tuple[frozenset[tuple[str, str]], ...]
 
 def relative_names(data: bytes, item: der.Element) -> RelativeNames:
     """Read a Name strictly, one set per RelativeDistinguishedName (RFC 5280 section 4.1.2.4). Raises `der.DERError`."""
-    if not read(data, item).is_regular:
+    if not read(data, item).is_well_formed:
         raise der.DERError("name")
     return tuple(
         frozenset(

@@ -426,25 +426,25 @@ def test_lifetimes(begins: dt.datetime, days: int) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many paths are judged, so many are remembered, and each keeps its answer."""
-    monkeypatch.setattr(acceptance, "PATHS_REMEMBERED_MAX", 3)
-    monkeypatch.setattr(acceptance, "_JUDGED", {})
+    monkeypatch.setattr(acceptance, "PATHS_CACHED_MAX", 3)
+    monkeypatch.setattr(acceptance, "_CACHE", {})
     for number in range(10):
         for _ in range(2):
             assert found(LEAF.but(serial=integer(number)), CA, ROOT) == []
             assert found(LEAF.but(serial=integer(number), adds=[UNKNOWN]), CA, ROOT) == [("critical-extension", 0)]
-            assert len(acceptance._JUDGED) <= 3
+            assert len(acceptance._CACHE) <= 3
 
 
 def test_second_sight_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that was judged is not read again, and a new leaf does not have its CAs read again."""
     read: list[bytes] = []
-    examine = strict.examine
+    parse = strict.parse
 
-    def counted(certificate: Certificate) -> Any:  # noqa: ANN401 - as `examine`
+    def counted(certificate: Certificate) -> Any:  # noqa: ANN401 - as `parse`
         read.append(certificate.der)
-        return examine(certificate)
+        return parse(certificate)
 
-    monkeypatch.setattr(strict, "examine", counted)
+    monkeypatch.setattr(strict, "parse", counted)
     first, second = (LEAF.but(serial=integer(number)) for number in (4711, 4712))
     ca, root = CA.but(serial=integer(4713)), ROOT.but(serial=integer(4714))
     kept = path(first, ca, root)

@@ -97,7 +97,7 @@ def test_regular_names(content: bytes, *, regular: bool) -> None:
     """Sets of pairs whose values are of their type, and nothing else; others are read all the same."""
     data = der.encode(der.SEQUENCE, content)
     item = der.element(data, 0, len(data))
-    assert name.read(data, item).is_regular is regular
+    assert name.read(data, item).is_well_formed is regular
     if regular:
         assert sum(map(len, name.relative_names(data, item))) == len(name.read(data, item).attributes)
     else:
