@@ -51,7 +51,7 @@ from detector.trust.acceptance import DATE_REFUSALS, Refusal, Refused, explain, 
 from detector.trust.certificate import Certificate
 from detector.trust.paths import Path
 from detector.trust.roots import certificates_in_pem, from_der
-from detector.trust.signature import load_key
+from detector.trust.signature import read_key
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -329,7 +329,7 @@ def test_ml_dsa() -> None:
     header = "30820532300b06096086480165030403110382052100"  # RFC 9881 section 4: ML-DSA-44, 1312 bytes
     key = bytes.fromhex(header) + bytes(range(256)) * 5 + bytes(32)
     leaf = LEAF.but(spki=key, algorithm=algorithm("2.16.840.1.101.3.4.3.18"))
-    assert found(leaf, CA, ROOT) == ([] if load_key(key) is not None else [("key-kind", 0)])
+    assert found(leaf, CA, ROOT) == ([] if read_key(key).key is not None else [("key-kind", 0)])
     with_parameters = leaf.but(spki=P256, algorithm=algorithm("2.16.840.1.101.3.4.3.18", b"\x05\x00"))
     assert found(with_parameters, CA, ROOT) == [("signature-algorithm", 0)]
 
@@ -340,11 +340,11 @@ def test_keys_are_written_in_one_way() -> None:
     half = bytes([2 + point.y % 2]) + point.x.to_bytes(32, "big")
     parts = algorithm("1.2.840.10045.2.1", oid("1.2.840.10045.3.1.7"))
     compressed = sequence(parts, b"\x03\x22\x00" + half)
-    assert load_key(compressed) is not None
+    assert read_key(compressed).key is not None
     assert found(LEAF.but(spki=compressed), CA, ROOT) == [("key-kind", 0)]
     bare = rsa_key(2048).replace(algorithm("1.2.840.113549.1.1.1", b"\x05\x00"), algorithm("1.2.840.113549.1.1.1"))
     bare = sequence(bare[4:])
-    assert load_key(bare) is not None
+    assert read_key(bare).key is not None
     assert found(LEAF.but(spki=bare), CA, ROOT) == [("key-kind", 0)]
 
 
