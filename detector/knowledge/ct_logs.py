@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from detector.errors import LogListError
+from detector.model.files import read_file
 from detector.trust.ct_logs import ACCEPTED_STATES, FormerOperator, Log, LogKind, LogList, LogState, Shard
 
 if TYPE_CHECKING:
@@ -96,12 +97,7 @@ def shipped() -> LogList:
 
 def load(path: str | Path) -> LogList:
     """The log list in a file. Raises `LogListError` that names the file and, where one is at fault, the field."""
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(LIST_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise LogListError(f"{path}: the log list cannot be read: {reason}.", advice=_ADVICE) from error
+    data = read_file(path, most=LIST_BYTES_MAX, kind="log list", error=LogListError)
     # Reports show the file's own name only: the folders above it may contain a person's name.
     return msgspec.structs.replace(parse(data, name=str(path)), name=Path(path).name)
 

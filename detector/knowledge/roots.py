@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.aio.lazy import LazyModule
 from detector.errors import RootsError
 from detector.model import RootOrigin
+from detector.model.files import read_file
 from detector.trust.certificate import Certificate
 from detector.trust.roots import NO_ROOTS, Root, Roots, certificates_in_pem, from_der, label_of
 
@@ -177,30 +178,18 @@ def load(path: str | Path, *, date: dt.date | None = None) -> Roots:
     The version is the SHA-256 of the file, so that a report identifies exactly these. Raises `RootsError`.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:  # the size of a device or a pipe is known once it has been read
-            data = file.read(ROOTS_FILE_BYTES_MAX + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise RootsError(
-            f"Roots file {path}: cannot be read ({reason}).", advice="Name a readable PEM file of certificates."
-        ) from error
-    if len(data) > ROOTS_FILE_BYTES_MAX:
-        raise RootsError(
-            f"Roots file {path}: larger than {ROOTS_FILE_BYTES_MAX // 1024 // 1024} MiB.",
-            advice="Name a PEM file that holds only root certificates.",
-        )
+    data = read_file(path, most=ROOTS_FILE_BYTES_MAX, kind="roots file", error=RootsError)
     blocks = certificates_in_pem(data)
     if not blocks or len(blocks) != data.count(b"-----BEGIN ") - data.count(b"PRIVATE KEY-----") // 2:
         raise RootsError(
-            f"Roots file {path}: {'no certificate in it' if not blocks else 'a certificate in it is damaged'}.",
+            f"{path}: {'no certificate in it' if not blocks else 'a certificate in it is damaged'}.",
             advice="It must be PEM: -----BEGIN CERTIFICATE----- blocks with base64 between them.",
         )
     roots = [Root(label or label_of(Certificate.read(body)), Certificate.read(body)) for label, body in blocks]
     for number, root in enumerate(roots, 1):
         if root.certificate.spki is None or root.certificate.subject is None:
             raise RootsError(
-                f"Roots file {path}: certificate {number} is not an X.509 certificate.",
+                f"{path}: certificate {number} is not an X.509 certificate.",
                 advice="Remove or replace it; every block must hold one DER certificate.",
             )
     return Roots(roots, name=path.name, version="sha256:" + hashlib.sha256(data).hexdigest()[:16], date=date)

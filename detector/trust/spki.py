@@ -76,7 +76,7 @@ def _curve(parameters: bytes) -> str:
 
 
 def _fingerprint(parameters: bytes, item: der.Element) -> str:
-    """SHA-256 of prime, a, b, the base point's x and order (ECParameters, RFC 3279 section 2.3.5). Raises ValueError."""
+    """SHA-256 of prime, a, b, the point's x and order (ECParameters, RFC 3279 section 2.3.5). Raises ValueError."""
     _, field, curve, base, order, *_ = der.children(parameters, item)
     _, prime = der.children(parameters, field)
     a, b, *_ = der.children(parameters, curve)
