@@ -51,7 +51,7 @@ from detector.model import (
     Reason,
     Record,
     Report,
-    in_one_order,
+    normalize_schema,
 )
 from detector.pins import shared_pins
 from detector.trust.certificate import Certificate
@@ -267,7 +267,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
 
 def verification_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Verification`, which `detector verify --format json` prints."""
-    schema = in_one_order(msgspec.json.schema(Verification))
+    schema = normalize_schema(msgspec.json.schema(Verification))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector verification", **schema}
 
 
