@@ -42,6 +42,7 @@ from .signature import REFUSALS, KeyType, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Self
 
     from .certificate import Algorithm, Certificate
     from .paths import Path
@@ -134,31 +135,40 @@ _LIFETIMES: Final = (
 
 
 class Refusal(enum.StrEnum):
-    """Why no careful client accepts a path."""
+    """Why no careful client accepts a path, each with its sentence for people."""
 
-    NO_ANCHOR = "no-anchor"
-    MALFORMED = "malformed"
-    EXCEEDS_LIMITS = "exceeds-limits"
-    REPEATED_EXTENSION = "repeated-extension"
-    VERSION = "version"
-    EMPTY_NAME = "empty-name"
-    CRITICAL_EXTENSION = "critical-extension"
-    ALGORITHM_MISMATCH = "algorithm-mismatch"
-    BROKEN_HASH = "broken-hash"
-    SIGNATURE_ALGORITHM = "signature-algorithm"
-    WEAK_KEY = "weak-key"
-    KEY_KIND = "key-kind"
-    NOT_A_CA = "not-a-ca"
-    CA_KEY_USAGE = "ca-key-usage"
-    PATH_LENGTH = "path-length"
-    LEAF_IS_CA = "leaf-is-ca"
-    LEAF_KEY_USAGE = "leaf-key-usage"
-    LEAF_CONSTRAINS = "leaf-constrains"
-    NOT_FOR_SERVERS = "not-for-servers"
-    NAME_NOT_PERMITTED = "name-not-permitted"
-    LIFETIME = "lifetime"
-    NOT_YET_VALID = "not-yet-valid"
-    EXPIRED = "expired"
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Self:
+        """A string with a sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    NO_ANCHOR = "no-anchor", "No verified path leads from the certificate to a trusted root."
+    MALFORMED = "malformed", "{which} is damaged or not well-formed."
+    EXCEEDS_LIMITS = "exceeds-limits", "{which} holds more than any usual certificate, and was not read to its end."
+    REPEATED_EXTENSION = "repeated-extension", "{which} has an extension twice."
+    VERSION = "version", "{which} is not an X.509 version 3 certificate."
+    EMPTY_NAME = "empty-name", "{which} lacks the name of its issuer or holder."
+    CRITICAL_EXTENSION = "critical-extension", "{which} has a critical extension that TLS clients do not know."
+    ALGORITHM_MISMATCH = "algorithm-mismatch", "{which} contradicts itself about the algorithm of its signature."
+    BROKEN_HASH = "broken-hash", "{which} is signed with a broken hash (MD5 or SHA-1)."
+    SIGNATURE_ALGORITHM = "signature-algorithm", "{which} is signed with an algorithm that TLS clients do not accept."
+    WEAK_KEY = "weak-key", "{which} has a key that is too weak."
+    KEY_KIND = "key-kind", "{which} has a key of a kind that TLS clients do not accept."
+    NOT_A_CA = "not-a-ca", "{which} is not a CA, and must not issue certificates."
+    CA_KEY_USAGE = "ca-key-usage", "{which} may not be used to sign certificates."
+    PATH_LENGTH = "path-length", "{which} does not allow that many CAs below it."
+    LEAF_IS_CA = "leaf-is-ca", "{which} is that of a CA, not of a server."
+    LEAF_KEY_USAGE = "leaf-key-usage", "{which} has a key that is not meant for TLS servers."
+    LEAF_CONSTRAINS = "leaf-constrains", "{which} constrains names, as only a CA may."
+    NOT_FOR_SERVERS = "not-for-servers", "{which} is not meant for TLS servers."
+    NAME_NOT_PERMITTED = "name-not-permitted", "{which} has a name that a CA above it must not give."
+    LIFETIME = "lifetime", "{which} is valid for {days} days, longer than certificates of public CAs may be."
+    NOT_YET_VALID = "not-yet-valid", "{which} is not valid yet (valid from {begins:%Y-%m-%d %H:%M} UTC)."
+    EXPIRED = "expired", "{which} has expired (valid until {ends:%Y-%m-%d %H:%M} UTC)."
 
 
 DATE_REFUSALS: Final = frozenset({Refusal.NOT_YET_VALID, Refusal.EXPIRED})
@@ -384,34 +394,6 @@ def _key_refusals(spki: bytes | None) -> Iterator[Refusal]:
         yield Refusal.KEY_KIND
 
 
-_SENTENCES: Final[dict[Refusal, str]] = {
-    Refusal.NO_ANCHOR: "No verified path leads from the certificate to a trusted root.",
-    Refusal.MALFORMED: "{which} is damaged or not well-formed.",
-    Refusal.EXCEEDS_LIMITS: "{which} holds more than any usual certificate, and was not read to its end.",
-    Refusal.REPEATED_EXTENSION: "{which} has an extension twice.",
-    Refusal.VERSION: "{which} is not an X.509 version 3 certificate.",
-    Refusal.EMPTY_NAME: "{which} lacks the name of its issuer or holder.",
-    Refusal.CRITICAL_EXTENSION: "{which} has a critical extension that TLS clients do not know.",
-    Refusal.ALGORITHM_MISMATCH: "{which} contradicts itself about the algorithm of its signature.",
-    Refusal.BROKEN_HASH: "{which} is signed with a broken hash (MD5 or SHA-1).",
-    Refusal.SIGNATURE_ALGORITHM: "{which} is signed with an algorithm that TLS clients do not accept.",
-    Refusal.WEAK_KEY: "{which} has a key that is too weak.",
-    Refusal.KEY_KIND: "{which} has a key of a kind that TLS clients do not accept.",
-    Refusal.NOT_A_CA: "{which} is not a CA, and must not issue certificates.",
-    Refusal.CA_KEY_USAGE: "{which} may not be used to sign certificates.",
-    Refusal.PATH_LENGTH: "{which} does not allow that many CAs below it.",
-    Refusal.LEAF_IS_CA: "{which} is that of a CA, not of a server.",
-    Refusal.LEAF_KEY_USAGE: "{which} has a key that is not meant for TLS servers.",
-    Refusal.LEAF_CONSTRAINS: "{which} constrains names, as only a CA may.",
-    Refusal.NOT_FOR_SERVERS: "{which} is not meant for TLS servers.",
-    Refusal.NAME_NOT_PERMITTED: "{which} has a name that a CA above it must not give.",
-    Refusal.LIFETIME: "{which} is valid for {days} days, longer than certificates of public CAs may be.",
-    Refusal.NOT_YET_VALID: "{which} is not valid yet (valid from {begins:%Y-%m-%d %H:%M} UTC).",
-    Refusal.EXPIRED: "{which} has expired (valid until {ends:%Y-%m-%d %H:%M} UTC).",
-}
-"""One sentence for each, in the order of `Refusal`."""
-
-
 def explain(refused: Refused, path: Path) -> str:
     """One sentence for people. A CA's name is its own, escaped as in RFC 4514 and cut where it is long."""
     certificate = path.certificates[refused.depth]
@@ -421,4 +403,4 @@ def explain(refused: Refused, path: Path) -> str:
         subject = certificate.subject
         named = (subject.get("CN") or subject.get("O") if subject else None) or "without a name"
         which = f"A certificate above it ({escape(named[:_NAME_CHARACTERS_MAX])})"
-    return _SENTENCES[refused.refusal].format(which=which, begins=begins, ends=ends, days=(ends - begins).days)
+    return refused.refusal.sentence.format(which=which, begins=begins, ends=ends, days=(ends - begins).days)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import ipaddress
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from detector.model import PresentedCertificate
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
+E = TypeVar("E")
 
 OID_SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
 OID_KEY_USAGE: Final = "2.5.29.15"
@@ -36,6 +37,15 @@ OID_AUTHORITY_INFORMATION_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
 OID_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
 OID_SCT_LIST: Final = "1.3.6.1.4.1.11129.2.4.2"
 """RFC 6962 section 3.3."""
+
+_EXTENSION_NAMES: Final = {
+    OID_SUBJECT_KEY_IDENTIFIER: "subject key identifier",
+    OID_KEY_USAGE: "key usage",
+    OID_BASIC_CONSTRAINTS: "basic constraints",
+    OID_AUTHORITY_KEY_IDENTIFIER: "authority key identifier",
+    OID_EXTENDED_KEY_USAGE: "extended key usage",
+    OID_AUTHORITY_INFORMATION_ACCESS: "authority information access",
+}
 
 CERTIFICATE_BYTES_MAX: Final = 256 * 1024
 """Largest certificate that is read. The largest genuine leaves (hundreds of SANs) stay under 32 KiB."""
@@ -110,17 +120,17 @@ def _part(what: str) -> Callable[[Callable[[Certificate], T]], cached_property[T
     return decorate
 
 
-def _extension(oid: str, what: str, read: Callable[[bytes], T], *, absent: D, damaged: T | D) -> cached_property[T | D]:
-    """A property that is read once from the value of an extension."""
+def _extension(oid: str, read: Callable[[bytes], T], *, absent: D, damaged: E) -> cached_property[T | D | E]:
+    """A property that is read once from an extension's value."""
 
-    def attempt(self: Certificate) -> T | D:
+    def attempt(self: Certificate) -> T | D | E:
         value = self.extensions.get(oid)
         if value is None:
             return absent
         try:
             return read(value)
         except der.DERError as error:
-            self._note(what, error)
+            self._note(_EXTENSION_NAMES[oid], error)
             return damaged
 
     return cached_property(attempt)
@@ -130,7 +140,7 @@ def _items(value: bytes) -> Iterator[der.Element]:
     return der.children(value, der.expect(value, 0, len(value), der.SEQUENCE))
 
 
-def _read_basic_constraints(value: bytes) -> tuple[bool | None, int | None]:
+def _read_basic(value: bytes) -> tuple[bool | None, int | None]:
     ca, length = False, None
     for item in _items(value):
         if item.tag == der.BOOLEAN:
@@ -140,9 +150,12 @@ def _read_basic_constraints(value: bytes) -> tuple[bool | None, int | None]:
     return ca, length
 
 
-def _has_key_usage(mask: int, value: bytes) -> bool:
-    bits = der.value(value, der.expect(value, 0, len(value), der.BIT_STRING))
-    return len(bits) > 1 and bool(bits[1] & mask)
+def _allows(usages: int) -> Callable[[bytes], bool]:
+    def read(value: bytes) -> bool:
+        bits = der.value(value, der.expect(value, 0, len(value), der.BIT_STRING))
+        return len(bits) > 1 and bool(bits[1] & usages)
+
+    return read
 
 
 def _is_for_servers(value: bytes) -> bool:
@@ -153,7 +166,7 @@ def _read_key_identifier(value: bytes) -> bytes | None:
     return der.value(value, der.expect(value, 0, len(value), der.OCTET_STRING)) or None
 
 
-def _read_authority_key_identifier(value: bytes) -> bytes | None:
+def _read_authority_key(value: bytes) -> bytes | None:
     found = (item for item in _items(value) if item.tag == _TAG_KEY_IDENTIFIER)
     return next((der.value(value, item) or None for item in found), None)
 
@@ -441,13 +454,7 @@ class Certificate:
         """iPAddress alternative names of 4 or 16 bytes, as text."""
         return tuple(str(ipaddress.ip_address(a)) for a in self._alternative_names[1] if len(a) in {4, 16})
 
-    _basic_constraints = _extension(
-        OID_BASIC_CONSTRAINTS,
-        "basic constraints",
-        _read_basic_constraints,
-        absent=(None, None),
-        damaged=(False, None),
-    )
+    _basic_constraints = _extension(OID_BASIC_CONSTRAINTS, _read_basic, absent=(None, None), damaged=(False, None))
 
     @property
     def is_ca(self) -> bool | None:
@@ -459,33 +466,17 @@ class Certificate:
         """pathLenConstraint, or None."""
         return self._basic_constraints[1]
 
-    may_sign_certificates = _extension(
-        OID_KEY_USAGE, "key usage", partial(_has_key_usage, _KEY_USAGE_CERT_SIGN), absent=True, damaged=False
-    )
+    may_sign_certificates = _extension(OID_KEY_USAGE, _allows(_KEY_USAGE_CERT_SIGN), absent=True, damaged=False)
     """Whether keyUsage, if present, allows signing certificates."""
-    may_serve_tls = _extension(
-        OID_KEY_USAGE, "key usage", partial(_has_key_usage, _KEY_USAGES_OF_SERVERS), absent=True, damaged=False
-    )
+    may_serve_tls = _extension(OID_KEY_USAGE, _allows(_KEY_USAGES_OF_SERVERS), absent=True, damaged=False)
     """Whether keyUsage, if present, allows what the key of a TLS server does."""
-    is_for_servers = _extension(
-        OID_EXTENDED_KEY_USAGE, "extended key usage", _is_for_servers, absent=True, damaged=False
-    )
+    is_for_servers = _extension(OID_EXTENDED_KEY_USAGE, _is_for_servers, absent=True, damaged=False)
     """Whether extendedKeyUsage, if present, includes TLS servers or any purpose."""
-    key_identifier = _extension(
-        OID_SUBJECT_KEY_IDENTIFIER, "subject key identifier", _read_key_identifier, absent=None, damaged=None
-    )
+    key_identifier = _extension(OID_SUBJECT_KEY_IDENTIFIER, _read_key_identifier, absent=None, damaged=None)
     """subjectKeyIdentifier."""
-    authority_key_identifier = _extension(
-        OID_AUTHORITY_KEY_IDENTIFIER,
-        "authority key identifier",
-        _read_authority_key_identifier,
-        absent=None,
-        damaged=None,
-    )
+    authority_key_identifier = _extension(OID_AUTHORITY_KEY_IDENTIFIER, _read_authority_key, absent=None, damaged=None)
     """keyIdentifier of authorityKeyIdentifier."""
-    issuer_urls = _extension(
-        OID_AUTHORITY_INFORMATION_ACCESS, "authority information access", _read_issuer_urls, absent=(), damaged=()
-    )
+    issuer_urls = _extension(OID_AUTHORITY_INFORMATION_ACCESS, _read_issuer_urls, absent=(), damaged=())
     """caIssuers URLs of authorityInfoAccess: where the issuer's certificate should be available."""
 
     @_part("precertificate")
