@@ -87,8 +87,14 @@ class Constraints(NamedTuple):
 
 def read_names(data: bytes) -> tuple[GeneralName, ...]:
     """Parse the GeneralNames of a subjectAltName extension strictly. Raises `der.DERError`."""
-    items = _bounded(data, der.expect(data, 0, len(data), der.SEQUENCE), ALTERNATIVE_NAMES_MAX)
-    return tuple(_general_name(data, item, _ADDRESS_BYTES) for item in items)
+    names: list[GeneralName] = []
+    for item in _bounded(data, der.expect(data, 0, len(data), der.SEQUENCE), ALTERNATIVE_NAMES_MAX):
+        tag, _, content, end = item
+        if tag == DNS_NAME and end - content <= DNS_NAME_BYTES_MAX and (value := data[content:end]).isascii():
+            names.append((tag, value))  # nearly all names, so they take a short cut
+        else:
+            names.append(_general_name(data, item, _ADDRESS_BYTES))
+    return tuple(names)
 
 
 def cost(one: GeneralName) -> int:
