@@ -49,7 +49,7 @@ _SHARD_MARGIN: Final = dt.timedelta(days=31)
 _UNSETTLED: Final = frozenset({LogState.PENDING, LogState.REJECTED})
 """States of logs that are not shipped: a log that is shipped as untrusted stays so whatever a newer list says."""
 _WHOLE_DAY: Final = dt.timedelta(days=1, seconds=-1)
-"""To the last second of a day. A log that retired on a day nobody timed may have signed until then."""
+"""To the last second of a day. A log that retired on a day without a time may have signed until then."""
 _NEVER_QUALIFIED: Final = "never qualified by a browser as far as known"
 _FIELDS: Final = (
     *("operator", "description", "kind", "why", "states", "shard", "retired", "inferred"),
@@ -62,8 +62,7 @@ def roots(wheels: list[Path]) -> None:
     """Write known_roots.json and root_certificates.json: each root that any of these certifi wheels labels.
 
     A root was removed on the date of the first wheel after the last one that has it. Wheels older than 2018 have no
-    business here: they carry keys of 1024 bits, which anybody with a budget can factor, and a chain to a retired root
-    accuses nobody.
+    business here: they carry keys of 1024 bits, which can be factored, and a chain to a retired root accuses nobody.
     """
     found: dict[str, dict[str, str | None]] = {}
     certificates: dict[str, str] = {}

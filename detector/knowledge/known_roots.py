@@ -3,7 +3,7 @@
 Room: knowledge. Pure apart from reading the package's own data.
 
 Roots leave the bundle for good reasons, and pin files name roots by certifi's label. With this list a removed root's
-label stays known, and a chain to it is verified by signature and told apart from one to a root that was never public.
+label stays known, and a chain to it is verified by signature unlike one to a root that was never public.
 `detector.knowledge.roots.public_roots` says which of these are public at a given moment.
 """
 

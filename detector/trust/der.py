@@ -152,8 +152,8 @@ def _is_object_identifier(content: bytes) -> bool:
     if not 0 < len(content) <= _OID_BYTES_MAX or content[-1] & 0x80:
         return False
     return 0x80 not in content or not any(  # noqa: PLR2004 - see above
-        octet == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
-        for before, octet in zip(b"\x00" + content, content, strict=False)
+        byte == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
+        for before, byte in zip(b"\x00" + content, content, strict=False)
     )
 
 

@@ -1,4 +1,4 @@
-"""Tests of detector.knowledge: what was judged with, and from when on it counts as old. Room: knowledge; pure."""
+"""Tests of the knowledge's identity and age. Room: knowledge; pure."""
 
 from __future__ import annotations
 

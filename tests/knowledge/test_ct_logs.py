@@ -20,11 +20,11 @@ from detector.knowledge import ct_logs, known_roots
 from detector.trust.certificate import Certificate
 from detector.trust.ct_logs import Log, LogKind, LogList, LogState
 
-KEY = b"a key, as DER, which nobody parses here"
+KEY = b"a key, as DER, which is not parsed here"
 
 
 def entry(key: bytes = KEY, **fields: object) -> dict[str, Any]:
-    """Make one log as Google's v3 lists spell it."""
+    """One log as Google's v3 lists encode it."""
     return {
         "description": "Example 'Alder2026' log",
         "log_id": base64.b64encode(hashlib.sha256(key).digest()).decode(),
@@ -91,7 +91,7 @@ def shipped(description: str) -> Log:
     ],
 )
 def test_logs_of_the_past_say_when_they_ended(description: str, retired: dt.date) -> None:
-    """Their keys outlive them: without a date of retirement whoever holds one could sign for certificates of today."""
+    """Their keys outlive them: without a date of retirement their holder could sign for certificates of today."""
     found = shipped(description).retired
     assert found is not None
     assert found.date() == retired
@@ -139,7 +139,7 @@ def test_test_logs_prove_nothing(word: str) -> None:
 
 
 def test_exposed_key_is_distrusted() -> None:
-    """DigiCert's CT2 lost control of its key in 2020: whoever has it can sign and backdate."""
+    """DigiCert's CT2 lost control of its key in 2020: its holder can sign and backdate."""
     assert "DigiCert Log Server 2" in {log.description for log in ct_logs.shipped().untrusted.values()}
 
 
@@ -387,7 +387,7 @@ def test_known_roots_hold_the_installed_bundle_or_its_neighbours() -> None:
     assert len(labels & known_roots.known_labels()) > 0.8 * len(labels)
 
 
-def test_known_roots_are_facts_in_the_spelling_promised() -> None:
+def test_known_roots_are_facts_in_the_documented_form() -> None:
     """Hashes are lower-case hexadecimal SHA-256, and no certificate appears twice."""
     listed = known_roots.known_roots()
     assert all(len(bytes.fromhex(root.sha256)) == len(bytes.fromhex(root.spki_sha256)) == 32 for root in listed)
@@ -395,8 +395,8 @@ def test_known_roots_are_facts_in_the_spelling_promised() -> None:
     assert len({root.sha256 for root in listed}) == len(listed)
 
 
-def test_known_roots_spell_subjects_as_chains_are_read() -> None:
-    """A chain that names a gone root as issuer is compared by text, so both must be spelled by the same hand."""
+def test_known_roots_encode_subjects_as_chains_are_read() -> None:
+    """A removed root is matched by its subject as text, so both sides must use the same encoding."""
     pem = Path(certifi.where()).read_text("utf-8").split("-----BEGIN CERTIFICATE-----")[1:]
     bundle = [Certificate.read(base64.b64decode(block.partition("-----END")[0])) for block in pem]
     subjects = {root.sha256: root.subject for root in known_roots.known_roots()}

@@ -24,7 +24,7 @@ def test_each_root_has_its_certificate() -> None:
 
 
 def test_no_retired_root_has_a_key_that_can_be_broken() -> None:
-    """A chain to a retired root accuses nobody, so none may have a key that anybody could factor."""
+    """A chain to a retired root accuses nobody, so none may have a weak key that could be factored."""
     spkis = (Certificate.read(der).spki for der in known_roots.known_certificates())
     for key in (load_der_public_key(spki) for spki in spkis if spki is not None):
         assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)

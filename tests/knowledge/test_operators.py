@@ -60,7 +60,7 @@ def test_every_rule_is_read_as_tldextract_reads_it() -> None:
 
 @given(st.lists(LABELS, max_size=6).map(".".join) | st.text(max_size=30))
 def test_any_name_is_an_answer(host: str) -> None:
-    """Names that somebody chose, empty labels and anything else among them: what is found is the end of the name."""
+    """For arbitrary names, with empty labels and anything else, the result is a suffix of the name."""
     found = registrable(host)
     assert found is None or host.endswith(found)
 
@@ -141,7 +141,7 @@ def test_operator(host: str, operator: str) -> None:
     ],
 )
 def test_names_that_mean_one_host_everywhere(host: str, public: bool) -> None:  # noqa: FBT001 - a table
-    """A public address is the same host on every network although nobody is known to operate it."""
+    """A public address is the same host on every network although its operator is unknown."""
     assert is_public(host) is public
 
 

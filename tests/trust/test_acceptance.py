@@ -89,8 +89,8 @@ def test_the_test_pki_is_accepted(pki: PrivatePKI) -> None:
 def test_every_public_root_is_accepted() -> None:
     """No root that was public in recent years is refused as one: their forms are the oldest there are."""
     for root in from_der(known_certificates(), name="known").roots:
-        judged = refusals(Path((LEAF.certificate, root.certificate), root), NOW)
-        assert [one for one in judged if one.depth == 1 and one.refusal not in DATE_REFUSALS] == []
+        found_refusals = refusals(Path((LEAF.certificate, root.certificate), root), NOW)
+        assert [one for one in found_refusals if one.depth == 1 and one.refusal not in DATE_REFUSALS] == []
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_cas_that_clients_take(ca: Draft) -> None:
 
 
 def test_what_a_root_says_of_its_purpose_binds_nobody() -> None:
-    """Clients ask their store what a root is for; an old root's own signature is read by nobody either."""
+    """Clients take a root's purposes from their store, and never verify a root's own signature."""
     assert found(LEAF, CA, ROOT.but(adds=[purposes(EMAIL_PROTECTION)], algorithm=algorithm(SHA1_RSA))) == []
 
 
@@ -314,7 +314,7 @@ def test_rsa_keys(bits: int) -> None:
 
 
 def test_other_keys() -> None:
-    """Ed25519 is taken, as by Go, rustls and OpenSSL; Ed448 and DSA by nobody."""
+    """Ed25519 is accepted, as by Go, rustls and OpenSSL; Ed448 and DSA are not."""
     assert found(LEAF.but(spki=spki(ed25519.Ed25519PrivateKey.generate().public_key())), CA, ROOT) == []
     assert found(LEAF, CA.but(algorithm=algorithm("1.3.101.112")), ROOT) == []
     assert found(LEAF.but(spki=spki(ed448.Ed448PrivateKey.generate().public_key())), CA, ROOT) == [("key-kind", 0)]
@@ -388,7 +388,7 @@ def test_dates_are_inclusive_and_of_whole_seconds() -> None:
 
 
 def test_dates_are_asked_for_each_time() -> None:
-    """What is remembered of a path says nothing about another moment, nor about the other kind of root."""
+    """Cached refusals do not apply to another moment or the other kind of root."""
     leaf = LEAF.but(serial=integer(77), validity=validity(NOW - DAY, NOW + 400 * DAY))
     for _ in range(2):
         assert found(leaf, CA, ROOT) == [("lifetime", 0)]
@@ -424,8 +424,8 @@ def test_lifetimes(begins: dt.datetime, days: int) -> None:
 # What peers choose
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many paths are judged, so many are remembered, and each keeps its answer."""
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache stays below its limit, and every path keeps its answer."""
     monkeypatch.setattr(acceptance, "PATHS_CACHED_MAX", 3)
     monkeypatch.setattr(acceptance, "_CACHE", {})
     for number in range(10):
@@ -435,8 +435,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(acceptance._CACHE) <= 3
 
 
-def test_second_sight_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path that was judged is not read again, and a new leaf does not have its CAs read again."""
+def test_a_cached_path_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is parsed once, and the CAs of a new leaf are not parsed again."""
     read: list[bytes] = []
     parse = strict.parse
 

@@ -57,7 +57,7 @@ def craft(*extensions: bytes, subject: bytes = b"") -> Certificate:
 
 
 def test_a_list_that_is_longer_than_is_read_is_unfinished() -> None:
-    """What fits among the names that are read, fits; behind them nobody knows, neither of names nor of addresses."""
+    """Names that are read match as usual; past the limit neither names nor addresses are known."""
     many = [f"host{number}.example.org" for number in range(ALTERNATIVE_NAMES_MAX)]
     crowded = craft(alternative_names(*many, "exam.example.edu"))
     assert hostname.match(crowded, "host7.example.org") is NameMatch.MATCH
@@ -102,7 +102,7 @@ def test_answers_are_remembered_by_names_and_host_and_only_small_ones(pki: Priva
 
 
 def test_common_name_counts_only_without_alternative_names(pki: PrivatePKI) -> None:
-    """A common name is looked at only where there is nothing better."""
+    """The common name counts only without alternative names."""
     ca = pki.private_ca("CA")
     old = Certificate.read(ca.issue([], subject_cn="exam.example.edu").leaf)
     assert hostname.match(old, "exam.example.edu") is NameMatch.COMMON_NAME_ONLY

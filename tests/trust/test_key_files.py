@@ -88,7 +88,7 @@ def test_key_that_others_may_use(mode: int, tmp_path: Path) -> None:
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
-    """A missing file, a folder and an impossible name are told, not raised as they are."""
+    """A missing file, a folder and an impossible name are reported as a KeyFileError."""
     for path in (tmp_path / "missing.key", tmp_path, "\0"):
         with pytest.raises(KeyFileError, match="cannot be read"):
             load_signing_key(path)
@@ -119,7 +119,7 @@ def test_what_was_created_is_loaded(tmp_path: Path) -> None:
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
-    """A file of that name stays as it is, even an empty one or a link to nowhere."""
+    """An existing file is left unchanged, even an empty one or a dangling link."""
     there, link = tmp_path / "key.pem", tmp_path / "link.pem"
     there.write_bytes(b"")
     link.symlink_to(tmp_path / "elsewhere.pem")

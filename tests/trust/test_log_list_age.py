@@ -1,7 +1,7 @@
 """How log lists age, measured on chains that real sites served. Room: tests of trust; reads a corpus if there is one.
 
 "A list of age N" is the shipped list as it could have been made N days before the chain's notBefore: every log is taken
-out that no list named, and of which no list dates a state, until then (`LogList.as_of`). Judged is at notBefore, by the
+out that no list named, and of which no list dates a state, until then (`LogList.as_of`). Assessed at notBefore, by the
 issuer that signed the leaf.
 """
 

@@ -30,7 +30,7 @@ def changed(sealed: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - whatever J
 
 
 def test_pre_authentication_encoding() -> None:
-    """The octets that are signed, by the example of the DSSE protocol."""
+    """The signed bytes match the example of the DSSE protocol."""
     assert envelope._pre_authentication_encoding("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
@@ -45,7 +45,7 @@ def test_what_was_sealed_opens() -> None:
 
 
 def test_the_named_key_is_a_hint() -> None:
-    """A signature counts by the key that verifies it, whatever name stands beside it."""
+    """A signature is attributed to the key that verifies it, whatever key it names."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
     (signature,) = json.loads(sealed)["signatures"]
     for name in ("", "ed25519/anything", key_identifier(public_key_of(OTHER))):
@@ -53,7 +53,7 @@ def test_the_named_key_is_a_hint() -> None:
 
 
 def test_problems() -> None:
-    """Each way of not opening is told apart, and gives neither payload nor key."""
+    """Each problem is distinguished, and gives neither payload nor key."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
     signature = json.loads(sealed)["signatures"][0]
     cases = {
@@ -96,9 +96,9 @@ def test_keys_that_are_none(keys: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_octets_never_open(octets: bytes) -> None:
-    """Any octets are a problem, and nothing is raised."""
-    assert opened(octets, KEY).problem is not None
+def test_arbitrary_bytes_never_open(data: bytes) -> None:
+    """Any bytes are a problem, and nothing is raised."""
+    assert opened(data, KEY).problem is not None
 
 
 json_values = st.recursive(

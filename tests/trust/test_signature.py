@@ -141,7 +141,7 @@ def test_rsa_pss_has_defaults() -> None:
         der.encode(der.SEQUENCE, der.encode(0xA1, identifier(MGF1))),  # with which hash?
         der.encode(der.SEQUENCE, der.encode(0xA1, identifier(MGF1, OIDS["sha1"]))),  # no AlgorithmIdentifier
         pss_parameters("sha256", "sha256", 32, bytes.fromhex("a303020102")),  # another trailer
-        pss_parameters("sha256", "sha256", 32, bytes.fromhex("a403020101")),  # a field nobody knows
+        pss_parameters("sha256", "sha256", 32, bytes.fromhex("a403020101")),  # an unknown field
         pss_parameters("sha256", "sha256", 32, bytes.fromhex("a203020120")),  # a field twice
         pss_parameters("sha256", "sha256", -1),
         pss_parameters("sha256", "sha256", 1 << 70),

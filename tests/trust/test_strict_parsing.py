@@ -228,7 +228,7 @@ def test_what_is_not_malformed_is_read_by_libraries_too(at: int, byte: int) -> N
     assert certificate.not_before == theirs.not_valid_before_utc
     try:
         extensions = list(theirs.extensions)
-    except ValueError:  # one that nobody else reads: where revocation lists are, alternative names of the issuer
+    except ValueError:  # not read elsewhere: where revocation lists are, alternative names of the issuer
         return
     assert set(certificate.extensions) == {one.oid.dotted_string for one in extensions}
     assert certificate.critical_extensions == {one.oid.dotted_string for one in extensions if one.critical}

@@ -61,21 +61,21 @@ def test_later_fields_are_no_trouble() -> None:
     ],
 )
 def test_signed_but_no_statement(change: dict[str, object]) -> None:
-    """A signature makes nobody's words a statement."""
+    """A signature alone does not make bytes a statement."""
     payload = json.dumps(json.loads(msgspec.json.encode(STATEMENT)) | change).encode()
     assert witness_statement.read(signed(payload), keys=KEYS) == (None, None, Problem.UNREADABLE)
 
 
 def test_signed_for_another_purpose() -> None:
-    """The same octets signed as something else are no statement."""
+    """The same bytes signed with another payload type are not a statement."""
     payload = msgspec.json.encode(STATEMENT)
     assert witness_statement.read(signed(payload, "text/plain"), keys=KEYS).problem is Problem.OTHER_TYPE
 
 
 @given(st.binary(max_size=200))
-def test_nothing_is_raised(octets: bytes) -> None:
+def test_nothing_is_raised(data: bytes) -> None:
     """Any body, and any payload under a genuine signature, is a problem and no exception."""
-    for body in (octets, signed(octets)):
+    for body in (data, signed(data)):
         assert witness_statement.read(body, keys=KEYS).problem is not None
 
 
@@ -110,6 +110,6 @@ def test_what_is_no_nonce(text: str) -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_nonce_or_none(text: str) -> None:
-    """Whatever is asked with, what is read is what would be spelled that way."""
+    """Every decoded nonce encodes to the same text."""
     nonce = witness_statement.decode_nonce(text)
     assert nonce is None or witness_statement.encode_nonce(nonce) == text

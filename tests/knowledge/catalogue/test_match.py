@@ -140,7 +140,7 @@ def test_hit_says_what_matched() -> None:
 
 
 def test_hash_comes_before_names() -> None:
-    """A hash cannot be chosen by whoever writes the names."""
+    """The author of the names cannot choose a hash."""
     superfish = "b6fe9151402bad1c06d7e66db67a26aa7356f2e6c644dbcf9f98968ff632e1b7"
     hits = CATALOGUE.match(Names(leaf_issuer=(("CN", "mitmproxy"),), sha256=frozenset({superfish})))
     assert [hit.entry.id for hit in hits[:2]] == ["superfish", "mitmproxy"]
@@ -182,7 +182,7 @@ def test_authorities_of_ordinary_servers_accuse_nobody(names: Names, product: st
 
 
 def test_comparison_follows_the_fact() -> None:
-    """Whole values keep case, parts ignore it, and a leaf-subject fact looks at nothing else."""
+    """Whole values keep case, parts ignore it, and a leaf-subject fact matches nothing else."""
     assert not CATALOGUE.match(Names(leaf_issuer=(("CN", "MITMPROXY"),)))
     (hit,) = CATALOGUE.match(Names(leaf_issuer=(("CN", "the SMOOTHWALL box"),)))
     assert hit.fact == 'issuer CN contains "Smoothwall"'
@@ -191,7 +191,7 @@ def test_comparison_follows_the_fact() -> None:
     assert not CATALOGUE.match(Names(leaf_subject=(("CN", "mitmproxy"),)))
 
 
-def test_names_without_bound_are_looked_at_with_one() -> None:
+def test_unbounded_names_are_read_up_to_a_limit() -> None:
     """What lies past the bounds is not searched: it was put there to cost time."""
     padded = "x" * MAX_VALUE + "Smoothwall"
     crowd = tuple(("CN", f"nobody {number}") for number in range(MAX_VALUES))
@@ -236,7 +236,7 @@ def test_unknown_hashes_match_nothing() -> None:
 
 
 def test_hits_say_what_matched() -> None:
-    """A check must be able to tell proof by a hash from what a name claims."""
+    """A check can distinguish proof by hash from the claim of a name."""
     superfish = "b6fe9151402bad1c06d7e66db67a26aa7356f2e6c644dbcf9f98968ff632e1b7"
     hits = CATALOGUE.match(Names(leaf_issuer=(("CN", "mitmproxy"),), sha256=frozenset({superfish})))
     assert [(hit.kind, hit.accuses_by_key) for hit in hits[:2]] == [
