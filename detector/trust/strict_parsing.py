@@ -148,7 +148,7 @@ class _Parser:
         if number == _VERSIONS[-1]:
             may_follow = (*may_follow, _EXTENSIONS)
         _require(version is None or number in _VERSIONS, "version")
-        _require_order([field.tag for field in more], may_follow)
+        _require(_in_order([field.tag for field in more], may_follow), "order of fields")
         for field in more:
             if field.tag in _UNIQUE_IDENTIFIERS:
                 _require(der.is_bit_string(der.value(self.data, field)), "unique identifier")
@@ -157,7 +157,7 @@ class _Parser:
 @functools.lru_cache(maxsize=256)  # certificates of one issuer have most values in common
 def _check_value(identifier: str, value: bytes) -> None:
     der.check(value)
-    _CHECKS[identifier](value)
+    _require(_CHECKS[identifier](value), "extension value")
 
 
 def _read_names(value: bytes) -> tuple[GeneralName, ...] | None:
@@ -182,9 +182,9 @@ def _require(condition: object, what: str) -> None:
         raise der.DERError(what)
 
 
-def _require_order(tags: list[int], allowed: Sequence[int]) -> None:
-    """Require that these tags are some of the allowed ones, once each, in their order."""
-    _require([tag for tag in allowed if tag in tags] == tags, "order of fields")
+def _in_order(tags: list[int], allowed: Sequence[int]) -> bool:
+    """Whether these tags are some of the allowed ones, once each, in their order."""
+    return [tag for tag in allowed if tag in tags] == tags
 
 
 def _parts(data: bytes, parent: der.Element, tags: tuple[int, ...]) -> list[der.Element]:
@@ -197,8 +197,16 @@ def _parts(data: bytes, parent: der.Element, tags: tuple[int, ...]) -> list[der.
 # Values of extensions. Each is one element in DER, which was checked before.
 
 
+def _value(value: bytes, tag: int) -> bytes:
+    return der.value(value, der.expect(value, 0, len(value), tag))
+
+
 def _children(value: bytes) -> list[der.Element]:
     return list(der.children(value, der.expect(value, 0, len(value), der.SEQUENCE)))
+
+
+def _tags(value: bytes) -> list[int]:
+    return [child.tag for child in _children(value)]
 
 
 def _pairs(value: bytes) -> list[tuple[int, int]]:
@@ -208,74 +216,39 @@ def _pairs(value: bytes) -> list[tuple[int, int]]:
     return [(first.tag, second.tag) for first, second in (der.children(value, pair) for pair in pairs)]
 
 
-def _check_basic_constraints(value: bytes) -> None:
+def _is_basic_constraints(value: bytes) -> bool:
     """RFC 5280 section 4.2.1.9. An explicit FALSE is not DER, but common."""
     parts = _children(value)
     tags = [part.tag for part in parts]
-    _require_order(tags, (der.BOOLEAN, der.INTEGER))
     length = der.value(value, parts[-1]) if tags[-1:] == [der.INTEGER] else b"\x00"
-    _require(not length[0] & 0x80 and len(length) <= _PATH_LENGTH_BYTES_MAX, "path length")
+    in_range = not length[0] & 0x80 and len(length) <= _PATH_LENGTH_BYTES_MAX
+    return _in_order(tags, (der.BOOLEAN, der.INTEGER)) and in_range
 
 
-def _check_key_usage(value: bytes) -> None:
-    """RFC 5280 section 4.2.1.3: at least one bit is set."""
-    _require(any(der.value(value, der.expect(value, 0, len(value), der.BIT_STRING))[1:]), "key usage")
-
-
-def _check_extended_key_usage(value: bytes) -> None:
-    """RFC 5280 section 4.2.1.12: at least one purpose."""
-    _require({purpose.tag for purpose in _children(value)} == {der.OBJECT_IDENTIFIER}, "extended key usage")
-
-
-def _check_authority_information_access(value: bytes) -> None:
-    """RFC 5280 section 4.2.2.1: at least one location, each with its method."""
-    _require(all(method == der.OBJECT_IDENTIFIER for method, _location in _pairs(value)), "access method")
-
-
-def _check_policies(value: bytes) -> None:
+def _is_policies(value: bytes) -> bool:
     """RFC 5280 section 4.2.1.4: each policy may have qualifiers."""
-    for policy in _children(value):
-        tags = [part.tag for part in der.children(value, policy)][:2]
-        _require(tags in ([der.OBJECT_IDENTIFIER], [der.OBJECT_IDENTIFIER, der.SEQUENCE]), "certificate policies")
+    policies = ([part.tag for part in der.children(value, policy)][:2] for policy in _children(value))
+    return all(tags in ([der.OBJECT_IDENTIFIER], [der.OBJECT_IDENTIFIER, der.SEQUENCE]) for tags in policies)
 
 
-def _check_policy_mappings(value: bytes) -> None:
-    """RFC 5280 section 4.2.1.5: at least one pair of policies."""
-    _require(set(_pairs(value)) == {(der.OBJECT_IDENTIFIER, der.OBJECT_IDENTIFIER)}, "policy mappings")
-
-
-def _check_policy_constraints(value: bytes) -> None:
-    """RFC 5280 section 4.2.1.11: one number or two."""
-    tags = [part.tag for part in _children(value)]
-    _require(tags, "policy constraints")
-    _require_order(tags, (0x80, 0x81))
-
-
-def _check_inhibit_any_policy(value: bytes) -> None:
-    """RFC 5280 section 4.2.1.14: a number of certificates."""
-    _require(not der.value(value, der.expect(value, 0, len(value), der.INTEGER))[0] & 0x80, "inhibit any policy")
-
-
-def _check_key_identifier(value: bytes) -> None:
-    """RFC 5280 section 4.2.1.2."""
-    der.expect(value, 0, len(value), der.OCTET_STRING)
-
-
-def _check_authority_key_identifier(value: bytes) -> None:
-    """RFC 5280 section 4.2.1.1. Any of its fields may be absent."""
-    _require_order([part.tag for part in _children(value)], (0x80, 0xA1, 0x82))
-
-
-_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {
-    OID_BASIC_CONSTRAINTS: _check_basic_constraints,
-    OID_KEY_USAGE: _check_key_usage,
-    OID_EXTENDED_KEY_USAGE: _check_extended_key_usage,
-    OID_AUTHORITY_INFORMATION_ACCESS: _check_authority_information_access,
-    OID_SUBJECT_KEY_IDENTIFIER: _check_key_identifier,
-    OID_AUTHORITY_KEY_IDENTIFIER: _check_authority_key_identifier,
-    OID_CERTIFICATE_POLICIES: _check_policies,
-    OID_POLICY_MAPPINGS: _check_policy_mappings,
-    OID_POLICY_CONSTRAINTS: _check_policy_constraints,
-    OID_INHIBIT_ANY_POLICY: _check_inhibit_any_policy,
+_CHECKS: Final[dict[str, Callable[[bytes], object]]] = {
+    OID_BASIC_CONSTRAINTS: _is_basic_constraints,
+    OID_CERTIFICATE_POLICIES: _is_policies,
+    # RFC 5280 section 4.2.1.3: at least one bit is set
+    OID_KEY_USAGE: lambda value: any(_value(value, der.BIT_STRING)[1:]),
+    # Section 4.2.1.12: at least one purpose
+    OID_EXTENDED_KEY_USAGE: lambda value: set(_tags(value)) == {der.OBJECT_IDENTIFIER},
+    # Section 4.2.2.1: at least one location, each with its method
+    OID_AUTHORITY_INFORMATION_ACCESS: lambda value: {method for method, _ in _pairs(value)} == {der.OBJECT_IDENTIFIER},
+    # Section 4.2.1.2
+    OID_SUBJECT_KEY_IDENTIFIER: lambda value: der.expect(value, 0, len(value), der.OCTET_STRING),
+    # Section 4.2.1.1: any of its fields may be absent
+    OID_AUTHORITY_KEY_IDENTIFIER: lambda value: _in_order(_tags(value), (0x80, 0xA1, 0x82)),
+    # Section 4.2.1.5: at least one pair of policies
+    OID_POLICY_MAPPINGS: lambda value: set(_pairs(value)) == {(der.OBJECT_IDENTIFIER, der.OBJECT_IDENTIFIER)},
+    # Section 4.2.1.11: one number or two
+    OID_POLICY_CONSTRAINTS: lambda value: _tags(value) in ([0x80], [0x81], [0x80, 0x81]),
+    # Section 4.2.1.14: a number of certificates
+    OID_INHIBIT_ANY_POLICY: lambda value: not _value(value, der.INTEGER)[0] & 0x80,
 }
-"""Extensions other than those of names whose form is checked. Each raises ValueError."""
+"""Whether the value of an extension without names is well-formed. Each may also raise ValueError."""
