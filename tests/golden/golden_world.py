@@ -45,7 +45,8 @@ from detector.probe import MockNetwork, probe, probe_each
 from detector.probe.mock import AwaitClient, Close, Fails, Reset, Script, Send, TLSServer
 from detector.probe.native import NativeHandshake
 from detector.session import Detector, utc_now
-from detector.testing import PrivatePKI
+from detector.tasks import Beside
+from detector.testing import CA, PrivatePKI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -127,7 +128,7 @@ class Surroundings:
         self._fix_detectors()
         salts = map(str, itertools.count())
         monkeypatch.setitem(
-            pack.__kwdefaults__, "salts", lambda octets: hashlib.sha256(next(salts).encode()).digest()[:octets]
+            _defaults(pack), "salts", lambda octets: hashlib.sha256(next(salts).encode()).digest()[:octets]
         )
         monkeypatch.setattr(catalogue, "edition", lambda: CATALOGUE)
 
@@ -140,9 +141,11 @@ class Surroundings:
         """The function itself is changed, so that it is fixed for whoever imported it or has it as a default."""
         self._monkeypatch.setattr(utc_now, "__code__", _fixed.__code__)
         self._monkeypatch.setattr(utc_now, "__defaults__", (NOW,))
-        self._monkeypatch.setitem(probe_each.__kwdefaults__, "clock", lambda: 0.0)
+        self._monkeypatch.setitem(_defaults(probe_each), "clock", lambda: 0.0)
         self._monkeypatch.setattr(scan_command, "time", types.SimpleNamespace(monotonic=lambda: 0.0))
         self._monkeypatch.setattr(asyncio, "run", _run)
+        self._monkeypatch.setattr(asyncio, "to_thread", _do_at_once)
+        self._monkeypatch.setattr(Beside, "do", lambda _, work: _do_at_once(work))
 
     def _fix_environment(self) -> None:
         for name in (*(name for name in os.environ if name.startswith("DETECTOR_")), *OF_TERMINALS):
@@ -190,6 +193,13 @@ def run(words: Sequence[str]) -> int:
     return cli.run(words)
 
 
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The defaults of a function's keywords: what is put there holds for all who call it."""
+    found = function.__kwdefaults__
+    assert found is not None
+    return found
+
+
 def _fixed(moment: dt.datetime = NOW) -> dt.datetime:
     """In the place of `utc_now`: it has nothing but its default."""
     return moment
@@ -198,6 +208,11 @@ def _fixed(moment: dt.datetime = NOW) -> dt.datetime:
 def _run(main: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as asyncio.run
     """In the place of `asyncio.run`: waiting takes no time, so that no deadline depends on how busy a machine is."""
     return simulate(lambda: main)
+
+
+async def _do_at_once(work: Callable[..., Any], *given: Any) -> Any:  # noqa: ANN401 - as `work`
+    """In the place of a thread, so that what is ready first does not depend on chance."""
+    return work(*given)
 
 
 class _Session:
@@ -216,7 +231,7 @@ def make(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     pki = PrivatePKI.create(NOW)
     pki.write(folder)
-    authorities = {
+    authorities: dict[str, PrivatePKI | CA] = {
         "genuine": pki,
         "campus": pki.private_ca("Campus Filter CA"),
         "vendor": pki.private_ca(_name(C="US", O="Fortinet", OU="Certificate Authority", CN="FG100FTK00000000")),
@@ -273,7 +288,7 @@ operator = "Example Mail"
 """
 
 
-async def _sessions(authority: str) -> list[tuple[str, dict[str, object]]]:
+async def _sessions(authority: str) -> list[tuple[str, dict[str, str | int | None]]]:
     """One handshake with every server of an authority."""
     sessions = []
     for host in HOSTS:

@@ -172,8 +172,8 @@ def shown(step: Step, code: int, output: tuple[str, str]) -> str:
 
 def difference(name: str, recorded: str, now: str) -> str:
     """A unified diff; empty where both are the same to the byte."""
-    lines = (text.splitlines(keepends=True) for text in (recorded, now))
-    return "".join(difflib.unified_diff(*lines, f"recorded/{name}", "now"))
+    before, after = (text.splitlines(keepends=True) for text in (recorded, now))
+    return "".join(difflib.unified_diff(before, after, f"recorded/{name}", "now"))
 
 
 @pytest.fixture
