@@ -1,4 +1,4 @@
-"""Every command in README.md runs, as does every program there and in docs/testing.md; all traffic stays on loopback."""
+"""Every command in README.md and every program there and in docs/testing.md runs; all traffic stays on loopback."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The word list: no text uses a word that CONTRIBUTING.md replaces, except in the contexts it allows.
 
-The table "Words" in CONTRIBUTING.md is the only source; this file parses it. A term in the first column matches in running
-text, across line ends, and as a part of an identifier (`look` in `last_look`), with a small or a capital first letter.
+The table "Words" in CONTRIBUTING.md is the only source; this file parses it. A term in the first column matches in
+running text, across line ends, and as a part of an identifier (`look` in `last_look`), with a small or a capital first
+letter.
 """
 
 from __future__ import annotations
@@ -66,9 +67,8 @@ def problems(text: str, entries: list[Entry]) -> Iterator[tuple[int, str, str]]:
 
 def checked_files() -> list[Path]:
     """Every file that is checked, in order."""
-    found = [
-        path for name in CHECKED for path in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*"))
-    ]
+    roots = [ROOT / name for name in CHECKED]
+    found = [path for root in roots for path in ([root] if root.is_file() else root.rglob("*"))]
     return sorted(p for p in found if p.suffix in KINDS and p.relative_to(ROOT).as_posix() not in GENERATED)
 
 
