@@ -29,5 +29,5 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Point links to the two files at their pages."""
     for name in PAGES:
-        markdown = markdown.replace(f"](../{name}", f"]({name.lower()}")
+        markdown = markdown.replace(f"](../{name}", f"]({name.lower()}").replace(f"]({name}", f"]({name.lower()}")
     return markdown

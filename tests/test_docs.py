@@ -66,11 +66,13 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_the_architecture_names_files_that_exist() -> None:
-    """Every path on the page, and every room in its table, is there; no room is left out."""
+    """Every path on the page and in the list of standards is there, and no room is left out."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     named = set(re.findall(r"(?<![\w/.])(?:detector|packages|scripts|tests)/[\w./]*", text))
     assert len(named) > 30
     assert {path for path in named if not (ROOT / path).exists()} == set()
+    standards = set(re.findall(r"`([a-z]+/(?:[\w/]+\.py|[a-z/]*))`", (ROOT / "docs" / "standards.md").read_text("utf-8")))
+    assert {path for path in standards if not (ROOT / "detector" / path).exists()} == set()
     rooms = {path.parent.name for path in (ROOT / "detector").glob("*/__init__.py")}
     assert set(re.findall(r"^\| `detector/(\w+)/` \|", text, re.MULTILINE)) == rooms
 
