@@ -71,7 +71,8 @@ def test_the_architecture_names_files_that_exist() -> None:
     named = set(re.findall(r"(?<![\w/.])(?:detector|packages|scripts|tests)/[\w./]*", text))
     assert len(named) > 30
     assert {path for path in named if not (ROOT / path).exists()} == set()
-    standards = set(re.findall(r"`([a-z]+/(?:[\w/]+\.py|[a-z/]*))`", (ROOT / "docs" / "standards.md").read_text("utf-8")))
+    page = (ROOT / "docs" / "standards.md").read_text("utf-8")
+    standards = set(re.findall(r"`([a-z]+/(?:[\w/]+\.py|[a-z/]*))`", page))
     assert {path for path in standards if not (ROOT / "detector" / path).exists()} == set()
     rooms = {path.parent.name for path in (ROOT / "detector").glob("*/__init__.py")}
     assert set(re.findall(r"^\| `detector/(\w+)/` \|", text, re.MULTILINE)) == rooms

@@ -52,7 +52,9 @@ def pattern(phrase: str) -> str:
     """A regular expression for a phrase: whole words, either case of the first letter, any white space."""
     first, rest = phrase[0], phrase[1:]
     words = rf"[{first.lower()}{first.upper()}]{re.escape(rest)}" if first.isalpha() else re.escape(phrase)
-    return r"(?<![A-Za-z])" + words.replace(r"\ ", BETWEEN) + r"(?![A-Za-z])"
+    before = r"(?<![A-Za-z])" if first.isalpha() else ""
+    after = r"(?![A-Za-z])" if phrase[-1].isalpha() else ""
+    return before + words.replace(r"\ ", BETWEEN) + after
 
 
 def problems(text: str, entries: list[Entry]) -> Iterator[tuple[int, str, str]]:
@@ -94,6 +96,7 @@ def test_words(path: Path) -> None:
         ("A proxy that is none.", ["is none"]),
         ("def last_octet(beside: int) -> int:", ["octet", "beside"]),
         ("OCTET STRING, outlook, besides", []),
+        ("part.looks, last_look, part.judged", []),
     ],
 )
 def test_planted_words_are_found(text: str, terms: list[str]) -> None:
