@@ -77,13 +77,27 @@ def checked_files() -> list[Path]:
 ENTRIES: Final = word_list((ROOT / "CONTRIBUTING.md").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("path", checked_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_words(path: Path) -> None:
-    """The file uses none of the listed terms; the table itself is not part of the text."""
+def complaints(path: Path) -> list[str]:
+    """What is wrong with the words of a file, one line each; the table itself is not part of CONTRIBUTING.md's text."""
     text = path.read_text("utf-8")
     if path.name == "CONTRIBUTING.md":
         text = TABLE.sub(lambda found: "\n" * found[0].count("\n"), text)
-    assert [f"{path.name}:{line}: {term!r}: write {instead}" for line, term, instead in problems(text, ENTRIES)] == []
+    return [f"{path.name}:{line}: {term!r}: write {instead}" for line, term, instead in problems(text, ENTRIES)]
+
+
+@pytest.mark.parametrize("path", checked_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_words(path: Path) -> None:
+    """The file uses none of the listed terms."""
+    assert complaints(path) == []
+
+
+@pytest.mark.parametrize("path", checked_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_planted_word_fails(path: Path, tmp_path: Path) -> None:
+    """The same file with one listed term at its end does not pass, and the complaint says where and what to write."""
+    planted = tmp_path / path.name
+    planted.write_text(path.read_text("utf-8") + "\nIt goes before the proxy.\n", "utf-8")
+    (complaint,) = complaints(planted)
+    assert complaint.endswith(": 'goes before': write takes precedence over")
 
 
 @pytest.mark.parametrize(
