@@ -59,7 +59,7 @@ def test_changelog_names_this_version() -> None:
 
 def test_links_between_documents_lead_somewhere() -> None:
     """Every relative link in the documents names a file that is there."""
-    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "packages/testing/README.md")]
     for document in (*top, *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
@@ -89,7 +89,11 @@ def test_the_architecture_shows_the_layers() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """The site's navigation lists every page of docs once, and the two that come from the top folder."""
+    """The site's navigation lists every page once: those of docs, and those whose text is elsewhere."""
     listed = re.findall(r"^ +- (?:[^\n]*: )?([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
-    assert sorted(listed) == sorted([*pages, "changelog.md", "contributing.md"])
+    elsewhere = re.findall(
+        r'^    "[\w/.]+": "([\w.]+)",$', (ROOT / "scripts" / "site_pages.py").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(elsewhere) == 3
+    assert sorted(listed) == sorted([*pages, *elsewhere])
