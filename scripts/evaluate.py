@@ -58,8 +58,8 @@ from evaluation.material import Answer, Said, Truth, worst
 from OpenSSL import SSL
 
 from detector.errors import DetectorError
+from detector.knowledge.roots import machine_roots
 from detector.session.session import resolve_logs, resolve_roots
-from detector.trust.roots import machine_roots
 from detector.version import VERSION
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from detector_testing import PrivatePKI
 
 from detector.judge.evidence import EndpointEvidence
+from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome
 from detector.pins import PinSet
 from detector.scan import ScanSettings, Target, scan
 from detector.session.session import Detector
-from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
 from detector.trust.roots import from_der
 

@@ -18,7 +18,7 @@ from detector.model import Confidence, Engine
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.probing import HELLO_CHOICES
 from detector.session.session import LOADING_DELAY, Detector, utc_now
-from detector.trust.keys import load_signing_key
+from detector.trust.key_files import load_signing_key
 
 from . import common
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from detector.judge.evidence import no_machine_roots
+from detector.knowledge import ct_logs
 from detector.model import Category, Endpoint, Verdict
 from detector.pins import PinSet
 from detector.session.session import Detector
-from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
 from . import common

@@ -16,7 +16,7 @@ from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
 from detector.model import Reason, encode
 from detector.session.session import resolve_logs, resolve_roots, utc_now
-from detector.trust.keys import load_public_key
+from detector.trust.key_files import load_public_key
 
 from . import common
 from .verify import naming, printable, read_file, reviewing

@@ -14,9 +14,9 @@ import click
 from detector import pins as pin_files
 from detector.errors import LearnError
 from detector.judge.evidence import recorded_identity
+from detector.knowledge.roots import public_roots
 from detector.model import Category, RecordedIdentity
 from detector.session.session import DEADLINE_DEFAULT, Detector, resolve_pins, resolve_roots, utc_now
-from detector.trust.roots import public_roots
 
 from . import common
 

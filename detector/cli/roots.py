@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from detector.knowledge.catalogue import shipped
+from detector.knowledge.known_roots import known_roots
 from detector.model import encode
 from detector.session.session import resolve_roots, utc_now
-from detector.trust.known_roots import known_roots
 
 from . import common
 

@@ -64,7 +64,7 @@ DEFAULT_CONTROL: Final = Control("http://connectivitycheck.gstatic.com/generate_
 def known_canaries() -> tuple[Endpoint, ...]:
     """The canaries that come with the package, as `one_per_operator` gives them. Reads its pin files."""
     from detector import pins  # noqa: PLC0415 - only where a follow-up needs them
-    from detector.trust.known_roots import known_labels  # noqa: PLC0415 - as above
+    from detector.knowledge.known_roots import known_labels  # noqa: PLC0415 - as above
 
     return one_per_operator(pins.shipped(root_labels=known_labels()).endpoints)
 

@@ -23,6 +23,9 @@ import msgspec
 from detector import pins as pin_files
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Beside, Group, end, off_loop
+from detector.knowledge import ct_logs
+from detector.knowledge import roots as trusted
+from detector.knowledge.known_roots import known_labels, known_root_keys
 from detector.model import (
     Endpoint,
     Engine,
@@ -34,11 +37,9 @@ from detector.model import (
     Result,
     RootOrigin,
 )
-from detector.trust import logs as ct_logs
-from detector.trust import roots as trusted
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS, Budget
 from detector.trust.certificate import Certificate
-from detector.trust.known_roots import known_labels, known_root_keys
+from detector.trust.roots import NO_ROOTS, TrustedRoots
 from detector.version import VERSION
 from detector.watch.schedule import INTERVAL_DEFAULT
 
@@ -51,16 +52,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from detector import knowledge
     from detector.aio import bounded_map
     from detector.judge import assess, evidence, network, network_evidence
     from detector.judge.evidence import Context, EndpointEvidence
+    from detector.knowledge import age
     from detector.locate.locate import Locating
     from detector.pins import PinSet
     from detector.probe import Dialer
     from detector.probe.routes import Resolver
-    from detector.trust.logs import LogList
-    from detector.trust.roots import Roots, TrustedRoots
+    from detector.trust.ct_logs import LogList
+    from detector.trust.roots import Roots
     from detector.watch import runner
     from detector.watch.events import WatchEvent
     from detector.watch.runner import Look, Surroundings
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
 if not TYPE_CHECKING:
     bounded_map = LazyModule("detector.aio.bounded_map")
     evidence = LazyModule("detector.judge.evidence")
-    knowledge = LazyModule("detector.knowledge")
+    age = LazyModule("detector.knowledge.age")
     assess = LazyModule("detector.judge.assess")
     network = LazyModule("detector.judge.network")
     network_evidence = LazyModule("detector.judge.network_evidence")
@@ -112,7 +113,7 @@ def utc_now() -> dt.datetime:
 def _read_machine_trust() -> Iterator[TrustedRoots]:
     """What this machine trusts: at first only which roots, then with what its stores say about each."""
     listed = trusted.machine_roots()
-    yield trusted.TrustedRoots(listed.without(known_root_keys()), {})
+    yield TrustedRoots(listed.without(known_root_keys()), {})
     listed = listed.with_added(trusted.certifi_bundle().added)
     from detector.audit.machine import read_stores  # noqa: PLC0415 - readers that are needed only behind a machine root
     from detector.audit.trusted import merge  # noqa: PLC0415 - as above
@@ -154,7 +155,7 @@ class MachineTrust:
     def roots(self) -> Roots:
         """The roots, each with its origin."""
         known = self._now()
-        return trusted.NO_ROOTS if known is None else known.roots
+        return NO_ROOTS if known is None else known.roots
 
     def installed_at(self, sha256: bytes) -> dt.datetime | None:
         """When the root with this hash came to this machine, or None."""
@@ -425,7 +426,7 @@ class Detector:
     @property
     def knowledge(self) -> tuple[Knowledge, ...]:
         """What is judged with, and how old it is."""
-        return knowledge.used(self.roots, self.logs)
+        return age.used(self.roots, self.logs)
 
     @functools.cached_property
     def _shared_pins(self) -> Container[bytes]:

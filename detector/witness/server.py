@@ -189,10 +189,10 @@ class Witness:
         if request.method != hdrs.METH_GET:
             return _refusal(405, "A witness is asked with GET.", {hdrs.ALLOW: hdrs.METH_GET})
         nonces = request.query.getall("nonce", [])
-        if len(nonces) != 1 or witness_statement.read_nonce(nonces[0]) is None:
+        if len(nonces) != 1 or witness_statement.decode_nonce(nonces[0]) is None:
             return _refusal(
                 400,
-                f"A witness is asked with one nonce of {witness_statement.NONCE_OCTETS} bytes, as unpadded base64url.",
+                f"A witness is asked with one nonce of {witness_statement.NONCE_BYTES} bytes, as unpadded base64url.",
             )
         seen = None if request.transport is None else request.transport.get_extra_info(_SEEN)
         if not isinstance(seen, Seen):
@@ -461,7 +461,7 @@ class _Handshaking(asyncio.Protocol):
         if version == TLS_1_2 and not wire.extended_master_secret:
             return b""
         return self._connection.export_keying_material(
-            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_OCTETS, witness_statement.EXPORTER_CONTEXT
+            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_BYTES, witness_statement.EXPORTER_CONTEXT
         )
 
 

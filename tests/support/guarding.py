@@ -156,7 +156,7 @@ def witness_that(key: Ed25519PrivateKey, *, exporter: bytes | None = None) -> Ca
         if not request.target.startswith(witness_statement.PATH) or request.export_keying_material is None:
             return greet(request)
         own = request.export_keying_material(
-            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_OCTETS, witness_statement.EXPORTER_CONTEXT
+            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_BYTES, witness_statement.EXPORTER_CONTEXT
         )
         statement = witness_statement.Statement(
             nonce=request.target.partition("nonce=")[2],

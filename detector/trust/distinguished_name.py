@@ -1,4 +1,4 @@
-"""Distinguished names (RFC 5280 section 4.1.2.4) as presented: readable whatever is in them, comparable, printable.
+"""Distinguished names (RFC 5280 section 4.1.2.4) as presented: read whatever they contain, comparable, printable.
 
 Room: trust. Pure. Every value in a name is attacker-controlled: it is bounded here and printed with RFC 4514
 escapes, so that no control or direction character from a certificate reaches a terminal or a page.
@@ -39,8 +39,8 @@ _ENCODINGS: Final[dict[int, str]] = {
     0x1E: "utf-16-be",  # BMPString
 }
 
-VALUE_OCTETS_MAX: Final = 1024
-"""Octets of one attribute value that are read; RFC 5280 appendix A bounds the longest attribute at 32,768 but real
+VALUE_BYTES_MAX: Final = 1024
+"""Bytes of one attribute value that are read; RFC 5280 appendix A bounds the longest attribute at 32,768 but real
 ones stay under 200, and a name is printed in one sentence."""
 ATTRIBUTES_MAX: Final = 64
 """Attributes of one name that are read; real names have under 12."""
@@ -51,14 +51,14 @@ class Name(NamedTuple):
     """A distinguished name.
 
     `attributes` are (short name or dotted OID, value) in the order of the DER; `canonical` is what RFC 5280 section
-    7.1 compares (case and white space folded); `der` are the bytes as presented. `is_regular`: they are
-    sets of pairs, as section 4.1.2.4 has it, every value is of its type, and nothing had to be passed over.
+    7.1 compares (case and white space folded); `der` are the bytes as presented. `is_well_formed`: they are sets of
+    pairs (section 4.1.2.4), every value is valid for its type, and nothing had to be skipped.
     """
 
     attributes: tuple[tuple[str, str], ...]
     canonical: tuple[tuple[str, str], ...]
     der: bytes
-    is_regular: bool = True
+    is_well_formed: bool = True
 
     def get(self, short_name: str) -> str | None:
         """The last (most specific) value of an attribute, or None."""
@@ -71,13 +71,13 @@ class Name(NamedTuple):
 
 
 def escape(value: str) -> str:
-    """One attribute value as RFC 4514 section 2.4 writes it, with unprintable characters escaped too."""
+    """Escape one attribute value (RFC 4514 section 2.4), unprintable characters too."""
     escaped = "".join(
         f"\\{character}"
         if character in _ESCAPED
         else character
         if character.isprintable()
-        else "".join(f"\\{octet:02X}" for octet in character.encode("utf-8", "surrogatepass"))
+        else "".join(f"\\{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
         for character in value
     )
     if escaped[:1] in {" ", "#"}:
@@ -86,31 +86,31 @@ def escape(value: str) -> str:
 
 
 def read(data: bytes, item: der.Element) -> Name:
-    """Read a Name. Damaged values are replaced, not refused. Raises `der.DERError` when it is no RDNSequence."""
+    """Read a Name. Damaged values are replaced, not refused. Raises `der.DERError` when it is not an RDNSequence."""
     if item.tag != der.SEQUENCE:
         raise der.DERError("name")
     attributes: list[tuple[str, str]] = []
     canonical: list[tuple[str, str]] = []
-    is_regular = True
+    is_well_formed = True
     for relative in der.children(data, item):
-        is_regular = is_regular and relative.tag == der.SET and relative.content < relative.end
+        is_well_formed = is_well_formed and relative.tag == der.SET and relative.content < relative.end
         for pair in der.children(data, relative):
             identifier, text, is_whole = _attribute(data, pair)
-            is_regular = is_regular and pair.tag == der.SEQUENCE and is_whole
+            is_well_formed = is_well_formed and pair.tag == der.SEQUENCE and is_whole
             attributes.append((SHORT_NAMES.get(identifier, identifier), text))
             canonical.append((identifier, _fold(text)))
             if len(attributes) >= ATTRIBUTES_MAX:
                 raise der.LimitError("too many attributes")
-    return Name(tuple(attributes), tuple(canonical), der.whole(data, item), is_regular)
+    return Name(tuple(attributes), tuple(canonical), der.whole(data, item), is_well_formed)
 
 
 RelativeNames = tuple[frozenset[tuple[str, str]], ...]
-"""A Name as directoryName constraints compare it: of each RelativeDistinguishedName its (dotted OID, folded value)."""
+"""A Name as directoryName constraints compare it: a set of (dotted OID, folded value) for each relative name."""
 
 
 def relative_names(data: bytes, item: der.Element) -> RelativeNames:
-    """Read a Name strictly, one set per RelativeDistinguishedName (RFC 5280 section 4.1.2.4). Raises `der.DERError`."""
-    if not read(data, item).is_regular:
+    """Read a Name strictly (RFC 5280 section 4.1.2.4). Raises `der.DERError`."""
+    if not read(data, item).is_well_formed:
         raise der.DERError("name")
     return tuple(
         frozenset(
@@ -125,15 +125,15 @@ def _attribute(data: bytes, pair: der.Element) -> tuple[str, str, bool]:
     kind = der.element(data, pair.content, pair.end)
     content = der.element(data, kind.end, pair.end)
     value = der.value(data, content)
-    octets = value[:VALUE_OCTETS_MAX]
-    is_whole = content.end == pair.end and len(octets) == len(value)
+    read = value[:VALUE_BYTES_MAX]
+    is_whole = content.end == pair.end and len(read) == len(value)
     encoding = _ENCODINGS.get(content.tag)
     if encoding is None:
-        return der.oid(data, kind), "#" + octets.hex(), is_whole
+        return der.oid(data, kind), "#" + read.hex(), is_whole
     try:
-        return der.oid(data, kind), octets.decode(encoding), is_whole
+        return der.oid(data, kind), read.decode(encoding), is_whole
     except UnicodeDecodeError:
-        return der.oid(data, kind), octets.decode(encoding, "replace"), False
+        return der.oid(data, kind), read.decode(encoding, "replace"), False
 
 
 def _fold(text: str) -> str:

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import RootsError
+from detector.knowledge import known_roots, roots
+from detector.knowledge.roots import Installed
 from detector.model import MachineRoot, RootOrigin
-from detector.trust import known_roots, roots
 from detector.trust.paths import build
-from detector.trust.roots import NO_ROOTS, Installed, Roots
+from detector.trust.roots import NO_ROOTS, Roots, certificates_in_pem, from_der, from_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 
-KNOWN = known_roots.newest_version()
+KNOWN = known_roots.examined_versions()[-1]
 NEWER = "2099.1.1"
 
 
@@ -52,7 +53,7 @@ def ders(of: Roots) -> list[bytes]:
 
 
 def test_public_roots_are_the_knowledge() -> None:
-    """The default roots are labelled, versioned and dated as the newest certifi that was examined."""
+    """The default roots are labeled, versioned and dated as the newest certifi that was examined."""
     public = roots.public_roots()
     assert len(public) > 100
     assert "ISRG Root X1" in public.labels
@@ -73,7 +74,7 @@ def test_retired_roots_are_there_to_be_verified_by_and_are_not_public() -> None:
 
 
 def test_a_root_was_public_until_the_day_it_was_removed() -> None:
-    """Captures of the past are judged with the roots of their day; a root that came later stays."""
+    """Past captures are assessed with the roots of their day; a root that came later stays."""
     removed = dt.date(2025, 11, 12)  # CommScope's, in the certifi of that day for the first time missing
     gone = "CommScope Public Trust RSA Root-01"
     before, then, today = (roots.public_roots(d) for d in (removed - dt.timedelta(days=1), removed, dt.date.max))
@@ -113,7 +114,7 @@ def test_what_somebody_appends_to_certifi_is_added(label: str | None, pki: Priva
 
 
 def test_a_root_of_a_newer_certifi_is_unconfirmed(pki: PrivatePKI) -> None:
-    """Nothing tells a new root of Mozilla's from one that an institution's mirror built into the package."""
+    """A new root of Mozilla's cannot be told from one that an institution's mirror built into the package."""
     data = bundled() + pem(pki.root_a.certificate, "Some New Root")
     found = roots.split_certifi(data, as_recorded(data))
     assert (ders(found.unconfirmed), ders(found.added)) == ([pki.root_a.certificate], [])
@@ -173,7 +174,7 @@ def _forget() -> None:
 
 
 def test_what_a_newer_certifi_dropped_is_retired(another_certifi: Callable[..., Roots]) -> None:
-    """It accuses nobody and clears nothing, and the version says what was left out."""
+    """It neither accuses nor clears, and the version says what was left out."""
     fewer = bundled("ISRG Root X1")
     public = another_certifi(fewer, NEWER, as_recorded(fewer))
     assert "ISRG Root X1" not in public.labels
@@ -191,7 +192,7 @@ def test_what_only_a_newer_certifi_has_is_beside_the_public_roots(
     assert pki.root_a.certificate not in ders(public)
     assert ders(public.unconfirmed) == [pki.root_a.certificate]
     assert ders(public.with_added(NO_ROOTS).unconfirmed) == [pki.root_a.certificate]
-    assert ders(public.with_added(roots.from_der([pki.root_a.certificate], name="own")).unconfirmed) == []
+    assert ders(public.with_added(from_der([pki.root_a.certificate], name="own")).unconfirmed) == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
@@ -206,18 +207,18 @@ def test_without_certifi_the_knowledge_is_whole(
 
 
 def test_the_installed_certifi_is_as_recorded() -> None:
-    """The file of this very installation has nothing that somebody added."""
+    """The file of this installation has no added root."""
     assert ders(roots.certifi_bundle().added) == []
 
 
 def test_load(pki: PrivatePKI, tmp_path: Path) -> None:
-    """A PEM file becomes roots labelled by their names and versioned by their hash."""
+    """A PEM file becomes roots labeled by their names and versioned by their hash."""
     file = tmp_path / "roots.pem"
     file.write_bytes(pki.roots_pem())
     loaded = roots.load(file)
     assert loaded.labels == {"Exemplar Root R1", "Exemplar Root X2"}
     assert loaded.version.startswith("sha256:")
-    assert loaded.with_added(roots.NO_ROOTS).labels == loaded.labels
+    assert loaded.with_added(NO_ROOTS).labels == loaded.labels
     assert len(loaded.without(loaded.keys)) == 0
 
 
@@ -256,8 +257,8 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="POSIX has a file without an end")
 def test_a_file_without_an_end_is_refused() -> None:
-    """The size that the system tells of a device is 0, so it is what was read that is counted."""
-    with pytest.raises(RootsError, match="larger than 16 MiB"):
+    """The system reports size 0 for a device, so the bytes read are counted."""
+    with pytest.raises(RootsError, match="larger than 16777216 bytes"):
         roots.load("/dev/zero")
 
 
@@ -269,20 +270,20 @@ def test_machine_roots_are_a_value() -> None:
 @given(st.binary(max_size=300))
 def test_any_pem_text_is_read(data: bytes) -> None:
     """PEM text of anybody's choice gives certificates or none."""
-    assert isinstance(roots.certificates_in_pem(data), list)
+    assert isinstance(certificates_in_pem(data), list)
     wrapped = b"-----BEGIN CERTIFICATE-----" + data + b"-----END CERTIFICATE-----"
-    assert len(roots.certificates_in_pem(wrapped)) <= 2
+    assert len(certificates_in_pem(wrapped)) <= 2
 
 
 def test_reading_pem_text_takes_linear_time() -> None:
     """Text that begins like a label or a certificate again and again costs what it is long."""
     data = b'# Label: "a"\n-----BEGIN CERTIFICATE-----' * 200_000
     begin = time.process_time()
-    assert roots.certificates_in_pem(data) == []
+    assert certificates_in_pem(data) == []
     assert time.process_time() - begin < 2.0
 
 
 def test_recorded_roots_keep_their_origin(pki: PrivatePKI) -> None:
-    """What another machine recorded of its roots is what they are judged by here."""
+    """Roots recorded on another machine keep their recorded origin."""
     recorded = [MachineRoot(der=pki.root_a.certificate, origin=origin) for origin in RootOrigin]
-    assert [root.origin for root in roots.from_recorded(recorded, name="there").roots] == list(RootOrigin)
+    assert [root.origin for root in from_recorded(recorded, name="there").roots] == list(RootOrigin)

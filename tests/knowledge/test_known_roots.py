@@ -1,4 +1,4 @@
-"""Tests of detector.trust.known_roots: certificates, and when roots were removed. Room: trust; reads package data."""
+"""Tests of detector.knowledge.known_roots: certificates, and when roots were removed. Room: knowledge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from detector.trust import known_roots
+from detector.knowledge import known_roots
 from detector.trust.certificate import Certificate
 
 
@@ -24,7 +24,7 @@ def test_each_root_has_its_certificate() -> None:
 
 
 def test_no_retired_root_has_a_key_that_can_be_broken() -> None:
-    """A chain to a retired root accuses nobody, so none may have a key that anybody could factor."""
+    """A chain to a retired root accuses nobody, so none may have a weak key that could be factored."""
     spkis = (Certificate.read(der).spki for der in known_roots.known_certificates())
     for key in (load_der_public_key(spki) for spki in spkis if spki is not None):
         assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
@@ -38,7 +38,7 @@ def test_removal_is_dated_by_the_first_version_without_the_root() -> None:
         last = known_roots.date_of(root.last_seen)
         assert last is not None
         later = [date for date in dates if date > last]
-        assert root.removed == (None if root.last_seen == known_roots.newest_version() else later[0])
+        assert root.removed == (None if root.last_seen == known_roots.examined_versions()[-1] else later[0])
         assert root.is_current(None) is (root.removed is None)
         assert root.is_current(last)
         assert root.removed is None or not root.is_current(root.removed)
@@ -64,4 +64,4 @@ def test_examined_versions_are_in_order_and_end_with_the_newest() -> None:
     dates = [known_roots.date_of(version) for version in versions]
     assert set(dates) == known_roots.examined_dates()
     assert all(before <= after for before, after in itertools.pairwise(filter(None, dates)))
-    assert versions[-1] == known_roots.newest_version()
+    assert versions[-1] == known_roots.examined_versions()[-1]

@@ -10,11 +10,12 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.trust import der, name
+from detector.trust import der
+from detector.trust import distinguished_name as name
 
 
-def read(octets: bytes) -> name.Name:
-    return name.read(octets, der.element(octets, 0, len(octets)))
+def read(data: bytes) -> name.Name:
+    return name.read(data, der.element(data, 0, len(data)))
 
 
 def encoded(common_name: str, organization: str = "Example") -> bytes:
@@ -29,10 +30,10 @@ def encoded(common_name: str, organization: str = "Example") -> bytes:
 def test_text_is_printable(value: str) -> None:
     """No control, direction or line character of a certificate reaches a reader."""
     try:
-        octets = encoded(value)
+        data = encoded(value)
     except (ValueError, UnicodeEncodeError):  # what the writer refuses cannot be read back
         return
-    assert read(octets).text.isprintable()
+    assert read(data).text.isprintable()
 
 
 def test_rfc_4514_escapes() -> None:
@@ -58,10 +59,10 @@ def test_get_takes_the_most_specific_value() -> None:
 
 
 @given(st.binary(max_size=120))
-def test_reading_raises_only_der_error(octets: bytes) -> None:
+def test_reading_raises_only_der_error(data: bytes) -> None:
     """Arbitrary bytes are a name or a DERError."""
     with contextlib.suppress(der.DERError):
-        read(octets)
+        read(data)
 
 
 def set_of(*pairs: bytes) -> bytes:
@@ -96,7 +97,7 @@ def test_regular_names(content: bytes, *, regular: bool) -> None:
     """Sets of pairs whose values are of their type, and nothing else; others are read all the same."""
     data = der.encode(der.SEQUENCE, content)
     item = der.element(data, 0, len(data))
-    assert name.read(data, item).is_regular is regular
+    assert name.read(data, item).is_well_formed is regular
     if regular:
         assert sum(map(len, name.relative_names(data, item))) == len(name.read(data, item).attributes)
     else:

@@ -1,14 +1,14 @@
-"""Did this key sign this handshake? Checked here, apart from any TLS library.
+"""Did this key sign this handshake? Verified without a TLS library.
 
-Room: trust. Pure: bytes in, one of four answers out; nothing raises.
+Room: trust. Pure: never raises.
 
-TLS libraries answer this question only as error text, and not at all for a leaf they cannot parse. The answer decides
-between an interceptor that replays a genuine chain (it can show the certificate, it cannot sign) and everything else;
-and it can be asked again of what was recorded, by somebody who was not there.
+TLS libraries report this only as error text, and not at all for a leaf they cannot parse. It separates an interceptor
+that replays a genuine chain (it can present the certificate but cannot sign) from everything else, and a recorded
+handshake can be verified again by others.
 
-A scheme that cannot belong to the presented key (ECDSA by an RSA key) is INVALID, not unknown: whatever made that
-signature, it was not this key. Curves are not tied to hashes, and old schemes are accepted in TLS 1.3: the question
-is who signed, not whether the peer follows the rules.
+A scheme that cannot belong to the presented key (ECDSA by an RSA key) is INVALID, not unknown: this key did not make
+that signature. Curves are not tied to hashes, and old schemes are accepted in TLS 1.3: the question is who signed, not
+whether the peer follows the rules.
 """
 
 from __future__ import annotations
@@ -48,22 +48,11 @@ def _pss(digest: hashes.HashAlgorithm) -> SignatureScheme:
 
 
 SIGNATURE_SCHEMES: Final[dict[int, SignatureScheme]] = {
-    0x0101: SignatureScheme(KeyType.RSA, MD5),
-    0x0201: SignatureScheme(KeyType.RSA, SHA1),
-    0x0301: SignatureScheme(KeyType.RSA, SHA224),
-    0x0401: SignatureScheme(KeyType.RSA, SHA256),
-    0x0501: SignatureScheme(KeyType.RSA, SHA384),
-    0x0601: SignatureScheme(KeyType.RSA, SHA512),
-    0x0202: SignatureScheme(KeyType.DSA, SHA1),
-    0x0302: SignatureScheme(KeyType.DSA, SHA224),
-    0x0402: SignatureScheme(KeyType.DSA, SHA256),
-    0x0502: SignatureScheme(KeyType.DSA, SHA384),
-    0x0602: SignatureScheme(KeyType.DSA, SHA512),
-    0x0203: SignatureScheme(KeyType.EC, SHA1),
-    0x0303: SignatureScheme(KeyType.EC, SHA224),
-    0x0403: SignatureScheme(KeyType.EC, SHA256),
-    0x0503: SignatureScheme(KeyType.EC, SHA384),
-    0x0603: SignatureScheme(KeyType.EC, SHA512),
+    hash_code << 8 | signature_code: SignatureScheme(key_type, digest)
+    for hash_code, digest in enumerate((MD5, SHA1, SHA224, SHA256, SHA384, SHA512), start=1)
+    for signature_code, key_type in ((1, KeyType.RSA), (2, KeyType.DSA), (3, KeyType.EC))
+    if digest is not MD5 or key_type is KeyType.RSA
+} | {
     0x081A: SignatureScheme(KeyType.EC, SHA256),
     0x081B: SignatureScheme(KeyType.EC, SHA384),
     0x081C: SignatureScheme(KeyType.EC, SHA512),
@@ -79,28 +68,28 @@ SIGNATURE_SCHEMES: Final[dict[int, SignatureScheme]] = {
     0x0905: SignatureScheme(KeyType.ML_DSA_65),
     0x0906: SignatureScheme(KeyType.ML_DSA_87),
 }
-"""TLS 1.3 schemes, and the {hash, signature} pairs of TLS 1.2 read as one number (RFC 8446 section 4.2.3,
-draft-ietf-tls-mldsa)."""
+"""TLS 1.2 {hash, signature} pairs read as one number (RFC 5246 section 7.4.1.4.1), and TLS 1.3 schemes (RFC 8446
+section 4.2.3, draft-ietf-tls-mldsa)."""
 
 _CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify" + b"\x00"
-"""What stands before the transcript hash (RFC 8446 section 4.4.3)."""
+"""What precedes the transcript hash (RFC 8446 section 4.4.3)."""
 
-_TRANSCRIPT_HASH_OCTETS: Final = frozenset({32, 48})
+_TRANSCRIPT_HASH_BYTES: Final = frozenset({32, 48})
 """SHA-256 and SHA-384, the hashes of the TLS 1.3 cipher suites (RFC 8446 appendix B.4)."""
 
 _TLS_1_3: Final = "TLSv1.3"
 _OLDER: Final = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2"})
-"""Versions as observations spell them."""
+"""Versions as observations name them."""
 
 _HELLO_RANDOM: Final = slice(6, 38)
-"""The random within a ServerHello: behind type, length and version (RFC 5246 section 7.4.1.3)."""
+"""The random within a ServerHello: after type, length and version (RFC 5246 section 7.4.1.3)."""
 
 _SIGNED_RANDOM: Final = slice(32, 64)
-"""The server's random within what a ServerKeyExchange signs: behind the client's (RFC 5246 section 7.4.3)."""
+"""The server's random within what a ServerKeyExchange signs: after the client's (RFC 5246 section 7.4.3)."""
 
 
 class KeyProof(enum.Enum):
-    """Whether the handshake signature is the presented key's."""
+    """Whether the presented key made the handshake signature."""
 
     VALID = "valid"
     INVALID = "invalid"
@@ -114,10 +103,10 @@ def signed_content(transcript_hash: bytes) -> bytes:
 
 
 def check_signature(spki: bytes | None, scheme: int | None, signature: bytes, signed: bytes) -> KeyProof:
-    """Check a handshake signature against the key `spki` (DER SubjectPublicKeyInfo of certificate 0; None: unreadable).
+    """Verify a handshake signature with the key `spki` (DER SubjectPublicKeyInfo of certificate 0; None: unreadable).
 
-    `scheme` is the SignatureScheme code point. Before TLS 1.2 it is None and the key's type fixes it: RSA signs MD5
-    and SHA-1 side by side without naming them, DSA and ECDSA sign SHA-1 (RFC 4346 section 7.4.3, RFC 8422 section 5.4).
+    `scheme` is the SignatureScheme code point. Before TLS 1.2 it is None and the key type determines it: RSA signs MD5
+    and SHA-1 concatenated, DSA and ECDSA sign SHA-1 (RFC 4346 section 7.4.3, RFC 8422 section 5.4).
     """
     if spki is None:
         return KeyProof.NOT_CHECKABLE
@@ -135,15 +124,15 @@ def check_signature(spki: bytes | None, scheme: int | None, signature: bytes, si
 def check_recorded(
     spki: bytes | None, recorded: HandshakeSignature | None, *, tls_version: str | None, server_hello: bytes | None
 ) -> KeyProof:
-    """Check a recorded handshake signature: made by this key, over what a server signs in a handshake of this version.
+    """Verify a recorded handshake signature: made by this key, over what a server signs in a handshake of this version.
 
-    What else the key may have signed, in another protocol or for another ServerHello, is INVALID. That the handshake
-    was the one it is said to be cannot be told for TLS 1.3: a transcript hash fits any.
+    Anything else the key may have signed, in another protocol or for another ServerHello, is INVALID. For TLS 1.3 the
+    record cannot prove which handshake it was: a transcript hash fits any.
     """
     if recorded is None:
         return KeyProof.NOT_SEEN
     if tls_version == _TLS_1_3:
-        fits = recorded.signed.startswith(_CONTEXT) and len(recorded.signed) - len(_CONTEXT) in _TRANSCRIPT_HASH_OCTETS
+        fits = recorded.signed.startswith(_CONTEXT) and len(recorded.signed) - len(_CONTEXT) in _TRANSCRIPT_HASH_BYTES
     elif tls_version in _OLDER:
         random = (server_hello or b"")[_HELLO_RANDOM]
         fits = recorded.signed[_SIGNED_RANDOM] == random != b""
@@ -154,18 +143,17 @@ def check_recorded(
 
 
 _PROOFS: Final = {Signed.VALID: KeyProof.VALID, Signed.INVALID: KeyProof.INVALID}
-"""What a signature proves; the others nothing."""
+"""What a signature proves; other answers prove nothing."""
 
 
 def _check(spki: bytes, scheme: SignatureScheme | None, signature: bytes, signed: bytes) -> KeyProof:
-    """Check one signature by a scheme, None for one that is not known."""
     if scheme is None:
         return KeyProof.NOT_CHECKABLE
     return _PROOFS.get(verify_scheme(spki, scheme, signature, signed), KeyProof.NOT_CHECKABLE)
 
 
 def _check_unnamed_rsa(key: rsa.RSAPublicKey, signature: bytes, signed: bytes) -> KeyProof:
-    """PKCS #1 v1.5 over MD5 and SHA-1 side by side, without DigestInfo (RFC 4346 section 4.7)."""
+    """Verify PKCS #1 v1.5 over MD5 and SHA-1 concatenated, without DigestInfo (RFC 4346 section 4.7)."""
     expected = (
         hashlib.md5(signed, usedforsecurity=False).digest() + hashlib.sha1(signed, usedforsecurity=False).digest()
     )

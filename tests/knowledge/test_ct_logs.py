@@ -1,4 +1,4 @@
-"""Tests of detector.trust.logs and detector.trust.known_roots. Room: trust; files in a temporary directory only."""
+"""Tests of CT log lists and of the known roots. Room: knowledge; files in a temporary directory only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import LogListError
-from detector.trust import known_roots, logs
+from detector.knowledge import ct_logs, known_roots
 from detector.trust.certificate import Certificate
+from detector.trust.ct_logs import Log, LogKind, LogList, LogState
 
-KEY = b"a key, as DER, which nobody parses here"
+KEY = b"a key, as DER, which is not parsed here"
 
 
 def entry(key: bytes = KEY, **fields: object) -> dict[str, Any]:
-    """Make one log as Google's v3 lists spell it."""
+    """One log as Google's v3 lists encode it."""
     return {
         "description": "Example 'Alder2026' log",
         "log_id": base64.b64encode(hashlib.sha256(key).digest()).decode(),
@@ -43,7 +44,7 @@ def v3(*entries: dict[str, Any], **fields: object) -> bytes:
 
 def test_shipped_ids_are_the_hashes_of_their_keys() -> None:
     """RFC 6962 section 3.2: a log is named by the SHA-256 of its key, which must load."""
-    listed = logs.shipped()
+    listed = ct_logs.shipped()
     for log in (*listed.logs.values(), *listed.untrusted.values()):
         assert hashlib.sha256(log.key).digest() == log.log_id
         load_der_public_key(log.key)
@@ -51,21 +52,21 @@ def test_shipped_ids_are_the_hashes_of_their_keys() -> None:
 
 def test_shipped_list_is_whole_and_dated() -> None:
     """Every log has exactly one half, and the date is that of the newest source."""
-    listed = logs.shipped()
+    listed = ct_logs.shipped()
     assert len(listed.logs) + len(listed.untrusted) == 250
     assert not listed.logs.keys() & listed.untrusted.keys()
     assert (listed.date, listed.horizon) == (dt.date(2026, 11, 17), dt.date(2027, 1, 26))
-    assert logs.shipped() is listed
+    assert ct_logs.shipped() is listed
 
 
 def test_shipped_list_knows_logs_of_every_generation() -> None:
     """Retired logs stay known, because certificates carry timestamps longer than logs run."""
-    names = {log.description for log in logs.shipped().logs.values()}
+    names = {log.description for log in ct_logs.shipped().logs.values()}
     assert {"Google 'Pilot' log", "DigiCert Yeti2018 Log", "Google 'Xenon2027h1'", "Geomys Trastevere2028h2"} <= names
 
 
-def shipped(description: str) -> logs.Log:
-    [found] = [log for log in logs.shipped().logs.values() if log.description == description]
+def shipped(description: str) -> Log:
+    [found] = [log for log in ct_logs.shipped().logs.values() if log.description == description]
     return found
 
 
@@ -90,7 +91,7 @@ def shipped(description: str) -> logs.Log:
     ],
 )
 def test_logs_of_the_past_say_when_they_ended(description: str, retired: dt.date) -> None:
-    """Their keys outlive them: without a date of retirement whoever holds one could sign for certificates of today."""
+    """Their keys outlive them: without a date of retirement their holder could sign for certificates of today."""
     found = shipped(description).retired
     assert found is not None
     assert found.date() == retired
@@ -98,7 +99,7 @@ def test_logs_of_the_past_say_when_they_ended(description: str, retired: dt.date
 
 def test_every_log_that_counts_is_bounded() -> None:
     """A log of the past has retired, or its shard has ended: no old key signs for a leaf that is valid today."""
-    listed = logs.shipped()
+    listed = ct_logs.shipped()
     today = dt.datetime.combine(listed.date or dt.date.min, dt.time(), dt.UTC)
     for log in listed.logs.values():
         assert log.retired or log.shard, log.description
@@ -110,13 +111,13 @@ def test_every_log_that_counts_is_bounded() -> None:
 def test_present_state_is_no_beginning() -> None:
     """Of a state the earliest moment any list gives is kept: a present state is dated by its last entry into it."""
     states = shipped("Google 'Argon2026h2' log").states
-    assert states[logs.LogState.USABLE] == dt.datetime(2024, 9, 30, tzinfo=dt.UTC)
+    assert states[LogState.USABLE] == dt.datetime(2024, 9, 30, tzinfo=dt.UTC)
     assert shipped("Google 'Argon2026h2' log").first_known == dt.date(2024, 7, 22)
 
 
 def test_as_of_forgets_what_came_later() -> None:
     """A copy made then knows neither later logs nor later retirements, and its horizon lies where it did."""
-    then = logs.shipped().as_of(dt.date(2024, 1, 1))
+    then = ct_logs.shipped().as_of(dt.date(2024, 1, 1))
     names = {log.description: log for log in then.logs.values()}
     assert then.horizon == dt.date(2024, 3, 11)
     assert "Google 'Argon2025h1' log" in names
@@ -130,22 +131,22 @@ def test_as_of_forgets_what_came_later() -> None:
 )
 def test_test_logs_prove_nothing(word: str) -> None:
     """A log that takes certificates of untrusted roots signs for a forger too, so it must not count."""
-    listed = logs.shipped()
+    listed = ct_logs.shipped()
     assert not [log for log in listed.logs.values() if word in log.description]
     distrusted = [log for log in listed.untrusted.values() if word in log.description]
     assert distrusted
-    assert all(log.why and listed.find(log.log_id) is None for log in distrusted)
+    assert all(log.why and listed.logs.get(log.log_id) is None for log in distrusted)
 
 
 def test_exposed_key_is_distrusted() -> None:
-    """DigiCert's CT2 lost control of its key in 2020: whoever has it can sign and backdate."""
-    assert "DigiCert Log Server 2" in {log.description for log in logs.shipped().untrusted.values()}
+    """DigiCert's CT2 lost control of its key in 2020: its holder can sign and backdate."""
+    assert "DigiCert Log Server 2" in {log.description for log in ct_logs.shipped().untrusted.values()}
 
 
 def test_every_distrusted_log_says_why() -> None:
     """Only untrusted logs have a reason, and each of them has one."""
-    assert all(log.why for log in logs.shipped().untrusted.values())
-    assert not any(log.why for log in logs.shipped().logs.values())
+    assert all(log.why for log in ct_logs.shipped().untrusted.values())
+    assert not any(log.why for log in ct_logs.shipped().logs.values())
 
 
 def test_reads_google_v3(tmp_path: Path) -> None:
@@ -154,22 +155,22 @@ def test_reads_google_v3(tmp_path: Path) -> None:
     listed["operators"][0]["tiled_logs"] = [entry(b"tiled", description="tiles")]
     path = tmp_path / "log_list.json"
     path.write_text(json.dumps(listed))
-    result = logs.load(path)
+    result = ct_logs.load(path)
     assert result.date == dt.date(2026, 10, 2)
     assert result.name == path.name
     assert not result.untrusted
-    log = result.find(hashlib.sha256(KEY).digest())
+    log = result.logs.get(hashlib.sha256(KEY).digest())
     assert log is not None
-    assert (log.operator, log.description, log.kind) == ("Example", "Example 'Alder2026' log", logs.LogKind.RFC6962)
+    assert (log.operator, log.description, log.kind) == ("Example", "Example 'Alder2026' log", LogKind.RFC6962)
     assert (log.states, log.retired, log.shard) == (
-        {logs.LogState.USABLE: dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)},
+        {LogState.USABLE: dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)},
         None,
         None,
     )
     assert log.accepted
-    tiled = result.find(hashlib.sha256(b"tiled").digest())
+    tiled = result.logs.get(hashlib.sha256(b"tiled").digest())
     assert tiled is not None
-    assert tiled.kind is logs.LogKind.STATIC_CT
+    assert tiled.kind is LogKind.STATIC_CT
 
 
 def test_keeps_states_shard_retirement_and_operators() -> None:
@@ -182,7 +183,7 @@ def test_keeps_states_shard_retirement_and_operators() -> None:
             {"name": "First", "end_time": "2024-01-01T00:00:00Z"},
         ],
     }
-    [log] = logs.parse(v3(entry(**details)), name="list").logs.values()
+    [log] = ct_logs.parse(v3(entry(**details)), name="list").logs.values()
     assert log.retired == dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
     assert log.shard is not None
     january, june = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.datetime(2026, 6, 30, 23, tzinfo=dt.UTC)
@@ -197,8 +198,8 @@ def test_keeps_states_shard_retirement_and_operators() -> None:
 def test_retired_without_a_moment_is_retired_by_the_date_of_the_list() -> None:
     """A list that does not say when a log retired says at least that it had; one without a date says nothing usable."""
     undated = v3(entry(state={"retired": {}}))
-    assert not logs.parse(undated, name="list").logs
-    [log] = logs.parse(
+    assert not ct_logs.parse(undated, name="list").logs
+    [log] = ct_logs.parse(
         v3(entry(state={"retired": {}}), log_list_timestamp="2026-10-02T12:00:00Z"), name="l"
     ).logs.values()
     assert log.retired == dt.datetime(2026, 10, 2, 12, tzinfo=dt.UTC)
@@ -208,7 +209,7 @@ def test_moments_without_an_offset_are_refused() -> None:
     """RFC 3339 has one; a moment without it could not be compared with a timestamp."""
     naive = entry(state={"usable": {"timestamp": "2026-03-01T10:00:00"}})
     with pytest.raises(LogListError, match="timezone"):
-        logs.parse(v3(naive), name="list")
+        ct_logs.parse(v3(naive), name="list")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_moments_without_an_offset_are_refused() -> None:
 )
 def test_horizon_lies_ten_weeks_after_the_date(date: str, last_day: dt.date) -> None:
     """Up to it a list knows every log, also at the ends of the calendar."""
-    listed = logs.parse(v3(entry(), log_list_timestamp=f"{date}T12:00:00Z"), name="list")
+    listed = ct_logs.parse(v3(entry(), log_list_timestamp=f"{date}T12:00:00Z"), name="list")
     assert listed.horizon == last_day
     noon = dt.datetime.combine(last_day, dt.time(12), dt.UTC)
     assert not listed.is_past_horizon(noon)
@@ -227,7 +228,7 @@ def test_horizon_lies_ten_weeks_after_the_date(date: str, last_day: dt.date) -> 
 
 def test_list_without_a_date_has_no_horizon() -> None:
     """Leaving the date out opens nothing to logs the list does not have."""
-    listed = logs.parse(v3(entry(state={})), name="list")
+    listed = ct_logs.parse(v3(entry(state={})), name="list")
     assert listed.horizon is None
     assert not listed.is_past_horizon(dt.datetime.max.replace(tzinfo=dt.UTC))
 
@@ -235,8 +236,8 @@ def test_list_without_a_date_has_no_horizon() -> None:
 def test_list_without_timestamp_is_dated_by_its_newest_state() -> None:
     """A list is at least as young as the newest change it records."""
     older = entry(b"older", state={"usable": {"timestamp": "2024-01-01T00:00:00Z"}})
-    assert logs.parse(v3(older, entry()), name="list").date == dt.date(2026, 3, 1)
-    assert logs.parse(v3(entry(state={"usable": {}})), name="list").date is None
+    assert ct_logs.parse(v3(older, entry()), name="list").date == dt.date(2026, 3, 1)
+    assert ct_logs.parse(v3(entry(state={"usable": {}})), name="list").date is None
 
 
 @pytest.mark.parametrize(
@@ -249,26 +250,26 @@ def test_list_without_timestamp_is_dated_by_its_newest_state() -> None:
 )
 def test_logs_no_browser_accepts_are_untrusted(fields: dict[str, Any], why: str) -> None:
     """Pending, rejected and test logs are known but count for nothing."""
-    result = logs.parse(v3(entry(**fields)), name="list")
+    result = ct_logs.parse(v3(entry(**fields)), name="list")
     assert not result.logs
     assert [log.why for log in result.untrusted.values()] == [why]
 
 
 def test_log_without_a_state_counts() -> None:
     """The format leaves the state optional, and the user's own list is the user's word."""
-    assert logs.parse(v3(entry(state={})), name="list").logs
+    assert ct_logs.parse(v3(entry(state={})), name="list").logs
 
 
 @pytest.mark.parametrize("state", ["qualified", "usable", "readonly", "retired"])
 def test_logs_browsers_once_accepted_count(state: str) -> None:
     """A retired log's timestamps are still good for the certificates it saw."""
-    assert logs.parse(v3(entry(state={state: {"timestamp": "2026-03-01T10:00:00Z"}})), name="list").logs
+    assert ct_logs.parse(v3(entry(state={state: {"timestamp": "2026-03-01T10:00:00Z"}})), name="list").logs
 
 
 def test_known_distrust_survives_a_list_that_names_the_log() -> None:
     """Google's own lists carry placeholder logs as retired; what is known of a key does not change by that."""
-    placeholder = next(log for log in logs.shipped().untrusted.values() if "Bogus" in log.description)
-    result = logs.parse(v3(entry(placeholder.key, state={"retired": {}})), name="list")
+    placeholder = next(log for log in ct_logs.shipped().untrusted.values() if "Bogus" in log.description)
+    result = ct_logs.parse(v3(entry(placeholder.key, state={"retired": {}})), name="list")
     assert not result.logs
     assert placeholder.log_id in result.untrusted
 
@@ -277,13 +278,13 @@ def test_wrong_log_id_is_refused_naming_the_field() -> None:
     """A log ID that is not the key's hash would never match or never verify."""
     wrong = entry(b"second", log_id=base64.b64encode(bytes(32)).decode())
     with pytest.raises(LogListError, match=r"mine\.json: operators\[0\]\.logs\[1\]\.log_id"):
-        logs.parse(v3(entry(), wrong), name="mine.json")
+        ct_logs.parse(v3(entry(), wrong), name="mine.json")
 
 
 def test_log_listed_twice_is_refused() -> None:
     """Two entries for one key could contradict each other."""
     with pytest.raises(LogListError, match=r"logs\[1\].*twice"):
-        logs.parse(v3(entry(), entry()), name="mine.json")
+        ct_logs.parse(v3(entry(), entry()), name="mine.json")
 
 
 @pytest.mark.parametrize(
@@ -301,22 +302,22 @@ def test_log_listed_twice_is_refused() -> None:
 def test_what_is_no_v3_list_is_refused_by_name(data: bytes, message: str) -> None:
     """Whatever is wrong, the message names the list and the caller sees one kind of exception."""
     with pytest.raises(LogListError, match=message):
-        logs.parse(data, name="mine.json")
+        ct_logs.parse(data, name="mine.json")
 
 
 def test_too_large_list_is_refused(tmp_path: Path) -> None:
     """A file without end must not be read to its end."""
     path = tmp_path / "huge.json"
-    path.write_bytes(b" " * (logs.MAX_BYTES + 1))
+    path.write_bytes(b" " * (ct_logs.LIST_BYTES_MAX + 1))
     with pytest.raises(LogListError, match="larger than"):
-        logs.load(path)
+        ct_logs.load(path)
 
 
 @pytest.mark.parametrize("name", ["missing.json", ".", "nul\0.json"])
 def test_unreadable_list_is_refused(tmp_path: Path, name: str) -> None:
     """A missing file, a directory and an impossible name end in the documented exception."""
     with pytest.raises(LogListError, match="cannot be read"):
-        logs.load(tmp_path / name)
+        ct_logs.load(tmp_path / name)
 
 
 @given(
@@ -325,7 +326,7 @@ def test_unreadable_list_is_refused(tmp_path: Path, name: str) -> None:
 def test_arbitrary_bytes_raise_only_what_is_documented(data: bytes) -> None:
     """Hostile input is normal input."""
     with pytest.raises(LogListError, match="hostile"):
-        logs.parse(data, name="hostile")
+        ct_logs.parse(data, name="hostile")
 
 
 JSON = st.recursive(
@@ -352,7 +353,7 @@ def test_any_moments_make_a_list_that_can_be_asked(listed: str, first: str, seco
         "previous_operators": [{"name": "Former", "end_time": second}],
     }
     try:
-        result = logs.parse(v3(entry(**details), log_list_timestamp=listed), name="list")
+        result = ct_logs.parse(v3(entry(**details), log_list_timestamp=listed), name="list")
     except LogListError:
         return  # a moment that UTC cannot hold
     now = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -361,14 +362,14 @@ def test_any_moments_make_a_list_that_can_be_asked(listed: str, first: str, seco
         assert log.shard.holds(now) in {True, False}
         assert log.operator_at(now) in {"Former", "Example"}
     assert result.is_past_horizon(now) in {True, False}
-    assert isinstance(result.as_of(now.date()), logs.LogList)
+    assert isinstance(result.as_of(now.date()), LogList)
 
 
 @given(st.dictionaries(FIELDS, JSON))
 def test_malformed_entries_raise_only_what_is_documented(fields: dict[str, Any]) -> None:
     """A list of the right shape with wrong values inside is refused the same way."""
     try:
-        result = logs.parse(v3({**entry(), **fields}), name="list")
+        result = ct_logs.parse(v3({**entry(), **fields}), name="list")
     except LogListError:
         return
     assert len(result.logs) + len(result.untrusted) == 1
@@ -386,7 +387,7 @@ def test_known_roots_hold_the_installed_bundle_or_its_neighbours() -> None:
     assert len(labels & known_roots.known_labels()) > 0.8 * len(labels)
 
 
-def test_known_roots_are_facts_in_the_spelling_promised() -> None:
+def test_known_roots_are_facts_in_the_documented_form() -> None:
     """Hashes are lower-case hexadecimal SHA-256, and no certificate appears twice."""
     listed = known_roots.known_roots()
     assert all(len(bytes.fromhex(root.sha256)) == len(bytes.fromhex(root.spki_sha256)) == 32 for root in listed)
@@ -394,8 +395,8 @@ def test_known_roots_are_facts_in_the_spelling_promised() -> None:
     assert len({root.sha256 for root in listed}) == len(listed)
 
 
-def test_known_roots_spell_subjects_as_chains_are_read() -> None:
-    """A chain that names a gone root as issuer is compared by text, so both must be spelled by the same hand."""
+def test_known_roots_encode_subjects_as_chains_are_read() -> None:
+    """A removed root is matched by its subject as text, so both sides must use the same encoding."""
     pem = Path(certifi.where()).read_text("utf-8").split("-----BEGIN CERTIFICATE-----")[1:]
     bundle = [Certificate.read(base64.b64decode(block.partition("-----END")[0])) for block in pem]
     subjects = {root.sha256: root.subject for root in known_roots.known_roots()}

@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import KeyFileError, OutputError
-from detector.trust.envelope import public_octets
-from detector.trust.keys import KEY_FILE_OCTETS_MAX, create_signing_key, load_public_key, load_signing_key
+from detector.trust.envelope import public_key_of
+from detector.trust.key_files import KEY_FILE_BYTES_MAX, create_signing_key, load_public_key, load_signing_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +45,8 @@ def written(folder: Path, data: bytes, mode: int = 0o600) -> Path:
 
 def test_a_pair(tmp_path: Path) -> None:
     """A private key is read from PKCS #8, its public half from SubjectPublicKeyInfo."""
-    assert public_octets(load_signing_key(written(tmp_path, PRIVATE))) == public_octets(KEY)
-    assert load_public_key(written(tmp_path, PUBLIC, 0o644)) == public_octets(KEY)
+    assert public_key_of(load_signing_key(written(tmp_path, PRIVATE))) == public_key_of(KEY)
+    assert load_public_key(written(tmp_path, PUBLIC, 0o644)) == public_key_of(KEY)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_pair(tmp_path: Path) -> None:
         (PRIVATE[:60], "no private key"),
         (ENCRYPTED, "encrypted"),
         (EC_PRIVATE, "not an Ed25519 key"),
-        (PRIVATE + b" " * KEY_FILE_OCTETS_MAX, "too large"),
+        (PRIVATE + b" " * KEY_FILE_BYTES_MAX, "too large"),
     ],
     ids=["empty", "not text", "public", "cut", "encrypted", "other kind", "large"],
 )
@@ -84,11 +84,11 @@ def test_key_that_others_may_use(mode: int, tmp_path: Path) -> None:
     """A private key open to others is refused with the command that closes it; a group may read it."""
     with pytest.raises(KeyFileError, match=f"mode {mode:o}.*chmod 600"):
         load_signing_key(written(tmp_path, PRIVATE, mode))
-    assert public_octets(load_signing_key(written(tmp_path, PRIVATE, 0o440))) == public_octets(KEY)
+    assert public_key_of(load_signing_key(written(tmp_path, PRIVATE, 0o440))) == public_key_of(KEY)
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
-    """A missing file, a folder and an impossible name are told, not raised as they are."""
+    """A missing file, a folder and an impossible name are reported as a KeyFileError."""
     for path in (tmp_path / "missing.key", tmp_path, "\0"):
         with pytest.raises(KeyFileError, match="cannot be read"):
             load_signing_key(path)
@@ -115,11 +115,11 @@ def test_what_was_created_is_loaded(tmp_path: Path) -> None:
         os.umask(before)
     if os.name == "posix":
         assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
-    assert public_octets(load_signing_key(tmp_path / "key.pem")) == public_octets(created)
+    assert public_key_of(load_signing_key(tmp_path / "key.pem")) == public_key_of(created)
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
-    """A file of that name stays as it is, even an empty one or a link to nowhere."""
+    """An existing file is left unchanged, even an empty one or a dangling link."""
     there, link = tmp_path / "key.pem", tmp_path / "link.pem"
     there.write_bytes(b"")
     link.symlink_to(tmp_path / "elsewhere.pem")

@@ -32,10 +32,11 @@ from support.crafting import (
     time,
 )
 
-from detector.trust import der, strict
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, EXTENSIONS_MAX, Certificate
-from detector.trust.constraints import DNS_NAME
-from detector.trust.roots import public_roots
+from detector.knowledge.roots import public_roots
+from detector.trust import der
+from detector.trust import strict_parsing as strict
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, EXTENSIONS_MAX, Certificate
+from detector.trust.name_constraints import DNS_NAME
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -54,15 +55,15 @@ def test_what_is_well_formed(pki: PrivatePKI) -> None:
     ours = [draft.certificate for draft in (LEAF, CA, ROOT)]
     issued = [Certificate.read(one) for one in pki.issue([EXAM], key="rsa").chain]
     for certificate in (*ours, *issued, *(root.certificate for root in public_roots().roots)):
-        form = strict.examine(certificate)
-        assert (form.malformed, form.exceeds_limits, form.algorithms_agree) == (False, False, True)
+        form = strict.parse(certificate)
+        assert (form.malformed, form.over_limit, form.algorithms_agree) == (False, False, True)
 
 
 def test_what_is_read() -> None:
     """Names and constraints are there where the certificate has them."""
-    assert strict.examine(LEAF.certificate).names == ((DNS_NAME, EXAM.encode()),)
-    assert strict.examine(CA.certificate).names is None
-    constrained = strict.examine(CA.but(adds=[name_constraints(excluded=((DNS_NAME, b"edu"),))]).certificate)
+    assert strict.parse(LEAF.certificate).names == ((DNS_NAME, EXAM.encode()),)
+    assert strict.parse(CA.certificate).names is None
+    constrained = strict.parse(CA.but(adds=[name_constraints(excluded=((DNS_NAME, b"edu"),))]).certificate)
     assert constrained.constraints is not None
     assert constrained.constraints.critical
     assert not constrained.constraints.allow([(DNS_NAME, b"exam.example.edu")])
@@ -140,9 +141,9 @@ def test_what_is_read() -> None:
 )
 def test_malformed(draft: Draft) -> None:
     """Each of these is malformed, and nothing more."""
-    form = strict.examine(draft.certificate)
+    form = strict.parse(draft.certificate)
     assert form.malformed
-    assert not form.exceeds_limits
+    assert not form.over_limit
 
 
 @pytest.mark.parametrize(
@@ -171,14 +172,14 @@ def test_malformed(draft: Draft) -> None:
 )
 def test_forms_that_are_read(draft: Draft) -> None:
     """What is unusual and yet DER is not malformed; the values of unknown extensions are not read."""
-    assert not strict.examine(draft.certificate).malformed
+    assert not strict.parse(draft.certificate).malformed
 
 
 @pytest.mark.parametrize(
     "draft",
     [
         LEAF.but(adds=[extension(f"1.2.3.{number}", b"") for number in range(EXTENSIONS_MAX)]),
-        LEAF.but(adds=[extension("1.2.3.4", bytes(CERTIFICATE_OCTETS_MAX))]),
+        LEAF.but(adds=[extension("1.2.3.4", bytes(CERTIFICATE_BYTES_MAX))]),
         LEAF.but(subject=sequence(name(O="x")[2:] * 64)),
         LEAF.but(issuer=sequence(name(O="x")[2:] * 64)),
         with_value(NAME_CONSTRAINTS, sequence(der.encode(0xA0, sequence(b"\x82\x03edu") * 1025))),
@@ -187,24 +188,24 @@ def test_forms_that_are_read(draft: Draft) -> None:
 )
 def test_more_than_is_read(draft: Draft) -> None:
     """Too many extensions, bytes, attributes, subtrees or elements are distinguished from what is malformed."""
-    form = strict.examine(draft.certificate)
-    assert form.exceeds_limits
+    form = strict.parse(draft.certificate)
+    assert form.over_limit
     assert not form.malformed
 
 
 def test_a_list_of_names_that_is_not_finished_exceeds_nothing() -> None:
     """Whom it names is not known, and that is all that is wrong with the certificate."""
     crowded = LEAF.but(lacks=[ALTERNATIVE_NAMES], adds=[alternative_names(*["x.example.edu"] * 2049)])
-    form = strict.examine(crowded.certificate)
-    assert (form.names, form.exceeds_limits, form.malformed) == (None, False, False)
-    assert crowded.certificate.names_unfinished
+    form = strict.parse(crowded.certificate)
+    assert (form.names, form.over_limit, form.malformed) == (None, False, False)
+    assert crowded.certificate.names_truncated
 
 
 def test_algorithms_that_differ() -> None:
     """The algorithm of the signature is said twice, and must be the same to the byte."""
-    assert not strict.examine(LEAF.but(inner_algorithm=algorithm("1.2.3.4")).certificate).algorithms_agree
+    assert not strict.parse(LEAF.but(inner_algorithm=algorithm("1.2.3.4")).certificate).algorithms_agree
     with_null = algorithm("1.2.840.10045.4.3.2", b"\x05\x00")
-    assert not strict.examine(LEAF.but(inner_algorithm=with_null).certificate).algorithms_agree
+    assert not strict.parse(LEAF.but(inner_algorithm=with_null).certificate).algorithms_agree
 
 
 @given(st.integers(0, 5000), st.integers(0, 255))
@@ -217,7 +218,7 @@ def test_what_is_not_malformed_is_read_by_libraries_too(at: int, byte: int) -> N
     data = bytearray(LEAF.der)
     data[at % len(data)] = byte
     certificate = Certificate(bytes(data))
-    form = strict.examine(certificate)
+    form = strict.parse(certificate)
     known = certificate.spki == LEAF.spki and certificate.signature_algorithm == LEAF.certificate.signature_algorithm
     if form.malformed or not form.algorithms_agree or certificate.repeats_extension or not known:
         return
@@ -227,7 +228,7 @@ def test_what_is_not_malformed_is_read_by_libraries_too(at: int, byte: int) -> N
     assert certificate.not_before == theirs.not_valid_before_utc
     try:
         extensions = list(theirs.extensions)
-    except ValueError:  # one that nobody else reads: where revocation lists are, alternative names of the issuer
+    except ValueError:  # not read elsewhere: where revocation lists are, alternative names of the issuer
         return
     assert set(certificate.extensions) == {one.oid.dotted_string for one in extensions}
     assert certificate.critical_extensions == {one.oid.dotted_string for one in extensions if one.critical}
@@ -238,4 +239,4 @@ def test_what_is_not_malformed_is_read_by_libraries_too(at: int, byte: int) -> N
 @given(st.binary(max_size=400))
 def test_any_bytes_are_examined(data: bytes) -> None:
     """Nothing escapes, and no random bytes are a certificate."""
-    assert strict.examine(Certificate(data)).malformed
+    assert strict.parse(Certificate(data)).malformed

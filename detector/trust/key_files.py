@@ -1,10 +1,10 @@
-"""Files of Ed25519 keys, as witnesses and evidence bundles are signed with (RFC 8032, RFC 8410).
+"""Files of Ed25519 keys, which sign witness statements and evidence bundles (RFC 8032, RFC 8410).
 
-Room: trust. Reads, or newly writes, the one file it is pointed to.
+Room: trust. Reads, or creates, the one file that is named.
 
-A private key is PKCS #8 in PEM (RFC 5958, RFC 7468), a public one SubjectPublicKeyInfo in PEM. A private key that
-other users of the machine can read, or others than its owner can write, is refused: with it they could sign in the
-owner's place. Its group may read it, because that is how service managers hand a key to a service.
+A private key is PKCS #8 in PEM (RFC 5958, RFC 7468), a public one SubjectPublicKeyInfo in PEM. A private key that other
+users of the machine can read, or its group can write, is refused: they could sign in the owner's place. The group may
+read it, because service managers give keys to services that way.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from detector.errors import KeyFileError, OutputError
+from detector.model.files import reason_of, unreadable
 
-KEY_FILE_OCTETS_MAX: Final = 16 * 1024
-"""Octets of a key file that are read: a key has 120, with comments a little more."""
+KEY_FILE_BYTES_MAX: Final = 16 * 1024
+"""Largest key file, in bytes: a key has 120, with comments a little more."""
 
 _TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
-"""Permissions that a private key must not have: writable by the group, anything for others."""
+"""Permissions that a private key must not have: writable by the group, any for others."""
 
 _OWNER_ONLY: Final = stat.S_IRUSR | stat.S_IWUSR
-"""Permissions of a new private key; where files have none, the directory has to protect it."""
+"""Permissions of a new private key; on systems without them the directory has to protect it."""
 
 _MAKE_ONE: Final = "Make one with `detector witness keygen`, or `openssl genpkey -algorithm ed25519`."
 
 
 def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
-    """The private key in a PEM file (PKCS #8, not encrypted).
+    """Load the private key in a PEM file (PKCS #8, not encrypted).
 
-    Raises `KeyFileError` naming the file: it cannot be read, others may read it, it is encrypted or no Ed25519 key.
+    Raises `KeyFileError` when it cannot be read, others may read it, it is encrypted or not an Ed25519 key.
     """
     data = _read(path, private=True)
     try:
@@ -59,33 +60,35 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
 
 
 def create_signing_key(path: str | Path) -> Ed25519PrivateKey:
-    """Make a new private key and write it (PEM, PKCS #8) to a new file that only its owner can read.
+    """Generate a private key and write it (PEM, PKCS #8) to a new file that only its owner can read.
 
-    Raises `OutputError` when there is such a file already, or it cannot be written: a key is never overwritten.
+    Raises `OutputError` when the file exists, because a key is never overwritten, or cannot be written.
     """
     path = Path(path)
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+                file.write(pem)
+        except OSError:
+            path.unlink()
+            raise
     except FileExistsError:
         raise OutputError(
-            f"{path}: there is such a file, and a key is never overwritten.",
-            advice="Name a new file; how to exchange a witness's key is in docs/witness.md.",
+            f"{path}: the file exists, and a key is never overwritten.",
+            advice="Name a new file; how to replace a witness's key is in docs/witness.md.",
         ) from None
     except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from None
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(pem)
-    except OSError as error:
-        path.unlink()
-        raise _unwritable(path, error) from None
+        raise OutputError(
+            f"{path}: cannot be written ({reason_of(error)}).", advice="Name a file in a directory you may write to."
+        ) from None
     return key
 
 
 def load_public_key(path: str | Path) -> bytes:
-    """The 32 octets of the public key in a PEM file (SubjectPublicKeyInfo). Raises `KeyFileError` naming the file."""
+    """Load the public key in a PEM file (SubjectPublicKeyInfo), 32 raw bytes. Raises `KeyFileError`."""
     data = _read(path, private=False)
     advice = "Give the public key as `openssl pkey -in KEY.pem -pubout` writes it."
     try:
@@ -101,20 +104,14 @@ def _read(path: str | Path, *, private: bool) -> bytes:
     try:
         with Path(path).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            data = file.read(KEY_FILE_OCTETS_MAX + 1)
+            data = file.read(KEY_FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise KeyFileError(f"{path}: cannot be read ({reason}).", advice="Name a readable PEM file.") from error
+        raise unreadable(path, error, kind="key file", error=KeyFileError) from error
     if private and os.name == "posix" and mode & _TOO_OPEN:
         raise KeyFileError(
-            f"{path}: others than its owner may use this private key (mode {stat.S_IMODE(mode):o}).",
-            advice=f"Take their permissions away: chmod 600 {path}",
+            f"{path}: other users may read or replace this private key (mode {stat.S_IMODE(mode):o}).",
+            advice=f"Remove their permissions: chmod 600 {path}",
         )
-    if len(data) > KEY_FILE_OCTETS_MAX:
+    if len(data) > KEY_FILE_BYTES_MAX:
         raise KeyFileError(f"{path}: too large for a key.", advice="Name a file that holds one key in PEM.")
     return data
-
-
-def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return OutputError(f"{path}: cannot be written ({reason}).", advice="Name a file in a directory you may write to.")

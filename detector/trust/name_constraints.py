@@ -2,9 +2,9 @@
 
 Room: trust. Pure.
 
-A subtree becomes a key, and a name becomes the keys of all subtrees that cover it: itself and everything above it. So
-many names under many constraints cost their sum and not their product. DNS names, addresses, mailboxes and directory
-names are compared; a form that is not compared refuses every name of that form when the constraints are critical.
+A subtree becomes a key, and a name the keys of all subtrees that cover it: its own and everything above. So the cost of
+many names under many constraints is their sum, not their product. DNS names, addresses, mailboxes and directory names
+are compared; critical constraints on any other form refuse every name of that form.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import der, name
+from . import der
+from . import distinguished_name as name
 from .certificate import ALTERNATIVE_NAMES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
 SUBTREES_MAX: Final = 1024
-"""Subtrees of one extension that are read; a constrained CA of a large organisation has some hundreds."""
-DNS_NAME_OCTETS_MAX: Final = 255
-"""Bytes of a domain name (RFC 1035 section 2.3.4)."""
+"""Subtrees of one extension that are read; a constrained CA of a large organization has some hundreds."""
+DNS_NAME_BYTES_MAX: Final = 255
+"""Longest domain name in bytes (RFC 1035 section 2.3.4)."""
 
 OTHER_NAME: Final = 0xA0
 MAILBOX: Final = 0x81
@@ -43,21 +44,22 @@ _EXCLUDED: Final = 0xA1
 """Tags of permittedSubtrees and excludedSubtrees (RFC 5280 section 4.2.1.10)."""
 
 _HOST_CHARACTERS: Final = string.ascii_lowercase + string.digits + "-_"
-"""Of a label in lower case. The underscore is no part of host names (RFC 1123), but many certificates have it."""
+"""Characters of a lower-case label. The underscore is not allowed in host names (RFC 1123), but many certificates
+have it."""
 _EMAIL_ADDRESS: Final = "1.2.840.113549.1.9.1"
 """emailAddress of PKCS #9, which mailbox constraints cover where there are no alternative names."""
 
-_ADDRESS_OCTETS: Final = frozenset({4, 16})
+_ADDRESS_BYTES: Final = frozenset({4, 16})
 _WILDCARD: Final = "*."
 
 GeneralName = tuple[int, bytes]
 """The tag of its form and its value: of a directory name the Name in DER."""
 Key = tuple[int | str, "Hashable"]
-"""What a subtree is found by: its form, or what else it is about, and its value."""
+"""What a subtree is looked up by: its form (or `_WILDCARD`) and its value."""
 
 
 class Constraints(NamedTuple):
-    """A nameConstraints extension: the keys of its subtrees, and the forms they are of."""
+    """A nameConstraints extension: the keys of its subtrees, and their forms."""
 
     critical: bool
     permitted: frozenset[Key]
@@ -66,7 +68,7 @@ class Constraints(NamedTuple):
     excluded_forms: frozenset[int]
 
     def allow(self, names: Iterable[GeneralName]) -> bool:
-        """Whether a certificate with these names may stand below."""
+        """Whether a certificate with these names may be issued below."""
         return all(self._allows(form, value) for form, value in names)
 
     def _allows(self, form: int, value: bytes) -> bool:
@@ -76,7 +78,7 @@ class Constraints(NamedTuple):
             return not self.critical
         try:
             covering = list(_COVERING[form](value))
-        except ValueError:  # no name of this form, so it lies in no permitted subtree; DERError is one
+        except ValueError:  # not a name of this form, so in no permitted subtree; DERError is one
             return False
         return self.excluded.isdisjoint(covering) and (
             form not in self.permitted_forms or not self.permitted.isdisjoint(covering)
@@ -84,21 +86,27 @@ class Constraints(NamedTuple):
 
 
 def read_names(data: bytes) -> tuple[GeneralName, ...]:
-    """The GeneralNames of a subjectAltName extension, strictly. Raises `der.DERError`."""
-    items = _bounded(data, der.expect(data, 0, len(data), der.SEQUENCE), ALTERNATIVE_NAMES_MAX)
-    return tuple(_general_name(data, item, _ADDRESS_OCTETS) for item in items)
+    """Parse the GeneralNames of a subjectAltName extension strictly. Raises `der.DERError`."""
+    names: list[GeneralName] = []
+    for item in _bounded(data, der.expect(data, 0, len(data), der.SEQUENCE), ALTERNATIVE_NAMES_MAX):
+        tag, _, content, end = item
+        if tag == DNS_NAME and end - content <= DNS_NAME_BYTES_MAX and (value := data[content:end]).isascii():
+            names.append((tag, value))  # nearly all names, so they take a short cut
+        else:
+            names.append(_general_name(data, item, _ADDRESS_BYTES))
+    return tuple(names)
 
 
 def cost(one: GeneralName) -> int:
-    """How many keys a name may have, roughly: every other byte of a text begins a suffix, every bit ends a prefix."""
+    """Roughly how many keys a name may have: every other byte of a text begins a suffix, every bit ends a prefix."""
     form, value = one
     return 8 * len(value) if form == ADDRESS else len(value)
 
 
 def names_of(subject: name.Name, alternative: tuple[GeneralName, ...] | None) -> Iterator[GeneralName]:
-    """Every name that constraints cover: a subject that is not empty and the alternative names.
+    """Every name that constraints cover: a non-empty subject and the alternative names.
 
-    Without alternative names it is also the mailboxes in the subject (RFC 5280 section 4.2.1.10).
+    Without alternative names also the mailboxes in the subject (RFC 5280 section 4.2.1.10).
     """
     if subject.attributes:
         yield DIRECTORY_NAME, subject.der
@@ -111,7 +119,7 @@ def names_of(subject: name.Name, alternative: tuple[GeneralName, ...] | None) ->
 
 
 def read_constraints(data: bytes, *, critical: bool) -> Constraints:
-    """The subtrees of a nameConstraints extension, strictly. Raises ValueError, which `der.DERError` is."""
+    """Parse the subtrees of a nameConstraints extension strictly. Raises ValueError, which `der.DERError` is."""
     sides: dict[int, list[tuple[int, list[Key]]]] = {}
     tags = []
     for side in der.children(data, der.expect(data, 0, len(data), der.SEQUENCE)):
@@ -130,7 +138,7 @@ def read_constraints(data: bytes, *, critical: bool) -> Constraints:
 
 
 def _bounded(data: bytes, parent: der.Element, most: int) -> Iterator[der.Element]:
-    """The elements inside one that has at least one of them, and no more than are read."""
+    """The elements inside one, at least one and at most `most`."""
     if parent.content == parent.end:
         raise der.DERError("empty")
     for count, item in enumerate(der.children(data, parent)):
@@ -139,7 +147,7 @@ def _bounded(data: bytes, parent: der.Element, most: int) -> Iterator[der.Elemen
         yield item
 
 
-def _general_name(data: bytes, item: der.Element, address_octets: frozenset[int]) -> GeneralName:
+def _general_name(data: bytes, item: der.Element, address_bytes: frozenset[int]) -> GeneralName:
     value = der.value(data, item)
     if item.tag == DIRECTORY_NAME:
         inner = der.expect(data, item.content, item.end, der.SEQUENCE)
@@ -149,29 +157,27 @@ def _general_name(data: bytes, item: der.Element, address_octets: frozenset[int]
     elif (
         item.tag not in _FORMS
         or (item.tag in _TEXT and not value.isascii())
-        or (item.tag == ADDRESS and len(value) not in address_octets)
+        or (item.tag == ADDRESS and len(value) not in address_bytes)
     ):
         raise der.DERError("general name")
-    if item.tag == DNS_NAME and len(value) > DNS_NAME_OCTETS_MAX:
+    if item.tag == DNS_NAME and len(value) > DNS_NAME_BYTES_MAX:
         raise der.LimitError("domain name")
     return item.tag, value
 
 
 def _subtree(data: bytes, item: der.Element) -> tuple[int, list[Key]]:
-    """The form of a GeneralSubtree and its keys: the first of its own, then what an overlap is found by.
+    """The form of a GeneralSubtree and its keys: its own first, then those that detect an overlap.
 
     `minimum` and `maximum` have no meaning in this profile, and clients refuse them.
     """
-    if item.tag != der.SEQUENCE:
-        raise der.DERError("subtree")
     base = der.element(data, item.content, item.end)
-    if base.end != item.end:
-        raise der.DERError("subtree with minimum or maximum")
-    form, value = _general_name(data, base, frozenset(2 * octets for octets in _ADDRESS_OCTETS))
+    if item.tag != der.SEQUENCE or base.end != item.end:
+        raise der.DERError("subtree")
+    form, value = _general_name(data, base, frozenset(2 * size for size in _ADDRESS_BYTES))
     return form, list(_KEYS[form](value)) if form in _KEYS else []
 
 
-# DNS names. A leading dot means: only what is below (RFC 5280 has it for URIs alone, clients for DNS names too).
+# DNS names. A leading dot means: only what is below (RFC 5280 defines it for URIs, clients use it for DNS names too).
 
 
 def _host(text: str) -> str:
@@ -207,11 +213,11 @@ def _dns_covering(value: bytes) -> Iterator[Key]:
     yield from ((DNS_NAME, tree) for tree in ("", host))
     yield from ((DNS_NAME, tree) for above in _above(host) for tree in (above, "." + above))
     if host.startswith(_WILDCARD):
-        # A wildcard stands for every label: a subtree one label below its own overlaps with it (CVE-2025-61727).
+        # A wildcard matches every label, so a subtree one label below its own overlaps with it (CVE-2025-61727).
         yield _WILDCARD, below
 
 
-# Mailboxes. A subtree is one mailbox, all of a host, or with a leading dot all of the hosts below.
+# Mailboxes. A subtree is one mailbox, all of a host, or with a leading dot all of the hosts below it.
 
 
 def _mailbox(value: bytes) -> tuple[str, str]:
@@ -278,11 +284,11 @@ _KEYS: Final[dict[int, Callable[[bytes], Iterator[Key]]]] = {
     DIRECTORY_NAME: _directory_keys,
     ADDRESS: _address_keys,
 }
-"""By form: the key of a subtree, and of what overlaps with it. Raise ValueError."""
+"""By form: the key of a subtree, and those of an overlap. Each raises ValueError."""
 _COVERING: Final[dict[int, Callable[[bytes], Iterator[Key]]]] = {
     DNS_NAME: _dns_covering,
     MAILBOX: _mailbox_covering,
     DIRECTORY_NAME: _directory_covering,
     ADDRESS: _address_covering,
 }
-"""By form: the keys of every subtree that covers a name. Raise ValueError."""
+"""By form: the keys of every subtree that covers a name. Each raises ValueError."""

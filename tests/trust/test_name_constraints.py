@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from support.crafting import name, oid, sequence, subtrees
 
 from detector.trust import der
-from detector.trust import name as names
+from detector.trust import distinguished_name as names
 from detector.trust.certificate import ALTERNATIVE_NAMES_MAX
-from detector.trust.constraints import (
+from detector.trust.name_constraints import (
     _COVERING,
     ADDRESS,
     DIRECTORY_NAME,
