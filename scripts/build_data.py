@@ -14,7 +14,7 @@ have `states` (since when, by name) or one `state` with `since`; `temporal_inter
 `first_listed` and `last_listed` where those differ from the list's `date`, which is the day it describes. A list
 without a `date` only adds facts about its logs.
 
-The order of the lists does not matter: the earliest moment of a state is kept. What no list says is inferred anew each
+The order of the lists does not matter: the earliest moment of a state is kept. What no list says is inferred again each
 time (see `infer`) and marked.
 """
 

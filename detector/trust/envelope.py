@@ -142,7 +142,7 @@ def open_envelope(envelope: bytes, *, payload_type: str, keys: Sequence[bytes]) 
 
 
 def unseal(envelope: bytes, *, payload_type: str) -> Unsealed:
-    """Extract the payload of an envelope, whoever signed it, and verify the signatures of the keys that it names.
+    """Extract the payload of an envelope by any signer, and verify the signatures of the keys that it names.
 
     For payloads that are shown to a person or assessed by their contents, signed or not. Stricter than `open_envelope`:
     an envelope with additional fields, non-canonical base64, or a key named twice or by another identifier is
