@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import detector_testing
 import pytest
 from detector_testing import PrivatePKI, Script, plugin
-from support.loopback_client import EXAM, visit
+from loopback_client import EXAM, visit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ from detector_testing import Ending, PrivatePKI, Script, Step, serve_script
 from detector_testing import tls_wire as wire
 from detector_testing.streams import connect
 from detector_testing.tls_server import LARGEST_MESSAGE, Group, Scheme
-from support.loopback_client import EXAM, client_hello, read_all, visit
+from loopback_client import EXAM, client_hello, read_all, visit
 
 if TYPE_CHECKING:
     from detector_testing.pki import KeyKind

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from detector_testing import PrivatePKI, Request, Response, serve_files, serve_origin
 from detector_testing.streams import connect
-from support.loopback_client import EXAM, read_all, visit
+from loopback_client import EXAM, read_all, visit
 
 if TYPE_CHECKING:
     from detector_testing.pki import KeyKind

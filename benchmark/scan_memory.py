@@ -2,7 +2,7 @@
 
 Room: scripts. Prints a line for every tenth of the targets. Linux, which says how much memory a program has.
 
-    python scripts/scan_memory.py --targets 1000000
+    python -m benchmark.scan_memory --targets 1000000
 """
 
 from __future__ import annotations

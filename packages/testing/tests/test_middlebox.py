@@ -11,7 +11,7 @@ from cryptography import x509
 from detector_testing import CopiedField, Issued, Mode, Origin, PrivatePKI, serve_files, serve_middlebox, serve_origin
 from detector_testing.pki import sct_list_of
 from detector_testing.streams import connect
-from support.loopback_client import EXAM, read_all, tunnel, visit
+from loopback_client import EXAM, read_all, tunnel, visit
 
 from detector.model import Endpoint
 from detector.probe import DirectDialer, open_tls

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from detector_testing import MitmproxyError, PrivatePKI, mitmproxy_addon, run_mitmproxy, serve_origin
 from detector_testing.mitmproxy import ENVIRONMENT, mitmdump_command
-from support.loopback_client import EXAM, tunnel, visit
+from loopback_client import EXAM, tunnel, visit
 
 if TYPE_CHECKING:
     import pathlib

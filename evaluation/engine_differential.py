@@ -1,6 +1,6 @@
 """Play the same broken and unbroken servers to both TLS engines and print every difference in what they report.
 
-    python scripts/engine_differential.py --flights 100000 --seed 1
+    python -m evaluation.engine_differential --flights 100000 --seed 1
 
 Each flight is a TLS 1.3 handshake with mutations inside and outside of the encryption: bits, lengths, messages left
 out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. Its certificates may come with

@@ -16,19 +16,16 @@ import pytest
 from detector_testing import serve_origin
 from support.system import program
 
+from benchmark import clients, command, contenders, memory, page, processes, rounds, start
+from benchmark.contenders import Absent
+from benchmark.origin import Origin, serving
+from benchmark.process import NotRunError, Run, measure
+from benchmark.rounds import Sample, Spread, TooShortError
+
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed
-
-from benchmark import clients, command, contenders, memory, page, processes, rounds, start  # noqa: E402 - as above
-from benchmark.contenders import Absent  # noqa: E402 - as above
-from benchmark.origin import Origin, serving  # noqa: E402 - as above
-from benchmark.process import NotRunError, Run, measure  # noqa: E402 - as above
-from benchmark.rounds import Sample, Spread, TooShortError  # noqa: E402 - as above
-
-SCRIPT = ROOT / "scripts" / "benchmark.py"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_start_up_is_taken_off() -> None:
@@ -180,7 +177,7 @@ def test_processes_are_compared_within_a_round() -> None:
 
 def _measured() -> page.Measured:
     return page.Measured(
-        command="python scripts/benchmark.py",
+        command="python -m benchmark",
         date="2026-11-25",
         rounds=7,
         machine={"processor": "a | b"},
@@ -296,8 +293,8 @@ async def test_a_look_that_is_not_whole_is_no_look(pki: PrivatePKI) -> None:
 def test_nothing_is_left_after_an_interruption(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a round ends the benchmark with 130, and its scratch folder and servers with it."""
     program("nginx", "nginx-light")
-    process = subprocess.Popen(  # noqa: S603 - our own script
-        [sys.executable, SCRIPT, "--quick", "--contenders", "streams", "--connections", "0"],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "--quick", "--contenders", "streams", "--connections", "0"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

@@ -5,7 +5,7 @@ its own. Configurations take turns, so that what else the machine does falls on 
 
 With --local the same for `detector scan` with 1, 2 and 4 `--processes`, and no fleet.
 
-    python scripts/fleet_throughput.py --targets 6000 --rounds 5
+    python -m benchmark.fleet_throughput --targets 6000 --rounds 5
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command line of the benchmark: who takes part, how often, and where it is written.
 
-    python scripts/benchmark.py --quick
-    python scripts/benchmark.py [--rounds N] [--contenders NAME,…] [--connections 1000,5000,20000]
+    python -m benchmark --quick
+    python -m benchmark [--rounds N] [--contenders NAME,…] [--connections 1000,5000,20000]
                                 [--write docs/performance.md] [--json FILE]
 
 Room: scripts. Starts an nginx on one core and the contenders, one after the other, on another; nothing is sent anywhere
@@ -72,7 +72,7 @@ def _interrupt(*_: object) -> Never:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="benchmark.py", description="Measure what a look costs, beside other programs."
+        prog="python -m benchmark", description="Measure what a look costs, beside other programs."
     )
     parser.add_argument("--quick", action="store_true", help="a minute: few rounds, nothing downloaded")
     parser.add_argument("--rounds", type=int, help=f"rounds, at least {ROUNDS} (--quick: {QUICK_ROUNDS})")
@@ -205,7 +205,7 @@ def machine(cores: tuple[int | None, int | None]) -> dict[str, str]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    words: list[Any] = ["python", "scripts/benchmark.py"]
+    words: list[Any] = ["python", "-m", "benchmark"]
     words += ["--quick"] if options.quick else []
     words += ["--rounds", options.rounds]
     words += ["--contenders", ",".join(sorted(options.contenders))] if options.contenders else []

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cryptography
 import OpenSSL.SSL
-from evaluation import portal_detector
 
 from detector.version import VERSION
+from evaluation import portal_detector
 
 from .origin import HOST, Origin, setup
 from .process import NotRunError
@@ -27,8 +27,8 @@ from .process import NotRunError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCRIPTS: Final = Path(__file__).resolve().parents[1]
-ENVIRONMENT: Final = {"PYTHONPATH": str(SCRIPTS), "PYTHONDONTWRITEBYTECODE": ""}
+ROOT: Final = Path(__file__).resolve().parents[1]
+ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
 """Python finds the clients, and keeps what it compiled, as installed programs have it."""
 CONCURRENCY: Final = 32
 """Looks at once, where a contender can do several."""
@@ -328,7 +328,7 @@ def _sslyze(scratch: Path) -> Contender:
 def _portal(scratch: Path) -> Contender:
     python = install(scratch / "portal-env", *portal_detector.NEEDS)
     install(scratch / "portal-env", f"{portal_detector.PACKAGE}=={portal_detector.VERSION}", "--no-deps")
-    driver = [str(python), str(SCRIPTS / "evaluation" / "portal_driver.py")]
+    driver = [str(python), str(ROOT / "evaluation" / "portal_driver.py")]
 
     def work(origin: Origin, count: int, _: int) -> Command:
         import base64  # noqa: PLC0415 - here alone

@@ -8,7 +8,7 @@ import base64
 import pytest
 from detector_testing import Lie, PrivatePKI, serve_origin, serve_proxy
 from detector_testing.streams import connect
-from support.loopback_client import EXAM, read_all, tunnel, visit
+from loopback_client import EXAM, read_all, tunnel, visit
 
 
 async def test_an_honest_proxy_tunnels(tls_pki: PrivatePKI) -> None:

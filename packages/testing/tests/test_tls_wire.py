@@ -12,7 +12,7 @@ from detector_testing.tls_server import ScriptedHandshake
 from detector_testing.tls_wire import TLSWireError
 from hypothesis import given
 from hypothesis import strategies as st
-from support.loopback_client import EXAM, client_hello
+from loopback_client import EXAM, client_hello
 
 HELLO = client_hello()
 SCRIPTS = [Script(key=generate_key(), version=version) for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2)]

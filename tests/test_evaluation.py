@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import importlib
 import json
 import socket
 import sys
@@ -21,30 +20,32 @@ from detector.judge.table import RULE_OF
 from detector.model import Reason, RootOrigin
 from detector.trust.known_roots import examined_versions
 from detector.trust.logs import shipped
+from evaluation import (
+    baselines,
+    corpora,
+    engines,
+    honest,
+    innocent,
+    limits,
+    material,
+    ours,
+    page,
+    past,
+    portal_detector,
+    scenarios,
+    uv,
+)
+from evaluation import command as evaluate
+from evaluation.lab import ALONE, NETWORK, PINNED, STATED, Lab, dn, roots_of
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))  # scripts are run from their own folder, and not installed
-
-evaluate = importlib.import_module("evaluate")
-material = importlib.import_module("evaluation.material")
-baselines = importlib.import_module("evaluation.baselines")
-corpora = importlib.import_module("evaluation.corpora")
-engines = importlib.import_module("evaluation.engines")
-honest = importlib.import_module("evaluation.honest")
-innocent = importlib.import_module("evaluation.innocent")
-labs = importlib.import_module("evaluation.lab")
-limits = importlib.import_module("evaluation.limits")
-ours = importlib.import_module("evaluation.ours")
-page = importlib.import_module("evaluation.page")
-past = importlib.import_module("evaluation.past")
-portal_detector = importlib.import_module("evaluation.portal_detector")
-scenarios = importlib.import_module("evaluation.scenarios")
-uv = importlib.import_module("evaluation.uv")
+ROOT = Path(__file__).resolve().parents[1]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from detector_testing import Issued, PrivatePKI
+
+    from evaluation.material import Scene
 
     Run = Callable[..., tuple[int, str]]
 
@@ -65,7 +66,7 @@ def limbo(pki: PrivatePKI, host: str, issued: Issued) -> str:
 
 def forge(pki: PrivatePKI, host: str) -> Issued:
     """A leaf, sent alone, with the mark of a product that forges."""
-    ca = pki.private_ca(labs.dn(COMMON_NAME="mitmproxy", ORGANIZATION_NAME="mitmproxy"), leaf_key_is_ca_key=True)
+    ca = pki.private_ca(dn(COMMON_NAME="mitmproxy", ORGANIZATION_NAME="mitmproxy"), leaf_key_is_ca_key=True)
     return ca.issue([host])
 
 
@@ -92,7 +93,7 @@ def run(tmp_path: Path, pki: PrivatePKI, capsys: pytest.CaptureFixture[str]) -> 
         try:
             code = evaluate.main(given)
         except SystemExit as end:
-            code = end.code
+            code = int(end.code or 0)
         captured = capsys.readouterr()
         return code, captured.out + captured.err
 
@@ -189,9 +190,9 @@ class TestFolder:
 
 
 @pytest.fixture(scope="module")
-def lab(pki: PrivatePKI) -> Any:  # noqa: ANN401 - scripts are not importable for the type checker
+def lab(pki: PrivatePKI) -> Lab:
     """The world of the generated families."""
-    return labs.Lab(pki)
+    return Lab(pki)
 
 
 class TestPast:
@@ -237,7 +238,7 @@ class TestPast:
 
     def test_stores_of_a_machine(self, pki: PrivatePKI) -> None:
         """An old store adds nothing; a fresh one has the roots that came since, shipped or of unknown origin."""
-        old, new = (labs.roots_of(*cas) for cas in ((pki.root_a,), (pki.root_a, pki.root_b)))
+        old, new = (roots_of(*cas) for cas in ((pki.root_a,), (pki.root_a, pki.root_b)))
         then, now = dt.date(2024, 1, 1), dt.date(2025, 1, 1)
         knowledge = past.Knowledge(lambda day: old if day == then else new, lambda _: shipped(), "", "", {})
         stores = knowledge.stores(then, now)
@@ -245,10 +246,10 @@ class TestPast:
         assert keys == [[], [pki.root_b.spki_sha256], [pki.root_b.spki_sha256]]
         assert [store.roots[0].origin for store in stores[1:]] == [RootOrigin.SHIPPED, RootOrigin.UNKNOWN]
 
-    def test_captures_are_shown_to_old_copies(self, folder: Path, pki: PrivatePKI, lab: Any) -> None:  # noqa: ANN401 - a Lab
+    def test_captures_are_shown_to_old_copies(self, folder: Path, pki: PrivatePKI, lab: Lab) -> None:
         """Genuine captures are met by copies of each age, with what those knew; forged ones are not."""
-        current = labs.roots_of(pki.root_a, pki.root_b, date=pki.now.date())
-        before = labs.roots_of(pki.root_a, date=(pki.now - dt.timedelta(days=400)).date())
+        current = roots_of(pki.root_a, pki.root_b, date=pki.now.date())
+        before = roots_of(pki.root_a, date=(pki.now - dt.timedelta(days=400)).date())
         knowledge = past.Knowledge(
             lambda day: current if day == pki.now.date() else before, lab.logs.as_of, "", "", {"a year old": 365}
         )
@@ -262,7 +263,7 @@ class TestPast:
 
 
 @pytest.fixture(scope="module")
-def forged(lab: Any) -> list[Any]:  # noqa: ANN401 - as `lab`
+def forged(lab: Lab) -> list[Scene]:
     """Every engine in every setting."""
     return list(engines.scenes(lab))
 
@@ -276,38 +277,38 @@ NOT_PROVEN = {
 
 
 class TestFamilies:
-    def test_none_is_judged_wrongly(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_none_is_judged_wrongly(self, lab: Lab) -> None:
         """No false accusation at probable or above and no miss, in any family outside the limits."""
         said = [one for family in evaluate.FAMILIES for scene in family.scenes(lab) for one in ours.judge(scene)]
         assert {one.truth.value for one in said} == {"genuine", "intercepted", "another server"}
         assert [(one.name, one.setting, one.detail) for one in said if one.wrong] == []
 
-    def test_every_engine_is_met_by_what_is_known(self, lab: Any, forged: list[Any]) -> None:  # noqa: ANN401 - as `lab`
+    def test_every_engine_is_met_by_what_is_known(self, lab: Lab, forged: list[Scene]) -> None:
         """Where the endpoint's identity is public every engine is proven, but for three that are named above."""
         settings: dict[str, set[str]] = {}
         for scene in forged:
             settings.setdefault(scene.name, set()).add(scene.setting)
-        everywhere = {labs.ALONE, labs.STATED, labs.PINNED, labs.NETWORK, engines.CANARIES, engines.THE_CANARIES}
+        everywhere = {ALONE, STATED, PINNED, NETWORK, engines.CANARIES, engines.THE_CANARIES}
         assert {engine.name for engine in engines.engines(lab)} == set(settings)
         assert all(met >= everywhere for met in settings.values())
-        for setting in (labs.STATED, labs.PINNED):
+        for setting in (STATED, PINNED):
             said = [one for scene in forged if scene.setting == setting for one in ours.judge(scene)]
             assert {one.name for one in said if one.detail != "middleware proven"} == NOT_PROVEN
 
-    def test_canaries_that_are_intercepted_alike_prove_it(self, forged: list[Any]) -> None:
+    def test_canaries_that_are_intercepted_alike_prove_it(self, forged: list[Scene]) -> None:
         """The follow-up's canaries are proven wherever an endpoint of public identity is."""
         scenes = [scene for scene in forged if scene.setting == engines.THE_CANARIES]
         said = [one for scene in scenes for one in ours.judge(scene)]
         assert {one.name for one in said if one.detail != "middleware proven"} == NOT_PROVEN
 
-    def test_company_is_not_counted(self, forged: list[Any]) -> None:
+    def test_company_is_not_counted(self, forged: list[Scene]) -> None:
         """Canaries alongside change what is said of an endpoint and are no questions of their own."""
         scene = next(s for s in forged if (s.name, s.setting) == ("sslsplit", engines.CANARIES))
         alone = scene._replace(company=())
         assert [one.detail for one in ours.judge(scene)] == ["middleware proven"]
         assert [one.detail for one in ours.judge(alone)] == ["middleware possible"]
 
-    def test_limits_are_wrong_exactly_where_they_say(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_limits_are_wrong_exactly_where_they_say(self, lab: Lab) -> None:
         """Each explained world is wrong in the settings it names, and in no other."""
         for world in limits.limits(lab):
             wrong = {one.setting for scene in world.scenes for one in ours.judge(scene) if one.wrong}
@@ -315,7 +316,7 @@ class TestFamilies:
             assert wrong, world.name
             assert world.why.endswith("."), world.name
 
-    def test_limit_that_changed_fails(self, lab: Any, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN401 - as `lab`
+    def test_limit_that_changed_fails(self, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
         """A world that is no longer wrong as it says is reason to fail, by its name."""
         world = next(limits.limits(lab))
         said = [one for scene in world.scenes for one in ours.judge(scene)]
@@ -335,7 +336,7 @@ class TestFamilies:
         assert [said(what).wrong for what in answer] == [True, False, False, True]
 
 
-def answers_to(scene: Any) -> dict[str, set[str]]:  # noqa: ANN401 - as `lab`
+def answers_to(scene: Scene) -> dict[str, set[str]]:
     """What the baselines answer, by method."""
     found: dict[str, set[str]] = {}
     for one in baselines.run(scene):
@@ -344,7 +345,7 @@ def answers_to(scene: Any) -> dict[str, set[str]]:  # noqa: ANN401 - as `lab`
 
 
 class TestBaselines:
-    def test_ordinary_server(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_ordinary_server(self, lab: Lab) -> None:
         """All say clean of a genuine pinned server; without pins those that need them say nothing."""
         issued = lab.genuine(EXAM)
         truth = material.Truth.GENUINE
@@ -353,9 +354,9 @@ class TestBaselines:
         bare = answers_to(lab.scene("g", "n", "s", lab.item(EXAM, issued, truth)))
         assert [bare[name] for name in ("leaf hash", "SPKI pin, leaf", "SPKI pin, any")] == [{"no answer"}] * 3
 
-    def test_appended_chain_fools_pins_of_any_certificate(self, forged: list[Any]) -> None:
+    def test_appended_chain_fools_pins_of_any_certificate(self, forged: list[Scene]) -> None:
         """The genuine chain behind a forged leaf satisfies a check of any certificate, and no other."""
-        scene = next(s for s in forged if s.name == "mitmproxy, upstream chain appended" and s.setting == labs.PINNED)
+        scene = next(s for s in forged if s.name == "mitmproxy, upstream chain appended" and s.setting == PINNED)
         found = answers_to(scene)
         assert found["SPKI pin, any"] == {"clean"}
         assert found["SPKI pin, leaf"] == found["leaf hash"] == found["certifi"] == {"accused"}
@@ -363,14 +364,14 @@ class TestBaselines:
         assert found["Firefox rule"] == {"no answer"}
         assert found["OS store"] == {"clean"}  # the institution installed its CA
 
-    def test_same_unknown_issuer_on_a_second_host(self, lab: Any, forged: list[Any]) -> None:  # noqa: ANN401 - as `lab`
+    def test_same_unknown_issuer_on_a_second_host(self, lab: Lab, forged: list[Scene]) -> None:
         """Firefox's rule accuses on unrelated hosts and not on hosts of one operator."""
         scenes = {(s.name, s.setting): s for s in (*forged, *innocent.scenes(lab))}
-        assert answers_to(scenes["sslsplit", labs.NETWORK])["Firefox rule"] == {"accused"}
+        assert answers_to(scenes["sslsplit", NETWORK])["Firefox rule"] == {"accused"}
         assert answers_to(scenes["sslsplit", engines.CANARIES])["Firefox rule"] == {"accused"}
         assert answers_to(scenes["one institution, many names", "one domain"])["Firefox rule"] == {"no answer"}
 
-    def test_unreadable_leaf_is_not_valid(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_unreadable_leaf_is_not_valid(self, lab: Lab) -> None:
         """What OpenSSL does not load is invalid to the stores and no answer to Firefox's rule."""
         genuine = lab.genuine(EXAM)
         item = lab.item(EXAM, genuine.with_chain(b"\x30\x00"), material.Truth.INTERCEPTED)
@@ -378,13 +379,13 @@ class TestBaselines:
         assert found["certifi"] == found["OS store"] == {"accused"}
         assert found["Firefox rule"] == found["issuer keywords"] == {"no answer"}
 
-    def test_name_and_dates_count(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_name_and_dates_count(self, lab: Lab) -> None:
         """A store check accuses an expired certificate and one for another name, genuine or not."""
         scenes = {(s.name, s.setting): s for s in honest.scenes(lab)}
         for name in ("expired", "wrong virtual host"):
-            assert answers_to(scenes[name, labs.ALONE])["certifi"] == {"accused"}
+            assert answers_to(scenes[name, ALONE])["certifi"] == {"accused"}
 
-    def test_unfinished_handshake_is_no_answer(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_unfinished_handshake_is_no_answer(self, lab: Lab) -> None:
         """Programs get the chain from a finished handshake; without one they say nothing."""
         item = lab.item(EXAM, lab.genuine(EXAM), material.Truth.GENUINE)
         unproved = item._replace(observation=material.observe(item.chain, key_proved=False))
@@ -407,7 +408,7 @@ class TestBaselines:
 
 
 class TestLive:
-    async def test_middlebox_and_origin(self, lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401 - a Lab
+    async def test_middlebox_and_origin(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         """A live probe gives what the detector said and what the baselines need, and resolves no name but loopback."""
         asked: list[object] = []
         resolve = socket.getaddrinfo
@@ -444,7 +445,7 @@ class TestLive:
 
 
 class TestPackage:
-    async def test_answers_of_the_driver(self, lab: Any, tmp_path: Path) -> None:  # noqa: ANN401 - as `lab`
+    async def test_answers_of_the_driver(self, lab: Lab, tmp_path: Path) -> None:
         """A verdict line becomes an answer; an endpoint without pins is not asked; a dead driver is an error."""
         echo = "import json,sys\nfor line in sys.stdin:\n print(json.dumps({'verdict': 'CAPTIVE'}), flush=True); break"
         process = await asyncio.create_subprocess_exec(
@@ -465,10 +466,10 @@ class TestPackage:
             with contextlib.suppress(ConnectionError):
                 await process.stdin.wait_closed()
 
-    def test_page_says_when_it_was_not_run(self, lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401 - as `lab`
+    def test_page_says_when_it_was_not_run(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without uv the method is left out, with the reason, and nothing else fails."""
-        monkeypatch.setattr(uv.shutil, "which", lambda _: None)
-        monkeypatch.setattr(uv.importlib.util, "find_spec", lambda _: None)
+        monkeypatch.setattr("shutil.which", lambda _: None)
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         scene = next(iter(honest.scenes(lab)))
         notes: list[str] = []
         given = evaluate.Material([], [scene], [], [], scene)
@@ -478,7 +479,7 @@ class TestPackage:
 
 
 class TestPage:
-    def test_sections_and_residuals(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_sections_and_residuals(self, lab: Lab) -> None:
         """The page counts limits in the first table only and explains every wrong and every doubtful answer."""
         worlds = list(limits.limits(lab))
         scenes = [*honest.scenes(lab), *(scene for world in worlds for scene in world.scenes)]
@@ -486,7 +487,7 @@ class TestPage:
         notes: list[str] = []
         said = evaluate.answers(given, with_baselines=True, quick=True, notes=notes)
         today = lab.now.date()
-        facts = page.Facts("python scripts/evaluate.py --lab", today, {"detector": "1.2.3"}, notes)
+        facts = page.Facts("python -m evaluation --lab", today, {"detector": "1.2.3"}, notes)
         text = page.write(facts, said, {world.name: world.why for world in worlds})
         for part in ("## What is counted", "### Everything", "## Every residual of the detector", "## The methods"):
             assert part in text
@@ -505,7 +506,7 @@ class TestPage:
         assert "\n`pin-mismatch`, " in text
         assert f": {rule.why} It needs: {rule.needs}. Alternatives named: " in text
 
-    def test_wrong_answer_outside_the_limits_is_on_the_page(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_wrong_answer_outside_the_limits_is_on_the_page(self, lab: Lab) -> None:
         """A false accusation of an ordinary class is listed under its own heading."""
         said = material.Said(
             "genuine, ordinary", "n", "s", "h", ours.METHOD, material.Truth.GENUINE, material.Answer.ACCUSED
@@ -519,11 +520,11 @@ class TestPage:
         target = tmp_path / "accuracy.md"
         assert run(folder, "--baselines", "--quick", "--write", target)[0] == 0
         text = target.read_text("utf-8")
-        assert "python scripts/evaluate.py FOLDER --roots PEM --ct-logs FILE --baselines --quick" in text
+        assert "python -m evaluation FOLDER --roots PEM --ct-logs FILE --baselines --quick" in text
         assert str(tmp_path) not in text
         assert run(folder, "--write", tmp_path / "absent" / "page.md")[0] == 2
 
-    def test_published_page_is_about_these_limits(self, lab: Any) -> None:  # noqa: ANN401 - as `lab`
+    def test_published_page_is_about_these_limits(self, lab: Lab) -> None:
         """docs/accuracy.md lists the worlds there are, and nothing wrong besides them."""
         text = (ROOT / "docs" / "accuracy.md").read_text("utf-8")
         assert "### Wrong outside the worlds below: 0" in text

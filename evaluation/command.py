@@ -1,7 +1,7 @@
 """Assess material with known ground truth and say how often the assessment, and other methods, were wrong.
 
-    python scripts/evaluate.py FOLDER [--roots PEM] [--ct-logs FILE]
-    python scripts/evaluate.py FOLDER --lab --baselines --write docs/accuracy.md
+    python -m evaluation FOLDER [--roots PEM] [--ct-logs FILE]
+    python -m evaluation FOLDER --lab --baselines --write docs/accuracy.md
 
 Reads, below FOLDER: chains in x509-limbo's JSON form (`*.json` with `peer_certificate`; genuine), `pairs.json` with a
 list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else forged), and served chains
@@ -27,17 +27,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
-import os
 import platform
 import shlex
-import sys
 from collections import Counter
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from evaluation import (
+from OpenSSL import SSL
+
+from detector.errors import DetectorError
+from detector.session.session import resolve_logs, resolve_roots
+from detector.trust.roots import machine_roots
+from detector.version import VERSION
+
+from . import (
     ages,
     baselines,
     corpora,
@@ -53,19 +58,13 @@ from evaluation import (
     portal_detector,
     scenarios,
 )
-from evaluation.lab import Lab
-from evaluation.material import Answer, Said, Truth, worst
-from OpenSSL import SSL
-
-from detector.errors import DetectorError
-from detector.session.session import resolve_logs, resolve_roots
-from detector.trust.roots import machine_roots
-from detector.version import VERSION
+from .lab import Lab
+from .material import Answer, Said, Truth, worst
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evaluation.material import Scene
+    from .material import Scene
 
 
 FAMILIES: Final = (engines, misissuing, honest, innocent, ages, forms)
@@ -204,7 +203,7 @@ def print_counts(said: Sequence[Said]) -> None:
 
 def command_line(options: argparse.Namespace) -> str:
     """The command that writes the page again, with names for what differs from machine to machine."""
-    words = ["python", "scripts/evaluate.py"]
+    words = ["python", "-m", "evaluation"]
     words += ["FOLDER"] if options.folder else []
     words += ["--roots", "PEM"] if options.roots else []
     words += ["--ct-logs", "FILE"] if options.ct_logs else []
@@ -214,7 +213,7 @@ def command_line(options: argparse.Namespace) -> str:
 
 def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m evaluation", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", help="chains with known truth; may be left out with --lab")
     parser.add_argument(
         "--roots",
@@ -299,14 +298,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:
             parser.error(f"{options.write}: cannot be written ({error.strerror})")
     return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader is gone (`| head`); keep the interpreter from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = TERMINAL_CLOSED
-    sys.exit(code)
