@@ -18,10 +18,10 @@ is made by `serve_relay(delay=…)` behind a redirect.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -29,13 +29,13 @@ import re
 import shutil
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from detector.errors import DetectorError
 
 from .redirected import original_destination
 from .streams import Listener, PlainStream, Stream, connect, listen, relay
+from .threads import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
@@ -97,9 +97,7 @@ class Namespace:
         self.name = name
         self.ipv4 = ipv4
         self.ipv6 = ipv6
-        self._started: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=self._live, name=name)
-        self._end = asyncio.Event()
+        self._thread = LoopThread(name, functools.partial(_enter, name))
 
     def address(self, family: int) -> str:
         """The address of IP version `family`."""
@@ -112,24 +110,19 @@ class Namespace:
         **kwargs: Arguments.kwargs,
     ) -> Value:
         """Run an async function in the namespace's thread: its sockets and child processes belong to the namespace."""
-        running = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self._loop)
-        return await asyncio.wrap_future(running)
+        return await asyncio.wrap_future(self._thread.submit(function(*args, **kwargs)))
 
     @contextlib.asynccontextmanager
     async def inside(self, manager: contextlib.AbstractAsyncContextManager[Value]) -> AsyncIterator[Value]:
-        """Enter `manager` in the namespace's thread, and leave it there when the block ends.
+        """Enter `manager` in the namespace's thread, and exit it there when the block ends.
 
-        What it gives is read from this thread and used from that one: ask a server for its counts, do not call its
-        methods; `call` does.
+        Attributes of the yielded value can be read from this thread; call its async methods through `call`.
         """
-        entered: concurrent.futures.Future[Value] = concurrent.futures.Future()
-        leave = asyncio.Event()
-        holding = asyncio.run_coroutine_threadsafe(_hold(manager, entered, leave), self._loop)
+        entered, exit_ = self._thread.enter(manager)
         try:
             yield await asyncio.wrap_future(entered)
         finally:
-            self._loop.call_soon_threadsafe(leave.set)
-            await asyncio.wrap_future(holding)
+            await asyncio.wrap_future(exit_())
 
     async def run(self, *command: str, env: Mapping[str, str] | None = None, limit: float = COMMAND_LIMIT) -> Finished:
         """Run a command in the namespace and wait for its end. `env` replaces the environment; `limit` is in seconds.
@@ -169,33 +162,12 @@ class Namespace:
         await _tool(("ip", "netns", "exec", self.name, "nft", "-f", "-"), lines)
 
     def start(self) -> None:
-        """Start the namespace's thread; it exists by then. Raises OSError."""
+        """Start the namespace's thread; the namespace must exist. Raises OSError."""
         self._thread.start()
-        self._started.result()
 
     def stop(self) -> None:
         """End the thread and everything that still runs in it."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join()
-
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return self._started.result(timeout=0)
-
-    def _live(self) -> None:
-        try:
-            _enter(self.name)
-            for setting, value in _SYSCTLS.items():
-                pathlib.Path("/proc/sys/net", setting).write_text(value, encoding="ascii")
-        except OSError as error:
-            self._started.set_exception(error)
-            return
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._started.set_result(asyncio.get_running_loop())
-        await self._end.wait()
+        self._thread.stop()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -368,30 +340,16 @@ async def _tool(command: tuple[str, ...], lines: Collection[str]) -> None:
 
 
 def _enter(name: str) -> None:
-    """Move this thread, and what it starts, into a network namespace (setns(2)). Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)  # Python's own `os.setns` is there from 3.12 on
+    """Move this thread, and what it starts, into a network namespace (setns(2)) and configure that. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)  # Python has `os.setns` from 3.12 on
     descriptor = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.setns(descriptor, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"setns into {name} failed")
     finally:
         os.close(descriptor)
-
-
-async def _hold(
-    manager: contextlib.AbstractAsyncContextManager[Value],
-    entered: concurrent.futures.Future[Value],
-    leave: asyncio.Event,
-) -> None:
-    """Enter a context manager, tell, and leave it when told; in one task, as task groups and timeouts ask for."""
-    try:
-        async with manager as value:
-            entered.set_result(value)
-            await leave.wait()
-    except BaseException as error:  # cancellation too: whoever waits to enter must hear of it; nothing is swallowed
-        if entered.done():
-            raise
-        entered.set_exception(error)  # told there, and so not here as well
+    for setting, value in _SYSCTLS.items():
+        pathlib.Path("/proc/sys/net", setting).write_text(value, encoding="ascii")
 
 
 class Relay(Listener):

@@ -21,6 +21,8 @@ import functools
 import hashlib
 import ipaddress
 import json
+import pathlib
+import tempfile
 from typing import TYPE_CHECKING, Final, Literal
 
 from cryptography import x509
@@ -32,8 +34,8 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from . import der
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 """The private keys this PKI deals in."""
@@ -133,6 +135,15 @@ class Issued:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
+    def configure_cert(self, context: ssl.SSLContext) -> None:
+        """Make a server's (or client's) context present this chain and key."""
+        # `ssl` reads chains and keys from files only.
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "chain-and-key.pem")
+            file.touch(mode=0o600)
+            file.write_bytes(self.chain_pem + self.key_pem)
+            context.load_cert_chain(file)
+
     def with_chain(self, *certificates: bytes) -> Issued:
         """Return the same key with other `certificates` (DER, leaf first): incomplete, disordered or padded chains."""
         return dataclasses.replace(self, chain=certificates)
@@ -210,6 +221,10 @@ class CA:
     def pem(self) -> bytes:
         """This CA's certificate in PEM."""
         return to_pem(self.certificate)
+
+    def configure_trust(self, context: ssl.SSLContext) -> None:
+        """Make a context trust this CA as a root."""
+        context.load_verify_locations(cadata=self.certificate)
 
     def issue(  # noqa: PLR0913 - every option is a property of real leaves
         self,
@@ -357,8 +372,8 @@ class CA:
 class WrittenPKI:
     """Where `PrivatePKI.write` put things: PEM roots and the CT log list."""
 
-    roots: Path
-    ct_logs: Path
+    roots: pathlib.Path
+    ct_logs: pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -529,6 +544,11 @@ class PrivatePKI:
             ca, leaf_key=leaf_key, key_identifier=ca.key_identifier if authority_key_identifier else None
         )
 
+    def configure_trust(self, context: ssl.SSLContext) -> None:
+        """Make a context trust both roots."""
+        for root in (self.root_a, self.root_b):
+            root.configure_trust(context)
+
     def roots_pem(self, *roots: CA) -> bytes:
         """PEM of `roots` (default: both roots), to be given to a client as the public roots."""
         return b"".join(root.pem for root in roots or (self.root_a, self.root_b))
@@ -561,7 +581,7 @@ class PrivatePKI:
         listing = {"version": "1.0", "log_list_timestamp": stamp, "operators": operators}
         return json.dumps(listing, indent=2).encode()
 
-    def write(self, directory: Path) -> WrittenPKI:
+    def write(self, directory: pathlib.Path) -> WrittenPKI:
         """Write `roots.pem` and `ct_logs.json` into an existing `directory`. Raises OSError when that fails."""
         written = WrittenPKI(roots=directory / "roots.pem", ct_logs=directory / "ct_logs.json")
         written.roots.write_bytes(self.roots_pem())

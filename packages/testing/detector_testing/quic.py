@@ -1,6 +1,6 @@
-"""QUIC servers on loopback: honest ones, ones that show what is not theirs, and UDP ports that answer with anything.
+"""QUIC servers on loopback: honest ones, impostors, and UDP ports that answer with anything.
 
-Room: testing. Opens UDP sockets on loopback. Needs the extra `quic`: aioquic is the server.
+Room: testing. Opens UDP sockets on loopback. Needs aioquic, which is the server: the extra `quic`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aioquic.asyncio.server import serve
-from aioquic.quic.configuration import QuicConfiguration
+try:
+    from aioquic.asyncio.server import serve
+    from aioquic.quic.configuration import QuicConfiguration
+except ImportError as error:
+    raise ImportError("QUIC needs aioquic: pip install 'tls-middleware-detector-testing[quic]'") from error
 
 from .streams import LOOPBACK
 

@@ -20,7 +20,7 @@ from detector_testing.streams import Listener, listen
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from detector_testing import Lab
+    from detector_testing import Lab, Serving
     from detector_testing.streams import PlainStream
 
 PAGE = {"/": b"the origin"}
@@ -204,8 +204,8 @@ async def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, change: 
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
-async def test_without_namespaces_tests_are_skipped_but_fail_in_ci(
-    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+def test_without_namespaces_tests_are_skipped_but_fail_in_ci(
+    tls_serving: Serving, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
 ) -> None:
     """The fixture says why; where CI is set it never skips."""
     monkeypatch.setenv("CI", ci)
@@ -213,4 +213,4 @@ async def test_without_namespaces_tests_are_skipped_but_fail_in_ci(
     monkeypatch.setattr("shutil.which", lambda name: f"/sbin/{name}")
     fixture = plugin.network_lab.__wrapped__  # type: ignore[attr-defined] # the function under the fixture
     with pytest.raises(outcome, match="The network lab cannot be built"):
-        await anext(fixture())
+        fixture(tls_serving)
