@@ -288,7 +288,7 @@ async def _silent(world: World) -> AsyncIterator[Scene]:
         ("plain HTTP", Script.plain_http(), DEADLINE),
         ("alert handshake_failure", Script.alert(40), DEADLINE),
         ("alert unrecognized_name", Script.alert(112), DEADLINE),
-        ("a message of 16 MiB", Script.giant(octets=1 << 20), DEADLINE),
+        ("a message of 16 MiB", Script.giant(size=1 << 20), DEADLINE),
     ):
         async with serve_script(script) as server:
             seen = Seen({EXAM: Truth.OUTAGE}, {(EXAM, PORT): server.address}, deadline=deadline)

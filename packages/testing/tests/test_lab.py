@@ -185,9 +185,9 @@ async def test_a_failure_inside_reaches_the_test(network_lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("sys.platform", "darwin"), "network namespaces are Linux's"),
-        (("shutil.which", lambda _name: None), "the program ip is not there (Debian: iproute2)"),
-        (("os.geteuid", lambda: 1000), "it takes root"),
+        (("sys.platform", "darwin"), "only Linux has network namespaces"),
+        (("shutil.which", lambda _name: None), "the program ip is not installed (Debian: iproute2)"),
+        (("os.geteuid", lambda: 1000), "creating network namespaces takes root"),
     ],
 )
 async def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, change: tuple[str, object], said: str) -> None:

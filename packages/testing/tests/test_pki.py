@@ -166,7 +166,7 @@ def test_no_scts_means_no_extension(tls_pki: PrivatePKI) -> None:
 
 def test_more_scts_than_logs_are_refused(tls_pki: PrivatePKI) -> None:
     """There are four logs; five SCTs are an error that says so."""
-    with pytest.raises(ValueError, match="ask for fewer"):
+    with pytest.raises(ValueError, match="request fewer"):
         tls_pki.issue([EXAM], scts=5)
 
 
