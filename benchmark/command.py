@@ -1,13 +1,12 @@
-"""The command line of the benchmark: who takes part, how often, and where it is written.
+"""The command line of the benchmark.
 
     python -m benchmark --quick
     python -m benchmark [--rounds N] [--contenders NAME,…] [--connections 1000,5000,20000]
                                 [--write docs/performance.md] [--json FILE]
 
-Room: scripts. Starts an nginx on one core and the contenders, one after the other, on another; nothing is sent anywhere
-but to loopback. uv may fetch what comes from PyPI, unless `--quick` is given, which takes about a minute. Nothing is
-passed or failed by its time: the exit code is 1 when a contender that has to be there does not do its work, 2 for bad
-usage, 130 when interrupted. Every process ends with this one.
+It runs an nginx on one core and the contenders in turn on another, all on loopback. uv fetches contenders from PyPI,
+unless `--quick` is given, which takes about a minute. Times pass or fail nothing: the exit code is 1 when a required
+contender fails, 2 for bad usage, 130 when interrupted. All processes end with this one.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROUNDS: Final = 7
-"""Rounds of a full run, at least: a median of fewer is chance."""
+"""Rounds of a full run, at least: a median of fewer is random."""
 QUICK_ROUNDS: Final = 2
 QUICK_SCALE: Final = 0.2
-"""The share of looks that `--quick` makes."""
+"""The share of probes that `--quick` makes."""
 QUICK_CONNECTIONS: Final = (200,)
 CONNECTIONS: Final = (1000, 5000, 20000)
 CONNECTIONS_MAX: Final = 50000
-"""Connections at once: open files, and ports of loopback, end a little above."""
+"""Concurrent connections: open files and loopback ports allow little more."""
 HOSTS: Final = 300
-"""Certificates for first contact: one for each look."""
+"""Certificates for first contact: one per probe."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; gives the exit code."""
+    """Run the benchmark; returns the exit code."""
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -72,19 +71,19 @@ def _interrupt(*_: object) -> Never:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmark", description="Measure what a look costs, beside other programs."
+        prog="python -m benchmark", description="Measure what a probe costs, compared with other programs."
     )
-    parser.add_argument("--quick", action="store_true", help="a minute: few rounds, nothing downloaded")
+    parser.add_argument("--quick", action="store_true", help="take a minute: few rounds, no downloads")
     parser.add_argument("--rounds", type=int, help=f"rounds, at least {ROUNDS} (--quick: {QUICK_ROUNDS})")
-    parser.add_argument("--contenders", type=_names, help="take only these, with commas between them")
-    parser.add_argument("--connections", type=_numbers, help="handshakes in the middle when memory is read; 0: none")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables between the markers of this page")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--contenders", type=_names, help="only these, separated by commas")
+    parser.add_argument("--connections", type=_numbers, help="concurrent handshakes for the memory figures; 0: none")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="replace the tables between the page's markers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     options = parser.parse_args(arguments)
     if options.rounds is None:
         options.rounds = QUICK_ROUNDS if options.quick else ROUNDS
     if options.rounds < (1 if options.quick else ROUNDS):
-        parser.error(f"--rounds {options.rounds}: at least {ROUNDS} are wanted, or fewer with --quick")
+        parser.error(f"--rounds {options.rounds}: at least {ROUNDS}, or fewer with --quick")
     if options.connections is None:
         options.connections = QUICK_CONNECTIONS if options.quick else CONNECTIONS
     if options.write is not None:
@@ -95,7 +94,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         parser.error(f"--json {options.json}: its folder does not exist")
     if sys.platform != "linux":
-        parser.error("the benchmark reads /proc and holds processes to a core, as Linux can; run it there")
+        parser.error("the benchmark needs Linux: it reads /proc and pins processes to cores")
     return options
 
 
@@ -110,7 +109,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         numbers = tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give numbers with commas between them") from None
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers with commas") from None
     if any(not 0 <= number <= CONNECTIONS_MAX for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: give numbers from 0 to {CONNECTIONS_MAX}")
     return tuple(number for number in numbers if number)
@@ -124,21 +123,21 @@ def run(options: argparse.Namespace) -> page.Measured:
         served = scratch / "origin"
         served.mkdir()
         scratch.chmod(0o755)
-        everybody = field(scratch, download=not options.quick)
-        chosen = _chosen(everybody, options.contenders)
+        everything = field(scratch, download=not options.quick)
+        chosen = _chosen(everything, options.contenders)
         absent = [one for one in chosen if isinstance(one, Absent)]
         present = [one for one in chosen if isinstance(one, Contender)]
         with origin.serving(served, hosts=HOSTS, core=cores[0]) as server:
             scale = QUICK_SCALE if options.quick else 1.0
             samples, failed = rounds.alternate(
-                present, server, core=cores[1], rounds=options.rounds, scale=scale, tell=_tell
+                present, server, core=cores[1], rounds=options.rounds, scale=scale, report=_report
             )
             held, not_held = _memory([one for one in present if one.memory], server, options.connections, cores)
             begun, scaling = None, []
             if options.contenders is None:
-                _tell("exam start")
+                _report("exam start")
                 begun = start.measure_start(server, cores, min(options.rounds, ROUNDS))
-                _tell("one process and two")
+                _report("one process and two")
                 scaling = processes.measure_processes(server, min(options.rounds, ROUNDS), scale=scale)
             versions = {"origin": f"nginx {server.version}"} | {one.name: one.version for one in present}
     return page.Measured(
@@ -158,7 +157,7 @@ def run(options: argparse.Namespace) -> page.Measured:
 
 
 def field(scratch: Path, *, download: bool) -> list[Contender | Absent]:
-    """Everybody, the reference first."""
+    """Return all contenders, the reference first."""
     return [
         *taking_part.go_clients(scratch, download=download),
         *taking_part.python_clients(),
@@ -167,14 +166,14 @@ def field(scratch: Path, *, download: bool) -> list[Contender | Absent]:
     ]
 
 
-def _chosen(everybody: list[Contender | Absent], wanted: frozenset[str] | None) -> list[Contender | Absent]:
+def _chosen(everything: list[Contender | Absent], wanted: frozenset[str] | None) -> list[Contender | Absent]:
     if wanted is None:
-        return everybody
-    if unknown := wanted - {one.name for one in everybody}:
-        known = ", ".join(one.name for one in everybody)
-        print(f"benchmark: no contender is called {', '.join(sorted(unknown))}; there are {known}", file=sys.stderr)
+        return everything
+    if unknown := wanted - {one.name for one in everything}:
+        known = ", ".join(one.name for one in everything)
+        print(f"benchmark: unknown contender {', '.join(sorted(unknown))}; the contenders are {known}", file=sys.stderr)
         raise SystemExit(2)
-    return [one for one in everybody if one.name in wanted or one.name == taking_part.REFERENCE]
+    return [one for one in everything if one.name in wanted or one.name == taking_part.REFERENCE]
 
 
 def _memory(
@@ -190,12 +189,12 @@ def _memory(
                 not_held.append(Absent(f"{contender.name} with {number:,} connections", str(error)))
             else:
                 held.append(one)
-                _tell(f"{number:,} held  {contender.name:<26}{one.mebibytes:9.0f} MiB")
+                _report(f"{number:,} held  {contender.name:<26}{one.mebibytes:9.0f} MiB")
     return held, not_held
 
 
 def machine(cores: tuple[int | None, int | None]) -> dict[str, str]:
-    """What it ran on."""
+    """Describe the machine."""
     model = platform.processor() or "unknown"
     if (listed := Path("/proc/cpuinfo")).exists():
         names = [line.partition(":")[2].strip() for line in listed.read_text().splitlines() if "model name" in line]
@@ -214,5 +213,5 @@ def _command(options: argparse.Namespace) -> str:
     return shlex.join(str(word) for word in words)
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""Who takes part in the benchmark, how each is told to look, and how it is seen that it did.
+"""The contenders of the benchmark: their commands, and how their output shows that they did their work.
 
-Room: scripts. A contender that cannot be had is named with the reason, and not left out.
+A contender that is not available is listed with the reason.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
-"""Python finds the clients, and keeps what it compiled, as installed programs have it."""
+"""Lets Python find the clients, and cache compiled files as it does for installed programs."""
 CONCURRENCY: Final = 32
-"""Looks at once, where a contender can do several."""
+"""Concurrent probes, if the contender supports several."""
 REFERENCE: Final = "go"
-"""What everything is compared with."""
+"""The contender that all others are compared with."""
 CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----"
 
 LOOP: Final = ("sh", "-c", 'n=$1; shift; while [ "$n" -gt 0 ]; do "$@" < /dev/null || exit 1; n=$((n - 1)); done', "sh")
-"""Starts a program again and again: for those that look once in a process."""
+"""Runs a program repeatedly, for those with one probe per process."""
 
 
 class Command(NamedTuple):
-    """What is run: arguments, and what is given on standard input."""
+    """A command: arguments and standard input."""
 
     arguments: list[str]
     stdin: str = ""
@@ -50,13 +50,13 @@ class Command(NamedTuple):
 class Contender(NamedTuple):
     """One row of the table.
 
-    `looks` is how many looks one run makes; `work` the command of so many at a concurrency, `idle` the same with none.
-    `counted` reads from the output how many were made. `required` ones end the benchmark when they fail.
+    One run makes `probes` probes; `work` is the command for a number and a concurrency, `idle` the one for none.
+    `counted` returns the number of probes from the output. A failing `required` contender ends the benchmark.
     """
 
     name: str
     does: str
-    looks: int
+    probes: int
     work: Callable[[Origin, int, int], Command]
     idle: Callable[[Origin], Command]
     counted: Callable[[str], int]
@@ -67,30 +67,30 @@ class Contender(NamedTuple):
 
 
 class Absent(NamedTuple):
-    """A contender that does not take part, and why."""
+    """A contender that was not measured, and why."""
 
     name: str
     why: str
 
 
 def completed(output: str) -> int:
-    """How many looks a client that prints JSON made. Raises NotRunError when it printed something else."""
+    """Return how many probes a client reports in JSON. Raises NotRunError for other output."""
     return int(read_json(output)["completed"])
 
 
 def read_json(output: str) -> dict[str, float]:
-    """The line of JSON that a client printed last. Raises NotRunError when it printed something else."""
+    """Return the report in the last line of a client's output. Raises NotRunError for other output."""
     try:
-        said = json.loads(output.strip().rpartition("\n")[2])
+        report = json.loads(output.strip().rpartition("\n")[2])
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or not isinstance(said.get("completed"), int):
-        raise NotRunError(f"did not say what it did, but: {output.strip()[-300:]}")
-    return said
+        report = None
+    if not isinstance(report, dict) or not isinstance(report.get("completed"), int):
+        raise NotRunError(f"did not report what it did, but: {output.strip()[-300:]}")
+    return report
 
 
 def connections_of_s_time(output: str) -> int:
-    """How many connections `openssl s_time` made. Raises NotRunError when it does not say so."""
+    """Return how many connections `openssl s_time` reports. Raises NotRunError when it reports none."""
     found = re.search(r"^(\d+) connections in [\d.]+s", output, re.MULTILINE)
     if found is None:
         raise NotRunError(f"openssl s_time did not count its connections: {output[-300:]}")
@@ -98,12 +98,12 @@ def connections_of_s_time(output: str) -> int:
 
 
 def counting(needle: str, each: int = 1) -> Callable[[str], int]:
-    """A function that counts what stands `each` times in the output for one look."""
+    """Return a function that counts probes by a text that is in the output `each` times per probe."""
     return lambda output: output.count(needle) // each
 
 
 def python_clients() -> list[Contender]:
-    """Ours, with every engine there is, and the standard library's."""
+    """Return the detector with each engine, and the standard library."""
     from detector.model import Engine  # noqa: PLC0415 - records only
 
     own = f"detector {VERSION}, Python {sys.version.split()[0]}, cryptography {cryptography.__version__}"
@@ -112,12 +112,12 @@ def python_clients() -> list[Contender]:
     for engine in (Engine.NATIVE, Engine.OPENSSL):
         version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
         does = f"`probe()`, engine `{engine}`: chain captured and hashed, key proved"
-        made.append(_client(f"probe:{engine}", does, version, looks=600, gives_latency=True, memory=True))
+        made.append(_client(f"probe:{engine}", does, version, probes=600, gives_latency=True, memory=True))
     for engine in (Engine.NATIVE, Engine.OPENSSL):
         version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
         made += [
-            _client(f"{kind}:{engine}", f"{what}, engine `{engine}`, {which}", version, looks=looks)
-            for kind, looks, what, which in (
+            _client(f"{kind}:{engine}", f"{what}, engine `{engine}`, {which}", version, probes=probes)
+            for kind, probes, what, which in (
                 ("probe-seen", 1200, "`probe()`", "the endpoints of `scan-seen`, as before"),
                 ("scan-seen", 1200, "`Detector.scan`", "endpoints seen before: public path, pins, SCTs, verdict"),
                 ("scan-first", 300, "`Detector.scan`", "first contact: the same"),
@@ -127,13 +127,13 @@ def python_clients() -> list[Contender]:
 
     plain = f"Python {sys.version.split()[0]} ({ssl.OPENSSL_VERSION})"
     known = "leaf captured" if sys.version_info < (3, 13) else "chain captured"
-    made.append(_client("memory", f"`ssl` on memory BIOs, asyncio protocol; {known}", plain, looks=300, memory=True))
-    made.append(_client("streams", f"asyncio streams with `ssl`; {known}", plain, looks=300, memory=True))
+    made.append(_client("memory", f"`ssl` on memory BIOs, asyncio protocol; {known}", plain, probes=300, memory=True))
+    made.append(_client("streams", f"asyncio streams with `ssl`; {known}", plain, probes=300, memory=True))
     return [one._replace(gives_latency="-" not in one.name, required=True) for one in made]
 
 
-def _client(  # noqa: PLR0913 - what makes one client different from another
-    name: str, does: str, version: str, *, looks: int, gives_latency: bool = False, memory: bool = False
+def _client(  # noqa: PLR0913 - the options of one client
+    name: str, does: str, version: str, *, probes: int, gives_latency: bool = False, memory: bool = False
 ) -> Contender:
     def command(origin: Origin, count: int, concurrency: int) -> Command:
         arguments = [sys.executable, "-m", "benchmark.clients", name, "--count", str(count)]
@@ -142,7 +142,7 @@ def _client(  # noqa: PLR0913 - what makes one client different from another
     return Contender(
         name,
         does,
-        looks,
+        probes,
         command,
         lambda origin: command(origin, 0, CONCURRENCY),
         completed,
@@ -157,13 +157,13 @@ def _linked_openssl() -> str:
 
 
 def go_clients(scratch: Path, *, download: bool) -> list[Contender | Absent]:
-    """The reference, built here."""
+    """Build the reference from source."""
     source = Path(__file__).with_name("go")
     try:
         go = _find_go(scratch, download=download)
         built = scratch / "reference"
-        said(str(go), "build", "-o", str(built), ".", folder=source, home=scratch)
-        version = said(str(go), "version").removeprefix("go version ").strip()
+        output_of(str(go), "build", "-o", str(built), ".", folder=source, home=scratch)
+        version = output_of(str(go), "version").removeprefix("go version ").strip()
     except NotRunError as error:
         return [Absent(REFERENCE, str(error))]
 
@@ -187,7 +187,7 @@ def go_clients(scratch: Path, *, download: bool) -> list[Contender | Absent]:
         )
 
     return [
-        client(REFERENCE, "crypto/tls as it is: chain captured and hashed"),
+        client(REFERENCE, "crypto/tls unchanged: chain captured and hashed"),
         client(f"{REFERENCE} x25519", "the same, offering X25519 alone", "-x25519"),
         client(f"{REFERENCE} verify", "the same as the first, path and name checked", "-verify"),
     ]
@@ -199,15 +199,15 @@ def _find_go(scratch: Path, *, download: bool) -> Path:
         return python.parent / "go"
     found = shutil.which("go")
     if found is None:
-        raise NotRunError("there is no go; install it, on Debian with: apt-get install golang-go")
+        raise NotRunError("Go is not installed; on Debian: apt-get install golang-go")
     return Path(found)
 
 
 def programs(scratch: Path) -> list[Contender | Absent]:
-    """Programs of the system."""
+    """Return the system's programs."""
     made: list[Contender | Absent] = []
     if openssl := shutil.which("openssl"):
-        version = said(openssl, "version").strip()
+        version = output_of(openssl, "version").strip()
 
         def s_client(origin: Origin, count: int, _: int) -> Command:
             where = ["-connect", f"127.0.0.1:{origin.port}", "-servername", HOST, "-showcerts"]
@@ -220,7 +220,13 @@ def programs(scratch: Path) -> list[Contender | Absent]:
         idle = Command([*LOOP, "10", openssl, "version"])
         made.append(
             Contender(
-                "openssl s_client", "one process a look; chain printed", 10, s_client, lambda _: idle, counted, version
+                "openssl s_client",
+                "one process per probe; chain printed",
+                10,
+                s_client,
+                lambda _: idle,
+                counted,
+                version,
             )
         )
         made.append(
@@ -237,7 +243,7 @@ def programs(scratch: Path) -> list[Contender | Absent]:
     else:
         made.append(Absent("openssl s_client, s_time", "not installed"))
     made += [_sslscan(scratch), _nmap()]
-    made.append(Absent("tls-scan", "in neither Debian nor PyPI, so it was not measured here"))
+    made.append(Absent("tls-scan", "in neither Debian nor PyPI"))
     return made
 
 
@@ -251,10 +257,10 @@ def _sslscan(scratch: Path) -> Contender | Absent:
     def work(origin: Origin, count: int, _: int) -> Command:
         return Command([sslscan, *quiet, f"--targets={_targets(scratch, '{0}:{1}', origin, count)}"])
 
-    version = said(sslscan, "--no-colour", "--version").split()
+    version = output_of(sslscan, "--no-colour", "--version").split()
     return Contender(
         "sslscan",
-        "certificate, TLS 1.3 alone; several connections a look",
+        "certificate, TLS 1.3 alone; several connections per probe",
         50,
         work,
         lambda _: Command([sslscan, "--version"]),
@@ -272,31 +278,31 @@ def _nmap() -> Contender | Absent:
     def work(origin: Origin, count: int, _: int) -> Command:
         return Command([*script, "-p", str(origin.port), f"127.0.0.1-{count}"])
 
-    version = said(nmap, "--version").splitlines()[0].partition(" ( ")[0]
+    version = output_of(nmap, "--version").splitlines()[0].partition(" ( ")[0]
     return Contender(
         "nmap",
         "`--script ssl-cert`; leaf captured",
         250,
         work,
-        lambda _: Command([*script, "-p", "1", "127.0.0.1"]),  # nobody listens there
+        lambda _: Command([*script, "-p", "1", "127.0.0.1"]),  # a closed port
         counting("ssl-cert: Subject"),
         version,
     )
 
 
 def _targets(scratch: Path, form: str, origin: Origin, count: int) -> Path:
-    """A file with so many addresses of the origin, a line each."""
+    """Write a file with `count` addresses of the origin, one per line."""
     listed = scratch / "targets.txt"
     listed.write_text("".join(form.format(f"127.0.0.{n + 1}", origin.port) + "\n" for n in range(count)))
     return listed
 
 
 def packages(scratch: Path, *, download: bool) -> list[Contender | Absent]:
-    """Programs from PyPI, each in an environment of its own. They are run and never imported."""
+    """Return programs from PyPI, each in an environment of its own. They are never imported."""
     made: list[Contender | Absent] = []
     for name, make in (("sslyze", _sslyze), (portal_detector.PACKAGE, _portal)):
         if not download:
-            made.append(Absent(name, "left out by --quick: it has to be downloaded"))
+            made.append(Absent(name, "left out by --quick: it must be downloaded"))
             continue
         try:
             made.append(make(scratch))
@@ -313,10 +319,10 @@ def _sslyze(scratch: Path) -> Contender:
         listed = _targets(scratch, HOST + ":{1}{{{0}}}", origin, count)
         return Command([program, "--mozilla_config=disable", "--certinfo", f"--targets_in={listed}"])
 
-    version = said(program, "--help").partition("SSLyze version ")[2].split()[0]
+    version = output_of(program, "--help").partition("SSLyze version ")[2].split()[0]
     return Contender(
         "sslyze",
-        "`--certinfo`; several connections a look",
+        "`--certinfo`; several connections per probe",
         20,
         work,
         lambda _: Command([program, "--help"]),
@@ -349,22 +355,22 @@ def _portal(scratch: Path) -> Contender:
 
 
 def install(folder: Path, *wanted: str) -> Path:
-    """Install packages into an environment in a folder; gives its Python. Raises NotRunError."""
+    """Install packages into an environment in a folder; returns its Python. Raises NotRunError."""
     if uv := shutil.which("uv"):
         command = [uv]
     elif importlib.util.find_spec("uv") is not None:
         command = [sys.executable, "-m", "uv"]
     else:
-        raise NotRunError("there is no uv to install it with")
+        raise NotRunError("uv, which installs it, is not available")
     python = folder / "bin" / "python"
     if not python.exists():
-        said(*command, "venv", "--quiet", "--python", sys.executable, str(folder))
-    said(*command, "pip", "install", "--quiet", "--python", str(python), *wanted)
+        output_of(*command, "venv", "--quiet", "--python", sys.executable, str(folder))
+    output_of(*command, "pip", "install", "--quiet", "--python", str(python), *wanted)
     return python
 
 
-def said(*command: str, folder: Path | None = None, home: Path | None = None) -> str:
-    """What a program printed. Raises NotRunError when it fails."""
+def output_of(*command: str, folder: Path | None = None, home: Path | None = None) -> str:
+    """Return a program's output. Raises NotRunError when it fails."""
     env = None if home is None else {"PATH": "/usr/bin:/bin", "HOME": str(home), "GOTOOLCHAIN": "local"}
     try:
         done = subprocess.run(  # noqa: S603 - programs found on this machine, or just installed

@@ -1,9 +1,8 @@
-"""What a program waits for at exam start, from within: `python -m benchmark.exam warm ROUNDS|fresh`.
+"""The delay at exam start, measured inside the process: `python -m benchmark.exam warm ROUNDS|fresh`.
 
-Room: scripts. A process of its own, told where the endpoints are as JSON on standard input. Prints one line of JSON.
-
-`warm` alternates `check()` of eight endpoints with a floor: the same connections, a recorded hello each, read until the
-server's flight is there. `fresh` takes the time of each phase in a process that has imported nothing yet.
+A process of its own, with settings as JSON on standard input; prints one line of JSON. `warm` alternates `check()` of
+eight endpoints with a floor: the same connections, each with a recorded hello, until the server's flight has arrived.
+`fresh` times each phase in a process that has imported nothing yet.
 """
 
 import time
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
     from detector.model import Endpoint, Report
 
 QUIET = 0.3
-"""Seconds of silence after which a flight is taken for complete, when its length is first found out."""
+"""Seconds of silence that end a flight of unknown length."""
 SLACK = 64
-"""Octets by which flights differ: each signature has a length of its own."""
+"""Bytes by which flights differ: signatures vary in length."""
 
 
 class _Flight(asyncio.Protocol):
-    """Sends a recorded hello and waits for so many octets."""
+    """Sends a recorded hello and waits for `size` bytes."""
 
-    def __init__(self, hello: bytes, octets: float) -> None:
+    def __init__(self, hello: bytes, size: float) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.seen = 0
         self._hello = hello
-        self._octets = octets
+        self._size = size
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         wire: Any = transport
@@ -42,19 +41,19 @@ class _Flight(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.seen += len(data)
-        if self.seen >= self._octets and not self.done.done():
+        if self.seen >= self._size and not self.done.done():
             self.done.set_result(None)
 
     def connection_lost(self, _: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(ConnectionResetError("the server ended the recorded exchange"))
+            self.done.set_exception(ConnectionResetError("the server closed during the recorded exchange"))
 
 
-async def _exchange(endpoint: "Endpoint", hello: bytes, octets: float) -> int:
+async def _exchange(endpoint: "Endpoint", hello: bytes, size: float) -> int:
     host, port = endpoint.address or (endpoint.host, endpoint.port)
     loop = asyncio.get_running_loop()
-    _, flight = await loop.create_connection(lambda: _Flight(hello, octets), host, port)
-    if octets == float("inf"):
+    _, flight = await loop.create_connection(lambda: _Flight(hello, size), host, port)
+    if size == float("inf"):
         await asyncio.sleep(QUIET)
     else:
         await flight.done
@@ -65,23 +64,23 @@ async def _exchange(endpoint: "Endpoint", hello: bytes, octets: float) -> int:
 
 def _expect_clean(report: "Report") -> None:
     if report.verdict != "clean" or any(one.assurance != "pinned" for one in report.results):
-        raise RuntimeError(f"the check said {report.verdict}: {[one.advice for one in report.results]}")
+        raise RuntimeError(f"the verdict was {report.verdict}: {[one.advice for one in report.results]}")
 
 
-async def warm(told: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Milliseconds of `check()` and of the floor, in alternation, the first of each left out."""
-    from benchmark.clients import detector_for, pinned_endpoints  # noqa: PLC0415 - not before the clock has started
+async def warm(settings: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Return milliseconds of `check()` and of the floor, measured in alternation, without the first of each."""
+    from benchmark.clients import detector_for, pinned_endpoints  # noqa: PLC0415 - after the clock has started
     from detector.probe.tls.native import NativeHandshake  # noqa: PLC0415 - as above
 
-    endpoints = pinned_endpoints(told)
-    detector = detector_for(told, "auto", len(endpoints))
+    endpoints = pinned_endpoints(settings)
+    detector = detector_for(settings, "auto", len(endpoints))
     hellos = [NativeHandshake(endpoint.host).start() for endpoint in endpoints]
     pairs = list(zip(endpoints, hellos, strict=True))
     lengths = await asyncio.gather(*(_exchange(endpoint, hello, float("inf")) for endpoint, hello in pairs))
     checks, floors = [], []
     for _ in range(rounds + 1):
         begun = time.perf_counter()
-        await asyncio.gather(*(_exchange(*pair, octets - SLACK) for pair, octets in zip(pairs, lengths, strict=True)))
+        await asyncio.gather(*(_exchange(*pair, size - SLACK) for pair, size in zip(pairs, lengths, strict=True)))
         floors.append((time.perf_counter() - begun) * 1000)
         begun = time.perf_counter()
         report = await detector.check(endpoints)
@@ -90,16 +89,16 @@ async def warm(told: dict[str, Any], rounds: int) -> dict[str, Any]:
     return {"check_ms": checks[1:], "floor_ms": floors[1:]}
 
 
-def fresh(told: dict[str, Any]) -> dict[str, Any]:
-    """Milliseconds of each phase, in the order in which they come."""
+def fresh(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return milliseconds of each phase, in order."""
     started = time.perf_counter()
     import detector  # noqa: F401, PLC0415 - this is what is measured
 
     imported = time.perf_counter()
     from benchmark.clients import detector_for, pinned_endpoints  # noqa: PLC0415 - as above
 
-    endpoints = pinned_endpoints(told)
-    made = detector_for(told, "auto", len(endpoints))
+    endpoints = pinned_endpoints(settings)
+    made = detector_for(settings, "auto", len(endpoints))
     ready = time.perf_counter()
     report = asyncio.run(made.check(endpoints))
     done = time.perf_counter()
@@ -117,16 +116,16 @@ def fresh(told: dict[str, Any]) -> dict[str, Any]:
         "connect (the slowest endpoint)": connect,
         "to the certificate (the slowest)": certificate,
         "to the end of the handshake (the slowest)": handshake,
-        "judge, load what is needed, all else": check - connect - handshake,
+        "assess, import, everything else": check - connect - handshake,
         "check() as a whole": check,
     }
 
 
 def main(arguments: "Sequence[str]") -> int:
-    """Read the command line and standard input, and run."""
-    told = json.load(sys.stdin)
-    said = fresh(told) if arguments[0] == "fresh" else asyncio.run(warm(told, int(arguments[1])))
-    print(json.dumps(said))
+    """Run from the command line."""
+    settings = json.load(sys.stdin)
+    printed = fresh(settings) if arguments[0] == "fresh" else asyncio.run(warm(settings, int(arguments[1])))
+    print(json.dumps(printed))
     return 0
 
 

@@ -1,9 +1,7 @@
-"""Measure how many targets a second a fleet of 1, 2 and 4 workers looks at, and what CPU each part of it takes.
+"""Measure the rate of a fleet of 1, 2 and 4 workers, and the CPU time of its parts.
 
-Room: scripts. Everything runs on this machine, over loopback: origin, scheduler, workers and scan, each a process of
-its own. Configurations take turns, so that what else the machine does falls on all of them. Prints a table.
-
-With --local the same for `detector scan` with 1, 2 and 4 `--processes`, and no fleet.
+Origin, scheduler, workers and scan are processes on this machine, over loopback. Configurations alternate, so that
+other load affects all of them. Prints a table. With --local the same for `detector scan` with 1, 2 and 4 `--processes`.
 
     python -m benchmark.fleet_throughput --targets 6000 --rounds 5
 """
@@ -35,11 +33,11 @@ HOST = "exam{}.example.edu"
 LOOPBACK = "127.0.0.1"
 SCANNED = re.compile(r"Scanned (\d+) targets in ([\d.]+) s")
 WARM = 64
-"""Targets for each worker of a short scan, whose costs are taken off."""
+"""Targets per worker of a short scan, whose cost is subtracted."""
 
 
 class Spent(NamedTuple):
-    """Targets and seconds of a scan, and CPU seconds of each part over it."""
+    """Targets and seconds of a scan, and CPU seconds of each part."""
 
     targets: float
     seconds: float
@@ -49,12 +47,12 @@ class Spent(NamedTuple):
     origin: float
 
     def less(self, start: Spent) -> Spent:
-        """What a scan took beyond a short one."""
+        """Subtract the cost of a short scan."""
         return Spent(*(mine - its for mine, its in zip(self, start, strict=True)))
 
 
 class Part:
-    """A process that says when it runs."""
+    """A running process; `said` is the line with which it reported that."""
 
     def __init__(self, process: asyncio.subprocess.Process, said: str) -> None:
         self.process = process
@@ -68,13 +66,13 @@ class Part:
 
 
 @contextlib.asynccontextmanager
-async def part(*command: str, told: str) -> AsyncIterator[Part]:
-    """Run a process until the block ends."""
+async def part(*command: str, ready: str) -> AsyncIterator[Part]:
+    """Run a process until the block ends; `ready` is part of the line that it prints when it runs."""
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
     try:
         assert process.stderr is not None  # noqa: S101 - for type checkers: it was asked for
         line = b""
-        while told not in line.decode():
+        while ready not in line.decode():
             line = await process.stderr.readline()
             if not line:
                 raise SystemExit(f"{' '.join(command)} ended before it ran.")
@@ -86,7 +84,7 @@ async def part(*command: str, told: str) -> AsyncIterator[Part]:
 
 
 async def serve(folder: Path, hosts: int) -> None:
-    """Serve the origin until this process is ended: what it is judged by goes to `folder`."""
+    """Serve the origin until this process ends; roots and CT logs go to `folder`."""
     pki = PrivatePKI.create()
     pki.write(folder)
     issued = {host: pki.issue([host]) for host in map(HOST.format, range(hosts))}
@@ -96,7 +94,7 @@ async def serve(folder: Path, hosts: int) -> None:
 
 
 class Setting(NamedTuple):
-    """Where things are, how many targets a scan has, and how many hosts with a certificate each they are."""
+    """Files and origin, targets of a scan, hosts with a certificate each, and threads of a worker."""
 
     folder: Path
     origin: Part
@@ -106,15 +104,15 @@ class Setting(NamedTuple):
 
 
 async def measured(setting: Setting, workers: int) -> Spent:
-    """One scan over a fleet of so many workers, less what a short one takes."""
+    """Measure one scan by a fleet, less the cost of a short one."""
     tls = ("--tls", str(setting.folder / "tls"))
     fleet = ("-m", "detector", "fleet")
     async with contextlib.AsyncExitStack() as stack:
         listen = ("--host", LOOPBACK, "--port", "0")
-        scheduler = await stack.enter_async_context(part(*fleet, "scheduler", *tls, *listen, told="tls://"))
+        scheduler = await stack.enter_async_context(part(*fleet, "scheduler", *tls, *listen, ready="tls://"))
         there = ("--scheduler", scheduler.said)
         threads = ("--threads", str(setting.threads))
-        crew = [
+        started = [
             await stack.enter_async_context(
                 part(
                     *fleet,
@@ -126,29 +124,29 @@ async def measured(setting: Setting, workers: int) -> Spent:
                     *threads,
                     "--host",
                     LOOPBACK,
-                    told="looks from",
+                    ready="looks from",
                 )
             )
             for at in range(workers)
         ]
         scan = (*fleet, "scan", *tls, *there, "--mode", "spread")
-        # The first lets every worker load what it loads once; the second is what a scan costs to start and to end.
+        # The first warms the workers up; the second measures what a scan costs to start and end.
         _, start, whole = [
-            await one(setting, scan, (scheduler, *crew), count)
+            await one(setting, scan, (scheduler, *started), count)
             for count in (WARM * workers, WARM * workers, setting.targets)
         ]
     return whole.less(start)
 
 
 async def measured_here(setting: Setting, processes: int) -> Spent:
-    """One `detector scan` with so many processes, less what a short one takes."""
+    """Measure one `detector scan` with so many processes, less the cost of a short one."""
     command = ("-m", "detector", "scan", "--processes", str(processes), "--format", "jsonl", "--no-progress")
     start, whole = [await one(setting, command, (), count) for count in (WARM * processes, setting.targets)]
     return whole.less(start)
 
 
 async def one(setting: Setting, command: Sequence[str], parts: Sequence[Part], count: int) -> Spent:
-    """One scan of `count` targets; `parts` are scheduler and workers, none where the scan has its own processes."""
+    """Run one scan of `count` targets; `parts` are scheduler and workers, none for a local scan."""
     lines = "".join(f"{HOST.format(number % setting.hosts)}\n" for number in range(count))
     (setting.folder / "targets.txt").write_text(lines, encoding="utf-8")
     before = [part.cpu for part in (setting.origin, *parts)]
@@ -180,12 +178,12 @@ async def one(setting: Setting, command: Sequence[str], parts: Sequence[Part], c
 
 
 async def main(given: argparse.Namespace) -> None:
-    """Measure in turns and print the table."""
+    """Measure in alternation and print the table."""
     measure = measured_here if given.local else measured
     with tempfile.TemporaryDirectory(prefix="fleet-throughput-") as temporary:
         folder = Path(temporary)
         certificates.write(folder / "tls", hosts=[LOOPBACK], now=dt.datetime.now(dt.UTC))
-        async with part(__file__, "--serve", temporary, "--hosts", str(given.hosts), told="port ") as origin:
+        async with part(__file__, "--serve", temporary, "--hosts", str(given.hosts), ready="port ") as origin:
             port = origin.said.split()[1]
             endpoints = "".join(
                 f'[[endpoint]]\nhost = "{HOST.format(number)}"\naddress = "{LOOPBACK}:{port}"\n'
@@ -199,8 +197,8 @@ async def main(given: argparse.Namespace) -> None:
                     spent[size].append(await measure(setting, size))
     print(f"{platform.machine()}, {os.cpu_count()} cores for everything, Python {platform.python_version()}")
     print(
-        f"{given.targets} targets a scan, {given.hosts} certificates, {given.rounds} rounds in turns; "
-        "CPU in ms a target, medians\n"
+        f"{given.targets} targets a scan, {given.hosts} certificates, {given.rounds} rounds in alternation; "
+        "CPU in ms per target, medians\n"
     )
     print("| workers | targets/s min | median | max | CPU workers | scheduler | client | origin |")
     print("|---|---|---|---|---|---|---|---|")
@@ -210,14 +208,14 @@ async def main(given: argparse.Namespace) -> None:
             statistics.median(1000 * getattr(row, name) / row.targets for row in rows)
             for name in ("workers", "scheduler", "client", "origin")
         ]
-        told = (f"{min(rates):.0f}", f"{statistics.median(rates):.0f}", f"{max(rates):.0f}")
-        print(f"| {size} | {' | '.join(told)} | {' | '.join(f'{cost:.2f}' for cost in costs)} |")
+        rate = (f"{min(rates):.0f}", f"{statistics.median(rates):.0f}", f"{max(rates):.0f}")
+        print(f"| {size} | {' | '.join(rate)} | {' | '.join(f'{cost:.2f}' for cost in costs)} |")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--targets", type=int, default=6000)
-    parser.add_argument("--hosts", type=int, default=1, help="as many as targets: none is seen twice")
+    parser.add_argument("--hosts", type=int, default=1, help="with as many as targets, no host is probed twice")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--threads", type=int, default=8, help="of each worker of a fleet")

@@ -1,7 +1,4 @@
-"""Memory of a contender with many connections in the middle of a handshake, all of which then complete.
-
-Room: scripts. Starts processes and reads /proc.
-"""
+"""Memory of a contender with many handshakes in progress, all of which then complete. Reads /proc."""
 
 from __future__ import annotations
 
@@ -30,13 +27,13 @@ if TYPE_CHECKING:
 ADDRESSES: Final = 8
 """Addresses of loopback that connections are spread over: each has 28,000 ports of its own."""
 PATIENCE: Final = 150.0
-"""Seconds in which all have to come, and seconds in which all have to end."""
+"""Seconds in which all connections must arrive, and in which all must end."""
 SPARE_FILES: Final = 200
 """Open files besides those of the connections."""
 
 
 class Held(NamedTuple):
-    """MiB of resident memory, of all its processes together, with so many handshakes in the middle; all completed."""
+    """MiB of resident memory of all processes of a contender with so many handshakes in progress; all completed."""
 
     name: str
     connections: int
@@ -45,16 +42,16 @@ class Held(NamedTuple):
 
 
 def resident(status: str) -> float:
-    """MiB of resident memory in the text of /proc/PID/status. Raises NotRunError when there is none."""
+    """Return MiB of resident memory from the text of /proc/PID/status. Raises NotRunError when it has none."""
     found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
     if found is None:
-        raise NotRunError("the process ended while its memory was to be read")
+        raise NotRunError("the process ended before its memory was read")
     return int(found[1]) / 1024
 
 
 @contextlib.contextmanager
 def relay(what: str, number: float, port: int, core: int | None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start one of `relays.py` before a port; gives it and the port it has itself."""
+    """Start one of the `relays` in front of a port; yields the process and its port."""
     command = [*pinned(core), sys.executable, "-m", "benchmark.relays", what, str(number), str(port)]
     started = subprocess.Popen(  # noqa: S603 - our own script
         command,
@@ -68,7 +65,7 @@ def relay(what: str, number: float, port: int, core: int | None) -> Iterator[tup
 
 
 def _line(process: subprocess.Popen[bytes]) -> str:
-    """What a process says next. Raises NotRunError when it says nothing in time."""
+    """Return the next line of a process. Raises NotRunError when none comes in time."""
     timer = threading.Timer(PATIENCE, process.kill)
     timer.start()
     try:
@@ -76,17 +73,17 @@ def _line(process: subprocess.Popen[bytes]) -> str:
     finally:
         timer.cancel()
     if not line:
-        raise NotRunError(f"{process.args!r} said nothing within {PATIENCE:g} seconds")
+        raise NotRunError(f"{process.args!r} printed nothing within {PATIENCE:g} seconds")
     return line.decode().strip()
 
 
 def connections_possible() -> int:
-    """As many connections as one process may have open here; the rest of its files is left over."""
+    """Return how many connections one process may have open here."""
     return max(raise_file_limit() - SPARE_FILES, 1)
 
 
 def shares(connections: int, room: int) -> list[int]:
-    """Connections of each process, as few processes and as alike as can be, when one may have `room` open."""
+    """Distribute connections evenly over as few processes as possible, each with at most `room`."""
     processes = -(-connections // room)
     return [connections // processes + (place < connections % processes) for place in range(processes)]
 
@@ -94,7 +91,7 @@ def shares(connections: int, room: int) -> list[int]:
 def hold(
     contender: Contender, origin: Origin, connections: int, cores: tuple[int | None, int | None], *, room: int
 ) -> Held:
-    """Measure one contender at one number of connections, in as many processes as it takes. Raises NotRunError."""
+    """Measure one contender with a number of connections, in as many processes as necessary. Raises NotRunError."""
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(_part(contender, origin, each, cores)) for each in shares(connections, room)]
         for part in parts:
@@ -110,7 +107,7 @@ def hold(
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """One process of a contender, and the relay before the origin that answers it when told."""
+    """One process of a contender, and the relay in front of the origin that holds its handshakes."""
 
     connections: int
     holder: subprocess.Popen[bytes]
@@ -118,14 +115,14 @@ class _Part:
     output: IO[str]
 
     def release(self) -> None:
-        """Let its handshakes go on."""
+        """Let its handshakes continue."""
         if self.holder.stdin is None:
-            raise NotRunError("a process was started without pipes")
+            raise NotRunError("a process has no pipes")
         self.holder.stdin.write(b"go\n")
         self.holder.stdin.flush()
 
     def completed(self) -> int:
-        """Handshakes that it says are complete, once it ended. Raises NotRunError."""
+        """Wait for its end and return how many handshakes it completed. Raises NotRunError."""
         try:
             code = self.looking.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -147,7 +144,7 @@ def _part(
         arguments, stdin = command.arguments, command.stdin
         if contender.name == REFERENCE:
             where = ",".join(f"{address}:{port}" for address in addresses)
-            arguments = [*arguments, "-addresses", where, "-host", HOST]  # the last one given counts
+            arguments = [*arguments, "-addresses", where, "-host", HOST]  # the last one takes precedence
         else:
             stdin = setup(origin, addresses=[[address, port] for address in addresses], patience=PATIENCE)
         looking = subprocess.Popen(  # noqa: S603 - a contender's command
@@ -160,7 +157,7 @@ def _part(
         )
         with ended(looking) as process:
             if process.stdin is None:
-                raise NotRunError("a process was started without pipes")
+                raise NotRunError("a process has no pipes")
             process.stdin.write(stdin.encode())
             process.stdin.close()
             yield _Part(connections, holder, process, output)

@@ -1,7 +1,7 @@
-"""The servers that contenders connect to: Debian's nginx behind ECDSA P-256, and servers that are slow on purpose.
+"""The server that contenders connect to: Debian's nginx with ECDSA P-256.
 
-Room: scripts. Starts processes in a scratch folder; `serving` and `Origin` end them. Every certificate is of
-`detector_testing.PrivatePKI`, three in a chain: leaf, intermediate, cross-signed root.
+It runs in a scratch folder, and ends with `serving`. Chains are those of `detector_testing.PrivatePKI`: leaf,
+intermediate, cross-signed root.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HOST: Final = "exam.example.edu"
 BACKLOG: Final = 4096
-"""Connections that may wait to be accepted: Linux's usual upper limit (net.core.somaxconn)."""
+"""Connections that can wait to be accepted: Linux's default limit (net.core.somaxconn)."""
 START_LIMIT: Final = 10.0
 """Seconds for the server to accept its first connection."""
 
@@ -68,18 +68,18 @@ class Origin(NamedTuple):
 
     @property
     def logs(self) -> Path:
-        """The list of the CT logs that signed the leaves' SCTs."""
+        """The list of the leaves' CT logs."""
         return self.folder / "ct_logs.json"
 
     def accepted(self) -> int:
-        """How many connections were accepted until now, this question not counted."""
+        """Return how many connections were accepted so far, without the one for this question."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return int(lines[2].split()[0]) - 1
 
 
 def free_ports(number: int) -> list[int]:
-    """That many ports nobody listens at."""
+    """Return that many free ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:
@@ -89,11 +89,11 @@ def free_ports(number: int) -> list[int]:
 
 @contextlib.contextmanager
 def serving(folder: Path, *, hosts: int, core: int | None) -> Iterator[Origin]:
-    """Start nginx with `hosts` more certificates; it is gone when the block ends. Raises NotRunError."""
+    """Run nginx, with `hosts` more certificates, until the block ends. Raises NotRunError."""
     nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if nginx is None:
-        raise NotRunError("there is no nginx; install it, on Debian with: apt-get install nginx-light")
-    folder.chmod(0o755)  # its worker is another user where this one is root
+        raise NotRunError("nginx is not installed; on Debian: apt-get install nginx-light")
+    folder.chmod(0o755)  # when this process is root, nginx's worker is another user
     pki = PrivatePKI.create()
     pki.write(folder)
     names = (HOST, *(f"host{number}.example{number}.edu" for number in range(hosts)))
@@ -125,15 +125,15 @@ def _wait_for(port: int, folder: Path) -> None:
         except OSError as error:
             if time.monotonic() > until:
                 log = folder / "error.log"
-                said = log.read_text()[-300:] if log.exists() else ""
-                raise NotRunError(f"nginx did not start: {said}") from error
+                printed = log.read_text()[-300:] if log.exists() else ""
+                raise NotRunError(f"nginx did not start: {printed}") from error
             time.sleep(0.02)
         else:
             return
 
 
 def setup(origin: Origin, **more: object) -> str:
-    """What the clients of `clients.py` are told, as JSON."""
+    """Return the settings for `clients` as JSON."""
     return json.dumps(
         {
             "host": HOST,

@@ -1,7 +1,4 @@
-"""The tables of docs/performance.md, from what was measured.
-
-Room: scripts. Pure: numbers in, Markdown or JSON out.
-"""
+"""The tables of docs/performance.md, as Markdown or JSON. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +20,11 @@ END: Final = "<!-- measured: end -->"
 
 
 class PageError(ValueError):
-    """A page without the two markers; the message says so."""
+    """A page without the two markers."""
 
 
 class Measured(NamedTuple):
-    """All that one run of the benchmark found."""
+    """The results of one run of the benchmark."""
 
     command: str
     date: str
@@ -44,7 +41,7 @@ class Measured(NamedTuple):
 
 
 def inserted(page: str, tables: str) -> str:
-    """The page with other tables between its markers. Raises PageError."""
+    """Replace the tables between the markers of a page. Raises PageError."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -53,7 +50,7 @@ def inserted(page: str, tables: str) -> str:
 
 
 def tables(measured: Measured) -> str:
-    """Everything as Markdown."""
+    """Return all results as Markdown."""
     parts = [_preface(measured), _cpu(measured)]
     if measured.held or measured.not_held:
         parts.append(_memory(measured))
@@ -73,13 +70,13 @@ def _preface(measured: Measured) -> str:
 def _cpu(measured: Measured) -> str:
     head = (
         "contender",
-        "CPU a look, ms",
+        "CPU per probe, ms",
         f"ratio to `{REFERENCE}`",
-        "looks/s per core",
+        "probes/s per core",
         "start-up, ms",
         "p50 / p99, ms",
     )
-    lines = ["### CPU of a look", "", *_head((*head, "connections a look", "what it does"))]
+    lines = ["### CPU of a probe", "", *_head((*head, "connections per probe", "what it does"))]
     for row in measured.rows:
         latency = "" if row.p50_ms is None or row.p99_ms is None else f"{row.p50_ms:.2f} / {row.p99_ms:.2f}"
         cells = [f"`{row.name}`", _spread(row.cpu_ms, 3), "" if row.ratio is None else _spread(row.ratio, 2)]
@@ -91,7 +88,7 @@ def _cpu(measured: Measured) -> str:
 
 def _memory(measured: Measured) -> str:
     numbers = sorted({one.connections for one in measured.held})
-    lines = ["### Memory with handshakes in the middle", ""]
+    lines = ["### Memory with handshakes in progress", ""]
     processes = {one.connections: one.processes for one in measured.held}
     shared = {number: f" in {parts} processes" for number, parts in processes.items() if parts > 1}
     lines += _head(["contender", *(f"{number:,} connections{shared.get(number, '')}, MiB" for number in numbers)])
@@ -108,7 +105,7 @@ def _start(start: Start) -> str:
     rows: Iterable[tuple[str, Spread]] = (
         ("warm `check()`", start.check),
         ("floor: the same flights, no cryptography", start.floor),
-        ("`check()` less the floor beside it", start.difference),
+        ("`check()` less the floor of its pair", start.difference),
         ("`detector check` from the start of its process to its end", start.cold),
         ("Python that does nothing, likewise", start.bare),
     )
@@ -128,8 +125,8 @@ def _start(start: Start) -> str:
 
 
 def _scaling(found: Sequence[Scaling]) -> str:
-    head = ("targets", "targets/s, 1 process", "2 processes", "ratio", "CPU a target, ms, 1 process", "2 processes")
-    lines = ["### `detector scan --processes`, held to no core", "", *_head((*head, "ratio"))]
+    head = ("targets", "targets/s, 1 process", "2 processes", "ratio", "CPU per target, ms, 1 process", "2 processes")
+    lines = ["### `detector scan --processes`, not pinned", "", *_head((*head, "ratio"))]
     for one in found:
         rates = [_spread(one.one_rate, 0), _spread(one.two_rate, 0), _spread(one.rate_ratio, 2)]
         cpus = [_spread(one.one_cpu_ms, 3), _spread(one.two_cpu_ms, 3), _spread(one.cpu_ratio, 2)]
@@ -151,19 +148,19 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _spread(spread: Spread, digits: int) -> str:
-    """The median, and in brackets from the least to the most."""
+    """Format the median, and minimum and maximum in brackets."""
     return f"**{spread.median:.{digits}f}** ({spread.least:.{digits}f}–{spread.most:.{digits}f})"  # noqa: RUF001 - an en dash
 
 
 def _clean(text: str) -> str:
-    """Text for one cell."""
+    """Return text for one cell."""
     return " ".join(text.replace("|", "/").split())
 
 
 def as_json(measured: Measured) -> Mapping[str, Any]:
-    """Everything as what JSON can say."""
-    said: dict[str, Any] = _plain(measured)
-    return said
+    """Return all results as values for JSON."""
+    printed: dict[str, Any] = _plain(measured)
+    return printed
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - records of any kind in, JSON out

@@ -1,7 +1,4 @@
-"""Processes that are measured: started on one core, ended whatever happens, their CPU read from the kernel.
-
-Room: scripts.
-"""
+"""Measured processes: started on one core, always ended, their CPU time read from the kernel."""
 
 from __future__ import annotations
 
@@ -23,11 +20,11 @@ LIMIT: Final = 180.0
 
 
 class NotRunError(RuntimeError):
-    """Something could not be obtained or did not do its work; the message says what."""
+    """Something is not available or failed; the message says what."""
 
 
 class Run(NamedTuple):
-    """A process that has ended: seconds of CPU of it and of its children, seconds it took, and what it printed."""
+    """A process that has ended: CPU seconds with its children's, elapsed seconds, output, exit code."""
 
     cpu: float
     wall: float
@@ -36,7 +33,7 @@ class Run(NamedTuple):
 
 
 def cores() -> tuple[int | None, int | None]:
-    """The core of the origin and that of the contenders; None where processes cannot be held to one."""
+    """Return the cores of the origin and of the contenders; None where processes cannot be pinned."""
     if not hasattr(os, "sched_getaffinity") or shutil.which("taskset") is None:
         return None, None
     allowed = sorted(os.sched_getaffinity(0))
@@ -44,13 +41,13 @@ def cores() -> tuple[int | None, int | None]:
 
 
 def pinned(core: int | None) -> list[str]:
-    """What goes before a command to hold it to one core."""
+    """Return the words in front of a command that pin it to one core."""
     return [] if core is None else ["taskset", "-c", str(core)]
 
 
 @contextlib.contextmanager
 def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """End a process that leads a session of its own, and all it started, when the block ends."""
+    """End a session leader, with all its children, when the block ends."""
     try:
         yield process
     finally:
@@ -61,7 +58,7 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]
                 process.wait(3)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                with contextlib.suppress(OSError):  # a reader that is gone
+                with contextlib.suppress(OSError):  # the reader has closed
                     pipe.close()
 
 
@@ -93,7 +90,7 @@ def measure(command: Sequence[str], *, core: int | None, stdin: str = "", env: M
         timer.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:  # Ctrl-C too: the process must not outlive this; nothing is swallowed
+        except BaseException:  # Ctrl-C too: the process must not outlive this one
             stop()
             process.wait()
             raise

@@ -1,9 +1,9 @@
-"""What more processes of `detector scan` bring: rate and CPU of one and of two, in alternation.
+"""Rate and CPU of `detector scan` with one process and with two, in alternation.
 
-Room: scripts. Starts processes. Two kinds of targets: ports that nobody listens at, where the kernel answers in the
-scan's own time and all that is measured is driving and judging; and the benchmark's nginx, where handshakes are real
-and the origin takes its share of one of the same cores. The scans are held to no core. CPU a target is of the whole
-tree of processes: where it stays the same, the rate grows with the cores; where it grows, that is what processes cost.
+Two kinds of targets: closed ports, where the kernel answers within the scan's own time, so that only scheduling and
+assessment are measured; and the benchmark's nginx, with real handshakes, where the origin shares one of the cores. The
+scans are not pinned. CPU per target is that of the whole process tree: if it stays constant, the rate grows with the
+cores; growth is the cost of processes.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from .origin import Origin
 
 FEW: Final = 10
-"""Targets of the run that start-up is taken from."""
+"""Targets of the run that measures start-up."""
 REFUSED: Final = 3000
 ANSWERED: Final = 1000
 CLOSED_PORT: Final = 1
-"""tcpmux, which nobody has served for decades."""
+"""tcpmux, long obsolete."""
 ADDRESSES: Final = 200
-"""Addresses of loopback that targets are spread over."""
+"""Loopback addresses of the targets."""
 CLEAN, INCONCLUSIVE = 0, 3
 
 
 class Driven(NamedTuple):
-    """One scan of a round: milliseconds of CPU a target, and targets a second, both less start-up."""
+    """One scan of a round: milliseconds of CPU per target, and targets per second, both without start-up."""
 
     cpu_ms: float
     rate: float
 
 
 class Scaling(NamedTuple):
-    """Two processes beside one, on one kind of targets. Ratios are taken within each round."""
+    """One process and two, on one kind of targets. Ratios are taken within each round."""
 
     targets: str
     one_rate: Spread
@@ -53,7 +53,7 @@ class Scaling(NamedTuple):
 
 
 def per_target(few: Run, many: Run, targets: int) -> Driven:
-    """What so many more targets took. Raises NotRunError where they took nothing."""
+    """Return the cost of the additional targets. Raises NotRunError when it is not positive."""
     cpu, wall = many.cpu - few.cpu, many.wall - few.wall
     if cpu <= 0 or wall <= 0:
         raise NotRunError(f"{targets} targets took no longer than {FEW}: make more")
@@ -61,7 +61,7 @@ def per_target(few: Run, many: Run, targets: int) -> Driven:
 
 
 def compare(targets: str, ones: Sequence[Driven], twos: Sequence[Driven]) -> Scaling:
-    """Sum up rounds. Raises ValueError when there are not as many of each."""
+    """Summarize rounds. Raises ValueError for different numbers of them."""
     pairs = list(zip(ones, twos, strict=True))
     return Scaling(
         targets,
@@ -75,7 +75,7 @@ def compare(targets: str, ones: Sequence[Driven], twos: Sequence[Driven]) -> Sca
 
 
 def measure_processes(origin: Origin, rounds: int, *, scale: float) -> list[Scaling]:
-    """Measure both kinds. Raises NotRunError when a scan does not find what it has to."""
+    """Measure both kinds. Raises NotRunError when a scan has another outcome than expected."""
     trust = ("--roots", str(origin.roots), "--ct-logs", str(origin.logs), "--server-name", HOST)
     kinds = (
         ("refused, no origin", CLOSED_PORT, max(int(REFUSED * scale), FEW), (), INCONCLUSIVE),
@@ -92,11 +92,22 @@ def measure_processes(origin: Origin, rounds: int, *, scale: float) -> list[Scal
     return found
 
 
-def _scan(folder: Path, port: int, count: int, processes: int, more: Sequence[str], code: int) -> Run:  # noqa: PLR0913, PLR0917 - the words of one command
-    listed, told = folder / "targets.txt", folder / "scanned.jsonl"
+def _scan(folder: Path, port: int, count: int, processes: int, more: Sequence[str], code: int) -> Run:  # noqa: PLR0913, PLR0917 - the options of one command
+    listed, results = folder / "targets.txt", folder / "scanned.jsonl"
     listed.write_text("".join(f"127.0.0.{number % ADDRESSES + 1}:{port}\n" for number in range(count)))
     command = [sys.executable, "-m", "detector", "scan", "--targets", str(listed), "--processes", str(processes)]
-    command += ["--proxy", "none", "--retries", "0", "--no-progress", "--format", "jsonl", "--output", str(told), *more]
+    command += [
+        "--proxy",
+        "none",
+        "--retries",
+        "0",
+        "--no-progress",
+        "--format",
+        "jsonl",
+        "--output",
+        str(results),
+        *more,
+    ]
     run = measure(command, core=None, env=ENVIRONMENT)
     if run.code != code:
         raise NotRunError(f"detector scan --processes {processes} ended with {run.code}: {run.output.strip()[-300:]}")

@@ -1,9 +1,9 @@
-"""Two servers before the origin: one answers nothing until all are there, one answers late.
+"""Two relays in front of the origin: one holds all handshakes until released, one adds a delay.
 
     python -m benchmark.relays hold COUNT PORT
     python -m benchmark.relays late SECONDS PORT
 
-Room: scripts. A process of its own. Prints the port it listens at, on every IPv4 address of this machine.
+A process of its own, which listens on every IPv4 address of this machine and prints its port.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .clients import raise_file_limit
 from .origin import BACKLOG
 
 AT_ONCE: Final = 64
-"""Held connections that are finished at once, so that the origin is not flooded."""
+"""Held connections that are completed concurrently, so that the origin is not flooded."""
 
 
 class _Below(asyncio.Protocol):
@@ -36,7 +36,7 @@ class _Below(asyncio.Protocol):
 
 
 class _Late(asyncio.Protocol):
-    """Carries octets half a round trip late, each way, in order."""
+    """Relays bytes half a round trip late, each way, in order."""
 
     def __init__(self, seconds: float, port: int) -> None:
         self._half = seconds / 2
@@ -76,7 +76,7 @@ class _Late(asyncio.Protocol):
 
 
 class _Room:
-    """What held connections share."""
+    """The state that held connections share."""
 
     def __init__(self, count: int, port: int) -> None:
         self.missing = count
@@ -92,7 +92,7 @@ class _Room:
 
 
 class _Held(asyncio.Protocol):
-    """Takes a hello and answers nothing until told; then carries."""
+    """Receives a hello and sends nothing until released; then relays."""
 
     def __init__(self, room: _Room) -> None:
         self._room = room
@@ -137,13 +137,13 @@ class _Held(asyncio.Protocol):
 
 
 async def late(seconds: float, port: int) -> None:
-    """Carry until standard input ends."""
+    """Relay until standard input ends."""
     await _listen(lambda: _Late(seconds, port))
     await _line()
 
 
 async def hold(count: int, port: int) -> None:
-    """Hold so many, say `full`, and carry them once a line comes in."""
+    """Hold `count` connections, print `full`, and release them after a line on standard input."""
     room = _Room(count, port)
     await _listen(lambda: _Held(room))
     await room.full.wait()
@@ -163,7 +163,7 @@ async def _line() -> None:
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Run from the command line."""
     raise_file_limit()
     what, number, port = sys.argv[1:]
     asyncio.run(late(float(number), int(port)) if what == "late" else hold(int(number), int(port)))

@@ -1,7 +1,4 @@
-"""Measures contenders in alternation, and sums up what was measured.
-
-Room: scripts. `look_once` starts processes; the rest is pure: numbers in, numbers out.
-"""
+"""Measures contenders in alternation, and summarizes. Only `measure_once` and `alternate` start processes."""
 
 from __future__ import annotations
 
@@ -19,15 +16,15 @@ if TYPE_CHECKING:
     from .process import Run
 
 ALONE: Final = 60
-"""Looks, one after the other, that latency is taken from."""
+"""Sequential probes that measure latency."""
 
 
 class TooShortError(NotRunError):
-    """A run whose looks are lost in the noise of its start-up. No contender fails by that: more looks would tell."""
+    """A run whose probes are lost in the noise of its start-up. More probes would help, so this fails no contender."""
 
 
 class Sample(NamedTuple):
-    """One contender in one round: milliseconds of CPU a look and of start-up, connections a look, latency."""
+    """One contender in one round: milliseconds of CPU per probe and of start-up, connections per probe, latency."""
 
     cpu_ms: float
     startup_ms: float
@@ -37,7 +34,7 @@ class Sample(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Smallest, middle and largest of the rounds."""
+    """Minimum, median and maximum of the rounds."""
 
     least: float
     median: float
@@ -45,7 +42,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Sum up. Raises ValueError where there are none."""
+        """Summarize. Raises ValueError for no values."""
         ordered = sorted(values)
         if not ordered:
             raise ValueError("nothing was measured")
@@ -53,7 +50,7 @@ class Spread(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """One row: a contender over all rounds. `ratio` is taken within each round; None without the reference."""
+    """One contender over all rounds. `ratio` is taken within each round; None without the reference."""
 
     name: str
     cpu_ms: Spread
@@ -65,20 +62,20 @@ class Summary(NamedTuple):
     p99_ms: float | None
 
 
-def per_look(working: float, idle: float, looks: int) -> float:
-    """Milliseconds of CPU of one look: seconds of a run, less those of a run without looks.
+def per_probe(working: float, idle: float, probes: int) -> float:
+    """Return milliseconds of CPU per probe, from the CPU seconds of a run and of one without probes.
 
-    Raises NotRunError where there is nothing to divide, TooShortError where the run without looks took longer.
+    Raises NotRunError for no probes, TooShortError when the run without probes took longer.
     """
-    if looks < 1:
-        raise NotRunError("no look was made")
+    if probes < 1:
+        raise NotRunError("no probe was made")
     if working <= idle:
-        raise TooShortError(f"{looks} looks took no longer than none: {working:.3f} and {idle:.3f} s of CPU; make more")
-    return (working - idle) * 1000 / looks
+        raise TooShortError(f"{probes} probes took no longer than none: {working:.3f} and {idle:.3f} s of CPU")
+    return (working - idle) * 1000 / probes
 
 
 def summarise(samples: Mapping[str, Sequence[Sample]], reference: str = REFERENCE) -> list[Summary]:
-    """A row for each contender, in the order given. All have a sample for each round."""
+    """Return a row for each contender, in the given order. Each has a sample for each round."""
     base = samples.get(reference)
     rows = []
     for name, taken in samples.items():
@@ -106,25 +103,25 @@ def _middle(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def look_once(contender: Contender, origin: Origin, core: int | None, *, scale: float) -> Sample:
+def measure_once(contender: Contender, origin: Origin, core: int | None, *, scale: float) -> Sample:
     """Measure one contender once. Raises NotRunError when it does not do its work."""
-    looks = max(int(contender.looks * scale), 1) if contender.looks else 0
+    probes = max(int(contender.probes * scale), 1) if contender.probes else 0
     begin = origin.accepted()
     idle = _run(contender.idle(origin), core)
     if idle.code and contender.gives_latency:
         raise NotRunError(idle.output.strip()[-300:])
     before = origin.accepted()
-    working = _run(contender.work(origin, looks, CONCURRENCY), core)
+    working = _run(contender.work(origin, probes, CONCURRENCY), core)
     connections = (origin.accepted() - before) - (before - begin)
     if working.code:
         raise NotRunError(f"ended with {working.code}: {working.output.strip()[-300:]}")
     made = contender.counted(working.output)
-    if looks and made != looks:
-        raise NotRunError(f"{looks} looks were wanted and {made} were made: {working.output.strip()[-300:]}")
+    if probes and made != probes:
+        raise NotRunError(f"{probes} probes were wanted and {made} were made: {working.output.strip()[-300:]}")
     startup = idle.cpu
-    if contender.name == "openssl s_client":  # started once a look: so was what its start-up is taken from
-        startup = idle.cpu * looks / contender.looks
-    cpu = per_look(working.cpu, startup, made)
+    if contender.name == "openssl s_client":  # one process per probe, also in the run that measures start-up
+        startup = idle.cpu * probes / contender.probes
+    cpu = per_probe(working.cpu, startup, made)
     sample = Sample(cpu, idle.cpu * 1000, connections / made)
     if contender.gives_latency:
         alone = read_json(_run(contender.work(origin, ALONE, 1), core).output)
@@ -143,22 +140,22 @@ def alternate(  # noqa: PLR0913 - keyword-only past the two that take part
     core: int | None,
     rounds: int,
     scale: float,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> tuple[dict[str, list[Sample]], list[Absent]]:
-    """Every contender once, then all again: `rounds` times. Those that fail are in the second value.
+    """Measure every contender once per round; the second value has those that failed.
 
     Raises NotRunError when a required one fails.
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     failed: list[Absent] = []
     for contender in contenders:
-        _run(contender.idle(origin), core)  # keeps what Python compiles, and reads files from disk
+        _run(contender.idle(origin), core)  # fills caches: compiled Python, files
     for number in range(rounds):
         for contender in contenders:
             if contender.name not in samples:
                 continue
             try:
-                sample = look_once(contender, origin, core, scale=scale)
+                sample = measure_once(contender, origin, core, scale=scale)
             except NotRunError as error:
                 if contender.required and not isinstance(error, TooShortError):
                     raise NotRunError(f"{contender.name}: {error}") from error
@@ -166,5 +163,5 @@ def alternate(  # noqa: PLR0913 - keyword-only past the two that take part
                 del samples[contender.name]
                 continue
             samples[contender.name].append(sample)
-            tell(f"round {number + 1}/{rounds}  {contender.name:<26}{sample.cpu_ms:9.3f} ms of CPU a look")
+            report(f"round {number + 1}/{rounds}  {contender.name:<26}{sample.cpu_ms:9.3f} ms of CPU per probe")
     return samples, failed

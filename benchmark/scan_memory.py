@@ -1,6 +1,6 @@
-"""Measure what a scan of many targets costs in memory and time, with recorded observations in place of a network.
+"""Measure memory and time of a scan of many targets, with recorded observations in place of a network.
 
-Room: scripts. Prints a line for every tenth of the targets. Linux, which says how much memory a program has.
+Prints a line for every tenth of the targets. Linux only: it reads the process's memory from /proc.
 
     python -m benchmark.scan_memory --targets 1000000
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GENUINE, FORGED = 200, 2000
-"""Distinct chains: a tenth of the targets shows a genuine one, a hundredth one of a private CA of its own."""
+"""Distinct chains: a tenth of the targets presents a genuine one, a hundredth one of its own private CA."""
 
 
 def _observation(chain: Sequence[bytes]) -> Observation:
@@ -38,7 +38,7 @@ def _observation(chain: Sequence[bytes]) -> Observation:
 
 
 class Recorded(Detector):
-    """A detector whose looks are taken from a few recorded ones, in turn."""
+    """A detector that takes recorded observations in turn."""
 
     def __init__(self, pki: PrivatePKI) -> None:
         super().__init__(
@@ -56,7 +56,7 @@ class Recorded(Detector):
         self._numbers = count(1)
 
     async def look(self, endpoint: Endpoint, **_: Any) -> EndpointEvidence:  # noqa: ANN401 - as `Detector.look`
-        """Give the next recorded observation."""
+        """Return the next recorded observation."""
         number = next(self._numbers)
         await asyncio.sleep(0)
         observation = self._refused
@@ -72,7 +72,7 @@ def _host(number: int) -> str:
 
 
 async def measure(targets: int) -> int:
-    """Scan that many targets; gives the largest memory of this process, in MiB."""
+    """Scan that many targets; returns the peak memory of this process in MiB."""
     detector = Recorded(PrivatePKI.create())
     source = (Target(Endpoint(host=_host(number)), "generated") for number in range(targets))
     begun, seen = time.perf_counter(), 0
@@ -84,10 +84,7 @@ async def measure(targets: int) -> int:
 
 
 def _mebibytes() -> int:
-    """The largest memory of this program so far.
-
-    Not `ru_maxrss`: that one begins with what the program that started this one had.
-    """
+    """Return the peak memory of this process; `ru_maxrss` would include its parent's."""
     status = Path("/proc/self/status").read_text("ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 

@@ -1,7 +1,4 @@
-"""Exam start: eight endpoints, 50 ms away, from call or from the start of a process to the verdict.
-
-Room: scripts. Starts processes; `imports` and `difference` are pure.
-"""
+"""Exam start: the time to a verdict on eight endpoints, 50 ms away, from the call or from the start of a process."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ WARM_CHECKS: Final = 5
 
 
 class Start(NamedTuple):
-    """Milliseconds: of a warm check, of the floor, of their difference in pairs; of fresh processes; of phases."""
+    """Milliseconds of a warm check, the floor, their difference in pairs, fresh processes, and phases."""
 
     check: Spread
     floor: Spread
@@ -45,7 +42,7 @@ class Start(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """A module in the output of `-X importtime`: milliseconds of itself and with all that it imports."""
+    """A module in the output of `-X importtime`: its own milliseconds, and those with its imports."""
 
     name: str
     own: float
@@ -53,13 +50,13 @@ class Imported(NamedTuple):
 
 
 def imports(text: str) -> list[Imported]:
-    """Read what `-X importtime` wrote. Lines of anything else are left out."""
+    """Parse the output of `-X importtime`; other lines are skipped."""
     found = re.findall(r"^import time:\s+(\d+) \|\s+(\d+) \|\s+(\S+)$", text, re.MULTILINE)
     return [Imported(name, int(own) / 1000, int(cumulative) / 1000) for own, cumulative, name in found]
 
 
 def by_package(modules: Sequence[Imported]) -> list[tuple[str, float]]:
-    """Milliseconds that the modules of each package took themselves, most first."""
+    """Return the modules' own milliseconds by package, largest first."""
     total: dict[str, float] = {}
     for module in modules:
         package = module.name.partition(".")[0]
@@ -68,22 +65,22 @@ def by_package(modules: Sequence[Imported]) -> list[tuple[str, float]]:
 
 
 def difference(checks: Sequence[float], floors: Sequence[float]) -> Spread:
-    """What a check takes more than the floor beside it. Raises ValueError when they are not as many."""
+    """Return how much longer a check takes than the floor of its pair. Raises ValueError for different numbers."""
     return Spread.of(check - floor for check, floor in zip(checks, floors, strict=True))
 
 
 def measure_start(origin: Origin, cores: tuple[int | None, int | None], rounds: int) -> Start:
-    """Measure it all. Raises NotRunError when a check does not say that everything is clean."""
+    """Measure everything. Raises NotRunError when a check finds an endpoint not clean."""
     hosts = origin.hosts[:ENDPOINTS]
     with relay("late", ROUND_TRIP, origin.many_port, cores[0]) as (_, port):
-        told = setup(origin, many=["127.0.0.1", port], hosts=hosts)
-        warm = _told([sys.executable, "-m", "benchmark.exam", "warm", str(rounds * WARM_CHECKS)], told, cores[1])
-        phases = [_told([sys.executable, "-m", "benchmark.exam", "fresh"], told, cores[1]) for _ in range(rounds)]
+        settings = setup(origin, many=["127.0.0.1", port], hosts=hosts)
+        warm = _report(["warm", str(rounds * WARM_CHECKS)], settings, cores[1])
+        phases = [_report(["fresh"], settings, cores[1]) for _ in range(rounds)]
         pins = origin.folder / "exam.toml"
         pins.write_text(_pin_file(origin, hosts, port))
         rest = ["-m", "detector", "check", "--pins", str(pins), "--roots", str(origin.roots)]
         rest += ["--ct-logs", str(origin.logs), "--proxy", "none", "--offline", "--format", "json"]
-        _clean([sys.executable, *rest], cores[1])  # keeps what Python compiles
+        _clean([sys.executable, *rest], cores[1])  # fills the cache of compiled Python
         colds, bares = [], []
         for _ in range(rounds):
             colds.append(_clean([sys.executable, *rest], cores[1]).wall * 1000)
@@ -115,7 +112,8 @@ def _clean(command: list[str], core: int | None, stdin: str = "") -> Run:
     return run
 
 
-def _told(command: list[str], told: str, core: int | None) -> dict[str, Any]:
-    output = _clean(command, core, told).output
-    said: dict[str, Any] = json.loads(output.strip().rpartition("\n")[2])
-    return said
+def _report(arguments: list[str], settings: str, core: int | None) -> dict[str, Any]:
+    """Run `benchmark.exam` and return its report."""
+    output = _clean([sys.executable, "-m", "benchmark.exam", *arguments], core, settings).output
+    report: dict[str, Any] = json.loads(output.strip().rpartition("\n")[2])
+    return report

@@ -29,21 +29,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_start_up_is_taken_off() -> None:
-    """A look costs what the run took, less what a run without looks took, over the number of looks."""
-    assert rounds.per_look(1.25, 0.25, 500) == pytest.approx(2.0)
+    """A probe costs what the run took, less what a run without probes took, over the number of probes."""
+    assert rounds.per_probe(1.25, 0.25, 500) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(("working", "idle"), [(0.2, 0.2), (0.1, 0.2)])
 def test_noise_is_not_a_result(working: float, idle: float) -> None:
-    """A run that took no longer than one without looks says nothing, and is no number below zero."""
+    """A run that took no longer than one without probes says nothing, and is no number below zero."""
     with pytest.raises(TooShortError, match="no longer than none"):
-        rounds.per_look(working, idle, 10)
+        rounds.per_probe(working, idle, 10)
 
 
-def test_no_looks_are_no_result() -> None:
-    """Nothing is divided by zero looks."""
-    with pytest.raises(NotRunError, match="no look was made"):
-        rounds.per_look(1.0, 0.1, 0)
+def test_no_probes_are_no_result() -> None:
+    """Nothing is divided by zero probes."""
+    with pytest.raises(NotRunError, match="no probe was made"):
+        rounds.per_probe(1.0, 0.1, 0)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -72,20 +72,20 @@ def _contender(name: str, *, required: bool) -> contenders.Contender:
 
 
 def test_only_a_required_contender_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another one that breaks is named as absent, and one whose looks are lost in noise fails nobody."""
+    """Another one that breaks is named as absent, and one whose probes are lost in noise fails nobody."""
     breaks: Exception = NotRunError("it broke")
 
-    def look_once(contender: contenders.Contender, *_: object, **__: object) -> Sample:
+    def measure_once(contender: contenders.Contender, *_: object, **__: object) -> Sample:
         if contender.name == "bad":
             raise breaks
         return Sample(1.0, 1.0, 1.0)
 
-    monkeypatch.setattr(rounds, "look_once", look_once)
+    monkeypatch.setattr(rounds, "measure_once", measure_once)
     origin = Origin(Path(), 1, 2, 3, (), {}, "")
 
     def run(*, required: bool) -> tuple[dict[str, list[Sample]], list[Absent]]:
         taking_part = [_contender("good", required=True), _contender("bad", required=required)]
-        return rounds.alternate(taking_part, origin, core=None, rounds=2, scale=1.0, tell=print)
+        return rounds.alternate(taking_part, origin, core=None, rounds=2, scale=1.0, report=print)
 
     samples, failed = run(required=False)
     assert (len(samples["good"]), failed) == (2, [Absent("bad", "it broke")])
@@ -105,7 +105,7 @@ def test_a_client_that_says_something_else_did_not_run() -> None:
     """What is not the line of JSON is shown, and is no success."""
     assert contenders.completed('noise\n{"completed": 7, "wall_s": 1.5}\n') == 7
     for said in ("", "Traceback: bad", "[]", '{"completed": "7"}'):
-        with pytest.raises(NotRunError, match="did not say"):
+        with pytest.raises(NotRunError, match="did not report"):
             contenders.completed(said)
 
 
@@ -228,7 +228,7 @@ def test_the_published_page_has_its_place_for_tables() -> None:
     ("arguments", "says"),
     [
         (["--rounds", "3"], "at least 7"),
-        (["--quick", "--rounds", "0"], "at least 7 are wanted"),
+        (["--quick", "--rounds", "0"], "at least 7"),
         (["--connections", "many"], "numbers with commas"),
         (["--connections", "9999999"], "from 0 to"),
         (["--contenders", ","], "at least one"),
@@ -254,8 +254,8 @@ def test_a_measured_command_has_cpu_and_output() -> None:
         measure(["no-such-program"], core=None)
 
 
-async def test_clients_look_and_judge(pki: PrivatePKI, tmp_path: Path) -> None:
-    """Every client makes its looks against a server with three certificates, and says how many."""
+async def test_clients_probe_and_report(pki: PrivatePKI, tmp_path: Path) -> None:
+    """Every client makes its probes against a server with three certificates, and says how many."""
     host = "exam.example.edu"
     issued = pki.issue([host], cross_signed=True)
     written = pki.write(tmp_path)
@@ -277,11 +277,11 @@ async def test_clients_look_and_judge(pki: PrivatePKI, tmp_path: Path) -> None:
         for kind in ("memory", "streams"):
             said = await clients.run(kind, dict(told), 2, 1)
             assert said["p50_ms"] <= said["p99_ms"]
-        with pytest.raises(clients.IncompleteError, match="needs as many"):
+        with pytest.raises(clients.IncompleteError, match="needs 2, there are 1"):
             await clients.run("scan-first:auto", dict(told), 2, 2)
 
 
-async def test_a_look_that_is_not_whole_is_no_look(pki: PrivatePKI) -> None:
+async def test_an_incomplete_probe_fails(pki: PrivatePKI) -> None:
     """A chain of another length fails the client: what did half of the work is not compared."""
     async with serve_origin(pki.issue(["exam.example.edu"])) as origin:
         told = {"host": "exam.example.edu", "addresses": [origin.address]}
