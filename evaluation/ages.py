@@ -1,6 +1,6 @@
 """Copies of this package that were not updated: 6, 12 and 24 months old, on machines with fresh and with old stores.
 
-Room: scripts. Pure apart from randomness; no sockets. In these worlds root B of the test PKI, or every CT log, came
+Pure apart from randomness; no sockets. In these worlds root B of the test PKI, or every CT log, came
 into use after the copy was made. A fresh operating system has the new root among its own: as shipped, or, where the
 store does not keep apart what was added, of unknown origin. Both truths are met: a genuine server, and interceptors
 that use what an old copy cannot know.
@@ -14,21 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detector.model import RootOrigin
 from detector.trust.roots import NO_ROOTS, Roots
 
-from .lab import (
-    ALONE,
-    DAY,
-    EXAM,
-    HOSTS,
-    NETWORK,
-    PINNED,
-    ROOT_B,
-    STATED,
-    below,
-    installed,
-    roots_of,
-    signed,
-    with_root,
-)
+from .lab import ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, below, installed, roots_of, signed, with_root
 from .material import Truth
 
 if TYPE_CHECKING:

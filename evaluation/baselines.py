@@ -1,6 +1,6 @@
 """What others do to find interception, made precise enough to count: six methods over the same scenes.
 
-Room: scripts. Pure. Every baseline is given all it needs: digests of the genuine certificates, the roots, the date,
+Pure. Every baseline is given all it needs: digests of the genuine certificates, the roots, the date,
 the neighbours. Every one of them needs a finished handshake, because that is where its program gets the chain from.
 
 `METHODS` says of each what counts as accusing; the text is printed on the page.
@@ -17,7 +17,7 @@ from OpenSSL import crypto
 from detector.trust import hostname
 from detector.trust.certificate import Certificate
 
-from .material import Answer, Item, Said, Scene, Truth
+from .material import Answer, Item, Reply, Scene, Truth
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -55,13 +55,13 @@ class Baseline(NamedTuple):
     answer: Callable[[Scene, Item], Answer]
 
 
-def run(scene: Scene) -> Iterator[Said]:
+def run(scene: Scene) -> Iterator[Reply]:
     """Every baseline's answer about every endpoint of a scene."""
     for item in scene.items:
         for method in METHODS:
             finished = item.observation.key_proved and item.chain
             answer = method.answer(scene, item) if finished and item.truth is not Truth.OUTAGE else Answer.NOTHING
-            yield Said(scene.group, scene.name, scene.setting, item.endpoint.name, method.name, item.truth, answer)
+            yield Reply(scene.group, scene.name, scene.setting, item.endpoint.name, method.name, item.truth, answer)
 
 
 def _leaf_hash(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - every baseline has this signature

@@ -59,7 +59,7 @@ from . import (
     scenarios,
 )
 from .lab import Lab
-from .material import Answer, Said, Truth, worst
+from .material import Answer, Reply, Truth, worst
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,27 +100,27 @@ def lab_material(captured: list[Scene], *, quick: bool) -> Material:
     return Material(captured, generated, live, worlds, now)
 
 
-def answers(material: Material, *, with_baselines: bool, quick: bool, notes: list[str]) -> list[Said]:
+def answers(material: Material, *, with_baselines: bool, quick: bool, notes: list[str]) -> list[Reply]:
     """What every method says about everything."""
-    said = [one for scene in material.scenes for one in ours.judge(scene)]
+    replies = [one for scene in material.scenes for one in ours.run(scene)]
     if with_baselines:
-        said += [one for scene in material.scenes for one in baselines.run(scene)]
-        said += _package_answers(material, notes) if not quick else []
+        replies += [one for scene in material.scenes for one in baselines.run(scene)]
+        replies += _package_answers(material, notes) if not quick else []
         if quick:
             notes.append(f"{portal_detector.METHOD} was not run: --quick.")
-    return worst(said)
+    return worst(replies)
 
 
-def _package_answers(material: Material, notes: list[str]) -> list[Said]:
+def _package_answers(material: Material, notes: list[str]) -> list[Reply]:
     if material.now is None:
         notes.append(f"{portal_detector.METHOD} was not run: it needs servers, which --lab has.")
         return []
     try:
-        said = asyncio.run(portal_detector.ask_all(material.generated, material.now))
+        replies = asyncio.run(portal_detector.ask_all(material.generated, material.now))
     except portal_detector.NotRunError as error:
         notes.append(f"{portal_detector.METHOD} was not run: {error}.")
         return []
-    return said + [one for scene in (*material.captured, *material.live) for one in portal_detector.unasked(scene)]
+    return replies + [one for scene in (*material.captured, *material.live) for one in portal_detector.unasked(scene)]
 
 
 def versions(knowledge: past.Knowledge | None, mitmproxy: str | None) -> dict[str, str]:
@@ -140,21 +140,23 @@ def versions(knowledge: past.Knowledge | None, mitmproxy: str | None) -> dict[st
     return found
 
 
-def print_folder(name: str, said: Sequence[Said], knowledge: past.Knowledge) -> list[Said]:
+def print_folder(name: str, replies: Sequence[Reply], knowledge: past.Knowledge) -> list[Reply]:
     """Print the confusion table of a folder and list what is wrong or not cleared; give what is wrong."""
-    chains = sum(one.setting == corpora.NO_PINS for one in said)
+    chains = sum(one.setting == corpora.NO_PINS for one in replies)
     print(f"{chains} chains from {name}\nroots: {knowledge.roots_from}\nlogs: {knowledge.logs_from}\n")
     truths = {Truth.GENUINE: "genuine", Truth.INTERCEPTED: "forged"}
-    table = Counter((one.setting, truths[one.truth], one.detail) for one in said)
+    table = Counter((one.setting, truths[one.truth], one.detail) for one in replies)
     print(f"{'pins':<22}{'truth':<10}{'answer':<32}{'count':>6}")
     for (pins, truth, answer), number in sorted(table.items()):
         print(f"{pins:<22}{truth:<10}{answer:<32}{number:>6}")
     # A forged chain is not an outage: here `inconclusive` is as wrong as `clean`.
-    wrong = [one for one in said if one.wrong or (one.truth is Truth.INTERCEPTED and one.answer is Answer.NOTHING)]
+    wrong = [one for one in replies if one.wrong or (one.truth is Truth.INTERCEPTED and one.answer is Answer.NOTHING)]
     print(f"\nwrong: {len(wrong)}")
     for one in wrong:
         print_answer(one)
-    doubtful = [one for one in said if one.truth is Truth.GENUINE and one.answer in {Answer.POSSIBLE, Answer.NOTHING}]
+    doubtful = [
+        one for one in replies if one.truth is Truth.GENUINE and one.answer in {Answer.POSSIBLE, Answer.NOTHING}
+    ]
     print(f"\ngenuine and not cleared: {len(doubtful)}")
     for one in doubtful:
         if one.setting == corpora.NO_PINS:
@@ -166,16 +168,16 @@ def print_folder(name: str, said: Sequence[Said], knowledge: past.Knowledge) -> 
     return wrong
 
 
-def print_answer(one: Said) -> None:
+def print_answer(one: Reply) -> None:
     """Print one answer of ours."""
     reason, alternatives = (one.result.reason, ", ".join(one.result.alternatives)) if one.result else ("", "")
     named = f"; alternatives: {alternatives}" if alternatives else ""
     print(f"  {one.name}: {one.detail}, {reason}, {one.setting}{named}")
 
 
-def print_lab(said: Sequence[Said], worlds: Sequence[limits.Limit]) -> list[str]:
+def print_lab(replies: Sequence[Reply], worlds: Sequence[limits.Limit]) -> list[str]:
     """Print what is wrong in the lab, the limits too; give the reasons to fail."""
-    own = [one for one in said if one.method == ours.METHOD]
+    own = [one for one in replies if one.method == ours.METHOD]
     wrong = [one for one in own if one.wrong and one.group != limits.GROUP]
     print(f"\nlab: {len(own)} endpoints; wrong outside the limits: {len(wrong)}")
     for one in wrong:
@@ -190,11 +192,11 @@ def print_lab(said: Sequence[Said], worlds: Sequence[limits.Limit]) -> list[str]
     return [one.name for one in wrong] + unlike
 
 
-def print_counts(said: Sequence[Said]) -> None:
+def print_counts(replies: Sequence[Reply]) -> None:
     """Print every method's counts, over everything."""
     columns = ("falsely accused", "possible", "no answer", "missed", "possible", "no answer", "portals wrong")
     print(f"\n{'method':<32}" + "".join(f"{column:>17}" for column in columns))
-    for method, counts in page.count(said).items():
+    for method, counts in page.count(replies).items():
         cells = [counts[Truth.GENUINE, answer] for answer in (Answer.ACCUSED, Answer.POSSIBLE, Answer.NOTHING)]
         cells += [counts[Truth.INTERCEPTED, answer] for answer in (Answer.CLEAN, Answer.POSSIBLE, Answer.NOTHING)]
         cells.append(sum(counts[Truth.ANOTHER_SERVER, answer] for answer in (Answer.ACCUSED, Answer.CLEAN)))
@@ -280,21 +282,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, DetectorError) as error:
         parser.error(str(error))
 
-    said = answers(material, with_baselines=options.baselines, quick=options.quick, notes=notes)
+    replies = answers(material, with_baselines=options.baselines, quick=options.quick, notes=notes)
     failures: list[object] = []
     if knowledge is not None:
-        captured = [one for one in said if one.method == ours.METHOD and one.group in page.CAPTURED]
+        captured = [one for one in replies if one.method == ours.METHOD and one.group in page.CAPTURED]
         failures += print_folder(str(options.folder), captured, knowledge)
     if options.lab:
-        failures += print_lab([one for one in said if one.group not in page.CAPTURED], material.worlds)
+        failures += print_lab([one for one in replies if one.group not in page.CAPTURED], material.worlds)
     if options.baselines:
-        print_counts(said)
+        print_counts(replies)
     if options.write:
         today = dt.datetime.now(dt.UTC).date()
         facts = page.Facts(command_line(options), today, versions(knowledge, mitmproxy), notes)
         whys = {world.name: world.why for world in material.worlds}
         try:
-            options.write.write_text(page.write(facts, said, whys), "utf-8")
+            options.write.write_text(page.write(facts, replies, whys), "utf-8")
         except OSError as error:
             parser.error(f"{options.write}: cannot be written ({error.strerror})")
     return 1 if failures else 0

@@ -1,6 +1,6 @@
 """Chains of real sites and real interceptors from a folder, as scenes.
 
-Room: scripts. Reads the folder it is given. Forms: x509-limbo's JSON (`*.json` with `peer_certificate`; genuine);
+Reads the folder it is given. Forms: x509-limbo's JSON (`*.json` with `peer_certificate`; genuine);
 `pairs.json` with a list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else
 forged); and served chains as DER files `NAME_1.crt` (the leaf), `NAME_2.crt`, … (genuine). A suite of path validation
 (`*.json` with `testcases`) is passed over: it says what a client takes, not who is in the middle.

@@ -1,16 +1,17 @@
 """Certificates generated after the habits of interceptors, as scenes.
 
-Room: scripts. Pure apart from randomness; no sockets. Habits are those that the projects' sources and captures show;
-no product is run here (`scenarios` runs mitmproxy). Ground truth: intercepted.
+Pure apart from randomness. The habits are those of the projects' sources and of captures; no product runs here
+(`scenarios` runs mitmproxy). Ground truth: intercepted.
 
-Every engine is met by what is known of the endpoint: nothing, its public roots, or learned pins; nothing, with the CA
-installed by policy; nothing, with two canaries that the same engine intercepts, as the follow-up probes them, and these
-canaries; and three hosts of unrelated operators of which nothing is known.
+Every engine is assessed with nothing known of the endpoint, its public roots, or learned pins; with the CA installed by
+policy; with two canaries that the same engine intercepts, as the follow-up probes them, and these canaries; and on
+three hosts of unrelated operators.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -49,9 +50,9 @@ AND_DATES: Final = SUBJECT_AND_NAMES | {CopiedField.DATES}
 
 
 class Engine(NamedTuple):
-    """A way to forge: `habit` in words, `forge` from a host and its genuine certificate to what is presented.
+    """A kind of forgery: `habit` describes it, `forge` maps a host and its genuine certificate to the forged one.
 
-    `installed` are the CA certificates (DER) that a managed machine would trust.
+    `installed` are the CA certificates (DER) that a managed machine trusts.
     """
 
     group: str
@@ -85,7 +86,7 @@ def _engine(  # noqa: PLR0913 - what makes one engine different from another
     not_after: dt.datetime | None = None,
     aia: Sequence[str] = (),
 ) -> Engine:
-    """An engine with one CA. `copies` None: nothing is taken from the genuine leaf but the host's name."""
+    """Return an engine with one CA. With `copies` None it forges from the host's name alone."""
 
     def forge(host: str, genuine: Issued) -> Issued:
         issued = ca.issue(
@@ -106,50 +107,44 @@ def _engine(  # noqa: PLR0913 - what makes one engine different from another
 
 
 def _open_engines(lab: Lab) -> Iterator[Engine]:
-    pki, g = lab.pki, ENGINES
+    pki, engine = lab.pki, functools.partial(_engine, ENGINES)
     mitmproxy_ca = pki.private_ca(
         dn(COMMON_NAME="mitmproxy", ORGANIZATION_NAME="mitmproxy"), key="rsa", leaf_key_is_ca_key=True
     )
-    yield _engine(
-        g,
+    yield engine(
         "mitmproxy",
         "copies subject and SAN; the leaf's key is the CA's",
         mitmproxy_ca,
         copies=SUBJECT_AND_NAMES,
         present_root=True,
     )
-    yield _engine(
-        g,
+    yield engine(
         "mitmproxy, upstream chain appended",
         "as mitmproxy, with the whole genuine chain behind the forged leaf",
         mitmproxy_ca,
         copies=SUBJECT_AND_NAMES,
         append_genuine=True,
     )
-    yield _engine(
-        g,
+    yield engine(
         "squid",
         "a CA the operator named; copies subject, SAN and dates; the leaf's key is the CA's",
         pki.private_ca(dn(ORGANIZATION_NAME="Example School", COMMON_NAME="Internet Gateway"), leaf_key_is_ca_key=True),
         copies=AND_DATES,
         present_root=True,
     )
-    yield _engine(
-        g,
+    yield engine(
         "hudsucker",
         "a CA the caller supplied; forges from the name alone; the leaf's key is the CA's",
         pki.private_ca("Example Root", leaf_key_is_ca_key=True),
         not_after=lab.now + YEAR,
     )
-    yield _engine(
-        g,
+    yield engine(
         "sslsplit",
         "a CA the operator named; copies subject and SAN; one leaf key for every host; CA not sent",
         pki.private_ca("Example Inspection", one_leaf_key=True),
         copies=SUBJECT_AND_NAMES,
     )
-    yield _engine(
-        g,
+    yield engine(
         "bettercap",
         "the name of a real Go Daddy intermediate; copies subject, SAN and dates; one RSA leaf key",
         pki.private_ca(
@@ -167,8 +162,7 @@ def _open_engines(lab: Lab) -> Iterator[Engine]:
         ),
         copies=AND_DATES,
     )
-    yield _engine(
-        g,
+    yield engine(
         "goproxy",
         "its built-in CA; forges from the name alone, a key for each host",
         pki.private_ca(
@@ -181,23 +175,20 @@ def _open_engines(lab: Lab) -> Iterator[Engine]:
         ),
         present_root=True,
     )
-    yield _engine(
-        g,
+    yield engine(
         "martian",
         "one leaf key for every host, forged from the name alone",
         pki.private_ca(dn(ORGANIZATION_NAME="Martian Authority", COMMON_NAME="martian.proxy"), one_leaf_key=True),
         present_root=True,
     )
     mockttp = pki.private_ca("Example Testing CA", one_leaf_key=True)
-    yield _engine(
-        g,
+    yield engine(
         "mockttp, minted SCTs",
         "SCTs of random logs with random signatures",
         mockttp,
         sct_list=lambda genuine: minted_scts(),  # noqa: ARG005 - the signature of `sct_list`
     )
-    yield _engine(
-        g,
+    yield engine(
         "mockttp, SCTs in the name of known logs",
         "SCTs with the ids of known logs and signatures by nobody",
         mockttp,
@@ -206,7 +197,7 @@ def _open_engines(lab: Lab) -> Iterator[Engine]:
 
 
 def _appliances(lab: Lab) -> Iterator[Engine]:
-    pki, g = lab.pki, ENGINES
+    pki, engine = lab.pki, functools.partial(_engine, ENGINES)
     own_key_each: tuple[tuple[str, str, x509.Name], ...] = (
         (
             "Charles",
@@ -237,9 +228,8 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
         ),
     )
     for name, habit, subject in own_key_each:
-        yield _engine(g, name, habit, pki.private_ca(subject), present_root=True)
-    yield _engine(
-        g,
+        yield engine(name, habit, pki.private_ca(subject), present_root=True)
+    yield engine(
         "appliance, old crypto",
         "Fortinet's name; SHA-1, RSA of 1024 bits, no AuthorityKeyIdentifier",
         pki.private_ca(
@@ -254,17 +244,14 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
     root = pki.private_ca("Example Institution Root")
     below = root.subordinate("Example Institution Gateway 3")
     yield Engine(
-        g,
+        ENGINES,
         "subordinate CA of the institution",
         "an intermediate of the institution's own root, sent along",
         lambda host, genuine: below.issue(copy_from=genuine.leaf, copies=SUBJECT_AND_NAMES),  # noqa: ARG005 - as forge
         (root.certificate,),
     )
-    yield _engine(
-        g, "v1 CA", "a root of X.509 version 1", pki.private_ca("Example V1 Root", version=1), present_root=True
-    )
-    yield _engine(
-        g,
+    yield engine("v1 CA", "a root of X.509 version 1", pki.private_ca("Example V1 Root", version=1), present_root=True)
+    yield engine(
         "expired CA",
         "a root that expired two years ago; leaves as usual",
         pki.private_ca("Example Old Root", not_before=lab.now - 9 * YEAR, not_after=lab.now - 2 * YEAR),
@@ -272,21 +259,21 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
     )
     authority = cache(lambda host: pki.private_ca(f"Filter {17 + len(host)} CA"))
     yield Engine(
-        g,
+        ENGINES,
         "one CA per site",
         "a CA of its own for every site, the names differ in a number",
         lambda host, genuine: with_root(authority(host).issue([host]), authority(host)),  # noqa: ARG005 - as forge
         tuple(authority(host).certificate for host in HOSTS),
     )
     yield Engine(
-        g,
+        ENGINES,
         "self-signed per site",
         "a self-signed certificate with a key of its own for every site",
         lambda host, genuine: pki.self_signed([host]),  # noqa: ARG005 - as forge
     )
     static = pki.self_signed(["gateway.example.net"])
     yield Engine(
-        g,
+        ENGINES,
         "one certificate for everyone",
         "the same self-signed certificate, for another name, whatever was asked for",
         lambda host, genuine: static,  # noqa: ARG005 - as forge
@@ -302,24 +289,22 @@ def minted_scts(log_ids: Sequence[bytes] = ()) -> bytes:
 
 
 def _dressed_up(lab: Lab) -> Iterator[Engine]:
-    pki, g = lab.pki, COPIED
+    pki, engine = lab.pki, functools.partial(_engine, COPIED)
     twin = pki.private_ca(copy_from=pki.intermediate_ec.certificate)
-    yield _engine(
-        g,
+    yield engine(
         "a real CA's name and key identifier",
         "copies everything, serial and dates too; CA not sent",
         twin,
         copies=frozenset(CopiedField),
     )
     yield Engine(
-        g,
+        COPIED,
         "a real CA's name, its real certificate sent",
         "as above, with the genuine intermediates behind the forged leaf",
         lambda _host, genuine: _with(_copy(twin, genuine), *genuine.chain[1:]),
         (twin.certificate,),
     )
-    yield _engine(
-        g,
+    yield engine(
         "a real CA's name, the twin sent",
         "as above, with the forger's twin of the CA",
         twin,
@@ -329,14 +314,13 @@ def _dressed_up(lab: Lab) -> Iterator[Engine]:
     root_twin = pki.private_ca(copy_from=pki.root_b.certificate, key="ec384")
     below = root_twin.subordinate(pki.intermediate_ec.subject)
     yield Engine(
-        g,
+        COPIED,
         "a whole chain of twins",
         "root and intermediate both carry the names of the real ones",
         lambda host, genuine: with_root(_copy(below, genuine), root_twin),  # noqa: ARG005 - as forge
         (root_twin.certificate,),
     )
-    yield _engine(
-        g,
+    yield engine(
         "copied SCTs",
         "the genuine leaf's SCTs, CA sent",
         pki.private_ca("Example Gateway"),
@@ -344,8 +328,7 @@ def _dressed_up(lab: Lab) -> Iterator[Engine]:
         present_root=True,
         sct_list=lambda genuine: sct_list_of(genuine.leaf),
     )
-    yield _engine(
-        g,
+    yield engine(
         "copied SCTs, issuer left out, AIA",
         "poses as a server that forgot its intermediate",
         pki.private_ca("Example Gateway"),
@@ -353,8 +336,7 @@ def _dressed_up(lab: Lab) -> Iterator[Engine]:
         sct_list=lambda genuine: sct_list_of(genuine.leaf),
         aia=AIA,
     )
-    yield _engine(
-        g,
+    yield engine(
         "copied SCTs and AIA in a real CA's name, issuer left out",
         "poses as one of the real CA's servers",
         twin,
@@ -441,8 +423,7 @@ _FAULTS: Final[dict[str, Callable[[list[bytes]], list[bytes]]]] = {
     ),
     "an extension twice": lambda fields: _edit_extensions(fields, lambda e: [*e, e[-1]]),
     "an extension that is no DER": lambda fields: _edit_extensions(
-        fields,
-        lambda e: [*e, asn1.encode(asn1.SEQUENCE, bytes.fromhex("0603551d20"), asn1.encode(0x04, b"\xff\xff"))],
+        fields, lambda e: [*e, asn1.encode(asn1.SEQUENCE, bytes.fromhex("0603551d20"), asn1.encode(0x04, b"\xff\xff"))]
     ),
 }
 
@@ -467,11 +448,7 @@ def scenes(lab: Lab) -> Iterator[Scene]:
             return lab.item(host, present(host, lab.genuine(host)), Truth.INTERCEPTED, **more)  # type: ignore[arg-type] # the options of Lab.item
 
         network = tuple(item(host) for host in HOSTS)
-        known: dict[str, Options] = {
-            ALONE: {},
-            STATED: {"roots": (ROOT_B,)},
-            PINNED: {"pinned": [lab.genuine(EXAM)]},
-        }
+        known: dict[str, Options] = {ALONE: {}, STATED: {"roots": (ROOT_B,)}, PINNED: {"pinned": [lab.genuine(EXAM)]}}
         trusted: Options = {"interceptors": engine.installed}
         for setting, expected in known.items():
             yield lab.scene(engine.group, engine.name, setting, item(EXAM, **expected), **trusted)

@@ -1,6 +1,6 @@
 """Certificates whose signatures are new, national or oddly written: ML-DSA, SM2, GOST, RSA-PSS with unequal hashes.
 
-Room: scripts. Pure apart from randomness; no sockets. Both truths: genuine servers sign like that, and a forger can
+Pure apart from randomness; no sockets. Both truths: genuine servers sign like that, and a forger can
 call its signatures what it likes. Where `cryptography` has no ML-DSA those worlds are left out.
 """
 

@@ -1,6 +1,6 @@
 """What honest servers present: ordinary certificates, and what goes wrong without anybody in the middle.
 
-Room: scripts. Pure apart from randomness; no sockets. Anomalies are met in the settings that make them hard. Ground
+Pure apart from randomness; no sockets. Anomalies are met in the settings that make them hard. Ground
 truth: genuine.
 """
 

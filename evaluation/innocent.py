@@ -1,6 +1,6 @@
 """Servers that nobody intercepts and that resemble it: development CAs, appliances, portals, private PKI, hosters.
 
-Room: scripts. Pure apart from randomness; no sockets. Ground truth: genuine; behind portals, another server.
+Pure apart from randomness; no sockets. Ground truth: genuine; behind portals, another server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The world that generated scenes are made in: one PKI, its roots and logs, genuine certificates, two canaries.
 
-Room: scripts. Pure apart from randomness; no sockets. The package's own test PKI stands for the public one: its two
+Pure apart from randomness; no sockets. The package's own test PKI stands for the public one: its two
 roots for the public roots, its four logs for the public CT logs.
 """
 

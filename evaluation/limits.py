@@ -1,6 +1,6 @@
 """Residuals: worlds in which the decision table is known to answer wrongly, found by searching for them.
 
-Room: scripts. Pure; built like the other generated scenes. A world stands here because an answer in it is wrong, so
+Pure; built like the other generated scenes. A world stands here because an answer in it is wrong, so
 that the rest of the generated material is right by selection: only the counts over everything are rates. Each world
 says why (`Limit.why`) and in exactly which settings it is `wrong`; the others show what ends it. The evaluation fails
 when a world answers otherwise, so that no explanation outlives its reason and none covers anything new.

@@ -1,7 +1,4 @@
-"""Records of the evaluation: what was presented, what is true of it, and what a method answered.
-
-Room: scripts. Pure: no sockets, no clock, no files.
-"""
+"""Records of the evaluation: what was presented, its truth, and the answers of methods. Pure."""
 
 from __future__ import annotations
 
@@ -26,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Truth(enum.StrEnum):
-    """What is known of an endpoint, independently of every method.
+    """The truth about an endpoint, independent of any method.
 
-    `ANOTHER_SERVER`: something answers in the host's place with a certificate for another name, as portals and block
-    pages do. No client that checks names goes on, so nothing is decrypted, and the endpoint itself was not reached.
+    `ANOTHER_SERVER`: another server answers with a certificate for another name, as portals and block pages do. Clients
+    that check names stop there, so nothing is decrypted, and the endpoint was not reached.
     """
 
     GENUINE = "genuine"
@@ -39,10 +36,10 @@ class Truth(enum.StrEnum):
 
 
 class Answer(enum.StrEnum):
-    """What a method said, reduced to what can be right or wrong.
+    """A method's answer, reduced to what can be right or wrong.
 
-    `ACCUSED`: interception, without a doubt that would keep a person from acting on it. `POSSIBLE`: a mismatch, stated
-    with an innocent reading of it. `NOTHING`: the method cannot say, or was not given what it needs.
+    `ACCUSED`: interception, certain enough to act on. `POSSIBLE`: a mismatch with an innocent explanation. `NOTHING`:
+    the method has no answer, or lacks what it needs.
     """
 
     CLEAN = "clean"
@@ -65,11 +62,11 @@ _WORST_FIRST: Final[dict[Truth, tuple[Answer, ...]]] = {
     Truth.ANOTHER_SERVER: (Answer.ACCUSED, Answer.CLEAN, Answer.NOTHING, Answer.POSSIBLE),
     Truth.OUTAGE: (Answer.ACCUSED, Answer.CLEAN, Answer.POSSIBLE, Answer.NOTHING),
 }
-"""Which of several answers to one question counts: the worst."""
+"""Answers from the worst to the best; of several answers to one question the worst counts."""
 
 
 class Known(NamedTuple):
-    """What a checker knows beforehand about an endpoint's genuine server: SHA-256 digests of 32 bytes each.
+    """What a checker knows about an endpoint's genuine server: SHA-256 digests of 32 bytes each.
 
     `leaves` are whole certificates, `keys` the SubjectPublicKeyInfo of leaves, `ca_keys` of the CAs above them.
     """
@@ -80,11 +77,11 @@ class Known(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One endpoint of a scene. `endpoint` carries what our assessment is given (pins, roots, declared roots).
+    """One endpoint of a scene. `endpoint` has what the assessment is given (pins, roots, declared roots).
 
     `others` are further observations of the same endpoint: by another route, or with another hello. `key` is the key of
-    the presented leaf where the evaluation has it: the chain can then be served again. `ours` is what a live `Detector`
-    said; None where the chain has yet to be assessed.
+    the presented leaf where the evaluation has it: the chain can then be served again. `ours` is the result
+    of a live `Detector`; None where the chain has yet to be assessed.
     """
 
     endpoint: Endpoint
@@ -102,13 +99,12 @@ class Item(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Endpoints that were seen together, at one moment, by a machine with these roots and logs.
+    """Endpoints that were probed together, at one moment, by a machine with these roots and logs.
 
-    `group` and `name` say which class of material this is, `setting` what the checker was given (pins, neighbours).
-    `company` are endpoints that were probed along with the `items` and are not counted. `public` are the roots taken
-    for public, `installed` the machine's other roots as far as our assessment knows, and `interceptors` the CA
-    certificates (DER) that a managed machine would have installed: the baseline that asks the operating system trusts
-    them too, as institutions install their CA everywhere. `portal` is what a control request got.
+    `group` and `name` are the class of material, `setting` is what the checker was given (pins, neighbors). `company`
+    are endpoints that were probed with the `items` and are not counted. `public` are the public roots, `installed` the
+    machine's other roots as the assessment knows them, and `interceptors` the CA certificates (DER) installed on a
+    managed machine, which the baseline of the operating system trusts too. `portal` is the answer to a control request.
     """
 
     group: str
@@ -125,8 +121,8 @@ class Scene(NamedTuple):
     portal: PortalObservation | None = None
 
 
-class Said(NamedTuple):
-    """One method's answer about one endpoint. `detail` is for the reader."""
+class Reply(NamedTuple):
+    """One method's answer about one endpoint. `detail` is for people."""
 
     group: str
     name: str
@@ -145,14 +141,14 @@ class Said(NamedTuple):
 
     @property
     def badness(self) -> int:
-        """How bad this answer is for its truth; 0 is the worst."""
+        """Rank of this answer for its truth; 0 is the worst."""
         return _WORST_FIRST[self.truth].index(self.answer)
 
 
-def worst(said: Iterable[Said]) -> list[Said]:
-    """One answer per method, class, setting and endpoint: the worst where the question was asked several times."""
-    kept: dict[tuple[str, ...], Said] = {}
-    for one in said:
+def worst(replies: Iterable[Reply]) -> list[Reply]:
+    """Return the worst answer per method, class, setting and endpoint."""
+    kept: dict[tuple[str, ...], Reply] = {}
+    for one in replies:
         key = (one.group, one.name, one.setting, one.host, one.method)
         if key not in kept or one.badness < kept[key].badness:
             kept[key] = one
@@ -166,9 +162,9 @@ def observe(
     outcome: Outcome = Outcome.COMPLETE,
     **more: Any,  # noqa: ANN401 - fields of Observation
 ) -> Observation:
-    """The observation of a handshake that presented this chain (DER, leaf first).
+    """Return the observation of a handshake that presented this chain (DER, leaf first).
 
-    A handshake of ours could carry timestamps outside the certificate; what was captured elsewhere could not.
+    Only a complete handshake could carry timestamps outside the certificate.
     """
     return Observation(
         outcome=outcome,
@@ -180,7 +176,7 @@ def observe(
 
 
 def known_of(leaves: Iterable[bytes], issuers: Iterable[bytes] = ()) -> Known:
-    """What a checker knows that once saw these leaves and CA certificates (DER)."""
+    """Return what a checker knows after seeing these leaves and CA certificates (DER)."""
     read = [Certificate.read(leaf) for leaf in leaves]
     return Known(
         leaves=frozenset(hashlib.sha256(leaf.der).digest() for leaf in read),

@@ -1,6 +1,6 @@
 """Interceptors below a public root: sub-CAs that sign for them, with every trick that could pass for public logging.
 
-Room: scripts. Pure apart from randomness; no sockets. Ground truth: intercepted. What is logged like a genuine
+Pure apart from randomness; no sockets. Ground truth: intercepted. What is logged like a genuine
 certificate is among the residuals (`limits`): only a pin or a witness shows it.
 
 Every trick is met alone, with the endpoint's roots stated, with learned pins of the genuine server (the interceptor's

@@ -1,7 +1,4 @@
-"""Our own assessment as one of the methods: scenes in, answers out.
-
-Room: scripts. Pure: the checks and the decision table of the package, as `detector.examine` uses them.
-"""
+"""The detector's own assessment as one of the methods, as `detector.examine` makes it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.pins import shared_pins
 
-from .material import Answer, Said, Scene
+from .material import Answer, Reply, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +18,7 @@ METHOD: Final = "detector"
 
 
 def answer_of(result: Result) -> Answer:
-    """What a result is for the counts: `probable` and `proven` accuse, `possible` does not."""
+    """Return the answer for the counts: `probable` and `proven` accuse, `possible` does not."""
     if result.verdict is Verdict.CLEAN:
         return Answer.CLEAN
     if result.verdict is Verdict.INCONCLUSIVE:
@@ -30,18 +27,18 @@ def answer_of(result: Result) -> Answer:
 
 
 def detail_of(result: Result) -> str:
-    """The verdict with how sure it is or what it rests on."""
+    """Return the verdict with its confidence or assurance."""
     return " ".join(filter(None, (result.verdict, result.confidence or result.assurance)))
 
 
-def judge(scene: Scene) -> Iterator[Said]:
-    """One answer per endpoint. What a live detector said is taken as it is."""
+def run(scene: Scene) -> Iterator[Reply]:
+    """Return one answer per endpoint. Results of a live detector are taken unchanged."""
     if any(item.ours is None for item in scene.items):
         results = _assess(scene)
     else:
         results = tuple(item.ours for item in scene.items if item.ours is not None)
     for item, result in zip(scene.items, results, strict=True):
-        yield Said(
+        yield Reply(
             scene.group,
             scene.name,
             scene.setting,
@@ -55,7 +52,7 @@ def judge(scene: Scene) -> Iterator[Said]:
 
 
 def _assess(scene: Scene) -> tuple[Result, ...]:
-    """The results of the scene's items, in the light of its company."""
+    """Assess the scene's items together with its company."""
     every = (*scene.items, *scene.company)
     context = Context(
         at=scene.at,

@@ -1,6 +1,6 @@
 """The page of error rates: counts and residuals as Markdown.
 
-Room: scripts. Pure: answers in, text out. Nothing is left out here: every wrong answer of the detector is listed, every
+Pure: answers in, text out. Nothing is left out here: every wrong answer of the detector is listed, every
 doubtful one is listed or counted by its reason. What a reason means is the decision table's to say.
 """
 
@@ -14,7 +14,7 @@ from detector.judge.table import RULE_OF
 
 from . import ages, baselines, corpora, engines, forms, honest, innocent, lab, limits, misissuing, ours, scenarios
 from . import portal_detector as package
-from .material import Answer, Said, Truth
+from .material import Answer, Reply, Truth
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -99,27 +99,27 @@ class Facts(NamedTuple):
     notes: Sequence[str]
 
 
-def count(said: Iterable[Said]) -> dict[str, Counter[tuple[Truth, Answer]]]:
+def count(replies: Iterable[Reply]) -> dict[str, Counter[tuple[Truth, Answer]]]:
     """Answers by method, truth and answer."""
     table: dict[str, Counter[tuple[Truth, Answer]]] = defaultdict(Counter)
-    for one in said:
+    for one in replies:
         table[one.method][one.truth, one.answer] += 1
     return dict(table)
 
 
-def write(facts: Facts, said: Sequence[Said], why_limits: Mapping[str, str]) -> str:
+def write(facts: Facts, replies: Sequence[Reply], why_limits: Mapping[str, str]) -> str:
     """The whole page."""
-    findable = [one for one in said if one.group != limits.GROUP]
-    limited = [one for one in said if one.group == limits.GROUP]
-    parts = [_head(facts), _definitions(), "## Results", "### Everything", _summary(said)]
+    findable = [one for one in replies if one.group != limits.GROUP]
+    limited = [one for one in replies if one.group == limits.GROUP]
+    parts = [_head(facts), _definitions(), "## Results", "### Everything", _summary(replies)]
     if limited:
         parts += ["### Without the residuals", _SELECTED, _summary(findable)]
     parts += [_captured(findable), _by_knowledge(findable)]
     parts.append(_residuals(findable, limited, why_limits))
     parts.append("## By class\n\nEmpty of faults: `ok`. A wrong answer is bold.")
-    for group in dict.fromkeys(one.group for one in said):
-        parts.append(_class_table(group, [one for one in said if one.group == group]))
-    parts.append(_methods({one.method for one in said}))
+    for group in dict.fromkeys(one.group for one in replies):
+        parts.append(_class_table(group, [one for one in replies if one.group == group]))
+    parts.append(_methods({one.method for one in replies}))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -154,9 +154,9 @@ def _share(part: int, whole: int) -> str:
     return "-" if not whole else f"{part} ({part / whole:.1%})" if part else "0"
 
 
-def _summary(said: Sequence[Said]) -> str:
+def _summary(replies: Sequence[Reply]) -> str:
     rows = []
-    for method, counts in count(said).items():
+    for method, counts in count(replies).items():
         cells = [method]
         for truth, wrong in ((Truth.GENUINE, Answer.ACCUSED), (Truth.INTERCEPTED, Answer.CLEAN)):
             whole = sum(number for (of, _), number in counts.items() if of is truth)
@@ -177,10 +177,10 @@ def _summary(said: Sequence[Said]) -> str:
     )
 
 
-def _captured(said: Sequence[Said]) -> str:
+def _captured(replies: Sequence[Reply]) -> str:
     """The groups that nobody in this project chose or made: their own table, and what was not cleared without pins."""
     genuine = {corpora.GENUINE_CAPTURES, corpora.GENUINE_TO_OLD_COPIES}
-    captured = [one for one in said if one.method == ours.METHOD and one.group in genuine]
+    captured = [one for one in replies if one.method == ours.METHOD and one.group in genuine]
     if not captured:
         return ""
     rows = []
@@ -197,11 +197,11 @@ def _captured(said: Sequence[Said]) -> str:
     return text + (f"\n\nNot cleared without pins:\n\n{_lines(other)}" if other else "")
 
 
-def _by_knowledge(said: Sequence[Said]) -> str:
+def _by_knowledge(replies: Sequence[Reply]) -> str:
     """How sure it is of forgeries, by what is known of the endpoint."""
     columns = [*reversed(Confidence), Verdict.INCONCLUSIVE, Verdict.CLEAN]
     table: dict[str, Counter[str]] = defaultdict(Counter)
-    for one in said:
+    for one in replies:
         known = KNOWN.get(one.setting)
         if one.result and known and one.group in FORGED and one.truth is Truth.INTERCEPTED:
             table[known][one.result.confidence or one.result.verdict] += 1
@@ -216,8 +216,8 @@ def _by_knowledge(said: Sequence[Said]) -> str:
     )
 
 
-def _residuals(said: Sequence[Said], limited: Sequence[Said], why_limits: Mapping[str, str]) -> str:
-    own = [one for one in said if one.method == ours.METHOD]
+def _residuals(replies: Sequence[Reply], limited: Sequence[Reply], why_limits: Mapping[str, str]) -> str:
+    own = [one for one in replies if one.method == ours.METHOD]
     wrong = [one for one in own if one.wrong]
     own_limited = [one for one in limited if one.method == ours.METHOD]
     lines = ["## Every residual of the detector"]
@@ -225,7 +225,7 @@ def _residuals(said: Sequence[Said], limited: Sequence[Said], why_limits: Mappin
     lines.append(_lines(wrong) or "None.")
     lines.append(f"### Wrong in worlds made to find it: {sum(one.wrong for one in own_limited)}")
     lines.append("What the decision table gets wrong, why, and what ends it. None was tuned away.")
-    by_limit: dict[str, list[Said]] = defaultdict(list)
+    by_limit: dict[str, list[Reply]] = defaultdict(list)
     for one in own_limited:
         by_limit[one.name].append(one)
     for name, answers in by_limit.items():
@@ -248,20 +248,20 @@ def _residuals(said: Sequence[Said], limited: Sequence[Said], why_limits: Mappin
     return "\n\n".join(lines)
 
 
-def _lines(said: Iterable[Said]) -> str:
-    return "\n".join(map(_line, said))
+def _lines(replies: Iterable[Reply]) -> str:
+    return "\n".join(map(_line, replies))
 
 
-def _line(one: Said) -> str:
+def _line(one: Reply) -> str:
     mark = f"**wrong**, {one.truth}" if one.wrong else one.truth.value
     reason = f", `{one.result.reason}`" if one.result else ""
     return f"* {one.name}, {one.setting}, {one.host}: {one.detail}{reason} ({mark})"
 
 
-def _by_reason(said: Sequence[Said]) -> str:
+def _by_reason(replies: Sequence[Reply]) -> str:
     """Doubtful answers by the rule that gave them: what the table says of it once, then the cases."""
-    by_reason: dict[Reason, list[Said]] = defaultdict(list)
-    for one in said:
+    by_reason: dict[Reason, list[Reply]] = defaultdict(list)
+    for one in replies:
         if one.result is not None:
             by_reason[one.result.reason].append(one)
     lines = []
@@ -288,16 +288,16 @@ def _settings(found: Counter[str]) -> str:
     return "; ".join(name if number == 1 else f"{name}, {number} times" for name, number in found.items())
 
 
-def _title(one: Said) -> str:
+def _title(one: Reply) -> str:
     """Captures by their site, everything else by its name."""
     return one.host.removesuffix(":443") if one.group in CAPTURED else one.name
 
 
-def _class_table(group: str, said: Sequence[Said]) -> str:
+def _class_table(group: str, replies: Sequence[Reply]) -> str:
     captured = group in CAPTURED
-    methods = list(dict.fromkeys(one.method for one in said))
-    rows: dict[str, dict[str, list[Said]]] = defaultdict(lambda: defaultdict(list))
-    for one in said:
+    methods = list(dict.fromkeys(one.method for one in replies))
+    rows: dict[str, dict[str, list[Reply]]] = defaultdict(lambda: defaultdict(list))
+    for one in replies:
         rows[one.setting if captured else one.name][one.method].append(one)
     head = "| class | asked | " + " | ".join(methods) + " |\n|" + "---|" * (len(methods) + 2)
     body = [
@@ -318,10 +318,10 @@ _FAULTS: Final[dict[tuple[Truth, Answer], str]] = {
 """A wrong answer in one word."""
 
 
-def _cell(said: Sequence[Said]) -> str:
-    faults = Counter(fault for one in said if (fault := _FAULTS.get((one.truth, one.answer))))
-    possible = sum(one.answer is Answer.POSSIBLE for one in said)
-    nothing = sum(one.answer is Answer.NOTHING and one.truth is not Truth.OUTAGE for one in said)
+def _cell(replies: Sequence[Reply]) -> str:
+    faults = Counter(fault for one in replies if (fault := _FAULTS.get((one.truth, one.answer))))
+    possible = sum(one.answer is Answer.POSSIBLE for one in replies)
+    nothing = sum(one.answer is Answer.NOTHING and one.truth is not Truth.OUTAGE for one in replies)
     parts = [f"**{number} {fault}**" for fault, number in faults.items()]
     parts += [f"{possible} possible"] if possible else []
     parts += [f"{nothing} no answer"] if nothing else []

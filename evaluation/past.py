@@ -1,6 +1,6 @@
 """What captured chains are assessed with: the public roots and the CT logs of the day on which they were captured.
 
-Room: scripts. Reads the certifi of the time, which uv installs from PyPI into a folder that lasts as long as the run.
+Reads the certifi of the time, which uv installs from PyPI into a folder that lasts as long as the run.
 Where that fails, the package's own knowledge stands in, which keeps removed roots (`public_roots(at)`) but does not
 know which of today's were missing then.
 """

@@ -1,6 +1,6 @@
 """captive-portal-detector from PyPI as one of the methods, in a temporary environment, against servers on loopback.
 
-Room: scripts. Starts uv and a Python of its own; the package is never imported here and is no dependency. Only
+Starts uv and a Python of its own; the package is never imported here and is no dependency. Only
 `network_health()` is used; its other analysis sniffs the network, needs root, and asks fixed hosts on the Internet.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from detector_testing import Script, serve_script
 from detector_testing.pki import to_pem
 
-from .material import Answer, Item, Said, Scene, Truth
+from .material import Answer, Item, Reply, Scene, Truth
 from .uv import UvError, run_uv
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class NotRunError(RuntimeError):
     """The package could not be installed or started; the message says why."""
 
 
-class Asked:
+class Driver:
     """A running driver."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
@@ -87,7 +87,7 @@ class Asked:
 
 
 @contextlib.asynccontextmanager
-async def running() -> AsyncIterator[Asked]:
+async def running() -> AsyncIterator[Driver]:
     """Install and start it; everything is gone when the block ends. Raises NotRunError."""
     with tempfile.TemporaryDirectory(prefix="detector-evaluate-") as temporary:
         folder = Path(temporary)
@@ -104,7 +104,7 @@ async def running() -> AsyncIterator[Asked]:
             stderr=asyncio.subprocess.DEVNULL,  # it logs every failed probe there
         )
         try:
-            yield Asked(process, folder)
+            yield Driver(process, folder)
         finally:
             if process.stdin is not None:
                 process.stdin.close()
@@ -123,13 +123,13 @@ async def _run_uv(*arguments: str) -> None:
         raise NotRunError(f"{PACKAGE} is installed by uv into an environment of its own: {error}") from error
 
 
-async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Said]:
+async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Reply]:
     """Serve every scene's chains on loopback, one after the other, and ask about each endpoint.
 
     `now_is` is any scene of the present: those of another moment get no answer, because the package reads the
     clock itself.
     """
-    said: list[Said] = []
+    replies: list[Reply] = []
     async with running() as asked:
         for scene in scenes:
             for item in scene.items:
@@ -138,15 +138,15 @@ async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Said]:
                     script = Script(certificates=item.chain, key=item.key)
                     async with serve_script(script) as server:
                         answer = await asked.ask(scene, item, server.port)
-                said.append(_said(scene, item, answer))
-    return said
+                replies.append(_reply(scene, item, answer))
+    return replies
 
 
-def unasked(scene: Scene) -> list[Said]:
+def unasked(scene: Scene) -> list[Reply]:
     """No answer about every endpoint of a scene that it cannot be asked about."""
-    return [_said(scene, item, Answer.NOTHING) for item in scene.items]
+    return [_reply(scene, item, Answer.NOTHING) for item in scene.items]
 
 
-def _said(scene: Scene, item: Item, answer: Answer) -> Said:
+def _reply(scene: Scene, item: Item, answer: Answer) -> Reply:
     truth: Truth = item.truth
-    return Said(scene.group, scene.name, scene.setting, item.endpoint.name, METHOD, truth, answer)
+    return Reply(scene.group, scene.name, scene.setting, item.endpoint.name, METHOD, truth, answer)

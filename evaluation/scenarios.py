@@ -1,8 +1,8 @@
 """The detector against live servers on loopback: honest ones, proxies, middleboxes, liars, and the real mitmproxy.
 
-Room: scripts. Opens sockets on loopback only, through the package's own probe and its `testing` servers. The detector
-is offline, so that it makes no control request and no follow-up, and no certificate made here names anything to fetch.
-Each scenario is met with nothing known of the endpoints, with their public roots stated, and with learned pins.
+Opens sockets on loopback only, through the package's own probe and the servers of `detector_testing`. The
+detector is offline, so that it makes no control request and no follow-up, and no certificate has a URL to fetch. Each
+scenario runs with nothing known of the endpoints, with their public roots stated, and with learned pins.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .lab import EXAM, HOSTS, LMS, ROOT_B, SEARCH
 from .material import Item, Scene, Truth
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from detector_testing import Issued
 
@@ -55,16 +55,16 @@ PINS: Final = "learned pins"
 SETTINGS: Final = (UNKNOWN, STATED, PINS)
 
 DEADLINE: Final = 5.0
-"""Seconds for one check on loopback, which takes hundredths of one; a busy machine gets its time."""
+"""Seconds for one check on loopback, which takes hundredths of one; the rest is for a busy machine."""
 SHORT: Final = 1.0
-"""Seconds for servers that never answer: the check is meant to run into it."""
+"""Seconds for servers that never answer."""
 PORT: Final = 443
 
 Where = dict[tuple[str, int], tuple[str, int]]
 
 
 class Seen(NamedTuple):
-    """What a scenario needs to become scenes: who is asked, where, and what is true of each."""
+    """A scenario: the truth of each host, the addresses, and the route."""
 
     truth: Mapping[str, Truth]
     resolve: Where
@@ -74,26 +74,26 @@ class Seen(NamedTuple):
 
 
 class World:
-    """A lab with live origins for its hosts."""
+    """A lab with live origins for its hosts. `scenes` are those so far."""
 
     def __init__(self, lab: Lab, genuine: Mapping[str, Issued], where: Where) -> None:
         self.lab: Final = lab
         self.genuine: Final = genuine
         self.where: Final = where
+        self.scenes: list[Scene] = []
 
     def endpoint(self, host: str, setting: str, where: Where) -> Endpoint:
-        """The endpoint with what is known of it in this setting, and with its address, where the pin file gives that.
+        """Return the endpoint with what is known of it in this setting, and with its address.
 
-        Loopback means another machine everywhere, so that an address that nobody gave would excuse a lot.
+        The address is given, as in a pin file, because an unexplained loopback address would excuse a lot.
         """
         known = Endpoint(host=host, roots=(ROOT_B,) if setting == STATED else ())
         if setting == PINS:
             known = self.lab.learned(host, self.genuine[host])
         return msgspec.structs.replace(known, address=where.get((host, PORT)))
 
-    async def probe(self, group: str, name: str, seen: Seen, *, settings: Sequence[str] = SETTINGS) -> list[Scene]:
-        """Check the hosts of `seen` in each setting."""
-        scenes = []
+    async def probe(self, group: str, name: str, seen: Seen, *, settings: Sequence[str] = SETTINGS) -> None:
+        """Check the hosts of `seen` in each setting, and append a scene of each."""
         for setting in settings:
             endpoints = {host: self.endpoint(host, setting, seen.resolve) for host in seen.truth}
             known = {host: self.lab.known(self.genuine[host]) if setting == PINS else None for host in seen.truth}
@@ -112,8 +112,7 @@ class World:
                 Item(endpoints[host], result.observation, seen.truth[host], known[host], ours=result)
                 for host, result in zip(endpoints, report.results, strict=True)
             )
-            scenes.append(self.lab.scene(group, name, setting, *items, interceptors=seen.interceptors))
-        return scenes
+            self.scenes.append(self.lab.scene(group, name, setting, *items, interceptors=seen.interceptors))
 
 
 def _all(truth: Truth) -> dict[str, Truth]:
@@ -121,42 +120,37 @@ def _all(truth: Truth) -> dict[str, Truth]:
 
 
 async def run(lab: Lab, *, with_mitmproxy: bool) -> list[Scene]:
-    """Every scenario, one after the other. Raises MitmproxyError where mitmproxy is asked for and cannot start."""
+    """Run every scenario in turn. Raises MitmproxyError when mitmproxy is wanted and cannot start."""
     genuine = {host: lab.pki.issue([host]) for host in HOSTS}
-    scenes: list[Scene] = []
     async with contextlib.AsyncExitStack() as stack:
         where: Where = {}
         for host, issued in genuine.items():
             where[host, PORT] = (await stack.enter_async_context(serve_origin(issued))).address
         world = World(lab, genuine, where)
         for part in (_honest, _middleboxes, _portals, _liars, _silent, *((_mitmproxy,) if with_mitmproxy else ())):
-            scenes += [scene async for scene in part(world)]
-    return scenes
+            await part(world)
+    return world.scenes
 
 
-async def _honest(world: World) -> AsyncIterator[Scene]:
+async def _honest(world: World) -> None:
     lab = world.lab
-    for scene in await world.probe(ORIGINS, "direct", Seen(_all(Truth.GENUINE), world.where)):
-        yield scene
+    await world.probe(ORIGINS, "direct", Seen(_all(Truth.GENUINE), world.where))
     async with serve_proxy(upstream=world.where) as proxy:
-        for scene in await world.probe(ORIGINS, "honest proxy", Seen(_all(Truth.GENUINE), {}, route=proxy.url)):
-            yield scene
+        await world.probe(ORIGINS, "honest proxy", Seen(_all(Truth.GENUINE), {}, route=proxy.url))
     several = [world.genuine[EXAM], lab.pki.issue([EXAM], key="rsa"), lab.pki.issue([EXAM], cross_signed=True)]
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         async with serve_origin(several, min_version=version, max_version=version) as origin:
             for number in range(1, len(several) + 1):
                 seen = Seen({EXAM: Truth.GENUINE}, {(EXAM, PORT): origin.address})
-                for scene in await world.probe(ORIGINS, f"CDN, {version.name}, probe {number}", seen):
-                    yield scene
+                await world.probe(ORIGINS, f"CDN, {version.name}, probe {number}", seen)
     for offset in (100, 900, 2500):
         script = dataclasses.replace(Script.genuine(world.genuine[EXAM]), reset_after=offset)
         async with serve_script(script) as server:
             seen = Seen({EXAM: Truth.GENUINE}, {(EXAM, PORT): server.address})
-            for scene in await world.probe(ORIGINS, f"reset after {offset} bytes", seen):
-                yield scene
+            await world.probe(ORIGINS, f"reset after {offset} bytes", seen)
 
 
-async def _middleboxes(world: World) -> AsyncIterator[Scene]:
+async def _middleboxes(world: World) -> None:
     pki = world.lab.pki
     rsa = ssl.TLSVersion.TLSv1
     options: dict[str, dict[str, object]] = {
@@ -186,14 +180,12 @@ async def _middleboxes(world: World) -> AsyncIterator[Scene]:
                     box.url if mode is Mode.CONNECT else "none",
                     (box.ca.certificate,),
                 )
-                for scene in await world.probe(BOXES, f"{mode.value}: {name}", seen):
-                    yield scene
-    async for scene in _selective(world):
-        yield scene
+                await world.probe(BOXES, f"{mode.value}: {name}", seen)
+    await _selective(world)
 
 
-async def _selective(world: World) -> AsyncIterator[Scene]:
-    """Middleboxes that decrypt some hosts, or wake up later."""
+async def _selective(world: World) -> None:
+    """Middleboxes that decrypt some hosts, or start later."""
     ca = world.lab.pki.private_ca("Example Gateway")
     there: dict[str, tuple[dict[str, object], dict[str, Truth]]] = {
         "decrypts search only": ({"only_hosts": {SEARCH}}, {**_all(Truth.GENUINE), SEARCH: Truth.INTERCEPTED}),
@@ -203,25 +195,19 @@ async def _selective(world: World) -> AsyncIterator[Scene]:
     for name, (options, truth) in there.items():
         async with serve_middlebox(ca, upstream=world.where, **options) as box:  # type: ignore[arg-type] # as above
             seen = Seen(truth, {}, box.url, (ca.certificate,))
-            for scene in await world.probe(BOXES, f"connect: {name}", seen):
-                yield scene
+            await world.probe(BOXES, f"connect: {name}", seen)
     async with serve_middlebox(ca, upstream=world.where, pass_first=len(HOSTS)) as box:
         asleep = Seen(_all(Truth.GENUINE), {}, box.url, (ca.certificate,))
-        for scene in await world.probe(BOXES, "connect: asleep, first probe", asleep, settings=(PINS,)):
-            yield scene
-        for scene in await world.probe(
-            BOXES, "connect: awake, second probe", asleep._replace(truth=_all(Truth.INTERCEPTED))
-        ):
-            yield scene
+        await world.probe(BOXES, "connect: asleep, first probe", asleep, settings=(PINS,))
+        await world.probe(BOXES, "connect: awake, second probe", asleep._replace(truth=_all(Truth.INTERCEPTED)))
     async with serve_middlebox(ca) as box:
-        for scene in await world.probe(
+        await world.probe(
             BOXES, "connect: block page, no upstream", Seen(_all(Truth.INTERCEPTED), {}, box.url, (ca.certificate,))
-        ):
-            yield scene
+        )
 
 
-async def _portals(world: World) -> AsyncIterator[Scene]:
-    """Something else answers for every host, with a certificate that is for none of them."""
+async def _portals(world: World) -> None:
+    """Another server answers for every host, with a certificate for none of them."""
     pki = world.lab.pki
     for name, issued in (
         ("portal with a public certificate of its own", pki.issue(["portal.example.net"])),
@@ -229,11 +215,10 @@ async def _portals(world: World) -> AsyncIterator[Scene]:
     ):
         async with serve_origin(issued) as portal:
             seen = Seen(_all(Truth.ANOTHER_SERVER), {(host, PORT): portal.address for host in HOSTS})
-            for scene in await world.probe(PORTALS, name, seen):
-                yield scene
+            await world.probe(PORTALS, name, seen)
 
 
-async def _liars(world: World) -> AsyncIterator[Scene]:
+async def _liars(world: World) -> None:
     """Servers on the path that hold no genuine key, whatever they present."""
     pki, issued = world.lab.pki, world.genuine[EXAM]
     ca = pki.private_ca("Example Gateway")
@@ -267,21 +252,19 @@ async def _liars(world: World) -> AsyncIterator[Scene]:
                     interceptors=(ca.certificate,),
                     deadline=deadline,
                 )
-                for scene in await world.probe(LIARS, f"{tls}: {name}", seen):
-                    yield scene
+                await world.probe(LIARS, f"{tls}: {name}", seen)
     for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2):
         async with serve_origin(weak, min_version=version, max_version=version) as origin:
             seen = Seen({EXAM: Truth.INTERCEPTED}, {(EXAM, PORT): origin.address}, interceptors=(old.certificate,))
-            for scene in await world.probe(LIARS, f"{version.name}: SHA-1 and RSA-1024", seen):
-                yield scene
+            await world.probe(LIARS, f"{version.name}: SHA-1 and RSA-1024", seen)
 
 
 def _script(issued: Issued, version: ssl.TLSVersion, **deviations: object) -> Script:
     return dataclasses.replace(Script.genuine(issued, version=version), **deviations)  # type: ignore[arg-type] # fields
 
 
-async def _silent(world: World) -> AsyncIterator[Scene]:
-    """Nothing is presented: an outage, and never a reason to conclude anything."""
+async def _silent(world: World) -> None:
+    """No certificate is presented: an outage, which permits no conclusion."""
     for name, script, deadline in (
         ("silence", Script.silence(), SHORT),
         ("garbage", Script.garbage(), DEADLINE),
@@ -292,8 +275,7 @@ async def _silent(world: World) -> AsyncIterator[Scene]:
     ):
         async with serve_script(script) as server:
             seen = Seen({EXAM: Truth.OUTAGE}, {(EXAM, PORT): server.address}, deadline=deadline)
-            for scene in await world.probe(OUTAGES, name, seen):
-                yield scene
+            await world.probe(OUTAGES, name, seen)
     refusals: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[object]]] = {
         "proxy wants a password": lambda: serve_proxy(upstream=world.where, require_auth="user:secret"),
         "proxy answers 403": lambda: serve_proxy(upstream=world.where, refuse=403),
@@ -303,12 +285,11 @@ async def _silent(world: World) -> AsyncIterator[Scene]:
     for name, serve in refusals.items():
         async with serve() as proxy:
             seen = Seen({EXAM: Truth.OUTAGE}, {}, route=proxy.url, deadline=SHORT)  # type: ignore[attr-defined] # Proxy
-            for scene in await world.probe(OUTAGES, name, seen, settings=(UNKNOWN,)):
-                yield scene
+            await world.probe(OUTAGES, name, seen, settings=(UNKNOWN,))
 
 
-async def _mitmproxy(world: World) -> AsyncIterator[Scene]:
-    """The real one, in every mode that needs no privileges and that the detector's routes reach."""
+async def _mitmproxy(world: World) -> None:
+    """The real mitmproxy, in every mode that needs no privileges and that the detector's routes reach."""
     regular: dict[str, dict[str, object]] = {
         "regular": {},
         "regular, genuine chain appended": {"append_upstream_chain": True},
@@ -317,24 +298,21 @@ async def _mitmproxy(world: World) -> AsyncIterator[Scene]:
     for name, options in regular.items():
         async with run_mitmproxy(upstream_hosts=world.where, **options) as mitm:  # type: ignore[arg-type] # options of run_mitmproxy
             seen = Seen(_all(Truth.INTERCEPTED), {}, mitm.url, (mitm.ca_certificate,))
-            for scene in await world.probe(MITMPROXY, name, seen):
-                yield scene
+            await world.probe(MITMPROXY, name, seen)
     async with (
         serve_proxy(upstream=world.where) as proxy,
         run_mitmproxy(f"upstream:{proxy.url}", upstream_hosts=world.where) as mitm,
     ):
         seen = Seen(_all(Truth.INTERCEPTED), {}, mitm.url, (mitm.ca_certificate,))
-        for scene in await world.probe(MITMPROXY, "upstream proxy", seen):
-            yield scene
+        await world.probe(MITMPROXY, "upstream proxy", seen)
     address, port = world.where[EXAM, PORT]
     async with run_mitmproxy(f"reverse:https://{address}:{port}") as mitm:
         seen = Seen({EXAM: Truth.INTERCEPTED}, {(EXAM, PORT): mitm.address}, interceptors=(mitm.ca_certificate,))
-        for scene in await world.probe(MITMPROXY, "reverse", seen):
-            yield scene
+        await world.probe(MITMPROXY, "reverse", seen)
 
 
 async def mitmproxy_version() -> str:
-    """The version of the mitmproxy that is run. Raises MitmproxyError when there is none."""
+    """Return mitmproxy's version. Raises MitmproxyError when it is not available."""
     process = await asyncio.create_subprocess_exec(
         *mitmdump_command(), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )

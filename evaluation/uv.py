@@ -1,6 +1,6 @@
 """Runs uv, which installs what the evaluation compares with into environments of their own.
 
-Room: scripts. Starts processes; uv may fetch packages from the index that it is configured for.
+Starts processes; uv may fetch packages from the index that it is configured for.
 """
 
 from __future__ import annotations

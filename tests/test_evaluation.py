@@ -181,7 +181,7 @@ class TestFolder:
         assert name in output
 
     def test_nothing_to_judge(self, tmp_path: Path, run: Run) -> None:
-        """No folder, a folder that is none, and an empty one are each said to be that."""
+        """No folder, a folder that is none, and an empty one are each replies to be that."""
         (tmp_path / "empty").mkdir()
         assert run() == (2, run()[1])
         assert "give a folder of chains, or --lab" in run()[1]
@@ -224,7 +224,7 @@ class TestPast:
         assert source == "certifi of the time, from PyPI: 2 releases, 2024.2.2 to 2025.1.31"
 
     def test_without_it_the_packages_own_knowledge(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Offline, or without downloads, removed roots are still public at their time; which it was is said."""
+        """Offline, or without downloads, removed roots are still public at their time; which it was is replies."""
 
         async def fail(*_: str) -> None:
             raise uv.UvError("no network")
@@ -258,8 +258,8 @@ class TestPast:
         assert {scene.setting for scene in old} == {"a year old"}
         assert all(scene.public is before and scene.items[0].truth is material.Truth.GENUINE for scene in old)
         assert len(old) == 2 * 2 * 3  # captures, with roots stated or not, on three machines
-        said = [one for scene in old for one in ours.judge(scene)]
-        assert not any(one.wrong for one in said)
+        replies = [one for scene in old for one in ours.run(scene)]
+        assert not any(one.wrong for one in replies)
 
 
 @pytest.fixture(scope="module")
@@ -279,9 +279,9 @@ NOT_PROVEN = {
 class TestFamilies:
     def test_none_is_judged_wrongly(self, lab: Lab) -> None:
         """No false accusation at probable or above and no miss, in any family outside the limits."""
-        said = [one for family in evaluate.FAMILIES for scene in family.scenes(lab) for one in ours.judge(scene)]
-        assert {one.truth.value for one in said} == {"genuine", "intercepted", "another server"}
-        assert [(one.name, one.setting, one.detail) for one in said if one.wrong] == []
+        replies = [one for family in evaluate.FAMILIES for scene in family.scenes(lab) for one in ours.run(scene)]
+        assert {one.truth.value for one in replies} == {"genuine", "intercepted", "another server"}
+        assert [(one.name, one.setting, one.detail) for one in replies if one.wrong] == []
 
     def test_every_engine_is_met_by_what_is_known(self, lab: Lab, forged: list[Scene]) -> None:
         """Where the endpoint's identity is public every engine is proven, but for three that are named above."""
@@ -292,26 +292,26 @@ class TestFamilies:
         assert {engine.name for engine in engines.engines(lab)} == set(settings)
         assert all(met >= everywhere for met in settings.values())
         for setting in (STATED, PINNED):
-            said = [one for scene in forged if scene.setting == setting for one in ours.judge(scene)]
-            assert {one.name for one in said if one.detail != "middleware proven"} == NOT_PROVEN
+            replies = [one for scene in forged if scene.setting == setting for one in ours.run(scene)]
+            assert {one.name for one in replies if one.detail != "middleware proven"} == NOT_PROVEN
 
     def test_canaries_that_are_intercepted_alike_prove_it(self, forged: list[Scene]) -> None:
         """The follow-up's canaries are proven wherever an endpoint of public identity is."""
         scenes = [scene for scene in forged if scene.setting == engines.THE_CANARIES]
-        said = [one for scene in scenes for one in ours.judge(scene)]
-        assert {one.name for one in said if one.detail != "middleware proven"} == NOT_PROVEN
+        replies = [one for scene in scenes for one in ours.run(scene)]
+        assert {one.name for one in replies if one.detail != "middleware proven"} == NOT_PROVEN
 
     def test_company_is_not_counted(self, forged: list[Scene]) -> None:
-        """Canaries alongside change what is said of an endpoint and are no questions of their own."""
+        """Canaries alongside change what is replies of an endpoint and are no questions of their own."""
         scene = next(s for s in forged if (s.name, s.setting) == ("sslsplit", engines.CANARIES))
         alone = scene._replace(company=())
-        assert [one.detail for one in ours.judge(scene)] == ["middleware proven"]
-        assert [one.detail for one in ours.judge(alone)] == ["middleware possible"]
+        assert [one.detail for one in ours.run(scene)] == ["middleware proven"]
+        assert [one.detail for one in ours.run(alone)] == ["middleware possible"]
 
     def test_limits_are_wrong_exactly_where_they_say(self, lab: Lab) -> None:
         """Each explained world is wrong in the settings it names, and in no other."""
         for world in limits.limits(lab):
-            wrong = {one.setting for scene in world.scenes for one in ours.judge(scene) if one.wrong}
+            wrong = {one.setting for scene in world.scenes for one in ours.run(scene) if one.wrong}
             assert wrong == world.wrong, world.name
             assert wrong, world.name
             assert world.why.endswith("."), world.name
@@ -319,9 +319,9 @@ class TestFamilies:
     def test_limit_that_changed_fails(self, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
         """A world that is no longer wrong as it says is reason to fail, by its name."""
         world = next(limits.limits(lab))
-        said = [one for scene in world.scenes for one in ours.judge(scene)]
-        assert evaluate.print_lab(said, [world]) == []
-        assert evaluate.print_lab(said, [world._replace(wrong=frozenset())]) == [world.name]
+        replies = [one for scene in world.scenes for one in ours.run(scene)]
+        assert evaluate.print_lab(replies, [world]) == []
+        assert evaluate.print_lab(replies, [world._replace(wrong=frozenset())]) == [world.name]
         assert (
             f"no longer wrong in the settings that evaluation/limits.py names: {world.name}" in capsys.readouterr().out
         )
@@ -330,10 +330,10 @@ class TestFamilies:
         """What answers in a host's place before sign-in: both conclusions are wrong, possible is not."""
         truth, answer = material.Truth.ANOTHER_SERVER, material.Answer
 
-        def said(what: Any) -> Any:  # noqa: ANN401 - enums of the script
-            return material.Said("g", "n", "s", "h", "m", truth, what)
+        def replies(what: Any) -> Any:  # noqa: ANN401 - enums of the script
+            return material.Reply("g", "n", "s", "h", "m", truth, what)
 
-        assert [said(what).wrong for what in answer] == [True, False, False, True]
+        assert [replies(what).wrong for what in answer] == [True, False, False, True]
 
 
 def answers_to(scene: Scene) -> dict[str, set[str]]:
@@ -395,21 +395,21 @@ class TestBaselines:
         """Of several answers to one question the worst for its truth is kept."""
         answer, truth = material.Answer, material.Truth
 
-        def said(of: Any, what: Any) -> Any:  # noqa: ANN401 - enums of the script
-            return material.Said("g", "n", "s", "h", "m", of, what)
+        def replies(of: Any, what: Any) -> Any:  # noqa: ANN401 - enums of the script
+            return material.Reply("g", "n", "s", "h", "m", of, what)
 
         for of, worst, others in (
             (truth.GENUINE, answer.ACCUSED, (answer.CLEAN, answer.POSSIBLE, answer.NOTHING)),
             (truth.INTERCEPTED, answer.CLEAN, (answer.ACCUSED, answer.POSSIBLE, answer.NOTHING)),
         ):
-            asked = [said(of, what) for what in (*others, worst)]
+            asked = [replies(of, what) for what in (*others, worst)]
             assert [one.answer for one in material.worst(asked)] == [worst]
             assert [one.answer for one in material.worst(reversed(asked))] == [worst]
 
 
 class TestLive:
     async def test_middlebox_and_origin(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A live probe gives what the detector said and what the baselines need, and resolves no name but loopback."""
+        """A live probe has the detector's result and what the baselines need, and resolves only loopback."""
         asked: list[object] = []
         resolve = socket.getaddrinfo
 
@@ -427,12 +427,10 @@ class TestLive:
             serve_middlebox(lab.pki.private_ca(), mode="reverse", upstream={(EXAM, 443): origin.address}) as box,
         ):
             world = scenarios.World(lab, {EXAM: issued}, {(EXAM, 443): origin.address})
-            direct = await world.probe("g", "direct", scenarios.Seen({EXAM: truth.GENUINE}, world.where))
-            through = await world.probe(
-                "g", "box", scenarios.Seen({EXAM: truth.INTERCEPTED}, {(EXAM, 443): box.address})
-            )
-        said = [one for scene in (*direct, *through) for one in ours.judge(scene)]
-        assert [one.detail for one in said] == [
+            await world.probe("g", "direct", scenarios.Seen({EXAM: truth.GENUINE}, world.where))
+            await world.probe("g", "box", scenarios.Seen({EXAM: truth.INTERCEPTED}, {(EXAM, 443): box.address}))
+        replies = [one for scene in world.scenes for one in ours.run(scene)]
+        assert [one.detail for one in replies] == [
             "clean logged",
             "clean logged",
             "clean pinned",
@@ -440,7 +438,7 @@ class TestLive:
             "middleware proven",
             "middleware proven",
         ]
-        assert answers_to(through[2])["SPKI pin, leaf"] == {"accused"}
+        assert answers_to(world.scenes[5])["SPKI pin, leaf"] == {"accused"}
         assert set(asked) <= {"127.0.0.1", b"127.0.0.1"}
 
 
@@ -451,7 +449,7 @@ class TestPackage:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", echo, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
-        asked = portal_detector.Asked(process, tmp_path)
+        asked = portal_detector.Driver(process, tmp_path)
         issued = lab.genuine(EXAM)
         pinned = lab.item(EXAM, issued, material.Truth.GENUINE, pinned=[issued])
         scene = lab.scene("g", "n", "s", pinned)
@@ -473,8 +471,8 @@ class TestPackage:
         scene = next(iter(honest.scenes(lab)))
         notes: list[str] = []
         given = evaluate.Material([], [scene], [], [], scene)
-        said = evaluate.answers(given, with_baselines=True, quick=False, notes=notes)
-        assert portal_detector.METHOD not in {one.method for one in said}
+        replies = evaluate.answers(given, with_baselines=True, quick=False, notes=notes)
+        assert portal_detector.METHOD not in {one.method for one in replies}
         assert "there is no uv" in notes[0]
 
 
@@ -485,17 +483,17 @@ class TestPage:
         scenes = [*honest.scenes(lab), *(scene for world in worlds for scene in world.scenes)]
         given = evaluate.Material([], scenes, [], worlds, scenes[0])
         notes: list[str] = []
-        said = evaluate.answers(given, with_baselines=True, quick=True, notes=notes)
+        replies = evaluate.answers(given, with_baselines=True, quick=True, notes=notes)
         today = lab.now.date()
         facts = page.Facts("python -m evaluation --lab", today, {"detector": "1.2.3"}, notes)
-        text = page.write(facts, said, {world.name: world.why for world in worlds})
+        text = page.write(facts, replies, {world.name: world.why for world in worlds})
         for part in ("## What is counted", "### Everything", "## Every residual of the detector", "## The methods"):
             assert part in text
         assert f"Written on {today}" in text
         assert "| detector | 1.2.3 |" in text
         assert "### Wrong outside the worlds below: 0" in text
         assert all(f"**{world.name}**" in text and world.why in text for world in worlds)
-        own = [one for one in said if one.method == ours.METHOD]
+        own = [one for one in replies if one.method == ours.METHOD]
         accused = sum(one.wrong and one.truth is material.Truth.GENUINE for one in own)
         genuine = sum(one.truth is material.Truth.GENUINE for one in own)
         whole, _, rest = text.partition("### Without the residuals")
@@ -508,10 +506,10 @@ class TestPage:
 
     def test_wrong_answer_outside_the_limits_is_on_the_page(self, lab: Lab) -> None:
         """A false accusation of an ordinary class is listed under its own heading."""
-        said = material.Said(
+        replies = material.Reply(
             "genuine, ordinary", "n", "s", "h", ours.METHOD, material.Truth.GENUINE, material.Answer.ACCUSED
         )
-        text = page.write(page.Facts("c", lab.now.date(), {}, ()), [said], {})
+        text = page.write(page.Facts("c", lab.now.date(), {}, ()), [replies], {})
         assert "### Wrong outside the worlds below: 1\n\n* n, s, h" in text
         assert "**1 accused**" in text
 

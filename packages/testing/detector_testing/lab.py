@@ -287,11 +287,7 @@ def _plan(number: int, *, last: int) -> list[str]:
 
 
 def _join(device: str, ipv4: str, ipv6: str) -> list[str]:
-    return [
-        f"address add {ipv4}/24 dev {device}",
-        f"address add {ipv6}/64 dev {device} nodad",
-        f"link set {device} up",
-    ]
+    return [f"address add {ipv4}/24 dev {device}", f"address add {ipv6}/64 dev {device} nodad", f"link set {device} up"]
 
 
 def _exists(name: str) -> bool:

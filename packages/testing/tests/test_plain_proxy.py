@@ -14,10 +14,7 @@ from loopback_client import EXAM, read_all, tunnel, visit
 async def test_an_honest_proxy_tunnels(tls_pki: PrivatePKI) -> None:
     """The origin's own chain arrives through the proxy, wherever the name is mapped to."""
     issued = tls_pki.issue([EXAM])
-    async with (
-        serve_origin(issued) as origin,
-        serve_proxy(upstream={(EXAM, 443): origin.address}) as proxy,
-    ):
+    async with serve_origin(issued) as origin, serve_proxy(upstream={(EXAM, 443): origin.address}) as proxy:
         assert (await visit(proxy.address, through=f"{EXAM}:443")).chain == issued.chain
         assert (await visit(proxy.address, through=f"127.0.0.1:{origin.port}")).chain == issued.chain
     assert proxy.targets == [(EXAM, 443), origin.address]
@@ -74,11 +71,7 @@ async def test_other_requests_are_refused(request_line: str, status: int) -> Non
 
 @pytest.mark.parametrize(
     ("lie", "beginning"),
-    [
-        (Lie.GARBAGE, b"\x00\x01\x02"),
-        (Lie.BODY_BEFORE_STATUS, b"<!doctype html>"),
-        (Lie.CLOSE, b""),
-    ],
+    [(Lie.GARBAGE, b"\x00\x01\x02"), (Lie.BODY_BEFORE_STATUS, b"<!doctype html>"), (Lie.CLOSE, b"")],
 )
 async def test_lies_that_end(lie: Lie, beginning: bytes) -> None:
     """What is no answer to CONNECT comes, then the end."""
