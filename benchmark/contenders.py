@@ -5,7 +5,6 @@ A contender that is not available is listed with the reason.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -20,6 +19,7 @@ import OpenSSL.SSL
 
 from detector.version import VERSION
 from evaluation import portal_detector
+from evaluation.uv import UvError, uv_command
 
 from .origin import HOST, Origin, setup
 from .process import NotRunError
@@ -356,12 +356,10 @@ def _portal(scratch: Path) -> Contender:
 
 def install(folder: Path, *wanted: str) -> Path:
     """Install packages into an environment in a folder; returns its Python. Raises NotRunError."""
-    if uv := shutil.which("uv"):
-        command = [uv]
-    elif importlib.util.find_spec("uv") is not None:
-        command = [sys.executable, "-m", "uv"]
-    else:
-        raise NotRunError("uv, which installs it, is not available")
+    try:
+        command = uv_command()
+    except UvError as error:
+        raise NotRunError(f"uv installs it: {error}") from error
     python = folder / "bin" / "python"
     if not python.exists():
         output_of(*command, "venv", "--quiet", "--python", sys.executable, str(folder))

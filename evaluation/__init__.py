@@ -1,8 +1,8 @@
-"""How often the assessment and other methods are wrong: material with known truth, methods, counts, a page.
+"""How often the detector and other methods are wrong, on material of known truth.
 
-Drives the package from outside; nothing in the package imports it. `material` holds the records. Scenes
-come from `corpora` (chains in a folder, with the roots and logs that `past` has of the time), from what is made in a
-`lab` (`engines`, `misissuing`, `honest`, `innocent`, `ages`, `forms`; the residuals are in `limits`), and from
-`scenarios` (sockets on loopback). `ours` and `baselines` answer, `portal_detector` drives a package from PyPI in an
-environment of its own, which `uv` installs; `page` writes.
+Run from a clone: `python -m evaluation --help`. `command` drives it. `material` has the records. Scenes come from
+`corpora` (captured chains, with the roots and logs of their time from `past`), from generated families in a `lab`
+(`engines`, `misissuing`, `honest`, `innocent`, `ages`, `forms`; the residuals are in `limits`), and from `scenarios`
+(sockets on loopback). `ours` and `baselines` answer; `portal_detector` drives a package from PyPI in an environment of
+its own. `page` writes docs/accuracy.md. `python -m evaluation.engine_differential` compares the two TLS engines.
 """

@@ -1,9 +1,8 @@
-"""Copies of this package that were not updated: 6, 12 and 24 months old, on machines with fresh and with old stores.
+"""Copies of this package that were not updated for 6, 12 and 24 months, on machines with new and with old stores.
 
-Pure apart from randomness; no sockets. In these worlds root B of the test PKI, or every CT log, came
-into use after the copy was made. A fresh operating system has the new root among its own: as shipped, or, where the
-store does not keep apart what was added, of unknown origin. Both truths are met: a genuine server, and interceptors
-that use what an old copy cannot know.
+Pure apart from randomness. In these worlds root B of the test PKI, or every CT log, is newer than the copy. A new
+operating system has the new root: as shipped, or of unknown origin where the store does not record additions. Both
+truths occur: genuine servers, and interceptors that exploit what an old copy cannot know.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ OLD_FORGED: Final = "forged, seen by a copy that is out of date"
 AGES: Final = {6: 183, 12: 365, 24: 730}
 """Months and days since the copy was made."""
 ISSUED: Final = DAY
-"""How long ago the certificates of these worlds were issued. What a copy of six months says of certificates that are
-older than its 180th day is among the residuals (`limits`)."""
+"""The age of the certificates in these worlds. Answers of a six-month-old copy about certificates from before its 180th
+day are among the residuals (`limits`)."""
 
 
 class Copy(NamedTuple):
-    """What a copy of the package and its machine know."""
+    """The knowledge of a copy of the package and of its machine."""
 
     name: str
     public: Roots
@@ -47,14 +46,14 @@ class Copy(NamedTuple):
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
-    """Every age, with both truths."""
+    """Yield every age, with both truths."""
     for months, days in AGES.items():
         yield from _genuine(lab, months, days)
         yield from _forged(lab, months, days)
 
 
 def copies(lab: Lab, months: int, days: int) -> Iterator[Copy]:
-    """What may have come into use since a copy was made."""
+    """Yield copies by what is newer than they are."""
     released = (lab.now - days * DAY).date()
     current = roots_of(lab.pki.root_a, lab.pki.root_b, date=released)
     before = roots_of(lab.pki.root_a, date=released)
@@ -63,7 +62,7 @@ def copies(lab: Lab, months: int, days: int) -> Iterator[Copy]:
         "fresh OS store": installed(lab.pki.root_b, origin=RootOrigin.SHIPPED),
         "fresh OS store of unknown origins": installed(lab.pki.root_b, origin=RootOrigin.UNKNOWN),
     }
-    any_store = {"any OS store": NO_ROOTS}  # it is not read where the chain is accepted
+    any_store = {"any OS store": NO_ROOTS}  # it is not read when the chain is accepted
     yield Copy(f"{months} months old, new logs", current, lab.aged_logs(days, known=False), any_store)
     yield Copy(f"{months} months old, new root", before, lab.aged_logs(days), stores)
     yield Copy(f"{months} months old, new root and logs", before, lab.aged_logs(days, known=False), stores)
@@ -73,7 +72,7 @@ def _genuine(lab: Lab, months: int, days: int) -> Iterator[Scene]:
     pki = lab.pki
     issue = functools.cache(lambda host: pki.issue([host], not_before=lab.now - ISSUED))
     former = pki.issue([EXAM], key="rsa")  # below root A, which every copy knows
-    item = functools.partial(lab.item, truth=Truth.GENUINE)
+    item = lab.items(Truth.GENUINE)
     for copy in copies(lab, months, days):
         for shape, show in _SHAPES.items():
             canaries = lab.canaries(Truth.GENUINE, lambda _, issued, show=show: show(issued), lab.now - ISSUED)  # type: ignore[misc] # bound now
@@ -100,11 +99,11 @@ _SHAPES: Final[dict[str, Callable[[Issued], Issued]]] = {
     "": lambda issued: issued,
     ", issuer forgotten": lambda issued: issued.with_chain(issued.leaf),
 }
-"""What a server sends."""
+"""Chains that a server sends."""
 
 
 def _forged(lab: Lab, months: int, days: int) -> Iterator[Scene]:
-    """Interceptors that date their leaves and mint their timestamps for old copies."""
+    """Yield interceptors whose dates and minted timestamps target old copies."""
     pki, now = lab.pki, lab.now
     box, sub = pki.private_ca("Example Gateway"), below(pki.root_b, "Other Customer Sub CA", lab)
     minted = signed(pki.unknown_logs[:2], now - ISSUED / 2)
@@ -116,7 +115,7 @@ def _forged(lab: Lab, months: int, days: int) -> Iterator[Scene]:
         "sub-CA below a public root, minted SCTs": lambda host: sub.issue([host], sct_list=minted, **young),
     }
     public, logs = roots_of(pki.root_a, pki.root_b, date=(now - days * DAY).date()), lab.aged_logs(days)
-    item = functools.partial(lab.item, truth=Truth.INTERCEPTED)
+    item = lab.items(Truth.INTERCEPTED)
     for name, forge in engines.items():
         shown = {host: forge(host) for host in HOSTS}
         canaries = lab.canaries(Truth.INTERCEPTED, lambda host, _, forge=forge: forge(host))  # type: ignore[misc] # bound now
@@ -125,9 +124,7 @@ def _forged(lab: Lab, months: int, days: int) -> Iterator[Scene]:
             stores["; CA installed by policy"] = installed(box, origin=RootOrigin.POLICY)
         for store, machine in stores.items():
             for setting, items in {
-                ALONE: (item(EXAM, shown[EXAM]),),
-                STATED: (item(EXAM, shown[EXAM], roots=(ROOT_B,)),),
-                PINNED: (item(EXAM, shown[EXAM], pinned=[lab.genuine(EXAM)]),),
+                **{setting: (item(EXAM, shown[EXAM], **known),) for setting, known in lab.knowledge().items()},
                 NETWORK: tuple(item(host, shown[host]) for host in HOSTS),
                 "two canaries": canaries,
             }.items():

@@ -1,9 +1,7 @@
-"""What others do to find interception, made precise enough to count: six methods over the same scenes.
+"""Other methods to detect interception, made precise enough to count, over the same scenes. Pure.
 
-Pure. Every baseline is given all it needs: digests of the genuine certificates, the roots, the date,
-the neighbours. Every one of them needs a finished handshake, because that is where its program gets the chain from.
-
-`METHODS` says of each what counts as accusing; the text is printed on the page.
+Every baseline gets all it needs: digests of the genuine certificates, the roots, the date, the neighbors. Each needs a
+complete handshake, from which its program takes the chain. `METHODS` defines what counts as accusing, for the page.
 """
 
 from __future__ import annotations
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
     from detector.trust.roots import Roots
 
 UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
-"""OpenSSL's X509_V_ERR_* for "who signed this is not trusted" (x509_vfy.h): unable to get issuer certificate, self-
-signed leaf, self-signed certificate in the chain, unable to get it locally, unable to verify the leaf's signature."""
+"""OpenSSL's X509_V_ERR_* for an untrusted issuer (x509_vfy.h): unable to get issuer certificate, self-signed leaf,
+self-signed certificate in the chain, unable to get the issuer locally, unable to verify the leaf's signature."""
 UNREADABLE: Final = -1
-"""In place of an error number: OpenSSL does not load the certificate at all."""
+"""In place of an error number: OpenSSL cannot load the certificate."""
 WRONG_NAME: Final = 62
 """X509_V_ERR_HOSTNAME_MISMATCH."""
 
@@ -40,15 +38,15 @@ KEYWORDS: Final = re.compile(
     r"|komodia|proxy|filter|firewall|inspection|intercept|mitm|decrypt",
     re.IGNORECASE,
 )
-"""What people grep issuers for: vendors and words that recur in scripts and forum answers on the subject. Written down
-before the first run and not changed after it."""
+"""What people search issuers for: vendors and words from scripts and forum answers on the subject. Written before the
+first run, and not changed since."""
 
 _KEPT_RESULTS: Final = 20_000
-"""Verifications remembered: one chain is asked about under many settings."""
+"""Cached verifications: one chain occurs in many settings."""
 
 
 class Baseline(NamedTuple):
-    """One method: its name in tables, what counts as accusing and as no answer, and the function."""
+    """One method: its name, what counts as accusing and as no answer, and the function."""
 
     name: str
     meaning: str
@@ -56,7 +54,7 @@ class Baseline(NamedTuple):
 
 
 def run(scene: Scene) -> Iterator[Reply]:
-    """Every baseline's answer about every endpoint of a scene."""
+    """Yield every baseline's answer about every endpoint of a scene."""
     for item in scene.items:
         for method in METHODS:
             finished = item.observation.key_proved and item.chain
@@ -168,7 +166,7 @@ METHODS: Final = (
 
 
 def verify(item: Item, roots: Roots, more: tuple[bytes, ...], at: dt.datetime) -> int:
-    """What OpenSSL and a name check say of a chain: 0, or a number of X509_V_ERR_*, or `UNREADABLE`."""
+    """Verify a chain with OpenSSL and a name check; returns 0, a number of X509_V_ERR_*, or `UNREADABLE`."""
     key = (item.chain, item.endpoint.host, id(roots), more, at)
     if key not in _verified:
         if len(_verified) > _KEPT_RESULTS:
@@ -186,7 +184,7 @@ def _verify(item: Item, roots: Roots, more: tuple[bytes, ...], at: dt.datetime) 
     if leaf is None:
         return UNREADABLE
     rest = [loaded for der in item.chain[1:] if (loaded := _load(der)) is not None]
-    store = crypto.X509Store()  # a new one each time: OpenSSL keeps the first time a store was given
+    store = crypto.X509Store()  # a new one each time: OpenSSL keeps a store's first time
     for root in (*_load_roots(roots), *filter(None, map(_load, more))):
         store.add_cert(root)
     store.set_time(at)
@@ -201,7 +199,7 @@ def _verify(item: Item, roots: Roots, more: tuple[bytes, ...], at: dt.datetime) 
 def _load_roots(roots: Roots) -> tuple[crypto.X509, ...]:
     if id(roots) not in _loaded:
         loaded = tuple(filter(None, (_load(root.certificate.der) for root in roots.roots)))
-        _loaded[id(roots)] = (roots, loaded)  # the roots are kept so that their id stays theirs
+        _loaded[id(roots)] = (roots, loaded)  # keeps the roots alive, so that their id stays unique
     return _loaded[id(roots)][1]
 
 

@@ -1,25 +1,22 @@
-"""Assess material with known ground truth and say how often the assessment, and other methods, were wrong.
+"""Assess material of known ground truth, and report how often the detector, and other methods, are wrong.
 
     python -m evaluation FOLDER [--roots PEM] [--ct-logs FILE]
     python -m evaluation FOLDER --lab --baselines --write docs/accuracy.md
 
-Reads, below FOLDER: chains in x509-limbo's JSON form (`*.json` with `peer_certificate`; genuine), `pairs.json` with a
-list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else forged), and served chains
-as DER files NAME_1.crt, NAME_2.crt, … (genuine). Every chain is assessed at its own date, with the certifi of that date
-(older releases, from PyPI; the package's own knowledge of removed roots where that cannot be had) and with the logs
-that were known then. Chains of a site that was captured more than once are assessed without pins, and with pins learned
-from every other capture of the same site; genuine ones also as copies of the package see them that were made 6, 12 and
-24 months before, on machines with old and fresh stores. The worst result counts.
+The forms of chains below FOLDER are those of `corpora`. Every chain is assessed at its own date, with the certifi of
+that date (older releases, from PyPI; else the package's own knowledge of removed roots) and the logs known then. Chains
+of a site with several captures are assessed without pins, and with pins learned from every other capture; genuine ones
+also by copies of the package from 6, 12 and 24 months before, on machines with old and new stores. The worst result
+counts.
 
-`--lab` adds generated certificate families and live scenarios on loopback, mitmproxy among them; `--baselines` adds
-other methods over the same material; `--write` writes the page. `--quick` leaves out what has to be downloaded: older
-certifi releases, mitmproxy, and the package from PyPI. Nothing is sent anywhere but to loopback; uv may fetch those.
+`--lab` adds generated certificate families and live scenarios on loopback, with mitmproxy; `--baselines` adds other
+methods over the same material; `--write` writes the page. `--quick` leaves out everything that uv must download: older
+certifi releases, mitmproxy, and the package from PyPI. All traffic stays on loopback.
 
 Wrong is: a genuine chain called middleware at `probable` or above; a forged one called clean (in FOLDER: not called
-middleware); another server's answer, a portal's for one, called either. Every wrong answer is listed, and every genuine
-chain of FOLDER that is not called clean. Exit code 1 when an answer is wrong, unless it is in one of the worlds of
-`evaluation/limits.py`, which are known to be answered wrongly: there, when a world is wrong in other settings than it
-says.
+middleware); another server, such as a portal, called either. Every wrong answer is listed, and every genuine chain of
+FOLDER that is not called clean. The exit code is 1 for a wrong answer, except in the worlds of `limits`, whose answers
+are known to be wrong; there it is 1 when the wrong settings differ from the stated ones.
 """
 
 from __future__ import annotations
@@ -71,11 +68,11 @@ FAMILIES: Final = (engines, misissuing, honest, innocent, ages, forms)
 """Modules whose `scenes` make generated material."""
 
 TERMINAL_CLOSED = 141
-"""128 + SIGPIPE, as shells report a command whose reader is gone."""
+"""128 + SIGPIPE, as shells report it."""
 
 
 class Material(NamedTuple):
-    """What is to be assessed, and what the limits say of themselves."""
+    """The scenes, and the worlds of `limits`."""
 
     captured: list[Scene]
     generated: list[Scene]
@@ -85,12 +82,12 @@ class Material(NamedTuple):
 
     @property
     def scenes(self) -> list[Scene]:
-        """All of it."""
+        """All scenes."""
         return [*self.captured, *self.generated, *self.live]
 
 
 def lab_material(captured: list[Scene], *, quick: bool) -> Material:
-    """Families, limits and live scenarios besides what was captured. Raises MitmproxyError."""
+    """Add families, limits and live scenarios to what was captured. Raises MitmproxyError."""
     lab = Lab()
     generated = [scene for family in FAMILIES for scene in family.scenes(lab)]
     now = generated[0]
@@ -101,7 +98,7 @@ def lab_material(captured: list[Scene], *, quick: bool) -> Material:
 
 
 def answers(material: Material, *, with_baselines: bool, quick: bool, notes: list[str]) -> list[Reply]:
-    """What every method says about everything."""
+    """Return every method's answers to everything."""
     replies = [one for scene in material.scenes for one in ours.run(scene)]
     if with_baselines:
         replies += [one for scene in material.scenes for one in baselines.run(scene)]
@@ -124,7 +121,7 @@ def _package_answers(material: Material, notes: list[str]) -> list[Reply]:
 
 
 def versions(knowledge: past.Knowledge | None, mitmproxy: str | None) -> dict[str, str]:
-    """What this run was made with."""
+    """Return the versions of this run."""
     found = {
         "detector": VERSION,
         "Python": platform.python_version(),
@@ -141,7 +138,7 @@ def versions(knowledge: past.Knowledge | None, mitmproxy: str | None) -> dict[st
 
 
 def print_folder(name: str, replies: Sequence[Reply], knowledge: past.Knowledge) -> list[Reply]:
-    """Print the confusion table of a folder and list what is wrong or not cleared; give what is wrong."""
+    """Print the confusion table of a folder, and what is wrong or not cleared; returns what is wrong."""
     chains = sum(one.setting == corpora.NO_PINS for one in replies)
     print(f"{chains} chains from {name}\nroots: {knowledge.roots_from}\nlogs: {knowledge.logs_from}\n")
     truths = {Truth.GENUINE: "genuine", Truth.INTERCEPTED: "forged"}
@@ -169,14 +166,14 @@ def print_folder(name: str, replies: Sequence[Reply], knowledge: past.Knowledge)
 
 
 def print_answer(one: Reply) -> None:
-    """Print one answer of ours."""
+    """Print one answer of the detector."""
     reason, alternatives = (one.result.reason, ", ".join(one.result.alternatives)) if one.result else ("", "")
     named = f"; alternatives: {alternatives}" if alternatives else ""
     print(f"  {one.name}: {one.detail}, {reason}, {one.setting}{named}")
 
 
 def print_lab(replies: Sequence[Reply], worlds: Sequence[limits.Limit]) -> list[str]:
-    """Print what is wrong in the lab, the limits too; give the reasons to fail."""
+    """Print what is wrong in the lab and at the limits; returns the failures."""
     own = [one for one in replies if one.method == ours.METHOD]
     wrong = [one for one in own if one.wrong and one.group != limits.GROUP]
     print(f"\nlab: {len(own)} endpoints; wrong outside the limits: {len(wrong)}")
@@ -193,7 +190,7 @@ def print_lab(replies: Sequence[Reply], worlds: Sequence[limits.Limit]) -> list[
 
 
 def print_counts(replies: Sequence[Reply]) -> None:
-    """Print every method's counts, over everything."""
+    """Print every method's counts over everything."""
     columns = ("falsely accused", "possible", "no answer", "missed", "possible", "no answer", "portals wrong")
     print(f"\n{'method':<32}" + "".join(f"{column:>17}" for column in columns))
     for method, counts in page.count(replies).items():
@@ -204,7 +201,7 @@ def print_counts(replies: Sequence[Reply]) -> None:
 
 
 def command_line(options: argparse.Namespace) -> str:
-    """The command that writes the page again, with names for what differs from machine to machine."""
+    """Return the command that writes the page, with placeholders for paths."""
     words = ["python", "-m", "evaluation"]
     words += ["FOLDER"] if options.folder else []
     words += ["--roots", "PEM"] if options.roots else []
@@ -214,9 +211,9 @@ def command_line(options: argparse.Namespace) -> str:
 
 
 def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m evaluation", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, nargs="?", help="chains with known truth; may be left out with --lab")
+    parser.add_argument("folder", type=Path, nargs="?", help="chains of known truth; optional with --lab")
     parser.add_argument(
         "--roots",
         type=Path,
@@ -238,7 +235,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
 
 
 def knowledge_of(options: argparse.Namespace, chains: Sequence[corpora.Sample]) -> past.Knowledge:
-    """What the chains of a folder are assessed with. Raises RootsError and LogListError."""
+    """Return the roots and logs for the chains of a folder. Raises RootsError and LogListError."""
     listed = resolve_logs(options.ct_logs)
     logs_from = f"{Path(listed.name).name}, {listed.date}"
     if options.roots:
@@ -251,7 +248,7 @@ def knowledge_of(options: argparse.Namespace, chains: Sequence[corpora.Sample]) 
 
 
 def collect(options: argparse.Namespace) -> tuple[Material, past.Knowledge | None]:
-    """Everything the command line asks for. Raises ValueError, DetectorError and MitmproxyError."""
+    """Return the requested material. Raises ValueError, DetectorError and MitmproxyError."""
     chains = list(corpora.samples(options.folder)) if options.folder else []
     if options.folder and not chains:
         raise ValueError(f"{options.folder}: no chain below it")
@@ -262,7 +259,7 @@ def collect(options: argparse.Namespace) -> tuple[Material, past.Knowledge | Non
 
 
 def notes_on(options: argparse.Namespace) -> list[str]:
-    """What was left out."""
+    """Return notes on what was left out."""
     notes = [] if options.folder else ["No captured chains: no folder was given."]
     if not options.lab:
         notes.append("Captured chains only: --lab was not given.")

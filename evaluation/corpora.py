@@ -1,9 +1,9 @@
 """Chains of real sites and real interceptors from a folder, as scenes.
 
-Reads the folder it is given. Forms: x509-limbo's JSON (`*.json` with `peer_certificate`; genuine);
-`pairs.json` with a list `pairs` of {role, subject, not_before, pem} (role starting with `genuine`: genuine, else
-forged); and served chains as DER files `NAME_1.crt` (the leaf), `NAME_2.crt`, … (genuine). A suite of path validation
-(`*.json` with `testcases`) is passed over: it says what a client takes, not who is in the middle.
+Forms: x509-limbo's JSON (`*.json` with `peer_certificate`; genuine); `pairs.json` with a list `pairs` of {role,
+subject, not_before, pem} (genuine if the role starts so, else forged); and served chains as DER files `NAME_1.crt` (the
+leaf), `NAME_2.crt`, … (genuine). Suites of path validation (`*.json` with `testcases`) are skipped: they are about what
+clients accept, not about interception.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .past import Knowledge
 
 DAY_AFTER_ISSUE: Final = dt.timedelta(days=1)
-"""A certificate given without a date of capture is assessed this long after it was issued."""
+"""A certificate without a date of capture is assessed this long after its issue."""
 NO_PINS: Final = "no pins"
 PINS_OF_ANOTHER_DATE: Final = "pins of another date"
 GENUINE_CAPTURES: Final = "captured, genuine"
@@ -43,7 +43,7 @@ _SERVED: Final = re.compile(r"(?P<name>.+)_(?P<number>\d+)\.crt")
 
 
 class Sample(NamedTuple):
-    """One captured chain whose truth is known."""
+    """One captured chain of known truth."""
 
     name: str
     site: str
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
 
 
 def samples(folder: Path) -> Iterator[Sample]:
-    """Every chain below a folder. Raises ValueError naming the file that is in none of the forms."""
+    """Yield every chain below a folder. Raises ValueError for a file in none of the forms."""
     for file in sorted(folder.rglob("*.json")):
         try:
             content = json.loads(file.read_text("utf-8"))
@@ -64,7 +64,7 @@ def samples(folder: Path) -> Iterator[Sample]:
                 yield from _pair_samples(file, content["pairs"])
             elif not (isinstance(content, dict) and "testcases" in content):
                 refusal = "neither a limbo chain nor a list of pairs; move it out of the folder"
-                raise ValueError(refusal)  # noqa: TRY301 - to be reported with the file's name like the others
+                raise ValueError(refusal)  # noqa: TRY301 - reported with the file's name like the others
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: {error!s}.") from error
     yield from _served_samples(folder)
@@ -78,7 +78,7 @@ def _limbo_sample(file: Path, content: dict[str, Any]) -> Sample:
 
 
 def _pair_samples(file: Path, pairs: list[dict[str, Any]]) -> Iterator[Sample]:
-    """Single leaves, genuine and forged."""
+    """Yield single leaves, genuine and forged."""
     for number, pair in enumerate(pairs):
         der = _pem_to_der(pair["pem"])
         host = _host_of(der)
@@ -87,7 +87,7 @@ def _pair_samples(file: Path, pairs: list[dict[str, Any]]) -> Iterator[Sample]:
 
 
 def _served_samples(folder: Path) -> Iterator[Sample]:
-    """DER files, one certificate each, numbered as they were served."""
+    """Yield chains from DER files, one certificate each, numbered in the order served."""
     chains: dict[tuple[Path, str], list[tuple[int, bytes]]] = defaultdict(list)
     for file in sorted(folder.rglob("*.crt")):
         if (named := _SERVED.fullmatch(file.name)) is None:
@@ -103,7 +103,7 @@ def _served_samples(folder: Path) -> Iterator[Sample]:
 
 
 def _pem_to_der(text: str) -> bytes:
-    """The first certificate in PEM text."""
+    """Return the first certificate in PEM text."""
     blocks = text.split("-----")
     if len(blocks) < 3:  # noqa: PLR2004 - before, label, body
         raise ValueError("a certificate in it is not PEM")
@@ -114,14 +114,14 @@ def _pem_to_der(text: str) -> bytes:
 
 
 def _host_of(der: bytes) -> str:
-    """A host that a leaf is for."""
+    """Return a host of a leaf."""
     leaf = Certificate.read(der)
     common_name = leaf.subject.get("CN") if leaf.subject else None
     return parse_host((leaf.dns_names or (common_name or "unknown.invalid",))[0].replace("*.", "www."))
 
 
 def _learned(sample: Sample, knowledge: Knowledge) -> Endpoint | None:
-    """The endpoint with pins as `detector pins learn` writes them from this capture; None where it refuses to."""
+    """Return the endpoint with pins as `detector pins learn` writes them from this capture; None if it refuses."""
     day = sample.at.date()
     context = Context(at=sample.at, roots=knowledge.roots(day), logs=knowledge.logs(day))
     seen = observe(sample.chain, outcome=Outcome.EXAMINED)
@@ -132,10 +132,10 @@ def _learned(sample: Sample, knowledge: Knowledge) -> Endpoint | None:
 
 
 def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
-    """Every sample without pins, and with the pins of every other genuine capture of the same site.
+    """Yield every sample without pins, and with the pins of every other genuine capture of the same site.
 
-    And genuine ones as copies of the package see them that were made before, their roots stated or not, on machines
-    with old and fresh stores.
+    Genuine ones are also assessed by older copies of the package, with and without stated roots, on machines with old
+    and new stores.
     """
     by_site: dict[str, list[Sample]] = defaultdict(list)
     for sample in material:
@@ -157,7 +157,7 @@ def scenes(material: Sequence[Sample], knowledge: Knowledge) -> Iterator[Scene]:
             if other is not sample and endpoint is not None:
                 known = known_of([other.chain[0]], other.chain[1:])
                 yield scene(sample, PINS_OF_ANOTHER_DATE, endpoint, known)
-        served = sample.genuine and len(sample.chain) > 1  # a leaf without its chain is no answer that a server gave
+        served = sample.genuine and len(sample.chain) > 1  # no server presented a leaf without its chain
         for age, days in knowledge.ages.items() if served else ():
             then = sample.at.date() - dt.timedelta(days=days)
             for identity, store in itertools.product(((), ("stated",)), knowledge.stores(then, sample.at.date())):

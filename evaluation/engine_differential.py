@@ -1,12 +1,12 @@
-"""Play the same broken and unbroken servers to both TLS engines and print every difference in what they report.
+"""Run both TLS engines against the same correct and faulty servers, and print every difference in their reports.
 
     python -m evaluation.engine_differential --flights 100000 --seed 1
 
-Each flight is a TLS 1.3 handshake with mutations inside and outside of the encryption: bits, lengths, messages left
-out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. Its certificates may come with
-SCTs and OCSP responses, well-formed or not. The reference engine meets the server
-alone; the native engine meets it first and the reference engine only where the native one hands over, as a probe does.
-Every fact must be the same. Differences that are known and harmless have their reason in `EXPLAINED`.
+Each flight is a TLS 1.3 handshake with mutations inside and outside the encryption: bits, lengths, omitted, repeated,
+renamed or inserted messages, extensions, padding, fragments, alerts, truncation. Its certificates may come with SCTs
+and OCSP responses, well-formed or not. The result of the reference engine alone is compared with that of the native engine,
+which falls back to the reference engine as in a probe. Every fact must be equal; `EXPLAINED` has the reasons of known,
+harmless differences.
 
 Exit: 0 no unexplained difference, 1 some, 2 bad usage.
 """
@@ -41,33 +41,32 @@ if TYPE_CHECKING:
 
 HOST: Final = "exam.example.edu"
 QUIET_SHARE: Final = 0.1
-"""Share of flights that are not mutated: engines must agree on good servers, too."""
+"""Share of flights without mutations: engines must agree on correct servers, too."""
 MUTATIONS_MAX: Final = 3
-"""Mutations of one flight: more of them hide each other."""
-TOLD_MAX: Final = 20
-"""Differences that are printed one by one; the rest is counted."""
+"""Mutations of one flight, at most: more would mask each other."""
+PRINTED_MAX: Final = 20
+"""Differences that are printed; the rest is counted."""
 
-VOUCHED_SHARE: Final = 0.5
-"""Share of flights whose certificates come with SCTs, OCSP responses, or what resembles them."""
+STAPLED_SHARE: Final = 0.5
+"""Share of flights whose certificates come with SCTs or OCSP responses, well-formed or not."""
 
 SCT_LIST: Final = bytes.fromhex("0006000400736374")
-"""A SignedCertificateTimestampList of one entry, which nobody reads here (RFC 6962 section 3.3)."""
+"""A SignedCertificateTimestampList of one entry, whose contents do not matter (RFC 6962 section 3.3)."""
 
 CERTIFICATE_REQUEST: Final = 13
 """Handshake type (RFC 8446 section 4.3.2)."""
 
 EXPLAINED: Final[dict[str, str]] = {
-    "openssl-cannot-decode": "OpenSSL refuses a chain with a certificate that it cannot decode, the native engine goes "
-    "on: what is told of the certificates and of the key is the same.",
-    "met-by-chance": "The mutation put the octets in place that were there before, in one of the two handshakes: their "
-    "signatures are of different transcripts, so one was cut and the other was not.",
-    "other-complaint": "The signature is wrong, or a size beyond the limits, for both; OpenSSL had complained to the "
-    "server of something else before.",
+    "openssl-cannot-decode": "OpenSSL refuses a chain with a certificate that it cannot decode, the native engine "
+    "continues: both report the same certificates and key.",
+    "met-by-chance": "In one of the two handshakes the mutation wrote the bytes that were there before: signatures "
+    "differ, so one was truncated and the other was not.",
+    "other-complaint": "Both report a wrong signature or an excessive size; OpenSSL had sent another alert before.",
 }
 
 
 class MutatedServer(ScriptedHandshake):
-    """A scripted server whose flight is mutated by `chance`; the same chance gives the same mutations."""
+    """A scripted server whose flight is mutated by `chance`; the same seed gives the same mutations."""
 
     def __init__(self, script: Script, chance: random.Random) -> None:
         super().__init__(script)
@@ -103,14 +102,14 @@ class MutatedServer(ScriptedHandshake):
 
 
 def _sealed(protection: wire.Protection13, content_type: int, content: bytes, flight: Flight) -> bytes:
-    """A protected record, padded and of the version that the flight says."""
+    """Encrypt a record with the flight's padding and version."""
     record = protection.seal(content_type, content, padding=flight.padding)
     return record[:1] + flight.version + record[3:] if flight.version != wire.LEGACY_VERSION else record
 
 
 @dataclasses.dataclass
 class Flight:
-    """One message on its way out: the records it makes, and how they leave."""
+    """One outgoing message: its records, and how they are sent."""
 
     chance: random.Random
     records: list[tuple[int, bytes]]
@@ -122,7 +121,7 @@ class Flight:
 
     @property
     def content(self) -> bytes:
-        """What the first of them holds."""
+        """The content of the first record."""
         return self.records[0][1] if self.records else b""
 
     @content.setter
@@ -131,15 +130,15 @@ class Flight:
             self.records[0] = (self.records[0][0], content)
 
 
-def vouched(issued: Issued, response: bytes, chance: random.Random) -> Script:
-    """A genuine server whose certificates come with nothing, an SCT list, an OCSP response, or what is no such thing.
+def stapled(issued: Issued, response: bytes, chance: random.Random) -> Script:
+    """Return a genuine server with an SCT list, an OCSP response, a malformed one, or none.
 
-    The response is `response` (DER), whole or with bytes of its outer structure changed.
+    The response is `response` (DER), possibly with bytes of its outer structure changed.
     """
     script = Script.genuine(issued)
-    if chance.random() >= VOUCHED_SHARE:
+    if chance.random() >= STAPLED_SHARE:
         return script
-    if chance.random() < 0.5:  # noqa: PLR2004 - a coin
+    if chance.random() < 0.5:  # noqa: PLR2004 - a coin toss
         return dataclasses.replace(script, sct_list=chance.choice((None, SCT_LIST)), ocsp_response=response)
     return dataclasses.replace(
         script, entry_extensions=tuple(_entry(response, chance) for _ in script.certificates[: chance.randint(1, 2)])
@@ -147,7 +146,7 @@ def vouched(issued: Issued, response: bytes, chance: random.Random) -> Script:
 
 
 def _entry(response: bytes, chance: random.Random) -> bytes:
-    """Extensions of one certificate's entry, most of them irregular in one way."""
+    """Return the extensions of one certificate's entry, most of them malformed."""
     place = chance.randrange(min(16, len(response)))
     status = chance.choice(
         (
@@ -173,7 +172,7 @@ def _entry(response: bytes, chance: random.Random) -> bytes:
 
 
 def flip(flight: Flight) -> None:
-    """Turn one bit, wherever it is."""
+    """Flip one bit anywhere."""
     if flight.content:
         place = flight.chance.randrange(len(flight.content))
         changed = flight.content[place] ^ 1 << flight.chance.randrange(8)
@@ -181,7 +180,7 @@ def flip(flight: Flight) -> None:
 
 
 def flip_early(flight: Flight) -> None:
-    """Turn one bit of the first twelve octets behind the header: lengths and versions are there."""
+    """Flip one bit of the first twelve bytes after the header, where lengths and versions are."""
     place = wire.MESSAGE_HEADER + flight.chance.randrange(12)
     if place < len(flight.content):
         changed = flight.content[place] ^ 1 << flight.chance.randrange(8)
@@ -189,7 +188,7 @@ def flip_early(flight: Flight) -> None:
 
 
 def shorten(flight: Flight) -> None:
-    """Leave octets out at the end, the length with them or not."""
+    """Truncate the message, with or without adapting its length."""
     body = flight.content[wire.MESSAGE_HEADER :]
     kept = body[: flight.chance.randrange(len(body) + 1)]
     header = flight.content[: wire.MESSAGE_HEADER]
@@ -197,37 +196,37 @@ def shorten(flight: Flight) -> None:
 
 
 def lengthen(flight: Flight) -> None:
-    """Put octets behind the end."""
+    """Append bytes."""
     junk = flight.chance.randbytes(flight.chance.randint(1, 9))
     body = flight.content[wire.MESSAGE_HEADER :] + junk
     flight.content = _message(flight.content[:1], body) if flight.chance.random() < 0.5 else flight.content + junk  # noqa: PLR2004 - a coin
 
 
 def leave_out(flight: Flight) -> None:
-    """Send no such message."""
+    """Omit the message."""
     flight.records.clear()
 
 
 def repeat(flight: Flight) -> None:
-    """Send it twice."""
+    """Send the message twice."""
     flight.records.extend(flight.records[:1])
 
 
 def rename(flight: Flight) -> None:
-    """Call it another message."""
+    """Change the message's type."""
     kind = flight.chance.choice((0, 1, 2, 4, 8, 11, 12, 13, 15, 20, 22, 24, 25, 254))
     flight.content = bytes((kind,)) + flight.content[1:]
 
 
 def ask_for_certificate(flight: Flight) -> None:
-    """Put a CertificateRequest before it."""
+    """Insert a CertificateRequest before it."""
     schemes = wire.extension(13, wire.vector(b"\x04\x03\x08\x04", 2))
     request = _message(bytes((CERTIFICATE_REQUEST,)), b"\x00" + wire.vector(schemes, 2))
     flight.records.insert(0, (ContentType.HANDSHAKE, request))
 
 
 def add_extension(flight: Flight) -> None:
-    """Put an extension behind those of EncryptedExtensions or ServerHello; others get junk in its place."""
+    """Append an extension to EncryptedExtensions or ServerHello; junk to other messages."""
     kind = flight.chance.choice((0, 5, 10, 13, 16, 18, 23, 35, 41, 43, 44, 45, 51, 0xFE0D, 0xFF01, 0x1A1A))
     added = wire.extension(kind, flight.chance.choice((b"", b"\x00", b"\x00\x03\x02h2", b"\x03\x04", b"\x00\x1d")))
     body = flight.content[wire.MESSAGE_HEADER :]
@@ -240,12 +239,12 @@ def add_extension(flight: Flight) -> None:
 
 
 def other_version(flight: Flight) -> None:
-    """Give the record another version."""
+    """Change the record's version."""
     flight.version = flight.chance.choice((b"\x03\x01", b"\x03\x02", b"\x03\x04", b"\x03\x00", b"\x02\x00"))
 
 
 def clear(flight: Flight) -> None:
-    """Send it without protection."""
+    """Send it unencrypted."""
     flight.in_clear = True
 
 
@@ -258,7 +257,7 @@ def split(flight: Flight) -> None:
 
 
 def shift(flight: Flight) -> None:
-    """Put a record of another type before or behind it."""
+    """Insert a record of another type before or after it."""
     record = flight.chance.choice(
         (
             (ContentType.CHANGE_CIPHER_SPEC, b"\x01"),
@@ -277,25 +276,25 @@ def shift(flight: Flight) -> None:
 
 
 def cut(flight: Flight) -> None:
-    """End the octets somewhere in it."""
+    """Truncate the sent bytes."""
     flight.cut = flight.chance.randrange(200)
 
 
 def pad(flight: Flight) -> None:
-    """Put zeros behind the content (RFC 8446 section 5.4): a few, as many as a record may hold, or more than that."""
+    """Append zeros to the content (RFC 8446 section 5.4): a few, up to a record's maximum, or more."""
     most = wire.MAXIMUM_PLAINTEXT - len(flight.content)
-    # A protected record may be 256 octets longer (section 5.2), and type and tag are among them.
+    # An encrypted record may be 256 bytes longer (section 5.2), with its type and tag.
     over = flight.chance.choice((-1, 0, 1, 256 - 17, 256 - 16, 2000))
     flight.padding = max(0, flight.chance.choice((1, 64, most + over)))
 
 
 def unhash(flight: Flight) -> None:
-    """Leave it out of the transcript: signature and Finished are over something else."""
+    """Omit it from the transcript, so that signature and Finished are wrong."""
     flight.hashed = False
 
 
 def other_suite(flight: Flight) -> None:
-    """Choose another cipher suite; elsewhere turn a bit."""
+    """Choose another cipher suite; flip a bit of other messages."""
     if flight.content[:1] == b"\x02":
         place = wire.MESSAGE_HEADER + 2 + 32 + 1 + 32
         chosen = flight.chance.choice((0x1302, 0x1303, 0x1304, 0x1305, 0xC02B, 0x0000, 0x1306)).to_bytes(2, "big")
@@ -305,7 +304,7 @@ def other_suite(flight: Flight) -> None:
 
 
 def other_scheme(flight: Flight) -> None:
-    """Announce another signature scheme; elsewhere turn a bit."""
+    """Announce another signature scheme; flip a bit of other messages."""
     if flight.content[:1] == b"\x0f":
         announced = flight.chance.choice(
             (0x0403, 0x0503, 0x0804, 0x0805, 0x0807, 0x0808, 0x0809, 0x0401, 0x0201, 0x0905)
@@ -345,8 +344,8 @@ def _message(kind: bytes, body: bytes) -> bytes:
     return kind + wire.vector(body, 3)
 
 
-class Told(NamedTuple):
-    """What one engine reports, whether the signature came as it was made, and whether the native one decided."""
+class Report(NamedTuple):
+    """What one engine reports, whether the signature arrived intact, and whether the native engine decided."""
 
     facts: Facts
     signed: bool
@@ -355,7 +354,7 @@ class Told(NamedTuple):
 
 
 def play(handshake: Handshaking, server: MutatedServer, chance: random.Random) -> None:
-    """Let the two talk until the handshake is settled or the server has no more to say, in chunks of any size."""
+    """Exchange chunks of random size until the handshake ends or the server sends no more."""
     waiting = [handshake.start()]
     while waiting and not handshake.finished:
         answer = b"".join(_answers(server, b"".join(waiting)))
@@ -375,24 +374,24 @@ def _answers(server: MutatedServer, data: bytes) -> Iterator[bytes]:
         yield wire.alert_record(error.alert)
 
 
-def told_by(
+def report_of(
     engine: type[Handshake | NativeHandshake], issued: Issued, response: bytes, seed: int
-) -> tuple[Told, MutatedServer]:
-    """What an engine reports of the server that `seed` makes."""
+) -> tuple[Report, MutatedServer]:
+    """Return an engine's report on the server of a seed."""
     chance = random.Random(seed)  # noqa: S311 - a seed, not a secret
-    server = MutatedServer(vouched(issued, response, chance), chance)
+    server = MutatedServer(stapled(issued, response, chance), chance)
     handshake = engine(HOST)
     play(handshake, server, random.Random(seed + 1))  # noqa: S311 - as above
     natively = isinstance(handshake, NativeHandshake) and not handshake.hands_over
     seen = handshake.signature
     intact = seen is not None and seen.signature == server.signature
-    return Told(handshake.facts(), seen is not None, intact, natively), server
+    return Report(handshake.facts(), seen is not None, intact, natively), server
 
 
-def compare(issued: Issued, response: bytes, seed: int) -> tuple[Told, Told, list[str], MutatedServer]:
-    """Play one server to both: what is decided, what the reference says, where they differ by the names of facts."""
-    reference, server = told_by(Handshake, issued, response, seed)
-    native, _ = told_by(NativeHandshake, issued, response, seed)
+def compare(issued: Issued, response: bytes, seed: int) -> tuple[Report, Report, list[str], MutatedServer]:
+    """Run both against one server; returns the decided report, the reference's, and the facts that differ."""
+    reference, server = report_of(Handshake, issued, response, seed)
+    native, _ = report_of(NativeHandshake, issued, response, seed)
     decided = native
     if not native.natively and not is_lost(native.facts.chain, reference.facts.chain):
         decided = reference._replace(natively=False)
@@ -408,8 +407,8 @@ def compare(issued: Issued, response: bytes, seed: int) -> tuple[Told, Told, lis
     return decided, reference, differences, server
 
 
-def explanation(decided: Told, reference: Told, differences: Sequence[str]) -> str | None:
-    """Why a difference is harmless, if it is."""
+def explanation(decided: Report, reference: Report, differences: Sequence[str]) -> str | None:
+    """Return the reason why a difference is harmless; None if it is not."""
     names = {difference.partition(":")[0] for difference in differences}
     if names <= {"outcome", "alert"} and not all(map(openssl_decodes, decided.facts.chain)):
         return "openssl-cannot-decode"
@@ -421,7 +420,7 @@ def explanation(decided: Told, reference: Told, differences: Sequence[str]) -> s
 
 
 def openssl_decodes(certificate: bytes) -> bool:
-    """Whether OpenSSL takes it for a certificate."""
+    """Whether OpenSSL can load a certificate."""
     try:
         crypto.load_certificate(crypto.FILETYPE_ASN1, certificate)
     except crypto.Error:
@@ -430,10 +429,10 @@ def openssl_decodes(certificate: bytes) -> bool:
 
 
 def main() -> int:
-    """Run as the module says."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--flights", type=int, default=2_000, metavar="N", help="Servers to play (default: 2000).")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="The same seed plays the same servers.")
+    parser.add_argument("--flights", type=int, default=2_000, metavar="N", help="Servers (default: 2000).")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="The same seed makes the same servers.")
     given = parser.parse_args()
     if given.flights < 1:
         parser.error("--flights must be at least 1.")
@@ -441,7 +440,7 @@ def main() -> int:
         print("The native engine needs a cryptography with ML-KEM: update it.", file=sys.stderr)
         return 2
     pki = PrivatePKI.create()
-    # Kinds whose signatures are always equally long: a mutation must meet the same octet for both.
+    # Keys with signatures of constant length: a mutation must affect the same byte for both engines.
     leaves = [pki.issue([HOST], key=kind) for kind in ("ed25519", "ed25519", "ed25519", "rsa")]
     response = pki.intermediate_ec.ocsp_response(leaves[0].leaf)
     outcomes: collections.Counter[str] = collections.Counter()
@@ -450,17 +449,17 @@ def main() -> int:
     for number in range(given.flights):
         seed = (given.seed << 32) + 2 * number
         decided, reference, differences, server = compare(leaves[number % len(leaves)], response, seed)
-        who = "native" if decided.natively else "handed over"
-        outcomes[f"{who}: {decided.facts.outcome}{', key proved' if decided.facts.key_proved else ''}"] += 1
+        engine = "native" if decided.natively else "fell back"
+        outcomes[f"{engine}: {decided.facts.outcome}{', key proved' if decided.facts.key_proved else ''}"] += 1
         if not differences:
             continue
         if reason := explanation(decided, reference, differences):
             explained[reason] += 1
             continue
         unexplained += 1
-        if unexplained <= TOLD_MAX:
+        if unexplained <= PRINTED_MAX:
             names = ", ".join(mutation.__name__ for mutation in server.mutations)
-            print(f"flight {number} ({names}; {who}):", *differences, sep="\n  ")
+            print(f"flight {number} ({names}; {engine}):", *differences, sep="\n  ")
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:8} {outcome}")
     for reason, count in explained.items():

@@ -25,7 +25,7 @@ from detector_testing.pki import encode_sct_list, sct_list_of
 from detector.model import RootOrigin
 from detector.trust.roots import from_der
 
-from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, ROOT_B, STATED, YEAR, Options, dn, with_root
+from .lab import AIA, DAY, EXAM, HOSTS, NETWORK, YEAR, Options, dn, with_root
 from .material import Item, Truth
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Engine(NamedTuple):
 
 
 def engines(lab: Lab) -> Iterator[Engine]:
-    """Every family of forged certificates."""
+    """Yield every family of forged certificates."""
     yield from _open_engines(lab)
     yield from _appliances(lab)
     yield from _dressed_up(lab)
@@ -281,7 +281,7 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
 
 
 def minted_scts(log_ids: Sequence[bytes] = ()) -> bytes:
-    """A well-formed SCT list that nobody signed (RFC 6962 section 3.3)."""
+    """Return a well-formed SCT list with random signatures (RFC 6962 section 3.3)."""
     ids = log_ids or (os.urandom(32), os.urandom(32))
     return encode_sct_list(
         [b"\x00" + log + os.urandom(8) + b"\x00\x00" + b"\x04\x03" + b"\x00\x40" + os.urandom(64) for log in ids]
@@ -351,7 +351,7 @@ def _copy(ca: CA, genuine: Issued) -> Issued:
 
 
 def _with(issued: Issued, *behind: bytes) -> Issued:
-    """The leaf with these certificates behind it."""
+    """Return the leaf with these certificates after it."""
     return issued.with_chain(issued.leaf, *behind)
 
 
@@ -376,7 +376,7 @@ def _odd_dates(lab: Lab) -> Iterator[Engine]:
 
 
 def _hard_to_read(lab: Lab) -> Iterator[Engine]:
-    """Certificates that libraries refuse, each with the one fault its name says, signed after the fault was made."""
+    """Yield certificates that libraries refuse, each with one fault, signed after the fault was made."""
     ca = lab.pki.private_ca("Example Sloppy CA", one_leaf_key=True)
     for name, edit in _FAULTS.items():
         yield Engine(
@@ -429,9 +429,9 @@ _FAULTS: Final[dict[str, Callable[[list[bytes]], list[bytes]]]] = {
 
 
 def resigned(ca: CA, issued: Issued, edit: Callable[[list[bytes]], list[bytes]]) -> Issued:
-    """The leaf with its TBSCertificate's fields edited, signed anew by an EC `ca`."""
+    """Edit the fields of the leaf's TBSCertificate, and sign it again with an EC `ca`."""
     if not isinstance(ca.key, ec.EllipticCurvePrivateKey):
-        raise TypeError("faults are made under CAs with EC keys")
+        raise TypeError("faults need a CA with an EC key")
     tbs, algorithm, _ = asn1.children(issued.leaf)
     tbs = asn1.encode(asn1.SEQUENCE, *edit(asn1.children(tbs)))
     signature = ca.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
@@ -440,17 +440,16 @@ def resigned(ca: CA, issued: Issued, edit: Callable[[list[bytes]], list[bytes]])
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
-    """Every engine in its settings."""
+    """Yield every engine in its settings."""
     for engine in engines(lab):
-        present = cache(engine.forge)  # a host has one certificate, whatever setting it is met in
+        present = cache(engine.forge)  # a host has one certificate in all settings
 
         def item(host: str, *, present: Callable[[str, Issued], Issued] = present, **more: object) -> Item:
             return lab.item(host, present(host, lab.genuine(host)), Truth.INTERCEPTED, **more)  # type: ignore[arg-type] # the options of Lab.item
 
         network = tuple(item(host) for host in HOSTS)
-        known: dict[str, Options] = {ALONE: {}, STATED: {"roots": (ROOT_B,)}, PINNED: {"pinned": [lab.genuine(EXAM)]}}
         trusted: Options = {"interceptors": engine.installed}
-        for setting, expected in known.items():
+        for setting, expected in lab.knowledge().items():
             yield lab.scene(engine.group, engine.name, setting, item(EXAM, **expected), **trusted)
         if engine.installed:
             machine = from_der(engine.installed, name="machine", origin=RootOrigin.POLICY)

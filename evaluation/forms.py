@@ -1,12 +1,11 @@
-"""Certificates whose signatures are new, national or oddly written: ML-DSA, SM2, GOST, RSA-PSS with unequal hashes.
+"""Certificates with new, national or unusual signatures: ML-DSA, SM2, GOST, RSA-PSS with unequal hashes.
 
-Pure apart from randomness; no sockets. Both truths: genuine servers sign like that, and a forger can
-call its signatures what it likes. Where `cryptography` has no ML-DSA those worlds are left out.
+Pure apart from randomness. Both truths: genuine servers sign like that, and a forger can label its signatures at will.
+Without ML-DSA in `cryptography` its worlds are left out.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,7 +34,7 @@ UNREADABLE: Final = {
     "GOST R 34.10-2012": bytes.fromhex("06082a85030701010302"),
     "an algorithm to come": bytes.fromhex("06042a030405"),
 }
-"""Signature algorithms that are not verified here, as OBJECT IDENTIFIERs in DER (GB/T 33560, RFC 9215, nobody's)."""
+"""Signature algorithms that cannot be verified, as OBJECT IDENTIFIERs in DER (GB/T 33560, RFC 9215, unassigned)."""
 
 SHA256, SHA1 = bytes.fromhex("300d06096086480165030402010500"), bytes.fromhex("300906052b0e03021a0500")
 """AlgorithmIdentifiers of two hashes (RFC 4055 section 2.1)."""
@@ -46,14 +45,14 @@ SALT: Final = 32
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
-    """Both truths."""
+    """Yield both truths."""
     yield from _genuine(lab)
     yield from _forged(lab)
 
 
 def _genuine(lab: Lab) -> Iterator[Scene]:
     pki, g = lab.pki, GENUINE_FORMS
-    item = functools.partial(lab.item, truth=Truth.GENUINE)
+    item = lab.items(Truth.GENUINE)
     stated: Options = {"roots": (ROOT_B,)}
     for name, algorithm in UNREADABLE.items():
         shown = {host: _relabelled(lab.genuine(host), algorithm) for host in HOSTS}
@@ -85,8 +84,7 @@ def _genuine(lab: Lab) -> Iterator[Scene]:
 
 def _forged(lab: Lab) -> Iterator[Scene]:
     pki, g = lab.pki, FORGED_FORMS
-    item = functools.partial(lab.item, truth=Truth.INTERCEPTED)
-    stated: Options = {"roots": (ROOT_B,)}
+    item = lab.items(Truth.INTERCEPTED)
     box, rsa_box = pki.private_ca("Example Gateway"), pki.private_ca("Example Gateway", key="rsa")
     engines: dict[str, Callable[[str], Issued]] = {
         f"calls its signatures {name}": lambda host, oid=oid: _relabelled(with_root(box.issue([host]), box), oid)  # type: ignore[misc] # bound now
@@ -99,8 +97,7 @@ def _forged(lab: Lab) -> Iterator[Scene]:
     for name, forge in engines.items():
         shown = {host: forge(host) for host in HOSTS}
         again = observe(shown[EXAM].chain, hello=Hello.READABLE)
-        known: dict[str, Options] = {ALONE: {}, STATED: stated, PINNED: {"pinned": [lab.genuine(EXAM)]}}
-        for setting, expected in known.items():
+        for setting, expected in lab.knowledge().items():
             one = item(EXAM, shown[EXAM], others=[again], **expected)
             yield lab.scene(g, name, f"{setting}, the same on request", one)
         canaries = lab.canaries(Truth.INTERCEPTED, lambda host, _, forge=forge: forge(host))  # type: ignore[misc] # bound now
@@ -109,7 +106,7 @@ def _forged(lab: Lab) -> Iterator[Scene]:
 
 
 def _ml_dsa_ca(lab: Lab) -> CA | None:
-    """A root that signs with ML-DSA-65 (RFC 9881); None where `cryptography` cannot."""
+    """Return a root with an ML-DSA-65 key (RFC 9881); None where `cryptography` lacks it."""
     try:
         module = importlib.import_module("cryptography.hazmat.primitives.asymmetric.mldsa")
     except ImportError:
@@ -119,12 +116,12 @@ def _ml_dsa_ca(lab: Lab) -> CA | None:
 
 
 def _relabelled(issued: Issued, algorithm: bytes) -> Issued:
-    """The chain, every signature of which says it was made by this algorithm (and was not made at all)."""
+    """Label every signature of the chain with this algorithm, without making it."""
     return issued.with_chain(*(_with_algorithm(certificate, algorithm) for certificate in issued.chain))
 
 
 def _ca_relabelled(ca: CA, issued: Issued) -> Issued:
-    """A readable leaf, and behind it its CA with a signature by an algorithm that nobody knows."""
+    """Append the CA, its signature labeled with an unknown algorithm, to a readable leaf."""
     return issued.with_chain(issued.leaf, _with_algorithm(ca.certificate, UNREADABLE["an algorithm to come"]))
 
 
@@ -137,9 +134,9 @@ def _with_algorithm(certificate: bytes, oid: bytes) -> bytes:
 
 
 def _pss_signed(ca: CA, issued: Issued) -> Issued:
-    """The leaf signed by RSASSA-PSS with SHA-256 and, what RFC 4055 has for a default, MGF1 with SHA-1; CA sent."""
+    """Sign the leaf by RSASSA-PSS with SHA-256 and MGF1 with SHA-1, the default of RFC 4055; the CA is sent."""
     if not isinstance(ca.key, rsa.RSAPrivateKey):
-        raise TypeError("RSA-PSS is made by RSA keys")
+        raise TypeError("RSA-PSS needs an RSA key")
     parameters = der.encode(
         der.SEQUENCE,
         der.encode(0xA0, SHA256),
@@ -149,6 +146,6 @@ def _pss_signed(ca: CA, issued: Issued) -> Issued:
     algorithm = der.encode(der.SEQUENCE, RSASSA_PSS, parameters)
     version, serial, _, *rest = der.children(der.children(issued.leaf)[0])
     tbs = der.encode(der.SEQUENCE, version, serial, algorithm, *rest)
-    signature = ca.key.sign(tbs, padding.PSS(padding.MGF1(hashes.SHA1()), SALT), hashes.SHA256())  # noqa: S303 - as is done
+    signature = ca.key.sign(tbs, padding.PSS(padding.MGF1(hashes.SHA1()), SALT), hashes.SHA256())  # noqa: S303 - as real CAs do
     leaf = der.encode(der.SEQUENCE, tbs, algorithm, der.encode(der.BIT_STRING, b"\x00", signature))
     return issued.with_chain(leaf, *(issued.chain[1:] or (ca.certificate,)))

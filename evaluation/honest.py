@@ -1,18 +1,16 @@
-"""What honest servers present: ordinary certificates, and what goes wrong without anybody in the middle.
+"""Certificates of honest servers: ordinary ones, and anomalies in the settings that make them hard.
 
-Pure apart from randomness; no sockets. Anomalies are met in the settings that make them hard. Ground
-truth: genuine.
+Pure apart from randomness. Ground truth: genuine.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Final
 
 from detector_testing.pki import encode_tls_scts
 
 from .lab import AIA, ALONE, DAY, EXAM, HOSTS, NETWORK, PINNED, YEAR, Options, installed, roots_of, with_root
-from .material import Item, Truth
+from .material import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +26,7 @@ BY_HAND: Final = "alone, the leaf's key pinned by hand"
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
-    """Every family of genuine certificates."""
+    """Yield every family of genuine certificates."""
     yield from _ordinary(lab)
     yield from _pins_and_rotation(lab)
     yield from _chain_anomalies(lab)
@@ -37,12 +35,8 @@ def scenes(lab: Lab) -> Iterator[Scene]:
     yield from _private(lab)
 
 
-def _genuine(lab: Lab) -> Callable[..., Item]:
-    return functools.partial(lab.item, truth=Truth.GENUINE)
-
-
 def _ordinary(lab: Lab) -> Iterator[Scene]:
-    pki, item = lab.pki, _genuine(lab)
+    pki, item = lab.pki, lab.items(Truth.GENUINE)
     for name, issued in (
         ("ECDSA", lab.genuine(EXAM)),
         ("RSA", pki.issue([EXAM], key="rsa")),
@@ -60,7 +54,7 @@ def _ordinary(lab: Lab) -> Iterator[Scene]:
 
 
 def _pins_and_rotation(lab: Lab) -> Iterator[Scene]:
-    pki, item = lab.pki, _genuine(lab)
+    pki, item = lab.pki, lab.items(Truth.GENUINE)
     old, new = pki.issue([EXAM]), pki.issue([EXAM])
     other_ca = pki.issue([EXAM], key="rsa")
     g = ANOMALY
@@ -86,7 +80,7 @@ def _pins_and_rotation(lab: Lab) -> Iterator[Scene]:
 
 
 def _chain_anomalies(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), ANOMALY
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), ANOMALY
     issued = pki.issue([EXAM], cross_signed=True, aia=AIA)
     leaf, intermediate, cross = issued.chain
     stranger = pki.private_ca("Stranger").certificate
@@ -100,11 +94,11 @@ def _chain_anomalies(lab: Lab) -> Iterator[Scene]:
     lone = {host: pki.issue([host], aia=AIA) for host in HOSTS}
     alone = {host: one.with_chain(one.leaf) for host, one in lone.items()}
     rotated = pki.issue([EXAM], aia=AIA)
-    g_missing = "missing intermediate"
-    yield lab.scene(g, g_missing, ALONE, item(EXAM, alone[EXAM]))
-    yield lab.scene(g, g_missing, PINNED, item(EXAM, alone[EXAM], pinned=[lone[EXAM]]))
-    yield lab.scene(g, g_missing, "pins of the CA, key rotated", item(EXAM, alone[EXAM], pinned=[rotated]))
-    yield lab.scene(g, g_missing, NETWORK, *(item(host, alone[host]) for host in HOSTS))
+    missing = "missing intermediate"
+    yield lab.scene(g, missing, ALONE, item(EXAM, alone[EXAM]))
+    yield lab.scene(g, missing, PINNED, item(EXAM, alone[EXAM], pinned=[lone[EXAM]]))
+    yield lab.scene(g, missing, "pins of the CA, key rotated", item(EXAM, alone[EXAM], pinned=[rotated]))
+    yield lab.scene(g, missing, NETWORK, *(item(host, alone[host]) for host in HOSTS))
     name = "new root, cross-signed by one in the bundle"
     yield lab.scene(g, name, ALONE, item(EXAM, issued), public=roots_of(pki.root_a))
     elsewhere = pki.issue(["www.example.net"])
@@ -113,7 +107,7 @@ def _chain_anomalies(lab: Lab) -> Iterator[Scene]:
 
 
 def _dates_and_clocks(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), ANOMALY
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), ANOMALY
     late = pki.issue([EXAM], not_before=lab.now - 99 * DAY, not_after=lab.now - 9 * DAY)
     yield lab.scene(g, "expired", ALONE, item(EXAM, late))
     yield lab.scene(g, "expired", PINNED, item(EXAM, late, pinned=[late]))
@@ -132,17 +126,17 @@ def _dates_and_clocks(lab: Lab) -> Iterator[Scene]:
 
 
 def _logging_anomalies(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), ANOMALY
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), ANOMALY
     outside = {host: pki.issue([host], scts=0) for host in HOSTS}
     at = lab.now - 20 * DAY
-    ways: dict[str, Callable[[bytes], dict[str, bytes]]] = {
+    carriers: dict[str, Callable[[bytes], dict[str, bytes]]] = {
         "TLS extension": lambda leaf: {"sct_list": encode_tls_scts(pki.scts_of(leaf, at=at))},
         "stapled OCSP response": lambda leaf: {
             "ocsp_response": pki.intermediate_ec.ocsp_response(leaf, scts=pki.scts_of(leaf, at=at))
         },
     }
-    for way, carry in ways.items():
-        name, seen = f"SCTs by {way}", {host: carry(issued.leaf) for host, issued in outside.items()}
+    for carrier, carry in carriers.items():
+        name, seen = f"SCTs by {carrier}", {host: carry(issued.leaf) for host, issued in outside.items()}
         rotated = item(EXAM, outside[EXAM], seen=seen[EXAM], pinned=[lab.genuine(EXAM)], by_hand=True)
         yield lab.scene(g, name, ALONE, item(EXAM, outside[EXAM], seen=seen[EXAM]))
         yield lab.scene(g, name, BY_HAND, rotated)
@@ -152,7 +146,7 @@ def _logging_anomalies(lab: Lab) -> Iterator[Scene]:
 
 
 def _private(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), PRIVATE
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), PRIVATE
     campus = pki.private_ca("Example Campus CA")
     declared = {"private_roots": (campus.certificate,)}
     served = {host: with_root(campus.issue([host]), campus) for host in HOSTS}

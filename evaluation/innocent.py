@@ -1,11 +1,10 @@
-"""Servers that nobody intercepts and that resemble it: development CAs, appliances, portals, private PKI, hosters.
+"""Innocent servers that resemble interception: development CAs, appliances, portals, private PKI, hosters.
 
-Pure apart from randomness; no sockets. Ground truth: genuine; behind portals, another server.
+Pure apart from randomness. Ground truth: genuine; behind portals, another server.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Final
 
 from detector.model import PortalObservation, PortalOutcome, RootOrigin
@@ -32,11 +31,11 @@ CLEAN_CANARIES: Final = "two canaries clean"
 FIREWALL: Final = dn(
     ORGANIZATION_NAME="Fortinet", ORGANIZATIONAL_UNIT_NAME="Certificate Authority", COMMON_NAME="FG120E"
 )
-"""The factory CA of a firewall, whose name is also what it intercepts with."""
+"""The factory CA of a firewall, with whose name it also intercepts."""
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
-    """Every world."""
+    """Yield every world."""
     yield from _developers(lab)
     yield from _appliances(lab)
     yield from _institutions(lab)
@@ -44,17 +43,13 @@ def scenes(lab: Lab) -> Iterator[Scene]:
     yield from _portals(lab)
 
 
-def _genuine(lab: Lab) -> Callable[..., Item]:
-    return functools.partial(lab.item, truth=Truth.GENUINE)
-
-
 def _serve(ca: CA, host: str) -> Issued:
-    """What a server of a private PKI presents."""
+    """Issue the chain of a server of a private PKI."""
     return with_root(ca.issue([host]), ca)
 
 
 def _developers(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), DEVELOPERS
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), DEVELOPERS
     own = {
         "mkcert": pki.private_ca(dn(ORGANIZATION_NAME="mkcert development CA", COMMON_NAME="mkcert dev@laptop")),
         "Caddy's local CA": pki.private_ca("Caddy Local Authority - 2026 ECC Root"),
@@ -83,7 +78,7 @@ def _developers(lab: Lab) -> Iterator[Scene]:
 
 
 def _appliances(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), APPLIANCES
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), APPLIANCES
     factory = pki.private_ca(FIREWALL)
     makers: dict[str, x509.Name] = {
         "firewall": dn(ORGANIZATION_NAME="Fortinet", ORGANIZATIONAL_UNIT_NAME="FortiGate", COMMON_NAME="FGT60FTK1"),
@@ -110,13 +105,13 @@ def _appliances(lab: Lab) -> Iterator[Scene]:
 
 
 def _named(lab: Lab, subject: x509.Name, host: str) -> Issued:
-    """A self-signed certificate for the host that bears its maker's name."""
+    """Issue a self-signed certificate for the host with its vendor's name."""
     maker = lab.pki.private_ca(subject)
     return maker.issue([host], subject=subject, key=maker.key)
 
 
 def _institutions(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), INSTITUTIONS
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), INSTITUTIONS
     campus = pki.private_ca(dn(ORGANIZATION_NAME="Example University", COMMON_NAME="Example University Root CA"))
     issuing = campus.subordinate("Example University Server CA 2")
     served = {host: with_root(issuing.issue([host]), campus) for host in HOSTS}
@@ -156,7 +151,7 @@ def _institutions(lab: Lab) -> Iterator[Scene]:
 
 
 def _hosters(lab: Lab) -> Iterator[Scene]:
-    pki, item, g = lab.pki, _genuine(lab), HOSTERS
+    pki, item, g = lab.pki, lab.items(Truth.GENUINE), HOSTERS
     ingress = dn(ORGANIZATION_NAME="Acme Co", COMMON_NAME="Kubernetes Ingress Controller Fake Certificate")
     fake = pki.private_ca(ingress)
     shared = fake.issue(["ingress.local"], subject=ingress, key=fake.key)

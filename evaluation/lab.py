@@ -1,13 +1,14 @@
-"""The world that generated scenes are made in: one PKI, its roots and logs, genuine certificates, two canaries.
+"""The world of generated scenes: one PKI with its roots and logs, genuine certificates, two canaries.
 
-Pure apart from randomness; no sockets. The package's own test PKI stands for the public one: its two
-roots for the public roots, its four logs for the public CT logs.
+Pure apart from randomness. The test kit's PKI replaces the public one: its two roots are the public roots, its four
+logs the public CT logs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,7 +43,7 @@ HOSTS: Final = (EXAM, LMS, SEARCH)
 """Three hosts whose registrable domains differ: unrelated operators."""
 
 ROOT_B: Final = "Exemplar Root X2"
-"""The label of the root that the test PKI's ECDSA chains lead to."""
+"""The label of the root of the test PKI's ECDSA chains."""
 
 RIVALS: Final = tuple(
     Endpoint(
@@ -55,7 +56,7 @@ RIVALS: Final = tuple(
     )
     for name in ("cloud-one", "cloud-two")
 )
-"""Two canaries whose operators run CAs of their own: what the follow-up probes when something is not cleared."""
+"""Two canaries whose operators run their own CAs, which the follow-up probes when something is not cleared."""
 
 ALONE: Final = "alone, nothing known"
 STATED: Final = "alone, roots stated"
@@ -63,17 +64,17 @@ PINNED: Final = "alone, learned pins"
 NETWORK: Final = "three operators, nothing known"
 
 AIA: Final = ("http://ca.example/issuing.der",)
-"""A caIssuers URL that cannot resolve (RFC 2606): families are assessed without fetching anything."""
+"""A caIssuers URL that cannot resolve (RFC 2606): nothing is fetched for generated material."""
 
 Options = dict[str, Any]
-"""Options of `Lab.item` and `Lab.scene` that several calls have in common."""
+"""Options of `Lab.item` and `Lab.scene`."""
 
 DAY: Final = dt.timedelta(days=1)
 YEAR: Final = 365 * DAY
 
 
 class Lab:
-    """The world of the families. `logs` and `roots` are as of today."""
+    """The world of generated material. `logs` and `roots` are as of today."""
 
     def __init__(self, pki: PrivatePKI | None = None) -> None:
         self.pki: Final = pki or PrivatePKI.create()
@@ -84,11 +85,11 @@ class Lab:
         self.rival_cas: Final = tuple(below(self.pki.root_b, f"{one.operator} CA", self) for one in RIVALS)
 
     def known(self, issued: Issued) -> Known:
-        """What somebody knows who has seen this certificate."""
+        """Return what a checker knows that has seen this certificate."""
         return known_of([issued.leaf], issued.chain[1:])
 
     def learned(self, host: str, issued: Issued) -> Endpoint:
-        """The endpoint with pins as `detector pins learn --allow-private` writes them the day after issue."""
+        """Return the endpoint with pins as `detector pins learn --allow-private` writes them the day after issue."""
         leaf = Certificate.read(issued.leaf)
         context = Context(at=(leaf.not_before or self.now) + DAY, roots=self.roots, logs=self.logs)
         evidence = EndpointEvidence(Endpoint(host=host), observe(issued.chain), context)
@@ -106,10 +107,10 @@ class Lab:
         seen: Mapping[str, Any] | None = None,
         **expected: Any,  # noqa: ANN401 - fields of Endpoint
     ) -> Item:
-        """One endpoint. `pinned` are certificates that pins were learned from before, with their CAs' keys.
+        """Return one endpoint. `pinned` are certificates from which pins were learned, with their CAs' keys.
 
-        With `by_hand` only their leaves' keys are pinned, in a file that does not say where they come from. `seen` are
-        further fields of the observation.
+        With `by_hand` only their leaves' keys are pinned, in a file without their origin. `seen` are further fields of
+        the observation.
         """
         known = None
         if pinned:
@@ -124,13 +125,21 @@ class Lab:
         observation = observe(presented.chain, **(seen or {}))
         return Item(Endpoint(host=host, **expected), observation, truth, known, presented.key, others=tuple(others))
 
+    def items(self, truth: Truth) -> Callable[..., Item]:
+        """Return `item` for one truth."""
+        return functools.partial(self.item, truth=truth)
+
+    def knowledge(self) -> dict[str, Options]:
+        """Return the options of an item for the exam host by setting: nothing known, roots stated, learned pins."""
+        return {ALONE: {}, STATED: {"roots": (ROOT_B,)}, PINNED: {"pinned": [self.genuine(EXAM)]}}
+
     def canaries(
         self,
         truth: Truth = Truth.GENUINE,
         present: Callable[[str, Issued], Issued] | None = None,
         not_before: dt.datetime | None = None,
     ) -> tuple[Item, ...]:
-        """Two canaries that present chains of their operators' own CAs, or what `present` makes of host and chain."""
+        """Return two canaries with chains of their operators' CAs, or what `present` returns for host and chain."""
         items = []
         for endpoint, ca in zip(RIVALS, self.rival_cas, strict=True):
             shown = logged(ca, self, **({"not_before": not_before} if not_before else {}))(endpoint.host)
@@ -150,11 +159,11 @@ class Lab:
         logs: LogList | None = None,
         **more: Any,  # noqa: ANN401 - further fields of Scene
     ) -> Scene:
-        """Endpoints seen together, in this lab's world unless something else is given."""
+        """Return endpoints probed together, by default in this lab's world."""
         return Scene(group, name, setting, at or self.now, items, public or self.roots, logs or self.logs, **more)
 
     def aged_logs(self, days: int, *, known: bool = True) -> LogList:
-        """The list of logs as a copy has it that is so old; with `known` off, older than all logs of today."""
+        """Return the log list of a copy of this age; without `known`, one that is older than all logs."""
         old = msgspec.structs.replace(self.logs, date=(self.now - days * DAY).date())
         return old if known else msgspec.structs.replace(old, logs={})
 
@@ -162,34 +171,34 @@ class Lab:
 def roots_of(
     *cas: CA, name: str = "test roots", date: dt.date | None = None, origin: RootOrigin = RootOrigin.UNKNOWN
 ) -> Roots:
-    """These CAs as roots."""
+    """Return CAs as roots."""
     return from_der([ca.certificate for ca in cas], name=name, date=date, origin=origin)
 
 
 def installed(*cas: CA, origin: RootOrigin = RootOrigin.ADDED) -> Roots:
-    """Roots of the machine that were never public."""
+    """Return CAs as private roots of the machine."""
     return roots_of(*cas, name="machine", origin=origin)
 
 
 def dn(**attributes: str) -> x509.Name:
-    """A name from NameOID's spellings, in the order given."""
+    """Return a name from attributes of NameOID, in the given order."""
     return x509.Name([x509.NameAttribute(getattr(NameOID, kind), value) for kind, value in attributes.items()])
 
 
 def with_root(issued: Issued, ca: CA) -> Issued:
-    """The chain with its private CA's certificate behind it."""
+    """Append the private CA's certificate to the chain."""
     return issued.with_chain(*issued.chain, ca.certificate)
 
 
 def signed(
     logs: Sequence[CTLog], at: dt.datetime, *, wrong_signature: bool = False
 ) -> Callable[[bytes, bytes], Sequence[bytes]]:
-    """What makes timestamps of these logs at that time, as `CA.issue` takes it."""
+    """Return a function that makes timestamps of these logs at that time, for `CA.issue`."""
     return lambda tbs, key: [log.sct(tbs, key, at=at, wrong_signature=wrong_signature) for log in logs]
 
 
 def logged(ca: CA, lab: Lab, **options: Any) -> Callable[[str], Issued]:  # noqa: ANN401 - of CA.issue
-    """What issues leaves with valid timestamps of three logs."""
+    """Return a function that issues leaves with valid timestamps of three logs."""
     begins: dt.datetime = options.get("not_before", lab.now - 30 * DAY)
     make = signed(lab.pki.ct_logs[:3], min(begins + DAY / 24, lab.now))
     return lambda host: ca.issue([host], sct_list=make, **options)
@@ -206,7 +215,7 @@ def below(  # noqa: PLR0913 - what makes one sub-CA different from another
     not_before: dt.datetime | None = None,
     not_after: dt.datetime | None = None,
 ) -> CA:
-    """A CA below a public one, as its customers hold them."""
+    """Return a customer's CA below a public one."""
     subordinate = issuer.subordinate(distinguished_name(name, "Other Customer"))
     template = x509.load_der_x509_certificate(subordinate.certificate)
     builder = (

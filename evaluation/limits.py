@@ -1,15 +1,14 @@
 """Residuals: worlds in which the decision table is known to answer wrongly, found by searching for them.
 
-Pure; built like the other generated scenes. A world stands here because an answer in it is wrong, so
-that the rest of the generated material is right by selection: only the counts over everything are rates. Each world
-says why (`Limit.why`) and in exactly which settings it is `wrong`; the others show what ends it. The evaluation fails
-when a world answers otherwise, so that no explanation outlives its reason and none covers anything new.
+Pure. A world is here because an answer in it is wrong, so that the rest of the generated material is right by
+selection: only the counts over everything are rates. Each world states why (`Limit.why`) and in exactly which settings
+it is `wrong`; the other settings show the remedy. The evaluation fails when the answers differ, so that no explanation
+outlives its reason or covers anything new.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -63,7 +62,7 @@ GROUP: Final = "residuals"
 
 
 class Limit(NamedTuple):
-    """One world: its scenes, why an answer in it can be wrong, and in exactly which settings it is."""
+    """One world: its scenes, why an answer in it is wrong, and in which settings."""
 
     name: str
     why: str
@@ -72,30 +71,30 @@ class Limit(NamedTuple):
 
 
 class _World:
-    """Collects the scenes of one world: by setting, whether it is answered wrongly, and what is seen."""
+    """Collects the scenes of one world, and in which settings the answer is wrong."""
 
     def __init__(self, lab: Lab, name: str, why: str, truth: Truth) -> None:
         self.lab, self.name, self.why = lab, name, why
-        self.item: Final = functools.partial(lab.item, truth=truth)
+        self.item: Final = lab.items(truth)
         self._scenes: list[Scene] = []
         self._wrong: set[str] = set()
 
     def wrong(self, setting: str, *items: Item, **more: Any) -> None:  # noqa: ANN401 - fields of Scene
-        """A setting in which the answer is wrong."""
+        """Add a setting in which the answer is wrong."""
         self._wrong.add(setting)
         self.right(setting, *items, **more)
 
     def right(self, setting: str, *items: Item, **more: Any) -> None:  # noqa: ANN401 - fields of Scene
-        """A setting in which it is not: what ends the mistake."""
+        """Add a setting in which the answer is right: a remedy."""
         self._scenes.append(self.lab.scene(GROUP, self.name, setting, *items, **more))
 
     def limit(self) -> Limit:
-        """The world, complete."""
+        """Return the complete world."""
         return Limit(self.name, self.why, tuple(self._scenes), frozenset(self._wrong))
 
 
 def limits(lab: Lab) -> Iterator[Limit]:
-    """Every known world of the kind. Why an answer in it is wrong is what its function says of itself."""
+    """Yield every known world. The docstring of its function is the reason that the page prints."""
     for truth, worlds in ((Truth.GENUINE, _FALSE_ACCUSATIONS), (Truth.INTERCEPTED, _MISSES)):
         for name, build in worlds.items():
             world = _World(lab, name, " ".join((build.__doc__ or "").split()), truth)
@@ -104,7 +103,7 @@ def limits(lab: Lab) -> Iterator[Limit]:
 
 
 def _with_witness(item: Item, at: dt.datetime) -> Item:
-    """The endpoint with a witness pinned and asked, that saw another TLS session."""
+    """Return the endpoint with a pinned witness that saw another TLS session."""
     key, nonce, ours, theirs = Ed25519PrivateKey.generate(), bytes(32), b"\x01" * 32, b"\x02" * 32
     hello = witness_statement.HelloSeen(sha256="00" * 32)
     statement = witness_statement.Statement(

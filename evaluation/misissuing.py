@@ -1,10 +1,10 @@
 """Interceptors below a public root: sub-CAs that sign for them, with every trick that could pass for public logging.
 
-Pure apart from randomness; no sockets. Ground truth: intercepted. What is logged like a genuine
-certificate is among the residuals (`limits`): only a pin or a witness shows it.
+Pure apart from randomness. Ground truth: intercepted. A certificate that is logged like a genuine one is among the
+residuals (`limits`): only a pin or a witness reveals it.
 
-Every trick is met alone, with the endpoint's roots stated, with learned pins of the genuine server (the interceptor's
-CA is another one), with pins of that very CA, and on three operators.
+Every trick is assessed alone, with stated roots, with learned pins of the genuine server (which has another CA), with
+pins of that same CA, and on three operators.
 """
 
 from __future__ import annotations
@@ -21,14 +21,10 @@ from detector_testing.pki import CA, Issued, sct_list_of
 from detector.trust.logs import LogList, Shard
 
 from .lab import (
-    ALONE,
     DAY,
     EXAM,
     HOSTS,
     NETWORK,
-    PINNED,
-    ROOT_B,
-    STATED,
     YEAR,
     Options,
     below,
@@ -48,11 +44,11 @@ if TYPE_CHECKING:
 
 TRICKS: Final = "forged, below a public root"
 SAME_CA: Final = "alone, pins of the CA that signed it"
-"""The key of the interceptor's CA is pinned, as `pins learn` pins every CA of a genuine server's chain."""
+"""The key of the interceptor's CA is pinned, as `pins learn` does for every CA in a genuine chain."""
 
 
 class Trick(NamedTuple):
-    """One interceptor: what it presents for a host, and the logs and the public roots as the checker has them."""
+    """One interceptor: what it presents for a host, and the checker's logs and public roots."""
 
     name: str
     ca: CA
@@ -62,7 +58,7 @@ class Trick(NamedTuple):
 
 
 def scenes(lab: Lab) -> Iterator[Scene]:
-    """Every trick in its settings."""
+    """Yield every trick in its settings."""
     for trick in tricks(lab):
         shown = {host: trick.forge(host) for host in HOSTS}
 
@@ -70,9 +66,7 @@ def scenes(lab: Lab) -> Iterator[Scene]:
             return lab.item(host, shown[host], Truth.INTERCEPTED, **more)
 
         for setting, items in {
-            ALONE: (item(EXAM),),
-            STATED: (item(EXAM, roots=(ROOT_B,)),),
-            PINNED: (item(EXAM, pinned=[lab.genuine(EXAM)]),),
+            **{setting: (item(EXAM, **known),) for setting, known in lab.knowledge().items()},
             SAME_CA: (item(EXAM, pins=(trick.ca.spki_sha256,)),),
             NETWORK: tuple(item(host) for host in HOSTS),
         }.items():
@@ -80,14 +74,14 @@ def scenes(lab: Lab) -> Iterator[Scene]:
 
 
 def tricks(lab: Lab) -> Iterator[Trick]:
-    """Every trick."""
+    """Yield every trick."""
     yield from _unlogged(lab)
     yield from _unacceptable(lab)
     yield from _given(lab)
 
 
 def _unlogged(lab: Lab) -> Iterator[Trick]:
-    """A CA that browsers would take, and timestamps that prove nothing."""
+    """Yield leaves of an acceptable CA whose timestamps prove nothing."""
     pki, now = lab.pki, lab.now
     ca = below(pki.root_b, "Other Customer Sub CA", lab)
     known, unknown = pki.ct_logs, pki.unknown_logs
@@ -116,13 +110,13 @@ def _unlogged(lab: Lab) -> Iterator[Trick]:
 
 
 def _with_logs(lab: Lab, **changed: object) -> LogList:
-    """The list with the same changed of every log."""
+    """Change the same fields of every log in the list."""
     logs = {log_id: msgspec.structs.replace(log, **changed) for log_id, log in lab.logs.logs.items()}
     return msgspec.structs.replace(lab.logs, logs=logs)
 
 
 def _unacceptable(lab: Lab) -> Iterator[Trick]:
-    """Valid timestamps of two operators, and a path that no client takes: logs ask for none of this."""
+    """Yield paths that no client accepts, with valid timestamps of two operators, which logs do not prevent."""
     pki, now = lab.pki, lab.now
     root = pki.root_b
     old: Options = {"not_before": now - 8 * YEAR, "not_after": now - 2 * YEAR}

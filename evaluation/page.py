@@ -1,7 +1,7 @@
-"""The page of error rates: counts and residuals as Markdown.
+"""The page of error rates: counts and residuals as Markdown. Pure.
 
-Pure: answers in, text out. Nothing is left out here: every wrong answer of the detector is listed, every
-doubtful one is listed or counted by its reason. What a reason means is the decision table's to say.
+Every wrong answer of the detector is listed, every doubtful one is listed or counted by its reason. The decision table
+explains the reasons.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _SELECTED: Final = (
     "methods' faults, and that captures and live scenarios, from which nothing was taken out, add none. The table "
     "above is the one to quote."
 )
-"""What the second table is worth."""
+"""How to read the second table."""
 
 FORGED: Final = frozenset(
     {engines.ENGINES, engines.COPIED, engines.ODD, scenarios.BOXES, scenarios.MITMPROXY, scenarios.LIARS}
@@ -91,7 +91,7 @@ KNOWN: Final[dict[str, str]] = {
 
 
 class Facts(NamedTuple):
-    """What the page says about how it came to be."""
+    """The facts about a run."""
 
     command: str
     date: dt.date
@@ -100,7 +100,7 @@ class Facts(NamedTuple):
 
 
 def count(replies: Iterable[Reply]) -> dict[str, Counter[tuple[Truth, Answer]]]:
-    """Answers by method, truth and answer."""
+    """Count answers by method, truth and answer."""
     table: dict[str, Counter[tuple[Truth, Answer]]] = defaultdict(Counter)
     for one in replies:
         table[one.method][one.truth, one.answer] += 1
@@ -108,7 +108,7 @@ def count(replies: Iterable[Reply]) -> dict[str, Counter[tuple[Truth, Answer]]]:
 
 
 def write(facts: Facts, replies: Sequence[Reply], why_limits: Mapping[str, str]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     findable = [one for one in replies if one.group != limits.GROUP]
     limited = [one for one in replies if one.group == limits.GROUP]
     parts = [_head(facts), _definitions(), "## Results", "### Everything", _summary(replies)]
@@ -178,7 +178,7 @@ def _summary(replies: Sequence[Reply]) -> str:
 
 
 def _captured(replies: Sequence[Reply]) -> str:
-    """The groups that nobody in this project chose or made: their own table, and what was not cleared without pins."""
+    """Return the table of captured chains, and what was not cleared without pins."""
     genuine = {corpora.GENUINE_CAPTURES, corpora.GENUINE_TO_OLD_COPIES}
     captured = [one for one in replies if one.method == ours.METHOD and one.group in genuine]
     if not captured:
@@ -198,7 +198,7 @@ def _captured(replies: Sequence[Reply]) -> str:
 
 
 def _by_knowledge(replies: Sequence[Reply]) -> str:
-    """How sure it is of forgeries, by what is known of the endpoint."""
+    """Return the table of confidence in forgeries, by what is known of the endpoint."""
     columns = [*reversed(Confidence), Verdict.INCONCLUSIVE, Verdict.CLEAN]
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for one in replies:
@@ -259,7 +259,7 @@ def _line(one: Reply) -> str:
 
 
 def _by_reason(replies: Sequence[Reply]) -> str:
-    """Doubtful answers by the rule that gave them: what the table says of it once, then the cases."""
+    """Return doubtful answers by the rule that gave them: its text once, then the cases."""
     by_reason: dict[Reason, list[Reply]] = defaultdict(list)
     for one in replies:
         if one.result is not None:
@@ -284,12 +284,12 @@ def _by_reason(replies: Sequence[Reply]) -> str:
 
 
 def _settings(found: Counter[str]) -> str:
-    """Settings with how often each was met."""
+    """Format settings with their counts."""
     return "; ".join(name if number == 1 else f"{name}, {number} times" for name, number in found.items())
 
 
 def _title(one: Reply) -> str:
-    """Captures by their site, everything else by its name."""
+    """Return the site of a capture, the name of anything else."""
     return one.host.removesuffix(":443") if one.group in CAPTURED else one.name
 
 

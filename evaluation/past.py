@@ -1,8 +1,7 @@
-"""What captured chains are assessed with: the public roots and the CT logs of the day on which they were captured.
+"""The public roots and CT logs of the day on which a chain was captured.
 
-Reads the certifi of the time, which uv installs from PyPI into a folder that lasts as long as the run.
-Where that fails, the package's own knowledge stands in, which keeps removed roots (`public_roots(at)`) but does not
-know which of today's were missing then.
+Roots are those of the certifi of the time, which uv installs from PyPI into a temporary folder. Where that fails, the
+package's own knowledge is used, which includes removed roots (`public_roots(at)`) but not the date of later ones.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ COPIES: Final = {"copy 6 months old": 183, "copy 12 months old": 365, "copy 24 m
 
 
 class Knowledge(NamedTuple):
-    """Roots and logs by the day of a capture, and where they are from, for people.
+    """Roots and logs by the day of a capture, and their origin in words.
 
-    `ages` are the ages (in days) of copies that captured chains are shown to besides; none where roots or logs are the
-    same on every day.
+    `ages` are the ages, in days, of the out-of-date copies that also assess captured chains; none where roots or logs
+    are the same on every day.
     """
 
     roots: Callable[[dt.date], Roots]
@@ -44,10 +43,9 @@ class Knowledge(NamedTuple):
     ages: Mapping[str, int]
 
     def stores(self, then: dt.date, now: dt.date) -> tuple[Roots, ...]:
-        """What a machine trusts on the day `now` besides the roots of `then`.
+        """Return what machines trust on the day `now` apart from the roots of `then`.
 
-        Nothing, where its store is as old; the roots that are new since, as shipped with the system or of an origin
-        that the store does not record.
+        A store of `then` adds nothing; a newer one has the new roots, shipped with the system or of unrecorded origin.
         """
         known = self.roots(then).keys
         new = [root for root in self.roots(now).roots if root.certificate.spki_sha256 not in known]
@@ -61,10 +59,10 @@ class Knowledge(NamedTuple):
 
 
 def roots_of_the_time(days: Collection[dt.date], *, download: bool) -> tuple[Callable[[dt.date], Roots], str]:
-    """The roots of each of these days, and where they are from."""
+    """Return the roots of each of these days, and their origin in words."""
     versions = sorted({version_of(day) for day in days}, key=lambda name: date_of(name) or min(days))
     if not download:
-        return public_roots, "as the package remembers them: older certifi releases were not asked for"
+        return public_roots, "as the package remembers them: older certifi releases were not requested"
     try:
         found = asyncio.run(_certifi(versions))
     except (UvError, OSError) as error:
@@ -75,14 +73,14 @@ def roots_of_the_time(days: Collection[dt.date], *, download: bool) -> tuple[Cal
 
 
 def version_of(day: dt.date) -> str:
-    """The newest certifi on that day; the oldest one that is known for days before it."""
+    """Return the newest certifi on that day; the oldest known one for earlier days."""
     versions = examined_versions()
     before = [name for name in versions if (dated := date_of(name)) is not None and dated <= day]
     return before[-1] if before else versions[0]
 
 
 async def _certifi(versions: Collection[str]) -> dict[str, Roots]:
-    """These releases, each as a copy of the package had it that was made then: with the roots removed before."""
+    """Install these releases; each as a copy of the package from that day has it, with the roots removed before."""
     found = {}
     with tempfile.TemporaryDirectory(prefix="detector-certifi-") as temporary:
         for version in versions:

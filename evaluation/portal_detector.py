@@ -1,7 +1,7 @@
 """captive-portal-detector from PyPI as one of the methods, in a temporary environment, against servers on loopback.
 
-Starts uv and a Python of its own; the package is never imported here and is no dependency. Only
-`network_health()` is used; its other analysis sniffs the network, needs root, and asks fixed hosts on the Internet.
+The package is neither imported nor a dependency. Only `network_health()` is used; its other analysis sniffs the network
+as root and contacts fixed hosts on the Internet.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ MEANING: Final = (
 )
 ANSWERS: Final = {"CAPTIVE": Answer.ACCUSED, "OK": Answer.CLEAN, "NO_INTERNET": Answer.NOTHING}
 NEEDS: Final = ("certifi", "requests", "cryptography")
-"""What `network_probe.py` imports. The package's other requirements (packet sniffing, interface lists) serve the
-analysis that is not run, and one of them has to be compiled."""
+"""The imports of `network_probe.py`. The package's other requirements (packet sniffing, interface lists) are for the
+other analysis, and one of them must be compiled."""
 ANSWER_LIMIT: Final = 40.0
-"""Seconds for one answer: its own timeouts are 5 s, and 10 s for a second attempt, per probe, all in parallel."""
+"""Seconds for one answer: its parallel probes have timeouts of 5 s, and 10 s for a second attempt."""
 
 
 class NotRunError(RuntimeError):
@@ -60,14 +60,14 @@ class Driver:
         self._roots: dict[int, tuple[Roots, Path]] = {}
 
     async def ask(self, scene: Scene, item: Item, port: int) -> Answer:
-        """What it says of the server at a port on loopback. Raises NotRunError when it dies."""
+        """Return its answer about the server at a port on loopback. Raises NotRunError when the driver ends."""
         if item.known is None or not item.known.keys:
             return Answer.NOTHING
-        # Its dictionary has room for one pin per host: the first, as a careful user of several would have to choose.
+        # It takes one pin per host.
         pin = base64.b64encode(min(item.known.keys)).decode()
         request = {"host": item.endpoint.host, "port": port, "pin": pin, "roots": str(self._roots_file(scene.public))}
         if self._process.stdin is None or self._process.stdout is None:
-            raise NotRunError("the driver was started without pipes")
+            raise NotRunError("the driver has no pipes")
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         try:
             async with asyncio.timeout(ANSWER_LIMIT):
@@ -88,7 +88,7 @@ class Driver:
 
 @contextlib.asynccontextmanager
 async def running() -> AsyncIterator[Driver]:
-    """Install and start it; everything is gone when the block ends. Raises NotRunError."""
+    """Install and start it until the block ends. Raises NotRunError."""
     with tempfile.TemporaryDirectory(prefix="detector-evaluate-") as temporary:
         folder = Path(temporary)
         python = folder / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -101,7 +101,7 @@ async def running() -> AsyncIterator[Driver]:
             str(Path(__file__).with_name("portal_driver.py")),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # it logs every failed probe there
+            stderr=asyncio.subprocess.DEVNULL,  # it logs failed probes
         )
         try:
             yield Driver(process, folder)
@@ -120,14 +120,13 @@ async def _run_uv(*arguments: str) -> None:
     try:
         await run_uv(*arguments)
     except UvError as error:
-        raise NotRunError(f"{PACKAGE} is installed by uv into an environment of its own: {error}") from error
+        raise NotRunError(f"uv installs {PACKAGE} into an environment of its own: {error}") from error
 
 
 async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Reply]:
-    """Serve every scene's chains on loopback, one after the other, and ask about each endpoint.
+    """Serve every scene's chains on loopback in turn, and ask about each endpoint.
 
-    `now_is` is any scene of the present: those of another moment get no answer, because the package reads the
-    clock itself.
+    `now_is` is any scene of the present: scenes of other moments get no answer, because the package reads the clock.
     """
     replies: list[Reply] = []
     async with running() as asked:
@@ -143,7 +142,7 @@ async def ask_all(scenes: list[Scene], now_is: Scene) -> list[Reply]:
 
 
 def unasked(scene: Scene) -> list[Reply]:
-    """No answer about every endpoint of a scene that it cannot be asked about."""
+    """Return no answer for every endpoint of a scene that it cannot assess."""
     return [_reply(scene, item, Answer.NOTHING) for item in scene.items]
 
 

@@ -1,10 +1,9 @@
-"""Runs inside an environment of its own: asks captive-portal-detector about servers on loopback.
+"""A program for an environment of its own: asks captive-portal-detector about servers on loopback.
 
-Room: scripts; a program of its own, which imports nothing of this project. It reads one JSON request per line
-({host, port, pin, roots}) and answers with one JSON line ({verdict}). The package is used as it is; around it the
-world is arranged: its own pinned check goes to 127.0.0.1 instead of port 443 of the host, `certifi.where` names the
-roots of the request, its two control requests are answered by a server here as the real ones answer them, and no other
-name resolves, as is right for the name it makes up.
+It imports nothing of this project, reads one JSON request per line ({host, port, pin, roots}) and answers with one JSON
+line ({verdict}). The package runs unmodified; around it, its pinned check connects to 127.0.0.1 instead of port 443 of
+the host, `certifi.where` returns the roots of the request, a server here answers its two control requests like the
+real ones, and no other name resolves.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Control(http.server.BaseHTTPRequestHandler):
     """The two control requests, answered as on a healthy network."""
 
     def do_GET(self) -> None:
-        """Answer one of the two."""
+        """Answer a control request."""
         status, body = CONTROL.get(self.path, (404, b""))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -35,17 +34,17 @@ class Control(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: standard error is for failures."""
+        """Log nothing: standard error is for failures."""
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    probe: Any = importlib.import_module("capdet.network_probe").NetworkProbe  # this environment has it, no other
+    probe: Any = importlib.import_module("capdet.network_probe").NetworkProbe  # only this environment has it
     world: Any = socket
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Control)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     primary, fallback = (f"http://127.0.0.1:{server.server_port}{path}" for path in CONTROL)
-    # The package has no public way to say which URLs it asks; without this it could not be measured at all.
+    # The package has no public option for its URLs; without this it could not be measured.
     expected = {primary: probe._hash(None, b""), fallback: probe._hash(None, b"success\n")}  # noqa: SLF001 - see above
     probe.PRIMARY, probe.FALLBACK, probe._expected = primary, fallback, expected  # noqa: SLF001 - see above
     probe.IPV6_PLAIN = "http://no-ipv6.invalid/"
@@ -58,7 +57,7 @@ def main() -> None:
 
     def resolve_on_loopback(host: str, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - as socket's
         if host != "127.0.0.1":
-            raise socket.gaierror(socket.EAI_NONAME, "no such name in this world")
+            raise socket.gaierror(socket.EAI_NONAME, "no such name here")
         return resolve(host, *args, **kwargs)
 
     world.create_connection, world.getaddrinfo = connect_on_loopback, resolve_on_loopback

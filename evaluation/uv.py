@@ -1,7 +1,4 @@
-"""Runs uv, which installs what the evaluation compares with into environments of their own.
-
-Starts processes; uv may fetch packages from the index that it is configured for.
-"""
+"""Runs uv, which installs packages from its configured index into environments of their own."""
 
 from __future__ import annotations
 
@@ -12,23 +9,26 @@ import sys
 from typing import Final
 
 _SHOWN: Final = 300
-"""Characters at the end of uv's output that an error repeats."""
+"""Characters of the end of uv's output in an error."""
 
 
 class UvError(RuntimeError):
-    """There is no uv, or it failed; the message says why."""
+    """uv is not available, or failed; the message says why."""
+
+
+def uv_command() -> tuple[str, ...]:
+    """Return the command that runs uv. Raises UvError."""
+    if uv := shutil.which("uv"):
+        return (uv,)
+    if importlib.util.find_spec("uv") is not None:
+        return sys.executable, "-m", "uv"
+    raise UvError("there is no uv")
 
 
 async def run_uv(*arguments: str) -> None:
     """Run uv with these arguments. Raises UvError."""
-    if uv := shutil.which("uv"):
-        command: tuple[str, ...] = (uv,)
-    elif importlib.util.find_spec("uv") is not None:
-        command = (sys.executable, "-m", "uv")
-    else:
-        raise UvError("there is no uv")
     process = await asyncio.create_subprocess_exec(
-        *command, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *uv_command(), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await process.communicate()
     if process.returncode:
