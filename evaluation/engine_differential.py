@@ -4,9 +4,9 @@
 
 Each flight is a TLS 1.3 handshake with mutations inside and outside the encryption: bits, lengths, omitted, repeated,
 renamed or inserted messages, extensions, padding, fragments, alerts, truncation. Its certificates may come with SCTs
-and OCSP responses, well-formed or not. The result of the reference engine alone is compared with that of the native engine,
-which falls back to the reference engine as in a probe. Every fact must be equal; `EXPLAINED` has the reasons of known,
-harmless differences.
+and OCSP responses, well-formed or not. The result of the reference engine alone is compared with that of the native
+engine, which falls back to the reference engine as in a probe. Every fact must be equal; `EXPLAINED` has the reasons of
+known, harmless differences.
 
 Exit: 0 no unexplained difference, 1 some, 2 bad usage.
 """

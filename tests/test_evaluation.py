@@ -231,7 +231,7 @@ class TestPast:
 
         monkeypatch.setattr(past, "run_uv", fail)
         day = dt.date(2024, 3, 1)
-        for download, why in ((True, "could not be installed"), (False, "were not asked for")):
+        for download, why in ((True, "could not be installed"), (False, "were not requested")):
             roots, source = past.roots_of_the_time({day}, download=download)
             assert source.endswith(f"older certifi releases {why}")
             assert len(roots(day)) > len(roots(dt.date(2100, 1, 1)))
