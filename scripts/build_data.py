@@ -207,7 +207,7 @@ def shard_of(description: str) -> tuple[dt.date, dt.date] | None:
 
 
 def _moment(text: str, *, end: bool = False) -> str:
-    """Format a day, or a moment with its offset, as RFC 3339 in UTC. A day is its first second, or with `end` its last."""
+    """Format a day, or a moment with its offset, as RFC 3339 UTC. A day is its first second, or with `end` its last."""
     moment = dt.datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC) + (_WHOLE_DAY if end else dt.timedelta())

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from detector_testing import Script, run_mitmproxy, serve_middlebox, serve_origin, serve_script
 from support.simulation import Switchboard, short
 
 from detector import Detector, WatchKind
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from conftest import World
-    from detector_testing import Mitmproxy, PrivatePKI
+    from detector_testing import PrivatePKI, Serving
 
     from detector import WatchEvent
     from detector.watch.runner import Look
@@ -105,9 +105,9 @@ async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, stated:
 
 
 @pytest.mark.lab
-async def test_real_mitmproxy(stated: Settings, where: Where, mitmproxy: Callable[..., Any]) -> None:
+async def test_real_mitmproxy(stated: Settings, where: Where, tls_serving: Serving) -> None:
     """The real mitmproxy is named when the route begins to lead through it."""
-    running: Mitmproxy = await mitmproxy(upstream_hosts=where)
+    running = tls_serving(run_mitmproxy(upstream_hosts=where))
     direct, through = DirectDialer(where), ConnectDialer(parse_proxy(f"http://127.0.0.1:{running.port}"))
     switchboard = Switchboard(lambda _, __: direct)
     async with contextlib.aclosing(Detector(**stated(dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)) as events:

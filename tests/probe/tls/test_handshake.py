@@ -138,7 +138,7 @@ def test_two_hundred_certificates_are_kept(version: ssl.TLSVersion) -> None:
 @pytest.mark.parametrize("version", [TLS12, TLS13])
 def test_a_giant_message_ends_it(version: ssl.TLSVersion) -> None:
     """A declared 16 MiB are refused when they are declared."""
-    facts = converse(Script.giant(octets=1000, version=version))
+    facts = converse(Script.giant(size=1000, version=version))
     assert facts.outcome is Outcome.TOO_LARGE
 
 
