@@ -58,7 +58,7 @@ from evaluation.material import Answer, Said, Truth, worst
 from OpenSSL import SSL
 
 from detector.errors import DetectorError
-from detector.session.session import resolve_logs, resolve_roots
+from detector.session.settings import Expectations
 from detector.trust.roots import machine_roots
 from detector.version import VERSION
 
@@ -238,10 +238,10 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
 
 def knowledge_of(options: argparse.Namespace, chains: Sequence[corpora.Sample]) -> past.Knowledge:
     """What the chains of a folder are assessed with. Raises RootsError and LogListError."""
-    listed = resolve_logs(options.ct_logs)
+    listed = Expectations(logs=options.ct_logs).log_list
     logs_from = f"{Path(listed.name).name}, {listed.date}"
     if options.roots:
-        given = resolve_roots(options.roots)
+        given = Expectations(roots=options.roots).public_roots
         roots_from = f"{given.name} {given.version}, {len(given)} roots"
         return past.Knowledge(lambda _day: given, lambda _day: listed, roots_from, logs_from, {})
     days = {sample.at.date() - dt.timedelta(days=age) for sample in chains for age in (0, *past.COPIES.values())}

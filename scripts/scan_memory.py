@@ -45,7 +45,7 @@ class Recorded(Detector):
             pins=PinSet(name="none", endpoints=()),
             roots=from_der([pki.root_a.certificate, pki.root_b.certificate], name="test"),
             logs=ct_logs.parse(pki.ct_log_list_json(), name="test"),
-            route="none",
+            proxy="none",
             offline=True,
         )
         self._genuine = [_observation(pki.issue([host]).chain) for host in map(_host, range(GENUINE))]

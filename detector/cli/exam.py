@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.exam.decision import Decision
-    from detector.session.session import Detector, SeenBefore
+    from detector.session.session import Detector
+    from detector.session.settings import SeenBefore
 
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
@@ -183,7 +184,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
 
 def _detector(policy: Policy, options: common.Options, *, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    detector = gatekeeper.make_detector(policy, **common.settings(options), seen_before=seen_before)
+    detector = gatekeeper.make_detector(policy, **common.settings(options, seen_before=seen_before))
     gatekeeper.plan(detector, policy)
     return detector
 

@@ -18,7 +18,9 @@ from detector.judge import network
 from detector.model import Confidence
 from detector.pins.target import MAX_PORT
 from detector.scan.fleet import certificates
-from detector.session.session import Detector, utc_now
+from detector.session.seams import utc_now
+from detector.session.session import Detector
+from detector.session.settings import NetworkSettings
 from detector.version import VERSION
 
 from . import common
@@ -186,7 +188,7 @@ def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the opt
         roots=given["roots"],
         add_roots=given["add_roots"],
         logs=given["ct_logs"],
-        route="none",
+        proxy="none",
         offline=given["offline"],
     )
     sources = scan_command.Sources(given["targets"], given["files"], (), (443,), (), table=False)
@@ -216,7 +218,7 @@ async def _scanning(
     looks = coordinator.Looks(
         timeout=given["timeout"],
         concurrency=given["concurrency"],
-        route=given["proxy"],
+        network=NetworkSettings(proxy=given["proxy"], offline=True),
         retries=given["retries"],
         lost_after=given["lost_after"],
     )

@@ -24,7 +24,8 @@ from detector.judge import network, wording
 from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
 from detector.scan import BadLine, Journal, Replaced, Scanned, ScanSettings, Target, expand, read_targets, scan
-from detector.session.session import Detector, utc_now
+from detector.session.seams import Seams, utc_now
+from detector.session.session import Detector
 from detector.version import VERSION
 
 from . import common
@@ -199,13 +200,15 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
-        detector = Detector(**common.settings(options), resolver=names, seen_before=common.seen_before(history))
+        detector = Detector(
+            **common.settings(options, seen_before=common.seen_before(history)), seams=Seams(resolver=names)
+        )
         kept = None if history is None else _Kept(history, detector, tally)
         writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
         _count_earlier(writer, tally, kept)
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
-                looking = _Looking(processes, options, names)
+                looking = _Looking(processes, names)
                 asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), looking))
         except KeyboardInterrupt:
             common.say(tally.sentence(interrupted=True))
@@ -225,7 +228,6 @@ class _Looking(NamedTuple):
     """What probes, and how names are resolved."""
 
     processes: int
-    options: common.Options
     names: CachingResolver
 
     @contextlib.asynccontextmanager
@@ -237,14 +239,7 @@ class _Looking(NamedTuple):
                 return
             from detector.scan import processes  # noqa: PLC0415 - only where there are several
 
-            crew = processes.processes(
-                self.processes,
-                detector,
-                route=self.options.proxy,
-                resolve=self.options.resolve,
-                c_ares=self.names.c_ares,
-            )
-            async with crew as running:
+            async with processes.processes(self.processes, detector, c_ares=self.names.c_ares) as running:
                 yield running.look
         finally:
             await self.names.close()

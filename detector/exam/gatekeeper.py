@@ -6,18 +6,18 @@ Room: exam. Runs `Detector` under the policy's deadline and hands its report to 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 from detector.aio.tasks import off_loop
 from detector.errors import BundleError, PolicyError, RequestError
-from detector.session.session import Detector, utc_now
+from detector.session.seams import utc_now
+from detector.session.session import Detector
 
 from .decision import Decision, decide
 from .policy import ENDPOINTS_MAX, Policy, check_deadline
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from typing import Unpack
 
@@ -25,35 +25,12 @@ if TYPE_CHECKING:
 
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
-    from detector.probe import Dialer
-    from detector.session.follow_up import Control
-    from detector.session.session import LogSource, PinSource, ResolveRules, RootSource, SeenBefore, Target
-    from detector.trust.roots import Roots
+    from detector.session.session import Target
+    from detector.session.settings import DetectorOptions
 
     from .exchange import Request
 
     PolicySource = Policy | str | Path | None
-
-
-class Settings(TypedDict, total=False):
-    """How to probe: the arguments of `Detector`. `pins` take precedence over the policy's own."""
-
-    pins: PinSource | None
-    roots: RootSource | None
-    add_roots: RootSource | None
-    logs: LogSource | None
-    route: str
-    resolve: ResolveRules | None
-    vantage: str
-    concurrency: int
-    machine_roots: Callable[[], Roots]
-    installed_at: Callable[[bytes], dt.datetime | None]
-    dialer: Dialer | None
-    offline: bool
-    control: Control | None
-    canaries: Sequence[Endpoint] | None
-    seen_before: SeenBefore
-    clock: Callable[[], dt.datetime]
 
 
 class Plan(NamedTuple):
@@ -77,7 +54,7 @@ async def gate(
     detector: Detector | None = None,
     keys: Sequence[Ed25519PrivateKey] = (),
     deadline: float | None = None,
-    **settings: Unpack[Settings],
+    **options: Unpack[DetectorOptions],
 ) -> Decision:
     """Probe this network once and say whether the exam may start: `allow`, `warn` or `block`.
 
@@ -95,9 +72,9 @@ async def gate(
     chosen = await off_loop(lambda: Policy.resolve(policy))
     until = begin + (chosen.deadline if deadline is None else check_deadline(deadline))
     if detector is None:
-        detector = await off_loop(lambda: make_detector(chosen, **settings))
-    elif settings:
-        raise TypeError(f"give a detector or {', '.join(sorted(settings))}, not both")
+        detector = await off_loop(lambda: make_detector(chosen, **options))
+    elif options:
+        raise TypeError(f"give a detector or {', '.join(sorted(options))}, not both")
     return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
 
 
@@ -116,14 +93,14 @@ async def _decide(
     )
 
 
-def make_detector(policy: Policy, **settings: Unpack[Settings]) -> Detector:
-    """A detector that probes as the settings say, with the policy's pins where the settings name none.
+def make_detector(policy: Policy, **options: Unpack[DetectorOptions]) -> Detector:
+    """A detector that probes as the options say, with the policy's pins where the options name none.
 
     Raises `InputError`, as `Detector` does.
     """
-    if settings.get("pins") is None and policy.pins:
-        settings["pins"] = policy.pins
-    return Detector(**settings)
+    if options.get("pins") is None and policy.pins:
+        options["pins"] = policy.pins
+    return Detector(**options)
 
 
 def plan(

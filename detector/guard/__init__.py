@@ -3,13 +3,13 @@
 Room: guard, above session. Connections are made by `probe`, or by the library that is guarded; what they showed is
 judged as everything else is, with pins, roots, logs and checks.
 
-    guard = Guard.from_policy("exam-policy.toml")
+    guard = Guard(policy="exam-policy.toml")
 
     async with aiohttp.ClientSession(connector=GuardedConnector(guard)) as session: ...     # aiohttp
     urllib3.PoolManager(ssl_context=guarded_context(guard))                                 # urllib3, requests
     httpx.Client(verify=guarded_context(guard))                                             # httpx, sync and async
 
-What passes is what the gate at exam start lets an exam begin with, by the same policy (`Guard.from_policy`). A guarded
+What passes is what the gate at exam start lets an exam begin with, by the same policy. A guarded
 client is never weaker than one that verifies certificates the ordinary way. docs/guard.md says what each integration
 can and cannot check.
 

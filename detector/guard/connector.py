@@ -34,7 +34,7 @@ from detector.probe import (
 )
 from detector.probe.client import close
 from detector.probe.routes import Resolver
-from detector.session.session import resolve_rules
+from detector.session.settings import NetworkSettings
 
 from .guard import Guard, Refused
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from detector.model import Endpoint, Report, Result
     from detector.probe import Dialer, Opened, Timeouts
     from detector.probe.tls.transport import TLSTransport
-    from detector.session.session import ResolveRules
+    from detector.session.settings import ResolveRules
 
     from .guard import Judged
 
@@ -119,7 +119,7 @@ _REFUSALS: Final[dict[Refused, type[MiddlewareDetected | CertificateError | Unco
 class GuardedConnector(aiohttp.TCPConnector):
     """Connections for an `aiohttp.ClientSession`, none of which sends a byte of a request to a middlebox.
 
-    `guard` judges (default: a new one, with the shipped pins). `route` is how TLS connections are made where neither
+    `guard` judges (default: a new one, with the shipped pins). `proxy` is how TLS connections are made where neither
     the request nor the session names a proxy: `none` (directly), `env` (the environment's proxy settings) or a proxy
     URL, with credentials if need be. `resolve` says where to connect instead, as in `detector.Detector`.
     `plaintext_hosts` are the hosts for which `http:` and `ws:` are allowed; aiohttp's own code makes those connections.
@@ -139,7 +139,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         self,
         guard: Guard | None = None,
         *,
-        route: str = "none",
+        proxy: str = "none",
         resolve: ResolveRules | None = None,
         plaintext_hosts: Collection[str] = (),
         timeouts: Timeouts | None = None,
@@ -149,7 +149,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         force_close: bool = False,
     ) -> None:
         # One attribute of our own: aiohttp has many, and each version others.
-        self._judged_connections: Final = _JudgedConnections(guard or Guard(), route, resolve, timeouts)
+        self._judged_connections: Final = _JudgedConnections(guard or Guard(), proxy, resolve, timeouts)
         self._plaintext_hosts: Final = frozenset(map(parse_host, plaintext_hosts))
         keeping: dict[str, Any] = {"force_close": True} if force_close else {"keepalive_timeout": keepalive_timeout}
         super().__init__(limit=limit, limit_per_host=limit_per_host, **keeping)
@@ -180,12 +180,12 @@ class GuardedConnector(aiohttp.TCPConnector):
 class _JudgedConnections:
     """Makes TLS connections and lets go only of those that may carry a request."""
 
-    def __init__(self, guard: Guard, route: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
-        if route not in {"env", "none"}:
-            _only_http(parse_proxy(route))  # raises now rather than with the first request
+    def __init__(self, guard: Guard, proxy: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
+        if proxy not in {"env", "none"}:
+            _only_http(parse_proxy(proxy))  # raises now rather than with the first request
         self._guard: Final = guard
-        self._route: Final = route
-        self._rules: Final = resolve_rules(resolve)
+        self._proxy: Final = proxy
+        self._rules: Final = NetworkSettings.of(resolve=resolve).rules
         self._timeouts: Final = timeouts
         self._resolver: Final = Resolver()
         self._direct: Final = DirectDialer(self._rules, resolver=self._resolver)
@@ -231,8 +231,8 @@ class _JudgedConnections:
     def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
         """The way to take: the request's proxy, or the session's, before the connector's."""
         proxy = _proxy_of(req)
-        if proxy is None and (self._route not in {"env", "none"} or endpoint.address is None):
-            proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
+        if proxy is None and (self._proxy not in {"env", "none"} or endpoint.address is None):
+            proxy = proxy_for(endpoint.host, endpoint.port, self._proxy, os.environ)
         if proxy is None:
             return self._direct
         return ConnectDialer(_only_http(proxy), self._rules, resolver=self._resolver)

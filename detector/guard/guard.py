@@ -22,7 +22,7 @@ import enum
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import InputError
 from detector.exam.admission import admit, is_intercepted, why, worth
@@ -34,7 +34,8 @@ from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
-from detector.session.session import resolve_logs, resolve_pins, resolve_roots, this_machine, utc_now
+from detector.session.seams import THIS_MACHINE, Seams
+from detector.session.settings import Expectations
 from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.budget import Budget
 from detector.trust.classes import ChainClass
@@ -42,14 +43,12 @@ from detector.trust.hostname import NameMatch
 from detector.version import VERSION
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import Self, Unpack
+    from typing import Unpack
 
     from detector.model import Observation, Report, Result
-    from detector.session.session import LogSource, PinSource, RootSource
-    from detector.trust.roots import Roots
+    from detector.session.settings import TrustOptions
 
 REMEMBERED_MAX: Final = 64
 """Endpoints whose last evidence is kept. Two of unrelated operators show an interceptor; a client with more hosts than
@@ -82,66 +81,41 @@ class Judged(NamedTuple):
     advice: str = ""
 
 
-class Settings(TypedDict, total=False):
-    """How to judge: the arguments of `Guard`, but for the policy. `pins` take precedence over the policy's own."""
-
-    pins: PinSource | None
-    roots: RootSource | None
-    add_roots: RootSource | None
-    logs: LogSource | None
-    on_warning: Callable[[Judged], None] | None
-    machine_roots: Callable[[], Roots]
-    installed_at: Callable[[bytes], dt.datetime | None]
-    clock: Callable[[], dt.datetime]
-
-
 class Guard:
-    """Judges connections for any number of clients, and remembers what they showed.
+    """Decides whether a connection may carry a request, for any number of clients, and remembers what they showed.
 
-    `policy` says what passes (docs/exam-gate.md); the default one lets nothing pass that is not confirmed, but stale
-    pins with a warning. Its endpoints and its deadline are the gate's business. `on_warning` is called, in the thread
-    that judges, for each connection that passes with a warning. `pins`, `roots`, `add_roots` and `logs` as in
-    `detector.Detector`: None means the shipped ones. `machine_roots`, `installed_at` and `clock` as in `Detector`.
     Reading the files takes a few tenths of a second: make one guard and share it. It may be used from several threads
     and event loops.
 
-    Raises `PinFileError`, `RootsError` or `LogListError`.
+    Args:
+        policy: what passes (docs/exam-gate.md): a `Policy`, the path of a policy file, or None for the default, which
+            lets nothing pass that is not confirmed, but outdated pins with a warning. What the gate lets an exam begin
+            with, this guard lets pass. Its endpoints and its deadline concern the gate only.
+        on_warning: called, in the thread that assesses, for each connection that passes with a warning.
+        options: what chains are assessed against, as in `detector.Detector`; `pins` take precedence over the policy's.
+
+    Raises:
+        PolicyError, PinFileError, RootsError, LogListError: for what cannot be used.
     """
 
-    def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
+    def __init__(
         self,
+        policy: Policy | str | Path | None = None,
         *,
-        policy: Policy | None = None,
-        pins: PinSource | None = None,
-        roots: RootSource | None = None,
-        add_roots: RootSource | None = None,
-        logs: LogSource | None = None,
         on_warning: Callable[[Judged], None] | None = None,
-        machine_roots: Callable[[], Roots] = this_machine.roots,
-        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
-        clock: Callable[[], dt.datetime] = utc_now,
+        seams: Seams = THIS_MACHINE,
+        **options: Unpack[TrustOptions],
     ) -> None:
-        self.policy: Final = Policy() if policy is None else policy
-        self.roots: Final = resolve_roots(roots, add_roots)
-        self.pins: Final = resolve_pins(pins, lambda: self.roots)
-        self.logs: Final = resolve_logs(logs)
+        self.policy: Final = Policy.resolve(policy)
+        if options.get("pins") is None and self.policy.pins:
+            options["pins"] = self.policy.pins
+        expectations = Expectations(**options)
+        self.roots: Final = expectations.public_roots
+        self.pins: Final = expectations.pin_set
+        self.logs: Final = expectations.log_list
         self._on_warning: Final = on_warning
-        self._machine_roots: Final = machine_roots
-        self._installed_at: Final = installed_at
-        self._clock: Final = clock
+        self._seams: Final = seams
         self._memory: Final = _Memory()
-
-    @classmethod
-    def from_policy(cls, policy: Policy | str | Path, **settings: Unpack[Settings]) -> Self:
-        """A guard that goes by the policy of the gate at exam start: a `Policy`, or the path of a policy file.
-
-        What the gate lets an exam begin with, this guard lets pass. The policy's pins are used where `settings` name
-        none. Raises `PolicyError`, and what `Guard` raises.
-        """
-        chosen = Policy.resolve(policy)
-        if settings.get("pins") is None and chosen.pins:
-            settings["pins"] = chosen.pins
-        return cls(policy=chosen, **settings)
 
     def endpoint(self, host: str, port: int | None = None) -> Endpoint:
         """The endpoint to judge, with what is pinned for it. `host` is a name or an address literal, without brackets.
@@ -164,18 +138,20 @@ class Guard:
         Takes a few milliseconds; the first of its kind up to a second, when machine roots or the suffix list have to be
         read (docs/guard.md). Blocks: in an event loop, call it in a thread. Raises nothing.
         """
-        started = self._clock()
+        started = self._seams.clock()
         context = Context(
             at=started,
             roots=self.roots,
             logs=self.logs,
-            machine_roots=self._machine_roots,
-            installed_at=self._installed_at,
+            machine_roots=self._seams.machine_roots,
+            installed_at=self._seams.installed_at,
             budget=Budget(time.thread_time),
         )
         evidence = EndpointEvidence(endpoint, observation, context)
         result = self._memory.assess(evidence)
-        report = network.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
+        report = network.report(
+            [result], context, started=started, finished=self._seams.clock(), vantage="", version=VERSION
+        )
         judged = self._admit(Judged(result, report), evidence)
         if judged.action is Action.WARN and self._on_warning is not None:
             self._on_warning(judged)

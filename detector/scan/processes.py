@@ -19,11 +19,12 @@ import msgspec
 from detector.errors import DetectorError, InputError
 from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, Record
+from detector.session.settings import NetworkSettings  # noqa: TC001 - msgspec reads the annotations at run time
 
 from .work import NOT_LOOKED, Seen, bare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from detector.session.session import Detector
 
@@ -46,10 +47,9 @@ _APART: Final[dict[str, Any]] = (
 
 
 class Setup(Record, frozen=True, kw_only=True):
-    """How a child looks: proxy setting, where to connect instead (host, port, address, port), and how it resolves."""
+    """How a child makes connections, and how it resolves names."""
 
-    route: str = "env"
-    resolve: tuple[tuple[str, int, str, int], ...] = ()
+    network: NetworkSettings
     c_ares: bool = False
 
 
@@ -186,15 +186,13 @@ class Processes:
 
 
 @contextlib.asynccontextmanager
-async def processes(
-    count: int, detector: Detector, *, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], c_ares: bool
-) -> AsyncIterator[Processes]:
-    """Run `count` processes until the block ends; looks are made as `route`, `resolve` and `c_ares` say.
+async def processes(count: int, detector: Detector, *, c_ares: bool) -> AsyncIterator[Processes]:
+    """Run `count` processes until the block ends; they connect as `detector` does, and resolve as `c_ares` says.
 
     Raises `ProcessError`.
     """
-    rules = tuple((*asked, *instead) for asked, instead in resolve.items())
-    crew = Processes(detector, Setup(route=route, resolve=rules, c_ares=c_ares), count)
+    network = msgspec.structs.replace(detector.network, offline=True)
+    crew = Processes(detector, Setup(network=network, c_ares=c_ares), count)
     try:
         await crew.start()
         yield crew

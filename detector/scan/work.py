@@ -17,6 +17,7 @@ from detector.judge.recorded import believed
 from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
 from detector.pins import PinSet
 from detector.session.session import Detector
+from detector.session.settings import NetworkSettings
 from detector.trust.roots import from_recorded
 
 from .runner import look_patiently
@@ -25,17 +26,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+FROM_ELSEWHERE: Final = NetworkSettings(proxy="env", offline=True)
+"""How another process makes connections: follow-up probes are the coordinator's business."""
+
+
 class Job(Record, frozen=True, kw_only=True):
     """Endpoints to look at, `concurrency` at once, each within `timeout` seconds for a try.
 
-    `retries` are further tries after failures that pass; `route` is as in `Detector`.
+    `retries` are further tries after failures that pass.
     """
 
     endpoints: tuple[Endpoint, ...]
     timeout: float
     concurrency: int
     retries: int = 0
-    route: str = "env"
+    network: NetworkSettings = FROM_ELSEWHERE
 
 
 class Seen(Record, frozen=True, kw_only=True):
@@ -56,7 +61,7 @@ def bare(endpoint: Endpoint) -> Endpoint:
 
 
 async def look(job: bytes) -> bytes:
-    """Do a `Job` and give the `Seen` of each of its endpoints, in order, as JSON. Raises `ProxyError` for its route."""
+    """Do a `Job` and give the `Seen` of each of its endpoints, in order, as JSON. Raises `InputError`."""
     return msgspec.json.encode(await _look(msgspec.json.decode(job, type=Job)))
 
 
@@ -82,7 +87,7 @@ def case_of(detector: Detector, endpoint: Endpoint, seen: Seen, *, where: str) -
 async def _look(job: Job) -> Sequence[Seen]:
     slots = asyncio.Semaphore(job.concurrency)
     jitter = random.Random()  # noqa: S311 - jitter, no secret
-    detector = Detector(pins=PinSet(name="job", endpoints=()), route=job.route, offline=True)
+    detector = Detector(pins=PinSet(name="job", endpoints=()), network=job.network)
 
     async def one(endpoint: Endpoint) -> Seen:
         async with slots:

@@ -19,6 +19,7 @@ from detector.aio.tasks import end
 from detector.errors import DetectorError
 from detector.pins import PinSet
 from detector.probe.routes.resolving import AsyncLookup, CachingResolver
+from detector.session.seams import Seams
 from detector.session.session import Detector
 
 from .processes import Brought, Errand, Refusal, Setup
@@ -56,10 +57,8 @@ async def _serve(setup: Setup, told: Iterable[bytes], answers: queue.SimpleQueue
     names = CachingResolver(AsyncLookup()) if setup.c_ares else CachingResolver()
     detector = Detector(
         pins=PinSet(name="child", endpoints=()),
-        route=setup.route,
-        resolve={(host, port): (address, at) for host, port, address, at in setup.resolve},
-        offline=True,
-        resolver=names,
+        network=setup.network,
+        seams=Seams(resolver=names),
     )
     loop, over, running = asyncio.get_running_loop(), asyncio.Event(), set[asyncio.Task[None]]()
 

@@ -56,8 +56,9 @@ DIRECT: Final = "direct"
 DIRECT4: Final = "direct4"
 DIRECT6: Final = "direct6"
 PROXY: Final = "proxy"
-WORDS: Final = (ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
-"""How ways are named; several are separated by commas, the first of them gives the first look."""
+ROUTES: Final = (USUAL, ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
+"""The names of routes; several are separated by commas, the first of them is that of the first observation. `usual`
+is what a browser on this machine would do: through the proxy where the proxy setting gives one, else directly."""
 
 
 MACHINE: Final = "system"
@@ -66,30 +67,23 @@ environment."""
 
 
 class Settings(NamedTuple):
-    """Which ways to take, and what `proxy` means: `system`, `env`, `none`, `pac:` and a file, or a proxy URL."""
+    """Which routes to take, and what `proxy` means: `system`, `env`, `none`, `pac:` and a file, or a proxy URL."""
 
     ways: tuple[str, ...]
     proxy: str
 
 
-def read_route(route: str, proxy: str | None = None) -> Settings:
-    """Read the choice of ways.
-
-    `route` is one or several of `WORDS`, separated by commas; or, as before there were several ways, the proxy setting
-    itself. `proxy` is the proxy setting where `route` is not. Raises `ProxyError`.
-    """
+def read_route(route: str, proxy: str = MACHINE) -> Settings:
+    """Read the names of routes (`ROUTES`, separated by commas); `proxy` is passed on. Raises `ProxyError`."""
     words = tuple(dict.fromkeys(word.strip().lower() for word in route.split(",")))
-    if not set(words) <= set(WORDS):
-        if proxy not in {None, route} and route != MACHINE:
-            raise ProxyError(
-                f"The ways to take cannot be read: each is one of {', '.join(WORDS)}.",
-                advice="Name one or several of them with commas between, and the proxy apart from them.",
-            )
-        return Settings((USUAL,), route if proxy is None else proxy)
-    setting = MACHINE if proxy is None else proxy
-    if setting == "none" and words == (PROXY,):
-        raise ProxyError("Only the way through the proxy is to be taken, and there is none.", advice="Name a proxy.")
-    return Settings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, setting)
+    if not set(words) <= set(ROUTES):
+        raise ProxyError(
+            f"route: each is one of {', '.join(ROUTES)}.",
+            advice="Name one or several with commas between them; give the proxy as proxy.",
+        )
+    if proxy == "none" and words == (PROXY,):
+        raise ProxyError("route: only the proxy is to be used, and proxy is none.", advice="Name a proxy.")
+    return Settings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, proxy)
 
 
 def read_resolver(url: str) -> str:

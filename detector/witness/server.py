@@ -42,7 +42,7 @@ from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_
 from detector.probe.tls.hello import parse_client_hello
 from detector.probe.tls.transport import TLSTransport
 from detector.probe.tls.wire import Wire, WireError
-from detector.session.session import utc_now
+from detector.session.seams import utc_now
 from detector.trust import witness_statement
 from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
 

@@ -164,6 +164,7 @@ async def look_many(
 
 def detector_for(told: dict[str, Any], engine: str, concurrency: int) -> Detector:
     """A detector that holds the origin's PKI for the public one."""
+    from detector.model import Engine  # noqa: PLC0415 - as above
     from detector.pins import PinSet  # noqa: PLC0415 - only where it is the contender
     from detector.session.session import Detector  # noqa: PLC0415 - as above
 
@@ -171,9 +172,9 @@ def detector_for(told: dict[str, Any], engine: str, concurrency: int) -> Detecto
         pins=PinSet(name="none", endpoints=()),
         roots=told["roots"],
         logs=told["logs"],
-        route="none",
+        proxy="none",
         offline=True,
-        engine=engine,
+        engine=Engine(engine),
         concurrency=concurrency,
     )
 

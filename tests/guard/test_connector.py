@@ -48,6 +48,7 @@ from detector.exam import Policy
 from detector.guard import CertificateError, GuardedConnector, PlaintextError, UnconfirmedError
 from detector.model import Endpoint, Outcome
 from detector.probe import Timeouts
+from detector.session.seams import Seams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -422,13 +423,13 @@ async def test_proxies(world: World, pki: PrivatePKI, monkeypatch: pytest.Monkey
         elif source == "session":
             session = {"proxy": url}
         elif source == "connector":
-            connector = {"route": url}
+            connector = {"proxy": url}
         else:
             monkeypatch.setenv("https_proxy", url)
             monkeypatch.delenv("no_proxy", raising=False)
             monkeypatch.delenv("NO_PROXY", raising=False)
             session = {"trust_env": source == "environment"}
-            connector = {"route": "none" if source == "environment" else "env"}
+            connector = {"proxy": "none" if source == "environment" else "env"}
         async with guarded(guard, session=session, **connector) as client:
             for _ in range(2):
                 async with client.post(URL, data=SECRET, **request) as response:
@@ -494,7 +495,7 @@ async def test_other_kinds_of_proxy_are_refused(world: World, proxy: str) -> Non
         with pytest.raises(ProxyError, match="HTTP proxy as http://host:port") as caught:
             await client.get(URL, proxy=proxy)
     with pytest.raises(ProxyError):
-        GuardedConnector(guard_of(world), route=proxy)
+        GuardedConnector(guard_of(world), proxy=proxy)
     assert "hunter2" not in str(caught.value)
 
 
@@ -604,7 +605,8 @@ async def test_cancelled_while_the_witness_is_asked(world: World, pki: PrivatePK
 
 def _settings(world: World) -> dict[str, Any]:
     known = guard_of(world)
-    return {"pins": known.pins, "roots": known.roots, "logs": known.logs, "clock": lambda: world.pki.now}
+    seams = Seams(clock=lambda: world.pki.now)
+    return {"pins": known.pins, "roots": known.roots, "logs": known.logs, "seams": seams}
 
 
 async def test_timeouts(world: World) -> None:

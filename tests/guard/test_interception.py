@@ -95,7 +95,7 @@ async def test_evidence_of_earlier_connections_counts(world: World, pki: Private
         upstream = {(EXAM, 443): exam.address, (LMS, 443): lms.address}
         async with serve_middlebox(pki.private_ca("School Proxy CA"), upstream=upstream) as box:
             guard, lms_url = guard_of(world, KNOWN), f"https://{LMS}/"
-            async with guarded(guard, route=box.url) as client:
+            async with guarded(guard, proxy=box.url) as client:
                 for url, error in (
                     (lms_url, CertificateError),
                     (URL, MiddlewareDetected),
@@ -147,14 +147,14 @@ async def test_middlebox_with_a_public_certificate(world: World, pki: PrivatePKI
         upstream = {(EXAM, 443): origin.address}
         async with serve_middlebox(public, upstream=upstream, copy_upstream=False) as box:
             async with (
-                guarded(guard_of(world), route=box.url) as client,
+                guarded(guard_of(world), proxy=box.url) as client,
                 client.post(URL, data=SECRET) as response,
             ):
                 assert response.status == 200
             await settled(box)
             assert SECRET.encode() in box.overheard
             box.overheard = b""
-            async with guarded(guard_of(world, witness), route=box.url) as client:
+            async with guarded(guard_of(world, witness), proxy=box.url) as client:
                 with pytest.raises(MiddlewareDetected, match="probable: witness-differs"):
                     await client.post(URL, data=SECRET)
             await settled(box)
@@ -207,7 +207,7 @@ async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) ->
         upstream = {(EXAM, 443): exam.address, (LMS, 443): lms.address}
         async with serve_middlebox(pki.private_ca(), upstream=upstream, only_hosts=[LMS]) as box:
             guard = guard_of(world)
-            async with guarded(guard, route=box.url) as client:
+            async with guarded(guard, proxy=box.url) as client:
                 with pytest.raises(CertificateError, match=LMS):
                     await client.post(URL, data=SECRET)
             await settled(box)

@@ -266,18 +266,18 @@ class TestFromPolicy:
         (tmp_path / "pins.toml").write_text(f'schema = 1\n[[endpoint]]\nhost = "{EXAM}"\ncategory = "exam"\n', "utf-8")
         path = tmp_path / "policy.toml"
         path.write_text('schema = 1\non_stale_pin = "refuse"\npins = ["pins.toml"]\n', "utf-8")
-        guard = Guard.from_policy(path, roots=world.roots, logs=world.logs)
+        guard = Guard(path, roots=world.roots, logs=world.logs)
         assert [endpoint.name for endpoint in guard.pins.endpoints] == [f"{EXAM}:443"]
         assert guard.policy.on_stale_pin is OnStalePin.REFUSE
-        assert Guard.from_policy(str(path)).policy == guard.policy
+        assert Guard(str(path)).policy == guard.policy
 
     def test_pins_that_are_given_take_precedence(self, world: World) -> None:
         """A client may bring its own pins; the policy's are then not even read."""
         own = PinSet(name="own", endpoints=())
         policy = Policy(pins=("absent.toml",))
-        assert Guard.from_policy(policy, pins=own, roots=world.roots, logs=world.logs).pins is own
+        assert Guard(policy, pins=own, roots=world.roots, logs=world.logs).pins is own
         with pytest.raises(ValueError, match=r"absent\.toml"):
-            Guard.from_policy(policy)
+            Guard(policy)
 
     def test_warnings_are_handed_on(self, world: World) -> None:
         """Each connection that passes with a warning is reported once, with what was found."""

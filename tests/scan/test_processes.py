@@ -68,9 +68,8 @@ async def silent() -> AsyncIterator[Silent]:
         yield server
 
 
-def crew(detector: Detector, count: int = 2, **more: Any) -> contextlib.AbstractAsyncContextManager[Processes]:  # noqa: ANN401 - as `processes`
-    given: dict[str, Any] = {"route": "none", "resolve": {}, "c_ares": False, **more}
-    return processes.processes(count, detector, **given)
+def crew(detector: Detector, count: int = 2) -> contextlib.AbstractAsyncContextManager[Processes]:
+    return processes.processes(count, detector, c_ares=False)
 
 
 async def collect(detector: Detector, targets: list[Target], running: Processes, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings
@@ -84,15 +83,16 @@ async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: S
     async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         targets = [Target(Endpoint(host=host), "x") for host in hosts * 4]
-        detector = Detector(**settings_of(Endpoint(host=LMS, roots=tuple(world.roots.labels))))
-        rules = {(host, 443): origin.address for host in hosts}
-        async with crew(detector, resolve=rules) as running:
+        stated = Endpoint(host=LMS, roots=tuple(world.roots.labels))
+        detector = Detector(**settings_of(stated, resolve={(host, 443): origin.address for host in hosts}))
+        async with crew(detector) as running:
             honest = await collect(detector, targets, running)
             assert len(set(running.identifiers)) == 2
         async with (
             serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box,
-            crew(detector, route=f"http://{LOOPBACK}:{box.port}") as running,
+            crew(proxied := Detector(**settings_of(stated, proxy=f"http://{LOOPBACK}:{box.port}"))) as running,
         ):
+            detector = proxied
             intercepted = await collect(detector, targets, running)
     assert Counter(f.number for f in honest) == dict.fromkeys(range(12), 1)
     assert {f.verdict for f in honest} == {"clean"}
@@ -147,8 +147,8 @@ async def test_a_proxy_that_cannot_be_used_ends_the_scan(
     monkeypatch.delenv("https_proxy", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://[proxy")
     monkeypatch.setenv("NO_PROXY", "")
-    detector = Detector(**settings_of())
-    async with asyncio.timeout(60), crew(detector, 2, route="env") as running:
+    detector = Detector(**settings_of(proxy="env"))
+    async with asyncio.timeout(60), crew(detector) as running:
         with pytest.raises(InputError, match="HTTPS_PROXY in the environment"):
             await collect(detector, [Target(Endpoint(host=EXAM), "x") for _ in range(20)], running)
 

@@ -84,7 +84,7 @@ async def test_first_host_behind_an_interceptor_is_amended(
         upstream = {(host, 443): origin.address for host in hosts}
         ca = pki.private_ca("Filter CA", one_leaf_key=True)
         async with serve_middlebox(ca, upstream=upstream) as box:
-            detector = Detector(**settings_of(stated, route=f"http://127.0.0.1:{box.port}"))
+            detector = Detector(**settings_of(stated, proxy=f"http://127.0.0.1:{box.port}"))
             found = await collect(detector, targets(*hosts), settings=ScanSettings(concurrency=1))
     last = {f.number: f for f in found}
     assert [(f.number, f.confidence, f.amends) for f in found][:1] == [(0, Confidence.POSSIBLE, False)]
@@ -109,7 +109,7 @@ async def test_canaries_are_probed_once(offline: bool, pki: PrivatePKI, settings
     async with serve_origin([pki.issue([host]) for host in hosts]) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box:
-            settings = settings_of(route=f"http://127.0.0.1:{box.port}", offline=offline, canaries=CANARIES)
+            settings = settings_of(proxy=f"http://127.0.0.1:{box.port}", offline=offline, canaries=CANARIES)
             found = await collect(Detector(**settings), targets(*hosts[:2]), settings=ScanSettings(concurrency=2))
     last = {f.number: f for f in found}
     if offline:
@@ -130,7 +130,7 @@ async def test_a_slow_reader_gets_consistent_amendments(world: World, pki: Priva
     stated = [Endpoint(host=host, roots=tuple(world.roots.labels)) for host in hosts[6:]]
     ca = pki.private_ca("Filter CA", one_leaf_key=True)
     async with serve_middlebox(ca) as box:
-        detector = Detector(**settings_of(*stated, route=f"http://127.0.0.1:{box.port}"))
+        detector = Detector(**settings_of(*stated, proxy=f"http://127.0.0.1:{box.port}"))
         found = []
         async for one in scan(detector, targets(*hosts), settings=ScanSettings(concurrency=2, retries=0)):
             await asyncio.sleep(0.01)
@@ -155,7 +155,7 @@ async def test_what_was_genuine_before_is_known(pki: PrivatePKI, settings_of: Se
     ca = pki.private_ca("Filter CA")
     hosts = (EXAM, "lms.example.org")
     async with serve_middlebox(ca) as box:
-        settings = settings_of(route=f"http://127.0.0.1:{box.port}", seen_before=known)
+        settings = settings_of(proxy=f"http://127.0.0.1:{box.port}", seen_before=known)
         found = await collect(Detector(**settings), targets(*hosts))
         streamed = [result async for result in Detector(**settings).scan(hosts)]
         checked = (await Detector(**settings).check(hosts)).results

@@ -28,6 +28,7 @@ from detector.model import (
 from detector.probe import MockNetwork
 from detector.scan import Target, work
 from detector.scan.judging import Judging
+from detector.session.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +121,7 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
         serve_origin(pki.issue([EXAM])) as origin,
         serve_middlebox(ca, upstream={(EXAM, 443): origin.address}) as box,
     ):
-        case = await Detector(**settings_of(route=f"http://127.0.0.1:{box.port}")).look(Endpoint(host=EXAM))
+        case = await Detector(**settings_of(proxy=f"http://127.0.0.1:{box.port}")).look(Endpoint(host=EXAM))
     added = MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED)
     for roots, reason in (((), Reason.PRIVATE_CHAIN), ((added,), Reason.ADDED_ROOT)):
         seen = work.Seen(observation=case.observation, machine_roots=roots)
@@ -152,7 +153,7 @@ async def test_a_job() -> None:
         endpoints=(Endpoint(host="127.0.0.1", port=1), Endpoint(host="no-such-host.invalid")),
         timeout=5.0,
         concurrency=2,
-        route="none",
+        network=NetworkSettings(proxy="none", offline=True),
     )
     seen = work.read_seen(await work.look(msgspec.json.encode(job)), expected=2)
     assert seen is not None

@@ -143,7 +143,7 @@ class TestQuic:
             ca = pki.private_ca("School CA")
             async with serve_middlebox(ca, upstream={(EXAM, 443): ("127.0.0.1", port)}) as box:
                 where = {(EXAM, 443): ("127.0.0.1", port)}
-                async with Detector(**settings_of(route=box.url, quic=True, resolve=where)) as subject:
+                async with Detector(**settings_of(proxy=box.url, quic=True, resolve=where)) as subject:
                     [result] = (await subject.check([EXAM])).results
         assert told(result) == ("identity-substituted", "middleware proven")
         assert ("quic", "forged") in {(f.check, f.outcome) for f in result.findings}

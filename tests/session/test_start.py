@@ -63,7 +63,7 @@ def test_import_loads_nothing_that_judges_or_connects() -> None:
 
 def test_public_roots_are_read_after_connecting_has_begun() -> None:
     """A detector with what is shipped is made without certifi's roots: known names of roots suffice for its pins."""
-    loaded = loaded_after("import detector; detector.Detector(route='none')")
+    loaded = loaded_after("import detector; detector.Detector(proxy='none')")
     assert {"certifi", "importlib.metadata"} & set(loaded) == set()
 
 
@@ -77,10 +77,10 @@ def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, t
     pins = tmp_path / "pins.toml"
     pins.write_text(f'schema = 1\n[[endpoint]]\nhost = "exam.example.edu"\nroots = ["{named}"]\n', encoding="utf-8")
     if known:
-        assert Detector(pins=pins, route="none").pins.endpoints[0].roots == (named,)
+        assert Detector(pins=pins, proxy="none").pins.endpoints[0].roots == (named,)
     else:
         with pytest.raises(PinFileError, match="no public root is known as"):
-            Detector(pins=pins, route="none")
+            Detector(pins=pins, proxy="none")
 
 
 CHECK = """
@@ -89,7 +89,7 @@ import detector
 async def main():
     roots, logs, *rules = sys.argv[1:]
     hosts = [rule.split(":")[0] for rule in rules]
-    return await detector.check(hosts, roots=roots, logs=logs, resolve=rules, route="none", offline=True)
+    return await detector.check(hosts, roots=roots, logs=logs, resolve=rules, proxy="none", offline=True)
 print(asyncio.run(main()).verdict)
 """
 
@@ -173,7 +173,7 @@ from detector.exam import gate
 from detector_testing.loop_lag import slowness, watch_callbacks
 what, roots, logs, *rules = sys.argv[1:]
 hosts = [rule.split(":")[0] for rule in rules]
-settings = {"roots": roots, "logs": logs, "resolve": rules, "route": "none", "offline": True}
+settings = {"roots": roots, "logs": logs, "resolve": rules, "proxy": "none", "offline": True}
 async def check():
     return {(await detector.check(hosts, **settings)).verdict}
 async def look():
@@ -236,7 +236,7 @@ async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: P
         endpoints = [Endpoint(host=f"h{number}.example.edu", address=server.address) for number in range(1000)]
         before = len(asyncio.all_tasks())
         async with Detector(
-            pins=[], roots=written.roots, logs=written.ct_logs, route="none", offline=True, concurrency=1000
+            pins=[], roots=written.roots, logs=written.ct_logs, proxy="none", offline=True, concurrency=1000
         ) as session:
             begin = asyncio.get_running_loop().time()
             report = await session.check(endpoints, deadline=3.0)
@@ -260,7 +260,7 @@ async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: 
         silent = [Endpoint(host=f"h{number}.example.net", address=tarpit.address) for number in range(100)]
         genuine = [Endpoint(host=host, address=origin.address) for host in HOSTS]
         async with Detector(
-            pins=[], roots=written.roots, logs=written.ct_logs, route="none", offline=True, concurrency=200
+            pins=[], roots=written.roots, logs=written.ct_logs, proxy="none", offline=True, concurrency=200
         ) as session:
             report = await session.check([*silent, *genuine], deadline=1.5)
     verdicts = {result.endpoint.host: result.verdict for result in report.results}

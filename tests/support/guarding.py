@@ -18,6 +18,7 @@ from OpenSSL import SSL
 from detector.guard import Guard, GuardedConnector
 from detector.judge.evidence import never_installed, no_machine_roots
 from detector.pins import PinSet
+from detector.session.seams import Seams
 from detector.trust import witness_statement
 
 if TYPE_CHECKING:
@@ -52,19 +53,19 @@ class CountingGuard(Guard):
 
 def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGuard:  # noqa: ANN401 - arguments of Guard
     """Make a guard that trusts the test PKI and nothing of this machine; `endpoints` are the pinned ones."""
-    known = {
-        "roots": world.roots,
-        "logs": world.logs,
+    known: dict[str, Any] = {
         "machine_roots": no_machine_roots,
         "installed_at": never_installed,
         "clock": lambda: world.pki.now,
     }
-    return CountingGuard(pins=PinSet(name="test", endpoints=endpoints), **{**known, **settings})
+    known |= {name: settings.pop(name) for name in Seams._fields if name in settings}
+    trusted = {"pins": PinSet(name="test", endpoints=endpoints), "roots": world.roots, "logs": world.logs}
+    return CountingGuard(seams=Seams(**known), **{**trusted, **settings})
 
 
 def client_tasks() -> set[asyncio.Task[Any]]:
     """Every running task but those of the servers, which run in the same loop."""
-    servers = ("detector/testing/", "aiohttp/web")
+    servers = ("detector_testing/", "aiohttp/web")
 
     def of_server(task: asyncio.Task[Any]) -> bool:
         coroutine = task.get_coro()

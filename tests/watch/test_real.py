@@ -66,7 +66,7 @@ async def read_until(events: AsyncGenerator[WatchEvent, None], *kinds: str) -> l
 async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, stated: Settings, where: Where) -> None:
     """A middlebox that lets the first connections pass, as if it knew of checks, is reported when it intercepts."""
     async with serve_middlebox(pki.private_ca("Late Filter CA"), upstream=where, pass_first=7) as box:
-        subject = Detector(**stated(route=box.url))
+        subject = Detector(**stated(proxy=box.url))
         assert (await subject.check([EXAM, LMS])).verdict == "clean"
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
             told = await read_until(events, WatchKind.APPEARED)
@@ -198,7 +198,7 @@ async def test_a_watch_follows_up(pki: PrivatePKI, settings_of: Settings) -> Non
     async with serve_origin({host: pki.issue([host]) for host in (EXAM, *names)}) as origin:
         where = {(host, 443): origin.address for host in (EXAM, *names)}
         async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=where) as box:
-            settings = settings_of(route=box.url, offline=False, control=None, canaries=canaries)
+            settings = settings_of(proxy=box.url, offline=False, control=None, canaries=canaries)
             watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_look=looks.append)
             events = [event async for event in watching]
             asked = Counter(host for host in box.intercepted if host in names)

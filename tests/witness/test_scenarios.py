@@ -97,7 +97,7 @@ class TestNobodyInBetween:
     async def test_plain_proxy(self, issued: Issued, settings_of: Settings) -> None:
         """A proxy that only carries octets changes nothing."""
         async with witness_of(issued) as server, serve_proxy(upstream=where(server)) as proxy:
-            result = await judged(settings_of(endpoint(), route=proxy.url))
+            result = await judged(settings_of(endpoint(), proxy=proxy.url))
         assert (result.verdict, result.assurance, result.observation.route) == ("clean", "witnessed", "http-connect")
 
     async def test_even_with_stale_pins(self, issued: Issued, settings_of: Settings) -> None:
@@ -126,7 +126,7 @@ class TestSomebodyInBetween:
     async def test_mitmproxy(self, issued: Issued, settings_of: Settings) -> None:
         """The real mitmproxy relays the question, and is given away by the answer."""
         async with witness_of(issued) as server, run_mitmproxy(upstream_hosts=where(server)) as mitm:
-            result = await judged(settings_of(endpoint(), route=mitm.url))
+            result = await judged(settings_of(endpoint(), proxy=mitm.url))
         assert_proven(result)
 
     async def test_certificate_under_a_trusted_root(
@@ -135,8 +135,8 @@ class TestSomebodyInBetween:
         """A publicly trusted, logged certificate in wrong hands: clean to everything but the witness."""
         bought = pki.issue([EXAM])
         async with witness_of(issued) as server, box_of(pki, server, present=bought) as box:
-            unwitnessed = await judged(settings_of(Endpoint(host=EXAM), route=box.url))
-            result = await judged(settings_of(endpoint(), route=box.url))
+            unwitnessed = await judged(settings_of(Endpoint(host=EXAM), proxy=box.url))
+            result = await judged(settings_of(endpoint(), proxy=box.url))
         assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "logged")
         assert_proven(result)
 
@@ -144,8 +144,8 @@ class TestSomebodyInBetween:
         """The pinned CA itself issued the middlebox's certificate: clean, pinned, but for the witness."""
         pins = (pki.intermediate_ec.spki_sha256,)
         async with witness_of(issued) as server, box_of(pki, server, present=pki.issue([EXAM])) as box:
-            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), route=box.url))
-            result = await judged(settings_of(endpoint(pins=pins), route=box.url))
+            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), proxy=box.url))
+            result = await judged(settings_of(endpoint(pins=pins), proxy=box.url))
         assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "pinned")
         assert_proven(result)
 
@@ -159,8 +159,8 @@ class TestSomebodyInBetween:
             witness_of(issued) as server,
             box_of(pki, server, present=issued, max_version=version) as box,
         ):
-            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), route=box.url))
-            result = await judged(settings_of(endpoint(pins=pins), route=box.url))
+            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), proxy=box.url))
+            result = await judged(settings_of(endpoint(pins=pins), proxy=box.url))
         assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "pinned")
         assert_proven(result)
         assert b"/.well-known/tls-witness?nonce=" in box.overheard
@@ -168,7 +168,7 @@ class TestSomebodyInBetween:
     async def test_whose_front_it_is(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """With the origin's key it may be the operator's own, unless the pin file says that the witness ends TLS."""
         async with witness_of(issued) as server, box_of(pki, server, present=issued) as box:
-            result = await judged(settings_of(endpoint(witness_is_end=False), route=box.url))
+            result = await judged(settings_of(endpoint(witness_is_end=False), proxy=box.url))
         assert (result.verdict, result.confidence, result.reason) == ("middleware", "probable", "witness-differs")
         assert result.alternatives == ("front-of-the-operator",)
 
@@ -180,7 +180,7 @@ class TestSomebodyInBetween:
             witness_of(issued, max_version=V.TLSv1_2) as server,
             box_of(pki, server, present=issued, extended_master_secret=False) as box,
         ):
-            result = await judged(settings_of(endpoint(), route=box.url))
+            result = await judged(settings_of(endpoint(), proxy=box.url))
         assert result.observation.tls_version == "TLSv1.3"
         assert_proven(result)
 
@@ -190,7 +190,7 @@ class TestSomebodyInBetween:
             witness_of(issued) as server,
             box_of(pki, server, present=issued, max_version=V.TLSv1_2, extended_master_secret=False) as box,
         ):
-            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
+            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), proxy=box.url))
         assert_not_witnessed(result, "no-binding", "pinned")
 
     async def test_rewritten_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -200,7 +200,7 @@ class TestSomebodyInBetween:
             return re.sub(rb'("sig":")(.)', lambda found: found[1] + (b"B" if found[2] == b"A" else b"A"), data)
 
         async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
-            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
+            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), proxy=box.url))
         assert_not_witnessed(result, "bad-signature", "pinned")
 
     async def test_answer_replaced_by_an_unsigned_one(
@@ -214,7 +214,7 @@ class TestSomebodyInBetween:
             )
 
         async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
-            result = await judged(settings_of(endpoint(), route=box.url))
+            result = await judged(settings_of(endpoint(), proxy=box.url))
         assert_not_witnessed(result, "unsigned")
 
     async def test_replayed_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -229,16 +229,16 @@ class TestSomebodyInBetween:
             witness_of(issued, clock=lambda: pki.now) as server,  # answers of one length
             box_of(pki, server, present=issued, rewrite=rewrite) as box,
         ):
-            before = await judged(settings_of(endpoint(), route=box.url))
-            after = await judged(settings_of(endpoint(), route=box.url))
+            before = await judged(settings_of(endpoint(), proxy=box.url))
+            after = await judged(settings_of(endpoint(), proxy=box.url))
         assert_proven(before)
         assert_not_witnessed(after, "replayed")
 
     async def test_clean_while_it_sleeps(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """The same middlebox, before it wakes up, is a carrier like any other."""
         async with witness_of(issued) as server, box_of(pki, server, present=issued, pass_first=1) as box:
-            before = await judged(settings_of(endpoint(), route=box.url))
-            after = await judged(settings_of(endpoint(), route=box.url))
+            before = await judged(settings_of(endpoint(), proxy=box.url))
+            after = await judged(settings_of(endpoint(), proxy=box.url))
         assert (before.verdict, before.assurance) == ("clean", "witnessed")
         assert_proven(after)
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
     from detector.scan import Scanned
     from detector.session.session import Detector
+    from detector.session.settings import NetworkSettings
 
 BATCH: Final = 32
 """Targets in one job: small enough that a lost worker loses a second of work, large enough that the engine's own cost
@@ -108,14 +109,14 @@ class FromVantage(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """How the looks are made on the workers: seconds for a try, looks of one job at once, and the proxy setting.
+    """How the looks are made on the workers: seconds for a try, looks of one job at once, and how they connect.
 
     `lost_after` is how many seconds a vantage without worker is waited for.
     """
 
     timeout: float = 10.0
     concurrency: int = BATCH
-    route: str = "env"
+    network: NetworkSettings = work.FROM_ELSEWHERE
     retries: int = 1
     lost_after: float = LOST_SECONDS
 
@@ -263,7 +264,7 @@ class _Spreading:
             timeout=looks.timeout,
             concurrency=looks.concurrency,
             retries=looks.retries,
-            route=looks.route,
+            network=looks.network,
         )
         workers = self._may(vantage)
         future = self._client.submit(

@@ -23,6 +23,7 @@ import detector
 from detector import Detector, Endpoint
 from detector.scan import Target
 from detector.scan.fleet import certificates, coordinator, engine
+from detector.session.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -338,7 +339,9 @@ async def test_canaries_are_probed_from_where_something_is_open(
                     [Target(Endpoint(host=EXAM, address=origin.address), "list:1")] * 3,
                     crew=await coordinator.muster(client),
                     mode=coordinator.Mode.EVERY,
-                    looks=coordinator.Looks(timeout=5.0, route="none", retries=0),
+                    looks=coordinator.Looks(
+                        timeout=5.0, network=NetworkSettings(proxy="none", offline=True), retries=0
+                    ),
                 )
             ]
     last = {(one.vantage, one.result.number): one.result for one in found}
