@@ -1,6 +1,6 @@
-"""The gate: one probe of the network at exam start, and what to do about it.
+"""The gate: one check of the network at exam start, and the decision on it.
 
-Room: exam. Runs `Detector` under the policy's deadline and hands its report to `decision`, which decides.
+Room: exam. Runs `Detector` under the policy's deadline and passes its report to `decision`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from detector.aio.lazy import LazyModule
 from detector.aio.tasks import off_loop
 from detector.errors import BundleError, PolicyError, RequestError
 from detector.session.seams import utc_now
@@ -23,25 +24,28 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector import bundle
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
     from detector.session.session import Target
     from detector.session.settings import DetectorOptions
 
-    from .exchange import Request
+    from .protocol import Request
 
     PolicySource = Policy | str | Path | None
+else:
+    bundle = LazyModule("detector.bundle")
 
 
 class Plan(NamedTuple):
-    """What one gate probes. `named` and `pinned` are endpoints (`host:port`) that must be confirmed each for itself."""
+    """The endpoints of one gate. Those `named` and `pinned` (`host:port`) must each be confirmed."""
 
     endpoints: tuple[Endpoint, ...]
     named: frozenset[str]
 
     @property
     def pinned(self) -> frozenset[str]:
-        """The endpoints of whose genuine server the pin files hold a key, a certificate or a root of its own."""
+        """The endpoints for which a pin file has a key, a certificate or a private root."""
         return frozenset(
             e.name for e in self.endpoints if e.pins or e.backup_pins or e.certificates or e.private_roots or e.witness
         )
@@ -56,17 +60,22 @@ async def gate(
     deadline: float | None = None,
     **options: Unpack[DetectorOptions],
 ) -> Decision:
-    """Probe this network once and say whether the exam may start: `allow`, `warn` or `block`.
-
-    `targets` (`HOST[:PORT]` or `Endpoint`) are named besides the policy's endpoints, which are the least that is
-    probed; without either, everything in the pin files is. `policy` is a `Policy`, the path of a policy file, or None
-    for the default one. `keys` sign the evidence. `deadline` (seconds, counted from this call) takes precedence over
-    the policy's. How to probe is said by the arguments of `Detector`, or by a `detector` that is ready; one detector
-    may serve any number of gates.
+    """Check this network once and decide whether the exam may start: `allow`, `warn` or `block`.
 
     Never raises for network reasons and never outlives its deadline: what could not be finished is not confirmed, and
-    the policy says what that means. Safe to cancel: nothing is left behind. Raises `InputError` at once, before
-    anything is sent, for a policy, pins, roots, keys or targets that cannot be used.
+    the policy decides what that means. Safe to cancel: nothing is left behind.
+
+    Args:
+        targets: endpoints (`HOST[:PORT]` or `Endpoint`) in addition to the policy's, which are always probed; without
+            either, everything in the pin files is.
+        policy: a `Policy`, the path of a policy file, or None for the default one.
+        detector: a detector to use instead of `options`; one may serve any number of gates.
+        keys: keys that sign the evidence.
+        deadline: seconds, counted from this call; takes precedence over the policy's.
+        options: those of `Detector`; `pins` take precedence over the policy's.
+
+    Raises:
+        InputError: before anything is sent, for a policy, pins, roots, keys or targets that cannot be used.
     """
     begin = asyncio.get_running_loop().time()
     chosen = await off_loop(lambda: Policy.resolve(policy))
@@ -81,7 +90,7 @@ async def gate(
 async def _decide(
     detector: Detector, policy: Policy, planned: Plan, *, keys: Sequence[Ed25519PrivateKey], until: float
 ) -> Decision:
-    """Probe what was planned before loop time `until`, and decide."""
+    """Probe the planned endpoints before loop time `until`, and decide."""
     started = utc_now()
     remaining = until - asyncio.get_running_loop().time()
     cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
@@ -94,10 +103,7 @@ async def _decide(
 
 
 def make_detector(policy: Policy, **options: Unpack[DetectorOptions]) -> Detector:
-    """A detector that probes as the options say, with the policy's pins where the options name none.
-
-    Raises `InputError`, as `Detector` does.
-    """
+    """Return a detector with these options, and with the policy's pins where the options have none."""
     if options.get("pins") is None and policy.pins:
         options["pins"] = policy.pins
     return Detector(**options)
@@ -110,11 +116,10 @@ def plan(
     *,
     also: Iterable[Endpoint] = (),
 ) -> Plan:
-    """The endpoints that a gate probes: the policy's, the `targets`, and those that the policy wants witnessed.
+    """Return the endpoints that a gate probes: the policy's, the `targets`, and those that the policy wants witnessed.
 
-    Everything in the pin files, where there are neither endpoints in the policy nor `targets`. `also` are named too,
-    and keep nothing else from being probed. Raises `TargetError`; `PolicyError` where the policy requires what no pin
-    file makes possible.
+    Without endpoints in the policy and `targets`: everything in the pin files. `also` are named too, but do not exclude
+    anything. Raises `TargetError`, and `PolicyError` where the policy requires what no pin file makes possible.
     """
     asked = detector.endpoints(() if targets is None else targets)
     named = {e.name: e for e in (*detector.endpoints(policy.endpoints), *asked, *also)}
@@ -134,19 +139,16 @@ def plan(
 async def serve_request(
     request: Request, *, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey] = ()
 ) -> Decision:
-    """The gate for a client that is not written in Python. A request adds to what the policy probes, and omits nothing.
-
-    Raises `InputError`, as `gate`.
-    """
+    """Serve a request: it can add to what the policy probes, and exclude nothing. Raises `InputError`, as `gate`."""
     until = asyncio.get_running_loop().time() + (request.deadline or policy.deadline)
-    planned = plan(detector, policy, also=_chosen(request.endpoints, policy, detector))
+    planned = plan(detector, policy, also=_known(request.endpoints, policy, detector))
     return await _decide(detector, policy, planned, keys=keys, until=until)
 
 
-def _chosen(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[Endpoint]:
-    """The endpoints a client asks for, all of which the institution's files must know.
+def _known(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[Endpoint]:
+    """Return the endpoints that a client requests, all of which must be in the institution's files.
 
-    Anybody who can talk to the gate would otherwise have a scanner of the student's network.
+    Otherwise any client of the gate could scan the student's network.
     """
     known = {e.name: e for e in (*detector.pins.endpoints, *detector.endpoints(policy.endpoints))}
     asked = detector.endpoints(wanted)
@@ -160,7 +162,7 @@ def _chosen(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[E
 
 
 def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) -> None:
-    """Without a pinned key nobody can confirm anything: that is a mistake in the files, not in the network."""
+    """Raise `PolicyError` where a witness is required and no key is pinned: a mistake in the files, not the network."""
     required = [endpoint for endpoint in endpoints if policy.requires_witness(endpoint.name, endpoint.category)]
     if policy.require_witness and not required:
         raise PolicyError(
@@ -177,10 +179,8 @@ def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) ->
 
 
 def _evidence(report: Report, cases: Sequence[EndpointEvidence], keys: Sequence[Ed25519PrivateKey]) -> bytes:
-    """The bundle; empty when nothing was probed, or more was presented than a bundle holds."""
-    from detector.bundle import pack  # noqa: PLC0415 - loaded when there is something to pack
-
+    """Return the bundle; empty when nothing was probed, or more was presented than a bundle holds."""
     try:
-        return pack(report, cases, keys=keys)
-    except BundleError:  # no reason to leave the student without an answer
+        return bundle.pack(report, cases, keys=keys)
+    except BundleError:  # the student needs a decision all the same
         return b""

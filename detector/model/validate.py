@@ -38,12 +38,12 @@ def seconds(
 ) -> float:
     """Return a number of seconds from `least` to `most`; NaN is in no range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise error(f"{field}: is not a number of seconds.", advice=f"Give {field} as a number, such as 3.0.")
+        raise error(f"{field}: is not a number of seconds.", advice=f"Write {field} = 3.0, without quotes.")
     if not least <= value <= most:
         between = (
             f"not between {least} and {most:.0f}" if math.isfinite(most) else f"less than {least}, or not a number"
         )
-        raise error(f"{field}: {shown(value)} is {between} seconds.", advice=f"Give {field} as a number, such as 3.0.")
+        raise error(f"{field}: {shown(value)} is {between} seconds.", advice=f"Write {field} = 3.0, without quotes.")
     return float(value)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.exam.framing import TO_BROWSER_MAX, FrameError, FrameReader, frame
+from detector.exam.native_messaging import TO_BROWSER_MAX, FrameError, FrameReader, frame
 
 LIMIT = 64
 

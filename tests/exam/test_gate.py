@@ -33,9 +33,9 @@ from detector import Category, Detector, Endpoint
 from detector import bundle as bundles
 from detector.errors import InputError, PinFileError, PolicyError, RequestError, RootsError, TargetError
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode
-from detector.exam.exchange import Request as GateRequest
 from detector.exam.gatekeeper import serve_request
 from detector.exam.policy import ENDPOINTS_MAX
+from detector.exam.protocol import Request as GateRequest
 from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
 from detector.session.follow_up import Control
 from detector.trust import witness_statement

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
     from detector_testing.streams import TLSStream
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
     from detector.model import Observation
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -511,12 +511,12 @@ class SlowGuard(CountingGuard):
         self.go_on = threading.Event()
         self.thread: int | None = None
 
-    def judge(self, endpoint: Endpoint, observation: Observation) -> Judged:
+    def assess(self, endpoint: Endpoint, observation: Observation) -> Assessment:
         """Wait, then judge."""
         self.thread = threading.get_ident()
         self.judging.set()
         self.go_on.wait(30)
-        return super().judge(endpoint, observation)
+        return super().assess(endpoint, observation)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -682,7 +682,7 @@ async def test_witness_that_says_something_else(world: World, pki: PrivatePKI) -
                     await client.post(URL, data=SECRET)
             assert len(origin.requests) == 1
         refused.append(type(caught.value).__name__)
-    assert refused == ["UnconfirmedError", "UnconfirmedError", "MiddlewareDetected"]
+    assert refused == ["ClientUnconfirmedError", "ClientUnconfirmedError", "ClientMiddlewareDetected"]
 
 
 async def test_witness_that_is_about_to_close(world: World, pki: PrivatePKI) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from conftest import World
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
 
 
 def seen(chain: Sequence[bytes], *, outcome: Outcome = Outcome.COMPLETE, key_proved: bool = True) -> Observation:
@@ -35,9 +35,9 @@ def seen(chain: Sequence[bytes], *, outcome: Outcome = Outcome.COMPLETE, key_pro
     return Observation(outcome=outcome, key_proved=key_proved, scts_carried=True, chain=presented)
 
 
-def judge(guard: Guard, host: str, chain: Sequence[bytes]) -> Judged:
+def judge(guard: Guard, host: str, chain: Sequence[bytes]) -> Assessment:
     """Judge a finished handshake with this chain."""
-    return guard.judge(guard.endpoint(host, 443), seen(chain))
+    return guard.assess(guard.endpoint(host, 443), seen(chain))
 
 
 def _basic(credentials: bytes) -> str:
@@ -59,7 +59,7 @@ def test_a_clean_chain_alone_is_not_enough(world: World, outcome: Outcome, *, ke
     issued = world.pki.issue([EXAM])
     for endpoint in (Endpoint(host=EXAM), Endpoint(host=EXAM, pins=(issued.spki_sha256,))):
         guard = guard_of(world, endpoint)
-        judged = guard.judge(endpoint, seen(issued.chain, outcome=outcome, key_proved=key_proved))
+        judged = guard.assess(endpoint, seen(issued.chain, outcome=outcome, key_proved=key_proved))
         assert judged.refused == "unconfirmed"
         assert judged.message.startswith(f"{EXAM}:443: ")
         assert judged.advice
@@ -89,10 +89,10 @@ def test_memory_is_bounded(world: World) -> None:
     assert judge(guard, LMS, ca.issue([LMS]).chain).result.reason == "private-chain"
     issued = world.pki.issue([EXAM])
     for number in range(REMEMBERED_MAX - 1):
-        guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
+        guard.assess(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
     assert judge(guard, "a.example.net", ca.issue(["a.example.net"]).chain).result.reason == "one-private-signer"
     for number in range(REMEMBERED_MAX):
-        guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
+        guard.assess(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
     assert judge(guard, "b.example.com", ca.issue(["b.example.com"]).chain).result.reason == "private-chain"
     assert len(guard._memory._seen) == REMEMBERED_MAX
 

@@ -15,6 +15,7 @@ from support.guarding import EXAM, LMS, SECRET, URL, guard_of, guarded, serve_ra
 import detector
 from detector.exam import OnStalePin, Policy
 from detector.guard import CertificateError, MiddlewareDetected, UnconfirmedError
+from detector.guard.connector import ClientMiddlewareDetected
 from detector.model import Endpoint, Outcome, RecordedIdentity
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ async def test_mitmproxy_whose_ca_is_trusted(world: World, pki: PrivatePKI) -> N
 
         async with guarded(guard) as client:
             with pytest.raises(
-                MiddlewareDetected, match=r"exam\.example\.edu:443: TLS is intercepted.*mitmproxy"
+                ClientMiddlewareDetected, match=r"exam\.example\.edu:443: TLS is intercepted.*mitmproxy"
             ) as caught:
                 await client.post(URL, data=SECRET, proxy=mitm.url, headers={"X-Secret": SECRET})
         await settled(origin)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from conftest import World
     from detector_testing import CA, Issued, PrivatePKI
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
     from detector.model import Report
 
 DAY: Final = dt.timedelta(days=1)
@@ -115,7 +115,7 @@ POLICIES: Final = st.sampled_from(
 class Met(NamedTuple):
     """A server as it was met: what the guard and the gate say of it."""
 
-    judged: Judged
+    judged: Assessment
     gate: Action
     issued: Issued
     roots: tuple[bytes, ...]
@@ -135,13 +135,13 @@ def meet(world: World, server: Server, policy: Policy) -> Met:
         scts_carried=server.carried,
         chain=tuple(Certificate.read(der).presented() for der in issued.chain),
     )
-    judged = guard.judge(endpoint, observation)
+    judged = guard.assess(endpoint, observation)
     gate = decide(policy, _reported(judged), named=[endpoint.name]).action
     roots = (*installed, *endpoint.private_roots, world.pki.root_a.certificate, world.pki.root_b.certificate)
     return Met(judged, gate, issued, roots)
 
 
-def _reported(judged: Judged) -> Report:
+def _reported(judged: Assessment) -> Report:
     """The report of a gate that saw this result alone."""
     decided = network.decide_network([judged.result], named=[judged.result.endpoint.name])
     return msgspec.structs.replace(judged.report, verdict=decided.verdict, confidence=decided.confidence)
@@ -282,12 +282,12 @@ class TestFromPolicy:
 
     def test_warnings_are_handed_on(self, world: World) -> None:
         """Each connection that passes with a warning is reported once, with what was found."""
-        warned: list[Judged] = []
+        warned: list[Assessment] = []
         stale = Endpoint(host=EXAM, pins=(bytes(32),))
         guard = guard_of(world, stale, on_warning=warned.append)
         chain = tuple(Certificate.read(der).presented() for der in world.pki.issue([EXAM]).chain)
         seen = Observation(outcome=Outcome.COMPLETE, key_proved=True, scts_carried=True, chain=chain)
-        judged = guard.judge(stale, seen)
-        guard.judge(Endpoint(host=EXAM), seen)
+        judged = guard.assess(stale, seen)
+        guard.assess(Endpoint(host=EXAM), seen)
         assert warned == [judged]
         assert judged.message.startswith(f"{EXAM}:443: The certificate is publicly trusted and logged")

@@ -31,7 +31,7 @@ def problem(world: World, presented: Any, **details: Any) -> str | None:  # noqa
     at = details.pop("at", world.pki.now)
     case = world.case(EXAM, presented, **details)
     policy = Policy(on_unconfirmed=OnUnconfirmed.WARN)
-    judged = guard_of(world, case.endpoint, policy=policy, clock=lambda: at).judge(case.endpoint, case.observation)
+    judged = guard_of(world, case.endpoint, policy=policy, clock=lambda: at).assess(case.endpoint, case.observation)
     assert judged.refused in {None, "certificate"}
     assert judged.refused is None or judged.message.endswith("Nothing of the request was sent.")
     return None if judged.refused is None else judged.message

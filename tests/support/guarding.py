@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from detector_testing import Issued
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
     from detector.model import Endpoint, Observation
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
@@ -42,11 +42,11 @@ class CountingGuard(Guard):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - arguments of Guard
         super().__init__(**settings)
-        self.judged: list[Judged] = []
+        self.judged: list[Assessment] = []
 
-    def judge(self, endpoint: Endpoint, observation: Observation) -> Judged:
+    def assess(self, endpoint: Endpoint, observation: Observation) -> Assessment:
         """Judge and keep."""
-        judged = super().judge(endpoint, observation)
+        judged = super().assess(endpoint, observation)
         self.judged.append(judged)
         return judged
 

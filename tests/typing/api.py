@@ -69,7 +69,6 @@ async def guarded() -> None:
         try:
             await session.get("https://exam.example.edu/")
         except MiddlewareDetected as refusal:
-            assert_type(refusal.result, detector.Result | None)
             assert_type(refusal.report, detector.Report)
         except detector.errors.GuardError as refusal:
             assert_type(refusal_behind(refusal), detector.errors.GuardError | None)
