@@ -22,7 +22,7 @@ from support.witnesses import EXAM, PATIENT, client_of, endpoint, holding, until
 from detector import Detector
 from detector.probe.tls.handshake import Handshake
 from detector.trust import witness_statement
-from detector.witness.server import _SERVING, Limits, WitnessServer, _Serving
+from detector.witness.server import _HTTP, _HTTP_KEY, Limits, WitnessServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,11 +59,11 @@ async def nobody_left(server: WitnessServer) -> None:
     assert server.waiting == {}
 
 
-def serving_of(server: WitnessServer) -> _Serving:
+def serving_of(server: WitnessServer) -> _HTTP:
     """The second part of the only connection there is."""
     (connection,) = server.clients
-    serving = connection.transport.get_extra_info(_SERVING)
-    assert isinstance(serving, _Serving)
+    serving = connection.transport.get_extra_info(_HTTP_KEY)
+    assert isinstance(serving, _HTTP)
     return serving
 
 
@@ -171,7 +171,7 @@ class TestRequests:
     @pytest.mark.parametrize("line", [b"X-%d: " + b"y" * 1000 + b"\r\n", b"x%d" + b"y" * 1000])
     async def test_a_huge_head(self, issued: Issued, line: bytes) -> None:
         """Many fields, or one without end: refused with a status, and the connection is over."""
-        async with witness_of(issued, limits=limits(head_octets=32 * 1024)) as server, client_of(server) as client:
+        async with witness_of(issued, limits=limits(head_bytes=32 * 1024)) as server, client_of(server) as client:
             received = b""
             with contextlib.suppress(ConnectionError, SSL.Error):
                 await client.stream.write(REQUEST[:-2])
@@ -191,7 +191,7 @@ class TestRequests:
 
         application = web.Application(client_max_size=1 << 22)
         application.router.add_post("/", submit)
-        small = limits(head_octets=1024)
+        small = limits(head_bytes=1024)
         async with witness_of(issued, limits=small, application=application) as server, client_of(server) as client:
             for _ in range(2):
                 assert (await client.get("/", method="POST", body=bytes(1 << 20))).body == b"1048576"
@@ -275,7 +275,7 @@ class TestRequests:
             answer = asyncio.ensure_future(client.get("/"))
             await asked.wait()
             for _ in range(3):
-                serving_of(server)._look()
+                serving_of(server)._check_progress()
             go_on.set()
             assert (await answer).body == b"done"
 

@@ -112,8 +112,8 @@ def test_limits_on_the_page() -> None:
     """The defaults are those of the code."""
     limits = server.DEFAULT_LIMITS
     numbers = [
-        *(limits.connections, limits.handshake, limits.handshake_octets // 1024, limits.head),
-        *(limits.head_octets // 1024, limits.idle, limits.stall, limits.requests, limits.shutdown),
+        *(limits.connections, limits.handshake, limits.handshake_bytes // 1024, limits.head),
+        *(limits.head_bytes // 1024, limits.idle, limits.stall, limits.requests, limits.shutdown),
     ]
     table = PAGE[PAGE.index("| limit | default |") : PAGE.index("When all connections are taken")]
     cells = [row.split("|")[2] for row in table.strip().splitlines()[2:]]
