@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from detector import errors
-from detector.aio.tasks import off_loop
+from detector.aio.tasks import run_in_thread
 from detector.errors import InputError, ProxyError
 from detector.model import ProxyScheme
 from detector.pins import parse_host
@@ -226,7 +226,7 @@ class _JudgedConnections:
             opened = await with_witness(opened, endpoint, timeouts=self._timeouts, deadline=deadline)
             if opened.connection is not None:
                 opened.connection.pause_reading()  # what comes from now on is for the request
-        return await off_loop(lambda: self._guard.judge(endpoint, opened.observation))
+        return await run_in_thread(lambda: self._guard.judge(endpoint, opened.observation))
 
     def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
         """The way to take: the request's proxy, or the session's, before the connector's."""

@@ -22,7 +22,7 @@ import msgspec
 
 from detector import pins as pin_files
 from detector.aio.lazy import LazyModule
-from detector.aio.tasks import Beside, Group, end, off_loop
+from detector.aio.tasks import Group, run_in_thread
 from detector.model import (
     Endpoint,
     Engine,
@@ -42,9 +42,9 @@ from detector.trust.known_roots import known_labels, known_root_keys
 from detector.version import VERSION
 from detector.watch.schedule import INTERVAL_DEFAULT
 
+from . import run
 from .follow_up import CANARIES_LEAST, DEFAULT_CONTROL, Canaries, Control, FollowUp, known_canaries, one_per_operator
-from .plan import MACHINE, Routing, read_resolver, read_route
-from .probing import Ways
+from .plan import MACHINE, Planner, ProbeSettings, read_resolver, read_route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from detector import knowledge
-    from detector.aio import bounded_map
-    from detector.judge import assess, evidence, network, network_evidence
+    from detector.judge import assess, evidence, network
     from detector.judge.evidence import Context, EndpointEvidence
     from detector.locate.locate import Locating
     from detector.pins import PinSet
@@ -63,7 +62,10 @@ if TYPE_CHECKING:
     from detector.trust.roots import Roots, TrustedRoots
     from detector.watch import runner
     from detector.watch.events import WatchEvent
-    from detector.watch.runner import Look, Surroundings
+    from detector.watch.runner import ProbeResult, WatchEnvironment
+
+    from . import stream
+    from .stream import Probed
 
     PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]
     RootSource = Roots | str | Path
@@ -73,13 +75,12 @@ if TYPE_CHECKING:
     SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
 
 if not TYPE_CHECKING:
-    bounded_map = LazyModule("detector.aio.bounded_map")
     evidence = LazyModule("detector.judge.evidence")
     knowledge = LazyModule("detector.knowledge")
     assess = LazyModule("detector.judge.assess")
     network = LazyModule("detector.judge.network")
-    network_evidence = LazyModule("detector.judge.network_evidence")
     runner = LazyModule("detector.watch.runner")
+    stream = LazyModule("detector.session.stream")
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
@@ -100,8 +101,6 @@ MACHINE_WAIT: Final = 0.2
 somebody's own CA appears, it is what `JUDGING_RESERVE` keeps back."""
 LOADING_DELAY: Final = 0.005
 """Seconds before judging is imported at the first look: connecting goes first, and takes a millisecond or two."""
-OVERRUN: Final = 0.2
-"""Seconds after which a probe that did not end by itself at its deadline is cancelled."""
 
 
 def utc_now() -> dt.datetime:
@@ -384,8 +383,8 @@ class Detector:
         self.logs: Final = resolve_logs(logs)
         self.vantage: Final = vantage
         self._doh: Final = None if doh is None else read_resolver(doh)
-        ways = Ways(hello=hello, quic=quic, engine=Engine(engine))
-        ways.check()
+        variants = ProbeSettings(hello=hello, quic=quic, engine=Engine(engine))
+        variants.check()
         self._concurrency: Final = concurrency
         self._machine_roots: Final = machine_roots
         self._installed_at: Final = installed_at
@@ -396,19 +395,19 @@ class Detector:
         self._given: Final[Container[str]] = rules if dialer is None else _Everything()
         self._seen_before: Final = seen_before if callable(seen_before) else frozenset(seen_before)
         self._canaries: Final[Sequence[Endpoint] | None] = () if offline else canaries
-        self._routing: Final = Routing(
+        self._planner: Final = Planner(
             read_route(route, proxy),
             self._rules,
             dialer,
             trusts=self._trusts,
             clock=clock,
             resolver=resolver,
-            ways=ways,
+            variants=variants,
             all_addresses=all_addresses,
         )
         follow_up = FollowUp(
-            self._routing.for_endpoint,
-            self._routing.for_issuer,
+            self._planner.first_route,
+            self._planner.issuer_route,
             self._rules,
             control,
             clock,
@@ -484,7 +483,7 @@ class Detector:
         self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
     ) -> Report:
         """Judge as `judge` does, beside the event loop: signatures take milliseconds for each endpoint."""
-        return await off_loop(lambda: self.judge(cases, started=started, named=named))
+        return await run_in_thread(lambda: self.judge(cases, started=started, named=named))
 
     def judge(self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
         """Judge what `observe` saw. `started` is when that began, `named` as in `network.decide_network`."""
@@ -511,7 +510,7 @@ class Detector:
         begin = asyncio.get_running_loop().time()
         endpoints = self.endpoints(targets)
         if not _prepare_probing.cache_info().currsize:
-            await off_loop(_prepare_probing)
+            await run_in_thread(_prepare_probing)
         kept_back = min(JUDGING_RESERVE, deadline * RESERVE_SHARE)
         until = begin + max(deadline - kept_back, 0.0)
         async with Group() as group:
@@ -549,14 +548,17 @@ class Detector:
             return self._seen_before
         try:
             async with asyncio.timeout_at(until):
-                return await off_loop(lambda: self.genuine_before(endpoints))
+                return await run_in_thread(lambda: self.remembered(endpoints)) or ()
         except TimeoutError:
             return ()
 
-    def genuine_before(self, endpoints: Iterable[Endpoint]) -> Collection[str]:
-        """Which of these endpoints (`host:port`) are known to have been genuine. May read files: ask in a thread."""
+    def remembered(self, endpoints: Iterable[Endpoint]) -> Collection[str] | None:
+        """Which of these endpoints (`host:port`) a history knows to have been genuine; None where none is asked.
+
+        May read files: call it in a thread.
+        """
         known = self._seen_before
-        return known([endpoint.name for endpoint in endpoints]) if callable(known) else known
+        return known([endpoint.name for endpoint in endpoints]) if callable(known) else None
 
     async def scan(
         self,
@@ -566,59 +568,27 @@ class Detector:
     ) -> AsyncGenerator[Result, None]:
         """Probe any number of targets and yield each result as it comes, at most `concurrency` in flight.
 
-        Looks that end within a hundredth of a second are judged together; while the results of these are read, further
-        looks go on, and those that end and wait count as in flight. Each target has `timeout` seconds. A result is
-        judged by what was seen up to then. Where later targets show more, it is yielded again and `amends` says so: it
-        takes the place of the earlier one of the same endpoint. Where something was not cleared, canaries are probed
-        once, and their results, of category `canary`, are among the others (see `Detector`). Raises `TargetError`.
+        Each target has `timeout` seconds. A result is assessed by what was seen up to then. Where later targets show
+        more, it is yielded again and `amends` says so: it replaces the earlier one of the same endpoint. Where
+        something was not cleared, canaries are probed once, and their results, of category `canary`, are among the
+        others (see `Detector`). Results that wait for the reader count as in flight. Raises `TargetError`.
         """
-        await off_loop(_prepare_judging_too)
+        settings = stream.StreamSettings(concurrency=self._concurrency, retries=0, timeout=timeout)
+        prober = stream.Prober(self.probe, settings)
+
+        async def probe(endpoint: Endpoint) -> tuple[Probed[Endpoint]]:
+            return (stream.Probed(endpoint, await prober(endpoint)),)
+
+        source = (self._endpoint(target) async for target in _asynchronously(targets))
+        results = stream.stream(self, source, probe, follow_up=lambda _, canaries: canaries, limit=settings.concurrency)
+        async with contextlib.aclosing(results):
+            async for assessed in results:
+                yield assessed.result
+
+    async def prepare(self) -> None:
+        """Import what probing and assessing need, and read the roots, in a thread, before the first of many probes."""
+        await run_in_thread(_prepare_stream)
         await self._read_roots()
-        assessor = assess.Assessor[None](remembered=network_evidence.STREAM_REMEMBERS)
-        canaries, loop = Canaries(self.canaries), asyncio.get_running_loop()
-        following: list[asyncio.Task[tuple[EndpointEvidence, ...]]] = []
-        looks = bounded_map.batches(
-            _asynchronously(targets),
-            lambda target: self.look(self._endpoint(target), timeout=timeout),
-            most=self._concurrency,
-        )
-        with Beside() as beside:
-
-            async def assessed(cases: Sequence[EndpointEvidence]) -> list[Result]:
-                results, wanted = await beside.do(lambda: self._assess_in_turn(cases, assessor, canaries, loop.time()))
-                if wanted:
-                    following.append(asyncio.create_task(self._evidence_of_each(wanted, timeout=timeout)))
-                return results
-
-            try:
-                async with contextlib.aclosing(looks):
-                    async for cases in looks:
-                        for result in await assessed(cases):
-                            yield result
-                        while following and following[0].done():
-                            for result in await assessed(following.pop(0).result()):
-                                yield result
-                while following:
-                    for result in await assessed(await following.pop(0)):
-                        yield result
-            finally:
-                await end(following)
-
-    def _assess_in_turn(
-        self, cases: Sequence[EndpointEvidence], assessor: assess.Assessor[None], canaries: Canaries, now: float
-    ) -> tuple[list[Result], tuple[Endpoint, ...]]:
-        """Assess endpoints one after the other, and again what later ones change; with the canaries they ask for."""
-        if callable(self._seen_before):
-            known = self.genuine_before(case.endpoint for case in cases)
-            cases = [case.with_more(case.context._replace(seen_before=known)) for case in cases]
-        results = [result for case in cases for _, result in assessor.add(case, None)]
-        canaries.note(cases, now)
-        return results, canaries.wanted(cases, now)
-
-    async def _evidence_of_each(self, endpoints: Sequence[Endpoint], *, timeout: float) -> tuple[EndpointEvidence, ...]:  # noqa: ASYNC109 - see `scan`
-        async with Group() as group:
-            looks = [group.create_task(self.look(endpoint, timeout=timeout)) for endpoint in endpoints]
-        return tuple(look.result() for look in looks)
 
     def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
         self,
@@ -628,35 +598,35 @@ class Detector:
         deadline: float = DEADLINE_DEFAULT,
         duration: float = math.inf,
         stop: asyncio.Event | None = None,
-        on_look: Callable[[Look], None] | None = None,
-        surroundings: Surroundings | None = None,
+        on_probe: Callable[[ProbeResult], None] | None = None,
+        environment: WatchEnvironment | None = None,
     ) -> AsyncGenerator[WatchEvent, None]:
-        """Look at every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
+        """Probe every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
 
-        `targets` as in `check`. Each endpoint is looked at once per `interval` seconds on average, on a fresh
-        connection, at times that cannot be foreseen; one look takes at most `deadline` seconds. The watch ends after
-        `duration` seconds or when `stop` is set, with an event that says so, or when it is closed
-        (`contextlib.aclosing`), which leaves no task and no connection. `on_look` is called after every look, changed
-        or not. `surroundings` replaces this machine's clock, networks and chance.
+        `targets` as in `check`. Each endpoint is probed once per `interval` seconds on average, on a fresh connection,
+        at unpredictable times; one probe takes at most `deadline` seconds. The watch ends after `duration` seconds or
+        when `stop` is set, with an event that says so, or when it is closed (`contextlib.aclosing`), which leaves no
+        task and no connection. `on_probe` is called after every probe, changed or not. `environment` replaces this
+        machine's clock, networks and randomness.
 
-        Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are none and when there
-        is nothing to watch, at once.
+        Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are not positive and
+        when there is nothing to watch, at once.
         """
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
         canaries, budget = Canaries(self.canaries, again_after=interval), run_budget()
-        watching = runner.Watcher(
+        return runner.Watcher(
             endpoints,
-            look=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
+            probe=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
             budget=budget,
             wall=self._clock,
-            pace=runner.Pace(interval, deadline, duration, self._concurrency),
-            surroundings=surroundings or runner.Surroundings(networks=self._routing.networks() or runner.no_networks),
+            options=runner.WatchOptions(interval, deadline, duration, self._concurrency),
+            environment=environment
+            or runner.WatchEnvironment(networks=self._planner.local_networks() or runner.no_networks),
             named=() if targets is None else [endpoint.name for endpoint in endpoints],
             vantage=self.vantage,
             stop=stop,
-            on_look=on_look,
-        )
-        return watching.events()
+            on_probe=on_probe,
+        ).events()
 
     async def _watched(
         self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint], canaries: Canaries, budget: Budget
@@ -681,30 +651,23 @@ class Detector:
             return endpoint
         return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
 
-    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
-        """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
-        looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
+    async def probe(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
+        """The evidence of one endpoint, probed within `timeout` seconds and not assessed yet."""
+        seen = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
         await self._read_roots()
-        return evidence.EndpointEvidence(endpoint, looks[0], self.context(), others=looks[1:])
-
-    async def recalled(self, case: EndpointEvidence) -> EndpointEvidence:
-        """The same evidence, with whether its endpoint is known to have been genuine before."""
-        if not callable(self._seen_before):
-            return case
-        known = await off_loop(lambda: self.genuine_before((case.endpoint,)))
-        return case.with_more(case.context._replace(seen_before=known), case.fetched)
+        return evidence.EndpointEvidence(endpoint, seen[0], self.context(), others=seen[1:])
 
     async def _load_judging(self) -> None:
         """Import what judging needs, and read the roots, while the network is waited for, beside the loop."""
         if "detector.judge.assess" not in sys.modules or "roots" not in vars(self):
             await asyncio.sleep(LOADING_DELAY)
-            await off_loop(_import_judging)
+            await run_in_thread(_import_judging)
             await self._read_roots()
 
     async def _read_roots(self) -> None:
         """Have the roots, without holding up the loop."""
         if "roots" not in vars(self):
-            await off_loop(lambda: self.roots)
+            await run_in_thread(lambda: self.roots)
 
     def context(self, endpoints: Sequence[Endpoint] = ()) -> Context:
         """What to judge one run against, as of now. `endpoints` may have pins besides those of the pin set."""
@@ -722,25 +685,9 @@ class Detector:
         )
 
     async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
-        """The looks at each endpoint, in order, no later than loop time `until`."""
-        slots = asyncio.Semaphore(self._concurrency)
-
-        async def one(endpoint: Endpoint) -> tuple[Observation, ...]:
-            async with slots:
-                return await self._look(endpoint, until)
-
-        tasks = [asyncio.create_task(one(endpoint)) for endpoint in endpoints]
-        try:
-            if tasks:
-                remaining = max(until - asyncio.get_running_loop().time(), 0.0)
-                await asyncio.wait(tasks, timeout=remaining + OVERRUN)
-            if failures := [why for task in tasks if task.done() and (why := task.exception()) is not None]:
-                raise failures[0]  # what makes one look impossible makes all of them so
-            return [
-                task.result() if task.done() else (Observation(outcome=Outcome.DEADLINE, attempts=0),) for task in tasks
-            ]
-        finally:
-            await end(tasks)
+        return await run.probe_all(
+            endpoints, lambda endpoint: self._probe(endpoint, until), limit=self._concurrency, until=until
+        )
 
     async def _observe_one(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         return (await self._observe((endpoint,), until))[0]
@@ -750,10 +697,10 @@ class Detector:
     ) -> tuple[Endpoint, Observation, dict[str, ResolutionObservation]] | None:
         if self._doh is None:
             return None
-        return await self._routing.compare_resolvers(self._doh, endpoints, until)
+        return await self._planner.compare_resolvers(self._doh, endpoints, until)
 
-    async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
-        return await self._routing.look(endpoint, until)
+    async def _probe(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
+        return await run.probe_endpoint(self._planner, endpoint, until)
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Whether an ordinary client on this machine would believe that this is `host`."""
@@ -768,8 +715,7 @@ def _prepare_probing() -> None:
     native.prepare()
 
 
-def _prepare_judging_too() -> None:
-    """What looks and their judging need, before the first of very many: nobody waits for that one alone."""
+def _prepare_stream() -> None:
     _prepare_probing()
     _import_judging()
 
@@ -833,5 +779,5 @@ async def check(  # noqa: PLR0913 - keyword-only past the targets, as `Detector`
         engine=engine,
         offline=offline,
     )
-    async with await off_loop(making) as detector:
+    async with await run_in_thread(making) as detector:
         return await detector.check(targets, deadline=deadline)
