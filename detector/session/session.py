@@ -573,6 +573,7 @@ class Detector:
         something was not cleared, canaries are probed once, and their results, of category `canary`, are among the
         others (see `Detector`). Results that wait for the reader count as in flight. Raises `TargetError`.
         """
+        await self.prepare()
         settings = stream.StreamSettings(concurrency=self._concurrency, retries=0, timeout=timeout)
         prober = stream.Prober(self.probe, settings)
 
@@ -587,7 +588,8 @@ class Detector:
 
     async def prepare(self) -> None:
         """Import what probing and assessing need, and read the roots, in a thread, before the first of many probes."""
-        await run_in_thread(_prepare_stream)
+        if not _prepare_stream.cache_info().currsize:
+            await run_in_thread(_prepare_stream)
         await self._read_roots()
 
     def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
@@ -715,6 +717,7 @@ def _prepare_probing() -> None:
     native.prepare()
 
 
+@functools.cache
 def _prepare_stream() -> None:
     _prepare_probing()
     _import_judging()

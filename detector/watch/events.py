@@ -96,9 +96,9 @@ class WatchEvent(Record, frozen=True, kw_only=True):
 
     `at` is the time in UTC, `elapsed` the seconds since the watch began by a clock that cannot be set and that
     continues during sleep; `vantage` is the caller's name for the place. `endpoint`, `before`, `after`, `last_look`
-    (when it was probed before: the change lies between) and `result` (the evidence) are of events about one endpoint. `seconds`
-    is the length of a `gap`, or how far the clock was set (`clock-step`). `network` is the network's verdict from
-    now on.
+    (when it was probed before: the change lies between) and `result` (the evidence) are of events about one endpoint.
+    `seconds` is the length of a `gap`, or how far the clock was set (`clock-step`). `network` is the network's verdict
+    from now on.
     """
 
     schema_version: int = SCHEMA_VERSION

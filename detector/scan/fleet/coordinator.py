@@ -2,9 +2,9 @@
 
 Room: fleet. Talks to Dask's scheduler; starts tasks and ends every one of them before it returns.
 
-`every`: each vantage probes every target. `spread`: each target is probed once, from wherever there is room. A job whose
-worker is lost goes to another that may run it, or to one of the same vantage that connects in time; where there is none,
-its targets are reported as not probed, and never left out.
+`every`: each vantage probes every target. `spread`: each target is probed once, from wherever there is room. A job
+whose worker is lost goes to another that may run it, or to one of the same vantage that connects in time; where there is
+none, its targets are reported as not probed, and never left out.
 
 A worker of another version, or whose program has another source, gets no work: its observations could mean something
 else. What a worker reports is verified where it can be: a chain counts as proved only when its handshake signature
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("detector.scan")
 
 BATCH: Final = 32
-"""Targets in one job: small enough that a lost worker loses a second of work, large enough that Dask's own cost per job,
-a few milliseconds, does not show."""
+"""Targets in one job: small enough that a lost worker loses a second of work, large enough that Dask's own cost per
+job, a few milliseconds, does not show."""
 
 JOBS_AHEAD: Final = 2
 """Jobs submitted for each thread of a worker before one of them is done: one to run, one to continue with."""
