@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from detector.aio.tasks import end, off_loop
+from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
 from detector.model import Confidence, Engine
 from detector.session.follow_up import DEFAULT_CONTROL, Control
-from detector.session.plan import USUAL
-from detector.session.probing import HELLO_CHOICES
+from detector.session.plan import HELLO_CHOICES, USUAL
 from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.keys import load_signing_key
@@ -158,10 +157,10 @@ async def _check(
             named = tuple(endpoint.name for endpoint in endpoints or ())
             return await detector.judged(cases, started=started, named=named), cases
     finally:
-        await end((loading,))
+        await cancel_and_wait((loading,))
 
 
 async def _load_form(form: common.Format) -> None:
     """Import what writes the result while the network is waited for, after what judges it."""
     await asyncio.sleep(2 * LOADING_DELAY)
-    await off_loop(lambda: common.load_form(form))
+    await run_in_thread(lambda: common.load_form(form))

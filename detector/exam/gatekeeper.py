@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from detector.aio.lazy import LazyModule
-from detector.aio.tasks import off_loop
+from detector.aio.tasks import run_in_thread
 from detector.errors import BundleError, PolicyError, RequestError
 from detector.session.seams import utc_now
 from detector.session.session import Detector
@@ -78,10 +78,10 @@ async def gate(
         InputError: before anything is sent, for a policy, pins, roots, keys or targets that cannot be used.
     """
     begin = asyncio.get_running_loop().time()
-    chosen = await off_loop(lambda: Policy.resolve(policy))
+    chosen = await run_in_thread(lambda: Policy.resolve(policy))
     until = begin + (chosen.deadline if deadline is None else check_deadline(deadline))
     if detector is None:
-        detector = await off_loop(lambda: make_detector(chosen, **options))
+        detector = await run_in_thread(lambda: make_detector(chosen, **options))
     elif options:
         raise TypeError(f"give a detector or {', '.join(sorted(options))}, not both")
     return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
@@ -96,7 +96,7 @@ async def _decide(
     cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
     report = await detector.judged(cases, started=started, named=planned.named)
     action, reasons, message = decide(policy, report, named=planned.named, pinned=planned.pinned)
-    evidence = await off_loop(lambda: _evidence(report, cases, keys))
+    evidence = await run_in_thread(lambda: _evidence(report, cases, keys))
     return Decision(
         action=action, reasons=reasons, message=message, policy=policy.name, report=report, evidence=evidence
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from detector import errors
-from detector.aio.tasks import off_loop
+from detector.aio.tasks import run_in_thread
 from detector.errors import InputError, ProxyError
 from detector.model import ProxyScheme
 from detector.pins import parse_host
@@ -230,7 +230,7 @@ class _GuardedConnections:
             opened = await with_witness(opened, endpoint, timeouts=self._timeouts, deadline=deadline)
             if opened.connection is not None:
                 opened.connection.pause_reading()  # what arrives from now on belongs to the request
-        return await off_loop(lambda: self._guard.assess(endpoint, opened.observation))
+        return await run_in_thread(lambda: self._guard.assess(endpoint, opened.observation))
 
     def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
         """Return the dialer: the proxy of the request or its session takes precedence over the connector's."""

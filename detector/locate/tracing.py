@@ -23,7 +23,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from detector.aio.tasks import end
+from detector.aio.tasks import cancel_and_wait
 from detector.judge.hops import FINAL, OWN_NETWORK
 from detector.model import Asked, Hop, HopAnswer, HopsObservation, HopTrace, Outcome
 from detector.probe import outcomes
@@ -221,7 +221,7 @@ async def _walk(ask: Ask, hops_max: int, in_time: Callable[[], bool]) -> list[Ho
                     found.append(hop)
                     last = min(last, hop.number) if hop.answer in FINAL or _is_barred(hop) else last
     finally:
-        await end(running)
+        await cancel_and_wait(running)
 
 
 def _is_barred(hop: Hop) -> bool:

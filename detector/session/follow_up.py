@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.aio.tasks import Group, off_loop
+from detector.aio.tasks import Group, run_in_thread
 from detector.model import Category, Endpoint, Outcome
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class FollowUp(NamedTuple):
         if until - loop.time() < WORTHWHILE:
             return tuple(cases)
         seen = canaries or Canaries(self.canaries)
-        needs = await off_loop(lambda: _needs(cases, seen, loop.time()))
+        needs = await run_in_thread(lambda: _needs(cases, seen, loop.time()))
         if not any(needs):
             return tuple(cases)
         async with Group() as group:
@@ -226,7 +226,7 @@ class FollowUp(NamedTuple):
         if not (needs.incomplete or needs.canaries) or until - loop.time() < WORTHWHILE:
             return found
         # What its issuer has not cleared needs canaries, and others do where one did not answer.
-        more = await off_loop(lambda: seen.wanted(found, loop.time()))
+        more = await run_in_thread(lambda: seen.wanted(found, loop.time()))
         return found + self._noted(await self._probe(more, until), context, seen)
 
     async def _complete(self, incomplete: Sequence[EndpointEvidence], until: float) -> dict[str, tuple[bytes, ...]]:

@@ -19,7 +19,7 @@ import msgspec
 
 from detector import pins as pin_files
 from detector.aio.lazy import LazyModule
-from detector.aio.tasks import Beside, Group, end, off_loop
+from detector.aio.tasks import Group, run_in_thread
 from detector.model import Endpoint, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
 from detector.model.validate import seconds
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS, Budget
@@ -27,9 +27,9 @@ from detector.trust.certificate import Certificate
 from detector.version import VERSION
 from detector.watch.schedule import INTERVAL_DEFAULT
 
-from . import preload
+from . import preload, run
 from .follow_up import Canaries, FollowUp
-from .plan import Routing, read_route
+from .plan import Planner, read_route
 from .seams import THIS_MACHINE, Seams, utc_now
 from .settings import Expectations, NetworkSettings, read_options
 
@@ -39,27 +39,27 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from detector import knowledge
-    from detector.aio import bounded_map
-    from detector.judge import assess, evidence, network, network_evidence
+    from detector.judge import assess, evidence, network
     from detector.judge.evidence import Context, EndpointEvidence
     from detector.locate.locate import Locating
     from detector.pins import PinSet
     from detector.trust.roots import Roots
     from detector.watch import runner
     from detector.watch.events import WatchEvent
-    from detector.watch.runner import Look, Surroundings
+    from detector.watch.runner import ProbeResult, WatchEnvironment
 
+    from . import stream
     from .settings import DetectorOptions, TrustOptions
+    from .stream import Probed
 
     Target = Endpoint | str
 else:
-    bounded_map = LazyModule("detector.aio.bounded_map")
     evidence = LazyModule("detector.judge.evidence")
     knowledge = LazyModule("detector.knowledge")
     assess = LazyModule("detector.judge.assess")
     network = LazyModule("detector.judge.network")
-    network_evidence = LazyModule("detector.judge.network_evidence")
     runner = LazyModule("detector.watch.runner")
+    stream = LazyModule("detector.session.stream")
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
@@ -74,8 +74,6 @@ CHAINS_EXCEEDING_LEAST: Final = 4
 """Chains that have exceeded their own share before others' are postponed, however short the deadline."""
 LOADING_DELAY: Final = 0.005
 """Seconds before assessment is imported in the first probe: connecting goes first, and takes a millisecond or two."""
-OVERRUN: Final = 0.2
-"""Seconds after which a probe that did not end by itself at its deadline is cancelled."""
 
 
 def run_budget(kept_back: float | None = None) -> Budget:
@@ -184,19 +182,19 @@ class Detector:
         self._given: Final[Container[str]] = given if dialer is None else _Everything()
         seen_before = self.expectations.seen_before
         self._seen_before: Final = seen_before if callable(seen_before) else frozenset(seen_before)
-        self._routing: Final = Routing(
+        self._planner: Final = Planner(
             read_route(self.network.route, self.network.proxy),
             rules,
             dialer,
             trusts=self._trusts,
             clock=seams.clock,
             resolver=seams.resolver,
-            ways=self.network.ways,
+            variants=self.network.variants,
             all_addresses=self.network.all_addresses,
         )
         follow_up = FollowUp(
-            self._routing.for_endpoint,
-            self._routing.for_issuer,
+            self._planner.first_route,
+            self._planner.issuer_route,
             rules,
             self.network.control,
             seams.clock,
@@ -274,7 +272,7 @@ class Detector:
         self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
     ) -> Report:
         """Judge as `judge` does, beside the event loop: signatures take milliseconds for each endpoint."""
-        return await off_loop(lambda: self.judge(cases, started=started, named=named))
+        return await run_in_thread(lambda: self.judge(cases, started=started, named=named))
 
     def judge(self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
         """Judge what `observe` saw. `started` is when that began, `named` as in `network.decide_network`."""
@@ -302,7 +300,7 @@ class Detector:
         deadline = seconds("deadline", deadline)
         endpoints = self.endpoints(targets)
         if not preload.is_probing_loaded():
-            await off_loop(preload.probing)
+            await run_in_thread(preload.probing)
         kept_back = min(JUDGING_RESERVE, deadline * RESERVE_SHARE)
         until = begin + max(deadline - kept_back, 0.0)
         async with Group() as group:
@@ -340,14 +338,17 @@ class Detector:
             return self._seen_before
         try:
             async with asyncio.timeout_at(until):
-                return await off_loop(lambda: self.genuine_before(endpoints))
+                return await run_in_thread(lambda: self.remembered(endpoints)) or ()
         except TimeoutError:
             return ()
 
-    def genuine_before(self, endpoints: Iterable[Endpoint]) -> Collection[str]:
-        """Which of these endpoints (`host:port`) are known to have been genuine. May read files: ask in a thread."""
+    def remembered(self, endpoints: Iterable[Endpoint]) -> Collection[str] | None:
+        """Which of these endpoints (`host:port`) a history knows to have been genuine; None where none is asked.
+
+        May read files: call it in a thread.
+        """
         known = self._seen_before
-        return known([endpoint.name for endpoint in endpoints]) if callable(known) else known
+        return known([endpoint.name for endpoint in endpoints]) if callable(known) else None
 
     async def scan(
         self,
@@ -357,59 +358,29 @@ class Detector:
     ) -> AsyncGenerator[Result, None]:
         """Probe any number of targets and yield each result as it comes, at most `concurrency` in flight.
 
-        Looks that end within a hundredth of a second are judged together; while the results of these are read, further
-        looks go on, and those that end and wait count as in flight. Each target has `timeout` seconds. A result is
-        judged by what was seen up to then. Where later targets show more, it is yielded again and `amends` says so: it
-        takes the place of the earlier one of the same endpoint. Where something was not cleared, canaries are probed
-        once, and their results, of category `canary`, are among the others (see `Detector`). Raises `TargetError`.
+        Each target has `timeout` seconds. A result is assessed by what was seen up to then. Where later targets show
+        more, it is yielded again and `amends` says so: it replaces the earlier one of the same endpoint. Where
+        something was not cleared, canaries are probed once, and their results, of category `canary`, are among the
+        others (see `Detector`). Results that wait for the reader count as in flight. Raises `TargetError`.
         """
-        await off_loop(preload.everything)
+        await self.prepare()
+        settings = stream.StreamSettings(concurrency=self.network.concurrency, retries=0, timeout=timeout)
+        prober = stream.Prober(self.probe, settings)
+
+        async def probe(endpoint: Endpoint) -> tuple[Probed[Endpoint]]:
+            return (stream.Probed(endpoint, await prober(endpoint)),)
+
+        source = (self._endpoint(target) async for target in _asynchronously(targets))
+        results = stream.stream(self, source, probe, follow_up=lambda _, canaries: canaries, limit=settings.concurrency)
+        async with contextlib.aclosing(results):
+            async for assessed in results:
+                yield assessed.result
+
+    async def prepare(self) -> None:
+        """Import what probing and assessing need, and read the roots, in a thread, before the first of many probes."""
+        if not preload.is_everything_loaded():
+            await run_in_thread(preload.everything)
         await self._read_roots()
-        assessor = assess.Assessor[None](remembered=network_evidence.STREAM_REMEMBERS)
-        canaries, loop = Canaries(self.canaries), asyncio.get_running_loop()
-        following: list[asyncio.Task[tuple[EndpointEvidence, ...]]] = []
-        looks = bounded_map.batches(
-            _asynchronously(targets),
-            lambda target: self.look(self._endpoint(target), timeout=timeout),
-            most=self.network.concurrency,
-        )
-        with Beside() as beside:
-
-            async def assessed(cases: Sequence[EndpointEvidence]) -> list[Result]:
-                results, wanted = await beside.do(lambda: self._assess_in_turn(cases, assessor, canaries, loop.time()))
-                if wanted:
-                    following.append(asyncio.create_task(self._evidence_of_each(wanted, timeout=timeout)))
-                return results
-
-            try:
-                async with contextlib.aclosing(looks):
-                    async for cases in looks:
-                        for result in await assessed(cases):
-                            yield result
-                        while following and following[0].done():
-                            for result in await assessed(following.pop(0).result()):
-                                yield result
-                while following:
-                    for result in await assessed(await following.pop(0)):
-                        yield result
-            finally:
-                await end(following)
-
-    def _assess_in_turn(
-        self, cases: Sequence[EndpointEvidence], assessor: assess.Assessor[None], canaries: Canaries, now: float
-    ) -> tuple[list[Result], tuple[Endpoint, ...]]:
-        """Assess endpoints one after the other, and again what later ones change; with the canaries they ask for."""
-        if callable(self._seen_before):
-            known = self.genuine_before(case.endpoint for case in cases)
-            cases = [case.with_more(case.context._replace(seen_before=known)) for case in cases]
-        results = [result for case in cases for _, result in assessor.add(case, None)]
-        canaries.note(cases, now)
-        return results, canaries.wanted(cases, now)
-
-    async def _evidence_of_each(self, endpoints: Sequence[Endpoint], *, timeout: float) -> tuple[EndpointEvidence, ...]:  # noqa: ASYNC109 - see `scan`
-        async with Group() as group:
-            looks = [group.create_task(self.look(endpoint, timeout=timeout)) for endpoint in endpoints]
-        return tuple(look.result() for look in looks)
 
     def watch(  # noqa: PLR0913 - keyword-only past the targets; each is one choice a caller may make
         self,
@@ -419,35 +390,35 @@ class Detector:
         deadline: float = DEADLINE_DEFAULT,
         duration: float = math.inf,
         stop: asyncio.Event | None = None,
-        on_look: Callable[[Look], None] | None = None,
-        surroundings: Surroundings | None = None,
+        on_probe: Callable[[ProbeResult], None] | None = None,
+        environment: WatchEnvironment | None = None,
     ) -> AsyncGenerator[WatchEvent, None]:
-        """Look at every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
+        """Probe every endpoint again and again, and yield an event whenever something changed (docs/watch.md).
 
-        `targets` as in `check`. Each endpoint is looked at once per `interval` seconds on average, on a fresh
-        connection, at times that cannot be foreseen; one look takes at most `deadline` seconds. The watch ends after
-        `duration` seconds or when `stop` is set, with an event that says so, or when it is closed
-        (`contextlib.aclosing`), which leaves no task and no connection. `on_look` is called after every look, changed
-        or not. `surroundings` replaces this machine's clock, networks and chance.
+        `targets` as in `check`. Each endpoint is probed once per `interval` seconds on average, on a fresh connection,
+        at unpredictable times; one probe takes at most `deadline` seconds. The watch ends after `duration` seconds or
+        when `stop` is set, with an event that says so, or when it is closed (`contextlib.aclosing`), which leaves no
+        task and no connection. `on_probe` is called after every probe, changed or not. `environment` replaces this
+        machine's clock, networks and randomness.
 
-        Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are none and when there
-        is nothing to watch, at once.
+        Never raises for network reasons. Raises `TargetError`, and `InputError` for times that are not positive and
+        when there is nothing to watch, at once.
         """
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
         canaries, budget = Canaries(self.canaries, again_after=interval), run_budget()
-        watching = runner.Watcher(
+        return runner.Watcher(
             endpoints,
-            look=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
+            probe=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
             budget=budget,
             wall=self._seams.clock,
-            pace=runner.Pace(interval, deadline, duration, self.network.concurrency),
-            surroundings=surroundings or runner.Surroundings(networks=self._routing.networks() or runner.no_networks),
+            options=runner.WatchOptions(interval, deadline, duration, self.network.concurrency),
+            environment=environment
+            or runner.WatchEnvironment(networks=self._planner.local_networks() or runner.no_networks),
             named=() if targets is None else [endpoint.name for endpoint in endpoints],
             vantage=self.vantage,
             stop=stop,
-            on_look=on_look,
-        )
-        return watching.events()
+            on_probe=on_probe,
+        ).events()
 
     async def _watched(
         self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint], canaries: Canaries, budget: Budget
@@ -472,30 +443,23 @@ class Detector:
             return endpoint
         return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
 
-    async def look(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
-        """Probe one endpoint, taking at most `timeout` seconds, and judge nothing yet."""
-        looks = await self._look(endpoint, asyncio.get_running_loop().time() + timeout)
+    async def probe(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
+        """The evidence of one endpoint, probed within `timeout` seconds and not assessed yet."""
+        seen = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
         await self._read_roots()
-        return evidence.EndpointEvidence(endpoint, looks[0], self.context(), others=looks[1:])
-
-    async def recalled(self, case: EndpointEvidence) -> EndpointEvidence:
-        """The same evidence, with whether its endpoint is known to have been genuine before."""
-        if not callable(self._seen_before):
-            return case
-        known = await off_loop(lambda: self.genuine_before((case.endpoint,)))
-        return case.with_more(case.context._replace(seen_before=known), case.fetched)
+        return evidence.EndpointEvidence(endpoint, seen[0], self.context(), others=seen[1:])
 
     async def _load_judging(self) -> None:
         """Import what judging needs, and read the roots, while the network is waited for, beside the loop."""
         if not preload.is_assessing_loaded() or not self._has_roots:
             await asyncio.sleep(LOADING_DELAY)
-            await off_loop(preload.assessing)
+            await run_in_thread(preload.assessing)
             await self._read_roots()
 
     async def _read_roots(self) -> None:
         """Have the roots, without holding up the loop."""
         if not self._has_roots:
-            await off_loop(lambda: self.roots)
+            await run_in_thread(lambda: self.roots)
 
     @property
     def _has_roots(self) -> bool:
@@ -517,25 +481,9 @@ class Detector:
         )
 
     async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
-        """The looks at each endpoint, in order, no later than loop time `until`."""
-        slots = asyncio.Semaphore(self.network.concurrency)
-
-        async def one(endpoint: Endpoint) -> tuple[Observation, ...]:
-            async with slots:
-                return await self._look(endpoint, until)
-
-        tasks = [asyncio.create_task(one(endpoint)) for endpoint in endpoints]
-        try:
-            if tasks:
-                remaining = max(until - asyncio.get_running_loop().time(), 0.0)
-                await asyncio.wait(tasks, timeout=remaining + OVERRUN)
-            if failures := [why for task in tasks if task.done() and (why := task.exception()) is not None]:
-                raise failures[0]  # what makes one look impossible makes all of them so
-            return [
-                task.result() if task.done() else (Observation(outcome=Outcome.DEADLINE, attempts=0),) for task in tasks
-            ]
-        finally:
-            await end(tasks)
+        return await run.probe_all(
+            endpoints, lambda endpoint: self._probe(endpoint, until), limit=self.network.concurrency, until=until
+        )
 
     async def _observe_one(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         return (await self._observe((endpoint,), until))[0]
@@ -545,10 +493,10 @@ class Detector:
     ) -> tuple[Endpoint, Observation, dict[str, ResolutionObservation]] | None:
         if self.network.doh is None:
             return None
-        return await self._routing.compare_resolvers(self.network.doh, endpoints, until)
+        return await self._planner.compare_resolvers(self.network.doh, endpoints, until)
 
-    async def _look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
-        return await self._routing.look(endpoint, until)
+    async def _probe(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
+        return await run.probe_endpoint(self._planner, endpoint, until)
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Whether an ordinary client on this machine would believe that this is `host`."""
@@ -577,5 +525,5 @@ async def check(
     **options: Unpack[DetectorOptions],
 ) -> Report:
     """Check this network once: `Detector(**options).check(targets, deadline=deadline)`."""
-    async with await off_loop(lambda: Detector(**options)) as detector:
+    async with await run_in_thread(lambda: Detector(**options)) as detector:
         return await detector.check(targets, deadline=deadline)

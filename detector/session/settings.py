@@ -25,8 +25,7 @@ from detector.trust import roots as trusted
 from detector.trust.known_roots import known_labels
 
 from .follow_up import CANARIES_LEAST, DEFAULT_CONTROL, Control, known_canaries, one_per_operator
-from .plan import FILE_PREFIX, MACHINE, USUAL, read_resolver, read_route
-from .probing import HELLO_CHOICES, Ways
+from .plan import FILE_PREFIX, HELLO_CHOICES, MACHINE, USUAL, ProbeSettings, read_resolver, read_route
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -166,11 +165,11 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         return {(host, port): (address, at_port) for host, port, address, at_port in self.resolve}
 
     @property
-    def ways(self) -> Ways:
-        """The hellos, engine and transports of the first observation. Raises `MissingExtraError`."""
-        ways = Ways(hello=self.hello, quic=self.quic, engine=self.engine)
-        ways.check()
-        return ways
+    def variants(self) -> ProbeSettings:
+        """The variants in which each endpoint is probed. Raises `MissingExtraError`."""
+        variants = ProbeSettings(hello=self.hello, quic=self.quic, engine=self.engine)
+        variants.check()
+        return variants
 
 
 def _resolve_rules(rules: ResolveRules) -> tuple[ResolveRule, ...]:

@@ -95,7 +95,7 @@ def test_how_much_a_run_has() -> None:
 async def test_every_target_of_a_scan_has_its_own(settings_of: Settings) -> None:
     """What goes on for hours is not one run: a hostile target costs itself."""
     subject = Detector(**settings_of())
-    one, other = [await subject.look(Endpoint(host="127.0.0.1", port=1)) for _ in range(2)]
+    one, other = [await subject.probe(Endpoint(host="127.0.0.1", port=1)) for _ in range(2)]
     assert one.context.budget is not None
     assert one.context.budget is not other.context.budget
 

@@ -14,7 +14,7 @@ from detector_testing import Script, serve_middlebox, serve_origin, serve_proxy,
 
 import detector
 from detector import Confidence, Detector, Endpoint, Outcome, Verdict, audit, exam
-from detector.aio.tasks import BESIDE
+from detector.aio.tasks import THREAD_NAME
 from detector.audit import InstalledRoot, Scanned
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.judge import network_evidence
@@ -362,7 +362,7 @@ async def test_breaking_off_a_scan_leaves_nothing_behind(pki: PrivatePKI, settin
             assert (await anext(results)).endpoint.host == EXAM
     assert {task for task in asyncio.all_tasks() if not task.done()} == before
     for thread in threading.enumerate():
-        if thread.name == BESIDE:
+        if thread.name == THREAD_NAME:
             thread.join(20)
             assert not thread.is_alive()
 

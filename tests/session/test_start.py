@@ -35,7 +35,6 @@ NEVER = (
     "h11",
     "importlib.resources",
     "zipfile",
-    "detector.aio.bounded_map",
 )
 """What a check of a clean network needs nothing of."""
 

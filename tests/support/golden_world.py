@@ -37,7 +37,7 @@ from detector_testing import CA, PrivatePKI
 from support.simulation import Machine, simulate
 
 from detector import cli
-from detector.aio.tasks import Beside
+from detector.aio.tasks import WorkerThread
 from detector.bundle import pack
 from detector.cli import scan as scan_command
 from detector.judge.evidence import never_installed, no_machine_roots
@@ -147,7 +147,7 @@ class Surroundings:
         self._monkeypatch.setattr(scan_command, "time", types.SimpleNamespace(monotonic=lambda: 0.0))
         self._monkeypatch.setattr(asyncio, "run", _run)
         self._monkeypatch.setattr(asyncio, "to_thread", _do_at_once)
-        self._monkeypatch.setattr(Beside, "do", lambda _, work: _do_at_once(work))
+        self._monkeypatch.setattr(WorkerThread, "run", lambda _, work: _do_at_once(work))
 
     def _fix_environment(self) -> None:
         for name in (*(name for name in os.environ if name.startswith("DETECTOR_")), *OF_TERMINALS):
@@ -184,7 +184,7 @@ class Surroundings:
         def watch_here(detector: Detector, *given: Any, **more: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - as `real`
             machine = Machine(utc_now())
             self._monkeypatch.setattr(detector, "_seams", detector._seams._replace(clock=machine.wall))
-            return watch(detector, *given, **more, surroundings=machine.surroundings)
+            return watch(detector, *given, **more, environment=machine.environment)
 
         self._monkeypatch.setattr(Detector, "__init__", begin_here)
         self._monkeypatch.setattr(Detector, "watch", watch_here)
