@@ -155,7 +155,7 @@ async def _check(
             started = utc_now()
             cases = await detector.observe(endpoints, deadline=deadline)
             named = tuple(endpoint.name for endpoint in endpoints or ())
-            return await detector.judged(cases, started=started, named=named), cases
+            return await detector.assess(cases, started=started, named=named), cases
     finally:
         await cancel_and_wait((loading,))
 

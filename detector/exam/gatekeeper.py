@@ -93,10 +93,10 @@ async def _decide(
     """Probe the planned endpoints before loop time `until`, and decide."""
     started = utc_now()
     remaining = until - asyncio.get_running_loop().time()
-    cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
-    report = await detector.judged(cases, started=started, named=planned.named)
+    observed = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
+    report = await detector.assess(observed, started=started, named=planned.named)
     action, reasons, message = decide(policy, report, named=planned.named, pinned=planned.pinned)
-    evidence = await run_in_thread(lambda: _evidence(report, cases, keys))
+    evidence = await run_in_thread(lambda: _evidence(report, observed, keys))
     return Decision(
         action=action, reasons=reasons, message=message, policy=policy.name, report=report, evidence=evidence
     )
@@ -178,9 +178,9 @@ def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) ->
             )
 
 
-def _evidence(report: Report, cases: Sequence[EndpointEvidence], keys: Sequence[Ed25519PrivateKey]) -> bytes:
+def _evidence(report: Report, observed: Sequence[EndpointEvidence], keys: Sequence[Ed25519PrivateKey]) -> bytes:
     """Return the bundle; empty when nothing was probed, or more was presented than a bundle holds."""
     try:
-        return bundle.pack(report, cases, keys=keys)
+        return bundle.pack(report, observed, keys=keys)
     except BundleError:  # the student needs a decision all the same
         return b""

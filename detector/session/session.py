@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from detector import knowledge
     from detector.judge import assess, evidence, network
     from detector.judge.evidence import Context, EndpointEvidence
+    from detector.locate import locate
     from detector.locate.locate import Locating
     from detector.pins import PinSet
     from detector.trust.roots import Roots
@@ -57,13 +58,14 @@ else:
     evidence = LazyModule("detector.judge.evidence")
     knowledge = LazyModule("detector.knowledge")
     assess = LazyModule("detector.judge.assess")
+    locate = LazyModule("detector.locate.locate")
     network = LazyModule("detector.judge.network")
     runner = LazyModule("detector.watch.runner")
     stream = LazyModule("detector.session.stream")
 
 DEADLINE_DEFAULT: Final = 10.0
 """Seconds for one check. A slow interceptor needs a few seconds for its first certificate; people wait about ten."""
-JUDGING_RESERVE: Final = 0.5
+ASSESSMENT_RESERVE: Final = 0.5
 """Seconds of the deadline reserved for assessment and output. Measured: 0.05 s for a clean network, 0.3 s when a
 private issuer appears (loading the suffix list), twice that on a machine whose cores are busy."""
 RESERVE_SHARE: Final = 0.2
@@ -76,9 +78,9 @@ LOADING_DELAY: Final = 0.005
 """Seconds before assessment is imported in the first probe: connecting goes first, and takes a millisecond or two."""
 
 
-def run_budget(kept_back: float | None = None) -> Budget:
+def run_budget(reserve: float | None = None) -> Budget:
     """Return the processor time for assessing one run: within the seconds reserved, or `trust.budget`'s default."""
-    run_seconds = RUN_SECONDS if kept_back is None else kept_back * BUDGET_SHARE
+    run_seconds = RUN_SECONDS if reserve is None else reserve * BUDGET_SHARE
     chain_seconds = min(CHAIN_SECONDS, run_seconds / (CHAINS_EXCEEDING_LEAST + 1))  # each takes a little more
     return Budget(time.thread_time, run_seconds=run_seconds, chain_seconds=chain_seconds)
 
@@ -90,7 +92,7 @@ class _Everything(Container[str]):
         return True
 
 
-def judging_context(expectations: Expectations, *, at: dt.datetime | None = None) -> Context:
+def assessment_context(expectations: Expectations, *, at: dt.datetime | None = None) -> Context:
     """Return what to assess a chain from elsewhere against, at `at` (UTC where it has no zone). No machine roots.
 
     Raises `RootsError`, `LogListError`.
@@ -127,7 +129,7 @@ def examine(
     """
     host = pin_files.parse_host(host)
     expectations = Expectations(**options)
-    context = judging_context(expectations, at=at)
+    context = assessment_context(expectations, at=at)
     endpoint = Endpoint(host=host, port=port)
     if expectations.pins is not None:
         pin_set = expectations.pins_with(lambda: context.roots)
@@ -232,13 +234,10 @@ class Detector:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing outlives a call, so there is nothing to close; the form is the contract for what may come."""
+        """Do nothing: nothing outlives a call so far."""
 
     def endpoints(self, targets: Iterable[Target] | None) -> tuple[Endpoint, ...]:
-        """The endpoints to check: those named (with what is pinned for them), or all pinned ones.
-
-        Raises `TargetError`.
-        """
+        """Return the endpoints to check: the targets (with their pins), or all pinned ones. Raises `TargetError`."""
         if targets is None:
             return self.pins.endpoints
         if isinstance(targets, str):  # one target, not its letters
@@ -257,28 +256,31 @@ class Detector:
         *,
         deadline: float = DEADLINE_DEFAULT,
     ) -> Report:
-        """Probe every endpoint and judge them together: one report, within `deadline` seconds.
+        """Probe every endpoint and assess them together: one report, within `deadline` seconds.
 
-        `targets` are `HOST[:PORT]` strings or `Endpoint` records; None checks every pinned endpoint. What could not
-        be finished in time is in the report as inconclusive. Never raises for network reasons. Raises `TargetError`.
+        `targets` are `HOST[:PORT]` strings or `Endpoint` records; None checks every pinned endpoint. What could not be
+        finished in time is inconclusive in the report. Never raises for network reasons. Raises `InputError` for
+        targets and a deadline that cannot be used.
         """
         started = self._seams.clock()
         endpoints = None if targets is None else self.endpoints(targets)
-        cases = await self.observe(endpoints, deadline=deadline)
+        observed = await self.observe(endpoints, deadline=deadline)
         named = frozenset(endpoint.name for endpoint in endpoints or ())
-        return await self.judged(cases, started=started, named=named)
+        return await self.assess(observed, started=started, named=named)
 
-    async def judged(
-        self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
+    async def assess(
+        self, observed: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
     ) -> Report:
-        """Judge as `judge` does, beside the event loop: signatures take milliseconds for each endpoint."""
-        return await run_in_thread(lambda: self.judge(cases, started=started, named=named))
+        """Return `report_of` in a thread: verifying signatures takes milliseconds for each endpoint."""
+        return await run_in_thread(lambda: self.report_of(observed, started=started, named=named))
 
-    def judge(self, cases: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()) -> Report:
-        """Judge what `observe` saw. `started` is when that began, `named` as in `network.decide_network`."""
+    def report_of(
+        self, observed: Sequence[EndpointEvidence], *, started: dt.datetime, named: Collection[str] = ()
+    ) -> Report:
+        """Assess what `observe` returned. `started` is when that began, `named` as in `network.decide_network`."""
         return network.report(
-            assess.assess_all(cases),
-            cases[0].context if cases else self.context(),
+            assess.assess_all(observed),
+            observed[0].context if observed else self.context(),
             started=started,
             finished=self._seams.clock(),
             vantage=self.vantage,
@@ -292,48 +294,53 @@ class Detector:
         *,
         deadline: float = DEADLINE_DEFAULT,
     ) -> tuple[EndpointEvidence, ...]:
-        """Probe every endpoint without judging; what `check` judges and `detector pins learn` learns from.
-
-        Arguments and what is raised are those of `check`.
-        """
+        """Return the evidence on every endpoint, not assessed yet. Arguments and errors are those of `check`."""
         begin = asyncio.get_running_loop().time()
         deadline = seconds("deadline", deadline)
         endpoints = self.endpoints(targets)
         if not preload.is_probing_loaded():
             await run_in_thread(preload.probing)
-        kept_back = min(JUDGING_RESERVE, deadline * RESERVE_SHARE)
-        until = begin + max(deadline - kept_back, 0.0)
+        reserve = min(ASSESSMENT_RESERVE, deadline * RESERVE_SHARE)
+        until = begin + max(deadline - reserve, 0.0)
         async with Group() as group:
-            group.create_task(self._load_judging())
+            group.create_task(self._preload_assessment())
             observing = group.create_task(self._observe(endpoints, until))
             comparing = group.create_task(self._compare_resolvers(endpoints, until))
             recalling = group.create_task(self._recall(endpoints, until))
         observations, compared = observing.result(), comparing.result()
-        context = self.context(endpoints)._replace(budget=run_budget(kept_back), seen_before=recalling.result())
-        cases = tuple(
-            evidence.EndpointEvidence(endpoint, looks[0], context, others=looks[1:])
-            for endpoint, looks in zip(endpoints, observations, strict=True)
+        context = self.context(endpoints)._replace(budget=run_budget(reserve), seen_before=recalling.result())
+        observed = tuple(
+            evidence.EndpointEvidence(endpoint, first, context, others=others)
+            for endpoint, (first, *others) in zip(endpoints, observations, strict=True)
         )
         if compared is not None:
-            resolver, seen, answers = compared
-            cases = tuple(_with_resolution(case, answers) for case in cases)
-            if all(endpoint.name != resolver.name for endpoint in endpoints):
-                cases = (
-                    *cases,
-                    evidence.EndpointEvidence(
-                        _find(self.pins, resolver.host, resolver.port) or resolver, seen, context
-                    ),
-                )
+            observed = self._with_second_resolver(observed, context, *compared)
         if self._follow_up is not None:
-            cases = await self._follow_up(cases, until)
+            observed = await self._follow_up(observed, until)
         if self._locating is not None:
-            from detector.locate.locate import add_hops  # noqa: PLC0415 - loaded when asked for
+            observed = await locate.add_hops(observed, self._locating, until)
+        return observed
 
-            cases = await add_hops(cases, self._locating, until)
-        return cases
+    def _with_second_resolver(
+        self,
+        observed: tuple[EndpointEvidence, ...],
+        context: Context,
+        resolver: Endpoint,
+        observation: Observation,
+        answers: Mapping[str, ResolutionObservation],
+    ) -> tuple[EndpointEvidence, ...]:
+        """Add a second resolver's answers to the evidence, and the resolver as an endpoint of its own."""
+        added = tuple(
+            one.with_observation(msgspec.structs.replace(one.observation, resolution=answers.get(one.endpoint.host)))
+            for one in observed
+        )
+        if any(one.endpoint.name == resolver.name for one in observed):
+            return added
+        endpoint = _find(self.pins, resolver.host, resolver.port) or resolver
+        return (*added, evidence.EndpointEvidence(endpoint, observation, context))
 
     async def _recall(self, endpoints: Sequence[Endpoint], until: float) -> Collection[str]:
-        """Which of these endpoints were genuine before, as far as that is known by loop time `until`."""
+        """Return which of these endpoints were genuine before, as far as that is known by loop time `until`."""
         if not callable(self._seen_before):
             return self._seen_before
         try:
@@ -343,7 +350,7 @@ class Detector:
             return ()
 
     def remembered(self, endpoints: Iterable[Endpoint]) -> Collection[str] | None:
-        """Which of these endpoints (`host:port`) a history knows to have been genuine; None where none is asked.
+        """Return which of these endpoints (`host:port`) were genuine in the history; None without a history.
 
         May read files: call it in a thread.
         """
@@ -423,20 +430,20 @@ class Detector:
     async def _watched(
         self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint], canaries: Canaries, budget: Budget
     ) -> tuple[EndpointEvidence, ...]:
-        """One endpoint as `observe` sees it, no later than loop time `until`, and canaries that a follow-up probed."""
-        looks = await self._observe_one(endpoint, until)
+        """Return the evidence on one endpoint before loop time `until`, and on canaries that a follow-up probed."""
+        first, *others = await self._observe_one(endpoint, until)
         await self._read_roots()
         known = await self._recall((endpoint,), until)
         context = self.context()._replace(budget=budget, seen_before=known)
-        cases = (evidence.EndpointEvidence(endpoint, looks[0], context, others=looks[1:]),)
+        observed = (evidence.EndpointEvidence(endpoint, first, context, others=others),)
         if self._follow_up is None:
-            return cases
-        return await self._follow_up(cases, until, alongside=watched, canaries=canaries)
+            return observed
+        return await self._follow_up(observed, until, alongside=watched, canaries=canaries)
 
     def expected(self, endpoint: Endpoint) -> Endpoint:
-        """What is pinned for this host and port, connected to where `endpoint` says; or `endpoint` itself.
+        """Return the pinned endpoint of this host and port, at the address of `endpoint`; or `endpoint` itself.
 
-        A canary comes with all that is known of it.
+        A canary is complete already.
         """
         pinned = None if endpoint.canary else _find(self.pins, endpoint.host, endpoint.port)
         if pinned is None:
@@ -444,20 +451,21 @@ class Detector:
         return pinned if endpoint.address is None else msgspec.structs.replace(pinned, address=endpoint.address)
 
     async def probe(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
-        """The evidence of one endpoint, probed within `timeout` seconds and not assessed yet."""
-        seen = await self._probe(endpoint, asyncio.get_running_loop().time() + timeout)
+        """Return the evidence on one endpoint, probed within `timeout` seconds and not assessed yet."""
+        until = asyncio.get_running_loop().time() + seconds("timeout", timeout)
+        first, *others = await self._probe(endpoint, until)
         await self._read_roots()
-        return evidence.EndpointEvidence(endpoint, seen[0], self.context(), others=seen[1:])
+        return evidence.EndpointEvidence(endpoint, first, self.context(), others=others)
 
-    async def _load_judging(self) -> None:
-        """Import what judging needs, and read the roots, while the network is waited for, beside the loop."""
+    async def _preload_assessment(self) -> None:
+        """Import what assessment needs, and read the roots, in a thread while the network is waited for."""
         if not preload.is_assessing_loaded() or not self._has_roots:
             await asyncio.sleep(LOADING_DELAY)
             await run_in_thread(preload.assessing)
             await self._read_roots()
 
     async def _read_roots(self) -> None:
-        """Have the roots, without holding up the loop."""
+        """Read the roots in a thread."""
         if not self._has_roots:
             await run_in_thread(lambda: self.roots)
 
@@ -466,7 +474,7 @@ class Detector:
         return "public_roots" in vars(self.expectations)
 
     def context(self, endpoints: Sequence[Endpoint] = ()) -> Context:
-        """What to judge one run against, as of now. `endpoints` may have pins besides those of the pin set."""
+        """Return what to assess one run against, as of now. `endpoints` may have pins that the pin set lacks."""
         pinned = self._shared_pins if not endpoints else pin_files.shared_pins((*self.pins.endpoints, *endpoints))
         return evidence.Context(
             at=self._seams.clock(),
@@ -499,14 +507,8 @@ class Detector:
         return await run.probe_endpoint(self._planner, endpoint, until)
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
-        """Whether an ordinary client on this machine would believe that this is `host`."""
+        """Return whether an ordinary client on this machine would accept this as `host`."""
         return evidence.EndpointEvidence(Endpoint(host=host, port=port), observation, self.context()).trusted_here
-
-
-def _with_resolution(case: EndpointEvidence, answers: Mapping[str, ResolutionObservation]) -> EndpointEvidence:
-    """The case with what the second resolver said about its host."""
-    answer = answers.get(case.endpoint.host)
-    return case.with_observation(msgspec.structs.replace(case.observation, resolution=answer))
 
 
 async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:

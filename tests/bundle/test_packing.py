@@ -44,7 +44,7 @@ async def packed_by(subject: Detector, *targets: str) -> tuple[Report, bytes]:
     """What a program with a key makes of a check."""
     started = dt.datetime.now(dt.UTC)
     cases = await subject.observe(targets or None)
-    report = subject.judge(cases, started=started, named=[case.endpoint.name for case in cases] if targets else ())
+    report = subject.report_of(cases, started=started, named=[case.endpoint.name for case in cases] if targets else ())
     return report, bundle.pack(report, cases, keys=[KEY])
 
 

@@ -12,6 +12,7 @@ from detector import Detector, Endpoint, Expectations, InputError, NetworkSettin
 from detector.errors import ProxyError, TargetError
 from detector.guard import Guard
 from detector.model import Engine
+from detector.probe import Timeouts
 from detector.session.follow_up import Control
 from detector.session.settings import DetectorOptions, ExpectationOptions, NetworkOptions, read_options
 
@@ -90,6 +91,14 @@ def test_an_endpoint_that_cannot_be_in_json() -> None:
     """A reader of JSON gets msgspec's error, with the reason and the place in the document."""
     with pytest.raises(msgspec.ValidationError, match=r"port 65536 is out of range\. .*\$\[0\]"):
         msgspec.json.decode(b'[{"host": "exam.example.edu", "port": 65536}]', type=list[Endpoint])
+
+
+@pytest.mark.parametrize("phase", Timeouts.__struct_fields__)
+@pytest.mark.parametrize("value", [-0.1, math.nan, "1"])
+def test_timeouts_that_cannot_be(phase: str, value: Any) -> None:  # noqa: ANN401 - anything
+    """Each phase of a connection has a number of seconds that is not negative."""
+    with pytest.raises(InputError, match=phase):
+        Timeouts(**{phase: value})
 
 
 def test_the_settings_travel() -> None:
