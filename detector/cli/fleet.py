@@ -98,7 +98,7 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
     from detector.scan.fleet import engine  # noqa: PLC0415 - as above
 
     settings = engine.security(folder, "scheduler", now=utc_now())
-    scheduler = Scheduler(host=host or None, port=port, protocol="tls", security=settings, **engine.UNSEEN)
+    scheduler = Scheduler(host=host or None, port=port, protocol="tls", security=settings, **engine.NO_DASHBOARD)
     with _taking(f"{host or 'all addresses'}, port {port}"):
         await scheduler
     async with scheduler:
@@ -136,7 +136,7 @@ async def _working(folder: str, scheduler: str, vantage: str, threads: int, host
             host=host or None,
             local_directory=scratch,
             death_timeout=DEATH_SECONDS,
-            **engine.UNSEEN,
+            **engine.NO_DASHBOARD,
         )
         with _taking(host or "an address of this machine"):
             await worker

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -92,6 +93,7 @@ def _issuer_name(evidence: EndpointEvidence) -> str | None:
     return ",".join(f"{kind}={_VARYING.sub('#', value.replace(host, '{host}'))}" for kind, value in pairs) or None
 
 
+@dataclass(eq=False)
 class _State:
     """One endpoint: its latest evidence and what was reported of it.
 
@@ -100,22 +102,20 @@ class _State:
     which was not reported of this endpoint: what the reader knows is still `_held`.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint: Final = endpoint
-        self.name: Final = EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category)
-        self.evidence: EndpointEvidence | None = None
-        self.was_genuine = False
-        self.latest: Result | None = None
-        self.latest_probe: dt.datetime | None = None
-        self.previous_probe: dt.datetime | None = None
-        self.reported: Result | None = None
-        self.accused: Result | None = None
-        self.silent = False
-        self._held: Result | None = None
-        self.clean = 0
-        self.lost = 0
-        self._returns = 0
-        self._met: deque[_Interceptor] = deque(maxlen=INTERCEPTORS_MAX)
+    endpoint: Endpoint
+    evidence: EndpointEvidence | None = None
+    was_genuine: bool = False
+    latest: Result | None = None
+    latest_probe: dt.datetime | None = None
+    previous_probe: dt.datetime | None = None
+    reported: Result | None = None
+    accused: Result | None = None
+    silent: bool = False
+    clean: int = 0
+    lost: int = 0
+    _held: Result | None = None
+    _returns: int = 0
+    _met: deque[_Interceptor] = field(default_factory=lambda: deque(maxlen=INTERCEPTORS_MAX))
 
     @property
     def known(self) -> Result | None:
@@ -366,8 +366,6 @@ class Watch:
     def _event(
         self, kind: WatchKind, moment: Moment, change: _Change | None = None, seconds: float | None = None
     ) -> WatchEvent:
-        state = None if change is None else change.state
-        network = self._network()
         self._sequence += 1
         event = WatchEvent(
             sequence=self._sequence,
@@ -377,12 +375,14 @@ class Watch:
             vantage=self._vantage,
             summary="",
             seconds=None if seconds is None else round(seconds, 3),
-            network=network,
+            network=self._network(),
         )
+        state = None if change is None else change.state
         if change is not None and state is not None and state.reported is not None:
+            endpoint = state.endpoint
             event = msgspec.structs.replace(
                 event,
-                endpoint=state.name,
+                endpoint=EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category),
                 before=None if change.before is None else Standing.of(change.before),
                 after=Standing.of(state.reported),
                 last_look=state.previous_probe,

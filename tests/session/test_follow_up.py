@@ -309,7 +309,6 @@ def test_those_that_are_under_way_count(world: World, pki: PrivatePKI) -> None:
     """Nothing is asked twice at once; what does not answer is replaced, and long ago counts no more."""
     canaries = Canaries(lambda: CANARIES, again_after=60)
     open_case = world.case(EXAM, pki.private_ca("Filter CA").issue([EXAM]))
-    assert canaries.may_want([open_case], 0)
     assert canaries.wanted([open_case], 0) == CANARIES[:2]
     assert canaries.wanted([open_case], 1) == ()
     seen = [
@@ -323,7 +322,6 @@ def test_those_that_are_under_way_count(world: World, pki: PrivatePKI) -> None:
     canaries.note([EndpointEvidence(CANARIES[2], Observation(outcome=Outcome.RESET), world.context())], 4)
     assert canaries.wanted([open_case], 5) == CANARIES[3:]
     canaries.note([EndpointEvidence(CANARIES[3], Observation(outcome=Outcome.RESET), world.context())], 6)
-    assert not canaries.may_want([open_case], 7)
     assert canaries.wanted([open_case], 7) == ()
     assert canaries.wanted([open_case], 200) == CANARIES[:2]
 

@@ -3,8 +3,8 @@
 Room: fleet. Talks to Dask's scheduler; starts tasks and ends every one of them before it returns.
 
 `every`: each vantage probes every target. `spread`: each target is probed once, from wherever there is room. A job
-whose worker is lost goes to another that may run it, or to one of the same vantage that connects in time; if there is
-none, its targets are reported as not probed, and never left out.
+whose worker is lost goes to another that may run it, or to one of the same vantage that connects in time; where there
+is none, its targets are reported as not probed, and never left out.
 
 A worker of another version, or whose program has another source, gets no work: its observations could mean something
 else. What a worker reports is verified where it can be: a chain counts as proved only when its handshake signature
