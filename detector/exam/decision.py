@@ -45,7 +45,7 @@ NAMED_MOST: Final = 3
 
 
 class ReasonCode(enum.StrEnum):
-    """Why a decision was made, in the order in which a student is told. `docs/exam-gate.md` explains each."""
+    """Why a decision was made, in the order of relevance to the student. `docs/exam-gate.md` explains each."""
 
     UNCONFIRMED = "unconfirmed"
     WITNESS_MISSING = "witness-missing"

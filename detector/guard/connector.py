@@ -63,31 +63,31 @@ PROXY_AUTHORIZATION: Final = "Proxy-Authorization"
 class ClientMiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, aiohttp.ClientConnectorCertificateError):
     """Probable or proven interception; no byte of the request was sent. `result` and `report` hold the evidence."""
 
-    def __init__(self, connection_key: ConnectionKey, judged: Assessment) -> None:
-        cause = ssl.SSLCertVerificationError(judged.message)
+    def __init__(self, connection_key: ConnectionKey, assessment: Assessment) -> None:
+        cause = ssl.SSLCertVerificationError(assessment.message)
         aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
-        _describe(self, judged.message, judged.advice, judged.result)
-        self.report: Report = judged.report
-        self.args = (connection_key, judged)
+        _describe(self, assessment.message, assessment.advice, assessment.result)
+        self.report: Report = assessment.report
+        self.args = (connection_key, assessment)
 
 
 class ClientCertificateError(errors.CertificateError, aiohttp.ClientConnectorCertificateError):
     """No careful client on this device would accept the certificate: expired, another name, no known root…"""
 
-    def __init__(self, connection_key: ConnectionKey, judged: Assessment) -> None:
-        cause = ssl.SSLCertVerificationError(judged.message)
+    def __init__(self, connection_key: ConnectionKey, assessment: Assessment) -> None:
+        cause = ssl.SSLCertVerificationError(assessment.message)
         aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
-        _describe(self, judged.message, judged.advice, judged.result)
-        self.args = (connection_key, judged)
+        _describe(self, assessment.message, assessment.advice, assessment.result)
+        self.args = (connection_key, assessment)
 
 
 class ClientUnconfirmedError(errors.UnconfirmedError, aiohttp.ClientConnectorError):
     """The server was not confirmed, or not reached; `result` says why."""
 
-    def __init__(self, connection_key: ConnectionKey, judged: Assessment) -> None:
-        aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(judged.message))
-        _describe(self, judged.message, judged.advice, judged.result)
-        self.args = (connection_key, judged)
+    def __init__(self, connection_key: ConnectionKey, assessment: Assessment) -> None:
+        aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(assessment.message))
+        _describe(self, assessment.message, assessment.advice, assessment.result)
+        self.args = (connection_key, assessment)
 
 
 class ClientPlaintextError(errors.PlaintextError, aiohttp.ClientConnectorError):
@@ -209,15 +209,15 @@ class _GuardedConnections:
             context=strict_context(),
         )
         try:
-            judged = await self._judge(endpoint, opened, deadline)
-            if judged.refused is not None and opened.connection is not None:
+            assessment = await self._assess(endpoint, opened, deadline)
+            if assessment.refused is not None and opened.connection is not None:
                 await close(opened.connection)
         except BaseException:  # cancellation included: the socket must not outlive this call
             if opened.connection is not None:
                 opened.connection.abort()
             raise
-        if judged.refused is not None:
-            raise _REFUSALS[judged.refused](req.connection_key, judged)
+        if assessment.refused is not None:
+            raise _REFUSALS[assessment.refused](req.connection_key, assessment)
         if opened.connection is None or opened.connection.is_closing():
             raise aiohttp.ServerDisconnectedError(
                 f"{endpoint.name}: the server closed the connection before a request could be sent on it."
@@ -225,7 +225,7 @@ class _GuardedConnections:
             )
         return opened.connection
 
-    async def _judge(self, endpoint: Endpoint, opened: Opened, deadline: float | None) -> Assessment:
+    async def _assess(self, endpoint: Endpoint, opened: Opened, deadline: float | None) -> Assessment:
         if endpoint.witness:
             opened = await with_witness(opened, endpoint, timeouts=self._timeouts, deadline=deadline)
             if opened.connection is not None:

@@ -46,32 +46,32 @@ class _TLSRefusal(ssl.SSLCertVerificationError):
     advice: str
     result: Result | None
 
-    def __init__(self, judged: Assessment) -> None:
-        super().__init__(judged.message)
-        self.message, self.advice, self.result = judged.message, judged.advice, judged.result
-        self.args = (judged,)
+    def __init__(self, assessment: Assessment) -> None:
+        super().__init__(assessment.message)
+        self.message, self.advice, self.result = assessment.message, assessment.advice, assessment.result
+        self.args = (assessment,)
 
 
 class TLSMiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, _TLSRefusal):
     """Probable or proven interception; no byte of the request was sent. `result` and `report` hold the evidence."""
 
-    def __init__(self, judged: Assessment) -> None:
-        _TLSRefusal.__init__(self, judged)
-        self.report: Report = judged.report
+    def __init__(self, assessment: Assessment) -> None:
+        _TLSRefusal.__init__(self, assessment)
+        self.report: Report = assessment.report
 
 
 class TLSCertificateError(errors.CertificateError, _TLSRefusal):
     """No careful client on this device would accept the certificate."""
 
-    def __init__(self, judged: Assessment) -> None:
-        _TLSRefusal.__init__(self, judged)
+    def __init__(self, assessment: Assessment) -> None:
+        _TLSRefusal.__init__(self, assessment)
 
 
 class TLSUnconfirmedError(errors.UnconfirmedError, _TLSRefusal):
     """The server was not confirmed."""
 
-    def __init__(self, judged: Assessment) -> None:
-        _TLSRefusal.__init__(self, judged)
+    def __init__(self, assessment: Assessment) -> None:
+        _TLSRefusal.__init__(self, assessment)
 
 
 _REFUSALS: Final[dict[Refused, type[_TLSRefusal]]] = {
@@ -84,18 +84,18 @@ _REFUSALS: Final[dict[Refused, type[_TLSRefusal]]] = {
 class GuardedSocket(ssl.SSLSocket):
     """A TLS connection over a socket that carries nothing before it is assessed."""
 
-    _judged: bool = False
+    _assessed: bool = False
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the standard library
         """Handshake and assess. A refused connection is closed: the rest of it would be a plain socket."""
         super().do_handshake(block)
-        if not self._judged:
+        if not self._assessed:
             try:
-                _judge(self)
+                _assess(self)
             except errors.DetectorError:
                 self.close()
                 raise
-            self._judged = True
+            self._assessed = True
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - as above
         """Read application data; every receiving method calls this."""
@@ -114,21 +114,21 @@ class GuardedSocket(ssl.SSLSocket):
 
     def _require(self) -> None:
         """Handshake first: OpenSSL would do so implicitly on the first read or write."""
-        if not self._judged:
+        if not self._assessed:
             self.do_handshake()
 
 
 class GuardedObject(ssl.SSLObject):
     """A TLS connection over memory buffers (asyncio, anyio) that carries nothing before it is assessed."""
 
-    _judged: bool = False
+    _assessed: bool = False
 
     def do_handshake(self) -> None:
         """Handshake and assess."""
         super().do_handshake()
-        if not self._judged:
-            _judge(self)
-            self._judged = True
+        if not self._assessed:
+            _assess(self)
+            self._assessed = True
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - the signature of the standard library
         """Read application data."""
@@ -141,7 +141,7 @@ class GuardedObject(ssl.SSLObject):
         return super().write(data)
 
     def _require(self) -> None:
-        if not self._judged:
+        if not self._assessed:
             self.do_handshake()
 
 
@@ -234,7 +234,7 @@ def _has_private_chain() -> bool:
     return hasattr(getattr(_ssl, "_SSLSocket", None), "get_unverified_chain")
 
 
-def _judge(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
+def _assess(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
     """Assess a connection whose handshake is complete. Raises the refusal."""
     context = connection.context
     if not isinstance(context, GuardedContext) or connection.server_hostname is None:
@@ -243,7 +243,7 @@ def _judge(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
             advice="Use guarded_context() for connections to named hosts only, and leave their context alone.",
         )
     endpoint = context.guard.endpoint(str(connection.server_hostname), context.port)
-    judged = context.guard.assess(
+    assessment = context.guard.assess(
         endpoint,
         Observation(
             outcome=Outcome.COMPLETE,
@@ -253,8 +253,8 @@ def _judge(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
             chain=tuple(Certificate.read(certificate).presented() for certificate in _chain(connection)),
         ),
     )
-    if judged.refused is not None:
-        raise _REFUSALS[judged.refused](judged)
+    if assessment.refused is not None:
+        raise _REFUSALS[assessment.refused](assessment)
 
 
 def _chain(connection: ssl.SSLSocket | ssl.SSLObject) -> Iterable[bytes]:

@@ -155,29 +155,29 @@ class Guard:
         report = network.report(
             [result], context, started=started, finished=self._seams.clock(), vantage="", version=VERSION
         )
-        judged = self._admit(Assessment(result, report), evidence)
-        LOG.info("%s: %s (%s)", endpoint.name, judged.refused or judged.action, result.reason)
-        if judged.action is Action.WARN and self._on_warning is not None:
-            self._on_warning(judged)
-        return judged
+        assessment = self._admit(Assessment(result, report), evidence)
+        LOG.info("%s: %s (%s)", endpoint.name, assessment.refused or assessment.action, result.reason)
+        if assessment.action is Action.WARN and self._on_warning is not None:
+            self._on_warning(assessment)
+        return assessment
 
-    def _admit(self, judged: Assessment, evidence: EndpointEvidence) -> Assessment:
+    def _admit(self, assessment: Assessment, evidence: EndpointEvidence) -> Assessment:
         """Complete the assessment with the action, the kind of refusal and the message."""
-        result, established = judged.result, _is_established(evidence.observation)
+        result, established = assessment.result, _is_established(evidence.observation)
         action = admit(self.policy, result)
         accepted = established and _is_accepted(evidence)
         unconfirmed = confirmed_as(self.policy, result) is Confirmation.UNCONFIRMED
         if not established or (unconfirmed and not accepted):
             action = Action.BLOCK
         if action is Action.ALLOW:
-            return judged
+            return assessment
         refused = None
         if action is Action.BLOCK and is_intercepted(result):
             refused = Refused.MIDDLEWARE
         elif action is Action.BLOCK:
             refused = Refused.CERTIFICATE if established and not accepted else Refused.UNCONFIRMED
         ending = "The connection is used all the same." if refused is None else "Nothing of the request was sent."
-        return judged._replace(
+        return assessment._replace(
             action=action,
             refused=refused,
             message=f"{result.endpoint.name}: {_finding(self.policy, result, evidence)} {ending}",

@@ -139,7 +139,7 @@ def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
             advice="Name one or several of them, separated by commas; a proxy is given as proxy.",
         )
     if proxy == "none" and words == (PROXY,):
-        raise ProxyError("route: only the proxy is to be used, and proxy is none.", advice="Name a proxy.")
+        raise ProxyError("route: only the proxy may be used, and no proxy is set.", advice="Name a proxy.")
     return RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, proxy)
 
 

@@ -72,7 +72,7 @@ async def town(pki: PrivatePKI) -> AsyncIterator[tuple[tuple[Endpoint, ...], Whe
 
 class TestAnswers:
     async def test_clean_network_is_allowed(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """Everything in order: allowed, with the report and evidence that can be judged again."""
+        """Everything in order: allowed, with the report and evidence that can be assessed again."""
         async with town(pki) as (endpoints, where):
             decision = await detector.exam.gate(**settings_of(*endpoints, resolve=where))
         assert (decision.action, decision.policy) == (Action.ALLOW, "default")

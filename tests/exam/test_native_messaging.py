@@ -64,7 +64,7 @@ class Browser:
         self.send(b"".join(frame(json.dumps(message).encode()) for message in messages))
 
     def send(self, data: bytes) -> None:
-        """Send octets as they are."""
+        """Send bytes as they are."""
         assert self._writing is not None
         os.write(self._writing, data)
 
@@ -322,7 +322,7 @@ async def test_fault_of_the_gate_is_not_hidden() -> None:
 @settings(max_examples=examples(40))
 @given(st.lists(st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(frame), st.just(frame(b'{"id":1}')))))
 def test_whatever_comes_only_messages_go_out(pieces: list[bytes]) -> None:
-    """Any octets: the host ends when the pipe does, and everything it wrote is whole messages."""
+    """Any bytes: the host ends when the pipe does, and everything it wrote is whole messages."""
 
     async def converse() -> bytes:
         async with port() as browser:

@@ -105,7 +105,7 @@ async def test_evidence_of_earlier_connections_counts(world: World, pki: Private
                     with pytest.raises(error):
                         await client.get(url)
             assert box.overheard == b""
-    assert [judged.result.confidence for judged in guard.judged] == ["possible", "proven", "proven"]
+    assert [assessed.result.confidence for assessed in guard.assessed] == ["possible", "proven", "proven"]
 
 
 async def test_stale_pins_pass_as_the_gate_lets_them(world: World, pki: PrivatePKI) -> None:
@@ -113,7 +113,7 @@ async def test_stale_pins_pass_as_the_gate_lets_them(world: World, pki: PrivateP
     warnings: list[str] = []
     async with serve_origin(pki.issue([EXAM])) as origin:
         stale = Endpoint(host=EXAM, pins=(bytes(32),), address=origin.address)
-        guard = guard_of(world, stale, on_warning=lambda judged: warnings.append(judged.message))
+        guard = guard_of(world, stale, on_warning=lambda assessed: warnings.append(assessed.message))
         async with guarded(guard) as client, client.get(URL) as response:
             assert response.status == 200
         refusing = guard_of(world, stale, policy=Policy(on_stale_pin=OnStalePin.REFUSE))
@@ -199,7 +199,7 @@ async def test_forger_that_answers_before_it_is_asked(world: World, pki: Private
 
 
 async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) -> None:
-    """A genuine server redirects, with the body, to a host that is decrypted: judged like any other."""
+    """A genuine server redirects, with the body, to a host that is decrypted: assessed like any other."""
 
     def redirect(_: Request) -> Response:
         return Response(status=307, headers=(("Location", f"https://{LMS}/collect"),))
@@ -215,7 +215,7 @@ async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) ->
             assert box.overheard == b""
             assert box.intercepted == [LMS]
     assert len(exam.requests) == 1
-    assert [judged.result.endpoint.host for judged in guard.judged] == [EXAM, LMS]
+    assert [assessed.result.endpoint.host for assessed in guard.assessed] == [EXAM, LMS]
 
 
 async def test_captive_portal_that_does_not_speak_tls(world: World) -> None:

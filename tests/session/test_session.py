@@ -49,7 +49,7 @@ async def origins(pki: PrivatePKI, *hosts: str) -> AsyncIterator[dict[tuple[str,
 
 
 async def test_clean_network(pki: PrivatePKI, settings_of: Settings) -> None:
-    """Honest servers make a clean report that names what it was judged with."""
+    """Honest servers make a clean report that names what it was assessed with."""
     async with origins(pki, EXAM, LMS) as where, Detector(**settings_of(resolve=where), vantage="lab") as subject:
         report = await subject.check([EXAM, LMS])
     assert (report.verdict, report.scope, report.vantage) == (Verdict.CLEAN, "none", "lab")
@@ -368,7 +368,7 @@ async def test_breaking_off_a_scan_leaves_nothing_behind(pki: PrivatePKI, settin
 
 
 def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: World) -> None:
-    """The offline form judges DER bytes, a naive time counting as UTC."""
+    """The offline form assesses DER bytes, a naive time counting as UTC."""
     issued = pki.issue([EXAM])
     known: dict[str, Any] = {"roots": world.roots, "logs": world.logs}
     clean = detector.examine(issued.chain, host="EXAM.example.edu.", at=pki.now.replace(tzinfo=None), **known)

@@ -52,7 +52,7 @@ def loaded_after(code: str, *arguments: str) -> list[str]:
 
 
 def test_import_loads_nothing_that_judges_or_connects() -> None:
-    """`import detector` has neither the judging rooms nor a TLS library, nor anything of the extras."""
+    """`import detector` has neither the assessing rooms nor a TLS library, nor anything of the extras."""
     loaded = loaded_after("import detector")
     early = [name for name in loaded if name.startswith(("detector.judge", "detector.probe", "detector.trust.classes"))]
     assert early == []
@@ -95,7 +95,7 @@ print(asyncio.run(main()).verdict)
 
 @pytest.mark.native
 async def test_check_of_a_clean_network_loads_no_more_than_it_needs(pki: PrivatePKI, tmp_path: Path) -> None:
-    """Eight endpoints with SCTs, judged: nothing of the extras is loaded, and no suffix list."""
+    """Eight endpoints with SCTs, assessed: nothing of the extras is loaded, and no suffix list."""
     written = pki.write(tmp_path)
     async with serve_origin(pki.issue(HOSTS)) as origin:
         rules = [f"{host}:443:127.0.0.1:{origin.port}" for host in HOSTS]
@@ -254,7 +254,7 @@ async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: P
 
 @pytest.mark.serial
 async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: Path) -> None:
-    """Eight endpoints are judged although a hundred others never answer."""
+    """Eight endpoints are assessed although a hundred others never answer."""
     from detector import Detector, Endpoint  # noqa: PLC0415 - as above
 
     written = pki.write(tmp_path)

@@ -38,17 +38,17 @@ SECRET = "the-answer-is-42"  # noqa: S105 - what must not leave
 
 
 class CountingGuard(Guard):
-    """A guard that keeps what it judged."""
+    """A guard that keeps what it assessed."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - arguments of Guard
         super().__init__(**settings)
-        self.judged: list[Assessment] = []
+        self.assessed: list[Assessment] = []
 
     def assess(self, endpoint: Endpoint, observation: Observation) -> Assessment:
         """Judge and keep."""
-        judged = super().assess(endpoint, observation)
-        self.judged.append(judged)
-        return judged
+        assessed = super().assess(endpoint, observation)
+        self.assessed.append(assessed)
+        return assessed
 
 
 def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGuard:  # noqa: ANN401 - arguments of Guard

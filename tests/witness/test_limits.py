@@ -79,11 +79,11 @@ class TestHandshake:
             assert server.counts.timed_out == server.counts.failed_handshakes == 20
 
     async def test_a_dripping_hello_gains_no_time(self, issued: Issued) -> None:
-        """The handshake's time is not renewed by each octet."""
+        """The handshake's time is not renewed by each byte."""
         async with witness_of(issued, limits=limits(handshake=SHORT)) as server, holding(server) as stream:
             with contextlib.suppress(ConnectionError):
-                for octet in client_hello():
-                    await stream.write(bytes([octet]))
+                for byte in client_hello():
+                    await stream.write(bytes([byte]))
                     await asyncio.sleep(0.01)
             await nobody_left(server)
             assert server.counts.timed_out == 1
@@ -110,7 +110,7 @@ class TestHandshake:
             b"\x16\x03\x01\xff\xff",
             bytes(range(256)) * 16,
         ],
-        ids=["http", "sslv2", "server-hello", "alert", "data", "long-record", "octets"],
+        ids=["http", "sslv2", "server-hello", "alert", "data", "long-record", "bytes"],
     )
     async def test_what_is_no_hello(self, issued: Issued, sent: bytes) -> None:
         """It is a failed handshake at once, without waiting for more."""
@@ -142,12 +142,12 @@ class TestHandshake:
 
 class TestRequests:
     async def test_slow_heads_end(self, issued: Issued) -> None:
-        """Who never completes a head, or never begins one, is cut off; an octet now and then gains no time."""
+        """Who never completes a head, or never begins one, is cut off; an byte now and then gains no time."""
         async with witness_of(issued, limits=limits(head=SHORT)) as server, client_of(server) as one:
             async with client_of(server):
                 with contextlib.suppress(ConnectionError, SSL.Error):
-                    for octet in REQUEST * 10:
-                        await one.stream.write(bytes([octet]).replace(b"\n", b"x"))
+                    for byte in REQUEST * 10:
+                        await one.stream.write(bytes([byte]).replace(b"\n", b"x"))
                         await asyncio.sleep(0.01)
                 await nobody_left(server)
             assert (server.counts.timed_out, server.counts.requests) == (2, 0)
@@ -184,7 +184,7 @@ class TestRequests:
             assert server.counts.requests == 0
 
     async def test_a_large_body_is_no_head(self, issued: Issued) -> None:
-        """Octets behind the head do not count as head, in one piece with it or not."""
+        """Bytes behind the head do not count as head, in one piece with it or not."""
 
         async def submit(request: web.Request) -> web.Response:
             return web.Response(text=str(len(await request.read())))

@@ -54,7 +54,7 @@ def test_keys_and_nonce() -> None:
 
 
 def test_signatures() -> None:
-    """The octets that are signed, and both signatures over them; Ed25519 signs the same way every time."""
+    """The bytes that are signed, and both signatures over them; Ed25519 signs the same way every time."""
     signed = envelope._pre_authentication_encoding(witness_statement.PAYLOAD_TYPE, STATEMENT)
     assert hashlib.sha256(signed).hexdigest() == VALUES["SHA-256 of the signed bytes"]
     assert [key.sign(signed).hex() for key in KEYS] == [VALUES["signature 1"], VALUES["signature 2"]]
