@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from support.profiles import examples
 
 from detector.errors import TargetError
-from detector.exam import Action, Decision, host
-from detector.exam.exchange import REQUEST_OCTETS_MAX, Answer, ErrorCode, Failure, Part, Request
-from detector.exam.framing import TO_BROWSER_MAX, FrameReader, frame
+from detector.exam import Action, Decision, native_messaging
+from detector.exam.native_messaging import TO_BROWSER_MAX, FrameReader, frame
+from detector.exam.protocol import REQUEST_BYTES_MAX, ErrorCode, ErrorResponse, Part, Request, Response
 from detector.model import Report, Scope, Verdict
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Browser:
         self.send(b"".join(frame(json.dumps(message).encode()) for message in messages))
 
     def send(self, data: bytes) -> None:
-        """Send octets as they are."""
+        """Send bytes as they are."""
         assert self._writing is not None
         os.write(self._writing, data)
 
@@ -98,7 +98,7 @@ async def port(decide: Callable[[Request], Awaitable[Decision]] = decide_at_once
 
     async def converse() -> None:
         try:
-            await host.serve(decide, reading=to_host, writing=from_host)
+            await native_messaging.serve(decide, reading=to_host, writing=from_host)
         finally:
             os.close(from_host)
 
@@ -195,11 +195,11 @@ async def test_closing_the_port_cancels_what_runs() -> None:
 async def test_too_many_requests_are_refused() -> None:
     """More requests at a time than the host answers are told so, each by its id."""
     async with port(Waiting()) as browser:
-        browser.say(*({"id": n} for n in range(host.REQUESTS_MAX + 2)))
+        browser.say(*({"id": n} for n in range(native_messaging.REQUESTS_MAX + 2)))
         said = [await browser.hear(), await browser.hear()]
     assert [(message["code"], message["id"]) for message in said] == [
-        ("busy", host.REQUESTS_MAX),
-        ("busy", host.REQUESTS_MAX + 1),
+        ("busy", native_messaging.REQUESTS_MAX),
+        ("busy", native_messaging.REQUESTS_MAX + 1),
     ]
 
 
@@ -237,7 +237,7 @@ async def test_input_error_is_told_with_advice() -> None:
     }
 
 
-@pytest.mark.parametrize("length", [REQUEST_OCTETS_MAX + 1, 2**32 - 1])
+@pytest.mark.parametrize("length", [REQUEST_BYTES_MAX + 1, 2**32 - 1])
 async def test_bad_frame_ends_the_conversation_with_one_error(length: int) -> None:
     """Where frames begin cannot be known after a wrong length: one error, and the end."""
     async with port() as browser:
@@ -273,18 +273,18 @@ async def test_long_answers_come_in_parts() -> None:
                 wholes.append(said["id"])
     assert wholes == [2]
     assert len(pieces) > 3
-    answer = msgspec.json.decode("".join(pieces), type=Answer)
+    answer = msgspec.json.decode("".join(pieces), type=Response)
     assert (answer.id, answer.evidence) == (1, b"e" * 3_000_000)
 
 
 async def test_browser_that_reads_nothing_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser that asks and does not listen holds nobody up for ever."""
-    monkeypatch.setattr(host, "WRITE_PATIENCE", 0.1)
+    monkeypatch.setattr(native_messaging, "WRITE_SECONDS_MAX", 0.1)
     to_host, from_browser = os.pipe()
     to_browser, from_host = os.pipe()
     os.write(from_browser, frame(b'{"id":1,"deadline":30,"evidence":true}'))
     async with asyncio.timeout(PATIENCE):
-        await host.serve(decide_at_once, reading=to_host, writing=from_host)
+        await native_messaging.serve(decide_at_once, reading=to_host, writing=from_host)
     os.close(from_browser)
     os.close(to_browser)
     await asyncio.to_thread(_until_readers_end)
@@ -299,7 +299,7 @@ async def test_browser_that_is_gone_ends_the_conversation() -> None:
     os.close(to_browser)
     os.write(from_browser, frame(b'{"id":1}'))
     async with asyncio.timeout(PATIENCE):
-        await host.serve(decide_at_once, reading=to_host, writing=from_host)
+        await native_messaging.serve(decide_at_once, reading=to_host, writing=from_host)
     os.close(from_browser)
     await asyncio.to_thread(_until_readers_end)
     os.close(to_host)
@@ -322,7 +322,7 @@ async def test_fault_of_the_gate_is_not_hidden() -> None:
 @settings(max_examples=examples(40))
 @given(st.lists(st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(frame), st.just(frame(b'{"id":1}')))))
 def test_whatever_comes_only_messages_go_out(pieces: list[bytes]) -> None:
-    """Any octets: the host ends when the pipe does, and everything it wrote is whole messages."""
+    """Any bytes: the host ends when the pipe does, and everything it wrote is whole messages."""
 
     async def converse() -> bytes:
         async with port() as browser:
@@ -335,6 +335,6 @@ def test_whatever_comes_only_messages_go_out(pieces: list[bytes]) -> None:
     reader.feed(said)
     heard = 0
     while (payload := reader.next()) is not None:
-        msgspec.json.decode(payload, type=Answer | Failure | Part)
+        msgspec.json.decode(payload, type=Response | ErrorResponse | Part)
         heard += 4 + len(payload)
     assert heard == len(said)

@@ -1,6 +1,6 @@
-"""What clients that are not written in Python say to the gate and what they hear: JSON in, JSON out.
+"""The JSON protocol of the gate, for clients that are not written in Python: requests, responses and errors.
 
-Room: exam. Pure: octets in, records out and back. docs/exam-gate.schema.json is generated from these records.
+Room: exam. Pure: bytes in, records out, and back. docs/exam-gate.schema.json is generated from these records.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from .decision import Decision
 
 SCHEMA_VERSION: Final = 1
-"""Version of answers; rises only when a reader of the old form would misread the new one."""
+"""Version of responses; rises only when a reader of the old version would misread the new one."""
 
-REQUEST_OCTETS_MAX: Final = 128 * 1024
-"""Octets of a request: `ENDPOINTS_MAX` of the longest names there are, with room. The protocol would allow 64 MiB."""
+REQUEST_BYTES_MAX: Final = 128 * 1024
+"""Size of a request: `ENDPOINTS_MAX` of the longest possible names fit. Native messaging would allow 64 MiB."""
 
 ID_CHARACTERS_MAX: Final = 128
 """Characters of an id: room for a UUID or a hash with a prefix."""
 
 ID_NUMBER_MAX: Final = 2**53 - 1
-"""The largest whole number that JavaScript keeps exactly (Number.MAX_SAFE_INTEGER)."""
+"""The largest integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
 
 HOST_CHARACTERS_MAX: Final = 300
 """Characters of `HOST:PORT`: a DNS name has 253."""
@@ -55,18 +55,18 @@ _Host = Annotated[str, msgspec.Meta(min_length=1, max_length=HOST_CHARACTERS_MAX
 
 
 class Task(enum.StrEnum):
-    """What a request asks for."""
+    """What a request asks the gate to do."""
 
     GATE = "gate"
     CANCEL = "cancel"
 
 
 class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One request. `id` comes back with the answer; `cancel` ends the request with that id (native messaging only).
+    """One request. `id` is returned with the response; `cancel` ends the request with that id (native messaging only).
 
-    `endpoints` (`HOST[:PORT]`) are named besides the policy's, of those that the policy and its pin files know: a
-    client can neither have other hosts connected to nor keep one of the policy's from being probed. `deadline` is in
-    seconds. `report` and `evidence` ask for those, which are large.
+    `endpoints` (`HOST[:PORT]`) must be confirmed in addition to the policy's. They must be listed in the policy or its
+    pin files: a client can neither have other hosts probed nor exclude one of the policy's. `deadline` is in seconds.
+    `report` and `evidence` request those, which are large.
     """
 
     id: _Id = None
@@ -78,7 +78,7 @@ class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ErrorCode(enum.StrEnum):
-    """Why there is no decision."""
+    """Why a request got no decision."""
 
     BAD_FRAME = "bad-frame"
     BAD_REQUEST = "bad-request"
@@ -87,8 +87,8 @@ class ErrorCode(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
-class Answer(Record, frozen=True, kw_only=True, tag_field="type", tag="decision"):
-    """A decision as a client gets it: `detector.exam.Decision`, what it rests on in short, the whole on request."""
+class Response(Record, frozen=True, kw_only=True, tag_field="type", tag="decision"):
+    """A decision: `detector.exam.Decision` with a summary of the report; the report and the evidence on request."""
 
     id: _Id = None
     schema_version: int = SCHEMA_VERSION
@@ -108,8 +108,8 @@ class Answer(Record, frozen=True, kw_only=True, tag_field="type", tag="decision"
     evidence: bytes | None = None
 
 
-class Failure(Record, frozen=True, kw_only=True, tag_field="type", tag="error"):
-    """Why a request got no decision, and what to do. It says nothing about the network."""
+class ErrorResponse(Record, frozen=True, kw_only=True, tag_field="type", tag="error"):
+    """Why a request got no decision, and what to do. It implies nothing about the network."""
 
     id: _Id = None
     code: ErrorCode
@@ -118,7 +118,7 @@ class Failure(Record, frozen=True, kw_only=True, tag_field="type", tag="error"):
 
 
 class Part(Record, frozen=True, kw_only=True, tag_field="type", tag="part"):
-    """A piece of a message that is too long for the browser: the `data` of all `parts`, joined, is its JSON text."""
+    """A part of a message that is too long for the browser: the `data` of all `parts`, joined, is its JSON text."""
 
     id: _Id = None
     part: int
@@ -126,15 +126,15 @@ class Part(Record, frozen=True, kw_only=True, tag_field="type", tag="part"):
     data: str
 
 
-Message = Answer | Failure | Part
+Message = Response | ErrorResponse | Part
 
 _DECODER: Final = msgspec.json.Decoder(Request)
 
 
 def read_request(data: bytes) -> Request:
-    """The request in these octets (UTF-8 JSON). Raises `RequestError`, whatever the octets."""
-    if len(data) > REQUEST_OCTETS_MAX:
-        raise RequestError(f"The request is larger than {REQUEST_OCTETS_MAX} bytes.", advice="Name fewer endpoints.")
+    """Decode a request (UTF-8 JSON). Raises `RequestError` for anything else."""
+    if len(data) > REQUEST_BYTES_MAX:
+        raise RequestError(f"The request is larger than {REQUEST_BYTES_MAX} bytes.", advice="Name fewer endpoints.")
     try:
         return _DECODER.decode(data)
     except msgspec.ValidationError as error:
@@ -144,7 +144,7 @@ def read_request(data: bytes) -> Request:
 
 
 def id_of(data: bytes) -> str | int | None:
-    """The id of a message that is JSON but no request, so that its sender can tell what failed; None if it has none."""
+    """Return the id of a message that is JSON but not a valid request, so that its sender can match the error."""
     try:
         return msgspec.json.decode(data, type=_OnlyId).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -155,10 +155,10 @@ class _OnlyId(msgspec.Struct):
     id: _Id = None
 
 
-def answer(decision: Decision, request: Request) -> Answer:
-    """What the client that sent `request` gets to hear."""
+def response(decision: Decision, request: Request) -> Response:
+    """Return the response to `request`."""
     report = decision.report
-    return Answer(
+    return Response(
         id=request.id,
         detector_version=report.detector_version,
         action=decision.action,
@@ -177,34 +177,31 @@ def answer(decision: Decision, request: Request) -> Answer:
     )
 
 
-def failure(error: DetectorError, code: ErrorCode, request_id: str | int | None = None) -> Failure:
-    """What the client hears instead of a decision."""
-    return Failure(id=request_id, code=code, message=error.message, advice=error.advice)
+def error_response(error: DetectorError, code: ErrorCode, request_id: str | int | None = None) -> ErrorResponse:
+    """Return the response to a request that got no decision."""
+    return ErrorResponse(id=request_id, code=code, message=error.message, advice=error.advice)
 
 
-def split(message: Answer | Failure, most: int) -> list[bytes]:
-    """A message as one JSON text of at most `most` octets, or as several that each hold a part of it.
-
-    `most` must be at least 4096, so that a part has room for data beside its frame.
-    """
+def split(message: Response | ErrorResponse, most: int) -> list[bytes]:
+    """Encode a message as one JSON text of at most `most` bytes (4096 or more), or as several that hold its parts."""
     whole = encode(message)
     if len(whole) <= most:
         return [whole]
     text = whole.decode("utf-8")
-    # In the worst case a character takes four octets (UTF-8) or two (an escaped quote); the rest is for the frame.
-    size = (most - _PART_FRAME_OCTETS) // 4
+    # In the worst case a character takes four bytes (UTF-8), or two (an escaped quote).
+    size = (most - _PART_FIELDS_BYTES) // 4
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     return [
         encode(Part(id=message.id, part=number, parts=len(pieces), data=piece)) for number, piece in enumerate(pieces)
     ]
 
 
-_PART_FRAME_OCTETS: Final = 1024
-"""Octets kept for a part's other fields: an id of 128 characters takes at most six octets each."""
+_PART_FIELDS_BYTES: Final = 1024
+"""Reserved for a part's other fields: each of an id's 128 characters takes at most six bytes."""
 
 
-def exchange_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of what clients send and get."""
+def protocol_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of requests and messages."""
     (request, message), components = msgspec.json.schema_components([Request, Message], ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 
 from detector.errors import RequestError
 from detector.exam import Decision, Policy, decide
-from detector.exam.exchange import (
-    REQUEST_OCTETS_MAX,
-    Answer,
+from detector.exam.policy import ENDPOINTS_MAX
+from detector.exam.protocol import (
+    REQUEST_BYTES_MAX,
     ErrorCode,
-    Failure,
+    ErrorResponse,
     Part,
     Request,
+    Response,
     Task,
-    answer,
-    exchange_schema,
     id_of,
+    protocol_schema,
     read_request,
+    response,
     split,
 )
-from detector.exam.policy import ENDPOINTS_MAX
 from detector.judge import network
 from detector.model import encode
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
-SCHEMA = exchange_schema()
+SCHEMA = protocol_schema()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_any_json_is_a_request_or_refused(sent: Any) -> None:  # noqa: ANN401 - 
 def test_too_large_is_refused_unread() -> None:
     """A request larger than the largest is not parsed."""
     with pytest.raises(RequestError, match="larger"):
-        read_request(b" " * REQUEST_OCTETS_MAX + b"{}")
+        read_request(b" " * REQUEST_BYTES_MAX + b"{}")
 
 
 def test_id_of_what_does_not_fit() -> None:
@@ -138,8 +138,8 @@ def test_id_of_what_does_not_fit() -> None:
 
 def test_answer_is_light_unless_asked(decision: Decision) -> None:
     """The report and the evidence travel only on request; the rest always does, and all of it fits the schema."""
-    light = json.loads(encode(answer(decision, Request(id=1))))
-    whole = json.loads(encode(answer(decision, Request(id=1, report=True, evidence=True))))
+    light = json.loads(encode(response(decision, Request(id=1))))
+    whole = json.loads(encode(response(decision, Request(id=1, report=True, evidence=True))))
     assert (light["type"], light["id"], light["action"], light["verdict"]) == ("decision", 1, "allow", "clean")
     assert light["report"] is None
     assert light["evidence"] is None
@@ -147,7 +147,7 @@ def test_answer_is_light_unless_asked(decision: Decision) -> None:
     assert whole["evidence"] == "AP9idW5kbGU="
     for said in (light, whole):
         jsonschema.validate(said, SCHEMA)
-    jsonschema.validate(json.loads(encode(Failure(code=ErrorCode.BUSY, message="m"))), SCHEMA)
+    jsonschema.validate(json.loads(encode(ErrorResponse(code=ErrorCode.BUSY, message="m"))), SCHEMA)
 
 
 @given(st.text(min_size=1), st.integers(4096, 8192))
@@ -156,20 +156,20 @@ def test_answer_is_light_unless_asked(decision: Decision) -> None:
 @example("\\" * 9_000, 4096)
 def test_parts_are_small_and_make_the_message(text: str, most: int) -> None:
     """However a message is cut, every part fits and together they are its JSON."""
-    message = Failure(id="\x00" * 128, code=ErrorCode.BUSY, message=text)
+    message = ErrorResponse(id="\x00" * 128, code=ErrorCode.BUSY, message=text)
     sent = split(message, most)
     assert all(len(one) <= most for one in sent)
     if len(sent) == 1:
-        assert msgspec.json.decode(sent[0], type=Failure) == message
+        assert msgspec.json.decode(sent[0], type=ErrorResponse) == message
         return
     parts = [msgspec.json.decode(one, type=Part) for one in sent]
     assert [(part.part, part.parts, part.id) for part in parts] == [
         (n, len(sent), message.id) for n in range(len(sent))
     ]
-    assert msgspec.json.decode("".join(part.data for part in parts), type=Failure) == message
+    assert msgspec.json.decode("".join(part.data for part in parts), type=ErrorResponse) == message
 
 
 def test_answer_can_be_read_back(decision: Decision) -> None:
     """The records serve clients in Python too."""
-    said = answer(decision, Request(report=True))
-    assert msgspec.json.decode(encode(said), type=Answer) == said
+    said = response(decision, Request(report=True))
+    assert msgspec.json.decode(encode(said), type=Response) == said

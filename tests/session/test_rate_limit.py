@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from detector.scan import rate_limit
-from detector.scan.rate_limit import Pace
+from detector.session import stream
+from detector.session.stream import RateLimiter
 
 
 class Clock:
@@ -28,49 +28,49 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("detector.scan.rate_limit.asyncio.get_running_loop", lambda: clock)
-    monkeypatch.setattr("detector.scan.rate_limit.asyncio.sleep", clock.sleep)
+    monkeypatch.setattr("detector.session.stream.asyncio.get_running_loop", lambda: clock)
+    monkeypatch.setattr("detector.session.stream.asyncio.sleep", clock.sleep)
     return clock
 
 
 async def test_rate(clock: Clock) -> None:
     """At ten a second the turns lie a tenth of a second apart."""
-    turns = Pace(rate=10)
+    limiter = RateLimiter(rate=10)
     for number in range(5):
-        await turns.turn(f"host{number}")
+        await limiter.wait(f"host{number}")
     assert clock.slept == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
 
 async def test_idle_time_is_not_saved_up(clock: Clock) -> None:
     """After a pause there is one turn at once, not a burst."""
-    turns = Pace(rate=10)
-    await turns.turn("a")
+    limiter = RateLimiter(rate=10)
+    await limiter.wait("a")
     clock.now = 100.0
     for _ in range(3):
-        await turns.turn("a")
+        await limiter.wait("a")
     assert clock.slept == pytest.approx([0.1, 0.2])
 
 
 async def test_per_destination(clock: Clock) -> None:
     """One host waits for itself, others do not."""
-    turns = Pace(per_destination=2)
+    limiter = RateLimiter(per_destination=2)
     for host in ("a", "a", "b", "a"):
-        await turns.turn(host)
+        await limiter.wait(host)
     assert clock.slept == pytest.approx([0.5, 1.0])
 
 
 async def test_destinations_are_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Millions of hosts cost no memory: past turns are forgotten."""
-    monkeypatch.setattr(rate_limit, "DESTINATIONS_KEPT", 10)
-    turns = Pace(per_destination=1)
+    monkeypatch.setattr(stream, "DESTINATIONS_MAX", 10)
+    limiter = RateLimiter(per_destination=1)
     for number in range(1000):
         clock.now = float(number)
-        await turns.turn(f"host{number}")
-        assert len(turns._next_of) <= 11
+        await limiter.wait(f"host{number}")
+        assert len(limiter._next_of) <= 11
 
 
 async def test_without_limits_nobody_waits(clock: Clock) -> None:
     """No limit, no waiting."""
-    turns: Any = Pace()
-    await asyncio.gather(*(turns.turn("a") for _ in range(10)))
+    limiter: Any = RateLimiter()
+    await asyncio.gather(*(limiter.wait("a") for _ in range(10)))
     assert clock.slept == []

@@ -1,4 +1,4 @@
-"""The whole pipeline with several ways to look, over real sockets: QUIC beside TCP, a browser's hello beside ours."""
+"""The whole pipeline with several variants, over real sockets: QUIC besides TCP, a browser's hello besides ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from detector import Detector, Endpoint, Outcome
 from detector.errors import MissingExtraError
 from detector.model import Hello, Route
 from detector.probe import DirectDialer, MockNetwork, mock
-from detector.session.probing import Ways, look_at
+from detector.session.plan import ProbeSettings, variants
+from detector.session.run import run_variants
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -143,7 +144,7 @@ class TestQuic:
             ca = pki.private_ca("School CA")
             async with serve_middlebox(ca, upstream={(EXAM, 443): ("127.0.0.1", port)}) as box:
                 where = {(EXAM, 443): ("127.0.0.1", port)}
-                async with Detector(**settings_of(route=box.url, quic=True, resolve=where)) as subject:
+                async with Detector(**settings_of(proxy=box.url, quic=True, resolve=where)) as subject:
                     [result] = (await subject.check([EXAM])).results
         assert told(result) == ("identity-substituted", "middleware proven")
         assert ("quic", "forged") in {(f.check, f.outcome) for f in result.findings}
@@ -207,15 +208,15 @@ class TestHello:
         assert both.observation.hello is Hello.DEFAULT
 
     async def test_everything_at_once(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """Both hellos and QUIC, side by side."""
+        """Both hellos and QUIC, concurrently."""
         async with host_over_tcp(pki, forged=True) as (port, genuine), serve_quic(genuine, port=port):
             result = await check(settings_of(hello="both", quic=True), port)
         assert told(result) == ("identity-substituted", "middleware proven")
         ways = {(o.route, o.hello) for o in (result.observation, *result.other_observations)}
         assert ways == {(Route.DIRECT, Hello.DEFAULT), (Route.DIRECT, Hello.BROWSER), (Route.QUIC, Hello.DEFAULT)}
 
-    async def test_a_stream_looks_as_well(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """`scan` looks in the same ways as `check`."""
+    async def test_a_stream_has_the_same_variants(self, pki: PrivatePKI, settings_of: Settings) -> None:
+        """`scan` probes the same variants as `check`."""
         async with picky_middlebox(pki, browsers=True) as port:
             target = Endpoint(host=EXAM, address=("127.0.0.1", port))
             async with Detector(**settings_of(hello="both")) as subject:
@@ -223,26 +224,28 @@ class TestHello:
         assert [told(result) for result in results] == [("identity-substituted", "middleware proven")]
 
 
-class TestLook:
+class TestVariants:
     async def test_the_others_go_where_the_first_went(self, pki: PrivatePKI) -> None:
         """Neither a browser's hello nor QUIC asks a resolver again."""
         async with host_over_tcp(pki) as (port, genuine), serve_quic(genuine, port=port):
             dialer = DirectDialer({(EXAM, 443): ("localhost", port)})
             until = asyncio.get_running_loop().time() + 5
-            looks = await look_at(Endpoint(host=EXAM), dialer=dialer, ways=Ways(hello="both", quic=True), until=until)
+            looks = await run_variants(
+                variants(Endpoint(host=EXAM), dialer, ProbeSettings(hello="both", quic=True)), until
+            )
         assert {seen.address for seen in looks} == {looks[0].address}
         assert [seen.key_proved for seen in looks] == [True] * 3
 
-    async def test_a_first_look_that_fails_stops_no_other(self) -> None:
+    async def test_a_first_probe_that_fails_stops_no_other(self) -> None:
         """Where TCP is not answered, QUIC is still tried, by name."""
         network = MockNetwork({(EXAM, 443): mock.Fails(Outcome.CONNECT_REFUSED)})
         until = asyncio.get_running_loop().time() + 5
         endpoint = Endpoint(host="host.invalid")
-        first, quic = await look_at(endpoint, dialer=network, ways=Ways(quic=True), until=until)
+        first, quic = await run_variants(variants(endpoint, network, ProbeSettings(quic=True)), until)
         assert (first.outcome, quic.outcome) == (Outcome.DNS_FAILURE, Outcome.DNS_FAILURE)
 
     async def test_cancelled_in_the_middle(self, pki: PrivatePKI) -> None:
-        """Every task of a cancelled look ends with it."""
+        """Every task of a cancelled probe ends with it."""
         asked = asyncio.Event()
 
         def note(_: bytes) -> tuple[bytes, ...]:
@@ -253,12 +256,13 @@ class TestLook:
             until = asyncio.get_running_loop().time() + 30
             endpoint = Endpoint(host=EXAM, address=("127.0.0.1", port))
             before = asyncio.all_tasks()
-            task = asyncio.create_task(look_at(endpoint, dialer=DirectDialer(), ways=Ways(quic=True), until=until))
+            specs = variants(endpoint, DirectDialer(), ProbeSettings(quic=True))
+            task = asyncio.create_task(run_variants(specs, until))
             await asked.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert {t for t in asyncio.all_tasks() - before if "probe" in repr(t) or "look" in repr(t)} == set()
+            assert {t for t in asyncio.all_tasks() - before if "probe" in repr(t) or "run_" in repr(t)} == set()
 
 
 class TestExtras:
