@@ -236,17 +236,13 @@ class _Probing(NamedTuple):
             if self.processes == 1:
                 yield detector.probe
                 return
-            from detector.scan import processes  # noqa: PLC0415 - only where there are several
+            from detector.scan.processes import WorkerPool  # noqa: PLC0415 - only where there are several
+            from detector.scan.work import WorkerConfig  # noqa: PLC0415 - as above
 
-            pool = processes.worker_pool(
-                self.processes,
-                detector,
-                route=self.options.proxy,
-                resolve=self.options.resolve,
-                c_ares=self.names.c_ares,
-            )
-            async with pool as running:
-                yield running.probe
+            rules = tuple(self.options.resolve.items())
+            config = WorkerConfig(route=self.options.proxy, resolve=rules, c_ares=self.names.c_ares)
+            async with WorkerPool(self.processes, detector, config) as pool:
+                yield pool.probe
         finally:
             await self.names.close()
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class WorkerConfig(Record, frozen=True, kw_only=True):
-    """How a worker connects: proxy setting, where to connect instead (host, port, address, port), name resolution."""
+    """How a worker connects: proxy setting, (host, port) with where to connect instead, and name resolution."""
 
     route: str = "env"
-    resolve: tuple[tuple[str, int, str, int], ...] = ()
+    resolve: tuple[tuple[tuple[str, int], tuple[str, int]], ...] = ()
     c_ares: bool = False
 
 
@@ -94,7 +94,7 @@ def make_detector(config: WorkerConfig, resolver: Resolver | None = None) -> Det
     return Detector(
         pins=PinSet(name="worker", endpoints=()),
         route=config.route,
-        resolve={(host, port): (address, at) for host, port, address, at in config.resolve},
+        resolve=dict(config.resolve),
         offline=True,
         resolver=resolver,
     )

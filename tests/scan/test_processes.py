@@ -21,6 +21,8 @@ from detector import Detector
 from detector.errors import InputError
 from detector.model import Endpoint, Outcome
 from detector.scan import Target, processes, scan
+from detector.scan.processes import WorkerPool
+from detector.scan.work import WorkerConfig
 from detector.session.stream import StreamSettings
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from detector_testing.streams import PlainStream
 
     from detector.scan import Scanned
-    from detector.scan.processes import WorkerPool
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -69,9 +70,8 @@ async def silent() -> AsyncIterator[Silent]:
         yield server
 
 
-def pool(detector: Detector, count: int = 2, **more: Any) -> contextlib.AbstractAsyncContextManager[WorkerPool]:  # noqa: ANN401 - as `worker_pool`
-    given: dict[str, Any] = {"route": "none", "resolve": {}, "c_ares": False, **more}
-    return processes.worker_pool(count, detector, **given)
+def pool(detector: Detector, count: int = 2, **more: Any) -> WorkerPool:  # noqa: ANN401 - fields of WorkerConfig
+    return WorkerPool(count, detector, WorkerConfig(**{"route": "none", **more}))
 
 
 async def collect(detector: Detector, targets: list[Target], running: WorkerPool, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings
@@ -86,7 +86,7 @@ async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: S
         upstream = {(host, 443): origin.address for host in hosts}
         targets = [Target(Endpoint(host=host), "x") for host in hosts * 4]
         detector = Detector(**settings_of(Endpoint(host=LMS, roots=tuple(world.roots.labels))))
-        rules = {(host, 443): origin.address for host in hosts}
+        rules = tuple(((host, 443), origin.address) for host in hosts)
         async with pool(detector, resolve=rules) as running:
             honest = await collect(detector, targets, running)
             assert len(set(running.identifiers)) == 2
