@@ -414,7 +414,7 @@ class Detector:
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
         canaries, budget = Canaries(self.canaries, again_after=interval), run_budget()
         return runner.Watcher(
-            endpoints,
+            endpoints=endpoints,
             probe=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
             budget=budget,
             wall=self._seams.clock,
