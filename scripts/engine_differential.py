@@ -5,7 +5,7 @@
 Each flight is a TLS 1.3 handshake with mutations inside and outside of the encryption: bits, lengths, messages left
 out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. Its certificates may come with
 SCTs and OCSP responses, well-formed or not. The reference engine meets the server
-alone; the native engine meets it first and the reference engine only where the native one hands over, as a probe does.
+alone; the native engine meets it first and the reference engine only where the native one needs the fall-back, as a probe does.
 Every fact must be the same. Differences that are known and harmless have their reason in `EXPLAINED`.
 
 Exit: 0 no unexplained difference, 1 some, 2 bad usage.
@@ -26,18 +26,20 @@ from detector_testing.tls_server import Script, ScriptedHandshake
 from detector_testing.tls_wire import ContentType, Extension, HandshakeType, TLSWireError
 from OpenSSL import crypto
 
-from detector.model import Outcome
-from detector.probe.client import is_lost
-from detector.probe.tls.handshake import Handshake
+from detector.model import Engine, Outcome
+from detector.probe.tls.fallback import combine
 from detector.probe.tls.native import NativeHandshake, is_usable
+from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.probe.tls.wire import OCSP_RESPONSE_BYTES_MAX
+from detector.trust.keyproof import KeyProof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from detector_testing.pki import Issued
 
-    from detector.probe.tls.openssl import Facts, Handshaking
+    from detector.model import Observation
+    from detector.probe.tls.engine import ClientHandshake
 
 HOST: Final = "exam.example.edu"
 QUIET_SHARE: Final = 0.1
@@ -55,6 +57,12 @@ SCT_LIST: Final = bytes.fromhex("0006000400736374")
 
 CERTIFICATE_REQUEST: Final = 13
 """Handshake type (RFC 8446 section 4.3.2)."""
+
+COMPARED: Final = (
+    *("outcome", "key_proved", "tls_version", "cipher", "group", "alpn", "alert", "chain"),
+    *("sct_list", "ocsp_response", "scts_carried"),
+)
+"""The fields of an observation that must be the same for both engines."""
 
 EXPLAINED: Final[dict[str, str]] = {
     "openssl-cannot-decode": "OpenSSL refuses a chain with a certificate that it cannot decode, the native engine goes "
@@ -348,13 +356,14 @@ def _message(kind: bytes, body: bytes) -> bytes:
 class Told(NamedTuple):
     """What one engine reports, whether the signature came as it was made, and whether the native one decided."""
 
-    facts: Facts
+    facts: Observation
+    proof: KeyProof
     signed: bool
     intact: bool
     natively: bool
 
 
-def play(handshake: Handshaking, server: MutatedServer, chance: random.Random) -> None:
+def play(handshake: ClientHandshake, server: MutatedServer, chance: random.Random) -> None:
     """Let the two talk until the handshake is settled or the server has no more to say, in chunks of any size."""
     waiting = [handshake.start()]
     while waiting and not handshake.finished:
@@ -365,7 +374,7 @@ def play(handshake: Handshaking, server: MutatedServer, chance: random.Random) -
             chunk, answer = answer[:size], answer[size:]
             if output := handshake.receive(chunk):
                 waiting.append(output)
-    handshake.ended(Outcome.CLOSED)
+    handshake.connection_closed(Outcome.CLOSED)
 
 
 def _answers(server: MutatedServer, data: bytes) -> Iterator[bytes]:
@@ -376,31 +385,34 @@ def _answers(server: MutatedServer, data: bytes) -> Iterator[bytes]:
 
 
 def told_by(
-    engine: type[Handshake | NativeHandshake], issued: Issued, response: bytes, seed: int
+    engine: type[OpenSSLHandshake | NativeHandshake], issued: Issued, response: bytes, seed: int
 ) -> tuple[Told, MutatedServer]:
     """What an engine reports of the server that `seed` makes."""
     chance = random.Random(seed)  # noqa: S311 - a seed, not a secret
     server = MutatedServer(vouched(issued, response, chance), chance)
     handshake = engine(HOST)
     play(handshake, server, random.Random(seed + 1))  # noqa: S311 - as above
-    natively = isinstance(handshake, NativeHandshake) and not handshake.hands_over
+    natively = isinstance(handshake, NativeHandshake) and not handshake.needs_fallback
     seen = handshake.signature
     intact = seen is not None and seen.signature == server.signature
-    return Told(handshake.facts(), seen is not None, intact, natively), server
+    return Told(handshake.observation(), handshake.proof, seen is not None, intact, natively), server
 
 
 def compare(issued: Issued, response: bytes, seed: int) -> tuple[Told, Told, list[str], MutatedServer]:
     """Play one server to both: what is decided, what the reference says, where they differ by the names of facts."""
-    reference, server = told_by(Handshake, issued, response, seed)
+    reference, server = told_by(OpenSSLHandshake, issued, response, seed)
     native, _ = told_by(NativeHandshake, issued, response, seed)
     decided = native
-    if not native.natively and not is_lost(native.facts.chain, reference.facts.chain):
+    combined = combine(native.facts, reference.facts)
+    if not native.natively and combined.superseded is None and combined.observation.engine is Engine.OPENSSL:
         decided = reference._replace(natively=False)
     differences = [
         f"{name}: {getattr(reference.facts, name)!r} and {getattr(decided.facts, name)!r}"[:200]
-        for name in reference.facts._fields
-        if name != "server_hello" and getattr(reference.facts, name) != getattr(decided.facts, name)
+        for name in COMPARED
+        if getattr(reference.facts, name) != getattr(decided.facts, name)
     ]
+    if reference.proof is not decided.proof:
+        differences.append(f"proof: {reference.proof} and {decided.proof}")
     if (reference.facts.server_hello is None) != (decided.facts.server_hello is None):
         differences.append("server_hello: seen by one only")
     if reference.signed != decided.signed:
@@ -411,7 +423,9 @@ def compare(issued: Issued, response: bytes, seed: int) -> tuple[Told, Told, lis
 def explanation(decided: Told, reference: Told, differences: Sequence[str]) -> str | None:
     """Why a difference is harmless, if it is."""
     names = {difference.partition(":")[0] for difference in differences}
-    if names <= {"outcome", "alert"} and not all(map(openssl_decodes, decided.facts.chain)):
+    if names <= {"outcome", "alert"} and not all(
+        openssl_decodes(certificate.der) for certificate in decided.facts.chain
+    ):
         return "openssl-cannot-decode"
     if decided.intact is not reference.intact and decided.signed and reference.signed:
         return "met-by-chance"
@@ -450,7 +464,7 @@ def main() -> int:
     for number in range(given.flights):
         seed = (given.seed << 32) + 2 * number
         decided, reference, differences, server = compare(leaves[number % len(leaves)], response, seed)
-        who = "native" if decided.natively else "handed over"
+        who = "native" if decided.natively else "fell back"
         outcomes[f"{who}: {decided.facts.outcome}{', key proved' if decided.facts.key_proved else ''}"] += 1
         if not differences:
             continue

@@ -1,6 +1,6 @@
 r"""A network without sockets: in-memory TLS servers and scripted peers behind the `Dialer` interface.
 
-Room: probe. No sockets and no clock; deterministic. For tests of whatever stands on `probe`, here and elsewhere.
+Room: probe. No sockets and no clock; deterministic. For tests of what uses `probe`, here and elsewhere.
 
 Example::
 
@@ -9,16 +9,17 @@ Example::
         ("mail.example.org", 443): Script(Send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Close()),
         ("bank.example.com", 443): Fails(Outcome.CONNECT_REFUSED),
     })
-    observation = await probe(endpoint, dialer=network)
+    outcome = await probe(endpoint, dialer=network)
 
 A name that is not listed does not resolve.
 """
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -26,14 +27,14 @@ from OpenSSL import SSL
 from detector.model import Endpoint, Outcome, Route
 
 from .routes import RouteError
-from .tls.handshake import CIPHERS, READ_SIZE
+from .tls.openssl import CIPHERS, READ_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-    from .routes import Journal, ProtocolFactory
+    from .routes import ConnectionRecord, ProtocolFactory
 
     ServerKey = (
         rsa.RSAPrivateKey
@@ -44,18 +45,17 @@ if TYPE_CHECKING:
     )
 
 ADDRESS: Final = "192.0.2.1:443"
-"""Where everything in a mock network is: a documentation address (RFC 5737 section 3)."""
+"""The address of every mock peer: a documentation address (RFC 5737 section 3)."""
 
 
-class Send:
-    """The peer sends these octets."""
+class Send(NamedTuple):
+    """The peer sends this data."""
 
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
+    data: bytes
 
 
 class Close:
-    """The peer ends the connection in order."""
+    """The peer closes the connection."""
 
 
 class Reset:
@@ -63,14 +63,14 @@ class Reset:
 
 
 class AwaitClient:
-    """The peer waits for the next octets of the client (or, when some are waiting already, takes those)."""
+    """The peer waits for data of the client, unless some has already arrived."""
 
 
 Step = Send | Close | Reset | AwaitClient
 
 
 class Script:
-    """A peer that goes through `steps` and then stays silent."""
+    """A peer that takes `steps` and then stays silent."""
 
     def __init__(self, *steps: Step) -> None:
         self._steps = list(steps)
@@ -120,18 +120,17 @@ def _select_protocol(supported: tuple[bytes, ...], _connection: SSL.Connection, 
     return next((name for name in supported if name in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
 
 
-class Fails:
+class Fails(NamedTuple):
     """An endpoint that cannot be reached."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+    outcome: Outcome
 
 
 class MockNetwork:
     """A `Dialer` to peers in memory, by (host, port).
 
-    `dialled` lists every endpoint name asked for, in order; `open` counts the connections not yet closed.
-    A sequence of peers serves one connection each, the last of them all further ones.
+    `dialled` lists every endpoint name in order; `open` counts the connections not yet closed. Each peer of a sequence
+    serves one connection, the last of them all further ones.
     """
 
     def __init__(
@@ -144,10 +143,10 @@ class MockNetwork:
 
     @property
     def route(self) -> Route:
-        """What to call this way in an observation."""
+        """The route's name in an observation."""
         return self._route
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
         self.dialled.append(endpoint.name)
         queue = self._peers.get((endpoint.host, endpoint.port))
@@ -156,8 +155,8 @@ class MockNetwork:
         server = queue.pop(0) if len(queue) > 1 else queue[0]
         if isinstance(server, Fails):
             raise RouteError(server.outcome)
-        journal.address = ADDRESS
-        with journal.timing("connect"):
+        record.address = ADDRESS
+        with record.timing("connect"):
             transport = _MockTransport(self, factory(), server.begin())
         self.open += 1
         transport.begin()
@@ -168,27 +167,27 @@ Server = Script | TLSServer | Fails
 _SERVERS: Final = (Script, TLSServer, Fails)
 
 
-class _Peer:
-    """One connection as the server sees it: octets in, steps out."""
+class _Peer(abc.ABC):
+    """The server's side of one connection: bytes in, steps out."""
 
-    def receive(self, octets: bytes) -> list[Step]:
-        """Take octets of the client (none when the connection opens); return what the server does next."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def receive(self, data: bytes) -> list[Step]:
+        """Take data of the client (none when the connection opens); return what the server does next."""
 
 
 class _ScriptedPeer(_Peer):
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = list(steps)
-        self._waiting_octets = 0
+        self._unread = 0
 
-    def receive(self, octets: bytes) -> list[Step]:
-        self._waiting_octets += len(octets)
+    def receive(self, data: bytes) -> list[Step]:
+        self._unread += len(data)
         due: list[Step] = []
         while self._steps:
             if isinstance(self._steps[0], AwaitClient):
-                if not self._waiting_octets:
+                if not self._unread:
                     break
-                self._waiting_octets = 0
+                self._unread = 0
                 self._steps.pop(0)
                 continue
             due.append(self._steps.pop(0))
@@ -200,10 +199,10 @@ class _TLSPeer(_Peer):
         self._connection = SSL.Connection(context, None)
         self._connection.set_accept_state()
 
-    def receive(self, octets: bytes) -> list[Step]:
+    def receive(self, data: bytes) -> list[Step]:
         steps: list[Step] = []
-        if octets:
-            self._connection.bio_write(octets)
+        if data:
+            self._connection.bio_write(data)
         try:
             self._connection.do_handshake()
             self._connection.recv(READ_SIZE)
@@ -219,7 +218,7 @@ class _TLSPeer(_Peer):
 
 
 class _MockTransport(asyncio.Transport):
-    """Runs a peer on the event loop: each octet string and each end is delivered in a callback of its own."""
+    """Runs a peer on the event loop: each step is delivered in a callback of its own."""
 
     def __init__(self, network: MockNetwork, protocol: asyncio.BaseProtocol, peer: _Peer) -> None:
         super().__init__()
@@ -242,11 +241,11 @@ class _MockTransport(asyncio.Transport):
             self._run(self._peer.receive(bytes(data)))
 
     def get_write_buffer_size(self) -> int:
-        """Nothing waits: the peer has what was written."""
+        """Return 0: the peer has what was written."""
         return 0
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Change who gets the peer's octets."""
+        """Change who receives the peer's data."""
         self._protocol = protocol
 
     def is_closing(self) -> bool:
@@ -254,11 +253,11 @@ class _MockTransport(asyncio.Transport):
         return self._closing
 
     def pause_reading(self) -> None:
-        """Keep what the peer does back until `resume_reading`."""
+        """Queue the peer's steps until `resume_reading`."""
         self._paused = True
 
     def resume_reading(self) -> None:
-        """Deliver what was kept back and what comes."""
+        """Deliver the queued steps and further ones."""
         self._paused = False
         waiting, self._waiting = self._waiting, []
         self._run(waiting)
@@ -267,9 +266,7 @@ class _MockTransport(asyncio.Transport):
         """End the connection."""
         self._end(None)
 
-    def abort(self) -> None:
-        """End the connection."""
-        self._end(None)
+    abort = close
 
     def _run(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -283,7 +280,7 @@ class _MockTransport(asyncio.Transport):
             return
         match step:
             case Send():
-                self._protocol.data_received(step.octets)
+                self._protocol.data_received(step.data)
             case Close():
                 self._protocol.eof_received()
                 self._end(None)

@@ -265,13 +265,13 @@ class FollowUp(NamedTuple):
 
     async def _portal(self, until: float) -> PortalObservation | None:
         from detector.probe.http.client import parse_url  # noqa: PLC0415 - as above
-        from detector.probe.http.portal import look_for_portal  # noqa: PLC0415 - as above
+        from detector.probe.http.portal import probe_portal  # noqa: PLC0415 - as above
 
         control = self.control
         target = parse_url(control.url) if control is not None else None
         if control is None or target is None:
             return None
-        return await look_for_portal(
+        return await probe_portal(
             dialer=self.dialer_for(Endpoint(host=target.host, port=target.port)),
             probe_url=control.url,
             expect_status=control.status,

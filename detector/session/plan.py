@@ -21,7 +21,17 @@ import msgspec
 
 from detector.aio.tasks import Group, off_loop
 from detector.errors import MissingExtraError, ProxyError, TargetError
-from detector.model import PROXIED, Endpoint, Hello, KeyKind, Observation, Outcome, ResolutionObservation, Route
+from detector.model import (
+    PROXIED,
+    Endpoint,
+    Hello,
+    KeyKind,
+    Observation,
+    Outcome,
+    ResolutionObservation,
+    ResolutionOutcome,
+    Route,
+)
 
 from .probing import Ways, ask_readable, look_at
 
@@ -169,9 +179,9 @@ class Routing:
         """What tells by which networks this machine reaches others; None where the dialer was given."""
         if self._given is not None:
             return None
-        from detector.probe.routes.local_networks import networks  # noqa: PLC0415 - as in `_take`
+        from detector.probe.routes import local_networks  # noqa: PLC0415 - as in `_take`
 
-        return networks
+        return local_networks
 
     def ways_to(self, endpoint: Endpoint) -> tuple[Dialer, ...]:
         """The ways that apply to an endpoint, that of the first look first; at least one."""
@@ -189,9 +199,9 @@ class Routing:
             elif word in self._families:
                 ways[self._families[word]] = None
         if not ways:
-            from detector.probe.routes import NoWay  # noqa: PLC0415 - as in `_take`
+            from detector.probe.routes import NoRoute  # noqa: PLC0415 - as in `_take`
 
-            return (NoWay(Outcome.NO_ROUTE),)
+            return (NoRoute(Outcome.NO_ROUTE),)
         return tuple(ways)
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
@@ -245,10 +255,10 @@ class Routing:
         Where the machine sets nothing, the environment says. A setting that cannot be read is no direct way.
         """
         from detector.probe import parse_proxy  # noqa: PLC0415 - as in `_take`
-        from detector.probe.routes import NoWay  # noqa: PLC0415 - as in `_take`
+        from detector.probe.routes import NoRoute  # noqa: PLC0415 - as in `_take`
         from detector.probe.routes.system import WPAD  # noqa: PLC0415 - as in `_take`
 
-        if not system.says_something:
+        if not system.is_set:
             return self._by_environment
         if system.file is not None:
             return self._except_mapped(self._file(system.file))
@@ -257,7 +267,7 @@ class Routing:
         try:
             way: Dialer = self._through(parse_proxy(system.proxy))
         except ProxyError:
-            way = NoWay(Outcome.PROXY_UNKNOWN)
+            way = NoRoute(Outcome.PROXY_UNKNOWN)
 
         def choose(endpoint: Endpoint) -> Dialer | None:
             return None if endpoint.address or system.excepts(endpoint.host, endpoint.port) else way
@@ -265,23 +275,25 @@ class Routing:
         return choose
 
     def _file(self, location: str, *, optional: bool = False) -> Dialer:
-        from detector.probe.routes.pac import FileDialer, ProxyFile  # noqa: PLC0415 - as in `_take`
+        from detector.probe.routes.pac import PacDialer, ProxyFile  # noqa: PLC0415 - as in `_take`
 
-        file = ProxyFile(location, fetch=self._fetch, resolver=self._resolver, clock=self._clock, optional=optional)
-        return FileDialer(file, self._direct, self._through)
+        file = ProxyFile(
+            location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
+        )
+        return PacDialer(file, self._direct, self._through)
 
-    async def _fetch(self, url: str, until: float) -> bytes | None:
+    async def _download(self, url: str, until: float) -> bytes | None:
         """The proxy file at `url`, which is gone to directly: it is what says how to go anywhere."""
         from detector.probe.http.client import FetchOutcome, Limits, fetch  # noqa: PLC0415 - as in `_take`
-        from detector.probe.http.https import ask  # noqa: PLC0415 - as in `_take`
-        from detector.probe.routes.pac import FILE_OCTETS_MAX  # noqa: PLC0415 - as in `_take`
+        from detector.probe.http.https import connect  # noqa: PLC0415 - as in `_take`
+        from detector.probe.routes.pac import FILE_BYTES_MAX  # noqa: PLC0415 - as in `_take`
 
-        limits = Limits(body_octets=FILE_OCTETS_MAX)
+        limits = Limits(body_bytes=FILE_BYTES_MAX)
         if url.lower().startswith("https:"):
-            conversation = await ask(
-                url, dialer=self._direct, vouch=self._trusts_endpoint, limits=limits, deadline=until
-            )
-            return None if conversation is None else conversation.bodies[0]
+            async with connect(url, dialer=self._direct, deadline=until) as server:
+                if server is None or not self._trusts_endpoint(server.endpoint, server.observation):
+                    return None
+                return (await server.get(limits=limits))[0]
         fetched = await fetch(url, dialer=self._direct, limits=limits, deadline=until)
         return fetched.body if fetched.outcome is FetchOutcome.ANSWERED and fetched.status == _OK else None
 
@@ -296,7 +308,7 @@ class Routing:
                 proxy,
                 self._resolve,
                 resolver=self._resolver,
-                vouch=lambda seen, observation: self._trusts(seen.host, seen.port, observation),
+                trusts=lambda seen, observation: self._trusts(seen.host, seen.port, observation),
             )
         return self._by_proxy[proxy]
 
@@ -309,7 +321,6 @@ class Routing:
         be asked for.
         """
         from detector.probe.http.client import parse_url  # noqa: PLC0415 - as in `_take`
-        from detector.probe.http.doh import resolve  # noqa: PLC0415 - needs an extra
         from detector.probe.routes import addresses_of, literal  # noqa: PLC0415 - as in `_take`
 
         target = parse_url(url.removesuffix("{?dns}"), "https")
@@ -319,22 +330,34 @@ class Routing:
         names = [e.host for e in endpoints if not self._says_where(e) and literal(e.host) is None]
         resolver = Endpoint(host=target.host, port=target.port)
         async with Group() as group:
-            asking = group.create_task(
-                resolve(url, names, dialer=self.for_endpoint(resolver), vouch=self._trusts_endpoint, deadline=until)
-            )
+            asking = group.create_task(self._ask_resolver(url, names, self.for_endpoint(resolver), until))
             own = {
                 name: group.create_task(addresses_of(name, resolver.port, resolver=self._resolver, until=until))
                 for name in dict.fromkeys(names)
             }
-        observation, answers = asking.result()
-        if observation is None:
+        if (asked := asking.result()) is None:
             return None
+        observation, answers = asked
         shown = f"https://{target.authority}{target.path.partition('?')[0]}"
         compared = {
             name: ResolutionObservation(resolver=shown, outcome=outcome, system=own[name].result(), other=addresses)
             for name, (outcome, addresses) in answers.items()
         }
         return resolver, observation, compared
+
+    async def _ask_resolver(
+        self, url: str, names: Sequence[str], dialer: Dialer, until: float
+    ) -> tuple[Observation, dict[str, tuple[ResolutionOutcome, tuple[str, ...]]]] | None:
+        """What the connection to the resolver showed, and its answers by name; it is asked only where it is trusted."""
+        from detector.probe.http.doh import resolve  # noqa: PLC0415 - needs an extra
+        from detector.probe.http.https import connect  # noqa: PLC0415 - as in `_take`
+
+        async with connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
+            if server is None:
+                return None
+            if not self._trusts_endpoint(server.endpoint, server.observation):
+                return server.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
+            return server.observation, await resolve(server, names)
 
     async def look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         """Every look at an endpoint that is asked for, no later than loop time `until`; at least one.
@@ -371,9 +394,10 @@ class Routing:
         async def one(look: _Look) -> tuple[Observation, ...]:
             hello = self._ways.first if look.key_kind is None else Hello.DEFAULT
             async with slots:
-                seen = await probe(
+                outcome = await probe(
                     look.endpoint, dialer=look.dialer, deadline=until, hello=hello, key_kind=look.key_kind
                 )
+                seen = outcome.single
                 return (seen, *await ask_readable(look.endpoint, (seen,), dialer=look.dialer, until=until))
 
         async with Group() as group:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from detector.probe import Dialer
-    from detector.probe.routes import Address, Journal, ProtocolFactory, ResolveMap
+    from detector.probe.routes import Address, ConnectionRecord, ProtocolFactory, ResolveMap
 
 HELLO_CHOICES: Final = ("default", "browser", "both")
 """How to say hello: as one profile, or as both, one after the other."""
@@ -86,9 +86,10 @@ async def look_at(
 
 
 async def _first(endpoint: Endpoint, dialer: Dialer, ways: Ways, until: float) -> tuple[Observation, ...]:
-    from detector.probe import probe_each  # noqa: PLC0415 - what connects is loaded when first used, not to judge files
+    from detector.probe import probe  # noqa: PLC0415 - what connects is loaded when first used, not to judge files
 
-    seen = await probe_each(endpoint, dialer=dialer, deadline=until, hello=ways.first, engine=ways.engine)
+    outcome = await probe(endpoint, dialer=dialer, deadline=until, hello=ways.first, engine=ways.engine)
+    seen = outcome.observations
     return (*seen, *await ask_readable(endpoint, seen, dialer=dialer, until=until, engine=ways.engine))
 
 
@@ -116,7 +117,7 @@ async def ask_readable(
         hello=Hello.READABLE,
         engine=engine,
     )
-    return (again,)
+    return (again.single,)
 
 
 def _is_readable(observed: Observation) -> bool:
@@ -152,14 +153,14 @@ class _Noting:
         """The route of the dialer inside."""
         return self.inside.route
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as the dialer inside does."""
         try:
-            return await self.inside.dial(endpoint, factory, journal)
+            return await self.inside.dial(endpoint, factory, record)
         finally:
             if not self.place.done():
-                direct = self.route in _DIRECT and journal.address is not None
-                self.place.set_result(_place(journal.address) if direct and journal.address else None)
+                direct = self.route in _DIRECT and record.address is not None
+                self.place.set_result(_place(record.address) if direct and record.address else None)
 
 
 def _place(address: str) -> Address:
@@ -179,10 +180,10 @@ async def _again_as_browser(
     endpoint: Endpoint, dialer: Dialer, noting: _Noting, until: float
 ) -> tuple[Observation, ...]:
     """Look with a browser's hello, by the same route and at the same address."""
-    from detector.probe import probe_each  # noqa: PLC0415 - as above
+    from detector.probe import probe  # noqa: PLC0415 - as above
 
     dialer = _to_the_same(dialer, endpoint, await _place_of(noting, until))
-    return await probe_each(endpoint, dialer=dialer, deadline=until, hello=Hello.BROWSER)
+    return (await probe(endpoint, dialer=dialer, deadline=until, hello=Hello.BROWSER)).observations
 
 
 async def _over_quic(

@@ -336,7 +336,7 @@ class Detector:
     endpoint over QUIC too (extra `quic`), `hello` says with which ClientHello: `default`, `browser`, or `both` (extra
     `browser`), `engine` what makes the handshakes (`detector.model.Engine`). `machine_roots` gives roots that
     were never public, with their origins, and is called only when a chain has no accepted path; `installed_at` says
-    when one of them came there. `dialer` replaces the network (see `detector.probe.MockNetwork`), `resolver` name
+    when one of them came there. `dialer` replaces the network (see `detector.probe.mock.MockNetwork`), `resolver` name
     resolution (`probe.routes.resolving`). An address that `resolve` or a `dialer` gives counts as the caller's.
 
     Follow-up probes are made only where something was not cleared, and never with `offline`: issuers are fetched, HTTP

@@ -56,7 +56,7 @@ def probing(engine: str, told: dict[str, Any]) -> Callable[[Endpoint], Awaitable
     dialer, limits = DirectDialer(), Timeouts(connect=told["patience"], handshake=told["patience"])
 
     async def look(endpoint: Endpoint) -> None:
-        seen = await probe(endpoint, dialer=dialer, timeouts=limits, engine=Engine(engine))
+        seen = (await probe(endpoint, dialer=dialer, timeouts=limits, engine=Engine(engine))).single
         if seen.outcome is not Outcome.COMPLETE or not seen.key_proved or len(seen.chain) != CHAIN:
             raise IncompleteError(f"{seen.outcome}, key proved: {seen.key_proved}, {len(seen.chain)} certificates")
 

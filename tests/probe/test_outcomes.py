@@ -12,7 +12,7 @@ import pytest
 
 from detector.model import Outcome
 from detector.probe import outcomes
-from detector.probe.tls.wire import WireError, WireErrorKind
+from detector.probe.tls.reader import WireError, WireErrorKind
 
 
 class SemaphoreTimeoutError(OSError):

@@ -25,7 +25,7 @@ from detector.model import (
     RootOrigin,
     Verdict,
 )
-from detector.probe import MockNetwork
+from detector.probe.mock import MockNetwork
 from detector.scan import Target, work
 from detector.scan.judging import Judging
 

@@ -17,8 +17,7 @@ from support.simulation import Line, Machine, Switchboard, short, simulate
 from detector import Detector, Endpoint, Outcome, WatchKind
 from detector.aio.tasks import BESIDE
 from detector.errors import InputError, TargetError
-from detector.probe import MockNetwork
-from detector.probe.mock import Fails, Script
+from detector.probe.mock import Fails, MockNetwork, Script
 from detector.trust import certificate, signature
 from detector.trust.hostname import operator_of
 from detector.trust.roots import from_der

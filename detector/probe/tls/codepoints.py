@@ -1,8 +1,7 @@
-"""TLS code points and their registered names: the tables the other modules of this room read.
+"""TLS code points and their registered names.
 
-Room: probe. Pure data: nothing is imported but typing helpers. Source of every number and name: the IANA registry
-"Transport Layer Security (TLS) Parameters" (RFC 8447), as of 2026-10; only what our ClientHello can be answered with
-is listed, anything else is named by its number.
+Room: probe. Pure data from the IANA registry "Transport Layer Security (TLS) Parameters" (RFC 8447), as of 2026-10.
+Only values that can answer our ClientHello are listed; any other is reported by its number.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ VERSIONS: Final[dict[int, str]] = {
     0x0303: "TLSv1.2",
     0x0304: "TLSv1.3",
 }
-"""Protocol versions, spelled as `ssl.SSLSocket.version` spells them."""
+"""Protocol versions, named as `ssl.SSLSocket.version` names them."""
 
 HELLO_RETRY_REQUEST_RANDOM: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """The ServerHello random that marks a HelloRetryRequest: SHA-256 of that name (RFC 8446 section 4.1.3)."""
@@ -202,11 +201,11 @@ class AEAD(enum.Enum):
 
 
 class Tls13Suite(NamedTuple):
-    """What a TLS 1.3 cipher suite stands for: key octets, tag octets, hash (RFC 8446 appendix B.4)."""
+    """The parameters of a TLS 1.3 cipher suite (RFC 8446 appendix B.4)."""
 
     aead: AEAD
-    key_octets: int
-    tag_octets: int
+    key_bytes: int
+    tag_bytes: int
     hash_name: str
 
 

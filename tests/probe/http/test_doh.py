@@ -26,8 +26,7 @@ from detector.errors import MissingExtraError, TargetError
 from detector.model import ResolutionOutcome
 from detector.probe import DirectDialer
 from detector.probe.http import doh
-from detector.probe.http.client import Limits
-from detector.probe.http.https import ask
+from detector.probe.http.https import connect
 from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
@@ -64,10 +63,12 @@ def answering(addresses: Mapping[str, tuple[str, ...]]) -> Callable[[Request], R
     return handle
 
 
-async def resolve(url: str, *names: str, where: tuple[str, int], vouched: bool = True) -> Any:  # noqa: ANN401 - an observation or None, and answers; each test knows which
+async def resolve(url: str, *names: str, where: tuple[str, int]) -> Any:  # noqa: ANN401 - an observation or None, and answers; each test knows which
     dialer = DirectDialer({(RESOLVER, 443): where})
     deadline = asyncio.get_running_loop().time() + 20
-    return await doh.resolve(url, names, dialer=dialer, vouch=lambda *_: vouched, deadline=deadline)
+    async with connect(url, dialer=dialer, deadline=deadline) as server:
+        assert server is not None
+        return server.observation, await doh.resolve(server, names)
 
 
 async def test_names_are_resolved_over_one_connection() -> None:
@@ -75,7 +76,7 @@ async def test_names_are_resolved_over_one_connection() -> None:
     known = {HOST: ("192.0.2.1", "192.0.2.2", "2001:db8::1"), OTHER: ("192.0.2.9",)}
     async with serve_origin(pki().issue([RESOLVER]), handler=answering(known)) as server:
         observation, answers = await resolve(
-            f"https://{RESOLVER}/dns-query{{?dns}}", HOST, OTHER, "unknown.example", "bad..name", where=server.address
+            f"https://{RESOLVER}/dns-query", HOST, OTHER, "unknown.example", "bad..name", where=server.address
         )
         await server.settled()
     assert observation.outcome is Outcome.COMPLETE
@@ -90,13 +91,17 @@ async def test_names_are_resolved_over_one_connection() -> None:
     assert dict(server.requests[0].headers)["accept"] == doh.MEDIA_TYPE
 
 
-async def test_a_resolver_that_is_not_vouched_for_is_not_asked() -> None:
-    """Whoever answers in its place gets no question, and no say."""
+async def test_a_resolver_that_is_not_asked_gets_no_request() -> None:
+    """The caller assesses the connection first; where it does not ask, nothing is sent."""
     async with serve_origin(pki().issue([RESOLVER]), handler=answering({})) as server:
-        observation, answers = await resolve(f"https://{RESOLVER}/q", HOST, where=server.address, vouched=False)
+        dialer = DirectDialer({(RESOLVER, 443): server.address})
+        async with connect(
+            f"https://{RESOLVER}/q", dialer=dialer, deadline=asyncio.get_running_loop().time() + 20
+        ) as it:
+            assert it is not None
+            assert (it.endpoint.host, it.path) == (RESOLVER, "/q")
+            assert it.observation.chain
         await server.settled()
-    assert observation.chain
-    assert answers == {HOST: (ResolutionOutcome.NOT_VOUCHED, ())}
     assert server.requests == []
 
 
@@ -107,7 +112,7 @@ async def test_a_resolver_that_is_not_vouched_for_is_not_asked() -> None:
         Response(body=b""),
         Response(body=b"not a message"),
         Response(body=bytes(12)),
-        Response(body=b"x" * (doh.MESSAGE_OCTETS_MAX + 1)),
+        Response(body=b"x" * (doh.MESSAGE_BYTES_MAX + 1)),
         Response(headers=(("Connection", "close"),), body=b"no"),
     ],
 )
@@ -123,8 +128,9 @@ async def test_nobody_there() -> None:
     async with serve_files({}) as plain:
         observation, answers = await resolve(f"https://{RESOLVER}/q", HOST, where=plain.address)
     assert observation.outcome in {Outcome.NOT_TLS, Outcome.CLOSED, Outcome.RESET}
-    assert answers[HOST] == (ResolutionOutcome.NOT_VOUCHED, ())
-    assert await ask("http://x/", dialer=DirectDialer(), vouch=lambda *_: True, limits=Limits(), deadline=0) is None
+    assert answers[HOST] == (ResolutionOutcome.NO_ANSWER, ())
+    async with connect("http://x/", dialer=DirectDialer(), deadline=0) as nobody:
+        assert nobody is None
 
 
 QUESTION = dns.message.make_query(HOST, "A", id=0)

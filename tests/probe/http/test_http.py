@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.model import Outcome
-from detector.probe import ConnectDialer, DirectDialer, MockNetwork, parse_proxy
+from detector.probe import DirectDialer, ProxyDialer, parse_proxy
 from detector.probe.http import client as plain
 from detector.probe.http.client import Answer, FetchOutcome, Limits, fetch, parse_date, parse_url, printable
-from detector.probe.mock import AwaitClient, Close, Fails, Reset, Script, Send
+from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Reset, Script, Send
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HOST = "portal.example.net"
 URL = f"http://{HOST}/page"
 BRIEF = Limits(seconds=0.2)
-SMALL = Limits(seconds=5.0, head_octets=1024, body_octets=1000)
+SMALL = Limits(seconds=5.0, head_bytes=1024, body_bytes=1000)
 GIGABYTE = 10**9
 REQUEST = h11.Request(method="GET", target="/", headers=[("Host", HOST)])
 
@@ -266,9 +266,9 @@ async def test_through_a_proxy() -> None:
     """A CONNECT tunnel to port 80 works where the proxy opens one, and is an outcome where it does not."""
     async with serve_files({"/page": b"hello"}) as origin:
         async with serve_proxy(upstream={(HOST, 80): origin.address}) as proxy:
-            opened = await fetch(URL, dialer=ConnectDialer(parse_proxy(proxy.url)))
+            opened = await fetch(URL, dialer=ProxyDialer(parse_proxy(proxy.url)))
         async with serve_proxy(refuse=403) as proxy:
-            refused = await fetch(URL, dialer=ConnectDialer(parse_proxy(proxy.url)))
+            refused = await fetch(URL, dialer=ProxyDialer(parse_proxy(proxy.url)))
     assert (opened.outcome, opened.body) == (FetchOutcome.ANSWERED, b"hello")
     assert refused.outcome is FetchOutcome.UNREACHABLE
 
@@ -367,13 +367,13 @@ PIECES = st.sampled_from(
 def test_no_answer_raises(pieces: list[bytes], method: str) -> None:
     """Whatever octets arrive in whatever pieces, they end in an outcome, within the limits."""
     request = h11.Request(method=method, target="/", headers=[("Host", HOST)])
-    answer = Answer(request, Limits(head_octets=200, body_octets=10))
+    answer = Answer(request, Limits(head_bytes=200, body_bytes=10))
     for piece in pieces:
         answer.receive(piece)
-    answer.ended()
+    answer.connection_closed()
     settled = answer.outcome
     answer.receive(b"more")
-    answer.ended()
+    answer.connection_closed()
     assert settled is not None
     assert answer.outcome is settled
     assert len(answer.body) <= 10

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.model import Endpoint, Outcome
-from detector.probe import ConnectDialer, DirectDialer, MockNetwork, parse_proxy
+from detector.probe import DirectDialer, ProxyDialer, parse_proxy
 from detector.probe.http import issuers
 from detector.probe.http.client import Limits
 from detector.probe.http.issuers import (
@@ -33,8 +33,8 @@ from detector.probe.http.issuers import (
     is_public_address,
     is_public_name,
 )
-from detector.probe.mock import AwaitClient, Close, Script, Send
-from detector.probe.routes import Journal, RouteError
+from detector.probe.mock import AwaitClient, Close, MockNetwork, Script, Send
+from detector.probe.routes import ConnectionRecord, RouteError
 from detector.trust import der
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ async def test_an_address_that_cannot_be_told_is_refused() -> None:
     network = serving({HOST: certificates()[0]})
     guarded = PublicAddressesOnly(network)
     with pytest.raises(RouteError) as caught:
-        await guarded.dial(Endpoint(host=HOST, port=80), asyncio.Protocol, Journal())
+        await guarded.dial(Endpoint(host=HOST, port=80), asyncio.Protocol, ConnectionRecord())
     assert (caught.value.outcome, network.open) == (Outcome.UNREACHABLE, 0)
     assert guarded.route is network.route
 
@@ -330,7 +330,7 @@ async def test_through_a_proxy_the_proxy_decides() -> None:
         serve_files({"/issuer.crt": root}) as origin,
         serve_proxy(upstream={(HOST, 80): origin.address}) as proxy,
     ):
-        fetcher = IssuerFetcher(ConnectDialer(parse_proxy(proxy.url)))
+        fetcher = IssuerFetcher(ProxyDialer(parse_proxy(proxy.url)))
         assert await fetcher.fetch([URL]) == (root,)
         assert await fetcher.fetch(["http://127.0.0.1/issuer.crt", "http://localhost/"]) == ()
         assert proxy.targets == [(HOST, 80)]

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 from detector_testing.pki import generate_key
 from detector_testing.quic import serve_datagrams, serve_quic, version_negotiation
-from support.conversations import HOST, ders, exam
+from support.conversations import HOST, ders, exam, proof
 
 from detector.model import Endpoint, Observation, Outcome, Route
 from detector.probe import Timeouts
 from detector.probe.quic import client
 from detector.probe.quic.client import probe_quic
-from detector.probe.tls.keyproof import KeyProof, check_certificate_verify
-from detector.probe.tls.wire import CERTIFICATES_MAX, CertificateVerify
-from detector.trust.certificate import Certificate
+from detector.probe.tls.wire import CERTIFICATES_MAX
+from detector.trust.keyproof import KeyProof
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -102,12 +101,7 @@ async def test_the_signature_can_be_verified_again() -> None:
     """What the observation keeps of the handshake signature verifies under the presented key."""
     async with serve_quic(exam("ec")) as address:
         seen = await probe_quic(EXAM, address=address)
-    signature = seen.handshake_signature
-    assert signature is not None
-    assert signature.scheme is not None
-    # signed is the context string and the transcript hash, which is what a CertificateVerify is checked by
-    verify = CertificateVerify("sha384", signature.signed[98:], signature.scheme, signature.signature)
-    assert check_certificate_verify(Certificate.read(seen.chain[0].der).spki, verify) is KeyProof.VALID
+    assert proof(seen) is KeyProof.VALID
 
 
 async def test_ipv6() -> None:

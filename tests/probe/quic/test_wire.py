@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from support.conversations import HOST, exam
 
 from detector.probe.quic.wire import FRAGMENTS_MAX, PENDING_MAX, QuicWire, _Stream
-from detector.probe.tls.keyproof import KeyProof, check_certificate_verify
-from detector.probe.tls.wire import FLIGHT_OCTETS_MAX, WireError, WireErrorKind
-from detector.trust.certificate import Certificate
+from detector.probe.tls.engine import proof_of
+from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.wire import FLIGHT_BYTES_MAX
+from detector.trust.keyproof import KeyProof
 
 if TYPE_CHECKING:
     import random
@@ -97,8 +98,7 @@ def read(datagrams: Sequence[tuple[str, bytes]], secret: bytes, *, early: bool =
 
 
 def proof(wire: QuicWire) -> KeyProof:
-    spki = Certificate.read(wire.wire.certificates[0]).spki if wire.wire.certificates else None
-    return check_certificate_verify(spki, wire.wire.certificate_verify)
+    return proof_of(wire.wire.signature, wire.wire.certificates)
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -184,7 +184,7 @@ def test_fragments_are_bounded() -> None:
         assert stream.take(10 * number + 5, b"x") == b""
     assert len(stream._waiting) == FRAGMENTS_MAX
     with pytest.raises(WireError) as caught:
-        stream.take(FLIGHT_OCTETS_MAX, b"x")
+        stream.take(FLIGHT_BYTES_MAX, b"x")
     assert caught.value.kind is WireErrorKind.TOO_LARGE
 
 

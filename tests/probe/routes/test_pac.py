@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from detector.trust.roots import Roots
 
 MONDAY = dt.datetime(2026, 11, 23, 9, 30, tzinfo=dt.UTC)
-SETTINGS = {"own": "10.1.2.3", "seconds": 0.5, "octets": pac.SCRIPT_OCTETS, "answers": {"intra.example": ["10.0.0.7"]}}
+SETTINGS = {"own": "10.1.2.3", "seconds": 0.5, "bytes": pac.SCRIPT_BYTES, "answers": {"intra.example": ["10.0.0.7"]}}
 
 
 def said(script: str, *, host: str = HOST, at: dt.datetime = MONDAY, **more: Any) -> tuple[str | None, list[str]]:  # noqa: ANN401 - parts of a job
@@ -316,10 +316,10 @@ async def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest
     file = tmp_path / "proxy.pac"
     file.write_text("function FindProxyForURL() { return 'DIRECT' }")
 
-    async def no_fetch(_url: str, _until: float) -> bytes | None:
+    async def no_download(_url: str, _until: float) -> bytes | None:
         raise AssertionError
 
-    chooser = pac.ProxyFile(str(file), fetch=no_fetch, resolver=Resolver(), clock=lambda: MONDAY)
+    chooser = pac.ProxyFile(str(file), download=no_download, resolver=Resolver(), clock=lambda: MONDAY)
     began = time.monotonic()
     assert await chooser.choose("127.0.0.1", 443, asyncio.get_running_loop().time() + 0.3) is None
     assert time.monotonic() - began < 30  # an hour would be the alternative

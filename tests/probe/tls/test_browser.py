@@ -20,8 +20,8 @@ from support.conversations import HOST, at, ders, exam
 from detector.model import Endpoint, Hello, Outcome
 from detector.probe import DirectDialer, probe
 from detector.probe.tls.browser import BrowserHandshake
-from detector.probe.tls.handshake import Handshake
 from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.openssl import OpenSSLHandshake
 
 if TYPE_CHECKING:
     from detector_testing.pki import KeyKind
@@ -33,7 +33,7 @@ V = ssl.TLSVersion
 
 async def look(address: tuple[str, int]) -> Observation:
     """Look at a server on loopback with a browser's hello."""
-    return await probe(at(address), dialer=DirectDialer(), hello=Hello.BROWSER)
+    return (await probe(at(address), dialer=DirectDialer(), hello=Hello.BROWSER)).single
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
@@ -97,7 +97,7 @@ async def test_an_old_server_is_refused_as_browsers_do() -> None:
 
 def test_it_looks_like_a_browser_and_the_default_does_not() -> None:
     """GREASE, h2 and Chrome's length on one side; on the other what any program with OpenSSL says."""
-    browser, default = BrowserHandshake(HOST), Handshake(HOST)
+    browser, default = BrowserHandshake(HOST), OpenSSLHandshake(HOST)
     browser.start()
     default.start()
     assert browser.client_hello is not None
@@ -124,15 +124,15 @@ def test_nothing_a_peer_sends_raises(answers: list[bytes]) -> None:
     handshake.start()
     for answer in answers:
         handshake.receive(answer)
-    facts = handshake.facts(Outcome.DEADLINE)
-    assert not facts.key_proved
-    assert facts.chain == ()
-    assert handshake.farewell() == b""
+    seen = handshake.observation(Outcome.DEADLINE)
+    assert not seen.key_proved
+    assert seen.chain == ()
+    assert handshake.closing_bytes() == b""
 
 
 async def test_a_witness_is_not_asked() -> None:
     """The browser's connection is for looking only."""
     async with serve_origin(exam("ec")) as origin:
         endpoint = Endpoint(host=HOST, address=origin.address, witness=(bytes(32),))
-        seen = await probe(endpoint, dialer=DirectDialer(), hello=Hello.BROWSER)
+        seen = (await probe(endpoint, dialer=DirectDialer(), hello=Hello.BROWSER)).single
     assert (seen.outcome, seen.witness) == (Outcome.COMPLETE, None)

@@ -19,9 +19,10 @@ from OpenSSL import SSL
 from support.conversations import exam, output_of, recording
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
-from detector.probe.tls.handshake import Handshake
-from detector.probe.tls.hello import ClientHello, asks_for_timestamps, parse_client_hello, parse_server_hello
-from detector.probe.tls.wire import Wire, WireError
+from detector.probe.tls.hello import ClientHello, parse_client_hello, parse_server_hello, requests_scts
+from detector.probe.tls.openssl import OpenSSLHandshake
+from detector.probe.tls.reader import WireError
+from detector.probe.tls.wire import Wire
 
 RANDOM = bytes(range(32))
 
@@ -133,7 +134,7 @@ def test_everything_that_is_read() -> None:
     assert (hello.versions, hello.compression_methods) == ((TLS_1_3, TLS_1_2), (1, 0))
     assert [kind for kind, _ in hello.extensions] == [0, 16, 43, 23, 0]
     assert hello.extended_master_secret
-    assert not hello.asks_for_timestamps
+    assert not hello.requests_scts
 
 
 @pytest.mark.parametrize(
@@ -143,8 +144,8 @@ def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  #
     """Only a hello that asks in both ways can be shown them in either; one that cannot be read asks for nothing."""
     bodies = {0: NAME, 43: extension(43, vector(u16(TLS_1_3), 1))}
     hello = client_hello(TLS_1_2, SUITES, *(bodies.get(kind, extension(kind)) for kind in kinds))
-    assert asks_for_timestamps(hello) is asks
-    assert not asks_for_timestamps(hello[:-1])
+    assert requests_scts(hello) is asks
+    assert not requests_scts(hello[:-1])
 
 
 def test_what_the_server_chose() -> None:
@@ -161,7 +162,7 @@ def test_openssl_client() -> None:
     """Our own probe's hello is read as OpenSSL wrote it, and again to the same fingerprint for every host name."""
 
     def sent(host: str) -> ClientHello:
-        handshake = Handshake(host)
+        handshake = OpenSSLHandshake(host)
         handshake.start()
         assert handshake.client_hello is not None
         return parse_client_hello(handshake.client_hello)
@@ -170,7 +171,7 @@ def test_openssl_client() -> None:
     assert (hello.server_name, hello.alpn) == ("exam.example.edu", ("h2", "http/1.1"))
     assert (hello.legacy_version, hello.versions[0]) == (TLS_1_2, TLS_1_3)
     assert hello.extended_master_secret
-    assert hello.asks_for_timestamps
+    assert hello.requests_scts
     assert hello.random != other.random
     assert hello.ja3 == other.ja3 == hashlib.md5(hello.ja3_text.encode(), usedforsecurity=False).hexdigest()
 
@@ -199,7 +200,7 @@ def test_openssl_server(name: str) -> None:
     wire = recording(name).play()
     assert wire.server_hello is not None
     hello = parse_server_hello(wire.server_hello)
-    assert (hello.version, hello.cipher_suite, hello.random) == (wire.version, wire.suite, wire.server_random)
+    assert (hello.version, hello.cipher_suite, hello.random) == (wire.version, wire.suite, wire._server_random)
     assert hello.extended_master_secret is wire.extended_master_secret
     assert len(hello.ja3s) == 32
 

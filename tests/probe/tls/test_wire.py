@@ -16,17 +16,14 @@ from hypothesis import strategies as st
 from support.conversations import recording
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
+from detector.probe.tls.keys import expand_label
+from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import (
-    CERTIFICATE_OCTETS_MAX,
+    CERTIFICATE_BYTES_MAX,
     CERTIFICATES_MAX,
-    FLIGHT_OCTETS_MAX,
-    MESSAGE_OCTETS_MAX,
-    KeyExchangeKind,
+    FLIGHT_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
     Wire,
-    WireError,
-    WireErrorKind,
-    expand_label,
-    key_exchange_kind,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +108,7 @@ def test_reads_what_was_negotiated() -> None:
     assert (old.version, old.suite, old.group) == (TLS_1_2, 0x0033, None)
     assert old.dh_bits is not None
     assert old.dh_bits >= 1024
-    assert recording("static-rsa").play().key_exchange is None
+    assert recording("static-rsa").play().signature is None
 
 
 def test_a_wrong_secret_opens_nothing() -> None:
@@ -218,7 +215,7 @@ def test_a_declared_size_is_refused_at_its_header() -> None:
     wire = Wire()
     wire.server(in_records(server_hello()))
     with pytest.raises(WireError) as caught:
-        wire.server(record(22, b"\x0b" + (MESSAGE_OCTETS_MAX + 1).to_bytes(3, "big")))
+        wire.server(record(22, b"\x0b" + (MESSAGE_BYTES_MAX + 1).to_bytes(3, "big")))
     assert caught.value.kind is WireErrorKind.TOO_LARGE
     with pytest.raises(WireError):
         wire.server(b"more")
@@ -231,12 +228,12 @@ def test_a_flight_without_end_is_refused_and_not_kept() -> None:
     chunk = record(23, bytes(16384))
     tracemalloc.start()
     with pytest.raises(WireError) as caught:
-        feed_all(wire, [chunk] * (2 * FLIGHT_OCTETS_MAX // len(chunk)))
+        feed_all(wire, [chunk] * (2 * FLIGHT_BYTES_MAX // len(chunk)))
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert caught.value.kind is WireErrorKind.TOO_LARGE
-    assert peak < 3 * FLIGHT_OCTETS_MAX
-    assert kept < FLIGHT_OCTETS_MAX
+    assert peak < 3 * FLIGHT_BYTES_MAX
+    assert kept < FLIGHT_BYTES_MAX
 
 
 def test_too_many_certificates_keep_the_first_ones() -> None:
@@ -252,7 +249,7 @@ def test_a_giant_certificate_is_refused() -> None:
     """One certificate beyond the limit is refused, the ones before it are kept."""
     wire = Wire()
     with pytest.raises(WireError) as caught:
-        wire.server(in_records(server_hello(), certificate_12(b"leaf", bytes(CERTIFICATE_OCTETS_MAX + 1))))
+        wire.server(in_records(server_hello(), certificate_12(b"leaf", bytes(CERTIFICATE_BYTES_MAX + 1))))
     assert caught.value.kind is WireErrorKind.TOO_LARGE
     assert wire.certificates == [b"leaf"]
 
@@ -265,14 +262,17 @@ def test_a_giant_certificate_is_refused() -> None:
         (in_records(certificate_12(b"a")), "before ServerHello"),
         (in_records(server_hello(), message(14, b"")), "message 14 after message 2"),
         (in_records(server_hello(version=TLS_1_3, suite=0x1301), certificate_12(b"a")), "more handshake data"),
-        (in_records(server_hello(version=TLS_1_3, suite=0x1301)) + in_records(certificate_12(b"a")), "in clear behind"),
+        (
+            in_records(server_hello(version=TLS_1_3, suite=0x1301)) + in_records(certificate_12(b"a")),
+            "in the clear after",
+        ),
         (in_records(server_hello(version=TLS_1_3, suite=0xC02F)), "cipher suite 0xc02f in TLS 1.3"),
         (record(22, b""), "empty handshake record"),
-        (record(21, b"\x02"), "not two octets"),
+        (record(21, b"\x02"), "not two bytes"),
         (record(20, b"\x01"), "ChangeCipherSpec before"),
         (in_records(server_hello()) + record(23, b"x"), "application data"),
         (in_records(message(2, server_hello()[4:] + b"\x00")), "ServerHello ends before"),
-        (in_records(server_hello(), certificate_12(b"a") + b"", message(14, b"x")), "octets too many"),
+        (in_records(server_hello(), certificate_12(b"a") + b"", message(14, b"x")), "bytes too many"),
     ],
 )
 def test_messages_out_of_order_are_refused(octets: bytes, why: str) -> None:
@@ -312,16 +312,8 @@ def test_unsigned_key_exchanges_are_left_unread() -> None:
     for suite in (0xC02F, 0xFFFF):
         wire = Wire()
         wire.server(in_records(server_hello(suite=suite), certificate_12(b"leaf"), message(12, b"\x01rest")))
-        assert wire.key_exchange is None
+        assert wire.signature is None
         assert wire.error is None
-
-
-def test_key_exchange_kinds_follow_the_registered_names() -> None:
-    """The kind of key exchange is part of a suite's name."""
-    assert key_exchange_kind(0xC02F) is KeyExchangeKind.ECDHE
-    assert key_exchange_kind(0x0033) is KeyExchangeKind.DHE
-    assert key_exchange_kind(0x002F) is KeyExchangeKind.RSA
-    assert key_exchange_kind(0xFFFF) is KeyExchangeKind.UNKNOWN
 
 
 def test_expand_label_matches_the_published_trace() -> None:
