@@ -171,7 +171,7 @@ class TestRequests:
     @pytest.mark.parametrize("line", [b"X-%d: " + b"y" * 1000 + b"\r\n", b"x%d" + b"y" * 1000])
     async def test_a_huge_head(self, issued: Issued, line: bytes) -> None:
         """Many fields, or one without end: refused with a status, and the connection is over."""
-        async with witness_of(issued, limits=limits(head_bytes=32 * 1024)) as server, client_of(server) as client:
+        async with witness_of(issued, limits=limits(head_octets=32 * 1024)) as server, client_of(server) as client:
             received = b""
             with contextlib.suppress(ConnectionError, SSL.Error):
                 await client.stream.write(REQUEST[:-2])
@@ -191,7 +191,7 @@ class TestRequests:
 
         application = web.Application(client_max_size=1 << 22)
         application.router.add_post("/", submit)
-        small = limits(head_bytes=1024)
+        small = limits(head_octets=1024)
         async with witness_of(issued, limits=small, application=application) as server, client_of(server) as client:
             for _ in range(2):
                 assert (await client.get("/", method="POST", body=bytes(1 << 20))).body == b"1048576"
