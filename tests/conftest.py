@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import signal
+import sys
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import pytest_asyncio
 from detector_testing import PrivatePKI
 from hypothesis import settings
+from support.profiles import examples
 
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
@@ -24,7 +28,6 @@ from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from pathlib import Path
 
     from detector_testing import Issued, Lab
     from support.fleet_parts import Fleet
@@ -37,12 +40,33 @@ def pytest_configure() -> None:
     """Say that there is no current event loop, and that generated tests have no time limit of their own.
 
     pytest-asyncio asks for a loop when it starts, and Python before 3.14 would then make one that nobody closes.
+    Ctrl-C must reach the programs that tests start, also when the shell that started the tests had it ignored.
     Hypothesis fails an example that took longer than 200 ms on the clock on the wall, which tells how busy the machine
     is; where time is what matters, tests count steps.
     """
     asyncio.set_event_loop(None)
-    settings.register_profile("detector", deadline=None)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's; children inherit it
+    settings.register_profile("detector", deadline=None, max_examples=examples(100))
     settings.load_profile("detector")
+
+
+CORE: Final = {
+    *("aio", "audit", "bundle", "exam", "golden", "guard", "history", "judge", "knowledge", "locate", "model", "pins"),
+    *("probe", "report", "session", "trust", "witness"),
+}
+"""Rooms whose tests mostly run in one process; those of the others start programs, again and again."""
+MANY_WORLDS: Final = {"test_properties.py", "test_whole_table.py"}
+"""Files of these rooms that try thousands of worlds: once a run is enough."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what every combination of versions must pass."""
+    here = Path(__file__).parent
+    for item in items:
+        room = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        if room in CORE and item.path.name not in MANY_WORLDS and item.get_closest_marker("lab") is None:
+            item.add_marker(pytest.mark.core)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.bundle_recordings import EXAM, KEY, LMS, PUBLIC, STRANGER, packed, recorded, remade, texts, verify
+from support.profiles import examples
 
 from detector import bundle
 from detector.bundle import form
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from detector.bundle import Verification
 
-FUZZ = settings(max_examples=400)
+FUZZ = settings(max_examples=examples(400))
 
 JSON = st.recursive(
     st.none()

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.profiles import examples
 
 from detector.errors import TargetError
 from detector.exam import Action, Decision, host
@@ -318,7 +319,7 @@ async def test_fault_of_the_gate_is_not_hidden() -> None:
     assert caught.group_contains(ZeroDivisionError)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(frame), st.just(frame(b'{"id":1}')))))
 def test_whatever_comes_only_messages_go_out(pieces: list[bytes]) -> None:
     """Any octets: the host ends when the pipe does, and everything it wrote is whole messages."""

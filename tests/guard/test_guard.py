@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.guarding import EXAM, LMS, guard_of
+from support.profiles import examples
 
 from detector.errors import InputError, ProxyError, TargetError
 from detector.exam import Policy
@@ -130,7 +131,7 @@ def test_shipped_pins_are_the_default() -> None:
     assert guard.policy == Policy()
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(where=st.integers(0, 1 << 16), octet=st.integers(1, 255))
 def test_damaged_chains_are_refused(world: World, where: int, octet: int) -> None:
     """One octet changed anywhere in a genuine leaf: never an exception, never let through."""
@@ -140,7 +141,7 @@ def test_damaged_chains_are_refused(world: World, where: int, octet: int) -> Non
     assert judge(guard_of(world), EXAM, chain).refused is not None
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_arbitrary_chains_are_refused(world: World, chain: list[bytes]) -> None:
     """Octets that are no certificates, and none at all: never an exception, never let through."""

@@ -20,6 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from support.guarding import EXAM, guard_of
+from support.profiles import examples
 
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, decide
 from detector.guard import Guard
@@ -183,7 +184,7 @@ PLAIN: Final = Server(
 WARNING: Final = Policy(on_unconfirmed=OnUnconfirmed.WARN)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(server=SERVERS, policy=POLICIES)
 @example(server=PLAIN._replace(issuer="private", pinned="declared and stale"), policy=WARNING)
 @example(server=PLAIN._replace(issuer="private", installed=True), policy=WARNING)
@@ -197,7 +198,7 @@ def test_the_guard_does_what_the_gate_did(world: World, server: Server, policy: 
         assert not ordinary_client_takes(met.issued, met.roots)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(server=SERVERS, policy=POLICIES)
 def test_never_weaker_than_an_ordinary_client(world: World, server: Server, policy: Policy) -> None:
     """Whatever the policy, only a pinned key makes the guard take what Python's own TLS refuses."""

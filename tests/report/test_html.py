@@ -255,7 +255,7 @@ def test_no_report_is_refused() -> None:
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core."""
     folder = tmp_path_factory.mktemp("axe")
-    npm = program("npm", "npm")
+    npm = program("npm")
     subprocess.run([npm, "install", "--silent", "--prefix", str(folder), AXE], check=True, capture_output=True)  # noqa: S603 - npm, by its path
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 

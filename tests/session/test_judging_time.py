@@ -99,6 +99,7 @@ async def test_every_target_of_a_scan_has_its_own(settings_of: Settings) -> None
     assert one.context.budget is not other.context.budget
 
 
+@pytest.mark.serial
 async def test_forged_chains_do_not_break_the_deadline(pki: PrivatePKI, tmp_path: Path) -> None:
     """24 chains of 22 issuers with DSA keys of 10000 bits: 23 seconds once, for a deadline of three."""
     written = pki.write(tmp_path)

@@ -92,6 +92,7 @@ async def test_module_level_check_reads_pin_files(
     assert settings_of() is not None
 
 
+@pytest.mark.serial
 async def test_deadline_is_kept_with_partial_results(pki: PrivatePKI, settings_of: Settings) -> None:
     """A silent server costs the deadline and nobody else's answer."""
     async with origins(pki, EXAM) as where, serve_script(Script.silence()) as silent:
@@ -128,6 +129,7 @@ def trust(*ders: bytes, origin: RootOrigin = RootOrigin.UNKNOWN, **times: dt.dat
     return TrustedRoots(from_der(ders, name="m", origin=origin), {name.encode(): time for name, time in times.items()})
 
 
+@pytest.mark.serial
 def test_trust_stores_are_not_waited_for_long(pki: PrivatePKI) -> None:
     """Stores that hang cost a fraction of a second once; what was had before counts, with origin unknown."""
     hanging = threading.Event()

@@ -191,6 +191,7 @@ print(callbacks.worst.seconds * 1000 / slowness(), callbacks.count, callbacks.wo
 """What came out, and CPU milliseconds of the longest callback that the loop ran."""
 
 
+@pytest.mark.serial
 @pytest.mark.native
 @pytest.mark.parametrize("what", ["check", "gate", "scan"])
 @pytest.mark.parametrize("intercepted", [False, True])
@@ -227,6 +228,7 @@ async def test_nothing_holds_up_the_loop(
     assert float(worst) < 5.0, who
 
 
+@pytest.mark.serial
 async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: Path) -> None:
     """A thousand servers that accept and say nothing: all are told, in one go, and nothing is left open."""
     from detector import Detector, Endpoint  # noqa: PLC0415 - after the tests of what importing does
@@ -251,6 +253,7 @@ async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: P
         assert took < 2 * 3.0  # twice the deadline: this machine may be busy, and a hang is longer than that
 
 
+@pytest.mark.serial
 async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: Path) -> None:
     """Eight endpoints are judged although a hundred others never answer."""
     from detector import Detector, Endpoint  # noqa: PLC0415 - as above

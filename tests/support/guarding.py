@@ -64,7 +64,7 @@ def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGua
 
 def client_tasks() -> set[asyncio.Task[Any]]:
     """Every running task but those of the servers, which run in the same loop."""
-    servers = ("detector/testing/", "aiohttp/web")
+    servers = ("detector_testing/", "aiohttp/web")
 
     def of_server(task: asyncio.Task[Any]) -> bool:
         coroutine = task.get_coro()

@@ -20,6 +20,7 @@ from detector_testing.origin import Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import exam, pki
+from support.profiles import examples
 
 from detector import Detector, Outcome, Verdict
 from detector.errors import MissingExtraError, TargetError
@@ -136,7 +137,7 @@ async def test_nobody_there() -> None:
 QUESTION = dns.message.make_query(HOST, "A", id=0)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     body=st.one_of(
         st.binary(max_size=120),

@@ -17,6 +17,7 @@ from detector_testing.origin import Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import HOST, exam, pki
+from support.profiles import examples
 
 from detector import Detector, Outcome
 from detector.model import Route
@@ -148,7 +149,7 @@ def test_answers(text: str, ways: tuple[str | None, ...] | None) -> None:
     assert (None if found is None else tuple(None if way is None else str(way) for way in found)) == ways
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     text=st.text(max_size=60)
     | st.lists(st.sampled_from(["PROXY", "SOCKS", "DIRECT", ";", ":1", "p", "@"])).map(" ".join)

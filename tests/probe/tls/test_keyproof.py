@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from support.conversations import exam, record, recording
 from support.odd_keys import GOST_SPKI, ML_DSA_44_SPKI, ml_dsa_key, rsa_spki, withhold_ml_dsa
 from support.odd_keys import spki as spki_of
+from support.profiles import examples
 
 from detector.model import HandshakeSignature
 from detector.probe.tls.engine import proof_of
@@ -191,7 +192,7 @@ def test_what_openssl_signed_is_valid(version: ssl.TLSVersion, key: KeyKind) -> 
         assert check(public, wire.signature) is expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     at=st.integers(0, 400),
     octets=st.binary(max_size=6),
