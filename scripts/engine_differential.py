@@ -5,7 +5,7 @@
 Each flight is a TLS 1.3 handshake with mutations inside and outside of the encryption: bits, lengths, messages left
 out, repeated, exchanged or made up, extensions, padding, fragments, alerts, ends. Its certificates may come with
 SCTs and OCSP responses, well-formed or not. The reference engine meets the server
-alone; the native engine meets it first and the reference engine only where the native one needs the fall-back, as a probe does.
+alone; the native engine meets it first, with the fall-back to the reference engine as in a probe.
 Every fact must be the same. Differences that are known and harmless have their reason in `EXPLAINED`.
 
 Exit: 0 no unexplained difference, 1 some, 2 bad usage.
@@ -31,7 +31,6 @@ from detector.probe.tls.fallback import combine
 from detector.probe.tls.native import NativeHandshake, is_usable
 from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.probe.tls.wire import OCSP_RESPONSE_BYTES_MAX
-from detector.trust.keyproof import KeyProof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from detector.model import Observation
     from detector.probe.tls.engine import ClientHandshake
+    from detector.trust.keyproof import KeyProof
 
 HOST: Final = "exam.example.edu"
 QUIET_SHARE: Final = 0.1

@@ -175,8 +175,8 @@ async def test_a_refused_connection() -> None:
 async def test_no_name_indication_for_a_literal() -> None:
     """An IP literal is never sent as SNI."""
     async with serve_script(Script.genuine(exam())) as server:
-        (await probe(Endpoint(host="127.0.0.1", port=server.port), dialer=DirectDialer())).single
-        (await probe(at(server.address), dialer=DirectDialer())).single
+        await probe(Endpoint(host="127.0.0.1", port=server.port), dialer=DirectDialer())
+        await probe(at(server.address), dialer=DirectDialer())
     assert [hello.server_name for hello in server.hellos] == [None, HOST]
 
 

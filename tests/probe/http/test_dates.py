@@ -11,9 +11,12 @@ import datetime as dt
 import pytest
 
 from detector.model import Endpoint, Outcome, ServerDate
-from detector.probe import Dialer
 from detector.probe.http.dates import ENDPOINTS_MAX, GRANULARITY_MS, ask_dates
 from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Script, Send
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detector.probe import Dialer
 
 NOW = dt.datetime(2026, 10, 1, 12, 0, 0, tzinfo=dt.UTC)
 SAID = b"Date: Thu, 01 Oct 2026 15:00:00 GMT\r\n"

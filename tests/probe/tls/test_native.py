@@ -1,4 +1,4 @@
-"""The native engine: it says hello as the reference does, agrees with it on every fact, and needs the fall-back where it must.
+"""The native engine: its hello is the reference's, both agree on every fact, and it falls back where it must.
 
 Room: tests of probe. Opens sockets on loopback in the last part only. It needs a `cryptography` with ML-KEM, as the
 newest versions are; where there is none the engine is not used, and `native` deselects these tests.
@@ -193,7 +193,7 @@ async def test_replayed_chain_is_a_wrong_signature(kind: KeyKind) -> None:
     ids=["regular", "TLS 1.2", "Finished", "scheme", "no certificate", "closed", "not TLS", "alert"],
 )
 async def test_what_needs_the_fallback(script: dict[str, object], falls_back: bool) -> None:  # noqa: FBT001 - a table
-    """Another version and everything nonconforming goes to the reference, on a connection of its own, with its answer."""
+    """Another version and everything nonconforming goes to OpenSSL, on a connection of its own, with its answer."""
     played = dataclasses.replace(Script.genuine(exam("ec")), **script)  # type: ignore[arg-type] # a table
     async with serve_script(played) as server:
         mine = (await probe(at(server.address), dialer=DirectDialer(), engine=Engine.NATIVE)).single
