@@ -16,9 +16,9 @@ A name that is not listed does not resolve.
 
 from __future__ import annotations
 
-import abc
 import asyncio
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
         | dsa.DSAPrivateKey
     )
 
-ADDRESS: Final = "192.0.2.1:443"
-"""The address of every mock peer: a documentation address (RFC 5737 section 3)."""
+ADDRESS: Final = "192.0.2.1:443"  # the address of every mock peer: a documentation address (RFC 5737 section 3)
 
 
 class Send(NamedTuple):
@@ -67,6 +66,8 @@ class AwaitClient:
 
 
 Step = Send | Close | Reset | AwaitClient
+Peer = Callable[[bytes], list[Step]]
+"""The server's side of one connection: takes data of the client (none when it opens), returns what the server does."""
 
 
 class Script:
@@ -75,9 +76,9 @@ class Script:
     def __init__(self, *steps: Step) -> None:
         self._steps = list(steps)
 
-    def begin(self) -> _Peer:
+    def begin(self) -> Peer:
         """Serve one connection."""
-        return _ScriptedPeer(self._steps)
+        return _ScriptedPeer(self._steps).receive
 
 
 class TLSServer:
@@ -110,9 +111,9 @@ class TLSServer:
         context.set_alpn_select_callback(functools.partial(_select_protocol, tuple(alpn)))
         self._context = context
 
-    def begin(self) -> _Peer:
+    def begin(self) -> Peer:
         """Serve one connection."""
-        return _TLSPeer(self._context)
+        return _TLSPeer(self._context).receive
 
 
 def _select_protocol(supported: tuple[bytes, ...], _connection: SSL.Connection, offered: list[bytes]) -> Any:  # noqa: ANN401 - pyOpenSSL's marker for "none" has a private type
@@ -167,15 +168,7 @@ Server = Script | TLSServer | Fails
 _SERVERS: Final = (Script, TLSServer, Fails)
 
 
-class _Peer(abc.ABC):
-    """The server's side of one connection: bytes in, steps out."""
-
-    @abc.abstractmethod
-    def receive(self, data: bytes) -> list[Step]:
-        """Take data of the client (none when the connection opens); return what the server does next."""
-
-
-class _ScriptedPeer(_Peer):
+class _ScriptedPeer:
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = list(steps)
         self._unread = 0
@@ -194,7 +187,7 @@ class _ScriptedPeer(_Peer):
         return due
 
 
-class _TLSPeer(_Peer):
+class _TLSPeer:
     def __init__(self, context: SSL.Context) -> None:
         self._connection = SSL.Connection(context, None)
         self._connection.set_accept_state()
@@ -220,7 +213,7 @@ class _TLSPeer(_Peer):
 class _MockTransport(asyncio.Transport):
     """Runs a peer on the event loop: each step is delivered in a callback of its own."""
 
-    def __init__(self, network: MockNetwork, protocol: asyncio.BaseProtocol, peer: _Peer) -> None:
+    def __init__(self, network: MockNetwork, protocol: asyncio.BaseProtocol, peer: Peer) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._network = network
@@ -233,12 +226,12 @@ class _MockTransport(asyncio.Transport):
     def begin(self) -> None:
         """Open the connection."""
         self._protocol.connection_made(self)
-        self._run(self._peer.receive(b""))
+        self._run(self._peer(b""))
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Send to the peer."""
         if not self._closing:
-            self._run(self._peer.receive(bytes(data)))
+            self._run(self._peer(bytes(data)))
 
     def get_write_buffer_size(self) -> int:
         """Return 0: the peer has what was written."""

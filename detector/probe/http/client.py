@@ -52,17 +52,13 @@ FRAMING_FACTOR: Final = 2
 SLICE_BYTES: Final = 4096
 """Bytes passed to the HTTP parser at a time, so that a head limit is exceeded by no more than this."""
 
-AGE_SECONDS_MAX: Final = 2**31
-"""Largest Age; RFC 9111 section 1.2.2 has recipients treat anything greater as this."""
+AGE_SECONDS_MAX: Final = 2**31  # largest Age; RFC 9111 section 1.2.2 has recipients treat anything greater as this
 
 USER_AGENT: Final = f"tls-middleware-detector/{VERSION}"
 """Some servers refuse requests without one. Nothing about the machine is in it."""
 
-OK: Final = 200
-"""RFC 9110 section 15.3.1."""
-
-_HEAD_TOO_LARGE: Final = 431
-"""The status h11 suggests when a head exceeds its limit (RFC 6585 section 5)."""
+OK: Final = 200  # RFC 9110 section 15.3.1
+_HEAD_TOO_LARGE: Final = 431  # the status h11 suggests when a head exceeds its limit (RFC 6585 section 5)
 
 _FIRST_BYTES: Final = b"HTTP/"
 """The start of every response (RFC 9112 section 2.3); without it there is no point in waiting for a line end."""
@@ -105,21 +101,19 @@ DEFAULT_LIMITS: Final = Limits()
 class Fetched(Record, frozen=True, kw_only=True):
     """The result of one request. Fields past `outcome` hold what was known when it ended, whatever the outcome.
 
-    `location` and `content_type` are as sent, bounded, and printable. `date` is the Date header (RFC 9110 section
+    `location` is as sent, bounded, and printable. `date` is the Date header (RFC 9110 section
     6.6.1), `age_seconds` the Age header of a cache on the path (RFC 9111 section 5.1). `body` is at most the limit, and
-    complete only when the outcome is `answered`. `elapsed_ms` runs from the call until its return, `exchange_ms` from
-    sending the request until then (None when none was sent).
+    complete only when the outcome is `answered`. `exchange_ms` runs from sending the request until the end (None when
+    none was sent).
     """
 
     url: str
     outcome: FetchOutcome
     status: int | None = None
     location: str | None = None
-    content_type: str | None = None
     date: dt.datetime | None = None
     age_seconds: int | None = None
     body: bytes = b""
-    elapsed_ms: float = 0.0
     exchange_ms: float | None = None
 
 
@@ -303,12 +297,7 @@ async def fetch(
     outcome = FetchOutcome.TIMEOUT
     if begun < until:
         outcome = await _converse(session, Endpoint(host=target.host, port=target.port), dialer, until)
-    ended = loop.time()
-    return msgspec.structs.replace(
-        _fetched(url, outcome, session.answer),
-        elapsed_ms=round((ended - begun) * 1000, 3),
-        exchange_ms=None if session.sent is None else round((ended - session.sent) * 1000, 3),
-    )
+    return _fetched(url, outcome, session.answer, None if session.sent is None else loop.time() - session.sent)
 
 
 def _closing_request(target: Target, method: Method) -> h11.Request | None:
@@ -354,22 +343,21 @@ async def _converse(session: _Session, endpoint: Endpoint, dialer: Dialer, until
     return outcome
 
 
-def _fetched(url: str, outcome: FetchOutcome, answer: Answer) -> Fetched:
+def _fetched(url: str, outcome: FetchOutcome, answer: Answer, exchange_seconds: float | None) -> Fetched:
     """Make the record of what was read."""
-    head = answer.head
+    head, exchange_ms = answer.head, None if exchange_seconds is None else round(exchange_seconds * 1000, 3)
     if head is None:
-        return Fetched(url=url, outcome=outcome)
-    names = (b"date", b"age", b"location", b"content-type")
-    date, age, location, content_type = (_single(head.headers, name) for name in names)
+        return Fetched(url=url, outcome=outcome, exchange_ms=exchange_ms)
+    date, age, location = (_single(head.headers, name) for name in (b"date", b"age", b"location"))
     return Fetched(
         url=url,
         outcome=outcome,
         status=head.status_code,
         location=None if location is None else printable(location),
-        content_type=None if content_type is None else printable(content_type),
         date=None if date is None else parse_date(date.decode("latin-1")),
         age_seconds=None if age is None else _age(age),
         body=answer.body,
+        exchange_ms=exchange_ms,
     )
 
 

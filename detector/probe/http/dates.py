@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from detector.probe.routes import Dialer
 
-ENDPOINTS_MAX: Final = 8
-"""Servers asked: two that agree are needed, and of any eight some answer on port 80."""
+ENDPOINTS_MAX: Final = 8  # servers asked: two that agree are needed, and of any eight some answer on port 80
 
 DATE_LIMITS: Final = Limits(seconds=2.0, head_bytes=16 * 1024, body_bytes=4 * 1024)
 """Limits of one request. Only the head matters; the answer to HEAD has no body."""

@@ -27,14 +27,9 @@ if TYPE_CHECKING:
 
     from .https import HTTPSServer
 
-MESSAGE_BYTES_MAX: Final = 65535
-"""Largest DNS message (RFC 8484 section 6)."""
-
-ADDRESSES_MAX: Final = 16
-"""Addresses kept of one answer."""
-
-NAMES_MAX: Final = 256
-"""Names resolved over one connection."""
+MESSAGE_BYTES_MAX: Final = 65535  # largest DNS message (RFC 8484 section 6)
+ADDRESSES_MAX: Final = 16  # addresses kept of one answer
+NAMES_MAX: Final = 256  # names resolved over one connection
 
 LIMITS: Final = Limits(body_bytes=MESSAGE_BYTES_MAX)
 

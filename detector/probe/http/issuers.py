@@ -57,12 +57,9 @@ CERTIFICATES_MAX: Final = 16
 FETCH_LIMITS: Final = Limits(seconds=1.5, head_bytes=16 * 1024, body_bytes=64 * 1024)
 """CAs answer from CDNs within 0.2 s; 64 KiB hold `CERTIFICATES_MAX` certificates of usual size twice."""
 
-_OID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
-"""id-signedData (RFC 5652 section 5.1)."""
-_TAG_EXPLICIT_CONTENT: Final = 0xA0
-"""ContentInfo.content, [0] EXPLICIT (RFC 5652 section 3)."""
-_TAG_CERTIFICATES: Final = 0xA0
-"""SignedData.certificates, [0] IMPLICIT (RFC 5652 section 5.1)."""
+_OID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"  # id-signedData (RFC 5652 section 5.1)
+_TAG_EXPLICIT_CONTENT: Final = 0xA0  # ContentInfo.content, [0] EXPLICIT (RFC 5652 section 3)
+_TAG_CERTIFICATES: Final = 0xA0  # SignedData.certificates, [0] IMPLICIT (RFC 5652 section 5.1)
 _PEM: Final = re.compile(
     rb"-----BEGIN (?P<label>CERTIFICATE|X509 CERTIFICATE|PKCS7|CMS)-----"  # RFC 7468 sections 5, 8, 9
     rb"(?P<base64>[A-Za-z0-9+/=\s]+)-----END (?P=label)-----"

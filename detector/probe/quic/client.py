@@ -48,8 +48,7 @@ ANSWER_SECONDS: Final = 3.0
 """Seconds in which the first packet must come: room for four retransmissions of ours, a fraction of the usual timeout,
 because most hosts have no QUIC."""
 
-ADDRESSES_MAX: Final = 2
-"""Addresses tried when none is given: one of each family, as a machine may lack one of them."""
+ADDRESSES_MAX: Final = 2  # addresses tried when none is given: one of each family, as a machine may lack one of them
 
 LIBRARY_REFUSALS: Final = (*REFUSALS, InvalidVersion, LookupError, AssertionError)
 """How aioquic, and `cryptography` inside it, fail on what breaks their assumptions, besides closing the connection. The
@@ -59,8 +58,7 @@ _THEIRS: Final = "SERVER_HANDSHAKE_TRAFFIC_SECRET"
 _OURS: Final = "CLIENT_HANDSHAKE_TRAFFIC_SECRET"
 """Labels of the secrets in the SSLKEYLOGFILE format (RFC 9850 section 2)."""
 
-_KEYLOG_FIELDS: Final = 3
-"""Label, client random, secret."""
+_KEYLOG_FIELDS: Final = 3  # Label, client random, secret
 
 logging.getLogger("quic").addHandler(logging.NullHandler())  # a peer's errors are outcomes, not lines on stderr
 

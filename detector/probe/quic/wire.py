@@ -26,32 +26,22 @@ from detector.probe.tls.wire import FLIGHT_BYTES_MAX, Wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VERSION_1: Final = 1
-"""QUIC version 1 (RFC 9000 section 15), the one that is offered."""
-
-_INITIAL_SALT: Final = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
-"""RFC 9001 section 5.2."""
+VERSION_1: Final = 1  # QUIC version 1 (RFC 9000 section 15), the one that is offered
+_INITIAL_SALT: Final = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")  # RFC 9001 section 5.2
 
 _INITIAL_SUITE: Final = 0x1301
 """TLS_AES_128_GCM_SHA256 protects Initial packets, whatever is negotiated (RFC 9001 section 5.2)."""
 
-CONNECTION_ID_BYTES_MAX: Final = 20
-"""RFC 9000 section 17.2."""
+CONNECTION_ID_BYTES_MAX: Final = 20  # RFC 9000 section 17.2
 
 PENDING_MAX: Final = 32
 """Handshake packets kept until their secret is known; a genuine flight of the server has under ten."""
 
-FRAGMENTS_MAX: Final = 1024
-"""CRYPTO frames kept out of order: a flight of a megabyte."""
-
-KEYS_MAX: Final = 4
-"""Connection IDs that Initial keys are derived from: the client's first, and others after a Retry."""
-
-_LONG_HEADER: Final = 0xC0
-"""Header form and fixed bit of a packet with a long header (RFC 9000 section 17.2)."""
+FRAGMENTS_MAX: Final = 1024  # CRYPTO frames kept out of order: a flight of a megabyte
+KEYS_MAX: Final = 4  # connection IDs that Initial keys are derived from: the client's first, and others after a Retry
+_LONG_HEADER: Final = 0xC0  # header form and fixed bit of a packet with a long header (RFC 9000 section 17.2)
 _INITIAL: Final = 0
-_HANDSHAKE: Final = 2
-"""Long packet types (RFC 9000 table 5)."""
+_HANDSHAKE: Final = 2  # long packet types (RFC 9000 table 5)
 
 _SAMPLE_BYTES: Final = 16
 _SAMPLE_OFFSET: Final = 4
@@ -60,8 +50,7 @@ _SAMPLE_OFFSET: Final = 4
 _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CONNECTION_CLOSE = 0x00, 0x01, 0x02, 0x03, 0x06, 0x1C
 """The frame types allowed in Initial and Handshake packets (RFC 9000 section 12.4)."""
 
-CRYPTO_ERROR: Final = range(0x100, 0x200)
-"""Error codes that carry a TLS alert (RFC 9001 section 4.8)."""
+CRYPTO_ERROR: Final = range(0x100, 0x200)  # error codes that carry a TLS alert (RFC 9001 section 4.8)
 
 
 class _Packet(NamedTuple):

@@ -27,8 +27,7 @@ PROXY_HEAD_BYTES_MAX: Final = 16 * 1024
 INTERIM_RESPONSES_MAX: Final = 8
 """Responses of class 1xx accepted before the real one (RFC 9110 section 15.2 sets no bound)."""
 
-AUTH_SCHEMES_MAX: Final = 8
-"""Authentication schemes kept: real proxies offer up to four."""
+AUTH_SCHEMES_MAX: Final = 8  # authentication schemes kept: real proxies offer up to four
 
 AUTH_SCHEME_CHARACTERS_MAX: Final = 32
 """Characters of a scheme's name; the longest registered one (IANA, HTTP Authentication Schemes) has 14."""
@@ -36,8 +35,7 @@ AUTH_SCHEME_CHARACTERS_MAX: Final = 32
 BASIC: Final = "basic"
 
 _SUCCESS: Final = range(200, 300)
-_AUTHENTICATION_REQUIRED: Final = 407
-"""Proxy Authentication Required (RFC 9110 section 15.5.8)."""
+_AUTHENTICATION_REQUIRED: Final = 407  # proxy Authentication Required (RFC 9110 section 15.5.8)
 
 _OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03")
 """The first bytes of a SOCKS5 answer, a SOCKS4 answer, and a TLS alert or handshake record."""

@@ -30,22 +30,14 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("detector.probe")
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
-Address = tuple[str, int]
-"""Host (name or literal) and port."""
+Address = tuple[str, int]  # host (name or literal) and port
 ResolveMap = Mapping[Address, Address]
 """Where to connect instead, by host (lower case) and port; like curl's --connect-to."""
 
-HTTP_PORT: Final = 80
-"""Default port of an http URL (RFC 9110 section 4.2.1)."""
-
-HTTPS_PORT: Final = 443
-"""Default port of an https URL (RFC 9110 section 4.2.2)."""
-
-PORT_MAX: Final = 65535
-"""Largest TCP port (RFC 9293 section 3.1)."""
-
-_HOSTS_CACHED: Final = 1024
-"""Hosts for which it is cached whether they are addresses: one probe asks several times."""
+HTTP_PORT: Final = 80  # default port of an http URL (RFC 9110 section 4.2.1)
+HTTPS_PORT: Final = 443  # default port of an https URL (RFC 9110 section 4.2.2)
+PORT_MAX: Final = 65535  # largest TCP port (RFC 9293 section 3.1)
+_HOSTS_CACHED: Final = 1024  # hosts for which it is cached whether they are addresses: one probe asks several times
 
 
 class Timeouts(Record, frozen=True, kw_only=True):

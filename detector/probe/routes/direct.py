@@ -29,14 +29,9 @@ else:
     aiohappyeyeballs = LazyModule("aiohappyeyeballs")  # where addresses race
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-AddressInfo = tuple[int, int, int, str, SocketAddress]
-"""One answer of `socket.getaddrinfo`."""
-
-HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25
-"""Connection Attempt Delay recommended by RFC 8305 section 5."""
-
-ADDRESSES_MAX: Final = 16
-"""Addresses tried for one name; a resolver on the path may answer with any number of them."""
+AddressInfo = tuple[int, int, int, str, SocketAddress]  # one answer of `socket.getaddrinfo`
+HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25  # connection Attempt Delay recommended by RFC 8305 section 5
+ADDRESSES_MAX: Final = 16  # addresses tried for one name; a resolver on the path may answer with any number of them
 
 LOOKUPS_MAX: Final = 64
 """Resolver threads at once. A thread that hangs cannot be stopped; more of them would not help."""
@@ -44,10 +39,8 @@ LOOKUPS_MAX: Final = 64
 
 _ELSEWHERE: Final = (("ipv4", socket.AF_INET, "192.0.2.1"), ("ipv6", socket.AF_INET6, "2001:db8::1"))
 """Documentation addresses (RFC 5737, RFC 3849), for asking the system for a route to the outside."""
-_DISCARD: Final = 9
-"""A UDP port to ask with; nothing is sent to it (RFC 863)."""
-_IPV6_NETWORK_BITS: Final = 64
-"""Temporary addresses (RFC 8981) come and go within one such network."""
+_DISCARD: Final = 9  # A UDP port to ask with; nothing is sent to it (RFC 863)
+_IPV6_NETWORK_BITS: Final = 64  # temporary addresses (RFC 8981) come and go within one such network
 
 
 class Family(enum.Enum):

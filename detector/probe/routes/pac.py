@@ -41,32 +41,21 @@ if TYPE_CHECKING:
 
     Key = tuple[str, int]
 
-FILE_BYTES_MAX: Final = 1 << 20
-"""Bytes of a file: what browsers accept; large ones have some hundred KiB."""
-
-SCRIPT_SECONDS: Final = 1.0
-"""Time of the script for one host; real ones take milliseconds."""
-
-SCRIPT_BYTES: Final = 16 << 20
-"""Memory of the script."""
+FILE_BYTES_MAX: Final = 1 << 20  # bytes of a file: what browsers accept; large ones have some hundred KiB
+SCRIPT_SECONDS: Final = 1.0  # time of the script for one host; real ones take milliseconds
+SCRIPT_BYTES: Final = 16 << 20  # memory of the script
 
 START_SECONDS: Final = 12.0
 """Time for the process to start and to compile its sandbox; 2 s were measured on a busy machine."""
 
-OUTPUT_BYTES_MAX: Final = 1 << 20
-"""Bytes read from the process."""
-
-HOSTS_MAX: Final = 256
-"""Hosts evaluated in one process."""
+OUTPUT_BYTES_MAX: Final = 1 << 20  # bytes read from the process
+HOSTS_MAX: Final = 256  # hosts evaluated in one process
 
 ROUNDS_MAX: Final = 3
 """Runs for one question: the second and third know the names that the script tried to resolve before."""
 
-NAMES_MAX: Final = 16
-"""Names resolved for a script, besides the hosts it is evaluated for."""
-
-CHOICES_MAX: Final = 4
-"""Routes of one answer that are tried in turn."""
+NAMES_MAX: Final = 16  # names resolved for a script, besides the hosts it is evaluated for
+CHOICES_MAX: Final = 4  # routes of one answer that are tried in turn
 
 _WORKER: Final = Path(__file__).with_name("pac_worker.py")
 

@@ -21,12 +21,10 @@ from typing import Any
 from quickjs_rs import QuickJSError, Runtime, SourceTransform
 from wasmtime import Trap, WasmtimeError
 
-SAID_CHARACTERS_MAX = 4096
-"""Characters of one answer: a list of a few proxies has about a hundred."""
+SAID_CHARACTERS_MAX = 4096  # characters of one answer: a list of a few proxies has about a hundred
 
 WANTED_CHARACTERS_MAX = 32 * 1024
-NAMES_MAX = 64
-"""Characters and entries of the list of names; `pac.js` keeps 64 of at most 253 characters."""
+NAMES_MAX = 64  # characters and entries of the list of names; `pac.js` keeps 64 of at most 253 characters
 
 FAILURES = (QuickJSError, Trap, WasmtimeError)
 """How a script can fail: an exception of its own, a limit, or a trap of the sandbox (endless recursion)."""

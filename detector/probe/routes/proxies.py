@@ -19,11 +19,8 @@ from .dialing import HTTP_PORT, HTTPS_PORT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SOCKS_PORT: Final = 1080
-"""Port of SOCKS (RFC 1928 section 3)."""
-
-SOCKS_CREDENTIAL_BYTES_MAX: Final = 255
-"""Longest user name and longest password (RFC 1929 section 2)."""
+SOCKS_PORT: Final = 1080  # port of SOCKS (RFC 1928 section 3)
+SOCKS_CREDENTIAL_BYTES_MAX: Final = 255  # longest user name and longest password (RFC 1929 section 2)
 
 _SCHEMES: Final = {
     "http": ProxyScheme.HTTP,

@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 WPAD: Final = "http://wpad/wpad.dat"
 """Where automatic detection finds its file by DNS (draft-ietf-wrec-wpad-01 section 4.5). DHCP is not asked."""
 
-TEXT_CHARACTERS_MAX: Final = 64 * 1024
-"""Characters of settings that are parsed."""
-
-RULES_MAX: Final = 512
-"""Exceptions from the proxy that are kept."""
+TEXT_CHARACTERS_MAX: Final = 64 * 1024  # characters of settings that are parsed
+RULES_MAX: Final = 512  # exceptions from the proxy that are kept
 
 _AUTO_DETECT: Final = 0x08
 _FLAGS_OFFSET: Final = 8

@@ -43,8 +43,7 @@ READABLE_SCHEMES: Final = bytes.fromhex(
 (RFC 8446 section 4.2.3). There is no signature_algorithms_cert, so they hold for the chain as well as for the
 handshake. ML-DSA, the curves of RFC 8734 and SM2 are left out."""
 
-SERVER_NAME_BYTES_MAX: Final = 255
-"""Longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)."""
+SERVER_NAME_BYTES_MAX: Final = 255  # longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)
 
 _NAMES_CACHED: Final = 1024
 """Hosts whose SNI is cached: a probe needs it twice, and the same endpoints are probed all day."""

@@ -1,9 +1,9 @@
-"""ClientHello and ServerHello as records, with their JA3 and JA3S fingerprints.
+"""ClientHello and ServerHello as records, and the JA3 fingerprint of a ClientHello.
 
 Room: probe. Pure: one handshake message with its header goes in, a record comes out.
 
 `wire` follows a conversation; this module parses a single message, in wire order, for comparing what was sent with what
-arrived. Of these fingerprints only JA3 and JA3S are free to implement (BSD licence, salesforce/ja3).
+arrived. JA3 is free to implement (BSD licence, salesforce/ja3).
 
 Nothing but `WireError` is raised.
 
@@ -28,23 +28,15 @@ from .reader import Reader, WireError, malformed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MESSAGE_HEADER_BYTES: Final = 4
-"""Handshake type and 24-bit length (RFC 8446 section 4)."""
-
-RANDOM_BYTES: Final = 32
-"""RFC 8446 section 4.1.2."""
-
-SESSION_ID_BYTES_MAX: Final = 32
-"""RFC 5246 section 7.4.1.2."""
-
-_HOST_NAME: Final = 0
-"""NameType host_name, the only one there is (RFC 6066 section 3)."""
+MESSAGE_HEADER_BYTES: Final = 4  # handshake type and 24-bit length (RFC 8446 section 4)
+RANDOM_BYTES: Final = 32  # RFC 8446 section 4.1.2
+SESSION_ID_BYTES_MAX: Final = 32  # RFC 5246 section 7.4.1.2
+_HOST_NAME: Final = 0  # NameType host_name, the only one there is (RFC 6066 section 3)
 
 _GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Reserved values that clients mix in at random (RFC 8701 section 2); a fingerprint leaves them out."""
 
-_FORMATS: Final = {1: "B", 2: "H"}
-"""`struct` formats by size of a number."""
+_FORMATS: Final = {1: "B", 2: "H"}  # `struct` formats by size of a number
 
 Extensions = tuple[tuple[int, bytes], ...]
 
@@ -68,11 +60,6 @@ class ClientHello(Record, frozen=True, kw_only=True):
     versions: tuple[int, ...] = ()
 
     @property
-    def extended_master_secret(self) -> bool:
-        """Whether the client offers to bind the master secret to the handshake (RFC 7627)."""
-        return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
-
-    @property
     def requests_scts(self) -> bool:
         """Whether the client requests everything that can carry SCTs outside the certificate (RFC 6962 section 3.3).
 
@@ -92,7 +79,7 @@ class ClientHello(Record, frozen=True, kw_only=True):
     @property
     def ja3(self) -> str:
         """The JA3 hash in hexadecimal."""
-        return _md5(self.ja3_text)
+        return hashlib.md5(self.ja3_text.encode("ascii"), usedforsecurity=False).hexdigest()
 
 
 class ServerHello(Record, frozen=True, kw_only=True):
@@ -123,16 +110,6 @@ class ServerHello(Record, frozen=True, kw_only=True):
     def extended_master_secret(self) -> bool:
         """Whether the master secret is bound to the handshake (RFC 7627)."""
         return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
-
-    @property
-    def ja3s_text(self) -> str:
-        """The input of JA3S: version, cipher suite and extensions, in decimal."""
-        return f"{self.legacy_version},{self.cipher_suite},{_joined(kind for kind, _ in self.extensions)}"
-
-    @property
-    def ja3s(self) -> str:
-        """The JA3S hash in hexadecimal."""
-        return _md5(self.ja3s_text)
 
 
 def parse_client_hello(message: bytes) -> ClientHello:
@@ -266,7 +243,3 @@ def _protocols(body: bytes | None) -> tuple[str, ...]:
 
 def _joined(numbers: Iterable[int]) -> str:
     return "-".join(str(number) for number in numbers if number not in _GREASE)
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode("ascii"), usedforsecurity=False).hexdigest()

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20
 
 from .codepoints import AEAD, TLS_1_3_SUITES
 
-NONCE_BYTES: Final = 12
-"""iv_length of every TLS 1.3 AEAD (RFC 8446 section 5.3)."""
+NONCE_BYTES: Final = 12  # iv_length of every TLS 1.3 AEAD (RFC 8446 section 5.3)
 
 
 def expand_label(hash_name: str, secret: bytes, label: str, length: int, context: bytes = b"") -> bytes:

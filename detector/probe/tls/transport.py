@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES: Final = 16 * 1024
 """Bytes given to and taken from OpenSSL at once: the content of one record (RFC 8446 section 5.1)."""
 
-OUTPUT_BYTES: Final = 64 * 1024
-"""Bytes taken from OpenSSL's output buffer at once; only a buffer size."""
+OUTPUT_BYTES: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at once; only a buffer size
 
 ALERT_SECONDS: Final = 1.0
 """Time to send an alert once the connection has failed. It fits any socket buffer; this only bounds a peer that stopped

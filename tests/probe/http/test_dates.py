@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from typing import TYPE_CHECKING
 
 import pytest
 
 from detector.model import Endpoint, Outcome, ServerDate
 from detector.probe.http.dates import ENDPOINTS_MAX, GRANULARITY_MS, ask_dates
 from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Script, Send
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from detector.probe import Dialer
