@@ -138,14 +138,9 @@ class MockNetwork:
         self, peers: Mapping[tuple[str, int], Server | Sequence[Server]], *, route: Route = Route.DIRECT
     ) -> None:
         self._peers = {where: [peer] if isinstance(peer, _SERVERS) else list(peer) for where, peer in peers.items()}
-        self._route = route
+        self.route: Final = route
         self.dialled: list[str] = []
         self.open = 0
-
-    @property
-    def route(self) -> Route:
-        """The route's name in an observation."""
-        return self._route
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
@@ -157,8 +152,9 @@ class MockNetwork:
         if isinstance(server, Fails):
             raise RouteError(server.outcome)
         record.address = ADDRESS
-        with record.timing("connect"):
-            transport = _MockTransport(self, factory(), server.begin())
+        begun = record.clock()
+        transport = _MockTransport(self, factory(), server.begin())
+        record.note("connect", begun)
         self.open += 1
         transport.begin()
         return transport

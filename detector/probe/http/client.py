@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import h11
-import msgspec
 
 from detector.model import Endpoint, Outcome, Record
 from detector.probe.routes import HTTP_PORT, HTTPS_PORT, INTERIM_RESPONSES_MAX, ConnectionRecord, RouteError, Timeouts

@@ -24,9 +24,9 @@ import base64
 import binascii
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from detector.model import PROXIED, Endpoint, Outcome, Route
+from detector.model import PROXIED, Endpoint, Outcome
 from detector.probe.routes import HTTP_PORT, Resolver, RouteError
 from detector.trust import der
 from detector.trust.certificate import Certificate
@@ -119,40 +119,19 @@ class PublicAddressesOnly:
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-
-    @property
-    def route(self) -> Route:
-        """The route's name in an observation."""
-        return self._dialer.route
+        self.route: Final = dialer.route
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says. Raises `RouteError` UNREACHABLE for an address that is not public."""
-        if self._dialer.route in PROXIED:
-            return await self._dialer.dial(endpoint, factory, record)
-        gate = _Gate(factory, record)
-        transport = await self._dialer.dial(endpoint, lambda: gate, record)
-        if not gate.passed:
-            transport.abort()
-            raise RouteError(Outcome.UNREACHABLE)
-        return transport
 
+        def checked() -> asyncio.Protocol:
+            if self.route not in PROXIED and record.proxy is None:  # a proxy may also be chosen while dialing
+                address = (record.address or "").rpartition(":")[0]
+                if not is_public_address(address.strip("[]")):
+                    raise RouteError(Outcome.UNREACHABLE)
+            return factory()
 
-class _Gate(asyncio.Protocol):
-    """Checks the peer's address, then installs the inner protocol in its own place within the same callback."""
-
-    def __init__(self, factory: ProtocolFactory, record: ConnectionRecord) -> None:
-        self._factory = factory
-        self._record = record
-        self.passed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        proxied = self._record.proxy is not None  # by a dialer that chooses: the peer is the proxy
-        self.passed = proxied or (isinstance(peer, tuple) and is_public_address(str(peer[0])))
-        if self.passed:
-            inner = self._factory()
-            cast("asyncio.Transport", transport).set_protocol(inner)  # not every loop's derives from asyncio's class
-            inner.connection_made(transport)
+        return await self._dialer.dial(endpoint, checked, record)
 
 
 class IssuerFetcher:

@@ -40,8 +40,7 @@ PENDING_MAX: Final = 32
 FRAGMENTS_MAX: Final = 1024  # CRYPTO frames kept out of order: a flight of a megabyte
 KEYS_MAX: Final = 4  # connection IDs that Initial keys are derived from: the client's first, and others after a Retry
 _LONG_HEADER: Final = 0xC0  # header form and fixed bit of a packet with a long header (RFC 9000 section 17.2)
-_INITIAL: Final = 0
-_HANDSHAKE: Final = 2  # long packet types (RFC 9000 table 5)
+_INITIAL, _HANDSHAKE = 0, 2  # long packet types (RFC 9000 table 5)
 
 _SAMPLE_BYTES: Final = 16
 _SAMPLE_OFFSET: Final = 4

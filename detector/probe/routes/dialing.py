@@ -9,7 +9,6 @@ facts up to that moment. Failures are `RouteError`, which carries an `Outcome` a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import ipaddress
 import logging
@@ -22,7 +21,6 @@ import msgspec
 from detector.model import Endpoint, Outcome, ProxyObservation, Record, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
     from detector.model import Observation
@@ -80,15 +78,6 @@ class ConnectionRecord(msgspec.Struct, kw_only=True):
     asked_for: str | None = None
     proxy_file: str | None = None
     timings_ms: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def timing(self, phase: str) -> Iterator[None]:
-        """Record how long the body took, however it ends."""
-        begun = self.clock()
-        try:
-            yield
-        finally:
-            self.note(phase, begun)
 
     def note(self, phase: str, begun: float) -> None:
         """Record the time since the clock showed `begun`."""
@@ -163,13 +152,9 @@ class NoRoute:
     """A dialer without a route: every dial ends in `outcome`. `proxy_file` is the file that should have named one."""
 
     def __init__(self, outcome: Outcome, *, proxy_file: str | None = None) -> None:
+        self.route: Final = Route.NONE
         self._outcome = outcome
         self._proxy_file = proxy_file
-
-    @property
-    def route(self) -> Route:
-        """The route's name in an observation."""
-        return Route.NONE
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:  # noqa: ARG002 - as `Dialer.dial`
         """Fail as `Dialer.dial` does."""

@@ -139,11 +139,7 @@ class DirectDialer:
         self._resolve = normalised(resolve)
         self._resolver = resolver or Resolver()
         self._family = family
-
-    @property
-    def route(self) -> Route:
-        """The route's name in an observation."""
-        return _ROUTES[self._family]
+        self.route: Final = _ROUTES[family]
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
@@ -198,6 +194,7 @@ async def _race(
         # uvloop reports some refusals of the operating system like this.
         raise RouteError(Outcome.UNREACHABLE) from error
     try:
+        record.address = None
         # The socket may be reset between connecting and being asked.
         with contextlib.suppress(OSError):
             record.address = host_port(*connected.getpeername()[:2])

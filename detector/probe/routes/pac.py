@@ -274,11 +274,7 @@ class PacDialer:
         self._file = file
         self._direct = direct
         self._through = through
-
-    @property
-    def route(self) -> Route:
-        """Not known before the file was evaluated; then it is in the connection record."""
-        return Route.NONE
+        self.route: Final = Route.NONE  # known only once the file was evaluated; then it is in the connection record
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says. Raises `RouteError` PROXY_UNKNOWN where the file does not say how."""

@@ -72,11 +72,7 @@ class ProxyDialer:
         self._resolve = normalised(resolve)
         self._resolver = resolver or Resolver()
         self._trusts = trusts
-
-    @property
-    def route(self) -> Route:
-        """The route's name in an observation."""
-        return _ROUTES[self._proxy.scheme]
+        self.route: Final = _ROUTES[proxy.scheme]
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""

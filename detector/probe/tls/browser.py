@@ -21,11 +21,10 @@ from typing import Final
 import utls
 
 from detector.model import Hello, Outcome
-from detector.probe import outcomes
 from detector.trust.keyproof import KeyProof
 
 from .engine import ClientHandshake
-from .reader import WireError, WireErrorKind
+from .reader import WireError
 from .wire import CERTIFICATES_MAX
 
 PROFILE: Final = "chrome:stable"
@@ -66,24 +65,6 @@ class BrowserHandshake(ClientHandshake):
         """Whether the peer showed that it holds the key of certificate 0."""
         return self._completed and self.proof is not KeyProof.INVALID and bool(self._chain())
 
-    def start(self) -> bytes:
-        """Return the ClientHello to send."""
-        return self._advance()
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; return the bytes to send to it, possibly none."""
-        if self.finished or not data:
-            return b""
-        try:
-            self._wire.server(data)
-        except WireError as error:
-            if error.kind is not WireErrorKind.MALFORMED:
-                self._outcome = outcomes.of_wire_error(error)
-                return b""
-            # BoringSSL sees the same bytes and decides.
-        self._incoming.write(data)
-        return self._advance()
-
     def closing_bytes(self) -> bytes:
         """Return the close_notify of a completed connection."""
         if not self._completed:
@@ -94,7 +75,8 @@ class BrowserHandshake(ClientHandshake):
             return b""
         return self._outgoing.read()
 
-    def _advance(self) -> bytes:
+    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:  # noqa: ARG002 - BoringSSL decides
+        self._incoming.write(data)
         try:
             self._connection.do_handshake()
         except utls.SSLWantReadError:
@@ -115,9 +97,7 @@ class BrowserHandshake(ClientHandshake):
         return output
 
     def _refusal(self) -> Outcome:
-        if self.proof is KeyProof.INVALID:
-            return Outcome.SIGNATURE_WRONG
-        return Outcome.TLS_ALERT if self._wire.alert is not None else Outcome.TLS_FAILURE
+        return self._wrong_or(Outcome.TLS_FAILURE if self._wire.alert is None else Outcome.TLS_ALERT)
 
     def _chain(self) -> tuple[bytes, ...]:
         """Return the chain as presented, from the bytes or else as BoringSSL holds it."""

@@ -15,11 +15,13 @@ import ipaddress
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from detector.model import Hello, Observation, Outcome
+from detector.probe import outcomes
 from detector.trust.certificate import Certificate
 from detector.trust.keyproof import KeyProof, check_signature
 
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
 from .hello import ja3_of, requests_scts
+from .reader import WireError, WireErrorKind
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -111,13 +113,38 @@ class ClientHandshake(abc.ABC):
     def key_proved(self) -> bool:
         """Whether the peer showed that it holds the key of certificate 0."""
 
-    @abc.abstractmethod
     def start(self) -> bytes:
         """Return the ClientHello to send."""
+        return self._advance(b"", None)
 
-    @abc.abstractmethod
     def receive(self, data: bytes) -> bytes:
         """Take bytes from the server; return the bytes to send to it, possibly none."""
+        if self._outcome is not None or not data:
+            return b""
+        malformed: WireError | None = None
+        try:
+            self._wire.server(data)
+        except WireError as error:
+            if error.kind is not WireErrorKind.MALFORMED:
+                return self._fail(error)
+            malformed = error
+        return self._advance(data, malformed)
+
+    @abc.abstractmethod
+    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:
+        """Continue with what `wire` has parsed, and return the bytes to send.
+
+        `malformed` is why it can parse no more: a library that sees the same bytes may still decide.
+        """
+
+    def _fail(self, error: WireError) -> bytes:
+        """Settle what cannot be parsed any further; nothing after a wrong signature excuses it."""
+        self._outcome = self._wrong_or(outcomes.of_wire_error(error))
+        return b""
+
+    def _wrong_or(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of a wrong signature where there is one, which takes precedence over `outcome`."""
+        return Outcome.SIGNATURE_WRONG if self.proof is KeyProof.INVALID else outcome
 
     def connection_closed(self, outcome: Outcome) -> None:
         """Note that no more bytes come, for the reason `outcome`."""

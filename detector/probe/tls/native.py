@@ -37,7 +37,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from detector.model import Engine, Hello, Outcome
-from detector.probe import outcomes
 from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.keyproof import SIGNATURE_SCHEMES, KeyProof
@@ -171,24 +170,6 @@ class NativeHandshake(ClientHandshake):
         self._wire.client_messages(message)
         return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
 
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; return the bytes to send to it, possibly none."""
-        if self.finished or not data:
-            return b""
-        wire = self._wire
-        try:
-            wire.server(data)
-            answered = wire.server_hello is not None and (wire.alert is None or not wire.conforming)
-            if answered and self._handshake_secret is None and (reason := self._agree()):
-                return self._fall_back(reason)
-        except WireError as error:
-            if error.kind is WireErrorKind.MALFORMED:
-                return self._fall_back(str(error))
-            wrong = self.proof is KeyProof.INVALID
-            self._outcome = Outcome.SIGNATURE_WRONG if wrong else outcomes.of_wire_error(error)
-            return b""
-        return self._advance()
-
     def connection_closed(self, outcome: Outcome) -> None:
         """Note that no more bytes come, for the reason `outcome`."""
         if self.finished:
@@ -209,7 +190,22 @@ class NativeHandshake(ClientHandshake):
             return _DECRYPT_ERROR[1]
         return self._wire.alert if self._outcome is Outcome.TLS_ALERT else None
 
-    def _advance(self) -> bytes:
+    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:  # noqa: ARG002 - `wire` has it
+        wire = self._wire
+        if malformed is not None:
+            return self._fall_back(str(malformed))
+        answered = wire.server_hello is not None and (wire.alert is None or not wire.conforming)
+        if answered and self._handshake_secret is None:
+            try:
+                reason = self._agree()
+            except WireError as error:
+                return self._fall_back(str(error)) if error.kind is WireErrorKind.MALFORMED else self._fail(error)
+            if reason is not None:
+                return self._fall_back(reason)
+        return self._conclude()
+
+    def _conclude(self) -> bytes:
+        """Settle the handshake if what has been parsed decides it; return the bytes to send."""
         wire = self._wire
         if wire.hello_retry_request is not None:
             return self._fall_back("HelloRetryRequest")
@@ -230,10 +226,8 @@ class NativeHandshake(ClientHandshake):
 
     def _fall_back(self, reason: str) -> bytes:
         """Leave the decision to the reference engine; but a wrong signature stands, and nothing after it excuses it."""
-        if self.proof is KeyProof.INVALID:
-            self._outcome = Outcome.SIGNATURE_WRONG
-        else:
-            self._outcome = Outcome.TLS_FAILURE
+        self._outcome = self._wrong_or(Outcome.TLS_FAILURE)
+        if self._outcome is Outcome.TLS_FAILURE:
             self.fallback_reason = reason
         return b""
 

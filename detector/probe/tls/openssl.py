@@ -34,7 +34,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from OpenSSL import SSL, crypto
 
 from detector.model import Engine, Hello, KeyKind, Observation, Outcome
-from detector.probe import outcomes
 from detector.trust.keyproof import KeyProof
 from detector.trust.witness_statement import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
 
@@ -238,25 +237,6 @@ class OpenSSLHandshake(ClientHandshake):
             )
         return self._wire.version == TLS_1_3 and self._wire.finished_valid is True and self.proof is KeyProof.VALID
 
-    def start(self) -> bytes:
-        """Return the ClientHello to send."""
-        return self._advance()
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; return the bytes to send to it, possibly none."""
-        if self.finished or not data:
-            return b""
-        try:
-            self._wire.server(data)
-        except WireError as error:
-            if error.kind is not WireErrorKind.MALFORMED:
-                return self._fail(error)
-            # OpenSSL sees the same bytes and decides.
-        if self._refused:
-            return self._refuse()
-        self._connection.bio_write(data)
-        return self._advance()
-
     def connection_closed(self, outcome: Outcome) -> None:
         """Note that no more bytes come, for the reason `outcome`."""
         super().connection_closed(self._refusal() if self._refused else outcome)
@@ -291,8 +271,12 @@ class OpenSSLHandshake(ClientHandshake):
         """Return the completed connection for further use."""
         return TLSTransport(self._connection, transport)
 
-    def _advance(self) -> bytes:
+    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:  # noqa: ARG002 - OpenSSL decides
         """Advance OpenSSL's handshake, and parse what that unlocked."""
+        if self._refused:
+            return self._refuse()
+        if data:
+            self._connection.bio_write(data)
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -301,17 +285,11 @@ class OpenSSLHandshake(ClientHandshake):
             self._refused = True
         else:
             self._completed = True
-        if self._reported.secret is not None:
-            try:
-                self._wire.secret(self._reported.secret)
-            except WireError as error:
-                if error.kind is WireErrorKind.TOO_LARGE:
-                    return self._fail(error)
-            self._reported.secret = None
+        if self._too_large_decrypted():
+            return b""
         output = self._output()
         if self._completed:
-            complete = Outcome.COMPLETE if self.key_proved else Outcome.TLS_FAILURE
-            self._outcome = Outcome.SIGNATURE_WRONG if self.proof is KeyProof.INVALID else complete
+            self._outcome = self._wrong_or(Outcome.COMPLETE if self.key_proved else Outcome.TLS_FAILURE)
             return output
         if self._refused:
             self._held_back = output
@@ -323,11 +301,17 @@ class OpenSSLHandshake(ClientHandshake):
             return output
         return output
 
-    def _fail(self, error: WireError) -> bytes:
-        """Settle what cannot be parsed any further; nothing after a wrong signature excuses it."""
-        wrong = self.proof is KeyProof.INVALID
-        self._outcome = Outcome.SIGNATURE_WRONG if wrong else outcomes.of_wire_error(error)
-        return b""
+    def _too_large_decrypted(self) -> bool:
+        """Whether the traffic secret, once OpenSSL has it, uncovered something beyond the limits."""
+        if self._reported.secret is not None:
+            try:
+                self._wire.secret(self._reported.secret)
+            except WireError as error:
+                if error.kind is WireErrorKind.TOO_LARGE:
+                    self._fail(error)
+                    return True
+            self._reported.secret = None
+        return False
 
     def _refuse(self) -> bytes:
         """Settle a refused handshake as soon as the server's flight can show nothing more."""
@@ -345,9 +329,7 @@ class OpenSSLHandshake(ClientHandshake):
         return readable and not over and not self._ended_by_server
 
     def _refusal(self) -> Outcome:
-        if self.proof is KeyProof.INVALID:
-            return Outcome.SIGNATURE_WRONG
-        return Outcome.TLS_ALERT if self._ended_by_server else Outcome.TLS_FAILURE
+        return self._wrong_or(Outcome.TLS_ALERT if self._ended_by_server else Outcome.TLS_FAILURE)
 
     @property
     def _ended_by_server(self) -> bool:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from cryptography.exceptions import InvalidTag
 
@@ -40,6 +40,7 @@ from .keys import TrafficKeys, expand_label
 from .reader import Reader, WireError, WireErrorKind, malformed, too_large
 
 if TYPE_CHECKING:
+    from _hashlib import HASH
     from collections.abc import Callable, Iterator
 
 FLIGHT_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -94,14 +95,6 @@ _PROTECTED_BYTES_CONFORMING: Final = PLAINTEXT_BYTES_MAX + 1 + 16
 """Bytes of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
 _VERSION_BYTES: Final = 2  # ProtocolVersion (RFC 8446 section 4.1.2)
 _ALPN_OVERHEAD_BYTES: Final = 3  # both length fields of a list of one name (RFC 7301 section 3.1)
-
-
-class _Hash(Protocol):
-    """A running hash of `hashlib`."""
-
-    def update(self, data: bytes, /) -> object: ...
-
-    def digest(self) -> bytes: ...
 
 
 # The messages that may precede each message. RFC 8446 section 4 and appendix A.1 (no PSK is ever offered), and
@@ -191,7 +184,7 @@ class Wire:
         self._compatibility_seen = False
         self._last_message: int | None = None
         self._hash_name = ""
-        self._transcript: _Hash | None = None
+        self._transcript: HASH | None = None
         self._secret: bytes | None = None
         self._keys: TrafficKeys | None = None
         self._sequence = 0
@@ -550,7 +543,7 @@ class Wire:
             self.finished_valid = hmac.compare_digest(hmac.digest(key, transcript, self._hash_name), body)
         self.flight_over = True
 
-    def _begin_transcript(self, server_hello: bytes) -> _Hash:
+    def _begin_transcript(self, server_hello: bytes) -> HASH:
         """Hash the hellos; a retried ClientHello counts by its hash (RFC 8446 section 4.4.1)."""
         running = hashlib.new(self._hash_name)
         if self.hello_retry_request is None:
