@@ -133,12 +133,7 @@ class _Connector:
     """Makes the connections of one observation: one, or a second where the first was dropped."""
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        dialer: Dialer,
-        timeouts: Timeouts,
-        deadline: float | None,
-        clock: Callable[[], float],
+        self, endpoint: Endpoint, dialer: Dialer, timeouts: Timeouts, deadline: float | None, clock: Callable[[], float]
     ) -> None:
         self._endpoint = endpoint
         self._dialer = dialer

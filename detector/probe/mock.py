@@ -78,7 +78,21 @@ class Script:
 
     def begin(self) -> Peer:
         """Serve one connection."""
-        return _ScriptedPeer(self._steps).receive
+        steps, unread = list(self._steps), 0
+
+        def receive(data: bytes) -> list[Step]:
+            nonlocal unread
+            unread += len(data)
+            due: list[Step] = []
+            while steps and (unread or not isinstance(steps[0], AwaitClient)):
+                step = steps.pop(0)
+                if isinstance(step, AwaitClient):
+                    unread = 0
+                else:
+                    due.append(step)
+            return due
+
+        return receive
 
 
 class TLSServer:
@@ -162,25 +176,6 @@ class MockNetwork:
 
 Server = Script | TLSServer | Fails
 _SERVERS: Final = (Script, TLSServer, Fails)
-
-
-class _ScriptedPeer:
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._steps = list(steps)
-        self._unread = 0
-
-    def receive(self, data: bytes) -> list[Step]:
-        self._unread += len(data)
-        due: list[Step] = []
-        while self._steps:
-            if isinstance(self._steps[0], AwaitClient):
-                if not self._unread:
-                    break
-                self._unread = 0
-                self._steps.pop(0)
-                continue
-            due.append(self._steps.pop(0))
-        return due
 
 
 class _TLSPeer:

@@ -27,15 +27,8 @@ _ERRNO_NAMES: Final = {
     # EACCES and EPERM: a packet filter on this machine. EADDRNOTAVAIL, EAFNOSUPPORT: no address of that family here.
     # EINVAL: a link-local address without its interface.
     Outcome.UNREACHABLE: (
-        "ENETUNREACH",
-        "EHOSTUNREACH",
-        "ENETDOWN",
-        "EHOSTDOWN",
-        "EACCES",
-        "EPERM",
-        "EADDRNOTAVAIL",
-        "EAFNOSUPPORT",
-        "EINVAL",
+        *("ENETUNREACH", "EHOSTUNREACH", "ENETDOWN", "EHOSTDOWN"),
+        *("EACCES", "EPERM", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EINVAL"),
     ),
     Outcome.RESOURCES: ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EAGAIN"),
 }

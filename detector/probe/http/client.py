@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import enum
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -21,7 +20,15 @@ from urllib.parse import urlsplit
 import h11
 
 from detector.model import Endpoint, Outcome, Record
-from detector.probe.routes import HTTP_PORT, HTTPS_PORT, INTERIM_RESPONSES_MAX, ConnectionRecord, RouteError, Timeouts
+from detector.probe.routes import (
+    HTTP_PORT,
+    HTTPS_PORT,
+    INTERIM_RESPONSES_MAX,
+    ConnectionRecord,
+    RouteError,
+    Timeouts,
+    literal,
+)
 from detector.version import VERSION
 
 if TYPE_CHECKING:
@@ -143,7 +150,7 @@ def parse_url(url: str, scheme: Literal["http", "https"] = "http") -> Target | N
         return None
     if "[" in parts.netloc:
         # A zone (RFC 6874) names an interface of this machine and has no place in a request.
-        if "%" in host or not _is_ipv6(host):
+        if "%" in host or ":" not in (literal(host) or ""):
             return None
     elif not _HOST_NAME.fullmatch(host):
         return None
@@ -151,14 +158,6 @@ def parse_url(url: str, scheme: Literal["http", "https"] = "http") -> Target | N
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     default = HTTP_PORT if scheme == "http" else HTTPS_PORT
     return Target(host, port or default, authority if port in {None, default} else f"{authority}:{port}", path)
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def parse_date(text: str) -> dt.datetime | None:
@@ -271,12 +270,7 @@ def request_for(authority: str, path: str, *headers: tuple[str, str], method: Me
 
 
 async def fetch(
-    url: str,
-    *,
-    dialer: Dialer,
-    limits: Limits = DEFAULT_LIMITS,
-    deadline: float | None = None,
-    method: Method = "GET",
+    url: str, *, dialer: Dialer, limits: Limits = DEFAULT_LIMITS, deadline: float | None = None, method: Method = "GET"
 ) -> Fetched:
     """Request `url` once, over plain HTTP through `dialer`, and report what came.
 

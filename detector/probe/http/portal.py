@@ -69,8 +69,7 @@ async def probe_portal(  # noqa: PLR0913 - keyword-only; a control request is ma
     if expect_body is not None:
         limits = msgspec.structs.replace(limits, body_bytes=max(limits.body_bytes, len(expect_body)))
     control, api = await asyncio.gather(
-        fetch(probe_url, dialer=dialer, limits=limits, deadline=deadline),
-        _ask_api(api_url, dialer, limits, deadline),
+        fetch(probe_url, dialer=dialer, limits=limits, deadline=deadline), _ask_api(api_url, dialer, limits, deadline)
     )
     api_outcome, sign_in_url = api
     captive = api_outcome is PortalOutcome.CAPTIVE

@@ -28,10 +28,8 @@ from cryptography.x509 import InvalidVersion
 from detector.model import Endpoint, Observation, Outcome, Route
 from detector.probe import outcomes
 from detector.probe.routes import ConnectionRecord, Resolver, RouteError, Timeouts, host_port
-from detector.probe.tls.engine import observation_of, proof_of, server_name
-from detector.probe.tls.hello import ja3_of, requests_scts
+from detector.probe.tls.engine import Handshake, server_name
 from detector.probe.tls.reader import WireErrorKind
-from detector.trust.keyproof import KeyProof
 from detector.trust.signature import REFUSALS
 
 from .wire import VERSION_1, QuicWire
@@ -137,6 +135,30 @@ class _Secrets(io.StringIO):
         return len(line)
 
 
+class _QuicHandshake(Handshake):
+    """What one handshake over QUIC showed, without who makes it."""
+
+    def __init__(self, wire: QuicWire) -> None:
+        super().__init__(wire.wire)
+        self._quic: Final = wire
+
+    def _alert(self) -> int | None:
+        return self._quic.alert
+
+    def completion(self) -> Outcome:
+        """Return the outcome of a handshake that the library completed."""
+        return self._wrong_or(Outcome.COMPLETE if self.key_proved else Outcome.TLS_FAILURE)
+
+    def refusal(self, silence: Outcome) -> Outcome:
+        """Return the outcome of a handshake that ended early; `silence` is that of a server that sent no packet."""
+        if not self._quic.opened:
+            return silence
+        closed_by_server = self._quic.our_close_code is None and self._quic.close_code is not None
+        if not closed_by_server:
+            return self._wrong_or(Outcome.TLS_FAILURE)
+        return self._wrong_or(Outcome.CLOSED if self._quic.alert is None else Outcome.TLS_ALERT)
+
+
 class _QuicProtocol(asyncio.DatagramProtocol):
     """aioquic's connection on a socket, with `QuicWire` parsing the same datagrams.
 
@@ -146,6 +168,7 @@ class _QuicProtocol(asyncio.DatagramProtocol):
     def __init__(self, endpoint: Endpoint, place: Address, record: ConnectionRecord) -> None:
         name = server_name(endpoint.host)
         self._wire = QuicWire()
+        self._handshake = _QuicHandshake(self._wire)
         self._secrets = _Secrets()
         self._connection = QuicConnection(
             configuration=QuicConfiguration(
@@ -163,8 +186,6 @@ class _QuicProtocol(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
-        self._outcome: Outcome | None = None
-        self._completed = False
         self._datagrams = 0
         self.settled = asyncio.Event()
         self.closed = asyncio.Event()
@@ -198,10 +219,10 @@ class _QuicProtocol(asyncio.DatagramProtocol):
         if (secret := self._secrets.known.get(_THEIRS)) is not None:
             self._wire.secret(secret)
         if self._wire.wire.certificates_seen and not seen_before:
-            self._note("certificate")
+            self._record.note("certificate", self._begun)
         self._advance()
         if refused:
-            self._settle(self._refusal())
+            self._settle(self._handshake.refusal(self._silence()))
 
     def error_received(self, exc: Exception) -> None:
         """Settle on an ICMP message: the port is closed, or there is no route."""
@@ -214,9 +235,6 @@ class _QuicProtocol(asyncio.DatagramProtocol):
         self.closed.set()
 
     # Inside
-
-    def _note(self, phase: str) -> None:
-        self._record.timings_ms[phase] = round((self._record.clock() - self._begun) * 1000, 3)
 
     def _no_answer(self) -> None:
         if not self._wire.opened:
@@ -240,31 +258,16 @@ class _QuicProtocol(asyncio.DatagramProtocol):
             return
         while (event := self._connection.next_event()) is not None:
             if isinstance(event, HandshakeCompleted):
-                self._completed = True
                 self._send()  # our Finished
-                self._settle(self._completion())
+                self._settle(self._handshake.completion())
                 return
             if isinstance(event, ConnectionTerminated):
-                self._settle(self._refusal())
+                self._settle(self._handshake.refusal(self._silence()))
                 return
         self._send()
         # The library reports a close only after waiting for stragglers; the packets show it at once.
         if self._wire.close_code is not None or self._wire.our_close_code is not None:
-            self._settle(self._refusal())
-
-    def _completion(self) -> Outcome:
-        if self._proof() is KeyProof.INVALID:
-            return Outcome.SIGNATURE_WRONG
-        return Outcome.COMPLETE if self._key_proved() else Outcome.TLS_FAILURE
-
-    def _refusal(self) -> Outcome:
-        if self._proof() is KeyProof.INVALID:
-            return Outcome.SIGNATURE_WRONG
-        if self._wire.our_close_code is not None or not self._wire.opened:
-            return Outcome.TLS_FAILURE if self._wire.opened else self._silence()
-        if self._wire.close_code is not None:
-            return Outcome.CLOSED if self._wire.alert is None else Outcome.TLS_ALERT
-        return Outcome.TLS_FAILURE
+            self._settle(self._handshake.refusal(self._silence()))
 
     def _send(self) -> None:
         loop = asyncio.get_running_loop()
@@ -281,13 +284,13 @@ class _QuicProtocol(asyncio.DatagramProtocol):
 
     def _settle(self, outcome: Outcome) -> None:
         if not self.settled.is_set():
-            self._outcome = outcome
+            self._handshake.connection_closed(outcome)
             self.settled.set()
 
     def close(self) -> None:
         """Send the closing bytes and stop every timer; the socket may be closed then."""
         self.settled.set()
-        self._note("handshake")
+        self._record.note("handshake", self._begun)
         with contextlib.suppress(*LIBRARY_REFUSALS):
             self._connection.close()
             self._send()
@@ -295,31 +298,8 @@ class _QuicProtocol(asyncio.DatagramProtocol):
             if timer is not None:
                 timer.cancel()
 
-    # What was seen
-
-    def _proof(self) -> KeyProof:
-        return proof_of(self._wire.wire.signature, self._wire.wire.certificates)
-
-    def _key_proved(self) -> bool:
-        """Whether the server holds the key of certificate 0: by our own check of its signature, and its Finished."""
-        return self._wire.wire.finished_valid is True and self._proof() is KeyProof.VALID
-
     def observation(self, late: Outcome | None) -> Observation:
         """Return what was seen; `late` is the outcome where time ran out first."""
-        outcome = self._outcome
-        if outcome is None:
-            outcome = late or Outcome.DEADLINE
-            if outcome is Outcome.HANDSHAKE_TIMEOUT and not self._wire.opened:
-                outcome = self._silence()
-        wire = self._wire.wire
-        observed = observation_of(
-            wire,
-            outcome,
-            signature=wire.signature,
-            key_proved=self._key_proved(),
-            alert=self._wire.alert,
-            chain=wire.certificates,
-            scts_requested=all(map(requests_scts, wire.client_hellos)),
-            ja3=ja3_of(wire.client_hellos[0] if wire.client_hellos else None),
-        )
-        return self._record.complete(observed, Route.QUIC)
+        silent = late is Outcome.HANDSHAKE_TIMEOUT and not self._wire.opened
+        seen = self._handshake.observation(self._silence() if silent else late or Outcome.DEADLINE)
+        return self._record.complete(seen, Route.QUIC)

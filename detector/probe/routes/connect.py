@@ -88,33 +88,28 @@ class ConnectNegotiation(Negotiation):
         return b""
 
     def _read_answer(self) -> None:
-        while (event := self._http.next_event()) is not h11.NEED_DATA:
-            if isinstance(event, h11.InformationalResponse):
-                self._interim_responses += 1
-                if self._interim_responses > INTERIM_RESPONSES_MAX:
-                    self.failure = Outcome.PROXY_PROTOCOL
-                    return
-                continue
-            if isinstance(event, h11.Response):
-                self._take(event)
-            else:
+        while isinstance(event := self._http.next_event(), h11.InformationalResponse):
+            self._interim_responses += 1
+            if self._interim_responses > INTERIM_RESPONSES_MAX:
                 self.failure = Outcome.PROXY_PROTOCOL
+                return
+        if event is h11.NEED_DATA:
             return
-
-    def _take(self, response: h11.Response) -> None:
-        self.status = response.status_code
-        if response.status_code in _SUCCESS:
+        if not isinstance(event, h11.Response):
+            self.failure = Outcome.PROXY_PROTOCOL
+            return
+        self.status = event.status_code
+        if self.status in _SUCCESS:
             # Content-Length and Transfer-Encoding mean nothing here (RFC 9110 section 9.3.6).
             self.leftover, _ = self._http.trailing_data
             self.established = True
-        elif response.status_code == _AUTHENTICATION_REQUIRED:
-            offered = (value for name, value in response.headers if name == b"proxy-authenticate")
-            self.auth_schemes = auth_schemes(offered)
-            self.failure = self._missing_authentication()
+        elif self.status == _AUTHENTICATION_REQUIRED:
+            self.failure = self._missing_authentication(event)
         else:
             self.failure = Outcome.PROXY_REFUSED
 
-    def _missing_authentication(self) -> Outcome:
+    def _missing_authentication(self, response: h11.Response) -> Outcome:
+        self.auth_schemes = auth_schemes(value for name, value in response.headers if name == b"proxy-authenticate")
         if self.auth_schemes and BASIC not in self.auth_schemes:
             return Outcome.PROXY_AUTH_UNSUPPORTED
         return Outcome.PROXY_AUTH_REJECTED if self._authorized else Outcome.PROXY_AUTH_REQUIRED

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
 import ipaddress
 import socket
 import threading
@@ -20,7 +21,7 @@ from detector.probe import outcomes
 from .dialing import PORT_MAX, ConnectionRecord, RouteError, destination, host_port, literal, normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import aiohappyeyeballs
 
@@ -76,24 +77,18 @@ class Resolver:
         answer: asyncio.Future[Sequence[AddressInfo]] = loop.create_future()
 
         def work() -> None:
-            found: Sequence[AddressInfo] = ()
-            failure: OSError | None = None
             try:
-                found = _look_up(host, port, 0)
+                deliver = functools.partial(answer.set_result, _look_up(host, port, 0))
             except OSError as error:
-                failure = error
+                deliver = functools.partial(answer.set_exception, error)
             # The loop may be closed by the time a hanging resolver answers.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(deliver, found, failure)
+                loop.call_soon_threadsafe(done, deliver)
 
-        def deliver(found: Sequence[AddressInfo], failure: OSError | None) -> None:
+        def done(deliver: Callable[[], None]) -> None:
             self._slots.release()
-            if answer.done():
-                return
-            if failure is None:
-                answer.set_result(found)
-            else:
-                answer.set_exception(failure)
+            if not answer.done():
+                deliver()
 
         try:
             threading.Thread(target=work, name="detector-resolve", daemon=True).start()

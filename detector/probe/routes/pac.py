@@ -256,15 +256,8 @@ def _url(host: str, port: int) -> str:
 
 
 def _broken_down(time: dt.datetime) -> Mapping[str, Any]:
-    return {
-        "year": time.year,
-        "month": time.month - 1,
-        "day": time.day,
-        "weekday": (time.weekday() + 1) % 7,
-        "hour": time.hour,
-        "minute": time.minute,
-        "second": time.second,
-    }
+    date = {"year": time.year, "month": time.month - 1, "day": time.day, "weekday": (time.weekday() + 1) % 7}
+    return {**date, "hour": time.hour, "minute": time.minute, "second": time.second}
 
 
 class PacDialer:

@@ -1,4 +1,4 @@
-"""The interface of a TLS engine, the base of all three, and how a parsed handshake becomes an `Observation`.
+"""The base of the TLS engines, and how a parsed handshake becomes an `Observation`.
 
 Room: probe. Pure: no sockets, no clock, no TLS library.
 
@@ -51,28 +51,20 @@ _NAMES_CACHED: Final = 1024
 """Hosts whose SNI is cached: a probe needs it twice, and the same endpoints are probed all day."""
 
 
-class ClientHandshake(abc.ABC):
-    """A client handshake with `host`, without I/O: `start`, then `receive` until `finished`. Nothing raises.
+class Handshake:
+    """What one handshake showed so far, as far as it does not depend on who makes it. Nothing raises.
 
     `hello` is the profile of the hello that is sent, `key_kind` the only kind of server key it accepts (None for any).
-    `fallback_reason` is set when this engine cannot decide and another has to probe: what was seen proves nothing then.
     """
 
     engine: ClassVar[Engine | None] = None
 
-    def __init__(self, host: str, hello: Hello) -> None:
+    def __init__(self, wire: Wire, hello: Hello = Hello.DEFAULT, key_kind: KeyKind | None = None) -> None:
         self.hello: Final = hello
-        self.key_kind: KeyKind | None = None
-        self.fallback_reason: str | None = None
-        self._name = server_name(host)
-        self._wire = Wire()
+        self.key_kind: Final = key_kind
+        self._wire = wire
         self._outcome: Outcome | None = None
         self._proof: KeyProof | None = None
-
-    @property
-    def needs_fallback(self) -> bool:
-        """Whether another engine has to probe."""
-        return self.fallback_reason is not None
 
     @property
     def finished(self) -> bool:
@@ -109,9 +101,75 @@ class ClientHandshake(abc.ABC):
         return self._proof
 
     @property
-    @abc.abstractmethod
     def key_proved(self) -> bool:
-        """Whether the peer showed that it holds the key of certificate 0."""
+        """Whether the peer showed that it holds the key of certificate 0, by its signature and its Finished."""
+        return self._wire.finished_valid is True and self.proof is KeyProof.VALID
+
+    def connection_closed(self, outcome: Outcome) -> None:
+        """Note that no more bytes come, for the reason `outcome`."""
+        if self._outcome is None:
+            self._outcome = outcome
+
+    def observation(self, outcome: Outcome = Outcome.DEADLINE) -> Observation:
+        """Return what was seen so far; `outcome` holds where the handshake has none yet.
+
+        Names are the IANA registry's, others are reported by number. `ConnectionRecord.complete` adds the route.
+        """
+        wire = self._wire
+        group = None if wire.group is None else GROUPS.get(wire.group, f"0x{wire.group:04x}")
+        if group is None and wire.dh_bits is not None:
+            group = f"dhe{wire.dh_bits}"
+        return Observation(
+            outcome=self._outcome or outcome,
+            key_proved=self.key_proved,
+            key_kind=self.key_kind,
+            hello=self.hello,
+            engine=self.engine,
+            ja3=self.ja3,
+            tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
+            cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite, f"0x{wire.suite:04x}"),
+            group=group,
+            alpn=wire.alpn,
+            alert=self._alert(),
+            server_hello=wire.server_hello,
+            chain=tuple(Certificate.read(der).presented() for der in self._chain()),
+            handshake_signature=self.signature,
+            sct_list=wire.sct_list,
+            ocsp_response=wire.ocsp_response,
+            scts_carried=wire.past_scts and self._scts_requested(),
+        )
+
+    def _alert(self) -> int | None:
+        """Return the alert that ended the handshake, sent by either side."""
+        return self._wire.alert
+
+    def _chain(self) -> tuple[bytes, ...]:
+        return tuple(self._wire.certificates)
+
+    def _scts_requested(self) -> bool:
+        """Whether our hello requested SCTs in the TLS extension and in a stapled OCSP response."""
+        return all(map(requests_scts, self._wire.client_hellos))
+
+    def _wrong_or(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of a wrong signature where there is one, which takes precedence over `outcome`."""
+        return Outcome.SIGNATURE_WRONG if self.proof is KeyProof.INVALID else outcome
+
+
+class ClientHandshake(Handshake, abc.ABC):
+    """A client handshake with `host`, without I/O: `start`, then `receive` until `finished`.
+
+    `fallback_reason` is set when this engine cannot decide and another has to probe: what was seen proves nothing then.
+    """
+
+    def __init__(self, host: str, hello: Hello, key_kind: KeyKind | None = None) -> None:
+        super().__init__(Wire(), hello, key_kind)
+        self.fallback_reason: str | None = None
+        self._name = server_name(host)
+
+    @property
+    def needs_fallback(self) -> bool:
+        """Whether another engine has to probe."""
+        return self.fallback_reason is not None
 
     def start(self) -> bytes:
         """Return the ClientHello to send."""
@@ -138,56 +196,21 @@ class ClientHandshake(abc.ABC):
         """
 
     def _fail(self, error: WireError) -> bytes:
-        """Settle what cannot be parsed any further; nothing after a wrong signature excuses it."""
+        """Settle what cannot be parsed any further."""
         self._outcome = self._wrong_or(outcomes.of_wire_error(error))
         return b""
-
-    def _wrong_or(self, outcome: Outcome) -> Outcome:
-        """Return the outcome of a wrong signature where there is one, which takes precedence over `outcome`."""
-        return Outcome.SIGNATURE_WRONG if self.proof is KeyProof.INVALID else outcome
-
-    def connection_closed(self, outcome: Outcome) -> None:
-        """Note that no more bytes come, for the reason `outcome`."""
-        if self._outcome is None:
-            self._outcome = outcome
 
     def closing_bytes(self) -> bytes:
         """Return what ends the connection politely, possibly nothing."""
         return b""
 
-    def transport_over(self, transport: asyncio.Transport) -> TLSTransport | None:  # noqa: ARG002 - for who overrides it
+    def transport_over(self, transport: asyncio.Transport) -> TLSTransport | None:  # noqa: ARG002 - for OpenSSL's
         """Return the completed connection for further use; None from an engine that only probes."""
         return None
 
     def channel_binding(self) -> bytes | None:
         """Return our side's tls-exporter (RFC 9266); None where there is none."""
         return None
-
-    def observation(self, outcome: Outcome = Outcome.DEADLINE) -> Observation:
-        """Return what was seen so far; `outcome` holds where the handshake has none yet."""
-        return observation_of(
-            self._wire,
-            self._outcome or outcome,
-            signature=self.signature,
-            key_proved=self.key_proved,
-            alert=self._alert(),
-            chain=self._chain(),
-            scts_requested=self._scts_requested(),
-            hello=self.hello,
-            engine=self.engine,
-            ja3=self.ja3,
-            key_kind=self.key_kind,
-        )
-
-    def _alert(self) -> int | None:
-        """Return the alert that ended the handshake, sent by either side."""
-        return self._wire.alert
-
-    def _chain(self) -> tuple[bytes, ...]:
-        return tuple(self._wire.certificates)
-
-    def _scts_requested(self) -> bool:
-        return all(map(requests_scts, self._wire.client_hellos))
 
 
 def proof_of(signature: HandshakeSignature | None, certificates: Sequence[bytes]) -> KeyProof:
@@ -199,50 +222,6 @@ def proof_of(signature: HandshakeSignature | None, certificates: Sequence[bytes]
         return KeyProof.NOT_SEEN
     spki = Certificate.read(certificates[0]).spki if certificates else None
     return check_signature(spki, signature.scheme, signature.signature, signature.signed)
-
-
-def observation_of(  # noqa: PLR0913 - keyword-only past the second: what the bytes alone do not say
-    wire: Wire,
-    outcome: Outcome,
-    *,
-    signature: HandshakeSignature | None,
-    key_proved: bool,
-    alert: int | None,
-    chain: Sequence[bytes],
-    scts_requested: bool,
-    hello: Hello = Hello.DEFAULT,
-    engine: Engine | None = None,
-    ja3: str | None = None,
-    key_kind: KeyKind | None = None,
-) -> Observation:
-    """Make the observation of one handshake; `ConnectionRecord.complete` adds the route.
-
-    Names are the IANA registry's; others are reported by number.
-
-    `scts_requested` is whether our hello requested SCTs in the TLS extension and in a stapled OCSP response.
-    """
-    group = None if wire.group is None else GROUPS.get(wire.group, f"0x{wire.group:04x}")
-    if group is None and wire.dh_bits is not None:
-        group = f"dhe{wire.dh_bits}"
-    return Observation(
-        outcome=outcome,
-        key_proved=key_proved,
-        key_kind=key_kind,
-        hello=hello,
-        engine=engine,
-        ja3=ja3,
-        tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
-        cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite, f"0x{wire.suite:04x}"),
-        group=group,
-        alpn=wire.alpn,
-        alert=alert,
-        server_hello=wire.server_hello,
-        chain=tuple(Certificate.read(der).presented() for der in chain),
-        handshake_signature=signature,
-        sct_list=wire.sct_list,
-        ocsp_response=wire.ocsp_response,
-        scts_carried=scts_requested and wire.past_scts,
-    )
 
 
 @functools.lru_cache(maxsize=_NAMES_CACHED)

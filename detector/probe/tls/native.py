@@ -14,7 +14,7 @@ what happened                                                                   
 the first bytes are not a TLS record                                                    not-tls          no
 a declared size exceeds the limits of `wire`                                            too-large        no
 the handshake signature is not the presented key's                                      signature-wrong  no
-another version, a retry, an unsupported group, suite or scheme, anything nonconforming  fall-back        as seen
+another version, a retry, an unsupported group, suite or scheme, or nonconforming       fall-back        as seen
 the server answered the hello with an alert                                             tls-alert        no
 signature and Finished are right, everything conformed                                  complete         yes
 the connection closed                                                                   as reported      as seen
@@ -158,11 +158,6 @@ class NativeHandshake(ClientHandshake):
     def signature(self) -> HandshakeSignature | None:
         """What the server signed in TLS 1.3; older versions are for the reference engine."""
         return self._wire.signature if self._wire.version == TLS_1_3 else None
-
-    @property
-    def key_proved(self) -> bool:
-        """Whether the peer showed that it holds the key of certificate 0."""
-        return self._wire.finished_valid is True and self.proof is KeyProof.VALID
 
     def start(self) -> bytes:
         """Return the ClientHello to send."""
@@ -364,11 +359,7 @@ def _derive(hash_name: str, secret: bytes, label: str, transcript_hash: bytes) -
 
 
 def _client_hello(
-    name: bytes | None,
-    alpn: Sequence[bytes],
-    x25519: X25519PrivateKey,
-    mlkem: MLKEM768PrivateKey,
-    before_shares: bytes,
+    name: bytes | None, alpn: Sequence[bytes], x25519: X25519PrivateKey, mlkem: MLKEM768PrivateKey, before_shares: bytes
 ) -> bytes:
     """Return the ClientHello as OpenSSL 4.0 encodes it for the reference engine (RFC 8446 section 4.1.2)."""
     point = x25519.public_key().public_bytes_raw()

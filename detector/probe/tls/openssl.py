@@ -207,8 +207,8 @@ class OpenSSLHandshake(ClientHandshake):
         key_kind: KeyKind | None = None,
     ) -> None:
         chosen = context or shared_context(hello, key_kind)
-        super().__init__(host, hello if context is None and chosen is not shared_context() else Hello.DEFAULT)
-        self.key_kind = key_kind
+        is_restricted = context is None and chosen is not shared_context()
+        super().__init__(host, hello if is_restricted else Hello.DEFAULT, key_kind)
         self._reported = _Reported()
         self._connection = SSL.Connection(chosen, None)
         self._connection.set_app_data(self._reported)
@@ -235,7 +235,7 @@ class OpenSSLHandshake(ClientHandshake):
             return self.proof is KeyProof.VALID or (
                 self.proof is not KeyProof.INVALID and self._chain()[:1] == self._openssl_chain()[:1] != ()
             )
-        return self._wire.version == TLS_1_3 and self._wire.finished_valid is True and self.proof is KeyProof.VALID
+        return self._wire.version == TLS_1_3 and super().key_proved
 
     def connection_closed(self, outcome: Outcome) -> None:
         """Note that no more bytes come, for the reason `outcome`."""
