@@ -91,11 +91,11 @@ async def test_a_server_that_stops(version: ssl.TLSVersion, ending: Ending, step
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
-async def test_a_reset_after_any_number_of_octets(version: ssl.TLSVersion) -> None:
+async def test_a_reset_after_any_number_of_bytes(version: ssl.TLSVersion) -> None:
     """A reset anywhere is an outcome, with a whole chain or none."""
     genuine = Script.genuine(exam(), version=version)
-    for octets in range(0, 2000, 40):
-        async with serve_script(dataclasses.replace(genuine, reset_after=octets)) as server:
+    for raw in range(0, 2000, 40):
+        async with serve_script(dataclasses.replace(genuine, reset_after=raw)) as server:
             observation = (await probe(at(server.address), dialer=DirectDialer())).single
         assert observation.outcome in {Outcome.RESET, Outcome.COMPLETE}
         assert ders(observation) in {(), exam().chain}
@@ -103,12 +103,12 @@ async def test_a_reset_after_any_number_of_octets(version: ssl.TLSVersion) -> No
 
 
 async def test_a_dripping_server_gains_nothing() -> None:
-    """The handshake's time is not renewed by each octet."""
+    """The handshake's time is not renewed by each byte."""
     loop = asyncio.get_running_loop()
     async with serve_script(dataclasses.replace(Script.genuine(exam()), drip=0.01)) as server:
         begun = loop.time()
         observation = (await probe(at(server.address), dialer=DirectDialer(), timeouts=BRIEF)).single
-        assert loop.time() - begun < 5  # all of its octets take longer
+        assert loop.time() - begun < 5  # all of its bytes take longer
     assert observation.outcome is Outcome.HANDSHAKE_TIMEOUT
 
 

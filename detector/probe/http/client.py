@@ -39,25 +39,16 @@ if TYPE_CHECKING:
 
 Method = Literal["GET", "HEAD"]
 
-URL_CHARACTERS_MAX: Final = 2048
-"""Characters of a URL that is requested or reported; what browsers and the sitemap protocol agree on in practice."""
-
-HEAD_BYTES_DEFAULT: Final = 16 * 1024
-"""Bytes of a response's head. Common servers send under 2 KiB and accept 8 KiB themselves."""
-
-BODY_BYTES_DEFAULT: Final = 64 * 1024
-"""Bytes of a response's body. A certificate has about 1.5 KiB, a certs-only PKCS #7 of a large PKI 30 KiB."""
-
-SECONDS_DEFAULT: Final = 3.0
-"""Seconds for everything from name to last byte: a slow portal answers within two, people wait about ten in all."""
+URL_CHARACTERS_MAX: Final = 2048  # of a URL requested or reported; what browsers and the sitemap protocol agree on
+HEAD_BYTES_DEFAULT: Final = 16 * 1024  # common servers send under 2 KiB and accept 8 KiB themselves
+BODY_BYTES_DEFAULT: Final = 64 * 1024  # a certificate has about 1.5 KiB, a PKCS #7 of a large PKI 30 KiB
+SECONDS_DEFAULT: Final = 3.0  # from name to last byte: a slow portal answers within two, people wait about ten in all
 
 FRAMING_FACTOR: Final = 2
 """Bytes on the wire as a multiple of head and body limits together. Chunk headers, trailers and interim responses
 (RFC 9112 section 7.1) cost a genuine server a few percent; a hostile one could send nothing else."""
 
-SLICE_BYTES: Final = 4096
-"""Bytes passed to the HTTP parser at a time, so that a head limit is exceeded by no more than this."""
-
+SLICE_BYTES: Final = 4096  # passed to the HTTP parser at a time; a head limit is exceeded by no more than this
 AGE_SECONDS_MAX: Final = 2**31  # largest Age; RFC 9111 section 1.2.2 has recipients treat anything greater as this
 
 USER_AGENT: Final = f"tls-middleware-detector/{VERSION}"
@@ -65,9 +56,7 @@ USER_AGENT: Final = f"tls-middleware-detector/{VERSION}"
 
 OK: Final = 200  # RFC 9110 section 15.3.1
 _HEAD_TOO_LARGE: Final = 431  # the status h11 suggests when a head exceeds its limit (RFC 6585 section 5)
-
-_FIRST_BYTES: Final = b"HTTP/"
-"""The start of every response (RFC 9112 section 2.3); without it there is no point in waiting for a line end."""
+_FIRST_BYTES: Final = b"HTTP/"  # of every response (RFC 9112 section 2.3)
 
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """A name in DNS form (RFC 1035 section 2.3.4 for the lengths), underscores tolerated because they exist."""

@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 
     from detector.probe.routes import Address, AddressInfo, ConnectionRecord, Dialer, ProtocolFactory
 
-URLS_MAX: Final = 2
-"""URLs tried for the issuers of one certificate, and on one level of `complete`. Public leaves name one; two allow for
-a mirror."""
+URLS_MAX: Final = 2  # for the issuers of one certificate. Public leaves name one; two allow for a mirror
 
 LEVELS_MAX: Final = 3
 """Issuers above the leaf that are followed. Public paths have at most three certificates above the leaf, the last of
@@ -51,8 +49,7 @@ FETCHES_MAX: Final = 32
 """Requests of one fetcher in all, and so the entries of its cache. A run meets some twenty issuers; this bounds a
 network that puts a new URL into every certificate."""
 
-CERTIFICATES_MAX: Final = 16
-"""Certificates read from one answer. A certs-only PKCS #7 holds the cross-signed forms of one CA: fewer than ten."""
+CERTIFICATES_MAX: Final = 16  # of one answer. A PKCS #7 holds the cross-signed forms of one CA: fewer than ten
 
 FETCH_LIMITS: Final = Limits(seconds=1.5, head_bytes=16 * 1024, body_bytes=64 * 1024)
 """CAs answer from CDNs within 0.2 s; 64 KiB hold `CERTIFICATES_MAX` certificates of usual size twice."""

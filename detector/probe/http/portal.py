@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 CONTROL_LIMITS: Final = Limits(seconds=3.0, head_bytes=16 * 1024, body_bytes=64 * 1024)
 """Limits of one control or API request. Portals answer from the same building; their pages are hashed up to 64 KiB."""
 
-PORTAL_URL_CHARACTERS_MAX: Final = 512
-"""Characters kept of a portal's URL, without its query: enough for a person to recognise or open it."""
+PORTAL_URL_CHARACTERS_MAX: Final = 512  # of a portal's URL without its query: enough to recognize or open it
 
 _REDIRECTION: Final = range(300, 400)
 _NO_CONTENT: Final = 204

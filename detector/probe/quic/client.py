@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
     from detector.probe.routes import Address
 
-ALPN_PROTOCOLS: Final = ["h3"]
-"""HTTP/3 (RFC 9114 section 3.1): what browsers offer over QUIC; a server that has none must say so."""
+ALPN_PROTOCOLS: Final = ["h3"]  # HTTP/3 (RFC 9114 section 3.1): what browsers offer over QUIC
 
 ANSWER_SECONDS: Final = 3.0
 """Seconds in which the first packet must come: room for four retransmissions of ours, a fraction of the usual timeout,
@@ -56,7 +55,7 @@ _THEIRS: Final = "SERVER_HANDSHAKE_TRAFFIC_SECRET"
 _OURS: Final = "CLIENT_HANDSHAKE_TRAFFIC_SECRET"
 """Labels of the secrets in the SSLKEYLOGFILE format (RFC 9850 section 2)."""
 
-_KEYLOG_FIELDS: Final = 3  # Label, client random, secret
+_KEYLOG_FIELDS: Final = 3  # label, client random, secret
 
 logging.getLogger("quic").addHandler(logging.NullHandler())  # a peer's errors are outcomes, not lines on stderr
 

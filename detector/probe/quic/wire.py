@@ -28,15 +28,9 @@ if TYPE_CHECKING:
 
 VERSION_1: Final = 1  # QUIC version 1 (RFC 9000 section 15), the one that is offered
 _INITIAL_SALT: Final = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")  # RFC 9001 section 5.2
-
-_INITIAL_SUITE: Final = 0x1301
-"""TLS_AES_128_GCM_SHA256 protects Initial packets, whatever is negotiated (RFC 9001 section 5.2)."""
-
+_INITIAL_SUITE: Final = 0x1301  # protects Initial packets, whatever is negotiated (RFC 9001 section 5.2)
 CONNECTION_ID_BYTES_MAX: Final = 20  # RFC 9000 section 17.2
-
-PENDING_MAX: Final = 32
-"""Handshake packets kept until their secret is known; a genuine flight of the server has under ten."""
-
+PENDING_MAX: Final = 32  # Handshake packets kept until their secret is known; a genuine flight has under ten
 FRAGMENTS_MAX: Final = 1024  # CRYPTO frames kept out of order: a flight of a megabyte
 KEYS_MAX: Final = 4  # connection IDs that Initial keys are derived from: the client's first, and others after a Retry
 _LONG_HEADER: Final = 0xC0  # header form and fixed bit of a packet with a long header (RFC 9000 section 17.2)

@@ -21,21 +21,15 @@ if TYPE_CHECKING:
 else:
     h11 = LazyModule("h11")  # 6 ms that a direct route need not wait for
 
-PROXY_HEAD_BYTES_MAX: Final = 16 * 1024
-"""Bytes of a proxy's answer before its head must be complete. Common servers allow 8 KiB, browsers more."""
-
-INTERIM_RESPONSES_MAX: Final = 8
-"""Responses of class 1xx accepted before the real one (RFC 9110 section 15.2 sets no bound)."""
-
+PROXY_HEAD_BYTES_MAX: Final = 16 * 1024  # of a proxy's answer. Common servers allow 8 KiB, browsers more
+INTERIM_RESPONSES_MAX: Final = 8  # of class 1xx before the real one (RFC 9110 section 15.2 sets no bound)
 AUTH_SCHEMES_MAX: Final = 8  # authentication schemes kept: real proxies offer up to four
-
-AUTH_SCHEME_CHARACTERS_MAX: Final = 32
-"""Characters of a scheme's name; the longest registered one (IANA, HTTP Authentication Schemes) has 14."""
+AUTH_SCHEME_CHARACTERS_MAX: Final = 32  # the longest registered one (IANA, HTTP Authentication Schemes) has 14
 
 BASIC: Final = "basic"
 
 _SUCCESS: Final = range(200, 300)
-_AUTHENTICATION_REQUIRED: Final = 407  # proxy Authentication Required (RFC 9110 section 15.5.8)
+_AUTHENTICATION_REQUIRED: Final = 407  # Proxy Authentication Required (RFC 9110 section 15.5.8)
 
 _OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03")
 """The first bytes of a SOCKS5 answer, a SOCKS4 answer, and a TLS alert or handshake record."""

@@ -31,11 +31,9 @@ else:
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 AddressInfo = tuple[int, int, int, str, SocketAddress]  # one answer of `socket.getaddrinfo`
-HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25  # connection Attempt Delay recommended by RFC 8305 section 5
+HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25  # Connection Attempt Delay, as recommended by RFC 8305 section 5
 ADDRESSES_MAX: Final = 16  # addresses tried for one name; a resolver on the path may answer with any number of them
-
-LOOKUPS_MAX: Final = 64
-"""Resolver threads at once. A thread that hangs cannot be stopped; more of them would not help."""
+LOOKUPS_MAX: Final = 64  # resolver threads at once; a thread that hangs cannot be stopped
 
 
 _ELSEWHERE: Final = (("ipv4", socket.AF_INET, "192.0.2.1"), ("ipv6", socket.AF_INET6, "2001:db8::1"))

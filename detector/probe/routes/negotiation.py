@@ -13,8 +13,7 @@ from detector.model import Outcome
 
 from .dialing import RouteError
 
-NAME_BYTES_MAX: Final = 255
-"""Longest host name that is requested: what SOCKS5 can carry (RFC 1928 section 5), more than DNS allows."""
+NAME_BYTES_MAX: Final = 255  # what SOCKS5 can carry (RFC 1928 section 5), more than DNS allows
 
 
 class Negotiation(abc.ABC):

@@ -44,16 +44,10 @@ if TYPE_CHECKING:
 FILE_BYTES_MAX: Final = 1 << 20  # bytes of a file: what browsers accept; large ones have some hundred KiB
 SCRIPT_SECONDS: Final = 1.0  # time of the script for one host; real ones take milliseconds
 SCRIPT_BYTES: Final = 16 << 20  # memory of the script
-
-START_SECONDS: Final = 12.0
-"""Time for the process to start and to compile its sandbox; 2 s were measured on a busy machine."""
-
+START_SECONDS: Final = 12.0  # for the process to start and compile its sandbox; 2 s were measured on a busy machine
 OUTPUT_BYTES_MAX: Final = 1 << 20  # bytes read from the process
 HOSTS_MAX: Final = 256  # hosts evaluated in one process
-
-ROUNDS_MAX: Final = 3
-"""Runs for one question: the second and third know the names that the script tried to resolve before."""
-
+ROUNDS_MAX: Final = 3  # runs for one question: later ones know the names that the script tried to resolve
 NAMES_MAX: Final = 16  # names resolved for a script, besides the hosts it is evaluated for
 CHOICES_MAX: Final = 4  # routes of one answer that are tried in turn
 

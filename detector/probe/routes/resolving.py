@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 NAMES_MAX: Final = 16384  # names cached; the least recently used is dropped first. Each costs about 1 KiB.
 KEEP_SECONDS: Final = 60.0  # how long an answer is cached: a common time to live of CDNs, so that a scan follows them
-
-KEEP_FAILURE_SECONDS: Final = 5.0
-"""How long a failure is cached: long enough for the ports of one host, short enough for a retry."""
+KEEP_FAILURE_SECONDS: Final = 5.0  # long enough for the ports of one host, short enough for a retry
 
 
 class Lookup(Protocol):

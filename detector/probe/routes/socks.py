@@ -16,28 +16,19 @@ from detector.model import Outcome
 from .dialing import PORT_MAX, RouteError, literal
 from .negotiation import Negotiation, encoded_host
 
-SOCKS5: Final = 5
-SOCKS4: Final = 4
+SOCKS5, SOCKS4 = 5, 4
 CONNECT: Final = 1  # the command, the same in both (RFC 1928 section 4)
 
-NO_AUTHENTICATION: Final = 0
-USERNAME_PASSWORD: Final = 2
-NO_ACCEPTABLE_METHOD: Final = 0xFF  # methods (RFC 1928 section 3)
+NO_AUTHENTICATION, USERNAME_PASSWORD, NO_ACCEPTABLE_METHOD = 0, 2, 0xFF  # methods (RFC 1928 section 3)
 IPV4, DOMAIN_NAME, IPV6 = 1, 3, 4  # address types (RFC 1928 section 5)
 
 _ADDRESS_BYTES: Final = {IPV4: 4, IPV6: 16}
-
 _PASSWORD_VERSION: Final = 1  # version of the username/password subnegotiation (RFC 1929 section 2)
-
 _GRANTED4: Final = 90
 _REPLIES4: Final = range(90, 94)
-_IDENTITY_REFUSED4: Final = frozenset({92, 93})
-"""SOCKS4 result codes; the last two mean that the user id was rejected."""
-
+_IDENTITY_REFUSED4: Final = frozenset({92, 93})  # SOCKS4 result codes; the last two reject the user id
 _NAME_FOLLOWS: Final = bytes((0, 0, 0, 1))  # the address 0.0.0.x with x not zero, after which SOCKS4a has a name
-
-_OTHER_PROTOCOLS: Final = frozenset(b"H<\x15\x16")
-"""First bytes of an HTTP answer, of a page, and of a TLS record (alert, handshake)."""
+_OTHER_PROTOCOLS: Final = frozenset(b"H<\x15\x16")  # first bytes of an HTTP answer, a page, a TLS alert or handshake
 
 Steps = Generator[tuple[bytes, int], bytes, None]
 """A conversation: each step sends bytes and receives exactly the number of bytes it asks for."""

@@ -27,8 +27,7 @@ from .engine import ClientHandshake
 from .reader import WireError
 from .wire import CERTIFICATES_MAX
 
-PROFILE: Final = "chrome:stable"
-"""The newest Chrome that utls knows: an interceptor that goes by the hello expects what most people have."""
+PROFILE: Final = "chrome:stable"  # the newest Chrome that utls knows: interceptors expect what most people have
 
 
 @functools.cache

@@ -32,11 +32,8 @@ if TYPE_CHECKING:
 
     from .transport import TLSTransport
 
-ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
-"""What a browser offers (RFC 7301); many interceptors drop h2, which is a fact worth having."""
-
-HTTP_1_1: Final = (b"http/1.1",)
-"""What is offered where HTTP/1.1 follows, as to a witness: a middlebox could choose h2 to keep us from asking."""
+ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")  # as browsers (RFC 7301); many interceptors drop h2, a fact worth having
+HTTP_1_1: Final = (b"http/1.1",)  # as to a witness: a middlebox could choose h2 to keep us from asking
 
 READABLE_SCHEMES: Final = bytes.fromhex(
     "040305030603080708080809080a080b080408050806040105010601030302030301020103020202040205020602"
@@ -46,9 +43,7 @@ READABLE_SCHEMES: Final = bytes.fromhex(
 handshake. ML-DSA, the curves of RFC 8734 and SM2 are left out."""
 
 SERVER_NAME_BYTES_MAX: Final = 255  # longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)
-
-_NAMES_CACHED: Final = 1024
-"""Hosts whose SNI is cached: a probe needs it twice, and the same endpoints are probed all day."""
+_NAMES_CACHED: Final = 1024  # hosts whose SNI is cached: the same endpoints are probed all day
 
 
 class Handshake:

@@ -96,16 +96,14 @@ _NO_CONTEXT: Final = {name: hashlib.new(name).digest() for name in ("sha256", "s
 """Hash of an empty transcript (RFC 8446 section 7.1)."""
 
 _RESPONSE_BYTES: Final = 0xA0  # tag of responseBytes (RFC 6960 section 4.2.1)
-_BASIC_RESPONSE: Final = bytes.fromhex("2b0601050507300101")
-"""id-pkix-ocsp-basic (RFC 6960 section 4.2.1), the only response type there is."""
+_BASIC_RESPONSE: Final = bytes.fromhex("2b0601050507300101")  # id-pkix-ocsp-basic, the only type (RFC 6960)
 
 _CHANGE_CIPHER_SPEC: Final = bytes.fromhex("140303000101")
 """The record that RFC 8446 appendix D.4 sends for middleboxes, since a session id was offered."""
 _ENDS: Final = frozenset({Outcome.CLOSED, Outcome.RESET})
 """Ends caused by the peer or the network; others are our own limits, and no second connection is made then."""
 _DECRYPT_ERROR: Final = b"\x02\x33"  # Fatal, 51: a client's answer to a wrong signature (RFC 8446 section 4.4.3)
-_CLOSE_IN_CLEAR: Final = bytes.fromhex("15030300020100")
-"""close_notify in the clear (RFC 8446 section 6.1), before keys were agreed on."""
+_CLOSE_IN_CLEAR: Final = bytes.fromhex("15030300020100")  # close_notify before there are keys (RFC 8446 section 6.1)
 
 
 @functools.cache

@@ -58,18 +58,11 @@ bits. At this level OpenSSL also takes no SHA-1 signature in a handshake (SSL_CT
 _AUTHENTICATION: Final = {KeyKind.RSA: b"aRSA", KeyKind.ECDSA: b"aECDSA"}
 """OpenSSL's names for suites by the server's key (openssl-ciphers(1)); EdDSA keys go with those of ECDSA."""
 
-LEGACY_SERVER_CONNECT: Final = 0x4
-"""SSL_OP_LEGACY_SERVER_CONNECT: connect to servers without RFC 5746, as many old middleboxes are."""
-
+LEGACY_SERVER_CONNECT: Final = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT: old middleboxes lack RFC 5746
 READ_SIZE: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at once; only a buffer size
-
-_SECRET_LABEL: Final = b"SERVER_HANDSHAKE_TRAFFIC_SECRET"
-"""Label of the secret in the SSLKEYLOGFILE format (RFC 9850 section 2)."""
-
-_KEYLOG_FIELDS: Final = 3  # Label, client random, secret
-
-_ALERT_NUMBER_MASK: Final = 0xFF
-"""OpenSSL's info callback gives alerts as level << 8 | description (SSL_CTX_set_info_callback(3))."""
+_SECRET_LABEL: Final = b"SERVER_HANDSHAKE_TRAFFIC_SECRET"  # in the SSLKEYLOGFILE format (RFC 9850 section 2)
+_KEYLOG_FIELDS: Final = 3  # label, client random, secret
+_ALERT_NUMBER_MASK: Final = 0xFF  # alerts are level << 8 | description (SSL_CTX_set_info_callback(3))
 
 
 class _Reported:

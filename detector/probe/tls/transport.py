@@ -31,9 +31,7 @@ from OpenSSL import SSL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-CHUNK_BYTES: Final = 16 * 1024
-"""Bytes given to and taken from OpenSSL at once: the content of one record (RFC 8446 section 5.1)."""
-
+CHUNK_BYTES: Final = 16 * 1024  # passed to and from OpenSSL at once: one record (RFC 8446 section 5.1)
 OUTPUT_BYTES: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at once; only a buffer size
 
 ALERT_SECONDS: Final = 1.0

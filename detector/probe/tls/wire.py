@@ -52,30 +52,23 @@ MESSAGE_BYTES_MAX: Final = 1024 * 1024
 seen are under 64 KiB, and OpenSSL itself stops at 100 KiB."""
 
 CERTIFICATES_MAX: Final = 256  # certificates kept from one chain. Genuine chains have up to about six.
-
-CERTIFICATE_BYTES_MAX: Final = 256 * 1024
-"""Bytes of one certificate. Genuine leaves with a thousand names stay under 40 KiB."""
+CERTIFICATE_BYTES_MAX: Final = 256 * 1024  # genuine leaves with a thousand names stay under 40 KiB
 
 OCSP_RESPONSE_BYTES_MAX: Final = 64 * 1024
 """Bytes of a stapled OCSP response that are kept: as much as the length field of an SCT list allows. Genuine responses
 have 300 to 4,000, including a responder's certificate; a larger one counts as not sent."""
 
-RECORD_HEADER_BYTES: Final = 5  # Type, version, length (RFC 8446 section 5.1)
-
-RECORD_BYTES_MAX: Final = 2**14 + 2048
-"""Bytes of one protected record in TLS 1.2, the larger of the two limits (RFC 5246 section 6.2.3)."""
-
+RECORD_HEADER_BYTES: Final = 5  # type, version, length (RFC 8446 section 5.1)
+RECORD_BYTES_MAX: Final = 2**14 + 2048  # of a protected record in TLS 1.2, the larger limit (RFC 5246 section 6.2.3)
 PLAINTEXT_BYTES_MAX: Final = 2**14  # bytes of content in one record (RFC 8446 section 5.1)
 CLOSE_NOTIFY: Final = 0  # alert description (RFC 8446 section 6.1)
 _FATAL: Final = 2  # alert level (RFC 8446 section 6)
 _ALERT_BYTES: Final = 2  # level and description (RFC 8446 section 6)
 _MAJOR_VERSION: Final = 3  # first byte of every record's version since SSL 3.0 (RFC 6101 section 5.2.1)
 _NAMED_CURVE: Final = 3  # ECCurveType named_curve, the only one still permitted (RFC 8422 section 5.4)
-_MESSAGE_HASH: Final = 254
-"""Handshake type of the synthetic message that replaces a retried ClientHello (RFC 8446 section 4.4.1)."""
+_MESSAGE_HASH: Final = 254  # the message that replaces a retried ClientHello (RFC 8446 section 4.4.1)
 _OCSP: Final = b"\x01"  # CertificateStatusType ocsp, the only one we request (RFC 6066 section 8)
-_COMPATIBILITY: Final = b"\x01"
-"""Content of the ChangeCipherSpec that TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)."""
+_COMPATIBILITY: Final = b"\x01"  # ChangeCipherSpec that TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)
 _CONTENT_TYPES: Final = frozenset(ContentType)
 
 # What a conforming server of TLS 1.3 sends in answer to our hello. Anything else is parsed, but not `conforming`.
@@ -89,8 +82,7 @@ _IN_ENCRYPTED_EXTENSIONS: Final = frozenset(
 """RFC 8446 section 4.2."""
 _IN_LEAF_ENTRY: Final = frozenset({ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP})
 """RFC 8446 section 4.4.2."""
-_CHAIN_BYTES_CONFORMING: Final = 100 * 1024
-"""Bytes of a Certificate message that OpenSSL reads (SSL_MAX_CERT_LIST_DEFAULT)."""
+_CHAIN_BYTES_CONFORMING: Final = 100 * 1024  # of a Certificate that OpenSSL reads (SSL_MAX_CERT_LIST_DEFAULT)
 _PROTECTED_BYTES_CONFORMING: Final = PLAINTEXT_BYTES_MAX + 1 + 16
 """Bytes of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
 _VERSION_BYTES: Final = 2  # ProtocolVersion (RFC 8446 section 4.1.2)

@@ -125,7 +125,7 @@ async def test_answers_that_are_none(response: Response) -> None:
 
 
 async def test_nobody_there() -> None:
-    """An unreachable resolver is told by how the connection ended."""
+    """An unreachable resolver is reported by how the connection ended."""
     async with serve_files({}) as plain:
         observation, answers = await resolve(f"https://{RESOLVER}/q", HOST, where=plain.address)
     assert observation.outcome in {Outcome.NOT_TLS, Outcome.CLOSED, Outcome.RESET}
@@ -171,7 +171,7 @@ async def test_a_different_answer_is_a_finding_and_no_verdict(
     settings_of: Callable[..., dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However the answers differ, the endpoint is judged by its chain; the resolver is one more endpoint."""
+    """However the answers differ, the endpoint is assessed by its chain; the resolver is one more endpoint."""
     system = socket.getaddrinfo
 
     def look_up(host: str, *args: Any, **options: Any) -> list[Any]:  # noqa: ANN401 - as the original
@@ -192,7 +192,7 @@ async def test_a_different_answer_is_a_finding_and_no_verdict(
     assert (resolver.verdict, resolver.observation.key_proved) == (Verdict.CLEAN, True)
 
 
-async def test_a_forged_resolver_is_judged_like_any_endpoint(settings_of: Callable[..., dict[str, Any]]) -> None:
+async def test_a_forged_resolver_is_assessed_like_any_endpoint(settings_of: Callable[..., dict[str, Any]]) -> None:
     """TLS to the resolver that is decrypted is decrypted; its answers are not asked for."""
     forged = pki().private_ca("Filter CA").issue([RESOLVER])
     async with serve_origin(exam()) as origin, serve_origin(forged, handler=answering({})) as server:
@@ -212,7 +212,7 @@ def roots() -> Roots:
 
 @pytest.mark.parametrize("url", ["", "http://resolver.example/", "https://u:p@resolver.example/", "resolver.example"])
 def test_urls_that_cannot_be(url: str, settings_of: Callable[..., dict[str, Any]]) -> None:
-    """Only https, and no credentials: told at once."""
+    """Only https, and no credentials: refused at once."""
     with pytest.raises(TargetError):
         Detector(**settings_of(doh=url))
 

@@ -43,7 +43,7 @@ async def served(serve: Callable[[PlainStream], Awaitable[None]]) -> AsyncIterat
 
 
 def network(*answer: bytes) -> MockNetwork:
-    """`HOST` answers with these octets and closes."""
+    """`HOST` answers with these bytes and closes."""
     return MockNetwork({(HOST, 80): Script(AwaitClient(), *map(Send, answer), Close())})
 
 
@@ -60,7 +60,7 @@ async def test_an_answer_is_reported_whole() -> None:
 
 
 async def test_headers_are_read() -> None:
-    """Date, Age and Location are what the server said; the Location is made printable octet by octet."""
+    """Date, Age and Location are what the server said; the Location is made printable byte by byte."""
     answer = (
         b"HTTP/1.1 302 Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nAge: 90\r\n"
         b"Location: http://x.example/\xc3\xa9\r\nContent-Length: 0\r\n\r\n"
@@ -177,7 +177,7 @@ async def test_a_head_without_end_is_cut_off() -> None:
 
 
 async def test_framing_cannot_be_the_flood() -> None:
-    """Chunks of one octet with long extensions stay under the body limit and are too large all the same."""
+    """Chunks of one byte with long extensions stay under the body limit and are too large all the same."""
     chunk = b"1;" + b"x" * 500 + b"\r\na\r\n"
     flood = network(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[chunk] * 100)
     fetched = await fetch(URL, dialer=flood, limits=SMALL)
@@ -186,9 +186,9 @@ async def test_framing_cannot_be_the_flood() -> None:
 
 
 async def test_a_body_as_large_as_the_limit_is_whole() -> None:
-    """The limit itself is allowed, one octet more is not."""
-    for octets, outcome in ((1000, FetchOutcome.ANSWERED), (1001, FetchOutcome.TOO_LARGE)):
-        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % octets + bytes(octets)
+    """The limit itself is allowed, one byte more is not."""
+    for raw, outcome in ((1000, FetchOutcome.ANSWERED), (1001, FetchOutcome.TOO_LARGE)):
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % raw + bytes(raw)
         fetched = await fetch(URL, dialer=network(answer), limits=SMALL)
         assert (fetched.outcome, len(fetched.body)) == (outcome, 1000)
 
@@ -208,7 +208,7 @@ async def test_a_hanging_server_costs_its_time(first: bytes) -> None:
 
 
 async def test_a_dripping_server_gains_nothing() -> None:
-    """Octets that trickle in for ever do not extend the time."""
+    """Bytes that trickle in for ever do not extend the time."""
 
     async def drip(stream: PlainStream) -> None:
         await stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
@@ -362,7 +362,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES | st.binary(max_size=64), max_size=20), st.sampled_from(["GET", "HEAD"]))
 def test_no_answer_raises(pieces: list[bytes], method: str) -> None:
-    """Whatever octets arrive in whatever pieces, they end in an outcome, within the limits."""
+    """Whatever bytes arrive in whatever pieces, they end in an outcome, within the limits."""
     request = h11.Request(method=method, target="/", headers=[("Host", HOST)])
     answer = Answer(request, Limits(head_bytes=200, body_bytes=10))
     for piece in pieces:

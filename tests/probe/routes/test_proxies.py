@@ -49,7 +49,7 @@ WINDOWS = ("negotiate", "ntlm", "digest")
 
 
 def sentence(observation: Observation) -> str:
-    """What the reader is told about a connection that showed nothing."""
+    """The sentence in a report about a connection that showed nothing."""
     decision = Decision(Reason.NO_CERTIFICATE, Verdict.INCONCLUSIVE)
     said = advice.advise(decision, Facts(()), [HOST], observation=observation, attribution=None)
     return said[Audience.STUDENT]
@@ -114,7 +114,7 @@ async def test_through_an_https_proxy() -> None:
 
 @pytest.mark.parametrize(("trusted", "outcome"), [(True, Outcome.COMPLETE), (False, Outcome.PROXY_UNTRUSTED)])
 async def test_credentials_go_only_to_a_proxy_that_is_trusted(*, trusted: bool, outcome: Outcome) -> None:
-    """What the proxy presented is judged before a password is sent over that connection."""
+    """The proxy's certificate is assessed before a password is sent over that connection."""
     seen: list[Observation] = []
 
     def trusts(_proxy: Proxy, observation: Observation) -> bool:
@@ -175,7 +175,7 @@ async def test_an_https_proxy_that_never_answers() -> None:
 async def test_what_a_proxy_asks_for(
     challenges: tuple[str, ...], credentials: str, outcome: Outcome, schemes: tuple[str, ...]
 ) -> None:
-    """The kinds of authentication offered are told, and those that are not supported are told apart."""
+    """The authentication schemes offered are reported; unsupported ones have an outcome of their own."""
     async with serve_proxy(require_auth="user:secret", challenges=challenges) as proxy:
         dialer = ProxyDialer(parse_proxy(proxy.url.replace("://", f"://{credentials}")))
         observation = (await probe(ENDPOINT, dialer=dialer)).single
@@ -200,7 +200,7 @@ async def test_what_a_proxy_asks_for(
     ],
 )
 async def test_socks_proxies_that_refuse_or_lie(version: int, options: dict[str, Any], outcome: Outcome) -> None:
-    """Every way to fail has its outcome and one sentence."""
+    """Every failure has its outcome and one sentence."""
     timeouts = BRIEF if outcome is Outcome.PROXY_UNREACHABLE else None
     async with serve_origin(exam()) as origin:
         upstream = {(HOST, 443): origin.address}
@@ -300,7 +300,7 @@ def test_nothing_a_proxy_says_raises(number: int, prefix: bytes, pieces: list[by
 @settings(max_examples=examples(100))
 @given(cuts=st.lists(st.integers(0, 40), max_size=6), tail=st.binary(max_size=5), length=st.integers(0, 255))
 def test_the_pieces_do_not_matter(cuts: list[int], tail: bytes, length: int) -> None:
-    """An answer is the same answer however it is cut up, and what is behind it is the tunnel's, to the octet."""
+    """An answer is the same answer however it is cut up, and what is behind it is the tunnel's, to the byte."""
     named = b"\5\0\0\3" + bytes((length,)) + b"n" * length + b"\0\0"
     answers = (b"HTTP/1.1 200 OK\r\n\r\n", b"\5\2\1\0" + named, b"\5\0" + b"\5\0\0\4" + bytes(18), b"\0\x5a" + bytes(6))
     for make, answer in zip(negotiations(), answers, strict=True):
@@ -333,11 +333,11 @@ def test_names_no_proxy_is_asked_for(host: str, make: Callable[..., Negotiation]
     assert caught.value.outcome is Outcome.DNS_FAILURE
 
 
-def spellings(secret: str) -> set[str]:
-    """The ways in which a text could carry a secret."""
-    octets = secret.encode()
-    shifted = {base64.b64encode(b"x" * shift + octets).decode()[4:-4] for shift in range(3)}
-    return {secret, quote(secret, safe=""), repr(secret)[1:-1], octets.hex(), str(octets)[2:-1], *shifted}
+def encodings(secret: str) -> set[str]:
+    """The encodings in which a text could carry a secret."""
+    raw = secret.encode()
+    shifted = {base64.b64encode(b"x" * shift + raw).decode()[4:-4] for shift in range(3)}
+    return {secret, quote(secret, safe=""), repr(secret)[1:-1], raw.hex(), str(raw)[2:-1], *shifted}
 
 
 MARKS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20).map(
@@ -371,7 +371,7 @@ def test_credentials_never_show(user: str, password: str, data: st.DataObject) -
     finally:
         records.removeHandler(handler)
     for text in shown:
-        for mark in spellings(user) | spellings(password):
+        for mark in encodings(user) | encodings(password):
             assert mark not in text
 
 
@@ -396,7 +396,7 @@ async def _fail(scheme: str, url: str, options: dict[str, Any]) -> str:
 
 
 def test_a_proxy_of_every_scheme_prints_its_url() -> None:
-    """The URL is told without credentials, with brackets where they belong."""
+    """The URL is printed without credentials, with brackets where they belong."""
     for scheme in ProxyScheme:
         assert str(Proxy(host="::1", port=1, username="u", scheme=scheme)) == f"{scheme}://[::1]:1"
 
@@ -430,7 +430,7 @@ async def overhear(proxy: Listener, sent: list[bytes]) -> AsyncIterator[int]:
     ],
 )
 async def test_another_client_says_the_same(scheme: str, credentials: str, name: str) -> None:
-    """python-socks, which shares no code with ours, sends the same octets and gets through the same server."""
+    """python-socks, which shares no code with ours, sends the same bytes and gets through the same server."""
     version = int(scheme[-1])
     account = credentials.rstrip("@") or None
     sent: list[bytes] = []

@@ -138,7 +138,7 @@ async def test_names_that_cannot_be(host: str, names: Callable[[str, Callable[[]
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 1 << 40])
 async def test_ports_that_cannot_be(port: int) -> None:
-    """What is no TCP port is nowhere to be found; it does not raise."""
+    """What is not a TCP port cannot be reached; it does not raise."""
     assert (await probe(at(("127.0.0.1", port)), dialer=DirectDialer())).single.outcome is Outcome.DNS_FAILURE
 
 
@@ -233,7 +233,7 @@ async def test_a_rule_decides_what_the_proxy_is_asked_for() -> None:
     ],
 )
 async def test_proxies_that_refuse_or_lie(options: dict[str, Any], outcome: Outcome) -> None:
-    """Every way a proxy can fail has its outcome, and octets behind a 200 are the tunnel's."""
+    """Every failure of a proxy has its outcome, and bytes after a 200 are the tunnel's."""
     timeouts = BRIEF if outcome is Outcome.PROXY_UNREACHABLE else None
     async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}, **options) as proxy:
         dialer = ProxyDialer(Proxy(host="127.0.0.1", port=proxy.port))

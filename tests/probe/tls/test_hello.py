@@ -27,13 +27,13 @@ from detector.probe.tls.wire import Wire
 RANDOM = bytes(range(32))
 
 
-def vector(data: bytes, octets: int) -> bytes:
+def vector(data: bytes, raw: int) -> bytes:
     """Data behind its length."""
-    return len(data).to_bytes(octets, "big") + data
+    return len(data).to_bytes(raw, "big") + data
 
 
 def u16(*numbers: int) -> bytes:
-    """Numbers of two octets."""
+    """Numbers of two bytes."""
     return struct.pack(f">{len(numbers)}H", *numbers)
 
 
@@ -65,7 +65,7 @@ SUITES = (47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4)
 
 
 class TestKnownAnswers:
-    """Examples published by others, made into the octets that give them."""
+    """Examples published by others, made into the bytes that give them."""
 
     def test_ja3(self) -> None:
         """Version, suites, extensions, groups and point formats, in the order of the wire."""
@@ -123,7 +123,7 @@ def test_everything_that_is_read() -> None:
     ("kinds", "asks"), [((), False), ((5,), False), ((18,), False), ((18, 5), True), ((0, 5, 43, 18), True)]
 )
 def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  # noqa: FBT001 - a table
-    """Only a hello that asks in both ways can be shown them in either; one that cannot be read asks for nothing."""
+    """Only a hello with both requests counts; one that cannot be parsed requests nothing."""
     bodies = {0: NAME, 43: extension(43, vector(u16(TLS_1_3), 1))}
     hello = client_hello(TLS_1_2, SUITES, *(bodies.get(kind, extension(kind)) for kind in kinds))
     assert requests_scts(hello) is asks
@@ -131,7 +131,7 @@ def test_who_asks_for_timestamps(kinds: tuple[int, ...], asks: bool) -> None:  #
 
 
 def test_what_the_server_chose() -> None:
-    """TLS 1.3 says its version in an extension, and a HelloRetryRequest is told by its random."""
+    """TLS 1.3 says its version in an extension, and a HelloRetryRequest is recognized by its random."""
     old = parse_server_hello(server_hello(TLS_1_2, 0xC02F, extension(23)))
     assert (old.version, old.is_retry, old.extended_master_secret) == (TLS_1_2, False, True)
     new = server_hello(TLS_1_2, 0x1301, extension(43, u16(TLS_1_3)), random=HELLO_RETRY_REQUEST_RANDOM)
@@ -158,7 +158,7 @@ def test_openssl_client() -> None:
 
 
 def test_standard_library_client() -> None:
-    """The standard library's hello on memory buffers: what its context was told is what is read."""
+    """The standard library's hello on memory buffers: what its context was set to is what is parsed."""
     context = ssl.create_default_context()
     context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
     context.set_alpn_protocols(["http/1.1"])
@@ -205,9 +205,9 @@ def test_a_retried_hello() -> None:
     for speaker, listener, read in ((client, server, wire.client), (server, client, wire.server)) * 2:
         with contextlib.suppress(SSL.WantReadError):
             speaker.do_handshake()
-        octets = output_of(speaker)
-        read(octets)
-        listener.bio_write(octets)
+        raw = output_of(speaker)
+        read(raw)
+        listener.bio_write(raw)
     first, second = map(parse_client_hello, wire.client_hellos)
     assert (first.random, first.ja3) == (second.random, second.ja3)
     assert first.extensions != second.extensions
@@ -245,17 +245,17 @@ def test_damaged_answers_are_told() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_only_the_documented_exception_escapes(octets: bytes) -> None:
-    """Any octets, bare or in a right header, are read or refused, and nothing else."""
-    for message in (octets, b"\x01" + vector(octets, 3), b"\x02" + vector(octets, 3)):
+def test_only_the_documented_exception_escapes(raw: bytes) -> None:
+    """Any bytes, bare or in a right header, are read or refused, and nothing else."""
+    for message in (raw, b"\x01" + vector(raw, 3), b"\x02" + vector(raw, 3)):
         for parse in (parse_client_hello, parse_server_hello):
             with contextlib.suppress(WireError):
                 parse(message)
 
 
 @given(st.data())
-def test_a_flipped_octet_is_read_or_refused(data: st.DataObject) -> None:
-    """A genuine hello with one octet changed, whose fields nearly fit, is read or refused, and has a fingerprint."""
+def test_a_flipped_byte_is_read_or_refused(data: st.DataObject) -> None:
+    """A genuine hello with one byte changed, whose fields nearly fit, is read or refused, and has a fingerprint."""
     genuine = client_hello(TLS_1_2, SUITES, NAME, GROUPS, POINT_FORMATS, extension(43, vector(u16(TLS_1_3), 1)))
     at = data.draw(st.integers(0, len(genuine) - 1))
     changed = genuine[:at] + bytes([genuine[at] ^ data.draw(st.integers(1, 255))]) + genuine[at + 1 :]

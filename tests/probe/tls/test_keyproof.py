@@ -195,14 +195,14 @@ def test_what_openssl_signed_is_valid(version: ssl.TLSVersion, key: KeyKind) -> 
 @settings(max_examples=examples(60))
 @given(
     at=st.integers(0, 400),
-    octets=st.binary(max_size=6),
+    raw=st.binary(max_size=6),
     signature=st.binary(max_size=300),
     scheme=st.sampled_from([None, *SIGNERS]),
     key=st.sampled_from([RSA, EC, ED25519, DSA]),
 )
 def test_nothing_raises(
     at: int,
-    octets: bytes,
+    raw: bytes,
     signature: bytes,
     scheme: int | None,
     key: Key,
@@ -210,5 +210,5 @@ def test_nothing_raises(
     """Damaged keys and invented signatures are never valid and never raise."""
     whole = spki(key.public_key())
     at %= len(whole)
-    damaged = whole[:at] + octets + whole[at + len(octets) :]
+    damaged = whole[:at] + raw + whole[at + len(raw) :]
     assert check(damaged, signature_of(scheme, signature)) is not KeyProof.VALID

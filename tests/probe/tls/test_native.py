@@ -60,9 +60,9 @@ def hello_of(engine: ClientHandshake) -> bytes:
 @pytest.mark.parametrize("alpn", [ALPN_PROTOCOLS, (b"http/1.1",)])
 @pytest.mark.parametrize("profile", [Hello.DEFAULT, Hello.READABLE])
 def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...], profile: Hello) -> None:
-    """Byte for byte, but for the random, the session id and the keys: nobody can tell the engines apart by it.
+    """Byte for byte, but for the random, the session id and the keys: the engines cannot be distinguished by it.
 
-    When this fails after an update of cryptography, OpenSSL says hello in another way: bring `native` up to it.
+    When this fails after an update of cryptography, OpenSSL's hello has changed: update `native`.
     """
     engines: tuple[ClientHandshake, ClientHandshake] = (
         NativeHandshake(host, alpn=alpn, hello=profile),
@@ -214,7 +214,7 @@ def _exponent_as_another_type(leaf: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "broken", [lambda leaf: leaf + b"\x00", _exponent_as_another_type], ids=["trailing octet", "exponent"]
+    "broken", [lambda leaf: leaf + b"\x00", _exponent_as_another_type], ids=["trailing byte", "exponent"]
 )
 def test_a_leaf_that_only_we_read_needs_the_fallback(broken: Callable[[bytes], bytes]) -> None:
     """What OpenSSL refuses is not completed here, though its key is proved: the reference has the last word."""
@@ -228,15 +228,15 @@ def test_a_leaf_that_only_we_read_needs_the_fallback(broken: Callable[[bytes], b
     assert (facts.outcome, facts.key_proved, ders(facts)) == (Outcome.TLS_FAILURE, True, (leaf,))
 
 
-@pytest.mark.parametrize(("octets", "falls_back"), [(1, False), (0, False), (-1, True), (-300, True)])
-def test_padding_has_the_limit_of_a_record(octets: int, falls_back: bool) -> None:  # noqa: FBT001 - a table
-    """Zeros behind the content may fill a record to `octets` below what it holds (RFC 8446 section 5.4), not more."""
+@pytest.mark.parametrize(("raw", "falls_back"), [(1, False), (0, False), (-1, True), (-300, True)])
+def test_padding_has_the_limit_of_a_record(raw: int, falls_back: bool) -> None:  # noqa: FBT001 - a table
+    """Zeros behind the content may fill a record to `bytes` below what it holds (RFC 8446 section 5.4), not more."""
 
     class Padding(ScriptedHandshake):
         def _seal(self, content_type: tls_wire.ContentType, content: bytes) -> bytes:
             if not isinstance(self._write, tls_wire.Protection13):
                 return super()._seal(content_type, content)
-            room = tls_wire.MAXIMUM_PLAINTEXT - len(content) - octets
+            room = tls_wire.MAXIMUM_PLAINTEXT - len(content) - raw
             return self._write.seal(content_type, content, padding=room)
 
     engine = NativeHandshake(HOST)
@@ -247,7 +247,7 @@ def test_padding_has_the_limit_of_a_record(octets: int, falls_back: bool) -> Non
 
 
 async def both(endpoint: Endpoint, dialer: Dialer) -> tuple[Observation, Observation]:
-    """What a look shows with the native engine first, and with OpenSSL alone."""
+    """A probe with the native engine first, and with OpenSSL alone."""
     return (await probe(endpoint, dialer=dialer)).single, (
         await probe(endpoint, dialer=dialer, engine=Engine.OPENSSL)
     ).single
@@ -378,7 +378,7 @@ def test_a_retry_needs_the_fallback() -> None:
 
 
 async def test_what_was_seen_is_not_lost() -> None:
-    """Another leaf for the second connection does not excuse the first: it is what is told, and nothing is proved."""
+    """Another leaf on the second connection does not excuse the first, which is reported; nothing is proved."""
     forged = dataclasses.replace(Script.genuine(exam("rsa")), scheme=0x0708)
     async with serve_script([forged, Script.genuine(exam("ec"))]) as server:
         observation = (await probe(at(server.address), dialer=DirectDialer())).single
@@ -388,7 +388,7 @@ async def test_what_was_seen_is_not_lost() -> None:
 
 
 async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
-    """The key of the first leaf was proved, the second connection shows another: neither look may clear the network."""
+    """The first leaf's key was proved, the second connection shows another leaf: neither may clear the network."""
     first = Script.malformed(exam("rsa").leaf + b"\x00", key=exam("rsa").key)
     async with serve_script([first, Script.genuine(exam("ec"))]) as server:
         observation = (await probe(at(server.address), dialer=DirectDialer())).single
@@ -401,7 +401,7 @@ async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
     "behind", [(tls_wire.ContentType.ALERT, b"\x02\x28"), (tls_wire.ContentType.HANDSHAKE, b"\x63\0\0\0")]
 )
 def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.ContentType, bytes]) -> None:
-    """An alert or garbage in the same segment does not make another engine look: the replayed chain was seen."""
+    """An alert or garbage in the same segment does not make another engine probe: the replayed chain was seen."""
 
     class Excusing(ScriptedHandshake):
         def _message(self, kind: tls_wire.HandshakeType, body: bytes) -> bytes:
@@ -469,7 +469,7 @@ def test_the_servers_share_is_checked() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_octets_from_a_server(data: bytes) -> None:
+def test_any_bytes_from_a_server(data: bytes) -> None:
     """Nothing raises, and nothing is ever complete."""
     engine = NativeHandshake(HOST)
     engine.start()
@@ -519,6 +519,6 @@ def test_bad_usage_is_exit_2(given: list[str]) -> None:
 
 
 def test_openssl_is_not_loaded_for_it() -> None:
-    """A look at a TLS 1.3 server needs no pyOpenSSL, whose import takes longer than the look."""
+    """Probing a TLS 1.3 server needs no pyOpenSSL, whose import takes longer than the probe."""
     code = "import sys, detector.probe.tls.native; sys.exit('OpenSSL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0  # noqa: S603 - our own code

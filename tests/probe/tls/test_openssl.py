@@ -29,9 +29,9 @@ TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
 def converse(script: Script, *, chunk: int = 1 << 20, drop_after: int | None = None) -> Observation:
-    """Talk to a scripted server until both are silent, its octets in pieces of `chunk`; then the connection closes.
+    """Talk to a scripted server until both are silent, its bytes in pieces of `chunk`; then the connection closes.
 
-    With `drop_after`, only so many of the server's octets arrive.
+    With `drop_after`, only so many of the server's bytes arrive.
     """
     client, server = OpenSSLHandshake(HOST), ScriptedHandshake(script)
     to_server, left = client.start(), 1 << 30 if drop_after is None else drop_after
@@ -67,7 +67,7 @@ def test_a_genuine_server_completes(version: ssl.TLSVersion, chunk: int) -> None
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
 @pytest.mark.parametrize("key", ["ec", "rsa"])
 def test_a_replayed_chain_is_a_wrong_signature(version: ssl.TLSVersion, chunk: int, key: str) -> None:
-    """The genuine chain without its key is told from every other failure."""
+    """The genuine chain without its key has an outcome of its own."""
     genuine = exam("rsa") if key == "rsa" else exam()
     seen = converse(Script.replay(genuine.chain, version=version), chunk=chunk)
     assert (seen.outcome, seen.key_proved, proof(seen)) == (Outcome.SIGNATURE_WRONG, False, KeyProof.INVALID)
@@ -76,7 +76,7 @@ def test_a_replayed_chain_is_a_wrong_signature(version: ssl.TLSVersion, chunk: i
 
 @pytest.mark.parametrize("version", [TLS12, TLS13])
 def test_a_signature_of_another_kind_is_wrong(version: ssl.TLSVersion) -> None:
-    """An RSA signature beside an ECDSA certificate cannot be the presented key's."""
+    """An RSA signature with an ECDSA certificate cannot be the presented key's."""
     script = dataclasses.replace(Script.genuine(exam(), version=version), key=exam("rsa").key)
     assert converse(script).outcome is Outcome.SIGNATURE_WRONG
 
@@ -99,7 +99,7 @@ def test_an_unparseable_leaf_with_another_key_is_a_wrong_signature() -> None:
 @pytest.mark.parametrize("version", [TLS12, TLS13])
 @pytest.mark.parametrize("leaf", [b"garbage", b"\x30\x03\x02\x01\x00"])
 def test_garbage_for_a_leaf_is_captured(version: ssl.TLSVersion, leaf: bytes) -> None:
-    """Octets that are no certificate at all were still presented."""
+    """Bytes that are no certificate at all were still presented."""
     seen = converse(Script.malformed(leaf, version=version))
     assert (seen.outcome, seen.key_proved, ders(seen)) == (Outcome.TLS_FAILURE, False, (leaf,))
 
@@ -160,8 +160,8 @@ def test_answers_that_are_no_handshake(script: Script, outcome: Outcome, alert: 
 
 
 @pytest.mark.parametrize("version", [TLS12, TLS13])
-def test_every_cut_of_the_servers_octets(version: ssl.TLSVersion) -> None:
-    """Wherever the server's octets end, the seen fit: no proof before the end, and never half a chain."""
+def test_every_cut_of_the_servers_bytes(version: ssl.TLSVersion) -> None:
+    """Wherever the server's bytes end, the seen fit: no proof before the end, and never half a chain."""
     script = Script.genuine(exam(), version=version)
     kinds = set()
     for length in range(0, 2600, 13):
@@ -214,12 +214,12 @@ def test_a_certificate_seen_before_the_end_is_reported() -> None:
 
 
 @settings(max_examples=examples(80))
-@given(octets=st.lists(st.binary(max_size=200), max_size=4), framed=st.booleans())
-def test_nothing_raises(octets: list[bytes], framed: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
-    """No octets of a server make a handshake raise or complete."""
+@given(raw=st.lists(st.binary(max_size=200), max_size=4), framed=st.booleans())
+def test_nothing_raises(raw: list[bytes], framed: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
+    """No bytes of a server make a handshake raise or complete."""
     client = OpenSSLHandshake(HOST)
     client.start()
-    for piece in octets:
+    for piece in raw:
         client.receive(b"\x16\x03\x03" + len(piece).to_bytes(2, "big") + piece if framed else piece)
     client.connection_closed(Outcome.CLOSED)
     assert not client.observation().key_proved

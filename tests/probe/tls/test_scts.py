@@ -227,9 +227,9 @@ def test_no_extension_of_an_entry_raises(extensions: list[bytes]) -> None:
     ids=["shared", "strict", "RSA only"],
 )
 def test_every_hello_of_openssl_asks_for_both(context: Callable[[], SSL.Context]) -> None:
-    """What the judge, the guard and the witness's client see of a server is asked for alike.
+    """The probe, the guard and the witness's client request the same.
 
-    When this fails after an update of pyOpenSSL or cryptography, `_request_scts` needs another way.
+    When this fails after an update of pyOpenSSL or cryptography, `_request_scts` needs another call.
     """
     hello = OpenSSLHandshake(HOST, context=context()).start()[5:]
     assert requests_scts(hello)
