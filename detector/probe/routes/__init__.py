@@ -10,11 +10,10 @@ settings of operating systems), `negotiation`, `connect` and `socks` (negotiatin
 
 from __future__ import annotations
 
-from .connect import INTERIM_RESPONSES_MAX, PROXY_HEAD_BYTES_MAX
+from .connect import INTERIM_RESPONSES_MAX
 from .dialing import (
     HTTP_PORT,
     HTTPS_PORT,
-    PORT_MAX,
     Address,
     ConnectionRecord,
     Dialer,
@@ -26,28 +25,14 @@ from .dialing import (
     host_port,
     literal,
 )
-from .direct import (
-    ADDRESSES_MAX,
-    LOOKUPS_MAX,
-    AddressInfo,
-    DirectDialer,
-    Family,
-    Resolver,
-    addresses_of,
-    local_networks,
-    open_connection,
-)
+from .direct import AddressInfo, DirectDialer, Family, Resolver, addresses_of, local_networks
 from .proxied import ProxyDialer, ProxyTrust
 from .proxies import Proxy, parse_proxy, proxy_for
 
 __all__ = [
-    "ADDRESSES_MAX",
     "HTTPS_PORT",
     "HTTP_PORT",
     "INTERIM_RESPONSES_MAX",
-    "LOOKUPS_MAX",
-    "PORT_MAX",
-    "PROXY_HEAD_BYTES_MAX",
     "Address",
     "AddressInfo",
     "ConnectionRecord",
@@ -67,7 +52,6 @@ __all__ = [
     "host_port",
     "literal",
     "local_networks",
-    "open_connection",
     "parse_proxy",
     "proxy_for",
 ]

@@ -39,7 +39,7 @@ ALERT_SECONDS: Final = 1.0
 reading."""
 
 
-class TLSTransport(asyncio.Transport):
+class TLSTransport(asyncio.Transport, asyncio.Protocol):
     """Application data over `connection`, whose handshake is complete, carried by the transport `below`.
 
     It replaces the protocol of `below`. Nothing is read until `set_protocol`. `extra` adds to `get_extra_info`, which
@@ -64,7 +64,7 @@ class TLSTransport(asyncio.Transport):
         self._bytes_received = 0
         self.closed: Final = asyncio.Event()
         """Set when the connection is gone and nothing of it is left open."""
-        below.set_protocol(_Below(self))
+        below.set_protocol(self)
         below.pause_reading()
 
     @property
@@ -187,9 +187,10 @@ class TLSTransport(asyncio.Transport):
         """Read by `loop.sendfile`; answered as uvloop does, so that callers fall back to `write`."""
         raise NotImplementedError("files have to be encrypted: send them with write")
 
-    # From below
+    # asyncio.Protocol, of the transport below
 
-    def _received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
+        """Decrypt and pass on."""
         self._bytes_received += len(data)
         if self._eof or self._closing:
             return  # nobody will read it
@@ -253,49 +254,30 @@ class TLSTransport(asyncio.Transport):
         self._below.close()
         self._alert_timer = asyncio.get_running_loop().call_later(ALERT_SECONDS, self._below.abort)
 
-    def _eof_below(self) -> None:
+    def eof_received(self) -> bool:
         """Note that the peer sends no more on TCP; without close_notify that is not the end of data."""
         self._below_eof = True
         self._deliver()
+        return True  # this transport decides when to close
 
-    def _lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on that the connection is gone, and why."""
         self._closing = True
-        self._failure = self._failure or error
+        self._failure = self._failure or exc
         if self._alert_timer is not None:
             self._alert_timer.cancel()
         self.closed.set()
         if self._protocol is not None:
             self._protocol.connection_lost(self._failure)
 
-    def _pause_writing(self) -> None:
+    def pause_writing(self) -> None:
+        """Pass on that the buffer below is full."""
         self._below_full = True
         if self._protocol is not None:
             self._protocol.pause_writing()
 
-    def _resume_writing(self) -> None:
+    def resume_writing(self) -> None:
+        """Pass on that the buffer below has room again."""
         self._below_full = False
         if self._protocol is not None:
             self._protocol.resume_writing()
-
-
-class _Below(asyncio.Protocol):
-    """Passes the events of the transport below up."""
-
-    def __init__(self, above: TLSTransport) -> None:
-        self._above = above
-
-    def data_received(self, data: bytes) -> None:
-        self._above._received(data)  # noqa: SLF001 - its other half
-
-    def eof_received(self) -> bool:
-        self._above._eof_below()  # noqa: SLF001 - as above
-        return True  # closing is the half above's decision
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._above._lost(exc)  # noqa: SLF001 - as above
-
-    def pause_writing(self) -> None:
-        self._above._pause_writing()  # noqa: SLF001 - as above
-
-    def resume_writing(self) -> None:
-        self._above._resume_writing()  # noqa: SLF001 - as above
