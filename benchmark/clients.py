@@ -56,7 +56,7 @@ def probing(engine: str, settings: dict[str, Any]) -> Callable[[Endpoint], Await
     dialer, limits = DirectDialer(), Timeouts(connect=settings["patience"], handshake=settings["patience"])
 
     async def attempt(endpoint: Endpoint) -> None:
-        seen = await probe(endpoint, dialer=dialer, timeouts=limits, engine=Engine(engine))
+        seen = (await probe(endpoint, dialer=dialer, timeouts=limits, engine=Engine(engine))).single
         if seen.outcome is not Outcome.COMPLETE or not seen.key_proved or len(seen.chain) != CHAIN:
             raise IncompleteError(f"{seen.outcome}, key proved: {seen.key_proved}, {len(seen.chain)} certificates")
 

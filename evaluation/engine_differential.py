@@ -26,10 +26,10 @@ from detector_testing.tls_server import Script, ScriptedHandshake
 from detector_testing.tls_wire import ContentType, Extension, HandshakeType, TLSWireError
 from OpenSSL import crypto
 
-from detector.model import Outcome
-from detector.probe.client import is_lost
-from detector.probe.tls.handshake import Handshake
+from detector.model import Engine, Outcome
+from detector.probe.tls.fallback import combine
 from detector.probe.tls.native import NativeHandshake, is_usable
+from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.probe.tls.wire import OCSP_RESPONSE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     from detector_testing.pki import Issued
 
-    from detector.probe.tls.openssl import Facts, Handshaking
+    from detector.model import Observation
+    from detector.probe.tls.engine import ClientHandshake
+    from detector.trust.handshake_signature import KeyProof
 
 HOST: Final = "exam.example.edu"
 QUIET_SHARE: Final = 0.1
@@ -55,6 +57,12 @@ SCT_LIST: Final = bytes.fromhex("0006000400736374")
 
 CERTIFICATE_REQUEST: Final = 13
 """Handshake type (RFC 8446 section 4.3.2)."""
+
+COMPARED: Final = (
+    *("outcome", "key_proved", "tls_version", "cipher", "group", "alpn", "alert", "chain"),
+    *("sct_list", "ocsp_response", "scts_carried"),
+)
+"""The fields of an observation that must be the same for both engines."""
 
 EXPLAINED: Final[dict[str, str]] = {
     "openssl-cannot-decode": "OpenSSL refuses a chain with a certificate that it cannot decode, the native engine "
@@ -347,13 +355,14 @@ def _message(kind: bytes, body: bytes) -> bytes:
 class Report(NamedTuple):
     """What one engine reports, whether the signature arrived intact, and whether the native engine decided."""
 
-    facts: Facts
+    facts: Observation
+    proof: KeyProof
     signed: bool
     intact: bool
     natively: bool
 
 
-def play(handshake: Handshaking, server: MutatedServer, chance: random.Random) -> None:
+def play(handshake: ClientHandshake, server: MutatedServer, chance: random.Random) -> None:
     """Exchange chunks of random size until the handshake ends or the server sends no more."""
     waiting = [handshake.start()]
     while waiting and not handshake.finished:
@@ -364,7 +373,7 @@ def play(handshake: Handshaking, server: MutatedServer, chance: random.Random) -
             chunk, answer = answer[:size], answer[size:]
             if output := handshake.receive(chunk):
                 waiting.append(output)
-    handshake.ended(Outcome.CLOSED)
+    handshake.connection_closed(Outcome.CLOSED)
 
 
 def _answers(server: MutatedServer, data: bytes) -> Iterator[bytes]:
@@ -375,31 +384,34 @@ def _answers(server: MutatedServer, data: bytes) -> Iterator[bytes]:
 
 
 def report_of(
-    engine: type[Handshake | NativeHandshake], issued: Issued, response: bytes, seed: int
+    engine: type[OpenSSLHandshake | NativeHandshake], issued: Issued, response: bytes, seed: int
 ) -> tuple[Report, MutatedServer]:
     """Return an engine's report on the server of a seed."""
     chance = random.Random(seed)  # noqa: S311 - a seed, not a secret
     server = MutatedServer(stapled(issued, response, chance), chance)
     handshake = engine(HOST)
     play(handshake, server, random.Random(seed + 1))  # noqa: S311 - as above
-    natively = isinstance(handshake, NativeHandshake) and not handshake.hands_over
+    natively = isinstance(handshake, NativeHandshake) and not handshake.needs_fallback
     seen = handshake.signature
     intact = seen is not None and seen.signature == server.signature
-    return Report(handshake.facts(), seen is not None, intact, natively), server
+    return Report(handshake.observation(), handshake.proof, seen is not None, intact, natively), server
 
 
 def compare(issued: Issued, response: bytes, seed: int) -> tuple[Report, Report, list[str], MutatedServer]:
     """Run both against one server; returns the decided report, the reference's, and the facts that differ."""
-    reference, server = report_of(Handshake, issued, response, seed)
+    reference, server = report_of(OpenSSLHandshake, issued, response, seed)
     native, _ = report_of(NativeHandshake, issued, response, seed)
     decided = native
-    if not native.natively and not is_lost(native.facts.chain, reference.facts.chain):
+    combined = combine(native.facts, reference.facts)
+    if not native.natively and combined.superseded is None and combined.observation.engine is Engine.OPENSSL:
         decided = reference._replace(natively=False)
     differences = [
         f"{name}: {getattr(reference.facts, name)!r} and {getattr(decided.facts, name)!r}"[:200]
-        for name in reference.facts._fields
-        if name != "server_hello" and getattr(reference.facts, name) != getattr(decided.facts, name)
+        for name in COMPARED
+        if getattr(reference.facts, name) != getattr(decided.facts, name)
     ]
+    if reference.proof is not decided.proof:
+        differences.append(f"proof: {reference.proof} and {decided.proof}")
     if (reference.facts.server_hello is None) != (decided.facts.server_hello is None):
         differences.append("server_hello: seen by one only")
     if reference.signed != decided.signed:
@@ -410,7 +422,9 @@ def compare(issued: Issued, response: bytes, seed: int) -> tuple[Report, Report,
 def explanation(decided: Report, reference: Report, differences: Sequence[str]) -> str | None:
     """Return the reason why a difference is harmless; None if it is not."""
     names = {difference.partition(":")[0] for difference in differences}
-    if names <= {"outcome", "alert"} and not all(map(openssl_decodes, decided.facts.chain)):
+    if names <= {"outcome", "alert"} and not all(
+        openssl_decodes(certificate.der) for certificate in decided.facts.chain
+    ):
         return "openssl-cannot-decode"
     if decided.intact is not reference.intact and decided.signed and reference.signed:
         return "met-by-chance"

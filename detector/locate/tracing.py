@@ -26,7 +26,7 @@ from detector.aio.tasks import cancel_and_wait
 from detector.judge.hops import FINAL, OWN_NETWORK
 from detector.model import Hop, HopAnswer, HopsObservation, HopTrace, Outcome, ProbeKind
 from detector.probe import outcomes
-from detector.probe.tls.handshake import Handshake
+from detector.probe.tls.openssl import OpenSSLHandshake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
@@ -225,7 +225,7 @@ class _Tracer:
         self._family = socket.AF_INET6 if literal.version == 6 else socket.AF_INET  # noqa: PLR2004 - the IP version
         self._address = address
         self._own = _own_address(self._family, address)
-        self._hello = Handshake(host).start()
+        self._hello = OpenSSLHandshake(host).start()
         self._labels: dict[str, str] = {}
         self.names_routers = errors.names_routers
 

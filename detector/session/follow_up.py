@@ -254,7 +254,7 @@ class FollowUp(NamedTuple):
         target = client.parse_url(control.url) if control is not None else None
         if control is None or target is None:
             return None
-        return await portal.look_for_portal(
+        return await portal.probe_portal(
             dialer=self.dialer_for(Endpoint(host=target.host, port=target.port)),
             probe_url=control.url,
             expect_status=control.status,

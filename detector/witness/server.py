@@ -40,8 +40,9 @@ from detector.errors import ServingError
 from detector.model import Record
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
 from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.reader import WireError
 from detector.probe.tls.transport import TLSTransport
-from detector.probe.tls.wire import Wire, WireError
+from detector.probe.tls.wire import Wire
 from detector.session.seams import utc_now
 from detector.trust import witness_statement
 from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
@@ -543,7 +544,7 @@ class _HTTP(asyncio.Protocol):
 
     def _check_progress(self) -> None:
         """Abort a client that was to read or to send something and did not since the last check."""
-        progress = (self._transport.octets_left, self._transport.octets_arrived)
+        progress = (self._transport.bytes_sent, self._transport.bytes_received)
         takes_nothing = self._transport.get_write_buffer_size() > 0 and progress[0] == self._progress[0]
         sends_nothing = self._owes_a_body and self._transport.is_reading() and progress[1] == self._progress[1]
         if takes_nothing or sends_nothing:

@@ -18,8 +18,7 @@ from detector import Detector, Endpoint, Outcome, WatchKind
 from detector.aio.tasks import THREAD_NAME
 from detector.errors import InputError, TargetError
 from detector.knowledge.operators import operator_of
-from detector.probe import MockNetwork
-from detector.probe.mock import Fails, Script
+from detector.probe.mock import Fails, MockNetwork, Script
 from detector.trust import certificate, signature
 from detector.trust.roots import from_der
 from detector.watch.runner import EVENTS_WAITING_MAX, HEARTBEAT

@@ -287,7 +287,7 @@ class TestNoAnswerVouchesForNothing:
 
     async def test_silence(self, issued: Issued, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server that never answers costs the witness's time, and is told."""
-        monkeypatch.setattr("detector.probe.client.Timeouts", lambda: Timeouts(witness=0.2))
+        monkeypatch.setattr("detector.probe.http.witness.Timeouts", lambda: Timeouts(witness=0.2))
         async with listening(issued, b"") as address:
             result = await assessed(settings_of(endpoint(address)))
         assert_not_witnessed(result, "no-answer")
