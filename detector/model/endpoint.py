@@ -6,8 +6,12 @@ Room: model. Pure.
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+from typing import Final
+
+from detector.errors import TargetError
 
 from .record import Record
+from .validate import PORT_MAX, digests
 from .vocabulary import Category, RecordedIdentity, RootOrigin
 
 
@@ -24,6 +28,9 @@ class Endpoint(Record, frozen=True, kw_only=True):
     detector's knowledge, `runs_ca` that its operator issues its certificates with a CA of its own. `witness_is_end`
     records that the operator of the witness terminates TLS there itself, so that no front of the operator explains a
     different session.
+
+    Raises:
+        TargetError: for a port that is out of range, or a digest or key that is not of 32 bytes.
     """
 
     host: str
@@ -45,10 +52,25 @@ class Endpoint(Record, frozen=True, kw_only=True):
     runs_ca: bool = False
     witness_is_end: bool = False
 
+    def __post_init__(self) -> None:
+        """Validate. Runs for every decoded endpoint too, so the usual case costs two comparisons."""
+        if not 0 < self.port <= PORT_MAX or (self.address is not None and not 0 < self.address[1] <= PORT_MAX):
+            port = self.port if self.address is None or not 0 < self.port <= PORT_MAX else self.address[1]
+            raise TargetError(f"{self.host}: port {port} is out of range.", advice=f"Give a port from 1 to {PORT_MAX}.")
+        if not self.host:
+            raise TargetError("host: is empty.", advice="Give a host name or an IP address.")
+        for field in _DIGESTS:
+            if values := getattr(self, field):
+                digests(field, values, error=TargetError)
+
     @property
     def name(self) -> str:
         """`host:port`, with an IPv6 literal in brackets (RFC 3986 section 3.2.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_DIGESTS: Final = ("pins", "backup_pins", "certificates", "witness")
+"""Fields whose values are digests or keys of 32 bytes."""
 
 
 class EndpointName(Record, frozen=True, kw_only=True):

@@ -20,9 +20,9 @@ from detector.locate import tracing
 from detector.locate.tracing import (
     HOPS_MAX,
     PARALLEL,
-    Heard,
     LinuxErrorQueue,
     NoErrorQueue,
+    RouterReport,
     error_queue,
     is_own_network,
     read_extended_error,
@@ -52,15 +52,15 @@ def altered(data: bytes, at: int, value: int) -> bytes:
 class TestExtendedErrors:
     def test_recorded(self) -> None:
         """What Linux said of two packets is read: what happened, and which router said so."""
-        assert read_extended_error(*RECORDED_IPV4) == Heard(HopAnswer.TIME_EXCEEDED, "10.91.1.1")
-        assert read_extended_error(*RECORDED_IPV6) == Heard(HopAnswer.TIME_EXCEEDED, "fd91:1::2")
+        assert read_extended_error(*RECORDED_IPV4) == RouterReport(HopAnswer.TIME_EXCEEDED, "10.91.1.1")
+        assert read_extended_error(*RECORDED_IPV6) == RouterReport(HopAnswer.TIME_EXCEEDED, "fd91:1::2")
 
     def test_unreachable(self) -> None:
         """A router that bars the way is told from one where packets run out."""
         level, kind, data = RECORDED_IPV4
-        assert read_extended_error(level, kind, altered(data, 5, 3)) == Heard(HopAnswer.UNREACHABLE, "10.91.1.1")
+        assert read_extended_error(level, kind, altered(data, 5, 3)) == RouterReport(HopAnswer.UNREACHABLE, "10.91.1.1")
         level, kind, data = RECORDED_IPV6
-        assert read_extended_error(level, kind, altered(data, 5, 1)) == Heard(HopAnswer.UNREACHABLE, "fd91:1::2")
+        assert read_extended_error(level, kind, altered(data, 5, 1)) == RouterReport(HopAnswer.UNREACHABLE, "fd91:1::2")
 
     @pytest.mark.parametrize(
         ("level", "kind", "data"),
@@ -111,7 +111,7 @@ class TestPrivacy:
         """A hidden router is still the same router."""
         tracer = tracing._Tracer(EXAM, ("127.0.0.1", 443), 0.0, NoErrorQueue(), lambda: 0.0)
         tracer._own = "8.8.8.8"
-        told = [tracer._tellable(router) for router in ("8.8.8.1", "8.8.8.2", "8.8.8.1", "9.9.9.9")]
+        told = [tracer._label(router) for router in ("8.8.8.1", "8.8.8.2", "8.8.8.1", "9.9.9.9")]
         assert told == ["own-network-1", "own-network-2", "own-network-1", "9.9.9.9"]
 
 

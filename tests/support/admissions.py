@@ -129,7 +129,7 @@ def result(host: str, category: Category, case: Case) -> Result:
 
 
 def report(results: Iterable[Result], named: Iterable[str] = (), *, portal: PortalObservation | None = None) -> Report:
-    """The report on these results, judged as a network by the real function."""
+    """The report on these results, assessed as a network by the real function."""
     results = tuple(results)
     decided = network.decide_network(results, named=frozenset(named))
     return Report(

@@ -21,9 +21,11 @@ from OpenSSL import SSL
 from support.witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, signing_key, until, witness_of
 
 from detector.errors import ServingError
-from detector.probe import DirectDialer, open_tls, with_witness
+from detector.probe import DirectDialer, open_tls
+from detector.probe.http.witness import with_witness
 from detector.probe.tls.hello import parse_client_hello
-from detector.probe.tls.wire import Wire, WireError, WireErrorKind
+from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.wire import Wire
 from detector.trust import witness_statement
 from detector.trust.envelope import public_key_of
 from detector.witness.server import PROXY_HEADER_CHARACTERS_MAX, PROXY_HEADERS_MAX, Witness, proxy_headers, serve
@@ -75,7 +77,6 @@ class TestStatement:
             await opened.connection.closed.wait()
         observed, handshake = opened.observation.witness, opened.handshake
         assert observed is not None
-        assert handshake is not None
         assert handshake.client_hello is not None
         statement = witness_statement.read(observed.body, keys=[public_key_of(signing_key())]).statement
         assert statement is not None
@@ -83,9 +84,9 @@ class TestStatement:
         assert statement.exporter == handshake.channel_binding()
         assert statement.client_hello.sha256 == hashlib.sha256(handshake.client_hello).hexdigest()
         assert statement.client_hello.ja3 == parse_client_hello(handshake.client_hello).ja3
-        facts = handshake.facts()
+        seen = opened.observation
         agreed = (statement.tls.version, statement.tls.cipher, statement.tls.group, statement.tls.alpn)
-        assert agreed == (facts.tls_version, facts.cipher, facts.group, "http/1.1")
+        assert agreed == (seen.tls_version, seen.cipher, seen.group, "http/1.1")
         assert (statement.server_name, statement.time, statement.peer) == (EXAM, NOW, None)
         assert statement.proxy_headers == ()
 

@@ -54,7 +54,7 @@ def test_keys_and_nonce() -> None:
 
 
 def test_signatures() -> None:
-    """The octets that are signed, and both signatures over them; Ed25519 signs the same way every time."""
+    """The bytes that are signed, and both signatures over them; Ed25519 signs the same way every time."""
     signed = envelope._pre_authentication_encoding(witness_statement.PAYLOAD_TYPE, STATEMENT)
     assert hashlib.sha256(signed).hexdigest() == VALUES["SHA-256 of the signed bytes"]
     assert [key.sign(signed).hex() for key in KEYS] == [VALUES["signature 1"], VALUES["signature 2"]]
@@ -112,8 +112,8 @@ def test_limits_on_the_page() -> None:
     """The defaults are those of the code."""
     limits = server.DEFAULT_LIMITS
     numbers = [
-        *(limits.connections, limits.handshake, limits.handshake_octets // 1024, limits.head),
-        *(limits.head_octets // 1024, limits.idle, limits.stall, limits.requests, limits.shutdown),
+        *(limits.connections, limits.handshake, limits.handshake_bytes // 1024, limits.head),
+        *(limits.head_bytes // 1024, limits.idle, limits.stall, limits.requests, limits.shutdown),
     ]
     table = PAGE[PAGE.index("| limit | default |") : PAGE.index("When all connections are taken")]
     cells = [row.split("|")[2] for row in table.strip().splitlines()[2:]]

@@ -13,8 +13,9 @@ from support.witnesses import EXAM
 
 from detector.model import Endpoint
 from detector.pins.encoding import parse_witness_key
-from detector.probe import DirectDialer, Timeouts, open_tls, with_witness
+from detector.probe import DirectDialer, Timeouts, open_tls
 from detector.probe.client import close
+from detector.probe.http.witness import with_witness
 from detector.trust import witness_statement
 from detector.trust.envelope import public_key_of
 from detector.trust.key_files import create_signing_key
