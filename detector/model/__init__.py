@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from .endpoint import Endpoint, EndpointName, MachineRoot
 from .observation import (
+    Address,
     HandshakeSignature,
     Hop,
     HopsObservation,
@@ -63,6 +64,7 @@ __all__ = [
     "FAULT_OF",
     "PROXIED",
     "SCHEMA_VERSION",
+    "Address",
     "Alternative",
     "Asked",
     "Assurance",
