@@ -18,11 +18,11 @@ from support.profiles import examples
 
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
+from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe.tls import native
 from detector.session.seams import Seams
-from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from support.fleet_parts import Fleet
     from support.interceptors import Campus
 
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
 
 
 def pytest_configure() -> None:

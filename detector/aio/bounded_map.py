@@ -44,7 +44,7 @@ class BoundedMap(Generic[Item, Done]):
         self._work: Final = work
         self._limit: Final = limit
         self._added: Final[deque[Item]] = deque()
-        self._tasks: Final[set[asyncio.Task[Done]]] = set()
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._done: list[Done] = []
         self._failure: BaseException | None = None
         self._changed: Final = asyncio.Event()
@@ -109,29 +109,37 @@ class BoundedMap(Generic[Item, Done]):
         return True
 
     def _start(self, item: Item) -> None:
-        task = asyncio.create_task(self._work(item))
-        self._tasks.add(task)
+        self._tasks.add(asyncio.create_task(self._run(item)))
         self._idle.clear()
-        task.add_done_callback(self._finished)
 
     def _start_added(self) -> None:
         while self._added and not self._is_full:
             self._start(self._added.popleft())
 
-    def _finished(self, task: asyncio.Task[Done]) -> None:
+    async def _run(self, item: Item) -> None:
+        task, is_done = asyncio.current_task(), False
+        assert task is not None  # noqa: S101 - for type checkers
+        try:
+            done = await self._work(item)  # `_done` may be another list by then
+            self._done.append(done)
+            is_done = True
+        finally:
+            if is_done:  # the usual case, without the cost of a callback
+                self._leave(task)
+            else:
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Note that reading has ended or work has failed."""
+        if self._failure is None:
+            self._failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._leave(task)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not self._tasks:
             self._idle.set()
-        if not self._ended(task):
-            self._done.append(task.result())
-
-    def _ended(self, task: asyncio.Task[Done] | asyncio.Task[None]) -> bool:
-        """Note that a task has ended; returns whether it failed."""
-        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if self._failure is None:
-            self._failure = failure
         self._changed.set()
-        return failure is not None
 
     def _take(self) -> list[Done]:
         done, self._done = self._done, []

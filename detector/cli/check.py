@@ -19,7 +19,7 @@ from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.plan import HELLO_CHOICES, USUAL
 from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
-from detector.trust.keys import load_signing_key
+from detector.trust.key_files import load_signing_key
 
 from . import common
 

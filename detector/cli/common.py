@@ -205,7 +205,7 @@ def say(message: str) -> None:
 
 def warn_of_age(knowledge: Sequence[Knowledge], at: dt.datetime) -> None:
     """Say on standard error when what is judged with was old at this moment."""
-    from detector.knowledge import warning  # noqa: PLC0415 - loads the catalogue's code, which judging has loaded
+    from detector.knowledge.age import warning  # noqa: PLC0415 - loads the catalogue's code, which judging has loaded
 
     if (sentence := warning(knowledge, at)) is not None:
         say(f"Warning: {sentence}")

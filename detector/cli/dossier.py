@@ -17,7 +17,7 @@ from detector.history.dossier import Gathering, Item
 from detector.model import Reason, encode
 from detector.session.seams import utc_now
 from detector.session.settings import Expectations
-from detector.trust.keys import load_public_key
+from detector.trust.key_files import load_public_key
 
 from . import common
 from .verify import naming, printable, read_file, reviewing

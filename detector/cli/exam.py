@@ -23,7 +23,7 @@ from detector.exam import gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
 from detector.model import encode
-from detector.trust.keys import load_signing_key
+from detector.trust.key_files import load_signing_key
 
 from . import common
 

@@ -14,11 +14,11 @@ import click
 from detector import pins as pin_files
 from detector.errors import LearnError
 from detector.judge.evidence import recorded_identity
+from detector.knowledge.roots import public_roots
 from detector.model import Category, RecordedIdentity
 from detector.session.seams import utc_now
 from detector.session.session import DEADLINE_DEFAULT, Detector
 from detector.session.settings import Expectations
-from detector.trust.roots import public_roots
 
 from . import common
 

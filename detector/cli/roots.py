@@ -11,10 +11,10 @@ import click
 import msgspec
 
 from detector.knowledge.catalogue import shipped
+from detector.knowledge.known_roots import known_roots
 from detector.model import encode
 from detector.session.seams import utc_now
 from detector.session.settings import Expectations
-from detector.trust.known_roots import known_roots
 
 from . import common
 

@@ -238,10 +238,14 @@ class _Probing(NamedTuple):
             if self.processes == 1:
                 yield detector.probe
                 return
-            from detector.scan import processes  # noqa: PLC0415 - only where there are several
+            from detector.scan.processes import WorkerPool  # noqa: PLC0415 - only where there are several
+            from detector.scan.work import WorkerConfig  # noqa: PLC0415 - as above
 
-            async with processes.worker_pool(self.processes, detector, c_ares=self.names.c_ares) as running:
-                yield running.probe
+            network = msgspec.structs.replace(detector.network, offline=True)
+            async with WorkerPool(
+                self.processes, detector, WorkerConfig(network=network, c_ares=self.names.c_ares)
+            ) as pool:
+                yield pool.probe
         finally:
             await self.names.close()
 

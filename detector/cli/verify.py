@@ -13,10 +13,10 @@ import click
 import msgspec
 
 from detector.errors import BundleError
-from detector.knowledge import describe
+from detector.knowledge.age import describe
 from detector.pins.encoding import parse_witness_key
 from detector.session.settings import Expectations
-from detector.trust.keys import load_public_key
+from detector.trust.key_files import load_public_key
 
 from . import common
 

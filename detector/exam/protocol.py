@@ -22,7 +22,7 @@ from detector.model import (
     Scope,
     Verdict,
     encode,
-    in_one_order,
+    normalize_schema,
 )
 
 from .decision import Reason  # noqa: TC001 - msgspec reads the annotations at run time
@@ -206,5 +206,5 @@ def protocol_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "detector exam gate",
-        **in_one_order({"$defs": {**components, "Message": message}, "anyOf": [request, message]}),
+        **normalize_schema({"$defs": {**components, "Message": message}, "anyOf": [request, message]}),
     }

@@ -23,17 +23,17 @@ from detector.errors import InputError, ProxyError
 from detector.model import ProxyScheme
 from detector.pins import parse_host
 from detector.probe import (
-    ConnectDialer,
     DirectDialer,
     Proxy,
+    ProxyDialer,
     open_tls,
     parse_proxy,
     proxy_for,
-    strict_context,
-    with_witness,
 )
 from detector.probe.client import close
+from detector.probe.http.witness import with_witness
 from detector.probe.routes import Resolver
+from detector.probe.tls.openssl import strict_context
 from detector.session.settings import NetworkSettings
 
 from .guard import Guard, Refused
@@ -228,7 +228,7 @@ class _GuardedConnections:
             proxy = proxy_for(endpoint.host, endpoint.port, self._proxy, os.environ)
         if proxy is None:
             return self._direct
-        return ConnectDialer(_only_http(proxy), self._rules, resolver=self._resolver)
+        return ProxyDialer(_only_http(proxy), self._rules, resolver=self._resolver)
 
 
 def _refuse_arguments(req: ClientRequest) -> None:

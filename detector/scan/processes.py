@@ -14,9 +14,7 @@ import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from detector.errors import DetectorError, InputError
 from detector.judge.evidence import EndpointEvidence
@@ -25,8 +23,6 @@ from detector.session.stream import StreamSettings
 from .work import NOT_PROBED, ErrorResponse, ProbedEndpoint, Request, WorkerConfig, decode_response, encode_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from detector.model import Endpoint
     from detector.session.session import Detector
 
@@ -67,9 +63,12 @@ class _Worker(NamedTuple):
 
 
 class WorkerPool:
-    """Worker processes that probe. Made by `worker_pool`."""
+    """`count` worker processes that probe as `config` says, from entering the context until leaving it.
 
-    def __init__(self, detector: Detector, config: WorkerConfig, count: int) -> None:
+    Entering raises `ProcessError`.
+    """
+
+    def __init__(self, count: int, detector: Detector, config: WorkerConfig) -> None:
         self._detector = detector
         self._config = config
         self._workers: list[_Worker | None] = [None] * count
@@ -77,15 +76,25 @@ class WorkerPool:
         self._starting = asyncio.Lock()
         self._number = 0
 
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_exit(self)
+            for place in range(len(self._workers)):
+                await self._start(place)
+            stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Kill all workers."""
+        running = [worker for worker in self._workers if worker is not None]
+        for worker in running:
+            _kill(worker.process)
+        await asyncio.gather(*(worker.reading for worker in running))
+
     @property
     def identifiers(self) -> tuple[int, ...]:
         """The process identifiers of the running workers."""
         return tuple(worker.process.pid for worker in self._workers if worker is not None)
-
-    async def start(self) -> None:
-        """Start all workers. Raises `ProcessError`."""
-        for place in range(len(self._workers)):
-            await self._start(place)
 
     async def probe(self, endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ASYNC109 - enforced by the worker
         """Probe one endpoint in the worker that has least to do.
@@ -102,13 +111,6 @@ class WorkerPool:
                 probed = await self._request(min(running, key=lambda worker: len(worker.waiting)), endpoint, timeout)
                 break
         return EndpointEvidence(endpoint, probed.observation, self._detector.context(), others=probed.others)
-
-    async def end(self) -> None:
-        """Kill all workers."""
-        running = [worker for worker in self._workers if worker is not None]
-        for worker in running:
-            _kill(worker.process)
-        await asyncio.gather(*(worker.reading for worker in running))
 
     async def _request(self, worker: _Worker, endpoint: Endpoint, timeout: float) -> ProbedEndpoint:  # noqa: ASYNC109 - as `probe`
         self._number += 1
@@ -164,21 +166,6 @@ class WorkerPool:
         LOG.info("worker %d started (start %d of place %d)", process.pid, self._starts[place], place)
         waiting: dict[int, asyncio.Future[ProbedEndpoint]] = {}
         self._workers[place] = _Worker(process, waiting, asyncio.create_task(_read(process, waiting)))
-
-
-@contextlib.asynccontextmanager
-async def worker_pool(count: int, detector: Detector, *, c_ares: bool) -> AsyncIterator[WorkerPool]:
-    """Run `count` workers until the block ends; they connect as `detector` does, and resolve names as `c_ares` says.
-
-    Raises `ProcessError`.
-    """
-    network = msgspec.structs.replace(detector.network, offline=True)
-    pool = WorkerPool(detector, WorkerConfig(network=network, c_ares=c_ares), count)
-    try:
-        await pool.start()
-        yield pool
-    finally:
-        await pool.end()
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -31,6 +31,7 @@ from detector.model import (
     Observation,
     Outcome,
     ResolutionObservation,
+    ResolutionOutcome,
     Route,
 )
 
@@ -278,7 +279,7 @@ class Planner:
 
     def local_networks(self) -> Callable[[], Mapping[str, str]] | None:
         """The function that reads this machine's networks; None where the dialer was given."""
-        return None if self._given is not None else local_networks.networks
+        return None if self._given is not None else routes.local_networks
 
     def routes_to(self, endpoint: Endpoint) -> tuple[Dialer, ...]:
         """The routes that apply to an endpoint, that of the first probe first; at least one."""
@@ -288,7 +289,7 @@ class Planner:
         by_word = {USUAL: proxied or self._direct, PROXY: proxied, DIRECT: self._direct, **self._families}
         found = (by_word[word] for word in self._settings.routes)
         return tuple(dict.fromkeys(dialer for dialer in found if dialer is not None)) or (
-            routes.NoWay(Outcome.NO_ROUTE),
+            routes.NoRoute(Outcome.NO_ROUTE),
         )
 
     async def read_machine_settings(self) -> None:
@@ -329,7 +330,7 @@ class Planner:
 
         Where the machine sets nothing, the environment's settings apply. An unreadable setting is no direct route.
         """
-        if not found.says_something:
+        if not found.is_set:
             return self._by_environment
         if found.file is not None:
             return self._except_mapped(self._by_file(found.file))
@@ -338,21 +339,23 @@ class Planner:
         try:
             dialer: Dialer = self._through(probe.parse_proxy(found.proxy))
         except ProxyError:
-            dialer = routes.NoWay(Outcome.PROXY_UNKNOWN)
+            dialer = routes.NoRoute(Outcome.PROXY_UNKNOWN)
         return lambda endpoint: None if endpoint.address or found.excepts(endpoint.host, endpoint.port) else dialer
 
     def _by_file(self, location: str, *, optional: bool = False) -> Dialer:
-        file = pac.ProxyFile(location, fetch=self._fetch, resolver=self._resolver, clock=self._clock, optional=optional)
-        return pac.FileDialer(file, self._direct, self._through)
+        file = pac.ProxyFile(
+            location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
+        )
+        return pac.PacDialer(file, self._direct, self._through)
 
-    async def _fetch(self, url: str, until: float) -> bytes | None:
+    async def _download(self, url: str, until: float) -> bytes | None:
         """Fetch a proxy file, directly: it says how to reach anything else."""
-        limits = client.Limits(body_octets=pac.FILE_OCTETS_MAX)
+        limits = client.Limits(body_bytes=pac.FILE_BYTES_MAX)
         if url.lower().startswith("https:"):
-            answer = await https.ask(
-                url, dialer=self._direct, vouch=self._trusts_endpoint, limits=limits, deadline=until
-            )
-            return None if answer is None else answer.bodies[0]
+            async with https.connect(url, dialer=self._direct, deadline=until) as server:
+                if server is None or not self._trusts_endpoint(server.endpoint, server.observation):
+                    return None
+                return (await server.get(limits=limits))[0]
         fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
         return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
 
@@ -365,7 +368,7 @@ class Planner:
                 proxy,
                 self._resolve,
                 resolver=self._resolver,
-                vouch=lambda seen, observation: self._trusts(seen.host, seen.port, observation),
+                trusts=lambda seen, observation: self._trusts(seen.host, seen.port, observation),
             )
         return self._by_proxy[proxy]
 
@@ -384,22 +387,31 @@ class Planner:
         names = [e.host for e in endpoints if not self._has_address(e) and routes.literal(e.host) is None]
         resolver = Endpoint(host=target.host, port=target.port)
         async with Group() as group:
-            asking = group.create_task(
-                doh.resolve(url, names, dialer=self.first_route(resolver), vouch=self._trusts_endpoint, deadline=until)
-            )
+            asking = group.create_task(self._ask_resolver(url, names, self.first_route(resolver), until))
             own = {
                 name: group.create_task(routes.addresses_of(name, resolver.port, resolver=self._resolver, until=until))
                 for name in dict.fromkeys(names)
             }
-        observation, answers = asking.result()
-        if observation is None:
+        if (asked := asking.result()) is None:
             return None
+        observation, answers = asked
         shown = f"https://{target.authority}{target.path.partition('?')[0]}"
         compared = {
             name: ResolutionObservation(resolver=shown, outcome=outcome, system=own[name].result(), other=addresses)
             for name, (outcome, addresses) in answers.items()
         }
         return resolver, observation, compared
+
+    async def _ask_resolver(
+        self, url: str, names: Sequence[str], dialer: Dialer, until: float
+    ) -> tuple[Observation, dict[str, tuple[ResolutionOutcome, tuple[str, ...]]]] | None:
+        """Return the resolver's observation and its answers by name; it is asked only if it is trusted."""
+        async with https.connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
+            if server is None:
+                return None
+            if not self._trusts_endpoint(server.endpoint, server.observation):
+                return server.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
+            return server.observation, await doh.resolve(server, names)
 
     def _has_address(self, endpoint: Endpoint) -> bool:
         """Whether the caller or the pin file gives the endpoint's address."""

@@ -11,16 +11,17 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.knowledge import roots as trusted
+from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
-from detector.trust import roots as trusted
-from detector.trust.known_roots import known_root_keys
+from detector.trust.roots import NO_ROOTS, TrustedRoots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from detector.probe import Dialer
     from detector.probe.routes import Resolver
-    from detector.trust.roots import Roots, TrustedRoots
+    from detector.trust.roots import Roots
 
 MACHINE_WAIT: Final = 0.2
 """Seconds that assessment waits, once, for the trust stores of this machine. On Linux the files among them are read in
@@ -36,7 +37,7 @@ def utc_now() -> dt.datetime:
 def _read_machine_trust() -> Iterator[TrustedRoots]:
     """Yield the roots this machine trusts: first only which they are, then with what its stores say about each."""
     listed = trusted.machine_roots()
-    yield trusted.TrustedRoots(listed.without(known_root_keys()), {})
+    yield TrustedRoots(listed.without(known_root_keys()), {})
     listed = listed.with_added(trusted.certifi_bundle().added)
     from detector.audit.machine import read_stores  # noqa: PLC0415 - readers that are needed only behind a machine root
     from detector.audit.trusted import merge  # noqa: PLC0415 - as above
@@ -63,7 +64,7 @@ class MachineTrust:
     ) -> None:
         self._read = read
         self._wait = wait
-        self._known = trusted.TrustedRoots(trusted.NO_ROOTS, {})
+        self._known = TrustedRoots(NO_ROOTS, {})
         self._reader: threading.Thread | None = None
         self._until = 0.0
         self._starting = threading.Lock()

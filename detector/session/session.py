@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from detector import knowledge
     from detector.judge import assess, evidence, network
     from detector.judge.evidence import Context, EndpointEvidence
+    from detector.knowledge import age
     from detector.locate import locate
     from detector.locate.locate import Locating
     from detector.pins import PinSet
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     Target = Endpoint | str
 else:
     evidence = LazyModule("detector.judge.evidence")
-    knowledge = LazyModule("detector.knowledge")
+    age = LazyModule("detector.knowledge.age")
     assess = LazyModule("detector.judge.assess")
     locate = LazyModule("detector.locate.locate")
     network = LazyModule("detector.judge.network")
@@ -218,7 +218,7 @@ class Detector:
     @property
     def knowledge(self) -> tuple[Knowledge, ...]:
         """What chains are assessed with, and how old it is."""
-        return knowledge.used(self.roots, self.logs)
+        return age.used(self.roots, self.logs)
 
     @functools.cached_property
     def _shared_pins(self) -> Container[bytes]:
@@ -414,7 +414,7 @@ class Detector:
         endpoints = tuple({endpoint.name: endpoint for endpoint in self.endpoints(targets)}.values())
         canaries, budget = Canaries(self.canaries, again_after=interval), run_budget()
         return runner.Watcher(
-            endpoints,
+            endpoints=endpoints,
             probe=lambda endpoint, until: self._watched(endpoint, until, endpoints, canaries, budget),
             budget=budget,
             wall=self._seams.clock,

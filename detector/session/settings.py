@@ -18,11 +18,11 @@ import msgspec
 
 from detector import pins as pin_files
 from detector.errors import TargetError
+from detector.knowledge import ct_logs
+from detector.knowledge import roots as trusted
+from detector.knowledge.known_roots import known_labels
 from detector.model import Endpoint, Engine, Record
 from detector.model.validate import PORT_MAX, one_of, whole_number
-from detector.trust import logs as ct_logs
-from detector.trust import roots as trusted
-from detector.trust.known_roots import known_labels
 
 from .follow_up import CANARIES_LEAST, DEFAULT_CONTROL, Control, known_canaries, one_per_operator
 from .plan import FILE_PREFIX, HELLO_CHOICES, MACHINE, USUAL, ProbeSettings, read_resolver, read_route
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from detector.pins import PinSet
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
 
     PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]

@@ -96,7 +96,7 @@ class Assessed(NamedTuple, Generic[Label]):
 class RateLimiter:
     """Spaces out connections: at most `rate` per second in all, `per_destination` to each one; None is no limit."""
 
-    def __init__(self, *, rate: float | None = None, per_destination: float | None = None) -> None:
+    def __init__(self, rate: float | None = None, per_destination: float | None = None) -> None:
         self._gap = 0.0 if rate is None else 1 / rate
         self._destination_gap = 0.0 if per_destination is None else 1 / per_destination
         self._next = 0.0
@@ -104,8 +104,6 @@ class RateLimiter:
 
     async def wait(self, destination: str) -> None:
         """Wait for the next turn to connect to `destination`. Turns are given in the order of the calls."""
-        if not (self._gap or self._destination_gap):
-            return
         now = asyncio.get_running_loop().time()
         when = now
         if self._destination_gap:
@@ -141,12 +139,14 @@ class Prober:
         self._probe: Final = probe
         self._settings: Final = settings
         self._random: Final = random or _JITTER
-        self._limiter: Final = RateLimiter(rate=settings.rate, per_destination=settings.rate_per_destination)
+        limits = settings.rate, settings.rate_per_destination
+        self._limiter: Final = None if limits == (None, None) else RateLimiter(*limits)
 
     async def __call__(self, endpoint: Endpoint) -> EndpointEvidence:
         """Probe an endpoint, and again while failures are transient and retries are left."""
         for attempt in count():
-            await self._limiter.wait(endpoint.address[0] if endpoint.address else endpoint.host)
+            if self._limiter is not None:
+                await self._limiter.wait(endpoint.address[0] if endpoint.address else endpoint.host)
             evidence = await self._probe(endpoint, timeout=self._settings.timeout)
             seen = evidence.observation
             if seen.outcome not in TRANSIENT or seen.chain or attempt >= self._settings.retries:

@@ -16,6 +16,7 @@ import random
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.aio.tasks import cancel_and_wait, run_in_thread
@@ -105,6 +106,7 @@ class WatchOptions(NamedTuple):
                 raise InputError(f"{name} {seconds}: not a time to wait.", advice="Give seconds, more than 0.")
 
 
+@dataclass(kw_only=True)
 class Watcher:
     """One watch over `endpoints`.
 
@@ -115,38 +117,29 @@ class Watcher:
     Raises `InputError` for times that are not positive or when there is nothing to watch.
     """
 
-    def __init__(  # noqa: PLR0913 - keyword-only past the endpoints; each is one part of a watch
-        self,
-        endpoints: Sequence[Endpoint],
-        *,
-        probe: Callable[[Endpoint, float], Awaitable[Sequence[EndpointEvidence]]],
-        wall: Callable[[], dt.datetime],
-        options: WatchOptions,
-        environment: WatchEnvironment,
-        named: Collection[str] = (),
-        vantage: str = "",
-        stop: asyncio.Event | None = None,
-        on_probe: Callable[[ProbeResult], None] | None = None,
-        budget: Budget | None = None,
-    ) -> None:
-        if not endpoints:
+    endpoints: Sequence[Endpoint]
+    probe: Callable[[Endpoint, float], Awaitable[Sequence[EndpointEvidence]]]
+    wall: Callable[[], dt.datetime]
+    options: WatchOptions
+    environment: WatchEnvironment
+    named: Collection[str] = ()
+    vantage: str = ""
+    stop: asyncio.Event | None = None
+    on_probe: Callable[[ProbeResult], None] | None = None
+    budget: Budget | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if not self.endpoints:
             raise InputError("There is nothing to watch.", advice="Name a host, or give a pin file with endpoints.")
-        options.check()
-        self._endpoints: Final = tuple(endpoints)
-        self._index_of: Final = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
-        self._probe: Final = probe
-        self._wall: Final = wall
-        self._options: Final = options
-        self._environment: Final = environment
-        self._stop: Final = stop
-        self._on_probe: Final = on_probe
-        self._budget: Final = budget
-        self._watch: Final = Watch(endpoints, named=named, vantage=vantage)
-        self._schedule: Final = Schedule(len(endpoints), options.interval, environment.random)
+        self.options.check()
+        self._index_of = {endpoint.name: index for index, endpoint in enumerate(self.endpoints)}
+        self._watch = Watch(self.endpoints, named=self.named, vantage=self.vantage)
+        self._schedule = Schedule(len(self.endpoints), self.options.interval, self.environment.random)
         self._running: dict[asyncio.Task[tuple[Sequence[EndpointEvidence], float]], int] = {}
-        self._waiting: Final[deque[WatchEvent]] = deque()
-        self._changed: Final = asyncio.Event()
-        self._drained: Final = asyncio.Event()
+        self._waiting: deque[WatchEvent] = deque()
+        self._changed = asyncio.Event()
+        self._drained = asyncio.Event()
         self._hurried = self._networks_read = -math.inf
         self._begun = 0.0
 
@@ -167,11 +160,11 @@ class Watcher:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._options.duration
-        stopping = asyncio.create_task((self._stop or asyncio.Event()).wait())
-        self._begun = self._environment.elapsed()
-        clocks = ClockPair(self._wall(), self._begun)
-        networks = LocalNetworks(self._environment.networks())
+        until = loop.time() + self.options.duration
+        stopping = asyncio.create_task((self.stop or asyncio.Event()).wait())
+        self._begun = self.environment.elapsed()
+        clocks = ClockPair(self.wall(), self._begun)
+        networks = LocalNetworks(self.environment.networks())
         self._hurry()
         try:
             while not stopping.done() and loop.time() < until:
@@ -191,14 +184,14 @@ class Watcher:
         """Start the probes that are due, as far as there is room for them."""
         now = asyncio.get_running_loop().time()
         busy = set(self._running.values())
-        for index in self._schedule.due(now, busy)[: self._options.concurrency - len(busy)]:
+        for index in self._schedule.due(now, busy)[: self.options.concurrency - len(busy)]:
             self._schedule.begun(index, now)
-            self._running[asyncio.create_task(self._timed_probe(self._endpoints[index]))] = index
+            self._running[asyncio.create_task(self._timed_probe(self.endpoints[index]))] = index
 
     async def _timed_probe(self, endpoint: Endpoint) -> tuple[Sequence[EndpointEvidence], float]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        return await self._probe(endpoint, begun + self._options.deadline), loop.time() - begun
+        return await self.probe(endpoint, begun + self.options.deadline), loop.time() - begun
 
     async def _drop_probes(self) -> None:
         """Cancel the probes in flight."""
@@ -211,17 +204,17 @@ class Watcher:
         """Seconds until something is to be done, if no probe ends before."""
         now = asyncio.get_running_loop().time()
         busy = set(self._running.values())
-        due = self._schedule.next(busy) if len(busy) < self._options.concurrency else math.inf
+        due = self._schedule.next(busy) if len(busy) < self.options.concurrency else math.inf
         return max(min(due - now, until - now, HEARTBEAT), 0.0)
 
     async def _check_surroundings(self, clocks: ClockPair, networks: LocalNetworks, planned: float) -> None:
         """Report what happened to clock and network since last time, and probe everything again if anything did."""
-        passed = clocks.read(self._wall(), self._environment.elapsed(), planned)
+        passed = clocks.read(self.wall(), self.environment.elapsed(), planned)
         changed = returned = False
         now = asyncio.get_running_loop().time()
         if now - self._networks_read >= HEARTBEAT:
             self._networks_read = now
-            changed, returned = networks.read(self._environment.networks())
+            changed, returned = networks.read(self.environment.networks())
         if passed.gap is not None:
             # The probes in flight belong to the time before: their connections may be dead, their deadlines over.
             await self._drop_probes()
@@ -248,13 +241,13 @@ class Watcher:
         results = [task.result() for task in ended]
         canaries = [canary for evidence, _ in results for canary in evidence[1:]]
         moment = self._moment()
-        if self._budget is not None:
-            self._budget.refill()
+        if self.budget is not None:
+            self.budget.refill()
         events = await run_in_thread(lambda: self._watch.add([each[0] for each, _ in results], moment, canaries))
         for evidence, seconds in results:
             result = self._watch.latest(evidence[0].endpoint)
-            if self._on_probe is not None and result is not None:
-                self._on_probe(ProbeResult(result, moment.at, seconds))
+            if self.on_probe is not None and result is not None:
+                self.on_probe(ProbeResult(result, moment.at, seconds))
         await self._report(events)
         self._repeat_failed({self._index_of[evidence[0].endpoint.name] for evidence, _ in results}, events)
 
@@ -267,7 +260,7 @@ class Watcher:
         doubtful = probed & {self._index_of[endpoint.name] for endpoint in self._watch.doubtful}
         if any(event.kind is WatchKind.NETWORK_BACK for event in events):
             self._hurry()
-        elif doubtful and now - self._hurried >= self._options.interval:
+        elif doubtful and now - self._hurried >= self.options.interval:
             self._hurry(RECONSIDER)
         self._schedule.put(now + RECONSIDER, doubtful)
 
@@ -277,7 +270,7 @@ class Watcher:
         self._schedule.hurry(self._hurried + after)
 
     def _moment(self) -> Moment:
-        return Moment(self._wall(), self._environment.elapsed() - self._begun)
+        return Moment(self.wall(), self.environment.elapsed() - self._begun)
 
     async def _report(self, events: Sequence[WatchEvent]) -> None:
         for event in events:

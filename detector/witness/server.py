@@ -40,8 +40,9 @@ from detector.errors import ServingError
 from detector.model import Record
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
 from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.reader import WireError
 from detector.probe.tls.transport import TLSTransport
-from detector.probe.tls.wire import Wire, WireError
+from detector.probe.tls.wire import Wire
 from detector.session.seams import utc_now
 from detector.trust import witness_statement
 from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
@@ -191,10 +192,10 @@ class Witness:
         if request.method != hdrs.METH_GET:
             return _refusal(405, "A witness is asked with GET.", {hdrs.ALLOW: hdrs.METH_GET})
         nonces = request.query.getall("nonce", [])
-        if len(nonces) != 1 or witness_statement.read_nonce(nonces[0]) is None:
+        if len(nonces) != 1 or witness_statement.decode_nonce(nonces[0]) is None:
             return _refusal(
                 400,
-                f"A witness is asked with one nonce of {witness_statement.NONCE_OCTETS} bytes, as unpadded base64url.",
+                f"A witness is asked with one nonce of {witness_statement.NONCE_BYTES} bytes, as unpadded base64url.",
             )
         seen = None if request.transport is None else request.transport.get_extra_info(_SESSION_KEY)
         if not isinstance(seen, ServerSession):
@@ -457,7 +458,7 @@ class _Handshake(asyncio.Protocol):
         if version == TLS_1_2 and not wire.extended_master_secret:
             return b""
         return self._connection.export_keying_material(
-            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_OCTETS, witness_statement.EXPORTER_CONTEXT
+            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_BYTES, witness_statement.EXPORTER_CONTEXT
         )
 
 
@@ -543,7 +544,7 @@ class _HTTP(asyncio.Protocol):
 
     def _check_progress(self) -> None:
         """Abort a client that was to read or to send something and did not since the last check."""
-        progress = (self._transport.octets_left, self._transport.octets_arrived)
+        progress = (self._transport.bytes_sent, self._transport.bytes_received)
         takes_nothing = self._transport.get_write_buffer_size() > 0 and progress[0] == self._progress[0]
         sends_nothing = self._owes_a_body and self._transport.is_reading() and progress[1] == self._progress[1]
         if takes_nothing or sends_nothing:

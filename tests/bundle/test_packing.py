@@ -23,7 +23,7 @@ from detector.bundle.verification import Conclusion
 from detector.errors import BundleError
 from detector.judge.recorded import KeyEvidence
 from detector.model import Observation, PresentedCertificate, RootOrigin
-from detector.probe import MockNetwork
+from detector.probe.mock import MockNetwork
 from detector.session.follow_up import Control
 from detector.trust.roots import from_der
 

@@ -39,7 +39,7 @@ from detector.exam.protocol import Request as GateRequest
 from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
 from detector.session.follow_up import Control
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -126,7 +126,7 @@ class TestAnswers:
         async with town(pki) as (endpoints, where):
             decision = await detector.exam.gate(**settings_of(*endpoints, resolve=where), keys=keys)
         signers = bundles.read(decision.evidence).signers
-        assert {signer.key for signer in signers} == {public_octets(key) for key in keys}
+        assert {signer.key for signer in signers} == {public_key_of(key) for key in keys}
         assert all(signer.verifies for signer in signers)
 
     async def test_one_detector_serves_many_gates(self, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -252,7 +252,7 @@ class TestWitness:
         issued = pki.issue([EXAM])
         policy = Policy(require_witness=Category.EXAM)
         endpoint = Endpoint(
-            host=EXAM, category=Category.EXAM, pins=(issued.spki_sha256,), witness=(public_octets(key),)
+            host=EXAM, category=Category.EXAM, pins=(issued.spki_sha256,), witness=(public_key_of(key),)
         )
 
         def witness(request: Request) -> Response:
@@ -261,7 +261,7 @@ class TestWitness:
                 nonce=parse_qs(urlsplit(request.target).query)["nonce"][0],
                 exporter=request.export_keying_material(
                     witness_statement.EXPORTER_LABEL,
-                    witness_statement.EXPORTER_OCTETS,
+                    witness_statement.EXPORTER_BYTES,
                     witness_statement.EXPORTER_CONTEXT,
                 ),
                 client_hello=witness_statement.HelloSeen(sha256="0" * 64),

@@ -106,7 +106,9 @@ async def test_both_engines_see_the_same(pki: PrivatePKI) -> None:
     """With the native engine first or OpenSSL alone: the same chain, the same parameters, the key proved."""
     async with lab(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
         dialer = ProxyDialer(parse_proxy(f"http://127.0.0.1:{mitm.port}"))
-        seen = [await probe(endpoints[0], dialer=dialer, engine=engine) for engine in (Engine.AUTO, Engine.OPENSSL)]
+        seen = [
+            (await probe(endpoints[0], dialer=dialer, engine=engine)).single for engine in (Engine.AUTO, Engine.OPENSSL)
+        ]
     native, reference = seen
     assert (native.engine, reference.engine) == (Engine.NATIVE, Engine.OPENSSL)
     for name in (

@@ -140,7 +140,7 @@ async def nginx(files: Files, *, staples: bool = False, old: bool = False) -> As
 
 
 async def look(port: int, engine: Engine) -> Observation:
-    return await probe(Endpoint(host=HOST, address=(LOOPBACK, port)), dialer=DirectDialer(), engine=engine)
+    return (await probe(Endpoint(host=HOST, address=(LOOPBACK, port)), dialer=DirectDialer(), engine=engine)).single
 
 
 def told(observation: Observation) -> dict[str, object]:

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psutil
 import pytest
 from detector_testing import serve_middlebox, serve_origin
@@ -21,6 +22,8 @@ from detector import Detector
 from detector.errors import InputError
 from detector.model import Endpoint, Outcome
 from detector.scan import Target, processes, scan
+from detector.scan.processes import WorkerPool
+from detector.scan.work import WorkerConfig
 from detector.session.stream import StreamSettings
 
 if TYPE_CHECKING:
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from detector_testing.streams import PlainStream
 
     from detector.scan import Scanned
-    from detector.scan.processes import WorkerPool
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -69,8 +71,9 @@ async def silent() -> AsyncIterator[Silent]:
         yield server
 
 
-def pool(detector: Detector, count: int = 2) -> contextlib.AbstractAsyncContextManager[WorkerPool]:
-    return processes.worker_pool(count, detector, c_ares=False)
+def pool(detector: Detector, count: int = 2) -> WorkerPool:
+    network = msgspec.structs.replace(detector.network, offline=True)
+    return WorkerPool(count, detector, WorkerConfig(network=network, c_ares=False))
 
 
 async def collect(detector: Detector, targets: list[Target], running: WorkerPool, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings

@@ -11,7 +11,8 @@ from detector_testing import serve_middlebox, serve_origin
 from detector import Detector
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Confidence, Endpoint, Outcome, Verdict
-from detector.probe import MockNetwork, mock
+from detector.probe import mock
+from detector.probe.mock import MockNetwork
 from detector.scan import BadLine, Replaced, Scanned, Target, runner, scan
 from detector.session import stream
 from detector.session.stream import StreamSettings

@@ -26,7 +26,7 @@ from detector.model import (
     RootOrigin,
     Verdict,
 )
-from detector.probe import MockNetwork
+from detector.probe.mock import MockNetwork
 from detector.scan import work
 from detector.session.settings import NetworkSettings
 from detector.session.stream import Probed, StreamAssessor, StreamSettings

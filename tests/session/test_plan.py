@@ -12,8 +12,7 @@ from detector_testing import serve_middlebox, serve_origin, serve_proxy, serve_s
 from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
 from detector.model import KeyKind, Route
-from detector.probe import MockNetwork
-from detector.probe.mock import TLSServer
+from detector.probe.mock import MockNetwork, TLSServer
 from detector.session.plan import DIRECT4, DIRECT6, PROXY, USUAL, Planner, RouteSettings, read_route
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from detector_testing import Issued, PrivatePKI
 
     from detector.model import Report
-    from detector.probe.routes import Journal, ProtocolFactory
+    from detector.probe.routes import ConnectionRecord, ProtocolFactory
 
 EXAM = "exam.example.edu"
 LOCALHOST = "localhost"
@@ -106,13 +105,13 @@ class FixedRoute(MockNetwork):
             for name, issued in (("name", by_name), ("address", by_address))
         }
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         end = self._ends["name" if endpoint.address is None else "address"]
-        transport = await end.dial(endpoint, factory, journal)
-        journal.address = PLACE if self.route is Route.DIRECT else "192.0.2.3:3128"
+        transport = await end.dial(endpoint, factory, record)
+        record.address = PLACE if self.route is Route.DIRECT else "192.0.2.3:3128"
         if self.route is not Route.DIRECT:
             target = f"{EXAM}:443" if endpoint.address is None else f"{endpoint.address[0]}:{endpoint.address[1]}"
-            journal.asked_for = target
+            record.asked_for = target
         return transport
 
 

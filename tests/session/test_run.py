@@ -19,7 +19,8 @@ import detector
 from detector import Detector, Endpoint, Outcome
 from detector.errors import MissingExtraError
 from detector.model import Hello, Route
-from detector.probe import DirectDialer, MockNetwork, mock
+from detector.probe import DirectDialer, mock
+from detector.probe.mock import MockNetwork
 from detector.session.plan import ProbeSettings, variants
 from detector.session.run import run_variants
 

@@ -18,10 +18,10 @@ from detector.aio.tasks import THREAD_NAME
 from detector.audit import InstalledRoot, Scanned
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.judge import network_evidence
+from detector.knowledge import roots
+from detector.knowledge.known_roots import known_root_keys
 from detector.model import KnowledgeKind, Report, RootOrigin
 from detector.session.seams import MACHINE_WAIT, MachineTrust
-from detector.trust import roots
-from detector.trust.known_roots import known_root_keys
 from detector.trust.roots import TrustedRoots, from_der
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@ async def test_check_of_a_clean_network_loads_no_more_than_it_needs(pki: Private
         loaded = await asyncio.to_thread(loaded_after, CHECK, str(written.roots), str(written.ct_logs), *rules)
     assert set(NEVER) & set(loaded) == set()
     assert "detector.probe.tls.native" in loaded
-    assert {"detector.probe.tls.handshake", "detector.probe.tls.transport"} & set(loaded) == set()
+    assert {"detector.probe.tls.openssl", "detector.probe.tls.transport"} & set(loaded) == set()
 
 
 COMMAND = """

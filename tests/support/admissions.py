@@ -17,13 +17,13 @@ from detector.model import (
     EndpointName,
     Finding,
     ManagedBy,
+    Meaning,
     Observation,
     Outcome,
     PortalObservation,
     Reason,
     Report,
     Result,
-    Says,
     Verdict,
 )
 
@@ -119,7 +119,7 @@ def result(host: str, category: Category, case: Case) -> Result:
         assurance=case.assurance,
         attribution=Attribution(product=PRODUCT, managed_by=ManagedBy.INSTITUTION, issuer=HOSTILE) if named else None,
         findings=tuple(
-            Finding(check=CHECK_OF[type(one)], outcome=one.value, says=Says.NEUTRAL, summary=HOSTILE)
+            Finding(check=CHECK_OF[type(one)], outcome=one.value, says=Meaning.NEUTRAL, summary=HOSTILE)
             for one in case.found
         ),
         advice=advice,

@@ -22,6 +22,7 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -42,10 +43,10 @@ from detector.bundle import pack
 from detector.cli import scan as scan_command
 from detector.judge.evidence import never_installed, no_machine_roots
 from detector.knowledge import catalogue
-from detector.model import Category, Endpoint, HandshakeSignature, Outcome
+from detector.model import Category, Endpoint, HandshakeSignature, Observation, Outcome
 from detector.pins import spell
-from detector.probe import MockNetwork, probe, probe_each
-from detector.probe.mock import AwaitClient, Close, Fails, Reset, Script, Send, TLSServer
+from detector.probe import probe
+from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Reset, Script, Send, TLSServer
 from detector.probe.tls.native import NativeHandshake
 from detector.session.seams import Seams, utc_now
 from detector.session.session import Detector
@@ -143,7 +144,7 @@ class Surroundings:
         """The function itself is changed, so that it is fixed for whoever imported it or has it as a default."""
         self._monkeypatch.setattr(utc_now, "__code__", _fixed.__code__)
         self._monkeypatch.setattr(utc_now, "__defaults__", (NOW,))
-        self._monkeypatch.setitem(_defaults(probe_each), "clock", lambda: 0.0)
+        self._monkeypatch.setitem(_defaults(probe), "clock", lambda: 0.0)
         self._monkeypatch.setattr(scan_command, "time", types.SimpleNamespace(monotonic=lambda: 0.0))
         self._monkeypatch.setattr(asyncio, "run", _run)
         self._monkeypatch.setattr(asyncio, "to_thread", _do_at_once)
@@ -157,21 +158,21 @@ class Surroundings:
     def _fix_handshakes(self) -> None:
         """What a server's random octets decide is as it was in the one handshake that was recorded of its leaf."""
         sessions = {leaf: _Session(**kept) for leaf, kept in json.loads((GIVEN / "sessions.json").read_text()).items()}
-        real = NativeHandshake.facts
+        real = NativeHandshake.observation
 
-        def facts(handshake: NativeHandshake, outcome: Outcome = Outcome.DEADLINE) -> Any:  # noqa: ANN401 - as `real`
+        def observation(handshake: NativeHandshake, outcome: Outcome = Outcome.DEADLINE) -> Observation:
             found = real(handshake, outcome)
             if not found.chain:
                 return found
-            session = sessions[hashlib.sha256(found.chain[0]).hexdigest()]
-            return found._replace(server_hello=session.server_hello, group=session.group)
+            session = sessions[found.chain[0].sha256]
+            return msgspec.structs.replace(
+                found,
+                server_hello=session.server_hello,
+                group=session.group,
+                handshake_signature=found.handshake_signature and session.signature,
+            )
 
-        def signature(handshake: NativeHandshake) -> HandshakeSignature | None:
-            chain = real(handshake).chain
-            return sessions[hashlib.sha256(chain[0]).hexdigest()].signature if chain else None
-
-        self._monkeypatch.setattr(NativeHandshake, "facts", facts)
-        self._monkeypatch.setattr(NativeHandshake, "signature", property(signature))
+        self._monkeypatch.setattr(NativeHandshake, "observation", observation)
 
     def _fix_detectors(self) -> None:
         """Every detector is on the network of this machine, which trusts nothing of its own."""
@@ -294,7 +295,7 @@ async def _sessions(authority: str) -> list[tuple[str, dict[str, str | int | Non
     """One handshake with every server of an authority."""
     sessions = []
     for host in HOSTS:
-        seen = await probe(Endpoint(host=host), dialer=MockNetwork(served(authority, host)))
+        seen = (await probe(Endpoint(host=host), dialer=MockNetwork(served(authority, host)))).observation
         assert seen.handshake_signature is not None
         assert seen.server_hello is not None
         kept = {

@@ -65,7 +65,7 @@ def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGua
 
 def client_tasks() -> set[asyncio.Task[Any]]:
     """Every running task but those of the servers, which run in the same loop."""
-    servers = ("detector_testing/", "aiohttp/web")
+    servers = ("/detector_testing/", "aiohttp/web")
 
     def of_server(task: asyncio.Task[Any]) -> bool:
         coroutine = task.get_coro()
@@ -99,10 +99,6 @@ async def settled(server: Listener) -> None:
 class RawServer(Listener):
     """A TLS server that says what a test tells it to, and counts its connections."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.connections = 0
-
 
 @contextlib.asynccontextmanager
 async def serve_raw(
@@ -112,7 +108,6 @@ async def serve_raw(
     context, server = server_context(issued, alpn=("http/1.1",)), RawServer()
 
     async def serve(plain: PlainStream) -> None:
-        server.connections += 1
         connection = SSL.Connection(context, None)
         connection.set_accept_state()
         stream = TLSStream(connection, plain)
@@ -157,7 +152,7 @@ def witness_that(key: Ed25519PrivateKey, *, exporter: bytes | None = None) -> Ca
         if not request.target.startswith(witness_statement.PATH) or request.export_keying_material is None:
             return greet(request)
         own = request.export_keying_material(
-            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_OCTETS, witness_statement.EXPORTER_CONTEXT
+            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_BYTES, witness_statement.EXPORTER_CONTEXT
         )
         statement = witness_statement.Statement(
             nonce=request.target.partition("nonce=")[2],

@@ -20,7 +20,7 @@ from OpenSSL import SSL
 from support.witnesses import EXAM, PATIENT, client_of, endpoint, holding, until, witness_of
 
 from detector import Detector
-from detector.probe.tls.handshake import Handshake
+from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.trust import witness_statement
 from detector.witness.server import _HTTP, _HTTP_KEY, Limits, WitnessServer
 
@@ -50,7 +50,7 @@ def limits(**changed: float) -> Limits:
 
 def client_hello() -> bytes:
     """The first flight of an honest client."""
-    return Handshake(EXAM).start()
+    return OpenSSLHandshake(EXAM).start()
 
 
 async def nobody_left(server: WitnessServer) -> None:

@@ -21,7 +21,7 @@ from support.witnesses import EXAM, endpoint, signing_key, witness_of
 from detector import Detector, Endpoint, Finding, Result
 from detector.probe import Timeouts
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -267,7 +267,7 @@ class TestNoAnswerVouchesForNothing:
             (answering(b'{"payload":"e30=","payloadType":"text/plain","signatures":[]}'), "other-type"),
             (answering(b"<!doctype html><title>Sign in</title>"), "unreadable"),
             (answering(b""), "unreadable"),
-            (answering(bytes(witness_statement.ANSWER_OCTETS_MAX + 1)), "no-answer"),
+            (answering(bytes(witness_statement.ANSWER_BYTES_MAX + 1)), "no-answer"),
         ],
         ids=["stripped", "redirected", "unsigned", "other-type", "page", "empty", "huge"],
     )
@@ -287,7 +287,7 @@ class TestNoAnswerVouchesForNothing:
 
     async def test_silence(self, issued: Issued, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server that never answers costs the witness's time, and is told."""
-        monkeypatch.setattr("detector.probe.client.Timeouts", lambda: Timeouts(witness=0.2))
+        monkeypatch.setattr("detector.probe.http.witness.Timeouts", lambda: Timeouts(witness=0.2))
         async with listening(issued, b"") as address:
             result = await assessed(settings_of(endpoint(address)))
         assert_not_witnessed(result, "no-answer")
@@ -363,4 +363,4 @@ async def listening(issued: Issued, answer: bytes, *, politely: bool = True) -> 
 
 def test_the_key_of_these_tests_is_pinned() -> None:
     """The endpoint that the tests use pins the key that the witness signs with."""
-    assert endpoint().witness == (public_octets(signing_key()),)
+    assert endpoint().witness == (public_key_of(signing_key()),)

@@ -18,6 +18,7 @@ import contextlib
 import enum
 import logging
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -220,24 +221,21 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
         await coordinator.end()
 
 
+@dataclass
 class _Coordinator:
     """Submits the jobs of one scan to the verified workers of its vantages."""
 
-    def __init__(
-        self,
-        client: distributed.Client,
-        detector: Detector,
-        workers: Workers,
-        settings: FleetSettings,
-        on_refused: Callable[[Refused], None] | None,
-    ) -> None:
-        self._client = client
-        self._detector = detector
-        self._settings = settings
-        self._on_refused = on_refused
-        self._workers = {vantage: frozenset(addresses) for vantage, addresses in workers.vantages.items()}
-        self._vantages = {address: vantage for vantage, addresses in workers.vantages.items() for address in addresses}
-        self._known = frozenset(self._vantages) | {refused.address for refused in workers.refused}
+    client: distributed.Client
+    detector: Detector
+    workers: Workers
+    settings: FleetSettings
+    on_refused: Callable[[Refused], None] | None
+
+    def __post_init__(self) -> None:
+        vantages = self.workers.vantages
+        self._workers = {vantage: frozenset(addresses) for vantage, addresses in vantages.items()}
+        self._vantages = {address: vantage for vantage, addresses in vantages.items() for address in addresses}
+        self._known = frozenset(self._vantages) | {refused.address for refused in self.workers.refused}
         self._threads: Mapping[str, int] = {}
         self._missing_since: dict[str, float] = {}
         self._refreshing: asyncio.Task[None] | None = None
@@ -255,20 +253,20 @@ class _Coordinator:
             if not workers:
                 await self._next_refresh()
             elif (answer := await self._submit(job, workers)) is not None:
-                return self._evidence(job, *answer)
+                return self._probed(job, *answer)
             else:
                 LOG.info("workers %s lost: submitting their %d targets again", ", ".join(workers), len(job.targets))
         LOG.info("vantage %s has no worker: %d targets are not probed", job.vantage or "any", len(job.targets))
-        return self._not_probed(job)
+        return self._probed(job)
 
     async def _submit(self, job: _Job, workers: frozenset[str]) -> tuple[str, bytes] | None:
         """The address of the worker that ran a job, with its answer; None where these workers are lost."""
         request = work.Request(
-            endpoints=tuple(self._detector.expected(target.endpoint) for _, target in job.targets),
-            config=work.WorkerConfig(network=self._settings.network),
-            settings=self._settings.probes,
+            endpoints=tuple(self.detector.expected(target.endpoint) for _, target in job.targets),
+            config=work.WorkerConfig(network=self.settings.network),
+            settings=self.settings.probes,
         )
-        future = self._client.submit(
+        future = self.client.submit(
             worker.run,
             work.encode_request(request),
             pure=False,
@@ -289,9 +287,9 @@ class _Coordinator:
         finally:
             if not ended.done():
                 ended.cancel()
-                if self._client.status == "running":
+                if self.client.status == "running":
                     with contextlib.suppress(OSError):
-                        await self._client.cancel([future])
+                        await self.client.cancel([future])
 
     async def _answer(self, future: distributed.Future) -> tuple[str, bytes]:
         """What a job that ended returned; nothing where it failed."""
@@ -303,29 +301,23 @@ class _Coordinator:
         try:
             address, answer = await future
         except (OSError, asyncio.CancelledError) as error:
-            if self._client.status == "running" and not isinstance(error, OSError):
+            if self.client.status == "running" and not isinstance(error, OSError):
                 raise
             raise _scheduler_lost() from error
         return address, answer
 
-    def _evidence(self, job: _Job, address: str, answer: bytes) -> list[Probed[Numbered]]:
+    def _probed(self, job: _Job, address: str = "", answer: bytes = b"") -> list[Probed[Numbered]]:
+        """The evidence in a worker's answer; inconclusive where there is none, and never left out."""
         vantage, response = self._vantages.get(address), work.decode_response(answer, expected=len(job.targets))
+        probed: Sequence[work.ProbedEndpoint] = [work.NOT_PROBED] * len(job.targets)
         if vantage is None or not isinstance(response, work.Response) or job.vantage not in {vantage, None}:
-            return self._not_probed(job)
-        return self._probed(job, response.probed, vantage)
-
-    def _not_probed(self, job: _Job) -> list[Probed[Numbered]]:
-        """For targets that no worker probed: inconclusive, never left out."""
-        return self._probed(job, [work.NOT_PROBED] * len(job.targets), job.vantage or NO_VANTAGE)
-
-    def _probed(self, job: _Job, probed: Iterable[work.ProbedEndpoint], vantage: str) -> list[Probed[Numbered]]:
+            vantage = job.vantage or NO_VANTAGE
+        else:
+            probed = response.probed
+        endpoints = (self.detector.expected(target.endpoint) for _, target in job.targets)
         return [
-            Probed(
-                numbered,
-                work.evidence_of(self._detector, self._detector.expected(numbered.target.endpoint), one, place=vantage),
-                vantage,
-            )
-            for numbered, one in zip(job.targets, probed, strict=True)
+            Probed(numbered, work.evidence_of(self.detector, endpoint, one, place=vantage), vantage)
+            for numbered, endpoint, one in zip(job.targets, endpoints, probed, strict=True)
         ]
 
     def _eligible(self, vantage: str | None) -> frozenset[str]:
@@ -335,7 +327,7 @@ class _Coordinator:
         """Whether the vantage, or every one, has been without worker for too long."""
         now = asyncio.get_running_loop().time()
         vantages = self._workers if vantage is None else (vantage,)
-        return all(now - self._missing_since.get(each, now) >= self._settings.lost_after for each in vantages)
+        return all(now - self._missing_since.get(each, now) >= self.settings.lost_after for each in vantages)
 
     def _next_refresh(self) -> asyncio.Task[None]:
         """The next refresh, shared by all jobs in flight."""
@@ -351,10 +343,10 @@ class _Coordinator:
     async def refresh(self) -> None:
         """Query which workers are connected, and register new ones."""
         try:
-            self._threads = await self._client.nthreads()
+            self._threads = await self.client.nthreads()
             present = frozenset(self._threads)
             if new := present - self._known:
-                self._register(await register_workers(self._client, new))
+                self._register(await register_workers(self.client, new))
                 self._known |= new
         except (OSError, ValueError) as error:  # a closed client raises ValueError
             raise _scheduler_lost() from error
@@ -375,9 +367,9 @@ class _Coordinator:
                 LOG.info("worker %s of %s connected", ", ".join(addresses), vantage)
                 self._workers[vantage] |= frozenset(addresses)
                 self._vantages |= dict.fromkeys(addresses, vantage)
-        if self._on_refused is not None:
+        if self.on_refused is not None:
             for refused in found.refused:
-                self._on_refused(refused)
+                self.on_refused(refused)
 
     async def end(self) -> None:
         """Stop refreshing."""

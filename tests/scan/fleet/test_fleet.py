@@ -42,11 +42,9 @@ class Holding(Listener):
     def __init__(self, enough: int) -> None:
         super().__init__()
         self.enough = enough
-        self.connections = 0
         self.many = asyncio.Event()
 
     async def serve(self, stream: PlainStream) -> None:
-        self.connections += 1
         if self.connections >= self.enough:
             self.many.set()
         while await stream.read():
