@@ -9,11 +9,10 @@ its own names (split-horizon DNS), and IPv4 and IPv6 addresses of one name are o
 from __future__ import annotations
 
 import enum
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Comparison, compare
-from detector.model import PROXIED, Finding, Meaning, Route
+from detector.model import PROXIED, Address, Finding, Meaning, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,11 +142,8 @@ def _place(evidence: EndpointEvidence) -> str | None:
 def _address(evidence: EndpointEvidence) -> str | None:
     """The place, where it is a public address: an address of a private network is another machine on every network."""
     place = _place(evidence)
-    try:
-        address = ipaddress.ip_address((place or "").rpartition(":")[0].strip("[]"))
-    except ValueError:
-        return None
-    return place if address.is_global else None
+    address = Address.parse(place)
+    return place if address is not None and address.ip is not None and address.ip.is_global else None
 
 
 def _same_place(here: EndpointEvidence, there: EndpointEvidence) -> bool:
