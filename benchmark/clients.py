@@ -162,18 +162,19 @@ async def attempt_many(
     return took
 
 
-def detector_for(settings: dict[str, Any], engine: str, concurrency: int) -> Detector:
-    """Return a detector that takes the origin's PKI for the public one."""
+def detector_for(told: dict[str, Any], engine: str, concurrency: int) -> Detector:
+    """A detector that holds the origin's PKI for the public one."""
+    from detector.model import Engine  # noqa: PLC0415 - as above
     from detector.pins import PinSet  # noqa: PLC0415 - only where it is the contender
     from detector.session.session import Detector  # noqa: PLC0415 - as above
 
     return Detector(
         pins=PinSet(name="none", endpoints=()),
-        roots=settings["roots"],
-        logs=settings["logs"],
-        route="none",
+        roots=told["roots"],
+        logs=told["logs"],
+        proxy="none",
         offline=True,
-        engine=engine,
+        engine=Engine(engine),
         concurrency=concurrency,
     )
 

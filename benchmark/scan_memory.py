@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from detector_testing import PrivatePKI
 
 from detector.judge.evidence import EndpointEvidence
+from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome
 from detector.pins import PinSet
-from detector.scan import ScanSettings, Target, scan
+from detector.scan import Target, scan
 from detector.session.session import Detector
-from detector.trust import logs as ct_logs
+from detector.session.stream import StreamSettings
 from detector.trust.certificate import Certificate
 from detector.trust.roots import from_der
 
@@ -38,14 +39,14 @@ def _observation(chain: Sequence[bytes]) -> Observation:
 
 
 class Recorded(Detector):
-    """A detector that takes recorded observations in turn."""
+    """A detector whose probes are taken from a few recorded ones, in turn."""
 
     def __init__(self, pki: PrivatePKI) -> None:
         super().__init__(
             pins=PinSet(name="none", endpoints=()),
             roots=from_der([pki.root_a.certificate, pki.root_b.certificate], name="test"),
             logs=ct_logs.parse(pki.ct_log_list_json(), name="test"),
-            route="none",
+            proxy="none",
             offline=True,
         )
         self._genuine = [_observation(pki.issue([host]).chain) for host in map(_host, range(GENUINE))]
@@ -55,8 +56,8 @@ class Recorded(Detector):
         self._refused = Observation(outcome=Outcome.CONNECT_REFUSED)
         self._numbers = count(1)
 
-    async def look(self, endpoint: Endpoint, **_: Any) -> EndpointEvidence:  # noqa: ANN401 - as `Detector.look`
-        """Return the next recorded observation."""
+    async def probe(self, endpoint: Endpoint, **_: Any) -> EndpointEvidence:  # noqa: ANN401 - as `Detector.probe`
+        """Give the next recorded observation."""
         number = next(self._numbers)
         await asyncio.sleep(0)
         observation = self._refused
@@ -76,7 +77,7 @@ async def measure(targets: int) -> int:
     detector = Recorded(PrivatePKI.create())
     source = (Target(Endpoint(host=_host(number)), "generated") for number in range(targets))
     begun, seen = time.perf_counter(), 0
-    async for _ in scan(detector, source, settings=ScanSettings(retries=0)):
+    async for _ in scan(detector, source, settings=StreamSettings(retries=0)):
         seen += 1
         if seen % max(targets // 10, 1) == 0:
             print(f"{seen:>9} results  {time.perf_counter() - begun:7.1f} s  {_mebibytes():4d} MiB", flush=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from detector_testing import Issued
 
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
 
     from .lab import Lab
     from .material import Scene

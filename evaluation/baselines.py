@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from OpenSSL import crypto
 
+from detector.knowledge import operators
 from detector.trust import hostname
 from detector.trust.certificate import Certificate
 
@@ -108,7 +109,7 @@ def _same_unknown_issuer(scene: Scene, item: Item) -> Answer:
         if other is not item
         and other.chain
         and other.observation.key_proved
-        and hostname.operator_of(other.endpoint.host) != hostname.operator_of(item.endpoint.host)
+        and operators.operator_of(other.endpoint.host) != operators.operator_of(item.endpoint.host)
         and verify(other, scene.public, (), scene.at) in UNKNOWN_ISSUER
     )
     return Answer.ACCUSED if issuer in others else Answer.NOTHING

@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from OpenSSL import SSL
 
 from detector.errors import DetectorError
-from detector.session.session import resolve_logs, resolve_roots
-from detector.trust.roots import machine_roots
+from detector.knowledge.roots import machine_roots
+from detector.session.settings import Expectations
 from detector.version import VERSION
 
 from . import (
@@ -235,11 +235,11 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.ArgumentParser, arg
 
 
 def knowledge_of(options: argparse.Namespace, chains: Sequence[corpora.Sample]) -> past.Knowledge:
-    """Return the roots and logs for the chains of a folder. Raises RootsError and LogListError."""
-    listed = resolve_logs(options.ct_logs)
+    """What the chains of a folder are assessed with. Raises RootsError and LogListError."""
+    listed = Expectations(logs=options.ct_logs).log_list
     logs_from = f"{Path(listed.name).name}, {listed.date}"
     if options.roots:
-        given = resolve_roots(options.roots)
+        given = Expectations(roots=options.roots).public_roots
         roots_from = f"{given.name} {given.version}, {len(given)} roots"
         return past.Knowledge(lambda _day: given, lambda _day: listed, roots_from, logs_from, {})
     days = {sample.at.date() - dt.timedelta(days=age) for sample in chains for age in (0, *past.COPIES.values())}

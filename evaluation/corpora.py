@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detector import Endpoint, Outcome
 from detector.errors import LearnError
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.knowledge.roots import machine_roots
 from detector.pins import learn, parse_host
 from detector.trust.certificate import Certificate
-from detector.trust.roots import machine_roots
 
 from .material import Item, Known, Scene, Truth, known_of, observe
 

@@ -21,9 +21,9 @@ from detector_testing.pki import distinguished_name
 
 from detector import Endpoint
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.knowledge import ct_logs
 from detector.model import Category, RecordedIdentity, RootOrigin
 from detector.pins import learn_all
-from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from detector_testing.pki import CTLog
 
     from detector import Observation
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
 HOSTS: Final = (EXAM, LMS, SEARCH)

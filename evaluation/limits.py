@@ -26,7 +26,7 @@ from detector.model import (
     WitnessOutcome,
 )
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 
 from .engines import SUBJECT_AND_NAMES
 from .innocent import FIREWALL
@@ -107,7 +107,7 @@ def _with_witness(item: Item, at: dt.datetime) -> Item:
     key, nonce, ours, theirs = Ed25519PrivateKey.generate(), bytes(32), b"\x01" * 32, b"\x02" * 32
     hello = witness_statement.HelloSeen(sha256="00" * 32)
     statement = witness_statement.Statement(
-        nonce=witness_statement.spell_nonce(nonce), exporter=theirs, client_hello=hello, time=at
+        nonce=witness_statement.encode_nonce(nonce), exporter=theirs, client_hello=hello, time=at
     )
     answer = WitnessObservation(
         outcome=WitnessOutcome.ANSWERED,
@@ -117,7 +117,7 @@ def _with_witness(item: Item, at: dt.datetime) -> Item:
         body=witness_statement.sign(statement, [key]),
     )
     return item._replace(
-        endpoint=msgspec.structs.replace(item.endpoint, witness=(public_octets(key),)),
+        endpoint=msgspec.structs.replace(item.endpoint, witness=(public_key_of(key),)),
         observation=msgspec.structs.replace(item.observation, witness=answer),
     )
 

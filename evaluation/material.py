@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from detector import Result
     from detector.model import PortalObservation
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
 
 

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from detector_testing.pki import CA, Issued, sct_list_of
 
-from detector.trust.logs import LogList, Shard
+from detector.trust.ct_logs import LogList, Shard
 
 from .lab import (
     DAY,

@@ -12,9 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.knowledge.known_roots import date_of, examined_versions
+from detector.knowledge.roots import load, public_roots
 from detector.model import RootOrigin
-from detector.trust.known_roots import date_of, examined_versions
-from detector.trust.roots import NO_ROOTS, Roots, load, public_roots
+from detector.trust.roots import NO_ROOTS, Roots
 
 from .uv import UvError, run_uv
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Collection, Mapping
 
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
 
 
 COPIES: Final = {"copy 6 months old": 183, "copy 12 months old": 365, "copy 24 months old": 730}

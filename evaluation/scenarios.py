@@ -32,6 +32,7 @@ from detector_testing.mitmproxy import mitmdump_command
 from detector import Detector, Endpoint
 from detector.judge.evidence import no_machine_roots
 from detector.pins import PinSet
+from detector.session.seams import Seams
 
 from .lab import EXAM, HOSTS, LMS, ROOT_B, SEARCH
 from .material import Item, Scene, Truth
@@ -68,7 +69,7 @@ class Seen(NamedTuple):
 
     truth: Mapping[str, Truth]
     resolve: Where
-    route: str = "none"
+    proxy: str = "none"
     interceptors: tuple[bytes, ...] = ()
     deadline: float = DEADLINE
 
@@ -101,10 +102,9 @@ class World:
                 pins=PinSet(name="evaluation", endpoints=tuple(endpoints.values())),
                 roots=self.lab.roots,
                 logs=self.lab.logs,
-                route=seen.route,
-                machine_roots=no_machine_roots,
+                proxy=seen.proxy,
+                seams=Seams(clock=lambda: self.lab.now, machine_roots=no_machine_roots),
                 offline=True,  # control requests, follow-up probes, HTTP dates and AIA would leave loopback
-                clock=lambda: self.lab.now,
             )
             async with detector:
                 report = await detector.check(list(endpoints), deadline=seen.deadline)
@@ -136,7 +136,7 @@ async def _honest(world: World) -> None:
     lab = world.lab
     await world.probe(ORIGINS, "direct", Seen(_all(Truth.GENUINE), world.where))
     async with serve_proxy(upstream=world.where) as proxy:
-        await world.probe(ORIGINS, "honest proxy", Seen(_all(Truth.GENUINE), {}, route=proxy.url))
+        await world.probe(ORIGINS, "honest proxy", Seen(_all(Truth.GENUINE), {}, proxy=proxy.url))
     several = [world.genuine[EXAM], lab.pki.issue([EXAM], key="rsa"), lab.pki.issue([EXAM], cross_signed=True)]
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         async with serve_origin(several, min_version=version, max_version=version) as origin:
@@ -284,7 +284,7 @@ async def _silent(world: World) -> None:
     }
     for name, serve in refusals.items():
         async with serve() as proxy:
-            seen = Seen({EXAM: Truth.OUTAGE}, {}, route=proxy.url, deadline=SHORT)  # type: ignore[attr-defined] # Proxy
+            seen = Seen({EXAM: Truth.OUTAGE}, {}, proxy=proxy.url, deadline=SHORT)  # type: ignore[attr-defined] # Proxy
             await world.probe(OUTAGES, name, seen, settings=(UNKNOWN,))
 
 

@@ -134,7 +134,7 @@ def test_connections_are_shared_by_as_few_processes_as_can_be() -> None:
 
 def test_handshakes_wait_in_several_processes_at_once(tmp_path: Path) -> None:
     """Where one process may not have them all open, several have; all wait together, and all complete."""
-    program("nginx", "nginx-light")
+    program("nginx")
     (native,) = [one for one in contenders.python_clients() if one.name == "probe:native"]
     with serving(tmp_path, hosts=0, core=None) as server:
         before = server.accepted()
@@ -292,7 +292,7 @@ async def test_an_incomplete_probe_fails(pki: PrivatePKI) -> None:
 
 def test_nothing_is_left_after_an_interruption(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a round ends the benchmark with 130, and its scratch folder and servers with it."""
-    program("nginx", "nginx-light")
+    program("nginx")
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmark", "--quick", "--contenders", "streams", "--connections", "0"],
         stderr=subprocess.PIPE,

@@ -17,9 +17,9 @@ from detector_testing import serve_middlebox, serve_origin
 from detector_testing.pki import to_pem
 
 from detector.judge.table import RULE_OF
+from detector.knowledge.ct_logs import shipped
+from detector.knowledge.known_roots import examined_versions
 from detector.model import Reason, RootOrigin
-from detector.trust.known_roots import examined_versions
-from detector.trust.logs import shipped
 from evaluation import (
     baselines,
     corpora,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from detector.judge.evidence import no_machine_roots
+from detector.knowledge import ct_logs
 from detector.model import Category, Endpoint, Verdict
 from detector.pins import PinSet
+from detector.session.seams import Seams
 from detector.session.session import Detector
-from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
 from . import common
@@ -84,17 +85,17 @@ async def _check(  # noqa: PLR0913, PLR0917 - the two checks differ in half of t
     roots: Roots,
     pins: PinSet,
     resolve: dict[tuple[str, int], tuple[str, int]],
-    route: str,
+    proxy: str,
     vantage: str,
 ) -> Report:
     async with Detector(
         pins=pins,
         roots=roots,
         logs=ct_logs.parse(pki.ct_log_list_json(), name="demo logs"),
-        route=route,
+        proxy=proxy,
         resolve=resolve,
         vantage=vantage,
-        machine_roots=no_machine_roots,
+        seams=Seams(machine_roots=no_machine_roots),
         offline=True,
     ) as detector:
         return await detector.check(deadline=DEADLINE)

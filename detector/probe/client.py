@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from detector.model import Endpoint, Engine, Hello, Observation, Outcome, WitnessObservation, WitnessOutcome
-from detector.trust.witness_statement import NONCE_OCTETS
+from detector.trust.witness_statement import NONCE_BYTES
 
 from .routes import Dialer, Journal, RouteError, Timeouts
 from .tls import native
@@ -238,7 +238,7 @@ async def with_witness(
     """
     if opened.connection is None or opened.handshake is None:
         return opened
-    nonce, exporter = secrets.token_bytes(NONCE_OCTETS), opened.handshake.channel_binding()
+    nonce, exporter = secrets.token_bytes(NONCE_BYTES), opened.handshake.channel_binding()
     hello = opened.handshake.client_hello
     begun = clock()
     if exporter is None:

@@ -25,7 +25,7 @@ from detector.probe import DirectDialer, open_tls, with_witness
 from detector.probe.tls.hello import parse_client_hello
 from detector.probe.tls.wire import Wire, WireError, WireErrorKind
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.witness.server import PROXY_HEADER_CHARACTERS_MAX, PROXY_HEADERS_MAX, Witness, proxy_headers, serve
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def issued(pki: PrivatePKI) -> Issued:
 def statement_of(answered: Answered) -> Statement:
     """The statement of a right answer."""
     assert (answered.status, answered.headers["content-type"]) == (200, "application/json")
-    read = witness_statement.read(answered.body, keys=[public_octets(signing_key())])
+    read = witness_statement.read(answered.body, keys=[public_key_of(signing_key())])
     assert read.problem is None
     assert read.statement is not None
     return read.statement
@@ -77,9 +77,9 @@ class TestStatement:
         assert observed is not None
         assert handshake is not None
         assert handshake.client_hello is not None
-        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_key_of(signing_key())]).statement
         assert statement is not None
-        assert statement.nonce == witness_statement.spell_nonce(observed.nonce)
+        assert statement.nonce == witness_statement.encode_nonce(observed.nonce)
         assert statement.exporter == handshake.channel_binding()
         assert statement.client_hello.sha256 == hashlib.sha256(handshake.client_hello).hexdigest()
         assert statement.client_hello.ja3 == parse_client_hello(handshake.client_hello).ja3
@@ -141,7 +141,7 @@ class TestStatement:
         assert opened.observation.group == "secp384r1"
         observed = opened.observation.witness
         assert observed is not None
-        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_key_of(signing_key())]).statement
         assert statement is not None
         assert statement.client_hello.sha256 == observed.client_hello_sha256
         assert statement.exporter == observed.exporter
@@ -157,7 +157,7 @@ class TestStatement:
         old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
         async with witness_of(issued, keys=(old, new)) as server, client_of(server) as client:
             body = (await client.get(TARGET)).body
-        statements = [witness_statement.read(body, keys=[public_octets(key)]).statement for key in (old, new)]
+        statements = [witness_statement.read(body, keys=[public_key_of(key)]).statement for key in (old, new)]
         assert statements[0] == statements[1] is not None
 
     def test_number_of_keys(self) -> None:

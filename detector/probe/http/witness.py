@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import h11
 
 from detector.model import WitnessObservation, WitnessOutcome
-from detector.trust.witness_statement import ANSWER_OCTETS_MAX, request_target
+from detector.trust.witness_statement import ANSWER_BYTES_MAX, request_target
 
 from .client import HEAD_OCTETS_DEFAULT, USER_AGENT, Answer, FetchOutcome, Limits
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HTTPS_PORT: Final = 443
 """Default port of an https URL (RFC 9110 section 4.2.2)."""
 
-LIMITS: Final = Limits(head_octets=HEAD_OCTETS_DEFAULT, body_octets=ANSWER_OCTETS_MAX)
+LIMITS: Final = Limits(head_octets=HEAD_OCTETS_DEFAULT, body_octets=ANSWER_BYTES_MAX)
 
 _OUTCOMES: Final = {
     FetchOutcome.ANSWERED: WitnessOutcome.ANSWERED,

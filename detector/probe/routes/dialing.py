@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from detector.model import Endpoint, Outcome, ProxyObservation, Record, Route
+from detector.model.validate import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,14 @@ class Timeouts(Record, frozen=True, kw_only=True):
     handshake: float = 8.0
     witness: float = 5.0
 
+    def __post_init__(self) -> None:
+        """Validate. Raises `InputError` for a negative value or NaN."""
+        for phase in self.__struct_fields__:
+            seconds(f"timeouts: {phase}", getattr(self, phase))
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts()
+
 
 class RouteError(Exception):
     """The endpoint was not reached. Internal to this room: `client` turns it into an observation."""
@@ -78,7 +87,7 @@ class Journal:
         deadline: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.timeouts = timeouts or Timeouts()
+        self.timeouts = timeouts or DEFAULT_TIMEOUTS
         self.deadline = deadline
         self.clock = clock
         self.address: str | None = None

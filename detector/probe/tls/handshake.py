@@ -36,7 +36,7 @@ from OpenSSL import SSL, crypto
 from detector.model import Engine, HandshakeSignature, Hello, KeyKind, Outcome
 from detector.probe import outcomes
 from detector.trust.certificate import Certificate
-from detector.trust.witness_statement import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
+from detector.trust.witness_statement import EXPORTER_BYTES, EXPORTER_CONTEXT, EXPORTER_LABEL
 
 from .codepoints import TLS_1_2, TLS_1_3, ExtensionType
 from .hello import asks_for_timestamps, ja3_of
@@ -439,7 +439,7 @@ class Handshake:
         bound = wire.version == TLS_1_3 or (wire.version == TLS_1_2 and wire.extended_master_secret)
         if not self._completed or not bound:
             return None
-        return self._connection.export_keying_material(EXPORTER_LABEL, EXPORTER_OCTETS, EXPORTER_CONTEXT)
+        return self._connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, EXPORTER_CONTEXT)
 
     def farewell(self) -> bytes:
         """Make the close_notify that ends a completed connection; some middleboxes stumble over a bare FIN."""

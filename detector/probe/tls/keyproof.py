@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detector.trust.keyproof import KeyProof, check_signature, signed_content
+from detector.trust.handshake_signature import KeyProof, check_signature, signed_content
 
 if TYPE_CHECKING:
     from .wire import CertificateVerify, SignedKeyExchange

@@ -42,7 +42,7 @@ from detector.model import Engine, HandshakeSignature, Hello, Outcome
 from detector.probe import outcomes
 from detector.trust import der
 from detector.trust.certificate import Certificate
-from detector.trust.keyproof import SIGNATURE_SCHEMES
+from detector.trust.handshake_signature import SIGNATURE_SCHEMES
 from detector.trust.signature import KeyType, read_key
 
 from .codepoints import AEAD, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType

@@ -20,15 +20,16 @@ from detector_testing.origin import Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import exam, pki
+from support.profiles import examples
 
 from detector import Detector, Outcome, Verdict
 from detector.errors import MissingExtraError, TargetError
+from detector.knowledge import ct_logs
 from detector.model import ResolutionOutcome
 from detector.probe import DirectDialer
 from detector.probe.http import doh
 from detector.probe.http.client import Limits
 from detector.probe.http.https import ask
-from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ async def test_nobody_there() -> None:
 QUESTION = dns.message.make_query(HOST, "A", id=0)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     body=st.one_of(
         st.binary(max_size=120),

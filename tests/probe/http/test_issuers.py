@@ -17,6 +17,7 @@ from detector_testing import PrivatePKI, serve_files, serve_proxy
 from detector_testing.pki import to_pem
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.profiles import examples
 
 from detector.model import Endpoint, Outcome
 from detector.probe import ConnectDialer, DirectDialer, MockNetwork, parse_proxy
@@ -123,7 +124,7 @@ def test_a_bundle_of_hundreds_is_cut() -> None:
     assert certificates_in(to_pem(leaf) * 200) == (leaf,)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.binary()
     | st.tuples(st.integers(0, 5000), st.binary(max_size=8)).map(

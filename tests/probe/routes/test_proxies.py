@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from python_socks import ProxyType
 from python_socks.async_.asyncio import Proxy as AnotherClient
 from support.conversations import HOST, at, ders, exam, pki
+from support.profiles import examples
 
 from detector.errors import ProxyError
 from detector.judge import advice
@@ -283,7 +284,7 @@ PREFIXES = (
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(number=st.integers(0, 3), prefix=st.sampled_from(PREFIXES), pieces=st.lists(st.binary(max_size=40), max_size=8))
 def test_nothing_a_proxy_says_raises(number: int, prefix: bytes, pieces: list[bytes]) -> None:
     """Whatever comes, in whatever pieces, an exchange goes on, succeeds or fails with an outcome of a proxy."""
@@ -296,7 +297,7 @@ def test_nothing_a_proxy_says_raises(number: int, prefix: bytes, pieces: list[by
     assert exchange.established or (exchange.failure is not None and exchange.failure.value.startswith("proxy-"))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(cuts=st.lists(st.integers(0, 40), max_size=6), tail=st.binary(max_size=5), length=st.integers(0, 255))
 def test_the_pieces_do_not_matter(cuts: list[int], tail: bytes, length: int) -> None:
     """An answer is the same answer however it is cut up, and what is behind it is the tunnel's, to the octet."""
@@ -314,7 +315,7 @@ def test_the_pieces_do_not_matter(cuts: list[int], tail: bytes, length: int) -> 
         assert left == tail
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(values=st.lists(st.binary(max_size=60), max_size=12))
 def test_challenges_never_raise_and_stay_small(values: list[bytes]) -> None:
     """Headers of any kind give a few short tokens."""
@@ -348,7 +349,7 @@ LIES: list[dict[str, Any]] = [{"lie": lie} for lie in Lie if lie is not Lie.HANG
 FAILURES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{"refuse": 91}, {"require_auth": "a:b"}, *LIES])
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(user=MARKS, password=MARKS, data=st.data())
 def test_credentials_never_show(user: str, password: str, data: st.DataObject) -> None:
     """On no path that a proxy can fail does a user name or password reach a report, a log, or an exception.

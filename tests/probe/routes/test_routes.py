@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 from support.conversations import HOST, at, ders, exam
+from support.profiles import examples
 
 from detector.errors import ProxyError
 from detector.model import Endpoint, Outcome, ProxyScheme, Route
@@ -330,7 +331,7 @@ def test_a_proxy_never_shows_its_credentials() -> None:
         assert "http://[::1]:1" in shown
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(text=st.one_of(st.text(max_size=40), st.text(max_size=30).map("http://{}".format)))
 def test_proxy_urls_raise_only_proxy_errors(text: str) -> None:
     """Whatever the environment holds, it is a proxy or a ProxyError."""

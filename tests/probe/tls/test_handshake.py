@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from support.conversations import HOST, exam, output_of
+from support.profiles import examples
 
 from detector.model import Outcome
 from detector.probe.tls.handshake import Handshake, shared_context, strict_context
@@ -212,7 +213,7 @@ def test_a_certificate_seen_before_the_end_is_reported() -> None:
     assert (facts.outcome, facts.key_proved, facts.chain) == (Outcome.DEADLINE, False, exam().chain)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(octets=st.lists(st.binary(max_size=200), max_size=4), framed=st.booleans())
 def test_nothing_raises(octets: list[bytes], framed: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
     """No octets of a server make a handshake raise or complete."""

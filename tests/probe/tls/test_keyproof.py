@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from support.conversations import exam, record, recording
 from support.odd_keys import GOST_SPKI, ML_DSA_44_SPKI, ml_dsa_key, rsa_spki, withhold_ml_dsa
 from support.odd_keys import spki as spki_of
+from support.profiles import examples
 
 from detector.probe.tls.keyproof import KeyProof, check_certificate_verify, check_key_exchange
 from detector.probe.tls.wire import CertificateVerify, SignedKeyExchange
@@ -184,7 +185,7 @@ def test_what_openssl_signed_is_valid(version: ssl.TLSVersion, key: KeyKind) -> 
         assert checked is expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     at=st.integers(0, 400),
     octets=st.binary(max_size=6),

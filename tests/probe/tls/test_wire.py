@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.conversations import recording
+from support.profiles import examples
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
 from detector.probe.tls.wire import (
@@ -32,7 +33,7 @@ from detector.probe.tls.wire import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 def record(content_type: int, body: bytes) -> bytes:
