@@ -79,12 +79,12 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
             kind.
         engine: What makes the handshake where no connection is kept (`tls.fallback`).
     """
-    connect = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
+    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
     engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, engine=engine)
     if not endpoint.witness:
-        return await engines.probe(connect)
+        return await engines.probe(connector.connect)
     engines = msgspec.structs.replace(engines, alpn=HTTP_1_1)
-    opened = await connect(engines.keeping_engine, keep=True)
+    opened = await connector.connect(engines.keepable_handshake, keep=True)
     connection = opened.connection
     if connection is None:
         return ProbeOutcome(opened.observation)
@@ -118,9 +118,9 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols a
         alpn: The protocols offered. A browser's hello has its own.
         context: The TLS settings (default: `openssl.shared_context`). A browser's hello has its own.
     """
-    connect = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
+    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
     engines = EngineFallback(host=endpoint.host, hello=hello, alpn=alpn, context=context)
-    return await connect(engines.keeping_engine, keep=True)
+    return await connector.connect(engines.keepable_handshake, keep=True)
 
 
 async def close(connection: TLSTransport, *, deadline: float | None = None) -> None:
@@ -138,7 +138,7 @@ class _Connector(NamedTuple):
     deadline: float | None
     clock: Callable[[], float]
 
-    async def __call__(self, make: Callable[[], ClientHandshake], *, keep: bool = False) -> Opened:
+    async def connect(self, make: Callable[[], ClientHandshake], *, keep: bool = False) -> Opened:
         """Connect with a handshake of `make`, and again where it was dropped; `keep` the connection if that can be."""
         attempt = 0
         while True:
