@@ -18,11 +18,11 @@ from support.profiles import examples
 
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
+from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe.tls import native
-from detector.session import session
-from detector.trust import logs as ct_logs
+from detector.session.seams import Seams
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from support.fleet_parts import Fleet
     from support.interceptors import Campus
 
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
 
 
 def pytest_configure() -> None:
@@ -77,7 +77,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.fixture(autouse=True)
 def no_public_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests stay on loopback: a follow-up has the canaries that a test gives it, and no shipped ones."""
-    monkeypatch.setattr(session, "known_canaries", tuple)
+    monkeypatch.setattr("detector.session.settings.known_canaries", tuple)
 
 
 @pytest.fixture(params=["native first", "OpenSSL alone"])
@@ -157,13 +157,14 @@ def world(pki: PrivatePKI) -> World:
 def settings_of(world: World) -> Callable[..., dict[str, Any]]:
     """Keyword arguments for a `Detector` that trusts the test PKI and nothing of this machine."""
 
-    def settings(*endpoints: Endpoint, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of Detector
+    def settings(*endpoints: Endpoint, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - options of Detector, and seams
+        seams = {name: more.pop(name) for name in Seams._fields if name in more}
         return {
             "pins": PinSet(name="test", endpoints=endpoints),
             "roots": world.roots,
             "logs": world.logs,
-            "route": "none",
-            "machine_roots": no_machine_roots,
+            "proxy": "none",
+            "seams": Seams(**{"machine_roots": no_machine_roots, **seams}),
             "offline": True,
             **more,
         }

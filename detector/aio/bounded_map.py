@@ -1,108 +1,160 @@
-"""Work on any number of things, several at once, and what is done within a moment given together.
+"""Bounded concurrent map over an async source; yields results in small batches.
 
-Room: session. Starts tasks and ends every one of them before it returns. Knows nothing of endpoints.
+Room: aio. Starts one task per item and ends every one of them before it returns. Knows nothing of endpoints.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from .tasks import end
+from .tasks import cancel_and_wait
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Done = TypeVar("Done")
 
-TOGETHER: Final = 0.01
-"""Seconds within which what is done is given together, and new work begun together. Doing the same several times in a
-row is cheaper than in between other things. Measured: 0.80 of the CPU of a scan."""
+BATCH_SECONDS: Final = 0.01
+"""Seconds within which results are batched and new work is begun together. Doing the same thing several times in a row
+is cheaper than interleaving it with others: measured, 0.80 of the CPU of a scan."""
+STARTS_MAX: Final = 32
+"""Tasks started in one callback of the loop: more would delay the connections that are already open."""
 
 
-async def batches(
-    things: AsyncIterator[Thing], work: Callable[[Thing], Awaitable[Done]], *, most: int
-) -> AsyncGenerator[list[Done], None]:
-    """Await `work` of all `things`, of at most `most` at once, and give what is done as it comes, in lists.
+class BoundedMap(Generic[Item, Done]):
+    """Awaits `work` for every item of `source`, for at most `limit` items at once.
 
-    No list is empty, and nothing waits for longer than `TOGETHER` but for the reader. What waits for the next list
-    counts among the `most`, what was given does not. A source that takes its time holds up no result. Raises what
-    `things` or `work` raises, and then nothing more is given. Closing it ends all work.
+    An item counts towards the limit from its start until its result is taken by the reader, so a slow reader slows the
+    work down. `limit` may be a function when it changes over time. `add` queues items besides those of the source.
     """
-    crew = _Crew(things, work, most)
-    loop, taken = asyncio.get_running_loop(), -math.inf
-    try:
-        crew.hire()
-        while True:
-            await crew.news.wait()
-            if (early := taken + TOGETHER - loop.time()) > 0 and crew.at_work:
-                await asyncio.sleep(early)
-            if crew.failure is not None:
-                raise crew.failure
-            taken = loop.time()
-            if done := crew.take():
-                yield done
-            elif not crew.workers:
-                return
-    finally:
-        await end(crew.workers)
 
-
-class _Crew(Generic[Thing, Done]):
-    """The workers of one call. There is at most one more of them than there are things."""
-
-    def __init__(self, things: AsyncIterator[Thing], work: Callable[[Thing], Awaitable[Done]], most: int) -> None:
-        self._things = things
-        self._work = work
-        self._most = most
-        self._reading = asyncio.Lock()
-        self._exhausted = False
+    def __init__(
+        self,
+        source: AsyncIterator[Item],
+        work: Callable[[Item], Coroutine[None, None, Done]],
+        *,
+        limit: int | Callable[[], int],
+    ) -> None:
+        self._source: Final = source
+        self._work: Final = work
+        self._limit: Final = limit
+        self._added: Final[deque[Item]] = deque()
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._done: list[Done] = []
-        self._taken = asyncio.Event()
-        self.workers: set[asyncio.Task[None]] = set()
-        self.at_work = 0
-        self.failure: BaseException | None = None
-        self.news = asyncio.Event()
-        """Set when something is done, and when there is nothing left to wait for."""
+        self._failure: BaseException | None = None
+        self._changed: Final = asyncio.Event()
+        self._has_room: Final = asyncio.Event()
+        self._idle: Final = asyncio.Event()
 
-    def hire(self) -> None:
-        """One worker more."""
-        worker = asyncio.create_task(self._go_on())
-        self.workers.add(worker)
-        worker.add_done_callback(self._left)
+    def add(self, items: Iterable[Item]) -> None:
+        """Queue further items, which take precedence over the source's. For the reader, between two batches."""
+        self._added.extend(items)
+        self._start_added()
 
-    def take(self) -> list[Done]:
-        """What was done since the last time; who did it goes on."""
+    async def batches(self) -> AsyncGenerator[list[Done], None]:
+        """Yield non-empty lists of results in order of completion, each at most `BATCH_SECONDS` after its first result.
+
+        Raises what `source` or `work` raises, after the results that were complete by then. Closing the generator
+        cancels all work.
+        """
+        loop, taken = asyncio.get_running_loop(), -math.inf
+        reading = asyncio.create_task(self._read())
+        reading.add_done_callback(self._ended)
+        try:
+            while not reading.done() or self._tasks or self._done:
+                await self._changed.wait()
+                if (early := taken + BATCH_SECONDS - loop.time()) > 0 and self._failure is None:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(early):
+                            await self._idle.wait()
+                self._changed.clear()
+                taken = loop.time()
+                if done := self._take():
+                    yield done
+                if self._failure is not None:
+                    break
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            await cancel_and_wait((reading, *self._tasks))
+
+    @property
+    def _is_full(self) -> bool:
+        limit = self._limit if isinstance(self._limit, int) else self._limit()
+        return len(self._tasks) + len(self._done) >= limit
+
+    async def _read(self) -> None:
+        """Start work on the source's items as room allows."""
+        started = 0
+        while await self._room():
+            try:
+                item = await anext(self._source)
+            except StopAsyncIteration:
+                return
+            await self._room()  # `add` may have used it meanwhile
+            self._start(item)
+            started += 1
+            if started % STARTS_MAX == 0:
+                await asyncio.sleep(0)
+
+    async def _room(self) -> bool:
+        while self._is_full:
+            self._has_room.clear()
+            await self._has_room.wait()
+        return True
+
+    def _start(self, item: Item) -> None:
+        self._tasks.add(asyncio.create_task(self._run(item)))
+        self._idle.clear()
+
+    def _start_added(self) -> None:
+        while self._added and not self._is_full:
+            self._start(self._added.popleft())
+
+    async def _run(self, item: Item) -> None:
+        task, is_done = asyncio.current_task(), False
+        assert task is not None  # noqa: S101 - for type checkers
+        try:
+            done = await self._work(item)  # `_done` may be another list by then
+            self._done.append(done)
+            is_done = True
+        finally:
+            if is_done:  # the usual case, without the cost of a callback
+                self._leave(task)
+            else:
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Note that reading has ended or work has failed."""
+        if self._failure is None:
+            self._failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._leave(task)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._idle.set()
+        self._changed.set()
+
+    def _take(self) -> list[Done]:
         done, self._done = self._done, []
-        taken, self._taken = self._taken, asyncio.Event()
-        taken.set()
-        if self.workers:
-            self.news.clear()
+        self._start_added()
+        self._has_room.set()
         return done
 
-    def _left(self, worker: asyncio.Task[None]) -> None:
-        self.workers.discard(worker)
-        if self.failure is None:
-            self.failure = asyncio.CancelledError() if worker.cancelled() else worker.exception()
-        if self.failure is not None or not self.workers:
-            self.news.set()
 
-    async def _go_on(self) -> None:
-        """Take things until there are none."""
-        while not self._exhausted:
-            async with self._reading:
-                try:
-                    thing = await anext(self._things)
-                except StopAsyncIteration:
-                    self._exhausted = True
-                    return
-            if len(self.workers) < self._most:
-                self.hire()
-            self.at_work += 1
-            done = await self._work(thing)
-            self.at_work -= 1
-            self._done.append(done)
-            self.news.set()
-            await self._taken.wait()
+async def for_each(items: Iterable[Item], work: Callable[[Item], Coroutine[None, None, None]], *, limit: int) -> None:
+    """Await `work` for every item, for at most `limit` at once; otherwise as `BoundedMap`."""
+
+    async def source() -> AsyncGenerator[Item, None]:
+        for item in items:
+            yield item
+
+    async with contextlib.aclosing(BoundedMap(source(), work, limit=limit).batches()) as batches:
+        async for _ in batches:
+            continue

@@ -1,6 +1,6 @@
-"""Ending tasks: whoever starts one ends it; and work that must not hold up the loop.
+"""Ending tasks, and work in threads that must not block the event loop.
 
-Room: session, at its bottom.
+Room: aio. The function that starts a task ends it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BESIDE: Final = "detector-beside-the-loop"
-"""The name of threads that do what must not hold up a loop."""
+THREAD_NAME: Final = "detector-worker"
+"""Name of the threads of `WorkerThread`."""
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs and wait until it has."""
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks that are not done, and wait until they are."""
     unfinished = [task for task in tasks if not task.done()]
     for task in unfinished:
         task.cancel()
@@ -31,79 +31,73 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 class Group(asyncio.TaskGroup):
-    """A TaskGroup that raises what a task raised, and no group around it.
+    """A TaskGroup that raises the first exception of its tasks itself, not wrapped in an exception group.
 
-    How many tasks something takes is its own business: whoever awaits it catches the exceptions that it documents. Of
-    several the first is raised.
+    So a function may use tasks, and its callers still catch the exceptions that it documents.
     """
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for all; the first failure ends the others."""
+        """Wait for all tasks; the first failure cancels the others."""
         try:
             await super().__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
-            raise _first_of(group) from None
+            first: BaseException = group
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            raise first from None
 
 
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
+class WorkerThread:
+    """A thread that runs functions one after the other until the `with` block ends, so that the loop stays responsive.
 
-
-class Beside:
-    """A thread that does one work after the other, so that the loop goes on, until the block ends.
-
-    It is for who has work again and again: a thread of its own for each piece would cost more than a short piece
-    itself, and starting one makes the loop wait. The thread is started by the first work; where the system gives none,
-    work is done on the loop. Threads of the loop's executor would not do: they may all be waiting for a resolver that
-    hangs, and a deadline must hold then, too.
+    For callers with work again and again: a thread per function would cost more than a short function itself. The
+    thread starts with the first function; where the system refuses a thread, functions run on the loop. The loop's
+    executor will not do: all its threads may be waiting for a resolver that hangs, and deadlines must hold then, too.
     """
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nobody waits for the thread: it ends once the work that it has is done."""
-        self._waiting.put(None)
+        """Let the thread end after its current function, without waiting for it."""
+        self._jobs.put(None)
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """Do `work`, and raise what it raises. A cancelled caller does not wait for it: it must be short."""
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run `function`; returns or raises what it does. Cancelling the caller does not stop it: keep it short."""
         if self._thread is None:
-            thread = threading.Thread(target=_do_all, args=(self._waiting,), name=BESIDE, daemon=True)
+            thread = threading.Thread(target=_run_jobs, args=(self._jobs,), name=THREAD_NAME, daemon=True)
             try:
                 thread.start()
             except RuntimeError:  # "can't start new thread"
-                return work()
+                return function()
             self._thread = thread
-        working: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._waiting.put((working, work))
-        return await asyncio.wrap_future(working)
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._jobs.put((future, function))
+        return await asyncio.wrap_future(future)
 
 
-_Work = tuple[concurrent.futures.Future[Any], "Callable[[], Any]"]
+_Job = tuple[concurrent.futures.Future[Any], "Callable[[], Any]"]
 
 
-def _do_all(waiting: queue.SimpleQueue[_Work | None]) -> None:
-    while (given := waiting.get()) is not None:
-        working, work = given
-        if not working.set_running_or_notify_cancel():
+def _run_jobs(jobs: queue.SimpleQueue[_Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        future, function = job
+        if not future.set_running_or_notify_cancel():
             continue
         try:
-            working.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whatever it is: it is raised where the result is waited for
-            working.set_exception(error)
-        del given, working, work  # what is waited for next may be long in coming, and this need not be kept until then
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised in the caller, which awaits the future
+            future.set_exception(error)
+        del job, future, function  # the next job may be long in coming, and need not keep these alive until then
 
 
-async def off_loop(work: Callable[[], T]) -> T:
-    """Do `work` in a thread that is started for it and ends with it; otherwise as `Beside.do`."""
-    with Beside() as beside:
-        return await beside.do(work)
+async def run_in_thread(function: Callable[[], T]) -> T:
+    """Run `function` in a thread of its own; otherwise as `WorkerThread.run`."""
+    with WorkerThread() as thread:
+        return await thread.run(function)

@@ -18,7 +18,10 @@ from detector.judge import network
 from detector.model import Confidence
 from detector.pins.target import MAX_PORT
 from detector.scan.fleet import certificates
-from detector.session.session import Detector, utc_now
+from detector.session.seams import utc_now
+from detector.session.session import Detector
+from detector.session.settings import NetworkSettings
+from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
 from . import common
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from detector.model import Report
     from detector.scan import Scanned
-    from detector.scan.fleet.coordinator import Crew, FromVantage, Refused
+    from detector.scan.fleet.coordinator import FromVantage, Refused, Workers
 
 PORT: Final = 8786
 """What schedulers of this engine listen on by custom."""
@@ -95,7 +98,7 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
     from detector.scan.fleet import engine  # noqa: PLC0415 - as above
 
     settings = engine.security(folder, "scheduler", now=utc_now())
-    scheduler = Scheduler(host=host or None, port=port, protocol="tls", security=settings, **engine.UNSEEN)
+    scheduler = Scheduler(host=host or None, port=port, protocol="tls", security=settings, **engine.NO_DASHBOARD)
     with _taking(f"{host or 'all addresses'}, port {port}"):
         await scheduler
     async with scheduler:
@@ -118,11 +121,12 @@ def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int, host:
 async def _working(folder: str, scheduler: str, vantage: str, threads: int, host: str) -> None:
     from distributed import Worker  # noqa: PLC0415 - the extra `fleet`
 
-    from detector.scan.fleet import coordinator, engine, work  # noqa: PLC0415 - as above
+    from detector.scan.fleet import coordinator, engine  # noqa: PLC0415 - as above
+    from detector.scan.fleet import worker as program  # noqa: PLC0415 - as above
 
     settings = engine.security(folder, "worker", now=utc_now())
     await engine.reach(scheduler, settings, "worker")
-    work.source_hash()  # of what is loaded now, not of what will be there when somebody asks
+    program.source_hash()  # of what is loaded now, not of what will be there when somebody asks
     with tempfile.TemporaryDirectory(prefix="detector-worker-") as scratch:
         worker = Worker(
             scheduler,
@@ -132,7 +136,7 @@ async def _working(folder: str, scheduler: str, vantage: str, threads: int, host
             host=host or None,
             local_directory=scratch,
             death_timeout=DEATH_SECONDS,
-            **engine.UNSEEN,
+            **engine.NO_DASHBOARD,
         )
         with _taking(host or "an address of this machine"):
             await worker
@@ -186,7 +190,7 @@ def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the opt
         roots=given["roots"],
         add_roots=given["add_roots"],
         logs=given["ct_logs"],
-        route="none",
+        proxy="none",
         offline=given["offline"],
     )
     sources = scan_command.Sources(given["targets"], given["files"], (), (443,), (), table=False)
@@ -213,28 +217,24 @@ async def _scanning(
 
     from detector.scan.fleet import coordinator, engine  # noqa: PLC0415 - as above
 
-    looks = coordinator.Looks(
-        timeout=given["timeout"],
-        concurrency=given["concurrency"],
-        route=given["proxy"],
-        retries=given["retries"],
-        lost_after=given["lost_after"],
-    )
-    settings = engine.security(given["folder"], "client", now=utc_now())
-    await engine.reach(given["scheduler"], settings, "client")
-    client = Client(given["scheduler"], security=settings, asynchronous=True, timeout=engine.CONNECT_SECONDS)
+    probes = StreamSettings(timeout=given["timeout"], concurrency=given["concurrency"], retries=given["retries"])
+    network = NetworkSettings(proxy=given["proxy"], offline=True)
+    settings = coordinator.FleetSettings(probes, network, lost_after=given["lost_after"])
+    security = engine.security(given["folder"], "client", now=utc_now())
+    await engine.reach(given["scheduler"], security, "client")
+    client = Client(given["scheduler"], security=security, asynchronous=True, timeout=engine.CONNECT_SECONDS)
     async with client:
-        crew = _only(await coordinator.muster(client), given["vantages"])
-        for refused in crew.refused:
+        workers = _only(await coordinator.register_workers(client), given["vantages"])
+        for refused in workers.refused:
             _refuse(refused)
-        common.say(f"{len(crew.workers)} workers look from {', '.join(sorted(crew.vantages)) or 'nowhere'}.")
+        common.say(f"{len(workers.addresses)} workers look from {', '.join(sorted(workers.vantages)) or 'nowhere'}.")
         results = coordinator.scan(
             client,
             detector,
             scan_command.read(sources, detector),
-            crew=crew,
+            workers=workers,
             mode=coordinator.Mode(given["mode"]),
-            looks=looks,
+            settings=settings,
             on_bad_line=tally.bad_line,
             on_refused=_refuse,
         )
@@ -284,16 +284,16 @@ class _Gathered:
         )
 
 
-def _only(crew: Crew, vantages: tuple[str, ...]) -> Crew:
+def _only(workers: Workers, vantages: tuple[str, ...]) -> Workers:
     if not vantages:
-        return crew
-    missing = [name for name in vantages if name not in crew.vantages]
+        return workers
+    missing = [name for name in vantages if name not in workers.vantages]
     if missing:
         raise InputError(
             f"--vantage {missing[0]}: no worker looks from there.",
-            advice=f"There are: {', '.join(sorted(crew.vantages)) or 'none'}.",
+            advice=f"There are: {', '.join(sorted(workers.vantages)) or 'none'}.",
         )
-    return crew._replace(vantages={name: crew.vantages[name] for name in vantages})
+    return workers._replace(vantages={name: workers.vantages[name] for name in vantages})
 
 
 def _refuse(refused: Refused) -> None:

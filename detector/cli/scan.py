@@ -23,8 +23,10 @@ from detector.errors import InputError, MissingExtraError
 from detector.judge import network, wording
 from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
-from detector.scan import BadLine, Journal, Replaced, Scanned, ScanSettings, Target, expand, read_targets, scan
-from detector.session.session import Detector, utc_now
+from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target, expand, read_targets, scan
+from detector.session.seams import Seams, utc_now
+from detector.session.session import Detector
+from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
 from . import common
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from detector.history.store import History
     from detector.probe.routes.resolving import CachingResolver
-    from detector.scan.runner import Look
+    from detector.session.stream import Probe
 
 STDIN: Final = "-"
 SUFFIX_OF_TABLES: Final = ".csv"
@@ -192,21 +194,23 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     if resume is not None and (options.output is None or form != Form.JSONL.value):
         raise click.UsageError("--resume needs --output FILE and --format jsonl: the output is what it goes on from.")
     sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
-    settings = ScanSettings(
+    settings = StreamSettings(
         concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
     )
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
-        detector = Detector(**common.settings(options), resolver=names, seen_before=common.seen_before(history))
+        detector = Detector(
+            **common.settings(options, seen_before=common.seen_before(history)), seams=Seams(resolver=names)
+        )
         kept = None if history is None else _Kept(history, detector, tally)
         writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
         _count_earlier(writer, tally, kept)
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
-                looking = _Looking(processes, options, names)
-                asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), looking))
+                probing = _Probing(processes, names)
+                asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), probing))
         except KeyboardInterrupt:
             common.say(tally.sentence(interrupted=True))
             raise
@@ -221,31 +225,27 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     return common.exit_code(tally.decision(), Confidence(fail_on))
 
 
-class _Looking(NamedTuple):
+class _Probing(NamedTuple):
     """What probes, and how names are resolved."""
 
     processes: int
-    options: common.Options
     names: CachingResolver
 
     @contextlib.asynccontextmanager
-    async def begun(self, detector: Detector) -> AsyncIterator[Look]:
+    async def begun(self, detector: Detector) -> AsyncIterator[Probe]:
         """What probes endpoints, until the block ends."""
         try:
             if self.processes == 1:
-                yield detector.look
+                yield detector.probe
                 return
-            from detector.scan import processes  # noqa: PLC0415 - only where there are several
+            from detector.scan.processes import WorkerPool  # noqa: PLC0415 - only where there are several
+            from detector.scan.work import WorkerConfig  # noqa: PLC0415 - as above
 
-            crew = processes.processes(
-                self.processes,
-                detector,
-                route=self.options.proxy,
-                resolve=self.options.resolve,
-                c_ares=self.names.c_ares,
-            )
-            async with crew as running:
-                yield running.look
+            network = msgspec.structs.replace(detector.network, offline=True)
+            async with WorkerPool(
+                self.processes, detector, WorkerConfig(network=network, c_ares=self.names.c_ares)
+            ) as pool:
+                yield pool.probe
         finally:
             await self.names.close()
 
@@ -253,20 +253,20 @@ class _Looking(NamedTuple):
 async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     detector: Detector,
     sources: Sources,
-    settings: ScanSettings,
+    settings: StreamSettings,
     tally: Tally,
     sinks: tuple[_Writer, _Kept | None],
-    looking: _Looking,
+    probing: _Probing,
 ) -> None:
     writer, kept = sinks
-    async with looking.begun(detector) as look:
+    async with probing.begun(detector) as probe:
         results = scan(
             detector,
             read(sources, detector),
             settings=settings,
             done=writer.done,
             on_bad_line=tally.bad_line,
-            look=look,
+            probe=probe,
         )
         async with contextlib.aclosing(results):
             async for found in results:
@@ -444,12 +444,12 @@ class _Writer:
         self._form = form
         self._evidence = evidence
         self._vantage = options.vantage
-        self._journal: Journal | None = None
+        self._record: ScanRecord | None = None
         self._stream: TextIO | None = None
         if resume is not None and options.output is not None:
-            self._journal = Journal(resume, options.output, scan=fingerprint)
-            if self._journal.resumed:
-                common.say(f"Going on: {self._journal.done.count} targets are done.")
+            self._record = ScanRecord(resume, options.output, scan=fingerprint)
+            if self._record.resumed:
+                common.say(f"Going on: {self._record.done.count} targets are done.")
         else:
             self._stream = stack.enter_context(common.growing_stream(options.output))
         if form is Form.CSV:
@@ -457,7 +457,7 @@ class _Writer:
 
     def earlier(self, form: type[Line]) -> Iterator[Line]:
         """What this scan found before it was ended, read as `form`. Raises `InputError`."""
-        for number, line in enumerate(() if self._journal is None else self._journal.earlier(), start=1):
+        for number, line in enumerate(() if self._record is None else self._record.earlier(), start=1):
             try:
                 yield msgspec.json.decode(line, type=form)
             except (msgspec.MsgspecError, ValueError) as error:
@@ -469,13 +469,13 @@ class _Writer:
     @property
     def done(self) -> Any:  # noqa: ANN401 - a container of numbers
         """The numbers of targets that need not be probed."""
-        return () if self._journal is None else self._journal.done
+        return () if self._record is None else self._record.done
 
     def write(self, found: Scanned) -> None:
         """Write one result."""
-        if self._journal is not None:
+        if self._record is not None:
             line = encode(self._slim(found)) + b"\n"
-            self._journal.write(line, None if found.amends else found.number)
+            self._record.write(line, None if found.amends else found.number)
         elif self._form is Form.JSONL:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
         elif self._form is Form.CSV:
@@ -485,8 +485,8 @@ class _Writer:
 
     def close(self) -> None:
         """Leave everything whole."""
-        if self._journal is not None:
-            self._journal.close()
+        if self._record is not None:
+            self._record.close()
 
     def _put(self, text: str) -> None:
         if self._stream is not None:

@@ -20,7 +20,7 @@ from detector.model import Confidence, Verdict
 from detector.session.session import Detector
 from detector.watch.events import WatchKind
 from detector.watch.schedule import INTERVAL_DEFAULT
-from detector.watch.state import Seen
+from detector.watch.state import WatchSummary
 
 from . import common
 
@@ -88,10 +88,10 @@ def watch(  # noqa: PLR0913 - one parameter per option
         raise click.BadParameter(
             f"'{options.format}' cannot be written event by event; use table or jsonl.", param_hint="'--format'"
         )
-    seen = Seen()
+    seen = WatchSummary()
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
-        detector = Detector(**common.settings(options), seen_before=common.seen_before(history))
+        detector = Detector(**common.settings(options, seen_before=common.seen_before(history)))
         endpoints = detector.endpoints(targets or None)
         write = stack.enter_context(_lines(options.output))
 
@@ -119,22 +119,22 @@ async def _watch(
     endpoints: Sequence[Endpoint],
     tell: Callable[[WatchEvent], None],
     metrics: str | None,
-    **pace: Any,  # noqa: ANN401 - arguments of Detector.watch
+    **options: Any,  # noqa: ANN401 - arguments of Detector.watch
 ) -> None:
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_ended_by_signals(stop))
-        on_look, also_tell = None, None
+        on_probe, on_event = None, None
         if metrics is not None:
             from detector.watch.metrics import WatchMetrics, parse_place, serve  # noqa: PLC0415 - on request only
 
             exported = WatchMetrics(endpoints)
             await stack.enter_async_context(serve(exported, *parse_place(metrics)))
-            on_look, also_tell = exported.looked, exported.told
-        events = watching(stop=stop, on_look=on_look, **pace)
+            on_probe, on_event = exported.probed, exported.reported
+        events = watching(stop=stop, on_probe=on_probe, **options)
         async for event in await stack.enter_async_context(contextlib.aclosing(events)):
-            if also_tell is not None:
-                also_tell(event)
+            if on_event is not None:
+                on_event(event)
             tell(event)
 
 
@@ -183,7 +183,7 @@ def _line(event: WatchEvent) -> str:
     return f"{event.at:%H:%M:%S} {click.style(f'{event.kind:<{_KIND_WIDTH}}', fg=style, bold=True)} {event.summary}"
 
 
-def _exit_code(seen: Seen, fail_on: Confidence) -> int:
+def _exit_code(seen: WatchSummary, fail_on: Confidence) -> int:
     if seen.verdict is Verdict.CLEAN:
         return common.CLEAN
     return common.MIDDLEWARE if seen.confidence and seen.confidence.reaches(fail_on) else common.INCONCLUSIVE

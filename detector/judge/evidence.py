@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge import catalogue
+from detector.knowledge.known_roots import known_root_keys, root_of
 from detector.model import PROXIED, Endpoint, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
@@ -27,7 +28,6 @@ from detector.trust.acceptance import refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
-from detector.trust.known_roots import known_root_keys, root_of
 from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from detector.model import Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
 
 OTHERS_MAX: Final = 32

@@ -1,7 +1,7 @@
 """Where TLS is answered: which address to trace, when, and what to keep of it.
 
-Room: session. Starts tasks and ends every one of them; reads no clock but the one it is given. What was traced is
-judged by `hops`, for a check as for `detector locate`.
+Room: locate. Starts tasks and ends every one of them; reads no clock but the one it is given. What was traced is
+assessed by `judge.hops`, for a check as for `detector locate`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group
 from detector.judge import hops
 from detector.judge.hops import Location  # noqa: TC001 - as `dt`
@@ -22,13 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from detector.judge.evidence import EndpointEvidence
+    from detector.probe import routes
+
+    from . import tracing
+else:
+    routes = LazyModule("detector.probe.routes")
+    tracing = LazyModule("detector.locate.tracing")
 
 DIRECT: Final = frozenset(route for route in Route if route.startswith("direct"))
 """Routes whose address is the endpoint's, not a proxy's."""
 LOCATED_MOST: Final = 3
 """Endpoints traced in one check: one interceptor answers for all of them at the same hop."""
 WORTHWHILE: Final = 0.5
-"""Seconds that must be left for a trace to be begun: a few round trips."""
+"""Seconds that must be left for a trace to start: a few round trips."""
 KEPT_BACK: Final = 0.3
 """Seconds of a deadline in which connections are closed and the answer is written."""
 
@@ -52,33 +59,35 @@ class Located(Record, frozen=True, kw_only=True):
     hops: HopsObservation | None = None
 
 
-async def add_hops(cases: Sequence[EndpointEvidence], locating: Locating, until: float) -> tuple[EndpointEvidence, ...]:
-    """The same cases; those that do not look genuine, and were reached directly, with their hops traced.
+async def add_hops(
+    evidence: Sequence[EndpointEvidence], locating: Locating, until: float
+) -> tuple[EndpointEvidence, ...]:
+    """The same evidence; endpoints that do not look genuine, and were reached directly, have their hops traced.
 
     At most `LOCATED_MOST` addresses, and no later than loop time `until`. Their observations have labels in place of
     the routers' addresses (`hops.for_report`).
     """
-    suspects = {a: c for c in cases if (a := _traceable(c.observation)) and c.leaf is not None and not c.is_genuine}
+    suspects = {a: e for e in evidence if (a := _traceable(e.observation)) and e.leaf is not None and not e.is_genuine}
     if not suspects or until - asyncio.get_running_loop().time() < WORTHWHILE:
-        return tuple(cases)
-    from .tracing import trace_hops  # noqa: PLC0415 - loaded when asked for
-
+        return tuple(evidence)
     async with Group() as group:
-        tracing = {
-            case.endpoint.name: group.create_task(trace_hops(case.endpoint.host, at, until=until, **locating._asdict()))
-            for at, case in list(suspects.items())[:LOCATED_MOST]
+        tracing_of = {
+            one.endpoint.name: group.create_task(
+                tracing.trace_hops(one.endpoint.host, at, until=until, **locating._asdict())
+            )
+            for at, one in list(suspects.items())[:LOCATED_MOST]
         }
-    traced = {name: hops.for_report(task.result()) for name, task in tracing.items()}
+    traced = {name: hops.for_report(task.result()) for name, task in tracing_of.items()}
     return tuple(
-        case.with_observation(msgspec.structs.replace(case.observation, hops=traced[case.endpoint.name]))
-        if case.endpoint.name in traced
-        else case
-        for case in cases
+        one.with_observation(msgspec.structs.replace(one.observation, hops=traced[one.endpoint.name]))
+        if one.endpoint.name in traced
+        else one
+        for one in evidence
     )
 
 
 def _traceable(observation: Observation) -> tuple[str, int] | None:
-    """The address that was connected to, if that was the endpoint's."""
+    """The address that was connected to, if it was the endpoint's."""
     host, _, port = (observation.address or "").rpartition(":")
     if observation.route not in DIRECT or not port.isdecimal():
         return None
@@ -105,9 +114,7 @@ async def locate(  # noqa: PLR0913 - keyword-only past host and port; each is on
     address = await _resolve(*(connect_to or (host, port)), ip_version, until)
     observed = None
     if address is not None:
-        from .tracing import trace_hops  # noqa: PLC0415 - as above
-
-        observed = await trace_hops(host, address, until=until, **locating._asdict())
+        observed = await tracing.trace_hops(host, address, until=until, **locating._asdict())
     return Located(
         detector_version=version,
         started=started,
@@ -120,11 +127,9 @@ async def locate(  # noqa: PLR0913 - keyword-only past host and port; each is on
 
 
 async def _resolve(host: str, port: int, ip_version: int | None, until: float) -> tuple[str, int] | None:
-    from detector.probe.routes import Resolver  # noqa: PLC0415 - as above
-
     try:
         async with asyncio.timeout_at(until):
-            found = await Resolver().resolve(host, port)
+            found = await routes.Resolver().resolve(host, port)
     except OSError:  # TimeoutError is one of them
         return None
     addresses = [str(address[0]) for *_, address in found]

@@ -1,13 +1,12 @@
-"""How far packets to an address come, by how many hops they are allowed: for any user, without raw sockets.
+"""How far packets to an address get with a limited number of hops: for any user, without raw sockets.
 
-Room: probe. Opens TCP connections to the address and the ports it is given, and to nothing else; judges nothing.
+Room: locate. Opens TCP connections to the address and the ports it is given, and to nothing else; assesses nothing.
 
-A TCP socket can be told how many hops its packets are allowed (IP_TTL; IPV6_UNICAST_HOPS, RFC 3493 section 5.1). A SYN
-that runs out of them is reported by the router where it did (ICMP time-exceeded, RFC 792; RFC 4443 section 3.3), and
-Linux tells a socket that asks (IP_RECVERR, ip(7); IPV6_RECVERR, ipv6(7)) which router that was. Once a connection
-is made its packets can be limited again: then the ClientHello is what runs out, of which Linux tells the socket that it
-happened but not where. Other systems tell neither; there a connection is made with so many hops, or is not. That
-difference is `ErrorQueue`, the one seam of this module.
+The hop limit of a TCP socket's packets can be set (IP_TTL; IPV6_UNICAST_HOPS, RFC 3493 section 5.1). The router where
+a SYN exceeds it reports that (ICMP time-exceeded, RFC 792; RFC 4443 section 3.3), and Linux passes the router's address
+to a socket that enables it (IP_RECVERR, ip(7); IPV6_RECVERR, ipv6(7)). Once connected, the limit can be set again: then
+the ClientHello exceeds it, which Linux reports to the socket without the router. Other systems report neither; there a
+connection succeeds with a number of hops, or does not. The error queue is the one seam of this module.
 
 Everything is bounded: hops, sockets at once, seconds for each packet, seconds in all.
 """
@@ -21,11 +20,11 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from detector.aio.tasks import end
+from detector.aio.tasks import cancel_and_wait
 from detector.judge.hops import FINAL, OWN_NETWORK
-from detector.model import Asked, Hop, HopAnswer, HopsObservation, HopTrace, Outcome
+from detector.model import Hop, HopAnswer, HopsObservation, HopTrace, Outcome, ProbeKind
 from detector.probe import outcomes
 from detector.probe.tls.openssl import OpenSSLHandshake
 
@@ -35,28 +34,28 @@ if TYPE_CHECKING:
     from detector.probe.routes import Address
 
     Ask = Callable[[int], Coroutine[Any, Any, Hop | None]]
-    """Sends one packet that is allowed this many hops; None when it could not be sent at all."""
+    """Sends one packet with this hop limit; None when it could not be sent at all."""
 
 CONTROL_PORT: Final = 80
-"""What a server that has 443 open most likely has open, too."""
+"""A port that a server with an open port 443 most likely has open, too."""
 HOPS_MAX: Final = 30
-"""Hops tried; the way to a public server has 8 to 20 as a rule, and traceroute(8) tries as many."""
+"""Hops tried, as many as traceroute(8) does; the path to a public server usually has 8 to 20."""
 PARALLEL: Final = 8
 """Packets to one port at once. More would find the far end no sooner and open connections that are not needed."""
 WAIT_SECONDS: Final = 2.0
-"""How long one packet is waited for. The system sends a lost SYN again after one second (RFC 6298 section 2)."""
+"""Timeout of one packet. The system sends a lost SYN again after one second (RFC 6298 section 2)."""
 CONFIRMING: Final = 2
-"""More packets at the hop that answered: routes that change by themselves must not be taken for an answer."""
+"""More packets at the hop that answered: changing routes must not be mistaken for an answer."""
 OWN_NETWORK_BITS: Final = {4: 24, 6: 48}
-"""How much of a public address tells the network of one household or school (RFC 6177 section 2 for IPv6)."""
+"""How many bits of a public address identify the network of a household or school (RFC 6177 section 2 for IPv6)."""
 
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
 """Options of Linux that Python has no names for (linux/in.h, linux/in6.h)."""
 _MSG_ERRQUEUE: Final = 0x2000
-_PACKET_OCTETS: Final = 512
-_ANCILLARY_OCTETS: Final = 512
-"""Room for the packet that ran out, which is not looked at, and for what is told about it."""
+_PACKET_BYTES: Final = 512
+_ANCILLARY_BYTES: Final = 512
+"""Room for the packet that was dropped, which is ignored, and for the report about it."""
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
 """struct sock_extended_err (linux/errqueue.h): errno, origin, type, code, padding, info, data; an address follows."""
 _ORIGIN_ICMP: Final = 2
@@ -71,70 +70,58 @@ _KIND_OF_ICMP: Final = {
 _SOCKADDR: Final[dict[int, slice]] = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 """Where struct sockaddr_in and sockaddr_in6 have their address."""
 _LINGER_ZERO: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-"""Ends a connection with a reset: nothing that was not acknowledged is sent again (RFC 9293 section 3.6.1)."""
-_READ_OCTETS: Final = 1024
+"""Ends a connection with a reset: unacknowledged data is not sent again (RFC 9293 section 3.6.1)."""
+_READ_BYTES: Final = 1024
 
 
-class Heard(NamedTuple):
-    """What a router said of a packet, and its address."""
+class RouterReport(NamedTuple):
+    """What a router reported about a packet, and its address."""
 
     answer: HopAnswer
     router: str
 
 
-class ErrorQueue(Protocol):
-    """How this system tells a socket what routers said of its packets."""
+class NoErrorQueue:
+    """A system that passes on no reports of routers: a connection succeeds with a hop limit, or does not."""
 
-    names_routers: bool
+    names_routers = False
 
     def prepare(self, sock: socket.socket) -> None:
-        """Ask for it, before anything is sent."""
+        """Enable reports, before anything is sent."""
 
-    def read(self, sock: socket.socket) -> Heard | None:
-        """What was said, if anything was; never waits."""
+    def read(self, sock: socket.socket) -> RouterReport | None:  # noqa: ARG002 - there are none here
+        """The next report, if there is one; never waits."""
+        return None
 
 
-class LinuxErrorQueue:
+class LinuxErrorQueue(NoErrorQueue):
     """IP_RECVERR and MSG_ERRQUEUE."""
 
     names_routers = True
 
     def prepare(self, sock: socket.socket) -> None:
-        """Ask for it, before anything is sent."""
+        """Enable reports, before anything is sent."""
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
 
-    def read(self, sock: socket.socket) -> Heard | None:
-        """What was said, if anything was; never waits."""
+    def read(self, sock: socket.socket) -> RouterReport | None:
+        """The next report, if there is one; never waits."""
         try:
-            _, told, _, _ = sock.recvmsg(_PACKET_OCTETS, _ANCILLARY_OCTETS, _MSG_ERRQUEUE)
+            _, messages, _, _ = sock.recvmsg(_PACKET_BYTES, _ANCILLARY_BYTES, _MSG_ERRQUEUE)
         except OSError:
             return None
-        return next((heard for part in told if (heard := read_extended_error(*part)) is not None), None)
+        return next((report for message in messages if (report := read_extended_error(*message)) is not None), None)
 
 
-class NoErrorQueue:
-    """A system that tells nothing: a connection is made with so many hops, or is not."""
-
-    names_routers = False
-
-    def prepare(self, sock: socket.socket) -> None:
-        """Do nothing."""
-
-    def read(self, sock: socket.socket) -> Heard | None:  # noqa: ARG002 - the interface
-        """Tell nothing."""
-        return None
-
-
-def error_queue(platform: str = sys.platform) -> ErrorQueue:
-    """How a system tells, by its name."""
+def error_queue(platform: str = sys.platform) -> NoErrorQueue:
+    """The error queue of a platform, by its name."""
     return LinuxErrorQueue() if platform == "linux" else NoErrorQueue()
 
 
-def read_extended_error(level: int, kind: int, data: bytes) -> Heard | None:
-    """Read one ancillary message of an error queue; None for anything but a router's word. Never raises."""
+def read_extended_error(level: int, kind: int, data: bytes) -> RouterReport | None:
+    """Parse one ancillary message of an error queue; None for anything but a router's report. Never raises."""
     if (level, kind) not in {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}:
         return None
     if len(data) < _EXTENDED_ERROR.size + 2:
@@ -145,7 +132,7 @@ def read_extended_error(level: int, kind: int, data: bytes) -> Heard | None:
     where = _SOCKADDR.get(int.from_bytes(offender[:2], sys.byteorder))
     if answer is None or where is None or len(offender) < where.stop:
         return None
-    return Heard(answer, str(ipaddress.ip_address(offender[where])))
+    return RouterReport(answer, str(ipaddress.ip_address(offender[where])))
 
 
 async def trace_hops(  # noqa: PLR0913 - keyword-only past the address; each is one bound or one seam
@@ -155,23 +142,23 @@ async def trace_hops(  # noqa: PLR0913 - keyword-only past the address; each is 
     until: float,
     control_ports: Collection[int] = (CONTROL_PORT,),
     hops_max: int = HOPS_MAX,
-    errors: ErrorQueue | None = None,
+    errors: NoErrorQueue | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> HopsObservation:
-    """Find out how far packets to `address` come, on its own port and on `control_ports` of the same address.
+    """Trace how far packets to `address` get, on its own port and on `control_ports` of the same address.
 
-    `address` is a literal IP address and the port of TLS, `host` the server name of the ClientHello. `until` is a time
-    of the running event loop, no later than which this returns what it has. Raises nothing for reasons of the network,
-    and ValueError for what is no address.
+    `address` is a literal IP address and the port of TLS, `host` the server name of the ClientHello. Returns by loop
+    time `until` with what is known by then. Raises nothing for reasons of the network, and ValueError for an address
+    that is not one.
     """
     tracer = _Tracer(host, address, until, errors or error_queue(), clock)
     ports = list(dict.fromkeys((address[1], *control_ports)))
     async with asyncio.TaskGroup() as group:
         walks = {port: group.create_task(_walk(tracer.connecting(port), hops_max, tracer.in_time)) for port in ports}
-    found = {(port, Asked.CONNECT): walk.result() for port, walk in walks.items()}
-    hop = _first(found[address[1], Asked.CONNECT], HopAnswer.CONNECTED)
+    found = {(port, ProbeKind.CONNECT): walk.result() for port, walk in walks.items()}
+    hop = _first(found[address[1], ProbeKind.CONNECT], HopAnswer.CONNECTED)
     if hop is not None:
-        asked = found[address[1], Asked.CLIENT_HELLO] = await _walk(tracer.greet, hops_max, tracer.in_time)
+        asked = found[address[1], ProbeKind.CLIENT_HELLO] = await _walk(tracer.greet, hops_max, tracer.in_time)
         await _confirm(tracer, found, {hop, _first(asked, HopAnswer.ANSWERED) or hop})
     connect_ms, answer_ms = (None, None) if hop is None else await tracer.measure()
     return HopsObservation(
@@ -183,13 +170,13 @@ async def trace_hops(  # noqa: PLR0913 - keyword-only past the address; each is 
     )
 
 
-async def _confirm(tracer: _Tracer, found: dict[tuple[int, Asked], list[Hop]], numbers: Iterable[int]) -> None:
-    """Send more packets, each a flow of its own, at the hops that matter; what comes of them joins the rest."""
+async def _confirm(tracer: _Tracer, found: dict[tuple[int, ProbeKind], list[Hop]], numbers: Iterable[int]) -> None:
+    """Send more packets, each a flow of its own, at the hops that matter, and add their hops to those found."""
     async with asyncio.TaskGroup() as group:
         again = [
             (hops, group.create_task(ask(number)))
             for (port, asked), hops in found.items()
-            for ask in (tracer.connecting(port) if asked is Asked.CONNECT else tracer.greet,)
+            for ask in (tracer.connecting(port) if asked is ProbeKind.CONNECT else tracer.greet,)
             for number in numbers
             for _ in range(CONFIRMING)
         ]
@@ -203,7 +190,7 @@ def _first(hops: Iterable[Hop], answer: HopAnswer) -> int | None:
 
 
 async def _walk(ask: Ask, hops_max: int, in_time: Callable[[], bool]) -> list[Hop]:
-    """Ask with one hop, two hops, and so on, a few at once, until the far end answers one and all before have ended."""
+    """Try one hop, two hops, and so on, a few at once, until the far end answers one and all before have ended."""
     found: list[Hop] = []
     running: dict[asyncio.Task[Hop | None], int] = {}
     last, number = hops_max, 0
@@ -219,21 +206,17 @@ async def _walk(ask: Ask, hops_max: int, in_time: Callable[[], bool]) -> list[Ho
                 del running[task]
                 if (hop := task.result()) is not None:
                     found.append(hop)
-                    last = min(last, hop.number) if hop.answer in FINAL or _is_barred(hop) else last
+                    barred = hop.answer is HopAnswer.UNREACHABLE and hop.router is not None  # no packet gets past
+                    last = min(last, hop.number) if hop.answer in FINAL or barred else last
     finally:
-        await end(running)
-
-
-def _is_barred(hop: Hop) -> bool:
-    """Whether a router said that nothing comes past it."""
-    return hop.answer is HopAnswer.UNREACHABLE and hop.router is not None
+        await cancel_and_wait(running)
 
 
 class _Tracer:
     """One trace's settings, and the packets themselves."""
 
     def __init__(
-        self, host: str, address: Address, until: float, errors: ErrorQueue, clock: Callable[[], float]
+        self, host: str, address: Address, until: float, errors: NoErrorQueue, clock: Callable[[], float]
     ) -> None:
         self._until = until
         self._errors = errors
@@ -251,7 +234,7 @@ class _Tracer:
         return asyncio.get_running_loop().time() < self._until
 
     def connecting(self, port: int) -> Ask:
-        """What sends the SYN of a connection to `port`, allowed a number of hops."""
+        """The function that sends the SYN of a connection to `port` with a hop limit."""
 
         async def ask(number: int) -> Hop | None:
             try:
@@ -259,12 +242,12 @@ class _Tracer:
                     self._limit(sock, number)
                     return await self._answered(sock, number, self._connect(sock, port), HopAnswer.CONNECTED)
             except OSError:
-                return None  # out of sockets, or no such number of hops here: nothing was asked
+                return None  # out of sockets, or no such hop limit here: nothing was sent
 
         return ask
 
     async def greet(self, number: int) -> Hop | None:
-        """Send a ClientHello, allowed a number of hops, on a connection that was made without a limit."""
+        """Send a ClientHello with a hop limit on a connection that was made without one."""
         try:
             with self._open() as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
@@ -280,7 +263,7 @@ class _Tracer:
             return None  # no connection, no ClientHello; TimeoutError is one of them
 
     async def measure(self) -> tuple[float | None, float | None]:
-        """Milliseconds that a connection takes, and on it the answer to a ClientHello, with no limit and all alone."""
+        """Milliseconds to connect, and to the answer to a ClientHello, without hop limit or other packets."""
         connect_ms = answer_ms = None
         with contextlib.suppress(OSError), self._open() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
@@ -293,21 +276,21 @@ class _Tracer:
         return connect_ms, answer_ms
 
     async def _answered(self, sock: socket.socket, number: int, sending: Awaitable[Any], success: HopAnswer) -> Hop:
-        """Wait for what becomes of a packet."""
+        """Wait for the answer to a packet."""
         begun = self._clock()
-        heard: Heard | None = None
+        report: RouterReport | None = None
         try:
             async with asyncio.timeout_at(self._deadline()):
                 await sending
             answer = success
         except TimeoutError:
-            heard = self._errors.read(sock)
-            answer = HopAnswer.SILENCE if heard is None else heard.answer
+            report = self._errors.read(sock)
+            answer = HopAnswer.SILENCE if report is None else report.answer
         except OSError as error:
-            heard = self._errors.read(sock)
-            answer = _of_error(error, success, self.names_routers) if heard is None else heard.answer
+            report = self._errors.read(sock)
+            answer = _of_error(error, success, self.names_routers) if report is None else report.answer
         took = None if answer is HopAnswer.SILENCE else self._since(begun)
-        router = None if heard is None else self._tellable(heard.router)
+        router = None if report is None else self._label(report.router)
         return Hop(number=number, answer=answer, router=router, round_trip_ms=took)
 
     async def _connect(self, sock: socket.socket, port: int) -> None:
@@ -321,11 +304,11 @@ class _Tracer:
     async def _exchange(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(sock, self._hello)
-        if not await loop.sock_recv(sock, _READ_OCTETS):
+        if not await loop.sock_recv(sock, _READ_BYTES):
             raise ConnectionResetError
 
     def _open(self) -> socket.socket:
-        """A socket that is told what routers say. Raises OSError."""
+        """A socket that receives reports of routers. Raises OSError."""
         sock = socket.socket(self._family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)  # noqa: FBT003 - the socket's own interface
@@ -347,17 +330,17 @@ class _Tracer:
     def _since(self, begun: float) -> float:
         return round((self._clock() - begun) * 1000, 3)
 
-    def _tellable(self, router: str) -> str:
-        """The router's address, or a label where it would tell this machine's own."""
+    def _label(self, router: str) -> str:
+        """The router's address, or a label where it would reveal this machine's own."""
         if not is_own_network(router, self._own):
             return router
         return self._labels.setdefault(router, f"{OWN_NETWORK}{len(self._labels) + 1}")
 
 
 def is_own_network(router: str, own: str | None) -> bool:
-    """Whether a router's address would tell the address or the network of a machine with the address `own`.
+    """Whether a router's address would reveal the address or the network of a machine with the address `own`.
 
-    Link-local addresses tell the router's hardware (RFC 4291 appendix A). Other private ones are the same everywhere.
+    Link-local addresses reveal the router's hardware (RFC 4291 appendix A). Other private ones are used everywhere.
     """
     address = ipaddress.ip_address(router)
     if address.is_link_local or router == own:
@@ -368,7 +351,7 @@ def is_own_network(router: str, own: str | None) -> bool:
 
 
 def _own_address(family: socket.AddressFamily, address: Address) -> str | None:
-    """The address this machine would use towards another; connecting a datagram socket sends nothing."""
+    """The address of this machine towards another; connecting a datagram socket sends nothing."""
     with socket.socket(family, socket.SOCK_DGRAM) as asking:
         try:
             asking.connect(address)
@@ -378,7 +361,7 @@ def _own_address(family: socket.AddressFamily, address: Address) -> str | None:
 
 
 def _hop_limit(family: socket.AddressFamily) -> tuple[int, int]:
-    """The option that limits hops."""
+    """The socket option for the hop limit."""
     if family == socket.AF_INET6:
         return socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS
     return socket.IPPROTO_IP, socket.IP_TTL
@@ -388,10 +371,10 @@ _ANSWER_BY_OUTCOME: Final = {Outcome.CONNECT_REFUSED: HopAnswer.REFUSED, Outcome
 
 
 def _of_error(error: OSError, success: HopAnswer, names_routers: bool) -> HopAnswer:  # noqa: FBT001 - a fact, not a choice
-    """What an error without a router's word means.
+    """What an error without a router's report means.
 
-    Once a connection is made, that it became unreachable means that the limit ran out. Where this system names routers
-    and none was named, an unreachable address is this machine's own word; elsewhere it can be either.
+    On an established connection, unreachable means that the hop limit was exceeded. Where this system names routers and
+    none was named, it was reported by this machine itself; elsewhere it can be either.
     """
     outcome = outcomes.of_os_error(error)
     if outcome in _ANSWER_BY_OUTCOME:

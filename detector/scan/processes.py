@@ -1,170 +1,154 @@
-"""Looks made by several processes of this machine, for scans that one processor is too slow for.
+"""A pool of worker processes on this machine, for scans that one processor is too slow for.
 
-Room: scan. Starts processes and ends every one of them. They observe (`child`); who scans paces, retries and judges, so
-that all else is as with one process. A process that dies gives its targets to the others and is started again, a few
-times; targets that nobody is left for, or that processes die of, are told as not looked at (`resources`).
+Room: scan. Starts processes and ends every one of them. They probe (`worker`); rate limits, retries and assessment stay
+here, so that all else is as with one process. When a worker dies or hangs, the others get its endpoints and it is
+started again, a few times; endpoints that no worker is left for, or that workers die of, are reported as not probed
+(`resources`). `concurrent.futures.ProcessPoolExecutor` would give up as a whole instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from detector.errors import DetectorError, InputError
 from detector.judge.evidence import EndpointEvidence
-from detector.model import Endpoint, Record
+from detector.session.stream import StreamSettings
 
-from .work import NOT_LOOKED, Seen, bare
+from .work import NOT_PROBED, ErrorResponse, ProbedEndpoint, Request, WorkerConfig, decode_response, encode_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
+    from detector.model import Endpoint
     from detector.session.session import Detector
 
-TRIES: Final = 3
-"""Processes that may die with a target in hand before it is told as not looked at."""
+LOG: Final = logging.getLogger("detector.scan")
 
-STARTS: Final = 5
-"""Times that one place among the processes is filled; a program that cannot run is not started for ever."""
+CRASHES_MAX: Final = 3
+"""Worker crashes per endpoint before it is reported as `resources`."""
+
+STARTS_MAX: Final = 5
+"""Starts of each worker; a program that cannot run is not started for ever."""
 
 GRACE_SECONDS: Final = 30.0
-"""Beyond a target's time until a process that does not answer is given up; a busy machine takes its time."""
+"""Beyond an endpoint's time until a worker that does not respond is killed; a busy machine takes its time."""
 
-LINE_MAX: Final = 16 * 1024 * 1024
-"""Octets of one answer; a look is bounded far below, `detector.probe` sees to that."""
+LINE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of one response; observations are bounded far below, by `detector.probe`."""
 
-_APART: Final[dict[str, Any]] = (
+_SEPARATE_GROUP: Final[dict[str, Any]] = (
     {"creationflags": 0x200} if os.name == "nt" else {"process_group": 0}  # CREATE_NEW_PROCESS_GROUP of Windows
 )
 """Ctrl-C is for the process that scans; it ends the others."""
-
-
-class Setup(Record, frozen=True, kw_only=True):
-    """How a child looks: proxy setting, where to connect instead (host, port, address, port), and how it resolves."""
-
-    route: str = "env"
-    resolve: tuple[tuple[str, int, str, int], ...] = ()
-    c_ares: bool = False
-
-
-class Errand(Record, frozen=True, kw_only=True):
-    """An endpoint to look at within `timeout` seconds; `number` is given back."""
-
-    number: int
-    endpoint: Endpoint
-    timeout: float
-
-
-class Refusal(Record, frozen=True, kw_only=True):
-    """Why none can be looked at, as with a proxy that cannot be used."""
-
-    message: str
-    advice: str
-
-
-class Brought(Record, frozen=True, kw_only=True):
-    """What an errand brought: what was seen, or why nothing could be."""
-
-    number: int
-    seen: Seen | None = None
-    refusal: Refusal | None = None
 
 
 class ProcessError(DetectorError, RuntimeError):
     """No process could be started."""
 
 
-class _LostError(Exception):
-    """The process that had this target is gone, or does not answer."""
+class _WorkerLostError(Exception):
+    """The worker with this request died, or does not respond."""
 
 
-class _Child(NamedTuple):
-    """A running process, and the answers that are waited for."""
+class _Worker(NamedTuple):
+    """A running process, and the responses that are waited for."""
 
     process: asyncio.subprocess.Process
-    waiting: dict[int, asyncio.Future[Seen]]
+    waiting: dict[int, asyncio.Future[ProbedEndpoint]]
     reading: asyncio.Task[None]
 
 
-class Processes:
-    """Processes that look. Made by `processes`."""
+class WorkerPool:
+    """`count` worker processes that probe as `config` says, from entering the context until leaving it.
 
-    def __init__(self, detector: Detector, setup: Setup, count: int) -> None:
+    Entering raises `ProcessError`.
+    """
+
+    def __init__(self, count: int, detector: Detector, config: WorkerConfig) -> None:
         self._detector = detector
-        self._setup = setup
-        self._children: list[_Child | None] = [None] * count
+        self._config = config
+        self._workers: list[_Worker | None] = [None] * count
         self._starts = [0] * count
         self._starting = asyncio.Lock()
         self._number = 0
 
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_exit(self)
+            for place in range(len(self._workers)):
+                await self._start(place)
+            stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Kill all workers."""
+        running = [worker for worker in self._workers if worker is not None]
+        for worker in running:
+            _kill(worker.process)
+        await asyncio.gather(*(worker.reading for worker in running))
+
     @property
     def identifiers(self) -> tuple[int, ...]:
-        """The process identifiers of those that run."""
-        return tuple(child.process.pid for child in self._children if child is not None)
+        """The process identifiers of the running workers."""
+        return tuple(worker.process.pid for worker in self._workers if worker is not None)
 
-    async def start(self) -> None:
-        """Start all. Raises `ProcessError`."""
-        for place in range(len(self._children)):
-            await self._fill(place)
+    async def probe(self, endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ASYNC109 - enforced by the worker
+        """Probe one endpoint in the worker that has least to do.
 
-    async def look(self, endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ASYNC109 - enforced by the child
-        """Look at one endpoint, in whichever process has least to do.
-
-        Raises `InputError` where it cannot be looked at with these settings.
+        Raises `InputError` where it cannot be probed with these settings.
         """
-        seen = NOT_LOOKED
-        for _ in range(TRIES):
-            await self._refill()
-            running = [child for child in self._children if child is not None]
+        probed = NOT_PROBED
+        for _ in range(CRASHES_MAX):
+            await self._restart()
+            running = [worker for worker in self._workers if worker is not None]
             if not running:
                 break
-            with contextlib.suppress(_LostError):
-                seen = await self._ask(min(running, key=lambda child: len(child.waiting)), endpoint, timeout)
+            with contextlib.suppress(_WorkerLostError):
+                probed = await self._request(min(running, key=lambda worker: len(worker.waiting)), endpoint, timeout)
                 break
-        return EndpointEvidence(endpoint, seen.observation, self._detector.context(), others=seen.others)
+        return EndpointEvidence(endpoint, probed.observation, self._detector.context(), others=probed.others)
 
-    async def end(self) -> None:
-        """End all, with what they are at."""
-        for child in self._children:
-            if child is not None:
-                _kill(child)
-        await asyncio.gather(*(child.reading for child in self._children if child is not None))
-
-    async def _ask(self, child: _Child, endpoint: Endpoint, timeout: float) -> Seen:  # noqa: ASYNC109 - as `look`
+    async def _request(self, worker: _Worker, endpoint: Endpoint, timeout: float) -> ProbedEndpoint:  # noqa: ASYNC109 - as `probe`
         self._number += 1
-        number = self._number
-        answer: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
-        child.waiting[number] = answer
-        errand = Errand(number=number, endpoint=bare(endpoint), timeout=timeout)
+        request = Request(
+            number=self._number,
+            endpoints=(endpoint,),
+            config=self._config,
+            settings=StreamSettings(concurrency=1, retries=0, timeout=timeout),
+            machine_roots=False,
+        )
+        response: asyncio.Future[ProbedEndpoint] = asyncio.get_running_loop().create_future()
+        worker.waiting[request.number] = response
         try:
-            assert child.process.stdin is not None  # noqa: S101 - for type checkers: it was asked for
-            child.process.stdin.write(msgspec.json.encode(errand) + b"\n")
+            assert worker.process.stdin is not None  # noqa: S101 - for type checkers: it is a pipe
+            worker.process.stdin.write(encode_request(request) + b"\n")
             async with asyncio.timeout(timeout + GRACE_SECONDS):
-                await child.process.stdin.drain()
-                return await answer
+                await worker.process.stdin.drain()
+                return await response
         except (TimeoutError, ConnectionError) as error:
-            _kill(child)
-            raise _LostError from error
+            LOG.info("worker %d does not respond: killing it", worker.process.pid)
+            _kill(worker.process)
+            raise _WorkerLostError from error
         finally:
-            child.waiting.pop(number, None)
-            answer.cancel()
+            worker.waiting.pop(request.number, None)
+            response.cancel()
 
-    async def _refill(self) -> None:
+    async def _restart(self) -> None:
+        """Start workers in place of those that ended."""
         async with self._starting:
-            for place, child in enumerate(self._children):
-                if child is not None and child.reading.done():
-                    self._children[place] = None
-                    if self._starts[place] < STARTS:
+            for place, worker in enumerate(self._workers):
+                if worker is not None and worker.reading.done():
+                    LOG.info("worker %d ended", worker.process.pid)
+                    self._workers[place] = None
+                    if self._starts[place] < STARTS_MAX:
                         with contextlib.suppress(ProcessError):
-                            await self._fill(place)
+                            await self._start(place)
 
-    async def _fill(self, place: int) -> None:
+    async def _start(self, place: int) -> None:
         self._starts[place] += 1
         try:
             process = await asyncio.create_subprocess_exec(
@@ -172,61 +156,44 @@ class Processes:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if os.environ.get("DETECTOR_DEBUG") else subprocess.DEVNULL,
-                limit=LINE_MAX,
-                **_APART,
+                limit=LINE_BYTES_MAX,
+                **_SEPARATE_GROUP,
             )
         except OSError as error:
             raise ProcessError(
                 f"A process of the scan cannot be started ({error.strerror}).", advice="Give a smaller --processes."
             ) from error
-        assert process.stdin is not None  # noqa: S101 - as above
-        process.stdin.write(msgspec.json.encode(self._setup) + b"\n")
-        waiting: dict[int, asyncio.Future[Seen]] = {}
-        self._children[place] = _Child(process, waiting, asyncio.create_task(_read(process, waiting)))
+        LOG.info("worker %d started (start %d of place %d)", process.pid, self._starts[place], place)
+        waiting: dict[int, asyncio.Future[ProbedEndpoint]] = {}
+        self._workers[place] = _Worker(process, waiting, asyncio.create_task(_read(process, waiting)))
 
 
-@contextlib.asynccontextmanager
-async def processes(
-    count: int, detector: Detector, *, route: str, resolve: Mapping[tuple[str, int], tuple[str, int]], c_ares: bool
-) -> AsyncIterator[Processes]:
-    """Run `count` processes until the block ends; looks are made as `route`, `resolve` and `c_ares` say.
-
-    Raises `ProcessError`.
-    """
-    rules = tuple((*asked, *instead) for asked, instead in resolve.items())
-    crew = Processes(detector, Setup(route=route, resolve=rules, c_ares=c_ares), count)
-    try:
-        await crew.start()
-        yield crew
-    finally:
-        await crew.end()
-
-
-def _kill(child: _Child) -> None:
+def _kill(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
-        child.process.kill()
+        process.kill()
 
 
-async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[Seen]]) -> None:
-    """Hand out answers until the process ends; who still waits then is told that it is lost."""
-    assert process.stdout is not None  # noqa: S101 - for type checkers: both were asked for
+async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[ProbedEndpoint]]) -> None:
+    """Pass on responses until the process ends or writes something else; what still waits then is lost."""
+    assert process.stdout is not None  # noqa: S101 - for type checkers: both are pipes
     assert process.stdin is not None  # noqa: S101 - as above
     try:
-        # A line without end is none of ours: ValueError, as for one that cannot be read.
-        with contextlib.suppress(ConnectionError, msgspec.MsgspecError, ValueError):
+        with contextlib.suppress(ConnectionError, ValueError):  # ValueError: a line without end
             while line := await process.stdout.readline():
-                brought = msgspec.json.decode(line, type=Brought)
-                if (answer := waiting.get(brought.number)) is None or answer.done():
+                response = decode_response(line, expected=1)
+                if response is None:
+                    break
+                future = waiting.get(response.number)
+                if future is None or future.done():
                     continue
-                if brought.refusal is not None:
-                    answer.set_exception(InputError(brought.refusal.message, advice=brought.refusal.advice))
+                if isinstance(response, ErrorResponse):
+                    future.set_exception(InputError(response.message, advice=response.advice))
                 else:
-                    answer.set_result(brought.seen or NOT_LOOKED)
+                    future.set_result(response.probed[0])
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        _kill(process)
         process.stdin.close()
         await process.communicate()
-        for answer in waiting.values():
-            if not answer.done():
-                answer.set_exception(_LostError())
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(_WorkerLostError())

@@ -1,11 +1,11 @@
-"""What a scan has done so far, so that one that was killed goes on where it was: no target lost, none twice.
+"""What a scan has done so far, so that a killed one continues where it was: no target lost, none scanned twice.
 
 Room: scan. Reads and writes the two files it is given.
 
-The output is the truth: one line of JSON per target, with the target's number. The journal beside it says which scan it
-belongs to and, every so often, how far the output was whole. To go on, the output is read from there: every whole line
-counts, a torn last line is cut off. So a result that was written is never probed again, whatever moment the process was
-killed at, and one that was not is.
+The output is the truth: one line of JSON per target, with the target's number. The state file beside it says which scan
+it belongs to and, at each checkpoint, how far the output was complete. To resume, the output is read from there: every
+complete line counts, a torn last line is cut off. So a result that was written is never probed again, whatever moment
+the process was killed at, and one that was not is.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 VERSION: Final = 1
-"""Form of the journal."""
+"""Version of the state file."""
 
 CHECKPOINT_LINES: Final = 1000
 """Results between two checkpoints: reading so many lines again takes a tenth of a second."""
 
-LINE_OCTETS_MAX: Final = 64 * 1024 * 1024
-"""Octets of one line of output that are read back; a result with the largest chain that is kept has under 40 MiB."""
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of one line of output that are read back; a result with the largest chain that is kept has under 40 MiB."""
 
-JOURNAL_OCTETS_MAX: Final = 16 * 1024 * 1024
-"""Octets of a journal; one for 10^8 targets, none of them out of turn, has a few hundred."""
+STATE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of a state file; one for 10^8 targets, none of them out of order, has a few hundred."""
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
-    """One checkpoint. `done_below` and `done` say which targets have their line within the first `octets`."""
+    """One checkpoint. `done_below` and `done` say which targets have their line within the first `octets` bytes."""
 
     version: int = VERSION
     scan: str
@@ -45,7 +45,7 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Numbered(msgspec.Struct, frozen=True):
-    """The one field of a line of output that matters here."""
+    """The fields of a line of output that matter here."""
 
     number: int
     amends: bool = False
@@ -62,7 +62,7 @@ class Done:
         return number < self.below or number in self._beyond
 
     def add(self, number: int) -> None:
-        """Take note that `number` is done."""
+        """Mark `number` as done."""
         if number >= self.below:
             self._beyond.add(number)
         while self.below in self._beyond:
@@ -76,15 +76,16 @@ class Done:
 
     @property
     def beyond(self) -> tuple[int, ...]:
-        """What is done out of turn."""
+        """What is done out of order."""
         return tuple(sorted(self._beyond))
 
 
-class Journal:
-    """The output of one scan with its journal. `scan` identifies what is scanned, in any words.
+class ScanRecord:
+    """The output of one scan with its state file. `scan` identifies what is scanned.
 
-    Raises `InputError` when the journal is another scan's or cannot be read, `OutputError` when a file cannot be
-    written.
+    Raises:
+        InputError: the state file is another scan's or cannot be read.
+        OutputError: a file cannot be written.
     """
 
     def __init__(self, state: str | Path, output: str | Path, *, scan: str) -> None:
@@ -95,24 +96,24 @@ class Journal:
         self._since = 0
         try:
             self.resumed = self._path.exists()
-            self._refuse_what_cannot_be_gone_on_from()
+            self._check_files()
             self._output: IO[bytes] = self._open_again() if self.resumed else self._open_new()
         except OSError as error:
             raise OutputError(
                 f"--resume {state}: {self._output_path} or the state beside it cannot be used ({error.strerror}).",
                 advice="Name files in a directory you may write to.",
             ) from error
-        self._earlier_octets = self._output.tell()
+        self._earlier_bytes = self._output.tell()
         self._checkpoint()
 
     def earlier(self) -> Iterator[bytes]:
-        """The lines that were there when this began, one at a time: what the scan found before it was ended.
+        """The lines that earlier runs of this scan wrote. What is said of the whole scan must count them, too.
 
-        Whoever speaks for the whole scan must count them too. Raises `OutputError`.
+        Raises `OutputError`.
         """
         try:
             with self._output_path.open("rb") as stream:
-                while stream.tell() < self._earlier_octets and (line := stream.readline(LINE_OCTETS_MAX)):
+                while stream.tell() < self._earlier_bytes and (line := stream.readline(LINE_BYTES_MAX)):
                     yield line
         except OSError as error:
             raise OutputError(
@@ -120,11 +121,11 @@ class Journal:
                 advice="Make it readable and run the same command again.",
             ) from error
 
-    def _refuse_what_cannot_be_gone_on_from(self) -> None:
-        """Both must be files, that can be read again, and two of them."""
+    def _check_files(self) -> None:
+        """Both must be regular files, which can be read again, and not the same one."""
         for option, place in (("--resume", self._path), ("--output", self._output_path)):
             if place.exists() and not place.is_file():
-                raise InputError(f"{option} {place}: is not a file.", advice="A scan goes on from files: name one.")
+                raise InputError(f"{option} {place}: is not a file.", advice="A scan resumes from files: name one.")
         if self._path.absolute() == self._output_path.absolute():
             raise InputError(
                 f"--resume {self._path}: is the output as well.", advice="Name another file for what is done."
@@ -150,24 +151,22 @@ class Journal:
             )
         self.done = Done(state.done_below, state.done)
         stream.seek(state.octets)
-        whole = state.octets
-        while line := stream.readline(LINE_OCTETS_MAX):
-            if not line.endswith(b"\n"):
-                break
+        complete = state.octets
+        while (line := stream.readline(LINE_BYTES_MAX)).endswith(b"\n"):
             try:
                 read = msgspec.json.decode(line, type=_Numbered)
             except (msgspec.MsgspecError, ValueError):
                 break
             if not read.amends:
                 self.done.add(read.number)
-            whole = stream.tell()
-        stream.truncate(whole)
-        stream.seek(whole)
+            complete = stream.tell()
+        stream.truncate(complete)
+        stream.seek(complete)
         return stream
 
     def _read_state(self) -> _State:
         with self._path.open("rb") as file:
-            data = file.read(JOURNAL_OCTETS_MAX + 1)
+            data = file.read(STATE_BYTES_MAX + 1)
         try:
             state = msgspec.json.decode(data, type=_State)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -192,7 +191,7 @@ class Journal:
         except OSError as error:
             raise OutputError(
                 f"--output {self._output_path}: cannot be written ({error.strerror}).",
-                advice="Make room and run the same command again: it goes on where this ended.",
+                advice="Make room and run the same command again: it continues where this ended.",
             ) from error
         if number is not None:
             self.done.add(number)
@@ -201,7 +200,7 @@ class Journal:
             self._checkpoint()
 
     def _checkpoint(self) -> None:
-        """Write the state anew, whole or not at all."""
+        """Replace the state file atomically."""
         self._since = 0
         os.fsync(self._output.fileno())
         state = _State(scan=self._scan, octets=self._output.tell(), done_below=self.done.below, done=self.done.beyond)

@@ -1,12 +1,11 @@
-"""Targets as people write them: lists, tables, networks. A stream in, a stream out, one line at a time.
+"""Targets as people write them: lists, tables, networks; read as a stream, one line at a time.
 
 Room: scan. Pure but for reading the stream it is given.
 
 A line is `HOST`, `HOST:PORT`, an address, or a network in CIDR notation (RFC 4632, RFC 4291 section 2.3); `#` begins a
 comment. A table (CSV, RFC 4180) has a header with `host` or `address` and any of `port`, `category`, `operator`, `sni`.
-What is wrong with a line is told as a `BadLine` with its number, and reading goes on. Lines are bounded, so that a disk
-image given by mistake costs no memory; a file in UTF-16 is refused as a whole, because every one of its lines would be
-wrong.
+A bad line is yielded as a `BadLine` with its number, and reading goes on. Lines are bounded, so that a disk image given
+by mistake costs no memory; a file in UTF-16 is refused as a whole, because every one of its lines would be bad.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ from detector.pins.target import HTTPS_PORT, parse_address, parse_host, parse_ta
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-LINE_OCTETS_MAX: Final = 4096
-"""Octets of one line: a host name has at most 253 characters, a line of a table a few such fields."""
+LINE_BYTES_MAX: Final = 4096
+"""Bytes of one line: a host name has at most 253 characters, a line of a table a few such fields."""
 
-SKIP_OCTETS: Final = 64 * 1024
-"""Octets read at a time while the rest of an overlong line is passed over."""
+SKIP_BYTES: Final = 64 * 1024
+"""Bytes read at a time while the rest of an overlong line is skipped."""
 
 NETWORK_HOSTS_MAX: Final = 1 << 24
-"""Addresses one network may stand for: an IPv4 /8. A larger one is a slip of the pen, not a scan."""
+"""Addresses of one network: an IPv4 /8. A larger one is a typing error, not a scan."""
 
 COLUMNS: Final = ("host", "port", "address", "category", "operator", "sni")
-"""What a table may have; other columns are refused, because a misspelled one would silently change what is scanned."""
+"""The columns of a table; others are refused, because a misspelled one would silently change what is scanned."""
 
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _UTF_8_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Target(NamedTuple):
-    """One endpoint to probe, and where it was asked for (`file:line`).
+    """One endpoint to probe, and its place in the source (`file:line`).
 
-    `named` says that it was asked for by name or address, and not as one of a network or of a pin file: what was named
-    must not be inconclusive for the network to be clean.
+    `named` says that it was given by name or address, and not as one of a network or of a pin file: a network with an
+    inconclusive named target is not clean.
     """
 
     endpoint: Endpoint
@@ -51,10 +50,24 @@ class Target(NamedTuple):
 
 
 class BadLine(NamedTuple):
-    """A line that is no target: where, and what to do about it."""
+    """A line that is not a target: where, and what to do about it."""
 
     where: str
     reason: str
+
+
+class _Defaults(NamedTuple):
+    """What applies where a line does not say: ports, and names to ask for in TLS where it is an address."""
+
+    ports: Sequence[int]
+    server_names: Sequence[str]
+
+    def at(self, address: str, port: int) -> Iterator[Endpoint]:
+        """The endpoints at an address."""
+        if not self.server_names:
+            yield Endpoint(host=address, port=port)
+        for name in self.server_names:
+            yield Endpoint(host=name, port=port, address=(address, port))
 
 
 def read_targets(
@@ -67,23 +80,26 @@ def read_targets(
 
     Raises `TargetError` for a stream that is not text in UTF-8, or a table without a usable header.
     """
-    lines = _lines(stream, name)
+    lines, defaults = _lines(stream, name), _Defaults(ports or (HTTPS_PORT,), server_names)
     if table:
-        yield from _table(lines, name, ports or (HTTPS_PORT,), server_names)
+        yield from _table(lines, name, defaults)
         return
     for where, line in lines:
         if isinstance(line, BadLine):
             yield line
-            continue
-        text = line.partition("#")[0].strip()
-        if text:
-            yield from _or_bad(where, text, ports or (HTTPS_PORT,), server_names)
+        elif text := line.partition("#")[0].strip():
+            try:
+                endpoints = _line(text, defaults)
+            except TargetError as error:
+                yield BadLine(where, str(error))
+            else:
+                yield from (Target(endpoint, where, named=not _is_network(text)) for endpoint in endpoints)
 
 
 def expand(network: str, ports: Sequence[int], server_names: Sequence[str] = ()) -> Iterator[Endpoint]:
-    """Give the endpoints of a network in CIDR notation, on each port, for each name to ask for. Lazily.
+    """Yield the endpoints of a network in CIDR notation, on each port, for each name to ask for.
 
-    Raises `TargetError`.
+    Raises `TargetError` at once.
     """
     try:
         parsed = ipaddress.ip_network(network, strict=False)
@@ -96,41 +112,22 @@ def expand(network: str, ports: Sequence[int], server_names: Sequence[str] = ())
             f"{network} stands for {parsed.num_addresses} addresses; at most {NETWORK_HOSTS_MAX} make one scan.",
             advice="Name the networks that are in use.",
         )
-    return _endpoints(parsed, ports, server_names)
+    addresses = parsed if parsed.num_addresses <= 2 else parsed.hosts()  # noqa: PLR2004 - a host or a pair
+    defaults = _Defaults(ports, server_names)
+    return (endpoint for address in addresses for port in ports for endpoint in defaults.at(str(address), port))
 
 
-def _endpoints(
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network, ports: Sequence[int], server_names: Sequence[str]
-) -> Iterator[Endpoint]:
-    for address in network if network.num_addresses <= 2 else network.hosts():  # noqa: PLR2004 - a host or a pair
-        for port in ports:
-            yield from _at(str(address), port, server_names)
-
-
-def _at(address: str, port: int, server_names: Sequence[str]) -> Iterator[Endpoint]:
-    if not server_names:
-        yield Endpoint(host=address, port=port)
-    for name in server_names:
-        yield Endpoint(host=name, port=port, address=(address, port))
-
-
-def _or_bad(where: str, text: str, ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Target | BadLine]:
-    try:
-        endpoints = _line(text, ports, server_names)
-    except TargetError as error:
-        yield BadLine(where, str(error))
-        return
-    for endpoint in endpoints:
-        yield Target(endpoint, where, named=not _is_network(text))
-
-
-def _line(text: str, ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Endpoint]:
-    """Read one line. Raises `TargetError` at once, not while its endpoints are taken."""
+def _line(text: str, defaults: _Defaults) -> Iterator[Endpoint]:
+    """Parse one line. Raises `TargetError` at once, not while its endpoints are taken."""
     if _is_network(text):
-        return expand(text, ports, server_names)
+        return expand(text, defaults.ports, defaults.server_names)
     host, port = parse_address(text, port=0)
-    wanted = ports if port == 0 else (port,)
-    return iter([e for p in wanted for e in _host(host, p, server_names)])
+    ports = defaults.ports if port == 0 else (port,)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return iter([Endpoint(host=host, port=port) for port in ports])
+    return iter([endpoint for port in ports for endpoint in defaults.at(host, port)])
 
 
 def _is_network(text: str) -> bool:
@@ -138,21 +135,10 @@ def _is_network(text: str) -> bool:
     return "/" in text and "://" not in text
 
 
-def _host(host: str, port: int, server_names: Sequence[str]) -> Iterator[Endpoint]:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return iter([Endpoint(host=host, port=port)])
-    return _at(host, port, server_names)
-
-
-def _table(
-    lines: Iterator[tuple[str, str | BadLine]], name: str, ports: Sequence[int], server_names: Sequence[str]
-) -> Iterator[Target | BadLine]:
-    header = next(((where, line) for where, line in lines if isinstance(line, BadLine) or line.strip()), None)
-    if header is None:
+def _table(lines: Iterator[tuple[str, str | BadLine]], name: str, defaults: _Defaults) -> Iterator[Target | BadLine]:
+    head = next((line for _, line in lines if isinstance(line, BadLine) or line.strip()), None)
+    if head is None:
         return
-    where, head = header
     columns = [] if isinstance(head, BadLine) else _columns(head)
     unknown = [c for c in columns if c not in COLUMNS]
     if unknown or not {"host", "address"} & set(columns) or len(set(columns)) != len(columns):
@@ -166,7 +152,7 @@ def _table(
         elif line.strip():
             try:
                 fields = next(csv.reader([line], strict=True), [])
-                targets = list(_fields(dict(zip(columns, fields, strict=False)), ports, server_names))
+                targets = list(_fields(dict(zip(columns, fields, strict=False)), defaults))
             except csv.Error:
                 yield BadLine(where, "is not a line of CSV. Check its quotes.")
             except TargetError as error:
@@ -176,54 +162,51 @@ def _table(
 
 
 def _columns(head: str) -> list[str]:
-    """The names of the columns; none where the line is no CSV."""
+    """The names of the columns; none where the line is not CSV."""
     try:
         return [column.strip().lower() for column in next(csv.reader([head]), [])]
     except csv.Error:
         return []
 
 
-def _fields(fields: Mapping[str, str], ports: Sequence[int], server_names: Sequence[str]) -> Iterator[Endpoint]:
-    host, address = fields.get("host", "").strip(), fields.get("address", "").strip()
-    name = fields.get("sni", "").strip()
+def _fields(fields: Mapping[str, str], defaults: _Defaults) -> Iterator[Endpoint]:
+    given = {column: fields.get(column, "").strip() for column in COLUMNS}
+    host, address, name = given["host"], given["address"], given["sni"]
     if not host and not address:
         raise TargetError("Neither host nor address is given.", advice="Fill in one of the two columns.")
-    wanted = (_port(fields["port"]),) if fields.get("port", "").strip() else ports
-    category = fields.get("category", "").strip() or Category.OTHER.value
+    category = given["category"] or Category.OTHER.value
     if category not in set(Category):
         known = ", ".join(c.value for c in Category)
         raise TargetError(f"{category[:80]!r} is not a category.", advice=f"Choose one of {known}.")
-    names = (parse_host(name),) if name else (parse_host(host),) if host else server_names
+    names = (parse_host(name),) if name else (parse_host(host),) if host else defaults.server_names
     at = parse_host(address) if address else parse_host(host) if name else None
-    for port in wanted:
-        found = [Endpoint(host=names[0], port=port)] if at is None else list(_at(at, port, names))
-        for endpoint in found:
+    ports = (parse_target(f"port.invalid:{given['port']}")[1],) if given["port"] else defaults.ports
+    for port in ports:
+        named = _Defaults(ports, names)
+        for endpoint in [Endpoint(host=names[0], port=port)] if at is None else named.at(at, port):
             yield Endpoint(
                 host=endpoint.host,
                 port=endpoint.port,
                 address=endpoint.address,
                 category=Category(category),
-                operator=fields.get("operator", "").strip()[:200] or None,
+                operator=given["operator"][:200] or None,
             )
 
 
-def _port(text: str) -> int:
-    return parse_target(f"port.invalid:{text.strip()}")[1]
-
-
 def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[str, str | BadLine]]:
-    """Every line with its place, decoded; or what is wrong with it."""
+    """Every line with its place: decoded, or what is wrong with it."""
     number = 0
-    while raw := stream.readline(LINE_OCTETS_MAX + 1):
+    while raw := stream.readline(LINE_BYTES_MAX + 1):
         number += 1
         where = f"{name}:{number}"
         if number == 1:
             if raw.startswith(_UTF_16) or 0 in raw[:2]:
                 raise TargetError(f"{name}: the text is UTF-16.", advice="Save it as UTF-8.")
             raw = raw.removeprefix(_UTF_8_MARK)
-        if len(raw) > LINE_OCTETS_MAX and not raw.endswith(b"\n"):
-            _pass_over(stream)
-            yield where, BadLine(where, f"is longer than {LINE_OCTETS_MAX} bytes. Give one target a line.")
+        if len(raw) > LINE_BYTES_MAX and not raw.endswith(b"\n"):
+            while (more := stream.readline(SKIP_BYTES)) and not more.endswith(b"\n"):
+                continue
+            yield where, BadLine(where, f"is longer than {LINE_BYTES_MAX} bytes. Give one target a line.")
         elif b"\0" in raw:
             yield where, BadLine(where, "contains a NUL byte. Is this a text file?")
         else:
@@ -231,9 +214,3 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[str, str | BadLine]]:
                 yield where, raw.decode("utf-8")
             except UnicodeDecodeError:
                 yield where, BadLine(where, "is not UTF-8. Save the file as UTF-8.")
-
-
-def _pass_over(stream: IO[bytes]) -> None:
-    """Read to the end of a line without keeping it."""
-    while (more := stream.readline(SKIP_OCTETS)) and not more.endswith(b"\n"):
-        continue

@@ -1,102 +1,134 @@
-"""Work that a scan gives to other processes, on this machine or elsewhere: endpoints to look at, and what was seen.
+"""Work that a scan gives to other processes, on this machine or elsewhere: endpoints to probe, and what was seen.
 
-Room: scan. JSON in, JSON out. `look` opens connections through `Detector` and judges nothing; what came back is judged
-where the scan was asked for, with the pins, roots and logs that are there.
+Room: scan. JSON in, JSON out, both validated. A worker opens connections through `Detector` and assesses nothing; what
+comes back is assessed where the scan was started, with the pins, roots and logs that are there.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from detector.aio.bounded_map import for_each
+from detector.errors import DetectorError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import believed
 from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
 from detector.pins import PinSet
+from detector.session.seams import Seams
 from detector.session.session import Detector
+from detector.session.settings import NetworkSettings
+from detector.session.stream import Prober, StreamSettings
 from detector.trust.roots import from_recorded
 
-from .runner import look_patiently
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
+
+    from detector.probe.routes import Resolver
 
 
-class Job(Record, frozen=True, kw_only=True):
-    """Endpoints to look at, `concurrency` at once, each within `timeout` seconds for a try.
+class WorkerConfig(Record, frozen=True, kw_only=True):
+    """How a worker connects and resolves names. Follow-up probes are the coordinator's business."""
 
-    `retries` are further tries after failures that pass; `route` is as in `Detector`.
+    network: NetworkSettings = NetworkSettings(proxy="env", offline=True)
+    c_ares: bool = False
+
+
+class Request(Record, frozen=True, kw_only=True):
+    """Endpoints to probe within the limits of `settings`.
+
+    `number` is returned with the response. `machine_roots` asks for the roots of the worker's machine that end a chain.
     """
 
+    number: int = 0
     endpoints: tuple[Endpoint, ...]
-    timeout: float
-    concurrency: int
-    retries: int = 0
-    route: str = "env"
+    config: WorkerConfig
+    settings: StreamSettings
+    machine_roots: bool = True
 
 
-class Seen(Record, frozen=True, kw_only=True):
-    """What looking at an endpoint brought. `machine_roots` are roots of that machine that end the chain."""
+class ProbedEndpoint(Record, frozen=True, kw_only=True):
+    """What probing an endpoint showed. `machine_roots` are roots of the worker's machine that end a chain."""
 
     observation: Observation
     others: tuple[Observation, ...] = ()
     machine_roots: tuple[MachineRoot, ...] = ()
 
 
-NOT_LOOKED: Final = Seen(observation=Observation(outcome=Outcome.RESOURCES, attempts=0))
-"""Of a target that nobody could look at: inconclusive, and never left out."""
+class Response(Record, frozen=True, kw_only=True, tag="response"):
+    """What was seen of the endpoints of a request, in order."""
+
+    number: int = 0
+    probed: tuple[ProbedEndpoint, ...]
 
 
-def bare(endpoint: Endpoint) -> Endpoint:
-    """What must be known of an endpoint to look at it: where it is, and whether a witness is to be asked."""
-    return Endpoint(host=endpoint.host, port=endpoint.port, address=endpoint.address, witness=endpoint.witness)
+class ErrorResponse(Record, frozen=True, kw_only=True, tag="error"):
+    """Why nothing can be probed with this configuration, as with a proxy that cannot be used."""
+
+    number: int = 0
+    message: str
+    advice: str
 
 
-async def look(job: bytes) -> bytes:
-    """Do a `Job` and give the `Seen` of each of its endpoints, in order, as JSON. Raises `ProxyError` for its route."""
-    return msgspec.json.encode(await _look(msgspec.json.decode(job, type=Job)))
+NOT_PROBED: Final = ProbedEndpoint(observation=Observation(outcome=Outcome.RESOURCES, attempts=0))
+"""For a target that no worker could probe: inconclusive, and never left out."""
 
 
-def read_seen(answer: bytes, *, expected: int) -> list[Seen] | None:
-    """Read what `look` gave for so many endpoints; None when it is something else."""
+def encode_request(request: Request) -> bytes:
+    """Encode a request. Of the endpoints it keeps only what probing needs: where they are, and their witness."""
+    bare = tuple(Endpoint(host=e.host, port=e.port, address=e.address, witness=e.witness) for e in request.endpoints)
+    return msgspec.json.encode(msgspec.structs.replace(request, endpoints=bare))
+
+
+def decode_response(answer: bytes, *, expected: int) -> Response | ErrorResponse | None:
+    """Decode the answer to a request for `expected` endpoints; None when it is something else."""
     try:
-        seen = msgspec.json.decode(answer, type=list[Seen])
+        found = msgspec.json.decode(answer, type=Response | ErrorResponse)
     except (msgspec.MsgspecError, ValueError):
         return None
-    return seen if len(seen) == expected else None
+    return None if isinstance(found, Response) and len(found.probed) != expected else found
 
 
-def case_of(detector: Detector, endpoint: Endpoint, seen: Seen, *, where: str) -> EndpointEvidence:
-    """What was seen elsewhere, to be judged here; `where` names the place for people.
+def make_detector(config: WorkerConfig, resolver: Resolver | None = None) -> Detector:
+    """Return the detector of a worker. Raises `InputError`."""
+    return Detector(pins=PinSet(name="worker", endpoints=()), network=config.network, seams=Seams(resolver=resolver))
+
+
+async def run(job: bytes, detector_for: Callable[[WorkerConfig], Detector] = make_detector) -> bytes:
+    """Run an encoded `Request` and return an encoded `Response` or `ErrorResponse`."""
+    request = msgspec.json.decode(job, type=Request)
+    answer: Response | ErrorResponse
+    found: dict[int, ProbedEndpoint] = {}
+    try:
+        prober = Prober(detector_for(request.config).probe, request.settings)
+
+        async def probe(number: int) -> None:
+            evidence = await prober(request.endpoints[number])
+            found[number] = probed_endpoint(evidence, machine_roots=request.machine_roots)
+
+        await for_each(range(len(request.endpoints)), probe, limit=request.settings.concurrency)
+        answer = Response(number=request.number, probed=tuple(found[n] for n in range(len(request.endpoints))))
+    except DetectorError as error:
+        answer = ErrorResponse(number=request.number, message=error.message, advice=error.advice)
+    return msgspec.json.encode(answer)
+
+
+def probed_endpoint(evidence: EndpointEvidence, *, machine_roots: bool = True) -> ProbedEndpoint:
+    """What is sent of an endpoint's evidence; building paths for `machine_roots` costs as much as assessing it."""
+    roots: tuple[MachineRoot, ...] = ()
+    if machine_roots:
+        paths = (path for one in (evidence, *evidence.siblings) for path in one.machine_paths)
+        anchors = {path.anchor.certificate.der: path.anchor.origin for path in paths if path.anchor is not None}
+        roots = tuple(MachineRoot(der=der, origin=origin) for der, origin in sorted(anchors.items()))
+    return ProbedEndpoint(observation=evidence.observation, others=evidence.others, machine_roots=roots)
+
+
+def evidence_of(detector: Detector, endpoint: Endpoint, probed: ProbedEndpoint, *, place: str) -> EndpointEvidence:
+    """What was seen on another machine, to be assessed here; `place` is its name for people.
 
     The key of a chain counts as proved only when the recorded handshake signature verifies here again.
     """
-    added = from_recorded(seen.machine_roots, name=f"added at {where}")
+    added = from_recorded(probed.machine_roots, name=f"added at {place}")
     context = detector.context()._replace(machine_roots=lambda: added)
-    return EndpointEvidence(endpoint, believed(seen.observation), context, others=tuple(map(believed, seen.others)))
-
-
-async def _look(job: Job) -> Sequence[Seen]:
-    slots = asyncio.Semaphore(job.concurrency)
-    jitter = random.Random()  # noqa: S311 - jitter, no secret
-    detector = Detector(pins=PinSet(name="job", endpoints=()), route=job.route, offline=True)
-
-    async def one(endpoint: Endpoint) -> Seen:
-        async with slots:
-            case = await look_patiently(
-                detector.look, endpoint, timeout=job.timeout, retries=job.retries, random=jitter
-            )
-        return seen_in(case)
-
-    return await asyncio.gather(*map(one, job.endpoints))
-
-
-def seen_in(case: EndpointEvidence) -> Seen:
-    """What travels of a case."""
-    paths = (path for seen in (case, *case.siblings) for path in seen.machine_paths)
-    anchors = {path.anchor.certificate.der: path.anchor.origin for path in paths if path.anchor is not None}
-    roots = tuple(MachineRoot(der=der, origin=origin) for der, origin in sorted(anchors.items()))
-    return Seen(observation=case.observation, others=case.others, machine_roots=roots)
+    return EndpointEvidence(endpoint, believed(probed.observation), context, others=tuple(map(believed, probed.others)))

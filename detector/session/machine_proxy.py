@@ -1,4 +1,4 @@
-"""Reads the proxy settings of this machine: the one place that asks what platform it is for them.
+"""Reads the proxy settings of this machine: the only code that depends on the platform for them.
 
 Room: session. Reads the registry, or starts `scutil` or `gsettings`: bounded, without a shell. Never raises: what
 cannot be read is not set.
@@ -6,6 +6,7 @@ cannot be read is not set.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,7 +29,7 @@ _WINDOWS_VALUES: Final = {
 
 
 def read_system_proxies() -> system.SystemProxies:
-    """What this machine is set to for this user."""
+    """The settings of this machine for the current user."""
     if sys.platform == "win32":  # pragma: no cover - tested through `from_windows`, with fixtures
         return system.from_windows(_registry())
     if sys.platform == "darwin":  # pragma: no cover - tested through `from_macos`, with fixtures
@@ -41,7 +42,7 @@ def read_system_proxies() -> system.SystemProxies:
 
 
 def output_of(command: Sequence[str]) -> str:
-    """What a program prints, nothing when it fails."""
+    """The output of a program; empty when it fails."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed programs with fixed arguments
             list(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_MAX, check=True
@@ -57,13 +58,8 @@ def _registry() -> dict[str, object]:  # pragma: no cover - Windows only
         import winreg  # noqa: PLC0415 - there is no such module elsewhere
 
         for path, names in _WINDOWS_VALUES.items():
-            try:
-                with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
-                    for name in names:
-                        try:
-                            values[name] = winreg.QueryValueEx(key, name)[0]
-                        except OSError:
-                            continue
-            except OSError:
-                continue
+            with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
+                for name in names:
+                    with contextlib.suppress(OSError):
+                        values[name] = winreg.QueryValueEx(key, name)[0]
     return values

@@ -1,29 +1,31 @@
-"""Which ways lead to an endpoint, and the looks that are taken by them.
+"""What is probed of an endpoint: the routes to it, and the variants on the first route, as a tuple of `ProbeSpec`.
 
-Room: session. Reads the proxy settings of the environment and the machine; starts tasks and ends every one of them.
-Judges nothing: whether a proxy may be given credentials, and whether a file that came over TLS is from where it should
-be, is asked of `trusts`.
+Room: session. Reads the proxy settings of the environment and of this machine; connects only to fetch a proxy
+auto-configuration file and to ask a second resolver. Assesses nothing: whether a proxy may be given credentials, and
+whether a file that came over TLS is genuine, is decided by `trusts`.
 
-The first look at an endpoint is the usual one: what a browser on this machine would do, or what the caller asked for.
-The others are further ways to the same host, each an observation of its own: see "Several looks at one endpoint" in
-`detector.judge.evidence`.
+The first probe of an endpoint is the usual one: what a browser on this machine would do, or what the caller asked for.
+The others are further routes and variants to the same host, each an observation of its own: see "Several looks at one
+endpoint" in `detector.judge.evidence`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import ipaddress
+import logging
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.aio.tasks import Group, off_loop
+from detector.aio.lazy import LazyModule
+from detector.aio.tasks import Group, run_in_thread
 from detector.errors import MissingExtraError, ProxyError, TargetError
 from detector.model import (
     PROXIED,
     Endpoint,
+    Engine,
     Hello,
     KeyKind,
     Observation,
@@ -33,32 +35,43 @@ from detector.model import (
     Route,
 )
 
-from .probing import Ways, ask_readable, look_at
-
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
-    from detector.probe import Dialer, Proxy
-    from detector.probe.routes import Resolver
+    from detector import probe
+    from detector.probe import Dialer, Proxy, routes
+    from detector.probe.http import client, doh, https, issuers
+    from detector.probe.routes import Address, ResolveMap, Resolver, local_networks, pac, system
     from detector.probe.routes.system import SystemProxies
 
+    from . import machine_proxy
+
     Trusts = Callable[[str, int, Observation], bool]
+else:
+    probe = LazyModule("detector.probe")
+    client = LazyModule("detector.probe.http.client")
+    doh = LazyModule("detector.probe.http.doh")
+    https = LazyModule("detector.probe.http.https")
+    issuers = LazyModule("detector.probe.http.issuers")
+    local_networks = LazyModule("detector.probe.routes.local_networks")
+    machine_proxy = LazyModule("detector.session.machine_proxy")
+    pac = LazyModule("detector.probe.routes.pac")
+    routes = LazyModule("detector.probe.routes")
+    system = LazyModule("detector.probe.routes.system")
 
-AT_ONCE: Final = 4
-"""Connections to one endpoint at once: with 64 endpoints at once, below the 256 open files that are a usual limit."""
+LOG: Final = logging.getLogger("detector.session")
 
-DEFAULT_WAYS: Final = Ways()
-"""One look over TCP, with our own hello."""
-
-LOOKS_MAX: Final = 24
-"""Further looks at one endpoint: every way, both kinds of keys, and most hosts' addresses; the rest is left out."""
+FURTHER_PROBES_MAX: Final = 24
+"""Further probes of one endpoint: every route, both kinds of keys, and most hosts' addresses; the rest is left out."""
 
 FILE_PREFIX: Final = "pac:"
-"""Before the URL or path of a proxy auto-configuration file."""
+"""Precedes the URL or path of a proxy auto-configuration file."""
+
+DIRECT_ROUTES: Final = frozenset(route for route in Route if route.value.startswith("direct"))
+"""The routes on which the address in an observation is the endpoint's own, not a proxy's."""
 
 _OK: Final = 200
-_DIRECTLY: Final = frozenset({Route.DIRECT, Route.DIRECT_IPV4, Route.DIRECT_IPV6})
 
 USUAL: Final = "usual"
 ALL: Final = "all"
@@ -66,50 +79,84 @@ DIRECT: Final = "direct"
 DIRECT4: Final = "direct4"
 DIRECT6: Final = "direct6"
 PROXY: Final = "proxy"
-WORDS: Final = (ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
-"""How ways are named; several are separated by commas, the first of them gives the first look."""
-
+ROUTES: Final = (USUAL, ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
+"""Names of routes; several are separated by commas, and the first of them is that of the first probe. `usual` is what a
+browser on this machine would do: use the proxy where the proxy setting gives one, else connect directly."""
 
 MACHINE: Final = "system"
-"""The proxy setting of callers who choose nothing: what browsers here go by, which on managed machines is seldom the
-environment."""
+"""The default proxy setting: that of browsers on this machine, which on managed ones is seldom the environment's."""
+
+HELLO_CHOICES: Final = ("default", "browser", "both")
+"""Which ClientHello profile is sent; `both` sends one after the other."""
+
+_NEEDED: Final = {"quic": ("aioquic", "Looking over QUIC"), "browser": ("utls", "A browser's hello")}
+"""The library behind each extra, and what needs it."""
 
 
-class Settings(NamedTuple):
-    """Which ways to take, and what `proxy` means: `system`, `env`, `none`, `pac:` and a file, or a proxy URL."""
+class RouteSettings(NamedTuple):
+    """Which routes are taken, and what `proxy` means: `system`, `env`, `none`, `pac:` and a file, or a proxy URL."""
 
-    ways: tuple[str, ...]
+    routes: tuple[str, ...]
     proxy: str
 
 
-def read_route(route: str, proxy: str | None = None) -> Settings:
-    """Read the choice of ways.
+class ProbeSettings(NamedTuple):
+    """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), engine, and QUIC besides TCP."""
 
-    `route` is one or several of `WORDS`, separated by commas; or, as before there were several ways, the proxy setting
-    itself. `proxy` is the proxy setting where `route` is not. Raises `ProxyError`.
+    hello: str = "default"
+    quic: bool = False
+    engine: Engine = Engine.AUTO
+
+    @property
+    def first_hello(self) -> Hello:
+        """The hello profile of the first probe."""
+        return Hello.BROWSER if self.hello == "browser" else Hello.DEFAULT
+
+    def check(self) -> None:
+        """Raise `MissingExtraError` where the library for a variant is not installed."""
+        wanted = {"quic": self.quic, "browser": self.hello != "default"}
+        for extra, (module, what) in _NEEDED.items():
+            if wanted[extra] and importlib.util.find_spec(module) is None:
+                raise MissingExtraError(f"{what} needs the package {module}, which is not installed.", extra=extra)
+
+
+DEFAULT_VARIANTS: Final = ProbeSettings()
+"""One probe over TCP, with our own hello."""
+
+
+class ProbeSpec(NamedTuple):
+    """One probe: an endpoint (with the address to connect to, where that is fixed), a route, a hello and a transport.
+
+    `same_address` is a variant of the first probe, made at the address that one found. `mapped` is where the caller
+    maps the endpoint, for a transport that does not use the dialer.
     """
+
+    endpoint: Endpoint
+    dialer: Dialer
+    hello: Hello = Hello.DEFAULT
+    engine: Engine = Engine.AUTO
+    key_kind: KeyKind | None = None
+    quic: bool = False
+    same_address: bool = False
+    mapped: Address | None = None
+
+
+def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
+    """Parse names of routes (`ROUTES`, separated by commas); `proxy` is passed on. Raises `ProxyError`."""
     words = tuple(dict.fromkeys(word.strip().lower() for word in route.split(",")))
-    if not set(words) <= set(WORDS):
-        if proxy not in {None, route} and route != MACHINE:
-            raise ProxyError(
-                f"The ways to take cannot be read: each is one of {', '.join(WORDS)}.",
-                advice="Name one or several of them with commas between, and the proxy apart from them.",
-            )
-        return Settings((USUAL,), route if proxy is None else proxy)
-    setting = MACHINE if proxy is None else proxy
-    if setting == "none" and words == (PROXY,):
-        raise ProxyError("Only the way through the proxy is to be taken, and there is none.", advice="Name a proxy.")
-    return Settings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, setting)
+    if not set(words) <= set(ROUTES):
+        raise ProxyError(
+            f"route: each is one of {', '.join(ROUTES)}.",
+            advice="Name one or several of them, separated by commas; a proxy is given as proxy.",
+        )
+    if proxy == "none" and words == (PROXY,):
+        raise ProxyError("route: only the proxy may be used, and no proxy is set.", advice="Name a proxy.")
+    return RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, proxy)
 
 
 def read_resolver(url: str) -> str:
-    """Check the URL of a second resolver, and that the extra it needs is there.
-
-    Raises `TargetError`, `MissingExtraError`.
-    """
-    from detector.probe.http.client import parse_url  # noqa: PLC0415 - as in `_take`
-
-    if parse_url(url.removesuffix("{?dns}"), "https") is None:
+    """Return the URL of a second resolver if it can be used. Raises `TargetError`, `MissingExtraError`."""
+    if client.parse_url(url.removesuffix("{?dns}"), "https") is None:
         raise TargetError(
             "The URL of the resolver cannot be read.", advice="Write it as https://resolver.example/dns-query."
         )
@@ -118,193 +165,206 @@ def read_resolver(url: str) -> str:
     return url
 
 
-class Routing:
-    """The ways to endpoints, and looks by them. Built from settings once; the proxy setting is checked at once.
+def variants(
+    endpoint: Endpoint, dialer: Dialer, settings: ProbeSettings, mapped: ResolveMap | None = None
+) -> tuple[ProbeSpec, ...]:
+    """The first probe of an endpoint and its variants at the same address."""
+    specs = [ProbeSpec(endpoint, dialer, settings.first_hello, settings.engine)]
+    if settings.hello == "both":
+        specs.append(ProbeSpec(endpoint, dialer, Hello.BROWSER, same_address=True))
+    if settings.quic:
+        where = (mapped or {}).get((endpoint.host, endpoint.port))
+        specs.append(ProbeSpec(endpoint, dialer, quic=True, same_address=True, mapped=where))
+    return tuple(specs)
 
-    `resolve` maps (host, port) to where to connect instead. `dialer` replaces every way, `resolver` name resolution.
-    `trusts` says whether an ordinary client on this machine would believe an observation of host and port, `clock`
-    gives the time in UTC. `ways` are the hellos and transports of the first look. `all_addresses` looks at every
-    address of a host, and asks for both kinds of server keys. One event loop uses one of it. Raises `ProxyError`.
+
+class Planner:
+    """Plans the probes of endpoints from settings that are checked once.
+
+    `resolve` maps (host, port) to where to connect instead. `dialer` replaces every route, `resolver` name resolution.
+    `trusts` says whether an ordinary client on this machine would accept an observation of host and port, `clock`
+    gives the time in UTC. With `all_addresses` every address of a host is probed, and each kind of server key. Use one
+    planner per event loop. Raises `ProxyError`.
     """
 
-    def __init__(  # noqa: PLR0913 - what ways are made of
+    def __init__(  # noqa: PLR0913 - keyword-only past the dialer; each is one part of a plan
         self,
-        settings: Settings,
+        settings: RouteSettings,
         resolve: Mapping[tuple[str, int], tuple[str, int]],
         dialer: Dialer | None,
         *,
         trusts: Trusts,
         clock: Callable[[], dt.datetime],
         resolver: Resolver | None = None,
-        ways: Ways = DEFAULT_WAYS,
+        variants: ProbeSettings = DEFAULT_VARIANTS,
         all_addresses: bool = False,
     ) -> None:
-        from detector.probe import DirectDialer, Family  # noqa: PLC0415 - as in `_take`
-        from detector.probe.routes import Resolver  # noqa: PLC0415 - as in `_take`
-
+        self.all_addresses: Final = all_addresses
         self._given: Final = dialer
         self._settings: Final = settings
         self._resolve: Final = resolve
         self._trusts: Final = trusts
         self._clock: Final = clock
-        self._all_addresses: Final = all_addresses
-        self._ways: Final = ways
-        self._resolver: Final = resolver or Resolver()
-        self._direct: Final = DirectDialer(resolve, resolver=self._resolver)
+        self._variants: Final = variants
+        self._resolver: Final = resolver or routes.Resolver()
+        self._direct: Final = probe.DirectDialer(resolve, resolver=self._resolver)
         self._families: Final[dict[str, Dialer]] = {
-            DIRECT4: DirectDialer(resolve, resolver=self._resolver, family=Family.IPV4),
-            DIRECT6: DirectDialer(resolve, resolver=self._resolver, family=Family.IPV6),
+            word: probe.DirectDialer(resolve, resolver=self._resolver, family=family)
+            for word, family in ((DIRECT4, probe.Family.IPV4), (DIRECT6, probe.Family.IPV6))
         }
         self._by_proxy: Final[dict[Proxy, Dialer]] = {}
         self._public: Dialer | None = None
         self._choose = None if settings.proxy == MACHINE else self._chooser(settings.proxy)
 
-    def for_endpoint(self, endpoint: Endpoint) -> Dialer:
-        """The way of the first look."""
-        return self.ways_to(endpoint)[0]
+    def plan(self, endpoint: Endpoint) -> tuple[ProbeSpec, ...]:
+        """The probes of an endpoint: the first one, its variants, the other routes, and each kind of server key."""
+        dialers = self.routes_to(endpoint)
+        LOG.debug("%s: routes %s", endpoint.name, ", ".join(each.route for each in dialers))
+        specs = variants(endpoint, dialers[0], self._variants, self._resolve)
+        if len(dialers) == 1 and not self.all_addresses:
+            return specs
+        hello = self._variants.first_hello
+        further = [ProbeSpec(endpoint, dialer, hello) for dialer in dialers[1:]]
+        if self.all_addresses:
+            further += [ProbeSpec(endpoint, dialers[0], key_kind=kind) for kind in KeyKind]
+        return (*specs, *further)
 
-    def for_issuer(self, endpoint: Endpoint) -> Dialer:
-        """Take the usual way, but directly only to public addresses: a certificate must not send us anywhere else."""
-        usual = self.for_endpoint(endpoint)
-        if usual.route not in _DIRECTLY or usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
+    async def plan_addresses(self, endpoint: Endpoint, until: float) -> tuple[ProbeSpec, ...]:
+        """Probes of every address of an endpoint that is reached directly, unless its address is given."""
+        dialers = self.routes_to(endpoint)
+        if not self.all_addresses or all(each.route in PROXIED for each in dialers) or self._has_address(endpoint):
+            return ()
+        found = await routes.addresses_of(endpoint.host, endpoint.port, resolver=self._resolver, until=until)
+        room = FURTHER_PROBES_MAX - len(dialers) + 1 - len(KeyKind)
+        return tuple(
+            ProbeSpec(
+                msgspec.structs.replace(endpoint, address=(address, endpoint.port)),
+                self._direct,
+                self._variants.first_hello,
+            )
+            for address in found[:room]
+        )
+
+    def plan_comparisons(self, endpoint: Endpoint, seen: Sequence[Observation]) -> tuple[ProbeSpec, ...]:
+        """Probes through each proxy that showed another certificate than a direct route, at the address seen directly.
+
+        A difference that remains does not come from another name resolution. `seen` begins with an observation by each
+        route.
+        """
+        if self._has_address(endpoint):
+            return ()
+        direct = [o for o in seen if o.route not in PROXIED and o.key_proved and _public_address(o) is not None]
+        specs = []
+        for dialer, observed in zip(self.routes_to(endpoint), seen, strict=False):
+            if observed.route in PROXIED and observed.key_proved and observed.chain:
+                differing = (o for o in direct if o.chain[0].sha256 != observed.chain[0].sha256)
+                address = next((_public_address(o) for o in differing), None)
+                if address is not None:
+                    at_address = msgspec.structs.replace(endpoint, address=address)
+                    specs.append(ProbeSpec(at_address, dialer, self._variants.first_hello))
+        return tuple(specs)
+
+    def first_route(self, endpoint: Endpoint) -> Dialer:
+        """The route of the first probe."""
+        return self.routes_to(endpoint)[0]
+
+    def issuer_route(self, endpoint: Endpoint) -> Dialer:
+        """The usual route, but directly only to public addresses: a certificate must not send us anywhere else."""
+        usual = self.first_route(endpoint)
+        if usual.route not in DIRECT_ROUTES or usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
             return usual
         if self._public is None:
-            from detector.probe import DirectDialer  # noqa: PLC0415 - as in `_take`
-            from detector.probe.http.issuers import PublicResolver  # noqa: PLC0415 - loaded when first needed
-
-            self._public = DirectDialer(resolver=PublicResolver())
+            self._public = probe.DirectDialer(resolver=issuers.PublicResolver())
         return self._public
 
-    def networks(self) -> Callable[[], Mapping[str, str]] | None:
-        """What tells by which networks this machine reaches others; None where the dialer was given."""
-        if self._given is not None:
-            return None
-        from detector.probe.routes import local_networks  # noqa: PLC0415 - as in `_take`
+    def local_networks(self) -> Callable[[], Mapping[str, str]] | None:
+        """The function that reads this machine's networks; None where the dialer was given."""
+        return None if self._given is not None else routes.local_networks
 
-        return local_networks
-
-    def ways_to(self, endpoint: Endpoint) -> tuple[Dialer, ...]:
-        """The ways that apply to an endpoint, that of the first look first; at least one."""
+    def routes_to(self, endpoint: Endpoint) -> tuple[Dialer, ...]:
+        """The routes that apply to an endpoint, that of the first probe first; at least one."""
         if self._given is not None:
             return (self._given,)
         proxied = self._proxied(endpoint)
-        ways: dict[Dialer, None] = {}
-        for word in self._settings.ways:
-            if word == USUAL:
-                ways[proxied or self._direct] = None
-            elif word == PROXY and proxied is not None:
-                ways[proxied] = None
-            elif word == DIRECT:
-                ways[self._direct] = None
-            elif word in self._families:
-                ways[self._families[word]] = None
-        if not ways:
-            from detector.probe.routes import NoRoute  # noqa: PLC0415 - as in `_take`
+        by_word = {USUAL: proxied or self._direct, PROXY: proxied, DIRECT: self._direct, **self._families}
+        found = (by_word[word] for word in self._settings.routes)
+        return tuple(dict.fromkeys(dialer for dialer in found if dialer is not None)) or (
+            routes.NoRoute(Outcome.NO_ROUTE),
+        )
 
-            return (NoRoute(Outcome.NO_ROUTE),)
-        return tuple(ways)
+    async def read_machine_settings(self) -> None:
+        """Read this machine's proxy settings in a thread before the first route is chosen: that may start a program."""
+        if self._choose is None and self._given is None:
+            found = await run_in_thread(machine_proxy.read_system_proxies)
+            if self._choose is None:  # another probe may have waited for the same
+                self._choose = self._by_machine(found)
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
-        """The way that the proxy setting gives for this endpoint; None for a direct one."""
+        """The route that the proxy setting gives for this endpoint; None for a direct one."""
         if self._choose is None:
-            from .machine_proxy import read_system_proxies  # noqa: PLC0415 - starts programs
-
-            self._choose = self._by_machine(read_system_proxies())
+            self._choose = self._by_machine(machine_proxy.read_system_proxies())
         return self._choose(endpoint)
 
-    async def _settle(self) -> None:
-        """Read the settings of the machine in a thread, before the first way is asked for: that may start a program."""
-        if self._is_unread and self._given is None:
-            from .machine_proxy import read_system_proxies  # noqa: PLC0415 - starts programs
-
-            system = await off_loop(read_system_proxies)
-            if self._is_unread:  # another probe may have waited for the same
-                self._choose = self._by_machine(system)
-
-    @property
-    def _is_unread(self) -> bool:
-        return self._choose is None
-
     def _chooser(self, setting: str) -> Callable[[Endpoint], Dialer | None]:
-        """How the proxy setting is read. Raises `ProxyError`."""
+        """The function that applies a proxy setting. Raises `ProxyError`."""
         if setting == "none":
             return lambda _: None
         if setting.startswith(FILE_PREFIX):
-            return self._except_mapped(self._file(setting.removeprefix(FILE_PREFIX)))
+            return self._except_mapped(self._by_file(setting.removeprefix(FILE_PREFIX)))
         if setting == "env":
             return self._by_environment
-        from detector.probe import parse_proxy  # noqa: PLC0415 - as in `_take`
-
-        fixed = self._through(parse_proxy(setting))
+        fixed = self._through(probe.parse_proxy(setting))
         return lambda _: fixed
 
-    def _except_mapped(self, way: Dialer) -> Callable[[Endpoint], Dialer | None]:
-        return lambda endpoint: None if endpoint.address is not None else way
+    def _except_mapped(self, dialer: Dialer) -> Callable[[Endpoint], Dialer | None]:
+        return lambda endpoint: None if endpoint.address is not None else dialer
 
     def _by_environment(self, endpoint: Endpoint) -> Dialer | None:
         if endpoint.address is not None:
             return None
-        from detector.probe import proxy_for  # noqa: PLC0415 - as in `_take`
-
-        proxy = proxy_for(endpoint.host, endpoint.port, "env", os.environ)
+        proxy = probe.proxy_for(endpoint.host, endpoint.port, "env", os.environ)
         return None if proxy is None else self._through(proxy)
 
-    def _by_machine(self, system: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
-        """The machine's settings: a file goes before a proxy, and detection applies where there is neither.
+    def _by_machine(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
+        """The function that applies this machine's settings. Precedence: PAC file, then fixed proxy, then WPAD.
 
-        Where the machine sets nothing, the environment says. A setting that cannot be read is no direct way.
+        Where the machine sets nothing, the environment's settings apply. An unreadable setting is no direct route.
         """
-        from detector.probe import parse_proxy  # noqa: PLC0415 - as in `_take`
-        from detector.probe.routes import NoRoute  # noqa: PLC0415 - as in `_take`
-        from detector.probe.routes.system import WPAD  # noqa: PLC0415 - as in `_take`
-
-        if not system.is_set:
+        if not found.is_set:
             return self._by_environment
-        if system.file is not None:
-            return self._except_mapped(self._file(system.file))
-        if system.proxy is None:
-            return self._except_mapped(self._file(WPAD, optional=True))
+        if found.file is not None:
+            return self._except_mapped(self._by_file(found.file))
+        if found.proxy is None:
+            return self._except_mapped(self._by_file(system.WPAD, optional=True))
         try:
-            way: Dialer = self._through(parse_proxy(system.proxy))
+            dialer: Dialer = self._through(probe.parse_proxy(found.proxy))
         except ProxyError:
-            way = NoRoute(Outcome.PROXY_UNKNOWN)
+            dialer = routes.NoRoute(Outcome.PROXY_UNKNOWN)
+        return lambda endpoint: None if endpoint.address or found.excepts(endpoint.host, endpoint.port) else dialer
 
-        def choose(endpoint: Endpoint) -> Dialer | None:
-            return None if endpoint.address or system.excepts(endpoint.host, endpoint.port) else way
-
-        return choose
-
-    def _file(self, location: str, *, optional: bool = False) -> Dialer:
-        from detector.probe.routes.pac import PacDialer, ProxyFile  # noqa: PLC0415 - as in `_take`
-
-        file = ProxyFile(
+    def _by_file(self, location: str, *, optional: bool = False) -> Dialer:
+        file = pac.ProxyFile(
             location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
         )
-        return PacDialer(file, self._direct, self._through)
+        return pac.PacDialer(file, self._direct, self._through)
 
     async def _download(self, url: str, until: float) -> bytes | None:
-        """The proxy file at `url`, which is gone to directly: it is what says how to go anywhere."""
-        from detector.probe.http.client import FetchOutcome, Limits, fetch  # noqa: PLC0415 - as in `_take`
-        from detector.probe.http.https import connect  # noqa: PLC0415 - as in `_take`
-        from detector.probe.routes.pac import FILE_BYTES_MAX  # noqa: PLC0415 - as in `_take`
-
-        limits = Limits(body_bytes=FILE_BYTES_MAX)
+        """Fetch a proxy file, directly: it says how to reach anything else."""
+        limits = client.Limits(body_bytes=pac.FILE_BYTES_MAX)
         if url.lower().startswith("https:"):
-            async with connect(url, dialer=self._direct, deadline=until) as server:
+            async with https.connect(url, dialer=self._direct, deadline=until) as server:
                 if server is None or not self._trusts_endpoint(server.endpoint, server.observation):
                     return None
                 return (await server.get(limits=limits))[0]
-        fetched = await fetch(url, dialer=self._direct, limits=limits, deadline=until)
-        return fetched.body if fetched.outcome is FetchOutcome.ANSWERED and fetched.status == _OK else None
+        fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
+        return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
 
     def _trusts_endpoint(self, endpoint: Endpoint, observation: Observation) -> bool:
         return self._trusts(endpoint.host, endpoint.port, observation)
 
     def _through(self, proxy: Proxy) -> Dialer:
-        from detector.probe import ProxyDialer  # noqa: PLC0415 - as in `_take`
-
         if proxy not in self._by_proxy:
-            self._by_proxy[proxy] = ProxyDialer(
+            self._by_proxy[proxy] = probe.ProxyDialer(
                 proxy,
                 self._resolve,
                 resolver=self._resolver,
@@ -315,24 +375,21 @@ class Routing:
     async def compare_resolvers(
         self, url: str, endpoints: Sequence[Endpoint], until: float
     ) -> tuple[Endpoint, Observation, dict[str, ResolutionObservation]] | None:
-        """Ask a second resolver about every host that is looked up here, and the system's, too.
+        """Ask a second resolver, and the system's, for every host that is looked up here.
 
-        The resolver as an endpoint, what the connection to it showed, and the answers by host. None where `url` cannot
-        be asked for.
+        Returns the resolver as an endpoint, what the connection to it showed, and the answers by host; None where
+        nothing can be asked at `url`.
         """
-        from detector.probe.http.client import parse_url  # noqa: PLC0415 - as in `_take`
-        from detector.probe.routes import addresses_of, literal  # noqa: PLC0415 - as in `_take`
-
-        target = parse_url(url.removesuffix("{?dns}"), "https")
+        target = client.parse_url(url.removesuffix("{?dns}"), "https")
         if target is None:
             return None
-        await self._settle()
-        names = [e.host for e in endpoints if not self._says_where(e) and literal(e.host) is None]
+        await self.read_machine_settings()
+        names = [e.host for e in endpoints if not self._has_address(e) and routes.literal(e.host) is None]
         resolver = Endpoint(host=target.host, port=target.port)
         async with Group() as group:
-            asking = group.create_task(self._ask_resolver(url, names, self.for_endpoint(resolver), until))
+            asking = group.create_task(self._ask_resolver(url, names, self.first_route(resolver), until))
             own = {
-                name: group.create_task(addresses_of(name, resolver.port, resolver=self._resolver, until=until))
+                name: group.create_task(routes.addresses_of(name, resolver.port, resolver=self._resolver, until=until))
                 for name in dict.fromkeys(names)
             }
         if (asked := asking.result()) is None:
@@ -348,107 +405,29 @@ class Routing:
     async def _ask_resolver(
         self, url: str, names: Sequence[str], dialer: Dialer, until: float
     ) -> tuple[Observation, dict[str, tuple[ResolutionOutcome, tuple[str, ...]]]] | None:
-        """What the connection to the resolver showed, and its answers by name; it is asked only where it is trusted."""
-        from detector.probe.http.doh import resolve  # noqa: PLC0415 - needs an extra
-        from detector.probe.http.https import connect  # noqa: PLC0415 - as in `_take`
-
-        async with connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
+        """Return the resolver's observation and its answers by name; it is asked only if it is trusted."""
+        async with https.connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
             if server is None:
                 return None
             if not self._trusts_endpoint(server.endpoint, server.observation):
                 return server.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
-            return server.observation, await resolve(server, names)
+            return server.observation, await doh.resolve(server, names)
 
-    async def look(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
-        """Every look at an endpoint that is asked for, no later than loop time `until`; at least one.
-
-        Raises nothing for reasons of network, proxy or peer.
-        """
-        await self._settle()
-        ways = self.ways_to(endpoint)
-        if len(ways) == 1 and not self._all_addresses:  # nothing to compare with: no tasks for it
-            return await look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)
-        async with Group() as group:
-            first = group.create_task(
-                look_at(endpoint, dialer=ways[0], ways=self._ways, until=until, mapped=self._resolve)
-            )
-            further = group.create_task(self._further(endpoint, ways, until))
-        seen = [first.result()[0], *further.result()]
-        again = await self._take(self._by_address(endpoint, ways, seen), until)
-        return (*seen[:1], *first.result()[1:], *seen[1:], *again)
-
-    async def _further(self, endpoint: Endpoint, ways: Sequence[Dialer], until: float) -> list[Observation]:
-        """Looks by the other ways, in their order, and then at every address and with each kind of key."""
-        looks = [_Look(way, endpoint) for way in ways[1:]]
-        if self._all_addresses:
-            looks += [_Look(ways[0], endpoint, kind) for kind in KeyKind]
-            looks += [_Look(self._direct, at) for at in await self._addresses(endpoint, ways, until)]
-        return await self._take(looks[:LOOKS_MAX], until)
-
-    async def _take(self, looks: Sequence[_Look], until: float) -> list[Observation]:
-        """The observations of these looks, in their order, and behind them what `ask_readable` brought."""
-        from detector.probe import probe  # noqa: PLC0415 - OpenSSL is loaded when first used, not to judge files
-
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def one(look: _Look) -> tuple[Observation, ...]:
-            hello = self._ways.first if look.key_kind is None else Hello.DEFAULT
-            async with slots:
-                outcome = await probe(
-                    look.endpoint, dialer=look.dialer, deadline=until, hello=hello, key_kind=look.key_kind
-                )
-                seen = outcome.single
-                return (seen, *await ask_readable(look.endpoint, (seen,), dialer=look.dialer, until=until))
-
-        async with Group() as group:
-            tasks = [group.create_task(one(look)) for look in looks]
-        results = [task.result() for task in tasks]
-        return [seen for seen, *_ in results] + [again for _, *more in results for again in more]
-
-    async def _addresses(self, endpoint: Endpoint, ways: Sequence[Dialer], until: float) -> list[Endpoint]:
-        """The endpoint at each of its addresses, where it is gone to directly and nobody says where it is."""
-        if all(way.route in PROXIED for way in ways) or self._says_where(endpoint):
-            return []
-        from detector.probe.routes import addresses_of  # noqa: PLC0415 - as in `_take`
-
-        found = await addresses_of(endpoint.host, endpoint.port, resolver=self._resolver, until=until)
-        return [msgspec.structs.replace(endpoint, address=(address, endpoint.port)) for address in found]
-
-    def _by_address(self, endpoint: Endpoint, ways: Sequence[Dialer], seen: Sequence[Observation]) -> list[_Look]:
-        """Further looks through each proxy that showed another certificate than a direct way.
-
-        The proxy is asked for the very address that was seen directly: what then still differs does not differ because
-        the name was resolved elsewhere.
-        """
-        if self._says_where(endpoint):
-            return []
-        direct = [o for o in seen if o.route not in PROXIED and o.key_proved and _public_place(o) is not None]
-        looks = []
-        for way, observed in zip(ways, seen, strict=False):
-            if observed.route in PROXIED and observed.key_proved and observed.chain:
-                differing = (o for o in direct if o.chain[0].sha256 != observed.chain[0].sha256)
-                place = next((_public_place(o) for o in differing), None)
-                if place is not None:
-                    looks.append(_Look(way, msgspec.structs.replace(endpoint, address=place)))
-        return looks
-
-    def _says_where(self, endpoint: Endpoint) -> bool:
-        """Whether the caller or the pin file says where this endpoint is."""
+    def _has_address(self, endpoint: Endpoint) -> bool:
+        """Whether the caller or the pin file gives the endpoint's address."""
         return endpoint.address is not None or (endpoint.host.rstrip(".").lower(), endpoint.port) in self._resolve
 
 
-class _Look(NamedTuple):
-    dialer: Dialer
-    endpoint: Endpoint
-    key_kind: KeyKind | None = None
+def address_of(text: str) -> Address:
+    """Split the ADDRESS:PORT of an observation."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
-def _public_place(observed: Observation) -> tuple[str, int] | None:
-    """The address and port of a look, where that is a public address."""
-    host, _, port = (observed.address or "").rpartition(":")
-    host = host.strip("[]")
+def _public_address(observed: Observation) -> tuple[str, int] | None:
+    """The address and port of an observation, where that is a public address."""
     try:
-        public = ipaddress.ip_address(host).is_global
+        host, port = address_of(observed.address or "")
+        return (host, port) if ipaddress.ip_address(host).is_global else None
     except ValueError:
         return None
-    return (host, int(port)) if public else None

@@ -1,8 +1,8 @@
-"""What a watch reports: the events, and each in one sentence.
+"""The events of a watch, and each in one sentence.
 
-Room: watching, below session. Pure. Like a report, an event has no place for a user name, a machine name or an address
-of the machine the watch runs on. Words follow confidence (`detector.judge.wording`): below `probable` nothing is said
-to be intercepted, and nobody is named.
+Room: watch. Pure. Like a report, an event has no field for a user name, a machine name or an address of the machine the
+watch runs on. Wording follows confidence (`detector.judge.wording`): below `probable` nothing is called intercepted,
+and no party is named.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from detector.model import (
 
 if TYPE_CHECKING:
     from detector.judge import assess, wording
-
-if not TYPE_CHECKING:
+else:
     assess = LazyModule("detector.judge.assess")
     wording = LazyModule("detector.judge.wording")
 
@@ -54,7 +53,7 @@ class WatchKind(enum.StrEnum):
 
 
 class Standing(Record, frozen=True, kw_only=True):
-    """What is held of one endpoint.
+    """What is reported of one endpoint.
 
     `issuer` is the leaf's, as presented; an uncertain result (`possible`) names neither issuer nor product.
     """
@@ -68,7 +67,7 @@ class Standing(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, result: Result) -> Standing:
-        """What a result says, in short."""
+        """The standing that a result gives."""
         chain = result.observation.chain
         return cls(
             verdict=result.verdict,
@@ -81,7 +80,7 @@ class Standing(Record, frozen=True, kw_only=True):
 
 
 class NetworkStanding(Record, frozen=True, kw_only=True):
-    """What is held of the network, and of how many endpoints what. While some are `unjudged` it is never clean."""
+    """The verdict of the network, and how many endpoints have which. While some are `unjudged` it is never clean."""
 
     verdict: Verdict
     confidence: Confidence | None
@@ -95,11 +94,11 @@ class NetworkStanding(Record, frozen=True, kw_only=True):
 class WatchEvent(Record, frozen=True, kw_only=True):
     """Something changed.
 
-    `at` is the time in UTC, `elapsed` the seconds since the watch began by a clock that nobody sets and that goes on
-    during sleep; `vantage` is the caller's name for the place. `endpoint`, `before`, `after`, `last_look` (when it was
-    probed before: the change lies between) and `result` (the evidence) are of events about one endpoint. `seconds`
-    is the length of a `gap`, or how far the clock was set (`clock-step`). `network` is what is held of the network from
-    now on.
+    `at` is the time in UTC, `elapsed` the seconds since the watch began by a clock that cannot be set and that
+    continues during sleep; `vantage` is the caller's name for the place. `endpoint`, `before`, `after`, `last_look`
+    (when it was probed before: the change lies between) and `result` (the evidence) are of events about one endpoint.
+    `seconds` is the length of a `gap`, or how far the clock was set (`clock-step`). `network` is the network's verdict
+    from now on.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -134,7 +133,7 @@ _OF_ALL: Final[dict[WatchKind, str]] = {
     WatchKind.GAP: "Nothing was probed for {seconds:.0f} seconds; everything is probed again.",
     WatchKind.CLOCK_STEP: "The clock was set {direction} by {seconds:.0f} seconds; everything is probed again.",
 }
-"""What is said of the network as a whole."""
+"""Sentences about the network as a whole."""
 
 
 def describe(event: WatchEvent) -> str:
@@ -166,7 +165,7 @@ def _of_endpoint(event: WatchEvent, before: Standing | None, after: Standing) ->
 
 
 def _accusation(event: WatchEvent, after: Standing) -> str:
-    """What is said of middleware; of one that is only possible, why, and nobody's name."""
+    """What to say of middleware; where it is only possible, the reason, and no party."""
     if assess.names_a_party(after.confidence):
         return f"intercepted ({after.confidence}) by {_party(after)}"
     if event.result is None or event.result.reason is not after.reason:

@@ -1,6 +1,6 @@
-"""What a watch does, as Prometheus metrics, and the small server that hands them out.
+"""What a watch does, as Prometheus metrics, and the small server for them.
 
-Room: above session. Needs the extra `metrics` (`prometheus-client`), imported when a `WatchMetrics` is made. Metrics
+Room: watch. Needs the extra `metrics` (`prometheus-client`), imported when a `WatchMetrics` is made. Metrics
 live in a registry of their own and speak of endpoints and outcomes only: no address and no name of the machine or user.
 
 Cardinality is bounded: labels are endpoints (at most `ENDPOINTS_MAX`, chosen before the watch begins) and members of
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import h11
 
-from detector.aio.tasks import end
+from detector.aio.tasks import cancel_and_wait
 from detector.errors import InputError, MissingExtraError
 from detector.model import Confidence, Outcome, Verdict
 from detector.pins import parse_address
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from detector.model import Endpoint
 
     from .events import WatchEvent
-    from .runner import Look
+    from .runner import ProbeResult
 
 ENDPOINTS_MAX: Final = 256
 """Endpoints with series of their own; of others only the totals are counted. The shipped pin files have fewer."""
@@ -38,17 +38,17 @@ PROBE_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PATH: Final = b"/metrics"
 """Where Prometheus scrapes by default."""
 LOOPBACK: Final = "127.0.0.1"
-"""Where metrics are served by default: what a student's machine does is nobody else's business."""
+"""Where metrics are served by default: not to other machines."""
 SCRAPE_SECONDS: Final = 10.0
 """Seconds for one request and its answer: Prometheus's own default for scrape_timeout."""
 SCRAPES_MAX: Final = 16
-"""Connections served at once; a few Prometheus servers and a person, and no more for anybody else."""
-REQUEST_OCTETS_MAX: Final = 16 * 1024
-"""Octets of a request head; h11's own default."""
+"""Connections served at once: a few Prometheus servers and a person."""
+REQUEST_BYTES_MAX: Final = 16 * 1024
+"""Bytes of a request head; h11's own default."""
 
 
 class WatchMetrics:
-    """Metrics of one watch over `endpoints`. `looked` and `told` take in what happens, `text` gives the exposition.
+    """Metrics of one watch over `endpoints`. `probed` and `reported` count, `text` is the exposition.
 
     Raises `MissingExtraError` where prometheus-client is not installed.
     """
@@ -74,7 +74,7 @@ class WatchMetrics:
             "last_probe_timestamp_seconds", "When the endpoint was last probed, Unix time.", ["endpoint"], **ours
         )
         self._network = client.Gauge(
-            "network_verdict", "1 for what is held of the network as of the latest event.", ["verdict"], **ours
+            "network_verdict", "1 for the verdict of the network as of the latest event.", ["verdict"], **ours
         )
         self._probes = client.Counter("probes", "Probes of endpoints by outcome.", ["outcome"], **ours)
         self._events = client.Counter("events", "Events reported by kind.", ["kind"], **ours)
@@ -93,11 +93,11 @@ class WatchMetrics:
         """Everything in the text exposition format."""
         return bytes(self._prometheus.generate_latest(self._registry))
 
-    def looked(self, look: Look) -> None:
-        """Take in one probe; for `on_look` of `Detector.watch`."""
-        result = look.result
+    def probed(self, probe: ProbeResult) -> None:
+        """Count one probe; for `on_probe` of `Detector.watch`."""
+        result = probe.result
         self._probes.labels(result.observation.outcome.value).inc()
-        self._seconds.observe(look.seconds)
+        self._seconds.observe(probe.seconds)
         name = result.endpoint.name
         if name not in self._names:
             return
@@ -105,10 +105,10 @@ class WatchMetrics:
             self._verdict.labels(name, verdict.value).set(verdict is result.verdict)
         order = [None, *Confidence]
         self._confidence.labels(name).set(order.index(result.confidence))
-        self._last.labels(name).set(look.at.timestamp())
+        self._last.labels(name).set(probe.at.timestamp())
 
-    def told(self, event: WatchEvent) -> None:
-        """Take in one event."""
+    def reported(self, event: WatchEvent) -> None:
+        """Count one event."""
         self._events.labels(event.kind.value).inc()
         for verdict in Verdict:
             self._network.labels(verdict.value).set(verdict is event.network.verdict)
@@ -142,7 +142,7 @@ async def serve(metrics: WatchMetrics, host: str = LOOPBACK, port: int = 0) -> A
         task.add_done_callback(lambda _: writer.transport.abort())
 
     try:
-        server = await asyncio.start_server(accept, host, port, limit=REQUEST_OCTETS_MAX)
+        server = await asyncio.start_server(accept, host, port, limit=REQUEST_BYTES_MAX)
     except OSError as error:
         raise InputError(
             f"Metrics cannot be served at {host}:{port} ({error.strerror or error}).",
@@ -152,17 +152,17 @@ async def serve(metrics: WatchMetrics, host: str = LOOPBACK, port: int = 0) -> A
         yield server.sockets[0].getsockname()[:2]
     finally:
         server.close()
-        await end(serving)
+        await cancel_and_wait(serving)
         await server.wait_closed()
 
 
 async def _answer(metrics: WatchMetrics, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one request and close. A peer that is slow, gone or speaks something else gets nothing."""
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=REQUEST_OCTETS_MAX)
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=REQUEST_BYTES_MAX)
     with contextlib.suppress(TimeoutError, OSError, h11.RemoteProtocolError):
         async with asyncio.timeout(SCRAPE_SECONDS):
             while (request := http.next_event()) is h11.NEED_DATA:
-                http.receive_data(await reader.read(REQUEST_OCTETS_MAX))
+                http.receive_data(await reader.read(REQUEST_BYTES_MAX))
             if not isinstance(request, h11.Request):  # the peer has closed
                 return
             status, kind, body = _respond(metrics, request)

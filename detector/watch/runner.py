@@ -1,27 +1,29 @@
-"""Conducts a watch: looks at endpoints again and again, at times nobody can foresee, and passes on what changed.
+"""Runs a watch: probes endpoints again and again at unpredictable times, and yields events for what changed.
 
-Room: session. It knows when (`pacing`) and what to tell (`watching`); how an endpoint is looked at is an argument. It
-starts tasks and ends every one of them: when its events are closed, nothing is left.
+Room: watch. `schedule` says when, `state` what to report; how an endpoint is probed is an argument. Starts tasks and
+ends every one of them: when its events are closed, nothing is left.
 
-Looking goes on while the reader of the events is busy. Only when `EVENTS_WAITING_MAX` events wait does it pause, and
-then the pause is told as a gap.
+Probing continues while the reader of the events is busy. Only when `EVENTS_WAITING_MAX` events wait does it pause, and
+then the pause is reported as a gap.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.aio.tasks import end, off_loop
+from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.errors import InputError
 
 from .events import WatchKind
-from .schedule import Attachment, Clocks, Schedule
+from .schedule import ClockPair, LocalNetworks, Passed, Schedule
 from .state import Moment, Watch
 
 if TYPE_CHECKING:
@@ -35,19 +37,21 @@ if TYPE_CHECKING:
 
     from .events import WatchEvent
 
+LOG: Final = logging.getLogger("detector.watch")
+
 HEARTBEAT: Final = 5.0
-"""Seconds after which clocks and networks are looked at even when nothing else happens."""
+"""Seconds after which clocks and networks are checked even when nothing else happens."""
 SETTLE: Final = 0.5
-"""Seconds that looks in flight are waited for once one has ended, to be judged together: an interceptor that answers
-for all is then told once and in full, and half a second is no delay to a person."""
+"""Seconds for which probes in flight are awaited once one has ended, to be assessed together: an interceptor of
+everything is then reported once and in full, and half a second is no delay to a person."""
 RECONSIDER: Final = 2.0
-"""Seconds before a look that was lost is repeated: moving between wireless access points takes about one."""
+"""Seconds before a failed probe is repeated: moving between wireless access points takes about one."""
 EVENTS_WAITING_MAX: Final = 256
-"""Events that wait for a reader; each holds a chain of some kilobytes."""
+"""Events that wait for the reader; each holds a chain of some kilobytes."""
 
 
 def elapsed_seconds() -> float:
-    """Seconds of a clock that nobody sets and that, where the system has one, goes on while the machine sleeps.
+    """Seconds of a clock that cannot be set and that, where the system has one, continues while the machine sleeps.
 
     Linux has it as CLOCK_BOOTTIME, macOS as CLOCK_MONOTONIC; on Windows the ordinary monotonic clock is that.
     """
@@ -60,34 +64,34 @@ _SLEEPLESS_CLOCK: Final[int | None] = (
 
 
 def no_networks() -> dict[str, str]:
-    """For when there is nothing to notice about this machine's networks."""
+    """The networks of a machine whose networks are not to be watched."""
     return {}
 
 
-class Surroundings(NamedTuple):
-    """What a watch asks the machine for: a sleepless clock, its networks (by address family), and chance.
+class WatchEnvironment(NamedTuple):
+    """What a watch asks the machine for: a sleepless clock, its networks (by address family), and randomness.
 
-    `chance` must not be predictable for who might want to know when the next look comes.
+    `random` must not be predictable for an observer who wants to know when the next probe comes.
     """
 
     elapsed: Callable[[], float] = elapsed_seconds
     networks: Callable[[], Mapping[str, str]] = no_networks
-    chance: random.Random = random.SystemRandom()
+    random: random.Random = random.SystemRandom()
 
 
-class Look(NamedTuple):
-    """One look at one endpoint, whether or not it changed anything: what it showed, when, and how long it took."""
+class ProbeResult(NamedTuple):
+    """One probe of one endpoint, whether or not it changed anything: its result, when, and how long it took."""
 
     result: Result
     at: dt.datetime
     seconds: float
 
 
-class Pace(NamedTuple):
+class WatchOptions(NamedTuple):
     """How a watch is run.
 
-    `interval` is the mean time between two looks at one endpoint, `deadline` what one look may take, `duration` how
-    long the watch goes on (all in seconds), `concurrency` how many looks there are at once.
+    `interval` is the mean time between two probes of one endpoint, `deadline` what one probe may take, `duration` how
+    long the watch runs (all in seconds), `concurrency` how many probes run at once.
     """
 
     interval: float
@@ -95,152 +99,139 @@ class Pace(NamedTuple):
     duration: float
     concurrency: int
 
-    def checked(self) -> Pace:
-        """This pace. Raises `InputError` when it cannot be kept."""
+    def check(self) -> None:
+        """Raise `InputError` for a time that is not positive, or infinite."""
         for name, seconds in (("interval", self.interval), ("deadline", self.deadline), ("duration", self.duration)):
             if not seconds > 0 or (math.isinf(seconds) and name != "duration"):
                 raise InputError(f"{name} {seconds}: not a time to wait.", advice="Give seconds, more than 0.")
-        return self
 
 
+@dataclass(kw_only=True)
 class Watcher:
     """One watch over `endpoints`.
 
-    `look` looks at one endpoint until a time of the event loop; what canaries showed meanwhile may follow it. `wall`
-    gives the time in UTC, `stop` ends the watch when it is set, `on_look` is called after every look. `budget`, which
-    the evidence is assessed with, is refilled for every round. `named` and `vantage` as in `Watch`.
+    `probe` probes one endpoint until a time of the event loop; the evidence of canaries may follow the endpoint's.
+    `wall` gives the time in UTC, `stop` ends the watch when it is set, `on_probe` is called after every probe.
+    `budget`, which the evidence is assessed with, is refilled for every round. `named` and `vantage` as in `Watch`.
 
-    Raises `InputError` for a pace that cannot be kept or when there is nothing to watch.
+    Raises `InputError` for times that are not positive or when there is nothing to watch.
     """
 
-    def __init__(  # noqa: PLR0913 - keyword-only past the endpoints; each is one part of a watch
-        self,
-        endpoints: Sequence[Endpoint],
-        *,
-        look: Callable[[Endpoint, float], Awaitable[Sequence[EndpointEvidence]]],
-        wall: Callable[[], dt.datetime],
-        pace: Pace,
-        surroundings: Surroundings,
-        named: Collection[str] = (),
-        vantage: str = "",
-        stop: asyncio.Event | None = None,
-        on_look: Callable[[Look], None] | None = None,
-        budget: Budget | None = None,
-    ) -> None:
-        if not endpoints:
+    endpoints: Sequence[Endpoint]
+    probe: Callable[[Endpoint, float], Awaitable[Sequence[EndpointEvidence]]]
+    wall: Callable[[], dt.datetime]
+    options: WatchOptions
+    environment: WatchEnvironment
+    named: Collection[str] = ()
+    vantage: str = ""
+    stop: asyncio.Event | None = None
+    on_probe: Callable[[ProbeResult], None] | None = None
+    budget: Budget | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if not self.endpoints:
             raise InputError("There is nothing to watch.", advice="Name a host, or give a pin file with endpoints.")
-        self._endpoints: Final = tuple(endpoints)
-        self._index_of: Final = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
-        self._look: Final = look
-        self._wall: Final = wall
-        self._pace: Final = pace.checked()
-        self._surroundings: Final = surroundings
-        self._stop: Final = stop
-        self._on_look: Final = on_look
-        self._budget: Final = budget
-        self._watch: Final = Watch(endpoints, named=named, vantage=vantage)
-        self._schedule: Final = Schedule(len(endpoints), pace.interval, surroundings.chance)
+        self.options.check()
+        self._index_of = {endpoint.name: index for index, endpoint in enumerate(self.endpoints)}
+        self._watch = Watch(self.endpoints, named=self.named, vantage=self.vantage)
+        self._schedule = Schedule(len(self.endpoints), self.options.interval, self.environment.random)
         self._running: dict[asyncio.Task[tuple[Sequence[EndpointEvidence], float]], int] = {}
-        self._waiting: Final[deque[WatchEvent]] = deque()
-        self._news: Final = asyncio.Event()
-        self._drained: Final = asyncio.Event()
-        self._hurried = self._asked = -math.inf
+        self._waiting: deque[WatchEvent] = deque()
+        self._changed = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._hurried = self._networks_read = -math.inf
         self._begun = 0.0
 
     async def events(self) -> AsyncGenerator[WatchEvent, None]:
         """The events, as they come. Closing this ends every task and connection."""
-        conductor = asyncio.create_task(self._conduct())
-        conductor.add_done_callback(lambda _: self._news.set())
+        running = asyncio.create_task(self._run())
+        running.add_done_callback(lambda _: self._changed.set())
         try:
-            while not conductor.done() or self._waiting:
-                await self._news.wait()
-                self._news.clear()
+            while not running.done() or self._waiting:
+                await self._changed.wait()
+                self._changed.clear()
                 while self._waiting:
                     yield self._waiting.popleft()
                     self._drained.set()
-            conductor.result()
+            running.result()
         finally:
-            await end([conductor])
+            await cancel_and_wait([running])
 
-    async def _conduct(self) -> None:
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._pace.duration
-        stopping = asyncio.create_task((self._stop or asyncio.Event()).wait())
-        self._begun = self._surroundings.elapsed()
-        clocks = Clocks(self._wall(), self._begun)
-        attachment = Attachment(self._surroundings.networks())
+        until = loop.time() + self.options.duration
+        stopping = asyncio.create_task((self.stop or asyncio.Event()).wait())
+        self._begun = self.environment.elapsed()
+        clocks = ClockPair(self.wall(), self._begun)
+        networks = LocalNetworks(self.environment.networks())
         self._hurry()
         try:
             while not stopping.done() and loop.time() < until:
-                self._start_looks()
+                self._start_probes()
                 planned = self._pause(until)
                 await asyncio.wait({stopping, *self._running}, timeout=planned, return_when=asyncio.FIRST_COMPLETED)
                 if any(task.done() for task in self._running) and not stopping.done():
                     await asyncio.wait(self._running, timeout=SETTLE)
-                await self._notice(clocks, attachment, planned + SETTLE)
-                await self._judge()
-            await self._drop_looks()
-            await self._tell([self._watch.end(self._moment())])
+                await self._check_surroundings(clocks, networks, planned + SETTLE)
+                await self._assess()
+            await self._drop_probes()
+            await self._report([self._watch.end(self._moment())])
         finally:
-            await end([stopping, *self._running])
+            await cancel_and_wait([stopping, *self._running])
 
-    def _start_looks(self) -> None:
-        """Begin the looks that are due, as far as there is room for them."""
+    def _start_probes(self) -> None:
+        """Start the probes that are due, as far as there is room for them."""
         now = asyncio.get_running_loop().time()
         busy = set(self._running.values())
-        for index in self._schedule.due(now, busy)[: self._pace.concurrency - len(busy)]:
+        for index in self._schedule.due(now, busy)[: self.options.concurrency - len(busy)]:
             self._schedule.begun(index, now)
-            self._running[asyncio.create_task(self._timed_look(self._endpoints[index]))] = index
+            self._running[asyncio.create_task(self._timed_probe(self.endpoints[index]))] = index
 
-    async def _timed_look(self, endpoint: Endpoint) -> tuple[Sequence[EndpointEvidence], float]:
+    async def _timed_probe(self, endpoint: Endpoint) -> tuple[Sequence[EndpointEvidence], float]:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        cases = await self._look(endpoint, begun + self._pace.deadline)
-        return cases, loop.time() - begun
+        return await self.probe(endpoint, begun + self.options.deadline), loop.time() - begun
 
-    async def _drop_looks(self) -> None:
-        """End the looks that are under way."""
+    async def _drop_probes(self) -> None:
+        """Cancel the probes in flight."""
         unfinished = [task for task in self._running if not task.done()]
-        await end(unfinished)
+        await cancel_and_wait(unfinished)
         for task in unfinished:
             del self._running[task]
 
     def _pause(self, until: float) -> float:
-        """Seconds until something is to be done, if no look ends before."""
+        """Seconds until something is to be done, if no probe ends before."""
         now = asyncio.get_running_loop().time()
         busy = set(self._running.values())
-        has_room = len(busy) < self._pace.concurrency
-        due = self._schedule.next(busy) if has_room else math.inf
+        due = self._schedule.next(busy) if len(busy) < self.options.concurrency else math.inf
         return max(min(due - now, until - now, HEARTBEAT), 0.0)
 
-    async def _notice(self, clocks: Clocks, attachment: Attachment, planned: float) -> None:
-        """Tell what happened to clock and network since last time, and look at everything again if anything did."""
-        passed = clocks.read(self._wall(), self._surroundings.elapsed(), planned)
-        changed, returned = self._moved(attachment)
+    async def _check_surroundings(self, clocks: ClockPair, networks: LocalNetworks, planned: float) -> None:
+        """Report what happened to clock and network since last time, and probe everything again if anything did."""
+        passed = clocks.read(self.wall(), self.environment.elapsed(), planned)
+        changed = returned = False
+        now = asyncio.get_running_loop().time()
+        if now - self._networks_read >= HEARTBEAT:
+            self._networks_read = now
+            changed, returned = networks.read(self.environment.networks())
         if passed.gap is not None:
-            # What was under way belongs to the time before: its connections may be dead, its deadlines over.
-            await self._drop_looks()
-            await self._tell([self._watch.passed(WatchKind.GAP, self._moment(), passed.gap)])
+            # The probes in flight belong to the time before: their connections may be dead, their deadlines over.
+            await self._drop_probes()
+            await self._report([self._watch.passed(WatchKind.GAP, self._moment(), passed.gap)])
         if passed.step is not None:
-            await self._tell([self._watch.passed(WatchKind.CLOCK_STEP, self._moment(), passed.step)])
+            await self._report([self._watch.passed(WatchKind.CLOCK_STEP, self._moment(), passed.step)])
         if changed:
-            await self._tell([self._watch.passed(WatchKind.NETWORK_CHANGE, self._moment())])
-        if changed or returned or passed != (None, None):
+            await self._report([self._watch.passed(WatchKind.NETWORK_CHANGE, self._moment())])
+        if changed or returned or passed != Passed():
+            LOG.info("network changed: %s, returned: %s, %s: probing everything again", changed, returned, passed)
             self._hurry()
 
-    def _moved(self, attachment: Attachment) -> tuple[bool, bool]:
-        """As `Attachment.read`, asking the machine once a heartbeat at most."""
-        now = asyncio.get_running_loop().time()
-        if now - self._asked < HEARTBEAT:
-            return False, False
-        self._asked = now
-        return attachment.read(self._surroundings.networks())
+    async def _assess(self) -> None:
+        """Assess the probes that have ended and report what changed.
 
-    async def _judge(self) -> None:
-        """Judge the looks that have ended and tell what changed.
-
-        Beside the loop, one round after the other. Whoever ends the watch meanwhile does not wait for it, and nobody
-        reads its state any more.
+        Done in a thread, one round after the other. Ending the watch meanwhile does not wait for it, and nothing reads
+        its state any more.
         """
         ended = [task for task in self._running if task.done()]
         if not ended:
@@ -248,44 +239,43 @@ class Watcher:
         for task in ended:
             del self._running[task]
         results = [task.result() for task in ended]
-        looks = [(cases[0], seconds) for cases, seconds in results]
-        company = [canary for cases, _ in results for canary in cases[1:]]
+        canaries = [canary for evidence, _ in results for canary in evidence[1:]]
         moment = self._moment()
-        if self._budget is not None:
-            self._budget.refill()
-        events = await off_loop(lambda: self._watch.look([case for case, _ in looks], moment, company))
-        for case, seconds in looks:
-            result = self._watch.latest(case.endpoint)
-            if self._on_look is not None and result is not None:
-                self._on_look(Look(result, moment.at, seconds))
-        await self._tell(events)
-        self._look_again({self._index_of[case.endpoint.name] for case, _ in looks}, events)
+        if self.budget is not None:
+            self.budget.refill()
+        events = await run_in_thread(lambda: self._watch.add([each[0] for each, _ in results], moment, canaries))
+        for evidence, seconds in results:
+            result = self._watch.latest(evidence[0].endpoint)
+            if self.on_probe is not None and result is not None:
+                self.on_probe(ProbeResult(result, moment.at, seconds))
+        await self._report(events)
+        self._repeat_failed({self._index_of[evidence[0].endpoint.name] for evidence, _ in results}, events)
 
-    def _look_again(self, looked: AbstractSet[int], events: Iterable[WatchEvent]) -> None:
-        """Look again soon where one of these looks was lost: at everything, at most once an interval, else at that.
+    def _repeat_failed(self, probed: AbstractSet[int], events: Iterable[WatchEvent]) -> None:
+        """Probe again soon where one of these probes failed: everything, at most once an interval, else those.
 
-        What was lost earlier has its time already and must not be put off again.
+        What failed earlier has its time already and must not be put off again.
         """
         now = asyncio.get_running_loop().time()
-        doubtful = looked & {self._index_of[endpoint.name] for endpoint in self._watch.doubtful}
+        doubtful = probed & {self._index_of[endpoint.name] for endpoint in self._watch.doubtful}
         if any(event.kind is WatchKind.NETWORK_BACK for event in events):
             self._hurry()
-        elif doubtful and now - self._hurried >= self._pace.interval:
+        elif doubtful and now - self._hurried >= self.options.interval:
             self._hurry(RECONSIDER)
         self._schedule.put(now + RECONSIDER, doubtful)
 
     def _hurry(self, after: float = 0.0) -> None:
-        """Look at everything soon."""
+        """Probe everything soon."""
         self._hurried = asyncio.get_running_loop().time()
         self._schedule.hurry(self._hurried + after)
 
     def _moment(self) -> Moment:
-        return Moment(self._wall(), self._surroundings.elapsed() - self._begun)
+        return Moment(self.wall(), self.environment.elapsed() - self._begun)
 
-    async def _tell(self, events: Sequence[WatchEvent]) -> None:
+    async def _report(self, events: Sequence[WatchEvent]) -> None:
         for event in events:
             while len(self._waiting) >= EVENTS_WAITING_MAX:
                 self._drained.clear()
                 await self._drained.wait()
             self._waiting.append(event)
-            self._news.set()
+            self._changed.set()

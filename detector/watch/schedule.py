@@ -1,11 +1,10 @@
-"""When a watch looks at what, and what happened to time in between.
+"""When a watch probes which endpoint, and what happened to time and network in between.
 
-Room: watching, below session. Pure: times and randomness are arguments.
+Room: watch. Pure: times and randomness are arguments.
 
-Looks at one endpoint are a Poisson process, as RFC 2330 section 11.1.1 recommends for measurements that must neither
-be anticipated nor fall into step with what they measure: the time to the next look says nothing about the one before,
-so whoever sees our connections is never told that there is time to decrypt unseen. Gaps are cut at
-`GAP_MOST_INTERVALS`, after which a look comes in any case.
+The probes of one endpoint are a Poisson process, as RFC 2330 section 11.1.1 recommends for measurements that must be
+neither predictable nor synchronized with what they measure: the time to the next probe is independent of the past, so
+an observer of our connections never knows when it is safe to decrypt. Intervals are cut at `GAP_MOST_INTERVALS`.
 """
 
 from __future__ import annotations
@@ -19,44 +18,44 @@ if TYPE_CHECKING:
     from random import Random
 
 INTERVAL_DEFAULT: Final = 60.0
-"""Seconds between two looks at one endpoint, on average: an exam of hours is covered closely, and the shipped endpoints
-cost less than one connection a second."""
+"""Seconds between two probes of one endpoint, on average: an exam of hours is covered closely, and the shipped
+endpoints cost less than one connection a second."""
 GAP_MOST_INTERVALS: Final = 3.0
-"""Longest time between two looks at one endpoint, in intervals. One gap in twenty is cut; the mean is 0.95."""
+"""Longest time between two probes of one endpoint, in intervals. One gap in twenty is cut; the mean is 0.95."""
 GAP_LEAST: Final = 30.0
-"""Seconds beyond what was planned from which time without looks is told. A busy machine stalls for a few."""
+"""Seconds without probes, beyond what was planned, that are reported. A busy machine stalls for a few."""
 STEP_LEAST: Final = 60.0
-"""Seconds by which the clock must be set before that is told. Certificates are dated with margins of minutes and more;
-NTP sets in steps of far less once it runs."""
+"""Seconds by which the clock must be set to be reported. Certificates are dated with margins of minutes and more; NTP
+sets in steps of far less once it runs."""
 
 
 class Schedule:
-    """When each of `count` endpoints is due. Times are seconds of one clock; `chance` should not be predictable."""
+    """When each of `count` endpoints is due. Times are seconds of one clock; `random` should not be predictable."""
 
-    def __init__(self, count: int, interval: float, chance: Random) -> None:
+    def __init__(self, count: int, interval: float, random: Random) -> None:
         self._interval: Final = interval
-        self._chance: Final = chance
+        self._random: Final = random
         self._due: Final = [math.inf] * count
 
     def hurry(self, now: float, which: Iterable[int] | None = None) -> None:
-        """Make some endpoints, or all, due at once."""
+        """Make some endpoints, or all, due at this time at the latest."""
         for index in range(len(self._due)) if which is None else which:
             self._due[index] = min(now, self._due[index])
 
     def put(self, at: float, which: Iterable[int]) -> None:
-        """Make some endpoints due then, neither sooner nor later."""
+        """Make some endpoints due at exactly this time."""
         for index in which:
             self._due[index] = at
 
     def due(self, now: float, busy: Collection[int] = ()) -> list[int]:
         """The endpoints that are due and not `busy`, in random order."""
         found = [index for index, at in enumerate(self._due) if at <= now and index not in busy]
-        self._chance.shuffle(found)
+        self._random.shuffle(found)
         return found
 
     def begun(self, index: int, now: float) -> None:
-        """Take note that an endpoint is being looked at, and draw the time of the next look."""
-        gap = self._chance.expovariate(1.0 / self._interval)
+        """Draw the time of an endpoint's next probe, because this one begins."""
+        gap = self._random.expovariate(1.0 / self._interval)
         self._due[index] = now + min(gap, GAP_MOST_INTERVALS * self._interval)
 
     def next(self, busy: Collection[int] = ()) -> float:
@@ -65,16 +64,16 @@ class Schedule:
 
 
 class Passed(NamedTuple):
-    """What happened to time: seconds in which nothing was looked at, seconds by which the clock was set."""
+    """What happened to time: seconds without probes, seconds by which the clock was set."""
 
     gap: float | None = None
     step: float | None = None
 
 
-class Clocks:
+class ClockPair:
     """Tells sleep from clock steps by two clocks that are read together.
 
-    `wall` is the time in UTC, which can be set; `elapsed` are seconds of a clock that nobody sets and that goes on
+    `wall` is the time in UTC, which can be set; `elapsed` are seconds of a clock that cannot be set and that continues
     during sleep.
     """
 
@@ -83,7 +82,7 @@ class Clocks:
         self._elapsed = elapsed
 
     def read(self, wall: dt.datetime, elapsed: float, planned: float) -> Passed:
-        """What happened since the last reading, between which `planned` seconds were to pass at most."""
+        """What happened since the last reading, which was to be at most `planned` seconds ago."""
         passed = elapsed - self._elapsed
         step = (wall - self._wall).total_seconds() - passed
         self._wall, self._elapsed = wall, elapsed
@@ -92,11 +91,10 @@ class Clocks:
         )
 
 
-class Attachment:
-    """Remembers by which networks this machine reaches others, and tells when that changes.
+class LocalNetworks:
+    """Remembers this machine's networks by address family, and detects when they change.
 
-    A network is whatever tells one from another, by address family. Being without one for a while, or getting one in
-    another family, is no change of network.
+    Being without a network for a while, or getting one in another family, is no change of network.
     """
 
     def __init__(self, networks: Mapping[str, str]) -> None:
@@ -104,7 +102,7 @@ class Attachment:
         self._present = frozenset(networks)
 
     def read(self, networks: Mapping[str, str]) -> tuple[bool, bool]:
-        """Whether the network is another one now, and whether one is there again."""
+        """Whether the network is another one now, and whether one is present again."""
         changed = any(self._networks.get(family, network) != network for family, network in networks.items())
         returned = not self._present.issuperset(networks)
         self._networks.update(networks)

@@ -1,6 +1,6 @@
 """What a watch reports: a state machine from successive probes of the same endpoints to typed events, only on change.
 
-Room: watching, below session. Pure: evidence, times and nothing else come in; events come out.
+Room: watch. Pure: evidence and times come in; events come out.
 
 Theory of operation
 ===================
@@ -18,13 +18,14 @@ What is reported, and how soon, is not symmetrical, because the two mistakes are
 * An inconclusive probe is repeated soon (`Watch.doubtful`), and only the second in a row is reported (`inconclusive`):
   one lost packet is no news. So an outage shorter than the time between two probes is never reported.
 * Where nothing answers anywhere, that is one event (`network-lost`, later `network-back`) and not one per endpoint.
-* A clean endpoint on weaker grounds than before is reported (`weakened`), better grounds are not.
+* A clean endpoint with weaker assurance than before is reported (`weakened`), stronger assurance is not.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
 INCONCLUSIVE_AFTER: Final = 2
 """Inconclusive probes in a row before that is reported: the first one and its repetition."""
 VANISHED_AFTER: Final = 3
-"""Clean probes in a row after which an interceptor is said to be gone, the first time."""
+"""Clean probes in a row after which an interceptor is reported as gone, the first time."""
 VANISHED_AFTER_MOST: Final = 48
-"""To how many that grows for an interceptor that keeps coming back: most of an hour at one probe a minute."""
+"""The most that may grow to for an interceptor that keeps coming back: most of an hour at one probe a minute."""
 INTERCEPTORS_MAX: Final = 8
 """Interceptors remembered per endpoint, so that each member of a cluster that takes turns is reported once."""
 _VARYING: Final = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
@@ -77,14 +78,14 @@ class _Interceptor(NamedTuple):
         return cls(evidence.issuing_keys | ({identifier} if identifier else frozenset()), _issuer_name(evidence))
 
     def is_same(self, other: _Interceptor) -> bool:
-        """By the issuer's key or key identifier where both show one; else by the name that the issuer gives itself."""
+        """Compare the issuer's keys or key identifiers where both have some; else the issuer's own name."""
         if self.keys and other.keys:
             return bool(self.keys & other.keys)
         return self.name == other.name
 
 
 def _issuer_name(evidence: EndpointEvidence) -> str | None:
-    """The issuer's name, less what differs from certificate to certificate: numbers and the host."""
+    """The issuer's name without what differs from certificate to certificate: numbers and the host."""
     if evidence.leaf is None or evidence.leaf.issuer is None:
         return None
     host = evidence.endpoint.host.lower()
@@ -92,64 +93,63 @@ def _issuer_name(evidence: EndpointEvidence) -> str | None:
     return ",".join(f"{kind}={_VARYING.sub('#', value.replace(host, '{host}'))}" for kind, value in pairs) or None
 
 
+@dataclass(eq=False)
 class _State:
     """One endpoint: its latest evidence and what was reported of it.
 
-    `told` is the result behind what is held now, `accused` the one behind the interceptor that has not vanished.
-    `clean` and `lost` count the latest probes in a row. `silent` says that `told` went down with the whole network, and
-    was not reported of this endpoint: what its reader knows is still `_held`.
+    `reported` is the result behind the current report, `accused` the one behind the interceptor that has not vanished.
+    `clean` and `lost` count the latest probes in a row. `silent` says that `reported` is lost with the whole network,
+    which was not reported of this endpoint: what the reader knows is still `_held`.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint: Final = endpoint
-        self.name: Final = EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category)
-        self.case: EndpointEvidence | None = None
-        self.was_genuine = False
-        self.latest: Result | None = None
-        self.looked_at: dt.datetime | None = None
-        self.last_look: dt.datetime | None = None
-        self.told: Result | None = None
-        self.accused: Result | None = None
-        self.silent = False
-        self._held: Result | None = None
-        self.clean = 0
-        self.lost = 0
-        self._returns = 0
-        self._met: deque[_Interceptor] = deque(maxlen=INTERCEPTORS_MAX)
+    endpoint: Endpoint
+    evidence: EndpointEvidence | None = None
+    was_genuine: bool = False
+    latest: Result | None = None
+    latest_probe: dt.datetime | None = None
+    previous_probe: dt.datetime | None = None
+    reported: Result | None = None
+    accused: Result | None = None
+    silent: bool = False
+    clean: int = 0
+    lost: int = 0
+    _held: Result | None = None
+    _returns: int = 0
+    _met: deque[_Interceptor] = field(default_factory=lambda: deque(maxlen=INTERCEPTORS_MAX))
 
     @property
     def known(self) -> Result | None:
         """The result behind what the reader knows of this endpoint."""
-        return self._held if self.silent else self.told
+        return self._held if self.silent else self.reported
 
     @property
-    def is_told_lost(self) -> bool:
+    def is_reported_lost(self) -> bool:
         """Whether the reader knows that this endpoint is inconclusive."""
-        return self.told is not None and self.told.verdict is Verdict.INCONCLUSIVE
+        return self.reported is not None and self.reported.verdict is Verdict.INCONCLUSIVE
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the latest probe was inconclusive and that is not reported yet."""
-        return 0 < self.lost < INCONCLUSIVE_AFTER and (self.silent or not self.is_told_lost)
+        return 0 < self.lost < INCONCLUSIVE_AFTER and (self.silent or not self.is_reported_lost)
 
     @property
     def answers(self) -> bool:
         """Whether a peer answered the latest probe."""
-        case = self.case
-        return case is not None and (case.leaf is not None or case.observation.outcome in ANSWERS)
+        seen = self.evidence
+        return seen is not None and (seen.leaf is not None or seen.observation.outcome in ANSWERS)
 
-    def accuse(self, result: Result, case: EndpointEvidence) -> WatchKind | None:
-        """Middleware was seen."""
+    def accuse(self, result: Result, evidence: EndpointEvidence) -> WatchKind | None:
+        """Note that middleware was seen."""
         self._end_silence()
         self.clean = self.lost = 0
-        who, before = _Interceptor.of(case), self.told
-        is_new = not any(who.is_same(other) for other in self._met)
+        interceptor, before = _Interceptor.of(evidence), self.reported
+        is_new = not any(interceptor.is_same(other) for other in self._met)
         if is_new:
-            self._met.append(who)
+            self._met.append(interceptor)
         accused = self.accused
         if accused is None or is_new or _surer(result, accused):
             self.accused = result
-        self.told = self.accused
+        self.reported = self.accused
         if accused is None:
             return WatchKind.APPEARED
         if is_new:
@@ -159,28 +159,28 @@ class _State:
         return WatchKind.STRENGTHENED if self.accused is result else None
 
     def clear(self, result: Result) -> WatchKind | None:
-        """A clean probe."""
+        """Note a clean probe."""
         self._end_silence()
         self.lost = 0
         self.clean += 1
-        before = self.told
+        before = self.reported
         if self.accused is not None:
             if self.clean < min(VANISHED_AFTER << self._returns, VANISHED_AFTER_MOST):
                 return None
             self._returns += 1
             self._met.clear()
-            self.accused, self.told = None, result
+            self.accused, self.reported = None, result
             return WatchKind.VANISHED
         if before is None or before.verdict is Verdict.INCONCLUSIVE:
-            self.told = result
+            self.reported = result
             return None if before is None else WatchKind.RECOVERED
         if _weaker(result, before):
-            self.told = result
+            self.reported = result
             return WatchKind.WEAKENED
         return None
 
     def lose(self, result: Result, previous: Result | None, *, is_known: bool) -> WatchKind | None:
-        """An inconclusive probe; `previous` is the result of the one before.
+        """Note an inconclusive probe; `previous` is the result of the one before.
 
         `is_known` says that the reader knows it of the whole network.
         """
@@ -188,14 +188,14 @@ class _State:
         self.lost += 1
         if is_known:
             return None
-        if self.lost < INCONCLUSIVE_AFTER and (self.silent or not self.is_told_lost):
+        if self.lost < INCONCLUSIVE_AFTER and (self.silent or not self.is_reported_lost):
             return None
         self._end_silence()
-        if self.told is not None and self.is_told_lost:
+        if self.reported is not None and self.is_reported_lost:
             repeated = previous is not None and previous.reason == result.reason
-            if not repeated or self.told.reason == result.reason:
+            if not repeated or self.reported.reason == result.reason:
                 return None
-        self.told = result
+        self.reported = result
         return WatchKind.INCONCLUSIVE
 
     def go_silent(self, change: _Change | None) -> None:
@@ -203,13 +203,13 @@ class _State:
 
         Of an endpoint that was reported as lost before, nothing needs to be held back.
         """
-        if change is not None or not self.is_told_lost:
-            self._held = self.told if change is None else change.before
-            self.told, self.silent = self.latest, True
+        if change is not None or not self.is_reported_lost:
+            self._held = self.reported if change is None else change.before
+            self.reported, self.silent = self.latest, True
 
     def _end_silence(self) -> None:
         if self.silent:
-            self.told, self.silent, self._held = self._held, False, None
+            self.reported, self.silent, self._held = self._held, False, None
 
 
 def _surer(result: Result, than: Result) -> bool:
@@ -241,8 +241,8 @@ class Watch:
         self._sequence = 0
         self._based = False
         self._lost = False
-        self._company: dict[str, EndpointEvidence] = {}
-        self._accused_company: tuple[Result, ...] = ()
+        self._canaries: dict[str, EndpointEvidence] = {}
+        self._accused_canaries: tuple[Result, ...] = ()
 
     @property
     def doubtful(self) -> tuple[Endpoint, ...]:
@@ -255,25 +255,25 @@ class Watch:
         """The result of the latest probe of an endpoint."""
         return self._states[endpoint.name].latest
 
-    def look(
-        self, cases: Iterable[EndpointEvidence], moment: Moment, company: Iterable[EndpointEvidence] = ()
+    def add(
+        self, evidence: Iterable[EndpointEvidence], moment: Moment, canaries: Iterable[EndpointEvidence] = ()
     ) -> list[WatchEvent]:
-        """Take in new evidence of some endpoints; what changed by it, in order.
+        """Add new evidence of some endpoints; returns what changed by it, in order.
 
-        `company` are canaries that a follow-up probed because of them: no events tell of those, but they count for what
-        is said of the network and of the endpoints, as long as any of these is not cleared.
+        `canaries` are those that a follow-up probed because of them: they have no events, but count for the verdicts of
+        the network and of the endpoints, as long as any of these is not cleared.
 
         Raises KeyError for an endpoint that is not watched.
         """
-        self._company.update((case.endpoint.name, case) for case in company)
-        looked = [self._take(case, moment) for case in cases]
+        self._canaries.update((each.endpoint.name, each) for each in canaries)
+        probed = [self._add(each, moment) for each in evidence]
         events = []
-        if self._lost and any(state.answers for state in looked):
+        if self._lost and any(state.answers for state in probed):
             self._lost = False
             for state in self._states.values():
                 state.lost = 0
             events.append(self._event(WatchKind.NETWORK_BACK, moment))
-        changes = self._judge({state.endpoint.name for state in looked})
+        changes = self._assess({state.endpoint.name for state in probed})
         if self._is_outage(changes):
             self._lost = True
             for state in self._states.values():
@@ -281,48 +281,49 @@ class Watch:
             changes = [change for change in changes if change.kind is not WatchKind.INCONCLUSIVE]
             changes.append(_Change(WatchKind.NETWORK_LOST))
         events += [self._event(change.kind, moment, change) for change in changes]
-        if not self._based and all(state.told is not None for state in self._states.values()):
+        if not self._based and all(state.reported is not None for state in self._states.values()):
             self._based = True
             events.append(self._event(WatchKind.BASELINE, moment))
         return events
 
     def passed(self, kind: WatchKind, moment: Moment, seconds: float | None = None) -> WatchEvent:
         """Report what happened to time or to the network: `gap`, `clock-step` (with `seconds`), `network-change`."""
-        self._forget_company()
+        self._forget_canaries()
         return self._event(kind, moment, seconds=seconds)
 
     def end(self, moment: Moment) -> WatchEvent:
         """Report that the watch is over."""
         return self._event(WatchKind.ENDED, moment)
 
-    def _take(self, case: EndpointEvidence, moment: Moment) -> _State:
-        state = self._states[case.endpoint.name]
-        state.was_genuine = state.was_genuine or (state.case is not None and state.case.is_genuine)
+    def _add(self, evidence: EndpointEvidence, moment: Moment) -> _State:
+        state = self._states[evidence.endpoint.name]
+        state.was_genuine = state.was_genuine or (state.evidence is not None and state.evidence.is_genuine)
         if state.was_genuine:
-            case = case.with_more(case.context._replace(seen_before=(case.endpoint.name,)), case.fetched)
-        state.case = case
-        state.last_look, state.looked_at = state.looked_at, moment.at
+            context = evidence.context._replace(seen_before=(evidence.endpoint.name,))
+            evidence = evidence.with_more(context, evidence.fetched)
+        state.evidence = evidence
+        state.previous_probe, state.latest_probe = state.latest_probe, moment.at
         return state
 
-    def _judge(self, looked: Collection[str]) -> list[_Change]:
-        """Assess the latest evidence of all. What was not probed anew can only be accused by what others show."""
-        seen = [(state, state.case) for state in self._states.values() if state.case is not None]
-        results = assess.assess_all([*(case for _, case in seen), *self._company.values()])
-        results, company = results[: len(seen)], results[len(seen) :]
-        self._accused_company = tuple(result for result in company if result.verdict is Verdict.MIDDLEWARE)
+    def _assess(self, probed: Collection[str]) -> list[_Change]:
+        """Assess the latest evidence of all. An endpoint not probed anew can only be accused by what others show."""
+        seen = [(state, state.evidence) for state in self._states.values() if state.evidence is not None]
+        every = assess.assess_all([*(evidence for _, evidence in seen), *self._canaries.values()])
+        results, canaries = every[: len(seen)], every[len(seen) :]
+        self._accused_canaries = tuple(result for result in canaries if result.verdict is Verdict.MIDDLEWARE)
         if all(
-            case.leaf is None or result.verdict is Verdict.CLEAN
-            for (_, case), result in zip(seen, results, strict=True)
+            evidence.leaf is None or result.verdict is Verdict.CLEAN
+            for (_, evidence), result in zip(seen, results, strict=True)
         ):
-            self._forget_company()
+            self._forget_canaries()
         changes = []
-        for (state, case), result in zip(seen, results, strict=True):
+        for (state, evidence), result in zip(seen, results, strict=True):
             known, accused, previous = state.known, state.accused, state.latest
             state.latest = result
             kind = None
             if result.verdict is Verdict.MIDDLEWARE:
-                kind = state.accuse(result, case)
-            elif state.endpoint.name not in looked:
+                kind = state.accuse(result, evidence)
+            elif state.endpoint.name not in probed:
                 continue
             elif result.verdict is Verdict.CLEAN:
                 kind = state.clear(result)
@@ -333,9 +334,9 @@ class Watch:
                 changes.append(_Change(kind, state, before, result))
         return changes
 
-    def _forget_company(self) -> None:
-        self._company.clear()
-        self._accused_company = ()
+    def _forget_canaries(self) -> None:
+        self._canaries.clear()
+        self._accused_canaries = ()
 
     def _is_outage(self, changes: Iterable[_Change]) -> bool:
         """Whether what is inconclusive is the whole network and not some endpoints of it."""
@@ -343,14 +344,14 @@ class Watch:
         return (
             len(states) > 1
             and any(change.kind is WatchKind.INCONCLUSIVE for change in changes)
-            and all(state.case is not None and not state.answers for state in states)
+            and all(state.evidence is not None and not state.answers for state in states)
         )
 
     def _network(self) -> NetworkStanding:
-        told = [state.told for state in self._states.values() if state.told is not None]
-        decision = decide_network([*told, *self._accused_company], named=self._named)
-        counted = Counter(result.verdict for result in told)
-        unjudged = len(self._states) - len(told)
+        reported = [state.reported for state in self._states.values() if state.reported is not None]
+        decision = decide_network([*reported, *self._accused_canaries], named=self._named)
+        counted = Counter(result.verdict for result in reported)
+        unjudged = len(self._states) - len(reported)
         is_open = decision.verdict is Verdict.CLEAN and unjudged
         return NetworkStanding(
             verdict=Verdict.INCONCLUSIVE if is_open else decision.verdict,
@@ -365,8 +366,6 @@ class Watch:
     def _event(
         self, kind: WatchKind, moment: Moment, change: _Change | None = None, seconds: float | None = None
     ) -> WatchEvent:
-        state = None if change is None else change.state
-        network = self._network()
         self._sequence += 1
         event = WatchEvent(
             sequence=self._sequence,
@@ -376,15 +375,17 @@ class Watch:
             vantage=self._vantage,
             summary="",
             seconds=None if seconds is None else round(seconds, 3),
-            network=network,
+            network=self._network(),
         )
-        if change is not None and state is not None and state.told is not None:
+        state = None if change is None else change.state
+        if change is not None and state is not None and state.reported is not None:
+            endpoint = state.endpoint
             event = msgspec.structs.replace(
                 event,
-                endpoint=state.name,
+                endpoint=EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category),
                 before=None if change.before is None else Standing.of(change.before),
-                after=Standing.of(state.told),
-                last_look=state.last_look,
+                after=Standing.of(state.reported),
+                last_look=state.previous_probe,
                 result=change.result,
             )
         return msgspec.structs.replace(event, summary=describe(event))
@@ -399,8 +400,8 @@ class _Change(NamedTuple):
     result: Result | None = None
 
 
-class Seen:
-    """What a watch reported from its beginning on: what a program that ran one ends with."""
+class WatchSummary:
+    """What a watch reported in all."""
 
     def __init__(self) -> None:
         self.confidence: Confidence | None = None
@@ -419,7 +420,7 @@ class Seen:
 
     @property
     def verdict(self) -> Verdict:
-        """`clean` only if the network was from the first assessment on, without a gap in the probing."""
+        """`clean` only if the network was clean from the first assessment on, without a gap in the probing."""
         if self.confidence is not None:
             return Verdict.MIDDLEWARE
         return Verdict.CLEAN if self._based and self._always_clean else Verdict.INCONCLUSIVE

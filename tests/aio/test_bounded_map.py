@@ -1,4 +1,4 @@
-"""Room: session. Several things at once: all of them, no more at once than may be, and nothing left however it ends."""
+"""Room: aio. A bounded concurrent map: every item once, never more than the limit, no task left however it ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from detector.aio.bounded_map import batches
+from detector.aio.bounded_map import BoundedMap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
 class Bench:
-    """Work that notes how much of it goes on at once, and ends when it is told to."""
+    """Work that counts how much of it runs at once, and ends when released."""
 
     def __init__(self, *, held: bool = False) -> None:
         self.begun: list[int] = []
@@ -52,7 +52,7 @@ async def settle() -> None:
 async def test_everything_is_done_once(most: int, count: int) -> None:
     """In lists that are never empty, with no more at once than may be, and no task left."""
     before, bench = asyncio.all_tasks(), Bench()
-    given = [done async for done in batches(things(count), bench.work, most=most)]
+    given = [done async for done in BoundedMap(things(count), bench.work, limit=most).batches()]
     assert all(given)
     assert sorted(chain.from_iterable(given)) == [number * 10 for number in range(count)]
     assert bench.most_at_once <= most
@@ -63,7 +63,7 @@ async def test_everything_is_done_once(most: int, count: int) -> None:
 async def test_as_much_at_once_as_may_be(most: int, at_once: int) -> None:
     """As soon as there are things enough."""
     bench = Bench(held=True)
-    async with contextlib.aclosing(batches(things(7), bench.work, most=most)) as given:
+    async with contextlib.aclosing(BoundedMap(things(7), bench.work, limit=most).batches()) as given:
         reading = asyncio.ensure_future(anext(given))
         await settle()
         assert bench.at_once == at_once
@@ -74,7 +74,7 @@ async def test_as_much_at_once_as_may_be(most: int, at_once: int) -> None:
 async def test_a_slow_reader_holds_up_the_work() -> None:
     """What waits to be read is among what may be at once; who did what was read has gone on."""
     bench = Bench()
-    async with contextlib.aclosing(batches(things(100), bench.work, most=4)) as given:
+    async with contextlib.aclosing(BoundedMap(things(100), bench.work, limit=4).batches()) as given:
         first = await anext(given)
         await settle()
         assert len(bench.begun) == len(first) + 4
@@ -91,7 +91,7 @@ async def test_what_ends_while_the_reader_is_busy_comes_together() -> None:
         return thing
 
     release = asyncio.Event()
-    async with contextlib.aclosing(batches(things(5), work, most=5)) as given:
+    async with contextlib.aclosing(BoundedMap(things(5), work, limit=5).batches()) as given:
         first = await anext(given)
         release.set()
         await settle()
@@ -108,7 +108,7 @@ async def test_a_slow_source_holds_up_no_result() -> None:
         yield 2
 
     more, bench = asyncio.Event(), Bench()
-    async with contextlib.aclosing(batches(slowly(), bench.work, most=4)) as given:
+    async with contextlib.aclosing(BoundedMap(slowly(), bench.work, limit=4).batches()) as given:
         assert await anext(given) == [10]
         more.set()
         assert [done async for done in given] == [[20]]
@@ -118,7 +118,7 @@ async def test_a_slow_source_holds_up_no_result() -> None:
 async def test_closing_ends_all_work(read: int) -> None:
     """What is under way is cancelled, and nothing more is begun."""
     before, bench = asyncio.all_tasks(), Bench()
-    async with contextlib.aclosing(batches(things(100), bench.work, most=4)) as given:
+    async with contextlib.aclosing(BoundedMap(things(100), bench.work, limit=4).batches()) as given:
         for _ in range(read):
             await anext(given)
         bench.release.clear()
@@ -132,7 +132,7 @@ async def test_cancelling_the_reader_ends_all_work() -> None:
     before, bench = asyncio.all_tasks(), Bench(held=True)
 
     async def read() -> None:
-        async with contextlib.aclosing(batches(things(9), bench.work, most=4)) as given:
+        async with contextlib.aclosing(BoundedMap(things(9), bench.work, limit=4).batches()) as given:
             await anext(given)
 
     reading = asyncio.create_task(read())
@@ -158,7 +158,7 @@ async def test_a_failure_of_the_work_is_raised(most: int, busy: bool) -> None:  
     before, given = asyncio.all_tasks(), list[int]()
 
     async def read() -> None:
-        async for done in batches(things(4), fail_at_three, most=most):
+        async for done in BoundedMap(things(4), fail_at_three, limit=most).batches():
             given.extend(done)
             if busy:
                 await settle()
@@ -178,7 +178,7 @@ async def test_a_failure_of_the_source_is_raised() -> None:
 
     before, bench = asyncio.all_tasks(), Bench(held=True)
     with pytest.raises(ZeroDivisionError):
-        await anext(batches(broken(), bench.work, most=4))
+        await anext(BoundedMap(broken(), bench.work, limit=4).batches())
     assert (bench.begun, bench.at_once, asyncio.all_tasks()) == ([1], 0, before)
 
 
@@ -189,4 +189,55 @@ async def test_work_that_is_cancelled_is_not_lost() -> None:
         raise asyncio.CancelledError(thing)
 
     with pytest.raises(asyncio.CancelledError):
-        await anext(batches(things(2), give_up, most=2))
+        await anext(BoundedMap(things(2), give_up, limit=2).batches())
+
+
+async def test_added_items_take_precedence() -> None:
+    """What the reader adds starts before further items of the source, also while the source blocks or has ended."""
+
+    async def blocking() -> AsyncIterator[int]:
+        yield 1
+        await more.wait()
+        yield 2
+
+    more, bench = asyncio.Event(), Bench()
+    bounded = BoundedMap(blocking(), bench.work, limit=1)
+    given: list[int] = []
+    async with contextlib.aclosing(bounded.batches()) as batches:
+        async for batch in batches:
+            given += batch
+            if batch == [10]:
+                bounded.add([7, 8])
+            elif batch == [80]:
+                more.set()
+            elif batch == [20]:
+                bounded.add([9])
+    assert given == [10, 70, 80, 20, 90]
+    assert bench.most_at_once == 1
+
+
+async def test_results_before_a_failure_are_yielded() -> None:
+    """A failing source loses no result that was complete."""
+
+    async def failing() -> AsyncIterator[int]:
+        yield 1
+        await settle()
+        raise ZeroDivisionError
+
+    given: list[int] = []
+
+    async def read() -> None:
+        async for batch in BoundedMap(failing(), Bench().work, limit=4).batches():
+            given.extend(batch)
+
+    with pytest.raises(ZeroDivisionError):
+        await read()
+    assert given == [10]
+
+
+async def test_a_limit_may_change() -> None:
+    """A function as limit is asked whenever there may be room."""
+    bench, limits = Bench(), iter([1, 1, *[3] * 100])
+    bounded = BoundedMap(things(7), bench.work, limit=lambda: next(limits))
+    assert len(list(chain.from_iterable([batch async for batch in bounded.batches()]))) == 7
+    assert 1 < bench.most_at_once <= 3

@@ -1,4 +1,4 @@
-"""Room: session. Work beside the loop: in turn, in one thread, and on the loop where there is no thread to be had."""
+"""Room: aio. Functions in a worker thread: in turn, in one thread, and on the loop where the system gives no thread."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ import threading
 
 import pytest
 
-from detector.aio.tasks import BESIDE, Beside, Group, off_loop
+from detector.aio.tasks import THREAD_NAME, Group, WorkerThread, run_in_thread
 
 
-def beside_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == BESIDE]
+def worker_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
 
 
 def gone() -> None:
-    """Wait for threads that have been told to end."""
-    for thread in beside_threads():
+    """Wait for threads that are about to end."""
+    for thread in worker_threads():
         thread.join(20)
-    assert beside_threads() == []
+    assert worker_threads() == []
 
 
-async def test_one_thread_does_one_work_after_the_other() -> None:
-    """Whatever is asked for together is done in turn, in one thread that is not the loop's, and ends with the block."""
+async def test_one_thread_runs_one_function_after_the_other() -> None:
+    """Functions submitted together run in turn, in one thread that is not the loop's and ends with the block."""
     order: list[int] = []
 
     def work(number: int) -> threading.Thread:
         order.append(number)
         return threading.current_thread()
 
-    with Beside() as beside:
-        threads = await asyncio.gather(*(beside.do(functools.partial(work, number)) for number in range(20)))
+    with WorkerThread() as worker:
+        threads = await asyncio.gather(*(worker.run(functools.partial(work, number)) for number in range(20)))
         assert order == list(range(20))
-        assert set(threads) == set(beside_threads()) != {threading.current_thread()}
+        assert set(threads) == set(worker_threads()) != {threading.current_thread()}
         assert len(set(threads)) == 1
     gone()
 
 
-async def test_what_work_raises_is_raised() -> None:
-    """Where the result is waited for; the thread goes on with what comes next."""
-    with Beside() as beside:
+async def test_exceptions_are_raised_in_the_caller() -> None:
+    """The caller gets the exception; the thread goes on with the next function."""
+    with WorkerThread() as worker:
         with pytest.raises(ZeroDivisionError):
-            await beside.do(lambda: 1 // 0)
-        assert await beside.do(lambda: 1) == 1
+            await worker.run(lambda: 1 // 0)
+        assert await worker.run(lambda: 1) == 1
     with pytest.raises(SystemExit):
-        await off_loop(exit_now)
+        await run_in_thread(exit_now)
     gone()
 
 
@@ -54,7 +54,7 @@ def exit_now() -> None:
 
 
 async def test_a_cancelled_caller_does_not_wait() -> None:
-    """Work that has begun ends by itself, work that has not is not begun, and the thread ends after both."""
+    """A running function ends by itself, a waiting one never starts, and the thread ends after both."""
     begun, release, done = threading.Event(), threading.Event(), list[str]()
 
     def first() -> None:
@@ -62,8 +62,8 @@ async def test_a_cancelled_caller_does_not_wait() -> None:
         release.wait(20)
         done.append("first")
 
-    with Beside() as beside:
-        tasks = [asyncio.create_task(beside.do(work)) for work in (first, lambda: done.append("second"))]
+    with WorkerThread() as worker:
+        tasks = [asyncio.create_task(worker.run(work)) for work in (first, lambda: done.append("second"))]
         while not begun.is_set():  # noqa: ASYNC110 - a thread is waited for
             await asyncio.sleep(0.001)
         for task in tasks:
@@ -78,17 +78,17 @@ async def test_a_cancelled_caller_does_not_wait() -> None:
 
 
 async def test_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system that gives no thread has the work done on the loop."""
+    """Where the system refuses a thread, functions run on the loop."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert await off_loop(threading.current_thread) is threading.current_thread()
-    with Beside() as beside:
-        assert await beside.do(lambda: 1) == 1
+    assert await run_in_thread(threading.current_thread) is threading.current_thread()
+    with WorkerThread() as worker:
+        assert await worker.run(lambda: 1) == 1
         with pytest.raises(ZeroDivisionError):
-            await beside.do(lambda: 1 // 0)
+            await worker.run(lambda: 1 // 0)
 
 
 async def test_a_group_raises_what_its_first_task_raised() -> None:

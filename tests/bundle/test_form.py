@@ -61,7 +61,7 @@ JSON = st.recursive(
 def data(world: World, pki: PrivatePKI) -> bytes:
     """A signed bundle with everything in it: a clean endpoint with a witness, an intercepted one, a machine root."""
     statement = witness_statement.Statement(
-        nonce=witness_statement.spell_nonce(bytes(32)),
+        nonce=witness_statement.encode_nonce(bytes(32)),
         exporter=bytes(32),
         client_hello=witness_statement.HelloSeen(sha256="0" * 64),
         time=world.pki.now,
@@ -80,7 +80,7 @@ def data(world: World, pki: PrivatePKI) -> bytes:
             EXAM,
             issued,
             pins=(issued.spki_sha256,),
-            witness=(envelope.public_octets(STRANGER),),
+            witness=(envelope.public_key_of(STRANGER),),
             seen={"witness": asked},
         ),
         recorded(world, LMS, ca.issue([LMS]), machine=(ca.certificate,)),

@@ -20,8 +20,8 @@ from detector_testing import Script, serve_middlebox, serve_origin, serve_script
 from support.results import stating
 
 from detector import cli
+from detector.knowledge.known_roots import known_roots
 from detector.model import report_schema
-from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,15 +20,15 @@ from detector.locate import tracing
 from detector.locate.tracing import (
     HOPS_MAX,
     PARALLEL,
-    Heard,
     LinuxErrorQueue,
     NoErrorQueue,
+    RouterReport,
     error_queue,
     is_own_network,
     read_extended_error,
     trace_hops,
 )
-from detector.model import Asked, Hop, HopAnswer, HopsObservation
+from detector.model import Hop, HopAnswer, HopsObservation, ProbeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,15 +52,15 @@ def altered(data: bytes, at: int, value: int) -> bytes:
 class TestExtendedErrors:
     def test_recorded(self) -> None:
         """What Linux said of two packets is read: what happened, and which router said so."""
-        assert read_extended_error(*RECORDED_IPV4) == Heard(HopAnswer.TIME_EXCEEDED, "10.91.1.1")
-        assert read_extended_error(*RECORDED_IPV6) == Heard(HopAnswer.TIME_EXCEEDED, "fd91:1::2")
+        assert read_extended_error(*RECORDED_IPV4) == RouterReport(HopAnswer.TIME_EXCEEDED, "10.91.1.1")
+        assert read_extended_error(*RECORDED_IPV6) == RouterReport(HopAnswer.TIME_EXCEEDED, "fd91:1::2")
 
     def test_unreachable(self) -> None:
         """A router that bars the way is told from one where packets run out."""
         level, kind, data = RECORDED_IPV4
-        assert read_extended_error(level, kind, altered(data, 5, 3)) == Heard(HopAnswer.UNREACHABLE, "10.91.1.1")
+        assert read_extended_error(level, kind, altered(data, 5, 3)) == RouterReport(HopAnswer.UNREACHABLE, "10.91.1.1")
         level, kind, data = RECORDED_IPV6
-        assert read_extended_error(level, kind, altered(data, 5, 1)) == Heard(HopAnswer.UNREACHABLE, "fd91:1::2")
+        assert read_extended_error(level, kind, altered(data, 5, 1)) == RouterReport(HopAnswer.UNREACHABLE, "fd91:1::2")
 
     @pytest.mark.parametrize(
         ("level", "kind", "data"),
@@ -111,7 +111,7 @@ class TestPrivacy:
         """A hidden router is still the same router."""
         tracer = tracing._Tracer(EXAM, ("127.0.0.1", 443), 0.0, NoErrorQueue(), lambda: 0.0)
         tracer._own = "8.8.8.8"
-        told = [tracer._tellable(router) for router in ("8.8.8.1", "8.8.8.2", "8.8.8.1", "9.9.9.9")]
+        told = [tracer._label(router) for router in ("8.8.8.1", "8.8.8.2", "8.8.8.1", "9.9.9.9")]
         assert told == ["own-network-1", "own-network-2", "own-network-1", "9.9.9.9"]
 
 
@@ -146,7 +146,7 @@ async def trace(address: tuple[str, int], *, control: int, hops_max: int = HOPS_
     return await trace_hops(EXAM, address, until=until, control_ports=(control,), hops_max=hops_max)
 
 
-def answers(observed: HopsObservation, port: int, asked: Asked = Asked.CONNECT) -> list[tuple[int, str]]:
+def answers(observed: HopsObservation, port: int, asked: ProbeKind = ProbeKind.CONNECT) -> list[tuple[int, str]]:
     (found,) = [t for t in observed.traces if (t.port, t.asked) == (port, asked)]
     return [(hop.number, hop.answer) for hop in found.hops]
 
@@ -158,7 +158,7 @@ async def test_loopback_answers_at_hop_one(tls_pki: PrivatePKI, host: str) -> No
         observed = await trace(origin.address, control=web.port, hops_max=2)
     first = [(1, "connected"), (2, "connected"), (1, "connected"), (1, "connected")]
     assert answers(observed, origin.port) == answers(observed, web.port) == first
-    assert (1, "answered") in answers(observed, origin.port, Asked.CLIENT_HELLO)
+    assert (1, "answered") in answers(observed, origin.port, ProbeKind.CLIENT_HELLO)
     assert observed.connect_ms is not None
     assert observed.answer_ms is not None
     assert all(hop.router is None for part in observed.traces for hop in part.hops)
@@ -178,7 +178,7 @@ async def test_a_server_that_hangs_up_on_tls(tls_pki: PrivatePKI) -> None:
     rude = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM])), stop=Step.HELLO, ending=Ending.RESET)
     async with serve_script(rude) as server:
         observed = await trace(server.address, control=server.port, hops_max=1)
-    assert {answer for _, answer in answers(observed, server.port, Asked.CLIENT_HELLO)} == {"closed"}
+    assert {answer for _, answer in answers(observed, server.port, ProbeKind.CLIENT_HELLO)} == {"closed"}
     assert observed.answer_ms is None
 
 
@@ -192,7 +192,7 @@ async def test_it_ends_in_time_with_what_it_has(tls_pki: PrivatePKI) -> None:
         assert loop.time() >= until
         late = await trace_hops(EXAM, server.address, until=loop.time(), control_ports=(), hops_max=2)
     assert (1, "connected") in answers(observed, server.port)
-    assert {answer for _, answer in answers(observed, server.port, Asked.CLIENT_HELLO)} == {"silence"}
+    assert {answer for _, answer in answers(observed, server.port, ProbeKind.CLIENT_HELLO)} == {"silence"}
     assert observed.answer_ms is None
     assert all(part.hops == () for part in late.traces)
 

@@ -1,4 +1,4 @@
-"""A scan whose looks are made by several processes: the same results, none lost whatever dies, nothing left running."""
+"""A scan whose probes run in several processes: the same results, none lost whatever dies, nothing left running."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psutil
 import pytest
 from detector_testing import serve_middlebox, serve_origin
@@ -20,7 +21,10 @@ from detector_testing.streams import Listener, listen
 from detector import Detector
 from detector.errors import InputError
 from detector.model import Endpoint, Outcome
-from detector.scan import ScanSettings, Target, processes, scan
+from detector.scan import Target, processes, scan
+from detector.scan.processes import WorkerPool
+from detector.scan.work import WorkerConfig
+from detector.session.stream import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,13 +35,12 @@ if TYPE_CHECKING:
     from detector_testing.streams import PlainStream
 
     from detector.scan import Scanned
-    from detector.scan.processes import Processes
 
     Settings = Callable[..., dict[str, Any]]
 
 LOOPBACK = "127.0.0.1"
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
-QUICK = ScanSettings(concurrency=8, retries=0, timeout=5.0)
+QUICK = StreamSettings(concurrency=8, retries=0, timeout=5.0)
 
 
 class Silent(Listener):
@@ -68,14 +71,14 @@ async def silent() -> AsyncIterator[Silent]:
         yield server
 
 
-def crew(detector: Detector, count: int = 2, **more: Any) -> contextlib.AbstractAsyncContextManager[Processes]:  # noqa: ANN401 - as `processes`
-    given: dict[str, Any] = {"route": "none", "resolve": {}, "c_ares": False, **more}
-    return processes.processes(count, detector, **given)
+def pool(detector: Detector, count: int = 2) -> WorkerPool:
+    network = msgspec.structs.replace(detector.network, offline=True)
+    return WorkerPool(count, detector, WorkerConfig(network=network, c_ares=False))
 
 
-async def collect(detector: Detector, targets: list[Target], running: Processes, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings
-    settings = ScanSettings(**{"concurrency": 8, "retries": 0, "timeout": 5.0, **how})
-    return [found async for found in scan(detector, targets, settings=settings, look=running.look)]
+async def collect(detector: Detector, targets: list[Target], running: WorkerPool, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings
+    settings = StreamSettings(**{"concurrency": 8, "retries": 0, "timeout": 5.0, **how})
+    return [found async for found in scan(detector, targets, settings=settings, probe=running.probe)]
 
 
 async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -84,15 +87,16 @@ async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: S
     async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         targets = [Target(Endpoint(host=host), "x") for host in hosts * 4]
-        detector = Detector(**settings_of(Endpoint(host=LMS, roots=tuple(world.roots.labels))))
-        rules = {(host, 443): origin.address for host in hosts}
-        async with crew(detector, resolve=rules) as running:
+        stated = Endpoint(host=LMS, roots=tuple(world.roots.labels))
+        detector = Detector(**settings_of(stated, resolve={(host, 443): origin.address for host in hosts}))
+        async with pool(detector) as running:
             honest = await collect(detector, targets, running)
             assert len(set(running.identifiers)) == 2
         async with (
             serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box,
-            crew(detector, route=f"http://{LOOPBACK}:{box.port}") as running,
+            pool(proxied := Detector(**settings_of(stated, proxy=f"http://{LOOPBACK}:{box.port}"))) as running,
         ):
+            detector = proxied
             intercepted = await collect(detector, targets, running)
     assert Counter(f.number for f in honest) == dict.fromkeys(range(12), 1)
     assert {f.verdict for f in honest} == {"clean"}
@@ -102,9 +106,9 @@ async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: S
 
 
 async def test_results_come_in_order_of_completion(settings_of: Settings) -> None:
-    """A target that takes its time holds back none that come after it, in whichever process they are looked at."""
+    """A target that takes its time holds back none that come after it, in whichever process they are probed."""
     detector = Detector(**settings_of())
-    async with silent() as server, crew(detector, 2) as running:
+    async with silent() as server, pool(detector, 2) as running:
         ports = (server.port, *[1] * 9)
         targets = [Target(Endpoint(host=LOOPBACK, port=port), "x") for port in ports]
         found = await collect(detector, targets, running, timeout=3.0)
@@ -114,9 +118,9 @@ async def test_results_come_in_order_of_completion(settings_of: Settings) -> Non
 
 
 async def test_a_killed_child_loses_no_target(settings_of: Settings) -> None:
-    """A child that is killed with targets in hand: the others look at them, another takes its place."""
+    """When a worker is killed with targets in hand, the others probe them, and it is started again."""
     detector = Detector(**settings_of())
-    async with silent() as server, crew(detector, 2) as running:
+    async with silent() as server, pool(detector, 2) as running:
         targets = [Target(Endpoint(host=LOOPBACK, port=server.port), "x") for _ in range(40)]
         scanning = asyncio.create_task(collect(detector, targets, running, timeout=0.5))
         await server.has(8)
@@ -131,10 +135,10 @@ async def test_a_killed_child_loses_no_target(settings_of: Settings) -> None:
 
 
 async def test_targets_that_children_die_of(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no process can run, each target is told as not looked at, and the scan ends."""
+    """Where no process can run, each target is reported as not probed, and the scan ends."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
     detector = Detector(**settings_of())
-    async with crew(detector, 2) as running:
+    async with pool(detector, 2) as running:
         found = await collect(detector, [Target(Endpoint(host=LOOPBACK, port=1), "x") for _ in range(20)], running)
     assert Counter(f.number for f in found) == dict.fromkeys(range(20), 1)
     assert {(f.verdict, f.observation.outcome) for f in found} == {("inconclusive", Outcome.RESOURCES)}
@@ -143,12 +147,12 @@ async def test_targets_that_children_die_of(settings_of: Settings, monkeypatch: 
 async def test_a_proxy_that_cannot_be_used_ends_the_scan(
     settings_of: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, as with one process: a child tells why it cannot look, and nobody waits for it."""
+    """At once, as with one process: a worker says why it cannot probe."""
     monkeypatch.delenv("https_proxy", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://[proxy")
     monkeypatch.setenv("NO_PROXY", "")
-    detector = Detector(**settings_of())
-    async with asyncio.timeout(60), crew(detector, 2, route="env") as running:
+    detector = Detector(**settings_of(proxy="env"))
+    async with asyncio.timeout(60), pool(detector) as running:
         with pytest.raises(InputError, match="HTTPS_PROXY in the environment"):
             await collect(detector, [Target(Endpoint(host=EXAM), "x") for _ in range(20)], running)
 
@@ -157,30 +161,32 @@ async def test_what_cannot_be_started(settings_of: Settings, monkeypatch: pytest
     """A program that is not there is said before anything is scanned."""
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(processes.ProcessError, match="cannot be started"):
-        async with crew(Detector(**settings_of())):
+        async with pool(Detector(**settings_of())):
             pytest.fail("nothing runs")
 
 
 async def test_nonsense_from_a_child(settings_of: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A child that says something else is ended, and what it had is told."""
+    """A worker that writes something else is killed, and its target is reported."""
     program = tmp_path / "program"
-    program.write_text('#!/bin/sh\nread setup\nread errand\necho \'{"number": 1, "seen": 5}\'\nread more\n', "utf-8")
+    program.write_text(
+        '#!/bin/sh\nread request\necho \'{"type": "response", "number": 1, "probed": 5}\'\nread more\n', "utf-8"
+    )
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
     detector = Detector(**settings_of())
-    async with crew(detector, 1) as running:
+    async with pool(detector, 1) as running:
         (found,) = await collect(detector, [Target(Endpoint(host=LOOPBACK, port=1), "x")], running)
     assert found.observation.outcome is Outcome.RESOURCES
 
 
 async def test_a_child_that_does_not_answer(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped child is given up after its time, and its targets go to another."""
+    """A stopped worker is killed after its time, and its targets go to another."""
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
     detector = Detector(**settings_of())
-    async with crew(detector, 1) as running:
+    async with pool(detector, 1) as running:
         stopped = running.identifiers[0]
         os.kill(stopped, signal.SIGSTOP)
-        case = await running.look(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
+        case = await running.probe(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
     assert case.observation.outcome in {Outcome.CONNECT_REFUSED, Outcome.RESOURCES}
     assert not psutil.pid_exists(stopped)
 
@@ -189,10 +195,10 @@ async def test_nothing_is_left(settings_of: Settings) -> None:
     """Breaking off ends every process."""
     detector = Detector(**settings_of())
     async with silent() as server:
-        async with crew(detector, 2) as running:
+        async with pool(detector, 2) as running:
             targets = [Target(Endpoint(host=LOOPBACK, port=server.port), "x") for _ in range(40)]
             identifiers = running.identifiers
-            results = scan(detector, targets, settings=QUICK, look=running.look)
+            results = scan(detector, targets, settings=QUICK, probe=running.probe)
             reading = asyncio.create_task(anext(results))
             await server.has(8)
             reading.cancel()
@@ -224,7 +230,7 @@ class Command:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 async def test_ended_and_resumed(tmp_path: Path, how: signal.Signals) -> None:
-    """Ended by Ctrl-C or killed: the children go, and the same command does the rest, none lost and none twice."""
+    """Ended by Ctrl-C or killed: the workers end, and the same command does the rest, none lost and none twice."""
     async with silent() as server:
         command = Command(tmp_path, server.port, 60)
         first = await command.start()

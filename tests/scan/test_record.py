@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import InputError, OutputError
-from detector.scan import Journal
+from detector.scan import ScanRecord
 from detector.scan.record import CHECKPOINT_LINES, Done
 
 
@@ -45,7 +45,7 @@ def test_killed_at_any_octet(
     """However much of the output reached the disk, going on gives every target exactly one line."""
     folder = tmp_path_factory.mktemp("journal")
     state, output = folder / "state", folder / "out"
-    journal = Journal(state, output, scan="s")
+    journal = ScanRecord(state, output, scan="s")
     for number in order[:8]:
         journal.write(line(number), number)
     if late:
@@ -56,7 +56,7 @@ def test_killed_at_any_octet(
     state.write_bytes(kept)
     octets = len(written) if late else min(cut, len(written))
     output.write_bytes(written[:octets])
-    again = Journal(state, output, scan="s")
+    again = ScanRecord(state, output, scan="s")
     assert again.resumed
     for number in order:
         if number not in again.done:
@@ -68,10 +68,10 @@ def test_killed_at_any_octet(
 def test_amendments_complete_nothing(tmp_path: Path) -> None:
     """A second judgement of a target does not stand for the first."""
     state, output = tmp_path / "state", tmp_path / "out"
-    journal = Journal(state, output, scan="s")
+    journal = ScanRecord(state, output, scan="s")
     journal.write(line(5, amends=True), None)
     journal._output.close()
-    again = Journal(state, output, scan="s")
+    again = ScanRecord(state, output, scan="s")
     assert 5 not in again.done
     again.close()
 
@@ -79,7 +79,7 @@ def test_amendments_complete_nothing(tmp_path: Path) -> None:
 def test_checkpoints_come_by_themselves(tmp_path: Path) -> None:
     """After so many results the state says how far the output is whole."""
     state, output = tmp_path / "state", tmp_path / "out"
-    journal = Journal(state, output, scan="s")
+    journal = ScanRecord(state, output, scan="s")
     for number in range(CHECKPOINT_LINES):
         journal.write(line(number), number)
     assert json.loads(state.read_bytes())["done_below"] == CHECKPOINT_LINES
@@ -89,32 +89,32 @@ def test_checkpoints_come_by_themselves(tmp_path: Path) -> None:
 def test_another_scan_is_refused(tmp_path: Path) -> None:
     """A state of other targets, no state at all, an output cut short or unknown: refused by name."""
     state, output = tmp_path / "state", tmp_path / "out"
-    journal = Journal(state, output, scan="s")
+    journal = ScanRecord(state, output, scan="s")
     journal.write(line(0), 0)
     journal.close()
     with pytest.raises(InputError, match="another scan"):
-        Journal(state, output, scan="other")
+        ScanRecord(state, output, scan="other")
     whole = output.read_bytes()
     output.write_bytes(whole[:-1])
     with pytest.raises(InputError, match="shorter"):
-        Journal(state, output, scan="s")
+        ScanRecord(state, output, scan="s")
     output.write_bytes(whole)
     with pytest.raises(InputError, match="has results already"):
-        Journal(tmp_path / "new", output, scan="s")
+        ScanRecord(tmp_path / "new", output, scan="s")
     state.write_bytes(b"{}")
     with pytest.raises(InputError, match="not the state of a scan"):
-        Journal(state, output, scan="s")
+        ScanRecord(state, output, scan="s")
     with pytest.raises(OutputError, match="directory you may write to"):
-        Journal(tmp_path / "no" / "state", tmp_path / "no" / "out", scan="s")
+        ScanRecord(tmp_path / "no" / "state", tmp_path / "no" / "out", scan="s")
 
 
 def test_what_cannot_be_gone_on_from_is_refused(tmp_path: Path) -> None:
     """One file for both would lose the output, and from a device nothing can be read back."""
     state, output, device = tmp_path / "state", tmp_path / "out", Path(os.devnull)
     with pytest.raises(InputError, match="is the output as well"):
-        Journal(output, output, scan="s")
+        ScanRecord(output, output, scan="s")
     with pytest.raises(InputError, match=r"--output .* is not a file"):
-        Journal(state, device, scan="s")
+        ScanRecord(state, device, scan="s")
     with pytest.raises(InputError, match=r"--resume .* is not a file"):
-        Journal(device, output, scan="s")
+        ScanRecord(device, output, scan="s")
     assert list(tmp_path.iterdir()) == []

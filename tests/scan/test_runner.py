@@ -13,7 +13,9 @@ from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Confidence, Endpoint, Outcome, Verdict
 from detector.probe import mock
 from detector.probe.mock import MockNetwork
-from detector.scan import BadLine, Replaced, Scanned, ScanSettings, Target, runner, scan
+from detector.scan import BadLine, Replaced, Scanned, Target, runner, scan
+from detector.session import stream
+from detector.session.stream import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     Settings = Callable[..., dict[str, Any]]
 
 EXAM = "exam.example.edu"
-QUICK = ScanSettings(concurrency=4, retries=0, timeout=5.0)
+QUICK = StreamSettings(concurrency=4, retries=0, timeout=5.0)
 
 
 def targets(*hosts: str) -> list[Target]:
@@ -60,14 +62,14 @@ async def test_done_are_passed_over_and_bad_lines_told(settings_of: Settings) ->
 
 async def test_passing_failures_are_tried_again(settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reset may be otherwise the next time; a refusal is an answer."""
-    monkeypatch.setattr(runner, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(stream, "BACKOFF_SECONDS", 0.0)
     network = MockNetwork(
         {
             ("flaky.example", 443): [mock.Fails(Outcome.UNREACHABLE), mock.Fails(Outcome.CONNECT_REFUSED)],
             ("down.example", 443): mock.Fails(Outcome.CONNECT_REFUSED),
         }
     )
-    settings = ScanSettings(concurrency=1, retries=2)
+    settings = StreamSettings(concurrency=1, retries=2)
     await collect(Detector(**settings_of(dialer=network)), targets("flaky.example", "down.example"), settings=settings)
     assert network.dialled == ["flaky.example:443", "flaky.example:443", "down.example:443"]
 
@@ -85,8 +87,8 @@ async def test_first_host_behind_an_interceptor_is_amended(
         upstream = {(host, 443): origin.address for host in hosts}
         ca = pki.private_ca("Filter CA", one_leaf_key=True)
         async with serve_middlebox(ca, upstream=upstream) as box:
-            detector = Detector(**settings_of(stated, route=f"http://127.0.0.1:{box.port}"))
-            found = await collect(detector, targets(*hosts), settings=ScanSettings(concurrency=1))
+            detector = Detector(**settings_of(stated, proxy=f"http://127.0.0.1:{box.port}"))
+            found = await collect(detector, targets(*hosts), settings=StreamSettings(concurrency=1))
     last = {f.number: f for f in found}
     assert [(f.number, f.confidence, f.amends) for f in found][:1] == [(0, Confidence.POSSIBLE, False)]
     assert all(f.confidence is Confidence.PROVEN for f in last.values())
@@ -110,8 +112,8 @@ async def test_canaries_are_probed_once(offline: bool, pki: PrivatePKI, settings
     async with serve_origin([pki.issue([host]) for host in hosts]) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box:
-            settings = settings_of(route=f"http://127.0.0.1:{box.port}", offline=offline, canaries=CANARIES)
-            found = await collect(Detector(**settings), targets(*hosts[:2]), settings=ScanSettings(concurrency=2))
+            settings = settings_of(proxy=f"http://127.0.0.1:{box.port}", offline=offline, canaries=CANARIES)
+            found = await collect(Detector(**settings), targets(*hosts[:2]), settings=StreamSettings(concurrency=2))
     last = {f.number: f for f in found}
     if offline:
         assert sorted(last) == [0, 1]
@@ -131,9 +133,9 @@ async def test_a_slow_reader_gets_consistent_amendments(world: World, pki: Priva
     stated = [Endpoint(host=host, roots=tuple(world.roots.labels)) for host in hosts[6:]]
     ca = pki.private_ca("Filter CA", one_leaf_key=True)
     async with serve_middlebox(ca) as box:
-        detector = Detector(**settings_of(*stated, route=f"http://127.0.0.1:{box.port}"))
+        detector = Detector(**settings_of(*stated, proxy=f"http://127.0.0.1:{box.port}"))
         found = []
-        async for one in scan(detector, targets(*hosts), settings=ScanSettings(concurrency=2, retries=0)):
+        async for one in scan(detector, targets(*hosts), settings=StreamSettings(concurrency=2, retries=0)):
             await asyncio.sleep(0.01)
             found.append(one)
     latest: dict[int, Scanned] = {}
@@ -156,7 +158,7 @@ async def test_what_was_genuine_before_is_known(pki: PrivatePKI, settings_of: Se
     ca = pki.private_ca("Filter CA")
     hosts = (EXAM, "lms.example.org")
     async with serve_middlebox(ca) as box:
-        settings = settings_of(route=f"http://127.0.0.1:{box.port}", seen_before=known)
+        settings = settings_of(proxy=f"http://127.0.0.1:{box.port}", seen_before=known)
         found = await collect(Detector(**settings), targets(*hosts))
         streamed = [result async for result in Detector(**settings).scan(hosts)]
         checked = (await Detector(**settings).check(hosts)).results
@@ -172,12 +174,12 @@ async def test_never_more_at_once_than_allowed(settings_of: Settings) -> None:
     inside = most = 0
 
     class Watched(Detector):
-        async def look(self, endpoint: Endpoint, *, timeout: float = 1.0) -> Any:  # noqa: ANN401, ASYNC109 - as Detector
+        async def probe(self, endpoint: Endpoint, *, timeout: float = 1.0) -> Any:  # noqa: ANN401, ASYNC109 - as Detector
             nonlocal inside, most
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0)
-            case = await super().look(endpoint, timeout=timeout)
+            case = await super().probe(endpoint, timeout=timeout)
             inside -= 1
             return case
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from detector.errors import TargetError
 from detector.model import Category
 from detector.scan import BadLine, Target, expand, read_targets
-from detector.scan.targets import LINE_OCTETS_MAX
+from detector.scan.targets import LINE_BYTES_MAX
 
 
 def read(text: str | bytes, **how: object) -> list[Target | BadLine]:
@@ -95,7 +95,7 @@ def test_one_endless_line_costs_no_memory() -> None:
 
 def test_longest_line_that_fits() -> None:
     """A line of exactly the limit is read, with or without a line end."""
-    padding = " " * (LINE_OCTETS_MAX - len("exam.example.edu"))
+    padding = " " * (LINE_BYTES_MAX - len("exam.example.edu"))
     assert names(read(f"exam.example.edu{padding}\nb.example")) == ["exam.example.edu:443", "b.example:443"]
     assert names(read(f"exam.example.edu{padding}")) == ["exam.example.edu:443"]
 

@@ -1,4 +1,4 @@
-"""Work given to other processes: what comes back is believed where it can be checked, and read whatever it is."""
+"""Work given to other processes: what comes back is believed where it can be verified, and validated in any case."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import Detector
-from detector.judge.evidence import Place
+from detector.judge.evidence import EndpointEvidence, Place
 from detector.judge.recorded import believed
 from detector.model import (
     Confidence,
@@ -22,12 +22,14 @@ from detector.model import (
     Observation,
     Outcome,
     Reason,
+    Result,
     RootOrigin,
     Verdict,
 )
 from detector.probe.mock import MockNetwork
-from detector.scan import Target, work
-from detector.scan.judging import Judging
+from detector.scan import work
+from detector.session.settings import NetworkSettings
+from detector.session.stream import Probed, StreamAssessor, StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,14 +46,19 @@ EXAM = "exam.example.edu"
 async def genuine(pki: PrivatePKI, settings_of: Settings) -> Observation:
     """What an honest origin showed."""
     async with serve_origin(pki.issue([EXAM])) as origin:
-        case = await Detector(**settings_of(resolve={(EXAM, 443): origin.address})).look(Endpoint(host=EXAM))
+        case = await Detector(**settings_of(resolve={(EXAM, 443): origin.address})).probe(Endpoint(host=EXAM))
     return case.observation
 
 
 def verdict(settings: dict[str, Any], observation: Observation) -> Verdict:
-    case = work.case_of(Detector(**settings), Endpoint(host=EXAM), work.Seen(observation=observation), where="there")
-    (found,) = Judging(tuple).judge(0, Target(Endpoint(host=EXAM), "list:1"), case)
-    return found.verdict
+    probed = work.ProbedEndpoint(observation=observation)
+    case = work.evidence_of(Detector(**settings), Endpoint(host=EXAM), probed, place="there")
+    return assess(settings, case).verdict
+
+
+def assess(settings: dict[str, Any], case: EndpointEvidence) -> Result:
+    (found,) = StreamAssessor[int](Detector(**settings)).assess([Probed(0, case)])
+    return found.result
 
 
 def forged(observation: Observation, **changes: Any) -> Observation:  # noqa: ANN401 - fields
@@ -120,20 +127,20 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
         serve_origin(pki.issue([EXAM])) as origin,
         serve_middlebox(ca, upstream={(EXAM, 443): origin.address}) as box,
     ):
-        case = await Detector(**settings_of(route=f"http://127.0.0.1:{box.port}")).look(Endpoint(host=EXAM))
+        case = await Detector(**settings_of(proxy=f"http://127.0.0.1:{box.port}")).probe(Endpoint(host=EXAM))
     added = MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED)
     for roots, reason in (((), Reason.PRIVATE_CHAIN), ((added,), Reason.ADDED_ROOT)):
-        seen = work.Seen(observation=case.observation, machine_roots=roots)
-        there = work.case_of(Detector(**settings_of()), Endpoint(host=EXAM), seen, where="the library")
-        (found,) = Judging(tuple).judge(0, Target(Endpoint(host=EXAM), "list:1"), there)
+        seen = work.ProbedEndpoint(observation=case.observation, machine_roots=roots)
+        there = work.evidence_of(Detector(**settings_of()), Endpoint(host=EXAM), seen, place="the library")
+        found = assess(settings_of(), there)
         assert (found.reason, found.confidence) == (reason, Confidence.POSSIBLE)
-        assert work.seen_in(there) == seen
+        assert work.probed_endpoint(there) == seen
 
 
 async def test_an_address_that_a_target_names_was_given(settings_of: Settings, world: World) -> None:
     """Where the caller says where to connect, that is known where the target is assessed, whoever probed it."""
     observation = world.case(EXAM, world.pki.issue([EXAM])).observation
-    seen = work.Seen(observation=msgspec.structs.replace(observation, address="10.0.0.7:443"))
+    seen = work.ProbedEndpoint(observation=msgspec.structs.replace(observation, address="10.0.0.7:443"))
     rules = {(EXAM, 443): ("10.0.0.7", 443)}
     for settings, address, place in (
         ({}, None, Place.PRIVATE),
@@ -142,48 +149,84 @@ async def test_an_address_that_a_target_names_was_given(settings_of: Settings, w
         ({"dialer": MockNetwork({})}, None, Place.GIVEN),
     ):
         target = Endpoint(host=EXAM, address=address)
-        assert work.bare(target).address == address
-        assert work.case_of(Detector(**settings_of(**settings)), target, seen, where="there").place is place
+        assert sent(target).address == address
+        assert work.evidence_of(Detector(**settings_of(**settings)), target, seen, place="there").place is place
+
+
+def request(*endpoints: Endpoint, **more: Any) -> work.Request:  # noqa: ANN401 - fields
+    settings = StreamSettings(timeout=5.0, concurrency=2, retries=0)
+    return work.Request(
+        endpoints=endpoints,
+        config=work.WorkerConfig(network=NetworkSettings(proxy="none", offline=True)),
+        settings=settings,
+        **more,
+    )
+
+
+def sent(endpoint: Endpoint) -> Endpoint:
+    """An endpoint as a worker gets it."""
+    return msgspec.json.decode(work.encode_request(request(endpoint)), type=work.Request).endpoints[0]
 
 
 async def test_a_job() -> None:
-    """A job gives what was seen of each endpoint, in order."""
-    job = work.Job(
-        endpoints=(Endpoint(host="127.0.0.1", port=1), Endpoint(host="no-such-host.invalid")),
-        timeout=5.0,
-        concurrency=2,
-        route="none",
-    )
-    seen = work.read_seen(await work.look(msgspec.json.encode(job)), expected=2)
-    assert seen is not None
-    assert seen[0].observation.outcome is Outcome.CONNECT_REFUSED
-    assert seen[1].observation.outcome in {Outcome.DNS_FAILURE, Outcome.UNREACHABLE, Outcome.NO_ADDRESS}
+    """A response has what was seen of each endpoint of its request, in order."""
+    job = request(Endpoint(host="127.0.0.1", port=1), Endpoint(host="no-such-host.invalid"), number=7)
+    response = work.decode_response(await work.run(work.encode_request(job)), expected=2)
+    assert isinstance(response, work.Response)
+    assert response.number == 7
+    first, second = (probed.observation.outcome for probed in response.probed)
+    assert first is Outcome.CONNECT_REFUSED
+    assert second in {Outcome.DNS_FAILURE, Outcome.UNREACHABLE, Outcome.NO_ADDRESS}
 
 
-@pytest.mark.parametrize("answer", [b"", b"[]", b"[1]", b"null", b'[{"observation":{"outcome":"x"}}]', b'["\xff"]'])
-def test_nonsense_is_none(answer: bytes) -> None:
-    """What is no answer to one endpoint is none."""
-    assert work.read_seen(answer, expected=1) is None
+async def test_a_configuration_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker says why it cannot probe, and how to change that."""
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://[proxy")
+    monkeypatch.setenv("NO_PROXY", "")
+    job = msgspec.structs.replace(request(Endpoint(host=EXAM)), config=work.WorkerConfig())
+    response = work.decode_response(await work.run(work.encode_request(job)), expected=1)
+    assert isinstance(response, work.ErrorResponse)
+    assert response.message
+    assert response.advice
 
 
-@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda t: f'[{{"observation": {t}}}]'.encode()))
-def test_any_octets(answer: bytes) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b"", b"[]", b"{}", b"null", b'{"type":"response"}', b'{"type":"error"}', b'{"type":"\xff"}'),
+        *(b'{"type":"response","probed":[]}', b'{"type":"response","probed":[{"observation":{"outcome":"x"}}]}'),
+    ],
+)
+def test_what_is_no_response(answer: bytes) -> None:
+    """What is no response to a request of one endpoint is refused."""
+    assert work.decode_response(answer, expected=1) is None
+
+
+@given(
+    st.binary(max_size=200)
+    | st.text(max_size=100).map(lambda t: f'{{"type":"response","probed":[{{"observation":{t}}}]}}'.encode())
+)
+def test_any_bytes(answer: bytes) -> None:
     """Whatever comes, nothing is raised."""
-    seen = work.read_seen(answer, expected=1)
-    assert seen is None or len(seen) == 1
+    response = work.decode_response(answer, expected=1)
+    assert not isinstance(response, work.Response) or len(response.probed) == 1
 
 
-ENCODED = msgspec.json.encode([work.Seen(observation=Observation(outcome=Outcome.COMPLETE, key_proved=True))])
+ENCODED = msgspec.json.encode(
+    work.Response(probed=(work.ProbedEndpoint(observation=Observation(outcome=Outcome.COMPLETE, key_proved=True)),))
+)
 
 
 @given(st.integers(0, len(ENCODED) - 1), st.integers(0, 255))
-def test_any_octet_of_an_answer(at: int, octet: int) -> None:
-    """An answer with any octet changed is read or is none, and judging what was read raises nothing."""
-    for seen in work.read_seen(ENCODED[:at] + bytes([octet]) + ENCODED[at + 1 :], expected=1) or ():
+def test_any_byte_of_a_response(at: int, byte: int) -> None:
+    """A response with any byte changed is decoded or refused, and assessing what was decoded raises nothing."""
+    response = work.decode_response(ENCODED[:at] + bytes([byte]) + ENCODED[at + 1 :], expected=1)
+    for seen in response.probed if isinstance(response, work.Response) else ():
         assert isinstance(believed(seen.observation), Observation)
 
 
-def test_bare_endpoint_says_nothing_more() -> None:
-    """Whoever looks is not told what is expected to be seen."""
+def test_a_worker_is_told_no_more_than_it_needs() -> None:
+    """A request does not say what is expected of an endpoint."""
     pinned = Endpoint(host=EXAM, pins=(bytes(32),), operator="Example", address=("127.0.0.1", 8443))
-    assert work.bare(pinned) == Endpoint(host=EXAM, address=("127.0.0.1", 8443))
+    assert sent(pinned) == Endpoint(host=EXAM, address=("127.0.0.1", 8443))

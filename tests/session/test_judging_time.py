@@ -16,7 +16,8 @@ from support.odd_keys import dsa_spki, rewritten
 
 from detector import Detector, Report
 from detector.model import Endpoint, Reason, Verdict
-from detector.session.session import BUDGET_SHARE, CHAINS_EXCEEDING_LEAST, judging_context, run_budget
+from detector.session.session import BUDGET_SHARE, CHAINS_EXCEEDING_LEAST, assessment_context, run_budget
+from detector.session.settings import Expectations
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS
 
 if TYPE_CHECKING:
@@ -88,13 +89,13 @@ def test_how_much_a_run_has() -> None:
     assert short.seconds_left == 0.5 * BUDGET_SHARE
     for budget in (short, shortest):
         assert CHAINS_EXCEEDING_LEAST * budget.chain_seconds <= budget.seconds_left
-    assert judging_context().budget is not None
+    assert assessment_context(Expectations()).budget is not None
 
 
 async def test_every_target_of_a_scan_has_its_own(settings_of: Settings) -> None:
     """What goes on for hours is not one run: a hostile target costs itself."""
     subject = Detector(**settings_of())
-    one, other = [await subject.look(Endpoint(host="127.0.0.1", port=1)) for _ in range(2)]
+    one, other = [await subject.probe(Endpoint(host="127.0.0.1", port=1)) for _ in range(2)]
     assert one.context.budget is not None
     assert one.context.budget is not other.context.budget
 

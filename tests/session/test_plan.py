@@ -1,4 +1,4 @@
-"""Ways to an endpoint: how they are named, which of them apply, and what several looks by them show together."""
+"""Routes to an endpoint: how they are named, which of them apply, and what probes by several of them show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
 from detector.model import KeyKind, Route
 from detector.probe.mock import MockNetwork, TLSServer
-from detector.session.plan import DIRECT4, DIRECT6, PROXY, USUAL, Routing, Settings, read_route
+from detector.session.plan import DIRECT4, DIRECT6, PROXY, USUAL, Planner, RouteSettings, read_route
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +30,7 @@ PLACE = "93.184.216.34:443"
 
 
 def routes_of(report: Report) -> dict[Route, Outcome]:
-    """Every look at the one endpoint of a report."""
+    """Every observation of the one endpoint of a report."""
     (result,) = report.results
     looks = (result.observation, *result.other_observations)
     return {look.route: look.outcome for look in looks}
@@ -39,33 +39,28 @@ def routes_of(report: Report) -> dict[Route, Outcome]:
 @pytest.mark.parametrize(
     ("route", "proxy", "settings"),
     [
-        ("env", None, Settings((USUAL,), "env")),
-        ("none", None, Settings((USUAL,), "none")),
-        ("http://p:1", None, Settings((USUAL,), "http://p:1")),
-        ("system", None, Settings((USUAL,), "system")),
-        ("system", "http://p:1", Settings((USUAL,), "http://p:1")),
-        ("http://p:1", "http://p:1", Settings((USUAL,), "http://p:1")),
-        ("all", None, Settings((USUAL, DIRECT4, DIRECT6, PROXY), "system")),
-        ("all", "socks5://p:1", Settings((USUAL, DIRECT4, DIRECT6, PROXY), "socks5://p:1")),
-        ("Direct4, proxy", "http://p:1", Settings((DIRECT4, PROXY), "http://p:1")),
-        ("direct6", "none", Settings((DIRECT6,), "none")),
+        ("usual", "env", RouteSettings((USUAL,), "env")),
+        ("all", "system", RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY), "system")),
+        ("all", "socks5://p:1", RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY), "socks5://p:1")),
+        ("Direct4, proxy", "http://p:1", RouteSettings((DIRECT4, PROXY), "http://p:1")),
+        ("direct6", "none", RouteSettings((DIRECT6,), "none")),
     ],
 )
-def test_old_and_new_spellings(route: str, proxy: str | None, settings: Settings) -> None:
-    """Ways by name, or a proxy setting alone, as before there were several ways."""
+def test_routes_and_proxy_settings(route: str, proxy: str, settings: RouteSettings) -> None:
+    """Routes are given by name; the proxy setting is passed on."""
     assert read_route(route, proxy) == settings
 
 
-@pytest.mark.parametrize(("route", "proxy"), [("proxy", "none"), ("direct5", "http://p:1"), ("", "http://p:1")])
-def test_ways_that_cannot_be(route: str, proxy: str) -> None:
-    """What is no way, or no proxy at all, is told at once."""
+@pytest.mark.parametrize(("route", "proxy"), [("proxy", "none"), ("direct5", "system"), ("", "env"), ("env", "env")])
+def test_routes_that_cannot_be(route: str, proxy: str) -> None:
+    """An unknown route, or a proxy route without proxy, is refused at once."""
     with pytest.raises(ProxyError) as caught:
         read_route(route, proxy)
     assert caught.value.advice
 
 
 async def test_side_by_side(pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]) -> None:
-    """Every way that applies is taken; what a family has no address for is told and harms nobody."""
+    """Every route that applies is taken; a family without address is reported and changes no verdict."""
     issued = pki.issue([EXAM])
     async with serve_origin(issued) as origin, serve_socks(upstream={(EXAM, 443): origin.address}) as proxy:
         where = {(EXAM, 443): origin.address}
@@ -83,7 +78,7 @@ async def test_side_by_side(pki: PrivatePKI, settings_of: Callable[..., dict[str
 
 
 async def test_decrypted_only_through_the_proxy(pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]) -> None:
-    """The way that is intercepted decides, whichever is first; both lead to the address that the caller gave."""
+    """The intercepted route decides, whichever is first; both lead to the address that the caller gave."""
     async with serve_origin(pki.issue([EXAM])) as origin:
         upstream = {(EXAM, 443): origin.address, (LOCALHOST, origin.port): origin.address}
         async with serve_middlebox(pki.private_ca("School Proxy CA"), upstream=upstream) as box:
@@ -100,8 +95,8 @@ async def test_decrypted_only_through_the_proxy(pki: PrivatePKI, settings_of: Ca
                 assert result.attribution.locality == "this-device"
 
 
-class Way(MockNetwork):
-    """A way to the exam host that tells where it led, as the real ones do: `by_address` at its public address."""
+class FixedRoute(MockNetwork):
+    """A route to the exam host that notes where it led, as the real ones do: `by_address` at its public address."""
 
     def __init__(self, route: Route, by_name: Issued, by_address: Issued) -> None:
         super().__init__({}, route=route)
@@ -130,9 +125,9 @@ async def test_the_proxy_is_asked_for_the_address_that_was_seen(
 ) -> None:
     """What it then shows decides between decryption and names that are resolved apart."""
     chains = {"genuine": pki.issue([EXAM]), "forged": pki.private_ca("School Proxy CA").issue([EXAM])}
-    direct = Way(Route.DIRECT, chains["genuine"], chains["genuine"])
-    proxied = Way(Route.HTTP_CONNECT, chains["forged"], chains[at_the_address])
-    monkeypatch.setattr(Routing, "ways_to", lambda *_: (direct, proxied))
+    direct = FixedRoute(Route.DIRECT, chains["genuine"], chains["genuine"])
+    proxied = FixedRoute(Route.HTTP_CONNECT, chains["forged"], chains[at_the_address])
+    monkeypatch.setattr(Planner, "routes_to", lambda *_: (direct, proxied))
     async with Detector(**settings_of()) as subject:
         report = await subject.check([EXAM])
     (result,) = report.results
@@ -143,7 +138,7 @@ async def test_the_proxy_is_asked_for_the_address_that_was_seen(
 
 
 async def test_a_clean_other_way_clears_nothing(pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]]) -> None:
-    """When the usual way shows nothing, the endpoint is inconclusive, however clean the others are."""
+    """When the usual route shows nothing, the endpoint is inconclusive, however clean the others are."""
     async with serve_origin(pki.issue([EXAM])) as origin, serve_proxy(refuse=403) as proxy:
         settings = settings_of(route="all", proxy=proxy.url, resolve={(EXAM, 443): origin.address})
         async with Detector(**settings) as subject:
@@ -156,10 +151,10 @@ async def test_a_clean_other_way_clears_nothing(pki: PrivatePKI, settings_of: Ca
 async def test_only_a_proxy_and_none_is_set(
     settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the way asked for does not exist, no other one is taken in silence."""
+    """Where the route asked for does not exist, no other one is taken silently."""
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    async with Detector(**settings_of(route="proxy")) as subject:
+    async with Detector(**settings_of(route="proxy", proxy="env")) as subject:
         report = await subject.check([EXAM])
     (result,) = report.results
     assert (result.verdict, result.observation.outcome) == (Verdict.INCONCLUSIVE, Outcome.NO_ROUTE)

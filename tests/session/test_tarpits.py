@@ -16,7 +16,8 @@ from support.tarpits import Tarpits, serve_tarpits
 
 from detector import Detector, Endpoint
 from detector.model import Outcome
-from detector.scan import ScanSettings, Target, scan
+from detector.scan import Target, scan
+from detector.session.stream import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -64,7 +65,7 @@ async def by_scan(detector: Detector, tarpits: Tarpits) -> list[Result]:
 
 async def by_command(detector: Detector, tarpits: Tarpits) -> list[Result]:
     targets = [Target(endpoint, "list") for endpoint in endpoints(tarpits)]
-    settings = ScanSettings(concurrency=TARPITS, retries=0, timeout=DEADLINE)
+    settings = StreamSettings(concurrency=TARPITS, retries=0, timeout=DEADLINE)
     return [result async for result in scan(detector, targets, settings=settings)]
 
 

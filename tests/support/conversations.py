@@ -24,7 +24,7 @@ from detector.probe.tls.wire import Wire
 if TYPE_CHECKING:
     from detector_testing.pki import KeyKind
 
-    from detector.trust.keyproof import KeyProof
+    from detector.trust.handshake_signature import KeyProof
 
 HOST = "exam.example.edu"
 

@@ -38,17 +38,18 @@ from detector_testing import CA, PrivatePKI
 from support.simulation import Machine, simulate
 
 from detector import cli
-from detector.aio.tasks import Beside
+from detector.aio.tasks import WorkerThread
 from detector.bundle import pack
 from detector.cli import scan as scan_command
-from detector.judge.evidence import no_machine_roots
+from detector.judge.evidence import never_installed, no_machine_roots
 from detector.knowledge import catalogue
 from detector.model import Category, Endpoint, HandshakeSignature, Observation, Outcome
 from detector.pins import spell
 from detector.probe import probe
 from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Reset, Script, Send, TLSServer
 from detector.probe.tls.native import NativeHandshake
-from detector.session.session import Detector, utc_now
+from detector.session.seams import Seams, utc_now
+from detector.session.session import Detector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -147,7 +148,7 @@ class Surroundings:
         self._monkeypatch.setattr(scan_command, "time", types.SimpleNamespace(monotonic=lambda: 0.0))
         self._monkeypatch.setattr(asyncio, "run", _run)
         self._monkeypatch.setattr(asyncio, "to_thread", _do_at_once)
-        self._monkeypatch.setattr(Beside, "do", lambda _, work: _do_at_once(work))
+        self._monkeypatch.setattr(WorkerThread, "run", lambda _, work: _do_at_once(work))
 
     def _fix_environment(self) -> None:
         for name in (*(name for name in os.environ if name.startswith("DETECTOR_")), *OF_TERMINALS):
@@ -178,13 +179,13 @@ class Surroundings:
         begin, watch = Detector.__init__, Detector.watch
 
         def begin_here(detector: Detector, **given: Any) -> None:  # noqa: ANN401 - as `Detector`
-            here = {"machine_roots": no_machine_roots, "installed_at": lambda _: None, "canaries": CANARIES}
-            begin(detector, **{**given, **here, "dialer": self.network})
+            seams = Seams(utc_now, self.network, None, no_machine_roots, never_installed)
+            begin(detector, **{**given, "canaries": CANARIES, "seams": seams})
 
         def watch_here(detector: Detector, *given: Any, **more: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - as `real`
             machine = Machine(utc_now())
-            self._monkeypatch.setattr(detector, "_clock", machine.wall)
-            return watch(detector, *given, **more, surroundings=machine.surroundings)
+            self._monkeypatch.setattr(detector, "_seams", detector._seams._replace(clock=machine.wall))
+            return watch(detector, *given, **more, environment=machine.environment)
 
         self._monkeypatch.setattr(Detector, "__init__", begin_here)
         self._monkeypatch.setattr(Detector, "watch", watch_here)

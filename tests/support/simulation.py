@@ -9,10 +9,10 @@ import selectors
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from detector.aio.tasks import BESIDE
+from detector.aio.tasks import THREAD_NAME
 from detector.model import Endpoint, Route
 from detector.probe.mock import MockNetwork, TLSServer
-from detector.watch.runner import Surroundings
+from detector.watch.runner import WatchEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -36,7 +36,7 @@ class _SkippingSelector(selectors.SelectSelector):
         found = super().select(0)
         if timeout == 0:  # there is something to do: perhaps what ends the work beside
             return found
-        while not found and _works_beside():  # takes no time of this world, so time stands still until it tells
+        while not found and _works_in_thread():  # takes no time of this world, so time stands still until it tells
             found = super().select(0.001)
         found = found or super().select(0)  # what was told as the last thing
         if not found:
@@ -45,9 +45,9 @@ class _SkippingSelector(selectors.SelectSelector):
         return found
 
 
-def _works_beside() -> bool:
-    """Whether `tasks.off_loop` has something to do; where it says no, all that it did has been told to the loop."""
-    return any(thread.name == BESIDE for thread in threading.enumerate())
+def _works_in_thread() -> bool:
+    """Whether a worker thread has something to do; once it has not, the loop knows of all that it did."""
+    return any(thread.name == THREAD_NAME for thread in threading.enumerate())
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -75,7 +75,7 @@ class Machine:
         self.networks = {"ipv4": "192.0.2.17"}
         self._slept = 0.0
         self._set_by = 0.0
-        self.surroundings = Surroundings(self.elapsed, lambda: self.networks, random.Random(seed))  # noqa: S311 - a test repeats itself
+        self.environment = WatchEnvironment(self.elapsed, lambda: self.networks, random.Random(seed))  # noqa: S311 - a test repeats itself
 
     @property
     def _loop(self) -> VirtualTimeLoop:

@@ -11,9 +11,9 @@ from detector_testing import generate_key
 from support.odd_keys import GOST_2012, GOST_SPKI, rewritten
 from support.worlds import DAY, FOR_MAIL, below, in_name_of, logged
 
+from detector.knowledge import ct_logs
 from detector.model import RootOrigin
 from detector.trust import classes, transparency
-from detector.trust import logs as ct_logs
 from detector.trust.acceptance import DATE_REFUSALS, Refusal
 from detector.trust.budget import SIGNATURES_MAX, SIGNATURES_ORDINARY, Budget
 from detector.trust.certificate import Certificate

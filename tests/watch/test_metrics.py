@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detector import Detector, Endpoint, Outcome
 from detector.errors import InputError, MissingExtraError
-from detector.watch.metrics import ENDPOINTS_MAX, REQUEST_OCTETS_MAX, SCRAPES_MAX, WatchMetrics, parse_place, serve
-from detector.watch.runner import Look
+from detector.watch.metrics import ENDPOINTS_MAX, REQUEST_BYTES_MAX, SCRAPES_MAX, WatchMetrics, parse_place, serve
+from detector.watch.runner import ProbeResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +57,12 @@ async def test_a_watch_scraped_over_http(pki: PrivatePKI, settings_of: Settings)
     async with serve_origin(pki.issue([EXAM, LMS])) as origin:
         where = {(EXAM, 443): origin.address, (LMS, 443): origin.address}
         async with serve_middlebox(pki.private_ca("Filter CA"), upstream=where, only_hosts={LMS}) as box:
-            subject = Detector(**settings_of(route=box.url))
+            subject = Detector(**settings_of(proxy=box.url))
             metrics = WatchMetrics(subject.endpoints([EXAM, LMS]))
             async with serve(metrics) as place:
                 assert place[0] == "127.0.0.1"
-                async for event in subject.watch([EXAM, LMS], interval=0.2, duration=1, on_look=metrics.looked):
-                    metrics.told(event)
+                async for event in subject.watch([EXAM, LMS], interval=0.2, duration=1, on_probe=metrics.probed):
+                    metrics.reported(event)
                 answer = await ask(place, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
     head, _, body = answer.decode().partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 200")
@@ -92,7 +92,7 @@ def test_series_are_bounded(world: World) -> None:
         for outcome in Outcome:
             observation = type(result.observation)(outcome=outcome)
             changed = type(result)(**{**_fields(result), "endpoint": named, "observation": observation})
-            metrics.looked(Look(changed, NOON, 0.1))
+            metrics.probed(ProbeResult(changed, NOON, 0.1))
     found = samples(metrics.text().decode())
     per_endpoint = [key for key in found if any("host" in part for part in key[1:])]
     assert len(per_endpoint) == ENDPOINTS_MAX * 5
@@ -133,7 +133,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"404"),
         (b"POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", b"405"),
         (b"\x16\x03\x01\x00\xc8not http", b""),
-        (b"GET /" + b"a" * REQUEST_OCTETS_MAX * 2 + b" HTTP/1.1\r\nHost: h\r\n\r\n", b""),
+        (b"GET /" + b"a" * REQUEST_BYTES_MAX * 2 + b" HTTP/1.1\r\nHost: h\r\n\r\n", b""),
     ],
     ids=["query", "head", "elsewhere", "post", "tls", "too-long"],
 )

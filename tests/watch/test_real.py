@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from detector_testing import Script, run_mitmproxy, serve_middlebox, serve_origin, serve_script
 from support.simulation import Switchboard, short
 
 from detector import Detector, WatchKind
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from conftest import World
-    from detector_testing import Mitmproxy, PrivatePKI
+    from detector_testing import PrivatePKI, Serving
 
     from detector import WatchEvent
-    from detector.watch.runner import Look
+    from detector.watch.runner import ProbeResult
 
     Settings = Callable[..., dict[str, Any]]
     Where = dict[tuple[str, int], tuple[str, int]]
@@ -66,7 +66,7 @@ async def read_until(events: AsyncGenerator[WatchEvent, None], *kinds: str) -> l
 async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, stated: Settings, where: Where) -> None:
     """A middlebox that lets the first connections pass, as if it knew of checks, is reported when it intercepts."""
     async with serve_middlebox(pki.private_ca("Late Filter CA"), upstream=where, pass_first=7) as box:
-        subject = Detector(**stated(route=box.url))
+        subject = Detector(**stated(proxy=box.url))
         assert (await subject.check([EXAM, LMS])).verdict == "clean"
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
             told = await read_until(events, WatchKind.APPEARED)
@@ -105,9 +105,9 @@ async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, stated:
 
 
 @pytest.mark.lab
-async def test_real_mitmproxy(stated: Settings, where: Where, mitmproxy: Callable[..., Any]) -> None:
+async def test_real_mitmproxy(stated: Settings, where: Where, tls_serving: Serving) -> None:
     """The real mitmproxy is named when the route begins to lead through it."""
-    running: Mitmproxy = await mitmproxy(upstream_hosts=where)
+    running = tls_serving(run_mitmproxy(upstream_hosts=where))
     direct, through = DirectDialer(where), ProxyDialer(parse_proxy(f"http://127.0.0.1:{running.port}"))
     switchboard = Switchboard(lambda _, __: direct)
     async with contextlib.aclosing(Detector(**stated(dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)) as events:
@@ -143,10 +143,10 @@ async def test_endpoint_goes_down_and_up(pki: PrivatePKI, settings_of: Settings,
 
 async def test_every_look_is_a_fresh_connection(pki: PrivatePKI, settings_of: Settings) -> None:
     """One TCP connection and one whole handshake a look; the last one may be cut by the end of the watch anywhere."""
-    looks: list[Look] = []
+    looks: list[ProbeResult] = []
     async with serve_origin(pki.issue([EXAM])) as origin:
         subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))
-        async for _ in subject.watch([EXAM], interval=0.05, duration=1.0, on_look=looks.append):
+        async for _ in subject.watch([EXAM], interval=0.05, duration=1.0, on_probe=looks.append):
             pass
         await origin.settled()
         assert len(looks) > 3
@@ -194,12 +194,12 @@ async def test_a_watch_follows_up(pki: PrivatePKI, settings_of: Settings) -> Non
     """What is open has canaries probed beside it, no more often than it is probed itself."""
     names = [f"{name}.example.net" for name in ("one", "two")]
     canaries = [Endpoint(host=host, operator=host, canary=True, runs_ca=True, roots=("A",)) for host in names]
-    looks: list[Look] = []
+    looks: list[ProbeResult] = []
     async with serve_origin({host: pki.issue([host]) for host in (EXAM, *names)}) as origin:
         where = {(host, 443): origin.address for host in (EXAM, *names)}
         async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=where) as box:
-            settings = settings_of(route=box.url, offline=False, control=None, canaries=canaries)
-            watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_look=looks.append)
+            settings = settings_of(proxy=box.url, offline=False, control=None, canaries=canaries)
+            watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_probe=looks.append)
             events = [event async for event in watching]
             asked = Counter(host for host in box.intercepted if host in names)
     (appeared,) = [event for event in events if event.kind is WatchKind.APPEARED]

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from detector.probe.routes import local_networks
 from detector.watch.runner import elapsed_seconds
-from detector.watch.schedule import GAP_LEAST, GAP_MOST_INTERVALS, STEP_LEAST, Attachment, Clocks, Passed, Schedule
+from detector.watch.schedule import (
+    GAP_LEAST,
+    GAP_MOST_INTERVALS,
+    STEP_LEAST,
+    ClockPair,
+    LocalNetworks,
+    Passed,
+    Schedule,
+)
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 INTERVAL = 60.0
@@ -126,7 +134,7 @@ def test_hurry_and_busy() -> None:
 )
 def test_sleep_and_clock_steps_are_told_apart(slept: float, set_by: float, planned: float, ran: float) -> None:
     """Sleep moves both clocks, setting moves one; both at once are both told."""
-    clocks = Clocks(NOON, 100.0)
+    clocks = ClockPair(NOON, 100.0)
     passed = planned * ran + slept
     told = clocks.read(NOON + dt.timedelta(seconds=passed + set_by), 100.0 + passed, planned)
     assert told.gap is None or told.gap == pytest.approx(passed)
@@ -138,7 +146,7 @@ def test_sleep_and_clock_steps_are_told_apart(slept: float, set_by: float, plann
 
 def test_attachment() -> None:
     """Another network is a change; none for a while, or one more family, is not; coming back is told apart."""
-    attachment = Attachment({"ipv4": "192.0.2.17"})
+    attachment = LocalNetworks({"ipv4": "192.0.2.17"})
     assert attachment.read({"ipv4": "192.0.2.17"}) == (False, False)
     assert attachment.read({}) == (False, False)
     assert attachment.read({"ipv4": "192.0.2.17"}) == (False, True)

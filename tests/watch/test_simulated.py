@@ -15,14 +15,14 @@ import pytest
 from support.simulation import Line, Machine, Switchboard, short, simulate
 
 from detector import Detector, Endpoint, Outcome, WatchKind
-from detector.aio.tasks import BESIDE
+from detector.aio.tasks import THREAD_NAME
 from detector.errors import InputError, TargetError
+from detector.knowledge.operators import operator_of
 from detector.probe.mock import Fails, MockNetwork, Script
 from detector.trust import certificate, signature
-from detector.trust.hostname import operator_of
 from detector.trust.roots import from_der
 from detector.watch.runner import EVENTS_WAITING_MAX, HEARTBEAT
-from detector.watch.state import Seen, Watch
+from detector.watch.state import Watch, WatchSummary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from detector_testing import CA, PrivatePKI
 
     from detector import WatchEvent
-    from detector.watch.runner import Look
+    from detector.watch.runner import ProbeResult
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -81,7 +81,7 @@ class Building:
                 self.filters[host] = line
 
     def watch(self, **options: Any) -> AsyncGenerator[WatchEvent, None]:  # noqa: ANN401 - arguments of Detector.watch
-        return self.detector.watch(self.hosts, surroundings=self.machine.surroundings, **options)
+        return self.detector.watch(self.hosts, environment=self.machine.environment, **options)
 
     def after(self, seconds: float, what: Callable[[], object]) -> None:
         """Do something at a virtual time."""
@@ -170,7 +170,7 @@ def test_memory_with_a_new_leaf_for_every_connection(building: Building) -> None
     sizes: list[tuple[int, int]] = []
 
     def measure() -> None:
-        certificate._REMEMBERED.clear()
+        certificate._CACHE.clear()
         signature._ANSWERS.clear()
         signature._load_key.cache_clear()
         gc.collect()
@@ -273,12 +273,12 @@ def test_looks_that_slept_are_dropped(building: Building) -> None:
 
     building.switchboard.choose = choose
 
-    def note(look: Look) -> None:
+    def note(look: ProbeResult) -> None:
         if look.result.endpoint.host == LMS:
             looks.append((building.machine.elapsed() - 1000.0, look.result.observation.outcome))
 
     async def exam() -> list[WatchEvent]:
-        return [event async for event in building.watch(duration=HOUR, on_look=note)]
+        return [event async for event in building.watch(duration=HOUR, on_probe=note)]
 
     _, gap, ended = simulate(exam)
     assert (gap.kind, ended.kind) == ("gap", "ended")
@@ -300,7 +300,7 @@ def test_clock_steps_accuse_nobody(seconds: float, pki: PrivatePKI, settings_of:
 
     async def exam() -> list[WatchEvent]:
         building.after(HOUR / 2, lambda: building.machine.set_clock(seconds))
-        stream = building.detector.watch(endpoints, surroundings=building.machine.surroundings, duration=HOUR)
+        stream = building.detector.watch(endpoints, environment=building.machine.environment, duration=HOUR)
         return [event async for event in stream]
 
     events = simulate(exam)
@@ -322,7 +322,7 @@ def test_everything_is_judged_with_the_new_time(building: Building) -> None:
         stream = building.watch(
             interval=500.0,
             duration=1010.0,
-            on_look=lambda look: looked.append((building.machine.elapsed() - 1000.0, look.result.endpoint.host)),
+            on_probe=lambda look: looked.append((building.machine.elapsed() - 1000.0, look.result.endpoint.host)),
         )
         return [event async for event in stream]
 
@@ -399,7 +399,7 @@ def test_a_reader_who_is_gone_for_good_costs_bounded_memory(building: Building) 
     events = simulate(exam)
     gap = next(e for e in events if e.kind is WatchKind.GAP)
     assert gap.sequence <= EVENTS_WAITING_MAX + 20
-    seen = Seen()
+    seen = WatchSummary()
     for event in events:
         seen.note(event)
     assert seen.verdict == "middleware"
@@ -462,19 +462,19 @@ def test_cancellation_at_every_step_leaves_nothing(building: Building) -> None:
     assert not simulate(partial(exam, 1, 60.0))
 
 
-def test_judging_is_beside_the_loop(building: Building, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every round is judged in a thread of its own, one after the other, and the events are numbered as they come."""
-    judge, threads, inside = Watch.look, [], threading.Lock()
+def test_assessment_runs_in_a_thread(building: Building, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round is assessed in a thread of its own, one after the other, and the events are numbered as they come."""
+    assess, threads, inside = Watch.add, [], threading.Lock()
 
-    def noted(self: Watch, *cases: Any) -> list[WatchEvent]:  # noqa: ANN401 - arguments of Watch.look
+    def noted(self: Watch, *cases: Any) -> list[WatchEvent]:  # noqa: ANN401 - arguments of Watch.add
         assert inside.acquire(blocking=False), "two rounds at once"
         threads.append(threading.current_thread().name)
         try:
-            return judge(self, *cases)
+            return assess(self, *cases)
         finally:
             inside.release()
 
-    monkeypatch.setattr(Watch, "look", noted)
+    monkeypatch.setattr(Watch, "add", noted)
     line = building.line(building.pki.private_ca("Any CA"), *HOSTS)
 
     async def exam() -> list[WatchEvent]:
@@ -482,7 +482,7 @@ def test_judging_is_beside_the_loop(building: Building, monkeypatch: pytest.Monk
         return [event async for event in building.watch(duration=600)]
 
     events = simulate(exam)
-    assert set(threads) == {BESIDE}
+    assert set(threads) == {THREAD_NAME}
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert short(events)[0] == "baseline"
     assert {f"appeared {host}" for host in HOSTS} <= set(short(events))
@@ -520,7 +520,7 @@ def test_a_failure_of_ours_reaches_the_reader(building: Building) -> None:
     async def exam() -> None:
         before = asyncio.all_tasks()
         with pytest.raises(ZeroDivisionError):
-            async for _ in building.watch(on_look=fail):
+            async for _ in building.watch(on_probe=fail):
                 pass
         assert asyncio.all_tasks() == before
 
@@ -540,7 +540,7 @@ def test_deadline_of_a_look_is_kept(building: Building) -> None:
                 async for event in building.watch(
                     deadline=3.0,
                     duration=120,
-                    on_look=lambda look: took.update({look.result.endpoint.host: look.seconds}),
+                    on_probe=lambda look: took.update({look.result.endpoint.host: look.seconds}),
                 )
             ]
         )

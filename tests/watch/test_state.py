@@ -17,7 +17,7 @@ from support.simulation import short
 
 from detector.model import Category, Confidence, Endpoint, Outcome, Verdict
 from detector.watch.events import Standing, WatchEvent, WatchKind, watch_event_schema
-from detector.watch.state import INTERCEPTORS_MAX, VANISHED_AFTER, VANISHED_AFTER_MOST, Moment, Seen, Watch
+from detector.watch.state import INTERCEPTORS_MAX, VANISHED_AFTER, VANISHED_AFTER_MOST, Moment, Watch, WatchSummary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Room:
     def look(self, *cases: EndpointEvidence, company: Sequence[EndpointEvidence] = ()) -> list[WatchEvent]:
         """Look at some endpoints a minute later."""
         self.seconds += 60
-        return self.watch.look(cases, Moment(NOON + dt.timedelta(seconds=self.seconds), self.seconds), company)
+        return self.watch.add(cases, Moment(NOON + dt.timedelta(seconds=self.seconds), self.seconds), company)
 
     def told(self, *cases: EndpointEvidence) -> list[str]:
         return short(self.look(*cases))
@@ -373,7 +373,7 @@ def test_seen() -> None:
         )
 
     def verdict_of(*events: WatchEvent) -> tuple[Verdict, Confidence | None]:
-        seen = Seen()
+        seen = WatchSummary()
         for one in events:
             seen.note(one)
         return seen.verdict, seen.confidence
@@ -479,6 +479,6 @@ def test_categories_count_as_in_a_report(world: World) -> None:
     for category, verdict in ((Category.CANARY, "clean"), (Category.EXAM, "inconclusive")):
         watch = Watch([Endpoint(host=EXAM, category=category), Endpoint(host=LMS)])
         lost = world.case(EXAM, [], outcome=Outcome.RESET, key_proved=False, category=category)
-        watch.look([lost], Moment(NOON, 0))
-        events = watch.look([lost, world.case(LMS, world.pki.issue([LMS]))], Moment(NOON, 1))
+        watch.add([lost], Moment(NOON, 0))
+        events = watch.add([lost, world.case(LMS, world.pki.issue([LMS]))], Moment(NOON, 1))
         assert events[-1].network.verdict == verdict

@@ -27,7 +27,7 @@ from detector.probe.tls.hello import parse_client_hello
 from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import Wire
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.witness.server import PROXY_HEADER_CHARACTERS_MAX, PROXY_HEADERS_MAX, Witness, proxy_headers, serve
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def issued(pki: PrivatePKI) -> Issued:
 def statement_of(answered: Answered) -> Statement:
     """The statement of a right answer."""
     assert (answered.status, answered.headers["content-type"]) == (200, "application/json")
-    read = witness_statement.read(answered.body, keys=[public_octets(signing_key())])
+    read = witness_statement.read(answered.body, keys=[public_key_of(signing_key())])
     assert read.problem is None
     assert read.statement is not None
     return read.statement
@@ -78,9 +78,9 @@ class TestStatement:
         observed, handshake = opened.observation.witness, opened.handshake
         assert observed is not None
         assert handshake.client_hello is not None
-        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_key_of(signing_key())]).statement
         assert statement is not None
-        assert statement.nonce == witness_statement.spell_nonce(observed.nonce)
+        assert statement.nonce == witness_statement.encode_nonce(observed.nonce)
         assert statement.exporter == handshake.channel_binding()
         assert statement.client_hello.sha256 == hashlib.sha256(handshake.client_hello).hexdigest()
         assert statement.client_hello.ja3 == parse_client_hello(handshake.client_hello).ja3
@@ -142,7 +142,7 @@ class TestStatement:
         assert opened.observation.group == "secp384r1"
         observed = opened.observation.witness
         assert observed is not None
-        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_key_of(signing_key())]).statement
         assert statement is not None
         assert statement.client_hello.sha256 == observed.client_hello_sha256
         assert statement.exporter == observed.exporter
@@ -158,7 +158,7 @@ class TestStatement:
         old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
         async with witness_of(issued, keys=(old, new)) as server, client_of(server) as client:
             body = (await client.get(TARGET)).body
-        statements = [witness_statement.read(body, keys=[public_octets(key)]).statement for key in (old, new)]
+        statements = [witness_statement.read(body, keys=[public_key_of(key)]).statement for key in (old, new)]
         assert statements[0] == statements[1] is not None
 
     def test_number_of_keys(self) -> None:

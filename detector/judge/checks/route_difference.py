@@ -13,7 +13,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Comparison, compare
-from detector.model import PROXIED, Finding, Route, Says
+from detector.model import PROXIED, Finding, Meaning, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,23 +42,23 @@ class Outcome(enum.StrEnum):
     SAME = "same"
 
 
-_TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
+_TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
     Outcome.FORGED: (
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "Not genuine {where}: on another route the same address has the genuine certificate.",
     ),
     Outcome.PRIVATE_HERE: (
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "The chain here is private, while {where} the host has a genuine certificate.",
     ),
     Outcome.GENUINE_ELSEWHERE: (
-        Says.EXPLAINS,
+        Meaning.EXPLAINS,
         "Another address of this host has a genuine certificate; it may be another server.",
     ),
-    Outcome.PRIVATE_THERE: (Says.NEUTRAL, "On another route a private chain is presented for this host."),
-    Outcome.DIFFERS: (Says.NEUTRAL, "Another route shows another certificate, and neither shows which is right."),
-    Outcome.BOTH_GENUINE: (Says.NEUTRAL, "Other routes show other certificates that are genuine as well."),
-    Outcome.SAME: (Says.NEUTRAL, "Every route shows the same certificate."),
+    Outcome.PRIVATE_THERE: (Meaning.NEUTRAL, "On another route a private chain is presented for this host."),
+    Outcome.DIFFERS: (Meaning.NEUTRAL, "Another route shows another certificate, and neither shows which is right."),
+    Outcome.BOTH_GENUINE: (Meaning.NEUTRAL, "Other routes show other certificates that are genuine as well."),
+    Outcome.SAME: (Meaning.NEUTRAL, "Every route shows the same certificate."),
 }
 
 

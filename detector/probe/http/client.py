@@ -307,7 +307,7 @@ async def ask_over(transport: asyncio.Transport, request: h11.Request, *, limits
 
 async def _converse(session: _Session, endpoint: Endpoint, dialer: Dialer, until: float) -> FetchOutcome:
     """Connect, wait for the answer no longer than loop time `until`, and close the connection."""
-    remaining = until - asyncio.get_running_loop().time()
+    remaining = max(until - asyncio.get_running_loop().time(), 0.0)
     timeouts = Timeouts(resolve=remaining, connect=remaining, proxy=remaining, handshake=remaining)
     record = ConnectionRecord(timeouts=timeouts, deadline=until)
     try:

@@ -15,7 +15,7 @@ import msgspec
 
 from detector.model import WitnessObservation, WitnessOutcome
 from detector.probe.routes import HTTPS_PORT, Timeouts, host_port
-from detector.trust.witness_statement import ANSWER_OCTETS_MAX, NONCE_OCTETS, request_target
+from detector.trust.witness_statement import ANSWER_BYTES_MAX, NONCE_BYTES, request_target
 
 from .client import FetchOutcome, Limits, ask_over, request_for
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from detector.probe.tls.fallback import Opened
     from detector.probe.tls.transport import TLSTransport
 
-LIMITS: Final = Limits(body_bytes=ANSWER_OCTETS_MAX)
+LIMITS: Final = Limits(body_bytes=ANSWER_BYTES_MAX)
 
 _OUTCOMES: Final = {
     FetchOutcome.ANSWERED: WitnessOutcome.ANSWERED,
@@ -50,7 +50,7 @@ async def with_witness(
     """
     if (connection := opened.connection) is None:
         return opened
-    nonce, exporter = secrets.token_bytes(NONCE_OCTETS), opened.handshake.channel_binding()
+    nonce, exporter = secrets.token_bytes(NONCE_BYTES), opened.handshake.channel_binding()
     hello = opened.handshake.client_hello
     begun = clock()
     if exporter is None:

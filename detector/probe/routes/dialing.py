@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from detector.model import Endpoint, Outcome, ProxyObservation, Record, Route
+from detector.model.validate import seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,6 +52,14 @@ class Timeouts(Record, frozen=True, kw_only=True):
     proxy: float = 8.0
     handshake: float = 8.0
     witness: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Validate. Raises `InputError` for a negative value or NaN."""
+        for phase in self.__struct_fields__:
+            seconds(f"timeouts: {phase}", getattr(self, phase))
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
 class RouteError(Exception):

@@ -21,7 +21,7 @@ from typing import Final
 import utls
 
 from detector.model import Hello, Outcome
-from detector.trust.keyproof import KeyProof
+from detector.trust.handshake_signature import KeyProof
 
 from .engine import ClientHandshake
 from .reader import WireError

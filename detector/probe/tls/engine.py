@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from detector.model import Hello, Observation, Outcome
 from detector.probe import outcomes
 from detector.trust.certificate import Certificate
-from detector.trust.keyproof import KeyProof, check_signature
+from detector.trust.handshake_signature import KeyProof, check_signature
 
 from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
 from .hello import ja3_of, requests_scts

@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from detector.model import Engine, Hello, Outcome
 from detector.trust import der
 from detector.trust.certificate import Certificate
-from detector.trust.keyproof import SIGNATURE_SCHEMES, KeyProof
+from detector.trust.handshake_signature import SIGNATURE_SCHEMES, KeyProof
 from detector.trust.signature import KeyType, read_key
 
 from .codepoints import TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType

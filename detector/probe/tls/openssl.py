@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from OpenSSL import SSL, crypto
 
 from detector.model import Engine, Hello, KeyKind, Observation, Outcome
-from detector.trust.keyproof import KeyProof
-from detector.trust.witness_statement import EXPORTER_CONTEXT, EXPORTER_LABEL, EXPORTER_OCTETS
+from detector.trust.handshake_signature import KeyProof
+from detector.trust.witness_statement import EXPORTER_BYTES, EXPORTER_CONTEXT, EXPORTER_LABEL
 
 from .codepoints import TLS_1_2, TLS_1_3, ExtensionType
 from .engine import ALPN_PROTOCOLS, ClientHandshake
@@ -248,7 +248,7 @@ class OpenSSLHandshake(ClientHandshake):
         bound = wire.version == TLS_1_3 or (wire.version == TLS_1_2 and wire.extended_master_secret)
         if not self._completed or not bound:
             return None
-        return self._connection.export_keying_material(EXPORTER_LABEL, EXPORTER_OCTETS, EXPORTER_CONTEXT)
+        return self._connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, EXPORTER_CONTEXT)
 
     def closing_bytes(self) -> bytes:
         """Return the close_notify of a completed connection; some middleboxes stumble over a bare FIN."""

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from cryptography.exceptions import InvalidTag
 
 from detector.model import HandshakeSignature
-from detector.trust.keyproof import signed_content
+from detector.trust.handshake_signature import signed_content
 
 from .codepoints import CIPHER_SUITES, TLS_1_2, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType
 from .codepoints import HandshakeType as Kind

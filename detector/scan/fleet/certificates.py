@@ -2,9 +2,9 @@
 
 Room: fleet. Pure but for `write`, which makes the files.
 
-Every part shows a certificate of this CA and asks for one (mutual TLS), so nobody else can join, watch or give work.
-What runs in a fleet is code that its members send each other: whoever holds one of these keys can run programs on
-every machine of the fleet. Keep them as such.
+Every part shows a certificate of this CA and requires one (mutual TLS), so nobody else can join, watch or submit work.
+The members of a fleet send each other code: a holder of one of these keys can run programs on every machine of the
+fleet. Protect them accordingly.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DAYS_VALID: Final = 365
-"""A year: a fleet that is renewed less often is one nobody looks after."""
+"""A fleet that is renewed less than once a year is not maintained."""
 BACKDATED: Final = dt.timedelta(hours=1)
-"""For machines whose clocks are behind."""
+"""For machines whose clocks are slow."""
 PARTS: Final = ("scheduler", "worker", "client")
 _SECRET: Final = 0o600
 
 
 class Files(NamedTuple):
-    """Where one part of a fleet finds its certificates."""
+    """The certificate files of one part of a fleet."""
 
     ca: Path
     certificate: Path
@@ -49,31 +49,27 @@ def files(folder: str | Path, part: str) -> Files:
 
 
 def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: int = DAYS_VALID) -> tuple[Path, ...]:
-    """Make a CA and the certificates of the parts in `folder`; gives the files made.
+    """Make a CA and the certificates of the parts in `folder`; returns the files made.
 
-    `hosts` are the names and addresses under which the scheduler is reached. The CA's own key is not kept: a fleet that
-    needs another part gets new certificates altogether. Raises `OutputError`, and `TargetError` for what is no host;
-    nothing that is there is overwritten.
+    `hosts` are the names and addresses of the scheduler. The CA's key is not kept: a fleet that needs another part gets
+    all certificates anew. Existing files are not overwritten.
+
+    Raises:
+        OutputError: a file exists or cannot be written.
+        TargetError: one of `hosts` is not a host.
     """
     folder = Path(folder)
     names = [_general_name(parse_host(host)) for host in hosts]
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("TLS middleware detector fleet")
-    ca = (
-        _builder(ca_name, ca_name, ca_key, now, days)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
+    ca = _builder(ca_name, ca_name, ca_key, now, days, is_ca=True).sign(ca_key, hashes.SHA256())
     made: dict[str, bytes] = {"ca.pem": ca.public_bytes(serialization.Encoding.PEM)}
     for part in PARTS:
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([*names, x509.DNSName(f"{part}.fleet.invalid")])
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
-            _builder(_name(part), ca_name, key, now, days)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            _builder(_name(part), ca_name, key, now, days, is_ca=False)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(alternatives, critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
@@ -83,14 +79,14 @@ def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: i
         made[f"{part}.key"] = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-    return _put(folder, made)
+    return _write_new(folder, made)
 
 
-def _put(folder: Path, made: dict[str, bytes]) -> tuple[Path, ...]:
-    there = [name for name in made if (folder / name).exists()]
-    if there:
+def _write_new(folder: Path, made: dict[str, bytes]) -> tuple[Path, ...]:
+    existing = next((name for name in made if (folder / name).exists()), None)
+    if existing is not None:
         raise OutputError(
-            f"{folder / there[0]}: is there already, and may be in use.", advice="Name another folder, or move it away."
+            f"{folder / existing}: exists already, and may be in use.", advice="Name another folder, or move it away."
         )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,18 +101,30 @@ def _put(folder: Path, made: dict[str, bytes]) -> tuple[Path, ...]:
     return tuple(folder / name for name in made)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime, days: int
+def _builder(  # noqa: PLR0913 - the fields of a certificate
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: dt.datetime,
+    days: int,
+    *,
+    is_ca: bool,
 ) -> x509.CertificateBuilder:
+    usage = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only"), False
+    )
     return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - BACKDATED)
         .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=not is_ca, key_cert_sign=is_ca, crl_sign=is_ca, decipher_only=False, **usage
+            ),
+            critical=True,
+        )
     )
 
 
@@ -129,17 +137,3 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )

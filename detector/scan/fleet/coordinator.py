@@ -1,102 +1,109 @@
-"""Spreads a scan over a fleet and judges what comes back.
+"""Distributes a scan over a fleet, and assesses what comes back (`detector.session.stream`).
 
-Room: fleet. Talks to the engine's scheduler; starts tasks and ends every one of them before it returns.
+Room: fleet. Talks to Dask's scheduler; starts tasks and ends every one of them before it returns.
 
-`every`: each vantage looks at every target. `spread`: each target is looked at once, from wherever there is room. A job
-whose worker is lost goes to another that may do it, or to one of the same vantage that comes in time; where there is
-none, its targets are told as not looked at, and never left out.
+`every`: each vantage probes every target. `spread`: each target is probed once, from wherever there is room. A job
+whose worker is lost goes to another that may run it, or to one of the same vantage that connects in time; where there
+is none, its targets are reported as not probed, and never left out.
 
 A worker of another version, or whose program has another source, gets no work: its observations could mean something
-else. What a worker says is checked where it can be: a chain counts as proved only when its handshake signature verifies
-here again.
+else. What a worker reports is verified where it can be: a chain counts as proved only when its handshake signature
+verifies here again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
-from functools import partial
-from itertools import islice
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.aio.tasks import off_loop
+from detector.aio.tasks import cancel_and_wait
 from detector.errors import DetectorError, MissingExtraError
-from detector.scan import BadLine, Target, work
-from detector.scan.judging import Judging
+from detector.scan import work
+from detector.scan.results import FollowUps, Numbered, Scanned, row
+from detector.scan.runner import numbered_batches
+from detector.session.settings import NetworkSettings
+from detector.session.stream import Probed, StreamSettings, stream
 
 try:
     import distributed
 
-    from . import work as remote
+    from . import worker
 except ImportError as error:
     raise MissingExtraError("A fleet needs Dask's distributed.", extra="fleet") from error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 
-    from detector.judge.evidence import EndpointEvidence
-    from detector.scan import Scanned
+    from detector.model import Endpoint
+    from detector.scan import BadLine, Target
     from detector.session.session import Detector
 
+LOG: Final = logging.getLogger("detector.scan")
+
 BATCH: Final = 32
-"""Targets in one job: small enough that a lost worker loses a second of work, large enough that the engine's own cost
-per job, a few milliseconds, does not show."""
+"""Targets in one job: small enough that a lost worker loses a second of work, large enough that Dask's own cost per
+job, a few milliseconds, does not show."""
 
 JOBS_AHEAD: Final = 2
-"""Jobs given to the engine for each thread of a worker before one of them is done: one to do, one to go on with."""
+"""Jobs submitted for each thread of a worker before one of them is done: one to run, one to continue with."""
 
 LOST_SECONDS: Final = 30.0
 """How long a vantage whose last worker is gone is waited for."""
 
-ROLL_CALL_SECONDS: Final = 1.0
-"""Between two looks at who is there."""
+REFRESH_SECONDS: Final = 1.0
+"""Between two queries of which workers are connected."""
 
 ANSWER_SECONDS: Final = 30.0
-"""Within which a worker must say who it is; a busy one takes its time."""
+"""Within which a worker must identify itself; a busy one takes its time."""
 
 RESOURCE_PREFIX: Final = "vantage:"
-"""How a worker says from which vantage it looks, as a resource of the engine: this and the name."""
+"""How a worker names its vantage, as a resource of Dask: this and the name."""
 
 RESOURCE_AMOUNT: Final = 1_000_000
-"""Of that resource a worker has as good as any amount: it is a label, not a limit."""
+"""How much of that resource a worker has, practically unlimited: it is a label, not a limit."""
 
-TOLD_VERSION_MAX: Final = 40
-"""Characters told of a version that a stranger calls itself."""
+REPORTED_VERSION_MAX: Final = 40
+"""Characters shown of the version that an unknown program reports."""
 
-NOWHERE: Final = "none"
-"""The vantage of a target that nobody could look at and that was given to no vantage in particular."""
+NO_VANTAGE: Final = "none"
+"""The vantage of a target that no worker could probe and that was meant for no vantage in particular."""
 
 
 class FleetError(DetectorError):
-    """The fleet cannot be reached, or has nobody who can work."""
+    """The fleet cannot be reached, or has no worker that can be used."""
 
 
 class Mode(enum.StrEnum):
-    """How targets and vantages go together."""
+    """How targets are assigned to vantages."""
 
     EVERY = "every"
     SPREAD = "spread"
 
 
 class Refused(NamedTuple):
-    """A worker that gets no work, what it is called, and why."""
+    """A worker that gets no work, its name, and why."""
 
     address: str
     worker: str
     reason: str
 
 
-class Crew(NamedTuple):
-    """Who can work: addresses of workers by vantage; and who was refused."""
+class Workers(NamedTuple):
+    """The addresses of verified workers by vantage, and the workers that were refused."""
 
     vantages: Mapping[str, tuple[str, ...]]
     refused: tuple[Refused, ...] = ()
 
     @property
-    def workers(self) -> tuple[str, ...]:
-        """The addresses of all who can."""
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of all verified workers."""
         return tuple(address for addresses in self.vantages.values() for address in addresses)
 
 
@@ -107,42 +114,40 @@ class FromVantage(NamedTuple):
     result: Scanned
 
 
-class Looks(NamedTuple):
-    """How the looks are made on the workers: seconds for a try, looks of one job at once, and the proxy setting.
+class FleetSettings(NamedTuple):
+    """How workers probe: the limits of one job, and how they connect.
 
     `lost_after` is how many seconds a vantage without worker is waited for.
     """
 
-    timeout: float = 10.0
-    concurrency: int = BATCH
-    route: str = "env"
-    retries: int = 1
+    probes: StreamSettings = StreamSettings(concurrency=BATCH)
+    network: NetworkSettings = NetworkSettings(proxy="env", offline=True)
     lost_after: float = LOST_SECONDS
 
 
-async def muster(client: distributed.Client, addresses: Collection[str] | None = None) -> Crew:
-    """Ask every worker, or those at `addresses`, who it is; who does not answer rightly is refused."""
+async def register_workers(client: distributed.Client, addresses: Collection[str] | None = None) -> Workers:
+    """Ask every worker, or those at `addresses`, for its identity; those of another program are refused."""
     workers = (await client.scheduler.identity(n_workers=-1))["workers"]
     asked = [address for address in workers if addresses is None or address in addresses]
-    answers = await asyncio.gather(*(_answer(client, address) for address in asked))
-    expected = remote.Identity(source_sha256=await asyncio.to_thread(remote.source_hash))
+    answers = await asyncio.gather(*(_identity(client, address) for address in asked))
+    expected = worker.Identity(source_sha256=await asyncio.to_thread(worker.source_hash))
     vantages: dict[str, tuple[str, ...]] = {}
     refused: list[Refused] = []
     for address, answer in zip(asked, answers, strict=True):
         resources = workers[address]["resources"]
         names = [name.removeprefix(RESOURCE_PREFIX) for name in resources if name.startswith(RESOURCE_PREFIX)]
-        reason = _why_not(answer, expected)
+        reason = _why_refused(answer, expected)
         if reason is not None or len(names) != 1:
-            told = f"{', '.join(names)} at {address}" if names else address
-            refused.append(Refused(address, told, reason or "it does not say from which one vantage it looks"))
+            name = f"{', '.join(names)} at {address}" if names else address
+            refused.append(Refused(address, name, reason or "it does not name the one vantage it probes from"))
         else:
             vantages[names[0]] = (*vantages.get(names[0], ()), address)
-    return Crew(vantages, tuple(refused))
+    return Workers(vantages, tuple(refused))
 
 
-async def _answer(client: distributed.Client, address: str) -> object:
-    """What a worker says of itself; an exception where it says nothing."""
-    asking = client.run(remote.identity, workers=[address], on_error="return")
+async def _identity(client: distributed.Client, address: str) -> object:
+    """The answer of a worker that is asked for its identity; an exception where there is none."""
+    asking = client.run(worker.identity, workers=[address], on_error="return")
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return (await asking).get(address)
@@ -150,19 +155,26 @@ async def _answer(client: distributed.Client, address: str) -> object:
         return error
 
 
-def _why_not(answer: object, expected: remote.Identity) -> str | None:
+def _why_refused(answer: object, expected: worker.Identity) -> str | None:
     if not isinstance(answer, bytes):
-        return "it could not say who it is: it is another program, or does not answer"
+        return "it could not identify itself: it is another program, or does not answer"
     try:
-        found = msgspec.json.decode(answer, type=remote.Identity)
+        found = msgspec.json.decode(answer, type=worker.Identity)
     except (msgspec.MsgspecError, ValueError):
-        return "what it says of itself cannot be read: it is another program"
+        return "its identity cannot be read: it is another program"
     if (found.form, found.version) != (expected.form, expected.version):
-        told = "".join(filter(str.isprintable, found.version[:TOLD_VERSION_MAX]))
-        return f"it runs version {told}, this is {expected.version}: install the same on both"
+        version = "".join(filter(str.isprintable, found.version[:REPORTED_VERSION_MAX]))
+        return f"it runs version {version}, this is {expected.version}: install the same on both"
     if found.source_sha256 != expected.source_sha256:
         return "its program differs from this one: it was changed, or is another build; install the same on both"
     return None
+
+
+class _Job(NamedTuple):
+    """Targets to be probed by one worker, and the vantage they are for (None: any)."""
+
+    vantage: str | None
+    targets: tuple[Numbered, ...]
 
 
 async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one choice
@@ -170,215 +182,206 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     detector: Detector,
     targets: Iterable[Target | BadLine],
     *,
-    crew: Crew,
+    workers: Workers,
     mode: Mode,
-    looks: Looks | None = None,
+    settings: FleetSettings | None = None,
     on_bad_line: Callable[[BadLine], None] | None = None,
     on_refused: Callable[[Refused], None] | None = None,
 ) -> AsyncGenerator[FromVantage, None]:
-    """Have every target looked at, judge what comes back with `detector`'s pins, roots and logs, and give each result.
+    """Have every target probed by workers, assess it with `detector`'s pins, roots and logs, and yield each result.
 
-    Results come as they are ready, in no order. What is held is bounded by the jobs in flight. A worker that comes
-    later works for the vantages of `crew`; one that is refused then goes to `on_refused`. Raises `FleetError` when the
-    crew has nobody and when the scheduler is lost, and what `targets` and `on_bad_line` raise.
+    Results come as they are ready, in no order; each vantage is a network of its own. A worker that connects later
+    works for the vantages of `workers`; one that is refused then goes to `on_refused`.
+
+    Raises:
+        FleetError: there is no worker, or the connection to the scheduler was lost. Also raised is what `targets` and
+            `on_bad_line` raise.
     """
-    if not crew.vantages:
-        told = "; ".join(f"{r.worker}: {r.reason}" for r in crew.refused) or "no worker is connected"
-        raise FleetError(f"The fleet has nobody who can work ({told}).", advice="Start `detector fleet worker`s.")
-    spreading = _Spreading(client, detector, crew, mode, looks or Looks(), on_refused)
+    if not workers.vantages:
+        why = "; ".join(f"{r.worker}: {r.reason}" for r in workers.refused) or "no worker is connected"
+        raise FleetError(f"The fleet has no usable worker ({why}).", advice="Start `detector fleet worker`s.")
+    coordinator = _Coordinator(client, detector, workers, settings or FleetSettings(), on_refused)
+    follow_ups: defaultdict[str, FollowUps] = defaultdict(FollowUps)
+
+    async def source() -> AsyncIterator[_Job]:
+        async for batch in numbered_batches(targets, size=BATCH, on_bad_line=on_bad_line):
+            for vantage in workers.vantages if mode is Mode.EVERY else (None,):
+                yield _Job(vantage, batch)
+
+    def follow_up(vantage: str, canaries: Sequence[Endpoint]) -> tuple[_Job]:
+        return (_Job(vantage, follow_ups[vantage].targets(canaries)),)
+
+    await coordinator.refresh()
     try:
-        async for found in spreading.run(_Source(targets, on_bad_line)):
-            yield found
+        results = stream(detector, source(), coordinator.run, follow_up=follow_up, limit=coordinator.jobs_max)
+        async with contextlib.aclosing(results):
+            async for label, result, previous, vantage in results:
+                yield FromVantage(vantage, row(result, previous, label))
     finally:
-        await spreading.end()
+        await coordinator.end()
 
 
-class _Given(NamedTuple):
-    """A job: its targets, the vantage it was given to (None: any), and the workers that may do it."""
+@dataclass
+class _Coordinator:
+    """Submits the jobs of one scan to the verified workers of its vantages."""
 
-    vantage: str | None
-    numbered: tuple[tuple[int, Target], ...]
-    workers: frozenset[str]
+    client: distributed.Client
+    detector: Detector
+    workers: Workers
+    settings: FleetSettings
+    on_refused: Callable[[Refused], None] | None
 
-
-class _Spreading:
-    """One scan over a fleet."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 - as `scan`
-        self,
-        client: distributed.Client,
-        detector: Detector,
-        crew: Crew,
-        mode: Mode,
-        looks: Looks,
-        on_refused: Callable[[Refused], None] | None,
-    ) -> None:
-        self._client = client
-        self._detector = detector
-        self._mode = mode
-        self._looks = looks
-        self._on_refused = on_refused
-        self._workers = {vantage: frozenset(addresses) for vantage, addresses in crew.vantages.items()}
-        self._home = {address: vantage for vantage, addresses in crew.vantages.items() for address in addresses}
-        self._known = frozenset(self._home) | {refused.address for refused in crew.refused}
+    def __post_init__(self) -> None:
+        vantages = self.workers.vantages
+        self._workers = {vantage: frozenset(addresses) for vantage, addresses in vantages.items()}
+        self._vantages = {address: vantage for vantage, addresses in vantages.items() for address in addresses}
+        self._known = frozenset(self._vantages) | {refused.address for refused in self.workers.refused}
         self._threads: Mapping[str, int] = {}
         self._missing_since: dict[str, float] = {}
-        self._flying: dict[asyncio.Task[object], tuple[distributed.Future, _Given]] = {}
-        self._judging: dict[str, Judging] = {}
+        self._refreshing: asyncio.Task[None] | None = None
 
-    async def run(self, source: _Source) -> AsyncGenerator[FromVantage, None]:
-        """Give jobs and take what they bring until all is done."""
-        loop = asyncio.get_running_loop()
-        await self._roll_call()  # nothing is flying yet
-        roll_call = loop.time() + ROLL_CALL_SECONDS
-        while True:
-            while len(self._flying) < self._room and (batch := await source.take()):
-                for vantage in self._workers if self._mode is Mode.EVERY else (None,):
-                    self._give(batch, vantage)
-            if not self._flying:
-                return
-            left = max(roll_call - loop.time(), 0.0)
-            done, _ = await asyncio.wait(self._flying, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                for found in await self._taken(*self._flying.pop(task)):
-                    yield found
-            if loop.time() >= roll_call:
-                for given in await self._roll_call():
-                    for found in self._not_looked(given):
-                        yield found
-                roll_call = loop.time() + ROLL_CALL_SECONDS
-
-    @property
-    def _room(self) -> int:
-        """How many jobs may be in flight before more are given."""
-        threads = sum(count for address, count in self._threads.items() if address in self._home)
-        # Where no worker is left, each vantage still has jobs that wait for one, and are told when none came.
+    def jobs_max(self) -> int:
+        """How many jobs may be in flight."""
+        threads = sum(count for address, count in self._threads.items() if address in self._vantages)
+        # Where no worker is left, each vantage still has jobs that wait for one, and are reported when none came.
         return JOBS_AHEAD * max(threads, len(self._workers))
 
-    def _give(self, batch: tuple[tuple[int, Target], ...], vantage: str | None) -> None:
-        endpoints = tuple(work.bare(self._detector.expected(target.endpoint)) for _, target in batch)
-        looks = self._looks
-        job = work.Job(
-            endpoints=endpoints,
-            timeout=looks.timeout,
-            concurrency=looks.concurrency,
-            retries=looks.retries,
-            route=looks.route,
+    async def run(self, job: _Job) -> list[Probed[Numbered]]:
+        """Have a job run by a worker that may, and again by others while workers are lost."""
+        while not self._is_lost(job.vantage):
+            workers = self._eligible(job.vantage)
+            if not workers:
+                await self._next_refresh()
+            elif (answer := await self._submit(job, workers)) is not None:
+                return self._probed(job, *answer)
+            else:
+                LOG.info("workers %s lost: submitting their %d targets again", ", ".join(workers), len(job.targets))
+        LOG.info("vantage %s has no worker: %d targets are not probed", job.vantage or "any", len(job.targets))
+        return self._probed(job)
+
+    async def _submit(self, job: _Job, workers: frozenset[str]) -> tuple[str, bytes] | None:
+        """The address of the worker that ran a job, with its answer; None where these workers are lost."""
+        request = work.Request(
+            endpoints=tuple(self.detector.expected(target.endpoint) for _, target in job.targets),
+            config=work.WorkerConfig(network=self.settings.network),
+            settings=self.settings.probes,
         )
-        workers = self._may(vantage)
-        future = self._client.submit(
-            remote.look,
-            msgspec.json.encode(job),
+        future = self.client.submit(
+            worker.run,
+            work.encode_request(request),
             pure=False,
-            # Those that were mustered, and no others: who was refused, or nobody has looked at yet, gets no work.
-            workers=list(workers),
+            workers=list(workers),  # only verified workers receive jobs
             allow_other_workers=False,
-            resources=None if vantage is None else {RESOURCE_PREFIX + vantage: 1},
+            resources=None if job.vantage is None else {RESOURCE_PREFIX + job.vantage: 1},
         )
-        self._flying[asyncio.ensure_future(_ended(future))] = (future, _Given(vantage, batch, workers))
+        ended = asyncio.ensure_future(_ended(future))
+        try:
+            while not ended.done():
+                refreshing = self._next_refresh()
+                await asyncio.wait({ended, refreshing}, return_when=asyncio.FIRST_COMPLETED)
+                if refreshing.done():
+                    refreshing.result()
+                    if not workers & self._threads.keys():
+                        return None
+            return await self._answer(future)
+        finally:
+            if not ended.done():
+                ended.cancel()
+                if self.client.status == "running":
+                    with contextlib.suppress(OSError):
+                        await self.client.cancel([future])
 
-    def _may(self, vantage: str | None) -> frozenset[str]:
-        return frozenset(self._home) if vantage is None else self._workers[vantage]
-
-    async def _taken(self, future: distributed.Future, given: _Given) -> list[FromVantage]:
-        """Judge what a job brought; a job that failed has its targets told as not looked at."""
+    async def _answer(self, future: distributed.Future) -> tuple[str, bytes]:
+        """What a job that ended returned; nothing where it failed."""
         if future.status in {"cancelled", "lost"}:
-            raise self._scheduler_lost()
+            raise _scheduler_lost()
         if future.status != "finished":
-            return list(self._not_looked(given))
+            LOG.info("a job failed: %s", future.status)
+            return "", b""
         try:
             address, answer = await future
         except (OSError, asyncio.CancelledError) as error:
-            if self._client.status == "running" and not isinstance(error, OSError):
+            if self.client.status == "running" and not isinstance(error, OSError):
                 raise
-            raise self._scheduler_lost() from error
-        vantage, seen = self._home.get(address), work.read_seen(answer, expected=len(given.numbered))
-        if vantage is None or seen is None or given.vantage not in {vantage, None}:
-            return list(self._not_looked(given))
-        found: list[FromVantage] = []
-        for (number, target), look in zip(given.numbered, seen, strict=True):
-            case = work.case_of(self._detector, self._detector.expected(target.endpoint), look, where=vantage)
-            found += self._judged(number, target, case, vantage)
-            judging = self._judging[vantage]
-            if judging.may_need_follow_up(case) and (canaries := await off_loop(partial(judging.follow_up, case))):
-                self._give(canaries, vantage)
-        return found
+            raise _scheduler_lost() from error
+        return address, answer
 
-    def _judged(self, number: int, target: Target, case: EndpointEvidence, vantage: str) -> Iterator[FromVantage]:
-        judging = self._judging.setdefault(vantage, Judging(self._detector.canaries))
-        return (FromVantage(vantage, result) for result in judging.judge(number, target, case))
+    def _probed(self, job: _Job, address: str = "", answer: bytes = b"") -> list[Probed[Numbered]]:
+        """The evidence in a worker's answer; inconclusive where there is none, and never left out."""
+        vantage, response = self._vantages.get(address), work.decode_response(answer, expected=len(job.targets))
+        probed: Sequence[work.ProbedEndpoint] = [work.NOT_PROBED] * len(job.targets)
+        if vantage is None or not isinstance(response, work.Response) or job.vantage not in {vantage, None}:
+            vantage = job.vantage or NO_VANTAGE
+        else:
+            probed = response.probed
+        endpoints = (self.detector.expected(target.endpoint) for _, target in job.targets)
+        return [
+            Probed(numbered, work.evidence_of(self.detector, endpoint, one, place=vantage), vantage)
+            for numbered, endpoint, one in zip(job.targets, endpoints, probed, strict=True)
+        ]
 
-    def _not_looked(self, given: _Given) -> Iterator[FromVantage]:
-        """Results for targets that nobody looked at: inconclusive, never left out."""
-        where = given.vantage or NOWHERE
-        for number, target in given.numbered:
-            case = work.case_of(self._detector, self._detector.expected(target.endpoint), work.NOT_LOOKED, where=where)
-            yield from self._judged(number, target, case, where)
+    def _eligible(self, vantage: str | None) -> frozenset[str]:
+        return frozenset(self._vantages) if vantage is None else self._workers[vantage]
 
-    async def _roll_call(self) -> list[_Given]:
-        """See who is there: take in who is new, give jobs of lost workers again; gives those nobody is left for."""
+    def _is_lost(self, vantage: str | None) -> bool:
+        """Whether the vantage, or every one, has been without worker for too long."""
+        now = asyncio.get_running_loop().time()
+        vantages = self._workers if vantage is None else (vantage,)
+        return all(now - self._missing_since.get(each, now) >= self.settings.lost_after for each in vantages)
+
+    def _next_refresh(self) -> asyncio.Task[None]:
+        """The next refresh, shared by all jobs in flight."""
+
+        async def refresh() -> None:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.refresh()
+
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(refresh())
+        return self._refreshing
+
+    async def refresh(self) -> None:
+        """Query which workers are connected, and register new ones."""
         try:
-            self._threads = await self._client.nthreads()
+            self._threads = await self.client.nthreads()
             present = frozenset(self._threads)
             if new := present - self._known:
-                self._take_in(await muster(self._client, new))
+                self._register(await register_workers(self.client, new))
                 self._known |= new
-        except (OSError, ValueError) as error:  # a closed client calls itself a wrong value
-            raise self._scheduler_lost() from error
-        for address in self._home.keys() - present:
-            vantage = self._home.pop(address)
+        except (OSError, ValueError) as error:  # a closed client raises ValueError
+            raise _scheduler_lost() from error
+        for address in self._vantages.keys() - present:
+            vantage = self._vantages.pop(address)
             self._workers[vantage] -= {address}
+            LOG.info("worker %s of %s is lost", address, vantage)
         now = asyncio.get_running_loop().time()
         for vantage, workers in self._workers.items():
             if workers:
                 self._missing_since.pop(vantage, None)
             else:
                 self._missing_since.setdefault(vantage, now)
-        return [given for task, given in self._stranded(present) if await self._moved(task, given, now)]
 
-    def _take_in(self, crew: Crew) -> None:
-        for vantage, addresses in crew.vantages.items():
+    def _register(self, found: Workers) -> None:
+        for vantage, addresses in found.vantages.items():
             if vantage in self._workers:
+                LOG.info("worker %s of %s connected", ", ".join(addresses), vantage)
                 self._workers[vantage] |= frozenset(addresses)
-                self._home |= dict.fromkeys(addresses, vantage)
-        if self._on_refused is not None:
-            for refused in crew.refused:
-                self._on_refused(refused)
-
-    def _stranded(self, present: frozenset[str]) -> list[tuple[asyncio.Task[object], _Given]]:
-        return [(task, given) for task, (_, given) in self._flying.items() if not given.workers & present]
-
-    async def _moved(self, task: asyncio.Task[object], given: _Given, now: float) -> bool:
-        """Give a job whose workers are all gone to others; whether there are none, and were none for too long."""
-        others = self._may(given.vantage)
-        vantages = self._workers if given.vantage is None else (given.vantage,)
-        gone = not others and all(
-            now - self._missing_since.get(vantage, now) >= self._looks.lost_after for vantage in vantages
-        )
-        if not (others or gone):
-            return False
-        future, _ = self._flying.pop(task)
-        task.cancel()
-        await self._client.cancel([future])
-        if others:
-            self._give(given.numbered, given.vantage)
-        return gone
-
-    def _scheduler_lost(self) -> FleetError:
-        return FleetError(
-            "The connection to the scheduler was lost: the scan is not whole.",
-            advice="What was written until now holds; start the scheduler again, and the scan for the rest.",
-        )
+                self._vantages |= dict.fromkeys(addresses, vantage)
+        if self.on_refused is not None:
+            for refused in found.refused:
+                self.on_refused(refused)
 
     async def end(self) -> None:
-        """Give up what is still in flight."""
-        futures = [future for future, _ in self._flying.values()]
-        for task in self._flying:
-            task.cancel()
-        await asyncio.gather(*self._flying, return_exceptions=True)
-        self._flying.clear()
-        if futures and self._client.status == "running":
-            await self._client.cancel(futures)
+        """Stop refreshing."""
+        if self._refreshing is not None:
+            await cancel_and_wait([self._refreshing])
+
+
+def _scheduler_lost() -> FleetError:
+    return FleetError(
+        "The connection to the scheduler was lost: the scan is incomplete.",
+        advice="What was written until now is valid; start the scheduler again, and the scan for the rest.",
+    )
 
 
 async def _ended(future: distributed.Future) -> None:
@@ -387,28 +390,3 @@ async def _ended(future: distributed.Future) -> None:
         await distributed.wait(future)
     except distributed.client.FuturesCancelledError:
         return
-
-
-class _Source:
-    """Numbers the targets and takes them in batches, in a thread: a pipe may keep its reader waiting."""
-
-    def __init__(self, targets: Iterable[Target | BadLine], on_bad_line: Callable[[BadLine], None] | None) -> None:
-        self._iterator = iter(targets)
-        self._on_bad_line = on_bad_line
-        self._next_number = 0
-
-    async def take(self) -> tuple[tuple[int, Target], ...]:
-        """The next targets with their numbers; none at the end."""
-        while lines := await asyncio.to_thread(lambda: list(islice(self._iterator, BATCH))):
-            if numbered := tuple(self._numbered(lines)):
-                return numbered
-        return ()
-
-    def _numbered(self, lines: list[Target | BadLine]) -> Iterator[tuple[int, Target]]:
-        for line in lines:
-            if isinstance(line, BadLine):
-                if self._on_bad_line is not None:
-                    self._on_bad_line(line)
-            else:
-                yield self._next_number, line
-                self._next_number += 1

@@ -1,6 +1,6 @@
-"""How the parts of a fleet run on the engine: mutual TLS with the certificates of one folder, and nothing in the clear.
+"""Sets up Dask for the parts of a fleet: mutual TLS with the certificates of one folder, and nothing unencrypted.
 
-Room: fleet. Reads the folder's files; opens one connection to see whether a scheduler is there.
+Room: fleet. Reads the folder's files; opens one connection to check that a scheduler is there.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ CONNECT_SECONDS: Final = 10.0
 """Until a scheduler must have answered."""
 
 _LOGS: Final = ("bokeh", "distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
-"""Where the engine writes to standard error from the moment it is loaded."""
+"""Loggers that write to standard error from the moment Dask is loaded."""
 
-_NOTHING_IN_THE_CLEAR: Final[dict[str, list[str]]] = {
+_NO_PAGES: Final[dict[str, list[str]]] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
-"""Scheduler and workers serve pages about themselves, without TLS and to anybody. Not ours."""
+"""Scheduler and workers would serve pages about themselves, without TLS and to anybody."""
 
-UNSEEN: Final = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-"""Arguments of scheduler and worker: the port of the pages that are not served is no other machine's business."""
+NO_DASHBOARD: Final = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+"""Arguments of scheduler and worker: the port of the disabled pages is bound to loopback."""
 
 _NEW: Final = "Make new ones with `detector fleet certificates`, and give every machine those of its part."
 
 
 def prepare() -> None:
-    """Keep the engine from writing to standard error (unless DETECTOR_DEBUG is set) and from serving in the clear.
+    """Keep Dask from writing to standard error (unless DETECTOR_DEBUG is set) and from serving pages.
 
-    What a person must know, the commands say themselves.
+    The commands report what a person must know.
     """
-    dask.config.set(_NOTHING_IN_THE_CLEAR)
+    dask.config.set(_NO_PAGES)
     if os.environ.get("DETECTOR_DEBUG"):
         return
     for name in _LOGS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [logging.NullHandler()]
         logger.propagate = False
-    # Which versions of what are installed where; what matters to us is compared in `conduct.muster`.
+    # Which versions of what are installed where; what matters is compared in `coordinator.register_workers`.
     warnings.filterwarnings("ignore", category=distributed.versions.VersionMismatchWarning)
 
 
 def security(folder: str | Path, part: str, *, now: dt.datetime) -> distributed.Security:
-    """The engine's settings for one part (`scheduler`, `worker` or `client`).
+    """Dask's settings for one part (`scheduler`, `worker` or `client`).
 
-    Raises `InputError` where its files are not there, do not belong together, or are out of date.
+    Raises `InputError` where its files are missing, do not belong together, or are out of date.
     """
     found = files(folder, part)
     try:
@@ -76,7 +76,7 @@ def security(folder: str | Path, part: str, *, now: dt.datetime) -> distributed.
         certificate.verify_directly_issued_by(authority)
     except ssl.SSLError as error:
         raise InputError(
-            f"--tls {folder}: {part}.key is no key, or not that of {part}.pem.", advice="Copy both files again."
+            f"--tls {folder}: {part}.key is not a key, or not that of {part}.pem.", advice="Copy both files again."
         ) from error
     except OSError as error:
         missing = next((file for file in found if not file.is_file()), found.key)
@@ -87,7 +87,9 @@ def security(folder: str | Path, part: str, *, now: dt.datetime) -> distributed.
     except InvalidSignature as error:
         raise InputError(f"--tls {folder}: {part}.pem is not of the CA in ca.pem.", advice=_NEW) from error
     except (ValueError, TypeError) as error:
-        raise InputError(f"--tls {folder}: {part}.pem or ca.pem is no certificate of a fleet.", advice=_NEW) from error
+        raise InputError(
+            f"--tls {folder}: {part}.pem or ca.pem is not a certificate of a fleet.", advice=_NEW
+        ) from error
     for each, name in ((certificate, f"{part}.pem"), (authority, "ca.pem")):
         if not each.not_valid_before_utc <= now <= each.not_valid_after_utc:
             between = f"{each.not_valid_before_utc:%Y-%m-%d} to {each.not_valid_after_utc:%Y-%m-%d}"
@@ -97,7 +99,7 @@ def security(folder: str | Path, part: str, *, now: dt.datetime) -> distributed.
 
 
 async def reach(scheduler: str, settings: distributed.Security, part: str) -> None:
-    """See whether the scheduler is there and this part is let in. Raises `InputError`."""
+    """Check that the scheduler is there and accepts this part. Raises `InputError`."""
     arguments: dict[str, Any] = settings.get_connection_args(part)
     try:
         comm = await connect(scheduler, timeout=CONNECT_SECONDS, **arguments)

@@ -24,11 +24,11 @@ from support.profiles import examples
 
 from detector import Detector, Outcome, Verdict
 from detector.errors import MissingExtraError, TargetError
+from detector.knowledge import ct_logs
 from detector.model import ResolutionOutcome
 from detector.probe import DirectDialer
 from detector.probe.http import doh
 from detector.probe.http.https import connect
-from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:

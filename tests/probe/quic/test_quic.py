@@ -21,7 +21,7 @@ from detector.probe import Timeouts
 from detector.probe.quic import client
 from detector.probe.quic.client import probe_quic
 from detector.probe.tls.wire import CERTIFICATES_MAX
-from detector.trust.keyproof import KeyProof
+from detector.trust.handshake_signature import KeyProof
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable

@@ -23,7 +23,7 @@ from detector.probe.quic.wire import FRAGMENTS_MAX, PENDING_MAX, QuicWire, _Stre
 from detector.probe.tls.engine import proof_of
 from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import FLIGHT_BYTES_MAX
-from detector.trust.keyproof import KeyProof
+from detector.trust.handshake_signature import KeyProof
 
 if TYPE_CHECKING:
     import random

@@ -190,7 +190,7 @@ async def test_the_file_chooses(settings_of: Callable[..., dict[str, Any]]) -> N
     ):
         location = f"pac:http://{files.host}:{files.port}/proxy.pac?secret=1"
         where = {("lms.example.org", 443): other.address}
-        async with Detector(**settings_of(route=location, resolve=where)) as subject:
+        async with Detector(**settings_of(proxy=location, resolve=where)) as subject:
             report = await subject.check([HOST, "lms.example.org"], deadline=60)
     seen = [result.observation for result in report.results]
     assert [(o.outcome, o.route) for o in seen] == [
@@ -212,7 +212,7 @@ async def test_a_file_that_says_nothing_leaves_nothing_clean(
     file = tmp_path / "proxy.pac"
     file.write_text(script)
     async with serve_origin(exam()) as origin:
-        settings = settings_of(route=f"pac:{file}", resolve={(HOST, 443): origin.address})
+        settings = settings_of(proxy=f"pac:{file}", resolve={(HOST, 443): origin.address})
         async with Detector(**settings) as subject:
             report = await subject.check([HOST], deadline=60)
         assert origin.connections == 0
@@ -230,7 +230,7 @@ async def test_without_the_extra_the_file_is_named(
     file.write_text("function FindProxyForURL() { return 'DIRECT' }")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "quickjs_rs" else find(name))
-    async with Detector(**settings_of(route=f"pac:{file}")) as subject:
+    async with Detector(**settings_of(proxy=f"pac:{file}")) as subject:
         report = await subject.check([HOST])
     (result,) = report.results
     assert result.observation.outcome is Outcome.PROXY_UNKNOWN
@@ -249,7 +249,7 @@ async def test_a_file_over_https_is_believed_only_from_where_it_should_be(
     ):
         async with serve_origin(exam()) as origin, serve_origin(issued, handler=lambda _: script) as server:
             settings = settings_of(
-                route=f"pac:https://127.0.0.1:{server.port}/proxy.pac", resolve={(HOST, 443): origin.address}
+                proxy=f"pac:https://127.0.0.1:{server.port}/proxy.pac", resolve={(HOST, 443): origin.address}
             )
             trusted = {**settings, "roots": _roots()}
             async with Detector(**trusted) as subject:
@@ -301,7 +301,7 @@ async def test_settings_of_the_machine_that_cannot_be_read(
     unreadable = SystemProxies(proxy="gopher://proxy.example.edu:70")
     monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: unreadable)
     async with serve_origin(exam()) as origin:
-        async with Detector(**settings_of(route="system", resolve={(HOST, 443): origin.address})) as subject:
+        async with Detector(**settings_of(proxy="system", resolve={(HOST, 443): origin.address})) as subject:
             report = await subject.check([HOST])
         assert origin.handshakes == 0
     (result,) = report.results

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from detector_testing import Lie, serve_origin, serve_proxy, serve_socks
-from detector_testing.streams import Listener, connect, listen, relay
+from detector_testing.streams import Listener, aborting, connect, listen, relay
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_socks import ProxyType
@@ -406,12 +406,14 @@ async def overhear(proxy: Listener, sent: list[bytes]) -> AsyncIterator[int]:
     """A port that leads to the proxy; what clients send is added to `sent`."""
     relayed = Listener()
 
+    def keep(data: bytes) -> bytes:
+        sent.append(data)
+        return data
+
     async def serve(client: PlainStream) -> None:
         server = await connect(proxy.address)
-        try:
-            await relay(client, server, sent.append)
-        finally:
-            server.abort()
+        with aborting(server):
+            await relay(client, server, keep)
 
     async with listen(serve, relayed):
         yield relayed.port

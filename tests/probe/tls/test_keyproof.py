@@ -25,7 +25,7 @@ from detector.model import HandshakeSignature
 from detector.probe.tls.engine import proof_of
 from detector.trust import signature as signatures
 from detector.trust.certificate import Certificate
-from detector.trust.keyproof import KeyProof, check_signature
+from detector.trust.handshake_signature import KeyProof, check_signature
 from detector.trust.signature import SPKI_BYTES_MAX
 
 if TYPE_CHECKING:

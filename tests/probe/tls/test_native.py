@@ -10,7 +10,6 @@ import dataclasses
 import ssl
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,10 +32,11 @@ from detector.probe.tls.engine import ALPN_PROTOCOLS
 from detector.probe.tls.hello import parse_client_hello
 from detector.probe.tls.native import NativeHandshake
 from detector.probe.tls.openssl import OpenSSLHandshake
-from detector.trust.keyproof import KeyProof
+from detector.trust.handshake_signature import KeyProof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from conftest import World
     from detector_testing import Issued
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.native
 KINDS: tuple[KeyKind, ...] = ("ec", "ec384", "rsa", "rsa3072", "ed25519")
-SCRIPT = Path(__file__).parents[3] / "scripts" / "engine_differential.py"
+DIFFERENTIAL = (sys.executable, "-m", "evaluation.engine_differential")
 
 
 def hello_of(engine: ClientHandshake) -> bytes:
@@ -510,7 +510,7 @@ async def test_without_ml_kem_openssl_looks(monkeypatch: pytest.MonkeyPatch) -> 
 def test_engines_agree_on_broken_servers() -> None:
     """A few thousand mutated flights; the script plays any number."""
     done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, str(SCRIPT), "--flights", "1500", "--seed", "7"],
+        [*DIFFERENTIAL, "--flights", "1500", "--seed", "7"],
         capture_output=True,
         text=True,
         timeout=300,
@@ -526,7 +526,7 @@ def test_engines_agree_on_broken_servers() -> None:
 def test_bad_usage_is_exit_2(given: list[str]) -> None:
     """A sentence, and no traceback."""
     done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, str(SCRIPT), *given], capture_output=True, text=True, timeout=60, check=False
+        [*DIFFERENTIAL, *given], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr

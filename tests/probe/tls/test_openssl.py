@@ -23,7 +23,7 @@ from detector.model import Observation, Outcome
 from detector.probe.tls.engine import server_name
 from detector.probe.tls.hello import requests_scts
 from detector.probe.tls.openssl import OpenSSLHandshake, shared_context, strict_context
-from detector.trust.keyproof import KeyProof
+from detector.trust.handshake_signature import KeyProof
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -138,7 +138,7 @@ def test_two_hundred_certificates_are_kept(version: ssl.TLSVersion) -> None:
 @pytest.mark.parametrize("version", [TLS12, TLS13])
 def test_a_giant_message_ends_it(version: ssl.TLSVersion) -> None:
     """A declared 16 MiB are refused when they are declared."""
-    seen = converse(Script.giant(octets=1000, version=version))
+    seen = converse(Script.giant(size=1000, version=version))
     assert seen.outcome is Outcome.TOO_LARGE
 
 

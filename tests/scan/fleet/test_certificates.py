@@ -42,7 +42,7 @@ def test_each_part_has_its_own(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """Certificates in use are not replaced by mistake."""
     certificates.write(tmp_path, hosts=["x.example"], now=NOW)
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         certificates.write(tmp_path, hosts=["x.example"], now=NOW)
 
 
@@ -82,7 +82,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"client\.pem is not of the CA"):
         security(one, "client", now=NOW)
     (one / "client.key").write_bytes((other / "client.key").read_bytes())
-    with pytest.raises(InputError, match=r"client\.key is no key, or not that of client\.pem"):
+    with pytest.raises(InputError, match=r"client\.key is not a key, or not that of client\.pem"):
         security(one, "client", now=NOW)
     (one / "client.pem").write_bytes(b"\x00nonsense")
     with pytest.raises(InputError, match=r"no certificate"):
