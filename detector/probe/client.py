@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -79,12 +79,12 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
             kind.
         engine: What makes the handshake where no connection is kept (`tls.fallback`).
     """
-    connect = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
+    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
     engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, engine=engine)
     if not endpoint.witness:
-        return await engines.probe(connect)
+        return await engines.probe(connector.connect)
     engines = msgspec.structs.replace(engines, alpn=HTTP_1_1)
-    opened = await connect(engines.keeping_engine, keep=True)
+    opened = await connector.connect(engines.keepable_handshake, keep=True)
     connection = opened.connection
     if connection is None:
         return ProbeOutcome(opened.observation)
@@ -118,9 +118,9 @@ async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols a
         alpn: The protocols offered. A browser's hello has its own.
         context: The TLS settings (default: `openssl.shared_context`). A browser's hello has its own.
     """
-    connect = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
+    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
     engines = EngineFallback(host=endpoint.host, hello=hello, alpn=alpn, context=context)
-    return await connect(engines.keeping_engine, keep=True)
+    return await connector.connect(engines.keepable_handshake, keep=True)
 
 
 async def close(connection: TLSTransport, *, deadline: float | None = None) -> None:
@@ -129,19 +129,16 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _closed(connection, connection.closed, deadline)
 
 
-class _Connector:
+class _Connector(NamedTuple):
     """Makes the connections of one observation: one, or a second where the first was dropped."""
 
-    def __init__(
-        self, endpoint: Endpoint, dialer: Dialer, timeouts: Timeouts, deadline: float | None, clock: Callable[[], float]
-    ) -> None:
-        self._endpoint = endpoint
-        self._dialer = dialer
-        self._timeouts = timeouts
-        self._deadline = deadline
-        self._clock = clock
+    endpoint: Endpoint
+    dialer: Dialer
+    timeouts: Timeouts
+    deadline: float | None
+    clock: Callable[[], float]
 
-    async def __call__(self, make: Callable[[], ClientHandshake], *, keep: bool = False) -> Opened:
+    async def connect(self, make: Callable[[], ClientHandshake], *, keep: bool = False) -> Opened:
         """Connect with a handshake of `make`, and again where it was dropped; `keep` the connection if that can be."""
         attempt = 0
         while True:
@@ -149,7 +146,7 @@ class _Connector:
             handshake = make()
             opened = await self._attempt(handshake, keep=keep)
             seen = opened.observation
-            LOG.debug("%s: handshake (%s): %s", self._endpoint.name, seen.engine or seen.hello, seen.outcome)
+            LOG.debug("%s: handshake (%s): %s", self.endpoint.name, seen.engine or seen.hello, seen.outcome)
             if attempt == ATTEMPTS_MAX or handshake.fallback_reason is not None or not self._was_dropped(seen):
                 break
         if attempt == 1:
@@ -160,21 +157,21 @@ class _Connector:
         """Whether the connection ended so early, and in such a way, that it is retried."""
         if seen.outcome not in RETRIED or seen.chain:
             return False
-        return self._deadline is None or asyncio.get_running_loop().time() < self._deadline
+        return self.deadline is None or asyncio.get_running_loop().time() < self.deadline
 
     async def _attempt(self, handshake: ClientHandshake, *, keep: bool) -> Opened:
-        record = ConnectionRecord(timeouts=self._timeouts, deadline=self._deadline, clock=self._clock)
+        record = ConnectionRecord(timeouts=self.timeouts, deadline=self.deadline, clock=self.clock)
         protocol = HandshakeProtocol(handshake, record)
-        route = self._dialer.route
-        LOG.debug("%s: dialing (%s)", self._endpoint.name, route)
+        route = self.dialer.route
+        LOG.debug("%s: dialing (%s)", self.endpoint.name, route)
         try:
-            transport = await self._dialer.dial(self._endpoint, lambda: protocol, record)
+            transport = await self.dialer.dial(self.endpoint, lambda: protocol, record)
         except RouteError as error:
             handshake.connection_closed(error.outcome)
             return Opened(record.complete(handshake.observation(error.outcome), route), None, handshake)
         outcome = Outcome.HANDSHAKE_TIMEOUT
         try:
-            async with record.phase("handshake", self._timeouts.handshake, Outcome.HANDSHAKE_TIMEOUT):
+            async with record.phase("handshake", self.timeouts.handshake, Outcome.HANDSHAKE_TIMEOUT):
                 await protocol.settled.wait()
         except RouteError as error:
             outcome = error.outcome
@@ -195,7 +192,7 @@ class _Connector:
         if transport.get_write_buffer_size() == 0:
             await protocol.closed.wait()  # in the next iteration of the loop: nothing waits for the peer any more
         else:
-            await _closed(transport, protocol.closed, self._deadline)
+            await _closed(transport, protocol.closed, self.deadline)
         return Opened(observation, None, handshake)
 
 

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from detector.aio.lazy import LazyModule
 from detector.errors import MissingExtraError
 
 from .dialing import PORT_MAX, literal
@@ -22,7 +23,11 @@ from .direct import ADDRESSES_MAX, Resolver
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import aiodns
+
     from .direct import AddressInfo
+else:
+    aiodns = LazyModule("aiodns")  # the extra `scan`
 
 NAMES_MAX: Final = 16384  # names cached; the least recently used is dropped first. Each costs about 1 KiB.
 KEEP_SECONDS: Final = 60.0  # how long an answer is cached: a common time to live of CDNs, so that a scan follows them
@@ -41,10 +46,9 @@ class AsyncLookup:
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - another library's
         try:
-            import aiodns  # noqa: PLC0415 - the extra `scan`
+            self._failure: type[Exception] = aiodns.error.DNSError
         except ImportError as error:
             raise MissingExtraError("Asynchronous name resolution needs aiodns.", extra="scan") from error
-        self._failure: type[Exception] = aiodns.error.DNSError
         self._make: Callable[[], aiodns.DNSResolver] = lambda: aiodns.DNSResolver(**options)
         self._resolver: aiodns.DNSResolver | None = None
 

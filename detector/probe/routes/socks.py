@@ -34,12 +34,6 @@ Steps = Generator[tuple[bytes, int], bytes, None]
 """A conversation: each step sends bytes and receives exactly the number of bytes it asks for."""
 
 
-class _Failed(Exception):  # noqa: N818 - ends a conversation; never leaves this module
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.value)
-        self.outcome = outcome
-
-
 class _Conversation(Negotiation):
     """Runs the steps of either version, however the bytes are chunked."""
 
@@ -72,7 +66,7 @@ class _Conversation(Negotiation):
         except StopIteration:
             self.established = True
             self.leftover = bytes(self._unread)
-        except _Failed as failed:
+        except RouteError as failed:
             self.failure = failed.outcome
         return to_send
 
@@ -92,20 +86,22 @@ class Socks5Negotiation(_Conversation):
         methods = [NO_AUTHENTICATION] if self._credentials is None else [NO_AUTHENTICATION, USERNAME_PASSWORD]
         version, method = yield bytes((SOCKS5, len(methods), *methods)), 2
         if version == 0 and method in _REPLIES4:
-            raise _Failed(Outcome.PROXY_OTHER_KIND)
+            raise RouteError(Outcome.PROXY_OTHER_KIND)
         _expect(version, SOCKS5)
         if method == NO_ACCEPTABLE_METHOD:
-            raise _Failed(Outcome.PROXY_AUTH_REQUIRED if self._credentials is None else Outcome.PROXY_AUTH_UNSUPPORTED)
+            raise RouteError(
+                Outcome.PROXY_AUTH_REQUIRED if self._credentials is None else Outcome.PROXY_AUTH_UNSUPPORTED
+            )
         if method not in methods:
-            raise _Failed(Outcome.PROXY_PROTOCOL)
+            raise RouteError(Outcome.PROXY_PROTOCOL)
         if method == USERNAME_PASSWORD and self._credentials is not None:
             name, password = (part.encode() for part in self._credentials)
             asked = bytes((_PASSWORD_VERSION, len(name))) + name + bytes((len(password),)) + password
             version, status = yield asked, 2
             if version != _PASSWORD_VERSION:
-                raise _Failed(Outcome.PROXY_PROTOCOL)
+                raise RouteError(Outcome.PROXY_PROTOCOL)
             if status != 0:
-                raise _Failed(Outcome.PROXY_AUTH_REJECTED)
+                raise RouteError(Outcome.PROXY_AUTH_REJECTED)
         yield from self._connect()
 
     def _connect(self) -> Steps:
@@ -113,14 +109,14 @@ class Socks5Negotiation(_Conversation):
         _expect(version, SOCKS5)
         self.status = reply
         if reply != 0:
-            raise _Failed(Outcome.PROXY_REFUSED)
+            raise RouteError(Outcome.PROXY_REFUSED)
         _, address_type = yield b"", 2
         if address_type == DOMAIN_NAME:
             (length,) = yield b"", 1
         elif (known := _ADDRESS_BYTES.get(address_type)) is not None:
             length = known
         else:
-            raise _Failed(Outcome.PROXY_PROTOCOL)
+            raise RouteError(Outcome.PROXY_PROTOCOL)
         yield b"", length + 2  # BND.ADDR and BND.PORT, which say nothing about the endpoint
 
 
@@ -140,23 +136,23 @@ class Socks4aNegotiation(_Conversation):
     def _talk(self) -> Steps:
         version, reply = yield self._request, 2
         if version == SOCKS5:
-            raise _Failed(Outcome.PROXY_OTHER_KIND)
+            raise RouteError(Outcome.PROXY_OTHER_KIND)
         _expect(version, 0)
         if reply not in _REPLIES4:
-            raise _Failed(Outcome.PROXY_PROTOCOL)
+            raise RouteError(Outcome.PROXY_PROTOCOL)
         self.status = reply
         if reply in _IDENTITY_REFUSED4:
-            raise _Failed(Outcome.PROXY_AUTH_REJECTED)
+            raise RouteError(Outcome.PROXY_AUTH_REJECTED)
         if reply != _GRANTED4:
-            raise _Failed(Outcome.PROXY_REFUSED)
+            raise RouteError(Outcome.PROXY_REFUSED)
         yield b"", 6  # a port and an address, which say nothing about the endpoint
 
 
 def _expect(version: int, expected: int) -> None:
     if version in _OTHER_PROTOCOLS:
-        raise _Failed(Outcome.PROXY_OTHER_KIND)
+        raise RouteError(Outcome.PROXY_OTHER_KIND)
     if version != expected:
-        raise _Failed(Outcome.PROXY_PROTOCOL)
+        raise RouteError(Outcome.PROXY_PROTOCOL)
 
 
 def _destination5(host: str) -> bytes:

@@ -89,15 +89,15 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
         """Probe with the native engine where it can, and with another where it cannot or needs the fall-back."""
         plain = self.hello is not Hello.BROWSER and self.key_kind is None
         if not plain or self.engine is Engine.OPENSSL or not native.is_usable():
-            return ProbeOutcome((await connect(self.keeping_engine)).observation)
+            return ProbeOutcome((await connect(self.keepable_handshake)).observation)
         first = await connect(lambda: native.NativeHandshake(self.host, hello=self.hello))
         reason = first.handshake.fallback_reason
         if reason is None or self.engine is Engine.NATIVE:
             return ProbeOutcome(first.observation)
         LOG.debug("%s: falling back from the native engine to OpenSSL: %s", self.host, reason)
-        return combine(first.observation, (await connect(self.keeping_engine)).observation)
+        return combine(first.observation, (await connect(self.keepable_handshake)).observation)
 
-    def keeping_engine(self) -> ClientHandshake:
+    def keepable_handshake(self) -> ClientHandshake:
         """Return a handshake whose connection can be kept, if not for a browser's hello."""
         if self.hello is Hello.BROWSER:
             return browser.BrowserHandshake(self.host)

@@ -285,8 +285,8 @@ async def test_settings_of_the_machine(
         )
         monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: filled)
         settings = settings_of(resolve={(HOST, 443): origin.address, ("wpad", 80): ("127.0.0.1", 9)})
-        del settings["route"]
-        choices: list[dict[str, Any]] = [{}, {"route": "system"}, {"route": "proxy,direct", "proxy": "system"}]
+        del settings["proxy"]
+        choices: list[dict[str, Any]] = [{}, {"proxy": "system"}, {"route": "proxy,direct", "proxy": "system"}]
         for choice in choices:
             async with Detector(**settings, **choice) as subject:
                 report = await subject.check([HOST], deadline=30)

@@ -132,14 +132,15 @@ async def test_names_that_cannot_be(host: str, names: Callable[[str, Callable[[]
 
     names("x.invalid", unknown)
     names("..", unknown)
-    observation = (await probe(Endpoint(host=host), dialer=DirectDialer())).single
+    observation = (await probe(ENDPOINT, dialer=DirectDialer({(HOST, 443): (host, 443)}))).single
     assert observation.outcome in {Outcome.DNS_FAILURE, Outcome.CONNECT_REFUSED}
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 1 << 40])
 async def test_ports_that_cannot_be(port: int) -> None:
     """What is not a TCP port cannot be reached; it does not raise."""
-    assert (await probe(at(("127.0.0.1", port)), dialer=DirectDialer())).single.outcome is Outcome.DNS_FAILURE
+    dialer = DirectDialer({(HOST, 443): ("127.0.0.1", port)})
+    assert (await probe(ENDPOINT, dialer=dialer)).single.outcome is Outcome.DNS_FAILURE
 
 
 @pytest.mark.parametrize("host", ["a b", "a\r\nX: y", "ü" * 80, "\udc80"])

@@ -377,6 +377,20 @@ def test_a_retry_needs_the_fallback() -> None:
     assert engine.needs_fallback
 
 
+async def test_the_reason_of_a_fallback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A probe logs its route, both handshakes and why it fell back, and nothing else."""
+    caplog.set_level("DEBUG", logger="detector.probe")
+    async with serve_script(Script.genuine(exam("ec"), version=ssl.TLSVersion.TLSv1_2)) as server:
+        await probe(at(server.address), dialer=DirectDialer())
+    assert [record.getMessage() for record in caplog.records if record.name == "detector.probe"] == [
+        f"{HOST}:443: dialing (direct)",
+        f"{HOST}:443: handshake (native): tls-failure",
+        f"{HOST}: falling back from the native engine to OpenSSL: another TLS version",
+        f"{HOST}:443: dialing (direct)",
+        f"{HOST}:443: handshake (openssl): complete",
+    ]
+
+
 async def test_what_was_seen_is_not_lost() -> None:
     """Another leaf on the second connection does not excuse the first, which is reported; nothing is proved."""
     forged = dataclasses.replace(Script.genuine(exam("rsa")), scheme=0x0708)
