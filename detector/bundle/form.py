@@ -72,7 +72,7 @@ PAYLOAD_TYPE: Final = "application/vnd.tls-interception.bundle-manifest.v1+json"
 FORMAT: Final = "tls-interception-evidence-bundle"
 """How the file says what it is."""
 
-BUNDLE_OCTETS_MAX: Final = 128 * 1024 * 1024
+BUNDLE_BYTES_MAX: Final = 128 * 1024 * 1024
 """Octets of a bundle. An honest endpoint takes 6 to 10 KiB; a peer that wants to keep evidence from being kept can
 send 2 MiB of certificates on each of the forty shipped endpoints, and even that fits."""
 
@@ -88,7 +88,7 @@ LOOKS_MAX: Final = 33
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
 """Bytes of an SCT list or an OCSP response sent with the leaf: as many as the probe keeps of either."""
 
-SALT_OCTETS: Final = 32
+SALT_BYTES: Final = 32
 """Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
 
 EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -408,8 +408,8 @@ def read(data: bytes) -> Bundle:
     A part that was changed or taken out is there without its content. Raises `BundleError` for what is not a bundle:
     not JSON, too large, of another form, with parts that no manifest lists or lists twice.
     """
-    if len(data) > BUNDLE_OCTETS_MAX:
-        raise _refused(f"larger than {BUNDLE_OCTETS_MAX // 1024 // 1024} MiB")
+    if len(data) > BUNDLE_BYTES_MAX:
+        raise _refused(f"larger than {BUNDLE_BYTES_MAX // 1024 // 1024} MiB")
     file = _decode(data, BundleFile, "the file")
     unsealed = envelopes.unseal(bytes(file.envelope), payload_type=PAYLOAD_TYPE)
     if unsealed.problem is not None:

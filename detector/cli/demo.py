@@ -19,7 +19,8 @@ from detector.session.session import Detector
 from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
-from . import common
+from . import common, options
+from .stderr import say
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -33,14 +34,14 @@ DEADLINE: Final = 5.0
 """Seconds for each of the two checks; on loopback they take a few hundredths."""
 
 
-@click.command()
+@click.command(cls=options.Command)
 def demo() -> int:
     """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
     clean, intercepted = asyncio.run(_demonstrate())
     _show("1. A clean network: nothing stands between this machine and the servers.", clean)
     _show("2. The same servers behind a filter that intercepts exams, courses and search.", intercepted)
     if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
-        common.say("The demo did not come out as expected: please report this.")
+        say("The demo did not come out as expected: please report this.")
         return common.INCONCLUSIVE
     click.echo("Both networks ran on loopback. Try your own: detector check")
     return common.CLEAN

@@ -260,7 +260,7 @@ def test_what_cannot_be_packed(world: World, pki: PrivatePKI, monkeypatch: pytes
     with pytest.raises(BundleError, match="1 to 1 endpoints, not 2"):
         packed(exam, lms)
     monkeypatch.undo()
-    monkeypatch.setattr(form, "BUNDLE_OCTETS_MAX", 1000)
+    monkeypatch.setattr(form, "BUNDLE_BYTES_MAX", 1000)
     with pytest.raises(BundleError, match="larger than"):
         packed(exam)
 

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.results import result, stating
 
-from detector.cli.scan import Tally, _Earlier, _gravity
+from detector.cli.scan import Tally, _Earlier
 from detector.history.store import History
 from detector.judge.network import decide_network
 from detector.model import Category, Confidence, Reason, Result, Verdict, encode
@@ -272,7 +272,12 @@ def test_a_count_is_the_verdict_on_what_was_said_last(
         decide_network([found for (place, _), found in last.items() if place == vantage], named=names)
         for vantage in {place for place, _ in last}
     ]
-    gravest = max(networks, key=_gravity, default=decide_network(()))
+    order = [None, *Confidence]
+    gravest = max(
+        networks,
+        key=lambda found: (found.verdict is not Verdict.CLEAN, order.index(found.confidence)),
+        default=decide_network(()),
+    )
     assert (tally.decision().verdict, tally.decision().confidence) == (gravest.verdict, gravest.confidence)
     if len(networks) == 1:
         assert tally.decision() == gravest

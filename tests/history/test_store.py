@@ -330,16 +330,3 @@ def test_unknown_run(history: History) -> None:
     """A number that no run has is told with where to look."""
     with pytest.raises(HistoryError, match=r"no run 7.*detector history"):
         history.load(7)
-
-
-def test_place_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The platform's convention, on each of the three."""
-    monkeypatch.setenv("XDG_DATA_HOME", "/data")
-    monkeypatch.setenv("LOCALAPPDATA", "C:/local")
-    places = {}
-    for platform in ("linux", "darwin", "win32"):
-        monkeypatch.setattr("sys.platform", platform)
-        places[platform] = store.default_url()
-    assert places["linux"] == "/data/tls-middleware-detector/history.sqlite"
-    assert places["darwin"].endswith("Library/Application Support/tls-middleware-detector/history.sqlite")
-    assert places["win32"] == "C:/local/tls-middleware-detector/history.sqlite"

@@ -48,12 +48,12 @@ _NEW: Final = "Make new ones with `detector fleet certificates`, and give every 
 
 
 def prepare() -> None:
-    """Keep the engine from writing to standard error (unless DETECTOR_DEBUG is set) and from serving in the clear.
+    """Keep the engine from writing to standard error (unless DETECTOR_LOG is set) and from serving in the clear.
 
     What a person must know, the commands say themselves.
     """
     dask.config.set(_NOTHING_IN_THE_CLEAR)
-    if os.environ.get("DETECTOR_DEBUG"):
+    if os.environ.get("DETECTOR_LOG"):
         return
     for name in _LOGS:
         logger = logging.getLogger(name)
