@@ -39,12 +39,7 @@ _ORDER: Final = list(Kind)
 
 
 def audit(
-    scanned: Scanned,
-    *,
-    public: Roots,
-    known: Sequence[KnownRoot],
-    catalogue: Catalogue,
-    at: dt.datetime,
+    scanned: Scanned, *, public: Roots, known: Sequence[KnownRoot], catalogue: Catalogue, at: dt.datetime
 ) -> AuditReport:
     """Say what `scanned` trusts beyond `public`.
 

@@ -81,9 +81,7 @@ def pack(
         )
     parts, entries = [], []
     for piece in _pieces(report, cases):
-        part = CarriedPart(
-            name=piece.name, salt=_spell(salts(form.SALT_BYTES)), content=encode(piece.content).decode()
-        )
+        part = CarriedPart(name=piece.name, salt=_spell(salts(form.SALT_BYTES)), content=encode(piece.content).decode())
         parts.append(part)
         entries.append(PartEntry(name=piece.name, kind=piece.kind, sha256=part.sha256))
     manifest = Manifest(

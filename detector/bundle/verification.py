@@ -471,12 +471,7 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkC
 
 
 def _gaps(
-    bundle: Bundle,
-    checks: Sequence[EndpointCheck],
-    network: NetworkCheck,
-    signature: SignatureState,
-    *,
-    asked: bool,
+    bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck, signature: SignatureState, *, asked: bool
 ) -> Iterator[str]:
     if asked and signature is SignatureState.UNSIGNED:
         yield "It is not signed: nobody vouches for it."

@@ -98,9 +98,9 @@ class _Program(options.Group):
 @click.version_option(VERSION, prog_name="detector")
 @options.option(
     "--config",
+    "Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
     envvar=settings.VARIABLE,
     metavar="FILE",
-    help="Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
 )
 @click.pass_context
 def detector(context: click.Context, *, config: str | None) -> None:

@@ -67,7 +67,7 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
 
 @bundle.command()
 @click.argument("file", metavar="BUNDLE")
-@options.option("--signing-key", "keys", multiple=True, required=True, metavar="PEM", help="Ed25519 key; repeatable.")
+@options.option("--signing-key keys", "Ed25519 key; repeatable.", multiple=True, required=True, metavar="PEM")
 @options.output
 def sign(file: str, keys: tuple[str, ...], output: str | None) -> int:
     """Add signatures to a bundle. A signer asserts the recorder's claims that cannot be verified from the bundle."""

@@ -34,81 +34,55 @@ else:
 @options.targets
 @options.deadline("Answer within this time, counted from the start of the command.")
 @options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
-@options.option(
+@options.probing(
     "--portal-url",
+    "Control request for captive portals (http), made only when something looks wrong.",
     default=DEFAULT_CONTROL.url,
-    show_default=True,
     metavar="URL",
-    section=options.PROBING,
-    help="Control request for captive portals (http), made only when something looks wrong.",
 )
-@options.number(
+@options.probing(
     "--portal-status",
-    click.IntRange(100, 599),
-    DEFAULT_CONTROL.status,
     "Status of the control request where there is no portal.",
-    section=options.PROBING,
+    type=click.IntRange(100, 599),
+    default=DEFAULT_CONTROL.status,
 )
-@options.option(
+@options.probing(
     "--route",
+    "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
     setting="route",
     metavar="ROUTE[,ROUTE...]",
-    section=options.PROBING,
-    help="Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
 )
-@options.option(
+@options.probing(
     "--all-addresses",
+    "Probe every address of each host, and its RSA and its ECDSA certificate.",
     setting="all_addresses",
     is_flag=True,
-    section=options.PROBING,
-    help="Probe every address of each host, and its RSA and its ECDSA certificate.",
 )
-@options.option(
-    "--doh",
-    setting="doh",
-    metavar="URL",
-    section=options.PROBING,
-    help="Also resolve with this resolver over HTTPS, and compare (extra doh).",
+@options.probing(
+    "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting="doh", metavar="URL"
 )
-@options.option(
-    "--locate",
-    is_flag=True,
-    section=options.PROBING,
-    help="Trace the hop at which TLS that does not look genuine is answered.",
-)
-@options.option(
-    "--quic",
-    setting="quic",
-    is_flag=True,
-    section=options.PROBING,
-    help="Also probe over QUIC, and compare (extra quic).",
-)
-@options.option(
+@options.probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True)
+@options.probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting="quic", is_flag=True)
+@options.probing(
     "--hello",
+    "ClientHello to send: ours, a browser's, or both to compare (extra browser).",
     setting="hello",
     type=click.Choice(HELLO_CHOICES),
     default="default",
-    show_default=True,
-    section=options.PROBING,
-    help="ClientHello to send: ours, a browser's, or both to compare (extra browser).",
 )
-@options.option(
+@options.probing(
     "--engine",
+    "TLS engine: OpenSSL, our own, or our own with OpenSSL as fallback.",
     setting="engine",
     type=options.Choice(Engine),
     default=Engine.AUTO.value,
-    show_default=True,
-    section=options.PROBING,
-    help="TLS engine: OpenSSL, our own, or our own with OpenSSL as fallback.",
 )
-@options.option(
-    "--portal-api", metavar="URL", section=options.PROBING, help="Captive portal API of this network (RFC 8908)."
-)
+@options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
 @options.bundle
 @options.signing_key
 @options.history
 @options.settings()
-@options.form(options.REPORT_FORMATS)
+@options.report_form
 @options.output
 @click.pass_obj
 def check(  # noqa: PLR0913 - one parameter per option

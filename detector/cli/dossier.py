@@ -45,10 +45,10 @@ _HOLDS: Final = {"holds": "holds", "incomplete": "was not found wrong, but does 
 @click.command(cls=options.Command)
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 @options.known_history
-@options.option("--vantage", metavar="NAME", help="The place, as its runs name it; by default as the bundles do.")
+@options.option("--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME")
 @options.days
 @reviewing
-@options.form((Format.HTML, Format.JSON))
+@options.form(Format.HTML, Format.JSON)
 @options.output
 def dossier(  # noqa: PLR0913 - one parameter per option
     *,
@@ -117,10 +117,7 @@ def _verifier(keys: tuple[bytes, ...], settings: dict[str, Any]) -> Verifier:
 
 
 def _from_bundles(
-    paths: Iterable[str],
-    verify: Verifier,
-    vantage: str | None,
-    since: dt.datetime | None,
+    paths: Iterable[str], verify: Verifier, vantage: str | None, since: dt.datetime | None
 ) -> tuple[Gathering, set[_Key]]:
     """Collect what bundles show, one after the other. Returns the dossier so far and the keys of its results.
 

@@ -44,7 +44,7 @@ _PATHS: Final = frozenset({"policy", "signing_key", "pins", "roots", "add_roots"
 
 _probing: Final = options.together(
     (
-        options.option("--policy", metavar="FILE", section=options.TRUST, help="Exam policy (TOML), not the default."),
+        options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE"),
         options.signing_key,
         options.settings(),
     )
@@ -58,7 +58,7 @@ def exam() -> None:
 
 
 @exam.command()
-@options.option("--request", metavar="FILE|-", help="Request (JSON) to answer; - reads it from standard input.")
+@options.option("--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-")
 @options.bundle
 @options.known_history
 @_probing
@@ -123,11 +123,11 @@ def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: st
 
 @exam.command()
 @options.option(
-    "--browser", type=options.Choice(manifests.Browser), required=True, help="The browser that will start the host."
+    "--browser", "The browser that will start the host.", type=options.Choice(manifests.Browser), required=True
 )
-@options.option("--extension-id", required=True, metavar="ID", help="The one extension that may talk to it.")
-@options.option("--install", is_flag=True, help="Write both files for this user instead of showing them.")
-@options.option("--user-data-dir", metavar="DIR", help="For a browser that is started with this option, not Firefox.")
+@options.option("--extension-id", "The one extension that may talk to it.", required=True, metavar="ID")
+@options.option("--install", "Write both files for this user instead of showing them.", is_flag=True)
+@options.option("--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR")
 @_probing
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option

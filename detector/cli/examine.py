@@ -46,12 +46,12 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
 
 @click.command(cls=options.Command)
 @click.argument("chain", metavar="CHAIN.pem")
-@options.option("--host", required=True, metavar="HOST[:PORT]", help="The host that presented the chain.")
-@options.option("--at", type=_Moment(), help="Assess as of this time instead of now.")
-@options.option("--key-not-proved", is_flag=True, help="The handshake that showed this chain was not completed.")
+@options.option("--host", "The host that presented the chain.", required=True, metavar="HOST[:PORT]")
+@options.option("--at", "Assess as of this time instead of now.", type=_Moment())
+@options.option("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
 @options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
 @options.settings()
-@options.form(options.REPORT_FORMATS)
+@options.report_form
 @options.output
 def examine(  # noqa: PLR0913 - one parameter per option
     *,

@@ -63,10 +63,10 @@ class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic on
 
 
 _tls = options.option(
-    "--tls", "folder", required=True, metavar="DIR", help="Folder with the files from `detector fleet certificates`."
+    "--tls folder", "Folder with the files from `detector fleet certificates`.", required=True, metavar="DIR"
 )
 _scheduler = options.option(
-    "--scheduler", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT", help="Address of the scheduler."
+    "--scheduler", "Address of the scheduler.", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT"
 )
 
 
@@ -80,8 +80,10 @@ def fleet() -> None:
 
 @fleet.command(name="certificates")
 @click.argument("folder", metavar="DIR")
-@options.option("--host", "hosts", multiple=True, required=True, metavar="NAME|ADDRESS", help="Names of the scheduler.")
-@options.number("--days", click.IntRange(1, 3650), certificates.DAYS_VALID, "Days that the certificates are valid.")
+@options.option("--host hosts", "Names of the scheduler.", multiple=True, required=True, metavar="NAME|ADDRESS")
+@options.option(
+    "--days", "Days that the certificates are valid.", type=click.IntRange(1, 3650), default=certificates.DAYS_VALID
+)
 def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
     """Create the certificates of a fleet: ca.pem, and a .pem and .key for scheduler, worker and client."""
     for file in certificates.write(folder, hosts=hosts, now=utc_now(), days=days):
@@ -92,8 +94,8 @@ def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
 
 @fleet.command(name="scheduler")
 @_tls
-@options.option("--host", default="", metavar="ADDRESS", help="Address to listen on.  [default: all]")
-@options.number("--port", click.IntRange(0, MAX_PORT), PORT, "Port to listen on.")
+@options.option("--host", "Address to listen on.  [default: all]", default="", metavar="ADDRESS")
+@options.option("--port", "Port to listen on.", type=click.IntRange(0, MAX_PORT), default=PORT)
 def run_scheduler(*, folder: str, host: str, port: int) -> int:
     """Run the scheduler until it is stopped."""
     _run(_scheduling(folder, host, port))
@@ -113,9 +115,9 @@ async def _scheduling(folder: str, host: str, port: int) -> None:
 @fleet.command(name="worker")
 @_tls
 @_scheduler
-@options.option("--vantage", required=True, metavar="NAME", help="Your name for the place this worker probes from.")
-@options.number("--threads", click.IntRange(1, 64), 8, "Jobs of 32 targets at once.")
-@options.option("--host", default="", metavar="ADDRESS", help="Address at which the others reach this worker.")
+@options.option("--vantage", "Your name for the place this worker probes from.", required=True, metavar="NAME")
+@options.option("--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, 64), default=8)
+@options.option("--host", "Address at which the others reach this worker.", default="", metavar="ADDRESS")
 def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int, host: str) -> int:
     """Run a worker until it is stopped or its scheduler is gone for a minute."""
     _run(_working(folder, scheduler, vantage, threads, host))
@@ -160,37 +162,27 @@ def _taking(place: str) -> Iterator[None]:
 @_scheduler
 @options.targets
 @scan.target_files
-@options.option(
+@options.probing(
     "--mode",
+    "Probe every target from every vantage, or spread the targets over all vantages.",
     type=click.Choice(["every", "spread"]),
     default="every",
-    show_default=True,
-    section=options.PROBING,
-    help="Probe every target from every vantage, or spread the targets over all vantages.",
 )
-@options.option(
-    "--vantage",
-    "vantages",
-    multiple=True,
-    metavar="NAME",
-    section=options.PROBING,
-    help="Only these vantages; repeatable.",
-)
-@options.number("--concurrency", click.IntRange(1, 1024), 32, "Targets of one job at once.", section=options.PROBING)
+@options.probing("--vantage vantages", "Only these vantages; repeatable.", multiple=True, metavar="NAME")
+@options.probing("--concurrency", "Targets of one job at once.", type=click.IntRange(1, 1024), default=32)
 @scan.timeout_option
 @scan.retries_option
-@options.number(
+@options.probing(
     "--lost-after",
-    click.FloatRange(1, 3600),
-    30.0,
     "How long to wait for a vantage whose last worker is gone.",
-    section=options.PROBING,
+    type=click.FloatRange(1, 3600),
+    default=30.0,
     metavar="SECONDS",
 )
 @options.settings(without={"resolve", "vantage"}, proxy="env")
 @scan.strict_option
 @options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
-@options.form((Format.JSONL, Format.HTML))
+@options.form(Format.JSONL, Format.HTML)
 @options.output
 def scan_fleet(*, settings: dict[str, Any], **given: Any) -> int:  # noqa: ANN401 - click passes what the options declare
     """Probe targets from every vantage (or spread over all), assess here, and write one line each, or one page.
@@ -216,12 +208,7 @@ def scan_fleet(*, settings: dict[str, Any], **given: Any) -> int:  # noqa: ANN40
 
 
 async def _scanning(  # noqa: PLR0913, PLR0917 - the parts of one scan
-    detector: Detector,
-    sources: scan.Sources,
-    tally: scan.Tally,
-    gathered: _Gathered,
-    given: dict[str, Any],
-    proxy: str,
+    detector: Detector, sources: scan.Sources, tally: scan.Tally, gathered: _Gathered, given: dict[str, Any], proxy: str
 ) -> None:
     looks = coordinator.Looks(
         timeout=given["timeout"],

@@ -33,10 +33,10 @@ WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, 
 
 @click.group(cls=options.Group, invoke_without_command=True)
 @options.known_history
-@options.option("--vantage", metavar="NAME", help="Only runs from this place.")
+@options.option("--vantage", "Only runs from this place.", metavar="NAME")
 @options.days
-@options.number("--limit", click.IntRange(1, 100000), 50, "Maximum number of runs.")
-@options.form(options.REPORT_FORMATS)
+@options.option("--limit", "Maximum number of runs.", type=click.IntRange(1, 100000), default=50)
+@options.report_form
 @click.pass_context
 def history(  # noqa: PLR0913 - one parameter per option
     context: click.Context, *, place: str | None, vantage: str | None, days: int | None, limit: int, form: Format
@@ -61,7 +61,7 @@ def history(  # noqa: PLR0913 - one parameter per option
 
 @history.command()
 @click.argument("run", type=int)
-@options.form(options.REPORT_FORMATS)
+@options.report_form
 @options.output
 @click.pass_obj
 def show(place: str | None, *, run: int, form: Format, output: str | None) -> int:
@@ -78,7 +78,7 @@ def show(place: str | None, *, run: int, form: Format, output: str | None) -> in
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 @options.known_history
-@options.form()
+@options.record_form
 def diff(*, before: str, after: str, place: str | None, form: Format) -> int:
     """Report what changed from A to B: what is intercepted or uncertain now, what no longer is, which pins are stale.
 

@@ -43,20 +43,17 @@ HOPS_LONGEST: Final = 64
 
 @click.command(cls=options.Command)
 @click.argument("target", metavar="HOST[:PORT]")
-@options.option(
-    "--control-port",
-    "control_ports",
+@options.probing(
+    "--control-port control_ports",
+    "Port of the same address to compare with; repeatable.",
     type=click.IntRange(1, 65535),
     multiple=True,
     default=(80,),
-    show_default=True,
     metavar="PORT",
-    section=options.PROBING,
-    help="Port of the same address to compare with; repeatable.",
 )
-@options.number("--max-hops", click.IntRange(1, HOPS_LONGEST), 30, "Hops to try.", section=options.PROBING)
-@options.option("--ipv4", "ip_version", flag_value=4, type=int, section=options.PROBING, help="Trace an IPv4 address.")
-@options.option("--ipv6", "ip_version", flag_value=6, type=int, section=options.PROBING, help="Trace an IPv6 address.")
+@options.probing("--max-hops", "Hops to try.", type=click.IntRange(1, HOPS_LONGEST), default=30)
+@options.probing("--ipv4 ip_version", "Trace an IPv4 address.", flag_value=4, type=int)
+@options.probing("--ipv6 ip_version", "Trace an IPv6 address.", flag_value=6, type=int)
 @options.settings(only={"resolve"})
 @options.deadline(
     "Answer within this time, counted from the start of the command.",
@@ -64,7 +61,7 @@ HOPS_LONGEST: Final = 64
     shortest=0.5,
     default=DEADLINE_DEFAULT,
 )
-@options.form()
+@options.record_form
 @options.output
 @click.pass_obj
 def locate(  # noqa: PLR0913 - one parameter per option

@@ -9,6 +9,7 @@ An option with a `setting` is a keyword argument of `Detector`: every command th
 from __future__ import annotations
 
 import enum
+import functools
 import os
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -46,9 +47,6 @@ class Format(enum.StrEnum):
     TEXT = "text"
 
 
-REPORT_FORMATS: Final = tuple(form for form in Format if form is not Format.TEXT)
-
-
 class Option(click.Option):
     """An option that help lists in its `section`, and that may be a `setting`: a keyword argument of `Detector`."""
 
@@ -76,16 +74,9 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(*arguments, **attributes)
-        self.params.append(
-            Option(
-                ["-v", "--verbose"],
-                count=True,
-                expose_value=False,
-                is_eager=True,
-                callback=_be_verbose,
-                help="Log to standard error; twice: in detail, with a traceback after an internal error.",
-            )
-        )
+        words = "Log to standard error; twice: in detail, with a traceback after an internal error."
+        verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
+        self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each section that has an option."""
@@ -129,25 +120,16 @@ class Choice(click.Choice[Member]):
         return str(choice)
 
 
-def option(*flags: str, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
-    """Declare an option in a section of the command's help."""
-    return click.option(*flags, cls=Option, section=section, **attributes)
+def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
+    """Declare an option; `flags` are its names (and the parameter's, if different), `words` its help text."""
+    attributes.setdefault("show_default", attributes.get("default") not in (None, ""))
+    return click.option(*flags.split(), cls=Option, section=section, help=words, **attributes)
 
 
-def choice(  # noqa: PLR0913 - the parts of one option
-    flag: str,
-    members: Iterable[Member],
-    words: str,
-    *,
-    name: str = "",
-    section: str = RESULT,
-    default: Member | None = None,
-) -> Decorator:
-    """Declare an option that takes a member of an enumeration; the first is the default."""
-    offered = Choice(members)
-    value = str(default or offered.choices[0])
-    flags = (flag, name) if name else (flag,)
-    return option(*flags, type=offered, default=value, show_default=True, section=section, help=words)
+target: Final = functools.partial(option, section=TARGETS)
+probing: Final = functools.partial(option, section=PROBING)
+trusting: Final = functools.partial(option, section=TRUST)
+result: Final = functools.partial(option, section=RESULT)
 
 
 def together(options: Iterable[Decorator]) -> Decorator:
@@ -175,88 +157,53 @@ def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy
 
 
 def _proxy(default: str) -> Decorator:
-    return option(
+    return probing(
         "--proxy",
+        "Proxy to use: an http, https, socks4a or socks5 URL, or where it is configured.",
         setting="proxy",
         default=default,
-        show_default=True,
         metavar="URL|system|env|pac:FILE|none",
-        section=PROBING,
-        help="Proxy to use: an http, https, socks4a or socks5 URL, or where it is configured.",
     )
 
 
 _NETWORK: Final = {
-    "pins": option(
-        "--pins",
-        setting="pins",
-        multiple=True,
-        metavar="FILE|DIR",
-        section=TRUST,
-        help="Pin file or directory of pin files; repeatable.",
+    "pins": trusting(
+        "--pins", "Pin file or directory of pin files; repeatable.", setting="pins", multiple=True, metavar="FILE|DIR"
     ),
-    "roots": option(
-        "--roots", setting="roots", metavar="PEM", section=TRUST, help="Public roots to use instead of certifi's."
-    ),
-    "add-roots": option(
-        "--add-roots", setting="add_roots", metavar="PEM", section=TRUST, help="Additional public roots."
-    ),
-    "ct-logs": option(
+    "roots": trusting("--roots", "Public roots to use instead of certifi's.", setting="roots", metavar="PEM"),
+    "add-roots": trusting("--add-roots", "Additional public roots.", setting="add_roots", metavar="PEM"),
+    "ct-logs": trusting(
         "--ct-logs",
+        "Known CT logs, Google log list v3 JSON, instead of the shipped ones.",
         setting="logs",
         metavar="FILE",
-        section=TRUST,
-        help="Known CT logs, Google log list v3 JSON, instead of the shipped ones.",
     ),
     "proxy": _proxy(MACHINE),
-    "resolve": option(
+    "resolve": probing(
         "--resolve",
+        "Connect there instead, like curl --connect-to; repeatable.",
         setting="resolve",
         multiple=True,
         metavar="HOST:PORT:ADDRESS:PORT",
-        section=PROBING,
-        help="Connect there instead, like curl --connect-to; repeatable.",
     ),
-    "offline": option(
-        "--offline",
-        setting="offline",
-        is_flag=True,
-        section=PROBING,
-        help="Contact nothing but the endpoints themselves.",
-    ),
-    "vantage": option(
-        "--vantage",
-        setting="vantage",
-        default="",
-        metavar="NAME",
-        section=RESULT,
-        help="Your name for the place this runs from.",
+    "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting="offline", is_flag=True),
+    "vantage": result(
+        "--vantage", "Your name for the place this runs from.", setting="vantage", default="", metavar="NAME"
     ),
 }
 trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
 """What commands that assess recorded evidence need of these."""
 
-days: Final = option("--days", type=click.IntRange(1, 36500), section=TARGETS, help="Only the last days.")
+days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
 targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-output: Final = option(
-    "-o", "--output", metavar="FILE", section=RESULT, help="Write the result to this file instead of standard output."
-)
-signing_key: Final = option(
-    "--signing-key", metavar="PEM", section=RESULT, help="Sign the evidence with this Ed25519 key (PKCS #8)."
-)
-bundle: Final = option(
-    "--bundle", metavar="FILE", section=RESULT, help="Also write the evidence to this file, for `detector verify`."
-)
+output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
+bundle: Final = result("--bundle", "Also write the evidence to this file, for `detector verify`.", metavar="FILE")
 
 
 def _history(words: str) -> Decorator:
-    return option(
-        "--history",
-        "place",
-        envvar="DETECTOR_HISTORY",
-        metavar="FILE|URL|default",
-        section=RESULT,
-        help=f"{words}  [env: DETECTOR_HISTORY]",
+    return result(
+        "--history place", f"{words}  [env: DETECTOR_HISTORY]", envvar="DETECTOR_HISTORY", metavar="FILE|URL|default"
     )
 
 
@@ -268,27 +215,20 @@ known_history: Final = _history("Use what this history knows to be genuine; noth
 
 def fail_on(words: str) -> Decorator:
     """Declare --fail-on; `words` say what the lowest confidence decides there."""
-    return choice("--fail-on", Confidence, words, default=Confidence.PROBABLE)
+    return result("--fail-on", words, type=Choice(Confidence), default="probable")
 
 
 def deadline(
     words: str, *, longest: float = DEADLINE_LONGEST, shortest: float = 0.1, default: float = DEADLINE_DEFAULT
 ) -> Decorator:
     """Declare --deadline in seconds; `words` say what must be done by then."""
-    return number("--deadline", click.FloatRange(shortest, longest), default, words, section=PROBING, metavar="SECONDS")
+    return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")
 
 
-def number(
-    flag: str,
-    type_: click.IntRange | click.FloatRange,
-    default: float | None,
-    words: str,
-    **attributes: Any,  # noqa: ANN401 - click's
-) -> Decorator:
-    """Declare an option that takes a number in a range."""
-    return option(flag, type=type_, default=default, show_default=default is not None, help=words, **attributes)
-
-
-def form(formats: Iterable[Format] = (Format.TABLE, Format.JSON)) -> Decorator:
+def form(*formats: Format) -> Decorator:
     """Declare --format, which the command receives as `form`; the first is the default."""
-    return choice("--format", formats, "Output format.", name="form")
+    return result("--format form", "Output format.", type=Choice(formats), default=str(formats[0]))
+
+
+report_form: Final = form(*(form for form in Format if form is not Format.TEXT))
+record_form: Final = form(Format.TABLE, Format.JSON)

@@ -77,19 +77,12 @@ def lint(paths: tuple[str, ...]) -> int:
 @pins.command()
 @click.argument("targets", nargs=-1, required=True, metavar="HOST[:PORT]...")
 @options.output
-@options.option("--name", default="learned", show_default=True, section=options.RESULT, help="Name of the pin file.")
-@options.choice("--category", Category, "What these endpoints are for.", default=Category.OTHER)
-@options.number(
-    "--expires-in",
-    click.IntRange(1, 3650),
-    PINS_LIVE,
-    "Days that the pins are evaluated.",
-    section=options.RESULT,
-    metavar="DAYS",
+@options.result("--name", "Name of the pin file.", default="learned")
+@options.result("--category", "What these endpoints are for.", type=options.Choice(Category), default="other")
+@options.result(
+    "--expires-in", "Days that the pins are evaluated.", type=click.IntRange(1, 3650), default=PINS_LIVE, metavar="DAYS"
 )
-@options.option(
-    "--allow-private", is_flag=True, section=options.TRUST, help="Also learn from chains without a public root."
-)
+@options.trusting("--allow-private", "Also learn from chains without a public root.", is_flag=True)
 @options.deadline("Finish within this time.")
 @options.settings(without={"pins", "offline", "vantage"}, proxy="env")
 def learn(  # noqa: PLR0913 - one parameter per option

@@ -37,16 +37,14 @@ def roots() -> None:
 
 
 @roots.command()
-@options.option(
-    "--bundle",
-    "bundles",
+@options.target(
+    "--bundle bundles",
+    "Audit this file of certificates instead of the machine; repeatable.",
     multiple=True,
     metavar="FILE",
-    section=options.TARGETS,
-    help="Audit this file of certificates instead of the machine; repeatable.",
 )
 @options.settings(only={"roots", "add-roots"})
-@options.form()
+@options.record_form
 @options.output
 def audit(*, settings: dict[str, Any], bundles: tuple[str, ...], form: options.Format, output: str | None) -> int:
     """List every root this machine trusts beyond the public set, and what is known about each.
@@ -62,11 +60,7 @@ def audit(*, settings: dict[str, Any], bundles: tuple[str, ...], form: options.F
     with common.result_stream(output) as stream:
         scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine()
         report = auditing.audit(
-            scanned,
-            public=public,
-            known=known_roots(),
-            catalogue=shipped(),
-            at=utc_now().replace(microsecond=0),
+            scanned, public=public, known=known_roots(), catalogue=shipped(), at=utc_now().replace(microsecond=0)
         )
         common.write_record(report, form, stream, lambda: table.render(report))
     return _EXIT[report.verdict]

@@ -67,9 +67,6 @@ PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
 FINGERPRINT_BYTES: Final = 64 * 1024
 """Bytes of each target file that identify it, with its size."""
-FORMATS: Final = (Format.TEXT, Format.JSONL, Format.CSV)
-"""Formats of a scan's output, all of them with one line per target."""
-
 Line = TypeVar("Line")
 """How a line of an output is read back."""
 
@@ -101,110 +98,67 @@ class Sources(NamedTuple):
     table: bool = False
 
 
-target_files: Final = options.option(
-    "--targets",
-    "files",
-    multiple=True,
-    metavar="FILE|-",
-    section=options.TARGETS,
-    help="File of targets, - for stdin; repeatable.",
+target_files: Final = options.target(
+    "--targets files", "File of targets, - for stdin; repeatable.", multiple=True, metavar="FILE|-"
 )
-retries_option: Final = options.number(
-    "--retries", click.IntRange(0, 10), 1, "Retries after transient failures.", section=options.PROBING
+retries_option: Final = options.probing(
+    "--retries", "Retries after transient failures.", type=click.IntRange(0, 10), default=1
 )
-timeout_option: Final = options.number(
-    "--timeout",
-    click.FloatRange(min=0.1, max=600),
-    10.0,
-    "Time for one target.",
-    section=options.PROBING,
-    metavar="SECONDS",
+timeout_option: Final = options.probing(
+    "--timeout", "Time for one target.", type=click.FloatRange(min=0.1, max=600), default=10.0, metavar="SECONDS"
 )
-strict_option: Final = options.option(
-    "--strict", is_flag=True, section=options.TARGETS, help="Stop at the first line that is not a target."
-)
+strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
 
 
 @click.command(cls=options.Command)
 @options.targets
 @target_files
-@options.option(
-    "--table",
-    is_flag=True,
-    section=options.TARGETS,
-    help="The files are CSV with a header, as files named *.csv always are.",
-)
-@options.option(
-    "--network",
-    "networks",
-    multiple=True,
-    metavar="CIDR",
-    section=options.TARGETS,
-    help="Every address of a network; repeatable.",
-)
-@options.option(
-    "--port",
-    "ports",
+@options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
+@options.target("--network networks", "Every address of a network; repeatable.", multiple=True, metavar="CIDR")
+@options.target(
+    "--port ports",
+    "Port of targets without one; repeatable.  [default: 443]",
     multiple=True,
     type=click.IntRange(1, MAX_PORT),
-    section=options.TARGETS,
-    help="Port of targets without one; repeatable.  [default: 443]",
 )
-@options.option(
-    "--server-name",
-    "server_names",
+@options.target(
+    "--server-name server_names",
+    "Server name (SNI) for targets that are addresses; repeatable.",
     multiple=True,
     metavar="NAME",
-    section=options.TARGETS,
-    help="Server name (SNI) for targets that are addresses; repeatable.",
 )
-@options.number("--concurrency", click.IntRange(1, 20000), 256, "Targets at once.", section=options.PROBING)
-@options.number(
+@options.probing("--concurrency", "Targets at once.", type=click.IntRange(1, 20000), default=256)
+@options.probing(
     "--processes",
-    click.IntRange(1, PROCESSES_MAX),
-    1,
     "Processes of this machine that probe; one assesses.",
-    section=options.PROBING,
+    type=click.IntRange(1, PROCESSES_MAX),
+    default=1,
 )
-@options.number(
-    "--rate",
-    click.FloatRange(min=0.001),
-    None,
-    "Connections per second, in total.",
-    section=options.PROBING,
-    metavar="N",
-)
-@options.number(
-    "--rate-per-host",
-    click.FloatRange(min=0.001),
-    None,
-    "Connections per second to one host.",
-    section=options.PROBING,
-    metavar="N",
+@options.probing("--rate", "Connections per second, in total.", type=click.FloatRange(min=0.001), metavar="N")
+@options.probing(
+    "--rate-per-host", "Connections per second to one host.", type=click.FloatRange(min=0.001), metavar="N"
 )
 @retries_option
 @timeout_option
-@options.option(
-    "--resume",
-    metavar="STATE",
-    section=options.RESULT,
-    help="Record progress there; given again, continue from it. Needs --output.",
-)
+@options.result("--resume", "Record progress there; given again, continue from it. Needs --output.", metavar="STATE")
 @strict_option
-@options.choice(
+@options.result(
     "--evidence",
-    Evidence,
     "Write the certificates for all, for those that are not clean, or for none.",
-    default=Evidence.ODD,
+    type=options.Choice(Evidence),
+    default="odd",
 )
-@options.choice(
-    "--resolver", Lookup, "How names are resolved; auto is c-ares if aiodns is installed.", section=options.PROBING
+@options.probing(
+    "--resolver",
+    "How names are resolved; auto is c-ares if aiodns is installed.",
+    type=options.Choice(Lookup),
+    default="auto",
 )
-@options.option("--progress/--no-progress", default=True, show_default=True, help="Report progress on stderr.")
+@options.option("--progress/--no-progress", "Report progress on stderr.", default=True)
 @options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
 @options.history
 @options.settings()
-@options.form(FORMATS)
+@options.form(Format.TEXT, Format.JSONL, Format.CSV)
 @options.output
 def scan(  # noqa: PLR0913 - one parameter per option
     *,
@@ -318,12 +272,7 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     writer, kept = sinks
     async with probing.begun(detector) as look:
         results = scans.scan(
-            detector,
-            read(sources, detector),
-            settings=pace,
-            done=writer.done,
-            on_bad_line=tally.bad_line,
-            look=look,
+            detector, read(sources, detector), settings=pace, done=writer.done, on_bad_line=tally.bad_line, look=look
         )
         async with contextlib.aclosing(results):
             async for found in results:

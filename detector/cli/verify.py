@@ -55,22 +55,13 @@ class _PublicKey(click.ParamType):  # type: ignore[type-arg] # generic only in n
 
 reviewing: Final = options.together(
     (
-        options.option(
-            "--key",
-            "keys",
+        options.trusting(
+            "--key keys",
+            "Key of which a signature is required; repeatable: one of them suffices.",
             type=_PublicKey(),
             multiple=True,
-            section=options.TRUST,
-            help="Key of which a signature is required; repeatable: one of them suffices.",
         ),
-        options.option(
-            "--key-file",
-            "key_files",
-            multiple=True,
-            metavar="PEM",
-            section=options.TRUST,
-            help="The same, from a file; repeatable.",
-        ),
+        options.trusting("--key-file key_files", "The same, from a file; repeatable.", multiple=True, metavar="PEM"),
         options.trust,
     )
 )
@@ -80,10 +71,8 @@ reviewing: Final = options.together(
 @click.command(cls=options.Command)
 @click.argument("bundle", metavar="BUNDLE")
 @reviewing
-@options.option(
-    "--pins", multiple=True, metavar="FILE|DIR", section=options.TRUST, help="Pins to use instead of the recorded ones."
-)
-@options.form()
+@options.trusting("--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR")
+@options.record_form
 @options.output
 def verify(  # noqa: PLR0913 - one parameter per option
     *,

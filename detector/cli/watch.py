@@ -48,33 +48,29 @@ _KIND_WIDTH: Final = max(map(len, WatchKind))
 
 @click.command(cls=options.Command)
 @options.targets
-@options.number(
+@options.probing(
     "--interval",
-    click.FloatRange(min=INTERVAL_LEAST, max=INTERVAL_MOST),
-    INTERVAL_DEFAULT,
     "Mean time between two probes of one endpoint, which come at unpredictable times.",
-    section=options.PROBING,
+    type=click.FloatRange(min=INTERVAL_LEAST, max=INTERVAL_MOST),
+    default=INTERVAL_DEFAULT,
     metavar="SECONDS",
 )
-@options.option(
+@options.probing(
     "--duration",
+    "Stop after this time; without it, on Ctrl-C or SIGTERM.",
     type=click.FloatRange(min=0, min_open=True),
     default=math.inf,
+    show_default=False,
     metavar="SECONDS",
-    section=options.PROBING,
-    help="Stop after this time; without it, on Ctrl-C or SIGTERM.",
 )
 @options.deadline("Time limit of one probe.", longest=DEADLINE_LONGEST)
 @options.fail_on("Lowest confidence of middleware, at any time, that makes the exit code 1; below it, it is 3.")
-@options.option(
-    "--metrics",
-    metavar="PORT|HOST:PORT",
-    section=options.RESULT,
-    help="Serve Prometheus metrics there, on loopback without a host (extra metrics).",
+@options.result(
+    "--metrics", "Serve Prometheus metrics there, on loopback without a host (extra metrics).", metavar="PORT|HOST:PORT"
 )
 @options.known_history
 @options.settings()
-@options.form(options.REPORT_FORMATS)
+@options.report_form
 @options.output
 def watch(  # noqa: PLR0913 - one parameter per option
     *,

@@ -37,7 +37,7 @@ def witness() -> None:
 
 
 @witness.command()
-@options.option("-o", "--output", required=True, metavar="FILE", help="New file for the private key.")
+@options.option("-o --output", "New file for the private key.", required=True, metavar="FILE")
 def keygen(output: str) -> int:
     """Create a signing key (Ed25519, PKCS #8 PEM, mode 0600) and print its public key as encoded in pin files."""
     key = create_signing_key(output)
@@ -46,19 +46,20 @@ def keygen(output: str) -> int:
 
 
 @witness.command()
-@options.option("--certificate", required=True, metavar="PEM", help="Certificate chain to present, leaf first.")
-@options.option("--key", required=True, metavar="PEM", help="Private key of the certificate, not encrypted.")
+@options.option("--certificate", "Certificate chain to present, leaf first.", required=True, metavar="PEM")
+@options.option("--key", "Private key of the certificate, not encrypted.", required=True, metavar="PEM")
 @options.option(
-    "--signing-key",
-    "signing_keys",
+    "--signing-key signing_keys",
+    "Key to sign with, from `witness keygen`; twice during a key rollover.",
     required=True,
     multiple=True,
     metavar="FILE",
-    help="Key to sign with, from `witness keygen`; twice during a key rollover.",
 )
-@options.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
-@options.number("--port", click.IntRange(0, MAX_PORT), PORT_DEFAULT, "Port to listen on; 0 is any free one.")
-@options.option("--peer-address", is_flag=True, help="Include the client's address in statements.")
+@options.option("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS")
+@options.option(
+    "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, MAX_PORT), default=PORT_DEFAULT
+)
+@options.option("--peer-address", "Include the client's address in statements.", is_flag=True)
 def serve(  # noqa: PLR0913 - one parameter per option
     *, certificate: str, key: str, signing_keys: tuple[str, ...], host: str, port: int, peer_address: bool
 ) -> int:

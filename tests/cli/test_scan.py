@@ -158,7 +158,7 @@ def test_killed_scan_goes_on(tmp_path: Path) -> None:
     found = [json.loads(line)["number"] for line in output.read_text("utf-8").splitlines()]
     assert sorted(found) == list(range(total))
     assert 20 <= before < total
-    assert f"Going on: {before} targets are done." in done.stderr
+    assert f"Continuing: {before} targets are done." in done.stderr
     assert (count[0] - asked) == 2 * (total - before)  # a connection that closes is tried once more by the probe
 
 
