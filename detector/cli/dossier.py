@@ -169,7 +169,7 @@ def _items(verification: Verification, source: str) -> Iterator[Item]:
 def _from_history(gathering: Gathering, history: History, since: dt.datetime | None, known: set[_Key]) -> int:
     """Add what the history has of the place and no bundle had. Returns the number of its unfinished runs."""
     vantage = gathering.vantage
-    for seen in history.sightings(vantage=vantage, since=since):
+    for seen in history.occurrences(vantage=vantage, since=since):
         item = Item(seen.at, seen.vantage, seen.result, f"run {seen.run} of {history.name}")
         if _Key.by(item) not in known:
             gathering.add(item)

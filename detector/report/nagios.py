@@ -1,7 +1,7 @@
-"""The report as monitoring systems take it: one line with performance data, and their exit code.
+"""The report for monitoring systems: one line with performance data, and an exit code.
 
-Room: report. Pure. Monitoring Plugins Development Guidelines: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the text up to
-`|` is for people, what follows are numbers.
+Room: report. Pure. Monitoring Plugins Development Guidelines: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the text before
+`|` is for people, performance data follow it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def status(report: Report, fail_on: Confidence) -> int:
 
 
 def render(report: Report, fail_on: Confidence) -> str:
-    """One line, in which no certificate can begin the numbers or another line."""
+    """One line, in which text from certificates cannot start the performance data or another line."""
     counts = Counter(result.verdict for result in report.results)
     said = " ".join(sentences.headline(report).replace("|", "/").split())
     numbers = " ".join(f"{verdict}={counts[verdict]}" for verdict in Verdict)

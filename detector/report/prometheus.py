@@ -1,6 +1,6 @@
-"""The report as Prometheus metrics in text, for node_exporter's textfile collector and for gateways.
+"""The report as Prometheus metrics in text format, for node_exporter's textfile collector and for gateways.
 
-Room: report. Pure: a registry of its own is filled and written out; nothing is served here.
+Room: report. Pure: writes a separate registry as text; nothing is served here.
 """
 
 from __future__ import annotations

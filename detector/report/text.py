@@ -1,4 +1,4 @@
-"""Reports for programs: JSON as in the contract (docs/report.schema.json) and JSON Lines, one result a line.
+"""Reports for programs: JSON (docs/report.schema.json) and JSON Lines, one result per line.
 
 Room: report. Pure.
 """
@@ -21,5 +21,5 @@ def json(report: Report) -> str:
 
 
 def jsonl(report: Report) -> str:
-    """One line per endpoint, each the result as it stands in `results` of the JSON report."""
+    """One line per endpoint: the same result as in `results` of the JSON report."""
     return "".join(encode(result).decode("utf-8") + "\n" for result in report.results)
