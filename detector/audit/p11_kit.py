@@ -2,9 +2,9 @@
 
 Room: audit. `parse` is pure; `p11_kit_roots` runs the program it is given.
 
-The format is p11-kit's persistence format (p11-kit, trust/persist.c): objects begin with `[p11-kit-object-v1]`, then
-stand attributes as `name: value` and PEM blocks. A certificate is an anchor when `trusted: true`, and refused when
-`x-distrusted: true`, which wins.
+The format is p11-kit's persistence format (p11-kit, trust/persist.c): objects begin with `[p11-kit-object-v1]`,
+followed by attributes as `name: value` and PEM blocks. A certificate is an anchor if `trusted: true`, and refused if
+`x-distrusted: true`, which takes precedence.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ STORE: Final = "p11-kit"
 _OBJECT: Final = re.compile(rb"^\[p11-kit-object-v1\][ \t\r]*$", re.MULTILINE)
 _ATTRIBUTES: Final = frozenset({b"class", b"trusted", b"x-distrusted"})
 """The attributes that decide."""
-_LINE_OCTETS_MAX: Final = 128
-"""Octets of a line that can be one of these attributes; with a value they have under 40."""
+_LINE_BYTES_MAX: Final = 128
+"""Bytes of a line that can be one of these attributes; with a value they have under 40."""
 
 
 class TrustObject(NamedTuple):
-    """A certificate of the dump and what is said about it."""
+    """A certificate of the dump and its trust."""
 
     der: bytes
     trusted: bool
@@ -63,16 +63,13 @@ def is_persisted(data: bytes) -> bool:
 
 
 def anchors(output: bytes) -> Dump:
-    """What `parse` gives, without certificates that are neither trusted nor refused. Never raises."""
+    """The result of `parse` without certificates that are neither trusted nor refused. Never raises."""
     dump = parse(output)
     return dump._replace(certificates=tuple(c for c in dump.certificates if c.trusted or c.distrusted))
 
 
 def parse(output: bytes) -> Dump:
-    """Read the output of `trust dump`, or a file in the same format.
-
-    Never raises; what is no certificate object is passed over.
-    """
+    """Read the output of `trust dump`, or a file in the same format; skips other objects. Never raises."""
     starts = [match.end() for match in _OBJECT.finditer(output)]
     objects: list[TrustObject] = []
     damaged = 0
@@ -101,7 +98,7 @@ def parse(output: bytes) -> Dump:
 def _attributes(text: bytes) -> dict[bytes, bytes]:
     found = {}
     for line in text.split(b"\n"):
-        if len(line) <= _LINE_OCTETS_MAX:
+        if len(line) <= _LINE_BYTES_MAX:
             name, _, value = line.partition(b":")
             if name.strip() in _ATTRIBUTES:
                 found[name.strip()] = value.strip().strip(b'"')

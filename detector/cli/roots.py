@@ -56,7 +56,7 @@ def audit(*, settings: dict[str, Any], bundles: tuple[str, ...], form: options.F
     product, is trusted; 3 other roots beyond the public set are trusted, or a store could not be read; 2 bad usage or
     input.
     """
-    public = resolve_roots(**settings)
+    public = resolve_roots(settings.get("roots"), settings.get("add_roots"))
     with common.result_stream(output) as stream:
         scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine()
         report = auditing.audit(
