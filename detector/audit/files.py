@@ -15,8 +15,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model import RootOrigin
 from detector.trust import der
 from detector.trust.certificate import CERTIFICATE_OCTETS_MAX
+
+from .entries import InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,10 +48,15 @@ class StoreError(Exception):
 
 
 class Block(NamedTuple):
-    """One certificate of a file. `distrusted` where an OpenSSL `TRUSTED CERTIFICATE` rejects TLS servers."""
+    """One certificate of a file.
+
+    `distrusted` if an OpenSSL `TRUSTED CERTIFICATE` rejects TLS servers, or p11-kit refuses it; `trusted` is what
+    p11-kit says.
+    """
 
     der: bytes
     distrusted: bool = False
+    trusted: bool = False
 
 
 class Blocks(NamedTuple):
@@ -56,6 +64,18 @@ class Blocks(NamedTuple):
 
     certificates: tuple[Block, ...]
     damaged: int
+
+
+def installed(
+    blocks: Blocks, store: str, origin: RootOrigin = RootOrigin.UNKNOWN, changed: dt.datetime | None = None
+) -> Iterator[InstalledRoot | UnreadableStore]:
+    """The certificates as roots of a store, and whether some are damaged."""
+    for block in blocks.certificates:
+        yield InstalledRoot(
+            der=block.der, store=store, origin=origin, installed_at=changed, distrusted=block.distrusted
+        )
+    if blocks.damaged:
+        yield UnreadableStore(store=store, reason=damage(blocks.damaged))
 
 
 def damage(count: int) -> str:

@@ -121,12 +121,12 @@ def _found_in_folder(root: Path, name: str, origin: RootOrigin) -> Iterator[Foun
         yield UnreadableStore(store=f"linux-local:/{name}", reason=str(error))
 
 
-def _certificates(data: bytes) -> files.Blocks | p11_kit.Dump:
+def _certificates(data: bytes) -> files.Blocks:
     return p11_kit.parse(data) if p11_kit.is_persisted(data) else files.certificates(data)
 
 
 def _found_in_file(
-    root: Path, path: Path, origin: RootOrigin, read: Callable[[bytes], files.Blocks | p11_kit.Dump] = _certificates
+    root: Path, path: Path, origin: RootOrigin, read: Callable[[bytes], files.Blocks] = _certificates
 ) -> Iterator[Found]:
     store = f"linux-local:/{files.shown(path.relative_to(root).as_posix())}"
     try:
@@ -137,12 +137,9 @@ def _found_in_file(
         yield UnreadableStore(store=store, reason=str(error))
         return
     blocks = read(data)
-    for block in blocks.certificates:
-        yield InstalledRoot(
-            der=block.der, store=store, origin=origin, installed_at=changed, distrusted=block.distrusted
-        )
-    if blocks.damaged and _is_meant_as_certificate(path, data):
-        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+    if not _is_meant_as_certificate(path, data):
+        blocks = blocks._replace(damaged=0)
+    yield from files.installed(blocks, store, origin, changed)
 
 
 def _is_meant_as_certificate(path: Path, data: bytes) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from . import files
 from .entries import InstalledRoot, UnreadableStore
@@ -29,21 +29,6 @@ _LINE_BYTES_MAX: Final = 128
 """Bytes of a line that can be one of these attributes; with a value they have under 40."""
 
 
-class TrustObject(NamedTuple):
-    """A certificate of the dump and its trust."""
-
-    der: bytes
-    trusted: bool
-    distrusted: bool
-
-
-class Dump(NamedTuple):
-    """The certificates of a dump and the number of damaged ones."""
-
-    certificates: tuple[TrustObject, ...]
-    damaged: int
-
-
 def p11_kit_roots(trust: str, run: Run) -> Iterator[InstalledRoot | UnreadableStore]:
     """The anchors of p11-kit. `trust` is the path of the program, `run` runs it and may raise `StoreError`."""
     try:
@@ -51,10 +36,7 @@ def p11_kit_roots(trust: str, run: Run) -> Iterator[InstalledRoot | UnreadableSt
     except files.StoreError as error:
         yield UnreadableStore(store=STORE, reason=str(error))
         return
-    for found in dump.certificates:
-        yield InstalledRoot(der=found.der, store=STORE, distrusted=found.distrusted)
-    if dump.damaged:
-        yield UnreadableStore(store=STORE, reason=files.damage(dump.damaged))
+    yield from files.installed(dump, STORE)
 
 
 def is_persisted(data: bytes) -> bool:
@@ -62,16 +44,16 @@ def is_persisted(data: bytes) -> bool:
     return _OBJECT.search(data) is not None
 
 
-def anchors(output: bytes) -> Dump:
+def anchors(output: bytes) -> files.Blocks:
     """The result of `parse` without certificates that are neither trusted nor refused. Never raises."""
     dump = parse(output)
     return dump._replace(certificates=tuple(c for c in dump.certificates if c.trusted or c.distrusted))
 
 
-def parse(output: bytes) -> Dump:
+def parse(output: bytes) -> files.Blocks:
     """Read the output of `trust dump`, or a file in the same format; skips other objects. Never raises."""
     starts = [match.end() for match in _OBJECT.finditer(output)]
-    objects: list[TrustObject] = []
+    objects: list[files.Block] = []
     damaged = 0
     for start, end in itertools.pairwise([*starts, len(output)]):
         text = output[start:end]
@@ -83,16 +65,10 @@ def parse(output: bytes) -> Dump:
         if len(objects) >= files.CERTIFICATES_MAX:
             damaged += len(blocks.certificates)
             continue
-        objects.extend(
-            TrustObject(
-                block.der,
-                attributes.get(b"trusted") == b"true",
-                block.distrusted or attributes.get(b"x-distrusted") == b"true",
-            )
-            for block in blocks.certificates
-        )
+        refuses, trusted = (attributes.get(name) == b"true" for name in (b"x-distrusted", b"trusted"))
+        objects += [files.Block(block.der, block.distrusted or refuses, trusted) for block in blocks.certificates]
     refused = {found.der for found in objects if found.distrusted}
-    return Dump(tuple(found._replace(distrusted=found.der in refused) for found in objects), damaged)
+    return files.Blocks(tuple(found._replace(distrusted=found.der in refused) for found in objects), damaged)
 
 
 def _attributes(text: bytes) -> dict[bytes, bytes]:

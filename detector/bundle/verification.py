@@ -244,10 +244,23 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         _endpoint_check(one, result, where_is_known=where_is_known)
         for one, result in zip(endpoints, results, strict=True)
     )
-    network = _network_check(bundle, report)
+    manifest = bundle.manifest
+    judged = NetworkClaim(
+        verdict=report.verdict,
+        confidence=report.confidence,
+        scope=report.scope,
+        inconclusive_counts=manifest.claimed.inconclusive_counts,
+    )
+    network = NetworkCheck(claimed=manifest.claimed, judged=judged, same=manifest.claimed == judged)
     signature = _signature_state(bundle.signers, keys)
     names = {one.part: one.evidence.endpoint.name for one in endpoints}
-    recorded = _material(bundle, roots, logs)
+    here = {part.kind: part.sha256 for part in used(roots, logs)}
+    recorded = Material(
+        detector_version=manifest.detector_version,
+        same_version=manifest.detector_version == VERSION,
+        knowledge=manifest.knowledge,
+        others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
+    )
     fails = tuple(_failures(bundle, checks, network))
     gaps = tuple(_gaps(bundle, checks, network, signature, asked=bool(keys)))
     hints = _hints(recorded) if any(check.differences for check in checks) else ()
@@ -395,34 +408,12 @@ def _who(attribution: Attribution | None) -> dict[str, object]:
     return {name: getattr(attribution, name) for name in attribution.__struct_fields__ if name != "basis"}
 
 
-def _network_check(bundle: Bundle, report: Report) -> NetworkCheck:
-    claimed = bundle.manifest.claimed
-    judged = NetworkClaim(
-        verdict=report.verdict,
-        confidence=report.confidence,
-        scope=report.scope,
-        inconclusive_counts=claimed.inconclusive_counts,
-    )
-    return NetworkCheck(claimed=claimed, judged=judged, same=claimed == judged)
-
-
 def _signature_state(signers: Sequence[Signer], keys: Sequence[bytes]) -> SignatureState:
     if not signers:
         return SignatureState.UNSIGNED
     if not all(signer.verifies for signer in signers):
         return SignatureState.BAD
     return SignatureState.SIGNED if any(s.key in keys for s in signers) else SignatureState.UNKNOWN_KEY
-
-
-def _material(bundle: Bundle, roots: Roots, logs: LogList) -> Material:
-    manifest = bundle.manifest
-    here = {part.kind: part.sha256 for part in used(roots, logs)}
-    return Material(
-        detector_version=manifest.detector_version,
-        same_version=manifest.detector_version == VERSION,
-        knowledge=manifest.knowledge,
-        others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
-    )
 
 
 # Concluding

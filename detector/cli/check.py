@@ -49,31 +49,31 @@ else:
 @options.probing(
     "--route",
     "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
-    setting="route",
+    setting=True,
     metavar="ROUTE[,ROUTE...]",
 )
 @options.probing(
     "--all-addresses",
     "Probe every address of each host, and its RSA and its ECDSA certificate.",
-    setting="all_addresses",
+    setting=True,
     is_flag=True,
 )
 @options.probing(
-    "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting="doh", metavar="URL"
+    "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting=True, metavar="URL"
 )
 @options.probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True)
-@options.probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting="quic", is_flag=True)
+@options.probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True)
 @options.probing(
     "--hello",
     "ClientHello to send: ours, a browser's, or both to compare (extra browser).",
-    setting="hello",
+    setting=True,
     type=click.Choice(HELLO_CHOICES),
     default="default",
 )
 @options.probing(
     "--engine",
     "TLS engine: OpenSSL, our own, or our own with OpenSSL as fallback.",
-    setting="engine",
+    setting=True,
     type=options.Choice(Engine),
     default=Engine.AUTO.value,
 )

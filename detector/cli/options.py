@@ -18,8 +18,9 @@ import click
 from detector.model import Confidence
 from detector.session.plan import MACHINE
 from detector.session.session import DEADLINE_DEFAULT
+from detector.version import VERSION
 
-from .stderr import configure_logging
+from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -48,14 +49,17 @@ class Format(enum.StrEnum):
 
 
 class Option(click.Option):
-    """An option that help lists in its `section`, and that may be a `setting`: a keyword argument of `Detector`."""
+    """An option that help lists in its `section`.
 
-    def __init__(self, *flags: Any, section: str = OTHER, setting: str = "", **attributes: Any) -> None:  # noqa: ANN401 - click's
+    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True.
+    """
+
+    def __init__(self, *flags: Any, section: str = OTHER, setting: str | bool = False, **attributes: Any) -> None:  # noqa: ANN401 - click's
         if setting:
             attributes |= {"expose_value": False, "callback": self._collect}
         super().__init__(*flags, **attributes)
         self.section = section
-        self.setting = setting
+        self.setting = str(self.name) if setting is True else str(setting or "")
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The value in the environment, where the variable is called after the option: DETECTOR_CHECK_DEADLINE."""
@@ -77,6 +81,11 @@ class Command(click.Command):
         words = "Log to standard error; twice: in detail, with a traceback after an internal error."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Run the command; its arguments, which may contain credentials, are not logged."""
+        LOG.info("%s, version %s", ctx.command_path, VERSION)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each section that has an option."""
@@ -160,7 +169,7 @@ def _proxy(default: str) -> Decorator:
     return probing(
         "--proxy",
         "Proxy to use: an http, https, socks4a or socks5 URL, or where it is configured.",
-        setting="proxy",
+        setting=True,
         default=default,
         metavar="URL|system|env|pac:FILE|none",
     )
@@ -168,10 +177,10 @@ def _proxy(default: str) -> Decorator:
 
 _NETWORK: Final = {
     "pins": trusting(
-        "--pins", "Pin file or directory of pin files; repeatable.", setting="pins", multiple=True, metavar="FILE|DIR"
+        "--pins", "Pin file or directory of pin files; repeatable.", setting=True, multiple=True, metavar="FILE|DIR"
     ),
-    "roots": trusting("--roots", "Public roots to use instead of certifi's.", setting="roots", metavar="PEM"),
-    "add-roots": trusting("--add-roots", "Additional public roots.", setting="add_roots", metavar="PEM"),
+    "roots": trusting("--roots", "Public roots to use instead of certifi's.", setting=True, metavar="PEM"),
+    "add-roots": trusting("--add-roots", "Additional public roots.", setting=True, metavar="PEM"),
     "ct-logs": trusting(
         "--ct-logs",
         "Known CT logs, Google log list v3 JSON, instead of the shipped ones.",
@@ -182,14 +191,12 @@ _NETWORK: Final = {
     "resolve": probing(
         "--resolve",
         "Connect there instead, like curl --connect-to; repeatable.",
-        setting="resolve",
+        setting=True,
         multiple=True,
         metavar="HOST:PORT:ADDRESS:PORT",
     ),
-    "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting="offline", is_flag=True),
-    "vantage": result(
-        "--vantage", "Your name for the place this runs from.", setting="vantage", default="", metavar="NAME"
-    ),
+    "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),
+    "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),
 }
 trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
 """What commands that assess recorded evidence need of these."""

@@ -149,6 +149,8 @@ def _finalize(value: Any) -> Any:  # noqa: ANN401 - a template prints values of 
 
 def _shown(text: str) -> str:
     """Text with control, format and direction characters as escapes: they could change what a page appears to say."""
+    if text.isascii() and text.isprintable():
+        return text
     hidden = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in hidden else f"\\u{ord(c):04x}" for c in text)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from detector import cli
+from detector import Detector, cli
+from detector.cli import options
 from detector.cli.options import SECTIONS, Option
 
 if TYPE_CHECKING:
@@ -40,6 +42,28 @@ def test_every_option_has_a_section_and_a_text() -> None:
                 assert isinstance(option, Option), (command.name, option.name)
                 assert option.section in SECTIONS
                 assert option.help, (command.name, option.name)
+
+
+def test_settings_are_arguments_of_a_detector() -> None:
+    """An option declared as a setting reaches `Detector` by its name, whatever the command does with it."""
+    known = set(inspect.signature(Detector).parameters)
+    for command in commands():
+        settings = {option.setting for option in command.params if isinstance(option, Option) and option.setting}
+        assert settings <= known, command.name
+
+
+def test_one_declaration_reaches_every_command_that_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new option that is a setting is declared once; commands pass it on without knowing it."""
+    monkeypatch.setitem(options._NETWORK, "example", options.probing("--example", "An example.", setting=True))
+    given: list[dict[str, Any]] = []
+
+    @options.settings()
+    def command(**arguments: Any) -> None:  # noqa: ANN401 - what the options declare
+        given.append(arguments["settings"])
+
+    made = click.command(cls=options.Command)(command)
+    assert made.main(["--example", "x", "--offline"], standalone_mode=False) is None
+    assert given == [{"example": "x", "offline": True, "proxy": "system", "vantage": ""}]
 
 
 def test_help_lists_sections_in_order(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,8 @@ def test_no_traceback_otherwise(options: tuple[str, ...], capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("command", [("-v", "rules"), ("rules", "-v"), ("pins", "-v", "show"), ("pins", "show", "-v")])
-def test_every_command_takes_the_option(command: tuple[str, ...]) -> None:
-    """At any level of a command line."""
+def test_every_command_takes_the_option(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """At any level of a command line; what was run is logged, without its arguments."""
     assert cli.run(command) == 0
     assert LOGGERS[0].level == logging.INFO
+    assert "INFO detector.cli: detector" in capsys.readouterr().err
