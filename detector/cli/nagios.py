@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from detector.errors import DetectorError
-from detector.report import nagios as plugin
+from detector.report import programs
 from detector.session.session import Detector
 
 from . import common, options
@@ -47,10 +47,10 @@ def nagios(
     try:
         with common.result_stream(output) as stream:
             report = asyncio.run(_check(Detector(**settings), targets, deadline))
-            stream.write(plugin.render(report, fail_on))
+            stream.write(programs.nagios(report, fail_on))
     except DetectorError as error:
         return _unknown(str(error))
-    return plugin.status(report, fail_on)
+    return programs.nagios_status(report, fail_on)
 
 
 async def _check(detector: Detector, targets: tuple[str, ...], deadline: float) -> Report:
@@ -61,4 +61,4 @@ async def _check(detector: Detector, targets: tuple[str, ...], deadline: float) 
 def _unknown(why: str) -> int:
     sys.stdout.write(f"TLS UNKNOWN - {' '.join(why.replace('|', '/').split())}\n")
     sys.stdout.flush()
-    return plugin.UNKNOWN
+    return programs.UNKNOWN

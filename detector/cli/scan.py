@@ -217,7 +217,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
         )
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
-                probing = _Probing(processes, settings, names)
+                probing = _probing(processes, detector, settings, names)
                 asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
         except KeyboardInterrupt:
             say(tally.sentence(interrupted=True))
@@ -234,31 +234,21 @@ def scan(  # noqa: PLR0913 - one parameter per option
     return common.exit_code(tally.decision(), fail_on)
 
 
-class _Probing(NamedTuple):
-    """What probes, and how names are resolved."""
-
-    workers: int
-    settings: dict[str, Any]
-    names: resolving.CachingResolver
-
-    @contextlib.asynccontextmanager
-    async def begun(self, detector: Detector) -> AsyncIterator[Look]:
-        """The function that probes an endpoint, until the block ends: in this process, or in several."""
-        try:
-            if self.workers == 1:
-                yield detector.look
-                return
-            several = processes.processes(
-                self.workers,
-                detector,
-                route=self.settings["proxy"],
-                resolve=resolve_rules(self.settings.get("resolve")),
-                c_ares=self.names.c_ares,
-            )
-            async with several as running:
-                yield running.look
-        finally:
-            await self.names.close()
+@contextlib.asynccontextmanager
+async def _probing(
+    workers: int, detector: Detector, settings: dict[str, Any], names: resolving.CachingResolver
+) -> AsyncIterator[Look]:
+    """The function that probes an endpoint, until the block ends: in this process, or in several."""
+    try:
+        if workers == 1:
+            yield detector.look
+            return
+        rules = resolve_rules(settings.get("resolve"))
+        several = processes.processes(workers, detector, route=settings["proxy"], resolve=rules, c_ares=names.c_ares)
+        async with several as running:
+            yield running.look
+    finally:
+        await names.close()
 
 
 async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
@@ -267,10 +257,10 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     pace: ScanSettings,
     tally: Tally,
     sinks: tuple[_Writer, _Kept | None],
-    probing: _Probing,
+    probing: contextlib.AbstractAsyncContextManager[Look],
 ) -> None:
     writer, kept = sinks
-    async with probing.begun(detector) as look:
+    async with probing as look:
         results = scans.scan(
             detector, read(sources, detector), settings=pace, done=writer.done, on_bad_line=tally.bad_line, look=look
         )
