@@ -118,7 +118,7 @@ def naming(path: str) -> Iterator[None]:
 _HEADLINE: Final = {
     "holds": ("HOLDS: nothing was changed, and the evidence is assessed as it was.", "bold green"),
     "incomplete": (
-        "INCOMPLETE: what is there was not found wrong, but it does not show all that was claimed.",
+        "INCOMPLETE: nothing is wrong with what is there, but it does not show all that was claimed.",
         "bold yellow",
     ),
     "fails": ("DOES NOT HOLD.", "bold red"),
@@ -156,7 +156,7 @@ def _footer(verification: Verification) -> Iterator[str]:
             yield f"Part {part.name}: {part.state}."
     for word in verification.words:
         names = f" ({', '.join(word.endpoints)})" if word.endpoints else ""
-        yield f"On the recorder's word: {word.summary}{names}"
+        yield f"Not verifiable: {word.summary}{names}"
     recorded = verification.recorded
     others = " and ".join(recorded.others)
     yield (
