@@ -29,7 +29,7 @@ from support.bundle_recordings import (
 
 from detector import bundle
 from detector.bundle.form import AnswerLeftOut
-from detector.bundle.verification import Conclusion, Unverifiable, SignatureState
+from detector.bundle.verification import Conclusion, SignatureState, Unverifiable
 from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence

@@ -136,9 +136,7 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
 @pytest.mark.parametrize(("form", "needed"), [("TABLE", {"rich.console", "rich.table"}), ("JSON", set())])
 def test_what_writes_a_report_is_loaded_while_waiting(form: str, needed: set[str]) -> None:
     """A table has what draws it before there is anything to draw; JSON loads nothing for it."""
-    loaded = loaded_after(
-        f"from detector.cli.common import load_format; from detector.cli.options import Format; load_format(Format.{form})"
-    )
+    loaded = loaded_after(f"from detector.cli import common, options; common.load_format(options.Format.{form})")
     assert needed | {"detector.report"} <= set(loaded)
     assert ("rich" in loaded) is bool(needed)
 
