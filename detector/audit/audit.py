@@ -69,8 +69,8 @@ def audit(
 ) -> AuditReport:
     """Report what `scanned` trusts beyond `public`.
 
-    `known` are the roots that were public at some time (`knowledge.known_roots.known_roots()`); `at` (aware, UTC) determines
-    what is expired and is the report's time.
+    `known` are the roots that were public at some time (`knowledge.known_roots.known_roots()`); `at` (aware, UTC)
+    determines what is expired and is the report's time.
     """
     formerly = {bytes.fromhex(root.spki_sha256) for root in known} - public.keys
     installed: dict[bytes, list[InstalledRoot]] = {}

@@ -57,6 +57,7 @@ from detector.model import (
 from detector.pins import shared_pins
 from detector.trust.certificate import Certificate
 from detector.trust.envelope import key_identifier
+from detector.trust.roots import from_recorded
 from detector.version import VERSION
 
 from .form import (

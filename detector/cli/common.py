@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     import platformdirs
     from rich import console as rich_console
 
-    from detector import knowledge
     from detector import report as reports
     from detector.errors import InputError
     from detector.history import store
     from detector.judge.network import NetworkDecision
+    from detector.knowledge import age
     from detector.model import Confidence, Knowledge, Report
 else:
-    knowledge = LazyModule("detector.knowledge")
+    age = LazyModule("detector.knowledge.age")
     platformdirs = LazyModule("platformdirs")
     reports = LazyModule("detector.report")
     rich_console = LazyModule("rich.console")
@@ -136,7 +136,7 @@ def remaining(deadline: float, started: float | None) -> float:
 
 def warn_of_age(used: Sequence[Knowledge], at: dt.datetime) -> None:
     """Warn if knowledge that was used was old at this moment."""
-    if (sentence := knowledge.warning(used, at)) is not None:
+    if (sentence := age.warning(used, at)) is not None:
         say(f"Warning: {sentence}")
 
 

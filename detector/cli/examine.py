@@ -70,7 +70,7 @@ def examine(  # noqa: PLR0913 - one parameter per option
     certificates = read_chain(chain)
     name, port = parse_target(host)
     started = utc_now()
-    trusted = {name: settings.get(name) for name in ("roots", "add_roots", "logs")}
+    trusted: dict[str, Any] = {name: settings.get(name) for name in ("roots", "add_roots", "logs")}
     context = assessment_context(Expectations(**trusted), at=at)
     with common.result_stream(output) as stream:
         result = examine_chain(

@@ -20,7 +20,6 @@ from detector.model import Category, RecordedIdentity
 from detector.session.seams import utc_now
 from detector.session.session import Detector
 from detector.session.settings import Expectations
-from detector.trust.roots import public_roots
 
 from . import common, options
 
