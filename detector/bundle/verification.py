@@ -39,6 +39,7 @@ import msgspec
 from detector.judge import assess, network
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
+from detector.judge.table import RULE_OF
 from detector.knowledge import describe, used
 from detector.model import (
     EndpointName,
@@ -46,7 +47,6 @@ from detector.model import (
     KnowledgeKind,
     Observation,
     PortalObservation,
-    Reason,
     Record,
     Report,
     in_one_order,
@@ -442,7 +442,9 @@ def _decides(part: Part, bundle: Bundle) -> bool:
 def _excused(check: EndpointCheck, bundle: Bundle) -> bool:
     """Whether what was taken out, or was never judged in full, may be why another verdict was reached."""
     left_out = check.answer_left_out is AnswerLeftOut.NAMES_THE_CLIENT
-    return bool(_missing(bundle)) or left_out or check.claimed.reason is Reason.BUDGET_SPENT or _place_is_out(bundle)
+    return (
+        bool(_missing(bundle)) or left_out or not RULE_OF[check.claimed.reason].is_repeatable or _place_is_out(bundle)
+    )
 
 
 def _place_is_out(bundle: Bundle) -> bool:

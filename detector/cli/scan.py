@@ -21,7 +21,7 @@ import msgspec
 
 from detector.errors import InputError, MissingExtraError
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
+from detector.model import Confidence, EndpointName, Report, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
 from detector.scan import BadLine, Journal, Replaced, Scanned, ScanSettings, Target, expand, read_targets, scan
 from detector.session.session import Detector, utc_now
@@ -550,7 +550,7 @@ def _text(found: Scanned) -> str:
     """One line: the verdict, what it rests on, the endpoint; where it is not clean, by whom and why."""
     rests = found.confidence or found.assurance or found.reason
     party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = found.observation.outcome if found.reason is Reason.NO_CERTIFICATE else ""
+    outcome = wording.wire_outcome(found)
     sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
     note = " (amended)" if found.amends else ""
     cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)

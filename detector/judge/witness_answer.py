@@ -1,14 +1,13 @@
-"""What a witness's answer is worth: did a cooperating endpoint see the same TLS session as we did? (RFC 9266)
+"""What a witness's answer is worth: whether a cooperating endpoint saw the same TLS session as we did (RFC 9266).
 
-Room: judge. Pure. The form of questions and statements is `detector.trust.witness_statement`'s (docs/witness.md).
+Room: judge. Pure. `detector.trust.witness_statement` defines questions and statements (docs/witness.md).
 
 It is the only question that an interceptor with a publicly trusted certificate, or with the origin's own key, cannot
-answer in its favour. Whatever keeps the answer from being a signed one to this very question is reported as such.
+answer in its favor. Everything but a signed answer to this very question is reported as what it is.
 """
 
 from __future__ import annotations
 
-import enum
 import hmac
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,15 +15,20 @@ from detector.model import Outcome, Says, WitnessOutcome
 from detector.trust import witness_statement
 from detector.trust.envelope import Problem
 
+from .outcome import CheckOutcome
+
 if TYPE_CHECKING:
     from detector.model import Endpoint, Observation, WitnessObservation
+
+CHECK_ID: Final = "witness"
+"""The check that reports these results."""
 
 _HTTP_OK: Final = 200
 """RFC 9110 section 15.3.1."""
 
 
-class WitnessResult(enum.StrEnum):
-    """What the witness's answer shows, or why neither is known."""
+class WitnessResult(CheckOutcome, check=CHECK_ID):
+    """What the witness's answer shows, or why nothing is known; `ends-tls-itself` in addition, by the pin file."""
 
     EQUAL = "equal"
     DIFFERS = "differs"
@@ -38,10 +42,11 @@ class WitnessResult(enum.StrEnum):
     UNKNOWN_KEY = "unknown-key"
     BAD_SIGNATURE = "bad-signature"
     REPLAYED = "replayed"
+    ENDS_TLS_ITSELF = "ends-tls-itself"
 
 
 class WitnessAnswer(NamedTuple):
-    """The result, what it speaks for, one sentence, and what the statement says."""
+    """The result, what it speaks for, one sentence, and the content of the statement."""
 
     result: WitnessResult
     says: Says
@@ -67,9 +72,9 @@ _UNSIGNED: Final[dict[Problem, tuple[WitnessResult, Says, str]]] = {
 
 
 def read_answer(endpoint: Endpoint, observation: Observation) -> WitnessAnswer | None:
-    """What the witness of `endpoint` said of the session in `observation`.
+    """What the witness of `endpoint` saw of the session in `observation`.
 
-    None where no witness is pinned, and where the chain did not come from a finished handshake of ours.
+    None where no witness is pinned, and where the chain did not come from a finished handshake of this detector.
     """
     if not endpoint.witness:
         return None

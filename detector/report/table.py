@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from detector.judge import wording
 from detector.judge.checks import clock, dates, tls_location
 from detector.knowledge import describe
-from detector.model import Audience, Reason, Says, Verdict
+from detector.model import Audience, Says, Verdict
 
 from . import sentences
 
@@ -66,8 +66,8 @@ def _style(verdict: Verdict, confidence: Confidence | None) -> str:
 def _evidence(result: Result) -> str:
     """Why the verdict is what it is, the findings that speak the same way, and what else could explain it."""
     said = [wording.why(result)]
-    if result.reason is Reason.NO_CERTIFICATE:
-        return f"{result.observation.outcome}. {said[0]}"
+    if outcome := wording.wire_outcome(result):
+        return f"{outcome}. {said[0]}"
     wanted = Says.GENUINE if result.verdict is Verdict.CLEAN else Says.INTERCEPTED
     said += [
         wording.summary(finding, result)

@@ -16,7 +16,7 @@ from detector_testing.streams import LOOPBACK, Listener, PlainStream, TLSStream,
 from OpenSSL import SSL
 
 from detector.guard import Guard, GuardedConnector
-from detector.judge.evidence import never_installed, no_machine_roots
+from detector.judge.evidence import no_machine_roots
 from detector.pins import PinSet
 from detector.trust import witness_statement
 
@@ -56,7 +56,7 @@ def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGua
         "roots": world.roots,
         "logs": world.logs,
         "machine_roots": no_machine_roots,
-        "installed_at": never_installed,
+        "installed_at": lambda _: None,
         "clock": lambda: world.pki.now,
     }
     return CountingGuard(pins=PinSet(name="test", endpoints=endpoints), **{**known, **settings})

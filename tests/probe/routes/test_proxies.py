@@ -25,8 +25,8 @@ from support.conversations import HOST, at, ders, exam, pki
 
 from detector.errors import ProxyError
 from detector.judge import advice
-from detector.judge.decision import Decision
 from detector.judge.facts import Facts
+from detector.judge.table import Decision
 from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Reason, Route, Verdict, encode
 from detector.probe import ConnectDialer, Proxy, ProxyDialer, Timeouts, parse_proxy, probe
 from detector.probe.routes import RouteError
