@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-    from detector.model import Observation, PortalObservation, ServerDate
+    from detector.model import Finding, Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
     from detector.trust.logs import LogList
     from detector.trust.paths import Path, Paths
@@ -134,6 +134,8 @@ class EndpointEvidence:
         self.context: Final = context
         self.fetched: Final = tuple(fetched)
         self.others: Final = tuple(others[:OTHERS_MAX])
+        self.findings: Final[dict[str, tuple[Finding, ...]]] = {}
+        """What the checks that need no other endpoint have found, by check."""
         self._siblings: tuple[EndpointEvidence, ...] | None = None
         self._classified: dict[_Chain, classes.Classified] = {}
 

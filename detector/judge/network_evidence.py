@@ -283,8 +283,11 @@ class NetworkEvidence:
 
     def unrelated_with(self, shared: Shared, one: EndpointEvidence) -> tuple[str, ...]:
         """Endpoints of other operators that have this in common with this one."""
-        own, index = Occurrence.of(one), self._met[shared]
-        others = {other for tag in _tags(shared, one) for other in index.get(tag, ())}
+        index = self._met[shared]
+        others = {other for tag in _tags(shared, one) for other in index.get(tag, ())} if index else ()
+        if not others:
+            return ()
+        own = Occurrence.of(one)
         return tuple(sorted(other.name for other in others if other.differs_from(own, shared)))
 
     def rivals_of(self, one: EndpointEvidence) -> tuple[str, ...]:
@@ -324,6 +327,8 @@ class NetworkEvidence:
     def _others(self, kind: _Concluded, one: EndpointEvidence, keys: Iterable[bytes] = (b"",)) -> set[str]:
         """Names of the other endpoints of this route of which this was concluded."""
         index, route = self._concluded[kind], one.route
+        if not index:
+            return set()
         return {name for key in keys for name in index.get((route, key), ())} - {one.endpoint.name}
 
     def clock_offset(self, at: dt.datetime) -> dt.timedelta | None:

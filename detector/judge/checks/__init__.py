@@ -54,7 +54,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Check(Protocol):
-    """What a check file has. `UNNAMED` may add summaries that name no party, for results below `probable`."""
+    """What a check file has.
+
+    Optional are `UNNAMED`, summaries that name no party, for results below `probable`, and `USES_NETWORK = True`, for a
+    check that asks the network's evidence: the findings of all others are made once for an observation.
+    """
 
     ID: str
     QUESTION: str
@@ -74,6 +78,18 @@ CHECKS: Final[Mapping[str, Callable[[EndpointEvidence, NetworkEvidence], Iterato
 """Every check by its id."""
 
 
+_USE_NETWORK: Final = frozenset(module.ID for module in MODULES if getattr(module, "USES_NETWORK", False))
+
+
 def run(evidence: EndpointEvidence, network: NetworkEvidence) -> tuple[Finding, ...]:
     """All findings on one observation, in order."""
-    return tuple(finding for check in CHECKS.values() for finding in check(evidence, network))
+    found: list[Finding] = []
+    for name, check in CHECKS.items():
+        if name in _USE_NETWORK:
+            found += check(evidence, network)
+            continue
+        own = evidence.findings.get(name)
+        if own is None:
+            own = evidence.findings[name] = tuple(check(evidence, network))
+        found += own
+    return tuple(found)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ID: Final = "captive-portal"
 QUESTION: Final = "Did a sign-in page answer?"
+USES_NETWORK: Final = True
 
 
 class Outcome(CheckOutcome, check=ID):

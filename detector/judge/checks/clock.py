@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ID: Final = "clock"
 QUESTION: Final = "Was the clock of the machine right?"
+USES_NETWORK: Final = True
 
 
 class Outcome(CheckOutcome, check=ID):

@@ -49,13 +49,13 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     if evidence.leaf is None:
         return
     identities, in_run = evidence.identities, evidence.seen_in_run
-    known = {
-        Outcome.STATED: Identity.STATED in identities,
-        Outcome.PINNED_PUBLIC: Identity.PINNED_PUBLIC in identities,
-        Outcome.SEEN_AT_SAME_ADDRESS: evidence.seen_at_same_address,
-        Outcome.SEEN_IN_RUN: in_run,
-        Outcome.SEEN_BEFORE: Identity.SEEN in identities and not in_run,
-        Outcome.DECLARED: Identity.DECLARED in identities,
-        Outcome.UNKNOWN: not identities,
-    }
-    yield from (outcome.found(_SUMMARY[outcome]) for outcome, holds in known.items() if holds)
+    known = (
+        (Outcome.STATED, Identity.STATED in identities),
+        (Outcome.PINNED_PUBLIC, Identity.PINNED_PUBLIC in identities),
+        (Outcome.SEEN_AT_SAME_ADDRESS, evidence.seen_at_same_address),
+        (Outcome.SEEN_IN_RUN, in_run),
+        (Outcome.SEEN_BEFORE, Identity.SEEN in identities and not in_run),
+        (Outcome.DECLARED, Identity.DECLARED in identities),
+        (Outcome.UNKNOWN, not identities),
+    )
+    yield from (outcome.found(_SUMMARY[outcome]) for outcome, holds in known if holds)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ID: Final = "neighbours"
 QUESTION: Final = "Are other endpoints of the same route substituted, and by the same signer?"
+USES_NETWORK: Final = True
 
 _SHOWN: Final = 5
 """Endpoints named in a sentence; the data has them all."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ID: Final = "shared-signer"
 QUESTION: Final = "Do unrelated operators share a signer, a key or a missing intermediate?"
+USES_NETWORK: Final = True
 
 _SHOWN: Final = 5
 """Endpoints named in a sentence; the data has them all."""
