@@ -23,7 +23,7 @@ from detector.judge.checks import witness
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import WitnessObservation, WitnessOutcome
-from detector.pins.encoding import parse_witness_key, spell_witness_key
+from detector.pins.encoding import encode_witness_key, parse_witness_key
 from detector.trust import envelope, witness_statement
 from detector.trust.envelope import public_octets
 from detector.trust.keys import create_signing_key
@@ -49,7 +49,7 @@ STATEMENT = BLOCKS["json statement"].encode()
 def test_keys_and_nonce() -> None:
     """Public halves and the request are spelled as the page has them."""
     assert [public_octets(key) for key in KEYS] == PINS
-    assert [spell_witness_key(pin) for pin in PINS] == [VALUES["pin 1"], VALUES["pin 2"]]
+    assert [encode_witness_key(pin) for pin in PINS] == [VALUES["pin 1"], VALUES["pin 2"]]
     assert witness_statement.request_target(NONCE) == VALUES["request target"]
 
 
