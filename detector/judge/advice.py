@@ -57,24 +57,24 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "dns-failure": "The name could not be resolved: check the spelling and the network connection.",
     "connect-refused": "Nothing answered on that port: check host and port, or whether the service is up.",
     "connect-timeout": "Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it.",
-    "unreachable": "The network has no way there: check the connection.",
-    "no-address": "The host has no address on this way (IPv4 or IPv6); the other one may have.",
+    "unreachable": "The network has no route to the host: check the connection.",
+    "no-address": "The host has no address of this family (IPv4 or IPv6); it may have one of the other.",
     "proxy-unreachable": "The proxy did not answer: check its address, whether it runs, and of which kind it is.",
-    "proxy-auth-required": "The proxy wants a user name and password: give them in the proxy URL.",
+    "proxy-auth-required": "The proxy requires a user name and password: give them in the proxy URL.",
     "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
-    "proxy-auth-unsupported": "The proxy wants a kind of sign-in that is not supported here ({schemes}): ask its "
+    "proxy-auth-unsupported": "The proxy requires a kind of sign-in that is not supported here ({schemes}): ask its "
     "administrator to allow Basic, or to let this host pass without sign-in.",
     "proxy-refused": "The proxy refused to connect there: ask its administrator to allow this host.",
-    "proxy-protocol": "What the proxy answered makes no sense in its protocol: check that the proxy URL names a proxy.",
+    "proxy-protocol": "The proxy's answer is not valid in its protocol: check that the proxy URL names a proxy.",
     "proxy-other-kind": "The proxy speaks another protocol than its URL says: is it http, https or socks5?",
     "proxy-closed": "The proxy closed the connection before it answered: check that it is of the kind the URL says and "
     "lets this device use it.",
     "proxy-tls": "No TLS connection to the proxy could be made: check whether its URL should begin with http instead.",
     "proxy-untrusted": "The proxy could not prove who it is, so the user name and password were not sent to it: ask "
     "its administrator which certificate it should have.",
-    "proxy-unknown": "Which proxy to take could not be made out from {file}: name the proxy yourself "
+    "proxy-unknown": "Which proxy to use could not be determined from {file}: name the proxy yourself "
     "(--proxy), or install the extra 'pac' where a file says it.",
-    "no-route": "Only the way through a proxy was asked for, and no proxy is set for this host: name one.",
+    "no-route": "Only the route through a proxy was requested, and no proxy is set for this host: name one.",
     "not-tls": "What answered does not speak TLS: check the port, or sign in to the network in a browser first.",
     "resources": "This device ran out of sockets or files: check fewer endpoints at once.",
 }

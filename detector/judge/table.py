@@ -277,7 +277,7 @@ ACCUSING: Final = (
             and f.has(C.PRIVATE, C.ADDED, C.DEFECTIVE, C.UNFAMILIAR, C.INCOMPLETE)
             and not f.stale
         ),
-        "What signed here takes the place of genuine certificates on another endpoint of this network.",
+        "The signer here replaces genuine certificates on another endpoint of this network.",
         grades=(
             Grade(_PROVEN, "the same issuing or leaf key", lambda f: f.has(N.SIGNER_SUBSTITUTES)),
             Grade(_PROBABLE, "the same added root, through another issuing key", lambda f: f.public_place),
@@ -345,7 +345,7 @@ ACCUSING: Final = (
         Reason.PUBLIC_UNLOGGED,
         "the chain is accepted and unlogged",
         lambda f: f.accepted_unlogged,
-        "The certificate leads to a public root and is in no public log, as genuine ones are.",
+        "The certificate leads to a public root, but is in no public log; genuine ones are logged.",
         grades=(
             Grade(
                 _PROBABLE,
@@ -385,7 +385,7 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.FORGOTTEN_BY_EVERYBODY,
-        "unrelated operators lack one intermediate that no knowledge has",
+        "unrelated operators lack the same intermediate, which is not in the knowledge either",
         lambda f: f.has(C.INCOMPLETE) and f.has(S.MISSING_ISSUER) and not f.stale,
         "Operators that have nothing to do with each other all lack the same unknown intermediate.",
         grades=(Grade(BY_COMPANY),),
@@ -394,7 +394,7 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.PIN_MISMATCH,
-        "no pin fits, and it is not excused by another probe of this run",
+        "no pin matches, and no other probe of this run excuses it",
         lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged,
         "The certificate is not the one that is pinned.",
         grades=(
@@ -424,7 +424,7 @@ ACCUSING: Final = (
         Reason.UNFAMILIAR_ROOT,
         "the chain is unfamiliar; silent where a stale list of roots may not know it",
         lambda f: f.has(C.UNFAMILIAR) and not f.stale,
-        "The chain leads to a root that is not known here as public, and of which nobody knows who put it there.",
+        "The chain leads to a root that is not known here as public and whose origin is unknown.",
         grades=(
             Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
             Grade(_POSSIBLE),
@@ -440,12 +440,12 @@ ACCUSING: Final = (
         "the chain is unreadable, also for a hello that offers only what can be verified; and the identity is public "
         "or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as middleware",
         lambda f: f.has(C.UNREADABLE) and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY)),
-        "The chain is signed in a way that cannot be verified here, whatever is offered.",
+        "The chain is signed in a way that cannot be verified here, whichever algorithms are offered.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.UNREADABLE_ALGORITHM),
         is_company=False,
         advice={
-            _STUDENT: "Update the detector and try again; if it stays so, try from another network.",
+            _STUDENT: "Update the detector and try again; if nothing changes, try from another network.",
             _DEVELOPER: _UNVERIFIABLE,
         },
     ),
@@ -520,7 +520,7 @@ NOTHING_SEEN: Final = _else(
     Reason.NO_CERTIFICATE,
     "no certificate was seen",
     lambda f: not f.certificate_seen,
-    "No certificate was seen; an outage is never middleware.",
+    "No certificate was seen; an outage is not evidence of interception.",
     is_outcome=True,
 )
 BUDGET_SPENT: Final = _else(
@@ -553,7 +553,7 @@ ELSE: Final = (
         Reason.CLOCK_WRONG,
         "only dates forbid the path, and this machine's clock is wrong",
         lambda f: f.has(clock.Outcome.WRONG) and f.has(C.DATES_FORBID),
-        "This machine's clock is wrong, so that dates say nothing.",
+        "This machine's clock is wrong, so certificate dates prove nothing.",
         advice={_STUDENT: "Set this device's date and time (automatic time is best) and try again."},
     ),
     _else(
@@ -622,7 +622,7 @@ ELSE: Final = (
         Reason.NAME_NOT_CONFIRMED,
         "the name is only the common name's, or the list of names was longer than what is read",
         lambda f: f.has(C.ACCEPTED, C.DECLARED) and not f.name_confirmed,
-        "That the certificate is for this host could not be confirmed as clients of today do it.",
+        "Today's clients could not confirm that the certificate is for this host.",
         advice={
             _STUDENT: ELSEWHERE,
             _DEVELOPER: "The certificate of {hosts} must name the host among its alternative names.",

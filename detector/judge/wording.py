@@ -66,7 +66,7 @@ def confirmation(result: Result) -> Confirmation:
 
 
 def tone(verdict: Verdict, confidence: Confidence | None) -> str:
-    """In which of three colours a verdict is shown: `clean`, `intercepted`, or `uncertain` (amber)."""
+    """Return the color of a verdict: `clean`, `intercepted`, or `uncertain` (amber)."""
     if verdict is Verdict.MIDDLEWARE and names_a_party(confidence):
         return "intercepted"
     return "clean" if verdict is Verdict.CLEAN else "uncertain"
