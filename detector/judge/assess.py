@@ -255,7 +255,7 @@ def names_a_party(confidence: Confidence | None) -> bool:
 
 
 def _attribute(evidence: EndpointEvidence, mark: Finding | None, facts: Facts) -> Attribution:
-    """Return the party: the product that the catalogue knows by this mark, else whoever the issuer's name says."""
+    """Return the party: the product that the catalogue knows by this mark, else the issuer as presented."""
     issuer = evidence.leaf.issuer.text if evidence.leaf is not None and evidence.leaf.issuer is not None else None
     if mark is not None and mark.outcome != known_interceptor.Outcome.WEAK:
         return Attribution(

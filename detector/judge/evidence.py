@@ -51,7 +51,7 @@ _RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, Na
 
 
 def no_machine_roots() -> Roots:
-    """No roots: for chains that were not captured on this machine, whose trust store says nothing about them."""
+    """No roots: for chains that were not captured on this machine, whose trust store does not apply to them."""
     return NO_ROOTS
 
 
@@ -496,7 +496,7 @@ class EndpointEvidence:
     def is_superseded(self) -> bool:
         """Whether a probe that offered only what can be verified here got a readable chain on the same route.
 
-        Then an unreadable chain says nothing: a genuine server sends the other one to a client that offers less.
+        Then an unreadable chain proves nothing: a genuine server sends the other one to a client that offers less.
         """
         if not self.is_a(ChainClass.UNREADABLE):
             return False

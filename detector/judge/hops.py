@@ -14,7 +14,7 @@ difference, and what is done about it:
   seen on `FLOWS_LEAST` flows each way, without one that disagrees.
 * Routes differ by port: most of the routers before the hop in question must have identified themselves, and be the
   same ones for both ports. Where they are silent, or this system cannot see their addresses, nothing is concluded.
-* Large services put one port on another machine: at the far end a difference of one or two hops says nothing.
+* Large services put one port on another machine: at the far end a difference of one or two hops proves nothing.
 * A device that answers for the control port too looks like the host; one that answers for it earlier hides the host.
 * A router that rewrites TTLs, a tunnel that hides its hops, a NAT: they shift both ports alike, or cause one of the
   differences above.
@@ -260,12 +260,12 @@ def _sentence(at: Location, result: Where | Doubt) -> str:
         Where.ANSWERED_EARLY: f"{hop}{who}, the host itself is {host}.",
         Where.BESIDE_THE_HOST: f"{hop}{who}, {control} {host}: services often have such a front of their own.",
         Where.SAME_HOP: f"{hop}, and so is {control}: the host is there, or something answers for both.",
-        Doubt.NOT_ANSWERED: f"No connection to port {at.port} was made, so nothing tells where it would be answered.",
-        Doubt.UNSTEADY: f"{hop} or further on, as the way changes from packet to packet: its hops tell nothing.",
-        Doubt.CONTROL_EARLIER: f"{hop}; {control} is answered even before, so where the host is is not known.",
-        Doubt.CONTROL_SILENT: f"{hop}; no other port tells where the host itself is.",
+        Doubt.NOT_ANSWERED: f"No connection to port {at.port} was made, so it is not known where it would be answered.",
+        Doubt.UNSTEADY: f"{hop} or further on, as the path changes from packet to packet: its hops prove nothing.",
+        Doubt.CONTROL_EARLIER: f"{hop}; {control} is answered even earlier, so the host's position is not known.",
+        Doubt.CONTROL_SILENT: f"{hop}; no other port shows where the host itself is.",
         Doubt.UNCONFIRMED: f"{hop}, {control} {host}, but too few packets agree to conclude anything.",
-        Doubt.ROUTES_UNTOLD: f"{hop}, {control} {host}; whether by the same way cannot be told.",
-        Doubt.ROUTES_DIFFER: f"{hop}, {control} {host}, but by another way, so the numbers cannot be compared.",
+        Doubt.ROUTES_UNTOLD: f"{hop}, {control} {host}; whether by the same path is not known.",
+        Doubt.ROUTES_DIFFER: f"{hop}, {control} {host}, but by another path, so the numbers cannot be compared.",
     }
     return sentences[result]

@@ -313,7 +313,7 @@ def test_limits_and_stale_roots_clear_nothing() -> None:
 
 
 def test_every_accusation_that_is_not_proven_names_another_explanation() -> None:
-    """A reader of a possible or probable result is told what else could explain it."""
+    """A possible or probable result names what else could explain it."""
     every = [one.decide() for one in combinations(company=COMPANY, marks=MARKS, key=(KEY.PROVED,))]
     unsure = (one for one in every if one.confidence in {Confidence.POSSIBLE, Confidence.PROBABLE})
     silent = {one.reason for one in unsure if not one.alternatives}

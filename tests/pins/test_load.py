@@ -204,7 +204,7 @@ def test_refusal_names_file_place_and_remedy(tmp_path: Path, text: str, place: s
 
 
 def test_duplicate_across_files_names_both(tmp_path: Path) -> None:
-    """Whoever merges two files must see where the two entries are."""
+    """An author who merges two files must see where the two entries are."""
     first, second = write(tmp_path, GOOD, "a.toml"), write(tmp_path, GOOD, "b.toml")
     with pytest.raises(PinFileError) as caught:
         load([first, second], root_labels=())

@@ -1,4 +1,4 @@
-"""Results and reports made by hand, for rooms that show them and judge nothing."""
+"""Results and reports made by hand, for rooms that only show them."""
 
 from __future__ import annotations
 
