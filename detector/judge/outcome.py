@@ -6,9 +6,13 @@ Room: judge. Pure.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import ClassVar
 
 from detector.model import Finding, Says
+
+Findings = Iterator[Finding]
+"""What a check returns."""
 
 
 class CheckOutcome(enum.StrEnum):

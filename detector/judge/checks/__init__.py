@@ -1,4 +1,4 @@
-"""Checks: one file each, each a pure function from one endpoint's evidence (and its network) to findings.
+"""Checks: one file each, each a pure function from an endpoint's evidence, or a network's, to findings.
 
 Room: judge. Pure: no sockets, no clock, no files. A check imports no other check and weighs nothing; the decision table
 alone says what findings mean together. A check file has an `ID`, a `QUESTION` that its findings answer, an `Outcome`
@@ -44,11 +44,11 @@ from . import (  # noqa: F401 - listed once; `MODULES` collects them
 # isort: on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
-    from detector.judge.outcome import CheckOutcome
+    from detector.judge.outcome import CheckOutcome, Findings
     from detector.model import Finding
 
 
@@ -56,25 +56,21 @@ if TYPE_CHECKING:
 class Check(Protocol):
     """What a check file has.
 
-    Optional are `UNNAMED`, summaries that name no party, for results below `probable`, and `USES_NETWORK = True`, for a
-    check that asks the network's evidence: the findings of all others are made once for an observation.
+    `check` takes the evidence on an endpoint and, with `USES_NETWORK = True`, that on its network. Otherwise its
+    findings are made once for an observation. `UNNAMED` may hold summaries that name no party, for results below
+    `probable`.
     """
 
     ID: str
     QUESTION: str
     Outcome: type[CheckOutcome]
-
-    @staticmethod
-    def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-        """All findings of this check on one observation."""
+    check: Callable[..., Findings]
 
 
 MODULES: Final = tuple(
     module for module in tuple(globals().values()) if isinstance(module, ModuleType) and isinstance(module, Check)
 )
-CHECKS: Final[Mapping[str, Callable[[EndpointEvidence, NetworkEvidence], Iterator[Finding]]]] = {
-    module.ID: module.check for module in MODULES
-}
+CHECKS: Final[Mapping[str, Callable[..., Findings]]] = {module.ID: module.check for module in MODULES}
 """Every check by its id."""
 
 
@@ -90,6 +86,6 @@ def run(evidence: EndpointEvidence, network: NetworkEvidence) -> tuple[Finding, 
             continue
         own = evidence.findings.get(name)
         if own is None:
-            own = evidence.findings[name] = tuple(check(evidence, network))
+            own = evidence.findings[name] = tuple(check(evidence))
         found += own
     return tuple(found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import digests_of
 from detector.judge.network_evidence import Shared
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.knowledge import catalogue
 from detector.knowledge.catalogue import ProductCategory
 from detector.model import PortalOutcome, Says
@@ -20,11 +20,10 @@ from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "captive-portal"
 QUESTION: Final = "Did a sign-in page answer?"
@@ -47,7 +46,7 @@ ANSWERED_BY_ANOTHER: Final = frozenset(
 )
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
     """One finding for each sign; no control request counts against a known chain for the right name."""
     if evidence.leaf is None:
         return

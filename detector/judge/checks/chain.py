@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
     from detector.model import Finding
     from detector.trust.classes import Classified
     from detector.trust.paths import Path
@@ -70,7 +69,7 @@ _REFUSALS_SHOWN: Final = 4
 """Refusals listed in the sentence; the data has them all."""
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for each class; then what forbids the path, and what was not finished."""
     chain = evidence.chain
     if chain is None:

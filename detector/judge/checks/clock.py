@@ -9,15 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.network_evidence import http_offset
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "clock"
 QUESTION: Final = "Was the clock of the machine right?"
@@ -30,7 +27,7 @@ class Outcome(CheckOutcome, check=ID):
     WRONG = "wrong"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
     """One finding where the clock is wrong."""
     offset, basis = network.clock_offset(evidence.context.at), "certificates"
     if offset is None:

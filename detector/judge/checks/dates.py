@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "dates"
 QUESTION: Final = "Is the certificate within its validity?"
@@ -30,7 +26,7 @@ class Outcome(CheckOutcome, check=ID):
     UNREADABLE = "unreadable"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where a certificate was seen."""
     leaf, at = evidence.leaf, evidence.context.at
     if leaf is None:

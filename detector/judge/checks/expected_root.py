@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "expected-root"
 QUESTION: Final = "Is the public root one that this operator uses?"
@@ -29,7 +25,7 @@ class Outcome(CheckOutcome, check=ID):
     OTHER_PUBLIC_ROOT = "other-public-root"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding; silent without expectations or without a public path."""
     expected, chain = frozenset(evidence.endpoint.roots), evidence.chain
     if not expected or chain is None or not chain.public:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 from detector.trust.classes import ChainClass
 from detector.trust.signature import Signed, verify_issued
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
     from detector.trust.certificate import Certificate
 
 ID: Final = "forged-issuer"
@@ -55,7 +53,7 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """The first impersonation on the path; silent where the chain is accepted or declared."""
     if evidence.leaf is None or evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED):
         return

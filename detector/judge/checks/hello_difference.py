@@ -10,15 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import difference
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Hello, Route, Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "hello-difference"
 QUESTION: Final = "Does the same address show another server to another kind of program?"
@@ -54,7 +50,7 @@ _TEXT: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for each observation on the same route with another hello."""
     for other in evidence.siblings:
         ours, theirs = evidence.observation, other.observation

@@ -8,14 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import Identity
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "identity"
 QUESTION: Final = "What is known of the endpoint's genuine certificate?"
@@ -44,7 +40,7 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for each thing that is known, or `unknown`."""
     if evidence.leaf is None:
         return

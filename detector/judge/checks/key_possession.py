@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Outcome as WireOutcome
 from detector.model import Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "key-possession"
 QUESTION: Final = "Did the peer hold the key of the certificate that it presented?"
@@ -33,7 +29,7 @@ class Outcome(CheckOutcome, check=ID):
     NOT_PROVED = "not-proved"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where a certificate was seen."""
     seen = evidence.observation
     if evidence.leaf is None:

@@ -13,16 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import digests_of
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.knowledge import catalogue
 from detector.model import Says
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
     from detector.knowledge.catalogue import Hit
     from detector.model import Finding
 
@@ -45,7 +44,7 @@ UNNAMED: Final[Mapping[CheckOutcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """The best founded hit; silent without one. `data` carries the entry that the attribution is made from."""
     if evidence.leaf is None:
         return

@@ -9,16 +9,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 from detector.trust.classes import ADDED_BY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "machine-root"
 QUESTION: Final = "Does it lead to a root of the machine that is not public, and how did that come there?"
@@ -45,7 +43,7 @@ UNNAMED: Final[Mapping[CheckOutcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for the first such root, and `made-here` for one that was added."""
     anchors = [path.anchor for path in evidence.machine_paths if path.anchor is not None]
     anchor = next((a for a in anchors if a.origin in ADDED_BY), anchors[0] if anchors else None)

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "neighbours"
 QUESTION: Final = "Are other endpoints of the same route substituted, and by the same signer?"
@@ -36,7 +33,7 @@ class Outcome(CheckOutcome, check=ID):
     COMPANY = "company"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
     """One finding for each thing that the other endpoints show."""
     if evidence.leaf is None or not network.concluded:
         return

@@ -14,14 +14,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import PinMatch
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
     from detector.model import Finding
     from detector.trust.certificate import Certificate
 
@@ -42,7 +39,7 @@ class Outcome(CheckOutcome, check=ID):
     EXCUSED = "excused"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """How the pins compare: one finding, or a leaf's and a CA's."""
     match, leaf, endpoint = evidence.pin_match, evidence.leaf, evidence.endpoint
     if leaf is None:

@@ -9,16 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import Place
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.trust import hostname
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "place"
 QUESTION: Final = "Are the name and the address public?"
@@ -44,7 +40,7 @@ _NEVER_BY_NAME: Final = (ChainClass.ACCEPTED, ChainClass.DECLARED, ChainClass.RE
 """Classes for which a private name changes no rule's confidence: the suffix list is not loaded for them."""
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """What the address is, and `private-name` for a name that means this network, where that can matter."""
     if evidence.leaf is None:
         return

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "presented"
 QUESTION: Final = ""
@@ -29,7 +25,7 @@ class Outcome(CheckOutcome, check=ID):
     NONE = "none"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """Exactly one finding."""
     seen, leaf = evidence.observation, evidence.leaf
     if leaf is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 from detector.trust import hostname
 from detector.trust.classes import ChainClass, Stores, classify
@@ -16,11 +16,7 @@ from detector.trust.hostname import NameMatch
 from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
     from detector.trust.paths import Paths
 
 ID: Final = "private-origin"
@@ -40,7 +36,7 @@ class Outcome(CheckOutcome, check=ID):
     GENUINE_CHAIN_BEHIND = "genuine-chain-behind"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for a private chain, or one to an added root, and whether a genuine chain is sent behind it."""
     leaf, paths = evidence.leaf, evidence.paths
     if leaf is None or paths is None or not evidence.is_a(ChainClass.PRIVATE, ChainClass.ADDED):

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "proxy-certificate"
 QUESTION: Final = "Does the proxy show that it is the one that was named?"
@@ -42,7 +38,7 @@ _TEXT: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where the proxy was reached over TLS."""
     proxy, seen = evidence.proxy, evidence.observation.proxy
     if proxy is None or seen is None:

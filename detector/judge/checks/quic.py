@@ -12,15 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import difference
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Route, Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "quic"
 QUESTION: Final = "Does the same address show another server over QUIC?"
@@ -53,7 +49,7 @@ _TEXT: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for each observation over the other transport.
 
     `blocked` and `no-quic` where QUIC gave no certificate, on an endpoint known to have it and on others.

@@ -9,15 +9,14 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import ResolutionOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding, ResolutionObservation
+    from detector.model import ResolutionObservation
 
 ID: Final = "resolution"
 QUESTION: Final = "Does another resolver give other addresses?"
@@ -53,7 +52,7 @@ _UNANSWERED: Final = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where a second resolver was asked."""
     seen = evidence.observation.resolution
     if seen is None:

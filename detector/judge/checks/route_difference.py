@@ -12,15 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Comparison, compare
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import PROXIED, Route, Says
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "route-difference"
 QUESTION: Final = "Does the same address show another server on another route?"
@@ -64,7 +62,7 @@ _TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding; silent where there is nothing to compare with."""
     compared = {other: compare(evidence, other) for other in evidence.siblings if _comparable(evidence, other)}
     compared = {other: how for other, how in compared.items() if how is not Comparison.NOT_COMPARABLE}

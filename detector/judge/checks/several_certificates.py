@@ -9,14 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Comparison, compare
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "several-certificates"
 QUESTION: Final = "Are there other certificates of this host, and where do they lead?"
@@ -40,7 +36,7 @@ _TEXT: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding; silent where nothing can be compared."""
     compared = [(other, compare(evidence, other)) for other in evidence.siblings]
     seen = {other: how for other, how in compared if how is not Comparison.NOT_COMPARABLE}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.network_evidence import Shared
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 from detector.trust.classes import ChainClass
 from detector.trust.transparency import Logging
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "shared-signer"
 QUESTION: Final = "Do unrelated operators share a signer, a key or a missing intermediate?"
@@ -51,7 +50,7 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
     """One finding for each kind of sharing."""
     if evidence.leaf is None or not evidence.name_right:
         return

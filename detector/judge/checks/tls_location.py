@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.hops import CHECK_ID, Where, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
+    from detector.judge.outcome import Findings
 
 ID: Final = CHECK_ID
 QUESTION: Final = "At which hop is it answered, and is the host further away?"
@@ -23,7 +20,7 @@ _DATA: Final = ("port", "hop", "router", "control_port", "host_hop", "host_beyon
 """Fields of the location that a finding has."""
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where hops were traced."""
     if evidence.observation.hops is not None:
         located = locate(evidence.observation.hops)

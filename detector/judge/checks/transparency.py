@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.outcome import CheckOutcome
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Says
 from detector.trust.transparency import Logging, SCTStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
 
 ID: Final = "transparency"
 QUESTION: Final = "Was the certificate publicly logged?"
@@ -43,7 +39,7 @@ _TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where the path is accepted."""
     found, logs = evidence.transparency, evidence.context.logs
     if found is None:

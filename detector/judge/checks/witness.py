@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.witness_answer import CHECK_ID, WitnessResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
-    from detector.model import Finding
+    from detector.judge.outcome import Findings
 
 ID: Final = CHECK_ID
 QUESTION: Final = "Did a cooperating server see the same TLS session?"
@@ -25,7 +22,7 @@ SILENT: Final = frozenset(Outcome) - {Outcome.EQUAL, Outcome.DIFFERS, Outcome.EN
 """Outcomes in which a witness is pinned and nothing says which session it saw."""
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """The result, where a witness is pinned and could be asked."""
     answer = evidence.witness_answer
     if answer is None:
