@@ -32,7 +32,7 @@ from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
 
-from .witness_answer import WitnessAnswer, WitnessResult, read_answer
+from .witness_answer import WitnessResult, read_answer
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -421,14 +421,14 @@ class EndpointEvidence:
         return any(s.pin_match in {PinMatch.LEAF, PinMatch.PATH} and s.is_genuine for s in self.siblings)
 
     @cached_property
-    def witness_answer(self) -> WitnessAnswer | None:
+    def witness_answer(self) -> Finding | None:
         """What the endpoint's witness saw of this session; None where none is pinned or none could be asked."""
         return read_answer(self.endpoint, self.observation)
 
-    @property
+    @cached_property
     def witness_result(self) -> WitnessResult | None:
         """The result of `witness_answer`."""
-        return None if self.witness_answer is None else self.witness_answer.result
+        return None if self.witness_answer is None else WitnessResult(self.witness_answer.outcome)
 
     # Where
 

@@ -28,36 +28,25 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.model import Alternative, Assurance, Audience, Confidence, Reason, Verdict
 
 from .checks import (
-    chain,
     clock,
     forged_issuer,
-    identity,
     key_possession,
     known_interceptor,
-    neighbours,
-    pin,
     private_origin,
     route_difference,
     shared_signer,
-    transparency,
     witness,
 )
-from .facts import Facts
+from .facts import C, Facts, I, N, P, T, W
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from detector.model import Finding
 
-C = chain.Outcome
-I = identity.Outcome  # noqa: E741 - short names keep a table readable
 K = known_interceptor.Outcome
-N = neighbours.Outcome
-P = pin.Outcome
 R = route_difference.Outcome
 S = shared_signer.Outcome
-T = transparency.Outcome
-W = witness.Outcome
 
 Advice = Mapping[Audience, str]
 """What each audience can do; `{hosts}` stands for the endpoints."""

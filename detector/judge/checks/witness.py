@@ -27,7 +27,7 @@ def check(evidence: EndpointEvidence) -> Findings:
     answer = evidence.witness_answer
     if answer is None:
         return
-    yield answer.result.found(answer.summary, answer.says, **answer.data)
+    yield answer
     if evidence.endpoint.witness_is_end:
         yield Outcome.ENDS_TLS_ITSELF.found(
             "The pin file records that nothing of the operator's own stands in front of the witness."
