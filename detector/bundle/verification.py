@@ -40,6 +40,7 @@ from detector.judge import assess, network
 from detector.judge.checks import witness
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
+from detector.judge.table import RULE_OF
 from detector.knowledge import ct_logs
 from detector.knowledge import roots as trusted
 from detector.knowledge.age import describe, used
@@ -49,7 +50,6 @@ from detector.model import (
     KnowledgeKind,
     Observation,
     PortalObservation,
-    Reason,
     Record,
     Report,
     normalize_schema,
@@ -441,7 +441,7 @@ def _excused(check: EndpointCheck, bundle: Bundle) -> bool:
     left_out = check.answer_left_out is AnswerLeftOut.NAMES_THE_CLIENT
     # An address may be missing with the circumstances; a private one makes several rules less certain.
     removed = any(p.state is PartState.REDACTED and p.entry.kind is PartKind.CIRCUMSTANCES for p in bundle.parts)
-    return bool(_missing(bundle)) or left_out or check.claimed.reason is Reason.BUDGET_SPENT or removed
+    return bool(_missing(bundle)) or left_out or not RULE_OF[check.claimed.reason].is_repeatable or removed
 
 
 def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck) -> Iterator[str]:

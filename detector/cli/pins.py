@@ -52,7 +52,7 @@ def show(paths: tuple[str, ...]) -> int:
             click.echo(f"  {'identity':<12}{recorded_identity(endpoint)}")
         for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
             for digest in digests:
-                click.echo(f"  {title:<12}{pin_files.spell(digest)}")
+                click.echo(f"  {title:<12}{pin_files.encode_pin(digest)}")
         for digest in endpoint.certificates:
             click.echo(f"  {'certificate':<12}sha256:{digest.hex()}")
         for root in endpoint.roots:

@@ -25,7 +25,7 @@ from detector import scan as scans
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError, MissingExtraError
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
+from detector.model import Confidence, EndpointName, Report, Scope, Verdict, encode
 from detector.model.files import reason_of
 from detector.pins.target import MAX_PORT, parse_host
 from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
@@ -512,7 +512,7 @@ def _text(found: Scanned) -> str:
     """One line: the verdict, what it rests on, the endpoint; unless it is clean, by whom and why."""
     rests = found.confidence or found.assurance or found.reason
     party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = found.observation.outcome if found.reason is Reason.NO_CERTIFICATE else ""
+    outcome = wording.wire_outcome(found)
     sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
     note = " (amended)" if found.amends else ""
     cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)

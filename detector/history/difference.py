@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from detector.judge.wording import has_stale_pins, is_uncertain
+from detector.judge.wording import has_stale_pins, is_uncertain, wire_outcome
 from detector.knowledge.age import describe
-from detector.model import Confidence, Reason, Record, Report, Result, Verdict
+from detector.model import Confidence, Record, Report, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,7 @@ def _party(result: Result) -> str:
 
 
 def _reason(result: Result) -> str:
-    return str(result.observation.outcome) if result.reason is Reason.NO_CERTIFICATE else result.reason
+    return wire_outcome(result) or result.reason
 
 
 def _state(result: Result | None) -> str | None:

@@ -25,33 +25,7 @@ if TYPE_CHECKING:
 
     from detector.model import Attribution
 
-QUESTIONS: Final[Mapping[str, str]] = {
-    checks.key_possession.ID: "Did the peer hold the key of the certificate that it presented?",
-    checks.witness.ID: "Did a cooperating server see the same TLS session?",
-    checks.chain.ID: "Would a careful client take the chain, and if not, where does it lead?",
-    checks.host_name.ID: "Is the certificate for the host that was asked for?",
-    checks.transparency.ID: "Was the certificate publicly logged?",
-    checks.identity.ID: "What is known of the endpoint's genuine certificate?",
-    checks.pin.ID: "Is the key one that the endpoint's operator is known to use?",
-    checks.place.ID: "Are the name and the address public?",
-    checks.dates.ID: "Is the certificate within its validity?",
-    checks.clock.ID: "Was the clock of the machine right?",
-    checks.expected_root.ID: "Is the public root one that this operator uses?",
-    checks.machine_root.ID: "Does it lead to a root of the machine that is not public, and how did that come there?",
-    checks.forged_issuer.ID: "Does it claim a public CA that did not sign it?",
-    checks.known_interceptor.ID: "Does it bear the mark of a known product?",
-    checks.shared_signer.ID: "Do unrelated operators share a signer, a key or a missing intermediate?",
-    checks.neighbours.ID: "Are other endpoints of the same route substituted, and by the same signer?",
-    checks.captive_portal.ID: "Did a sign-in page answer?",
-    checks.private_origin.ID: "Could it be a server with a certificate of its own making?",
-    checks.several_certificates.ID: "Are there other certificates of this host, and where do they lead?",
-    checks.route_difference.ID: "Does the same address show another server on another route?",
-    checks.hello_difference.ID: "Does the same address show another server to another kind of program?",
-    checks.quic.ID: "Does the same address show another server over QUIC?",
-    checks.proxy_certificate.ID: "Does the proxy show that it is the one that was named?",
-    checks.resolution.ID: "Does another resolver give other addresses?",
-    checks.tls_location.ID: "At which hop is it answered, and is the host further away?",
-}
+QUESTIONS: Final[Mapping[str, str]] = {module.ID: module.QUESTION for module in checks.MODULES if module.QUESTION}
 """The question of each check, for a reader who must decide whether enough was checked."""
 
 ALTERNATIVES: Final[Mapping[Alternative, str]] = {

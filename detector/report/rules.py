@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.advice import advice_of
-from detector.judge.table import TABLE, ByCompany, Stage
+from detector.judge.table import RULE_OF, TABLE, ByCompany, Stage
 from detector.model import Audience
 
 if TYPE_CHECKING:
@@ -61,12 +60,11 @@ def listing() -> Iterator[str]:
 
 def explain(reason: Reason) -> Iterator[str]:
     """One rule in full: its sentence, conditions, verdict, and what each audience can do."""
-    rule = next(rule for rule in TABLE if rule.reason is reason)
+    rule = RULE_OF[reason]
     yield f"{rule.reason}: {rule.why}"
     yield f"Stage: {_HEADINGS[rule.stage]}."
     yield f"Needs: {rule.needs}."
     yield f"Meaning: {verdict_of(rule)}."
-    advice = advice_of(reason)
     for audience in Audience:
-        if audience in advice:
-            yield f"For {audience}: {advice[audience].replace('{hosts}', 'these hosts')}"
+        if audience in rule.advice:
+            yield f"For {audience}: {rule.advice[audience].replace('{hosts}', 'these hosts')}"

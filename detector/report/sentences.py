@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.advice import SIGN_IN_FIRST
 from detector.judge.assess import names_a_party
 from detector.judge.checks.captive_portal import ANSWERED_BY_ANOTHER
-from detector.judge.wording import has_stale_pins, is_behind_a_portal, tone
-from detector.model import Audience, Category, Confidence, Coverage, Reason, Verdict
+from detector.judge.wording import has_stale_pins, is_behind_a_portal, tone, wire_outcome
+from detector.model import Audience, Category, Confidence, Coverage, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ def headline(report: Report) -> str:
     if report.verdict is Verdict.CLEAN:
         rest = f"; {len(left)} could not be assessed" if left else ""
         return f"CLEAN: no sign of TLS interception on {len(clean)} of {total} endpoints ({_assurances(clean)}){rest}."
-    reasons = Counter(r.observation.outcome if r.reason is Reason.NO_CERTIFICATE else r.reason for r in left)
+    reasons = Counter(wire_outcome(r) or r.reason for r in left)
     listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "nothing was checked"
     what = f"{len(left)} of {total} endpoints" if clean else "this network"
     return f"INCONCLUSIVE: {what} could not be assessed: {listed}."

@@ -12,7 +12,7 @@ from detector.aio.lazy import LazyModule
 from detector.judge import wording
 from detector.judge.checks import clock, dates, tls_location
 from detector.knowledge.age import describe
-from detector.model import Audience, Meaning, Reason, Verdict
+from detector.model import Audience, Meaning, Verdict
 
 from . import sentences
 
@@ -71,8 +71,8 @@ def _style(verdict: Verdict, confidence: Confidence | None) -> str:
 def _evidence(result: Result) -> str:
     """Why the verdict was reached, the findings that support it, and what else could explain them."""
     said = [wording.why(result)]
-    if result.reason is Reason.NO_CERTIFICATE:
-        return f"{result.observation.outcome}. {said[0]}"
+    if outcome := wording.wire_outcome(result):
+        return f"{outcome}. {said[0]}"
     wanted = Meaning.GENUINE if result.verdict is Verdict.CLEAN else Meaning.INTERCEPTED
     said += [
         wording.summary(finding, result)
