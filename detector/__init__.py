@@ -4,12 +4,14 @@
     report.raise_for_middleware()
 
     result = detector.examine(chain, host="exam.example.edu", at=moment)      # offline
+    report = detector.sync.check()                        # without an event loop
 
-Architecture, data flowing one way, each room importing only what stands left of it:
+Architecture: data flows one way, and each room imports only what stands left of it.
 
-    model, errors > trust > evidence > probe | pins | catalogue > checks > verdict > judgement > session > report > cli
+    model < trust < knowledge < judge | probe < pins < audit | locate | watch < session < bundle | history | report
+        < exam | scan | witness < guard < sync < cli
 
-`probe` is the only room that opens sockets and it judges nothing; everything from `trust` to `judgement` is pure.
+`probe` is the only room that opens connections and assesses nothing; `trust`, `knowledge` and `judge` are pure.
 """
 
 from __future__ import annotations
@@ -35,22 +37,23 @@ from .model import (
     Verdict,
 )
 from .session.session import Detector, check, examine
+from .session.settings import Expectations, NetworkSettings
 from .version import VERSION as __version__  # noqa: N811 - the name Python gives it
 from .watch.events import WatchEvent, WatchKind
 
 if TYPE_CHECKING:
-    from . import exam
+    from . import exam, sync
 
 __all__ = [
-    "Alternative", "Assurance", "Attribution", "Category", "Confidence", "Detector", "DetectorError",
-    "Endpoint", "Finding", "InputError", "MiddlewareDetected", "Observation", "Outcome", "Report", "Result",
-    "Scope", "Verdict", "WatchEvent", "WatchKind", "__version__", "check", "errors",
-    "exam", "examine",
+    "Alternative", "Assurance", "Attribution", "Category", "Confidence", "Detector", "DetectorError", "Endpoint",
+    "Expectations", "Finding", "InputError", "MiddlewareDetected", "NetworkSettings", "Observation", "Outcome",
+    "Report", "Result", "Scope", "Verdict", "WatchEvent", "WatchKind", "__version__", "check", "errors", "exam",
+    "examine", "sync",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    """Load `detector.exam` when it is first used (PEP 562): who only checks should not wait for it."""
-    if name == "exam":
-        return importlib.import_module(".exam", __name__)
+    """Import `detector.exam` and `detector.sync` on first use (PEP 562): a check needs neither."""
+    if name in {"exam", "sync"}:
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,10 +11,10 @@ import sys
 import time
 
 STARTED = time.monotonic() - time.process_time()
-"""When this process began, in seconds of the monotonic clock: now, before anything heavy is imported, less the time the
-interpreter has already worked. A deadline on the command line counts from here."""
+"""When this process began, on the monotonic clock: now, before anything heavy is imported, less the processor time that
+the interpreter has used. A deadline on the command line counts from here."""
 INTERNAL_ERROR = 70
-"""EX_SOFTWARE of sysexits.h, as `cli` has it."""
+"""EX_SOFTWARE of sysexits.h."""
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         print(f"Error: {error}. Install the package again.", file=sys.stderr)  # noqa: T201 - nothing else is there
         raise SystemExit(INTERNAL_ERROR) from None
     code = run(started=STARTED)
-    gc.freeze()  # a program that ends need not search all that it imported for cycles: 25 ms on the way to the caller
+    gc.freeze()  # a search of all imported objects for cycles would delay the exit by 25 ms
     raise SystemExit(code)
 
 

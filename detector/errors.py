@@ -1,4 +1,4 @@
-"""Every exception this package raises on purpose, each with what the reader should do about it.
+"""Every exception this package raises on purpose, each with advice on what to do.
 
 Room: model (below everything else). Network trouble is never an exception: it is an `Outcome` of an observation.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class DetectorError(Exception):
-    """Base of them all. `message` says what is wrong, naming file, field or host; `advice` says what to do."""
+    """Base class. `message` says what is wrong, naming the file, field or host; `advice` says what to do."""
 
     def __init__(self, message: str, *, advice: str) -> None:
         super().__init__(message)
@@ -24,11 +24,11 @@ class DetectorError(Exception):
 
 
 class InputError(DetectorError, ValueError):
-    """Something the caller gave cannot be used. Exit code 2 on the command line."""
+    """A value from the caller cannot be used. Exit code 2 on the command line."""
 
 
 class TargetError(InputError):
-    """A host, port or address that cannot be one."""
+    """An invalid host, port or address."""
 
 
 class PinFileError(InputError):
@@ -48,7 +48,7 @@ class ChainError(InputError):
 
 
 class ProxyError(InputError):
-    """A proxy URL that cannot be used."""
+    """A route or a proxy that cannot be used."""
 
 
 class BundleError(InputError):
@@ -60,7 +60,7 @@ class HistoryError(InputError):
 
 
 class SettingsError(InputError):
-    """A configuration file that cannot be read or names what is no option."""
+    """A configuration file that cannot be read or names an unknown option."""
 
 
 class PolicyError(InputError):
@@ -80,7 +80,7 @@ class ServingError(InputError):
 
 
 class MissingExtraError(InputError):
-    """Something optional was asked for that is not installed."""
+    """An optional dependency is needed and not installed."""
 
     def __init__(self, message: str, *, extra: str) -> None:
         super().__init__(message, advice=f"Install it with: pip install 'tls-middleware-detector[{extra}]'")
@@ -91,13 +91,13 @@ class OutputError(DetectorError, OSError):
 
 
 class LearnError(DetectorError):
-    """Pins were not learned, because what was presented must not be pinned without being told to."""
+    """Pins were not learned: what was presented is pinned only on explicit request."""
 
 
 class MiddlewareDetected(DetectorError):  # noqa: N818 - a detection, not a fault; the name is the API contract
-    """TLS is intercepted, as surely as `report.confidence` says. `report` holds the evidence.
+    """TLS is intercepted, with the confidence of `report`, which holds the evidence.
 
-    Below `probable` the message says that it may be, what else fits, and nobody's name.
+    Below `probable` the message says that it may be, names the alternatives, and nobody.
     """
 
     def __init__(self, report: Report) -> None:
@@ -127,29 +127,29 @@ def _accusation(report: Report) -> tuple[str, str]:
 
 
 class GuardError(DetectorError):
-    """A guarded client refused to go on, before any byte of the request was sent.
+    """A guarded client refused a connection, before any byte of the request was sent.
 
-    `result` is the judgement it rests on, None where nothing was judged. The classes that are raised also derive from
-    what the client's own library raises: see `detector.guard`.
+    `result` is the result of the assessment, None where there was none. The classes that are raised also derive from
+    those of the client's own library: see `detector.guard`.
     """
 
     result: Result | None
 
     def __repr__(self) -> str:
-        """Without the arguments: they hold whole chains, and a connection key with the proxy's credentials."""
+        """Omit the arguments: they hold whole chains, and a connection key with the proxy's credentials."""
         return f"{type(self).__name__}({str(self)!r})"
 
 
 class UnconfirmedError(GuardError):
-    """It was not confirmed that the server is the genuine one, or no connection came about. It accuses nobody."""
+    """The server was not confirmed to be the genuine one, or not reached. This accuses nobody."""
 
 
 class CertificateError(GuardError):
-    """No careful client on this device would take the certificate: its path, its name or its dates are wrong.
+    """No careful client on this device would accept the certificate: its path, its name or its dates are wrong.
 
-    It accuses nobody: an interceptor whose root is not on the device looks like that, and so does a forgetful server.
+    This accuses nobody: an interceptor whose root is not on the device and a misconfigured server cause the same.
     """
 
 
 class PlaintextError(GuardError):
-    """A request without TLS: nothing about it can be judged, and anybody on the way can read it."""
+    """A request without TLS: it cannot be assessed, and anyone in between can read it."""

@@ -1,21 +1,21 @@
-"""Rebuild the package's data files from what was published. For maintainers; nothing at run time needs it.
+"""Rebuild the package's data files from published sources. For maintainers; not needed at run time.
 
-Room: scripts. Reads and writes the files named on the command line, nothing else.
+Room: scripts. Reads and writes only the files named on the command line.
 
-    python scripts/build_data.py roots CERTIFI.whl [CERTIFI.whl ...]   (oldest to newest, as `pip download` gives them)
-    python scripts/build_data.py logs  LOG_LIST.json [...]             (merged into what is there)
+    python scripts/build_data.py roots CERTIFI.whl [CERTIFI.whl ...]   (as `pip download` gives them)
+    python scripts/build_data.py logs  LOG_LIST.json [...]             (merged into the existing list)
 
-A list of logs is Google's log list v3, or records taken from another list (Firefox's table, Zeek's, an announcement):
+A list of logs is Google's log list v3, or records from another list (Firefox's table, Zeek's, an announcement):
 
     {"source": "where from", "date": "2026-11-17", "logs": [{"log_id": "...", ...}]}
 
-A record of a known log needs nothing but its `log_id`; a new one has `key`, `operator`, `description` and `kind` too.
-Each may have `states` (by name, since when) or one `state` with `since`; `temporal_interval` as Google has it; and
-`first_listed` and `last_listed` where those differ from the list's `date`, which is the day it describes. Without a
-`date` a list only adds to what is said of its logs.
+A record of a known log needs only its `log_id`; a new one also `key`, `operator`, `description` and `kind`. Each may
+have `states` (since when, by name) or one `state` with `since`; `temporal_interval` as in Google's list; and
+`first_listed` and `last_listed` where those differ from the list's `date`, which is the day it describes. A list
+without a `date` only adds facts about its logs.
 
-The order of the lists does not matter: of a state the earliest moment is kept. What no list says is inferred anew
-each time (see `infer`) and marked so.
+The order of the lists does not matter: the earliest moment of a state is kept. What no list says is inferred again each
+time (see `infer`) and marked.
 """
 
 from __future__ import annotations
@@ -30,28 +30,29 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.trust import logs
+from detector.knowledge import ct_logs
 from detector.trust.certificate import Certificate
+from detector.trust.ct_logs import ACCEPTED_STATES, LogState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "trust" / "data"
+DATA: Final = Path(__file__).resolve().parent.parent / "detector" / "knowledge" / "data"
 _LABELLED: Final = re.compile(
     r'^# Label: "(?P<label>[^"]+)"$.*?(?P<pem>-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)',
     re.DOTALL | re.MULTILINE,
 )
 _SHARD_NAME: Final = re.compile(r"(?P<year>20[1-9]\d)(?:[hH](?P<half>[12]))?")
-"""How logs are named by the certificates they take: `Argon2023`, `Oak2024H1`, `Sphinx2026h2`, `log2026a`."""
+"""Year and half-year in the names of logs: `Argon2023`, `Oak2024H1`, `Sphinx2026h2`, `log2026a`."""
 _SHARD_MARGIN: Final = dt.timedelta(days=31)
 """Operators overlap neighbouring shards or shift them: Let's Encrypt by up to 20 days, TrustAsia and DigiCert by 8."""
-_UNSETTLED: Final = frozenset({logs.LogState.PENDING, logs.LogState.REJECTED})
-"""States of logs that are not shipped: a log that is shipped as untrusted stays so whatever a newer list says."""
+_UNSETTLED: Final = frozenset({LogState.PENDING, LogState.REJECTED})
+"""States of logs that are not shipped, because a log shipped as untrusted would stay untrusted."""
 _WHOLE_DAY: Final = dt.timedelta(days=1, seconds=-1)
-"""To the last second of a day. A log that retired on a day nobody timed may have signed until then."""
+"""To the last second of a day. A log that retired on a day without a time may have signed until then."""
 _NEVER_QUALIFIED: Final = "never qualified by a browser as far as known"
 _FIELDS: Final = (
-    *("operator", "description", "kind", "public", "why", "states", "shard", "retired", "inferred"),
+    *("operator", "description", "kind", "why", "states", "shard", "retired", "inferred"),
     *("first_listed", "last_listed", "log_id", "key"),
 )
 """Fields of a log in ct_logs.json, in their order."""
@@ -60,9 +61,8 @@ _FIELDS: Final = (
 def roots(wheels: list[Path]) -> None:
     """Write known_roots.json and root_certificates.json: each root that any of these certifi wheels labels.
 
-    A root was removed on the date of the first wheel after the last one that has it. Wheels older than 2018 have no
-    business here: they carry keys of 1024 bits, which anybody with a budget can factor, and a chain to a retired root
-    accuses nobody.
+    A root was removed on the date of the first wheel after the last one that has it. Do not use wheels older than 2018:
+    their keys of 1024 bits can be factored, and a chain to a retired root accuses nobody.
     """
     found: dict[str, dict[str, str | None]] = {}
     certificates: dict[str, str] = {}
@@ -101,7 +101,7 @@ def roots(wheels: list[Path]) -> None:
 
 
 def merge(lists: list[Path]) -> None:
-    """Add what these lists say to ct_logs.json; names of a log already there stay as they are."""
+    """Merge these lists into ct_logs.json; names of known logs stay unchanged."""
     target = DATA / "ct_logs.json"
     content: dict[str, Any] = json.loads(target.read_text("utf-8"))
     entries: dict[str, dict[str, Any]] = {entry["log_id"]: entry for entry in content.pop("logs")}
@@ -122,8 +122,8 @@ def merge(lists: list[Path]) -> None:
 
 
 def from_google(path: Path) -> dict[str, Any]:
-    """Turn Google's log list v3 into records, without logs that may be accepted yet. Raises `LogListError`."""
-    listed = logs.load(path)
+    """Convert Google's log list v3 into records, without logs that may still be accepted. Raises `LogListError`."""
+    listed = ct_logs.load(path)
     if listed.date is None:
         raise SystemExit(f"{path}: no date in the list; take one with log_list_timestamp")
     return {
@@ -152,17 +152,17 @@ def from_google(path: Path) -> dict[str, Any]:
 
 
 def _add(entry: dict[str, Any], record: dict[str, Any], date: str | None) -> None:
-    """Put what a record says into an entry."""
+    """Merge a record into an entry."""
+    states = record.get("states") or ({record["state"]: record["since"]} if "state" in record else {})
+    why = record.get("why") or ("" if ACCEPTED_STATES.intersection(states) else _NEVER_QUALIFIED)
+    if not entry and why:
+        entry["why"] = why
     for name in ("operator", "description", "kind", "log_id", "key"):
         if name in record:
             entry.setdefault(name, record[name])
-    states = record.get("states") or ({record["state"]: record["since"]} if "state" in record else {})
-    if "public" not in entry:
-        why = record.get("why") or ("" if logs.ACCEPTED_STATES.intersection(states) else _NEVER_QUALIFIED)
-        entry.update({"public": not why, "why": why} if why else {"public": True})
     known = entry.setdefault("states", {})
     for state, since in states.items():
-        moment = _moment(since, end=state == logs.LogState.RETIRED)
+        moment = _moment(since, end=state == LogState.RETIRED)
         known[state] = min(known.get(state, moment), moment)
     if (interval := record.get("temporal_interval")) is not None:
         entry["shard"] = [_moment(interval["start_inclusive"]), _moment(interval["end_exclusive"])]
@@ -174,12 +174,12 @@ def _add(entry: dict[str, Any], record: dict[str, Any], date: str | None) -> Non
 
 
 def infer(entry: dict[str, Any], *, newest: str) -> None:
-    """Say of a log what no list says of it but what follows from what they do say.
+    """Infer what no list says about a log but what follows from the lists.
 
-    * Its shard, from the year or half-year in its name, `_SHARD_MARGIN` wider on both sides. Every log whose interval
-      was published has it within what this gives (a test holds the shipped list to that).
-    * Its retirement, where it has no shard: no later than the end of the day of its last listing, if newer lists do
-      not have it. A log with a shard needs none: what it could sign for has expired.
+    * Its shard, from the year or half-year in its name, `_SHARD_MARGIN` wider on both sides. This contains the interval
+      of every log whose interval was published (a test checks the shipped list).
+    * Its retirement, where it has no shard: no later than the end of the day of its last listing, if newer lists omit
+      it. A log with a shard needs none: the certificates it could sign for have expired.
     """
     for name in entry.pop("inferred", ()):
         del entry[name]
@@ -196,7 +196,7 @@ def infer(entry: dict[str, Any], *, newest: str) -> None:
 
 
 def shard_of(description: str) -> tuple[dt.date, dt.date] | None:
-    """Give the days between which certificates of a log of this name end, or None when the name has no year."""
+    """The days between which certificates of a log of this name end, or None when the name has no year."""
     named = _SHARD_NAME.search(description)
     if named is None:
         return None
@@ -207,7 +207,7 @@ def shard_of(description: str) -> tuple[dt.date, dt.date] | None:
 
 
 def _moment(text: str, *, end: bool = False) -> str:
-    """Write a day, or a moment with its offset, as RFC 3339 in UTC. A day is its beginning, or its last second."""
+    """Format a day, or a moment with its offset, as RFC 3339 in UTC. A day is its first second, with `end` its last."""
     moment = dt.datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC) + (_WHOLE_DAY if end else dt.timedelta())
@@ -215,12 +215,12 @@ def _moment(text: str, *, end: bool = False) -> str:
 
 
 def _release(wheel: Path) -> tuple[int, ...]:
-    """Give the numbers of the release in a wheel's file name (certifi-2026.10.19.post1-py3-none-any.whl)."""
+    """The numbers of the release in a wheel's file name (certifi-2026.10.19.post1-py3-none-any.whl)."""
     return tuple(map(int, re.findall(r"\d+", wheel.name.split("-")[1])))
 
 
 def _write(target: Path, head: dict[str, Any], name: str, entries: Sequence[object]) -> None:
-    """One entry to a line, so that a change of one entry is a change of one line."""
+    """Write one entry per line, so that a changed entry is a changed line."""
     lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n" for key, value in head.items()]
     body = ",\n".join("  " + json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries)
     target.write_text("{\n" + "".join(lines) + f' "{name}": [\n{body}\n ]\n}}\n', encoding="utf-8", newline="\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detector.bundle.form import bundle_schema
 from detector.bundle.verification import verification_schema
-from detector.exam.exchange import exchange_schema
+from detector.exam.protocol import protocol_schema
 from detector.model import report_schema
 from detector.watch.events import watch_event_schema
 
@@ -25,7 +25,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "report.schema.json": report_schema,
     "bundle.schema.json": bundle_schema,
     "verification.schema.json": verification_schema,
-    "exam-gate.schema.json": exchange_schema,
+    "exam-gate.schema.json": protocol_schema,
     "watch-event.schema.json": watch_event_schema,
 }
 

@@ -4,45 +4,69 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import signal
+import sys
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import pytest_asyncio
 from detector_testing import PrivatePKI
 from hypothesis import settings
+from support.profiles import examples
 
 from detector.judge import assess
 from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
+from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe.tls import native
-from detector.session import session
-from detector.trust import logs as ct_logs
+from detector.session.seams import Seams
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from pathlib import Path
 
     from detector_testing import Issued, Lab
     from support.fleet_parts import Fleet
     from support.interceptors import Campus
 
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
 
 
 def pytest_configure() -> None:
     """Say that there is no current event loop, and that generated tests have no time limit of their own.
 
     pytest-asyncio asks for a loop when it starts, and Python before 3.14 would then make one that nobody closes.
+    Ctrl-C must reach the programs that tests start, also when the shell that started the tests had it ignored.
     Hypothesis fails an example that took longer than 200 ms on the clock on the wall, which tells how busy the machine
     is; where time is what matters, tests count steps.
     """
     asyncio.set_event_loop(None)
-    settings.register_profile("detector", deadline=None)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's; children inherit it
+    settings.register_profile("detector", deadline=None, max_examples=examples(100))
     settings.load_profile("detector")
+
+
+CORE: Final = {
+    *("aio", "audit", "bundle", "exam", "golden", "guard", "history", "judge", "knowledge", "locate", "model", "pins"),
+    *("probe", "report", "session", "trust", "witness"),
+}
+"""Rooms whose tests mostly run in one process; those of the others start programs, again and again."""
+MANY_WORLDS: Final = {"test_properties.py", "test_whole_table.py"}
+"""Files of these rooms that try thousands of worlds: once a run is enough."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what every combination of versions must pass."""
+    here = Path(__file__).parent
+    for item in items:
+        room = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        if room in CORE and item.path.name not in MANY_WORLDS and item.get_closest_marker("lab") is None:
+            item.add_marker(pytest.mark.core)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -53,7 +77,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.fixture(autouse=True)
 def no_public_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests stay on loopback: a follow-up has the canaries that a test gives it, and no shipped ones."""
-    monkeypatch.setattr(session, "known_canaries", tuple)
+    monkeypatch.setattr("detector.session.settings.known_canaries", tuple)
 
 
 @pytest.fixture(params=["native first", "OpenSSL alone"])
@@ -133,13 +157,14 @@ def world(pki: PrivatePKI) -> World:
 def settings_of(world: World) -> Callable[..., dict[str, Any]]:
     """Keyword arguments for a `Detector` that trusts the test PKI and nothing of this machine."""
 
-    def settings(*endpoints: Endpoint, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of Detector
+    def settings(*endpoints: Endpoint, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - options of Detector, and seams
+        seams = {name: more.pop(name) for name in Seams._fields if name in more}
         return {
             "pins": PinSet(name="test", endpoints=endpoints),
             "roots": world.roots,
             "logs": world.logs,
-            "route": "none",
-            "machine_roots": no_machine_roots,
+            "proxy": "none",
+            "seams": Seams(**{"machine_roots": no_machine_roots, **seams}),
             "offline": True,
             **more,
         }

@@ -1,10 +1,11 @@
-"""Documents that must not drift from the code: the schema, the decision table, the list of changes."""
+"""Documents that must not drift from the code: schemas, the decision table, the architecture, the site's navigation."""
 
 from __future__ import annotations
 
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 from detector.judge.evidence import Identity
@@ -58,6 +59,41 @@ def test_changelog_names_this_version() -> None:
 
 def test_links_between_documents_lead_somewhere() -> None:
     """Every relative link in the documents names a file that is there."""
-    for document in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "packages/testing/README.md")]
+    for document in (*top, *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_architecture_names_files_that_exist() -> None:
+    """Every path on the page and in the list of standards is there, and no room is left out."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"(?<![\w/.])(?:detector|packages|scripts|tests)/[\w./]*", text))
+    assert len(named) > 30
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+    page = (ROOT / "docs" / "standards.md").read_text("utf-8")
+    standards = set(re.findall(r"`([a-z]+/(?:[\w/]+\.py|[a-z/]*))`", page))
+    assert {path for path in standards if not (ROOT / "detector" / path).exists()} == set()
+    rooms = {path.parent.name for path in (ROOT / "detector").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `detector/(\w+)/` \|", text, re.MULTILINE)) == rooms
+
+
+def test_the_architecture_shows_the_layers() -> None:
+    """The layers on the page are those that import-linter enforces, and no contract is missing."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (block,) = re.findall(r"^```layers\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert block.splitlines() == contracts[0]["layers"]
+    for contract in contracts[1:]:
+        assert f"* **{contract['name']}" in text, contract["name"]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """The site's navigation lists every page once: those of docs, and those whose text is elsewhere."""
+    listed = re.findall(r"^ +- (?:[^\n]*: )?([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    elsewhere = re.findall(
+        r'^    "[\w/.]+": "([\w.]+)",$', (ROOT / "scripts" / "site_pages.py").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(elsewhere) == 3
+    assert sorted(listed) == sorted([*pages, *elsewhere])

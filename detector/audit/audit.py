@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from detector.knowledge import of_roots
+from detector.knowledge.age import of_roots
 from detector.knowledge.catalogue import Names, ProductCategory, Role
 from detector.model import ManagedBy, RootOrigin
 from detector.trust.certificate import Certificate
-from detector.trust.name import escape
+from detector.trust.distinguished_name import escape
 from detector.version import VERSION
 
 from .entries import AuditedRoot, AuditReport, Kind, Known, StoreSummary, Verdict
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from detector.knowledge.catalogue import Catalogue, Hit
-    from detector.trust.known_roots import KnownRoot
+    from detector.knowledge.known_roots import KnownRoot
     from detector.trust.roots import Roots
 
     from .entries import InstalledRoot, Scanned
@@ -48,7 +48,7 @@ def audit(
 ) -> AuditReport:
     """Say what `scanned` trusts beyond `public`.
 
-    `known` are the roots that were public at some time (`detector.trust.known_roots.known_roots()`); `at` (aware,
+    `known` are the roots that were public at some time (`detector.knowledge.known_roots.known_roots()`); `at` (aware,
     UTC) decides what is expired and is the report's time.
     """
     formerly = {bytes.fromhex(root.spki_sha256) for root in known} - public.keys

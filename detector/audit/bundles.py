@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
 from detector.trust.certificate import Certificate
-from detector.trust.known_roots import known_root_keys
 
 from . import files
 from .entries import InstalledRoot, UnreadableStore

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.trust import der
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ def pem(data: bytes) -> Blocks:
     for begin in _BEGIN.finditer(data):
         end = data.find(b"-----", begin.end())
         block = None
-        if data.startswith(b"-----END ", end) and end - begin.end() <= 2 * CERTIFICATE_OCTETS_MAX:
+        if data.startswith(b"-----END ", end) and end - begin.end() <= 2 * CERTIFICATE_BYTES_MAX:
             try:
                 body = base64.b64decode(b"".join(data[begin.end() : end].split()), validate=True)
             except binascii.Error:

@@ -1,7 +1,7 @@
 """The audit for a person: one sentence with the answer, one with what to do, then a row for each root beyond.
 
 Room: audit. Pure: gives rich renderables; whoever owns the terminal prints them. Nothing from a certificate is ever
-treated as markup, and names come from `trust.name` with control characters escaped.
+treated as markup, and names come from `trust.distinguished_name` with control characters escaped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from detector.knowledge import describe
+from detector.knowledge.age import describe
 
 from .entries import Kind, Verdict
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
-from detector.trust.known_roots import known_root_keys
 from detector.trust.roots import Roots, TrustedRoots, from_der
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ from detector.model import (
     Verdict,
     WitnessObservation,
     encode,
-    in_one_order,
+    normalize_schema,
 )
 from detector.pins import parse_host
 from detector.trust import envelope as envelopes
@@ -493,7 +493,7 @@ def bundle_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "detector evidence bundle",
         "$ref": "#/$defs/BundleFile",
-        "$defs": in_one_order(defs),
+        "$defs": normalize_schema(defs),
     }
 
 

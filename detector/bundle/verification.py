@@ -39,7 +39,9 @@ import msgspec
 from detector.judge import assess, network
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
-from detector.knowledge import describe, used
+from detector.knowledge import ct_logs
+from detector.knowledge import roots as trusted
+from detector.knowledge.age import describe, used
 from detector.model import (
     EndpointName,
     Knowledge,
@@ -49,13 +51,12 @@ from detector.model import (
     Reason,
     Record,
     Report,
-    in_one_order,
+    normalize_schema,
 )
 from detector.pins import shared_pins
-from detector.trust import logs as ct_logs
-from detector.trust import roots as trusted
 from detector.trust.certificate import Certificate
 from detector.trust.envelope import key_identifier
+from detector.trust.roots import from_recorded
 from detector.version import VERSION
 
 from .form import (
@@ -79,8 +80,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from detector.model import Attribution, Endpoint, Finding, Result
+    from detector.trust.ct_logs import LogList
     from detector.trust.envelope import Signer
-    from detector.trust.logs import LogList
     from detector.trust.roots import Roots
 
     from .form import Bundle
@@ -266,7 +267,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
 
 def verification_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `Verification`, which `detector verify --format json` prints."""
-    schema = in_one_order(msgspec.json.schema(Verification))
+    schema = normalize_schema(msgspec.json.schema(Verification))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "detector verification", **schema}
 
 
@@ -322,7 +323,7 @@ def _exhibits(
 
 
 def _machine_roots(evidence: RecordedEndpoint) -> Callable[[], Roots]:
-    return lambda: trusted.from_recorded(evidence.machine_roots, name="recorded machine roots")
+    return lambda: from_recorded(evidence.machine_roots, name="recorded machine roots")
 
 
 def _installed_at(where: Circumstances) -> Callable[[bytes], dt.datetime | None]:

@@ -12,7 +12,7 @@ import msgspec
 
 from detector.errors import BundleError
 from detector.trust.envelope import key_identifier
-from detector.trust.keys import load_signing_key
+from detector.trust.key_files import load_signing_key
 
 from . import common
 from .verify import naming, printable, read_file

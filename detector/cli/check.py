@@ -16,9 +16,10 @@ from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
 from detector.model import Confidence, Engine
 from detector.session.follow_up import DEFAULT_CONTROL, Control
-from detector.session.plan import HELLO_CHOICES
-from detector.session.session import LOADING_DELAY, Detector, utc_now
-from detector.trust.keys import load_signing_key
+from detector.session.plan import HELLO_CHOICES, USUAL
+from detector.session.seams import utc_now
+from detector.session.session import LOADING_DELAY, Detector
+from detector.trust.key_files import load_signing_key
 
 from . import common
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
     from detector.report.html import TimelineEntry
+    from detector.session.settings import HelloName
 
 
 @click.command()
@@ -93,7 +95,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     all_addresses: bool,
     doh: str | None,
     quic: bool,
-    hello: str,
+    hello: HelloName,
     engine: str,
     portal_api: str | None,
     locate: bool,
@@ -110,18 +112,20 @@ def check(  # noqa: PLR0913 - one parameter per option
         raise click.UsageError("--signing-key signs a bundle: say with --bundle where to write it.")
     common.refuse_one_place_for_two(options.output, bundle)
     keys = () if signing_key is None or bundle is None else (load_signing_key(signing_key),)
-    ways = {"route": options.proxy if route is None else route, "proxy": options.proxy, "quic": quic, "hello": hello}
-    ways["engine"] = engine
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
-        detector = Detector(
-            **common.settings(options) | ways,
+        chosen = common.settings(
+            options,
+            route=USUAL if route is None else route,
             all_addresses=all_addresses,
             doh=doh,
+            quic=quic,
+            hello=hello,
+            engine=Engine(engine),
             control=Control(portal_url, portal_status, api_url=portal_api),
             seen_before=common.seen_before(history),
-            locating=Locating() if locate else None,
         )
+        detector = Detector(**chosen, locating=Locating() if locate else None)
         endpoints = detector.endpoints(targets or None)
         evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
         with common.result_stream(options.output) as stream:
@@ -151,7 +155,7 @@ async def _check(
             started = utc_now()
             cases = await detector.observe(endpoints, deadline=deadline)
             named = tuple(endpoint.name for endpoint in endpoints or ())
-            return await detector.judged(cases, started=started, named=named), cases
+            return await detector.assess(cases, started=started, named=named), cases
     finally:
         await cancel_and_wait((loading,))
 

@@ -25,7 +25,7 @@ from detector.session.session import DEADLINE_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import TextIO
+    from typing import TextIO, Unpack
 
     from rich.console import RenderableType
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from detector.judge.network import NetworkDecision
     from detector.model import Knowledge
     from detector.report.html import TimelineEntry
-    from detector.session.session import SeenBefore
+    from detector.session.settings import DetectorOptions, SeenBefore
 
 CLEAN: Final = 0
 MIDDLEWARE: Final = 1
@@ -205,7 +205,7 @@ def say(message: str) -> None:
 
 def warn_of_age(knowledge: Sequence[Knowledge], at: dt.datetime) -> None:
     """Say on standard error when what is judged with was old at this moment."""
-    from detector.knowledge import warning  # noqa: PLC0415 - loads the catalogue's code, which judging has loaded
+    from detector.knowledge.age import warning  # noqa: PLC0415 - loads the catalogue's code, which judging has loaded
 
     if (sentence := warning(knowledge, at)) is not None:
         say(f"Warning: {sentence}")
@@ -243,17 +243,18 @@ def deadline_option(words: str, *, longest: float = DEADLINE_LONGEST) -> Callabl
     )
 
 
-def settings(options: Options) -> dict[str, Any]:
-    """What the common options say, as keyword arguments of `Detector`."""
+def settings(options: Options, **more: Unpack[DetectorOptions]) -> DetectorOptions:
+    """Return the common options, and `more`, as keyword arguments of `Detector`."""
     return {
         "pins": options.pins or None,
         "roots": options.roots,
         "add_roots": options.add_roots,
         "logs": options.ct_logs,
-        "route": options.proxy,
+        "proxy": options.proxy,
         "resolve": options.resolve,
         "vantage": options.vantage,
         "offline": options.offline,
+        **more,
     }
 
 

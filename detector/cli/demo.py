@@ -1,22 +1,24 @@
 """`detector demo`: a clean network, then an intercepted one, both on loopback, assessed by the real pipeline.
 
-Room: cli. The servers are those of `detector_testing`; nothing leaves this machine.
+Room: cli. The servers come from the test kit, `detector_testing`, which is a distribution of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from detector.judge.evidence import no_machine_roots
+from detector.knowledge import ct_logs
 from detector.model import Category, Endpoint, Verdict
 from detector.pins import PinSet
+from detector.session.seams import Seams
 from detector.session.session import Detector
-from detector.trust import logs as ct_logs
 from detector.trust.roots import from_der
 
 from . import common
@@ -31,16 +33,19 @@ EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example
 HOSTS: Final = {EXAM: Category.EXAM, LMS: Category.LMS, SEARCH: Category.SEARCH, BANK: Category.BANK}
 DEADLINE: Final = 5.0
 """Seconds for each of the two checks; on loopback they take a few hundredths."""
+KIT: Final = "tls-middleware-detector-testing"
 
 
 @click.command()
 def demo() -> int:
     """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
+    if importlib.util.find_spec("detector_testing") is None:
+        raise click.ClickException(f"The demo needs the test kit: pip install {KIT}")
     clean, intercepted = asyncio.run(_demonstrate())
-    _show("1. A clean network: nothing stands between this machine and the servers.", clean)
+    _show("1. A clean network: nothing between this machine and the servers intercepts.", clean)
     _show("2. The same servers behind a filter that intercepts exams, courses and search.", intercepted)
     if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
-        common.say("The demo did not come out as expected: please report this.")
+        common.say("The demo gave an unexpected result: please report this.")
         return common.INCONCLUSIVE
     click.echo("Both networks ran on loopback. Try your own: detector check")
     return common.CLEAN
@@ -52,7 +57,7 @@ def _show(title: str, report: Report) -> None:
 
 
 async def _demonstrate() -> tuple[Report, Report]:
-    from detector_testing import PrivatePKI, serve_middlebox, serve_origin  # noqa: PLC0415 - only the demo needs it
+    from detector_testing import PrivatePKI, serve_middlebox, serve_origin  # noqa: PLC0415 - may not be installed
 
     pki = PrivatePKI.create()
     roots = from_der([pki.root_a.certificate, pki.root_b.certificate], name="demo roots")
@@ -64,7 +69,7 @@ async def _demonstrate() -> tuple[Report, Report]:
             origin = await stack.enter_async_context(serve_origin(issued))
             upstream[host, 443] = origin.address
             pinned = (issued.spki_sha256,) if category is Category.EXAM else ()
-            stated = tuple(sorted(roots.labels))  # as pin files state which public roots an operator uses
+            stated = tuple(sorted(roots.labels))  # pin files state which public roots an operator uses
             endpoints.append(Endpoint(host=host, category=category, pins=pinned, roots=stated))
         pins = PinSet(name="demo", endpoints=tuple(endpoints))
         clean = await _check(pki, roots, pins, upstream, "none", "clean network")
@@ -75,22 +80,22 @@ async def _demonstrate() -> tuple[Report, Report]:
         return clean, await _check(pki, roots, pins, {}, f"http://127.0.0.1:{box.port}", "behind the filter")
 
 
-async def _check(  # noqa: PLR0913, PLR0917 - what the two checks differ in, and what they share
+async def _check(  # noqa: PLR0913, PLR0917 - the two checks differ in half of these
     pki: PrivatePKI,
     roots: Roots,
     pins: PinSet,
     resolve: dict[tuple[str, int], tuple[str, int]],
-    route: str,
+    proxy: str,
     vantage: str,
 ) -> Report:
     async with Detector(
         pins=pins,
         roots=roots,
         logs=ct_logs.parse(pki.ct_log_list_json(), name="demo logs"),
-        route=route,
+        proxy=proxy,
         resolve=resolve,
         vantage=vantage,
-        machine_roots=no_machine_roots,
+        seams=Seams(machine_roots=no_machine_roots),
         offline=True,
     ) as detector:
         return await detector.check(deadline=DEADLINE)

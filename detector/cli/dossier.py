@@ -15,8 +15,9 @@ import msgspec
 from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
 from detector.model import Reason, encode
-from detector.session.session import resolve_logs, resolve_roots, utc_now
-from detector.trust.keys import load_public_key
+from detector.session.seams import utc_now
+from detector.session.settings import Expectations
+from detector.trust.key_files import load_public_key
 
 from . import common
 from .verify import naming, printable, read_file, reviewing
@@ -117,8 +118,8 @@ def _judge(
     from detector.bundle import verify  # noqa: PLC0415 - a history needs it not
 
     given = (*keys, *map(load_public_key, key_files))
-    public = resolve_roots(roots, add_roots)
-    logs = resolve_logs(ct_logs)
+    expected = Expectations(roots=roots, add_roots=add_roots, logs=ct_logs)
+    public, logs = expected.public_roots, expected.log_list
 
     def judge(path: str) -> tuple[str, Verification]:
         data = read_file(path)

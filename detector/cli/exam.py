@@ -19,11 +19,11 @@ import click
 import msgspec
 
 from detector.errors import InputError, RequestError
-from detector.exam import exchange, framing, gatekeeper, host
+from detector.exam import gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
 from detector.model import encode
-from detector.trust.keys import load_signing_key
+from detector.trust.key_files import load_signing_key
 
 from . import common
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from detector.exam.decision import Decision
-    from detector.session.session import Detector, SeenBefore
+    from detector.session.session import Detector
+    from detector.session.settings import SeenBefore
 
 _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BLOCK: common.INCONCLUSIVE}
 """0 where the exam may begin, 3 where it may not. Never 1: that a server was not confirmed accuses nobody."""
@@ -90,8 +91,8 @@ def gate(  # noqa: PLR0913 - one parameter per option
     """
     common.refuse_one_place_for_two(options.output, bundle)
     chosen = Policy.resolve(policy)
-    asked = exchange.read_request(_request_octets(request, chosen.deadline)) if request else exchange.Request()
-    if asked.task is not exchange.Task.GATE:
+    asked = protocol.read_request(_request_octets(request, chosen.deadline)) if request else protocol.Request()
+    if asked.task is not protocol.Task.GATE:
         raise RequestError("The request is to cancel something.", advice="End this process instead.")
     keys = _keys(signing_key)
     with contextlib.ExitStack() as stack:
@@ -106,7 +107,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
         decision = asyncio.run(_decide(asked, chosen, detector, keys))
         if evidence is not None:
             evidence.write(decision.evidence.decode("utf-8"))
-        stream.write(encode(exchange.answer(decision, asked)).decode("utf-8") + "\n")
+        stream.write(encode(protocol.response(decision, asked)).decode("utf-8") + "\n")
     common.warn_of_age(decision.report.knowledge, decision.report.finished)
     return _EXIT[decision.action]
 
@@ -124,10 +125,10 @@ def native_host(*, options: common.Options, policy: str | None, signing_key: str
         keys = _keys(signing_key)
         detector = _detector(chosen, options)
     except InputError as error:
-        _write_frame(talking, exchange.failure(error, exchange.ErrorCode.BAD_INPUT))
+        _write_frame(talking, protocol.error_response(error, protocol.ErrorCode.BAD_INPUT))
         raise
     decide = functools.partial(_decide, policy=chosen, detector=detector, keys=keys)
-    asyncio.run(host.serve(decide, reading=sys.stdin.fileno(), writing=talking))
+    asyncio.run(native_messaging.serve(decide, reading=sys.stdin.fileno(), writing=talking))
     return common.CLEAN
 
 
@@ -183,7 +184,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
 
 def _detector(policy: Policy, options: common.Options, *, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    detector = gatekeeper.make_detector(policy, **common.settings(options), seen_before=seen_before)
+    detector = gatekeeper.make_detector(policy, **common.settings(options, seen_before=seen_before))
     gatekeeper.plan(detector, policy)
     return detector
 
@@ -193,7 +194,7 @@ def _keys(signing_key: str | None) -> tuple[Ed25519PrivateKey, ...]:
 
 
 async def _decide(
-    request: exchange.Request, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey]
+    request: protocol.Request, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey]
 ) -> Decision:
     return await gatekeeper.serve_request(request, policy=policy, detector=detector, keys=keys)
 
@@ -204,7 +205,7 @@ def _request_octets(source: str, patience: float) -> bytes:
         return _read_input(patience)
     try:
         with Path(source).open("rb") as file:
-            return file.read(exchange.REQUEST_OCTETS_MAX + 1)
+            return file.read(protocol.REQUEST_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RequestError(f"--request {source}: cannot be read ({reason}).", advice="Name a readable file.") from error
@@ -215,7 +216,7 @@ def _read_input(patience: float) -> bytes:
     received: list[bytes] = []
 
     def work() -> None:
-        rest = exchange.REQUEST_OCTETS_MAX + 1
+        rest = protocol.REQUEST_BYTES_MAX + 1
         while rest > 0 and (piece := os.read(sys.stdin.fileno(), rest)):
             received.append(piece)
             rest -= len(piece)
@@ -240,10 +241,10 @@ def _take_over_output() -> int:
     return talking
 
 
-def _write_frame(descriptor: int, message: exchange.Failure) -> None:
+def _write_frame(descriptor: int, message: protocol.ErrorResponse) -> None:
     """One message before there is a conversation. If the browser is gone already, nobody misses it."""
     try:
-        os.write(descriptor, framing.frame(encode(message)))
+        os.write(descriptor, native_messaging.frame(encode(message)))
     except OSError:
         return
 

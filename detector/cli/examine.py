@@ -15,8 +15,10 @@ from detector.errors import ChainError
 from detector.judge import network
 from detector.model import Confidence
 from detector.pins import parse_target
+from detector.session.seams import utc_now
+from detector.session.session import assessment_context
 from detector.session.session import examine as examine_chain
-from detector.session.session import judging_context, utc_now
+from detector.session.settings import Expectations
 from detector.trust.roots import certificates_in_pem
 from detector.version import VERSION
 
@@ -57,7 +59,9 @@ def examine(  # noqa: PLR0913 - one parameter per option
     certificates = read_chain(chain)
     name, port = parse_target(host)
     started = utc_now()
-    context = judging_context(at=at, roots=options.roots, add_roots=options.add_roots, logs=options.ct_logs)
+    context = assessment_context(
+        Expectations(roots=options.roots, add_roots=options.add_roots, logs=options.ct_logs), at=at
+    )
     with common.result_stream(options.output) as stream:
         result = examine_chain(
             certificates,

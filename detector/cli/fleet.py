@@ -18,7 +18,9 @@ from detector.judge import network
 from detector.model import Confidence
 from detector.pins.target import MAX_PORT
 from detector.scan.fleet import certificates
-from detector.session.session import Detector, utc_now
+from detector.session.seams import utc_now
+from detector.session.session import Detector
+from detector.session.settings import NetworkSettings
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
@@ -188,7 +190,7 @@ def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the opt
         roots=given["roots"],
         add_roots=given["add_roots"],
         logs=given["ct_logs"],
-        route="none",
+        proxy="none",
         offline=given["offline"],
     )
     sources = scan_command.Sources(given["targets"], given["files"], (), (443,), (), table=False)
@@ -216,7 +218,8 @@ async def _scanning(
     from detector.scan.fleet import coordinator, engine  # noqa: PLC0415 - as above
 
     probes = StreamSettings(timeout=given["timeout"], concurrency=given["concurrency"], retries=given["retries"])
-    settings = coordinator.FleetSettings(probes, route=given["proxy"], lost_after=given["lost_after"])
+    network = NetworkSettings(proxy=given["proxy"], offline=True)
+    settings = coordinator.FleetSettings(probes, network, lost_after=given["lost_after"])
     security = engine.security(given["folder"], "client", now=utc_now())
     await engine.reach(given["scheduler"], security, "client")
     client = Client(given["scheduler"], security=security, asynchronous=True, timeout=engine.CONNECT_SECONDS)

@@ -15,7 +15,7 @@ import msgspec
 from detector.errors import HistoryError, InputError
 from detector.history.difference import ChangeKind, Difference, compare
 from detector.model import Report, encode
-from detector.session.session import utc_now
+from detector.session.seams import utc_now
 
 from . import common
 

@@ -16,7 +16,7 @@ from detector.locate.locate import Located, Locating
 from detector.locate.locate import locate as locate_host
 from detector.model import encode
 from detector.pins import parse_rule, parse_target
-from detector.session.session import utc_now
+from detector.session.seams import utc_now
 from detector.version import VERSION
 
 from . import common

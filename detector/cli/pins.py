@@ -14,9 +14,11 @@ import click
 from detector import pins as pin_files
 from detector.errors import LearnError
 from detector.judge.evidence import recorded_identity
+from detector.knowledge.roots import public_roots
 from detector.model import Category, RecordedIdentity
-from detector.session.session import DEADLINE_DEFAULT, Detector, resolve_pins, resolve_roots, utc_now
-from detector.trust.roots import public_roots
+from detector.session.seams import utc_now
+from detector.session.session import DEADLINE_DEFAULT, Detector
+from detector.session.settings import Expectations
 
 from . import common
 
@@ -38,7 +40,7 @@ def pins() -> None:
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 def show(paths: tuple[str, ...]) -> int:
     """Show the endpoints of pin files, of the shipped ones when none is named."""
-    pin_set = resolve_pins(paths or None, lambda: resolve_roots(None))
+    pin_set = Expectations(pins=paths or None).pin_set
     until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
     click.echo(f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
     for endpoint in pin_set.endpoints:
@@ -63,7 +65,7 @@ def show(paths: tuple[str, ...]) -> int:
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 def lint(paths: tuple[str, ...]) -> int:
     """Say what in pin files is stale or weak. Exit code 2 when something is wrong, 0 when there are only warnings."""
-    pin_set = resolve_pins(paths or None, lambda: resolve_roots(None))
+    pin_set = Expectations(pins=paths or None).pin_set
     messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels)
     for message in messages:
         place = f"{message.source}: {message.endpoint}: " if message.endpoint else f"{message.source}: "
@@ -127,7 +129,7 @@ def learn(  # noqa: PLR0913 - one parameter per option
         roots=roots,
         add_roots=add_roots,
         logs=ct_logs,
-        route=proxy,
+        proxy=proxy,
         resolve=resolve,
         offline=True,
     )

@@ -11,9 +11,10 @@ import click
 import msgspec
 
 from detector.knowledge.catalogue import shipped
+from detector.knowledge.known_roots import known_roots
 from detector.model import encode
-from detector.session.session import resolve_roots, utc_now
-from detector.trust.known_roots import known_roots
+from detector.session.seams import utc_now
+from detector.session.settings import Expectations
 
 from . import common
 
@@ -62,7 +63,7 @@ def audit(bundles: tuple[str, ...], *, public: str | None, add_roots: str | None
     """
     from detector import audit as auditing  # noqa: PLC0415 - 20 ms of readers that no other command needs
 
-    held_for_public = resolve_roots(public, add_roots)
+    held_for_public = Expectations(roots=public, add_roots=add_roots).public_roots
     with common.result_stream(output) as stream:
         scanned = auditing.read_bundles(bundles) if bundles else auditing.read_machine()
         report = auditing.audit(

@@ -24,7 +24,8 @@ from detector.judge import network, wording
 from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
 from detector.pins.target import MAX_PORT, parse_host
 from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target, expand, read_targets, scan
-from detector.session.session import Detector, utc_now
+from detector.session.seams import Seams, utc_now
+from detector.session.session import Detector
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
@@ -200,13 +201,15 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
-        detector = Detector(**common.settings(options), resolver=names, seen_before=common.seen_before(history))
+        detector = Detector(
+            **common.settings(options, seen_before=common.seen_before(history)), seams=Seams(resolver=names)
+        )
         kept = None if history is None else _Kept(history, detector, tally)
         writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
         _count_earlier(writer, tally, kept)
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
-                probing = _Probing(processes, options, names)
+                probing = _Probing(processes, names)
                 asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), probing))
         except KeyboardInterrupt:
             common.say(tally.sentence(interrupted=True))
@@ -226,7 +229,6 @@ class _Probing(NamedTuple):
     """What probes, and how names are resolved."""
 
     processes: int
-    options: common.Options
     names: CachingResolver
 
     @contextlib.asynccontextmanager
@@ -239,9 +241,10 @@ class _Probing(NamedTuple):
             from detector.scan.processes import WorkerPool  # noqa: PLC0415 - only where there are several
             from detector.scan.work import WorkerConfig  # noqa: PLC0415 - as above
 
-            rules = tuple(self.options.resolve.items())
-            config = WorkerConfig(route=self.options.proxy, resolve=rules, c_ares=self.names.c_ares)
-            async with WorkerPool(self.processes, detector, config) as pool:
+            network = msgspec.structs.replace(detector.network, offline=True)
+            async with WorkerPool(
+                self.processes, detector, WorkerConfig(network=network, c_ares=self.names.c_ares)
+            ) as pool:
                 yield pool.probe
         finally:
             await self.names.close()

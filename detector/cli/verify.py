@@ -13,10 +13,10 @@ import click
 import msgspec
 
 from detector.errors import BundleError
-from detector.knowledge import describe
+from detector.knowledge.age import describe
 from detector.pins.encoding import parse_witness_key
-from detector.session.session import resolve_logs, resolve_pins, resolve_roots
-from detector.trust.keys import load_public_key
+from detector.session.settings import Expectations
+from detector.trust.key_files import load_public_key
 
 from . import common
 
@@ -98,10 +98,11 @@ def verify(  # noqa: PLR0913 - one parameter per option
     """
     from detector.bundle import verify as judge_again  # noqa: PLC0415 - no other command needs it
 
-    public = resolve_roots(roots, add_roots)
+    expected = Expectations(pins=pins or None, roots=roots, add_roots=add_roots, logs=ct_logs)
+    public = expected.public_roots
     given = (*keys, *map(load_public_key, key_files))
-    logs = resolve_logs(ct_logs)
-    own_pins = resolve_pins(pins, lambda: public).endpoints if pins else ()
+    logs = expected.log_list
+    own_pins = expected.pin_set.endpoints if pins else ()
     data = read_file(bundle)
     with naming(bundle):
         verification = judge_again(data, keys=given, roots=public, logs=logs, pins=own_pins)

@@ -91,7 +91,7 @@ def watch(  # noqa: PLR0913 - one parameter per option
     seen = WatchSummary()
     with contextlib.ExitStack() as stack:
         history = None if place is None else stack.enter_context(common.open_history(place))
-        detector = Detector(**common.settings(options), seen_before=common.seen_before(history))
+        detector = Detector(**common.settings(options, seen_before=common.seen_before(history)))
         endpoints = detector.endpoints(targets or None)
         write = stack.enter_context(_lines(options.output))
 

@@ -1,8 +1,8 @@
 """The gate at exam start: may the exam begin on this network? (docs/exam-gate.md)
 
-Room: exam, above session. `gatekeeper` runs it, `decision` decides and `admission` is the rule for one endpoint, which
-guarded clients go by too (both pure); `policy` is what the institution wants; `exchange`, `framing`, `host` and
-`manifest` serve clients that are not written in Python.
+Room: exam, above session. `policy` is what the institution wants. `gatekeeper` runs the gate, `decision` decides, and
+`admission` is the rule for one endpoint, which guarded clients follow too (both pure). `protocol`, `native_messaging`
+and `manifest` serve clients that are not written in Python.
 
     decision = await detector.exam.gate(policy="exam-policy.toml")
     show(decision.message)

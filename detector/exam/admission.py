@@ -1,18 +1,18 @@
-"""Admission: what the result of one endpoint means under a policy. The gate and the guard both ask here, and only here.
+"""Admission: the action that a policy takes on the result of one endpoint. The gate and the guard share it.
 
 Room: exam. Pure: a policy and a result in, an action out. No socket, file or clock.
 
 ==============  ==============================================================  ===============================
-worth           of an endpoint that must be confirmed                           action
+confirmation    of an endpoint that must be confirmed                           action
 ==============  ==============================================================  ===============================
-confirmed       clean: as witnessed, pinned, logged or declared                 allow
-stale-pin       accepted and logged, only the pins do not fit                   `on_stale_pin`: warn, or block
-unknowable      accepted, and whether it is logged cannot be known here         warn
-unconfirmed     anything else; also what a required witness did not confirm     `on_unconfirmed`: block, or warn
+confirmed       clean: witnessed, pinned, logged or declared                    allow
+stale-pin       accepted and logged, only the pins do not match                 `on_stale_pin`: warn, or block
+unknowable      accepted, and whether it is logged cannot be determined         warn
+unconfirmed     anything else, or a required witness did not confirm it         `on_unconfirmed`: block, or warn
 ==============  ==============================================================  ===============================
 
-An endpoint that need not be confirmed decides nothing, but interception of it at `probable` or above warns. With
-`scope = "network"` such interception blocks, of whatever endpoint.
+An endpoint that need not be confirmed does not affect the decision, except that its interception at `probable` or above
+warns, or blocks with `scope = "network"`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from detector.model import Result
 
     from .policy import Policy
-else:  # judging is imported while the network is waited for
+else:  # imported while the network is waited for
     confirmation = LazyModule("detector.judge.confirmation")
     table = LazyModule("detector.judge.table")
 
 
-def worth(policy: Policy, result: Result) -> Confirmation:
-    """What a result is worth, where the policy may ask for a witness."""
+def confirmed_as(policy: Policy, result: Result) -> Confirmation:
+    """Return how far a result confirms its endpoint; without a witness that the policy requires, not at all."""
     if _lacks_witness(policy, result):
         return confirmation.Confirmation.UNCONFIRMED
     return confirmation.confirmation(result)
 
 
 def admit(policy: Policy, result: Result) -> Action:
-    """What to do where this endpoint must be confirmed."""
-    kinds, found = confirmation.Confirmation, worth(policy, result)
+    """Return the action for an endpoint that must be confirmed."""
+    kinds, found = confirmation.Confirmation, confirmed_as(policy, result)
     if found is kinds.CONFIRMED:
         return Action.ALLOW
     if found is kinds.STALE_PIN:
@@ -57,19 +57,19 @@ def admit(policy: Policy, result: Result) -> Action:
 
 
 def admit_other(policy: Policy, result: Result) -> Action:
-    """What to do where this endpoint need not be confirmed."""
+    """Return the action for an endpoint that need not be confirmed."""
     if not is_intercepted(result):
         return Action.ALLOW
     return Action.BLOCK if policy.scope is PolicyScope.NETWORK else Action.WARN
 
 
 def is_intercepted(result: Result) -> bool:
-    """Whether interception is sure enough to be called that. Below `probable` it is not, and no party is named."""
+    """Return whether interception is `probable` or above; below that, nothing is called so and nobody is named."""
     return result.confidence is not None and result.confidence.reaches(Confidence.PROBABLE)
 
 
 def why(policy: Policy, result: Result) -> str:
-    """One sentence: what the result rests on. It accuses nobody."""
+    """Return one sentence on the basis of the result. It accuses nobody."""
     if _lacks_witness(policy, result) and confirmation.confirmation(result) is confirmation.Confirmation.CONFIRMED:
         return "The policy asks for a witness here, and none confirmed the connection."
     return table.RULE_OF[result.reason].why

@@ -1,23 +1,23 @@
-"""From a report to what the exam client should do. Everything that weighs a report against a policy is here.
+"""The decision of the gate: what the exam client should do, given a policy and a report.
 
-Room: exam. Pure: a policy and a report in, an action, reasons and a message out. No socket, file or clock.
+Room: exam. Pure: no socket, file or clock.
 
 Theory of operation
 ===================
-Each endpoint may ask for an action, and the most severe one asked for is the decision.
+Each endpoint may require an action, and the most severe one is the decision.
 
-* An endpoint of category `exam`, a pinned one, one that was named and one that must be witnessed has to be confirmed.
-  `admission` says what is done with it.
-* Any other endpoint decides nothing, but interception of it at `probable` or above warns, or blocks with
+* Endpoints of category `exam`, pinned, named and witnessed ones must be confirmed; `admission` is the rule for them.
+* Any other endpoint requires nothing, except that its interception at `probable` or above warns, or blocks with
   `scope = "network"`. IT may have exempted the exam, as our own advice says.
-* Where there is no endpoint that has to be confirmed, the network as a whole must be clean; else nothing is confirmed.
+* Where no endpoint must be confirmed, the network as a whole must be clean; otherwise nothing is confirmed.
 
-So `allow` and `warn` are given only where every endpoint that has to be confirmed was admitted.
+So the decision is `allow` or `warn` only where every endpoint that must be confirmed was admitted.
 """
 
 from __future__ import annotations
 
 import enum
+import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -26,7 +26,7 @@ from detector import model
 from detector.aio.lazy import LazyModule
 from detector.model import Audience, Category, Confidence, Outcome, Record, Report, Result, Verdict
 
-from .admission import admit, admit_other, is_intercepted, why, worth
+from .admission import admit, admit_other, confirmed_as, is_intercepted, why
 from .policy import Action, OnUnconfirmed, Policy
 
 if TYPE_CHECKING:
@@ -34,16 +34,18 @@ if TYPE_CHECKING:
 
     from detector.judge import facts
     from detector.judge.checks import captive_portal
-else:  # judging is imported while the network is waited for
+else:  # imported while the network is waited for
     facts = LazyModule("detector.judge.facts")
     captive_portal = LazyModule("detector.judge.checks.captive_portal")
 
+LOG: Final = logging.getLogger("detector.exam")
+
 NAMED_MOST: Final = 3
-"""Hosts named in a message to a student; the reasons have them all."""
+"""Hosts named in a message to a student; the reasons name all."""
 
 
 class ReasonCode(enum.StrEnum):
-    """Why a decision is what it is, what a student hears of first coming first. `docs/exam-gate.md` explains each."""
+    """Why a decision was made, in the order of relevance to the student. `docs/exam-gate.md` explains each."""
 
     UNCONFIRMED = "unconfirmed"
     WITNESS_MISSING = "witness-missing"
@@ -56,11 +58,11 @@ class ReasonCode(enum.StrEnum):
 
 
 class Reason(Record, frozen=True, kw_only=True):
-    """One reason: what it is, the action it asks for, the endpoints (`host:port`) it is about, and a sentence.
+    """One reason: its code, the action it requires, the endpoints (`host:port`) it concerns, and a sentence.
 
-    The sentence is for the reviewer of the decision, `advice` says by audience what can be done. `rule` is the rule of
-    the decision table that the results of these endpoints rest on, where it is one. `confidence` is given for
-    `intercepted` only: that an endpoint is not confirmed accuses nobody.
+    The sentence is for the reviewer of the decision; `advice` gives the remedy by audience. `rule` is the rule of the
+    decision table that applied to these endpoints, if the same rule did. `confidence` is set for `intercepted` only: an
+    unconfirmed endpoint accuses nobody.
     """
 
     code: ReasonCode
@@ -73,7 +75,7 @@ class Reason(Record, frozen=True, kw_only=True):
 
 
 class Decided(NamedTuple):
-    """What to do, why, and what to tell the student."""
+    """The action, its reasons, and the message to the student."""
 
     action: Action
     reasons: tuple[Reason, ...]
@@ -81,11 +83,11 @@ class Decided(NamedTuple):
 
 
 class Decision(Record, frozen=True, kw_only=True):
-    """What the gate answers.
+    """The result of the gate.
 
     `message` is for the student: one short paragraph that accuses nobody. `evidence` is the bundle for the
-    institution's review (see `detector.bundle`), signed with the keys that were given; it is empty when nothing was
-    probed, or more was presented than a bundle holds. `policy` is the policy's name.
+    institution's review (see `detector.bundle`), signed with the given keys; it is empty when nothing was probed, or
+    when more was presented than a bundle holds. `policy` is the policy's name.
     """
 
     action: Action
@@ -97,7 +99,7 @@ class Decision(Record, frozen=True, kw_only=True):
 
 
 class _Group(NamedTuple):
-    """A reason, and the results it is about. `sign_in` says that signing in to the network comes before all else."""
+    """A reason and its results. `sign_in` is set where signing in to the network takes precedence over other advice."""
 
     reason: Reason
     results: tuple[Result, ...] = ()
@@ -105,25 +107,29 @@ class _Group(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, bool]:
-        """The most severe first; of these, what a student should hear of."""
+        """The sort key: the most severe first, then what a student should know first."""
         return -self.reason.action.rank, list(ReasonCode).index(self.reason.code), not self.sign_in
 
 
 def decide(policy: Policy, report: Report, *, named: Collection[str] = (), pinned: Collection[str] = ()) -> Decided:
-    """What `policy` says about `report`.
+    """Apply `policy` to `report`.
 
     `named` are the endpoints (`host:port`) that the caller or the policy named, `pinned` those with pins: like those of
-    category `exam`, each must be confirmed. One of them that is not in the report is not confirmed. The reasons come
+    category `exam`, each must be confirmed, and is not when it is missing from the report. The reasons are sorted, the
     most severe first. Raises nothing.
     """
     required = frozenset((*named, *pinned))
-    groups = sorted(_Weighed(policy, report, required).groups(), key=lambda group: group.order)
-    action = groups[0].reason.action  # there is always one: what is confirmed, or that nothing is
-    return Decided(action, tuple(group.reason for group in groups), _message(groups[0]))
+    groups = sorted(_Grouping(policy, report, required).groups(), key=lambda group: group.order)
+    first = groups[0].reason  # there is always one: endpoints are confirmed, or nothing is
+    LOG.info(
+        "policy %s: %s (%s, rule %s, %d endpoints)",
+        policy.name, first.action, first.code, first.rule or "none", len(first.endpoints),
+    )  # fmt: skip
+    return Decided(first.action, tuple(group.reason for group in groups), _message(groups[0]))
 
 
-class _Weighed:
-    """The results of one report under one policy."""
+class _Grouping:
+    """Groups the results of one report by reason, under one policy."""
 
     def __init__(self, policy: Policy, report: Report, required: frozenset[str]) -> None:
         self._policy: Final = policy
@@ -131,12 +137,12 @@ class _Weighed:
         self._required: Final = required
 
     def groups(self) -> Iterator[_Group]:
-        """Every reason that asks for something or that a reviewer should know."""
+        """Yield every reason that requires an action or that a reviewer should know."""
         grouped: dict[tuple[object, ...], list[Result]] = {}
         for result in self._report.results:
             grouped.setdefault(self._kind(result), []).append(result)
         for results in grouped.values():
-            yield self._of(results)
+            yield self._group(results)
         yield from self._not_probed()
         if not any(map(self._must_be_confirmed, self._report.results)) and self._report.verdict is not Verdict.CLEAN:
             yield self._without_results(ReasonCode.NOTHING_CONFIRMED, _NOTHING_CONFIRMED)
@@ -152,50 +158,50 @@ class _Weighed:
     def _code(self, result: Result) -> ReasonCode:
         if result.verdict is not Verdict.CLEAN and not self._must_be_confirmed(result):
             return ReasonCode.INTERCEPTED if is_intercepted(result) else ReasonCode.DISREGARDED
-        found = ReasonCode(worth(self._policy, result).value)
+        found = ReasonCode(confirmed_as(self._policy, result).value)
         if found is ReasonCode.UNCONFIRMED and result.verdict is Verdict.CLEAN:
             return ReasonCode.WITNESS_MISSING
         return found
 
     def _kind(self, result: Result) -> tuple[object, ...]:
-        """What results have in common that share a reason."""
+        """Return the key that results with the same reason have in common."""
         code = self._code(result)
         if code in {ReasonCode.CONFIRMED, ReasonCode.DISREGARDED}:
             return (code,)
         return code, result.reason, result.confidence, _product(result), _sign_in_first(result, self._report)
 
-    def _of(self, results: Sequence[Result]) -> _Group:
-        """The reason that these results, all of one kind, are."""
+    def _group(self, results: Sequence[Result]) -> _Group:
+        """Return the reason for results of one kind."""
         first, code = results[0], self._code(results[0])
-        alike = code in {ReasonCode.CONFIRMED, ReasonCode.DISREGARDED}
-        asked = admit if self._must_be_confirmed(first) else admit_other
-        action = Action.ALLOW if alike else asked(self._policy, first)
+        needs_nothing = code in {ReasonCode.CONFIRMED, ReasonCode.DISREGARDED}
+        rule = admit if self._must_be_confirmed(first) else admit_other
+        action = Action.ALLOW if needs_nothing else rule(self._policy, first)
         reason = Reason(
             code=code,
             action=action,
-            endpoints=_names(results),
-            rule=None if alike else first.reason,
+            endpoints=tuple(result.endpoint.name for result in results),
+            rule=None if needs_nothing else first.reason,
             confidence=first.confidence if code is ReasonCode.INTERCEPTED else None,
             sentence=_SENTENCES[code].format(why=why(self._policy, first)),
-            advice={} if alike else {**self._advice(results), **_INSTEAD.get((code, action), {})},
+            advice={} if needs_nothing else {**self._advice(results), **_INSTEAD.get((code, action), {})},
         )
         return _Group(reason, tuple(results), _sign_in_first(first, self._report))
 
     def _advice(self, results: Sequence[Result]) -> dict[Audience, str]:
-        """What each audience can do about results that share a reason."""
+        """Return the advice for each audience on results that share a reason."""
         by_audience: dict[Audience, list[tuple[str, str]]] = {}
         for result in results:
-            said = {Audience.STUDENT: _AGAIN, **result.advice_for}
+            advice = {Audience.STUDENT: _AGAIN, **result.advice_for}
             if _sign_in_first(result, self._report) and result.reason is not model.Reason.WRONG_NAME:
-                said[Audience.STUDENT] = _SIGN_IN
+                advice[Audience.STUDENT] = _SIGN_IN
             elif result.observation.outcome in _QUOTING_THE_NETWORK:
-                said[Audience.STUDENT] = _AGAIN
-            for audience, advice in said.items():
-                by_audience.setdefault(audience, []).append((advice, result.endpoint.host))
-        return {audience: _shared(advised) for audience, advised in by_audience.items()}
+                advice[Audience.STUDENT] = _AGAIN
+            for audience, text in advice.items():
+                by_audience.setdefault(audience, []).append((text, result.endpoint.host))
+        return {audience: _shared(texts) for audience, texts in by_audience.items()}
 
     def _not_probed(self) -> Iterator[_Group]:
-        """Endpoints that must be confirmed and are not in the report."""
+        """Yield the reason for endpoints that must be confirmed and are not in the report, if there are any."""
         required, seen = self._policy.require_witness, {result.endpoint.name for result in self._report.results}
         hosts = self._required if isinstance(required, str) else {*self._required, *required}
         missing = tuple(sorted(hosts - seen))
@@ -227,11 +233,11 @@ _NOTHING_CONFIRMED: Final = (
 _NOT_PROBED: Final = "These endpoints must be confirmed and were not probed."
 
 _QUOTING_THE_NETWORK: Final = frozenset({Outcome.PROXY_AUTH_UNSUPPORTED, Outcome.PROXY_UNKNOWN})
-"""Outcomes whose advice repeats what a proxy or the network's configuration said."""
+"""Outcomes whose advice quotes a proxy or the network's configuration."""
 
 
 def _sign_in_first(result: Result, report: Report) -> bool:
-    """Whether a portal answers in the endpoint's place, or may: then signing in comes before everything else."""
+    """Return whether a captive portal answers, or may answer, in the endpoint's place."""
     if result.verdict is Verdict.CLEAN:
         return False
     if result.reason is model.Reason.NO_CERTIFICATE:
@@ -243,23 +249,19 @@ def _product(result: Result) -> str | None:
     return None if result.attribution is None else result.attribution.product
 
 
-def _names(results: Iterable[Result]) -> tuple[str, ...]:
-    return tuple(result.endpoint.name for result in results)
-
-
-def _shared(advised: Sequence[tuple[str, str]]) -> str:
-    """Advice that comes with a host: that of the first one, for all hosts that it fits as well."""
-    general = [(advice.replace(host, _HOST), host) for advice, host in advised]
+def _shared(texts: Sequence[tuple[str, str]]) -> str:
+    """Return the first text, with its host replaced by all hosts whose text is otherwise the same."""
+    general = [(text.replace(host, _HOST), host) for text, host in texts]
     first = general[0][0]
-    return first.replace(_HOST, _hosts(host for advice, host in general if advice == first))
+    return first.replace(_HOST, _hosts(host for text, host in general if text == first))
 
 
 _HOST: Final = "\0"
-"""Stands for the hosts in advice while it is compared; no host name and no advice contains it."""
+"""Placeholder for hosts while texts are compared; no host name and no advice contains it."""
 
 
-# What the student reads. Nothing that came over the network stands in it: hosts are those that the institution or the
-# client named, products are those of the catalogue, everything else is ours.
+# Messages to the student. They contain nothing that came over the network: hosts are named by the institution or the
+# client, products by the catalogue.
 
 _CONFIRMED: Final = "The exam server was confirmed."
 _GO_AHEAD: Final = "You can go ahead with the exam."
@@ -286,19 +288,19 @@ _INSTEAD: Final[dict[tuple[ReasonCode, Action], dict[Audience, str]]] = {
     (ReasonCode.STALE_PIN, Action.BLOCK): {Audience.STUDENT: _TELL_THE_OFFICE},
     (ReasonCode.UNKNOWABLE, Action.WARN): {Audience.STUDENT: _UPDATE},
 }
-"""What a student can do about a server that a careful client takes; the result's own advice is for a doubtful one."""
+"""Advice on a server that a careful client accepts, instead of the result's own, which is for a doubtful one."""
 _NOT_THE_EXAMS: Final = "The exam does not depend on these connections."
 _NO_SUCH_NETWORK: Final = "The exam office does not let an exam begin on such a network."
 
 
 def _message(group: _Group) -> str:
-    """One short paragraph: what is the matter, what to do, and that nobody is suspected."""
+    """Return one short paragraph: what is wrong, what to do, and that the student is not suspected."""
     reason = group.reason
     if reason.action is Action.ALLOW:
-        said: tuple[str, ...] = (_CONFIRMED, _GO_AHEAD)
+        sentences: tuple[str, ...] = (_CONFIRMED, _GO_AHEAD)
     else:
-        said = _SAID.get(reason.code, _of_unconfirmed)(group, _hosts(reason.endpoints))
-    return " ".join(filter(None, said))
+        sentences = _SENTENCES_OF.get(reason.code, _of_unconfirmed)(group, _hosts(reason.endpoints))
+    return " ".join(filter(None, sentences))
 
 
 def _of_unconfirmed(group: _Group, hosts: str) -> tuple[str, ...]:
@@ -336,16 +338,16 @@ def _of_interception(group: _Group, hosts: str) -> tuple[str, ...]:
     return _CONFIRMED, opened, _NO_SUCH_NETWORK, _PLEASE_WAIT, cure, _STILL, _NOT_YOU
 
 
-_SAID: Final[dict[ReasonCode, Callable[[_Group, str], tuple[str, ...]]]] = {
+_SENTENCES_OF: Final[dict[ReasonCode, Callable[[_Group, str], tuple[str, ...]]]] = {
     ReasonCode.STALE_PIN: _of_stale_pin,
     ReasonCode.UNKNOWABLE: _of_unknowable,
     ReasonCode.INTERCEPTED: _of_interception,
 }
-"""What is said of reasons other than that a server was not confirmed."""
+"""The messages for reasons other than an unconfirmed server."""
 
 
 def _hosts(names: Iterable[str]) -> str:
-    """A few hosts, and how many more; of an endpoint on the usual port only the host."""
+    """Return a few hosts and the number of further ones; without the port where it is 443."""
     hosts = list(dict.fromkeys(name.removesuffix(":443") for name in names))
     more = len(hosts) - NAMED_MOST
     return ", ".join(hosts[:NAMED_MOST]) + (f" and {more} more" if more > 0 else "")

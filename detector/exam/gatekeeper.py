@@ -1,70 +1,51 @@
-"""The gate: one probe of the network at exam start, and what to do about it.
+"""The gate: one check of the network at exam start, and the decision on it.
 
-Room: exam. Runs `Detector` under the policy's deadline and hands its report to `decision`, which decides.
+Room: exam. Runs `Detector` under the policy's deadline and passes its report to `decision`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
+from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
 from detector.errors import BundleError, PolicyError, RequestError
-from detector.session.session import Detector, utc_now
+from detector.session.seams import utc_now
+from detector.session.session import Detector
 
 from .decision import Decision, decide
 from .policy import ENDPOINTS_MAX, Policy, check_deadline
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from typing import Unpack
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from detector import bundle
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint, Report
-    from detector.probe import Dialer
-    from detector.session.follow_up import Control
-    from detector.session.session import LogSource, PinSource, ResolveRules, RootSource, SeenBefore, Target
-    from detector.trust.roots import Roots
+    from detector.session.session import Target
+    from detector.session.settings import DetectorOptions
 
-    from .exchange import Request
+    from .protocol import Request
 
     PolicySource = Policy | str | Path | None
-
-
-class Settings(TypedDict, total=False):
-    """How to probe: the arguments of `Detector`. `pins` take precedence over the policy's own."""
-
-    pins: PinSource | None
-    roots: RootSource | None
-    add_roots: RootSource | None
-    logs: LogSource | None
-    route: str
-    resolve: ResolveRules | None
-    vantage: str
-    concurrency: int
-    machine_roots: Callable[[], Roots]
-    installed_at: Callable[[bytes], dt.datetime | None]
-    dialer: Dialer | None
-    offline: bool
-    control: Control | None
-    canaries: Sequence[Endpoint] | None
-    seen_before: SeenBefore
-    clock: Callable[[], dt.datetime]
+else:
+    bundle = LazyModule("detector.bundle")
 
 
 class Plan(NamedTuple):
-    """What one gate probes. `named` and `pinned` are endpoints (`host:port`) that must be confirmed each for itself."""
+    """The endpoints of one gate. Those `named` and `pinned` (`host:port`) must each be confirmed."""
 
     endpoints: tuple[Endpoint, ...]
     named: frozenset[str]
 
     @property
     def pinned(self) -> frozenset[str]:
-        """The endpoints of whose genuine server the pin files hold a key, a certificate or a root of its own."""
+        """The endpoints for which a pin file has a key, a certificate or a private root."""
         return frozenset(
             e.name for e in self.endpoints if e.pins or e.backup_pins or e.certificates or e.private_roots or e.witness
         )
@@ -77,53 +58,55 @@ async def gate(
     detector: Detector | None = None,
     keys: Sequence[Ed25519PrivateKey] = (),
     deadline: float | None = None,
-    **settings: Unpack[Settings],
+    **options: Unpack[DetectorOptions],
 ) -> Decision:
-    """Probe this network once and say whether the exam may start: `allow`, `warn` or `block`.
-
-    `targets` (`HOST[:PORT]` or `Endpoint`) are named besides the policy's endpoints, which are the least that is
-    probed; without either, everything in the pin files is. `policy` is a `Policy`, the path of a policy file, or None
-    for the default one. `keys` sign the evidence. `deadline` (seconds, counted from this call) takes precedence over
-    the policy's. How to probe is said by the arguments of `Detector`, or by a `detector` that is ready; one detector
-    may serve any number of gates.
+    """Check this network once and decide whether the exam may start: `allow`, `warn` or `block`.
 
     Never raises for network reasons and never outlives its deadline: what could not be finished is not confirmed, and
-    the policy says what that means. Safe to cancel: nothing is left behind. Raises `InputError` at once, before
-    anything is sent, for a policy, pins, roots, keys or targets that cannot be used.
+    the policy decides what that means. Safe to cancel: nothing is left behind.
+
+    Args:
+        targets: endpoints (`HOST[:PORT]` or `Endpoint`) in addition to the policy's, which are always probed; without
+            either, everything in the pin files is.
+        policy: a `Policy`, the path of a policy file, or None for the default one.
+        detector: a detector to use instead of `options`; one may serve any number of gates.
+        keys: keys that sign the evidence.
+        deadline: seconds, counted from this call; takes precedence over the policy's.
+        options: those of `Detector`; `pins` take precedence over the policy's.
+
+    Raises:
+        InputError: before anything is sent, for a policy, pins, roots, keys or targets that cannot be used.
     """
     begin = asyncio.get_running_loop().time()
     chosen = await run_in_thread(lambda: Policy.resolve(policy))
     until = begin + (chosen.deadline if deadline is None else check_deadline(deadline))
     if detector is None:
-        detector = await run_in_thread(lambda: make_detector(chosen, **settings))
-    elif settings:
-        raise TypeError(f"give a detector or {', '.join(sorted(settings))}, not both")
+        detector = await run_in_thread(lambda: make_detector(chosen, **options))
+    elif options:
+        raise TypeError(f"give a detector or {', '.join(sorted(options))}, not both")
     return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
 
 
 async def _decide(
     detector: Detector, policy: Policy, planned: Plan, *, keys: Sequence[Ed25519PrivateKey], until: float
 ) -> Decision:
-    """Probe what was planned before loop time `until`, and decide."""
+    """Probe the planned endpoints before loop time `until`, and decide."""
     started = utc_now()
     remaining = until - asyncio.get_running_loop().time()
-    cases = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
-    report = await detector.judged(cases, started=started, named=planned.named)
+    observed = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
+    report = await detector.assess(observed, started=started, named=planned.named)
     action, reasons, message = decide(policy, report, named=planned.named, pinned=planned.pinned)
-    evidence = await run_in_thread(lambda: _evidence(report, cases, keys))
+    evidence = await run_in_thread(lambda: _evidence(report, observed, keys))
     return Decision(
         action=action, reasons=reasons, message=message, policy=policy.name, report=report, evidence=evidence
     )
 
 
-def make_detector(policy: Policy, **settings: Unpack[Settings]) -> Detector:
-    """A detector that probes as the settings say, with the policy's pins where the settings name none.
-
-    Raises `InputError`, as `Detector` does.
-    """
-    if settings.get("pins") is None and policy.pins:
-        settings["pins"] = policy.pins
-    return Detector(**settings)
+def make_detector(policy: Policy, **options: Unpack[DetectorOptions]) -> Detector:
+    """Return a detector with these options, and with the policy's pins where the options have none."""
+    if options.get("pins") is None and policy.pins:
+        options["pins"] = policy.pins
+    return Detector(**options)
 
 
 def plan(
@@ -133,11 +116,10 @@ def plan(
     *,
     also: Iterable[Endpoint] = (),
 ) -> Plan:
-    """The endpoints that a gate probes: the policy's, the `targets`, and those that the policy wants witnessed.
+    """Return the endpoints that a gate probes: the policy's, the `targets`, and those that the policy wants witnessed.
 
-    Everything in the pin files, where there are neither endpoints in the policy nor `targets`. `also` are named too,
-    and keep nothing else from being probed. Raises `TargetError`; `PolicyError` where the policy requires what no pin
-    file makes possible.
+    Without endpoints in the policy and `targets`: everything in the pin files. `also` are named too, but do not exclude
+    anything. Raises `TargetError`, and `PolicyError` where the policy requires what no pin file makes possible.
     """
     asked = detector.endpoints(() if targets is None else targets)
     named = {e.name: e for e in (*detector.endpoints(policy.endpoints), *asked, *also)}
@@ -157,19 +139,16 @@ def plan(
 async def serve_request(
     request: Request, *, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey] = ()
 ) -> Decision:
-    """The gate for a client that is not written in Python. A request adds to what the policy probes, and omits nothing.
-
-    Raises `InputError`, as `gate`.
-    """
+    """Serve a request: it can add to what the policy probes, and exclude nothing. Raises `InputError`, as `gate`."""
     until = asyncio.get_running_loop().time() + (request.deadline or policy.deadline)
-    planned = plan(detector, policy, also=_chosen(request.endpoints, policy, detector))
+    planned = plan(detector, policy, also=_known(request.endpoints, policy, detector))
     return await _decide(detector, policy, planned, keys=keys, until=until)
 
 
-def _chosen(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[Endpoint]:
-    """The endpoints a client asks for, all of which the institution's files must know.
+def _known(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[Endpoint]:
+    """Return the endpoints that a client requests, all of which must be in the institution's files.
 
-    Anybody who can talk to the gate would otherwise have a scanner of the student's network.
+    Otherwise any client of the gate could scan the student's network.
     """
     known = {e.name: e for e in (*detector.pins.endpoints, *detector.endpoints(policy.endpoints))}
     asked = detector.endpoints(wanted)
@@ -183,7 +162,7 @@ def _chosen(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[E
 
 
 def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) -> None:
-    """Without a pinned key nobody can confirm anything: that is a mistake in the files, not in the network."""
+    """Raise `PolicyError` where a witness is required and no key is pinned: a mistake in the files, not the network."""
     required = [endpoint for endpoint in endpoints if policy.requires_witness(endpoint.name, endpoint.category)]
     if policy.require_witness and not required:
         raise PolicyError(
@@ -199,11 +178,9 @@ def _refuse_impossible_witness(policy: Policy, endpoints: Sequence[Endpoint]) ->
             )
 
 
-def _evidence(report: Report, cases: Sequence[EndpointEvidence], keys: Sequence[Ed25519PrivateKey]) -> bytes:
-    """The bundle; empty when nothing was probed, or more was presented than a bundle holds."""
-    from detector.bundle import pack  # noqa: PLC0415 - loaded when there is something to pack
-
+def _evidence(report: Report, observed: Sequence[EndpointEvidence], keys: Sequence[Ed25519PrivateKey]) -> bytes:
+    """Return the bundle; empty when nothing was probed, or more was presented than a bundle holds."""
     try:
-        return pack(report, cases, keys=keys)
-    except BundleError:  # no reason to leave the student without an answer
+        return bundle.pack(report, observed, keys=keys)
+    except BundleError:  # the student needs a decision all the same
         return b""

@@ -1,10 +1,10 @@
-"""What makes a browser start the native-messaging host: its manifest, a launcher, and where both belong.
+"""The files that let a browser start the native messaging host: its manifest and a launcher, and their locations.
 
-Room: exam. Pure but for `install`, which writes the two files. The system, the home directory and the environment are
-arguments.
+Room: exam. Pure except for `install`, which writes the two files. The system, the home directory and the environment
+are arguments.
 
-A manifest names a program and cannot give it arguments, so a small launcher stands between: a shell script, on Windows
-a batch file. Chrome, Chromium and Edge: developer.chrome.com/docs/extensions/develop/concepts/native-messaging;
+A manifest names a program but not its arguments, so it points to a small launcher: a shell script, on Windows a batch
+file. Chrome, Chromium and Edge: developer.chrome.com/docs/extensions/develop/concepts/native-messaging;
 Firefox: MDN, "Native manifests".
 """
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 HOST_NAME: Final = "tls_middleware_detector.exam"
-"""What an extension connects to: lower-case letters, digits, underscores and dots."""
+"""The name an extension connects to: lower-case letters, digits, underscores and dots."""
 
 DESCRIPTION: Final = "Says whether TLS is decrypted on the way, before an exam starts"
 
 _CHROME_ID: Final = re.compile(r"[a-p]{32}\Z")
-"""The first 128 bits of a SHA-256, in hexadecimal with the digits a to p."""
+"""The first 128 bits of a SHA-256 in hexadecimal, written with the digits a to p."""
 
 _FIREFOX_ID: Final = re.compile(
     r"(?:\{[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}|[A-Za-z0-9._-]*@[A-Za-z0-9._-]+)\Z"
@@ -37,11 +37,11 @@ _FIREFOX_ID: Final = re.compile(
 """A UUID in braces, or a text that looks like a mail address (MDN, browser_specific_settings)."""
 
 _FIREFOX_ID_LONGEST: Final = 80
-"""Characters of an id in Firefox."""
+"""Maximum length of an id in Firefox."""
 
 
 class Browser(enum.StrEnum):
-    """Browsers whose places are known."""
+    """Browsers whose manifest locations are known."""
 
     CHROME = "chrome"
     CHROMIUM = "chromium"
@@ -50,7 +50,7 @@ class Browser(enum.StrEnum):
 
 
 class System(enum.StrEnum):
-    """Operating systems, as Python calls them."""
+    """Operating systems, by `sys.platform`."""
 
     LINUX = "linux"
     MACOS = "darwin"
@@ -78,7 +78,7 @@ _REGISTRY: Final[dict[Browser, str]] = {
 
 
 class Place(NamedTuple):
-    """Which browser on which system, whose home directory, and what its environment says."""
+    """The browser, the system, and the user's home directory and environment."""
 
     browser: Browser
     system: System
@@ -88,7 +88,7 @@ class Place(NamedTuple):
 
 
 class Files(NamedTuple):
-    """What has to be where. `registry` is the command that makes it known on Windows, None elsewhere."""
+    """The two files and their paths. `registry` is the command that registers them on Windows, None elsewhere."""
 
     manifest_path: PurePath
     manifest: str
@@ -98,10 +98,10 @@ class Files(NamedTuple):
 
 
 def files(place: Place, *, extension_id: str, command: Sequence[str]) -> Files:
-    """The manifest and the launcher for one extension.
+    """Return the manifest and the launcher for one extension.
 
-    `command` is the program with its arguments, in absolute paths: a browser starts it wherever it likes. Raises
-    `InputError` for an id that cannot be one of that browser, or arguments that no launcher can carry.
+    `command` is the program with its arguments, with absolute paths: the working directory is the browser's choice.
+    Raises `InputError` for an id that is not valid in that browser, and for arguments that a launcher cannot contain.
     """
     _check_id(place.browser, extension_id)
     windows = place.system is System.WINDOWS
@@ -129,7 +129,7 @@ def files(place: Place, *, extension_id: str, command: Sequence[str]) -> Files:
 
 
 def install(made: Files) -> None:
-    """Write both files, the launcher so that it can be run. Raises `OutputError`."""
+    """Write both files, the launcher executable. Raises `OutputError`."""
     path = Path(made.launcher_path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,11 +152,11 @@ def _check_id(browser: Browser, extension_id: str) -> None:
         fits = bool(_CHROME_ID.match(extension_id))
         advice = f"Give the 32 letters from a to p that {browser}://extensions shows."
     if not fits:
-        raise InputError(f"--extension-id: this is no id of an extension of {browser}.", advice=advice)
+        raise InputError(f"--extension-id: this is not the id of an extension of {browser}.", advice=advice)
 
 
 def _folder(place: Place) -> PurePath:
-    """Where the browser looks for manifests of this user; on Windows any place will do, the registry names it."""
+    """Return the folder of this user's manifests; on Windows any folder will do, since the registry names it."""
     if place.system is System.WINDOWS:
         local = place.environment.get("LOCALAPPDATA") or str(PureWindowsPath(place.home) / "AppData" / "Local")
         return PureWindowsPath(local) / "tls-middleware-detector"
@@ -176,11 +176,11 @@ def _script(command: Sequence[str]) -> str:
 
 
 def _batch(command: Sequence[str]) -> str:
-    """The batch file: in UTF-8, saying nothing itself, because its output is the conversation with the browser."""
+    """Return a batch file in UTF-8 that prints nothing itself: its output goes to the browser."""
     for word in command:
         if '"' in word or not word.isprintable():
             raise InputError(f"{word!r}: a batch file cannot carry this.", advice="Use paths without quotes.")
-    # A percent sign is doubled inside a batch file; everything else is plain between quotes.
+    # A percent sign is doubled inside a batch file; everything else is literal between quotes.
     words = " ".join('"{}"'.format(word.replace("%", "%%")) for word in command)
     return f"@echo off\r\nchcp 65001 >nul\r\n{words}\r\n"
 

@@ -1,10 +1,10 @@
-"""A guarded connector for aiohttp: every TLS connection is judged before it carries a request.
+"""A guarded connector for aiohttp: every TLS connection is assessed before it carries a request.
 
-Room: guard. Opens connections through `probe`, keeps none: those that may carry requests go to aiohttp's own pool.
+Room: guard. Opens connections through `probe`; those that may carry requests go to aiohttp's own pool.
 
-`GuardedConnector` takes the place of `aiohttp.TCPConnector` and overrides the one method in which aiohttp's connectors
-differ, `_create_connection`. A connection is judged once, when it is made; the pool hands it out again only for the
-same host, port and proxy. Redirects, websockets and retries ask the connector for a connection like any request does.
+`GuardedConnector` replaces `aiohttp.TCPConnector` and overrides `_create_connection`, the one method in which aiohttp's
+connectors differ. A connection is assessed once, when it is made; the pool reuses it only for the same host, port and
+proxy. Redirects, websockets and retries request connections from the connector like any other request.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from detector.errors import InputError, ProxyError
 from detector.model import ProxyScheme
 from detector.pins import parse_host
 from detector.probe import (
-    ConnectDialer,
     DirectDialer,
     Proxy,
+    ProxyDialer,
     open_tls,
     parse_proxy,
     proxy_for,
-    strict_context,
-    with_witness,
 )
 from detector.probe.client import close
+from detector.probe.http.witness import with_witness
 from detector.probe.routes import Resolver
-from detector.session.session import resolve_rules
+from detector.probe.tls.openssl import strict_context
+from detector.session.settings import NetworkSettings
 
 from .guard import Guard, Refused
 
@@ -45,101 +45,94 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.tracing import Trace
 
-    from detector.model import Endpoint, Report, Result
+    from detector.model import Endpoint, Report
     from detector.probe import Dialer, Opened, Timeouts
     from detector.probe.tls.transport import TLSTransport
-    from detector.session.session import ResolveRules
+    from detector.session.settings import ResolveRules
 
-    from .guard import Judged
+    from .guard import Assessment
 
 LIMIT_DEFAULT: Final = 100
 KEEPALIVE_SECONDS_DEFAULT: Final = 15.0
-"""aiohttp's own defaults: connections at once, and how long an idle one is kept."""
+"""aiohttp's own defaults: connections at once, and the lifetime of an idle one."""
 
 PROXY_AUTHORIZATION: Final = "Proxy-Authorization"
 """RFC 9110 section 11.7.2."""
 
 
-class MiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, aiohttp.ClientConnectorCertificateError):
-    """Probable or proven interception; nothing of the request was sent. `result` and `report` hold the evidence."""
+class _ClientRefusal(errors.GuardError):
+    """What the three refusals below have in common."""
 
-    def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
-        cause = ssl.SSLCertVerificationError(judged.message)
-        aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
-        _describe(self, judged.message, judged.advice, judged.result)
-        self.report: Report = judged.report
-        self.args = (connection_key, judged)
-
-
-class CertificateError(errors.CertificateError, aiohttp.ClientConnectorCertificateError):
-    """No careful client on this device would take the certificate: expired, for another name, to no known root…"""
-
-    def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
-        cause = ssl.SSLCertVerificationError(judged.message)
-        aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
-        _describe(self, judged.message, judged.advice, judged.result)
-        self.args = (connection_key, judged)
+    def __init__(self, connection_key: ConnectionKey, assessment: Assessment) -> None:
+        if isinstance(self, aiohttp.ClientConnectorCertificateError):
+            cause = ssl.SSLCertVerificationError(assessment.message)
+            aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
+        elif isinstance(self, aiohttp.ClientConnectorError):
+            aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(assessment.message))
+        self.message, self.advice, self.result = assessment.message, assessment.advice, assessment.result
+        self.report: Report = assessment.report
+        self.args = (connection_key, assessment)
 
 
-class UnconfirmedError(errors.UnconfirmedError, aiohttp.ClientConnectorError):
-    """The server was not confirmed, or no connection came about; `result` says why."""
-
-    def __init__(self, connection_key: ConnectionKey, judged: Judged) -> None:
-        aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(judged.message))
-        _describe(self, judged.message, judged.advice, judged.result)
-        self.args = (connection_key, judged)
+class ClientMiddlewareDetected(_ClientRefusal, errors.MiddlewareDetected, aiohttp.ClientConnectorCertificateError):
+    """Probable or proven interception; no byte of the request was sent. `result` and `report` hold the evidence."""
 
 
-class PlaintextError(errors.PlaintextError, aiohttp.ClientConnectorError):
+class ClientCertificateError(_ClientRefusal, errors.CertificateError, aiohttp.ClientConnectorCertificateError):
+    """No careful client on this device would accept the certificate: expired, another name, no known root…"""
+
+
+class ClientUnconfirmedError(_ClientRefusal, errors.UnconfirmedError, aiohttp.ClientConnectorError):
+    """The server was not confirmed, or not reached; `result` says why."""
+
+
+class ClientPlaintextError(errors.PlaintextError, aiohttp.ClientConnectorError):
     """A request, or a redirect, to an `http:` or `ws:` URL whose host is not among `plaintext_hosts`."""
 
     def __init__(self, connection_key: ConnectionKey, message: str) -> None:
         aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(message))
-        _describe(
-            self,
-            message,
-            "Use https; or, for a host where it does not matter, name it: GuardedConnector(plaintext_hosts=...).",
-            None,
+        self.message, self.result = message, None
+        self.advice = (
+            "Use https; or, for a host where it does not matter, name it: GuardedConnector(plaintext_hosts=...)."
         )
         self.args = (connection_key, message)
 
 
-def _describe(error: errors.GuardError, message: str, advice: str, result: Result | None) -> None:
-    """Set what every exception of this package carries; aiohttp's constructors know nothing of it."""
-    error.message, error.advice, error.result = message, advice, result
-
-
-_REFUSALS: Final[dict[Refused, type[MiddlewareDetected | CertificateError | UnconfirmedError]]] = {
-    Refused.MIDDLEWARE: MiddlewareDetected,
-    Refused.CERTIFICATE: CertificateError,
-    Refused.UNCONFIRMED: UnconfirmedError,
+_REFUSALS: Final[dict[Refused, type[_ClientRefusal]]] = {
+    Refused.MIDDLEWARE: ClientMiddlewareDetected,
+    Refused.CERTIFICATE: ClientCertificateError,
+    Refused.UNCONFIRMED: ClientUnconfirmedError,
 }
 
 
 class GuardedConnector(aiohttp.TCPConnector):
     """Connections for an `aiohttp.ClientSession`, none of which sends a byte of a request to a middlebox.
 
-    `guard` judges (default: a new one, with the shipped pins). `route` is how TLS connections are made where neither
-    the request nor the session names a proxy: `none` (directly), `env` (the environment's proxy settings) or a proxy
-    URL, with credentials if need be. `resolve` says where to connect instead, as in `detector.Detector`.
-    `plaintext_hosts` are the hosts for which `http:` and `ws:` are allowed; aiohttp's own code makes those connections.
-    `timeouts` bound the phases of making a connection. The other arguments are aiohttp's.
-
-    Where the endpoint has a `witness`, it is asked on each new connection, which then carries the request.
+    Where the endpoint has a `witness`, each new connection first requests its statement, then carries the request.
 
     Refused connections raise `MiddlewareDetected`, `CertificateError`, `UnconfirmedError` or `PlaintextError`, all of
     which are `aiohttp.ClientConnectorError` and `detector.errors.GuardError`. A request with an `ssl` or
-    `server_hostname` argument raises `InputError`: what is judged is not for a request to say. Proxies other than HTTP
-    raise `ProxyError`. aiohttp's timeouts hold as always: `sock_connect` bounds everything up to the judgement.
+    `server_hostname` argument raises `InputError`: a request does not choose how it is verified. Proxies other than
+    HTTP raise `ProxyError`. aiohttp's timeouts apply as usual; `sock_connect` includes the assessment.
 
-    Raises `ProxyError` and `TargetError` on construction, and what `Guard` raises where none is given.
+    Args:
+        guard: assesses the connections; default: a new one, with the shipped pins.
+        proxy: the proxy where neither the request nor the session names one: `none`, `env` (the environment's settings)
+            or a proxy URL, with credentials if needed.
+        resolve: where to connect instead of resolving, as in `detector.NetworkSettings`.
+        plaintext_hosts: the hosts for which `http:` and `ws:` are allowed; aiohttp's own code makes those connections.
+        timeouts: limits for the phases of making a connection.
+        limit, limit_per_host, keepalive_timeout, force_close: aiohttp's.
+
+    Raises:
+        ProxyError, TargetError: for a proxy or a host that cannot be used; and what `Guard` raises.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only past the guard; each is one choice a caller may make
         self,
         guard: Guard | None = None,
         *,
-        route: str = "none",
+        proxy: str = "none",
         resolve: ResolveRules | None = None,
         plaintext_hosts: Collection[str] = (),
         timeouts: Timeouts | None = None,
@@ -148,8 +141,8 @@ class GuardedConnector(aiohttp.TCPConnector):
         keepalive_timeout: float = KEEPALIVE_SECONDS_DEFAULT,
         force_close: bool = False,
     ) -> None:
-        # One attribute of our own: aiohttp has many, and each version others.
-        self._judged_connections: Final = _JudgedConnections(guard or Guard(), route, resolve, timeouts)
+        # Few attributes of our own: aiohttp has many, and each version has others.
+        self._connections: Final = _GuardedConnections(guard or Guard(), proxy, resolve, timeouts)
         self._plaintext_hosts: Final = frozenset(map(parse_host, plaintext_hosts))
         keeping: dict[str, Any] = {"force_close": True} if force_close else {"keepalive_timeout": keepalive_timeout}
         super().__init__(limit=limit, limit_per_host=limit_per_host, **keeping)
@@ -164,7 +157,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         if not req.is_ssl():
             self._refuse_plaintext(req)
             return await super()._create_connection(req, traces, timeout)
-        connection = await self._judged_connections.open(req, timeout)
+        connection = await self._connections.open(req, timeout)
         protocol: ResponseHandler = self._factory()
         protocol.connection_made(connection)
         connection.set_protocol(protocol)
@@ -174,24 +167,24 @@ class GuardedConnector(aiohttp.TCPConnector):
     def _refuse_plaintext(self, req: ClientRequest) -> None:
         if parse_host(req.host) not in self._plaintext_hosts:
             message = f"{req.host}: {req.url.scheme} is not encrypted, and this client is not to use it there."
-            raise PlaintextError(req.connection_key, f"{message} Nothing of the request was sent.")
+            raise ClientPlaintextError(req.connection_key, f"{message} Nothing of the request was sent.")
 
 
-class _JudgedConnections:
-    """Makes TLS connections and lets go only of those that may carry a request."""
+class _GuardedConnections:
+    """Makes TLS connections and returns only those that may carry a request."""
 
-    def __init__(self, guard: Guard, route: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
-        if route not in {"env", "none"}:
-            _only_http(parse_proxy(route))  # raises now rather than with the first request
+    def __init__(self, guard: Guard, proxy: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
+        if proxy not in {"env", "none"}:
+            _only_http(parse_proxy(proxy))  # raises now rather than with the first request
         self._guard: Final = guard
-        self._route: Final = route
-        self._rules: Final = resolve_rules(resolve)
+        self._proxy: Final = proxy
+        self._rules: Final = NetworkSettings.of(resolve=resolve).rules
         self._timeouts: Final = timeouts
         self._resolver: Final = Resolver()
         self._direct: Final = DirectDialer(self._rules, resolver=self._resolver)
 
     async def open(self, req: ClientRequest, timeout: aiohttp.ClientTimeout) -> TLSTransport:  # noqa: ASYNC109 - as above
-        """Connect, capture, ask the witness, judge. Raises what `GuardedConnector` says; leaves nothing open then."""
+        """Connect, ask the witness, assess. Raises the errors of `GuardedConnector`, and closes the connection then."""
         _refuse_arguments(req)
         endpoint = self._guard.endpoint(req.host, req.port)
         deadline = None
@@ -205,15 +198,15 @@ class _JudgedConnections:
             context=strict_context(),
         )
         try:
-            judged = await self._judge(endpoint, opened, deadline)
-            if judged.refused is not None and opened.connection is not None:
+            assessment = await self._assess(endpoint, opened, deadline)
+            if assessment.refused is not None and opened.connection is not None:
                 await close(opened.connection)
-        except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
+        except BaseException:  # cancellation included: the socket must not outlive this call
             if opened.connection is not None:
                 opened.connection.abort()
             raise
-        if judged.refused is not None:
-            raise _REFUSALS[judged.refused](req.connection_key, judged)
+        if assessment.refused is not None:
+            raise _REFUSALS[assessment.refused](req.connection_key, assessment)
         if opened.connection is None or opened.connection.is_closing():
             raise aiohttp.ServerDisconnectedError(
                 f"{endpoint.name}: the server closed the connection before a request could be sent on it."
@@ -221,25 +214,25 @@ class _JudgedConnections:
             )
         return opened.connection
 
-    async def _judge(self, endpoint: Endpoint, opened: Opened, deadline: float | None) -> Judged:
+    async def _assess(self, endpoint: Endpoint, opened: Opened, deadline: float | None) -> Assessment:
         if endpoint.witness:
             opened = await with_witness(opened, endpoint, timeouts=self._timeouts, deadline=deadline)
             if opened.connection is not None:
-                opened.connection.pause_reading()  # what comes from now on is for the request
-        return await run_in_thread(lambda: self._guard.judge(endpoint, opened.observation))
+                opened.connection.pause_reading()  # what arrives from now on belongs to the request
+        return await run_in_thread(lambda: self._guard.assess(endpoint, opened.observation))
 
     def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
-        """The way to take: the request's proxy, or the session's, before the connector's."""
+        """Return the dialer: the proxy of the request or its session takes precedence over the connector's."""
         proxy = _proxy_of(req)
-        if proxy is None and (self._route not in {"env", "none"} or endpoint.address is None):
-            proxy = proxy_for(endpoint.host, endpoint.port, self._route, os.environ)
+        if proxy is None and (self._proxy not in {"env", "none"} or endpoint.address is None):
+            proxy = proxy_for(endpoint.host, endpoint.port, self._proxy, os.environ)
         if proxy is None:
             return self._direct
-        return ConnectDialer(_only_http(proxy), self._rules, resolver=self._resolver)
+        return ProxyDialer(_only_http(proxy), self._rules, resolver=self._resolver)
 
 
 def _refuse_arguments(req: ClientRequest) -> None:
-    """Let no request say how it is verified. Raises `InputError`."""
+    """Raise `InputError` for a request that chooses how it is verified."""
     if req.ssl is not True:
         raise InputError(
             f"The request to {req.host} has an ssl argument, and a guarded connector does not let a request choose how "
@@ -254,10 +247,10 @@ def _refuse_arguments(req: ClientRequest) -> None:
 
 
 def _proxy_of(req: ClientRequest) -> Proxy | None:
-    """The proxy that the request, or its session, names. Raises `ProxyError`, without the credentials.
+    """Return the proxy of the request or its session. Raises `ProxyError`, without the credentials.
 
-    Of the proxy headers nothing but Basic credentials is sent: aiohttp mixes the session's own headers into them, and
-    those must not leave before the connection is judged.
+    Only Basic credentials of the proxy headers are sent: aiohttp mixes the session's own headers into them, and those
+    must not be sent before the connection is assessed.
     """
     if req.proxy is None:
         return None
@@ -274,7 +267,7 @@ def _proxy_of(req: ClientRequest) -> Proxy | None:
 
 
 def _only_http(proxy: Proxy) -> Proxy:
-    """The proxy, if a guarded connector uses such. Raises `ProxyError`."""
+    """Return the proxy if it is an HTTP one. Raises `ProxyError`."""
     if proxy.scheme is not ProxyScheme.HTTP:
         raise ProxyError(
             f"{proxy} is a proxy of a kind that a guarded connector does not use yet.",

@@ -1,15 +1,15 @@
 """A guarded `ssl.SSLContext`: for every HTTP client that takes one, as far as Python's own TLS allows.
 
-Room: guard. Opens nothing: connections belong to the library that uses the context. docs/guard.md says which do.
+Room: guard. Opens nothing: connections belong to the library that uses the context (docs/guard.md lists them).
 
-Python lets a context name the classes of its connections (`SSLContext.sslsocket_class` and `sslobject_class`). Those of
-a guarded context judge the presented chain as soon as the handshake is complete, which is before the library can send
-anything, and raise what the library takes for a failed verification. OpenSSL proves the key; it verifies nothing else,
-because the guard does, more strictly.
+A context can set the classes of its connections (`SSLContext.sslsocket_class` and `sslobject_class`). Those of a
+guarded context assess the presented chain as soon as the handshake is complete, before the library can send anything,
+and raise what the library treats as a failed verification. OpenSSL checks only that the server has the leaf's key; the
+guard verifies the rest, more strictly.
 
-What cannot be had from Python's TLS: the exporter that a witness signs (so an endpoint that only a witness confirms is
-refused), SCTs outside the certificate, the chain byte for byte (OpenSSL encodes it again), and whether a proxy was in
-between.
+Python's TLS does not provide: the exporter that a witness signs (so an endpoint that only a witness confirms is
+refused), SCTs outside the certificate, the chain byte for byte (OpenSSL encodes it again), and whether there was a
+proxy.
 """
 
 from __future__ import annotations
@@ -30,48 +30,39 @@ if TYPE_CHECKING:
 
     from detector.model import Report, Result
 
-    from .guard import Judged
+    from .guard import Assessment
 
 EXCEPTIONS_MAX: Final = 64
-"""Exceptions looked at behind one. Libraries wrap them three or four deep."""
+"""Exceptions followed from one. Libraries wrap them three or four deep."""
 
 _DER: Final = 2
-"""`_ssl.ENCODING_DER`: how the certificates of Python 3.11 and 3.12 are asked for their octets."""
+"""`_ssl.ENCODING_DER`: the argument with which certificates of Python 3.11 and 3.12 return their bytes."""
 
 
 class _TLSRefusal(ssl.SSLCertVerificationError):
-    """What a library takes for a failed verification, with what the guard has to say."""
+    """A failed verification to a library, with the assessment of the guard."""
 
-    message: str
-    advice: str
-    result: Result | None
+    def __init__(self, assessment: Assessment) -> None:
+        ssl.SSLCertVerificationError.__init__(self, assessment.message)
+        self.message, self.advice = assessment.message, assessment.advice
+        self.result: Result | None = assessment.result
+        self.report: Report = assessment.report
+        self.args = (assessment,)
 
-    def __init__(self, judged: Judged) -> None:
-        super().__init__(judged.message)
-        self.message, self.advice, self.result = judged.message, judged.advice, judged.result
-        self.args = (judged,)
-
-
-class TLSMiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, _TLSRefusal):
-    """Probable or proven interception; nothing of the request was sent. `result` and `report` hold the evidence."""
-
-    def __init__(self, judged: Judged) -> None:
-        _TLSRefusal.__init__(self, judged)
-        self.report: Report = judged.report
+    __str__ = errors.DetectorError.__str__
+    __repr__ = errors.GuardError.__repr__
 
 
-class TLSCertificateError(errors.CertificateError, _TLSRefusal):
-    """No careful client on this device would take the certificate."""
-
-    def __init__(self, judged: Judged) -> None:
-        _TLSRefusal.__init__(self, judged)
+class TLSMiddlewareDetected(_TLSRefusal, errors.MiddlewareDetected, errors.GuardError):
+    """Probable or proven interception; no byte of the request was sent. `result` and `report` hold the evidence."""
 
 
-class TLSUnconfirmedError(errors.UnconfirmedError, _TLSRefusal):
+class TLSCertificateError(_TLSRefusal, errors.CertificateError):
+    """No careful client on this device would accept the certificate."""
+
+
+class TLSUnconfirmedError(_TLSRefusal, errors.UnconfirmedError):
     """The server was not confirmed."""
-
-    def __init__(self, judged: Judged) -> None:
-        _TLSRefusal.__init__(self, judged)
 
 
 _REFUSALS: Final[dict[Refused, type[_TLSRefusal]]] = {
@@ -81,76 +72,70 @@ _REFUSALS: Final[dict[Refused, type[_TLSRefusal]]] = {
 }
 
 
-class GuardedSocket(ssl.SSLSocket):
-    """A TLS connection over a socket that carries nothing before it was judged, whoever makes the handshake."""
+class _Guarded:
+    """What both kinds of connections have in common: they carry nothing before they are assessed.
 
-    _judged: bool = False
+    OpenSSL would handshake implicitly on the first read or write.
+    """
+
+    _assessed: bool = False
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - the signature of the standard library
+        """Read application data; every receiving method calls this."""
+        self._require()
+        return super().read(len, buffer)  # type: ignore[misc] # of the class in ssl
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - as above
+        """Write application data."""
+        self._require()
+        return int(super().write(data))  # type: ignore[misc] # as above
+
+    def _require(self) -> None:
+        if not self._assessed:
+            self.do_handshake()
+
+    def do_handshake(self) -> None:
+        """Handshake and assess."""
+        raise NotImplementedError
+
+
+class GuardedSocket(_Guarded, ssl.SSLSocket):
+    """A TLS connection over a socket."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the standard library
-        """Shake hands and judge. A refused connection is closed: what is left of it would be a plain socket."""
-        super().do_handshake(block)
-        if not self._judged:
+        """Handshake and assess. A refused connection is closed: the rest of it would be a plain socket."""
+        ssl.SSLSocket.do_handshake(self, block)
+        if not self._assessed:
             try:
-                _judge(self)
+                _assess(self)
             except errors.DetectorError:
                 self.close()
                 raise
-            self._judged = True
-
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - as above
-        """Read application data; everything that receives comes through here."""
-        self._require()
-        return super().read(len, buffer)
-
-    def write(self, data: Any) -> int:  # noqa: ANN401 - as above
-        """Write application data."""
-        self._require()
-        return super().write(data)
+            self._assessed = True
 
     def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401 - as above
-        """Write application data; everything that sends comes through here."""
+        """Write application data; every sending method calls this."""
         self._require()
         return super().send(data, flags)
 
-    def _require(self) -> None:
-        """OpenSSL shakes hands by itself when somebody reads or writes first: not here."""
-        if not self._judged:
-            self.do_handshake()
 
-
-class GuardedObject(ssl.SSLObject):
-    """A TLS connection over memory buffers, as asyncio and anyio use it, that carries nothing before it was judged."""
-
-    _judged: bool = False
+class GuardedObject(_Guarded, ssl.SSLObject):
+    """A TLS connection over memory buffers, as asyncio and anyio use them."""
 
     def do_handshake(self) -> None:
-        """Shake hands and judge."""
-        super().do_handshake()
-        if not self._judged:
-            _judge(self)
-            self._judged = True
-
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - the signature of the standard library
-        """Read application data."""
-        self._require()
-        return super().read(len, buffer)
-
-    def write(self, data: Any) -> int:  # noqa: ANN401 - as above
-        """Write application data."""
-        self._require()
-        return super().write(data)
-
-    def _require(self) -> None:
-        if not self._judged:
-            self.do_handshake()
+        """Handshake and assess."""
+        ssl.SSLObject.do_handshake(self)
+        if not self._assessed:
+            _assess(self)
+            self._assessed = True
 
 
 class GuardedContext(ssl.SSLContext):
-    """A client context whose connections are judged by a `Guard`. Made by `guarded_context`.
+    """A client context whose connections are assessed by a `Guard`. Made by `guarded_context`.
 
-    It tells libraries that it verifies certificates and names, which the guard does, and takes no orders about it:
-    setting `verify_mode` or `check_hostname` and loading other roots change nothing. Client certificates, ALPN and
-    ciphers are set as on any context.
+    It reports to libraries that it verifies certificates and names, which the guard does: setting `verify_mode` or
+    `check_hostname` and loading other roots have no effect. Client certificates, ALPN and ciphers are set as on any
+    context.
     """
 
     sslsocket_class = GuardedSocket
@@ -163,14 +148,14 @@ class GuardedContext(ssl.SSLContext):
     def __init__(self, guard: Guard, port: int | None = None) -> None:
         self.guard: Final = guard
         self.port: Final = port
-        # OpenSSL is to show every chain, so that a forged one is told from an expired one.
+        # OpenSSL must accept every chain, so that the guard can distinguish a forged one from an expired one.
         ssl.SSLContext.check_hostname.__set__(self, False)  # type: ignore[attr-defined]  # noqa: FBT003 - a descriptor
         ssl.SSLContext.verify_mode.__set__(self, ssl.CERT_NONE)  # type: ignore[attr-defined] # a property at run time
         self.minimum_version = ssl.TLSVersion.TLSv1_2
 
     @property  # type: ignore[override] # typeshed has it as two types in two base classes
     def verify_mode(self) -> ssl.VerifyMode:
-        """That certificates are required: the guard refuses what does not pass."""
+        """Certificates are required: the guard checks them."""
         return ssl.CERT_REQUIRED
 
     @verify_mode.setter
@@ -178,7 +163,7 @@ class GuardedContext(ssl.SSLContext):
 
     @property
     def check_hostname(self) -> bool:
-        """That names are checked: the guard does."""
+        """Names are checked: by the guard."""
         return True
 
     @check_hostname.setter
@@ -192,15 +177,15 @@ class GuardedContext(ssl.SSLContext):
 
 
 def guarded_context(guard: Guard | None = None, *, port: int | None = None) -> GuardedContext:
-    """A context that refuses every connection the guard refuses, before a byte of the request is sent.
+    """Return a context that rejects every connection the guard refuses, before a byte of the request is sent.
 
     For `ssl_context=` of urllib3, `verify=` of httpx, `context=` of `http.client` and `urllib.request`, and requests
-    through an adapter (docs/guard.md). `guard` is a new one with the shipped pins when None. `port` is the port that
-    pins are looked up for; it is needed for hosts that are pinned at several, because Python's TLS does not know it.
+    through an adapter (docs/guard.md). `guard` is a new one with the shipped pins when None. `port` selects the pins of
+    hosts that are pinned at several ports, because Python's TLS does not know it.
 
     Refused connections raise `ssl.SSLCertVerificationError`s that are also `detector.errors.GuardError`s; libraries
-    wrap them in their own, see `refusal_behind`. Judging blocks the thread for a few milliseconds, the first of
-    a kind for up to a second. Raises `InputError` on a Python without `get_unverified_chain`, and what `Guard` raises.
+    wrap them in their own, see `refusal_behind`. The assessment blocks the thread for a few milliseconds, the first one
+    for up to a second. Raises `InputError` on a Python without `get_unverified_chain`, and what `Guard` raises.
     """
     if not hasattr(ssl.SSLSocket, "get_unverified_chain") and not _has_private_chain():
         raise InputError(
@@ -211,7 +196,7 @@ def guarded_context(guard: Guard | None = None, *, port: int | None = None) -> G
 
 
 def refusal_behind(error: BaseException) -> errors.GuardError | None:
-    """What the guard raised behind an exception of the library that used its context; None when it was not the guard.
+    """Return the guard's exception that a library's exception wraps, or None.
 
     urllib3 keeps it as `reason`, requests and urllib as an argument, httpx as the cause of the cause.
     """
@@ -228,14 +213,14 @@ def refusal_behind(error: BaseException) -> errors.GuardError | None:
 
 
 def _has_private_chain() -> bool:
-    """Whether the chain can be had as on CPython 3.10 to 3.12, where the method is there but not public."""
-    import _ssl  # noqa: PLC0415 - asked for a capability only
+    """Return whether this is a CPython before 3.13 that has the method privately."""
+    import _ssl  # noqa: PLC0415 - private, and absent elsewhere
 
     return hasattr(getattr(_ssl, "_SSLSocket", None), "get_unverified_chain")
 
 
-def _judge(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
-    """Judge a connection whose handshake is complete. Raises what the guard refuses it for."""
+def _assess(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
+    """Assess a connection whose handshake is complete. Raises the refusal."""
     context = connection.context
     if not isinstance(context, GuardedContext) or connection.server_hostname is None:
         raise InputError(
@@ -243,7 +228,7 @@ def _judge(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
             advice="Use guarded_context() for connections to named hosts only, and leave their context alone.",
         )
     endpoint = context.guard.endpoint(str(connection.server_hostname), context.port)
-    judged = context.guard.judge(
+    assessment = context.guard.assess(
         endpoint,
         Observation(
             outcome=Outcome.COMPLETE,
@@ -253,12 +238,12 @@ def _judge(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
             chain=tuple(Certificate.read(certificate).presented() for certificate in _chain(connection)),
         ),
     )
-    if judged.refused is not None:
-        raise _REFUSALS[judged.refused](judged)
+    if assessment.refused is not None:
+        raise _REFUSALS[assessment.refused](assessment)
 
 
 def _chain(connection: ssl.SSLSocket | ssl.SSLObject) -> Iterable[bytes]:
-    """The chain as OpenSSL has it, leaf first."""
+    """Return the chain as OpenSSL has it, leaf first."""
     if hasattr(connection, "get_unverified_chain"):  # Python 3.13 and newer
         return tuple(connection.get_unverified_chain() or ())
     before_3_13: Any = connection

@@ -1,31 +1,32 @@
-"""What a guarded client may talk to: one endpoint judged at a time, in the light of those judged before it.
+"""The decision on one connection of a guarded client, in view of the connections assessed before it.
 
-Room: guard. Opens nothing; reads clock and settings through `session`. What passes is what the gate at exam start lets
-an exam begin with: both ask `exam.admission`, under the same policy. Every host that a client connects to counts as
-named, so each connection must be confirmed. A refused one is, in this order:
+Room: guard. Opens nothing; clock and trust stores come from `session.seams`. A connection passes where the gate would
+let an exam start: both use `exam.admission` with the same policy. Every host that a client connects to counts as named,
+so each connection must be confirmed. Otherwise it is refused, in this order:
 
 ===========================================================================  ============
-what was seen                                                                refused as
+observation                                                                  refused as
 ===========================================================================  ============
 interception, `probable` or `proven`                                         middleware
-a certificate that no careful client on this device would take               certificate
+a certificate that no careful client on this device would accept             certificate
 anything else, and no certificate at all                                     unconfirmed
 ===========================================================================  ============
 
-A guarded client is never weaker than an ordinary one, whatever the policy: with `on_unconfirmed = "warn"`, what is not
-confirmed passes only where a careful client on this device would take the certificate.
+A guarded client is never weaker than an ordinary one, whatever the policy: with `on_unconfirmed = "warn"`, an
+unconfirmed connection passes only where a careful client on this device would accept the certificate.
 """
 
 from __future__ import annotations
 
 import enum
+import logging
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import InputError
-from detector.exam.admission import admit, is_intercepted, why, worth
+from detector.exam.admission import admit, confirmed_as, is_intercepted, why
 from detector.exam.policy import Action, Policy
 from detector.judge import assess, network
 from detector.judge.checks import host_name, witness
@@ -34,7 +35,8 @@ from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
-from detector.session.session import resolve_logs, resolve_pins, resolve_roots, this_machine, utc_now
+from detector.session.seams import THIS_MACHINE, Seams
+from detector.session.settings import Expectations
 from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.budget import Budget
 from detector.trust.classes import ChainClass
@@ -42,36 +44,36 @@ from detector.trust.hostname import NameMatch
 from detector.version import VERSION
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterator
     from pathlib import Path
-    from typing import Self, Unpack
+    from typing import Unpack
 
     from detector.model import Observation, Report, Result
-    from detector.session.session import LogSource, PinSource, RootSource
-    from detector.trust.roots import Roots
+    from detector.session.settings import TrustOptions
+
+LOG: Final = logging.getLogger("detector.guard")
 
 REMEMBERED_MAX: Final = 64
-"""Endpoints whose last evidence is kept. Two of unrelated operators show an interceptor; a client with more hosts than
-this forgets the one it has not met for longest. One chain has a few KiB, at most what `probe.wire` lets through."""
+"""Endpoints whose last evidence is kept, the least recent is dropped. Two of unrelated operators reveal an interceptor.
+A chain has a few KiB, at most what `probe.tls.wire` accepts."""
 
 HTTPS_PORT: Final = 443
 """Default port of an https URL (RFC 9110 section 4.2.2)."""
 
 
 class Refused(enum.StrEnum):
-    """Why a connection carries no request."""
+    """Why a connection may not carry a request."""
 
     MIDDLEWARE = "middleware"
     CERTIFICATE = "certificate"
     UNCONFIRMED = "unconfirmed"
 
 
-class Judged(NamedTuple):
-    """The judgement of one connection. `refused` is None where it may carry requests; `report` holds `result` alone.
+class Assessment(NamedTuple):
+    """The assessment of one connection. `refused` is None where it may carry requests; `report` holds only `result`.
 
-    `action` is `warn` where it may, but was not confirmed entirely. `message` says what was found and `advice` what to
-    do; both are empty where the connection is confirmed.
+    `action` is `warn` where it may, but was not fully confirmed. `message` describes the finding, `advice` the remedy;
+    both are empty where the connection is confirmed.
     """
 
     result: Result
@@ -82,71 +84,46 @@ class Judged(NamedTuple):
     advice: str = ""
 
 
-class Settings(TypedDict, total=False):
-    """How to judge: the arguments of `Guard`, but for the policy. `pins` take precedence over the policy's own."""
-
-    pins: PinSource | None
-    roots: RootSource | None
-    add_roots: RootSource | None
-    logs: LogSource | None
-    on_warning: Callable[[Judged], None] | None
-    machine_roots: Callable[[], Roots]
-    installed_at: Callable[[bytes], dt.datetime | None]
-    clock: Callable[[], dt.datetime]
-
-
 class Guard:
-    """Judges connections for any number of clients, and remembers what they showed.
+    """Decides whether a connection may carry a request, for any number of clients, and remembers what they showed.
 
-    `policy` says what passes (docs/exam-gate.md); the default one lets nothing pass that is not confirmed, but stale
-    pins with a warning. Its endpoints and its deadline are the gate's business. `on_warning` is called, in the thread
-    that judges, for each connection that passes with a warning. `pins`, `roots`, `add_roots` and `logs` as in
-    `detector.Detector`: None means the shipped ones. `machine_roots`, `installed_at` and `clock` as in `Detector`.
     Reading the files takes a few tenths of a second: make one guard and share it. It may be used from several threads
     and event loops.
 
-    Raises `PinFileError`, `RootsError` or `LogListError`.
+    Args:
+        policy: what passes (docs/exam-gate.md): a `Policy`, the path of a policy file, or None for the default, which
+            lets nothing pass that is not confirmed, but outdated pins with a warning. What the gate lets an exam begin
+            with, this guard lets pass. Its endpoints and its deadline concern the gate only.
+        on_warning: called, in the thread that assesses, for each connection that passes with a warning.
+        options: what chains are assessed against, as in `detector.Detector`; `pins` take precedence over the policy's.
+
+    Raises:
+        PolicyError, PinFileError, RootsError, LogListError: for what cannot be used.
     """
 
-    def __init__(  # noqa: PLR0913 - keyword-only; each is one choice a caller may make
+    def __init__(
         self,
+        policy: Policy | str | Path | None = None,
         *,
-        policy: Policy | None = None,
-        pins: PinSource | None = None,
-        roots: RootSource | None = None,
-        add_roots: RootSource | None = None,
-        logs: LogSource | None = None,
-        on_warning: Callable[[Judged], None] | None = None,
-        machine_roots: Callable[[], Roots] = this_machine.roots,
-        installed_at: Callable[[bytes], dt.datetime | None] = this_machine.installed_at,
-        clock: Callable[[], dt.datetime] = utc_now,
+        on_warning: Callable[[Assessment], None] | None = None,
+        seams: Seams = THIS_MACHINE,
+        **options: Unpack[TrustOptions],
     ) -> None:
-        self.policy: Final = Policy() if policy is None else policy
-        self.roots: Final = resolve_roots(roots, add_roots)
-        self.pins: Final = resolve_pins(pins, lambda: self.roots)
-        self.logs: Final = resolve_logs(logs)
+        self.policy: Final = Policy.resolve(policy)
+        if options.get("pins") is None and self.policy.pins:
+            options["pins"] = self.policy.pins
+        expectations = Expectations(**options)
+        self.roots: Final = expectations.public_roots
+        self.pins: Final = expectations.pin_set
+        self.logs: Final = expectations.log_list
         self._on_warning: Final = on_warning
-        self._machine_roots: Final = machine_roots
-        self._installed_at: Final = installed_at
-        self._clock: Final = clock
+        self._seams: Final = seams
         self._memory: Final = _Memory()
 
-    @classmethod
-    def from_policy(cls, policy: Policy | str | Path, **settings: Unpack[Settings]) -> Self:
-        """A guard that goes by the policy of the gate at exam start: a `Policy`, or the path of a policy file.
-
-        What the gate lets an exam begin with, this guard lets pass. The policy's pins are used where `settings` name
-        none. Raises `PolicyError`, and what `Guard` raises.
-        """
-        chosen = Policy.resolve(policy)
-        if settings.get("pins") is None and chosen.pins:
-            settings["pins"] = chosen.pins
-        return cls(policy=chosen, **settings)
-
     def endpoint(self, host: str, port: int | None = None) -> Endpoint:
-        """The endpoint to judge, with what is pinned for it. `host` is a name or an address literal, without brackets.
+        """Return the endpoint to assess, with its pins. `host` is a name or an address literal, without brackets.
 
-        Where the port is not known (None), a host that is pinned at one port only is meant. Raises `TargetError`, and
+        An unknown port (None) is that of the host's only pinned endpoint, or 443. Raises `TargetError`, and
         `InputError` when the host is pinned at several ports.
         """
         host = parse_host(host)
@@ -158,43 +135,49 @@ class Guard:
             )
         return pinned[0] if pinned else Endpoint(host=host, port=port or HTTPS_PORT)
 
-    def judge(self, endpoint: Endpoint, observation: Observation) -> Judged:
-        """Judge one connection, and say whether it may carry a request.
+    def assess(self, endpoint: Endpoint, observation: Observation) -> Assessment:
+        """Assess one connection, and decide whether it may carry a request.
 
-        Takes a few milliseconds; the first of its kind up to a second, when machine roots or the suffix list have to be
-        read (docs/guard.md). Blocks: in an event loop, call it in a thread. Raises nothing.
+        Takes a few milliseconds; the first time up to a second, when machine roots or the suffix list have to be read
+        (docs/guard.md). Blocks: in an event loop, call it in a thread. Raises nothing.
         """
-        started = self._clock()
+        started = self._seams.clock()
         context = Context(
             at=started,
             roots=self.roots,
             logs=self.logs,
-            machine_roots=self._machine_roots,
-            installed_at=self._installed_at,
+            machine_roots=self._seams.machine_roots,
+            installed_at=self._seams.installed_at,
             budget=Budget(time.thread_time),
         )
         evidence = EndpointEvidence(endpoint, observation, context)
         result = self._memory.assess(evidence)
-        report = network.report([result], context, started=started, finished=self._clock(), vantage="", version=VERSION)
-        judged = self._admit(Judged(result, report), evidence)
-        if judged.action is Action.WARN and self._on_warning is not None:
-            self._on_warning(judged)
-        return judged
+        report = network.report(
+            [result], context, started=started, finished=self._seams.clock(), vantage="", version=VERSION
+        )
+        assessment = self._admit(Assessment(result, report), evidence)
+        LOG.info("%s: %s (%s)", endpoint.name, assessment.refused or assessment.action, result.reason)
+        if assessment.action is Action.WARN and self._on_warning is not None:
+            self._on_warning(assessment)
+        return assessment
 
-    def _admit(self, judged: Judged, evidence: EndpointEvidence) -> Judged:
-        """The same judgement, with what becomes of the connection."""
-        result, established = judged.result, _is_established(evidence.observation)
-        found, action = worth(self.policy, result), admit(self.policy, result)
-        taken = established and _is_taken(evidence)
-        if not established or (found is Confirmation.UNCONFIRMED and not taken):
+    def _admit(self, assessment: Assessment, evidence: EndpointEvidence) -> Assessment:
+        """Complete the assessment with the action, the kind of refusal and the message."""
+        result, established = assessment.result, _is_established(evidence.observation)
+        action = admit(self.policy, result)
+        accepted = established and _is_accepted(evidence)
+        unconfirmed = confirmed_as(self.policy, result) is Confirmation.UNCONFIRMED
+        if not established or (unconfirmed and not accepted):
             action = Action.BLOCK
         if action is Action.ALLOW:
-            return judged
+            return assessment
         refused = None
-        if action is Action.BLOCK:
-            refused = _kind(result, unacceptable=established and not taken)
+        if action is Action.BLOCK and is_intercepted(result):
+            refused = Refused.MIDDLEWARE
+        elif action is Action.BLOCK:
+            refused = Refused.CERTIFICATE if established and not accepted else Refused.UNCONFIRMED
         ending = "The connection is used all the same." if refused is None else "Nothing of the request was sent."
-        return judged._replace(
+        return assessment._replace(
             action=action,
             refused=refused,
             message=f"{result.endpoint.name}: {_finding(self.policy, result, evidence)} {ending}",
@@ -203,20 +186,19 @@ class Guard:
 
 
 def _advice(result: Result) -> str:
-    """What the user and the developer of the client can do."""
-    said = (result.advice_for.get(audience, "") for audience in (Audience.STUDENT, Audience.DEVELOPER))
-    return " ".join(dict.fromkeys(filter(None, said))) or "Try again; if it stays so, check with: detector check"
+    """Return what the user and the developer of the client can do."""
+    texts = (result.advice_for.get(audience, "") for audience in (Audience.STUDENT, Audience.DEVELOPER))
+    return " ".join(dict.fromkeys(filter(None, texts))) or "Try again; if it stays so, check with: detector check"
 
 
 def _is_established(observation: Observation) -> bool:
     return observation.outcome is Outcome.COMPLETE and observation.key_proved
 
 
-def _is_taken(evidence: EndpointEvidence) -> bool:
-    """Whether a careful TLS client on this device would take the certificate for this endpoint.
+def _is_accepted(evidence: EndpointEvidence) -> bool:
+    """Return whether a careful TLS client on this device would accept the certificate for this endpoint.
 
-    It trusts the public roots, those that were added to the device, and those declared for the endpoint; names are
-    matched by RFC 9525.
+    It trusts the public roots, those added to the device, and those declared for the endpoint; names match by RFC 9525.
     """
     if evidence.trusted_here:
         return True
@@ -224,23 +206,17 @@ def _is_taken(evidence: EndpointEvidence) -> bool:
     return named and chain is not None and chain.is_a(ChainClass.DECLARED) and not chain.refused
 
 
-def _kind(result: Result, *, unacceptable: bool) -> Refused:
-    if is_intercepted(result):
-        return Refused.MIDDLEWARE
-    return Refused.CERTIFICATE if unacceptable else Refused.UNCONFIRMED
-
-
 def _finding(policy: Policy, result: Result, evidence: EndpointEvidence) -> str:
-    """What was found, in a few sentences. Below `probable` nobody is named and nothing is said to be decrypted."""
+    """Return the finding in a few sentences. Below `probable` it names nobody and calls nothing decrypted."""
     if is_intercepted(result):
         return _interception(result)
-    if worth(policy, result) is Confirmation.STALE_PIN:
+    if confirmed_as(policy, result) is Confirmation.STALE_PIN:
         return "The certificate is publicly trusted and logged; only the pins do not fit, and are probably out of date."
     observation, reasons = result.observation, [why(policy, result)]
     if _is_established(observation):
         reasons += _refusals(result, evidence)
-        told = {witness.ID} if evidence.name_match is NameMatch.MATCH else {witness.ID, host_name.ID}
-        reasons += [finding.summary for finding in result.findings if finding.check in told]
+        quoted = {witness.ID} if evidence.name_match is NameMatch.MATCH else {witness.ID, host_name.ID}
+        reasons += [finding.summary for finding in result.findings if finding.check in quoted]
     else:
         reasons = [] if result.verdict is Verdict.CLEAN else reasons
         reasons.append(f"The handshake ended as {observation.outcome}.")
@@ -248,7 +224,7 @@ def _finding(policy: Policy, result: Result, evidence: EndpointEvidence) -> str:
 
 
 def _refusals(result: Result, evidence: EndpointEvidence) -> Iterator[str]:
-    """Why no client takes the path to the root that was meant, and the device's time where dates are the reason."""
+    """Yield why clients reject the intended path, and the device's time where dates are the reason."""
     chain = evidence.chain
     if chain is None or chain.refused_path is None:
         return
@@ -262,7 +238,7 @@ def _refusals(result: Result, evidence: EndpointEvidence) -> Iterator[str]:
 
 
 _REASONS_MAX: Final = 3
-"""Reasons in a message: an expired leaf below an expired CA has two, and nobody reads twenty."""
+"""Reasons in a message: an expired leaf below an expired CA has two."""
 
 
 def _interception(result: Result) -> str:
@@ -279,21 +255,21 @@ def _interception(result: Result) -> str:
 
 
 class _Memory:
-    """What was seen last on each of a bounded number of endpoints."""
+    """The last evidence on each of a bounded number of endpoints."""
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
         self._seen: Final[OrderedDict[str, tuple[EndpointEvidence, Result]]] = OrderedDict()
 
     def assess(self, evidence: EndpointEvidence) -> Result:
-        """The result of this endpoint among the others, remembered instead of its last one."""
+        """Return the result of this endpoint in view of the others, and remember it instead of its last one."""
         name = evidence.endpoint.name
         with self._lock:
             others = [kept for known, kept in self._seen.items() if known != name]
         known = NetworkEvidence.of([*(other for other, _ in others), evidence])
         for other, result in others:
             if result.verdict is Verdict.MIDDLEWARE:
-                assess.assess_endpoint(other, known)  # concludes what the others can be held against
+                assess.assess_endpoint(other, known)  # adds the conclusions that the others are compared with
         result = assess.assess_endpoint(evidence, known)
         if evidence.leaf is not None:
             with self._lock:

@@ -10,7 +10,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from detector.judge.wording import has_stale_pins, is_uncertain
-from detector.knowledge import describe
+from detector.knowledge.age import describe
 from detector.model import Confidence, Reason, Record, Report, Result, Verdict
 
 if TYPE_CHECKING:

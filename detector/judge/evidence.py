@@ -15,19 +15,18 @@ is written once, from the point of view of one observation. Each is assessed by 
 from __future__ import annotations
 
 import enum
-import ipaddress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge import catalogue
-from detector.model import PROXIED, Endpoint, Hello, RecordedIdentity, Route
+from detector.knowledge.known_roots import known_root_keys, root_of
+from detector.model import PROXIED, Address, Endpoint, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
 from detector.trust.acceptance import refusals
 from detector.trust.certificate import Certificate
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
-from detector.trust.known_roots import known_root_keys, root_of
 from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from detector.model import Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
 
 OTHERS_MAX: Final = 32
@@ -442,10 +441,10 @@ class EndpointEvidence:
         """Where the observation was answered."""
         if self.endpoint.address is not None or self.endpoint.name in self.context.given:
             return Place.GIVEN
-        address = None if self._answered is None else _address_in(self._answered)
-        if address is None:
+        address = Address.parse(self._answered)
+        if address is None or address.ip is None:
             return Place.UNKNOWN
-        return Place.PUBLIC if address.is_global else Place.PRIVATE
+        return Place.PUBLIC if address.ip.is_global else Place.PRIVATE
 
     @property
     def answered_at(self) -> tuple[str, str] | None:
@@ -456,7 +455,8 @@ class EndpointEvidence:
         """
         if self._answered is None:
             return None
-        return "" if _address_in(self._answered) is not None else self.route, self._answered
+        address = Address.parse(self._answered)
+        return "" if address is not None and address.ip is not None else self.route, self._answered
 
     @property
     def _answered(self) -> str | None:
@@ -516,14 +516,6 @@ def recorded_identity(endpoint: Endpoint) -> RecordedIdentity:
     """
     pinned = (*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates)
     return endpoint.identity if all(root_of(digest) is None for digest in pinned) else RecordedIdentity.PUBLIC
-
-
-def _address_in(place: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address in a place (`host:port`); None where the host is a name."""
-    try:
-        return ipaddress.ip_address(place.rpartition(":")[0].strip("[]").partition("%")[0])
-    except ValueError:
-        return None
 
 
 def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detector.model import Asked, HopAnswer, Record
+from detector.model import HopAnswer, ProbeKind, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,9 +118,9 @@ def unresolved(port: int) -> Location:
 
 def locate(observed: HopsObservation) -> Location:
     """Where TLS is answered, by what was traced."""
-    connects = [_Reading(t) for t in observed.traces if t.asked is Asked.CONNECT]
+    connects = [_Reading(t) for t in observed.traces if t.asked is ProbeKind.CONNECT]
     asked = next((reading for reading in connects if reading.port == observed.port), None)
-    hellos = next((_Reading(t) for t in observed.traces if t.asked is Asked.CLIENT_HELLO), None)
+    hellos = next((_Reading(t) for t in observed.traces if t.asked is ProbeKind.CLIENT_HELLO), None)
     base = Location(
         where=Where.UNKNOWN,
         port=observed.port,

@@ -5,7 +5,6 @@ Room: judge. Pure: observations and findings in, a locality and its basis out. W
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from detector.model import PROXIED, Locality
@@ -42,7 +41,8 @@ def locate(  # noqa: PLR0911 - one return per basis
     `typical_connect_ms` is how long connections to clean endpoints of this network take, in milliseconds.
     """
     if observation.route in PROXIED:
-        if _is_loopback(observation.address):
+        proxy = observation.peer
+        if proxy is not None and proxy.ip is not None and proxy.ip.is_loopback:
             return Locality.THIS_DEVICE, "the configured proxy runs on this device"
         return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"
     if (located := _located_in_network(findings)) is not None:
@@ -64,14 +64,6 @@ def _located_in_network(findings: Sequence[Finding]) -> str | None:
     if located is None or located.data["hop"] < FIRST_REMOTE_HOP:
         return None
     return located.summary.rstrip(".")
-
-
-def _is_loopback(address: str | None) -> bool:
-    host = (address or "").rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _answers_like_loopback(observation: Observation, typical_connect_ms: float | None) -> bool:

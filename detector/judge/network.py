@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
-from detector import knowledge
+from detector.knowledge import age
 from detector.model import Category, Confidence, Coverage, Interceptor, Report, Scope, Verdict
 
 from .assess import names_a_party
@@ -163,7 +163,7 @@ def report(  # noqa: PLR0913 - a report is made of these parts
         interceptors=interceptors(results),
         results=tuple(results),
         portal=context.portal,
-        knowledge=knowledge.used(context.roots, context.logs),
+        knowledge=age.used(context.roots, context.logs),
     )
 
 

@@ -18,8 +18,8 @@ import statistics
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from detector.knowledge import operators
 from detector.model import Confidence, Reason, Verdict
-from detector.trust import hostname
 from detector.trust.acceptance import DATE_REFUSALS
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
@@ -94,7 +94,7 @@ class Occurrence(NamedTuple):
     @property
     def operator(self) -> str:
         """Who operates it, where nothing is declared. Worked out when it is asked for: it takes the suffix list."""
-        return hostname.ONE_NETWORK if self.host is None else hostname.operator_of(self.host)
+        return operators.ONE_NETWORK if self.host is None else operators.operator_of(self.host)
 
     def is_unrelated_to(self, other: Occurrence) -> bool:
         """Different registrable domains under a public suffix, or different declared operators."""
@@ -405,7 +405,7 @@ def http_offset(dates: Sequence[ServerDate]) -> dt.timedelta | None:
 
     The headers are unauthenticated, so they only ever explain dates that are wrong anyway.
     """
-    by_operator = {hostname.operator_of(date.host): date.said - date.ours for date in dates}
+    by_operator = {operators.operator_of(date.host): date.said - date.ours for date in dates}
     offsets = sorted(by_operator.values())
     if len(offsets) < CLOCK_OPERATORS_LEAST or offsets[-1] - offsets[0] > DATES_AGREE_WITHIN:
         return None

@@ -18,7 +18,7 @@ import msgspec
 
 from detector.model import Outcome
 from detector.trust.certificate import Certificate
-from detector.trust.keyproof import KeyProof, check_recorded
+from detector.trust.handshake_signature import KeyProof, check_recorded
 
 if TYPE_CHECKING:
     from detector.model import Observation

@@ -12,7 +12,7 @@ import enum
 import hmac
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from detector.model import Outcome, Says, WitnessOutcome
+from detector.model import Meaning, Outcome, WitnessOutcome
 from detector.trust import witness_statement
 from detector.trust.envelope import Problem
 
@@ -44,23 +44,23 @@ class WitnessAnswer(NamedTuple):
     """The result, what it speaks for, one sentence, and what the statement says."""
 
     result: WitnessResult
-    says: Says
+    says: Meaning
     summary: str
     data: dict[str, Any]
 
 
-_UNSIGNED: Final[dict[Problem, tuple[WitnessResult, Says, str]]] = {
-    Problem.UNREADABLE: (WitnessResult.UNREADABLE, Says.NEUTRAL, "What came back is not a witness's statement."),
-    Problem.OTHER_TYPE: (WitnessResult.OTHER_TYPE, Says.NEUTRAL, "What came back is signed for another purpose."),
-    Problem.UNSIGNED: (WitnessResult.UNSIGNED, Says.NEUTRAL, "The witness's answer carries no signature."),
+_UNSIGNED: Final[dict[Problem, tuple[WitnessResult, Meaning, str]]] = {
+    Problem.UNREADABLE: (WitnessResult.UNREADABLE, Meaning.NEUTRAL, "What came back is not a witness's statement."),
+    Problem.OTHER_TYPE: (WitnessResult.OTHER_TYPE, Meaning.NEUTRAL, "What came back is signed for another purpose."),
+    Problem.UNSIGNED: (WitnessResult.UNSIGNED, Meaning.NEUTRAL, "The witness's answer carries no signature."),
     Problem.UNKNOWN_KEY: (
         WitnessResult.UNKNOWN_KEY,
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "The answer is not signed by a pinned key: the witness has a new one, or another server answers.",
     ),
     Problem.BAD_SIGNATURE: (
         WitnessResult.BAD_SIGNATURE,
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "The answer names the witness's key, but its signature is wrong: it was changed after it was signed.",
     ),
 }
@@ -78,7 +78,7 @@ def read_answer(endpoint: Endpoint, observation: Observation) -> WitnessAnswer |
         if observation.outcome is not Outcome.COMPLETE:
             return None
         return _answer(
-            WitnessResult.NOT_ASKED, Says.NEUTRAL, "The handshake was finished, but the witness was not asked."
+            WitnessResult.NOT_ASKED, Meaning.NEUTRAL, "The handshake was finished, but the witness was not asked."
         )
     return _assess(observed, endpoint.witness)
 
@@ -87,20 +87,20 @@ def _assess(observed: WitnessObservation, keys: tuple[bytes, ...]) -> WitnessAns
     if observed.outcome is WitnessOutcome.NO_BINDING or observed.exporter is None:
         return _answer(
             WitnessResult.NO_BINDING,
-            Says.NEUTRAL,
+            Meaning.NEUTRAL,
             "TLS this old, or without extended master secret, has nothing that both ends could compare.",
         )
     if observed.outcome is not WitnessOutcome.ANSWERED:
         return _answer(
             WitnessResult.NO_ANSWER,
-            Says.NEUTRAL,
+            Meaning.NEUTRAL,
             f"The witness gave no complete answer ({observed.outcome}).",
             wire_outcome=observed.outcome,
         )
     if observed.status != _HTTP_OK:
         return _answer(
             WitnessResult.REFUSED,
-            Says.NEUTRAL,
+            Meaning.NEUTRAL,
             f"The witness's path answers with HTTP status {observed.status}: no witness, or the request was blocked.",
             status=observed.status,
         )
@@ -111,10 +111,10 @@ def _assess(observed: WitnessObservation, keys: tuple[bytes, ...]) -> WitnessAns
 
 
 def _compare(statement: witness_statement.Statement, observed: WitnessObservation, exporter: bytes) -> WitnessAnswer:
-    if statement.nonce != witness_statement.spell_nonce(observed.nonce):
+    if statement.nonce != witness_statement.encode_nonce(observed.nonce):
         return _answer(
             WitnessResult.REPLAYED,
-            Says.INTERCEPTED,
+            Meaning.INTERCEPTED,
             "The answer is signed, but it answers another question: it was replayed.",
         )
     seen = {
@@ -129,17 +129,17 @@ def _compare(statement: witness_statement.Statement, observed: WitnessObservatio
     if hmac.compare_digest(statement.exporter, exporter):
         return _answer(
             WitnessResult.EQUAL,
-            Says.GENUINE,
+            Meaning.GENUINE,
             "The witness and this machine are the two ends of one TLS session.",
             **seen,
         )
     return _answer(
         WitnessResult.DIFFERS,
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "The witness is at the end of another TLS session than this machine: something in between has both.",
         **seen,
     )
 
 
-def _answer(result: WitnessResult, says: Says, summary: str, **data: object) -> WitnessAnswer:
+def _answer(result: WitnessResult, says: Meaning, summary: str, **data: object) -> WitnessAnswer:
     return WitnessAnswer(result, says, summary, data)

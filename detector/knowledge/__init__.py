@@ -1,9 +1,5 @@
-"""What a judgement rests on besides the evidence, and how old it is.
+"""Knowledge: what ships with the package (public roots, CT logs, catalogue, public suffixes), and how old it is.
 
-Room: knowledge, between what loads each part (`trust.roots`, `trust.logs`, `catalogue`) and those that judge with it or
-report on it. Pure: the day is an argument.
+Room: knowledge, above `trust`, which reads none of these files and gets them as arguments. Reads the package's own
+data, and files that a caller names.
 """
-
-from .age import HORIZONS, describe, of_roots, used, warning
-
-__all__ = ["HORIZONS", "describe", "of_roots", "used", "warning"]

@@ -1,6 +1,6 @@
-"""The parts of the knowledge with name, version, date and horizon, as every report and bundle carries them.
+"""The parts of the knowledge with name, version, date and horizon, as every report and bundle states them.
 
-Room: knowledge. Pure apart from reading the head of the package's own catalogue.
+Room: knowledge. Reads the head of the package's own catalogue; the day is an argument.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from detector.knowledge import catalogue
 from detector.model import Knowledge, KnowledgeKind
-from detector.trust.logs import LIST_HORIZON
+from detector.trust.ct_logs import LIST_HORIZON
 from detector.trust.roots import ROOTS_HORIZON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
 
 HORIZONS: Final = {
@@ -26,9 +26,8 @@ HORIZONS: Final = {
     KnowledgeKind.LOGS: LIST_HORIZON,
     KnowledgeKind.CATALOGUE: dt.timedelta(days=365),
 }
-"""After how many days each part counts as old. Roots and logs: see there. Catalogue: a year, in which a product brings
-out its next version; no verdict waits for it, because what it does not know only leaves an interceptor without name and
-mark."""
+"""The age at which each part counts as old. Catalogue: a year, in which a product releases its next version; no verdict
+depends on it, because what it does not know only leaves an interceptor without name and mark."""
 
 _NOUNS: Final = {
     KnowledgeKind.ROOTS: "public roots",
@@ -38,7 +37,7 @@ _NOUNS: Final = {
 
 
 def used(roots: Roots, logs: LogList) -> tuple[Knowledge, ...]:
-    """Say what is judged with: these roots and logs, and the shipped catalogue."""
+    """The parts used for an assessment: these roots and logs, and the shipped catalogue."""
     edition = catalogue.edition()
     return (
         of_roots(roots),
@@ -48,7 +47,7 @@ def used(roots: Roots, logs: LogList) -> tuple[Knowledge, ...]:
 
 
 def of_roots(roots: Roots) -> Knowledge:
-    """Say which public roots these are. The hash is over the sorted SHA-256 of every certificate."""
+    """Identify these public roots. The hash is over the sorted SHA-256 of every certificate."""
     digest = hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
     return _part(KnowledgeKind.ROOTS, roots.name, roots.date, digest, roots.version)
 
@@ -65,12 +64,12 @@ def _part(kind: KnowledgeKind, name: str, date: dt.date | None, sha256: str, ver
 
 
 def _base_name(name: str) -> str:
-    """Leave out the folders of a file name: they can name a person, and the hash says which file it was."""
+    """Remove the folders of a file name: they can name a person, and the hash identifies the file."""
     return " + ".join(PureWindowsPath(PurePosixPath(part).name).name for part in name.split(" + "))
 
 
 def describe(knowledge: Iterable[Knowledge]) -> str:
-    """Name the parts for people."""
+    """Describe the parts in one phrase for people."""
     return ", ".join(
         " ".join(filter(None, (_NOUNS[part.kind], part.name, part.version, f"of {part.date}" if part.date else "")))
         for part in knowledge
@@ -78,7 +77,7 @@ def describe(knowledge: Iterable[Knowledge]) -> str:
 
 
 def warning(knowledge: Iterable[Knowledge], at: dt.datetime) -> str | None:
-    """One sentence that says which parts are past their horizon at this moment; None while none is."""
+    """One sentence on the parts that are past their horizon at this moment; None when there are none."""
     old = [part for part in knowledge if part.is_past(at)]
     if not old:
         return None

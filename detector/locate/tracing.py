@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detector.aio.tasks import cancel_and_wait
 from detector.judge.hops import FINAL, OWN_NETWORK
-from detector.model import Asked, Hop, HopAnswer, HopsObservation, HopTrace, Outcome
+from detector.model import Hop, HopAnswer, HopsObservation, HopTrace, Outcome, ProbeKind
 from detector.probe import outcomes
-from detector.probe.tls.handshake import Handshake
+from detector.probe.tls.openssl import OpenSSLHandshake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
@@ -155,10 +155,10 @@ async def trace_hops(  # noqa: PLR0913 - keyword-only past the address; each is 
     ports = list(dict.fromkeys((address[1], *control_ports)))
     async with asyncio.TaskGroup() as group:
         walks = {port: group.create_task(_walk(tracer.connecting(port), hops_max, tracer.in_time)) for port in ports}
-    found = {(port, Asked.CONNECT): walk.result() for port, walk in walks.items()}
-    hop = _first(found[address[1], Asked.CONNECT], HopAnswer.CONNECTED)
+    found = {(port, ProbeKind.CONNECT): walk.result() for port, walk in walks.items()}
+    hop = _first(found[address[1], ProbeKind.CONNECT], HopAnswer.CONNECTED)
     if hop is not None:
-        asked = found[address[1], Asked.CLIENT_HELLO] = await _walk(tracer.greet, hops_max, tracer.in_time)
+        asked = found[address[1], ProbeKind.CLIENT_HELLO] = await _walk(tracer.greet, hops_max, tracer.in_time)
         await _confirm(tracer, found, {hop, _first(asked, HopAnswer.ANSWERED) or hop})
     connect_ms, answer_ms = (None, None) if hop is None else await tracer.measure()
     return HopsObservation(
@@ -170,13 +170,13 @@ async def trace_hops(  # noqa: PLR0913 - keyword-only past the address; each is 
     )
 
 
-async def _confirm(tracer: _Tracer, found: dict[tuple[int, Asked], list[Hop]], numbers: Iterable[int]) -> None:
+async def _confirm(tracer: _Tracer, found: dict[tuple[int, ProbeKind], list[Hop]], numbers: Iterable[int]) -> None:
     """Send more packets, each a flow of its own, at the hops that matter, and add their hops to those found."""
     async with asyncio.TaskGroup() as group:
         again = [
             (hops, group.create_task(ask(number)))
             for (port, asked), hops in found.items()
-            for ask in (tracer.connecting(port) if asked is Asked.CONNECT else tracer.greet,)
+            for ask in (tracer.connecting(port) if asked is ProbeKind.CONNECT else tracer.greet,)
             for number in numbers
             for _ in range(CONFIRMING)
         ]
@@ -225,7 +225,7 @@ class _Tracer:
         self._family = socket.AF_INET6 if literal.version == 6 else socket.AF_INET  # noqa: PLR2004 - the IP version
         self._address = address
         self._own = _own_address(self._family, address)
-        self._hello = Handshake(host).start()
+        self._hello = OpenSSLHandshake(host).start()
         self._labels: dict[str, str] = {}
         self.names_routers = errors.names_routers
 

@@ -1,17 +1,18 @@
-"""The records everything else speaks in: endpoints, observations, findings, results, reports.
+"""The records that all rooms exchange: endpoints, observations, findings, results, reports.
 
-Room: model. Pure: no sockets, no clock; only `toml_files` opens files, for those who give it a path. Every record is
-frozen; JSON goes in and out through `msgspec`. Nothing here has a place for a user name, a machine name or an address
-of the machine the detector runs on.
+Room: model. Pure: no sockets, no clock; `files` and `toml_files` open only files that a caller names. Every record is
+frozen; JSON goes in and out through `msgspec`. No record has a field for a user name, a machine name or an address of
+the machine the detector runs on.
 
-`vocabulary` (closed sets of words), `record` (what all have in common), `endpoint`, `observation`, `result`, `report`,
-each importing only what stands before it; `toml_files` reads TOML into checked fields.
+`vocabulary` (enumerations), `record` (the base), `endpoint`, `observation`, `result`, `report`: each imports only those
+before it.
 """
 
 from __future__ import annotations
 
 from .endpoint import Endpoint, EndpointName, MachineRoot
 from .observation import (
+    Address,
     HandshakeSignature,
     Hop,
     HopsObservation,
@@ -24,14 +25,12 @@ from .observation import (
     ServerDate,
     WitnessObservation,
 )
-from .record import Record, encode, in_one_order, schema
+from .record import Record, encode, normalize_schema, schema
 from .report import SCHEMA_VERSION, Knowledge, Report, report_schema
 from .result import Attribution, Finding, Interceptor, Result
 from .vocabulary import (
-    FAULT_OF,
     PROXIED,
     Alternative,
-    Asked,
     Assurance,
     Audience,
     Category,
@@ -45,74 +44,27 @@ from .vocabulary import (
     KnowledgeKind,
     Locality,
     ManagedBy,
+    Meaning,
     Outcome,
     PortalOutcome,
+    ProbeKind,
     ProxyScheme,
     Reason,
     RecordedIdentity,
     ResolutionOutcome,
     RootOrigin,
     Route,
-    Says,
     Scope,
     Verdict,
     WitnessOutcome,
 )
 
 __all__ = [
-    "FAULT_OF",
-    "PROXIED",
-    "SCHEMA_VERSION",
-    "Alternative",
-    "Asked",
-    "Assurance",
-    "Attribution",
-    "Audience",
-    "Category",
-    "Confidence",
-    "Coverage",
-    "Endpoint",
-    "EndpointName",
-    "Engine",
-    "Fault",
-    "Finding",
-    "HandshakeSignature",
-    "Hello",
-    "Hop",
-    "HopAnswer",
-    "HopTrace",
-    "HopsObservation",
-    "Interceptor",
-    "KeyKind",
-    "Knowledge",
-    "KnowledgeKind",
-    "Locality",
-    "MachineRoot",
-    "ManagedBy",
-    "Observation",
-    "Outcome",
-    "PortalObservation",
-    "PortalOutcome",
-    "PresentedCertificate",
-    "ProxyObservation",
-    "ProxyScheme",
-    "Reason",
-    "Record",
-    "RecordedIdentity",
-    "Report",
-    "ResolutionObservation",
-    "ResolutionOutcome",
-    "Result",
-    "RootOrigin",
-    "Route",
-    "Says",
-    "Scope",
-    "ServerDate",
-    "Verdict",
-    "WitnessObservation",
-    "WitnessOutcome",
-    "encode",
-    "in_one_order",
-    "report_schema",
-    "schema",
-]
+    "PROXIED", "SCHEMA_VERSION", "Address", "Alternative", "Assurance", "Attribution", "Audience", "Category",
+    "Confidence", "Coverage", "Endpoint", "EndpointName", "Engine", "Fault", "Finding", "HandshakeSignature", "Hello",
+    "Hop", "HopAnswer", "HopTrace", "HopsObservation", "Interceptor", "KeyKind", "Knowledge", "KnowledgeKind",
+    "Locality", "MachineRoot", "ManagedBy", "Meaning", "Observation", "Outcome", "PortalObservation", "PortalOutcome",
+    "PresentedCertificate", "ProbeKind", "ProxyObservation", "ProxyScheme", "Reason", "Record", "RecordedIdentity",
+    "Report", "ResolutionObservation", "ResolutionOutcome", "Result", "RootOrigin", "Route", "Scope", "ServerDate",
+    "Verdict", "WitnessObservation", "WitnessOutcome", "encode", "normalize_schema", "report_schema", "schema",
+]  # fmt: skip

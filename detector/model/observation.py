@@ -1,4 +1,4 @@
-"""What the wire showed on one connection, and what the further requests of a run showed. Facts only.
+"""What one connection showed on the wire, and what the other requests of a run showed. Facts only.
 
 Room: model. Pure.
 """
@@ -6,11 +6,11 @@ Room: model. Pure.
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+import ipaddress
+from typing import NamedTuple
 
 from .record import Record
 from .vocabulary import (
-    FAULT_OF,
-    Asked,
     Engine,
     Fault,
     Hello,
@@ -18,11 +18,33 @@ from .vocabulary import (
     KeyKind,
     Outcome,
     PortalOutcome,
+    ProbeKind,
     ProxyScheme,
     ResolutionOutcome,
     Route,
     WitnessOutcome,
 )
+
+
+class Address(NamedTuple):
+    """An IP address, or a host name where it was resolved elsewhere, and a port; `host:port` in JSON."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str | None) -> Address | None:
+        """Read `host:port`, IPv6 in brackets; None for anything else."""
+        host, _, port = (text or "").rpartition(":")
+        return cls(host.strip("[]"), int(port)) if host and port.isdecimal() else None
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The IP address, without its zone; None for a host name."""
+        try:
+            return ipaddress.ip_address(self.host.partition("%")[0])
+        except ValueError:
+            return None
 
 
 class PresentedCertificate(Record, frozen=True, kw_only=True):
@@ -39,10 +61,10 @@ class PresentedCertificate(Record, frozen=True, kw_only=True):
 
 
 class HandshakeSignature(Record, frozen=True, kw_only=True):
-    """What the server signed in the handshake, by which scheme, and the signature: anybody can verify it again.
+    """What the server signed in the handshake, the scheme and the signature, so that anyone can verify it again.
 
     `signed` is everything the signature covers (RFC 8446 section 4.4.3, RFC 5246 section 7.4.3), `scheme` the
-    SignatureScheme code point, None before TLS 1.2, where the key's type fixes it.
+    SignatureScheme code point, None before TLS 1.2, where the key type determines it.
     """
 
     scheme: int | None
@@ -51,11 +73,11 @@ class HandshakeSignature(Record, frozen=True, kw_only=True):
 
 
 class WitnessObservation(Record, frozen=True, kw_only=True):
-    """What a witness was asked on the probed connection and what came back (docs/witness.md).
+    """The request to a witness on the probed connection and its response (docs/witness.md).
 
     `nonce` is what we sent, `exporter` our side's channel binding (RFC 9266, 32 bytes; None where TLS has none that
-    is safe to use), `client_hello_sha256` the hash of the ClientHello we sent. `status` and `body` are the HTTP
-    answer's, `body` bounded and whole only when the outcome is `answered`.
+    is safe to use), `client_hello_sha256` the hash of the ClientHello we sent. `status` and `body` are those of the
+    HTTP response, `body` bounded and complete only when the outcome is `answered`.
     """
 
     outcome: WitnessOutcome
@@ -67,7 +89,7 @@ class WitnessObservation(Record, frozen=True, kw_only=True):
 
 
 class ResolutionObservation(Record, frozen=True, kw_only=True):
-    """Which addresses two resolvers gave for a name: the system's (`system`), and `resolver` over HTTPS (`other`).
+    """The addresses that two resolvers gave for a name: the system's (`system`), and `resolver` over HTTPS (`other`).
 
     `system` is empty where the name did not resolve. `resolver` is a URL without query.
     """
@@ -79,11 +101,11 @@ class ResolutionObservation(Record, frozen=True, kw_only=True):
 
 
 class ProxyObservation(Record, frozen=True, kw_only=True):
-    """What a proxy on the way showed. There is no place for credentials.
+    """What a proxy on the route showed. No field holds credentials.
 
-    `status` is the HTTP status of its answer to CONNECT or its SOCKS reply code, `auth_schemes` the kinds of
-    authentication it offered (RFC 9110 section 11.1, lower case, bounded). `tls` is the connection to the proxy itself,
-    where that is TLS: captured like every other.
+    `status` is the HTTP status of its response to CONNECT or its SOCKS reply code, `auth_schemes` the authentication
+    schemes it offered (RFC 9110 section 11.1, lower case, bounded). `tls` is the connection to the proxy itself, where
+    that uses TLS: captured like any other.
     """
 
     scheme: ProxyScheme
@@ -101,10 +123,10 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
 
 
 class Hop(Record, frozen=True, kw_only=True):
-    """One packet that was allowed `number` hops, and what became of it.
+    """One packet with a hop limit of `number`, and its result.
 
-    `router` is who answered that it had to end there, where that was told: an address, or a label that only says
-    which hops are the same (`router-1`, `own-network-1`) where the address is nobody's business (docs/locate.md).
+    `router` is the router that reported the limit exceeded, where known: an address, or a label that only shows
+    which hops are the same (`router-1`, `own-network-1`) where the address is private (docs/locate.md).
     """
 
     number: int
@@ -114,18 +136,18 @@ class Hop(Record, frozen=True, kw_only=True):
 
 
 class HopTrace(Record, frozen=True, kw_only=True):
-    """Packets to one port of one address, each with another number of hops; a number may occur several times."""
+    """Packets to one port of one address with increasing hop limits; a limit may occur several times."""
 
     port: int
-    asked: Asked
+    asked: ProbeKind
     hops: tuple[Hop, ...]
 
 
 class HopsObservation(Record, frozen=True, kw_only=True):
-    """How far packets to one address came: to the port of TLS, and to control ports of the same address.
+    """How far packets to one address travelled: to the TLS port, and to control ports of the same address.
 
-    `names_routers` is whether this system can tell who answered. `connect_ms` and `answer_ms` are how long a
-    connection took, and on it the first answer to a ClientHello, with no limit on hops.
+    `names_routers` is whether this system reports which router answered. `connect_ms` and `answer_ms` are how long a
+    connection took, and the first response to a ClientHello on it, without a hop limit.
     """
 
     port: int
@@ -136,23 +158,23 @@ class HopsObservation(Record, frozen=True, kw_only=True):
 
 
 class Observation(Record, frozen=True, kw_only=True):
-    """What the wire showed on one connection. Facts only.
+    """What one connection showed on the wire. Facts only.
 
     `alert` is the TLS alert number that ended the handshake, sent by either side. `timings_ms` maps the phases
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
-    milliseconds. `handshake_signature` is None where none was seen, `witness` where none was asked. `hello` is the
-    profile of the ClientHello, `engine` what made the handshake that is told of (`native`, or `openssl` also when it
-    was handed over; None for a browser's hello and QUIC), `ja3` the JA3 fingerprint (MD5, hexadecimal) of the hello
-    that was really sent, where it was read back. `proxy` is the proxy on the way, `asked_for` what it was asked to
-    connect to (`host:port`), `proxy_file` the proxy auto-configuration file that chose the way or would have had to,
-    `key_kind` the only kind of server key that was accepted, None where every kind was; `resolution` is what a second
-    resolver said, where one was asked, `hops` how far TLS is answered, where that was.
+    milliseconds. `handshake_signature` is None where none was captured, `witness` where none was asked. `hello` is the
+    profile of the ClientHello, `engine` what made the recorded handshake (`native`, or `openssl` also after a fallback;
+    None for a browser's hello and QUIC), `ja3` the JA3 fingerprint (MD5, hexadecimal) of the ClientHello actually sent,
+    where it was captured. `proxy` is the proxy on the route, `asked_for` the `host:port` requested of it, `proxy_file`
+    the proxy auto-configuration file that chose the route or should have, `key_kind` the only kind of server key that
+    was accepted, None where any was; `resolution` is the answer of a second resolver, `hops` the result of hop tracing,
+    where these were requested.
 
     `sct_list` is the extension_data of signed_certificate_timestamp for the leaf, a SignedCertificateTimestampList with
     its length (RFC 6962 section 3.3; in CertificateEntry, RFC 8446 section 4.4.2, before TLS 1.3 in ServerHello), and
     `ocsp_response` the OCSPResponse (DER, at most 64 KiB) that was stapled for the leaf (RFC 6066 section 8); both as
-    presented, None where none was. `scts_carried` says that our hello asked for both and that the handshake went far
-    enough for them to be seen: only then does their absence say anything.
+    presented, None when absent. `scts_carried` says that our hello requested both and that the handshake went far
+    enough to show them: only then does their absence mean anything.
     """
 
     outcome: Outcome
@@ -184,18 +206,23 @@ class Observation(Record, frozen=True, kw_only=True):
     timings_ms: dict[str, float] = {}
 
     @property
+    def peer(self) -> Address | None:
+        """The address that was connected to: the endpoint's own or, on a proxied route, the proxy's."""
+        return Address.parse(self.address)
+
+    @property
     def fault(self) -> Fault:
-        """Whose doing the outcome is."""
-        return FAULT_OF[self.outcome]
+        """The party responsible for the outcome."""
+        return self.outcome.fault
 
 
 class PortalObservation(Record, frozen=True, kw_only=True):
-    """What a control request for captive portals got (RFC 8910, RFC 8908, and the generate_204 convention).
+    """The result of a control request for captive portals (RFC 8910, RFC 8908, and the generate_204 convention).
 
     `outcome` is `captive` when the API says so and otherwise that of the control request at `url`, to which `status`,
     `location` and `body_sha256` (hexadecimal; None unless the whole body arrived) belong. `api` is the API's own
-    outcome, None when it was not asked; `sign_in_url` is what it gave for people to open (user-portal-url). Both URLs
-    are printable, bounded, and without credentials, query and fragment.
+    outcome, None when it was not queried; `sign_in_url` is the URL it gave for people to open (user-portal-url). Both
+    URLs are printable, bounded, and without credentials, query and fragment.
     """
 
     outcome: PortalOutcome
@@ -208,10 +235,10 @@ class PortalObservation(Record, frozen=True, kw_only=True):
 
 
 class ServerDate(Record, frozen=True, kw_only=True):
-    """The time an HTTP server said it was (`said`), and ours halfway through that exchange (`ours`).
+    """The time an HTTP server reported (`said`), and ours halfway through that exchange (`ours`).
 
-    Unauthenticated: anybody on the way can write it. `uncertainty_ms` is half the time of the exchange and the second
-    that the header is precise to.
+    Unauthenticated: anyone on the route can write it. `uncertainty_ms` is half the duration of the exchange plus the
+    one-second precision of the header.
     """
 
     host: str

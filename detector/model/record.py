@@ -1,4 +1,4 @@
-"""What every record has in common: frozen, with JSON and a JSON Schema of its own.
+"""The base of every record: frozen, with JSON and a JSON Schema.
 
 Room: model. Pure. JSON: lower-case hyphenated enum values, RFC 3339 UTC times, hexadecimal hashes, base64 DER.
 """
@@ -11,28 +11,28 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Base of every record. Subclasses say `frozen` and `kw_only` themselves: the second is not inherited."""
+    """Base of every record. Subclasses repeat `frozen` and `kw_only`, because the latter is not inherited."""
 
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 def encode(record: Record) -> bytes:
-    """Any record as JSON."""
+    """Encode a record as JSON."""
     return _ENCODER.encode(record)
 
 
-def in_one_order(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """Alternatives sorted: versions of msgspec list them differently."""
+def normalize_schema(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Sort the alternatives of a JSON Schema, which versions of msgspec list in different orders."""
     if isinstance(schema, dict):
-        parts = {key: in_one_order(value) for key, value in schema.items()}
+        parts = {key: normalize_schema(value) for key, value in schema.items()}
         if "anyOf" in parts:
             parts["anyOf"] = sorted(parts["anyOf"], key=repr)
         return parts
-    return [in_one_order(item) for item in schema] if isinstance(schema, list) else schema
+    return [normalize_schema(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def schema(record: type[Record], *, title: str) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a record."""
-    of_record = in_one_order(msgspec.json.schema(record))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **of_record}
+    """The JSON Schema (2020-12) of a record."""
+    content = normalize_schema(msgspec.json.schema(record))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **content}

@@ -1,4 +1,4 @@
-"""What is concluded about a network, and the knowledge that rests on.
+"""The conclusions about a network, and the knowledge they are based on.
 
 Room: model. Pure. The JSON Schema of `Report` is generated from these classes (docs/report.schema.json).
 """
@@ -10,20 +10,22 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from detector.errors import MiddlewareDetected
+
 from .observation import PortalObservation  # noqa: TC001 - msgspec reads the annotations at run time
 from .record import Record, encode, schema
 from .result import Interceptor, Result  # noqa: TC001 - msgspec reads the annotations at run time
 from .vocabulary import Category, Confidence, Coverage, KnowledgeKind, Scope, Verdict
 
 SCHEMA_VERSION: Final = 1
-"""Version of the report JSON; rises only when a reader of the old form would misread the new one."""
+"""Version of the report JSON; incremented only when a reader of the old form would misread the new one."""
 
 
 class Knowledge(Record, frozen=True, kw_only=True):
-    """One part of the knowledge that a judgement was made with.
+    """One part of the knowledge that an assessment used.
 
-    `date` is the day up to which it knew of changes, `horizon` the last day on which it counts as current; None where
-    nobody said how old it is. `sha256` (hexadecimal) is over what it holds (`detector.knowledge`).
+    `date` is the day up to which it knew of changes, `horizon` the last day on which it counts as current; both are
+    None where its age is unknown. `sha256` (hexadecimal) is over its contents (`detector.knowledge`).
     """
 
     kind: KnowledgeKind
@@ -34,12 +36,12 @@ class Knowledge(Record, frozen=True, kw_only=True):
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
     def is_past(self, at: dt.datetime) -> bool:
-        """Whether it was old at this moment."""
+        """Whether it was past its horizon at this moment."""
         return self.horizon is not None and at.date() > self.horizon
 
 
 class Report(Record, frozen=True, kw_only=True):
-    """The judgement of a network: every endpoint's result and what they say together."""
+    """The assessment of a network: every endpoint's result and their combined verdict."""
 
     schema_version: int = SCHEMA_VERSION
     detector_version: str
@@ -56,25 +58,20 @@ class Report(Record, frozen=True, kw_only=True):
     knowledge: tuple[Knowledge, ...]
 
     def to_json(self) -> bytes:
-        """This report as UTF-8 JSON on one line."""
+        """Encode this report as UTF-8 JSON on one line."""
         return encode(self)
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Report:
-        """Read a report written by `to_json`.
-
-        Raises `msgspec.ValidationError` (a ValueError) naming the field that does not fit.
-        """
+        """Decode a report. Raises `msgspec.ValidationError` (a ValueError) that names the invalid field."""
         return msgspec.json.decode(data, type=cls)
 
     def raise_for_middleware(self, *, at_least: Confidence = Confidence.PROBABLE) -> None:
         """Raise `MiddlewareDetected` when the network verdict is `middleware` at `at_least` or higher."""
-        from detector.errors import MiddlewareDetected  # noqa: PLC0415 - errors names Report only for typing
-
         if self.verdict is Verdict.MIDDLEWARE and self.confidence is not None and self.confidence.reaches(at_least):
             raise MiddlewareDetected(self)
 
 
 def report_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of `Report`."""
+    """The JSON Schema (2020-12) of `Report`."""
     return schema(Report, title="detector report")

@@ -10,21 +10,21 @@ from typing import Any
 from .endpoint import EndpointName  # noqa: TC001 - msgspec reads the annotations at run time
 from .observation import Observation  # noqa: TC001 - msgspec reads the annotations at run time
 from .record import Record
-from .vocabulary import Alternative, Assurance, Audience, Confidence, Locality, ManagedBy, Reason, Says, Verdict
+from .vocabulary import Alternative, Assurance, Audience, Confidence, Locality, ManagedBy, Meaning, Reason, Verdict
 
 
 class Finding(Record, frozen=True, kw_only=True):
-    """One typed piece of evidence: which check, what came out, what it speaks for, one sentence, the data."""
+    """One typed piece of evidence: the check, its outcome, what it says about the endpoint, one sentence, the data."""
 
     check: str
     outcome: str
-    says: Says
+    says: Meaning
     summary: str
     data: dict[str, Any] = {}
 
 
 class Attribution(Record, frozen=True, kw_only=True):
-    """Who appears to decrypt. `issuer` is always the raw issuer as presented."""
+    """The apparent interceptor. `issuer` is always the raw issuer as presented."""
 
     product: str | None = None
     vendor: str | None = None
@@ -36,23 +36,23 @@ class Attribution(Record, frozen=True, kw_only=True):
 
 
 class Interceptor(Attribution, frozen=True, kw_only=True):
-    """One interceptor: an attribution, and the endpoints (`host:port`) it was seen on."""
+    """One interceptor: an attribution, and the endpoints (`host:port`) it was observed on."""
 
     endpoints: tuple[str, ...]
 
     @property
     def attribution(self) -> Attribution:
-        """Who this is, without where."""
+        """The attribution without the endpoints."""
         return Attribution(**{field: getattr(self, field) for field in Attribution.__struct_fields__})
 
 
 class Result(Record, frozen=True, kw_only=True):
-    """The judgement of one endpoint, with everything needed to judge it again.
+    """The assessment of one endpoint, with everything needed to repeat it.
 
-    `reason` is the rule of the decision table (docs/decisions.md) that decided. `advice` is the student's; `advice_for`
-    has it for every audience that can do something. `observation` is the one that the verdict rests on,
-    `other_observations` are the others of the same endpoint: by other routes, with other hellos. `amends` says that
-    this result replaces one that was given earlier, before later evidence changed it.
+    `reason` is the rule of the decision table (docs/decisions.md) that decided. `advice` is for the student;
+    `advice_for` has it for every audience that can act. The verdict is based on `observation`; `other_observations` are
+    the others of the same endpoint: by other routes, with other hellos. `amends` says that this result replaces an
+    earlier one, because later evidence changed it.
     """
 
     endpoint: EndpointName

@@ -1,9 +1,9 @@
 """TOML files that people write: read strictly, or refused in one sentence that says what is wrong and what to do.
 
-Room: model. Reads the one file it is pointed to; no sockets, no clock. Pin files and exam policies are read with it.
+Room: model. Reads the one file that is named. Pin files and exam policies are read with it.
 
-Whatever is unknown, doubtful or of the wrong type is refused with the file, the place in it, the field, the reason and
-what to do. Nothing is guessed: a misspelled key must not mean a default.
+Anything unknown, doubtful or of the wrong type is refused with the file, the position, the field, the reason and the
+cure. Nothing is guessed: a misspelled key must not mean a default.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+from .files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -22,41 +24,23 @@ MAX_BYTES: Final = 1024 * 1024
 """Largest file read, in bytes: room for thousands of endpoints, no room for a disk image."""
 
 MAX_TEXT: Final = 200
-"""Longest name or value shown, in characters; it must fit a line of a report."""
+"""Longest name or value shown, in characters; it must fit on a line of a report."""
 
 _T = TypeVar("_T")
 
 
 def read(path: Path, *, kind: str, error: type[InputError]) -> dict[str, Any]:
-    """The content of a TOML file. `kind` is what the file should be, for messages ("pin file").
+    """Read a TOML file. `kind` names it in messages ("pin file").
 
     Raises `error` when the file cannot be read, is too large, not UTF-8 or not TOML.
     """
+    data = read_file(path, most=MAX_BYTES, kind=kind, error=error)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
-        raise unreadable(path, problem, kind=kind, error=error) from problem
-    if len(data) > MAX_BYTES:
-        raise error(f"{path}: larger than {MAX_BYTES} bytes.", advice=f"Name a smaller {kind}, or split it.")
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows put a byte order mark in front
+        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte order mark
     except UnicodeDecodeError as problem:
         raise error(f"{path}: not UTF-8 text (byte {problem.start}).", advice="Save it as UTF-8.") from problem
-    except (ValueError, RecursionError) as problem:  # ValueError: TOMLDecodeError, and numbers without end
-        raise error(f"{path}: not TOML: {problem}.", advice="Correct the file at that place.") from problem
-
-
-def unreadable(path: Path, problem: OSError | ValueError, *, kind: str, error: type[InputError]) -> InputError:
-    """The error for a file that the system does not give."""
-    return error(
-        f"{path}: the {kind} cannot be read: {reason_of(problem)}.", advice="Name an existing file that you may read."
-    )
-
-
-def reason_of(problem: OSError | ValueError) -> str:
-    """Why the system did not give a file, in its own words, without the path."""
-    return problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    except (ValueError, RecursionError) as problem:  # ValueError: TOMLDecodeError, and endless numbers
+        raise error(f"{path}: not TOML: {problem}.", advice="Correct the file at that position.") from problem
 
 
 def shown(value: object) -> str:
@@ -66,7 +50,7 @@ def shown(value: object) -> str:
 
 
 class TableFile:
-    """One file while it is being read: knows its name and the place, for messages and for paths relative to it."""
+    """One file being read: its path and the position, for messages and relative paths."""
 
     def __init__(self, path: Path, error: type[InputError]) -> None:
         self._path = path
@@ -74,7 +58,7 @@ class TableFile:
         self._where = ""
 
     def _each(self, table: dict[str, Any], key: str, read: Callable[[str, str], _T]) -> tuple[_T, ...]:
-        """Read each text of a list with `read(field, text)`."""
+        """Apply `read(field, text)` to each text of a list."""
         values = table.get(key, [])
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             self._refuse(key, "is not a list of texts", f'Write {key} = ["…"].')
@@ -97,7 +81,7 @@ class TableFile:
         return value
 
     def _schema(self, table: dict[str, Any], version: int) -> None:
-        """Refuse every other version of the form than `version`."""
+        """Refuse any schema version other than `version`."""
         schema = table.get("schema")
         if type(schema) is not int or schema != version:
             self._refuse("schema", f"must be {version}", f"Write schema = {version} at the top of the file.")

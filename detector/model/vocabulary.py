@@ -1,16 +1,19 @@
-"""The closed vocabularies of the records: what may be said about an endpoint, a probe, a finding or a verdict.
+"""The enumerations of the records: everything that may be said about an endpoint, a probe, a finding or a verdict.
 
-Room: model. Pure. Values are spelled in JSON as here: lower case, with hyphens.
+Room: model. Pure. JSON uses the values: lower case, with hyphens.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Category(enum.StrEnum):
-    """What an endpoint is for; interceptors decide by category what they decrypt."""
+    """The purpose of an endpoint; interceptors decide by category what they decrypt."""
 
     EXAM = "exam"
     LMS = "lms"
@@ -23,42 +26,8 @@ class Category(enum.StrEnum):
     OTHER = "other"
 
 
-class Outcome(enum.StrEnum):
-    """How one connection ended. The vocabulary is closed: every foreign exception maps to one of these."""
-
-    COMPLETE = "complete"
-    EXAMINED = "examined"
-    DNS_FAILURE = "dns-failure"
-    NO_ADDRESS = "no-address"
-    CONNECT_REFUSED = "connect-refused"
-    CONNECT_TIMEOUT = "connect-timeout"
-    UNREACHABLE = "unreachable"
-    PROXY_UNREACHABLE = "proxy-unreachable"
-    PROXY_AUTH_REQUIRED = "proxy-auth-required"
-    PROXY_AUTH_REJECTED = "proxy-auth-rejected"
-    PROXY_AUTH_UNSUPPORTED = "proxy-auth-unsupported"
-    PROXY_REFUSED = "proxy-refused"
-    PROXY_PROTOCOL = "proxy-protocol"
-    PROXY_OTHER_KIND = "proxy-other-kind"
-    PROXY_CLOSED = "proxy-closed"
-    PROXY_TLS = "proxy-tls"
-    PROXY_UNTRUSTED = "proxy-untrusted"
-    PROXY_UNKNOWN = "proxy-unknown"
-    NO_ROUTE = "no-route"
-    RESET = "reset"
-    CLOSED = "closed"
-    NOT_TLS = "not-tls"
-    TLS_ALERT = "tls-alert"
-    TLS_FAILURE = "tls-failure"
-    SIGNATURE_WRONG = "signature-wrong"
-    TOO_LARGE = "too-large"
-    HANDSHAKE_TIMEOUT = "handshake-timeout"
-    DEADLINE = "deadline"
-    RESOURCES = "resources"
-
-
 class Fault(enum.StrEnum):
-    """Whose doing an outcome is, as far as the outcome alone tells."""
+    """The party responsible for an outcome, as far as the outcome alone shows."""
 
     NONE = "none"
     US = "us"
@@ -67,41 +36,51 @@ class Fault(enum.StrEnum):
     UNDETERMINED = "undetermined"
 
 
-FAULT_OF: Final[dict[Outcome, Fault]] = {
-    Outcome.COMPLETE: Fault.NONE,
-    Outcome.EXAMINED: Fault.NONE,
-    Outcome.DNS_FAILURE: Fault.NETWORK,
-    Outcome.NO_ADDRESS: Fault.NONE,
-    Outcome.CONNECT_REFUSED: Fault.PEER,
-    Outcome.CONNECT_TIMEOUT: Fault.UNDETERMINED,
-    Outcome.UNREACHABLE: Fault.NETWORK,
-    Outcome.PROXY_UNREACHABLE: Fault.NETWORK,
-    Outcome.PROXY_AUTH_REQUIRED: Fault.US,
-    Outcome.PROXY_AUTH_REJECTED: Fault.US,
-    Outcome.PROXY_AUTH_UNSUPPORTED: Fault.US,
-    Outcome.PROXY_REFUSED: Fault.NETWORK,
-    Outcome.PROXY_PROTOCOL: Fault.NETWORK,
-    Outcome.PROXY_OTHER_KIND: Fault.US,
-    Outcome.PROXY_CLOSED: Fault.NETWORK,
-    Outcome.PROXY_TLS: Fault.NETWORK,
-    Outcome.PROXY_UNTRUSTED: Fault.NETWORK,
-    Outcome.PROXY_UNKNOWN: Fault.US,
-    Outcome.NO_ROUTE: Fault.US,
-    Outcome.RESET: Fault.UNDETERMINED,
-    Outcome.CLOSED: Fault.UNDETERMINED,
-    Outcome.NOT_TLS: Fault.PEER,
-    Outcome.TLS_ALERT: Fault.PEER,
-    Outcome.TLS_FAILURE: Fault.PEER,
-    Outcome.SIGNATURE_WRONG: Fault.PEER,
-    Outcome.TOO_LARGE: Fault.PEER,
-    Outcome.HANDSHAKE_TIMEOUT: Fault.UNDETERMINED,
-    Outcome.DEADLINE: Fault.UNDETERMINED,
-    Outcome.RESOURCES: Fault.US,
-}
+class Outcome(enum.StrEnum):
+    """How one connection ended. Every foreign exception maps to one of these."""
+
+    fault: Fault
+
+    def __new__(cls, value: str, fault: Fault) -> Self:
+        """A string that also knows the responsible party."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.fault = fault
+        return member
+
+    COMPLETE = "complete", Fault.NONE
+    EXAMINED = "examined", Fault.NONE
+    DNS_FAILURE = "dns-failure", Fault.NETWORK
+    NO_ADDRESS = "no-address", Fault.NONE
+    CONNECT_REFUSED = "connect-refused", Fault.PEER
+    CONNECT_TIMEOUT = "connect-timeout", Fault.UNDETERMINED
+    UNREACHABLE = "unreachable", Fault.NETWORK
+    PROXY_UNREACHABLE = "proxy-unreachable", Fault.NETWORK
+    PROXY_AUTH_REQUIRED = "proxy-auth-required", Fault.US
+    PROXY_AUTH_REJECTED = "proxy-auth-rejected", Fault.US
+    PROXY_AUTH_UNSUPPORTED = "proxy-auth-unsupported", Fault.US
+    PROXY_REFUSED = "proxy-refused", Fault.NETWORK
+    PROXY_PROTOCOL = "proxy-protocol", Fault.NETWORK
+    PROXY_OTHER_KIND = "proxy-other-kind", Fault.US
+    PROXY_CLOSED = "proxy-closed", Fault.NETWORK
+    PROXY_TLS = "proxy-tls", Fault.NETWORK
+    PROXY_UNTRUSTED = "proxy-untrusted", Fault.NETWORK
+    PROXY_UNKNOWN = "proxy-unknown", Fault.US
+    NO_ROUTE = "no-route", Fault.US
+    RESET = "reset", Fault.UNDETERMINED
+    CLOSED = "closed", Fault.UNDETERMINED
+    NOT_TLS = "not-tls", Fault.PEER
+    TLS_ALERT = "tls-alert", Fault.PEER
+    TLS_FAILURE = "tls-failure", Fault.PEER
+    SIGNATURE_WRONG = "signature-wrong", Fault.PEER
+    TOO_LARGE = "too-large", Fault.PEER
+    HANDSHAKE_TIMEOUT = "handshake-timeout", Fault.UNDETERMINED
+    DEADLINE = "deadline", Fault.UNDETERMINED
+    RESOURCES = "resources", Fault.US
 
 
-class Says(enum.StrEnum):
-    """What a finding speaks for. Several findings are weighed only in `verdict.py`."""
+class Meaning(enum.StrEnum):
+    """What a finding says about the endpoint. Only the decision table weighs several findings."""
 
     GENUINE = "genuine"
     INTERCEPTED = "intercepted"
@@ -173,7 +152,7 @@ class Reason(enum.StrEnum):
 
 
 class Assurance(enum.StrEnum):
-    """What a `clean` verdict rests on, weakest first."""
+    """The basis of a `clean` verdict, weakest first."""
 
     DECLARED = "declared"
     LOGGED = "logged"
@@ -182,7 +161,7 @@ class Assurance(enum.StrEnum):
 
 
 class Alternative(enum.StrEnum):
-    """An innocent or different explanation that also fits a `possible` or `probable` mismatch."""
+    """An innocent or different explanation that also fits a `possible` or `probable` verdict."""
 
     CAPTIVE_PORTAL = "captive-portal"
     BLOCK_PAGE = "block-page"
@@ -202,7 +181,7 @@ class Alternative(enum.StrEnum):
 
 
 class ManagedBy(enum.StrEnum):
-    """Who runs an interceptor: the party whose usage rights are reviewed. Never the student."""
+    """The operator of an interceptor: the party whose usage rights are reviewed. Never the student."""
 
     INSTITUTION = "institution"
     ENDPOINT_OWNER = "endpoint-owner"
@@ -213,7 +192,7 @@ class ManagedBy(enum.StrEnum):
 
 
 class Locality(enum.StrEnum):
-    """Where TLS ends early."""
+    """Where TLS is terminated early."""
 
     THIS_DEVICE = "this-device"
     CONFIGURED_PROXY = "configured-proxy"
@@ -222,23 +201,23 @@ class Locality(enum.StrEnum):
 
 
 class RootOrigin(enum.StrEnum):
-    """How a root came into a trust store of this machine, as far as the store tells."""
+    """How a root came into a trust store of this machine, as far as the store records it."""
 
     SHIPPED = "shipped"  # with the operating system, from its vendor's own root program
     ADDED = "added"  # on this machine, by a person or a program
-    POLICY = "policy"  # by whoever manages the machine
-    UNKNOWN = "unknown"  # the store does not keep what was shipped apart from what was added
+    POLICY = "policy"  # by the administrator of the machine
+    UNKNOWN = "unknown"  # the store does not separate shipped roots from added ones
 
 
 class RecordedIdentity(enum.StrEnum):
-    """What a pin file records of where its pins come from (docs/pin-files.md)."""
+    """What a pin file records about the origin of its pins (docs/pin-files.md)."""
 
-    PUBLIC = "public"  # a chain that was accepted and logged, or hand-written pins of a public CA's key
+    PUBLIC = "public"  # an accepted and logged chain, or hand-written pins of a public CA's key
     UNKNOWN = "unknown"  # anything else
 
 
 class Audience(enum.StrEnum):
-    """Who reads advice: each can do something else."""
+    """The reader of advice: each can act differently."""
 
     STUDENT = "student"
     IT = "it"
@@ -246,7 +225,7 @@ class Audience(enum.StrEnum):
 
 
 class PortalOutcome(enum.StrEnum):
-    """How a control request over plain HTTP ended. The right answer is known, so any other is somebody else's."""
+    """How a control request over plain HTTP ended. The right response is known, so any other is another party's."""
 
     OPEN = "open"
     CAPTIVE = "captive"
@@ -257,7 +236,7 @@ class PortalOutcome(enum.StrEnum):
 
 
 class WitnessOutcome(enum.StrEnum):
-    """How the question to a witness ended on the wire. What an answer is worth is the check's business."""
+    """How the request to a witness ended on the wire. The check evaluates the response."""
 
     ANSWERED = "answered"
     NOT_HTTP = "not-http"
@@ -268,7 +247,7 @@ class WitnessOutcome(enum.StrEnum):
 
 
 class ResolutionOutcome(enum.StrEnum):
-    """How the question to a second resolver ended."""
+    """How the query to a second resolver ended."""
 
     ANSWERED = "answered"
     NO_SUCH_NAME = "no-such-name"
@@ -276,17 +255,17 @@ class ResolutionOutcome(enum.StrEnum):
     NOT_VOUCHED = "not-vouched"
 
 
-class Asked(enum.StrEnum):
-    """What was sent with a limited number of hops: the start of a TCP connection, or a ClientHello on one."""
+class ProbeKind(enum.StrEnum):
+    """What was sent with a hop limit: the start of a TCP connection, or a ClientHello on one."""
 
     CONNECT = "connect"
     CLIENT_HELLO = "client-hello"
 
 
 class HopAnswer(enum.StrEnum):
-    """What became of one packet that may pass a limited number of hops (docs/locate.md).
+    """The response to one packet with a hop limit (docs/locate.md).
 
-    `time-exceeded` and `unreachable` are a router's words (ICMP), the others the far end's, whoever that is; `refused`
+    `time-exceeded` and `unreachable` are a router's (ICMP), the others the far end's, whichever host that is; `refused`
     is a reset, `closed` a connection that ended instead of answering a ClientHello.
     """
 
@@ -309,7 +288,7 @@ class Scope(enum.StrEnum):
 
 
 class Coverage(enum.StrEnum):
-    """What happens to one category of endpoints on this network."""
+    """Whether one category of endpoints is decrypted on this network."""
 
     CLEAR = "clear"
     DECRYPTED = "decrypted"
@@ -319,7 +298,7 @@ class Coverage(enum.StrEnum):
 
 
 class Route(enum.StrEnum):
-    """How the bytes travelled."""
+    """How the connection was made."""
 
     DIRECT = "direct"
     DIRECT_IPV4 = "direct-ipv4"
@@ -333,11 +312,11 @@ class Route(enum.StrEnum):
 
 
 PROXIED: Final = frozenset({Route.HTTP_CONNECT, Route.HTTPS_CONNECT, Route.SOCKS4A, Route.SOCKS5})
-"""The routes on which the address in an observation is a proxy's."""
+"""Routes on which the address in an observation is a proxy's."""
 
 
 class ProxyScheme(enum.StrEnum):
-    """Kinds of proxies, as the scheme of their URL. With each of them the proxy resolves the endpoint's name."""
+    """Kinds of proxies, as the scheme of their URL. The proxy always resolves the endpoint's name."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -346,14 +325,14 @@ class ProxyScheme(enum.StrEnum):
 
 
 class KeyKind(enum.StrEnum):
-    """What a server was asked to prove itself with, where it was not free to choose."""
+    """The kind of key a server had to use, where it was not free to choose."""
 
     RSA = "rsa"
     ECDSA = "ecdsa"
 
 
 class Hello(enum.StrEnum):
-    """What the ClientHello looked like: interceptors choose by it, too, what they decrypt (docs/hello-and-quic.md)."""
+    """The profile of the ClientHello; interceptors also decide by it what they decrypt (docs/hello-and-quic.md)."""
 
     DEFAULT = "default"
     BROWSER = "browser"
@@ -361,7 +340,7 @@ class Hello(enum.StrEnum):
 
 
 class Engine(enum.StrEnum):
-    """What makes the TLS handshakes of looks: OpenSSL, our own code, or our own with OpenSSL where it does not do."""
+    """What makes the TLS handshakes of probes: OpenSSL, our own code, or our own with OpenSSL as the fallback."""
 
     AUTO = "auto"
     OPENSSL = "openssl"
@@ -369,7 +348,7 @@ class Engine(enum.StrEnum):
 
 
 class KnowledgeKind(enum.StrEnum):
-    """The parts of what a judgement rests on besides the evidence."""
+    """The parts of the knowledge that an assessment uses."""
 
     ROOTS = "roots"
     LOGS = "logs"

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import msgspec
 
 from detector.errors import LearnError
+from detector.knowledge.known_roots import known_root_keys
 from detector.model import Endpoint, RecordedIdentity
 from detector.trust.hostname import NameMatch
-from detector.trust.known_roots import known_root_keys
 
 from .shared_keys import SharedKeys
 

@@ -12,8 +12,8 @@ import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Final
 
+from detector.knowledge.known_roots import root_of
 from detector.model import Category, Endpoint, Record, RecordedIdentity
-from detector.trust.known_roots import root_of
 
 from .encoding import spell
 

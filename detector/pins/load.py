@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detector.errors import PinFileError, TargetError
 from detector.model import Category, Endpoint, Record, RecordedIdentity, toml_files
-from detector.model.toml_files import MAX_BYTES, MAX_TEXT, reason_of, shown
+from detector.model.files import reason_of, unreadable
+from detector.model.toml_files import MAX_BYTES, MAX_TEXT, shown
 
 from .encoding import parse_pin, parse_witness_key
 from .target import HTTPS_PORT, MAX_PORT, parse_address, parse_host
@@ -123,7 +124,7 @@ def _files(path: Path) -> list[Path]:
             return [path]
         files = sorted(file for file in path.iterdir() if file.suffix == ".toml")
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        raise toml_files.unreadable(path, error, kind=_KIND, error=PinFileError) from error
+        raise unreadable(path, error, kind=_KIND, error=PinFileError) from error
     if not files:
         raise PinFileError(f"{path}: the directory holds no pin file (*.toml).", advice="Name the right directory.")
     return files

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import TYPE_CHECKING, Final
 
-from detector.trust.hostname import operator_of
+from detector.knowledge.operators import operator_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

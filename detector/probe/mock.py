@@ -1,6 +1,6 @@
 r"""A network without sockets: in-memory TLS servers and scripted peers behind the `Dialer` interface.
 
-Room: probe. No sockets and no clock; deterministic. For tests of whatever stands on `probe`, here and elsewhere.
+Room: probe. No sockets and no clock; deterministic. For tests of what uses `probe`, here and elsewhere.
 
 Example::
 
@@ -9,7 +9,7 @@ Example::
         ("mail.example.org", 443): Script(Send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Close()),
         ("bank.example.com", 443): Fails(Outcome.CONNECT_REFUSED),
     })
-    observation = await probe(endpoint, dialer=network)
+    outcome = await probe(endpoint, dialer=network)
 
 A name that is not listed does not resolve.
 """
@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -26,14 +27,14 @@ from OpenSSL import SSL
 from detector.model import Endpoint, Outcome, Route
 
 from .routes import RouteError
-from .tls.handshake import CIPHERS, READ_SIZE
+from .tls.openssl import CIPHERS, READ_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-    from .routes import Journal, ProtocolFactory
+    from .routes import ConnectionRecord, ProtocolFactory
 
     ServerKey = (
         rsa.RSAPrivateKey
@@ -43,19 +44,17 @@ if TYPE_CHECKING:
         | dsa.DSAPrivateKey
     )
 
-ADDRESS: Final = "192.0.2.1:443"
-"""Where everything in a mock network is: a documentation address (RFC 5737 section 3)."""
+ADDRESS: Final = "192.0.2.1:443"  # the address of every mock peer: a documentation address (RFC 5737 section 3)
 
 
-class Send:
-    """The peer sends these octets."""
+class Send(NamedTuple):
+    """The peer sends this data."""
 
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
+    data: bytes
 
 
 class Close:
-    """The peer ends the connection in order."""
+    """The peer closes the connection."""
 
 
 class Reset:
@@ -63,21 +62,37 @@ class Reset:
 
 
 class AwaitClient:
-    """The peer waits for the next octets of the client (or, when some are waiting already, takes those)."""
+    """The peer waits for data of the client, unless some has already arrived."""
 
 
 Step = Send | Close | Reset | AwaitClient
+Peer = Callable[[bytes], list[Step]]
+"""The server's side of one connection: takes data of the client (none when it opens), returns what the server does."""
 
 
 class Script:
-    """A peer that goes through `steps` and then stays silent."""
+    """A peer that takes `steps` and then stays silent."""
 
     def __init__(self, *steps: Step) -> None:
         self._steps = list(steps)
 
-    def begin(self) -> _Peer:
+    def begin(self) -> Peer:
         """Serve one connection."""
-        return _ScriptedPeer(self._steps)
+        steps, unread = list(self._steps), 0
+
+        def receive(data: bytes) -> list[Step]:
+            nonlocal unread
+            unread += len(data)
+            due: list[Step] = []
+            while steps and (unread or not isinstance(steps[0], AwaitClient)):
+                step = steps.pop(0)
+                if isinstance(step, AwaitClient):
+                    unread = 0
+                else:
+                    due.append(step)
+            return due
+
+        return receive
 
 
 class TLSServer:
@@ -110,9 +125,9 @@ class TLSServer:
         context.set_alpn_select_callback(functools.partial(_select_protocol, tuple(alpn)))
         self._context = context
 
-    def begin(self) -> _Peer:
+    def begin(self) -> Peer:
         """Serve one connection."""
-        return _TLSPeer(self._context)
+        return _TLSPeer(self._context).receive
 
 
 def _select_protocol(supported: tuple[bytes, ...], _connection: SSL.Connection, offered: list[bytes]) -> Any:  # noqa: ANN401 - pyOpenSSL's marker for "none" has a private type
@@ -120,34 +135,28 @@ def _select_protocol(supported: tuple[bytes, ...], _connection: SSL.Connection, 
     return next((name for name in supported if name in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
 
 
-class Fails:
+class Fails(NamedTuple):
     """An endpoint that cannot be reached."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+    outcome: Outcome
 
 
 class MockNetwork:
     """A `Dialer` to peers in memory, by (host, port).
 
-    `dialled` lists every endpoint name asked for, in order; `open` counts the connections not yet closed.
-    A sequence of peers serves one connection each, the last of them all further ones.
+    `dialled` lists every endpoint name in order; `open` counts the connections not yet closed. Each peer of a sequence
+    serves one connection, the last of them all further ones.
     """
 
     def __init__(
         self, peers: Mapping[tuple[str, int], Server | Sequence[Server]], *, route: Route = Route.DIRECT
     ) -> None:
         self._peers = {where: [peer] if isinstance(peer, _SERVERS) else list(peer) for where, peer in peers.items()}
-        self._route = route
+        self.route: Final = route
         self.dialled: list[str] = []
         self.open = 0
 
-    @property
-    def route(self) -> Route:
-        """What to call this way in an observation."""
-        return self._route
-
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
         self.dialled.append(endpoint.name)
         queue = self._peers.get((endpoint.host, endpoint.port))
@@ -156,9 +165,10 @@ class MockNetwork:
         server = queue.pop(0) if len(queue) > 1 else queue[0]
         if isinstance(server, Fails):
             raise RouteError(server.outcome)
-        journal.address = ADDRESS
-        with journal.timing("connect"):
-            transport = _MockTransport(self, factory(), server.begin())
+        record.address = ADDRESS
+        begun = record.clock()
+        transport = _MockTransport(self, factory(), server.begin())
+        record.note("connect", begun)
         self.open += 1
         transport.begin()
         return transport
@@ -168,42 +178,15 @@ Server = Script | TLSServer | Fails
 _SERVERS: Final = (Script, TLSServer, Fails)
 
 
-class _Peer:
-    """One connection as the server sees it: octets in, steps out."""
-
-    def receive(self, octets: bytes) -> list[Step]:
-        """Take octets of the client (none when the connection opens); return what the server does next."""
-        raise NotImplementedError
-
-
-class _ScriptedPeer(_Peer):
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._steps = list(steps)
-        self._waiting_octets = 0
-
-    def receive(self, octets: bytes) -> list[Step]:
-        self._waiting_octets += len(octets)
-        due: list[Step] = []
-        while self._steps:
-            if isinstance(self._steps[0], AwaitClient):
-                if not self._waiting_octets:
-                    break
-                self._waiting_octets = 0
-                self._steps.pop(0)
-                continue
-            due.append(self._steps.pop(0))
-        return due
-
-
-class _TLSPeer(_Peer):
+class _TLSPeer:
     def __init__(self, context: SSL.Context) -> None:
         self._connection = SSL.Connection(context, None)
         self._connection.set_accept_state()
 
-    def receive(self, octets: bytes) -> list[Step]:
+    def receive(self, data: bytes) -> list[Step]:
         steps: list[Step] = []
-        if octets:
-            self._connection.bio_write(octets)
+        if data:
+            self._connection.bio_write(data)
         try:
             self._connection.do_handshake()
             self._connection.recv(READ_SIZE)
@@ -219,9 +202,9 @@ class _TLSPeer(_Peer):
 
 
 class _MockTransport(asyncio.Transport):
-    """Runs a peer on the event loop: each octet string and each end is delivered in a callback of its own."""
+    """Runs a peer on the event loop: each step is delivered in a callback of its own."""
 
-    def __init__(self, network: MockNetwork, protocol: asyncio.BaseProtocol, peer: _Peer) -> None:
+    def __init__(self, network: MockNetwork, protocol: asyncio.BaseProtocol, peer: Peer) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._network = network
@@ -234,19 +217,19 @@ class _MockTransport(asyncio.Transport):
     def begin(self) -> None:
         """Open the connection."""
         self._protocol.connection_made(self)
-        self._run(self._peer.receive(b""))
+        self._run(self._peer(b""))
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Send to the peer."""
         if not self._closing:
-            self._run(self._peer.receive(bytes(data)))
+            self._run(self._peer(bytes(data)))
 
     def get_write_buffer_size(self) -> int:
-        """Nothing waits: the peer has what was written."""
+        """Return 0: the peer has what was written."""
         return 0
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Change who gets the peer's octets."""
+        """Change who receives the peer's data."""
         self._protocol = protocol
 
     def is_closing(self) -> bool:
@@ -254,11 +237,11 @@ class _MockTransport(asyncio.Transport):
         return self._closing
 
     def pause_reading(self) -> None:
-        """Keep what the peer does back until `resume_reading`."""
+        """Queue the peer's steps until `resume_reading`."""
         self._paused = True
 
     def resume_reading(self) -> None:
-        """Deliver what was kept back and what comes."""
+        """Deliver the queued steps and further ones."""
         self._paused = False
         waiting, self._waiting = self._waiting, []
         self._run(waiting)
@@ -267,9 +250,7 @@ class _MockTransport(asyncio.Transport):
         """End the connection."""
         self._end(None)
 
-    def abort(self) -> None:
-        """End the connection."""
-        self._end(None)
+    abort = close
 
     def _run(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -283,7 +264,7 @@ class _MockTransport(asyncio.Transport):
             return
         match step:
             case Send():
-                self._protocol.data_received(step.octets)
+                self._protocol.data_received(step.data)
             case Close():
                 self._protocol.eof_received()
                 self._end(None)

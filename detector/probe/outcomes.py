@@ -1,7 +1,7 @@
-"""The one place where foreign errors become outcomes.
+"""The mapping of foreign errors to outcomes.
 
-Room: probe. Pure: looks at exception types and numbers only, never at their text, which differs by platform,
-language and library version. The operating system's numbers are looked up by name, because they differ too.
+Room: probe. Pure: only the types and numbers of exceptions count, never their text, which differs by platform, language
+and library version. The operating system's numbers are looked up by name, because they differ, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from detector.model import Outcome
 
-from .tls.wire import WireError, WireErrorKind
+from .tls.reader import WireError, WireErrorKind
 
 _OUTCOME_BY_WIRE_ERROR: Final = {
     WireErrorKind.NOT_TLS: Outcome.NOT_TLS,
@@ -24,18 +24,11 @@ _ERRNO_NAMES: Final = {
     Outcome.CONNECT_REFUSED: ("ECONNREFUSED",),
     Outcome.RESET: ("ECONNRESET", "ECONNABORTED", "EPIPE", "ESHUTDOWN", "ENETRESET"),
     Outcome.CONNECT_TIMEOUT: ("ETIMEDOUT",),
-    # EACCES and EPERM: a packet filter on this machine answers like this. EADDRNOTAVAIL, EAFNOSUPPORT: no address
-    # of that family here. EINVAL: a link-local address without its interface.
+    # EACCES and EPERM: a packet filter on this machine. EADDRNOTAVAIL, EAFNOSUPPORT: no address of that family here.
+    # EINVAL: a link-local address without its interface.
     Outcome.UNREACHABLE: (
-        "ENETUNREACH",
-        "EHOSTUNREACH",
-        "ENETDOWN",
-        "EHOSTDOWN",
-        "EACCES",
-        "EPERM",
-        "EADDRNOTAVAIL",
-        "EAFNOSUPPORT",
-        "EINVAL",
+        *("ENETUNREACH", "EHOSTUNREACH", "ENETDOWN", "EHOSTDOWN"),
+        *("EACCES", "EPERM", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EINVAL"),
     ),
     Outcome.RESOURCES: ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EAGAIN"),
 }
@@ -57,13 +50,13 @@ _OUTCOME_BY_WINERROR: Final = {
     1236: Outcome.RESET,  # ERROR_CONNECTION_ABORTED
     1450: Outcome.RESOURCES,  # ERROR_NO_SYSTEM_RESOURCES
 }
-"""What overlapped sockets report on Windows (System Error Codes, winerror.h); errno says nothing useful there."""
+"""Errors of overlapped sockets on Windows (System Error Codes, winerror.h), where errno is of no use."""
 
 _RESOLVER_OUT_OF_MEMORY: Final = getattr(socket, "EAI_MEMORY", None)
 
 
 def of_os_error(error: OSError) -> Outcome:
-    """Name the outcome an operating system error stands for, when opening or using a connection."""
+    """Return the outcome of an operating system error when opening or using a connection."""
     if isinstance(error, socket.gaierror):
         return Outcome.RESOURCES if error.errno == _RESOLVER_OUT_OF_MEMORY else Outcome.DNS_FAILURE
     winerror = getattr(error, "winerror", None)
@@ -75,12 +68,12 @@ def of_os_error(error: OSError) -> Outcome:
         return Outcome.RESET
     if isinstance(error, TimeoutError):
         return Outcome.CONNECT_TIMEOUT
-    # Several addresses that failed in different ways come without a number.
+    # Several addresses that failed differently come without a number.
     return _OUTCOME_BY_ERRNO.get(error.errno or 0, Outcome.UNREACHABLE)
 
 
 def of_lost_connection(error: OSError | None) -> Outcome:
-    """Name the outcome of a connection that ended during the handshake; None is an orderly end."""
+    """Return the outcome of a connection that closed during the handshake; None is an orderly end."""
     if error is None:
         return Outcome.CLOSED
     outcome = of_os_error(error)
@@ -89,10 +82,10 @@ def of_lost_connection(error: OSError | None) -> Outcome:
 
 
 def of_wire_error(error: WireError) -> Outcome:
-    """Name the outcome of bytes that could not be read on."""
+    """Return the outcome of bytes that could not be parsed."""
     return _OUTCOME_BY_WIRE_ERROR[error.kind]
 
 
 def through_proxy(outcome: Outcome) -> Outcome:
-    """Name what failing to reach a proxy means; running out of our own resources stays what it is."""
+    """Return the outcome of failing to reach a proxy; running out of our own resources stays unchanged."""
     return outcome if outcome in {Outcome.RESOURCES, Outcome.DEADLINE} else Outcome.PROXY_UNREACHABLE

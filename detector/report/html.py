@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detector.errors import MissingExtraError
 from detector.judge import wording
 from detector.judge.assess import names_a_party
-from detector.knowledge import describe
-from detector.model import Audience, Confidence, Coverage, Says, Verdict
+from detector.knowledge.age import describe
+from detector.model import Audience, Confidence, Coverage, Meaning, Verdict
 
 from . import picture, sentences
 
@@ -43,11 +43,11 @@ VALUE_CHARACTERS_MAX: Final = 4000
 TIMELINE_WIDTH: Final = 760
 """Units across the timeline's picture."""
 
-_SAYS: Final[dict[Says, tuple[str, str]]] = {
-    Says.GENUINE: ("✓", "speaks for genuine"),
-    Says.INTERCEPTED: ("✗", "speaks against it"),
-    Says.EXPLAINS: ("?", "could explain it"),
-    Says.NEUTRAL: ("·", "neutral"),
+_SAYS: Final[dict[Meaning, tuple[str, str]]] = {
+    Meaning.GENUINE: ("✓", "speaks for genuine"),
+    Meaning.INTERCEPTED: ("✗", "speaks against it"),
+    Meaning.EXPLAINS: ("?", "could explain it"),
+    Meaning.NEUTRAL: ("·", "neutral"),
 }
 _COVERAGE: Final[dict[Coverage, tuple[str, str, str]]] = {
     Coverage.CLEAR: ("clean", "✓", "left alone"),

@@ -1,7 +1,7 @@
 """The report as a table for a terminal: readable in colour, without colour, and when piped into a file.
 
 Room: report. Pure: gives rich renderables; the caller owns the terminal and prints them. Nothing from a certificate is
-ever treated as markup, and names come from `trust.name` with control characters escaped.
+ever treated as markup, and names come from `trust.distinguished_name` with control characters escaped.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judge import wording
 from detector.judge.checks import clock, dates, tls_location
-from detector.knowledge import describe
-from detector.model import Audience, Reason, Says, Verdict
+from detector.knowledge.age import describe
+from detector.model import Audience, Meaning, Reason, Verdict
 
 from . import sentences
 
@@ -68,7 +68,7 @@ def _evidence(result: Result) -> str:
     said = [wording.why(result)]
     if result.reason is Reason.NO_CERTIFICATE:
         return f"{result.observation.outcome}. {said[0]}"
-    wanted = Says.GENUINE if result.verdict is Verdict.CLEAN else Says.INTERCEPTED
+    wanted = Meaning.GENUINE if result.verdict is Verdict.CLEAN else Meaning.INTERCEPTED
     said += [
         wording.summary(finding, result)
         for finding in result.findings

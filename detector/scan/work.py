@@ -16,7 +16,9 @@ from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import believed
 from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
 from detector.pins import PinSet
+from detector.session.seams import Seams
 from detector.session.session import Detector
+from detector.session.settings import NetworkSettings
 from detector.session.stream import Prober, StreamSettings
 from detector.trust.roots import from_recorded
 
@@ -27,10 +29,9 @@ if TYPE_CHECKING:
 
 
 class WorkerConfig(Record, frozen=True, kw_only=True):
-    """How a worker connects: proxy setting, (host, port) with where to connect instead, and name resolution."""
+    """How a worker connects and resolves names. Follow-up probes are the coordinator's business."""
 
-    route: str = "env"
-    resolve: tuple[tuple[tuple[str, int], tuple[str, int]], ...] = ()
+    network: NetworkSettings = NetworkSettings(proxy="env", offline=True)
     c_ares: bool = False
 
 
@@ -90,14 +91,8 @@ def decode_response(answer: bytes, *, expected: int) -> Response | ErrorResponse
 
 
 def make_detector(config: WorkerConfig, resolver: Resolver | None = None) -> Detector:
-    """The detector of a worker. Raises `ProxyError`."""
-    return Detector(
-        pins=PinSet(name="worker", endpoints=()),
-        route=config.route,
-        resolve=dict(config.resolve),
-        offline=True,
-        resolver=resolver,
-    )
+    """Return the detector of a worker. Raises `InputError`."""
+    return Detector(pins=PinSet(name="worker", endpoints=()), network=config.network, seams=Seams(resolver=resolver))
 
 
 async def run(job: bytes, detector_for: Callable[[WorkerConfig], Detector] = make_detector) -> bytes:

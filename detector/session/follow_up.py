@@ -27,8 +27,8 @@ import msgspec
 from detector import pins
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
+from detector.knowledge.known_roots import known_labels
 from detector.model import Category, Endpoint, Outcome
-from detector.trust.known_roots import known_labels
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -254,7 +254,7 @@ class FollowUp(NamedTuple):
         target = client.parse_url(control.url) if control is not None else None
         if control is None or target is None:
             return None
-        return await portal.look_for_portal(
+        return await portal.probe_portal(
             dialer=self.dialer_for(Endpoint(host=target.host, port=target.port)),
             probe_url=control.url,
             expect_status=control.status,

@@ -11,7 +11,6 @@ The others are further routes and variants to the same host, each an observation
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import logging
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,7 +20,19 @@ import msgspec
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
 from detector.errors import MissingExtraError, ProxyError, TargetError
-from detector.model import PROXIED, Endpoint, Engine, Hello, KeyKind, Observation, Outcome, ResolutionObservation, Route
+from detector.model import (
+    PROXIED,
+    Address,
+    Endpoint,
+    Engine,
+    Hello,
+    KeyKind,
+    Observation,
+    Outcome,
+    ResolutionObservation,
+    ResolutionOutcome,
+    Route,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -30,7 +41,7 @@ if TYPE_CHECKING:
     from detector import probe
     from detector.probe import Dialer, Proxy, routes
     from detector.probe.http import client, doh, https, issuers
-    from detector.probe.routes import Address, ResolveMap, Resolver, local_networks, pac, system
+    from detector.probe.routes import ResolveMap, Resolver, local_networks, pac, system
     from detector.probe.routes.system import SystemProxies
 
     from . import machine_proxy
@@ -67,8 +78,9 @@ DIRECT: Final = "direct"
 DIRECT4: Final = "direct4"
 DIRECT6: Final = "direct6"
 PROXY: Final = "proxy"
-WORDS: Final = (ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
-"""Names of routes; several are separated by commas, and the first of them is that of the first probe."""
+ROUTES: Final = (USUAL, ALL, DIRECT, DIRECT4, DIRECT6, PROXY)
+"""Names of routes; several are separated by commas, and the first of them is that of the first probe. `usual` is what a
+browser on this machine would do: use the proxy where the proxy setting gives one, else connect directly."""
 
 MACHINE: Final = "system"
 """The default proxy setting: that of browsers on this machine, which on managed ones is seldom the environment's."""
@@ -100,14 +112,7 @@ class ProbeSettings(NamedTuple):
         return Hello.BROWSER if self.hello == "browser" else Hello.DEFAULT
 
     def check(self) -> None:
-        """Check that these variants can be probed.
-
-        Raises:
-            MissingExtraError: the library for one is not installed.
-            ValueError: the hello profile is unknown.
-        """
-        if self.hello not in HELLO_CHOICES:
-            raise ValueError(f"hello={self.hello!r} is unknown; choose one of {', '.join(HELLO_CHOICES)}.")
+        """Raise `MissingExtraError` where the library for a variant is not installed."""
         wanted = {"quic": self.quic, "browser": self.hello != "default"}
         for extra, (module, what) in _NEEDED.items():
             if wanted[extra] and importlib.util.find_spec(module) is None:
@@ -132,26 +137,20 @@ class ProbeSpec(NamedTuple):
     key_kind: KeyKind | None = None
     quic: bool = False
     same_address: bool = False
-    mapped: Address | None = None
+    mapped: tuple[str, int] | None = None
 
 
-def read_route(route: str, proxy: str | None = None) -> RouteSettings:
-    """Parse the choice of routes: one or several of `WORDS`, separated by commas, or a proxy setting alone.
-
-    `proxy` is the proxy setting where `route` is not. Raises `ProxyError`.
-    """
+def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
+    """Parse names of routes (`ROUTES`, separated by commas); `proxy` is passed on. Raises `ProxyError`."""
     words = tuple(dict.fromkeys(word.strip().lower() for word in route.split(",")))
-    if not set(words) <= set(WORDS):
-        if proxy not in {None, route} and route != MACHINE:
-            raise ProxyError(
-                f"The routes cannot be read: each is one of {', '.join(WORDS)}.",
-                advice="Name one or several of them, separated by commas, and the proxy apart from them.",
-            )
-        return RouteSettings((USUAL,), route if proxy is None else proxy)
-    setting = MACHINE if proxy is None else proxy
-    if setting == "none" and words == (PROXY,):
-        raise ProxyError("Only the route through the proxy is to be taken, and there is none.", advice="Name a proxy.")
-    return RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, setting)
+    if not set(words) <= set(ROUTES):
+        raise ProxyError(
+            f"route: each is one of {', '.join(ROUTES)}.",
+            advice="Name one or several of them, separated by commas; a proxy is given as proxy.",
+        )
+    if proxy == "none" and words == (PROXY,):
+        raise ProxyError("route: only the proxy may be used, and no proxy is set.", advice="Name a proxy.")
+    return RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY) if ALL in words else words, proxy)
 
 
 def read_resolver(url: str) -> str:
@@ -279,7 +278,7 @@ class Planner:
 
     def local_networks(self) -> Callable[[], Mapping[str, str]] | None:
         """The function that reads this machine's networks; None where the dialer was given."""
-        return None if self._given is not None else local_networks.networks
+        return None if self._given is not None else routes.local_networks
 
     def routes_to(self, endpoint: Endpoint) -> tuple[Dialer, ...]:
         """The routes that apply to an endpoint, that of the first probe first; at least one."""
@@ -289,7 +288,7 @@ class Planner:
         by_word = {USUAL: proxied or self._direct, PROXY: proxied, DIRECT: self._direct, **self._families}
         found = (by_word[word] for word in self._settings.routes)
         return tuple(dict.fromkeys(dialer for dialer in found if dialer is not None)) or (
-            routes.NoWay(Outcome.NO_ROUTE),
+            routes.NoRoute(Outcome.NO_ROUTE),
         )
 
     async def read_machine_settings(self) -> None:
@@ -330,7 +329,7 @@ class Planner:
 
         Where the machine sets nothing, the environment's settings apply. An unreadable setting is no direct route.
         """
-        if not found.says_something:
+        if not found.is_set:
             return self._by_environment
         if found.file is not None:
             return self._except_mapped(self._by_file(found.file))
@@ -339,21 +338,23 @@ class Planner:
         try:
             dialer: Dialer = self._through(probe.parse_proxy(found.proxy))
         except ProxyError:
-            dialer = routes.NoWay(Outcome.PROXY_UNKNOWN)
+            dialer = routes.NoRoute(Outcome.PROXY_UNKNOWN)
         return lambda endpoint: None if endpoint.address or found.excepts(endpoint.host, endpoint.port) else dialer
 
     def _by_file(self, location: str, *, optional: bool = False) -> Dialer:
-        file = pac.ProxyFile(location, fetch=self._fetch, resolver=self._resolver, clock=self._clock, optional=optional)
-        return pac.FileDialer(file, self._direct, self._through)
+        file = pac.ProxyFile(
+            location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
+        )
+        return pac.PacDialer(file, self._direct, self._through)
 
-    async def _fetch(self, url: str, until: float) -> bytes | None:
+    async def _download(self, url: str, until: float) -> bytes | None:
         """Fetch a proxy file, directly: it says how to reach anything else."""
-        limits = client.Limits(body_octets=pac.FILE_OCTETS_MAX)
+        limits = client.Limits(body_bytes=pac.FILE_BYTES_MAX)
         if url.lower().startswith("https:"):
-            answer = await https.ask(
-                url, dialer=self._direct, vouch=self._trusts_endpoint, limits=limits, deadline=until
-            )
-            return None if answer is None else answer.bodies[0]
+            async with https.connect(url, dialer=self._direct, deadline=until) as server:
+                if server is None or not self._trusts_endpoint(server.endpoint, server.observation):
+                    return None
+                return (await server.get(limits=limits))[0]
         fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
         return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
 
@@ -366,7 +367,7 @@ class Planner:
                 proxy,
                 self._resolve,
                 resolver=self._resolver,
-                vouch=lambda seen, observation: self._trusts(seen.host, seen.port, observation),
+                trusts=lambda seen, observation: self._trusts(seen.host, seen.port, observation),
             )
         return self._by_proxy[proxy]
 
@@ -385,16 +386,14 @@ class Planner:
         names = [e.host for e in endpoints if not self._has_address(e) and routes.literal(e.host) is None]
         resolver = Endpoint(host=target.host, port=target.port)
         async with Group() as group:
-            asking = group.create_task(
-                doh.resolve(url, names, dialer=self.first_route(resolver), vouch=self._trusts_endpoint, deadline=until)
-            )
+            asking = group.create_task(self._ask_resolver(url, names, self.first_route(resolver), until))
             own = {
                 name: group.create_task(routes.addresses_of(name, resolver.port, resolver=self._resolver, until=until))
                 for name in dict.fromkeys(names)
             }
-        observation, answers = asking.result()
-        if observation is None:
+        if (asked := asking.result()) is None:
             return None
+        observation, answers = asked
         shown = f"https://{target.authority}{target.path.partition('?')[0]}"
         compared = {
             name: ResolutionObservation(resolver=shown, outcome=outcome, system=own[name].result(), other=addresses)
@@ -402,21 +401,23 @@ class Planner:
         }
         return resolver, observation, compared
 
+    async def _ask_resolver(
+        self, url: str, names: Sequence[str], dialer: Dialer, until: float
+    ) -> tuple[Observation, dict[str, tuple[ResolutionOutcome, tuple[str, ...]]]] | None:
+        """Return the resolver's observation and its answers by name; it is asked only if it is trusted."""
+        async with https.connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
+            if server is None:
+                return None
+            if not self._trusts_endpoint(server.endpoint, server.observation):
+                return server.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
+            return server.observation, await doh.resolve(server, names)
+
     def _has_address(self, endpoint: Endpoint) -> bool:
         """Whether the caller or the pin file gives the endpoint's address."""
         return endpoint.address is not None or (endpoint.host.rstrip(".").lower(), endpoint.port) in self._resolve
 
 
-def address_of(text: str) -> Address:
-    """Split the ADDRESS:PORT of an observation."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _public_address(observed: Observation) -> tuple[str, int] | None:
+def _public_address(observed: Observation) -> Address | None:
     """The address and port of an observation, where that is a public address."""
-    try:
-        host, port = address_of(observed.address or "")
-        return (host, port) if ipaddress.ip_address(host).is_global else None
-    except ValueError:
-        return None
+    peer = observed.peer
+    return peer if peer is not None and peer.ip is not None and peer.ip.is_global else None

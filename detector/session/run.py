@@ -22,10 +22,10 @@ import msgspec
 from detector.aio.bounded_map import for_each
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group
-from detector.model import Endpoint, Hello, Observation, Outcome, Route
+from detector.model import Address, Endpoint, Hello, Observation, Outcome, Route
 from detector.trust.certificate import Certificate
 
-from .plan import DIRECT_ROUTES, ProbeSpec, address_of
+from .plan import DIRECT_ROUTES, ProbeSpec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from detector import probe
     from detector.probe import Dialer
     from detector.probe.quic import client as quic
-    from detector.probe.routes import Address, Journal, ProtocolFactory
+    from detector.probe.routes import ConnectionRecord, ProtocolFactory
     from detector.trust import signature
 
     from .plan import Planner
@@ -107,9 +107,8 @@ async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations
 
 
 async def _run_first(spec: ProbeSpec, until: float) -> Observations:
-    seen = await probe.probe_each(
-        spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, engine=spec.engine
-    )
+    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, engine=spec.engine)
+    seen = outcome.observations
     return (*seen, *await _probe_readable(spec, seen, until))
 
 
@@ -118,7 +117,7 @@ async def _run_at_address(spec: ProbeSpec, first: _AddressNoting, until: float) 
     if spec.quic:
         return (await quic.probe_quic(spec.endpoint, address=address or spec.mapped, deadline=until),)
     dialer = _dialer_to(address, spec)
-    return await probe.probe_each(spec.endpoint, dialer=dialer, deadline=until, hello=spec.hello)
+    return (await probe.probe(spec.endpoint, dialer=dialer, deadline=until, hello=spec.hello)).observations
 
 
 async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
@@ -128,9 +127,10 @@ async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
 
     async def run(number: int) -> None:
         spec = specs[number]
-        seen = await probe.probe(
+        outcome = await probe.probe(
             spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, key_kind=spec.key_kind
         )
+        seen = outcome.single
         found[number], repeated[number] = seen, await _probe_readable(spec, (seen,), until)
 
     await for_each(range(len(specs)), run, limit=AT_ONCE)
@@ -149,15 +149,14 @@ async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: f
         LOG.debug("%s: chain is unreadable, and no time is left to probe again", spec.endpoint.name)
         return ()
     LOG.debug("%s: chain is unreadable, probing again with a hello for readable ones", spec.endpoint.name)
-    direct = unreadable.route in DIRECT_ROUTES and unreadable.address
     again = await probe.probe(
         msgspec.structs.replace(spec.endpoint, witness=()),  # a witness is asked about the first session
-        dialer=_dialer_to(address_of(unreadable.address) if direct and unreadable.address else None, spec),
+        dialer=_dialer_to(unreadable.peer if unreadable.route in DIRECT_ROUTES else None, spec),
         deadline=until,
         hello=Hello.READABLE,
         engine=spec.engine,
     )
-    return (again,)
+    return (again.single,)
 
 
 def _is_readable(observed: Observation) -> bool:
@@ -184,14 +183,13 @@ class _AddressNoting:
         """The route of the inner dialer."""
         return self.inner.route
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as the inner dialer does."""
         try:
-            return await self.inner.dial(endpoint, factory, journal)
+            return await self.inner.dial(endpoint, factory, record)
         finally:
             if not self._address.done():
-                direct = self.route in DIRECT_ROUTES and journal.address is not None
-                self._address.set_result(address_of(journal.address) if direct and journal.address else None)
+                self._address.set_result(Address.parse(record.address) if self.route in DIRECT_ROUTES else None)
 
     async def wait(self, until: float) -> Address | None:
         """The address, as far as it is known by loop time `until`."""

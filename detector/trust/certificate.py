@@ -1,9 +1,9 @@
-"""A certificate as presented: everything that can be read is read, whatever else is broken (RFC 5280).
+"""A certificate as presented: everything readable is read, however broken the rest is (RFC 5280).
 
 Room: trust. Pure.
 
-`Certificate.read` never raises. What could not be read is None or empty and named in `problems`. The hash and the
-DER always exist, so a certificate that no library loads is judged like any other.
+`Certificate.read` never raises. Unreadable parts are None or empty and named in `problems`. The hash and the DER always
+exist, so a certificate that no library loads is assessed like any other.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from detector.model import PresentedCertificate
 
-from . import der, name
+from . import der
+from . import distinguished_name as name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
+D = TypeVar("D")
+E = TypeVar("E")
 
 OID_SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
 OID_KEY_USAGE: Final = "2.5.29.15"
@@ -35,29 +38,40 @@ OID_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
 OID_SCT_LIST: Final = "1.3.6.1.4.1.11129.2.4.2"
 """RFC 6962 section 3.3."""
 
-CERTIFICATE_OCTETS_MAX: Final = 256 * 1024
-"""Octets of one certificate that are read. The largest genuine leaves (hundreds of SANs) stay under 32 KiB."""
+_EXTENSION_NAMES: Final = {
+    OID_SUBJECT_KEY_IDENTIFIER: "subject key identifier",
+    OID_KEY_USAGE: "key usage",
+    OID_BASIC_CONSTRAINTS: "basic constraints",
+    OID_AUTHORITY_KEY_IDENTIFIER: "authority key identifier",
+    OID_EXTENDED_KEY_USAGE: "extended key usage",
+    OID_AUTHORITY_INFORMATION_ACCESS: "authority information access",
+}
+
+CERTIFICATE_BYTES_MAX: Final = 256 * 1024
+"""Largest certificate that is read. The largest genuine leaves (hundreds of SANs) stay under 32 KiB."""
 EXTENSIONS_MAX: Final = 64
 """Extensions of one certificate that are read; genuine ones have about ten."""
 ALTERNATIVE_NAMES_MAX: Final = 2048
 """Subject alternative names that are read; the largest genuine certificates carry about a thousand."""
 
-REMEMBERED_MAX: Final = 512
-"""Certificates remembered; one read whole is about 12 KiB, a campus meets a few dozen intermediates."""
-REMEMBERED_OCTETS: Final = 4096
-"""Octets of the largest certificate that is remembered: twice a usual one, so that a peer cannot fill the memory."""
+CACHED_MAX: Final = 512
+"""Certificates cached; a fully read one is about 12 KiB, a campus meets a few dozen intermediates."""
+CACHED_BYTES_MAX: Final = 4096
+"""Largest certificate that is cached: twice a usual one, so that a peer cannot fill the memory."""
 
 _SECONDS_AND_Z: Final = len("YYYYMMDDHHMMSSZ")
 
 _TAG_VERSION: Final = 0xA0
 _TAG_EXTENSIONS: Final = 0xA3
+_TAG_KEY_IDENTIFIER: Final = 0x80
+"""[0] keyIdentifier of authorityKeyIdentifier (RFC 5280 section 4.2.1.1)."""
 _GENERAL_NAME_DNS: Final = 0x82
 _GENERAL_NAME_URI: Final = 0x86
 _GENERAL_NAME_IP: Final = 0x87
 _KEY_USAGE_CERT_SIGN: Final = 0x04
-"""keyCertSign is bit 5 of KeyUsage (RFC 5280 section 4.2.1.3): mask 0x04 of the first octet."""
+"""keyCertSign is bit 5 of KeyUsage (RFC 5280 section 4.2.1.3): mask 0x04 of the first byte."""
 _KEY_USAGES_OF_SERVERS: Final = 0x80 | 0x20 | 0x08
-"""digitalSignature, keyEncipherment, keyAgreement (bits 0, 2 and 4): RFC 5280 section 4.2.1.12 wants one of them."""
+"""digitalSignature, keyEncipherment, keyAgreement (bits 0, 2 and 4): RFC 5280 section 4.2.1.12 requires one of them."""
 _PURPOSES_OF_SERVERS: Final = frozenset({"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"})
 """id-kp-serverAuth and anyExtendedKeyUsage (RFC 5280 section 4.2.1.12)."""
 
@@ -69,48 +83,102 @@ class Algorithm(NamedTuple):
     parameters: bytes
 
 
-class NameConstraints(NamedTuple):
-    """dNSName and iPAddress subtrees of RFC 5280 section 4.2.1.10. IP subtrees are address followed by mask."""
-
-    permitted_dns: tuple[str, ...]
-    excluded_dns: tuple[str, ...]
-    permitted_ip: tuple[bytes, ...]
-    excluded_ip: tuple[bytes, ...]
-
-
 class _Extension(NamedTuple):
-    """One extension: where it is, its dotted OID, its value; whether it is written as DER and RFC 5280 have it."""
+    """One extension: its place, dotted OID and value; whether its encoding is exactly that of DER and RFC 5280."""
 
     place: der.Element
     identifier: str
     value: bytes
     is_critical: bool
-    is_regular: bool
+    is_well_formed: bool
 
 
 class _Extensions(NamedTuple):
-    """The extensions that could be read, by dotted OID."""
+    """The extensions that could be read, by dotted OID. Of a repeated one, the first."""
 
+    by_oid: dict[str, _Extension]
     values: dict[str, bytes]
-    places: dict[str, der.Element]
-    critical: set[str]
-    repeated: set[str]
-    is_regular: bool
+    critical: frozenset[str] = frozenset()
+    repeated: bool = False
+    are_well_formed: bool = True
 
 
-class _Fields(NamedTuple):
-    """Offsets of the parts of a certificate whose outer structure could be walked."""
+def _part(what: str) -> Callable[[Callable[[Certificate], T]], cached_property[T | None]]:
+    """Make a method a property that is read once: None, and a problem, where the DER is broken."""
 
-    tbs: der.Element
-    algorithm: der.Element | None
-    signature: der.Element | None
-    version: int
-    serial: der.Element | None
-    issuer: der.Element | None
-    validity: der.Element | None
-    subject: der.Element | None
-    spki: der.Element | None
-    extensions: der.Element | None
+    def decorate(read: Callable[[Certificate], T]) -> cached_property[T | None]:
+        def attempt(self: Certificate) -> T | None:
+            try:
+                return read(self)
+            except der.DERError as error:
+                self._note(what, error)
+                return None
+
+        attempt.__doc__ = read.__doc__
+        return cached_property(attempt)
+
+    return decorate
+
+
+def _extension(oid: str, read: Callable[[bytes], T], *, absent: D, damaged: E) -> cached_property[T | D | E]:
+    """A property that is read once from an extension's value."""
+
+    def attempt(self: Certificate) -> T | D | E:
+        value = self.extensions.get(oid)
+        if value is None:
+            return absent
+        try:
+            return read(value)
+        except der.DERError as error:
+            self._note(_EXTENSION_NAMES[oid], error)
+            return damaged
+
+    return cached_property(attempt)
+
+
+def _items(value: bytes) -> Iterator[der.Element]:
+    return der.children(value, der.expect(value, 0, len(value), der.SEQUENCE))
+
+
+def _read_basic(value: bytes) -> tuple[bool | None, int | None]:
+    ca, length = False, None
+    for item in _items(value):
+        if item.tag == der.BOOLEAN:
+            ca = any(der.value(value, item))
+        elif item.tag == der.INTEGER:
+            length = int.from_bytes(der.value(value, item)[:8], "big")
+    return ca, length
+
+
+def _allows(usages: int) -> Callable[[bytes], bool]:
+    def read(value: bytes) -> bool:
+        bits = der.value(value, der.expect(value, 0, len(value), der.BIT_STRING))
+        return len(bits) > 1 and bool(bits[1] & usages)
+
+    return read
+
+
+def _is_for_servers(value: bytes) -> bool:
+    return any(der.oid(value, purpose) in _PURPOSES_OF_SERVERS for purpose in _items(value))
+
+
+def _read_key_identifier(value: bytes) -> bytes | None:
+    return der.value(value, der.expect(value, 0, len(value), der.OCTET_STRING)) or None
+
+
+def _read_authority_key(value: bytes) -> bytes | None:
+    found = (item for item in _items(value) if item.tag == _TAG_KEY_IDENTIFIER)
+    return next((der.value(value, item) or None for item in found), None)
+
+
+def _read_issuer_urls(value: bytes) -> tuple[str, ...]:
+    urls = []
+    for access in _items(value):
+        method = der.element(value, access.content, access.end)
+        location = der.element(value, method.end, access.end)
+        if der.oid(value, method) == OID_CA_ISSUERS and location.tag == _GENERAL_NAME_URI:
+            urls.append(der.value(value, location)[:2048].decode("ascii", "backslashreplace"))
+    return tuple(urls[:8])
 
 
 class Certificate:
@@ -119,25 +187,25 @@ class Certificate:
     def __init__(self, data: bytes) -> None:
         self.der: Final = data
         self._problems: list[str] = []
-        self._cut: set[str] = set()
+        self._over_limit: set[str] = set()
 
     @classmethod
     def read(cls, data: bytes) -> Certificate:
         """Read a certificate from DER. Never raises.
 
-        The same octets give the same object while it is remembered: intermediates come with every chain, and one
-        connection's leaf is asked for by the probe, the checks and the report.
+        The same bytes give the same object while it is cached: intermediates come with every chain, and the probe, the
+        checks and the report all read one connection's leaf.
         """
         data = bytes(data)
-        if len(data) > REMEMBERED_OCTETS:
+        if len(data) > CACHED_BYTES_MAX:
             return cls(data)
-        known = _REMEMBERED.get(data)
-        if known is None:
-            known = cls(data)
-            if len(_REMEMBERED) >= REMEMBERED_MAX:
-                _REMEMBERED.clear()
-            _REMEMBERED[data] = known
-        return known
+        cached = _CACHE.get(data)
+        if cached is None:
+            cached = cls(data)
+            if len(_CACHE) >= CACHED_MAX:
+                _CACHE.clear()
+            _CACHE[data] = cached
+        return cached
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and other.der == self.der
@@ -150,38 +218,42 @@ class Certificate:
 
     @cached_property
     def sha256(self) -> bytes:
-        """SHA-256 of the whole DER, 32 octets."""
+        """SHA-256 of the whole DER, 32 bytes."""
         return hashlib.sha256(self.der).digest()
 
+    def _note(self, what: str, error: der.DERError) -> None:
+        """Record what could not be read."""
+        self._problems.append(f"{what}: {error}")
+        if isinstance(error, der.LimitError):
+            self._over_limit.add(what)
+
     @cached_property
-    def _fields(self) -> _Fields | None:
+    def _parts(self) -> dict[str, der.Element]:
+        """The parts of the outer structure that could be found."""
         data = self.der
-        if len(data) > CERTIFICATE_OCTETS_MAX:
+        parts: dict[str, der.Element] = {}
+        if len(data) > CERTIFICATE_BYTES_MAX:
             self._problems.append("larger than any certificate may be")
-            self._cut.add("extensions")
-            return None
+            self._over_limit.add("extensions")
+            return parts
         try:
             outer = der.expect(data, 0, len(data), der.SEQUENCE)
             if outer.end != len(data):
                 self._problems.append("trailing bytes after the certificate")
-            tbs = der.expect(data, outer.content, outer.end, der.SEQUENCE)
+            tbs = parts["tbs"] = der.expect(data, outer.content, outer.end, der.SEQUENCE)
         except der.DERError as error:
-            self._problems.append(f"not a certificate: {error}")
-            return None
-        algorithm = signature = None
+            self._note("not a certificate", error)
+            return parts
         try:
-            algorithm = der.expect(data, tbs.end, outer.end, der.SEQUENCE)
-            signature = der.expect(data, algorithm.end, outer.end, der.BIT_STRING)
+            algorithm = parts["algorithm"] = der.expect(data, tbs.end, outer.end, der.SEQUENCE)
+            parts["signature"] = der.expect(data, algorithm.end, outer.end, der.BIT_STRING)
         except der.DERError as error:
-            self._problems.append(f"signature: {error}")
-        version = 1
-        parts: dict[str, der.Element] = {}
+            self._note("signature", error)
         try:
             offset = tbs.content
             first = der.element(data, offset, tbs.end)
             if first.tag == _TAG_VERSION:
-                number = der.value(data, der.expect(data, first.content, first.end, der.INTEGER))
-                version = int.from_bytes(number[:4], "big") + 1
+                parts["version"] = der.expect(data, first.content, first.end, der.INTEGER)
                 offset = first.end
             for part in ("serial", "inner_algorithm", "issuer", "validity", "subject", "spki"):
                 parts[part] = der.element(data, offset, tbs.end)
@@ -192,124 +264,83 @@ class Certificate:
                     parts["extensions"] = rest
                 offset = rest.end
         except der.DERError as error:
-            self._problems.append(f"structure: {error}")
-        return _Fields(
-            tbs=tbs,
-            algorithm=algorithm,
-            signature=signature,
-            version=version,
-            serial=parts.get("serial"),
-            issuer=parts.get("issuer"),
-            validity=parts.get("validity"),
-            subject=parts.get("subject"),
-            spki=parts.get("spki"),
-            extensions=parts.get("extensions"),
-        )
+            self._note("structure", error)
+        return parts
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be read, in plain words. Reading is on demand: this reads everything first."""
-        for reader in (
-            lambda: self.issuer,
-            lambda: self.subject,
-            lambda: self.validity,
-            lambda: self.serial,
-            lambda: self.extensions,
-            lambda: self.dns_names,
-            lambda: self.is_ca,
-            lambda: self.key_identifier,
-            lambda: self.authority_key_identifier,
-        ):
-            reader()
+        """What could not be read, as text for people. Reads everything first."""
+        _ = self.issuer, self.subject, self.validity, self.serial, self.extensions, self.dns_names, self.is_ca
+        _ = self.key_identifier, self.authority_key_identifier
         return tuple(dict.fromkeys(self._problems))
 
     @property
-    def exceeded(self) -> frozenset[str]:
-        """Which of the parts that were asked for so far are longer than is read."""
-        return frozenset(self._cut)
-
-    def _attempt(self, what: str, reader: Callable[[], T], otherwise: T) -> T:
-        try:
-            return reader()
-        except der.DERError as error:
-            self._problems.append(f"{what}: {error}")
-            if isinstance(error, der.LimitError):
-                self._cut.add(what)
-            return otherwise
+    def over_limit(self) -> frozenset[str]:
+        """Those of the parts read so far that are longer than is read."""
+        return frozenset(self._over_limit)
 
     @property
     def version(self) -> int:
-        """1, 2 or 3 in certificates that mean it; 1 when unreadable."""
-        return self._fields.version if self._fields else 1
+        """The X.509 version, 1 to 3 in valid certificates; 1 when unreadable."""
+        number = self._parts.get("version")
+        return 1 if number is None else int.from_bytes(der.value(self.der, number)[:4], "big") + 1
 
     @cached_property
     def tbs(self) -> bytes | None:
         """The TBSCertificate: what the issuer signed."""
-        return der.whole(self.der, self._fields.tbs) if self._fields else None
+        item = self._parts.get("tbs")
+        return None if item is None else der.whole(self.der, item)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the outer structure is there to its end, and nothing behind it (RFC 5280 section 4.1)."""
-        fields = self._fields
-        if fields is None or fields.spki is None or fields.signature is None:
-            return False
-        return fields.signature.end == len(self.der)
+        """Whether the outer structure is complete and nothing follows it (RFC 5280 section 4.1)."""
+        signature = self._parts.get("signature")
+        return signature is not None and signature.end == len(self.der) and "spki" in self._parts
 
-    @cached_property
+    @_part("signature algorithm")
     def signature_algorithm(self) -> Algorithm | None:
         """The algorithm the issuer signed with."""
-        fields = self._fields
-        if fields is None or fields.algorithm is None:
+        item = self._parts.get("algorithm")
+        if item is None:
             return None
-        item = fields.algorithm
-
-        def reader() -> Algorithm:
-            kind = der.element(self.der, item.content, item.end)
-            return Algorithm(der.oid(self.der, kind), self.der[kind.end : item.end])
-
-        return self._attempt("signature algorithm", reader, None)
+        kind = der.element(self.der, item.content, item.end)
+        return Algorithm(der.oid(self.der, kind), self.der[kind.end : item.end])
 
     @cached_property
     def signature(self) -> bytes | None:
         """The issuer's signature, without the BIT STRING's count of unused bits."""
-        fields = self._fields
-        if fields is None or fields.signature is None:
-            return None
-        return der.value(self.der, fields.signature)[1:] or None
+        item = self._parts.get("signature")
+        return None if item is None else der.value(self.der, item)[1:] or None
 
     @cached_property
     def serial(self) -> int | None:
-        """The serial number; negative or zero ones exist and are kept."""
-        item = self._fields.serial if self._fields else None
+        """The serial number, kept even where it is negative or zero."""
+        item = self._parts.get("serial")
         if item is None or item.tag != der.INTEGER or item.content == item.end:
             return None
         return int.from_bytes(der.value(self.der, item)[:64], "big", signed=True)
 
-    @cached_property
+    @_part("issuer")
     def issuer(self) -> name.Name | None:
         """The issuer as presented."""
-        item = self._fields.issuer if self._fields else None
-        return None if item is None else self._attempt("issuer", lambda: name.read(self.der, item), None)
+        item = self._parts.get("issuer")
+        return None if item is None else name.read(self.der, item)
 
-    @cached_property
+    @_part("subject")
     def subject(self) -> name.Name | None:
         """The subject as presented."""
-        item = self._fields.subject if self._fields else None
-        return None if item is None else self._attempt("subject", lambda: name.read(self.der, item), None)
+        item = self._parts.get("subject")
+        return None if item is None else name.read(self.der, item)
 
-    @cached_property
+    @_part("validity")
     def validity(self) -> tuple[dt.datetime, dt.datetime] | None:
         """notBefore and notAfter, both inclusive (RFC 5280 section 4.1.2.5), in UTC."""
-        item = self._fields.validity if self._fields else None
+        item = self._parts.get("validity")
         if item is None:
             return None
-
-        def reader() -> tuple[dt.datetime, dt.datetime]:
-            first = der.element(self.der, item.content, item.end)
-            second = der.element(self.der, first.end, item.end)
-            return _time(self.der, first), _time(self.der, second)
-
-        return self._attempt("validity", reader, None)
+        first = der.element(self.der, item.content, item.end)
+        second = der.element(self.der, first.end, item.end)
+        return _time(self.der, first), _time(self.der, second)
 
     @property
     def not_before(self) -> dt.datetime | None:
@@ -324,12 +355,12 @@ class Certificate:
     @cached_property
     def spki(self) -> bytes | None:
         """The SubjectPublicKeyInfo, byte for byte: what an RFC 7469 pin hashes."""
-        item = self._fields.spki if self._fields else None
+        item = self._parts.get("spki")
         return None if item is None or item.tag != der.SEQUENCE else der.whole(self.der, item)
 
     @cached_property
     def spki_sha256(self) -> bytes | None:
-        """SHA-256 of the SubjectPublicKeyInfo, 32 octets."""
+        """SHA-256 of the SubjectPublicKeyInfo, 32 bytes."""
         return hashlib.sha256(self.spki).digest() if self.spki else None
 
     @property
@@ -339,27 +370,23 @@ class Certificate:
 
     @cached_property
     def _extensions(self) -> _Extensions:
-        item = self._fields.extensions if self._fields else None
-        found = _Extensions({}, {}, set(), set(), is_regular=True)
-        if item is None:
-            return found
-
-        def reader() -> _Extensions:
-            is_regular = True
-            for extension in _walk_extensions(self.der, item):
-                identifier = extension.identifier
-                is_regular = is_regular and extension.is_regular
-                if identifier in found.values:
-                    self._problems.append(f"extension {identifier} repeated")
-                    found.repeated.add(identifier)
+        item = self._parts.get("extensions")
+        found: dict[str, _Extension] = {}
+        repeated, well_formed = False, True
+        try:
+            for extension in () if item is None else _walk_extensions(self.der, item):
+                well_formed = well_formed and extension.is_well_formed
+                if extension.identifier in found:
+                    self._problems.append(f"extension {extension.identifier} repeated")
+                    repeated = True
                 else:
-                    found.values[identifier] = extension.value
-                    found.places[identifier] = extension.place
-                    if extension.is_critical:
-                        found.critical.add(identifier)
-            return found._replace(is_regular=is_regular)
-
-        return self._attempt("extensions", reader, found._replace(is_regular=False))
+                    found[extension.identifier] = extension
+        except der.DERError as error:
+            self._note("extensions", error)
+            well_formed = False
+        values = {identifier: extension.value for identifier, extension in found.items()}
+        critical = frozenset(identifier for identifier, extension in found.items() if extension.is_critical)
+        return _Extensions(found, values, critical, repeated, well_formed)
 
     @property
     def extensions(self) -> dict[str, bytes]:
@@ -369,55 +396,53 @@ class Certificate:
     @property
     def critical_extensions(self) -> frozenset[str]:
         """Dotted OIDs of the extensions that are critical."""
-        return frozenset(self._extensions.critical)
+        return self._extensions.critical
 
     @property
     def repeats_extension(self) -> bool:
-        """Whether an extension is there more than once."""
-        return bool(self._extensions.repeated)
+        """Whether an extension occurs more than once."""
+        return self._extensions.repeated
 
     @property
-    def extensions_are_regular(self) -> bool:
-        """Whether all were read, each with the parts that DER and RFC 5280 section 4.1 have there and no others."""
-        return self._extensions.is_regular
+    def extensions_are_well_formed(self) -> bool:
+        """Whether all were read, each with exactly the parts of RFC 5280 section 4.1 in DER."""
+        return self._extensions.are_well_formed
 
     @property
-    def extensions_were_read(self) -> bool:
-        """Whether `extensions` has all there are: none unreadable, none repeated, not more than are read."""
-        self.extensions  # noqa: B018 - reading it is what notes its problems
+    def extensions_are_complete(self) -> bool:
+        """Whether `extensions` has all of them: none unreadable, none repeated, none past the limit."""
+        _ = self.extensions
         return not any(problem.startswith("extension") for problem in self._problems)
 
     @cached_property
     def _alternative_names(self) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-        octets = self.extensions.get(OID_SUBJECT_ALT_NAME)
         dns: list[str] = []
         addresses: list[bytes] = []
-
-        def reader() -> None:
-            if octets is None:
-                return
-            for count, item in enumerate(der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE))):
+        value = self.extensions.get(OID_SUBJECT_ALT_NAME)
+        if value is None:
+            return (), ()
+        try:
+            for count, item in enumerate(_items(value)):
                 if count >= ALTERNATIVE_NAMES_MAX:
                     raise der.LimitError("too many names")
                 if item.tag == _GENERAL_NAME_DNS:
-                    dns.append(der.value(octets, item)[:256].decode("ascii", "backslashreplace"))
+                    dns.append(der.value(value, item)[:256].decode("ascii", "backslashreplace"))
                 elif item.tag == _GENERAL_NAME_IP:
-                    addresses.append(der.value(octets, item))
-
-        self._attempt("subject alternative names", reader, None)
+                    addresses.append(der.value(value, item))
+        except der.DERError as error:
+            self._note("subject alternative names", error)
         return tuple(dns), tuple(addresses)
 
     @property
     def has_alternative_names(self) -> bool:
-        """Whether the extension is there at all, readable or not."""
+        """Whether the extension is present, readable or not."""
         return OID_SUBJECT_ALT_NAME in self.extensions
 
     @property
-    def names_unfinished(self) -> bool:
-        """Whether there may be more alternative names than were read: there are too many, or too much before them."""
+    def names_truncated(self) -> bool:
+        """Whether there may be more alternative names than were read: too many of them, or too much before them."""
         _ = self._alternative_names
-        where = "subject alternative names" if self.has_alternative_names else "extensions"
-        return where in self._cut
+        return ("subject alternative names" if self.has_alternative_names else "extensions") in self._over_limit
 
     @property
     def dns_names(self) -> tuple[str, ...]:
@@ -426,159 +451,47 @@ class Certificate:
 
     @cached_property
     def ip_addresses(self) -> tuple[str, ...]:
-        """iPAddress alternative names of 4 or 16 octets, in text."""
+        """iPAddress alternative names of 4 or 16 bytes, as text."""
         return tuple(str(ipaddress.ip_address(a)) for a in self._alternative_names[1] if len(a) in {4, 16})
 
-    @cached_property
-    def _basic_constraints(self) -> tuple[bool, int | None] | None:
-        octets = self.extensions.get(OID_BASIC_CONSTRAINTS)
-        if octets is None:
-            return None
-
-        def reader() -> tuple[bool, int | None]:
-            ca, length = False, None
-            for item in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
-                if item.tag == der.BOOLEAN:
-                    ca = any(der.value(octets, item))
-                elif item.tag == der.INTEGER:
-                    length = int.from_bytes(der.value(octets, item)[:8], "big")
-            return ca, length
-
-        unreadable: tuple[bool, int | None] = (False, None)
-        return self._attempt("basic constraints", reader, unreadable)
+    _basic_constraints = _extension(OID_BASIC_CONSTRAINTS, _read_basic, absent=(None, None), damaged=(False, None))
 
     @property
     def is_ca(self) -> bool | None:
         """What basicConstraints say; None when the extension is absent (version 1 roots)."""
-        return None if self._basic_constraints is None else self._basic_constraints[0]
+        return self._basic_constraints[0]
 
     @property
     def path_length(self) -> int | None:
         """pathLenConstraint, or None."""
-        return None if self._basic_constraints is None else self._basic_constraints[1]
+        return self._basic_constraints[1]
 
-    @cached_property
-    def may_sign_certificates(self) -> bool:
-        """Whether keyUsage, if present, allows signing certificates."""
-        return self._has_key_usage(_KEY_USAGE_CERT_SIGN)
+    may_sign_certificates = _extension(OID_KEY_USAGE, _allows(_KEY_USAGE_CERT_SIGN), absent=True, damaged=False)
+    """Whether keyUsage, if present, allows signing certificates."""
+    may_serve_tls = _extension(OID_KEY_USAGE, _allows(_KEY_USAGES_OF_SERVERS), absent=True, damaged=False)
+    """Whether keyUsage, if present, allows what the key of a TLS server does."""
+    is_for_servers = _extension(OID_EXTENDED_KEY_USAGE, _is_for_servers, absent=True, damaged=False)
+    """Whether extendedKeyUsage, if present, includes TLS servers or any purpose."""
+    key_identifier = _extension(OID_SUBJECT_KEY_IDENTIFIER, _read_key_identifier, absent=None, damaged=None)
+    """subjectKeyIdentifier."""
+    authority_key_identifier = _extension(OID_AUTHORITY_KEY_IDENTIFIER, _read_authority_key, absent=None, damaged=None)
+    """keyIdentifier of authorityKeyIdentifier."""
+    issuer_urls = _extension(OID_AUTHORITY_INFORMATION_ACCESS, _read_issuer_urls, absent=(), damaged=())
+    """caIssuers URLs of authorityInfoAccess: where the issuer's certificate should be available."""
 
-    @cached_property
-    def may_serve_tls(self) -> bool:
-        """Whether keyUsage, if present, allows what the key of a TLS server does."""
-        return self._has_key_usage(_KEY_USAGES_OF_SERVERS)
-
-    def _has_key_usage(self, mask: int) -> bool:
-        octets = self.extensions.get(OID_KEY_USAGE)
-        if octets is None:
-            return True
-
-        def reader() -> bool:
-            bits = der.value(octets, der.expect(octets, 0, len(octets), der.BIT_STRING))
-            return len(bits) > 1 and bool(bits[1] & mask)
-
-        return self._attempt("key usage", reader, otherwise=False)
-
-    @cached_property
-    def is_for_servers(self) -> bool:
-        """Whether extendedKeyUsage, if present, has TLS servers among its purposes, or any purpose."""
-        octets = self.extensions.get(OID_EXTENDED_KEY_USAGE)
-        if octets is None:
-            return True
-
-        def reader() -> bool:
-            purposes = der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE))
-            return any(der.oid(octets, purpose) in _PURPOSES_OF_SERVERS for purpose in purposes)
-
-        return self._attempt("extended key usage", reader, otherwise=False)
-
-    @cached_property
-    def key_identifier(self) -> bytes | None:
-        """subjectKeyIdentifier."""
-        octets = self.extensions.get(OID_SUBJECT_KEY_IDENTIFIER)
-        if octets is None:
-            return None
-        return self._attempt(
-            "subject key identifier",
-            lambda: der.value(octets, der.expect(octets, 0, len(octets), der.OCTET_STRING)) or None,
-            None,
-        )
-
-    @cached_property
-    def authority_key_identifier(self) -> bytes | None:
-        """keyIdentifier of authorityKeyIdentifier."""
-        octets = self.extensions.get(OID_AUTHORITY_KEY_IDENTIFIER)
-        if octets is None:
-            return None
-
-        def reader() -> bytes | None:
-            for item in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
-                if item.tag == 0x80:  # noqa: PLR2004 - [0] keyIdentifier, RFC 5280 section 4.2.1.1
-                    return der.value(octets, item) or None
-            return None
-
-        return self._attempt("authority key identifier", reader, None)
-
-    @cached_property
-    def issuer_urls(self) -> tuple[str, ...]:
-        """caIssuers addresses of authorityInfoAccess: where the issuer's certificate is said to be."""
-        octets = self.extensions.get(OID_AUTHORITY_INFORMATION_ACCESS)
-        if octets is None:
-            return ()
-
-        def reader() -> tuple[str, ...]:
-            urls = []
-            for access in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
-                method = der.element(octets, access.content, access.end)
-                location = der.element(octets, method.end, access.end)
-                if der.oid(octets, method) == OID_CA_ISSUERS and location.tag == _GENERAL_NAME_URI:
-                    urls.append(der.value(octets, location)[:2048].decode("ascii", "backslashreplace"))
-            return tuple(urls[:8])
-
-        return self._attempt("authority information access", reader, ())
-
-    @cached_property
-    def name_constraints(self) -> NameConstraints | None:
-        """nameConstraints for DNS names and IP addresses."""
-        octets = self.extensions.get(OID_NAME_CONSTRAINTS)
-        if octets is None:
-            return None
-
-        def reader() -> NameConstraints:
-            trees: dict[tuple[int, int], list[bytes]] = {}
-            for side in der.children(octets, der.expect(octets, 0, len(octets), der.SEQUENCE)):
-                for subtree in der.children(octets, side):
-                    base = der.element(octets, subtree.content, subtree.end)
-                    trees.setdefault((side.tag, base.tag), []).append(der.value(octets, base)[:256])
-
-            def dns(side: int) -> tuple[str, ...]:
-                return tuple(t.decode("ascii", "backslashreplace") for t in trees.get((side, _GENERAL_NAME_DNS), ()))
-
-            return NameConstraints(
-                permitted_dns=dns(0xA0),
-                excluded_dns=dns(0xA1),
-                permitted_ip=tuple(trees.get((0xA0, _GENERAL_NAME_IP), ())),
-                excluded_ip=tuple(trees.get((0xA1, _GENERAL_NAME_IP), ())),
-            )
-
-        return self._attempt("name constraints", reader, None)
-
-    @cached_property
+    @_part("precertificate")
     def tbs_without_scts(self) -> bytes | None:
         """The TBSCertificate of the precertificate: SCT list removed (RFC 6962 section 3.2). None when unreadable."""
-        fields, removed = self._fields, self._extensions.places.get(OID_SCT_LIST)
-        if fields is None or fields.extensions is None or removed is None:
+        item, extension = self._parts.get("extensions"), self._extensions.by_oid.get(OID_SCT_LIST)
+        if item is None or extension is None:
             return None
-        item = fields.extensions
-
-        def reader() -> bytes:
-            sequence = der.expect(self.der, item.content, item.end, der.SEQUENCE)
-            kept = self.der[sequence.content : removed.start] + self.der[removed.end : sequence.end]
-            before = self.der[fields.tbs.content : item.start]
-            after = self.der[item.end : fields.tbs.end]
-            extensions = der.encode(_TAG_EXTENSIONS, der.encode(der.SEQUENCE, kept)) if kept else b""
-            return der.encode(der.SEQUENCE, before + extensions + after)
-
-        return self._attempt("precertificate", reader, None)
+        tbs, removed = self._parts["tbs"], extension.place
+        sequence = der.expect(self.der, item.content, item.end, der.SEQUENCE)
+        kept = self.der[sequence.content : removed.start] + self.der[removed.end : sequence.end]
+        before = self.der[tbs.content : item.start]
+        after = self.der[item.end : tbs.end]
+        extensions = der.encode(_TAG_EXTENSIONS, der.encode(der.SEQUENCE, kept)) if kept else b""
+        return der.encode(der.SEQUENCE, before + extensions + after)
 
     def presented(self) -> PresentedCertificate:
         """This certificate as a report shows it."""
@@ -598,8 +511,8 @@ class Certificate:
         )
 
 
-_REMEMBERED: Final[dict[bytes, Certificate]] = {}
-"""By DER. It is emptied when it is full: that costs one reading, and keeps no order."""
+_CACHE: Final[dict[bytes, Certificate]] = {}
+"""By DER. Emptied when full: that costs one more reading, and needs no eviction order."""
 
 
 def _walk_extensions(data: bytes, wrapper: der.Element) -> Iterator[_Extension]:
@@ -619,8 +532,8 @@ def _walk_extensions(data: bytes, wrapper: der.Element) -> Iterator[_Extension]:
             identifier=der.oid(data, identifier),
             value=der.value(data, content),
             is_critical=flag is not None and any(flag),
-            # FALSE is the default, which DER leaves out (X.690 11.5).
-            is_regular=item.tag == der.SEQUENCE and content.end == item.end and flag in {None, b"\xff"},
+            # FALSE is the default, which DER omits (X.690 11.5).
+            is_well_formed=item.tag == der.SEQUENCE and content.end == item.end and flag in {None, b"\xff"},
         )
 
 

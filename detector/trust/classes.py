@@ -1,23 +1,23 @@
-"""What a presented chain is: one of nine classes, by what stands above the leaf and who put it there.
+"""Classifies a presented chain: one of nine classes, by what is above the leaf and how that came to be trusted.
 
-Room: trust. Pure: certificates, stores and a moment come in. No socket, no clock, no file.
+Room: trust. Pure: certificates, stores and a moment are arguments.
 
-Two readings of one chain (docs/decisions.md):
+A chain is read in two ways (docs/decisions.md):
 
-* The lenient one, `paths`, asks who signed. It finds every chain of verified signatures, whatever a client would say.
-* The strict one, `acceptance`, asks whether a careful TLS client would take such a path at that moment.
+* leniently, by `paths`: every chain of verified signatures, whatever a client would say;
+* strictly, by `acceptance`: would a careful TLS client accept such a path at that moment?
 
-    accepted     a path to a public root that a careful client takes
+    accepted     a path to a public root that a careful client accepts
     declared     a path to a root that the pin file declares for the endpoint
     retired      to a public root, but a date forbids it: the root's removal, or a date of the chain
-    defective    to a public root, but no client takes it, for another reason than dates
+    defective    to a public root, but no client accepts it, for another reason than dates
     added        to a root that a person or a policy put on this machine; may hold together with defective
-    unfamiliar   to a root that the knowledge does not have, and of which nobody knows who put it there
-    unreadable   its signatures cannot be verified, by form
+    unfamiliar   to a root that is not known, and of which it is not known who installed it
+    unreadable   its signatures have a form that is not verified here
     incomplete   the leaf's issuer is not available, and the leaf says that it was publicly logged
     private      none of these
 
-The order of the exclusions is that of the list: accepted and nothing else, then declared, then retired.
+The exclusions follow that order: accepted excludes all others, then declared, then retired.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class ChainClass(enum.StrEnum):
-    """What a presented chain is (see the head of this file)."""
+    """The classes of the module docstring."""
 
     ACCEPTED = "accepted"
     DECLARED = "declared"
@@ -62,9 +62,9 @@ ADDED_BY: Final = frozenset({RootOrigin.ADDED, RootOrigin.POLICY})
 class Stores(NamedTuple):
     """The roots a chain may lead to.
 
-    `public` are trusted for every name, `declared` by the pin file for this endpoint. Only where a chain leads to
-    neither are the retired and unconfirmed roots of `public` tried, and `machine` called: what this machine trusts
-    besides, each with its origin.
+    `public` are trusted for every name, `declared` by the pin file for this endpoint. Only for a chain that leads to
+    neither are the retired and unconfirmed roots of `public` tried, and `machine` called: the other roots that this
+    machine trusts, each with its origin.
     """
 
     public: Roots
@@ -73,12 +73,12 @@ class Stores(NamedTuple):
 
 
 class Classified(NamedTuple):
-    """The classes of a chain and what they rest on.
+    """The classes of a chain and their basis.
 
     `classes` has one member, or `added` and `defective`. `public` are the paths to public roots and `accepted` those
-    of them that a client takes; `declared`, `retired` and `machine` the paths to those roots, unconfirmed ones counting
-    as the machine's. `refused` says why the path that decides was not taken, with that path; for `declared`, without
-    the limits that bind public CAs only. `paths` is the lenient reading over all of these roots.
+    that a client accepts; `declared`, `retired` and `machine` the paths to those roots, unconfirmed ones counting as
+    the machine's. `refused` says why the deciding path, `refused_path`, was not accepted; for `declared`, without the
+    limits that bind public CAs only. `paths` is the lenient reading over all of these roots.
     """
 
     classes: frozenset[ChainClass]
@@ -105,10 +105,10 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
     claims_logging: Callable[[], bool] = lambda: False,
     budget: Budget | None = None,
 ) -> Classified:
-    """The classes of the chain `presented` (leaf first, at least one certificate) at the moment `at`.
+    """Classify the chain `presented` (leaf first, at least one certificate) at the moment `at`. Never raises.
 
-    `extra` are certificates that were not presented but may stand above the leaf. `claims_logging` says that the leaf
-    embeds as many timestamps of known logs as browsers ask for. Raises nothing.
+    `extra` are certificates that were not presented but may be above the leaf. `claims_logging` says whether the leaf
+    embeds as many timestamps of known logs as browsers require.
     """
     extra = tuple(extra)
     paths = path_building.build(presented, (stores.public, stores.declared), extra, budget)
@@ -126,7 +126,7 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
             refused=refused,
             refused_path=path if refused else None,
         )
-    # Neither accepted nor declared: now the further stores are read.
+    # Neither accepted nor declared: only now are the other stores read.
     former, unconfirmed, machine = others = stores.public.retired, stores.public.unconfirmed, stores.machine()
     further = path_building.build(presented, others, extra, budget) if any(map(len, others)) else paths
     retired = further.ending_in(former)
@@ -141,7 +141,7 @@ def classify(  # noqa: PLR0913 - keyword-only past the moment
     if reasons:
         path, refused = _least(reasons)
         dated = all(one.refusal in DATE_REFUSALS for one in refused)
-        # What clients of this machine take by a root that was added here, no outdated certificate beside it excuses.
+        # An outdated certificate is no excuse where clients of this machine accept the chain by an added root.
         if dated and not any(not refusals(each, at, public=False) for each in _by_added(found)):
             return found._replace(classes=frozenset({ChainClass.RETIRED}), refused=refused, refused_path=path)
         if not dated:
@@ -166,22 +166,17 @@ def _classes(found: Classified, claims_logging: Callable[[], bool]) -> frozenset
 
 
 def _by_added(found: Classified) -> list[Path]:
-    """The paths to roots that a person or a policy put on this machine."""
+    """The paths to roots that a person or a policy installed."""
     return [path for path in found.machine if path.anchor is not None and path.anchor.origin in ADDED_BY]
 
 
 def _least(reasons: Sequence[tuple[Path, tuple[Refused, ...]]]) -> tuple[Path, tuple[Refused, ...]]:
-    """The path nearest to being taken: dates alone before other reasons, then the fewest reasons."""
-
-    def order(reason: tuple[Path, tuple[Refused, ...]]) -> tuple[bool, int]:
-        _, refused = reason
-        return any(one.refusal not in DATE_REFUSALS for one in refused), len(refused)
-
-    return min(reasons, key=order)
+    """The path closest to acceptance: refused for dates alone before others, then for the fewest reasons."""
+    return min(reasons, key=lambda pair: (any(one.refusal not in DATE_REFUSALS for one in pair[1]), len(pair[1])))
 
 
 def _both(first: Paths, further: Paths) -> Paths:
-    """The lenient reading over all stores: what either building found."""
+    """The union of the lenient readings over both sets of stores."""
     if first is further:
         return first
     return first._replace(

@@ -1,10 +1,10 @@
-"""A tolerant, bounded reader of DER (ITU-T X.690): walks tags and lengths, decodes nothing it is not asked for.
+"""A tolerant, bounded DER reader (ITU-T X.690): walks tags and lengths and decodes values on request.
 
 Room: trust. Pure.
 
-Why not a library: interceptors write certificates that strict parsers refuse as a whole, or that they load and then
-refuse field by field. Here a damaged field costs that field and nothing else. What is tolerated beyond DER is stated
-at `element`. The only exception that leaves this module is `DERError`.
+Why not a library: interceptors write certificates that strict parsers refuse as a whole, or load and then refuse field
+by field. Here a damaged field costs only that field. `element` says what is tolerated beyond DER. The only exception
+that leaves this module is `DERError`.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ NULL: Final = 0x05
 SEQUENCE: Final = 0x30
 SET: Final = 0x31
 
-_LENGTH_OCTETS_MAX: Final = 4
-"""Octets of a long-form length: 4 GiB, far above any bound the callers set."""
-_OID_OCTETS_MAX: Final = 64
-"""Octets of an object identifier; the longest in use in certificates have about 20."""
+_LENGTH_BYTES_MAX: Final = 4
+"""Bytes of a long-form length: 4 GiB, far above any bound the callers set."""
+_OID_BYTES_MAX: Final = 64
+"""Bytes of an object identifier; the longest in use in certificates have about 20."""
 ELEMENTS_MAX: Final = 8192
 """Elements that `check` walks, about 10 ms: a usual certificate has about a hundred, one with the 2048 names that are
 read about 2200."""
 
 
 class DERError(ValueError):
-    """The bytes are not what DER says should stand here. Internal to reading: never leaves `trust`."""
+    """The bytes are not the expected DER. Internal to parsing: never leaves `trust`."""
 
 
 class LimitError(DERError):
-    """There is more of something than is read. Other programs may read on, and find nothing wrong."""
+    """Something is longer than is read. Other programs may read on, and find nothing wrong."""
 
 
 class Element(NamedTuple):
@@ -63,15 +63,15 @@ def element(data: bytes, offset: int, limit: int) -> Element:
         raise DERError("truncated header")
     tag = data[offset]
     if tag & 0x1F == 0x1F:  # noqa: PLR2004 - X.690 8.1.2.4, high tag numbers
-        raise DERError("multi-octet tag")
+        raise DERError("multi-byte tag")
     length = data[offset + 1]
     content = offset + 2
     if length >= 0x80:  # noqa: PLR2004 - X.690 8.1.3.5, long form
-        octets = length & 0x7F
-        if not 1 <= octets <= _LENGTH_OCTETS_MAX or content + octets > limit:
+        size = length & 0x7F
+        if not 1 <= size <= _LENGTH_BYTES_MAX or content + size > limit:
             raise DERError("length")
-        length = int.from_bytes(data[content : content + octets], "big")
-        content += octets
+        length = int.from_bytes(data[content : content + size], "big")
+        content += size
     end = content + length
     if end > limit:
         raise DERError("value runs past its container")
@@ -87,7 +87,7 @@ def expect(data: bytes, offset: int, limit: int, tag: int) -> Element:
 
 
 def children(data: bytes, parent: Element) -> Iterator[Element]:
-    """The elements inside a constructed element, in order. Raises `DERError` where they stop making sense."""
+    """The elements inside a constructed element, in order. Raises `DERError` at the first malformed one."""
     offset = parent.content
     while offset < parent.end:
         child = element(data, offset, parent.end)
@@ -96,21 +96,20 @@ def children(data: bytes, parent: Element) -> Iterator[Element]:
 
 
 def check(data: bytes) -> None:
-    """Refuse what is not exactly one element in DER, to the last byte and down to the last part (X.690 10 and 11).
+    """Require exactly one element in DER, to the last byte and down to the last part (X.690 10 and 11).
 
-    Lengths in their shortest form, booleans of 00 or FF, integers without padding, object identifiers and nulls that
-    are some; strings in one piece. What lies inside a string is not read. Raises `DERError`, and `LimitError` past
-    `ELEMENTS_MAX`.
+    Lengths in their shortest form, booleans of 00 or FF, integers without padding, valid object identifiers and nulls,
+    strings in one piece. The contents of strings are not read. Raises `DERError`, and `LimitError` past `ELEMENTS_MAX`.
     """
     if element(data, 0, len(data)).end != len(data):
         raise DERError("trailing bytes")
     offset, end, outer = 0, len(data), []
     for _ in range(ELEMENTS_MAX):
-        # Every element of every certificate that is judged passes here, so short forms are read in place.
+        # Every element of every assessed certificate passes here, so short forms are read in place.
         content = offset + 2
         tag, length = (data[offset], data[offset + 1]) if content <= end else (0, 0x80)
         following = content + length
-        if length >= 0x80 or following > end or tag & 0x1F == 0x1F:  # noqa: PLR2004 - what `element` reads, or refuses
+        if length >= 0x80 or following > end or tag & 0x1F == 0x1F:  # noqa: PLR2004 - what `element` reads or refuses
             tag, _, content, following = _shortest(element(data, offset, end))
         if not tag & 0x20:  # X.690 8.1.2.5, primitive
             if (is_valid := _VALID.get(tag)) is not None and not is_valid(data[content:following]):
@@ -150,11 +149,11 @@ def _is_integer(content: bytes) -> bool:
 
 def _is_object_identifier(content: bytes) -> bool:
     """X.690 8.19.2: arcs in base 128, none of which begins with a zero (0x80) or is cut short."""
-    if not 0 < len(content) <= _OID_OCTETS_MAX or content[-1] & 0x80:
+    if not 0 < len(content) <= _OID_BYTES_MAX or content[-1] & 0x80:
         return False
     return 0x80 not in content or not any(  # noqa: PLR2004 - see above
-        octet == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
-        for before, octet in zip(b"\x00" + content, content, strict=False)
+        byte == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
+        for before, byte in zip(b"\x00" + content, content, strict=False)
     )
 
 
@@ -164,37 +163,37 @@ _VALID: Final[dict[int, Callable[[bytes], bool]]] = {
     BIT_STRING: is_bit_string,
     NULL: lambda content: not content,
     OBJECT_IDENTIFIER: _is_object_identifier,
-    SEQUENCE & ~0x20: lambda content: False,  # noqa: ARG005 - these two are never primitive
+    SEQUENCE & ~0x20: lambda content: False,  # noqa: ARG005 - SEQUENCE and SET are never primitive
     SET & ~0x20: lambda content: False,  # noqa: ARG005 - as above
 }
-"""By tag: whether this is a value of it."""
+"""By tag: whether these bytes are a valid value."""
 
 
 def value(data: bytes, item: Element) -> bytes:
-    """The value octets of an element."""
+    """The value of an element."""
     return data[item.content : item.end]
 
 
 def whole(data: bytes, item: Element) -> bytes:
-    """All octets of an element, header included."""
+    """All bytes of an element, header included."""
     return data[item.start : item.end]
 
 
 def oid(data: bytes, item: Element) -> str:
     """An object identifier in dotted form (X.690 8.19). Raises `DERError`."""
-    octets = value(data, item)
-    if item.tag != OBJECT_IDENTIFIER or not octets or len(octets) > _OID_OCTETS_MAX or octets[-1] & 0x80:
+    encoded = value(data, item)
+    if item.tag != OBJECT_IDENTIFIER or not encoded or len(encoded) > _OID_BYTES_MAX or encoded[-1] & 0x80:
         raise DERError("object identifier")
-    return _dotted(octets)
+    return _dotted(encoded)
 
 
-@functools.lru_cache(maxsize=256)  # certificates use about forty; each is under 100 octets
-def _dotted(octets: bytes) -> str:
+@functools.lru_cache(maxsize=256)  # certificates use about forty; each is under 100 bytes
+def _dotted(encoded: bytes) -> str:
     arcs: list[int] = []
     arc = 0
-    for octet in octets:
-        arc = arc << 7 | octet & 0x7F
-        if not octet & 0x80:
+    for byte in encoded:
+        arc = arc << 7 | byte & 0x7F
+        if not byte & 0x80:
             arcs.append(arc)
             arc = 0
     first = min(arcs[0] // 40, 2)
@@ -206,5 +205,5 @@ def encode(tag: int, content: bytes) -> bytes:
     length = len(content)
     if length < 0x80:  # noqa: PLR2004 - X.690 8.1.3.4, short form
         return bytes((tag, length)) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
+    encoded = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(encoded))) + encoded + content

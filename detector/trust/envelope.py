@@ -1,16 +1,16 @@
-"""Signed envelopes: octets, what kind of octets they are, and Ed25519 signatures over both (DSSE v1).
+"""Signed envelopes: a payload, its type, and Ed25519 signatures over both (DSSE v1).
 
-Room: trust. Pure: keys are arguments. What a witness says and what an evidence bundle attests travel in this form.
+Room: trust. Pure: keys are arguments. Witness statements and evidence bundles use this form.
 
-The signature covers the payload exactly as it is carried, so that nothing has to be brought into a canonical form
-before it can be checked, and its type, so that one kind of statement never passes for another (DSSE protocol 1.0.2).
-Nothing of a payload is read before a signature over it has been verified.
+The signature covers the payload exactly as transported, so that no canonical form is needed to verify it, and its type,
+so that one kind of statement cannot pass for another (DSSE protocol 1.0.2). A payload is parsed only after a signature
+over it has been verified.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SIGNATURES_MAX: Final = 8
-"""Signatures looked at in one envelope: two while a key is being rotated, the rest is room. Each costs 0.1 ms."""
+"""Signatures of one envelope that are verified: two while a key is being rotated, with a margin. Each costs 0.1 ms."""
 
 KEY_PREFIX: Final = "ed25519/"
-"""How a key identifier begins: the public key itself, spelled as in pin files."""
+"""Prefix of a key identifier, which is the public key itself, encoded as in pin files."""
 
-KEY_OCTETS: Final = 32
-"""Octets of an Ed25519 public key (RFC 8032 section 5.1.5)."""
+KEY_BYTES: Final = 32
+"""Length of an Ed25519 public key in bytes (RFC 8032 section 5.1.5)."""
 
 
 class Problem(enum.StrEnum):
@@ -45,7 +45,7 @@ class Problem(enum.StrEnum):
 
 
 class Opened(NamedTuple):
-    """A payload and the key (32 raw octets) that signed it; or the problem, and neither."""
+    """A payload and the key (32 raw bytes) that signed it; or the problem, and neither."""
 
     payload: bytes = b""
     key: bytes | None = None
@@ -53,14 +53,14 @@ class Opened(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """A key (32 raw octets) that an envelope names, and whether the signature beside it is that key's."""
+    """A key (32 raw bytes) that an envelope names, and whether that key made the accompanying signature."""
 
     key: bytes
     verifies: bool
 
 
 class Unsealed(NamedTuple):
-    """What an envelope carries and who claims to have signed it; or the problem. Nobody is trusted by this."""
+    """The payload of an envelope and its claimed signers; or the problem. No signer is trusted by this."""
 
     payload: bytes = b""
     signers: tuple[Signer, ...] = ()
@@ -74,7 +74,7 @@ class _Signature(msgspec.Struct, frozen=True):
 
 class _Envelope(msgspec.Struct, frozen=True):
     payload: str
-    payloadType: str  # noqa: N815 - DSSE's own spelling
+    payloadType: str  # noqa: N815 - DSSE's name
     signatures: tuple[_Signature, ...] = ()
 
 
@@ -86,17 +86,17 @@ class _StrictEnvelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An envelope with DSSE's fields, all of them and no others."""
 
     payload: str
-    payloadType: str  # noqa: N815 - DSSE's own spelling
+    payloadType: str  # noqa: N815 - DSSE's name
     signatures: tuple[_StrictSignature, ...]
 
 
-def public_octets(key: Ed25519PrivateKey) -> bytes:
-    """The 32 octets of the public key that belongs to `key` (RFC 8032 section 5.1.5)."""
+def public_key_of(key: Ed25519PrivateKey) -> bytes:
+    """The public key of `key`, 32 raw bytes (RFC 8032 section 5.1.5)."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def key_identifier(public_key: bytes) -> str:
-    """How an envelope names the key that signed it."""
+    """The identifier of a public key in envelopes."""
     return KEY_PREFIX + base64.b64encode(public_key).decode("ascii")
 
 
@@ -108,7 +108,7 @@ def seal(payload: bytes, *, payload_type: str, keys: Iterable[Ed25519PrivateKey]
             payload=base64.b64encode(payload).decode("ascii"),
             payloadType=payload_type,
             signatures=tuple(
-                _Signature(key_identifier(public_octets(key)), base64.b64encode(key.sign(signed)).decode("ascii"))
+                _Signature(key_identifier(public_key_of(key)), base64.b64encode(key.sign(signed)).decode("ascii"))
                 for key in keys
             ),
         )
@@ -116,37 +116,38 @@ def seal(payload: bytes, *, payload_type: str, keys: Iterable[Ed25519PrivateKey]
 
 
 def open_envelope(envelope: bytes, *, payload_type: str, keys: Sequence[bytes]) -> Opened:
-    """Check an envelope against the public keys (32 raw octets each) that may have signed it.
+    """Verify an envelope with the public keys (32 raw bytes each) that may have signed it.
 
-    Raises nothing, whatever the octets: what is wrong is the `problem`. Which key an envelope names is only a hint; a
-    signature counts when one of `keys` verifies it.
+    Never raises: errors are the `problem`. The key that an envelope names is only a hint; a signature is valid when one
+    of `keys` verifies it.
     """
     try:
         read = msgspec.json.decode(envelope, type=_Envelope)
         payload = base64.b64decode(read.payload, validate=True)
-    except (msgspec.MsgspecError, binascii.Error, ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return Opened(problem=Problem.UNREADABLE)
     if read.payloadType != payload_type:
         return Opened(problem=Problem.OTHER_TYPE)
     if not read.signatures:
         return Opened(problem=Problem.UNSIGNED)
     signed = _pre_authentication_encoding(payload_type, payload)
-    named = {key_identifier(key) for key in keys}
-    known_key_named = False
-    for signature in read.signatures[:SIGNATURES_MAX]:
-        known_key_named |= signature.keyid in named
-        for key in keys:
-            if _verifies(key, signature.sig, signed):
-                return Opened(payload, key)
+    signatures = read.signatures[:SIGNATURES_MAX]
+    for signature in signatures:
+        with contextlib.suppress(ValueError):
+            raw = base64.b64decode(signature.sig, validate=True)
+            for key in keys:
+                if _is_by(key, raw, signed):
+                    return Opened(payload, key)
+    known_key_named = not {key_identifier(key) for key in keys}.isdisjoint(one.keyid for one in signatures)
     return Opened(problem=Problem.BAD_SIGNATURE if known_key_named else Problem.UNKNOWN_KEY)
 
 
 def unseal(envelope: bytes, *, payload_type: str) -> Unsealed:
-    """Take a payload out of an envelope whoever signed it, and say which of the keys that it names did sign it.
+    """Extract the payload of an envelope by any signer, and verify the signatures of the keys that it names.
 
-    For payloads that are shown to a person or judged by what they hold, signed or not. Stricter than `open_envelope`:
-    an envelope with fields of its own, with base64 that no program writes, or that names a key twice or by anything
-    but itself, is unreadable, so that nothing in it can be changed without a trace. Raises nothing.
+    For payloads that are shown to a person or assessed by their contents, signed or not. Stricter than `open_envelope`:
+    an envelope with additional fields, non-canonical base64, or a key named twice or by another identifier is
+    unreadable, so that any change to it is detectable. Never raises.
     """
     try:
         read = msgspec.json.decode(envelope, type=_StrictEnvelope)
@@ -163,47 +164,39 @@ def unseal(envelope: bytes, *, payload_type: str) -> Unsealed:
 
 
 def add_signatures(envelope: bytes, *, payload_type: str, keys: Iterable[Ed25519PrivateKey]) -> bytes:
-    """The envelope with a signature by each of `keys` besides those it has; one by the same key is replaced.
+    """Add a signature by each of `keys` to an envelope, replacing one by the same key.
 
-    `envelope` must be one that `unseal` finds no problem with. Raises `ValueError` otherwise, and for more than
-    `SIGNATURES_MAX` signatures.
+    Raises `ValueError` if `unseal` finds a problem in the envelope, and for more than `SIGNATURES_MAX` signatures.
     """
     unsealed = unseal(envelope, payload_type=payload_type)
     if unsealed.problem is not None:
         raise ValueError(unsealed.problem)
-    there = msgspec.json.decode(envelope, type=_Envelope)
+    existing = msgspec.json.decode(envelope, type=_Envelope)
     added = msgspec.json.decode(seal(unsealed.payload, payload_type=payload_type, keys=keys), type=_Envelope)
-    signatures = {signature.keyid: signature for signature in (*there.signatures, *added.signatures)}
+    signatures = {signature.keyid: signature for signature in (*existing.signatures, *added.signatures)}
     if len(signatures) > SIGNATURES_MAX:
         raise ValueError("too-many-signatures")
-    return msgspec.json.encode(msgspec.structs.replace(there, signatures=tuple(signatures.values())))
+    return msgspec.json.encode(msgspec.structs.replace(existing, signatures=tuple(signatures.values())))
 
 
 def _key_named(identifier: str) -> bytes:
-    """The key that an identifier spells. Raises `ValueError`."""
+    """Decode a key identifier. Raises `ValueError`."""
     key = _canonical(identifier.removeprefix(KEY_PREFIX))
-    if key_identifier(key) != identifier or len(key) != KEY_OCTETS:
+    if key_identifier(key) != identifier or len(key) != KEY_BYTES:
         raise ValueError(identifier)
     return key
 
 
 def _canonical(encoded: str) -> bytes:
-    """Octets of base64 as a program writes it: decoders ignore some bits of the last character. Raises `ValueError`."""
+    """Decode canonical base64: decoders ignore some bits of the last character. Raises `ValueError`."""
     decoded = base64.b64decode(encoded, validate=True)
     if base64.b64encode(decoded).decode("ascii") != encoded:
         raise ValueError(encoded)
     return decoded
 
 
-def _verifies(key: bytes, signature: str, signed: bytes) -> bool:
-    try:
-        return _is_by(key, base64.b64decode(signature, validate=True), signed)
-    except (binascii.Error, ValueError):
-        return False
-
-
 def _is_by(key: bytes, signature: bytes, signed: bytes) -> bool:
-    """Whether `signature` over `signed` was made by the owner of `key`; a key that is none made nothing."""
+    """Whether `key` made `signature` over `signed`; False for an invalid key."""
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
     except (InvalidSignature, ValueError):
@@ -212,6 +205,6 @@ def _is_by(key: bytes, signature: bytes, signed: bytes) -> bool:
 
 
 def _pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """PAE of the DSSE protocol: both parts behind their lengths in octets."""
+    """PAE of the DSSE protocol: both parts, each preceded by its length in bytes."""
     kind = payload_type.encode("utf-8")
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

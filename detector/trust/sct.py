@@ -1,14 +1,13 @@
 """Signed Certificate Timestamps as bytes: where they travel, how they are encoded, what they sign (RFC 6962).
 
-Room: trust. Pure. Judges nothing: `transparency` does.
+Room: trust. Pure. Assesses nothing: `transparency` does.
 
-A server has three ways to send timestamps (RFC 6962 section 3.3): embedded in the certificate by its CA, in the TLS
-extension `signed_certificate_timestamp`, and in a stapled OCSP response. All three carry the same list. What a
-timestamp signs differs: an embedded one covers the precertificate and the issuer's key, the others the certificate
-itself (section 3.2).
+A server has three channels for timestamps (RFC 6962 section 3.3): embedded in the certificate by its CA, in the TLS
+extension `signed_certificate_timestamp`, and in a stapled OCSP response, always as the same kind of list. An embedded
+timestamp signs the precertificate and the issuer's key, any other the certificate itself (section 3.2).
 
-Everything read here was chosen by the peer. A list that is framed wrongly raises `DERError`, which never leaves
-`trust`; an item inside it that is not a timestamp of version 1 costs that item alone.
+The peer chose everything read here. A malformed list raises `DERError`, which never leaves `trust`; an item inside it
+that is not a timestamp of version 1 is skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 SCTS_MAX: Final = 32
 """Timestamps of one list that are read; certificates carry two to five, servers that collect them about ten."""
 OCSP_BYTES_MAX: Final = 64 * 1024
-"""Bytes of an OCSP response that is read. One with a responder's certificate and a timestamp list has about 3 KiB."""
+"""Largest OCSP response read, in bytes. One with a responder's certificate and a timestamp list has about 3 KiB."""
 RESPONSES_MAX: Final = 32
 """Single responses read of one OCSP response; a stapled one is about one certificate (RFC 6961 section 2.2)."""
 
@@ -48,7 +47,7 @@ _EXPLICIT_1: Final = 0xA1
 
 
 class SCT(NamedTuple):
-    """One timestamp as sent. `extensions` and `signature` are raw bytes; `scheme` is TLS's (hash, signature) pair."""
+    """One timestamp as sent. `extensions` and `signature` are raw; `scheme` is TLS's (hash, signature) pair."""
 
     log_id: bytes
     timestamp_ms: int
@@ -58,26 +57,26 @@ class SCT(NamedTuple):
 
 
 def embedded(leaf: Certificate) -> tuple[SCT, ...]:
-    """The timestamps in the leaf; empty when it has no list. Raises `DERError` when it has one that cannot be read."""
+    """The timestamps in the leaf; empty when it has no list. Raises `DERError` for an unreadable list."""
     value = leaf.extensions.get(OID_SCT_LIST)
-    return () if value is None else _in_octet_string(value)
+    return () if value is None else _wrapped_list(value)
 
 
 def of_tls_extension(data: bytes) -> tuple[SCT, ...]:
-    """The timestamps in a SignedCertificateTimestampList as the TLS extension has it. Raises `DERError`."""
+    """The timestamps in the TLS extension, a SignedCertificateTimestampList. Raises `DERError`."""
     return tuple(_read_list(data))
 
 
 def of_ocsp(data: bytes) -> tuple[SCT, ...]:
     """The timestamps in the single responses of an OCSPResponse in DER (RFC 6960 section 4.2.1). Raises `DERError`.
 
-    Neither the responder's signature nor whose status it is needs checking: a log's signature covers the leaf.
+    Neither the responder's signature nor the certificate's identity needs checking: a log's signature covers the leaf.
     """
     return tuple(_of_ocsp(data))
 
 
 def signed_data(sct: SCT, leaf: Certificate, issuer_spki: bytes | None) -> bytes | None:
-    """What the log signed (RFC 6962 section 3.2, digitally-signed struct); None when the leaf cannot be taken apart.
+    """What the log signed (RFC 6962 section 3.2, digitally-signed struct); None when the leaf cannot be parsed.
 
     With an issuer's SubjectPublicKeyInfo the entry is the leaf's precertificate, without one the leaf itself.
     """
@@ -101,7 +100,7 @@ def signed_data(sct: SCT, leaf: Certificate, issuer_spki: bytes | None) -> bytes
     )
 
 
-def _in_octet_string(value: bytes) -> tuple[SCT, ...]:
+def _wrapped_list(value: bytes) -> tuple[SCT, ...]:
     """The value of both X.509 extensions: a list inside an OCTET STRING (RFC 6962 section 3.3)."""
     return tuple(_read_list(der.value(value, der.expect(value, 0, len(value), der.OCTET_STRING))))
 
@@ -158,10 +157,10 @@ def _of_ocsp(data: bytes) -> Iterator[SCT]:
     if responses is None:
         raise der.DERError("OCSP response without responses")
     for single in islice(der.children(data, responses), RESPONSES_MAX):
-        # certID and certStatus come first; a revoked status has the tag of singleExtensions.
+        # certID and certStatus come first; a revoked status has the same tag as singleExtensions.
         for field in islice(der.children(data, single), 2, 5):
             if field.tag == _EXPLICIT_1 and (value := _sct_extension(data, field)) is not None:
-                yield from _in_octet_string(value)
+                yield from _wrapped_list(value)
 
 
 def _sct_extension(data: bytes, wrapper: der.Element) -> bytes | None:

@@ -1,19 +1,19 @@
-"""Does this key verify this signature? One question, four answers.
+"""Does this key verify this signature? Four answers.
 
-Room: trust. Pure; results are remembered (bounded), because the same intermediate signs thousands of leaves.
+Room: trust. Pure; results are cached (bounded), because the same intermediate signs thousands of leaves.
 
 ======================  ==============================================================================================
 answer                  when
 ======================  ==============================================================================================
-`Signed.VALID`          the key made the signature
-`Signed.INVALID`        it did not; also where a key of this kind cannot have, whatever made it
-`Signed.UNREADABLE`     by form: an algorithm, a kind of key or parameters that are not verified here (SM2, GOST, Merkle
-                        tree certificates, curves with parameters of their own), or that `cryptography` refuses
-`EXCEEDS_LIMITS`        by size: what would take long to verify is not tried
+`VALID`                 the key made the signature
+`INVALID`               it did not, or no key of this type can make such a signature
+`UNREADABLE`            not verified here because of its form: algorithm, key type or parameters (SM2, GOST, Merkle tree
+                        certificates, curves with explicit parameters), or because `cryptography` refuses it
+`EXCEEDS_LIMITS`        not verified because it would take long
 ======================  ==============================================================================================
 
-Old and weak algorithms are checked like any other: the question is who signed, not whether that was wise. Every caller
-goes through the same limits: certificates (`verify`), CT timestamps (`verify_sct`) and handshakes (`verify_scheme`).
+Old and weak algorithms are verified like any other: the question is who signed, not whether that was wise. The same
+limits hold for certificates (`verify`), CT timestamps (`verify_sct`) and handshakes (`verify_scheme`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from . import der
 from . import spki as public_keys
-from .certificate import CERTIFICATE_OCTETS_MAX
+from .certificate import CERTIFICATE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
 
 SPKI_BYTES_MAX: Final = 8 * 1024
-"""Bytes of a SubjectPublicKeyInfo that is loaded: an RSA key of 16384 bits, the largest of them, has about 2 KiB."""
+"""Largest SubjectPublicKeyInfo that is loaded, in bytes: an RSA key of 16384 bits has about 2 KiB."""
 RSA_MODULUS_BITS_MAX: Final = 16384
 """Largest RSA modulus that is used (OPENSSL_RSA_MAX_MODULUS_BITS). Time grows with its square: 0.7 ms at this size for
 the exponent 65537, 0.05 ms for the largest key of a public CA (4096 bits)."""
@@ -61,21 +61,21 @@ RSA_EXPONENT_BITS_MAX: Final = 33
 """Longest RSA exponent that is used; public CAs have 3 or 65537 (17 bits), some software 2**32 + 1. Time grows with its
 length: a modulus of 3072 bits with an exponent as long takes 5 ms, with one of 33 bits 0.06 ms."""
 DSA_MODULUS_BITS_MAX: Final = 3072
-"""Largest DSA modulus that is used, and that is specified (FIPS 186-4 section 4.2): 0.5 ms, and 9 ms for 10000 bits,
-which OpenSSL takes."""
+"""Largest DSA modulus that is used, and that is specified (FIPS 186-4 section 4.2): 0.5 ms. OpenSSL accepts 10000 bits,
+which take 9 ms."""
 _DSA_ORDER_BITS: Final = frozenset({160, 224, 256})
-"""Lengths of a DSA key's q (FIPS 186-4 section 4.2). OpenSSL calls every signature of another one wrong."""
+"""Lengths of a DSA key's q (FIPS 186-4 section 4.2). With any other, OpenSSL rejects every signature."""
 _RSA_EXPONENT_LEAST: Final = 3
-"""With a smaller exponent anybody can make the signature."""
+"""With a smaller exponent anyone can forge the signature."""
 
 REFUSALS: Final = (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, InternalError)
-"""How `cryptography` refuses to load a key or to compute with one: a hash switched off, numbers that make no key, an
-error of OpenSSL it has no name for. Nothing was learned then."""
+"""How `cryptography` refuses to load or use a key: a disabled hash, numbers that make no key, an unnamed OpenSSL error.
+They prove nothing about the signature."""
 _ANSWERS_MAX: Final = 8192
-"""Remembered answers: a day's endpoints. One is a hash, about 150 bytes, however large what was signed."""
+"""Cached answers: a day's endpoints. Each is a hash, about 150 bytes, however large the signed data."""
 _KEY_CACHE: Final = 1024
-"""Remembered keys; certifi's roots are about 120, a scan meets a few hundred intermediates. A peer can make each of
-them as large as `SPKI_BYTES_MAX`: 8 MiB in all."""
+"""Cached keys; certifi's roots are about 120, a scan meets a few hundred intermediates. A peer can make each of them as
+large as `SPKI_BYTES_MAX`: 8 MiB in all."""
 
 
 class Signed(enum.StrEnum):
@@ -88,7 +88,7 @@ class Signed(enum.StrEnum):
 
 
 class KeyType(enum.Enum):
-    """What can sign, by the algorithm of its SubjectPublicKeyInfo (RFC 3279, RFC 5480, RFC 8410, RFC 9881)."""
+    """Types of keys, by the algorithm of the SubjectPublicKeyInfo (RFC 3279, RFC 5480, RFC 8410, RFC 9881)."""
 
     RSA = "1.2.840.113549.1.1.1"
     EC = "1.2.840.10045.2.1"
@@ -101,14 +101,14 @@ class KeyType(enum.Enum):
 
 
 class Pss(NamedTuple):
-    """Parameters of RSASSA-PSS: the hash of its mask generation function MGF1, and the bytes of its salt."""
+    """Parameters of RSASSA-PSS: the hash of its mask generation function MGF1, and the length of its salt in bytes."""
 
     mgf: hashes.HashAlgorithm
     salt: int
 
 
 class SignatureScheme(NamedTuple):
-    """How a key of this type signs. `digest` is None where the scheme hashes by itself, `pss` where it is not PSS."""
+    """How a key of this type signs. `digest` is None where the hash is built in, `pss` where it is not PSS."""
 
     key_type: KeyType
     digest: hashes.HashAlgorithm | None = None
@@ -116,7 +116,7 @@ class SignatureScheme(NamedTuple):
 
 
 class LoadedKey(NamedTuple):
-    """A public key and its type, None where that is unknown. Without a key, `refusal` is the answer for it."""
+    """A public key and its type, None where unknown. Without a key, `refusal` is the answer to every signature."""
 
     key_type: KeyType | None
     key: PublicKey | None
@@ -130,61 +130,43 @@ _SHA3_224, _SHA3_256, _SHA3_384, _SHA3_512 = hashes.SHA3_224(), hashes.SHA3_256(
 
 _PSS: Final = "1.2.840.113549.1.1.10"
 _MGF1: Final = "1.2.840.113549.1.1.8"
-"""id-RSASSA-PSS, of keys too, and id-mgf1 (RFC 4055 sections 3.1 and 2.2)."""
+"""id-RSASSA-PSS, also as a key's algorithm, and id-mgf1 (RFC 4055 sections 3.1 and 2.2)."""
 
 _KEY_TYPES: Final = {key_type.value: key_type for key_type in KeyType} | {_PSS: KeyType.RSA}
 
+_NIST: Final = "2.16.840.1.101.3.4"
+_SHA2_SHA3: Final = dict(
+    enumerate(
+        (SHA256, SHA384, SHA512, SHA224, _SHA512_224, _SHA512_256, _SHA3_224, _SHA3_256, _SHA3_384, _SHA3_512), start=1
+    )
+)
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "1.2.840.113549.2.5": MD5,
     "1.3.14.3.2.26": SHA1,
-    "2.16.840.1.101.3.4.2.1": SHA256,
-    "2.16.840.1.101.3.4.2.2": SHA384,
-    "2.16.840.1.101.3.4.2.3": SHA512,
-    "2.16.840.1.101.3.4.2.4": SHA224,
-    "2.16.840.1.101.3.4.2.5": _SHA512_224,
-    "2.16.840.1.101.3.4.2.6": _SHA512_256,
-    "2.16.840.1.101.3.4.2.7": _SHA3_224,
-    "2.16.840.1.101.3.4.2.8": _SHA3_256,
-    "2.16.840.1.101.3.4.2.9": _SHA3_384,
-    "2.16.840.1.101.3.4.2.10": _SHA3_512,
+    **{f"{_NIST}.2.{arc}": digest for arc, digest in _SHA2_SHA3.items()},
 }
-"""Hashes of RSASSA-PSS and its MGF1 (RFC 4055 section 2.1; the rest from NIST's register)."""
+"""Hashes of RSASSA-PSS and its MGF1 (RFC 4055 section 2.1; the others from NIST's register)."""
 
 _ALGORITHMS: Final[dict[str, SignatureScheme]] = {
-    "1.2.840.113549.1.1.4": SignatureScheme(KeyType.RSA, MD5),
-    "1.2.840.113549.1.1.5": SignatureScheme(KeyType.RSA, SHA1),
-    "1.3.14.3.2.29": SignatureScheme(KeyType.RSA, SHA1),  # the old OIW arc, still written by some software
-    "1.2.840.113549.1.1.14": SignatureScheme(KeyType.RSA, SHA224),
-    "1.2.840.113549.1.1.11": SignatureScheme(KeyType.RSA, SHA256),
-    "1.2.840.113549.1.1.12": SignatureScheme(KeyType.RSA, SHA384),
-    "1.2.840.113549.1.1.13": SignatureScheme(KeyType.RSA, SHA512),
-    "1.2.840.113549.1.1.15": SignatureScheme(KeyType.RSA, _SHA512_224),
-    "1.2.840.113549.1.1.16": SignatureScheme(KeyType.RSA, _SHA512_256),
-    "2.16.840.1.101.3.4.3.13": SignatureScheme(KeyType.RSA, _SHA3_224),
-    "2.16.840.1.101.3.4.3.14": SignatureScheme(KeyType.RSA, _SHA3_256),
-    "2.16.840.1.101.3.4.3.15": SignatureScheme(KeyType.RSA, _SHA3_384),
-    "2.16.840.1.101.3.4.3.16": SignatureScheme(KeyType.RSA, _SHA3_512),
-    "1.2.840.10045.4.1": SignatureScheme(KeyType.EC, SHA1),
-    "1.2.840.10045.4.3.1": SignatureScheme(KeyType.EC, SHA224),
-    "1.2.840.10045.4.3.2": SignatureScheme(KeyType.EC, SHA256),
-    "1.2.840.10045.4.3.3": SignatureScheme(KeyType.EC, SHA384),
-    "1.2.840.10045.4.3.4": SignatureScheme(KeyType.EC, SHA512),
-    "2.16.840.1.101.3.4.3.9": SignatureScheme(KeyType.EC, _SHA3_224),
-    "2.16.840.1.101.3.4.3.10": SignatureScheme(KeyType.EC, _SHA3_256),
-    "2.16.840.1.101.3.4.3.11": SignatureScheme(KeyType.EC, _SHA3_384),
-    "2.16.840.1.101.3.4.3.12": SignatureScheme(KeyType.EC, _SHA3_512),
-    "1.2.840.10040.4.3": SignatureScheme(KeyType.DSA, SHA1),
-    "2.16.840.1.101.3.4.3.1": SignatureScheme(KeyType.DSA, SHA224),
-    "2.16.840.1.101.3.4.3.2": SignatureScheme(KeyType.DSA, SHA256),
-    "2.16.840.1.101.3.4.3.3": SignatureScheme(KeyType.DSA, SHA384),
-    "2.16.840.1.101.3.4.3.4": SignatureScheme(KeyType.DSA, SHA512),
-    **{
-        key_type.value: SignatureScheme(key_type)  # one identifier for the key and what it signs
-        for key_type in (KeyType.ED25519, KeyType.ED448, KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87)
-    },
+    f"{prefix}.{arc}": SignatureScheme(key_type, digest)
+    for key_type, prefix, digests in (
+        (KeyType.RSA, "1.2.840.113549.1.1", {4: MD5, 5: SHA1, 14: SHA224, 11: SHA256, 12: SHA384, 13: SHA512}),
+        (KeyType.RSA, "1.2.840.113549.1.1", {15: _SHA512_224, 16: _SHA512_256}),
+        (KeyType.RSA, "1.3.14.3.2", {29: SHA1}),  # the old OIW arc, still written by some software
+        (KeyType.RSA, f"{_NIST}.3", {13: _SHA3_224, 14: _SHA3_256, 15: _SHA3_384, 16: _SHA3_512}),
+        (KeyType.EC, "1.2.840.10045.4", {1: SHA1}),
+        (KeyType.EC, "1.2.840.10045.4.3", {1: SHA224, 2: SHA256, 3: SHA384, 4: SHA512}),
+        (KeyType.EC, f"{_NIST}.3", {9: _SHA3_224, 10: _SHA3_256, 11: _SHA3_384, 12: _SHA3_512}),
+        (KeyType.DSA, "1.2.840.10040.4", {3: SHA1}),
+        (KeyType.DSA, f"{_NIST}.3", {1: SHA224, 2: SHA256, 3: SHA384, 4: SHA512}),
+    )
+    for arc, digest in digests.items()
+} | {
+    key_type.value: SignatureScheme(key_type)  # one identifier for the key and its signatures
+    for key_type in (KeyType.ED25519, KeyType.ED448, KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87)
 }
-"""Signature algorithms of X.509 but RSASSA-PSS, whose parameters say the rest (RFC 3279, RFC 5758, RFC 8410, RFC 8702's
-register, RFC 9881)."""
+"""Signature algorithms of X.509 except RSASSA-PSS, which is defined by its parameters (RFC 3279, RFC 5758, RFC 8410,
+RFC 8702's register, RFC 9881)."""
 
 _SCT_SCHEMES: Final = {
     (4, 3): SignatureScheme(KeyType.EC, SHA256),
@@ -195,15 +177,10 @@ pair (RFC 5246 section 7.4.1.4.1)."""
 
 
 def read_key(spki: bytes) -> LoadedKey:
-    """The key in a SubjectPublicKeyInfo, with its type, or why no signature of it is verified."""
+    """The key in a SubjectPublicKeyInfo with its type, or why its signatures are not verified."""
     if len(spki) > SPKI_BYTES_MAX:
         return LoadedKey(_key_type(spki), None, Signed.EXCEEDS_LIMITS)
     return _load_key(spki)
-
-
-def load_key(spki: bytes) -> PublicKey | None:
-    """The key in a SubjectPublicKeyInfo, or None when it cannot be loaded or would take too long to use."""
-    return read_key(spki).key
 
 
 def _key_type(spki: bytes) -> KeyType | None:
@@ -239,13 +216,13 @@ def _load_rsa_leniently(spki: bytes) -> rsa.RSAPublicKey | None:
 
 
 def _refusal(key: PublicKeyTypes) -> Signed | None:
-    """Why no signature of this key is verified; None where they are."""
+    """Why signatures of this key are not verified; None where they are."""
     if isinstance(key, rsa.RSAPublicKey):
         rsa_numbers = key.public_numbers()
         modulus, exponent = rsa_numbers.n, rsa_numbers.e
         if modulus.bit_length() > RSA_MODULUS_BITS_MAX or exponent.bit_length() > RSA_EXPONENT_BITS_MAX:
             return Signed.EXCEEDS_LIMITS
-        # Older versions of `cryptography` load such numbers and call every signature wrong, or any right.
+        # Older versions of `cryptography` load such numbers and reject every signature, or accept any.
         return None if modulus & exponent & 1 and exponent >= _RSA_EXPONENT_LEAST else Signed.UNREADABLE
     if isinstance(key, dsa.DSAPublicKey):
         parameters = key.parameters().parameter_numbers()
@@ -256,8 +233,8 @@ def _refusal(key: PublicKeyTypes) -> Signed | None:
 
 
 def verify_issued(child: Certificate, issuer_spki: bytes) -> Signed:
-    """Whether the key in `issuer_spki` signed `child`. What holds no signature was signed by nobody: INVALID."""
-    if len(child.der) > CERTIFICATE_OCTETS_MAX:
+    """Whether the key in `issuer_spki` signed `child`; INVALID where `child` has no signature."""
+    if len(child.der) > CERTIFICATE_BYTES_MAX:
         return Signed.EXCEEDS_LIMITS
     if child.tbs is None or child.signature is None:
         return Signed.INVALID
@@ -267,11 +244,10 @@ def verify_issued(child: Certificate, issuer_spki: bytes) -> Signed:
 
 
 _ANSWERS: Final[dict[bytes, Signed]] = {}
-"""By the hash of the question. Emptied when it is full: that costs each answer once more, and keeps no order."""
+"""By the hash of all inputs. Emptied when full: that costs each answer once more, and needs no eviction order."""
 
 
-def _remembered(answer: Callable[[], Signed], *question: bytes) -> Signed:
-    """The answer to a question that was asked before, or now."""
+def _cached(answer: Callable[[], Signed], *question: bytes) -> Signed:
     asked = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in question)).digest()
     known = _ANSWERS.get(asked)
     if known is None:
@@ -287,16 +263,8 @@ def verify(spki: bytes, algorithm: Algorithm, signature: bytes, data: bytes) -> 
     scheme = _scheme_of(algorithm)
     if scheme is None:
         return Signed.UNREADABLE
-    kind = algorithm.oid.encode()
-    return _remembered(
-        lambda: verify_scheme(spki, scheme, signature, data),
-        b"X.509",
-        spki,
-        kind,
-        algorithm.parameters,
-        signature,
-        data,
-    )
+    question = (b"X.509", spki, algorithm.oid.encode(), algorithm.parameters, signature, data)
+    return _cached(lambda: verify_scheme(spki, scheme, signature, data), *question)
 
 
 def verify_sct(spki: bytes, signature_scheme: tuple[int, int], signature: bytes, data: bytes) -> Signed:
@@ -304,16 +272,15 @@ def verify_sct(spki: bytes, signature_scheme: tuple[int, int], signature: bytes,
     scheme = _SCT_SCHEMES.get(signature_scheme)
     if scheme is None:
         return Signed.INVALID
-    return _remembered(
-        lambda: verify_scheme(spki, scheme, signature, data), b"SCT", spki, bytes(signature_scheme), signature, data
-    )
+    question = (b"SCT", spki, bytes(signature_scheme), signature, data)
+    return _cached(lambda: verify_scheme(spki, scheme, signature, data), *question)
 
 
 def verify_scheme(spki: bytes, scheme: SignatureScheme, signature: bytes, data: bytes) -> Signed:
-    """Whether `signature` over `data` was made by the key in `spki` in this way. Not remembered."""
+    """Whether `signature` over `data` was made by the key in `spki` with this scheme. Not cached."""
     loaded = read_key(spki)
     if loaded.key_type not in {None, scheme.key_type}:
-        return Signed.INVALID  # a key of another kind cannot have made it
+        return Signed.INVALID  # a key of another type cannot have made it
     if loaded.key is None:
         return loaded.refusal
     try:
@@ -326,7 +293,7 @@ def verify_scheme(spki: bytes, scheme: SignatureScheme, signature: bytes, data: 
 
 
 def _verify(key: PublicKey, scheme: SignatureScheme, signature: bytes, data: bytes) -> None:
-    """Raise `InvalidSignature`, or one of `REFUSALS`, unless the key made it. It is of the scheme's type."""
+    """Raise `InvalidSignature`, or one of `REFUSALS`, unless the key, of the scheme's type, made the signature."""
     if isinstance(key, rsa.RSAPublicKey):
         pss = scheme.pss
         padded = padding.PKCS1v15() if pss is None else padding.PSS(padding.MGF1(pss.mgf), pss.salt)
@@ -346,7 +313,7 @@ def _hash_of(scheme: SignatureScheme) -> hashes.HashAlgorithm:
 
 
 def _scheme_of(algorithm: Algorithm) -> SignatureScheme | None:
-    """How an X.509 signature algorithm signs; None for one that is not verified here."""
+    """The scheme of an X.509 signature algorithm; None for one that is not verified here."""
     if algorithm.oid != _PSS:
         return _ALGORITHMS.get(algorithm.oid)
     try:
@@ -356,13 +323,13 @@ def _scheme_of(algorithm: Algorithm) -> SignatureScheme | None:
 
 
 def _pss_scheme(parameters: bytes) -> SignatureScheme:
-    """Read RSASSA-PSS-params (RFC 4055 section 3.1). Raises ValueError for what is not read or not in its order."""
+    """Parse RSASSA-PSS-params (RFC 4055 section 3.1). Raises ValueError for unknown or misplaced fields."""
     digest: hashes.HashAlgorithm = SHA1
     mgf: hashes.HashAlgorithm = SHA1
     salt, previous = 20, 0
     outer = der.expect(parameters, 0, len(parameters), der.SEQUENCE)
     if outer.end != len(parameters):
-        raise ValueError("something behind RSASSA-PSS-params")
+        raise ValueError("trailing bytes after RSASSA-PSS-params")
     for field in der.children(parameters, outer):
         inner = der.element(parameters, field.content, field.end)
         if field.tag <= previous or inner.end != field.end:
@@ -371,19 +338,15 @@ def _pss_scheme(parameters: bytes) -> SignatureScheme:
         if field.tag == 0xA0:  # noqa: PLR2004 - [0] hashAlgorithm
             digest = _identified_hash(parameters, inner)
         elif field.tag == 0xA1:  # noqa: PLR2004 - [1] maskGenAlgorithm
-            mgf = _identified_hash(parameters, _mgf1_parameters(parameters, inner))
+            kind = der.element(parameters, inner.content, inner.end)
+            if der.oid(parameters, kind) != _MGF1:
+                raise ValueError("mask generation function")
+            mgf = _identified_hash(parameters, der.element(parameters, kind.end, inner.end))
         elif field.tag == 0xA2 and inner.tag == der.INTEGER:  # noqa: PLR2004 - [2] saltLength
             salt = int.from_bytes(der.value(parameters, inner), "big", signed=True)
         elif field.tag != 0xA3 or der.value(parameters, inner) != b"\x01":  # noqa: PLR2004 - [3] trailerField
             raise ValueError("RSASSA-PSS-params")
     return SignatureScheme(KeyType.RSA, digest, Pss(mgf, salt))
-
-
-def _mgf1_parameters(data: bytes, identifier: der.Element) -> der.Element:
-    kind = der.element(data, identifier.content, identifier.end)
-    if der.oid(data, kind) != _MGF1:
-        raise ValueError("mask generation function")
-    return der.element(data, kind.end, identifier.end)
 
 
 def _identified_hash(data: bytes, identifier: der.Element) -> hashes.HashAlgorithm:
@@ -395,15 +358,15 @@ def _identified_hash(data: bytes, identifier: der.Element) -> hashes.HashAlgorit
 
 
 def is_verified(algorithm: Algorithm | None) -> bool:
-    """Whether signatures by this X.509 algorithm are verified here, given a key that can be read."""
+    """Whether signatures of this X.509 algorithm are verified here, given a readable key."""
     scheme = None if algorithm is None else _scheme_of(algorithm)
-    return scheme is not None and (scheme.key_type not in _ML_DSA or load_key(_ML_DSA_SPECIMEN) is not None)
+    return scheme is not None and (scheme.key_type not in _ML_DSA or read_key(_ML_DSA_SPECIMEN).key is not None)
 
 
 def is_readable(chain: Iterable[Certificate]) -> bool:
-    """Whether the signatures of a chain, leaf first, and the keys of its CAs are of forms that are verified here.
+    """Whether the signatures of a chain, leaf first, and the keys of its CAs have forms that are verified here.
 
-    Said of the form alone, for who can ask a server for another chain; `paths` says what a chain comes to.
+    For a caller that can ask the server for another chain; `paths` says what a chain is worth.
     """
     for depth, certificate in enumerate(islice(chain, READABLE_DEPTH_MAX)):
         if not (is_verified(certificate.signature_algorithm) or certificate.is_self_issued):
@@ -416,9 +379,9 @@ def is_readable(chain: Iterable[Certificate]) -> bool:
 
 
 READABLE_DEPTH_MAX: Final = 10
-"""Certificates of a chain whose form is examined: as many as a path may have. A peer may present hundreds."""
+"""Certificates of a chain that `is_readable` examines: as many as a path may have. A peer may present hundreds."""
 
 _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87})
 _ML_DSA_SPECIMEN: Final = bytes.fromhex("30820532300b06096086480165030403110382052100") + bytes(1312)
-"""A key of ML-DSA-44 (RFC 9881 section 4; any bytes are one): whether it loads is whether this `cryptography` has
-ML-DSA. Version 48 does; 47 has the names and no more."""
+"""An ML-DSA-44 key (RFC 9881 section 4; any bytes are a valid one): it loads where this `cryptography` has ML-DSA.
+Version 48 does; 47 has only the names."""

@@ -1,11 +1,11 @@
-"""What travels between a client and a witness: one request, one signed statement (docs/witness.md).
+"""The protocol between a client and a witness: one request, one signed statement (docs/witness.md).
 
-Room: witness, below everything that judges. Pure: octets and keys in, values out.
+Room: trust. Pure: bytes and keys in, values out.
 
-The client asks on the very connection it wants to know about; the witness, which terminates TLS itself, answers with
-what it sees of that connection: the channel binding of RFC 9266 above all. Both ends of one TLS session have the same
-one. Somebody who decrypts in between has two sessions, and no way to make their bindings equal (RFC 9266 section 1,
-RFC 7627 for TLS 1.2), whatever certificates and keys they hold.
+The client asks on the very connection it wants to verify. The witness, which terminates TLS itself, answers with its
+view of that connection, above all the channel binding of RFC 9266. Both ends of one TLS session have the same binding.
+An interceptor has two sessions and no way to make their bindings equal (RFC 9266 section 1, RFC 7627 for TLS 1.2),
+whatever certificates and keys it holds.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 VERSION: Final = 1
-"""Version of the statement; rises only when a reader of the old form would misread the new one."""
+"""Version of the statement; incremented only when a reader of the old form would misread the new one."""
 
 PATH: Final = "/.well-known/tls-witness"
-"""Where a witness is asked (RFC 8615)."""
+"""The path of the request (RFC 8615)."""
 
 PAYLOAD_TYPE: Final = "application/vnd.tls-witness.statement.v1+json"
-"""What the signature says it is over."""
+"""Type of the signed payload."""
 
-NONCE_OCTETS: Final = 32
-"""Octets of a nonce: enough that none is ever met twice."""
+NONCE_BYTES: Final = 32
+"""Length of a nonce in bytes: enough that none ever repeats."""
 
 EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"
 """RFC 9266 section 4.1."""
 
 EXPORTER_CONTEXT: Final = b""
-"""Present and of no length (RFC 9266 section 4.1); before TLS 1.3 that is not the same as absent (RFC 5705)."""
+"""Present and empty (RFC 9266 section 4.1); before TLS 1.3 that differs from absent (RFC 5705)."""
 
-EXPORTER_OCTETS: Final = 32
+EXPORTER_BYTES: Final = 32
 """RFC 9266 section 4.1."""
 
-ANSWER_OCTETS_MAX: Final = 64 * 1024
-"""Octets of an answer that a client reads; a statement has about 1 KiB."""
+ANSWER_BYTES_MAX: Final = 64 * 1024
+"""Largest answer that a client reads, in bytes; a statement has about 1 KiB."""
 
 
 NAMES_A_PROXY: Final = frozenset(
@@ -65,8 +65,8 @@ NAMES_A_PROXY: Final = frozenset(
         "x-forwarded-server",
     }
 )
-"""Request headers that intermediaries write and that say who they are, or how they were reached. Of the others that
-they write some exist to name the client: a witness leaves their values empty."""
+"""Request headers by which intermediaries identify themselves or say how they were reached. Some of the other headers
+that they add identify the client: a witness leaves their values empty."""
 
 
 class HelloSeen(Record, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class HelloSeen(Record, frozen=True, kw_only=True):
 
 
 class Negotiated(Record, frozen=True, kw_only=True):
-    """What the witness's side of the handshake agreed on. Names are the IANA registry's."""
+    """What the handshake negotiated on the witness's side. Names are those of the IANA registries."""
 
     version: str | None = None
     cipher: str | None = None
@@ -87,14 +87,13 @@ class Negotiated(Record, frozen=True, kw_only=True):
 
 
 class Statement(Record, frozen=True, kw_only=True):
-    """What a witness says of one connection.
+    """What a witness reports of one connection.
 
-    `nonce` is the client's, as it was spelled in the request. `exporter` is the witness's side of the channel binding
-    (RFC 9266 tls-exporter, 32 octets); it is empty where its session has none that is unique (TLS 1.2 without extended
-    master secret), which then cannot be the session of a client that has one. `server_name` is the name the
-    ClientHello asked for. `proxy_headers` are the request headers that only intermediaries write (name, value), the
-    value empty where it would tell of the client. `peer` is the address the witness saw, and is left out unless its
-    operator turned it on.
+    `nonce` is the client's, encoded as in the request. `exporter` is the witness's side of the channel binding (RFC
+    9266 tls-exporter, 32 bytes); empty where its session has no unique one (TLS 1.2 without extended master secret),
+    which then cannot be the session of a client that has one. `server_name` is the name the ClientHello requested.
+    `proxy_headers` are the request headers that only intermediaries add (name, value), the value empty where it would
+    identify the client. `peer` is the address the witness saw, omitted unless its operator enabled it.
     """
 
     version: int = VERSION
@@ -116,32 +115,32 @@ class Answer(NamedTuple):
     problem: Problem | None = None
 
 
-def spell_nonce(nonce: bytes) -> str:
-    """A nonce as the request carries it: base64url without padding (RFC 4648 section 5)."""
+def encode_nonce(nonce: bytes) -> str:
+    """Encode a nonce for the request: base64url without padding (RFC 4648 section 5)."""
     return base64.urlsafe_b64encode(nonce).rstrip(b"=").decode("ascii")
 
 
-def read_nonce(text: str) -> bytes | None:
-    """The nonce that a request spells, or None when it is not exactly one."""
+def decode_nonce(text: str) -> bytes | None:
+    """Decode the nonce of a request; None when it is not exactly one."""
     try:
         nonce = base64.b64decode(text.encode("ascii") + b"=", altchars=b"-_", validate=True)
     except ValueError:  # binascii.Error, and text that is not ASCII
         return None
-    return nonce if len(nonce) == NONCE_OCTETS and spell_nonce(nonce) == text else None
+    return nonce if len(nonce) == NONCE_BYTES and encode_nonce(nonce) == text else None
 
 
 def request_target(nonce: bytes) -> str:
     """The request target in origin-form (RFC 9112 section 3.2.1)."""
-    return f"{PATH}?nonce={spell_nonce(nonce)}"
+    return f"{PATH}?nonce={encode_nonce(nonce)}"
 
 
 def sign(statement: Statement, keys: Iterable[Ed25519PrivateKey]) -> bytes:
-    """The body of an answer: the statement in an envelope signed with every key."""
+    """Make the body of an answer: the statement in an envelope signed with every key."""
     return envelope.seal(msgspec.json.encode(statement), payload_type=PAYLOAD_TYPE, keys=keys)
 
 
 def read(body: bytes, *, keys: Sequence[bytes]) -> Answer:
-    """Read the body of an answer, believing only what one of `keys` (32 raw octets each) signed. Raises nothing."""
+    """Read the body of an answer that one of `keys` (32 raw bytes each) signed. Never raises."""
     opened = envelope.open_envelope(body, payload_type=PAYLOAD_TYPE, keys=keys)
     if opened.problem is not None:
         return Answer(problem=opened.problem)
@@ -149,6 +148,6 @@ def read(body: bytes, *, keys: Sequence[bytes]) -> Answer:
         statement = msgspec.json.decode(opened.payload, type=Statement)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return Answer(problem=Problem.UNREADABLE)
-    if statement.version != VERSION or len(statement.exporter) not in {0, EXPORTER_OCTETS}:
+    if statement.version != VERSION or len(statement.exporter) not in {0, EXPORTER_BYTES}:
         return Answer(problem=Problem.UNREADABLE)
     return Answer(statement, opened.key)

@@ -1,22 +1,22 @@
-"""A witness: ends TLS itself and signs what it sees of each connection (docs/witness.md).
+"""A witness: terminates TLS and signs what it observes of each connection (docs/witness.md).
 
-Room: witness. Opens sockets, reads the clock it is given, judges nothing.
+Room: witness. Opens sockets, reads the clock it is given, assesses nothing.
 
     witness = Witness(keys)
     async with serve(witness, tls=tls_context("chain.pem", "key.pem"), port=8443) as server: ...
-    async with serve(witness, tls=…, application=exam_platform): ...        # an application of its own behind it
+    async with serve(witness, tls=…, application=exam_platform): ...        # with an application behind it
 
-From a client's first octet to its last:
+The layers of a connection:
 
-    TCP ─▶ _Handshaking (OpenSSL on memory buffers, ClientHello kept) ─▶ TLSTransport ─▶ _Serving (limits) ─▶ aiohttp
+    TCP ─▶ _Handshake (OpenSSL on memory buffers, ClientHello kept) ─▶ TLSTransport ─▶ _HTTP (limits) ─▶ aiohttp
 
-TLS has to end here: what is signed is this process's side of the session. The answer of the witness comes before any
-route and middleware of the application, so that none of them can change or refuse it.
+TLS must terminate here: what is signed is this process's end of the session. The witness responds before any route and
+middleware of the application, so that none of them can change or refuse its response.
 
-Nobody is waited for without a limit (`Limits`), and every limit is one that an honest client on a bad line keeps. A
-connection is *waiting* while the next step is its client's: its handshake, the head of a request, the next request.
-When there are as many connections as may be, a newcomer takes the place of the one that has been waiting the longest,
-if that has been long; so clients that only hold connections open keep nobody out.
+Every wait is limited (`Limits`), and an honest client on a bad line stays within every limit. A connection is *waiting*
+while the next step is its client's: the handshake, the head of a request, the next request. At the maximum number of
+connections, a new one replaces the one that has been waiting longest, provided that has been long: so clients that only
+hold connections open lock nobody out.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ from detector.errors import ServingError
 from detector.model import Record
 from detector.probe.tls.codepoints import CIPHER_SUITES, GROUPS, TLS_1_2, TLS_1_3, VERSIONS
 from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.reader import WireError
 from detector.probe.tls.transport import TLSTransport
-from detector.probe.tls.wire import Wire, WireError
-from detector.session.session import utc_now
+from detector.probe.tls.wire import Wire
+from detector.session.seams import utc_now
 from detector.trust import witness_statement
 from detector.trust.witness_statement import HelloSeen, Negotiated, Statement
 
@@ -55,31 +56,31 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SIGNING_KEYS_MAX: Final = 2
-"""Keys at once: the one in use, and the one it is being exchanged with or for."""
+"""Keys at once: two during a rotation."""
 
 CIPHERS_TLS_1_2: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """Forward secret and authenticated (RFC 9325 section 4.2); TLS 1.3 suites are OpenSSL's default."""
 
-PEM_OCTETS_MAX: Final = 1024 * 1024
-"""Octets read of a certificate or key file; a chain has under 20 KiB."""
+PEM_BYTES_MAX: Final = 1024 * 1024
+"""Bytes read of a certificate or key file; a chain has under 20 KiB."""
 
-SERVER_NAME_OCTETS_MAX: Final = 255
-"""Octets of a server name that are repeated in a statement: no DNS name is longer (RFC 1035 section 2.3.4)."""
+SERVER_NAME_CHARACTERS_MAX: Final = 255
+"""Characters of a server name in a statement: no DNS name is longer (RFC 1035 section 2.3.4)."""
 
 PROXY_HEADERS_MAX: Final = 16
 PROXY_HEADER_CHARACTERS_MAX: Final = 256
-"""How many proxy headers a statement repeats, and how much of each: it must stay far below what a client reads."""
+"""Proxy headers in a statement, and characters of each: it must stay far below what a client reads."""
 
-READ_OCTETS: Final = 64 * 1024
-"""Octets taken from OpenSSL's output buffer at once; only a buffer size."""
+READ_BYTES: Final = 64 * 1024
+"""Bytes taken from OpenSSL's output buffer at once; only a buffer size."""
 
 BACKLOG: Final = 1024
-"""Connections that the kernel holds until they are accepted: as many as a whole exam hall opens in one second."""
+"""Connections that the kernel queues until they are accepted: as many as an exam hall opens in one second."""
 
 LOG: Final = logging.getLogger("detector.witness")
-"""Faults of the application. What clients do wrong is counted, not logged, and no address is ever written."""
+"""Faults of the application. Clients' errors are counted, not logged, and no address is ever logged."""
 
-_TELLS_OF_THE_CLIENT: Final = frozenset(
+_PERSONAL_HEADERS: Final = frozenset(
     {
         "forwarded",  # RFC 7239: holds the client's address
         "x-real-ip",
@@ -94,41 +95,44 @@ _TELLS_OF_THE_CLIENT: Final = frozenset(
         "x-authenticated-groups",
     }
 )
-"""Headers written by intermediaries whose values are addresses or names of people: they are named, not repeated."""
+"""Headers of intermediaries whose values are addresses or names of people: statements have their names only."""
 
 _FORWARDED: Final = "x-forwarded-"
-"""What the rest of the second kind begin with."""
+"""The prefix of further such headers."""
 
 _HEAD_ENDS: Final = (b"\r\n\r\n", b"\n\n")
-"""The empty line behind a head (RFC 9112 section 2.1), and what some clients make of it (section 2.2)."""
+"""The empty line after a head (RFC 9112 section 2.1), and its lenient form (section 2.2)."""
 
 _HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 """RFC 6585 section 5."""
 
-_SEEN: Final = "detector_witness_seen"
-_SERVING: Final = "detector_witness_serving"
-"""Extra facts of our transports, by which a request finds its connection."""
+_SESSION_KEY: Final = "detector_witness_seen"
+_HTTP_KEY: Final = "detector_witness_serving"
+"""Keys of a transport's extra info, by which a request finds its connection."""
 
 
 class Limits(Record, frozen=True, kw_only=True):
-    """What clients may cost. Seconds unless the name says otherwise.
+    """Resource limits for clients, in seconds unless the name says otherwise.
 
-    `connections` at once, below the usual limit of 1024 open files. `patience` is how long a connection may be waiting
-    before a newcomer may take its place. `handshake` bounds the whole TLS handshake and `handshake_octets` what a
-    client may send for it (a ClientHello has 2 KiB); `head` a request's head from its first octet to its last, and
-    `head_octets` its size; `idle` the time between requests; `stall` the time in which a client that is being answered
-    takes nothing, or sends nothing of a body that it announced. `requests` is the number on one connection. `shutdown`
-    is how long requests that are being answered may take once the server stops.
+    Attributes:
+        connections: connections at once, below the usual limit of 1024 open files.
+        patience: how long a connection may wait before a new one may replace it.
+        handshake: the whole TLS handshake; `handshake_bytes` is what a client may send in it; a ClientHello has 2 KiB.
+        head: a request's head from its first byte to its last; `head_bytes` is its size.
+        idle: the time between requests.
+        stall: how long a client may read nothing of a response, or send nothing of a body that it announced.
+        requests: the number of requests on one connection.
+        shutdown: how long requests in progress may take once the server stops.
     """
 
     connections: int = 900
     patience: float = 2.0
     handshake: float = 10.0
-    handshake_octets: int = 32 * 1024
+    handshake_bytes: int = 32 * 1024
     head: float = 10.0
-    head_octets: int = 64 * 1024
+    head_bytes: int = 64 * 1024
     idle: float = 60.0
     stall: float = 20.0
     requests: int = 1000
@@ -138,10 +142,10 @@ class Limits(Record, frozen=True, kw_only=True):
 DEFAULT_LIMITS: Final = Limits()
 
 
-class Seen(NamedTuple):
-    """What the witness's end of one connection is: what every statement about it says.
+class ServerSession(NamedTuple):
+    """The witness's end of one connection, as every statement about it describes it.
 
-    `exporter` is empty where the session has none that is unique, and None where that could not be found out.
+    `exporter` is empty where the session has no unique one, and None where that could not be determined.
     """
 
     exporter: bytes | None
@@ -152,7 +156,7 @@ class Seen(NamedTuple):
 
 
 class Counts:
-    """What happened since the server started. Numbers only; nothing about anybody."""
+    """Counters since the server started; nothing about individual clients."""
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -164,11 +168,10 @@ class Counts:
 
 
 class Witness:
-    """Answers for the connections it sees, with one or two signing keys: during a rotation both sign.
+    """Signs statements about connections, with one key, or with two during a rotation.
 
-    The address of the client goes into statements only with `peer_address`. `clock` gives the time (aware, UTC).
-
-    Raises ValueError for another number of keys.
+    Statements have the client's address only with `peer_address`. `clock` gives the time (aware, UTC). Raises
+    ValueError for another number of keys.
     """
 
     def __init__(
@@ -185,17 +188,17 @@ class Witness:
         self._clock = clock
 
     def answer(self, request: web.BaseRequest) -> web.Response:
-        """Answer a request for `protocol.PATH` on a connection of this server."""
+        """Respond to a request for `witness_statement.PATH` on a connection of this server."""
         if request.method != hdrs.METH_GET:
             return _refusal(405, "A witness is asked with GET.", {hdrs.ALLOW: hdrs.METH_GET})
         nonces = request.query.getall("nonce", [])
-        if len(nonces) != 1 or witness_statement.read_nonce(nonces[0]) is None:
+        if len(nonces) != 1 or witness_statement.decode_nonce(nonces[0]) is None:
             return _refusal(
                 400,
-                f"A witness is asked with one nonce of {witness_statement.NONCE_OCTETS} bytes, as unpadded base64url.",
+                f"A witness is asked with one nonce of {witness_statement.NONCE_BYTES} bytes, as unpadded base64url.",
             )
-        seen = None if request.transport is None else request.transport.get_extra_info(_SEEN)
-        if not isinstance(seen, Seen):
+        seen = None if request.transport is None else request.transport.get_extra_info(_SESSION_KEY)
+        if not isinstance(seen, ServerSession):
             return _refusal(404, "There is no witness here: TLS of this connection ends somewhere else.")
         if seen.exporter is None:
             return _refusal(503, "This witness could not read its own handshake; nothing is said about it.")
@@ -210,21 +213,21 @@ class Witness:
             peer=seen.peer if self._peer_address else None,
         )
         body = witness_statement.sign(statement, self._keys)
-        return web.Response(body=body, content_type="application/json", headers=_NOT_KEPT)
+        return web.Response(body=body, content_type="application/json", headers=_HEADERS)
 
 
-_NOT_KEPT: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store", hdrs.SERVER: "tls-witness"}
-"""What every answer of the witness says: it is for this connection and this moment."""
+_HEADERS: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store", hdrs.SERVER: "tls-witness"}
+"""Headers of every response: it is for this connection and this moment."""
 
 
 def _refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"{sentence}\n", headers={**_NOT_KEPT, **(headers or {})})
+    return web.Response(status=status, text=f"{sentence}\n", headers={**_HEADERS, **(headers or {})})
 
 
 def proxy_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The headers that only intermediaries write: names in lower case, values bounded and printable.
+    """Return the headers that only intermediaries write: names in lower case, values bounded and printable.
 
-    Values that would tell of the client, such as the address inside a school's network, are left empty.
+    Values about the client, such as its address inside a school's network, are left empty.
     """
     found = []
     for name, value in headers:
@@ -232,30 +235,27 @@ def proxy_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
         if lower in witness_statement.NAMES_A_PROXY:
             printable = value.encode("ascii", "backslashreplace").decode("ascii")
             found.append((lower, printable[:PROXY_HEADER_CHARACTERS_MAX]))
-        elif lower in _TELLS_OF_THE_CLIENT or lower.startswith(_FORWARDED):
+        elif lower in _PERSONAL_HEADERS or lower.startswith(_FORWARDED):
             found.append((lower[:PROXY_HEADER_CHARACTERS_MAX], ""))
     return tuple(found[:PROXY_HEADERS_MAX])
 
 
-# TLS
-
-
 class _NoCommonProtocolError(Exception):
-    """The client offers protocols, and HTTP/1.1 is not among them."""
+    """The client offers protocols without HTTP/1.1."""
 
 
 def _choose_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """Speak HTTP/1.1 only; raising makes OpenSSL send no_application_protocol (RFC 7301 section 3.2)."""
+    """Select HTTP/1.1; raising makes OpenSSL send no_application_protocol (RFC 7301 section 3.2)."""
     if b"http/1.1" not in offered:
         raise _NoCommonProtocolError
     return b"http/1.1"
 
 
 def tls_context(certificate: str | Path, key: str | Path) -> SSL.Context:
-    """TLS settings of a witness: TLS 1.3 and 1.2, no resumption, no renegotiation, HTTP/1.1 only.
+    """Return the TLS settings of a witness: TLS 1.3 and 1.2, no resumption, no renegotiation, HTTP/1.1 only.
 
     `certificate` is a PEM file with the chain, leaf first; `key` a PEM file with its private key. Raises
-    `ServingError` that names the file.
+    `ServingError`, which names the file.
     """
     chain_pem, key_pem = _read(certificate, "Certificate"), _read(key, "Key")
     try:
@@ -291,7 +291,7 @@ def tls_context(certificate: str | Path, key: str | Path) -> SSL.Context:
 def _read(path: str | Path, what: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            return file.read(PEM_OCTETS_MAX)
+            return file.read(PEM_BYTES_MAX)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         reason = getattr(error, "strerror", None) or "the name cannot be one"
         raise _unusable(what, path, f"cannot be read ({reason})") from None
@@ -304,11 +304,8 @@ def _unusable(what: str, path: str | Path, why: str) -> ServingError:
     )
 
 
-# Connections
-
-
-class _Client:
-    """One connection from accept to end, whatever it is doing: what the server counts and limits."""
+class _ClientConnection:
+    """One connection from accept to close, as the server counts and limits it."""
 
     def __init__(self, server: WitnessServer, transport: asyncio.Transport) -> None:
         self._server = server
@@ -318,7 +315,7 @@ class _Client:
         self.waiting_since = 0.0
 
     def waits(self, seconds: float) -> None:
-        """The next step is the client's; it has this long for it."""
+        """The next step is the client's, within these seconds."""
         self._end_timer()
         self.waiting_since = self._loop.time()
         self._timer = self._loop.call_later(seconds, self._too_late)
@@ -326,12 +323,12 @@ class _Client:
         self._server.waiting[self] = None
 
     def works(self) -> None:
-        """The next step is ours."""
+        """The next step is the server's."""
         self._end_timer()
         self._server.waiting.pop(self, None)
 
     def gone(self) -> None:
-        """The connection is no more."""
+        """The connection has ended."""
         self.works()
         self._server.clients.pop(self, None)
         if not self._server.clients:
@@ -348,8 +345,8 @@ class _Client:
             self._timer = None
 
 
-class _Handshaking(asyncio.Protocol):
-    """The first part of a connection: TLS 1.3 or 1.2 as OpenSSL makes it, and what was said as `wire` reads it."""
+class _Handshake(asyncio.Protocol):
+    """The handshake: TLS 1.3 or 1.2 by OpenSSL, and its messages as `probe.tls.wire` parses them."""
 
     def __init__(self, server: WitnessServer) -> None:
         self._server = server
@@ -357,12 +354,12 @@ class _Handshaking(asyncio.Protocol):
         self._connection = SSL.Connection(server.tls, None)
         self._connection.set_accept_state()
         self._wire = Wire()
-        self._octets = 0
-        self._client: _Client | None = None
+        self._bytes = 0
+        self._client: _ClientConnection | None = None
         self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the client in, or refuse it."""
+        """Admit the client, or refuse it."""
         stream = cast("asyncio.Transport", transport)  # not every loop's derives from asyncio's class
         self._client = self._server.admit(stream)
         if self._client is None:
@@ -371,17 +368,17 @@ class _Handshaking(asyncio.Protocol):
         self._client.waits(self._limits.handshake)
 
     def data_received(self, data: bytes) -> None:
-        """Go on with the handshake."""
+        """Advance the handshake."""
         client = self._client
         if client is None or self._over:
             return
-        before, self._octets = self._octets, self._octets + len(data)
+        before, self._bytes = self._bytes, self._bytes + len(data)
         with contextlib.suppress(WireError):
             if not self._wire.client_hellos:
                 self._wire.client(data)
-        # What comes in one piece with the end of the handshake may be a request, and is not counted.
-        most = self._octets if not self._wire.client_hellos else before
-        if most > self._limits.handshake_octets or (self._wire.error is not None and not self._wire.client_hellos):
+        # Data in one chunk with the end of the handshake may be a request, and is not counted.
+        most = self._bytes if not self._wire.client_hellos else before
+        if most > self._limits.handshake_bytes or (self._wire.error is not None and not self._wire.client_hellos):
             self._give_up(client)
             return
         self._connection.bio_write(data)
@@ -390,53 +387,53 @@ class _Handshaking(asyncio.Protocol):
         except SSL.WantReadError:
             self._flush(client)
         except (SSL.Error, _NoCommonProtocolError):
-            self._flush(client)  # the alert that says why
+            self._flush(client)  # the alert
             self._give_up(client)
         else:
             self._flush(client)
-            self._established(client)
+            self._serve_http(client)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
-        """Take note that the client has gone before its handshake was complete."""
+        """Count a client that left before its handshake was complete."""
         if self._client is not None:
             self._server.counts.failed_handshakes += 0 if self._over else 1
             self._client.gone()
 
-    def _give_up(self, client: _Client) -> None:
-        """Close; a client that does not read the alert is cut off when its time is over."""
+    def _give_up(self, client: _ClientConnection) -> None:
+        """Close; a client that does not read the alert is aborted when its time is over."""
         self._over = True
         self._server.counts.failed_handshakes += 1
         client.transport.close()
 
-    def _flush(self, client: _Client) -> None:
-        """Send what OpenSSL says, and read it along: what was agreed on is in it."""
+    def _flush(self, client: _ClientConnection) -> None:
+        """Send OpenSSL's output, and parse it: the negotiated parameters are in it."""
         while True:
             try:
-                output = self._connection.bio_read(READ_OCTETS)
+                output = self._connection.bio_read(READ_BYTES)
             except SSL.WantReadError:
                 return
             client.transport.write(output)
-            with contextlib.suppress(WireError):  # OpenSSL's own words; were they not readable, less would be known
+            with contextlib.suppress(WireError):  # unparsable output of OpenSSL would only mean fewer facts
                 self._wire.server(output)
 
-    def _established(self, client: _Client) -> None:
-        """Hand the connection to HTTP."""
+    def _serve_http(self, client: _ClientConnection) -> None:
+        """Pass the connection to HTTP."""
         self._over = True
-        serving = _Serving(client, self._server)
-        extra = {_SEEN: self._seen(client.transport), _SERVING: serving}
+        http = _HTTP(client, self._server)
+        extra = {_SESSION_KEY: self._session(client.transport), _HTTP_KEY: http}
         transport = TLSTransport(self._connection, client.transport, extra=extra)
         client.transport = transport
-        serving.begin(transport)
+        http.begin(transport)
 
-    def _seen(self, transport: asyncio.Transport) -> Seen:
+    def _session(self, transport: asyncio.Transport) -> ServerSession:
         wire, connection = self._wire, self._connection
         message = wire.client_hellos[0]
         ja3 = name = None
-        with contextlib.suppress(WireError):  # OpenSSL bears with more than we can read
+        with contextlib.suppress(WireError):  # OpenSSL accepts more than is parsed here
             hello = parse_client_hello(message)
             ja3, name = hello.ja3, hello.server_name
         address = transport.get_extra_info("peername")
-        return Seen(
+        return ServerSession(
             exporter=self._exporter(),
             client_hello=HelloSeen(sha256=hashlib.sha256(message).hexdigest(), ja3=ja3),
             tls=Negotiated(
@@ -446,14 +443,14 @@ class _Handshaking(asyncio.Protocol):
                 alpn=connection.get_alpn_proto_negotiated().decode("ascii") or None,
                 extended_master_secret=wire.extended_master_secret,
             ),
-            server_name=None if name is None else name[:SERVER_NAME_OCTETS_MAX],
+            server_name=None if name is None else name[:SERVER_NAME_CHARACTERS_MAX],
             peer=str(address[0]) if isinstance(address, tuple) else None,
         )
 
     def _exporter(self) -> bytes | None:
-        """Our side of the binding; empty where there is none; None where that is not known.
+        """Return our exporter; empty where the session has none; None where that is unknown.
 
-        An empty one says to a client that has a binding that its session is another one. So it is never a guess.
+        An empty one means to a client that has one that its session is another one: it is never guessed.
         """
         version, wire = self._connection.get_protocol_version(), self._wire
         if version != TLS_1_3 and (version != TLS_1_2 or wire.version != TLS_1_2):
@@ -461,14 +458,14 @@ class _Handshaking(asyncio.Protocol):
         if version == TLS_1_2 and not wire.extended_master_secret:
             return b""
         return self._connection.export_keying_material(
-            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_OCTETS, witness_statement.EXPORTER_CONTEXT
+            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_BYTES, witness_statement.EXPORTER_CONTEXT
         )
 
 
-class _Serving(asyncio.Protocol):
-    """The second part of a connection: passes on to aiohttp's protocol, and keeps clients to the limits."""
+class _HTTP(asyncio.Protocol):
+    """HTTP: forwards to aiohttp's protocol, and enforces the limits."""
 
-    def __init__(self, client: _Client, server: WitnessServer) -> None:
+    def __init__(self, client: _ClientConnection, server: WitnessServer) -> None:
         self._client = client
         self._server = server
         self._limits = server.limits
@@ -477,22 +474,22 @@ class _Serving(asyncio.Protocol):
         self._transport: TLSTransport
         self._watch: asyncio.TimerHandle | None = None
         self._request: web.BaseRequest | None = None
-        self._head_octets = 0
+        self._head_bytes = 0
         self._head_tail = b""
         self._head_complete = False
         self._progress = (0, 0)
         self.requests = 0
 
     def begin(self, transport: TLSTransport) -> None:
-        """Take over; the first request is due."""
+        """Start; the first request is due."""
         self._transport = transport
         self._client.waits(self._limits.head)
-        self._watch = self._loop.call_later(self._limits.stall, self._look)
+        self._watch = self._loop.call_later(self._limits.stall, self._check_progress)
         transport.set_protocol(self)
         self._http.connection_made(transport)
 
     def started(self, request: web.BaseRequest) -> None:
-        """A request's head is complete: what comes next is ours to do."""
+        """A request's head is complete."""
         self.requests += 1
         self._server.counts.requests += 1
         self._request = request
@@ -500,58 +497,54 @@ class _Serving(asyncio.Protocol):
         self._client.works()
 
     def finished(self) -> None:
-        """A request was answered: the next one may come."""
+        """A request was answered; the next one may follow."""
         self._request = None
-        self._head_octets, self._head_tail, self._head_complete = 0, b"", False
+        self._head_bytes, self._head_tail, self._head_complete = 0, b"", False
         if not self._transport.closed.is_set():
             self._client.waits(self._limits.idle)
 
     @property
     def is_last(self) -> bool:
-        """Whether the request that is being answered is the last this connection may make."""
+        """Whether the current request is the last on this connection."""
         return self.requests >= self._limits.requests
 
-    # From the transport
-
     def data_received(self, data: bytes) -> None:
-        """Pass on, unless a request's head has become too large."""
+        """Forward, unless a request's head has become too large."""
         if self._request is None and not self._head_complete:
-            if self._head_octets == 0 and self.requests:
+            if self._head_bytes == 0 and self.requests:
                 self._client.waits(self._limits.head)
-            self._head_octets += len(data)
+            self._head_bytes += len(data)
             window = self._head_tail + data
             self._head_complete = any(end in window for end in _HEAD_ENDS)
             self._head_tail = window[-len(_HEAD_ENDS[0]) :]
-            if not self._head_complete and self._head_octets > self._limits.head_octets:
+            if not self._head_complete and self._head_bytes > self._limits.head_bytes:
                 self._transport.write(_HEAD_TOO_LARGE)
                 self._transport.close()
                 return
         self._http.data_received(data)
 
     def eof_received(self) -> None:
-        """Pass on; returning None closes."""
+        """Forward; returning None closes."""
         self._http.eof_received()
 
     def pause_writing(self) -> None:
-        """Pass on."""
+        """Forward."""
         self._http.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on."""
+        """Forward."""
         self._http.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass on, and leave."""
+        """Forward, and end."""
         if self._watch is not None:
             self._watch.cancel()
         self._client.gone()
         self._http.connection_lost(exc)
 
-    # Stalls
-
-    def _look(self) -> None:
-        """Cut off a client that was to take or to send something and did neither since the last look."""
-        progress = (self._transport.octets_left, self._transport.octets_arrived)
+    def _check_progress(self) -> None:
+        """Abort a client that was to read or to send something and did not since the last check."""
+        progress = (self._transport.bytes_sent, self._transport.bytes_received)
         takes_nothing = self._transport.get_write_buffer_size() > 0 and progress[0] == self._progress[0]
         sends_nothing = self._owes_a_body and self._transport.is_reading() and progress[1] == self._progress[1]
         if takes_nothing or sends_nothing:
@@ -559,29 +552,29 @@ class _Serving(asyncio.Protocol):
             self._transport.abort()
             return
         self._progress = progress
-        self._watch = self._loop.call_later(self._limits.stall, self._look)
+        self._watch = self._loop.call_later(self._limits.stall, self._check_progress)
 
     @property
     def _owes_a_body(self) -> bool:
         return self._request is not None and self._request.body_exists and not self._request.content.is_eof()
 
 
-class _Finished(AbstractAccessLogger):
-    """aiohttp's way of telling that a request was answered to the end. Nothing is logged."""
+class _RequestEnd(AbstractAccessLogger):
+    """Called by aiohttp when a request was answered. Logs nothing."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:  # noqa: ARG002 - aiohttp's interface
-        """Tell the connection."""
-        if (serving := _serving(request)) is not None:
-            serving.finished()
+        """Notify the connection."""
+        if (http := _http_of(request)) is not None:
+            http.finished()
 
 
-def _serving(request: web.BaseRequest) -> _Serving | None:
-    found = None if request.transport is None else request.transport.get_extra_info(_SERVING)
-    return found if isinstance(found, _Serving) else None
+def _http_of(request: web.BaseRequest) -> _HTTP | None:
+    found = None if request.transport is None else request.transport.get_extra_info(_HTTP_KEY)
+    return found if isinstance(found, _HTTP) else None
 
 
 def _without_the_client(record: logging.LogRecord) -> bool:
-    """Let faults of the application be logged, without the address that aiohttp adds; drop what clients did wrong."""
+    """Pass faults of the application, without the address that aiohttp adds; drop errors of clients."""
     fault = record.exc_info[0] if record.exc_info else None
     if fault is not None and issubclass(fault, HttpProcessingError):
         return False
@@ -595,21 +588,21 @@ _APPLICATION_LOG.addFilter(_without_the_client)
 
 
 class WitnessServer:
-    """A running witness; made by `serve`."""
+    """A running witness, made by `serve`."""
 
     def __init__(self, witness: Witness, application: web.Application, tls: SSL.Context, limits: Limits) -> None:
         self.tls: Final = tls
         self.limits: Final = limits
         self.counts: Final = Counts()
-        self.clients: Final[dict[_Client, None]] = {}
-        self.waiting: Final[dict[_Client, None]] = {}
+        self.clients: Final[dict[_ClientConnection, None]] = {}
+        self.waiting: Final[dict[_ClientConnection, None]] = {}
         self.empty: Final = asyncio.Event()
         self.address: tuple[str, int] = ("", 0)
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Server | None = None
         self._runner = web.AppRunner(
-            _fronted(witness, application),
-            access_log_class=_Finished,
+            _with_witness(witness, application),
+            access_log_class=_RequestEnd,
             access_log=LOG,
             logger=_APPLICATION_LOG,
             keepalive_timeout=limits.idle,
@@ -617,13 +610,13 @@ class WitnessServer:
         )
 
     def http(self) -> web.RequestHandler:
-        """A protocol of aiohttp's for one more connection."""
+        """Return aiohttp's protocol for one more connection."""
         if self._runner.server is None:
             raise RuntimeError("the server has not been started")
         return self._runner.server()
 
-    def admit(self, transport: asyncio.Transport) -> _Client | None:
-        """Take a connection in, if need be in the place of the one that has been waiting the longest; None: full."""
+    def admit(self, transport: asyncio.Transport) -> _ClientConnection | None:
+        """Admit a connection, if need be in place of the one that has been waiting longest; None when full."""
         self.counts.accepted += 1
         if len(self.clients) >= self.limits.connections:
             longest = next(iter(self.waiting), None)
@@ -633,17 +626,17 @@ class WitnessServer:
             self.counts.displaced += 1
             longest.gone()
             longest.transport.abort()
-        client = _Client(self, transport)
+        client = _ClientConnection(self, transport)
         self.clients[client] = None
         self.empty.clear()
         return client
 
     async def start(self, host: str, port: int) -> None:
-        """Listen. Raises `ServingError` when the address cannot be had."""
+        """Listen. Raises `ServingError` when the address is not available."""
         await self._runner.setup()
         try:
             self._listening = await self._loop.create_server(
-                lambda: _Handshaking(self), host, port, backlog=BACKLOG, reuse_address=True
+                lambda: _Handshake(self), host, port, backlog=BACKLOG, reuse_address=True
             )
         except (OSError, OverflowError, UnicodeError) as error:
             await self._runner.cleanup()
@@ -655,7 +648,7 @@ class WitnessServer:
         self.address = self._listening.sockets[0].getsockname()[:2]
 
     async def stop(self) -> None:
-        """Accept nobody any more, let requests be answered for a while, then close whatever is left."""
+        """Stop accepting, let requests in progress be answered for a while, then close the rest."""
         if self._listening is not None:
             self._listening.close()
         try:
@@ -669,26 +662,26 @@ class WitnessServer:
             await self._listening.wait_closed()
 
 
-def _fronted(witness: Witness, application: web.Application) -> web.Application:
-    """Put the witness in front of an application. Raises ValueError for one that runs elsewhere already."""
+def _with_witness(witness: Witness, application: web.Application) -> web.Application:
+    """Put the witness in front of an application. Raises ValueError for one that was started already."""
 
     @web.middleware
-    async def before_everything(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if (serving := _serving(request)) is not None:
-            serving.started(request)
+    async def witness_first(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (http := _http_of(request)) is not None:
+            http.started(request)
         if request.path == witness_statement.PATH:
             return witness.answer(request)
         return await handler(request)
 
     async def last_of_its_connection(request: web.Request, response: web.StreamResponse) -> None:
-        serving = _serving(request)
-        if serving is not None and serving.is_last:
+        http = _http_of(request)
+        if http is not None and http.is_last:
             response.force_close()
             response.headers[hdrs.CONNECTION] = "close"
 
     if application.frozen:
         raise ValueError("the application runs already; give serve() one that nobody has started")
-    application.middlewares.insert(0, before_everything)
+    application.middlewares.insert(0, witness_first)
     application.on_response_prepare.append(last_of_its_connection)
     return application
 
@@ -703,13 +696,11 @@ async def serve(  # noqa: PLR0913 - keyword-only past the witness; each is one c
     application: web.Application | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> AsyncIterator[WitnessServer]:
-    """Run a witness until the block ends; `address` of what is given says where it listens.
+    """Run a witness until the block ends; the server's `address` is where it listens.
 
-    `tls` are settings as `tls_context` makes them. `application` is what answers everything else on the same
-    connections: an exam platform's own aiohttp application, not started yet (default: 404). Its startup and cleanup
-    are run; its access log is its own business, in a middleware. Port 0 is any free one.
-
-    Raises `ServingError` when the address cannot be had.
+    `tls` is made by `tls_context`. `application` responds to everything else on the same connections: an exam
+    platform's own aiohttp application, not started yet (default: 404). Its startup and cleanup are run; it must keep an
+    access log itself, in a middleware. Port 0 is any free one. Raises `ServingError` when the address is not available.
     """
     server = WitnessServer(witness, web.Application() if application is None else application, tls, limits)
     await server.start(host, port)

@@ -13,10 +13,11 @@ from detector.audit import AuditReport, InstalledRoot, Kind, Scanned, Unreadable
 from detector.audit.leaked import leaked_keys
 from detector.knowledge.catalogue import Catalogue, Entry, Fact, Field, Match, Role, Strength, shipped
 from detector.knowledge.catalogue import Confidence as Founded
+from detector.knowledge.known_roots import KnownRoot, known_roots
+from detector.knowledge.roots import public_roots
 from detector.model import ManagedBy, RootOrigin, encode
 from detector.trust.certificate import Certificate
-from detector.trust.known_roots import KnownRoot, known_roots
-from detector.trust.roots import Roots, from_der, public_roots
+from detector.trust.roots import Roots, from_der
 
 if TYPE_CHECKING:
     from detector_testing import CA, PrivatePKI

@@ -10,8 +10,8 @@ import pytest
 
 from detector.audit import InstalledRoot, UnreadableStore
 from detector.audit.bundles import VARIABLES, bundle, named_by_environment
+from detector.knowledge.roots import public_roots
 from detector.model import RootOrigin
-from detector.trust.roots import public_roots
 
 if TYPE_CHECKING:
     from pathlib import Path

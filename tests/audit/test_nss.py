@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.profiles import examples
 from support.store_makers import (
     NSS_ANCHOR,
     NSS_PEER,
@@ -148,7 +149,7 @@ def test_a_schema_that_is_no_text_is_said(pki: PrivatePKI, tmp_path: Path) -> No
 
 
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_databases_never_escape(data: st.DataObject, pki: PrivatePKI, tmp_path: Path) -> None:
     """A database with octets changed anywhere gives rows or `StoreError`."""
     source = tmp_path / "source.db"

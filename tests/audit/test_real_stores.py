@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.mark.lab
 def test_database_made_by_certutil(tmp_path: Path, pki: PrivatePKI) -> None:
     """Roots that certutil trusts for TLS servers are found; those it merely keeps, or refuses, are told apart."""
-    certutil = program("certutil", "libnss3-tools")
+    certutil = program("certutil")
     database = tmp_path / "db"
     database.mkdir()
     trusted, kept, refused = (pki.private_ca(f"{word} CA") for word in ("Trusted", "Kept", "Refused"))
@@ -49,7 +49,7 @@ def test_database_made_by_certutil(tmp_path: Path, pki: PrivatePKI) -> None:
 @pytest.mark.lab
 def test_anchors_of_the_real_p11_kit() -> None:
     """The machine's own p11-kit is read without damage, and knows public roots."""
-    trust = program("trust", "p11-kit and p11-kit-modules")
+    trust = program("trust")
     found = list(p11_kit.p11_kit_roots(trust, run))
     assert len(found) > 50
     assert all(isinstance(root, InstalledRoot) for root in found)

@@ -10,8 +10,9 @@ import pytest
 
 from detector.audit import InstalledRoot, Scanned
 from detector.audit.trusted import STRONGEST_FIRST, merge
+from detector.knowledge.roots import public_roots
 from detector.model import RootOrigin
-from detector.trust.roots import NO_ROOTS, from_der, public_roots
+from detector.trust.roots import NO_ROOTS, from_der
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,9 @@ from support.bundle_recordings import EXAM, KEY, LMS, PUBLIC, packed, recorded, 
 from detector import bundle
 from detector.bundle import form
 from detector.bundle.verification import Conclusion
+from detector.knowledge import ct_logs, roots
 from detector.model import KnowledgeKind
-from detector.trust import envelope, logs, roots
+from detector.trust import envelope
 
 if TYPE_CHECKING:
     from conftest import World
@@ -88,7 +89,7 @@ def test_bundle_of_the_first_version() -> None:
     """A bundle written by the first version verifies as it did then; this file is never made anew."""
     data = (DATA / "intercepted.json").read_bytes()
     verification = bundle.verify(
-        data, keys=[PUBLIC], roots=roots.load(DATA / "roots.pem"), logs=logs.load(DATA / "ct_logs.json")
+        data, keys=[PUBLIC], roots=roots.load(DATA / "roots.pem"), logs=ct_logs.load(DATA / "ct_logs.json")
     )
     assert (verification.conclusion, verification.reasons) == (Conclusion.HOLDS, ())
     assert [(check.judged.reason, check.key) for check in verification.endpoints] == [

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.bundle_recordings import EXAM, KEY, LMS, PUBLIC, STRANGER, packed, recorded, remade, texts, verify
+from support.profiles import examples
 
 from detector import bundle
 from detector.bundle import form
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from detector.bundle import Verification
 
-FUZZ = settings(max_examples=400)
+FUZZ = settings(max_examples=examples(400))
 
 JSON = st.recursive(
     st.none()
@@ -60,7 +61,7 @@ JSON = st.recursive(
 def data(world: World, pki: PrivatePKI) -> bytes:
     """A signed bundle with everything in it: a clean endpoint with a witness, an intercepted one, a machine root."""
     statement = witness_statement.Statement(
-        nonce=witness_statement.spell_nonce(bytes(32)),
+        nonce=witness_statement.encode_nonce(bytes(32)),
         exporter=bytes(32),
         client_hello=witness_statement.HelloSeen(sha256="0" * 64),
         time=world.pki.now,
@@ -79,7 +80,7 @@ def data(world: World, pki: PrivatePKI) -> bytes:
             EXAM,
             issued,
             pins=(issued.spki_sha256,),
-            witness=(envelope.public_octets(STRANGER),),
+            witness=(envelope.public_key_of(STRANGER),),
             seen={"witness": asked},
         ),
         recorded(world, LMS, ca.issue([LMS]), machine=(ca.certificate,)),

@@ -23,7 +23,7 @@ from detector.bundle.verification import Conclusion
 from detector.errors import BundleError
 from detector.judge.recorded import KeyEvidence
 from detector.model import Observation, PresentedCertificate, RootOrigin
-from detector.probe import MockNetwork
+from detector.probe.mock import MockNetwork
 from detector.session.follow_up import Control
 from detector.trust.roots import from_der
 
@@ -44,7 +44,7 @@ async def packed_by(subject: Detector, *targets: str) -> tuple[Report, bytes]:
     """What a program with a key makes of a check."""
     started = dt.datetime.now(dt.UTC)
     cases = await subject.observe(targets or None)
-    report = subject.judge(cases, started=started, named=[case.endpoint.name for case in cases] if targets else ())
+    report = subject.report_of(cases, started=started, named=[case.endpoint.name for case in cases] if targets else ())
     return report, bundle.pack(report, cases, keys=[KEY])
 
 
@@ -94,7 +94,7 @@ async def test_report_comes_out_again(pki: PrivatePKI, settings_of: Settings, wo
         serve_middlebox(ca, upstream=where, only_hosts={LMS, SEARCH}) as box,
     ):
         known = Endpoint(host=LMS, roots=("Exemplar Root A",))
-        subject = Detector(**settings_of(known, route=f"http://127.0.0.1:{box.port}", vantage="room 12"))
+        subject = Detector(**settings_of(known, proxy=f"http://127.0.0.1:{box.port}", vantage="room 12"))
         report, data = await packed_by(subject, EXAM, LMS, SEARCH)
     verification = verify(world, data)
     assert (verification.conclusion, report.confidence, report.scope) == (Conclusion.HOLDS, "proven", "selective")
@@ -192,7 +192,7 @@ async def test_machine_root(pki: PrivatePKI, settings_of: Settings, world: World
     async with serve_middlebox(ca) as box:
         subject = Detector(
             **settings_of(
-                route=f"http://127.0.0.1:{box.port}",
+                proxy=f"http://127.0.0.1:{box.port}",
                 machine_roots=lambda: installed,
                 installed_at=lambda _: pki.now - dt.timedelta(days=300),
             )
@@ -221,7 +221,7 @@ async def test_nothing_about_the_person(
     async with serve_middlebox(pki.private_ca("Filter CA")) as box:
         monkeypatch.setenv("HTTPS_PROXY", f"http://zacharias:hunter2@127.0.0.1:{box.port}")
         monkeypatch.setenv("NO_PROXY", "")
-        subject = Detector(**settings_of(route="env") | {"pins": home, "roots": written.roots, "logs": written.ct_logs})
+        subject = Detector(**settings_of(proxy="env") | {"pins": home, "roots": written.roots, "logs": written.ct_logs})
         report, data = await packed_by(subject)
     assert report.verdict == "middleware"
     assert "zacharias" in report.to_json().decode()  # the pin file's name is in the report, so there was a name to lose

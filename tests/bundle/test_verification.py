@@ -33,7 +33,7 @@ from detector.bundle.verification import Conclusion, Ground, SignatureState
 from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence
-from detector.knowledge import of_roots, used
+from detector.knowledge.age import of_roots, used
 from detector.model import (
     Endpoint,
     HandshakeSignature,
@@ -52,7 +52,7 @@ from detector.model import (
 )
 from detector.pins import shared_pins
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.trust.roots import from_der
 from detector.witness.server import proxy_headers
 
@@ -241,7 +241,7 @@ class TestKeys:
     def test_any_given_key_will_do(self, world: World, pki: PrivatePKI) -> None:
         """Of several keys given one must have signed; that is what a rotation needs."""
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
-        assert verify(world, data, keys=(public_octets(STRANGER), PUBLIC)).signature is SignatureState.SIGNED
+        assert verify(world, data, keys=(public_key_of(STRANGER), PUBLIC)).signature is SignatureState.SIGNED
 
     def test_other_key_or_none(self, world: World, pki: PrivatePKI) -> None:
         """Where a key is given, a bundle of somebody else's or nobody's does not hold, and is not called false."""
@@ -515,7 +515,7 @@ class TestWitness:
         """An endpoint whose witness says that it saw this exporter."""
         said = witness_statement.Statement(
             **{
-                "nonce": witness_statement.spell_nonce(NONCE),
+                "nonce": witness_statement.encode_nonce(NONCE),
                 "exporter": saw,
                 "client_hello": witness_statement.HelloSeen(sha256="0" * 64),
                 "time": world.pki.now,
@@ -529,7 +529,7 @@ class TestWitness:
             status=200,
             body=witness_statement.sign(said, [STRANGER]),
         )
-        return recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": answer}, witness=(public_octets(STRANGER),))
+        return recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": answer}, witness=(public_key_of(STRANGER),))
 
     def test_equal_and_different(self, world: World, pki: PrivatePKI) -> None:
         """The witness's signature is checked again; whose binding was ours rests on the recorder's word."""
@@ -572,7 +572,7 @@ class TestWitness:
             status=200,
             body=b"Hello zacharias, 10.1.2.3",
         )
-        case = recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": page}, witness=(public_octets(STRANGER),))
+        case = recorded(world, EXAM, pki.issue([EXAM]), seen={"witness": page}, witness=(public_key_of(STRANGER),))
         data = packed(case)
         verification = verify(world, data)
         assert (verification.conclusion, verification.endpoints[0].judged.reason) == (
@@ -584,6 +584,6 @@ class TestWitness:
     def test_other_key_than_the_pinned_one(self, world: World, pki: PrivatePKI) -> None:
         """A witness's answer under a key that the reader's own pins do not have clears nothing by itself."""
         data = packed(self.asked(world, pki))
-        verification = verify(world, data, pins=[Endpoint(host=EXAM, witness=(public_octets(KEY),))])
+        verification = verify(world, data, pins=[Endpoint(host=EXAM, witness=(public_key_of(KEY),))])
         assert verification.endpoints[0].witness == "unknown-key"
         assert [result.assurance for result in verification.report.results] == ["logged"]

@@ -19,7 +19,7 @@ from support.results import stating
 
 from detector.bundle import sign
 from detector.bundle.form import bundle_schema
-from detector.trust.envelope import key_identifier, public_octets
+from detector.trust.envelope import key_identifier, public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes([7] * 32))
-STRANGER = key_identifier(public_octets(Ed25519PrivateKey.from_private_bytes(bytes([8] * 32))))
+STRANGER = key_identifier(public_key_of(Ed25519PrivateKey.from_private_bytes(bytes([8] * 32))))
 
 
 class Office:
@@ -82,7 +82,7 @@ def test_check_writes_a_bundle(office: Office) -> None:
     """The bundle beside the report follows its schema and is signed."""
     file = json.loads(office.bundle.read_bytes())
     jsonschema.validate(file, bundle_schema())
-    assert [s["keyid"] for s in file["envelope"]["signatures"]] == [key_identifier(public_octets(KEY))]
+    assert [s["keyid"] for s in file["envelope"]["signatures"]] == [key_identifier(public_key_of(KEY))]
 
 
 @pytest.mark.parametrize("key", ["file", "text", "none"])
@@ -90,14 +90,14 @@ def test_it_holds(key: str, office: Office) -> None:
     """Exit 0: what was signed, by whom, both verdicts, and what rests on the recorder's word."""
     given = {
         "file": ("--key-file", "recorder.pem"),
-        "text": ("--key", STRANGER, "--key", key_identifier(public_octets(KEY))),
+        "text": ("--key", STRANGER, "--key", key_identifier(public_key_of(KEY))),
         "none": (),
     }
     done = office.verify(*given[key])
     assert (done.returncode, done.stderr) == (0, "")
     words = " ".join(done.stdout.split())
     assert words.startswith("HOLDS:")
-    assert f"Signed by: {key_identifier(public_octets(KEY))}" in words
+    assert f"Signed by: {key_identifier(public_key_of(KEY))}" in words
     assert "MIDDLEWARE (proven): TLS to every endpoint checked is intercepted" in words
     assert "middleware proven (identity-substituted)" in words
     assert "another one was presented for its name." in words
@@ -133,7 +133,7 @@ def test_dossier_from_a_bundle(dossier_of: Callable[..., dict[str, Any]], office
     assert (told["vantage"], told["results"], told["sources"]) == ("room 12", 2, 1)
     assert [(who["issuer"], who["confidence"]) for who in told["interceptors"]] == [("CN=Campus Filter CA", "proven")]
     digest = hashlib.sha256(office.bundle.read_bytes()).hexdigest()
-    signer = key_identifier(public_octets(KEY))
+    signer = key_identifier(public_key_of(KEY))
     assert told["evidence"] == [f"bundle evidence.json (SHA-256 {digest}): holds; signed by {signer}"]
     assert not any("known key" in gap or "rows of a database" in gap for gap in told["gaps"])
 
@@ -217,7 +217,7 @@ def test_show(office: Office) -> None:
     """The parts with their endpoints; one of them as JSON."""
     done = office.run("bundle", "show", "evidence.json")
     assert done.returncode == 0
-    assert f"signature by {key_identifier(public_octets(KEY))}: right" in done.stdout
+    assert f"signature by {key_identifier(public_key_of(KEY))}: right" in done.stdout
     assert f"endpoint-1          intact  {EXAM}:443" in done.stdout
     part = office.run("bundle", "show", "evidence.json", "vantage")
     assert json.loads(part.stdout) == {"vantage": "room 12"}

@@ -20,8 +20,8 @@ from detector_testing import Script, serve_middlebox, serve_origin, serve_script
 from support.results import stating
 
 from detector import cli
+from detector.knowledge.known_roots import known_roots
 from detector.model import report_schema
-from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +161,7 @@ class TestCheck:
         assert (result["reason"], result["observation"]["route"]) == ("identity-substituted", "http-connect")
         assert {look["route"] for look in result["other_observations"]} >= {"direct"}
 
+    @pytest.mark.serial
     def test_inconclusive_is_exit_3_and_in_time(self, town: Town) -> None:
         """`--deadline 3` answers within 3.3 seconds, with what the others gave."""
         silent = ("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}")

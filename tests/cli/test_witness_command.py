@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from detector import Detector, Endpoint, cli
 from detector.pins.encoding import parse_witness_key
-from detector.trust.envelope import key_identifier, public_octets
-from detector.trust.keys import create_signing_key, load_signing_key
+from detector.trust.envelope import key_identifier, public_key_of
+from detector.trust.key_files import create_signing_key, load_signing_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -81,7 +81,7 @@ def test_keygen(tmp_path: Path) -> None:
     path = tmp_path / "signing.pem"
     done = run("keygen", "-o", str(path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert parse_witness_key(done.stdout.strip()) == public_octets(load_signing_key(path))
+    assert parse_witness_key(done.stdout.strip()) == public_key_of(load_signing_key(path))
     before = path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
     again = run("keygen", "-o", str(path))
@@ -94,7 +94,7 @@ def test_keygen(tmp_path: Path) -> None:
 async def test_serve(files: dict[str, str], settings_of: Callable[..., dict[str, Any]], number: signal.Signals) -> None:
     """It serves with two keys, prints what to pin, and ends quietly when it is told to."""
     async with serving(*arguments(files), "--signing-key", files["two"]) as (process, address, pins):
-        assert pins == [key_identifier(public_octets(load_signing_key(files[name]))) for name in ("one", "two")]
+        assert pins == [key_identifier(public_key_of(load_signing_key(files[name]))) for name in ("one", "two")]
         endpoint = Endpoint(host=EXAM, address=address, witness=tuple(map(parse_witness_key, pins[1:])))
         async with Detector(**settings_of(endpoint)) as subject:
             (result,) = (await subject.check()).results

@@ -18,8 +18,8 @@ from detector_testing import serve_origin
 from support.exam_world import ENVIRONMENT, EXAM, HOST, Files
 
 from detector import bundle
-from detector.exam.exchange import exchange_schema
-from detector.exam.framing import TO_BROWSER_MAX, FrameReader, frame
+from detector.exam.native_messaging import TO_BROWSER_MAX, FrameReader, frame
+from detector.exam.protocol import protocol_schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ def answer_of(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     """The one line of JSON on standard output, checked against the schema."""
     (line,) = done.stdout.splitlines()
     answer: dict[str, Any] = json.loads(line)
-    jsonschema.validate(answer, exchange_schema())
+    jsonschema.validate(answer, protocol_schema())
     return answer
 
 

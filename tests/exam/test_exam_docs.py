@@ -16,7 +16,7 @@ from detector_testing import serve_origin, serve_proxy
 from support.exam_world import ENVIRONMENT
 
 from detector.exam import Policy, ReasonCode
-from detector.exam.exchange import ErrorCode, exchange_schema, read_request
+from detector.exam.protocol import ErrorCode, protocol_schema, read_request
 from detector.model import Category
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_json_on_the_page_fits_the_schema() -> None:
     request, decision = blocks("json")
     assert read_request(request.encode()).id == "start-7"
     for example in (request, decision):
-        jsonschema.validate(json.loads(example), exchange_schema())
+        jsonschema.validate(json.loads(example), protocol_schema())
 
 
 def test_extension_on_the_page_is_the_one_that_is_tested() -> None:

@@ -1,4 +1,4 @@
-"""Frames of native messaging: any octets, in any pieces, are whole frames or the one documented error."""
+"""Frames of native messaging: any bytes, in any pieces, are whole frames or the one documented error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.exam.framing import TO_BROWSER_MAX, FrameError, FrameReader, frame
+from detector.exam.native_messaging import TO_BROWSER_MAX, FrameError, FrameReader, frame
 
 LIMIT = 64
 
@@ -47,7 +47,7 @@ def test_any_octets_are_frames_or_refused(data: bytes, cuts: list[int]) -> None:
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 64 * 1024 * 1024, 2**32 - 1])
 def test_announced_length_is_refused_before_anything_is_kept(length: int) -> None:
-    """A length above the limit is refused at once, not when the octets have come."""
+    """A length above the limit is refused at once, not when the bytes have come."""
     reader = FrameReader(LIMIT)
     reader.feed(struct.pack("=I", length))
     with pytest.raises(FrameError, match=str(length)):

@@ -33,13 +33,13 @@ from detector import Category, Detector, Endpoint
 from detector import bundle as bundles
 from detector.errors import InputError, PinFileError, PolicyError, RequestError, RootsError, TargetError
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode
-from detector.exam.exchange import Request as GateRequest
 from detector.exam.gatekeeper import serve_request
 from detector.exam.policy import ENDPOINTS_MAX
+from detector.exam.protocol import Request as GateRequest
 from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
 from detector.session.follow_up import Control
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -72,7 +72,7 @@ async def town(pki: PrivatePKI) -> AsyncIterator[tuple[tuple[Endpoint, ...], Whe
 
 class TestAnswers:
     async def test_clean_network_is_allowed(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """Everything in order: allowed, with the report and evidence that can be judged again."""
+        """Everything in order: allowed, with the report and evidence that can be assessed again."""
         async with town(pki) as (endpoints, where):
             decision = await detector.exam.gate(**settings_of(*endpoints, resolve=where))
         assert (decision.action, decision.policy) == (Action.ALLOW, "default")
@@ -86,7 +86,7 @@ class TestAnswers:
             town(pki) as (endpoints, where),
             serve_middlebox(pki.private_ca("School CA"), upstream=where, only_hosts={EXAM}) as box,
         ):
-            decision = await detector.exam.gate(**settings_of(*endpoints, route=f"http://127.0.0.1:{box.port}"))
+            decision = await detector.exam.gate(**settings_of(*endpoints, proxy=f"http://127.0.0.1:{box.port}"))
         assert decision.action is Action.BLOCK
         assert decision.reasons[0].endpoints == (f"{EXAM}:443",)
         assert f"The exam server could not be confirmed: {EXAM}." in decision.message
@@ -98,7 +98,7 @@ class TestAnswers:
         async with town(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
             public = [msgspec.structs.replace(e, identity=RecordedIdentity.PUBLIC) for e in endpoints]
             for known in (endpoints, public):
-                decision = await detector.exam.gate(**settings_of(*known, route=f"http://127.0.0.1:{mitm.port}"))
+                decision = await detector.exam.gate(**settings_of(*known, proxy=f"http://127.0.0.1:{mitm.port}"))
                 assert decision.action is Action.BLOCK
                 sure = {r.confidence for r in decision.report.results} - {Confidence.POSSIBLE}
                 assert ("mitmproxy" in decision.message) is bool(sure)
@@ -126,7 +126,7 @@ class TestAnswers:
         async with town(pki) as (endpoints, where):
             decision = await detector.exam.gate(**settings_of(*endpoints, resolve=where), keys=keys)
         signers = bundles.read(decision.evidence).signers
-        assert {signer.key for signer in signers} == {public_octets(key) for key in keys}
+        assert {signer.key for signer in signers} == {public_key_of(key) for key in keys}
         assert all(signer.verifies for signer in signers)
 
     async def test_one_detector_serves_many_gates(self, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -179,7 +179,7 @@ class TestAnswers:
             )
             (tmp_path / "policy.toml").write_text('schema = 1\nname = "finals"\npins = ["pins.toml"]\n')
             decision = await detector.exam.gate(
-                policy=tmp_path / "policy.toml", roots=written.roots, logs=written.ct_logs, route="none", offline=True
+                policy=tmp_path / "policy.toml", roots=written.roots, logs=written.ct_logs, proxy="none", offline=True
             )
         assert (decision.action, decision.policy) == (Action.ALLOW, "finals")
         assert decision.report.results[0].assurance is Assurance.PINNED
@@ -199,7 +199,7 @@ class TestDeadline:
     async def test_proxy_that_hangs(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """A proxy that takes the request and never answers."""
         async with town(pki) as (endpoints, _), serve_proxy(lie=Lie.HANG) as proxy, asyncio.timeout(PATIENCE):
-            settings = settings_of(*endpoints, route=f"http://127.0.0.1:{proxy.port}")
+            settings = settings_of(*endpoints, proxy=f"http://127.0.0.1:{proxy.port}")
             decision = await detector.exam.gate(deadline=1.0, **settings)
         assert decision.action is Action.BLOCK
         assert {r.verdict for r in decision.report.results} == {"inconclusive"}
@@ -252,7 +252,7 @@ class TestWitness:
         issued = pki.issue([EXAM])
         policy = Policy(require_witness=Category.EXAM)
         endpoint = Endpoint(
-            host=EXAM, category=Category.EXAM, pins=(issued.spki_sha256,), witness=(public_octets(key),)
+            host=EXAM, category=Category.EXAM, pins=(issued.spki_sha256,), witness=(public_key_of(key),)
         )
 
         def witness(request: Request) -> Response:
@@ -261,7 +261,7 @@ class TestWitness:
                 nonce=parse_qs(urlsplit(request.target).query)["nonce"][0],
                 exporter=request.export_keying_material(
                     witness_statement.EXPORTER_LABEL,
-                    witness_statement.EXPORTER_OCTETS,
+                    witness_statement.EXPORTER_BYTES,
                     witness_statement.EXPORTER_CONTEXT,
                 ),
                 client_hello=witness_statement.HelloSeen(sha256="0" * 64),

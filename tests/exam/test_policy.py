@@ -190,7 +190,7 @@ def test_any_table_is_a_policy_or_refused(table: dict[str, str]) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_octets_are_a_policy_or_refused(data: bytes) -> None:
-    """Octets that are no TOML at all are refused, never a fault."""
+    """Bytes that are no TOML at all are refused, never a fault."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "policy.toml"
         path.write_bytes(data)

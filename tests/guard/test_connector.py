@@ -48,6 +48,7 @@ from detector.exam import Policy
 from detector.guard import CertificateError, GuardedConnector, PlaintextError, UnconfirmedError
 from detector.model import Endpoint, Outcome
 from detector.probe import Timeouts
+from detector.session.seams import Seams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
     from detector_testing.streams import TLSStream
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
     from detector.model import Observation
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -67,7 +68,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def test_one_connection_is_judged_once(world: World, pki: PrivatePKI) -> None:
-    """Requests one after the other share a connection, which was judged when it was made."""
+    """Requests one after the other share a connection, which was assessed when it was made."""
     guard = guard_of(world)
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
@@ -76,13 +77,13 @@ async def test_one_connection_is_judged_once(world: World, pki: PrivatePKI) -> N
         for number in range(5):
             async with client.post(URL, data=f"{SECRET}-{number}") as response:
                 assert response.status == 200
-    assert (origin.connections, len(origin.requests), len(guard.judged)) == (1, 5, 1)
-    assert guard.judged[0].refused is None
-    assert guard.judged[0].result.assurance == "logged"
+    assert (origin.connections, len(origin.requests), len(guard.assessed)) == (1, 5, 1)
+    assert guard.assessed[0].refused is None
+    assert guard.assessed[0].result.assurance == "logged"
 
 
 async def test_limits_hold(world: World, pki: PrivatePKI) -> None:
-    """Twenty requests at once share as many connections as the limits allow, each judged once."""
+    """Twenty requests at once share as many connections as the limits allow, each assessed once."""
     guard = guard_of(world)
     async with serve_origin(pki.issue([EXAM, LMS])) as origin:
         where = {(EXAM, 443): origin.address, (LMS, 443): origin.address}
@@ -95,12 +96,12 @@ async def test_limits_hold(world: World, pki: PrivatePKI) -> None:
 
             assert set(await asyncio.gather(*(get(host) for host in (EXAM, LMS) * 10))) == {200}
     assert len(origin.requests) == 20
-    assert origin.connections == len(guard.judged) <= 20
-    assert {judged.result.endpoint.host for judged in guard.judged} == {EXAM, LMS}
+    assert origin.connections == len(guard.assessed) <= 20
+    assert {assessed.result.endpoint.host for assessed in guard.assessed} == {EXAM, LMS}
 
 
 async def test_force_close_judges_every_connection(world: World, pki: PrivatePKI) -> None:
-    """Without keep-alive each request has a connection of its own, judged anew."""
+    """Without keep-alive each request has a connection of its own, assessed anew."""
     guard = guard_of(world)
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
@@ -109,11 +110,11 @@ async def test_force_close_judges_every_connection(world: World, pki: PrivatePKI
         for _ in range(2):
             async with client.get(URL) as response:
                 await response.read()
-    assert (origin.connections, len(guard.judged)) == (2, 2)
+    assert (origin.connections, len(guard.assessed)) == (2, 2)
 
 
 async def test_stale_connection(world: World, pki: PrivatePKI) -> None:
-    """A kept connection that the server drops at the next request: GET is repeated on a judged one, POST is not."""
+    """A kept connection that the server drops at the next request: GET is repeated on an assessed one, POST is not."""
 
     async def talk(stream: TLSStream, _: PlainStream, number: int) -> None:
         await read_head(stream)
@@ -134,11 +135,11 @@ async def test_stale_connection(world: World, pki: PrivatePKI) -> None:
                 assert await response.read() == b"ok"
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await client.post(URL, data=SECRET)
-    assert (server.connections, len(guard.judged)) == (2, 2)
+    assert (server.connections, len(guard.assessed)) == (2, 2)
 
 
 async def test_server_that_closes_an_idle_connection(world: World, pki: PrivatePKI) -> None:
-    """A connection that ended while it was idle is replaced, and the new one is judged."""
+    """A connection that ended while it was idle is replaced, and the new one is assessed."""
     closed = asyncio.Event()
 
     async def talk(stream: TLSStream, _: PlainStream, __: int) -> None:
@@ -161,7 +162,7 @@ async def test_server_that_closes_an_idle_connection(world: World, pki: PrivateP
             await settled(server)
             while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - asyncio does not signal
                 await asyncio.sleep(0.01)
-    assert (server.connections, len(guard.judged)) == (2, 2)
+    assert (server.connections, len(guard.assessed)) == (2, 2)
 
 
 # What HTTP does
@@ -197,7 +198,7 @@ async def test_large_bodies_both_ways(world: World, pki: PrivatePKI, tmp_path: P
 
 
 async def test_websocket(world: World, pki: PrivatePKI, tmp_path: Path) -> None:
-    """A websocket over a judged connection echoes text, and a megabyte."""
+    """A websocket over an assessed connection echoes text, and a megabyte."""
 
     async def echo(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -216,7 +217,7 @@ async def test_websocket(world: World, pki: PrivatePKI, tmp_path: Path) -> None:
         assert await socket.receive_bytes() == SECRET.encode()
         await socket.send_bytes(bytes(1 << 20))
         assert await socket.receive_bytes() == bytes(1 << 20)
-    assert len(guard.judged) == 1
+    assert len(guard.assessed) == 1
 
 
 async def test_body_that_ends_with_the_connection(world: World, pki: PrivatePKI) -> None:
@@ -271,7 +272,7 @@ async def test_genuine_server_that_answers_before_it_is_asked(world: World, pki:
             with contextlib.suppress(aiohttp.ClientError):
                 async with client.get(URL) as response:
                     assert await response.read() == b"ok"
-    assert server.connections == len(guard.judged)
+    assert server.connections == len(guard.assessed)
 
 
 # What is refused
@@ -407,7 +408,7 @@ def _session_proxies() -> bool:
 
 @pytest.mark.parametrize("source", ["request", "session", "environment", "connector", "connector-environment"])
 async def test_proxies(world: World, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    """A proxy with credentials, wherever it was configured, carries the connection, which is judged all the same."""
+    """A proxy with credentials, wherever it was configured, carries the connection, which is assessed all the same."""
     guard = guard_of(world)
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
@@ -422,19 +423,19 @@ async def test_proxies(world: World, pki: PrivatePKI, monkeypatch: pytest.Monkey
         elif source == "session":
             session = {"proxy": url}
         elif source == "connector":
-            connector = {"route": url}
+            connector = {"proxy": url}
         else:
             monkeypatch.setenv("https_proxy", url)
             monkeypatch.delenv("no_proxy", raising=False)
             monkeypatch.delenv("NO_PROXY", raising=False)
             session = {"trust_env": source == "environment"}
-            connector = {"route": "none" if source == "environment" else "env"}
+            connector = {"proxy": "none" if source == "environment" else "env"}
         async with guarded(guard, session=session, **connector) as client:
             for _ in range(2):
                 async with client.post(URL, data=SECRET, **request) as response:
                     assert response.status == 200
         assert (proxy.connections, proxy.targets) == (1, [(EXAM, 443)])
-    assert [judged.result.observation.route for judged in guard.judged] == ["http-connect"]
+    assert [assessed.result.observation.route for assessed in guard.assessed] == ["http-connect"]
 
 
 async def test_proxy_credentials_in_other_places(world: World, pki: PrivatePKI) -> None:
@@ -494,7 +495,7 @@ async def test_other_kinds_of_proxy_are_refused(world: World, proxy: str) -> Non
         with pytest.raises(ProxyError, match="HTTP proxy as http://host:port") as caught:
             await client.get(URL, proxy=proxy)
     with pytest.raises(ProxyError):
-        GuardedConnector(guard_of(world), route=proxy)
+        GuardedConnector(guard_of(world), proxy=proxy)
     assert "hunter2" not in str(caught.value)
 
 
@@ -502,20 +503,20 @@ async def test_other_kinds_of_proxy_are_refused(world: World, proxy: str) -> Non
 
 
 class SlowGuard(CountingGuard):
-    """A guard whose judgement takes until it is told."""
+    """A guard whose assessment takes until it is told."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - arguments of Guard
         super().__init__(**settings)
-        self.judging = threading.Event()
+        self.assessing = threading.Event()
         self.go_on = threading.Event()
         self.thread: int | None = None
 
-    def judge(self, endpoint: Endpoint, observation: Observation) -> Judged:
+    def assess(self, endpoint: Endpoint, observation: Observation) -> Assessment:
         """Wait, then judge."""
         self.thread = threading.get_ident()
-        self.judging.set()
+        self.assessing.set()
         self.go_on.wait(30)
-        return super().judge(endpoint, observation)
+        return super().assess(endpoint, observation)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -573,15 +574,15 @@ async def test_cancelled_in_the_handshake(world: World) -> None:
 
 
 async def test_cancelled_while_judging(world: World, pki: PrivatePKI) -> None:
-    """The connection is closed at once, not when the judgement is done; that is made in another thread."""
+    """The connection is closed at once, not when the assessment is done; that is made in another thread."""
     guard = SlowGuard(**_settings(world))
     async with serve_origin(pki.issue([EXAM])) as origin:
         async with guarded(guard, resolve={(EXAM, 443): origin.address}) as client:
-            await cancel(client, guard.judging.is_set)
+            await cancel(client, guard.assessing.is_set)
         await settled(origin)
-        assert not guard.judged
+        assert not guard.assessed
         guard.go_on.set()
-        await until(lambda: guard.judged)
+        await until(lambda: guard.assessed)
     assert guard.thread != threading.get_ident()
     assert origin.requests == []
 
@@ -604,7 +605,8 @@ async def test_cancelled_while_the_witness_is_asked(world: World, pki: PrivatePK
 
 def _settings(world: World) -> dict[str, Any]:
     known = guard_of(world)
-    return {"pins": known.pins, "roots": known.roots, "logs": known.logs, "clock": lambda: world.pki.now}
+    seams = Seams(clock=lambda: world.pki.now)
+    return {"pins": known.pins, "roots": known.roots, "logs": known.logs, "seams": seams}
 
 
 async def test_timeouts(world: World) -> None:
@@ -631,7 +633,7 @@ async def test_closing_the_connector_while_connecting(world: World, pki: Private
         connector = GuardedConnector(guard, resolve={(EXAM, 443): origin.address})
         async with aiohttp.ClientSession(connector=connector, connector_owner=False) as client:
             task = asyncio.create_task(_post(client))
-            await until(guard.judging.is_set)
+            await until(guard.assessing.is_set)
             await connector.close()
             guard.go_on.set()
             with pytest.raises(aiohttp.ClientConnectionError):
@@ -661,7 +663,7 @@ async def test_witness_and_request_share_a_connection(world: World, pki: Private
         "/answers",
         "/answers",
     ]
-    assert guard.judged[0].result.assurance == "witnessed"
+    assert guard.assessed[0].result.assurance == "witnessed"
 
 
 async def test_witness_that_says_something_else(world: World, pki: PrivatePKI) -> None:
@@ -680,7 +682,7 @@ async def test_witness_that_says_something_else(world: World, pki: PrivatePKI) -
                     await client.post(URL, data=SECRET)
             assert len(origin.requests) == 1
         refused.append(type(caught.value).__name__)
-    assert refused == ["UnconfirmedError", "UnconfirmedError", "MiddlewareDetected"]
+    assert refused == ["ClientUnconfirmedError", "ClientUnconfirmedError", "ClientMiddlewareDetected"]
 
 
 async def test_witness_that_is_about_to_close(world: World, pki: PrivatePKI) -> None:

@@ -170,8 +170,8 @@ async def test_honest_server(
         status = await asyncio.to_thread(client, guarded_context(guard), url, proxy.url if through_proxy else None)
         assert status == 200
     assert [request.body for request in origin.requests] == [SECRET.encode()]
-    assert [judged.result.assurance for judged in guard.judged] == ["logged"]
-    assert guard.judged[0].result.observation.tls_version == "TLSv1.3"
+    assert [assessed.result.assurance for assessed in guard.assessed] == ["logged"]
+    assert guard.assessed[0].result.observation.tls_version == "TLSv1.3"
 
 
 @every_client
@@ -220,7 +220,7 @@ def connected(address: tuple[str, int]) -> socket.socket:
 
 
 async def test_writing_without_a_handshake(world: World, pki: PrivatePKI) -> None:
-    """OpenSSL would shake hands by itself on the first write or read: here that is judged before anything is sent."""
+    """OpenSSL would shake hands by itself on the first write or read: here that is assessed before anything is sent."""
     heard: list[bytes] = []
 
     async def talk(stream: TLSStream, _: PlainStream, __: int) -> None:
@@ -256,7 +256,7 @@ async def test_writing_without_a_handshake(world: World, pki: PrivatePKI) -> Non
 
 
 async def test_connecting_a_wrapped_socket(world: World, pki: PrivatePKI) -> None:
-    """A socket that is wrapped before it connects is judged when it does."""
+    """A socket that is wrapped before it connects is assessed when it does."""
 
     def attempt(address: tuple[str, int]) -> None:
         with socket.socket() as plain:
@@ -299,7 +299,7 @@ async def test_memory_buffers_without_a_handshake(world: World, pki: PrivatePKI)
 
 
 async def test_asyncio_streams(world: World, pki: PrivatePKI) -> None:
-    """`asyncio.open_connection(ssl=...)` judges, and reads and writes when nothing is refused."""
+    """`asyncio.open_connection(ssl=...)` assesses, and reads and writes when nothing is refused."""
     context = guarded_context(guard_of(world))
 
     async def talk(stream: TLSStream, _: PlainStream, __: int) -> None:
@@ -350,7 +350,7 @@ async def test_evidence_is_shared_between_clients(world: World, pki: PrivatePKI)
     ):
         for host, (client, error) in zip((EXAM, LMS), (CLIENTS["httpx"], CLIENTS["urllib3"]), strict=True):
             await refused(client, error, guarded_context(guard), f"https://{host}/", box.url)
-    assert [judged.result.reason for judged in guard.judged] == ["private-chain", "one-private-signer"]
+    assert [assessed.result.reason for assessed in guard.assessed] == ["private-chain", "one-private-signer"]
 
 
 async def test_http_without_tls_is_not_seen(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.guarding import EXAM, LMS, guard_of
+from support.profiles import examples
 
 from detector.errors import InputError, ProxyError, TargetError
 from detector.exam import Policy
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from conftest import World
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
 
 
 def seen(chain: Sequence[bytes], *, outcome: Outcome = Outcome.COMPLETE, key_proved: bool = True) -> Observation:
@@ -34,9 +35,9 @@ def seen(chain: Sequence[bytes], *, outcome: Outcome = Outcome.COMPLETE, key_pro
     return Observation(outcome=outcome, key_proved=key_proved, scts_carried=True, chain=presented)
 
 
-def judge(guard: Guard, host: str, chain: Sequence[bytes]) -> Judged:
+def judge(guard: Guard, host: str, chain: Sequence[bytes]) -> Assessment:
     """Judge a finished handshake with this chain."""
-    return guard.judge(guard.endpoint(host, 443), seen(chain))
+    return guard.assess(guard.endpoint(host, 443), seen(chain))
 
 
 def _basic(credentials: bytes) -> str:
@@ -58,27 +59,27 @@ def test_a_clean_chain_alone_is_not_enough(world: World, outcome: Outcome, *, ke
     issued = world.pki.issue([EXAM])
     for endpoint in (Endpoint(host=EXAM), Endpoint(host=EXAM, pins=(issued.spki_sha256,))):
         guard = guard_of(world, endpoint)
-        judged = guard.judge(endpoint, seen(issued.chain, outcome=outcome, key_proved=key_proved))
-        assert judged.refused == "unconfirmed"
-        assert judged.message.startswith(f"{EXAM}:443: ")
-        assert judged.advice
+        assessed = guard.assess(endpoint, seen(issued.chain, outcome=outcome, key_proved=key_proved))
+        assert assessed.refused == "unconfirmed"
+        assert assessed.message.startswith(f"{EXAM}:443: ")
+        assert assessed.advice
 
 
 def test_a_clock_that_is_wrong_is_told(world: World) -> None:
     """A device whose clock stands years back is told to set it, and goes no further."""
     guard = guard_of(world, clock=lambda: world.pki.now - dt.timedelta(days=700))
-    judged = judge(guard, EXAM, world.pki.issue([EXAM]).chain)
-    assert judged.refused == "certificate"
-    assert "not valid yet (valid from" in judged.message
-    assert f"clock says {world.pki.now - dt.timedelta(days=700):%Y-%m-%d}" in judged.message
+    assessed = judge(guard, EXAM, world.pki.issue([EXAM]).chain)
+    assert assessed.refused == "certificate"
+    assert "not valid yet (valid from" in assessed.message
+    assert f"clock says {world.pki.now - dt.timedelta(days=700):%Y-%m-%d}" in assessed.message
 
 
 def test_nothing_refused_says_nothing(world: World) -> None:
     """What may go on carries its result and no words."""
-    judged = judge(guard_of(world), EXAM, world.pki.issue([EXAM]).chain)
-    assert (judged.refused, judged.message, judged.advice) == (None, "", "")
-    assert judged.report.results == (judged.result,)
-    assert judged.result.verdict == "clean"
+    assessed = judge(guard_of(world), EXAM, world.pki.issue([EXAM]).chain)
+    assert (assessed.refused, assessed.message, assessed.advice) == (None, "", "")
+    assert assessed.report.results == (assessed.result,)
+    assert assessed.result.verdict == "clean"
 
 
 def test_memory_is_bounded(world: World) -> None:
@@ -88,10 +89,10 @@ def test_memory_is_bounded(world: World) -> None:
     assert judge(guard, LMS, ca.issue([LMS]).chain).result.reason == "private-chain"
     issued = world.pki.issue([EXAM])
     for number in range(REMEMBERED_MAX - 1):
-        guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
+        guard.assess(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
     assert judge(guard, "a.example.net", ca.issue(["a.example.net"]).chain).result.reason == "one-private-signer"
     for number in range(REMEMBERED_MAX):
-        guard.judge(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
+        guard.assess(Endpoint(host=EXAM, port=1000 + number), seen(issued.chain))
     assert judge(guard, "b.example.com", ca.issue(["b.example.com"]).chain).result.reason == "private-chain"
     assert len(guard._memory._seen) == REMEMBERED_MAX
 
@@ -130,20 +131,20 @@ def test_shipped_pins_are_the_default() -> None:
     assert guard.policy == Policy()
 
 
-@settings(max_examples=150)
-@given(where=st.integers(0, 1 << 16), octet=st.integers(1, 255))
-def test_damaged_chains_are_refused(world: World, where: int, octet: int) -> None:
-    """One octet changed anywhere in a genuine leaf: never an exception, never let through."""
+@settings(max_examples=examples(150))
+@given(where=st.integers(0, 1 << 16), byte=st.integers(1, 255))
+def test_damaged_chains_are_refused(world: World, where: int, byte: int) -> None:
+    """One byte changed anywhere in a genuine leaf: never an exception, never let through."""
     chain = list(world.pki.issue([EXAM]).chain)
     at = where % len(chain[0])
-    chain[0] = chain[0][:at] + bytes((chain[0][at] ^ octet,)) + chain[0][at + 1 :]
+    chain[0] = chain[0][:at] + bytes((chain[0][at] ^ byte,)) + chain[0][at + 1 :]
     assert judge(guard_of(world), EXAM, chain).refused is not None
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(st.binary(max_size=300), max_size=4))
 def test_arbitrary_chains_are_refused(world: World, chain: list[bytes]) -> None:
-    """Octets that are no certificates, and none at all: never an exception, never let through."""
+    """Bytes that are no certificates, and none at all: never an exception, never let through."""
     assert judge(guard_of(world), EXAM, chain).refused is not None
 
 

@@ -15,6 +15,7 @@ from support.guarding import EXAM, LMS, SECRET, URL, guard_of, guarded, serve_ra
 import detector
 from detector.exam import OnStalePin, Policy
 from detector.guard import CertificateError, MiddlewareDetected, UnconfirmedError
+from detector.guard.connector import ClientMiddlewareDetected
 from detector.model import Endpoint, Outcome, RecordedIdentity
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ async def test_mitmproxy_whose_ca_is_trusted(world: World, pki: PrivatePKI) -> N
 
         async with guarded(guard) as client:
             with pytest.raises(
-                MiddlewareDetected, match=r"exam\.example\.edu:443: TLS is intercepted.*mitmproxy"
+                ClientMiddlewareDetected, match=r"exam\.example\.edu:443: TLS is intercepted.*mitmproxy"
             ) as caught:
                 await client.post(URL, data=SECRET, proxy=mitm.url, headers={"X-Secret": SECRET})
         await settled(origin)
@@ -95,7 +96,7 @@ async def test_evidence_of_earlier_connections_counts(world: World, pki: Private
         upstream = {(EXAM, 443): exam.address, (LMS, 443): lms.address}
         async with serve_middlebox(pki.private_ca("School Proxy CA"), upstream=upstream) as box:
             guard, lms_url = guard_of(world, KNOWN), f"https://{LMS}/"
-            async with guarded(guard, route=box.url) as client:
+            async with guarded(guard, proxy=box.url) as client:
                 for url, error in (
                     (lms_url, CertificateError),
                     (URL, MiddlewareDetected),
@@ -104,7 +105,7 @@ async def test_evidence_of_earlier_connections_counts(world: World, pki: Private
                     with pytest.raises(error):
                         await client.get(url)
             assert box.overheard == b""
-    assert [judged.result.confidence for judged in guard.judged] == ["possible", "proven", "proven"]
+    assert [assessed.result.confidence for assessed in guard.assessed] == ["possible", "proven", "proven"]
 
 
 async def test_stale_pins_pass_as_the_gate_lets_them(world: World, pki: PrivatePKI) -> None:
@@ -112,7 +113,7 @@ async def test_stale_pins_pass_as_the_gate_lets_them(world: World, pki: PrivateP
     warnings: list[str] = []
     async with serve_origin(pki.issue([EXAM])) as origin:
         stale = Endpoint(host=EXAM, pins=(bytes(32),), address=origin.address)
-        guard = guard_of(world, stale, on_warning=lambda judged: warnings.append(judged.message))
+        guard = guard_of(world, stale, on_warning=lambda assessed: warnings.append(assessed.message))
         async with guarded(guard) as client, client.get(URL) as response:
             assert response.status == 200
         refusing = guard_of(world, stale, policy=Policy(on_stale_pin=OnStalePin.REFUSE))
@@ -147,14 +148,14 @@ async def test_middlebox_with_a_public_certificate(world: World, pki: PrivatePKI
         upstream = {(EXAM, 443): origin.address}
         async with serve_middlebox(public, upstream=upstream, copy_upstream=False) as box:
             async with (
-                guarded(guard_of(world), route=box.url) as client,
+                guarded(guard_of(world), proxy=box.url) as client,
                 client.post(URL, data=SECRET) as response,
             ):
                 assert response.status == 200
             await settled(box)
             assert SECRET.encode() in box.overheard
             box.overheard = b""
-            async with guarded(guard_of(world, witness), route=box.url) as client:
+            async with guarded(guard_of(world, witness), proxy=box.url) as client:
                 with pytest.raises(MiddlewareDetected, match="probable: witness-differs"):
                     await client.post(URL, data=SECRET)
             await settled(box)
@@ -198,7 +199,7 @@ async def test_forger_that_answers_before_it_is_asked(world: World, pki: Private
 
 
 async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) -> None:
-    """A genuine server redirects, with the body, to a host that is decrypted: judged like any other."""
+    """A genuine server redirects, with the body, to a host that is decrypted: assessed like any other."""
 
     def redirect(_: Request) -> Response:
         return Response(status=307, headers=(("Location", f"https://{LMS}/collect"),))
@@ -207,14 +208,14 @@ async def test_redirect_to_an_intercepted_host(world: World, pki: PrivatePKI) ->
         upstream = {(EXAM, 443): exam.address, (LMS, 443): lms.address}
         async with serve_middlebox(pki.private_ca(), upstream=upstream, only_hosts=[LMS]) as box:
             guard = guard_of(world)
-            async with guarded(guard, route=box.url) as client:
+            async with guarded(guard, proxy=box.url) as client:
                 with pytest.raises(CertificateError, match=LMS):
                     await client.post(URL, data=SECRET)
             await settled(box)
             assert box.overheard == b""
             assert box.intercepted == [LMS]
     assert len(exam.requests) == 1
-    assert [judged.result.endpoint.host for judged in guard.judged] == [EXAM, LMS]
+    assert [assessed.result.endpoint.host for assessed in guard.assessed] == [EXAM, LMS]
 
 
 async def test_captive_portal_that_does_not_speak_tls(world: World) -> None:

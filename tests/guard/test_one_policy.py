@@ -1,7 +1,7 @@
 """One policy for the gate and the guard: what lets an exam begin lets its answers be sent, and nothing else does.
 
 Every kind of server, on every kind of device, under every policy: the gate decides on the very evidence that the guard
-judges, and an ordinary client, Python's own TLS, says what it would take.
+assesses, and an ordinary client, Python's own TLS, says what it would take.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from support.guarding import EXAM, guard_of
+from support.profiles import examples
 
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, decide
 from detector.guard import Guard
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from conftest import World
     from detector_testing import CA, Issued, PrivatePKI
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
     from detector.model import Report
 
 DAY: Final = dt.timedelta(days=1)
@@ -114,7 +115,7 @@ POLICIES: Final = st.sampled_from(
 class Met(NamedTuple):
     """A server as it was met: what the guard and the gate say of it."""
 
-    judged: Judged
+    assessed: Assessment
     gate: Action
     issued: Issued
     roots: tuple[bytes, ...]
@@ -134,16 +135,16 @@ def meet(world: World, server: Server, policy: Policy) -> Met:
         scts_carried=server.carried,
         chain=tuple(Certificate.read(der).presented() for der in issued.chain),
     )
-    judged = guard.judge(endpoint, observation)
-    gate = decide(policy, _reported(judged), named=[endpoint.name]).action
+    assessed = guard.assess(endpoint, observation)
+    gate = decide(policy, _reported(assessed), named=[endpoint.name]).action
     roots = (*installed, *endpoint.private_roots, world.pki.root_a.certificate, world.pki.root_b.certificate)
-    return Met(judged, gate, issued, roots)
+    return Met(assessed, gate, issued, roots)
 
 
-def _reported(judged: Judged) -> Report:
+def _reported(assessed: Assessment) -> Report:
     """The report of a gate that saw this result alone."""
-    decided = network.decide_network([judged.result], named=[judged.result.endpoint.name])
-    return msgspec.structs.replace(judged.report, verdict=decided.verdict, confidence=decided.confidence)
+    decided = network.decide_network([assessed.result], named=[assessed.result.endpoint.name])
+    return msgspec.structs.replace(assessed.report, verdict=decided.verdict, confidence=decided.confidence)
 
 
 def ordinary_client_takes(issued: Issued, roots: tuple[bytes, ...]) -> bool:
@@ -183,26 +184,26 @@ PLAIN: Final = Server(
 WARNING: Final = Policy(on_unconfirmed=OnUnconfirmed.WARN)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(server=SERVERS, policy=POLICIES)
 @example(server=PLAIN._replace(issuer="private", pinned="declared and stale"), policy=WARNING)
 @example(server=PLAIN._replace(issuer="private", installed=True), policy=WARNING)
 def test_the_guard_does_what_the_gate_did(world: World, server: Server, policy: Policy) -> None:
     """The same action on the same endpoint; where the guard is stricter, no client would take the certificate."""
     met = meet(world, server, policy)
-    assert (met.judged.refused is None) is (met.judged.action is not Action.BLOCK)
-    if met.judged.action is not met.gate:
+    assert (met.assessed.refused is None) is (met.assessed.action is not Action.BLOCK)
+    if met.assessed.action is not met.gate:
         assert (policy.on_unconfirmed, met.gate) == (OnUnconfirmed.WARN, Action.WARN)
-        assert met.judged.action is Action.BLOCK
+        assert met.assessed.action is Action.BLOCK
         assert not ordinary_client_takes(met.issued, met.roots)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(server=SERVERS, policy=POLICIES)
 def test_never_weaker_than_an_ordinary_client(world: World, server: Server, policy: Policy) -> None:
     """Whatever the policy, only a pinned key makes the guard take what Python's own TLS refuses."""
     met = meet(world, server, policy)
-    if met.judged.refused is None and met.judged.result.reason != "pinned":
+    if met.assessed.refused is None and met.assessed.result.reason != "pinned":
         assert ordinary_client_takes(met.issued, met.roots)
 
 
@@ -219,26 +220,26 @@ def test_nothing_is_sent_where_no_handshake_was_completed(
     unfinished = meet(world, server._replace(outcome=outcome, key_proved=key_proved), policy)
     unproved = meet(world, server._replace(key_proved=False), policy)
     for met in (unfinished, unproved):
-        assert met.judged.refused is not None
-        assert met.judged.message.endswith("Nothing of the request was sent.")
+        assert met.assessed.refused is not None
+        assert met.assessed.message.endswith("Nothing of the request was sent.")
 
 
 @given(server=SERVERS, policy=POLICIES)
 def test_words_follow_confidence(world: World, server: Server, policy: Policy) -> None:
     """Below `probable` no message says that anything is decrypted, or names anybody."""
-    judged = meet(world, server, policy).judged
-    if judged.result.confidence not in {"probable", "proven"}:
-        assert not re.search("decrypt|intercept", judged.message)
-        assert "Campus CA" not in judged.message
-        assert judged.refused != "middleware"
-    assert bool(judged.message) is (judged.action is not Action.ALLOW)
+    assessed = meet(world, server, policy).assessed
+    if assessed.result.confidence not in {"probable", "proven"}:
+        assert not re.search("decrypt|intercept", assessed.message)
+        assert "Campus CA" not in assessed.message
+        assert assessed.refused != "middleware"
+    assert bool(assessed.message) is (assessed.action is not Action.ALLOW)
 
 
 def test_worlds_are_told_apart(world: World) -> None:
     """What is generated above holds every action and every kind of refusal."""
     added = PLAIN._replace(issuer="private", installed=True)
     seen = {
-        (judged.action, judged.refused)
+        (assessed.action, assessed.refused)
         for server, policy in (
             (PLAIN, Policy()),
             (PLAIN._replace(pinned="stale"), Policy()),
@@ -249,7 +250,7 @@ def test_worlds_are_told_apart(world: World) -> None:
             (added._replace(identity=RecordedIdentity.PUBLIC), Policy()),
             (added._replace(installed=False), WARNING),
         )
-        for judged in [meet(world, server, policy).judged]
+        for assessed in [meet(world, server, policy).assessed]
     }
     assert seen == {
         (Action.ALLOW, None),
@@ -266,27 +267,27 @@ class TestFromPolicy:
         (tmp_path / "pins.toml").write_text(f'schema = 1\n[[endpoint]]\nhost = "{EXAM}"\ncategory = "exam"\n', "utf-8")
         path = tmp_path / "policy.toml"
         path.write_text('schema = 1\non_stale_pin = "refuse"\npins = ["pins.toml"]\n', "utf-8")
-        guard = Guard.from_policy(path, roots=world.roots, logs=world.logs)
+        guard = Guard(path, roots=world.roots, logs=world.logs)
         assert [endpoint.name for endpoint in guard.pins.endpoints] == [f"{EXAM}:443"]
         assert guard.policy.on_stale_pin is OnStalePin.REFUSE
-        assert Guard.from_policy(str(path)).policy == guard.policy
+        assert Guard(str(path)).policy == guard.policy
 
     def test_pins_that_are_given_take_precedence(self, world: World) -> None:
         """A client may bring its own pins; the policy's are then not even read."""
         own = PinSet(name="own", endpoints=())
         policy = Policy(pins=("absent.toml",))
-        assert Guard.from_policy(policy, pins=own, roots=world.roots, logs=world.logs).pins is own
+        assert Guard(policy, pins=own, roots=world.roots, logs=world.logs).pins is own
         with pytest.raises(ValueError, match=r"absent\.toml"):
-            Guard.from_policy(policy)
+            Guard(policy)
 
     def test_warnings_are_handed_on(self, world: World) -> None:
         """Each connection that passes with a warning is reported once, with what was found."""
-        warned: list[Judged] = []
+        warned: list[Assessment] = []
         stale = Endpoint(host=EXAM, pins=(bytes(32),))
         guard = guard_of(world, stale, on_warning=warned.append)
         chain = tuple(Certificate.read(der).presented() for der in world.pki.issue([EXAM]).chain)
         seen = Observation(outcome=Outcome.COMPLETE, key_proved=True, scts_carried=True, chain=chain)
-        judged = guard.judge(stale, seen)
-        guard.judge(Endpoint(host=EXAM), seen)
-        assert warned == [judged]
-        assert judged.message.startswith(f"{EXAM}:443: The certificate is publicly trusted and logged")
+        assessed = guard.assess(stale, seen)
+        guard.assess(Endpoint(host=EXAM), seen)
+        assert warned == [assessed]
+        assert assessed.message.startswith(f"{EXAM}:443: The certificate is publicly trusted and logged")

@@ -31,10 +31,10 @@ def problem(world: World, presented: Any, **details: Any) -> str | None:  # noqa
     at = details.pop("at", world.pki.now)
     case = world.case(EXAM, presented, **details)
     policy = Policy(on_unconfirmed=OnUnconfirmed.WARN)
-    judged = guard_of(world, case.endpoint, policy=policy, clock=lambda: at).judge(case.endpoint, case.observation)
-    assert judged.refused in {None, "certificate"}
-    assert judged.refused is None or judged.message.endswith("Nothing of the request was sent.")
-    return None if judged.refused is None else judged.message
+    assessed = guard_of(world, case.endpoint, policy=policy, clock=lambda: at).assess(case.endpoint, case.observation)
+    assert assessed.refused in {None, "certificate"}
+    assert assessed.refused is None or assessed.message.endswith("Nothing of the request was sent.")
+    return None if assessed.refused is None else assessed.message
 
 
 def special_leaf(ca: CA, extension: x509.ExtensionType, *, names: int = 0) -> list[bytes]:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from alembic import autogenerate, command, config, migration, script
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.profiles import examples
 
 from detector.errors import HistoryError
 from detector.history import store
@@ -304,7 +305,7 @@ def test_no_database(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_never_escape(data: st.DataObject, make_report: Make, tmp_path: Path) -> None:
     """A history with octets changed anywhere is read or refused in a sentence."""
     whole = tmp_path / "whole.sqlite"

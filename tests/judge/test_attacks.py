@@ -33,10 +33,10 @@ from support.worlds import (
 )
 
 from detector.knowledge.catalogue.entries import ProductCategory
+from detector.knowledge.roots import Installed, split_certifi
 from detector.model import Confidence, Outcome, Result, RootOrigin, Verdict
 from detector.pins.learn import learn
-from detector.trust.logs import Shard
-from detector.trust.roots import Installed, split_certifi
+from detector.trust.ct_logs import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from detector.judge.evidence import EndpointEvidence
     from detector.model import Endpoint
-    from detector.trust.logs import LogList
+    from detector.trust.ct_logs import LogList
 
 HOSTS: Final = (EXAM, LMS, SEARCH)
 

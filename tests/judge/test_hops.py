@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.judge.hops import OWN_NETWORK, Doubt, Where, for_report, locate, unresolved
-from detector.model import Asked, Hop, HopAnswer, HopsObservation, HopTrace
+from detector.model import Hop, HopAnswer, HopsObservation, HopTrace, ProbeKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ ANSWERS = {
 }
 
 
-def trace(picture: str, *more: tuple[int, str], port: int = 443, asked: Asked = Asked.CONNECT) -> HopTrace:
+def trace(picture: str, *more: tuple[int, str], port: int = 443, asked: ProbeKind = ProbeKind.CONNECT) -> HopTrace:
     """A trace drawn: a letter for each hop, lower case for the router that named itself, `?` for one that did not.
 
     `more` are further packets as (hop, letter).
@@ -158,15 +158,15 @@ def test_who_answers_tls_counts_not_who_accepts_connections() -> None:
     """A guard against floods makes connections for a host; the ClientHello tells that TLS is answered further on."""
     asked = trace("aC", *twice(2, "C"), (4, "C"))
     control = trace("abcC", *twice(2, "b"), *twice(4, "C"), port=80)
-    guarded = trace("???A", *twice(4, "A"), asked=Asked.CLIENT_HELLO)
+    guarded = trace("???A", *twice(4, "A"), asked=ProbeKind.CLIENT_HELLO)
     located = locate(seen(asked, control, hello=guarded))
     assert (located.where, located.hop) == (Where.SAME_HOP, 4)
-    caught = trace("?A", *twice(2, "A"), asked=Asked.CLIENT_HELLO)
+    caught = trace("?A", *twice(2, "A"), asked=ProbeKind.CLIENT_HELLO)
     assert locate(seen(asked, control, hello=caught)).where is Where.ANSWERED_EARLY
     unsteady = trace("aCCd", *twice(2, "C"))
     assert locate(seen(unsteady, control, hello=caught)).doubt is Doubt.UNSTEADY
-    assert locate(seen(asked, control, hello=trace("?A?", *twice(2, "A"), asked=Asked.CLIENT_HELLO))).hop == 2
-    unanswered = trace("?---", asked=Asked.CLIENT_HELLO)
+    assert locate(seen(asked, control, hello=trace("?A?", *twice(2, "A"), asked=ProbeKind.CLIENT_HELLO))).hop == 2
+    unanswered = trace("?---", asked=ProbeKind.CLIENT_HELLO)
     assert locate(seen(asked, control, hello=unanswered)).where is Where.ANSWERED_EARLY
 
 
@@ -217,7 +217,7 @@ HOPS = st.builds(
 TRACES = st.builds(
     HopTrace,
     port=st.sampled_from([443, 80, 22]),
-    asked=st.sampled_from(Asked),
+    asked=st.sampled_from(ProbeKind),
     hops=st.lists(HOPS, max_size=30).map(tuple),
 )
 OBSERVATIONS = st.builds(
@@ -251,7 +251,8 @@ def test_a_hostile_report_costs_no_time() -> None:
     packets = tuple(Hop(number=far, answer=HopAnswer.CONNECTED) for _ in range(3))
     dying = tuple(Hop(number=far, answer=HopAnswer.TIME_EXCEEDED, router=f"r{n}") for n in range(2000))
     observed = seen(
-        HopTrace(port=443, asked=Asked.CONNECT, hops=packets), HopTrace(port=80, asked=Asked.CONNECT, hops=dying)
+        HopTrace(port=443, asked=ProbeKind.CONNECT, hops=packets),
+        HopTrace(port=80, asked=ProbeKind.CONNECT, hops=dying),
     )
     assert locate(observed).doubt is Doubt.ROUTES_UNTOLD
 

@@ -1,12 +1,11 @@
 """What the design promises of every world, tried on worlds made by chance (docs/decisions.md).
 
-Each property is a function that says what is wrong with a world, or None. `DETECTOR_EXAMPLES` sets how many worlds are
+Each property is a function that says what is wrong with a world, or None. `DETECTOR_PROFILE` sets how many worlds are
 tried. That the properties can fail is shown too: with one rule of the table broken on purpose, a world is found.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -26,6 +25,7 @@ from support.generated import (
     context,
     forgeries,
 )
+from support.profiles import examples
 
 from detector.judge import table
 from detector.judge.assess import Assessor, assess_all
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from detector_testing import PrivatePKI
 
-EXAMPLES: Final = int(os.environ.get("DETECTOR_EXAMPLES", "60"))
+EXAMPLES: Final = examples(60)
 """Worlds tried for each property; 20,000 were tried when the table was written."""
 
 TRIED: Final = settings(

@@ -13,7 +13,7 @@ from support.worlds import EXAM, said
 
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
 from detector.model import HandshakeSignature, Observation, Outcome
-from detector.trust.keyproof import signed_content
+from detector.trust.handshake_signature import signed_content
 
 if TYPE_CHECKING:
     from conftest import World

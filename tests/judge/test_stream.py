@@ -9,6 +9,7 @@ from detector_testing import generate_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.odd_keys import GOST_2012, rewritten
+from support.profiles import examples
 from support.worlds import DAY, EXAM, LMS, SEARCH, below, said, sent
 
 from detector.judge import assess
@@ -102,7 +103,7 @@ def stream(endpoints: Sequence[EndpointEvidence]) -> tuple[dict[str, Result], li
     return dict(given), [result for _, result in given]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(order=st.lists(st.sampled_from(range(KINDS)), unique=True))
 def test_any_order_ends_with_the_results_of_all_together(pool: list[EndpointEvidence], order: list[int]) -> None:
     """After amendment every endpoint has the result that it has among all of them."""
@@ -112,7 +113,7 @@ def test_any_order_ends_with_the_results_of_all_together(pool: list[EndpointEvid
     assert {name: essence(r) for name, r in last.items()} == {name: essence(r) for name, r in together.items()}
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(order=st.permutations(range(KINDS)))
 def test_the_whole_pool_in_any_order(pool: list[EndpointEvidence], order: list[int]) -> None:
     """The whole pool, where most is amended, and no later evidence makes a result milder."""

@@ -30,7 +30,7 @@ from detector.judge.checks import (
     transparency,
     witness,
 )
-from detector.model import Assurance, Confidence, Finding, Reason, Says, Verdict
+from detector.model import Assurance, Confidence, Finding, Meaning, Reason, Verdict
 
 if TYPE_CHECKING:
     import enum
@@ -87,7 +87,7 @@ PAGE: Final = Path(__file__).with_name("whole_table.txt")
 def found(*outcomes: enum.StrEnum) -> list[Finding]:
     """Findings with these outcomes, on a certificate that was seen."""
     every = (presented.Outcome.SEEN, *outcomes)
-    return [Finding(check=CHECK_OF[type(o)], outcome=o, says=Says.NEUTRAL, summary="") for o in every]
+    return [Finding(check=CHECK_OF[type(o)], outcome=o, says=Meaning.NEUTRAL, summary="") for o in every]
 
 
 def decide(*outcomes: enum.StrEnum) -> Decision:
@@ -237,7 +237,7 @@ def test_nothing_is_left_open() -> None:
 
 
 def clock_wrong() -> list[Finding]:
-    return [Finding(check="clock", outcome="wrong", says=Says.EXPLAINS, summary="")]
+    return [Finding(check="clock", outcome="wrong", says=Meaning.EXPLAINS, summary="")]
 
 
 def test_clean_rests_on_one_of_four_things() -> None:

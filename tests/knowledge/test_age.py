@@ -1,4 +1,4 @@
-"""Tests of detector.knowledge: what was judged with, and from when on it counts as old. Room: knowledge; pure."""
+"""Tests of the knowledge's identity and age. Room: knowledge; pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from detector.knowledge import HORIZONS, catalogue, describe, of_roots, used, warning
+from detector.knowledge import catalogue, ct_logs
+from detector.knowledge.age import HORIZONS, describe, of_roots, used, warning
+from detector.knowledge.roots import public_roots
 from detector.model import KnowledgeKind
-from detector.trust import logs
-from detector.trust.roots import from_der, public_roots
+from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
     from conftest import World
@@ -27,7 +28,7 @@ def at(day: dt.date) -> dt.datetime:
 
 @pytest.fixture
 def shipped() -> tuple[Knowledge, ...]:
-    return used(public_roots(), logs.shipped())
+    return used(public_roots(), ct_logs.shipped())
 
 
 def test_what_is_shipped_has_a_date_and_a_horizon(shipped: tuple[Knowledge, ...]) -> None:
@@ -38,7 +39,7 @@ def test_what_is_shipped_has_a_date_and_a_horizon(shipped: tuple[Knowledge, ...]
         dt.timedelta(days=70),
         dt.timedelta(days=365),
     ]
-    assert shipped[1].horizon == logs.shipped().horizon
+    assert shipped[1].horizon == ct_logs.shipped().horizon
     assert shipped[2].date == catalogue.edition().date
 
 
@@ -68,7 +69,7 @@ def test_roots_without_a_date_are_never_old(world: World) -> None:
 
 def test_a_date_at_the_end_of_the_calendar_has_a_horizon() -> None:
     """A list may claim any day; nothing overflows."""
-    listed = msgspec.structs.replace(logs.shipped(), date=dt.date.max)
+    listed = msgspec.structs.replace(ct_logs.shipped(), date=dt.date.max)
     assert used(public_roots(), listed)[1].horizon == dt.date.max
 
 

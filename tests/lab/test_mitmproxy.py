@@ -55,9 +55,9 @@ async def test_regular_proxy(pki: PrivatePKI, settings_of: Settings) -> None:
         route = f"http://127.0.0.1:{mitm.port}"
         async with Detector(**settings_of(*endpoints, resolve=where)) as direct:
             honest = await direct.check()
-        async with Detector(**settings_of(*endpoints, route=route)) as pinned:
+        async with Detector(**settings_of(*endpoints, proxy=route)) as pinned:
             assert_mitmproxy(await pinned.check())
-        async with Detector(**settings_of(route=route)) as unpinned:
+        async with Detector(**settings_of(proxy=route)) as unpinned:
             bare = await unpinned.check([EXAM, LMS])
     assert [(r.verdict, r.assurance) for r in honest.results] == [("clean", "pinned")] * 2
     assert_mitmproxy(bare, "probable")
@@ -71,7 +71,7 @@ async def test_appended_upstream_chain(pki: PrivatePKI, settings_of: Settings) -
     async with (
         lab(pki) as (endpoints, where),
         run_mitmproxy(upstream_hosts=where, append_upstream_chain=True) as mitm,
-        Detector(**settings_of(*endpoints, route=f"http://127.0.0.1:{mitm.port}")) as subject,
+        Detector(**settings_of(*endpoints, proxy=f"http://127.0.0.1:{mitm.port}")) as subject,
     ):
         report = await subject.check()
     assert_mitmproxy(report)
@@ -96,7 +96,7 @@ async def test_ca_installed_on_the_machine(pki: PrivatePKI, settings_of: Setting
     async with lab(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
         installed = from_der([mitm.ca_certificate], name="machine", origin=RootOrigin.ADDED)
         route = f"http://127.0.0.1:{mitm.port}"
-        async with Detector(**settings_of(endpoints[0], route=route, machine_roots=lambda: installed)) as subject:
+        async with Detector(**settings_of(endpoints[0], proxy=route, machine_roots=lambda: installed)) as subject:
             report = await subject.check([EXAM])
     assert_mitmproxy(report)
     assert "machine-root" in {finding.check for finding in report.results[0].findings}
@@ -106,7 +106,9 @@ async def test_both_engines_see_the_same(pki: PrivatePKI) -> None:
     """With the native engine first or OpenSSL alone: the same chain, the same parameters, the key proved."""
     async with lab(pki) as (endpoints, where), run_mitmproxy(upstream_hosts=where) as mitm:
         dialer = ProxyDialer(parse_proxy(f"http://127.0.0.1:{mitm.port}"))
-        seen = [await probe(endpoints[0], dialer=dialer, engine=engine) for engine in (Engine.AUTO, Engine.OPENSSL)]
+        seen = [
+            (await probe(endpoints[0], dialer=dialer, engine=engine)).single for engine in (Engine.AUTO, Engine.OPENSSL)
+        ]
     native, reference = seen
     assert (native.engine, reference.engine) == (Engine.NATIVE, Engine.OPENSSL)
     for name in (

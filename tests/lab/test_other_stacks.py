@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 from detector_testing.streams import LOOPBACK
-from support.lab_programs import find, free_port, running
+from support.lab_programs import free_port, running
+from support.system import program as system_program
 
 from detector.model import Endpoint, Engine, Outcome
 from detector.probe import DirectDialer, probe
@@ -53,7 +54,11 @@ class Files(NamedTuple):
 async def run(program: str, *arguments: str, folder: Path | None = None) -> None:
     """Run a program to its end, which must be a good one."""
     process = await asyncio.create_subprocess_exec(
-        find(program), *arguments, cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        system_program(program),
+        *arguments,
+        cwd=folder,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
     _, said = await process.communicate()
     assert process.returncode == 0, f"{program}: {said.decode(errors='replace')}"
@@ -135,7 +140,7 @@ async def nginx(files: Files, *, staples: bool = False, old: bool = False) -> As
 
 
 async def look(port: int, engine: Engine) -> Observation:
-    return await probe(Endpoint(host=HOST, address=(LOOPBACK, port)), dialer=DirectDialer(), engine=engine)
+    return (await probe(Endpoint(host=HOST, address=(LOOPBACK, port)), dialer=DirectDialer(), engine=engine)).single
 
 
 def told(observation: Observation) -> dict[str, object]:

@@ -44,8 +44,8 @@ def readable_folder() -> Iterator[Path]:
 async def look(url: str, port: int, *, patience: float = 30.0, name: str = "localhost") -> Observation:
     """Look at the origin on `port` through a proxy, which resolves `name` itself."""
     endpoint = Endpoint(host=HOST, address=(name, port))
-    dialer = ProxyDialer(parse_proxy(url), vouch=lambda *_: True)
-    return await probe(endpoint, dialer=dialer, timeouts=Timeouts(proxy=patience))
+    dialer = ProxyDialer(parse_proxy(url), trusts=lambda *_: True)
+    return (await probe(endpoint, dialer=dialer, timeouts=Timeouts(proxy=patience))).single
 
 
 def pem(issued: Issued) -> bytes:
@@ -97,7 +97,7 @@ async def test_dante(scheme: str, tls_pki: PrivatePKI) -> None:
             seen = await look(f"{scheme}://{LOOPBACK}:{port}", origin.port, name=LOOPBACK)
             named = await look(f"{scheme}://{LOOPBACK}:{port}", origin.port)
             elsewhere = Endpoint(host=HOST, address=("192.0.2.1", 443))
-            blocked = await probe(elsewhere, dialer=ProxyDialer(parse_proxy(f"{scheme}://{LOOPBACK}:{port}")))
+            blocked = (await probe(elsewhere, dialer=ProxyDialer(parse_proxy(f"{scheme}://{LOOPBACK}:{port}")))).single
             mistaken = await look(f"http://{LOOPBACK}:{port}", origin.port)
     assert (seen.outcome, seen.route) == (Outcome.COMPLETE, Route(scheme))
     assert named.outcome is (Outcome.PROXY_REFUSED if scheme == "socks4a" else Outcome.COMPLETE)

@@ -90,7 +90,7 @@ async def test_through_a_proxy_nothing_is_traced(pki: PrivatePKI, settings_of: S
     """The address in the observation is the proxy's: hops to it say nothing about the host."""
     async with serve_middlebox(pki.private_ca()) as box:
         route = f"http://127.0.0.1:{box.port}"
-        async with Detector(**settings_of(route=route, locating=Locating((9,), 1))) as subject:
+        async with Detector(**settings_of(proxy=route, locating=Locating((9,), 1))) as subject:
             report = await subject.check([EXAM])
     assert report.results[0].verdict == "middleware"
     assert report.results[0].observation.hops is None

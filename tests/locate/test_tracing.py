@@ -28,7 +28,7 @@ from detector.locate.tracing import (
     read_extended_error,
     trace_hops,
 )
-from detector.model import Asked, Hop, HopAnswer, HopsObservation
+from detector.model import Hop, HopAnswer, HopsObservation, ProbeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +146,7 @@ async def trace(address: tuple[str, int], *, control: int, hops_max: int = HOPS_
     return await trace_hops(EXAM, address, until=until, control_ports=(control,), hops_max=hops_max)
 
 
-def answers(observed: HopsObservation, port: int, asked: Asked = Asked.CONNECT) -> list[tuple[int, str]]:
+def answers(observed: HopsObservation, port: int, asked: ProbeKind = ProbeKind.CONNECT) -> list[tuple[int, str]]:
     (found,) = [t for t in observed.traces if (t.port, t.asked) == (port, asked)]
     return [(hop.number, hop.answer) for hop in found.hops]
 
@@ -158,7 +158,7 @@ async def test_loopback_answers_at_hop_one(tls_pki: PrivatePKI, host: str) -> No
         observed = await trace(origin.address, control=web.port, hops_max=2)
     first = [(1, "connected"), (2, "connected"), (1, "connected"), (1, "connected")]
     assert answers(observed, origin.port) == answers(observed, web.port) == first
-    assert (1, "answered") in answers(observed, origin.port, Asked.CLIENT_HELLO)
+    assert (1, "answered") in answers(observed, origin.port, ProbeKind.CLIENT_HELLO)
     assert observed.connect_ms is not None
     assert observed.answer_ms is not None
     assert all(hop.router is None for part in observed.traces for hop in part.hops)
@@ -178,7 +178,7 @@ async def test_a_server_that_hangs_up_on_tls(tls_pki: PrivatePKI) -> None:
     rude = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM])), stop=Step.HELLO, ending=Ending.RESET)
     async with serve_script(rude) as server:
         observed = await trace(server.address, control=server.port, hops_max=1)
-    assert {answer for _, answer in answers(observed, server.port, Asked.CLIENT_HELLO)} == {"closed"}
+    assert {answer for _, answer in answers(observed, server.port, ProbeKind.CLIENT_HELLO)} == {"closed"}
     assert observed.answer_ms is None
 
 
@@ -192,7 +192,7 @@ async def test_it_ends_in_time_with_what_it_has(tls_pki: PrivatePKI) -> None:
         assert loop.time() >= until
         late = await trace_hops(EXAM, server.address, until=loop.time(), control_ports=(), hops_max=2)
     assert (1, "connected") in answers(observed, server.port)
-    assert {answer for _, answer in answers(observed, server.port, Asked.CLIENT_HELLO)} == {"silence"}
+    assert {answer for _, answer in answers(observed, server.port, ProbeKind.CLIENT_HELLO)} == {"silence"}
     assert observed.answer_ms is None
     assert all(part.hops == () for part in late.traces)
 

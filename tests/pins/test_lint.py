@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from detector.knowledge.catalogue import Field, shipped
+from detector.knowledge.known_roots import known_roots
 from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet, Severity, lint
-from detector.trust.known_roots import known_roots
 
 PUBLIC = RecordedIdentity.PUBLIC
 ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")

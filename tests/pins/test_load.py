@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import PinFileError
+from detector.knowledge.known_roots import known_labels
 from detector.model import Category, RecordedIdentity
 from detector.model.toml_files import MAX_BYTES
 from detector.pins import Severity, lint, load, shipped
 from detector.pins.load import _ENDPOINT_KEYS, MAX_ENDPOINTS
-from detector.trust.known_roots import known_labels
 
 LABELS = frozenset({"ISRG Root X1", "ISRG Root X2"})
 PIN = "sha256/" + base64.b64encode(bytes(32)).decode()

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.judge.evidence import recorded_identity
+from detector.knowledge.known_roots import known_root_keys, known_roots, root_of
 from detector.model import Endpoint, RecordedIdentity
 from detector.pins import shared_keys, shared_pins
 from detector.pins.shared_keys import SharedKeys
-from detector.trust.known_roots import known_root_keys, known_roots, root_of
 
 HOST = "exam.example.edu"
 ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")

@@ -10,8 +10,8 @@ from OpenSSL import SSL
 from support.conversations import HOST, ders, exam
 
 from detector.model import Endpoint, Outcome, Route
-from detector.probe import MockNetwork, probe
-from detector.probe.mock import ADDRESS, AwaitClient, Close, Fails, Reset, Script, Send, TLSServer
+from detector.probe import probe
+from detector.probe.mock import ADDRESS, AwaitClient, Close, Fails, MockNetwork, Reset, Script, Send, TLSServer
 
 ENDPOINT = Endpoint(host=HOST)
 KEY = (HOST, 443)
@@ -25,7 +25,7 @@ def server(**options: tuple[int, int]) -> TLSServer:
 async def test_a_server_in_memory_completes(version: int) -> None:
     """Every protocol version works without a socket."""
     network = MockNetwork({KEY: server(versions=(version, version))})
-    observation = await probe(ENDPOINT, dialer=network)
+    observation = (await probe(ENDPOINT, dialer=network)).single
     assert (observation.outcome, observation.key_proved) == (Outcome.COMPLETE, True)
     assert ders(observation) == exam().chain
     assert (observation.route, observation.address, observation.alpn) == (Route.DIRECT, ADDRESS, "h2")
@@ -44,7 +44,7 @@ async def test_a_server_in_memory_completes(version: int) -> None:
 async def test_scripted_peers(script: Script, outcome: Outcome, attempts: int) -> None:
     """Only a connection that ended without an answer is tried again."""
     network = MockNetwork({KEY: script})
-    observation = await probe(ENDPOINT, dialer=network)
+    observation = (await probe(ENDPOINT, dialer=network)).single
     assert (observation.outcome, observation.attempts) == (outcome, attempts)
     assert len(network.dialled) == attempts
     assert network.open == 0
@@ -53,12 +53,12 @@ async def test_scripted_peers(script: Script, outcome: Outcome, attempts: int) -
 async def test_the_second_attempt_counts() -> None:
     """A peer that drops the first connection to a name is seen all the same."""
     network = MockNetwork({KEY: [Script(AwaitClient(), Reset()), server()]})
-    observation = await probe(ENDPOINT, dialer=network)
+    observation = (await probe(ENDPOINT, dialer=network)).single
     assert (observation.outcome, observation.attempts) == (Outcome.COMPLETE, 2)
 
 
 async def test_endpoints_that_fail() -> None:
     """Failures are outcomes; a name nobody listed does not resolve."""
     refusing = MockNetwork({KEY: Fails(Outcome.CONNECT_REFUSED)})
-    assert (await probe(ENDPOINT, dialer=refusing)).outcome is Outcome.CONNECT_REFUSED
-    assert (await probe(ENDPOINT, dialer=MockNetwork({}))).outcome is Outcome.DNS_FAILURE
+    assert (await probe(ENDPOINT, dialer=refusing)).single.outcome is Outcome.CONNECT_REFUSED
+    assert (await probe(ENDPOINT, dialer=MockNetwork({}))).single.outcome is Outcome.DNS_FAILURE

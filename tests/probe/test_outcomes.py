@@ -12,7 +12,7 @@ import pytest
 
 from detector.model import Outcome
 from detector.probe import outcomes
-from detector.probe.tls.wire import WireError, WireErrorKind
+from detector.probe.tls.reader import WireError, WireErrorKind
 
 
 class SemaphoreTimeoutError(OSError):
@@ -64,7 +64,7 @@ def test_every_wire_error_has_an_outcome(kind: WireErrorKind) -> None:
 
 
 def test_failing_to_reach_a_proxy() -> None:
-    """Any failure on the way to a proxy is the proxy's, but for what is our own."""
+    """Any failure to reach a proxy is the proxy's, except for our own."""
     assert outcomes.through_proxy(Outcome.DNS_FAILURE) is Outcome.PROXY_UNREACHABLE
     assert outcomes.through_proxy(Outcome.CONNECT_REFUSED) is Outcome.PROXY_UNREACHABLE
     assert outcomes.through_proxy(Outcome.RESOURCES) is Outcome.RESOURCES

@@ -21,7 +21,17 @@ from support.system import program
 from detector.history.dossier import Item, gather
 from detector.judge import network
 from detector.judge.checks import chain
-from detector.model import Category, Confidence, Coverage, Finding, PresentedCertificate, Report, Result, Says, Verdict
+from detector.model import (
+    Category,
+    Confidence,
+    Coverage,
+    Finding,
+    Meaning,
+    PresentedCertificate,
+    Report,
+    Result,
+    Verdict,
+)
 from detector.report import html as page
 from detector.report import picture
 from detector.report.html import TimelineEntry, render_dossier
@@ -93,7 +103,7 @@ def hostile(text: str, like: Report) -> Report:
         )
         told = (
             *result.findings,
-            Finding(check="pin", outcome=text, says=Says.NEUTRAL, summary=text, data={text: text}),
+            Finding(check="pin", outcome=text, says=Meaning.NEUTRAL, summary=text, data={text: text}),
         )
         who = result.attribution and msgspec.structs.replace(result.attribution, issuer=text, basis=text, product=text)
         return msgspec.structs.replace(
@@ -217,7 +227,7 @@ def test_any_name_stays_text(intercepted: Report, name: str) -> None:
 @pytest.mark.parametrize("outcome", [chain.Outcome(kind.value) for kind in ChainClass])
 def test_every_class_has_a_top(outcome: chain.Outcome, clean: Report) -> None:
     """What is above the chain is drawn for each class: a chain that only seems to lead somewhere leads no further."""
-    told = Finding(check=chain.ID, outcome=outcome, says=Says.NEUTRAL, summary="", data={"roots": ["Root X"]})
+    told = Finding(check=chain.ID, outcome=outcome, says=Meaning.NEUTRAL, summary="", data={"roots": ["Root X"]})
     result = msgspec.structs.replace(clean.results[0], findings=(told,), verdict=Verdict.INCONCLUSIVE)
     drawn = picture.draw(result)
     assert drawn is not None
@@ -255,7 +265,7 @@ def test_no_report_is_refused() -> None:
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core."""
     folder = tmp_path_factory.mktemp("axe")
-    npm = program("npm", "npm")
+    npm = program("npm")
     subprocess.run([npm, "install", "--silent", "--prefix", str(folder), AXE], check=True, capture_output=True)  # noqa: S603 - npm, by its path
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 

@@ -47,10 +47,10 @@ from detector.model import (
     Coverage,
     EndpointName,
     Finding,
+    Meaning,
     Reason,
     Report,
     Result,
-    Says,
     Scope,
     Verdict,
     encode,
@@ -87,29 +87,29 @@ def naming() -> tuple[Finding, ...]:
     refused = {"refusals": [{"reason": "expired", "depth": 1}]}
     return (
         *(
-            found(outcome, "The chain carries the mark of Vendorix Wunderfilter: CN.", Says.INTERCEPTED, **product)
+            found(outcome, "The chain carries the mark of Vendorix Wunderfilter: CN.", Meaning.INTERCEPTED, **product)
             for outcome in known_interceptor.Outcome
         ),
         *(
-            found(outcome, "Sentinel Root was put on this machine.", Says.INTERCEPTED, root="Sentinel Root")
+            found(outcome, "Sentinel Root was put on this machine.", Meaning.INTERCEPTED, root="Sentinel Root")
             for outcome in machine_root.Outcome
         ),
         *(
-            found(outcome, "The chain leads to Sentinel Root, signed by Sentinel CA.", Says.INTERCEPTED, **roots)
+            found(outcome, "The chain leads to Sentinel Root, signed by Sentinel CA.", Meaning.INTERCEPTED, **roots)
             for outcome in (chain.Outcome.ADDED, chain.Outcome.UNFAMILIAR, chain.Outcome.DECLARED)
         ),
         *(
-            found(outcome, "A certificate above it (Sentinel CA) has expired.", Says.INTERCEPTED, **refused)
+            found(outcome, "A certificate above it (Sentinel CA) has expired.", Meaning.INTERCEPTED, **refused)
             for outcome in (chain.Outcome.NOT_TAKEN, chain.Outcome.DATES_FORBID)
         ),
         *(
-            found(outcome, "The certificate claims Sentinel CA.", Says.INTERCEPTED, ca="CN=Sentinel CA")
+            found(outcome, "The certificate claims Sentinel CA.", Meaning.INTERCEPTED, ca="CN=Sentinel CA")
             for outcome in forged_issuer.Outcome
         ),
         found(
             captive_portal.Outcome.KNOWN_KEY,
             "The certificate's key is that of a known portal: Portalist.",
-            Says.EXPLAINS,
+            Meaning.EXPLAINS,
             product="Portalist",
         ),
         found(

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psutil
 import pytest
 from detector_testing import serve_middlebox, serve_origin
@@ -70,8 +71,9 @@ async def silent() -> AsyncIterator[Silent]:
         yield server
 
 
-def pool(detector: Detector, count: int = 2, **more: Any) -> WorkerPool:  # noqa: ANN401 - fields of WorkerConfig
-    return WorkerPool(count, detector, WorkerConfig(**{"route": "none", **more}))
+def pool(detector: Detector, count: int = 2) -> WorkerPool:
+    network = msgspec.structs.replace(detector.network, offline=True)
+    return WorkerPool(count, detector, WorkerConfig(network=network, c_ares=False))
 
 
 async def collect(detector: Detector, targets: list[Target], running: WorkerPool, **how: Any) -> list[Scanned]:  # noqa: ANN401 - settings
@@ -85,15 +87,16 @@ async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: S
     async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         targets = [Target(Endpoint(host=host), "x") for host in hosts * 4]
-        detector = Detector(**settings_of(Endpoint(host=LMS, roots=tuple(world.roots.labels))))
-        rules = tuple(((host, 443), origin.address) for host in hosts)
-        async with pool(detector, resolve=rules) as running:
+        stated = Endpoint(host=LMS, roots=tuple(world.roots.labels))
+        detector = Detector(**settings_of(stated, resolve={(host, 443): origin.address for host in hosts}))
+        async with pool(detector) as running:
             honest = await collect(detector, targets, running)
             assert len(set(running.identifiers)) == 2
         async with (
             serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box,
-            pool(detector, route=f"http://{LOOPBACK}:{box.port}") as running,
+            pool(proxied := Detector(**settings_of(stated, proxy=f"http://{LOOPBACK}:{box.port}"))) as running,
         ):
+            detector = proxied
             intercepted = await collect(detector, targets, running)
     assert Counter(f.number for f in honest) == dict.fromkeys(range(12), 1)
     assert {f.verdict for f in honest} == {"clean"}
@@ -148,8 +151,8 @@ async def test_a_proxy_that_cannot_be_used_ends_the_scan(
     monkeypatch.delenv("https_proxy", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://[proxy")
     monkeypatch.setenv("NO_PROXY", "")
-    detector = Detector(**settings_of())
-    async with asyncio.timeout(60), pool(detector, 2, route="env") as running:
+    detector = Detector(**settings_of(proxy="env"))
+    async with asyncio.timeout(60), pool(detector) as running:
         with pytest.raises(InputError, match="HTTPS_PROXY in the environment"):
             await collect(detector, [Target(Endpoint(host=EXAM), "x") for _ in range(20)], running)
 

@@ -11,7 +11,8 @@ from detector_testing import serve_middlebox, serve_origin
 from detector import Detector
 from detector.judge.network_evidence import NetworkEvidence
 from detector.model import Confidence, Endpoint, Outcome, Verdict
-from detector.probe import MockNetwork, mock
+from detector.probe import mock
+from detector.probe.mock import MockNetwork
 from detector.scan import BadLine, Replaced, Scanned, Target, runner, scan
 from detector.session import stream
 from detector.session.stream import StreamSettings
@@ -86,7 +87,7 @@ async def test_first_host_behind_an_interceptor_is_amended(
         upstream = {(host, 443): origin.address for host in hosts}
         ca = pki.private_ca("Filter CA", one_leaf_key=True)
         async with serve_middlebox(ca, upstream=upstream) as box:
-            detector = Detector(**settings_of(stated, route=f"http://127.0.0.1:{box.port}"))
+            detector = Detector(**settings_of(stated, proxy=f"http://127.0.0.1:{box.port}"))
             found = await collect(detector, targets(*hosts), settings=StreamSettings(concurrency=1))
     last = {f.number: f for f in found}
     assert [(f.number, f.confidence, f.amends) for f in found][:1] == [(0, Confidence.POSSIBLE, False)]
@@ -111,7 +112,7 @@ async def test_canaries_are_probed_once(offline: bool, pki: PrivatePKI, settings
     async with serve_origin([pki.issue([host]) for host in hosts]) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box:
-            settings = settings_of(route=f"http://127.0.0.1:{box.port}", offline=offline, canaries=CANARIES)
+            settings = settings_of(proxy=f"http://127.0.0.1:{box.port}", offline=offline, canaries=CANARIES)
             found = await collect(Detector(**settings), targets(*hosts[:2]), settings=StreamSettings(concurrency=2))
     last = {f.number: f for f in found}
     if offline:
@@ -132,7 +133,7 @@ async def test_a_slow_reader_gets_consistent_amendments(world: World, pki: Priva
     stated = [Endpoint(host=host, roots=tuple(world.roots.labels)) for host in hosts[6:]]
     ca = pki.private_ca("Filter CA", one_leaf_key=True)
     async with serve_middlebox(ca) as box:
-        detector = Detector(**settings_of(*stated, route=f"http://127.0.0.1:{box.port}"))
+        detector = Detector(**settings_of(*stated, proxy=f"http://127.0.0.1:{box.port}"))
         found = []
         async for one in scan(detector, targets(*hosts), settings=StreamSettings(concurrency=2, retries=0)):
             await asyncio.sleep(0.01)
@@ -157,7 +158,7 @@ async def test_what_was_genuine_before_is_known(pki: PrivatePKI, settings_of: Se
     ca = pki.private_ca("Filter CA")
     hosts = (EXAM, "lms.example.org")
     async with serve_middlebox(ca) as box:
-        settings = settings_of(route=f"http://127.0.0.1:{box.port}", seen_before=known)
+        settings = settings_of(proxy=f"http://127.0.0.1:{box.port}", seen_before=known)
         found = await collect(Detector(**settings), targets(*hosts))
         streamed = [result async for result in Detector(**settings).scan(hosts)]
         checked = (await Detector(**settings).check(hosts)).results

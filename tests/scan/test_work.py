@@ -26,8 +26,9 @@ from detector.model import (
     RootOrigin,
     Verdict,
 )
-from detector.probe import MockNetwork
+from detector.probe.mock import MockNetwork
 from detector.scan import work
+from detector.session.settings import NetworkSettings
 from detector.session.stream import Probed, StreamAssessor, StreamSettings
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ async def test_roots_of_the_other_machine(pki: PrivatePKI, settings_of: Settings
         serve_origin(pki.issue([EXAM])) as origin,
         serve_middlebox(ca, upstream={(EXAM, 443): origin.address}) as box,
     ):
-        case = await Detector(**settings_of(route=f"http://127.0.0.1:{box.port}")).probe(Endpoint(host=EXAM))
+        case = await Detector(**settings_of(proxy=f"http://127.0.0.1:{box.port}")).probe(Endpoint(host=EXAM))
     added = MachineRoot(der=ca.certificate, origin=RootOrigin.ADDED)
     for roots, reason in (((), Reason.PRIVATE_CHAIN), ((added,), Reason.ADDED_ROOT)):
         seen = work.ProbedEndpoint(observation=case.observation, machine_roots=roots)
@@ -154,7 +155,12 @@ async def test_an_address_that_a_target_names_was_given(settings_of: Settings, w
 
 def request(*endpoints: Endpoint, **more: Any) -> work.Request:  # noqa: ANN401 - fields
     settings = StreamSettings(timeout=5.0, concurrency=2, retries=0)
-    return work.Request(endpoints=endpoints, config=work.WorkerConfig(route="none"), settings=settings, **more)
+    return work.Request(
+        endpoints=endpoints,
+        config=work.WorkerConfig(network=NetworkSettings(proxy="none", offline=True)),
+        settings=settings,
+        **more,
+    )
 
 
 def sent(endpoint: Endpoint) -> Endpoint:
@@ -173,9 +179,12 @@ async def test_a_job() -> None:
     assert second in {Outcome.DNS_FAILURE, Outcome.UNREACHABLE, Outcome.NO_ADDRESS}
 
 
-async def test_a_configuration_that_cannot_be_used() -> None:
+async def test_a_configuration_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker says why it cannot probe, and how to change that."""
-    job = msgspec.structs.replace(request(Endpoint(host=EXAM)), config=work.WorkerConfig(route="http://[proxy"))
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://[proxy")
+    monkeypatch.setenv("NO_PROXY", "")
+    job = msgspec.structs.replace(request(Endpoint(host=EXAM)), config=work.WorkerConfig())
     response = work.decode_response(await work.run(work.encode_request(job)), expected=1)
     assert isinstance(response, work.ErrorResponse)
     assert response.message

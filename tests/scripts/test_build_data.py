@@ -1,4 +1,4 @@
-"""Tests of scripts/build_data.py: what it makes of log lists and of certifi wheels.
+"""Tests of scripts/build_data.py: merging log lists and reading certifi wheels.
 
 Room: tests; writes into a temporary directory.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from detector.trust import logs
+from detector.knowledge import ct_logs
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -30,11 +30,11 @@ import build_data  # noqa: E402 - after the path
 
 Merge = Callable[..., tuple[dict[str, dict[str, Any]], dict[str, Any]]]
 """From lists to the logs by name and the rest of the file."""
-SHIPPED: Final = ROOT / "detector" / "trust" / "data" / "ct_logs.json"
+SHIPPED: Final = ROOT / "detector" / "knowledge" / "data" / "ct_logs.json"
 
 
 def record(name: str, **fields: object) -> dict[str, Any]:
-    """What a list says of a log of this name, whose key is the name."""
+    """The record of a log of this name, whose key is the name."""
     key = name.encode()
     return {
         "log_id": base64.b64encode(hashlib.sha256(key).digest()).decode(),
@@ -64,14 +64,14 @@ def merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Merge:
     return merge
 
 
-def test_nothing_new_leaves_the_file_as_it_is(tmp_path: Path, merged: Merge) -> None:
-    """The shipped file is what the script makes of it: one log a line, sorted, what is inferred inferred again."""
+def test_an_empty_list_leaves_the_file_unchanged(tmp_path: Path, merged: Merge) -> None:
+    """The shipped file is exactly the script's output: one log per line, sorted, inferred fields inferred again."""
     merged({"source": "Zeek ct-list, 2019-04 to 2026-08", "logs": []})
     assert (tmp_path / "ct_logs.json").read_bytes() == SHIPPED.read_bytes()
 
 
 def test_google_and_firefox_lists_are_merged_in_any_order(merged: Merge) -> None:
-    """Of a state the earliest moment is kept; intervals, dates of listing and the list's own date come along."""
+    """The earliest moment of a state is kept; intervals, listing dates and the list's date are merged."""
     usable = {"usable": {"timestamp": "2027-01-05T10:00:00Z"}}
     interval = {"start_inclusive": "2029-01-01T00:00:00Z", "end_exclusive": "2029-07-01T00:00:00Z"}
     pending = record("Example 'Birch2029h1'", state={"pending": {"timestamp": "2027-01-05T10:00:00Z"}})
@@ -105,13 +105,13 @@ def test_google_and_firefox_lists_are_merged_in_any_order(merged: Merge) -> None
         ["2028-12-01T00:00:00Z", "2030-02-01T00:00:00Z"],
         ["shard"],
     )
-    assert "Example 'Birch2029h1'" not in found  # may be accepted yet, and what is shipped as untrusted stays so
+    assert "Example 'Birch2029h1'" not in found  # may still be accepted, and would stay untrusted once shipped
     assert head["date"] == "2027-04-01"
     assert head["sources"][-2:] == ["Google log list v3 of 2027-02-01", "Firefox"]
 
 
 def test_a_log_that_lists_dropped_retires_with_its_last_listing(merged: Merge) -> None:
-    """Until a list says when: then what was inferred gives way. A log with a shard needs no such date."""
+    """A list that dates the retirement replaces the inferred date. A log with a shard needs none."""
     first = {"source": "first", "date": "2027-01-01", "logs": [record("Unsharded", state="usable", since="2020-01-01")]}
     second = {"source": "second", "date": "2027-06-01", "logs": []}
     assert "inferred" not in merged(first)[0]["Unsharded"]
@@ -124,9 +124,8 @@ def test_a_log_that_lists_dropped_retires_with_its_last_listing(merged: Merge) -
 
 
 def test_a_log_without_an_accepted_state_is_no_evidence(merged: Merge) -> None:
-    """A record that says nothing of a state does not make a log one that browsers accepted."""
+    """A record without a state does not make a log accepted."""
     found, _ = merged({"source": "x", "date": "2027-01-01", "logs": [record("Nobody's")]})
-    assert found["Nobody's"]["public"] is False
     assert found["Nobody's"]["why"]
 
 
@@ -147,11 +146,11 @@ def test_shards_by_name(description: str, shard: tuple[dt.date, dt.date] | None)
 
 
 def test_names_give_shards_that_hold_the_published_ones() -> None:
-    """What is inferred from names is right for every log that names its shard and whose interval was published."""
+    """The shard inferred from a name contains the published interval of every such log."""
     raw = json.loads(SHIPPED.read_text("utf-8"))["logs"]
     inferred = {entry["description"] for entry in raw if "shard" in entry.get("inferred", ())}
     compared = 0
-    for log in logs.shipped().logs.values():
+    for log in ct_logs.shipped().logs.values():
         named = build_data.shard_of(log.description)
         assert (named is None) == (log.shard is None)
         if named is None or log.shard is None:
@@ -178,7 +177,7 @@ def wheel(folder: Path, version: str, *labelled: tuple[str, bytes]) -> Path:
 def test_roots_are_dated_by_the_wheels_that_carry_them(
     pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first wheel without a root says when it was removed, whatever order the wheels are given in."""
+    """A root is removed on the date of the first wheel without it, in any order of the wheels."""
     monkeypatch.setattr(build_data, "DATA", tmp_path)
     a, b, back = (("A", pki.root_a.pem), ("B", pki.root_b.pem), ("C", pki.private_ca("Back again").pem))
     wheels = [

@@ -13,7 +13,7 @@ from detector_testing.pki import sct_list_of
 from detector import Detector, Endpoint
 from detector.judge.evidence import EndpointEvidence
 from detector.model import Category, Observation, Outcome, PortalOutcome, Result
-from detector.session import follow_up, session
+from detector.session import follow_up
 from detector.session.follow_up import Canaries, Control, one_per_operator
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ async def test_clean_network_is_asked_nothing(
     pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where everything is genuine there is no follow-up, and what it would take is not even read."""
-    monkeypatch.setattr(session, "known_canaries", lambda: pytest.fail("the canaries were read"))
+    monkeypatch.setattr("detector.session.settings.known_canaries", lambda: pytest.fail("the canaries were read"))
     async with serve_origin(pki.issue([EXAM], aia=AIA)) as origin, serve_files({"/here": b"x"}) as files:
         where = {(EXAM, 443): origin.address, (CHECK, 80): files.address, (CA_HOST, 80): files.address}
         report = await Detector(**settings_of(resolve=where, offline=False, control=CONTROL)).check([EXAM])
@@ -154,8 +154,13 @@ async def test_wrong_clock_is_told_by_http_dates(pki: PrivatePKI, settings_of: S
         where |= {(host, 80): files.address for host in (EXAM, LMS)}
         endpoints = [Endpoint(host=host, private_roots=(campus.certificate,)) for host in (EXAM, LMS)]
         subject = Detector(
-            **settings_of(*endpoints, resolve=where, offline=False, control=None),
-            clock=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(days=3650),
+            **settings_of(
+                *endpoints,
+                resolve=where,
+                offline=False,
+                control=None,
+                clock=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(days=3650),
+            )
         )
         report = await subject.check()
     assert [r.reason for r in report.results] == ["clock-wrong"] * 2
@@ -259,7 +264,7 @@ class TestCanaries:
         async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
             where = {(host, 443): origin.address for host in hosts}
             async with serve_middlebox(pki.private_ca("Filter CA"), upstream=where) as box:
-                settings = settings_of(route=box.url, offline=False, control=None, canaries=CANARIES)
+                settings = settings_of(proxy=box.url, offline=False, control=None, canaries=CANARIES)
                 report = await Detector(**settings).check([EXAM])
         assert {result.observation.route for result in report.results} == {"http-connect"}
         assert report.confidence == "proven"

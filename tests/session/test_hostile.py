@@ -95,7 +95,7 @@ async def test_sixteen_mebibyte_message(version: ssl.TLSVersion, settings_of: Se
     """A message that declares 16 MiB is refused at its header, in little memory."""
     tracemalloc.start()
     try:
-        result = await judged(Script.giant(version=version, octets=4 << 20), settings_of())
+        result = await judged(Script.giant(version=version, size=4 << 20), settings_of())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -16,7 +16,8 @@ from support.odd_keys import dsa_spki, rewritten
 
 from detector import Detector, Report
 from detector.model import Endpoint, Reason, Verdict
-from detector.session.session import BUDGET_SHARE, CHAINS_EXCEEDING_LEAST, judging_context, run_budget
+from detector.session.session import BUDGET_SHARE, CHAINS_EXCEEDING_LEAST, assessment_context, run_budget
+from detector.session.settings import Expectations
 from detector.trust.budget import CHAIN_SECONDS, RUN_SECONDS
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def test_how_much_a_run_has() -> None:
     assert short.seconds_left == 0.5 * BUDGET_SHARE
     for budget in (short, shortest):
         assert CHAINS_EXCEEDING_LEAST * budget.chain_seconds <= budget.seconds_left
-    assert judging_context().budget is not None
+    assert assessment_context(Expectations()).budget is not None
 
 
 async def test_every_target_of_a_scan_has_its_own(settings_of: Settings) -> None:
@@ -99,6 +100,7 @@ async def test_every_target_of_a_scan_has_its_own(settings_of: Settings) -> None
     assert one.context.budget is not other.context.budget
 
 
+@pytest.mark.serial
 async def test_forged_chains_do_not_break_the_deadline(pki: PrivatePKI, tmp_path: Path) -> None:
     """24 chains of 22 issuers with DSA keys of 10000 bits: 23 seconds once, for a deadline of three."""
     written = pki.write(tmp_path)

@@ -12,8 +12,7 @@ from detector_testing import serve_middlebox, serve_origin, serve_proxy, serve_s
 from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
 from detector.model import KeyKind, Route
-from detector.probe import MockNetwork
-from detector.probe.mock import TLSServer
+from detector.probe.mock import MockNetwork, TLSServer
 from detector.session.plan import DIRECT4, DIRECT6, PROXY, USUAL, Planner, RouteSettings, read_route
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from detector_testing import Issued, PrivatePKI
 
     from detector.model import Report
-    from detector.probe.routes import Journal, ProtocolFactory
+    from detector.probe.routes import ConnectionRecord, ProtocolFactory
 
 EXAM = "exam.example.edu"
 LOCALHOST = "localhost"
@@ -40,24 +39,19 @@ def routes_of(report: Report) -> dict[Route, Outcome]:
 @pytest.mark.parametrize(
     ("route", "proxy", "settings"),
     [
-        ("env", None, RouteSettings((USUAL,), "env")),
-        ("none", None, RouteSettings((USUAL,), "none")),
-        ("http://p:1", None, RouteSettings((USUAL,), "http://p:1")),
-        ("system", None, RouteSettings((USUAL,), "system")),
-        ("system", "http://p:1", RouteSettings((USUAL,), "http://p:1")),
-        ("http://p:1", "http://p:1", RouteSettings((USUAL,), "http://p:1")),
-        ("all", None, RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY), "system")),
+        ("usual", "env", RouteSettings((USUAL,), "env")),
+        ("all", "system", RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY), "system")),
         ("all", "socks5://p:1", RouteSettings((USUAL, DIRECT4, DIRECT6, PROXY), "socks5://p:1")),
         ("Direct4, proxy", "http://p:1", RouteSettings((DIRECT4, PROXY), "http://p:1")),
         ("direct6", "none", RouteSettings((DIRECT6,), "none")),
     ],
 )
-def test_routes_and_proxy_settings(route: str, proxy: str | None, settings: RouteSettings) -> None:
-    """Routes by name, or a proxy setting alone."""
+def test_routes_and_proxy_settings(route: str, proxy: str, settings: RouteSettings) -> None:
+    """Routes are given by name; the proxy setting is passed on."""
     assert read_route(route, proxy) == settings
 
 
-@pytest.mark.parametrize(("route", "proxy"), [("proxy", "none"), ("direct5", "http://p:1"), ("", "http://p:1")])
+@pytest.mark.parametrize(("route", "proxy"), [("proxy", "none"), ("direct5", "system"), ("", "env"), ("env", "env")])
 def test_routes_that_cannot_be(route: str, proxy: str) -> None:
     """An unknown route, or a proxy route without proxy, is refused at once."""
     with pytest.raises(ProxyError) as caught:
@@ -111,13 +105,13 @@ class FixedRoute(MockNetwork):
             for name, issued in (("name", by_name), ("address", by_address))
         }
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         end = self._ends["name" if endpoint.address is None else "address"]
-        transport = await end.dial(endpoint, factory, journal)
-        journal.address = PLACE if self.route is Route.DIRECT else "192.0.2.3:3128"
+        transport = await end.dial(endpoint, factory, record)
+        record.address = PLACE if self.route is Route.DIRECT else "192.0.2.3:3128"
         if self.route is not Route.DIRECT:
             target = f"{EXAM}:443" if endpoint.address is None else f"{endpoint.address[0]}:{endpoint.address[1]}"
-            journal.asked_for = target
+            record.asked_for = target
         return transport
 
 
@@ -160,7 +154,7 @@ async def test_only_a_proxy_and_none_is_set(
     """Where the route asked for does not exist, no other one is taken silently."""
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    async with Detector(**settings_of(route="proxy")) as subject:
+    async with Detector(**settings_of(route="proxy", proxy="env")) as subject:
         report = await subject.check([EXAM])
     (result,) = report.results
     assert (result.verdict, result.observation.outcome) == (Verdict.INCONCLUSIVE, Outcome.NO_ROUTE)

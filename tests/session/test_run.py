@@ -19,7 +19,8 @@ import detector
 from detector import Detector, Endpoint, Outcome
 from detector.errors import MissingExtraError
 from detector.model import Hello, Route
-from detector.probe import DirectDialer, MockNetwork, mock
+from detector.probe import DirectDialer, mock
+from detector.probe.mock import MockNetwork
 from detector.session.plan import ProbeSettings, variants
 from detector.session.run import run_variants
 
@@ -144,7 +145,7 @@ class TestQuic:
             ca = pki.private_ca("School CA")
             async with serve_middlebox(ca, upstream={(EXAM, 443): ("127.0.0.1", port)}) as box:
                 where = {(EXAM, 443): ("127.0.0.1", port)}
-                async with Detector(**settings_of(route=box.url, quic=True, resolve=where)) as subject:
+                async with Detector(**settings_of(proxy=box.url, quic=True, resolve=where)) as subject:
                     [result] = (await subject.check([EXAM])).results
         assert told(result) == ("identity-substituted", "middleware proven")
         assert ("quic", "forged") in {(f.check, f.outcome) for f in result.findings}

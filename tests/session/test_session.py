@@ -18,10 +18,10 @@ from detector.aio.tasks import THREAD_NAME
 from detector.audit import InstalledRoot, Scanned
 from detector.errors import MiddlewareDetected, ProxyError, TargetError
 from detector.judge import network_evidence
+from detector.knowledge import roots
+from detector.knowledge.known_roots import known_root_keys
 from detector.model import KnowledgeKind, Report, RootOrigin
-from detector.session.session import MACHINE_WAIT, MachineTrust
-from detector.trust import roots
-from detector.trust.known_roots import known_root_keys
+from detector.session.seams import MACHINE_WAIT, MachineTrust
 from detector.trust.roots import TrustedRoots, from_der
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def origins(pki: PrivatePKI, *hosts: str) -> AsyncIterator[dict[tuple[str,
 
 
 async def test_clean_network(pki: PrivatePKI, settings_of: Settings) -> None:
-    """Honest servers make a clean report that names what it was judged with."""
+    """Honest servers make a clean report that names what it was assessed with."""
     async with origins(pki, EXAM, LMS) as where, Detector(**settings_of(resolve=where), vantage="lab") as subject:
         report = await subject.check([EXAM, LMS])
     assert (report.verdict, report.scope, report.vantage) == (Verdict.CLEAN, "none", "lab")
@@ -65,7 +65,7 @@ async def test_selective_middlebox(pki: PrivatePKI, settings_of: Settings) -> No
         serve_middlebox(pki.private_ca("Filter CA"), upstream=where, only_hosts={LMS, SEARCH}) as box,
     ):
         stated = [Endpoint(host=host, roots=("Exemplar Root A",)) for host in (EXAM, LMS, SEARCH)]
-        async with Detector(**settings_of(*stated, route=f"http://127.0.0.1:{box.port}")) as subject:
+        async with Detector(**settings_of(*stated, proxy=f"http://127.0.0.1:{box.port}")) as subject:
             report = await subject.check([EXAM, LMS, SEARCH])
     assert [r.verdict for r in report.results] == ["clean", "middleware", "middleware"]
     assert (report.confidence, report.scope) == ("proven", "selective")
@@ -87,11 +87,12 @@ async def test_module_level_check_reads_pin_files(
         pins.write_text(
             f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{EXAM}"\ncategory = "exam"\naddress = "{address}:{port}"\n'
         )
-        report = await detector.check(pins=pins, roots=written.roots, logs=written.ct_logs, route="none")
+        report = await detector.check(pins=pins, roots=written.roots, logs=written.ct_logs, proxy="none")
     assert (report.verdict, len(report.results)) == (Verdict.CLEAN, 1)
     assert settings_of() is not None
 
 
+@pytest.mark.serial
 async def test_deadline_is_kept_with_partial_results(pki: PrivatePKI, settings_of: Settings) -> None:
     """A silent server costs the deadline and nobody else's answer."""
     async with origins(pki, EXAM) as where, serve_script(Script.silence()) as silent:
@@ -128,6 +129,7 @@ def trust(*ders: bytes, origin: RootOrigin = RootOrigin.UNKNOWN, **times: dt.dat
     return TrustedRoots(from_der(ders, name="m", origin=origin), {name.encode(): time for name, time in times.items()})
 
 
+@pytest.mark.serial
 def test_trust_stores_are_not_waited_for_long(pki: PrivatePKI) -> None:
     """Stores that hang cost a fraction of a second once; what was had before counts, with origin unknown."""
     hanging = threading.Event()
@@ -207,7 +209,7 @@ def test_a_root_named_by_the_environment_is_added(
 
 async def test_reports_say_how_old_their_knowledge_is(pki: PrivatePKI, settings_of: Settings) -> None:
     """Roots, logs and catalogue, each with date and horizon; the JSON reads back as it was."""
-    async with Detector(**settings_of(), clock=lambda: pki.now) as subject:
+    async with Detector(**settings_of(clock=lambda: pki.now)) as subject:
         report = await subject.check([])
     assert [part.kind for part in report.knowledge] == list(KnowledgeKind)
     assert report.knowledge == subject.knowledge
@@ -226,13 +228,13 @@ async def test_route_through_a_proxy_and_its_refusals(pki: PrivatePKI, settings_
     """A plain proxy changes nothing; one that wants credentials or refuses is an outcome of its own."""
     async with origins(pki, EXAM) as where:
         async with serve_proxy(upstream=where) as proxy:
-            async with Detector(**settings_of(route=f"http://127.0.0.1:{proxy.port}")) as subject:
+            async with Detector(**settings_of(proxy=f"http://127.0.0.1:{proxy.port}")) as subject:
                 result = (await subject.check([EXAM])).results[0]
             assert (result.verdict, result.observation.route) == ("clean", "http-connect")
         async with serve_proxy(upstream=where, require_auth="student:secret") as proxy:
-            async with Detector(**settings_of(route=f"http://127.0.0.1:{proxy.port}")) as subject:
+            async with Detector(**settings_of(proxy=f"http://127.0.0.1:{proxy.port}")) as subject:
                 refused = (await subject.check([EXAM])).results[0]
-            async with Detector(**settings_of(route=f"http://student:secret@127.0.0.1:{proxy.port}")) as subject:
+            async with Detector(**settings_of(proxy=f"http://student:secret@127.0.0.1:{proxy.port}")) as subject:
                 allowed = await subject.check([EXAM])
             assert refused.observation.outcome is Outcome.PROXY_AUTH_REQUIRED
             assert "secret" not in allowed.to_json().decode()
@@ -273,7 +275,7 @@ async def test_a_broken_proxy_in_the_environment_is_told_by_name(
     monkeypatch.setenv("HTTPS_PROXY", BROKEN_PROXY)
     monkeypatch.setenv("NO_PROXY", "")
     with pytest.raises(ProxyError, match=r"HTTPS_PROXY in the environment: .* cannot be read") as told:
-        await looking(settings_of(route="env", **more))
+        await looking(settings_of(proxy="env", **more))
     assert "hunter2" not in str(told.value)
 
 
@@ -366,7 +368,7 @@ async def test_breaking_off_a_scan_leaves_nothing_behind(pki: PrivatePKI, settin
 
 
 def test_examine_is_offline_and_takes_der(pki: PrivatePKI, world: World) -> None:
-    """The offline form judges DER bytes, a naive time counting as UTC."""
+    """The offline form assesses DER bytes, a naive time counting as UTC."""
     issued = pki.issue([EXAM])
     known: dict[str, Any] = {"roots": world.roots, "logs": world.logs}
     clean = detector.examine(issued.chain, host="EXAM.example.edu.", at=pki.now.replace(tzinfo=None), **known)

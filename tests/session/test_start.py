@@ -52,7 +52,7 @@ def loaded_after(code: str, *arguments: str) -> list[str]:
 
 
 def test_import_loads_nothing_that_judges_or_connects() -> None:
-    """`import detector` has neither the judging rooms nor a TLS library, nor anything of the extras."""
+    """`import detector` has neither the assessing rooms nor a TLS library, nor anything of the extras."""
     loaded = loaded_after("import detector")
     early = [name for name in loaded if name.startswith(("detector.judge", "detector.probe", "detector.trust.classes"))]
     assert early == []
@@ -62,7 +62,7 @@ def test_import_loads_nothing_that_judges_or_connects() -> None:
 
 def test_public_roots_are_read_after_connecting_has_begun() -> None:
     """A detector with what is shipped is made without certifi's roots: known names of roots suffice for its pins."""
-    loaded = loaded_after("import detector; detector.Detector(route='none')")
+    loaded = loaded_after("import detector; detector.Detector(proxy='none')")
     assert {"certifi", "importlib.metadata"} & set(loaded) == set()
 
 
@@ -76,10 +76,10 @@ def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, t
     pins = tmp_path / "pins.toml"
     pins.write_text(f'schema = 1\n[[endpoint]]\nhost = "exam.example.edu"\nroots = ["{named}"]\n', encoding="utf-8")
     if known:
-        assert Detector(pins=pins, route="none").pins.endpoints[0].roots == (named,)
+        assert Detector(pins=pins, proxy="none").pins.endpoints[0].roots == (named,)
     else:
         with pytest.raises(PinFileError, match="no public root is known as"):
-            Detector(pins=pins, route="none")
+            Detector(pins=pins, proxy="none")
 
 
 CHECK = """
@@ -88,21 +88,21 @@ import detector
 async def main():
     roots, logs, *rules = sys.argv[1:]
     hosts = [rule.split(":")[0] for rule in rules]
-    return await detector.check(hosts, roots=roots, logs=logs, resolve=rules, route="none", offline=True)
+    return await detector.check(hosts, roots=roots, logs=logs, resolve=rules, proxy="none", offline=True)
 print(asyncio.run(main()).verdict)
 """
 
 
 @pytest.mark.native
 async def test_check_of_a_clean_network_loads_no_more_than_it_needs(pki: PrivatePKI, tmp_path: Path) -> None:
-    """Eight endpoints with SCTs, judged: nothing of the extras is loaded, and no suffix list."""
+    """Eight endpoints with SCTs, assessed: nothing of the extras is loaded, and no suffix list."""
     written = pki.write(tmp_path)
     async with serve_origin(pki.issue(HOSTS)) as origin:
         rules = [f"{host}:443:127.0.0.1:{origin.port}" for host in HOSTS]
         loaded = await asyncio.to_thread(loaded_after, CHECK, str(written.roots), str(written.ct_logs), *rules)
     assert set(NEVER) & set(loaded) == set()
     assert "detector.probe.tls.native" in loaded
-    assert {"detector.probe.tls.handshake", "detector.probe.tls.transport"} & set(loaded) == set()
+    assert {"detector.probe.tls.openssl", "detector.probe.tls.transport"} & set(loaded) == set()
 
 
 COMMAND = """
@@ -172,7 +172,7 @@ from detector.exam import gate
 from detector_testing.loop_lag import slowness, watch_callbacks
 what, roots, logs, *rules = sys.argv[1:]
 hosts = [rule.split(":")[0] for rule in rules]
-settings = {"roots": roots, "logs": logs, "resolve": rules, "route": "none", "offline": True}
+settings = {"roots": roots, "logs": logs, "resolve": rules, "proxy": "none", "offline": True}
 async def check():
     return {(await detector.check(hosts, **settings)).verdict}
 async def look():
@@ -190,6 +190,7 @@ print(callbacks.worst.seconds * 1000 / slowness(), callbacks.count, callbacks.wo
 """What came out, and CPU milliseconds of the longest callback that the loop ran."""
 
 
+@pytest.mark.serial
 @pytest.mark.native
 @pytest.mark.parametrize("what", ["check", "gate", "scan"])
 @pytest.mark.parametrize("intercepted", [False, True])
@@ -226,6 +227,7 @@ async def test_nothing_holds_up_the_loop(
     assert float(worst) < 5.0, who
 
 
+@pytest.mark.serial
 async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: Path) -> None:
     """A thousand servers that accept and say nothing: all are told, in one go, and nothing is left open."""
     from detector import Detector, Endpoint  # noqa: PLC0415 - after the tests of what importing does
@@ -235,7 +237,7 @@ async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: P
         endpoints = [Endpoint(host=f"h{number}.example.edu", address=server.address) for number in range(1000)]
         before = len(asyncio.all_tasks())
         async with Detector(
-            pins=[], roots=written.roots, logs=written.ct_logs, route="none", offline=True, concurrency=1000
+            pins=[], roots=written.roots, logs=written.ct_logs, proxy="none", offline=True, concurrency=1000
         ) as session:
             begin = asyncio.get_running_loop().time()
             report = await session.check(endpoints, deadline=3.0)
@@ -250,8 +252,9 @@ async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: P
         assert took < 2 * 3.0  # twice the deadline: this machine may be busy, and a hang is longer than that
 
 
+@pytest.mark.serial
 async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: Path) -> None:
-    """Eight endpoints are judged although a hundred others never answer."""
+    """Eight endpoints are assessed although a hundred others never answer."""
     from detector import Detector, Endpoint  # noqa: PLC0415 - as above
 
     written = pki.write(tmp_path)
@@ -259,7 +262,7 @@ async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: 
         silent = [Endpoint(host=f"h{number}.example.net", address=tarpit.address) for number in range(100)]
         genuine = [Endpoint(host=host, address=origin.address) for host in HOSTS]
         async with Detector(
-            pins=[], roots=written.roots, logs=written.ct_logs, route="none", offline=True, concurrency=200
+            pins=[], roots=written.roots, logs=written.ct_logs, proxy="none", offline=True, concurrency=200
         ) as session:
             report = await session.check([*silent, *genuine], deadline=1.5)
     verdicts = {result.endpoint.host: result.verdict for result in report.results}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from detector import Detector, Endpoint, Outcome
 from detector.model import KeyKind
-from detector.probe import DirectDialer, MockNetwork, mock
+from detector.probe import DirectDialer, mock
+from detector.probe.mock import MockNetwork
 from detector.session import stream
 from detector.session.plan import ProbeSettings, variants
 from detector.session.stream import Probed, Prober, StreamAssessor, StreamSettings

@@ -69,6 +69,7 @@ async def by_command(detector: Detector, tarpits: Tarpits) -> list[Result]:
     return [result async for result in scan(detector, targets, settings=settings)]
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("by", [by_check, by_scan, by_command])
 async def test_a_thousand_cost_the_deadline(by: Any, tarpits: Tarpits, settings_of: Settings) -> None:  # noqa: ANN401 - one of the three above
     """A check keeps its deadline and a scan that of each target; all are told, no task and no file is left."""

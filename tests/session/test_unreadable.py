@@ -11,7 +11,7 @@ from support.odd_keys import GOST_SPKI, SM2_SM3, rewritten
 
 from detector import Detector, Endpoint
 from detector.model import Hello, Observation, Route
-from detector.probe.tls import handshake, native
+from detector.probe.tls import native, openssl
 from detector.trust.certificate import Certificate
 from detector.trust.signature import READABLE_DEPTH_MAX, is_readable
 
@@ -107,7 +107,8 @@ async def test_a_binding_that_cannot_restrict_claims_nothing(
     pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where OpenSSL's hello cannot be restricted, its observation does not say that it was; the native engine's is."""
-    monkeypatch.setattr(handshake, "readable_context", lambda: None)
+    plain = openssl.shared_context()
+    monkeypatch.setattr(openssl, "shared_context", lambda *_: plain)
     issued = pki.issue([EXAM])
     async with serve_script([unreadable(issued), Script.genuine(issued)]) as server:
         subject = Detector(**settings_of(Endpoint(host=EXAM, roots=("A",)), resolve={(EXAM, 443): server.address}))

@@ -51,9 +51,9 @@ def test_a_clean_network(engine: str, version: ssl.TLSVersion, pki: PrivatePKI, 
                 serve_proxy(upstream=where, tls=pki.issue(["127.0.0.1"])) as secure,
             ):
                 ways: tuple[dict[str, Any], ...] = (
-                    {"route": "none", "resolve": where},
-                    {"route": proxy.url},
-                    {"route": secure.url},
+                    {"proxy": "none", "resolve": where},
+                    {"proxy": proxy.url},
+                    {"proxy": secure.url},
                 )
                 for way in ways:
                     async with Detector(**settings_of(engine=engine, **way)) as subject:
@@ -76,7 +76,7 @@ def test_an_intercepted_network(engine: str, pki: PrivatePKI, settings_of: Setti
             where = {(host, 443): origin.address for host in (EXAM, LMS)}
             async with (
                 serve_middlebox(pki.private_ca("Campus Filter CA"), upstream=where) as box,
-                Detector(**settings_of(*endpoints, route=box.url, engine=engine)) as subject,
+                Detector(**settings_of(*endpoints, proxy=box.url, engine=engine)) as subject,
             ):
                 report = await subject.check()
         assert (report.verdict, report.confidence) == ("middleware", "proven")

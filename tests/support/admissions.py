@@ -17,13 +17,13 @@ from detector.model import (
     EndpointName,
     Finding,
     ManagedBy,
+    Meaning,
     Observation,
     Outcome,
     PortalObservation,
     Reason,
     Report,
     Result,
-    Says,
     Verdict,
 )
 
@@ -119,7 +119,7 @@ def result(host: str, category: Category, case: Case) -> Result:
         assurance=case.assurance,
         attribution=Attribution(product=PRODUCT, managed_by=ManagedBy.INSTITUTION, issuer=HOSTILE) if named else None,
         findings=tuple(
-            Finding(check=CHECK_OF[type(one)], outcome=one.value, says=Says.NEUTRAL, summary=HOSTILE)
+            Finding(check=CHECK_OF[type(one)], outcome=one.value, says=Meaning.NEUTRAL, summary=HOSTILE)
             for one in case.found
         ),
         advice=advice,
@@ -129,7 +129,7 @@ def result(host: str, category: Category, case: Case) -> Result:
 
 
 def report(results: Iterable[Result], named: Iterable[str] = (), *, portal: PortalObservation | None = None) -> Report:
-    """The report on these results, judged as a network by the real function."""
+    """The report on these results, assessed as a network by the real function."""
     results = tuple(results)
     decided = network.decide_network(results, named=frozenset(named))
     return Report(

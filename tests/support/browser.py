@@ -56,7 +56,7 @@ class Browser:
 @contextlib.contextmanager
 def chromium(profile: Path, *flags: str) -> Iterator[Browser]:
     """A headless Chromium with an empty profile until the block ends."""
-    binary, chromedriver = program("chromium", "chromium"), program("chromedriver", "chromium-driver")
+    binary, chromedriver = program("chromium"), program("chromedriver")
     process = subprocess.Popen(  # noqa: S603 - chromedriver
         [chromedriver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -23,7 +23,7 @@ from detector.judge.evidence import EndpointEvidence
 from detector.model import Endpoint, HandshakeSignature, Observation, Outcome, Route
 from detector.trust import envelope
 from detector.trust.certificate import Certificate
-from detector.trust.keyproof import signed_content
+from detector.trust.handshake_signature import signed_content
 from detector.version import VERSION
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
 ADDRESS = "8.8.4.4:443"
 """Where endpoints are answered: a public address, which every network has the same machine at."""
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC = envelope.public_octets(KEY)
+PUBLIC = envelope.public_key_of(KEY)
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 
 

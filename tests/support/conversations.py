@@ -1,4 +1,4 @@
-"""Helpers of the probe's tests: endpoints on loopback, and TLS conversations in memory, recorded.
+"""Helpers of the probe's tests: endpoints on loopback, and recorded TLS conversations.
 
 Room: tests of probe. Opens nothing by itself.
 """
@@ -17,17 +17,20 @@ from detector_testing.streams import server_context
 from OpenSSL import SSL
 
 from detector.model import Endpoint, HandshakeSignature, Observation
-from detector.probe.tls.handshake import CIPHERS
+from detector.probe.tls.engine import proof_of
+from detector.probe.tls.openssl import CIPHERS
 from detector.probe.tls.wire import Wire
 
 if TYPE_CHECKING:
     from detector_testing.pki import KeyKind
 
+    from detector.trust.handshake_signature import KeyProof
+
 HOST = "exam.example.edu"
 
 
 class Recording(NamedTuple):
-    """One handshake: the client's flights before the server's answer, the server's octets, and the traffic secret."""
+    """One handshake: the client's flights before the server's answer, the server's bytes, and the traffic secret."""
 
     client: bytes
     server: bytes
@@ -35,7 +38,7 @@ class Recording(NamedTuple):
     chain: tuple[bytes, ...]
 
     def play(self, *chunks: bytes) -> Wire:
-        """Read this conversation, the server's octets as `chunks` (default: all at once)."""
+        """Read this conversation, the server's bytes as `chunks` (default: all at once)."""
         wire = Wire()
         wire.client(self.client)
         if self.secret is not None:
@@ -97,11 +100,11 @@ def record(issued: Issued, version: ssl.TLSVersion, *, ciphers: str = "ALL") -> 
         for speaker, listener in ((client, server), (server, client)):
             with contextlib.suppress(SSL.WantReadError):
                 speaker.do_handshake()
-            octets = output_of(speaker)
+            output = output_of(speaker)
             if speaker is server or not said[server]:
-                said[speaker] += octets
-            if octets:
-                listener.bio_write(octets)
+                said[speaker] += output
+            if output:
+                listener.bio_write(output)
     return Recording(said[client], said[server], secrets[0] if secrets else None, issued.chain)
 
 
@@ -144,8 +147,13 @@ def ders(observation: Observation) -> tuple[bytes, ...]:
     return tuple(certificate.der for certificate in observation.chain)
 
 
+def proof(observation: Observation) -> KeyProof:
+    """Whether the signature of an observation is that of its leaf's key."""
+    return proof_of(observation.handshake_signature, ders(observation))
+
+
 def of_any_connection(observation: Observation) -> Observation:
-    """An observation without what is of its one connection only: randoms, times, who made the handshake."""
+    """An observation without what differs between connections: randoms, times, the engine."""
     signed = observation.handshake_signature
     if signed is not None:
         signed = HandshakeSignature(scheme=signed.scheme, signed=b"", signature=b"")

@@ -1,4 +1,4 @@
-"""Certificates put together field by field, so that any field can be wrong. Nothing is signed: paths are given."""
+"""Certificates built field by field, so that any field can be wrong. Nothing is signed: tests construct the paths."""
 
 from __future__ import annotations
 

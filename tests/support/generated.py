@@ -21,8 +21,8 @@ from detector_testing.pki import CA, SCT_LIST, PrivateKey, encode_sct_list, gene
 from hypothesis import strategies as st
 
 from detector.judge.evidence import Context, EndpointEvidence
+from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome, RecordedIdentity, RootOrigin, Route
-from detector.trust import logs as ct_logs
 from detector.trust.certificate import Certificate
 from detector.trust.roots import from_der
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from detector_testing import PrivatePKI
+
+    from detector.trust.ct_logs import LogList
 
 HOST: Final = "exam.example.edu"
 
@@ -138,11 +140,11 @@ def context(pki: PrivatePKI, *, machine: Sequence[bytes] = (), origin: RootOrigi
 
 
 @functools.lru_cache(maxsize=4)
-def _logs_of(listing: bytes) -> ct_logs.LogList:
+def _logs_of(listing: bytes) -> LogList:
     return ct_logs.parse(listing, name="test logs")
 
 
-def _logs(pki: PrivatePKI) -> ct_logs.LogList:
+def _logs(pki: PrivatePKI) -> LogList:
     return _logs_of(pki.ct_log_list_json())
 
 

@@ -18,6 +18,7 @@ from OpenSSL import SSL
 from detector.guard import Guard, GuardedConnector
 from detector.judge.evidence import never_installed, no_machine_roots
 from detector.pins import PinSet
+from detector.session.seams import Seams
 from detector.trust import witness_statement
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from detector_testing import Issued
 
-    from detector.guard import Judged
+    from detector.guard import Assessment
     from detector.model import Endpoint, Observation
 
 EXAM, LMS = "exam.example.edu", "lms.example.org"
@@ -37,34 +38,34 @@ SECRET = "the-answer-is-42"  # noqa: S105 - what must not leave
 
 
 class CountingGuard(Guard):
-    """A guard that keeps what it judged."""
+    """A guard that keeps what it assessed."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - arguments of Guard
         super().__init__(**settings)
-        self.judged: list[Judged] = []
+        self.assessed: list[Assessment] = []
 
-    def judge(self, endpoint: Endpoint, observation: Observation) -> Judged:
+    def assess(self, endpoint: Endpoint, observation: Observation) -> Assessment:
         """Judge and keep."""
-        judged = super().judge(endpoint, observation)
-        self.judged.append(judged)
-        return judged
+        assessed = super().assess(endpoint, observation)
+        self.assessed.append(assessed)
+        return assessed
 
 
 def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGuard:  # noqa: ANN401 - arguments of Guard
     """Make a guard that trusts the test PKI and nothing of this machine; `endpoints` are the pinned ones."""
-    known = {
-        "roots": world.roots,
-        "logs": world.logs,
+    known: dict[str, Any] = {
         "machine_roots": no_machine_roots,
         "installed_at": never_installed,
         "clock": lambda: world.pki.now,
     }
-    return CountingGuard(pins=PinSet(name="test", endpoints=endpoints), **{**known, **settings})
+    known |= {name: settings.pop(name) for name in Seams._fields if name in settings}
+    trusted = {"pins": PinSet(name="test", endpoints=endpoints), "roots": world.roots, "logs": world.logs}
+    return CountingGuard(seams=Seams(**known), **{**trusted, **settings})
 
 
 def client_tasks() -> set[asyncio.Task[Any]]:
     """Every running task but those of the servers, which run in the same loop."""
-    servers = ("detector/testing/", "aiohttp/web")
+    servers = ("/detector_testing/", "aiohttp/web")
 
     def of_server(task: asyncio.Task[Any]) -> bool:
         coroutine = task.get_coro()
@@ -98,10 +99,6 @@ async def settled(server: Listener) -> None:
 class RawServer(Listener):
     """A TLS server that says what a test tells it to, and counts its connections."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.connections = 0
-
 
 @contextlib.asynccontextmanager
 async def serve_raw(
@@ -111,7 +108,6 @@ async def serve_raw(
     context, server = server_context(issued, alpn=("http/1.1",)), RawServer()
 
     async def serve(plain: PlainStream) -> None:
-        server.connections += 1
         connection = SSL.Connection(context, None)
         connection.set_accept_state()
         stream = TLSStream(connection, plain)
@@ -156,7 +152,7 @@ def witness_that(key: Ed25519PrivateKey, *, exporter: bytes | None = None) -> Ca
         if not request.target.startswith(witness_statement.PATH) or request.export_keying_material is None:
             return greet(request)
         own = request.export_keying_material(
-            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_OCTETS, witness_statement.EXPORTER_CONTEXT
+            witness_statement.EXPORTER_LABEL, witness_statement.EXPORTER_BYTES, witness_statement.EXPORTER_CONTEXT
         )
         statement = witness_statement.Statement(
             nonce=request.target.partition("nonce=")[2],

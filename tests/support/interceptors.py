@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
 from detector_testing import LabError, PrivatePKI, serve_files, serve_origin
+from support.system import program
 
 from detector.model import Category, Endpoint, Report
 from detector.pins import PinSet
@@ -88,7 +89,7 @@ async def run_sslsplit(ca: CA, box: Namespace, directory: Path) -> AsyncIterator
     # One socket an IP version: an IPv6 socket that takes both cannot be asked where IPv4 was going.
     listens = ("ssl", box.ipv4, str(PORT), "ssl", box.ipv6, str(PORT))
     process = await asyncio.create_subprocess_exec(
-        *("sslsplit", "-D", "-k", str(key_file), "-c", str(certificate_file), *listens),
+        *(program("sslsplit"), "-D", "-k", str(key_file), "-c", str(certificate_file), *listens),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

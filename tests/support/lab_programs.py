@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
 from typing import TYPE_CHECKING, Final
 
 from detector_testing.streams import LOOPBACK, accepts
+from support.system import program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 START_SECONDS: Final = 60.0
 """Time for a program to listen, on a machine that does much else at the same time."""
-SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def free_port() -> int:
@@ -29,18 +27,11 @@ def free_port() -> int:
         return port
 
 
-def find(program: str) -> str:
-    """Where a program is that must be there."""
-    found = shutil.which(program, path=SBIN)
-    assert found is not None, f"{program} is missing; .ci/run says which package has it"
-    return found
-
-
 @contextlib.asynccontextmanager
 async def running(port: int, *command: str) -> AsyncIterator[None]:
-    """Run a program that must be there until the block ends; begins when it listens on `port`."""
+    """Run a program of the system until the block ends; begins when it listens on `port`."""
     process = await asyncio.create_subprocess_exec(
-        find(command[0]),
+        program(command[0]),
         *command[1:],
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

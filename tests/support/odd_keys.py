@@ -1,4 +1,4 @@
-"""Keys and certificates that no library makes: numbers that are no key, algorithms nobody here verifies, ML-DSA.
+"""Keys and certificates that no library makes: invalid numbers, algorithms that are not verified here, ML-DSA.
 
 Room: tests. Pure apart from randomness.
 """
@@ -46,13 +46,13 @@ def public_key_info(algorithm: bytes, key: bytes) -> bytes:
 
 
 def rsa_spki(modulus: int, exponent: int) -> bytes:
-    """An RSA key of numbers that need not make one."""
+    """An RSA key of any numbers, valid or not."""
     algorithm = identifier(bytes.fromhex("06092a864886f70d0101010500"))
     return public_key_info(algorithm, encode(SEQUENCE, integer(modulus), integer(exponent)))
 
 
 def dsa_spki(p_bits: int, q_bits: int, serial: int = 0) -> bytes:
-    """A DSA key of numbers of these lengths that make none; another one for each `serial`."""
+    """An invalid DSA key with numbers of these lengths; a different one for each `serial`."""
     p, q = (1 << p_bits) - 1, (1 << q_bits) - 1
     numbers = encode(SEQUENCE, integer(p), integer(q), integer(p // 3))
     return public_key_info(identifier(bytes.fromhex("06072a8648ce380401"), numbers), integer(p // 5 - serial))
@@ -76,7 +76,7 @@ def ml_dsa_key(number: int) -> Any:  # noqa: ANN401 - a type that the oldest `cr
 
 
 def rewritten(certificate: bytes, *, algorithm: bytes | None = None, key: bytes | None = None) -> bytes:
-    """A certificate with another signature algorithm (an OID in DER) or key, which nobody signed then."""
+    """A certificate with another signature algorithm (an OID in DER) or key, and so without a valid signature."""
     tbs, outer, signature = children(certificate)
     fields = children(tbs)
     if algorithm is not None:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
+from support.system import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,20 +26,10 @@ START_SECONDS: Final = 60.0
 PASSWORD: Final = "correct-horse"  # noqa: S105 - of a server that lives for one test run
 
 
-def _program(name: str) -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    which = shutil.which(name)
-    if found or which:
-        return found[-1] if found else Path(str(which))
-    if os.environ.get("CI"):
-        pytest.fail("PostgreSQL is missing: .ci/run must install postgresql")
-    pytest.skip("needs PostgreSQL: install postgresql")  # never in CI
-
-
 @contextlib.contextmanager
 def running_postgres() -> Iterator[str]:
     """The URL of a fresh server until the block ends."""
-    initdb, postgres = _program("initdb"), _program("postgres")
+    initdb, postgres = program("initdb"), program("postgres")
     account: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="detector-postgres-") as folder, socket.socket() as chooser:
         home = Path(folder)

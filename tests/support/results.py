@@ -18,6 +18,7 @@ from detector.model import (
     Confidence,
     EndpointName,
     Finding,
+    Meaning,
     Observation,
     Outcome,
     PresentedCertificate,
@@ -25,7 +26,6 @@ from detector.model import (
     Report,
     Result,
     Route,
-    Says,
     Verdict,
 )
 
@@ -40,7 +40,7 @@ EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example
 FILTER = Attribution(issuer="CN=Campus Filter CA", basis="no product is known by it")
 
 
-def found(outcome: enum.StrEnum, summary: str = "", says: Says = Says.NEUTRAL, **data: Any) -> Finding:  # noqa: ANN401 - JSON
+def found(outcome: enum.StrEnum, summary: str = "", says: Meaning = Meaning.NEUTRAL, **data: Any) -> Finding:  # noqa: ANN401 - JSON
     """One finding, of the check that the outcome belongs to."""
     check = checks.CHECK_OF[type(outcome)]
     return Finding(check=check, outcome=outcome, says=says, summary=summary or f"{check} says {outcome}.", data=data)
@@ -134,9 +134,9 @@ def intercepted(
         findings=(
             found(presented.Outcome.SEEN),
             found(key_possession.Outcome.PROVED),
-            found(Chain.PRIVATE, "The chain leads to no root that is known here.", Says.INTERCEPTED),
+            found(Chain.PRIVATE, "The chain leads to no root that is known here.", Meaning.INTERCEPTED),
             found(host_name.Outcome.MATCH),
-            found(pin.Outcome.MISMATCH, "No pin matches.", Says.INTERCEPTED, pins=["sha256/AAAA"]),
+            found(pin.Outcome.MISMATCH, "No pin matches.", Meaning.INTERCEPTED, pins=["sha256/AAAA"]),
         ),
         attribution=attribution,
         advice=f"Only the network's administrators can change this: ask its IT to exempt {host}.",
@@ -154,7 +154,7 @@ def possible(host: str, category: Category = Category.OTHER, issuer: str = "CN=C
         category=category,
         findings=(
             found(presented.Outcome.SEEN),
-            found(Chain.PRIVATE, "The chain leads to no root that is known here.", Says.INTERCEPTED, issuer=issuer),
+            found(Chain.PRIVATE, "The chain leads to no root that is known here.", Meaning.INTERCEPTED, issuer=issuer),
             found(private_origin.Outcome.PRIVATE_CA),
         ),
         alternatives=(Alternative.PRIVATE_PKI,),
@@ -169,7 +169,7 @@ def stale_pins(host: str, category: Category = Category.OTHER) -> Result:
         *(found(o) for o in (presented.Outcome.SEEN, key_possession.Outcome.PROVED, host_name.Outcome.MATCH)),
         found(Chain.ACCEPTED),
         found(transparency.Outcome.LOGGED),
-        found(pin.Outcome.MISMATCH, "No pin matches.", Says.INTERCEPTED),
+        found(pin.Outcome.MISMATCH, "No pin matches.", Meaning.INTERCEPTED),
     )
     return result(
         host,

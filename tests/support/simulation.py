@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from detector.aio.tasks import THREAD_NAME
 from detector.model import Endpoint, Route
-from detector.probe import MockNetwork
-from detector.probe.mock import TLSServer
+from detector.probe.mock import MockNetwork, TLSServer
 from detector.watch.runner import WatchEnvironment
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from detector_testing import Issued
 
     from detector.probe import Dialer
-    from detector.probe.routes import Journal, ProtocolFactory
+    from detector.probe.routes import ConnectionRecord, ProtocolFactory
 
 T = TypeVar("T")
 
@@ -112,9 +111,9 @@ class Switchboard:
         self.choose = choose
         self.connections = 0
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         self.connections += 1
-        return await self.choose(endpoint, self.connections).dial(endpoint, factory, journal)
+        return await self.choose(endpoint, self.connections).dial(endpoint, factory, record)
 
 
 class Line(MockNetwork):
@@ -123,9 +122,9 @@ class Line(MockNetwork):
     def __init__(self, issued: dict[str, Issued]) -> None:
         super().__init__({(host, 443): TLSServer(chain=one.chain, key=one.key) for host, one in issued.items()})
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         self.dialled.clear()
-        return await super().dial(endpoint, factory, journal)
+        return await super().dial(endpoint, factory, record)
 
 
 def short(events: Iterable[Any]) -> list[str]:

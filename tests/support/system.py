@@ -1,22 +1,56 @@
 """Programs that come from the system's packages, which `pip` and `uv` cannot install.
 
-Outside CI a machine without one of them skips the tests that need it. In CI `.ci/run` installs them, and a missing one
-fails.
+Room: tests. `program` is the one way to need one. Outside CI a machine without it skips the test and names the package;
+in CI, where `.ci/run` installs all of them, a missing one fails.
+
+Programs are found in the directories of PATH and in what belongs to each: `sbin` next to `bin`, and Debian's
+`lib/postgresql/*/bin`. So a PATH that names none of the system's directories hides all of them, which is how `.ci/run`
+tries a machine with nothing but Python.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+PACKAGES: Final = {
+    "certutil": "libnss3-tools",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "danted": "dante-server",
+    "gnutls-serv": "gnutls-bin",
+    "go": "golang-go",
+    "initdb": "postgresql",
+    "microsocks": "microsocks",
+    "nginx": "nginx-light",
+    "npm": "npm",
+    "openssl": "openssl",
+    "postgres": "postgresql",
+    "selfserv": "libnss3-tools",
+    "squid": "squid-openssl",
+    "sslsplit": "sslsplit",
+    "trust": "p11-kit p11-kit-modules",
+}
+"""The Debian package of each program that tests run."""
 
-def program(name: str, package: str) -> str:
-    """The path of a program of the system."""
-    found = shutil.which(name)
+
+def search_path() -> str:
+    """PATH with the directories that belong to it."""
+    named = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    sbin = [folder.with_name("sbin") for folder in named if folder.name == "bin"]
+    postgres = [found for folder in named for found in sorted(folder.parent.glob("lib/postgresql/*/bin"), reverse=True)]
+    return os.pathsep.join(map(str, [*named, *sbin, *postgres]))
+
+
+def program(name: str) -> str:
+    """The path of a program of `PACKAGES`; without it the test is skipped, in CI it fails."""
+    found = shutil.which(name, path=search_path())
     if found is not None:
         return found
     if os.environ.get("CI"):
-        pytest.fail(f"{name} is missing: .ci/run must install {package}")
-    pytest.skip(f"needs {name}: install {package}")  # never in CI: see the top of this file
+        pytest.fail(f"{name} is missing: .ci/run must install {PACKAGES[name]}")
+    pytest.skip(f"needs {name}: install {PACKAGES[name]}")  # never in CI: see the top of this file

@@ -18,7 +18,7 @@ from detector_testing.streams import NO_EXTENDED_MASTER_SECRET, PlainStream, TLS
 from OpenSSL import SSL
 
 from detector.model import Endpoint
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.witness.server import DEFAULT_LIMITS, Limits, Witness, WitnessServer, serve, tls_context
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def context_of(issued: Issued) -> SSL.Context:
 
 def endpoint(address: tuple[str, int] | None = None, *keys: Ed25519PrivateKey, **more: Any) -> Endpoint:  # noqa: ANN401 - fields of Endpoint
     """The exam endpoint with its witness pinned, which ends TLS itself; by the tests' key unless others are given."""
-    pinned = tuple(public_octets(key) for key in keys or (signing_key(),))
+    pinned = tuple(public_key_of(key) for key in keys or (signing_key(),))
     return Endpoint(host=EXAM, address=address, witness=pinned, **{"witness_is_end": True} | more)
 
 

@@ -27,7 +27,7 @@ from detector.knowledge.catalogue.entries import Confidence, Entry, Fact, Field,
 from detector.model import ManagedBy, WitnessObservation, WitnessOutcome
 from detector.trust import witness_statement
 from detector.trust.budget import SIGNATURES_MAX, Budget
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.trust.roots import Roots, from_der
 from detector.trust.witness_statement import HelloSeen, Statement
 
@@ -198,7 +198,7 @@ def witnessed(exporter: bytes = b"\2" * 32, **facts: Any) -> dict[str, Any]:  # 
     """Facts of an observation: a witness said which exporter it sees, ours unless another is given."""
     nonce = b"\1" * 32
     statement = Statement(
-        nonce=witness_statement.spell_nonce(nonce),
+        nonce=witness_statement.encode_nonce(nonce),
         exporter=exporter,
         client_hello=HelloSeen(sha256="00" * 32, ja3=None),
         proxy_headers=(),
@@ -213,7 +213,7 @@ def witnessed(exporter: bytes = b"\2" * 32, **facts: Any) -> dict[str, Any]:  # 
     return {"witness": WitnessObservation(nonce=nonce, exporter=b"\2" * 32, **answer)}
 
 
-PINNED_WITNESS: Final[dict[str, Any]] = {"witness": (public_octets(WITNESS_KEY),)}
+PINNED_WITNESS: Final[dict[str, Any]] = {"witness": (public_key_of(WITNESS_KEY),)}
 """Fields of an endpoint whose witness signs with that key."""
 
 

@@ -44,13 +44,14 @@ from support.crafting import (
     validity,
 )
 
-from detector.trust import acceptance, paths, strict
+from detector.knowledge.known_roots import known_certificates
+from detector.trust import acceptance, paths
+from detector.trust import strict_parsing as strict
 from detector.trust.acceptance import DATE_REFUSALS, Refusal, Refused, explain, refusals
 from detector.trust.certificate import Certificate
-from detector.trust.known_roots import known_certificates
 from detector.trust.paths import Path
 from detector.trust.roots import certificates_in_pem, from_der
-from detector.trust.signature import load_key
+from detector.trust.signature import read_key
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -88,8 +89,8 @@ def test_the_test_pki_is_accepted(pki: PrivatePKI) -> None:
 def test_every_public_root_is_accepted() -> None:
     """No root that was public in recent years is refused as one: their forms are the oldest there are."""
     for root in from_der(known_certificates(), name="known").roots:
-        judged = refusals(Path((LEAF.certificate, root.certificate), root), NOW)
-        assert [one for one in judged if one.depth == 1 and one.refusal not in DATE_REFUSALS] == []
+        found_refusals = refusals(Path((LEAF.certificate, root.certificate), root), NOW)
+        assert [one for one in found_refusals if one.depth == 1 and one.refusal not in DATE_REFUSALS] == []
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_cas_that_clients_take(ca: Draft) -> None:
 
 
 def test_what_a_root_says_of_its_purpose_binds_nobody() -> None:
-    """Clients ask their store what a root is for; an old root's own signature is read by nobody either."""
+    """Clients take a root's purposes from their store, and never verify a root's own signature."""
     assert found(LEAF, CA, ROOT.but(adds=[purposes(EMAIL_PROTECTION)], algorithm=algorithm(SHA1_RSA))) == []
 
 
@@ -313,7 +314,7 @@ def test_rsa_keys(bits: int) -> None:
 
 
 def test_other_keys() -> None:
-    """Ed25519 is taken, as by Go, rustls and OpenSSL; Ed448 and DSA by nobody."""
+    """Ed25519 is accepted, as by Go, rustls and OpenSSL; Ed448 and DSA are not."""
     assert found(LEAF.but(spki=spki(ed25519.Ed25519PrivateKey.generate().public_key())), CA, ROOT) == []
     assert found(LEAF, CA.but(algorithm=algorithm("1.3.101.112")), ROOT) == []
     assert found(LEAF.but(spki=spki(ed448.Ed448PrivateKey.generate().public_key())), CA, ROOT) == [("key-kind", 0)]
@@ -328,7 +329,7 @@ def test_ml_dsa() -> None:
     header = "30820532300b06096086480165030403110382052100"  # RFC 9881 section 4: ML-DSA-44, 1312 bytes
     key = bytes.fromhex(header) + bytes(range(256)) * 5 + bytes(32)
     leaf = LEAF.but(spki=key, algorithm=algorithm("2.16.840.1.101.3.4.3.18"))
-    assert found(leaf, CA, ROOT) == ([] if load_key(key) is not None else [("key-kind", 0)])
+    assert found(leaf, CA, ROOT) == ([] if read_key(key).key is not None else [("key-kind", 0)])
     with_parameters = leaf.but(spki=P256, algorithm=algorithm("2.16.840.1.101.3.4.3.18", b"\x05\x00"))
     assert found(with_parameters, CA, ROOT) == [("signature-algorithm", 0)]
 
@@ -339,11 +340,11 @@ def test_keys_are_written_in_one_way() -> None:
     half = bytes([2 + point.y % 2]) + point.x.to_bytes(32, "big")
     parts = algorithm("1.2.840.10045.2.1", oid("1.2.840.10045.3.1.7"))
     compressed = sequence(parts, b"\x03\x22\x00" + half)
-    assert load_key(compressed) is not None
+    assert read_key(compressed).key is not None
     assert found(LEAF.but(spki=compressed), CA, ROOT) == [("key-kind", 0)]
     bare = rsa_key(2048).replace(algorithm("1.2.840.113549.1.1.1", b"\x05\x00"), algorithm("1.2.840.113549.1.1.1"))
     bare = sequence(bare[4:])
-    assert load_key(bare) is not None
+    assert read_key(bare).key is not None
     assert found(LEAF.but(spki=bare), CA, ROOT) == [("key-kind", 0)]
 
 
@@ -387,7 +388,7 @@ def test_dates_are_inclusive_and_of_whole_seconds() -> None:
 
 
 def test_dates_are_asked_for_each_time() -> None:
-    """What is remembered of a path says nothing about another moment, nor about the other kind of root."""
+    """Cached refusals do not apply to another moment or the other kind of root."""
     leaf = LEAF.but(serial=integer(77), validity=validity(NOW - DAY, NOW + 400 * DAY))
     for _ in range(2):
         assert found(leaf, CA, ROOT) == [("lifetime", 0)]
@@ -423,27 +424,27 @@ def test_lifetimes(begins: dt.datetime, days: int) -> None:
 # What peers choose
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many paths are judged, so many are remembered, and each keeps its answer."""
-    monkeypatch.setattr(acceptance, "PATHS_REMEMBERED_MAX", 3)
-    monkeypatch.setattr(acceptance, "_JUDGED", {})
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache stays below its limit, and every path keeps its answer."""
+    monkeypatch.setattr(acceptance, "PATHS_CACHED_MAX", 3)
+    monkeypatch.setattr(acceptance, "_CACHE", {})
     for number in range(10):
         for _ in range(2):
             assert found(LEAF.but(serial=integer(number)), CA, ROOT) == []
             assert found(LEAF.but(serial=integer(number), adds=[UNKNOWN]), CA, ROOT) == [("critical-extension", 0)]
-            assert len(acceptance._JUDGED) <= 3
+            assert len(acceptance._CACHE) <= 3
 
 
-def test_second_sight_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path that was judged is not read again, and a new leaf does not have its CAs read again."""
+def test_a_cached_path_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is parsed once, and the CAs of a new leaf are not parsed again."""
     read: list[bytes] = []
-    examine = strict.examine
+    parse = strict.parse
 
-    def counted(certificate: Certificate) -> Any:  # noqa: ANN401 - as `examine`
+    def counted(certificate: Certificate) -> Any:  # noqa: ANN401 - as `parse`
         read.append(certificate.der)
-        return examine(certificate)
+        return parse(certificate)
 
-    monkeypatch.setattr(strict, "examine", counted)
+    monkeypatch.setattr(strict, "parse", counted)
     first, second = (LEAF.but(serial=integer(number)) for number in (4711, 4712))
     ca, root = CA.but(serial=integer(4713)), ROOT.but(serial=integer(4714))
     kept = path(first, ca, root)
@@ -493,7 +494,7 @@ damage = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size
 
 
 @given(st.sampled_from([0, 1, 2]), damage, st.integers(0, 400), st.booleans())
-def test_any_damage_is_judged(which: int, changes: list[tuple[int, int]], cut: int, public: bool) -> None:  # noqa: FBT001 - drawn
+def test_any_damage_is_assessed(which: int, changes: list[tuple[int, int]], cut: int, public: bool) -> None:  # noqa: FBT001 - drawn
     """Bytes changed anywhere, or missing at the end: no exception escapes, and each refusal has a sentence."""
     drafts = [
         LEAF.but(adds=[name_constraints(permitted=((0x82, b"edu"),))]),
@@ -505,16 +506,16 @@ def test_any_damage_is_judged(which: int, changes: list[tuple[int, int]], cut: i
         data[which][at % len(data[which])] = byte
     del data[which][len(data[which]) - cut % len(data[which]) :]
     certificates = tuple(Certificate(bytes(one)) for one in data)
-    judged = Path(certificates, from_der([bytes(data[-1])], name="damaged").roots[0])
-    for refused in refusals(judged, NOW, public=public):
-        assert explain(refused, judged)
+    damaged = Path(certificates, from_der([bytes(data[-1])], name="damaged").roots[0])
+    for refused in refusals(damaged, NOW, public=public):
+        assert explain(refused, damaged)
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=3))
-def test_any_bytes_are_judged(blobs: list[bytes]) -> None:
+def test_any_bytes_are_assessed(blobs: list[bytes]) -> None:
     """What is no certificate at all is malformed, and nothing escapes."""
-    judged = Path(tuple(map(Certificate, blobs)), None)
-    assert {Refused(Refusal.MALFORMED, depth) for depth in range(len(blobs))} <= set(refusals(judged, NOW))
+    damaged = Path(tuple(map(Certificate, blobs)), None)
+    assert {Refused(Refusal.MALFORMED, depth) for depth in range(len(blobs))} <= set(refusals(damaged, NOW))
 
 
 def test_trailing_data_everywhere_is_malformed() -> None:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.crafting import LEAF, extension, name, oid, sequence
 
+from detector.knowledge.roots import public_roots
 from detector.trust import certificate, der
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
-from detector.trust.roots import public_roots
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Certificate
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -35,9 +35,9 @@ def everything(certificate: Certificate) -> tuple[object, ...]:
         certificate.extensions,
         certificate.critical_extensions,
         certificate.repeats_extension,
-        certificate.extensions_are_regular,
-        certificate.exceeded,
-        certificate.names_unfinished,
+        certificate.extensions_are_well_formed,
+        certificate.over_limit,
+        certificate.names_truncated,
         certificate.has_alternative_names,
         certificate.dns_names,
         certificate.ip_addresses,
@@ -47,7 +47,6 @@ def everything(certificate: Certificate) -> tuple[object, ...]:
         certificate.key_identifier,
         certificate.authority_key_identifier,
         certificate.issuer_urls,
-        certificate.name_constraints,
         certificate.tbs_without_scts,
         repr(certificate),
     )
@@ -81,8 +80,8 @@ def test_agrees_with_cryptography_on_leaves(pki: PrivatePKI) -> None:
         pki.issue(["exam.example.edu", "*.example.edu", "192.0.2.7", "2001:db8::7"], aia=("http://ca.example/a.der",)),
         pki.issue(["exam.example.edu"], key="rsa"),
     ):
-        for octets in issued.chain:
-            ours, theirs = Certificate.read(octets), x509.load_der_x509_certificate(octets)
+        for encoded in issued.chain:
+            ours, theirs = Certificate.read(encoded), x509.load_der_x509_certificate(encoded)
             assert ours.problems == ()
             extensions = theirs.extensions
             assert ours.authority_key_identifier == (
@@ -107,19 +106,19 @@ def test_any_bytes_are_read(data: bytes) -> None:
 @given(st.data())
 def test_any_damage_is_read(pki: PrivatePKI, data: st.DataObject) -> None:
     """Flipped, cut and inserted bytes in a real certificate cost fields, never the reading."""
-    octets = bytearray(_leaf(pki))
+    encoded = bytearray(_leaf(pki))
     for _ in range(data.draw(st.integers(1, 4))):
-        position = data.draw(st.integers(0, len(octets) - 1))
+        position = data.draw(st.integers(0, len(encoded) - 1))
         match data.draw(st.sampled_from(("flip", "cut", "insert"))):
             case "flip":
-                octets[position] ^= data.draw(st.integers(1, 255))
+                encoded[position] ^= data.draw(st.integers(1, 255))
             case "cut":
-                del octets[position : position + data.draw(st.integers(1, 40))]
+                del encoded[position : position + data.draw(st.integers(1, 40))]
             case _:
-                octets[position:position] = data.draw(st.binary(min_size=1, max_size=8))
-        if not octets:
+                encoded[position:position] = data.draw(st.binary(min_size=1, max_size=8))
+        if not encoded:
             break
-    assert everything(Certificate.read(bytes(octets)))
+    assert everything(Certificate.read(bytes(encoded)))
 
 
 _LEAF: list[bytes] = []
@@ -132,20 +131,20 @@ def _leaf(pki: PrivatePKI) -> bytes:
 
 
 def test_one_damaged_field_costs_only_itself(pki: PrivatePKI) -> None:
-    """A validity nobody can read leaves key, names and hashes readable."""
-    octets = _leaf(pki)
-    where = octets.index(b"\x17\x0d")
-    damaged = Certificate.read(octets[: where + 2] + b"never before." + octets[where + 15 :])
+    """An unreadable validity leaves key, names and hashes readable."""
+    encoded = _leaf(pki)
+    where = encoded.index(b"\x17\x0d")
+    damaged = Certificate.read(encoded[: where + 2] + b"never before." + encoded[where + 15 :])
     assert damaged.validity is None
     assert damaged.problems == ("validity: time",)
-    assert damaged.spki == Certificate.read(octets).spki
+    assert damaged.spki == Certificate.read(encoded).spki
     assert damaged.dns_names == ("exam.example.edu",)
 
 
 def test_trailing_bytes_and_size_are_problems(pki: PrivatePKI) -> None:
-    """What follows the certificate is told; what is larger than any certificate is only hashed."""
+    """Trailing bytes are reported; what is larger than any certificate is only hashed."""
     assert Certificate.read(_leaf(pki) + b"\0").problems == ("trailing bytes after the certificate",)
-    huge = Certificate.read(b"\x30" * (CERTIFICATE_OCTETS_MAX + 1))
+    huge = Certificate.read(b"\x30" * (CERTIFICATE_BYTES_MAX + 1))
     assert huge.problems == ("larger than any certificate may be",)
     assert len(huge.sha256) == 32
 
@@ -154,8 +153,8 @@ def test_repeated_extension_is_a_problem() -> None:
     """Of a repeated extension the first value counts."""
 
     def extension(value: bytes) -> bytes:
-        octets = der.encode(der.OCTET_STRING, der.encode(der.OCTET_STRING, value))
-        return der.encode(der.SEQUENCE, bytes.fromhex("0603551d0e") + octets)
+        encoded = der.encode(der.OCTET_STRING, der.encode(der.OCTET_STRING, value))
+        return der.encode(der.SEQUENCE, bytes.fromhex("0603551d0e") + encoded)
 
     extensions = der.encode(0xA3, der.encode(der.SEQUENCE, extension(b"one") + extension(b"two")))
     empty = der.encode(der.SEQUENCE, b"")
@@ -198,20 +197,20 @@ def test_der_reader_raises_only_its_own_error(data: bytes) -> None:
 @given(st.integers(0, 255), st.binary(max_size=70000))
 def test_der_writing_reads_back(tag: int, content: bytes) -> None:
     """What is encoded is read back whole, for every length form."""
-    octets = der.encode(tag & ~0x1F | 0x10, content)
-    item = der.element(octets, 0, len(octets))
-    assert (item.end, der.value(octets, item)) == (len(octets), content)
+    encoded = der.encode(tag & ~0x1F | 0x10, content)
+    item = der.element(encoded, 0, len(encoded))
+    assert (item.end, der.value(encoded, item)) == (len(encoded), content)
 
 
 def test_what_is_remembered_is_bounded(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many certificates are read; the same octets are one object in between, and large ones are not kept."""
-    monkeypatch.setattr(certificate, "REMEMBERED_MAX", 3)
-    monkeypatch.setattr(certificate, "_REMEMBERED", {})
+    """The cache is bounded; the same bytes give one object while cached, and large ones are not cached."""
+    monkeypatch.setattr(certificate, "CACHED_MAX", 3)
+    monkeypatch.setattr(certificate, "_CACHE", {})
     leaves = [pki.issue([f"host{number}.example.org"]).leaf for number in range(8)]
     for leaf in leaves:
         assert Certificate.read(leaf) is Certificate.read(leaf)
-        assert len(certificate._REMEMBERED) <= 3
-    large = leaves[0] + bytes(certificate.REMEMBERED_OCTETS)
+        assert len(certificate._CACHE) <= 3
+    large = leaves[0] + bytes(certificate.CACHED_BYTES_MAX)
     assert Certificate.read(large) is not Certificate.read(large)
 
 
@@ -220,23 +219,23 @@ def test_what_extensions_are_like(pki: PrivatePKI) -> None:
     usual = LEAF.certificate
     assert usual.critical_extensions == {"2.5.29.15", "2.5.29.19"}
     assert not usual.repeats_extension
-    assert usual.extensions_are_regular
+    assert usual.extensions_are_well_formed
     twice = LEAF.but(adds=[extension("1.2.3.4", b""), extension("1.2.3.4", b"", critical=True)]).certificate
     assert twice.repeats_extension
     assert "1.2.3.4" not in twice.critical_extensions
     explicit = LEAF.but(adds=[sequence(oid("1.2.3.4"), b"\x01\x01\x00", b"\x04\x00")]).certificate
     assert explicit.extensions["1.2.3.4"] == b""
     assert "1.2.3.4" not in explicit.critical_extensions
-    assert not explicit.extensions_are_regular
-    assert Certificate.read(pki.issue(["exam.example.edu"]).leaf).extensions_are_regular
+    assert not explicit.extensions_are_well_formed
+    assert Certificate.read(pki.issue(["exam.example.edu"]).leaf).extensions_are_well_formed
 
 
 def test_what_is_longer_than_is_read() -> None:
     """Too many names, attributes or extensions are said apart from what is damaged."""
     crowded = LEAF.but(subject=sequence(name(O="x")[2:] * 64)).certificate
     assert crowded.subject is None
-    assert crowded.exceeded == {"subject"}
+    assert crowded.over_limit == {"subject"}
     assert crowded.problems != ()
     damaged = LEAF.but(subject=sequence(b"\x31\x02\x30\x05")).certificate
     assert damaged.subject is None
-    assert damaged.exceeded == set()
+    assert damaged.over_limit == set()

@@ -11,9 +11,9 @@ from detector_testing import generate_key
 from support.odd_keys import GOST_2012, GOST_SPKI, rewritten
 from support.worlds import DAY, FOR_MAIL, below, in_name_of, logged
 
+from detector.knowledge import ct_logs
 from detector.model import RootOrigin
 from detector.trust import classes, transparency
-from detector.trust import logs as ct_logs
 from detector.trust.acceptance import DATE_REFUSALS, Refusal
 from detector.trust.budget import SIGNATURES_MAX, SIGNATURES_ORDINARY, Budget
 from detector.trust.certificate import Certificate
@@ -62,7 +62,7 @@ a leaf of three years that expired : defective
 a leaf with a weak key             : defective
 a leaf signed with SHA-1           : defective
 
-# the issuer is not to be had
+# the issuer is not available
 a public leaf alone                : incomplete
 without timestamps                 : private
 with one timestamp                 : private

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.knowledge.roots import public_roots
 from detector.trust import der
-from detector.trust.roots import public_roots
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_der(data: bytes) -> None:
     ],
 )
 def test_not_der(data: bytes) -> None:
-    """Truncated, padded, indefinite, with something behind it, or of no value of its type: refused."""
+    """Truncated, padded, indefinite, with trailing bytes, or invalid for its type: refused."""
     with pytest.raises(der.DERError) as caught:
         der.check(data)
     assert not isinstance(caught.value, der.LimitError)
@@ -120,7 +120,7 @@ trees = st.recursive(
 
 @given(trees)
 def test_what_is_written_passes(data: bytes) -> None:
-    """Any tree passes as it is written; one byte more or less does not."""
+    """Any encoded tree passes; one byte more or less does not."""
     der.check(data)
     for damaged in (data + b"\x00", data[:-1]):
         with pytest.raises(der.DERError):

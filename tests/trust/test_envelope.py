@@ -1,4 +1,4 @@
-"""Envelopes taken apart whoever signed them: strict spelling, every signature told, more signatures added."""
+"""Envelopes by any signer: strict encoding, every signature reported, more signatures added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detector.trust.envelope import (
     add_signatures,
     key_identifier,
     open_envelope,
-    public_octets,
+    public_key_of,
     seal,
     unseal,
 )
@@ -42,11 +42,11 @@ def test_unsigned_and_signed() -> None:
     """The payload comes out either way, with every key that signed."""
     assert unseal(seal(b"x", payload_type=KIND, keys=[]), payload_type=KIND) == (b"x", (), None)
     unsealed = unseal(SEALED, payload_type=KIND)
-    assert unsealed == (b"payload", tuple(Signer(public_octets(key), verifies=True) for key in KEYS[:2]), None)
+    assert unsealed == (b"payload", tuple(Signer(public_key_of(key), verifies=True) for key in KEYS[:2]), None)
 
 
-def test_wrong_signature_is_told_beside_the_right_one() -> None:
-    """A signature by another key, over something else, or a key that is none: told, and only told."""
+def test_wrong_signature_is_reported_with_the_right_one() -> None:
+    """A signature by another key, over another payload, or an invalid key is reported, not refused."""
     other = base64.b64encode(KEYS[2].sign(b"payload")).decode()
     for fields in ({"sig": other}, {"keyid": key_identifier(bytes(32))}, {"keyid": key_identifier(b"\xff" * 32)}):
         unsealed = unseal(with_signature(**fields), payload_type=KIND)
@@ -54,7 +54,7 @@ def test_wrong_signature_is_told_beside_the_right_one() -> None:
 
 
 def malleable(encoded: str) -> str:
-    """Other text that decoders take for the same octets: the bits they ignore are set."""
+    """Other text that decodes to the same bytes: the ignored bits are set."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     body = encoded.rstrip("=")
     return body[:-1] + alphabet[alphabet.index(body[-1]) + 1] + encoded[len(body) :]
@@ -87,20 +87,20 @@ def test_what_is_not_opened(envelope: bytes, problem: Problem) -> None:
 
 
 def test_adding_signatures() -> None:
-    """Signatures stand beside each other, one for each key, as many as are looked at."""
+    """Signatures accumulate, one per key, up to the limit."""
     more = add_signatures(SEALED, payload_type=KIND, keys=KEYS[1:4])
-    assert [signer.key for signer in unseal(more, payload_type=KIND).signers] == [public_octets(k) for k in KEYS[:4]]
-    assert open_envelope(more, payload_type=KIND, keys=[public_octets(KEYS[3])]).payload == b"payload"
+    assert [signer.key for signer in unseal(more, payload_type=KIND).signers] == [public_key_of(k) for k in KEYS[:4]]
+    assert open_envelope(more, payload_type=KIND, keys=[public_key_of(KEYS[3])]).payload == b"payload"
     with pytest.raises(ValueError, match="too-many"):
         add_signatures(SEALED, payload_type=KIND, keys=KEYS)
     with pytest.raises(ValueError, match="other-type"):
         add_signatures(SEALED, payload_type="text/html", keys=KEYS[:1])
 
 
-@given(octets=st.binary(max_size=100), at=st.integers(0, len(SEALED) - 1), octet=st.integers(0, 255))
-def test_nothing_raises(octets: bytes, at: int, octet: int) -> None:
-    """Whatever the octets; and one that is changed never leaves everything as it was."""
-    assert unseal(octets, payload_type=KIND).problem is Problem.UNREADABLE
-    damaged = SEALED[:at] + bytes([octet]) + SEALED[at + 1 :]
+@given(data=st.binary(max_size=100), at=st.integers(0, len(SEALED) - 1), byte=st.integers(0, 255))
+def test_nothing_raises(data: bytes, at: int, byte: int) -> None:
+    """Any bytes are a problem, and a changed byte never goes unnoticed."""
+    assert unseal(data, payload_type=KIND).problem is Problem.UNREADABLE
+    damaged = SEALED[:at] + bytes([byte]) + SEALED[at + 1 :]
     if damaged != SEALED:
         assert unseal(damaged, payload_type=KIND) != unseal(SEALED, payload_type=KIND)

@@ -38,7 +38,7 @@ NOW: Final = dt.datetime(2026, 6, 29, tzinfo=dt.UTC)
 """When the corpus was compiled: the moment of the cases that name none."""
 
 _IDENTIFIERS = "no client asks for key identifiers or reads how they are written: Go, rustls-webpki, Chrome, OpenSSL"
-_COMMON_NAME = "nobody reads the common name any more: Go, rustls-webpki, Chrome, OpenSSL, cryptography"
+_COMMON_NAME = "the common name is obsolete: Go, rustls-webpki, Chrome, OpenSSL, cryptography"
 _SERIAL = "RFC 5280 section 4.1.2.2 asks readers to cope with it: Go, rustls-webpki, Chrome, OpenSSL"
 
 TAKEN: Final = {
@@ -66,7 +66,7 @@ TAKEN: Final = {
     "webpki::eku::ee-anyeku": "common in private PKIs: Go, Chrome, OpenSSL",
     "webpki::eku::ee-critical-eku": "a rule for CAs: Go, rustls-webpki, Chrome, OpenSSL",
     "webpki::eku::ee-without-eku": "what `openssl x509` makes, and the suite's rfc5280 side: Go, rustls-webpki, Chrome",
-    "webpki::eku::root-has-eku": "a rule for CAs; what a root says of its use binds nobody: Go, rustls-webpki, Chrome",
+    "webpki::eku::root-has-eku": "a rule for CAs; what a root says of its use is ignored: Go, rustls-webpki, Chrome",
     "rfc5280::nc::permitted-dns-match-noncritical": "BR 7.1.2.5.2 allows it, and the suite's webpki side: every client",
     "rfc5280::nc::invalid-dnsname-leading-period": "how Microsoft's CAs write them: Chrome, OpenSSL, Go",
     "rfc5280::pc::ica-noncritical-pc": "no client of TLS asks for policies: Go, Chrome, OpenSSL, cryptography",

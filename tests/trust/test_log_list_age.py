@@ -1,7 +1,7 @@
 """How log lists age, measured on chains that real sites served. Room: tests of trust; reads a corpus if there is one.
 
 "A list of age N" is the shipped list as it could have been made N days before the chain's notBefore: every log is taken
-out that no list named, and of which no list dates a state, until then (`LogList.as_of`). Judged is at notBefore, by the
+out that no list named, and of which no list dates a state, until then (`LogList.as_of`). Assessed at notBefore, by the
 issuer that signed the leaf.
 """
 
@@ -16,8 +16,10 @@ from typing import NamedTuple
 import pytest
 from support import corpora
 
-from detector.trust import logs, transparency
+from detector.knowledge import ct_logs
+from detector.trust import transparency
 from detector.trust.certificate import Certificate
+from detector.trust.ct_logs import LIST_HORIZON
 from detector.trust.signature import Signed, verify_issued
 
 
@@ -69,7 +71,7 @@ def test_genuine_chains_by_the_age_of_the_list(
         transparency.assess(
             chain.leaf,
             chain.issuers,
-            logs.shipped().as_of(chain.not_before.date() - dt.timedelta(days=days)),
+            ct_logs.shipped().as_of(chain.not_before.date() - dt.timedelta(days=days)),
             chain.not_before,
         ).logging
         for chain in chains
@@ -83,7 +85,7 @@ def test_every_timestamp_of_genuine_chains_is_valid(chains: list[Chain]) -> None
     checked = [
         (sct, chain.not_before)
         for chain in chains
-        for sct in transparency.assess(chain.leaf, chain.issuers, logs.shipped(), chain.not_before).scts
+        for sct in transparency.assess(chain.leaf, chain.issuers, ct_logs.shipped(), chain.not_before).scts
     ]
     assert len(checked) == 326
     assert {sct.status for sct, _ in checked} == {transparency.SCTStatus.VALID}
@@ -94,11 +96,11 @@ def test_every_timestamp_of_genuine_chains_is_valid(chains: list[Chain]) -> None
 
 def test_first_timestamps_come_long_after_first_listings(chains: list[Chain]) -> None:
     """What the horizon of ten weeks rests on: a log signs for these sites 118 days after its first listing at best."""
-    listed = logs.shipped().logs
+    listed = ct_logs.shipped().logs
     firsts: dict[bytes, dt.date] = {}
     for chain in chains:
-        for sct in transparency.assess(chain.leaf, chain.issuers, logs.shipped(), chain.not_before).scts:
+        for sct in transparency.assess(chain.leaf, chain.issuers, ct_logs.shipped(), chain.not_before).scts:
             assert sct.timestamp is not None
             firsts[sct.log_id] = min(firsts.get(sct.log_id, dt.date.max), sct.timestamp.date())
     gaps = [first - known for log_id, first in firsts.items() if (known := listed[log_id].first_known) is not None]
-    assert min(gaps) >= dt.timedelta(days=118) > logs.LIST_HORIZON
+    assert min(gaps) >= dt.timedelta(days=118) > LIST_HORIZON

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.trust import envelope
-from detector.trust.envelope import SIGNATURES_MAX, Opened, Problem, key_identifier, open_envelope, public_octets, seal
+from detector.trust.envelope import SIGNATURES_MAX, Opened, Problem, key_identifier, open_envelope, public_key_of, seal
 
 KIND = "application/vnd.example+json"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -21,7 +21,7 @@ OTHER = Ed25519PrivateKey.from_private_bytes(b"\x01" * 32)
 
 def opened(sealed: bytes, *keys: Ed25519PrivateKey, kind: str = KIND) -> Opened:
     """Open with the public halves of these keys."""
-    return open_envelope(sealed, payload_type=kind, keys=[public_octets(key) for key in keys])
+    return open_envelope(sealed, payload_type=kind, keys=[public_key_of(key) for key in keys])
 
 
 def changed(sealed: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - whatever JSON may hold
@@ -30,7 +30,7 @@ def changed(sealed: bytes, **fields: Any) -> bytes:  # noqa: ANN401 - whatever J
 
 
 def test_pre_authentication_encoding() -> None:
-    """The octets that are signed, by the example of the DSSE protocol."""
+    """The signed bytes match the example of the DSSE protocol."""
     assert envelope._pre_authentication_encoding("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
@@ -38,22 +38,22 @@ def test_pre_authentication_encoding() -> None:
 
 def test_what_was_sealed_opens() -> None:
     """Payload and key come back, whichever of several keys signed."""
-    assert opened(seal(b"payload", payload_type=KIND, keys=[KEY]), KEY) == Opened(b"payload", public_octets(KEY))
+    assert opened(seal(b"payload", payload_type=KIND, keys=[KEY]), KEY) == Opened(b"payload", public_key_of(KEY))
     both = seal(b"payload", payload_type=KIND, keys=[KEY, OTHER])
-    assert opened(both, OTHER) == Opened(b"payload", public_octets(OTHER))
+    assert opened(both, OTHER) == Opened(b"payload", public_key_of(OTHER))
     assert opened(both, OTHER, KEY).payload == b"payload"
 
 
 def test_the_named_key_is_a_hint() -> None:
-    """A signature counts by the key that verifies it, whatever name stands beside it."""
+    """A signature is attributed to the key that verifies it, whatever key it names."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
     (signature,) = json.loads(sealed)["signatures"]
-    for name in ("", "ed25519/anything", key_identifier(public_octets(OTHER))):
+    for name in ("", "ed25519/anything", key_identifier(public_key_of(OTHER))):
         assert opened(changed(sealed, signatures=[{**signature, "keyid": name}]), KEY).payload == b"payload"
 
 
 def test_problems() -> None:
-    """Each way of not opening is told apart, and gives neither payload nor key."""
+    """Each problem is distinguished, and gives neither payload nor key."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
     signature = json.loads(sealed)["signatures"][0]
     cases = {
@@ -79,7 +79,7 @@ def test_a_signature_is_for_one_purpose() -> None:
     assert opened(changed(sealed, payloadType=KIND), KEY).problem is Problem.BAD_SIGNATURE
 
 
-def test_signatures_looked_at_are_bounded() -> None:
+def test_verified_signatures_are_bounded() -> None:
     """A genuine signature behind a heap of others is not dug for."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
     genuine = json.loads(sealed)["signatures"]
@@ -96,9 +96,9 @@ def test_keys_that_are_none(keys: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_octets_never_open(octets: bytes) -> None:
-    """Any octets are a problem, and nothing is raised."""
-    assert opened(octets, KEY).problem is not None
+def test_arbitrary_bytes_never_open(data: bytes) -> None:
+    """Any bytes are a problem, and nothing is raised."""
+    assert opened(data, KEY).problem is not None
 
 
 json_values = st.recursive(
@@ -118,7 +118,7 @@ def test_any_field_may_be_anything(field: str, value: Any) -> None:  # noqa: ANN
 
 @given(st.data())
 def test_one_flipped_bit_never_changes_what_is_believed(data: st.DataObject) -> None:
-    """Whatever bit is changed on the way: it opens to what was sealed, or not at all."""
+    """With any bit changed in transit, it opens to the sealed payload or not at all."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY, OTHER])
     at, bit = data.draw(st.integers(0, len(sealed) - 1)), data.draw(st.integers(0, 7))
     damaged = sealed[:at] + bytes([sealed[at] ^ (1 << bit)]) + sealed[at + 1 :]

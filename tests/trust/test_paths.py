@@ -1,4 +1,4 @@
-"""Path building: every way up is found, none is imagined, and a hostile chain cannot make it expensive."""
+"""Path building: every path is found, no other one, and a hostile chain cannot make it expensive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from support.odd_keys import (
 from detector.trust import paths
 from detector.trust import signature as signatures
 from detector.trust.budget import SIGNATURES_MAX, SIGNATURES_ORDINARY, Budget
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Certificate
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Certificate
 from detector.trust.roots import NO_ROOTS, from_der
 from detector.trust.signature import Signed, verify_issued
 
@@ -110,7 +110,7 @@ def chain_under(pki: PrivatePKI, **intermediate: object) -> tuple[bytes, ...]:
 
 
 def test_a_leaf_cannot_issue(pki: PrivatePKI, both_roots: Roots) -> None:
-    """A genuine certificate that is no CA, or does not say so, vouches for nothing (CVE-2002-0862)."""
+    """A genuine certificate that is not a CA, or does not say so, issues nothing (CVE-2002-0862)."""
     assert build(chain_under(pki, ca=True), both_roots).ending_in(both_roots)
     assert not build(chain_under(pki, ca=False), both_roots).ending_in(both_roots)
     assert not build(chain_under(pki, ca=None), both_roots).ending_in(both_roots)
@@ -138,7 +138,7 @@ def test_key_usage_and_path_length_hide_nobody(pki: PrivatePKI, both_roots: Root
 
 
 def test_version_1_and_sha1_roots_are_anchors(pki: PrivatePKI) -> None:
-    """Roots as old as they come vouch when trusted; a version 1 certificate in between does not."""
+    """Version 1 roots may issue when trusted; a version 1 intermediate may not."""
     for options in ({"version": 1, "key": "rsa"}, {"signature_hash": "sha1", "key": "rsa"}):
         ca = pki.private_ca("Old Root", **options)
         roots = from_der([ca.certificate], name="old")
@@ -243,7 +243,7 @@ def test_an_unknown_algorithm_is_unreadable(pki: PrivatePKI, both_roots: Roots, 
 
 
 def test_what_leads_to_a_root_is_not_unreadable(pki: PrivatePKI, both_roots: Roots) -> None:
-    """A twin that nobody can read does not spoil a path that is there."""
+    """An unreadable twin does not affect an existing path."""
     issued = pki.issue(["exam.example.edu"])
     twin = rewritten(issued.chain[1], algorithm=SM2_SM3)
     found = build((*issued.chain, twin), both_roots)
@@ -263,7 +263,7 @@ def test_an_issuer_whose_key_cannot_be_read(pki: PrivatePKI, both_roots: Roots, 
 
 
 def test_what_is_added_makes_no_signed_leaf_unreadable(pki: PrivatePKI, both_roots: Roots) -> None:
-    """Where a key at hand made the signature, its sender cannot take that back by sending what nobody can read."""
+    """Once an available key verifies the signature, unreadable extra certificates change nothing."""
     ca = pki.private_ca("Filter CA")
     issued = ca.issue(["exam.example.edu"])
     junk = [rewritten(ca.certificate, key=key) for key in (ec_spki(SM2_CURVE), ec_spki(SM2_CURVE, bytes(9000)))]
@@ -277,7 +277,7 @@ def test_what_is_added_makes_no_signed_leaf_unreadable(pki: PrivatePKI, both_roo
 
 
 def test_only_a_ca_can_be_the_issuer_that_cannot_be_read(pki: PrivatePKI, both_roots: Roots) -> None:
-    """A leaf that happens to have the issuer's name and an odd key is nobody's issuer."""
+    """A leaf that happens to have the issuer's name and an odd key is not an issuer."""
     ca = pki.private_ca("Filter CA")
     leaf = ca.issue(["exam.example.edu"]).leaf
     namesake = pki.private_ca("Other CA").issue(subject=ca.subject, names=["other.example.edu"]).leaf
@@ -285,7 +285,7 @@ def test_only_a_ca_can_be_the_issuer_that_cannot_be_read(pki: PrivatePKI, both_r
 
 
 def test_a_self_issued_end_is_not_unreadable(pki: PrivatePKI, both_roots: Roots) -> None:
-    """A CA that is said to have signed itself, in whatever way, has nobody above it who could be public."""
+    """A CA that names itself as issuer, with any signature, has no public CA above it."""
     ca = pki.private_ca("Filter CA")
     leaf = ca.issue(["exam.example.edu"]).leaf
     assert reasons(build((leaf, rewritten(ca.certificate, algorithm=SM2_SM3)), both_roots)) == NO_REASON
@@ -311,8 +311,8 @@ def test_an_issuer_beyond_the_limits_is_exceeded(
 
 
 def test_a_leaf_that_is_too_large_is_exceeded(both_roots: Roots) -> None:
-    """It is not read, so nobody is known to have signed it: its sender's doing."""
-    assert reasons(build((bytes(CERTIFICATE_OCTETS_MAX + 1),), both_roots)) == EXCEEDED
+    """It is not read, so its signer is unknown: the sender's doing."""
+    assert reasons(build((bytes(CERTIFICATE_BYTES_MAX + 1),), both_roots)) == EXCEEDED
 
 
 @pytest.mark.native
@@ -330,7 +330,7 @@ def test_ml_dsa_chains_are_verified(pki: PrivatePKI, number: int) -> None:
 
 @pytest.mark.native
 def test_ml_dsa_chains_are_unreadable_without_ml_dsa(pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older `cryptography` cannot tell who signed, whether the issuer was sent or not."""
+    """An older `cryptography` cannot verify the signature, whether the issuer was sent or not."""
     root = pki.private_ca("ML-DSA Root", key=ml_dsa_key(65))
     issued = root.subordinate("ML-DSA CA", key=ml_dsa_key(65)).issue(["exam.example.edu"])
     withhold_ml_dsa(monkeypatch)
@@ -406,7 +406,7 @@ def test_what_others_spent_keeps_no_ordinary_chain_waiting(pki: PrivatePKI, both
 def test_what_was_not_finished_is_not_remembered(
     pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch, *, found_first: bool
 ) -> None:
-    """A chain that had to wait in one run is judged to its end in the next, also where its root was found before."""
+    """A chain postponed in one run is completed in the next, also where its root was found before."""
     leaf, *others, ca = crowded(pki, SIGNATURES_ORDINARY + 4)
     anchors = [ca, *others[:8]] if found_first else [*others[:8], ca]
     roots = from_der(anchors, name="crowd")

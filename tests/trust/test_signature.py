@@ -27,8 +27,8 @@ from support.odd_keys import (
 
 from detector.trust import der
 from detector.trust import signature as signatures
-from detector.trust.certificate import CERTIFICATE_OCTETS_MAX, Algorithm, Certificate
-from detector.trust.signature import SPKI_BYTES_MAX, Signed, is_verified, load_key, verify, verify_issued, verify_sct
+from detector.trust.certificate import CERTIFICATE_BYTES_MAX, Algorithm, Certificate
+from detector.trust.signature import SPKI_BYTES_MAX, Signed, is_verified, read_key, verify, verify_issued, verify_sct
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -141,7 +141,7 @@ def test_rsa_pss_has_defaults() -> None:
         der.encode(der.SEQUENCE, der.encode(0xA1, identifier(MGF1))),  # with which hash?
         der.encode(der.SEQUENCE, der.encode(0xA1, identifier(MGF1, OIDS["sha1"]))),  # no AlgorithmIdentifier
         pss_parameters("sha256", "sha256", 32, bytes.fromhex("a303020102")),  # another trailer
-        pss_parameters("sha256", "sha256", 32, bytes.fromhex("a403020101")),  # a field nobody knows
+        pss_parameters("sha256", "sha256", 32, bytes.fromhex("a403020101")),  # an unknown field
         pss_parameters("sha256", "sha256", 32, bytes.fromhex("a203020120")),  # a field twice
         pss_parameters("sha256", "sha256", -1),
         pss_parameters("sha256", "sha256", 1 << 70),
@@ -183,7 +183,7 @@ def test_rsa_key_without_null_parameters_is_loaded() -> None:
     key = der.encode(der.SEQUENCE, der.encode(der.INTEGER, modulus) + der.encode(der.INTEGER, b"\x01\x00\x01"))
     algorithm = der.encode(der.SEQUENCE, bytes.fromhex("06092a864886f70d010101"))
     sloppy = der.encode(der.SEQUENCE, algorithm + der.encode(der.BIT_STRING, b"\0" + key))
-    loaded = load_key(sloppy)
+    loaded = read_key(sloppy).key
     assert isinstance(loaded, rsa.RSAPublicKey)
     assert loaded.public_numbers() == numbers
 
@@ -238,7 +238,7 @@ def test_what_would_take_long_exceeds_the_limits(key: bytes, oid: str, monkeypat
     monkeypatch.setattr(signatures, "_verify", lambda *arguments: computed.append(arguments))
     assert verify(key, Algorithm(oid, b""), b"\1" * 256, DATA) is Signed.EXCEEDS_LIMITS
     assert not computed
-    assert load_key(key) is None
+    assert read_key(key).key is None
 
 
 def test_what_is_just_within_the_limits_is_verified() -> None:
@@ -248,7 +248,7 @@ def test_what_is_just_within_the_limits_is_verified() -> None:
         (rsa_spki((1 << 2047) + 1, (1 << 32) + 1), RSA_SHA256),
         (dsa_spki(3072, 256), DSA_SHA256),
     ):
-        assert load_key(key) is not None
+        assert read_key(key).key is not None
         assert verify(key, Algorithm(oid, b""), b"\1" * 256, DATA) is Signed.INVALID
 
 
@@ -267,7 +267,7 @@ def test_nobody_signed_what_holds_no_signature(pki: PrivatePKI) -> None:
     assert verify_issued(Certificate.read(no_algorithm), issuer) is Signed.UNREADABLE
     for data in (b"", b"\x30\x00", pki.issue(["exam.example.edu"]).leaf[:200]):
         assert verify_issued(Certificate.read(data), issuer) is Signed.INVALID
-    assert verify_issued(Certificate.read(bytes(CERTIFICATE_OCTETS_MAX + 1)), issuer) is Signed.EXCEEDS_LIMITS
+    assert verify_issued(Certificate.read(bytes(CERTIFICATE_BYTES_MAX + 1)), issuer) is Signed.EXCEEDS_LIMITS
 
 
 ML_DSA = {"2.16.840.1.101.3.4.3.17": 44, "2.16.840.1.101.3.4.3.18": 65, "2.16.840.1.101.3.4.3.19": 87}
@@ -296,7 +296,7 @@ def test_without_ml_dsa_its_signatures_are_unreadable(monkeypatch: pytest.Monkey
     assert verify(ML_DSA_44_SPKI, ml_dsa_44, bytes(2420), DATA) is Signed.UNREADABLE
     assert verify(spki(EC), ml_dsa_44, bytes(2420), DATA) is Signed.INVALID
     assert verify(ML_DSA_44_SPKI, Algorithm(ECDSA_SHA256, b""), bytes(70), DATA) is Signed.INVALID
-    assert load_key(spki(EC)) is not None
+    assert read_key(spki(EC)).key is not None
 
 
 def test_what_is_verified() -> None:

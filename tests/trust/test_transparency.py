@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from detector.trust import signature, transparency
 from detector.trust.certificate import EXTENSIONS_MAX, OID_SCT_LIST, Certificate
-from detector.trust.logs import FormerOperator, Log, LogList, Shard
+from detector.trust.ct_logs import FormerOperator, Log, LogList, Shard
 from detector.trust.transparency import Logging, SCTSource, SCTStatus
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def two_by_tls(world: World, leaf: bytes) -> list[tuple[SCTSource, bytes]]:
 
 @pytest.mark.parametrize("count", [EXTENSIONS_MAX, EXTENSIONS_MAX + 1])
 def test_more_extensions_than_are_read(world: World, count: int) -> None:
-    """What stands behind the bound might be anything: nothing that vouches for the leaf then counts."""
+    """Extensions past the limit might be anything, so no timestamp of that leaf counts."""
     key, name = generate_key("ec"), x509.Name([])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, world.issued, world.issued + 90 * DAY)
     for number in range(count):

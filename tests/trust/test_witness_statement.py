@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.trust import envelope, witness_statement
-from detector.trust.envelope import Problem, public_octets
+from detector.trust.envelope import Problem, public_key_of
 from detector.trust.witness_statement import HelloSeen, Statement
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-KEYS = [public_octets(KEY)]
+KEYS = [public_key_of(KEY)]
 STATEMENT = Statement(
-    nonce=witness_statement.spell_nonce(bytes(32)),
+    nonce=witness_statement.encode_nonce(bytes(32)),
     exporter=b"\x01" * 32,
     client_hello=HelloSeen(sha256="00" * 32),
     time=dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC),
@@ -61,31 +61,31 @@ def test_later_fields_are_no_trouble() -> None:
     ],
 )
 def test_signed_but_no_statement(change: dict[str, object]) -> None:
-    """A signature makes nobody's words a statement."""
+    """A signature alone does not make bytes a statement."""
     payload = json.dumps(json.loads(msgspec.json.encode(STATEMENT)) | change).encode()
     assert witness_statement.read(signed(payload), keys=KEYS) == (None, None, Problem.UNREADABLE)
 
 
 def test_signed_for_another_purpose() -> None:
-    """The same octets signed as something else are no statement."""
+    """The same bytes signed with another payload type are not a statement."""
     payload = msgspec.json.encode(STATEMENT)
     assert witness_statement.read(signed(payload, "text/plain"), keys=KEYS).problem is Problem.OTHER_TYPE
 
 
 @given(st.binary(max_size=200))
-def test_nothing_is_raised(octets: bytes) -> None:
+def test_nothing_is_raised(data: bytes) -> None:
     """Any body, and any payload under a genuine signature, is a problem and no exception."""
-    for body in (octets, signed(octets)):
+    for body in (data, signed(data)):
         assert witness_statement.read(body, keys=KEYS).problem is not None
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_nonces_are_spelled_in_one_way(nonce: bytes) -> None:
+def test_nonces_have_one_encoding(nonce: bytes) -> None:
     """base64url without padding, as a URL takes it; and back."""
-    text = witness_statement.spell_nonce(nonce)
+    text = witness_statement.encode_nonce(nonce)
     assert len(text) == 43
     assert witness_statement.request_target(nonce) == f"/.well-known/tls-witness?nonce={text}"
-    assert witness_statement.read_nonce(text) == nonce
+    assert witness_statement.decode_nonce(text) == nonce
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_nonces_are_spelled_in_one_way(nonce: bytes) -> None:
 )
 def test_what_is_no_nonce(text: str) -> None:
     """Too short, too long, padded, with bits left over, or of another alphabet."""
-    assert witness_statement.read_nonce(text) is None
+    assert witness_statement.decode_nonce(text) is None
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_nonce_or_none(text: str) -> None:
-    """Whatever is asked with, what is read is what would be spelled that way."""
-    nonce = witness_statement.read_nonce(text)
-    assert nonce is None or witness_statement.spell_nonce(nonce) == text
+    """Every decoded nonce encodes to the same text."""
+    nonce = witness_statement.decode_nonce(text)
+    assert nonce is None or witness_statement.encode_nonce(nonce) == text

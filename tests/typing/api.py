@@ -25,13 +25,29 @@ async def reports() -> None:
 
 
 async def streams(targets: AsyncIterator[str | detector.Endpoint]) -> None:
-    async with detector.Detector(route="none") as subject:
+    async with detector.Detector(proxy="none") as subject:
         assert_type(await subject.check(), detector.Report)
         async for result in subject.scan(targets):
             assert_type(result, detector.Result)
         async for event in subject.watch(["exam.example.edu"], interval=60.0, duration=3600.0):
             assert_type(event, detector.WatchEvent)
             assert_type(event.kind, detector.WatchKind)
+
+
+async def settings(network: detector.NetworkSettings) -> None:
+    subject = detector.Detector(network=network, pins=[detector.Endpoint(host="exam.example.edu")], hello="both")
+    assert_type(subject.network, detector.NetworkSettings)
+    assert_type(subject.expectations, detector.Expectations)
+    await detector.check(quic=True, engine="native", resolve=["exam.example.edu:443:127.0.0.1:8443"])
+    await detector.exam.gate(quic=True, route="direct,proxy", proxy="env", all_addresses=True)
+    await detector.check(route="none", speed=3)  # type: ignore[call-arg] # no such option
+    Guard(machine="none")  # type: ignore[call-arg] # no such option
+    detector.Detector(hello="mosaic")  # type: ignore[arg-type] # not one of the choices
+
+
+def synchronous(policy: detector.exam.Policy) -> None:
+    assert_type(detector.sync.check(["exam.example.edu"], proxy="none"), detector.Report)
+    assert_type(detector.sync.gate(policy=policy, offline=True), detector.exam.Decision)
 
 
 def offline(chain: list[bytes]) -> detector.Result:
@@ -47,13 +63,12 @@ async def gates(policy: detector.exam.Policy) -> None:
 
 
 async def guarded() -> None:
-    guard = Guard.from_policy("exam-policy.toml", pins="pins/")
+    guard = Guard("exam-policy.toml", pins="pins/")
     assert_type(guard.policy, detector.exam.Policy)
-    async with aiohttp.ClientSession(connector=GuardedConnector(guard, route="env", limit=10)) as session:
+    async with aiohttp.ClientSession(connector=GuardedConnector(guard, proxy="env", limit=10)) as session:
         try:
             await session.get("https://exam.example.edu/")
         except MiddlewareDetected as refusal:
-            assert_type(refusal.result, detector.Result | None)
             assert_type(refusal.report, detector.Report)
         except detector.errors.GuardError as refusal:
             assert_type(refusal_behind(refusal), detector.errors.GuardError | None)

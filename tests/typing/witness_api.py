@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_type
 
-from detector.trust.keys import load_signing_key
+from detector.trust.key_files import load_signing_key
 from detector.witness.server import Limits, Witness, WitnessServer, serve, tls_context
 
 if TYPE_CHECKING:

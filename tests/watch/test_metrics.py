@@ -57,7 +57,7 @@ async def test_a_watch_scraped_over_http(pki: PrivatePKI, settings_of: Settings)
     async with serve_origin(pki.issue([EXAM, LMS])) as origin:
         where = {(EXAM, 443): origin.address, (LMS, 443): origin.address}
         async with serve_middlebox(pki.private_ca("Filter CA"), upstream=where, only_hosts={LMS}) as box:
-            subject = Detector(**settings_of(route=box.url))
+            subject = Detector(**settings_of(proxy=box.url))
             metrics = WatchMetrics(subject.endpoints([EXAM, LMS]))
             async with serve(metrics) as place:
                 assert place[0] == "127.0.0.1"

@@ -9,18 +9,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from detector_testing import Script, run_mitmproxy, serve_middlebox, serve_origin, serve_script
 from support.simulation import Switchboard, short
 
 from detector import Detector, WatchKind
 from detector.model import Endpoint
-from detector.probe import ConnectDialer, DirectDialer, parse_proxy
+from detector.probe import DirectDialer, ProxyDialer, parse_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from conftest import World
-    from detector_testing import Mitmproxy, PrivatePKI
+    from detector_testing import PrivatePKI, Serving
 
     from detector import WatchEvent
     from detector.watch.runner import ProbeResult
@@ -66,7 +66,7 @@ async def read_until(events: AsyncGenerator[WatchEvent, None], *kinds: str) -> l
 async def test_middlebox_that_wakes_up_later(pki: PrivatePKI, stated: Settings, where: Where) -> None:
     """A middlebox that lets the first connections pass, as if it knew of checks, is reported when it intercepts."""
     async with serve_middlebox(pki.private_ca("Late Filter CA"), upstream=where, pass_first=7) as box:
-        subject = Detector(**stated(route=box.url))
+        subject = Detector(**stated(proxy=box.url))
         assert (await subject.check([EXAM, LMS])).verdict == "clean"
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
             told = await read_until(events, WatchKind.APPEARED)
@@ -86,7 +86,7 @@ async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, stated:
         serve_middlebox(pki.private_ca("Day CA"), upstream=where) as day,
         serve_middlebox(pki.private_ca("Night CA"), upstream=where) as night,
     ):
-        through = {box: ConnectDialer(parse_proxy(box.url), where) for box in (day, night)}
+        through = {box: ProxyDialer(parse_proxy(box.url), where) for box in (day, night)}
         switchboard = Switchboard(lambda _, __: direct)
         subject = Detector(**stated(dialer=switchboard))
         async with contextlib.aclosing(subject.watch([EXAM, LMS], interval=QUICK)) as events:
@@ -105,10 +105,10 @@ async def test_middlebox_that_goes_and_one_that_changes(pki: PrivatePKI, stated:
 
 
 @pytest.mark.lab
-async def test_real_mitmproxy(stated: Settings, where: Where, mitmproxy: Callable[..., Any]) -> None:
+async def test_real_mitmproxy(stated: Settings, where: Where, tls_serving: Serving) -> None:
     """The real mitmproxy is named when the route begins to lead through it."""
-    running: Mitmproxy = await mitmproxy(upstream_hosts=where)
-    direct, through = DirectDialer(where), ConnectDialer(parse_proxy(f"http://127.0.0.1:{running.port}"))
+    running = tls_serving(run_mitmproxy(upstream_hosts=where))
+    direct, through = DirectDialer(where), ProxyDialer(parse_proxy(f"http://127.0.0.1:{running.port}"))
     switchboard = Switchboard(lambda _, __: direct)
     async with contextlib.aclosing(Detector(**stated(dialer=switchboard)).watch([EXAM, LMS], interval=QUICK)) as events:
         await read_until(events, WatchKind.BASELINE)
@@ -198,7 +198,7 @@ async def test_a_watch_follows_up(pki: PrivatePKI, settings_of: Settings) -> Non
     async with serve_origin({host: pki.issue([host]) for host in (EXAM, *names)}) as origin:
         where = {(host, 443): origin.address for host in (EXAM, *names)}
         async with serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=where) as box:
-            settings = settings_of(route=box.url, offline=False, control=None, canaries=canaries)
+            settings = settings_of(proxy=box.url, offline=False, control=None, canaries=canaries)
             watching = Detector(**settings).watch([EXAM], interval=0.3, duration=2.0, on_probe=looks.append)
             events = [event async for event in watching]
             asked = Counter(host for host in box.intercepted if host in names)

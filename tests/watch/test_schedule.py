@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.probe.routes.local_networks import networks
+from detector.probe.routes import local_networks
 from detector.watch.runner import elapsed_seconds
 from detector.watch.schedule import (
     GAP_LEAST,
@@ -158,7 +158,7 @@ def test_attachment() -> None:
 
 def test_this_machine_can_be_asked() -> None:
     """The real seams: networks are the same twice in a row, and the sleepless clock goes forward."""
-    assert networks() == networks()
-    assert set(networks()) <= {"ipv4", "ipv6"}
+    assert local_networks() == local_networks()
+    assert set(local_networks()) <= {"ipv4", "ipv6"}
     before = elapsed_seconds()
     assert elapsed_seconds() >= before

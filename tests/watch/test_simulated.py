@@ -17,10 +17,9 @@ from support.simulation import Line, Machine, Switchboard, short, simulate
 from detector import Detector, Endpoint, Outcome, WatchKind
 from detector.aio.tasks import THREAD_NAME
 from detector.errors import InputError, TargetError
-from detector.probe import MockNetwork
-from detector.probe.mock import Fails, Script
+from detector.knowledge.operators import operator_of
+from detector.probe.mock import Fails, MockNetwork, Script
 from detector.trust import certificate, signature
-from detector.trust.hostname import operator_of
 from detector.trust.roots import from_der
 from detector.watch.runner import EVENTS_WAITING_MAX, HEARTBEAT
 from detector.watch.state import Watch, WatchSummary
@@ -171,7 +170,7 @@ def test_memory_with_a_new_leaf_for_every_connection(building: Building) -> None
     sizes: list[tuple[int, int]] = []
 
     def measure() -> None:
-        certificate._REMEMBERED.clear()
+        certificate._CACHE.clear()
         signature._ANSWERS.clear()
         signature._load_key.cache_clear()
         gc.collect()

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.profiles import examples
 from support.simulation import short
 
 from detector.model import Category, Confidence, Endpoint, Outcome, Verdict
@@ -437,7 +438,7 @@ LOOKS = st.lists(
 
 
 @given(looks=LOOKS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens(looks: list[tuple[str, str]], world: World) -> None:
     """The rules that hold for every sequence of looks."""
     room = Room(world, EXAM, LMS)

@@ -20,9 +20,9 @@ from OpenSSL import SSL
 from support.witnesses import EXAM, PATIENT, client_of, endpoint, holding, until, witness_of
 
 from detector import Detector
-from detector.probe.tls.handshake import Handshake
+from detector.probe.tls.openssl import OpenSSLHandshake
 from detector.trust import witness_statement
-from detector.witness.server import _SERVING, Limits, WitnessServer, _Serving
+from detector.witness.server import _HTTP, _HTTP_KEY, Limits, WitnessServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def limits(**changed: float) -> Limits:
 
 def client_hello() -> bytes:
     """The first flight of an honest client."""
-    return Handshake(EXAM).start()
+    return OpenSSLHandshake(EXAM).start()
 
 
 async def nobody_left(server: WitnessServer) -> None:
@@ -59,11 +59,11 @@ async def nobody_left(server: WitnessServer) -> None:
     assert server.waiting == {}
 
 
-def serving_of(server: WitnessServer) -> _Serving:
+def serving_of(server: WitnessServer) -> _HTTP:
     """The second part of the only connection there is."""
     (connection,) = server.clients
-    serving = connection.transport.get_extra_info(_SERVING)
-    assert isinstance(serving, _Serving)
+    serving = connection.transport.get_extra_info(_HTTP_KEY)
+    assert isinstance(serving, _HTTP)
     return serving
 
 
@@ -79,11 +79,11 @@ class TestHandshake:
             assert server.counts.timed_out == server.counts.failed_handshakes == 20
 
     async def test_a_dripping_hello_gains_no_time(self, issued: Issued) -> None:
-        """The handshake's time is not renewed by each octet."""
+        """The handshake's time is not renewed by each byte."""
         async with witness_of(issued, limits=limits(handshake=SHORT)) as server, holding(server) as stream:
             with contextlib.suppress(ConnectionError):
-                for octet in client_hello():
-                    await stream.write(bytes([octet]))
+                for byte in client_hello():
+                    await stream.write(bytes([byte]))
                     await asyncio.sleep(0.01)
             await nobody_left(server)
             assert server.counts.timed_out == 1
@@ -110,7 +110,7 @@ class TestHandshake:
             b"\x16\x03\x01\xff\xff",
             bytes(range(256)) * 16,
         ],
-        ids=["http", "sslv2", "server-hello", "alert", "data", "long-record", "octets"],
+        ids=["http", "sslv2", "server-hello", "alert", "data", "long-record", "bytes"],
     )
     async def test_what_is_no_hello(self, issued: Issued, sent: bytes) -> None:
         """It is a failed handshake at once, without waiting for more."""
@@ -142,12 +142,12 @@ class TestHandshake:
 
 class TestRequests:
     async def test_slow_heads_end(self, issued: Issued) -> None:
-        """Who never completes a head, or never begins one, is cut off; an octet now and then gains no time."""
+        """Who never completes a head, or never begins one, is cut off; an byte now and then gains no time."""
         async with witness_of(issued, limits=limits(head=SHORT)) as server, client_of(server) as one:
             async with client_of(server):
                 with contextlib.suppress(ConnectionError, SSL.Error):
-                    for octet in REQUEST * 10:
-                        await one.stream.write(bytes([octet]).replace(b"\n", b"x"))
+                    for byte in REQUEST * 10:
+                        await one.stream.write(bytes([byte]).replace(b"\n", b"x"))
                         await asyncio.sleep(0.01)
                 await nobody_left(server)
             assert (server.counts.timed_out, server.counts.requests) == (2, 0)
@@ -171,7 +171,7 @@ class TestRequests:
     @pytest.mark.parametrize("line", [b"X-%d: " + b"y" * 1000 + b"\r\n", b"x%d" + b"y" * 1000])
     async def test_a_huge_head(self, issued: Issued, line: bytes) -> None:
         """Many fields, or one without end: refused with a status, and the connection is over."""
-        async with witness_of(issued, limits=limits(head_octets=32 * 1024)) as server, client_of(server) as client:
+        async with witness_of(issued, limits=limits(head_bytes=32 * 1024)) as server, client_of(server) as client:
             received = b""
             with contextlib.suppress(ConnectionError, SSL.Error):
                 await client.stream.write(REQUEST[:-2])
@@ -184,14 +184,14 @@ class TestRequests:
             assert server.counts.requests == 0
 
     async def test_a_large_body_is_no_head(self, issued: Issued) -> None:
-        """Octets behind the head do not count as head, in one piece with it or not."""
+        """Bytes behind the head do not count as head, in one piece with it or not."""
 
         async def submit(request: web.Request) -> web.Response:
             return web.Response(text=str(len(await request.read())))
 
         application = web.Application(client_max_size=1 << 22)
         application.router.add_post("/", submit)
-        small = limits(head_octets=1024)
+        small = limits(head_bytes=1024)
         async with witness_of(issued, limits=small, application=application) as server, client_of(server) as client:
             for _ in range(2):
                 assert (await client.get("/", method="POST", body=bytes(1 << 20))).body == b"1048576"
@@ -275,7 +275,7 @@ class TestRequests:
             answer = asyncio.ensure_future(client.get("/"))
             await asked.wait()
             for _ in range(3):
-                serving_of(server)._look()
+                serving_of(server)._check_progress()
             go_on.set()
             assert (await answer).body == b"done"
 

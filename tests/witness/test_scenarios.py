@@ -21,7 +21,7 @@ from support.witnesses import EXAM, endpoint, signing_key, witness_of
 from detector import Detector, Endpoint, Finding, Result
 from detector.probe import Timeouts
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,7 +47,7 @@ def where(server: WitnessServer) -> dict[tuple[str, int], tuple[str, int]]:
     return {(EXAM, 443): server.address}
 
 
-async def judged(settings: dict[str, Any], **more: Any) -> Result:  # noqa: ANN401 - arguments of Detector
+async def assessed(settings: dict[str, Any], **more: Any) -> Result:  # noqa: ANN401 - arguments of Detector
     """What one check of the exam endpoint says."""
     async with Detector(**settings, **more) as subject:
         report = await subject.check(deadline=60)
@@ -87,7 +87,7 @@ class TestNobodyInBetween:
     async def test_direct(self, issued: Issued, settings_of: Settings, version: ssl.TLSVersion) -> None:
         """Both ends of one session agree, in TLS 1.3 and in TLS 1.2 with extended master secret."""
         async with witness_of(issued, max_version=version) as server:
-            result = await judged(settings_of(endpoint(server.address)))
+            result = await assessed(settings_of(endpoint(server.address)))
         assert (result.verdict, result.assurance) == ("clean", "witnessed")
         assert result.observation.tls_version == version.name.replace("_", ".")
         finding = answer_of(result)
@@ -95,15 +95,15 @@ class TestNobodyInBetween:
         assert finding.data["proxy_headers"] == []
 
     async def test_plain_proxy(self, issued: Issued, settings_of: Settings) -> None:
-        """A proxy that only carries octets changes nothing."""
+        """A proxy that only carries bytes changes nothing."""
         async with witness_of(issued) as server, serve_proxy(upstream=where(server)) as proxy:
-            result = await judged(settings_of(endpoint(), route=proxy.url))
+            result = await assessed(settings_of(endpoint(), proxy=proxy.url))
         assert (result.verdict, result.assurance, result.observation.route) == ("clean", "witnessed", "http-connect")
 
     async def test_even_with_stale_pins(self, issued: Issued, settings_of: Settings) -> None:
         """Pins that no longer fit are told, and the witness decides."""
         async with witness_of(issued) as server:
-            result = await judged(settings_of(endpoint(server.address, pins=(bytes(32),))))
+            result = await assessed(settings_of(endpoint(server.address, pins=(bytes(32),))))
         assert (result.verdict, result.assurance) == ("clean", "witnessed")
         assert ("pin", "mismatch") in findings(result)
 
@@ -118,7 +118,7 @@ class TestNobodyInBetween:
         for signing, clients in steps:
             async with witness_of(issued, keys=signing) as server:
                 for pinned in clients:
-                    result = await judged(settings_of(endpoint(server.address, *pinned)))
+                    result = await assessed(settings_of(endpoint(server.address, *pinned)))
                     assert (result.verdict, result.assurance) == ("clean", "witnessed")
 
 
@@ -126,7 +126,7 @@ class TestSomebodyInBetween:
     async def test_mitmproxy(self, issued: Issued, settings_of: Settings) -> None:
         """The real mitmproxy relays the question, and is given away by the answer."""
         async with witness_of(issued) as server, run_mitmproxy(upstream_hosts=where(server)) as mitm:
-            result = await judged(settings_of(endpoint(), route=mitm.url))
+            result = await assessed(settings_of(endpoint(), proxy=mitm.url))
         assert_proven(result)
 
     async def test_certificate_under_a_trusted_root(
@@ -135,8 +135,8 @@ class TestSomebodyInBetween:
         """A publicly trusted, logged certificate in wrong hands: clean to everything but the witness."""
         bought = pki.issue([EXAM])
         async with witness_of(issued) as server, box_of(pki, server, present=bought) as box:
-            unwitnessed = await judged(settings_of(Endpoint(host=EXAM), route=box.url))
-            result = await judged(settings_of(endpoint(), route=box.url))
+            unwitnessed = await assessed(settings_of(Endpoint(host=EXAM), proxy=box.url))
+            result = await assessed(settings_of(endpoint(), proxy=box.url))
         assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "logged")
         assert_proven(result)
 
@@ -144,8 +144,8 @@ class TestSomebodyInBetween:
         """The pinned CA itself issued the middlebox's certificate: clean, pinned, but for the witness."""
         pins = (pki.intermediate_ec.spki_sha256,)
         async with witness_of(issued) as server, box_of(pki, server, present=pki.issue([EXAM])) as box:
-            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), route=box.url))
-            result = await judged(settings_of(endpoint(pins=pins), route=box.url))
+            unwitnessed = await assessed(settings_of(Endpoint(host=EXAM, pins=pins), proxy=box.url))
+            result = await assessed(settings_of(endpoint(pins=pins), proxy=box.url))
         assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "pinned")
         assert_proven(result)
 
@@ -159,8 +159,8 @@ class TestSomebodyInBetween:
             witness_of(issued) as server,
             box_of(pki, server, present=issued, max_version=version) as box,
         ):
-            unwitnessed = await judged(settings_of(Endpoint(host=EXAM, pins=pins), route=box.url))
-            result = await judged(settings_of(endpoint(pins=pins), route=box.url))
+            unwitnessed = await assessed(settings_of(Endpoint(host=EXAM, pins=pins), proxy=box.url))
+            result = await assessed(settings_of(endpoint(pins=pins), proxy=box.url))
         assert (unwitnessed.verdict, unwitnessed.assurance) == ("clean", "pinned")
         assert_proven(result)
         assert b"/.well-known/tls-witness?nonce=" in box.overheard
@@ -168,7 +168,7 @@ class TestSomebodyInBetween:
     async def test_whose_front_it_is(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """With the origin's key it may be the operator's own, unless the pin file says that the witness ends TLS."""
         async with witness_of(issued) as server, box_of(pki, server, present=issued) as box:
-            result = await judged(settings_of(endpoint(witness_is_end=False), route=box.url))
+            result = await assessed(settings_of(endpoint(witness_is_end=False), proxy=box.url))
         assert (result.verdict, result.confidence, result.reason) == ("middleware", "probable", "witness-differs")
         assert result.alternatives == ("front-of-the-operator",)
 
@@ -180,7 +180,7 @@ class TestSomebodyInBetween:
             witness_of(issued, max_version=V.TLSv1_2) as server,
             box_of(pki, server, present=issued, extended_master_secret=False) as box,
         ):
-            result = await judged(settings_of(endpoint(), route=box.url))
+            result = await assessed(settings_of(endpoint(), proxy=box.url))
         assert result.observation.tls_version == "TLSv1.3"
         assert_proven(result)
 
@@ -190,7 +190,7 @@ class TestSomebodyInBetween:
             witness_of(issued) as server,
             box_of(pki, server, present=issued, max_version=V.TLSv1_2, extended_master_secret=False) as box,
         ):
-            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
+            result = await assessed(settings_of(endpoint(pins=(issued.spki_sha256,)), proxy=box.url))
         assert_not_witnessed(result, "no-binding", "pinned")
 
     async def test_rewritten_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -200,7 +200,7 @@ class TestSomebodyInBetween:
             return re.sub(rb'("sig":")(.)', lambda found: found[1] + (b"B" if found[2] == b"A" else b"A"), data)
 
         async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
-            result = await judged(settings_of(endpoint(pins=(issued.spki_sha256,)), route=box.url))
+            result = await assessed(settings_of(endpoint(pins=(issued.spki_sha256,)), proxy=box.url))
         assert_not_witnessed(result, "bad-signature", "pinned")
 
     async def test_answer_replaced_by_an_unsigned_one(
@@ -214,7 +214,7 @@ class TestSomebodyInBetween:
             )
 
         async with witness_of(issued) as server, box_of(pki, server, present=issued, rewrite=rewrite) as box:
-            result = await judged(settings_of(endpoint(), route=box.url))
+            result = await assessed(settings_of(endpoint(), proxy=box.url))
         assert_not_witnessed(result, "unsigned")
 
     async def test_replayed_answer(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
@@ -229,16 +229,16 @@ class TestSomebodyInBetween:
             witness_of(issued, clock=lambda: pki.now) as server,  # answers of one length
             box_of(pki, server, present=issued, rewrite=rewrite) as box,
         ):
-            before = await judged(settings_of(endpoint(), route=box.url))
-            after = await judged(settings_of(endpoint(), route=box.url))
+            before = await assessed(settings_of(endpoint(), proxy=box.url))
+            after = await assessed(settings_of(endpoint(), proxy=box.url))
         assert_proven(before)
         assert_not_witnessed(after, "replayed")
 
     async def test_clean_while_it_sleeps(self, issued: Issued, pki: PrivatePKI, settings_of: Settings) -> None:
         """The same middlebox, before it wakes up, is a carrier like any other."""
         async with witness_of(issued) as server, box_of(pki, server, present=issued, pass_first=1) as box:
-            before = await judged(settings_of(endpoint(), route=box.url))
-            after = await judged(settings_of(endpoint(), route=box.url))
+            before = await assessed(settings_of(endpoint(), proxy=box.url))
+            after = await assessed(settings_of(endpoint(), proxy=box.url))
         assert (before.verdict, before.assurance) == ("clean", "witnessed")
         assert_proven(after)
 
@@ -267,7 +267,7 @@ class TestNoAnswerVouchesForNothing:
             (answering(b'{"payload":"e30=","payloadType":"text/plain","signatures":[]}'), "other-type"),
             (answering(b"<!doctype html><title>Sign in</title>"), "unreadable"),
             (answering(b""), "unreadable"),
-            (answering(bytes(witness_statement.ANSWER_OCTETS_MAX + 1)), "no-answer"),
+            (answering(bytes(witness_statement.ANSWER_BYTES_MAX + 1)), "no-answer"),
         ],
         ids=["stripped", "redirected", "unsigned", "other-type", "page", "empty", "huge"],
     )
@@ -276,20 +276,20 @@ class TestNoAnswerVouchesForNothing:
     ) -> None:
         """Each is a finding of its own."""
         async with serve_origin(issued, handler=handler) as origin:
-            result = await judged(settings_of(endpoint(origin.address, pins=(issued.spki_sha256,))))
+            result = await assessed(settings_of(endpoint(origin.address, pins=(issued.spki_sha256,))))
         assert_not_witnessed(result, says, "pinned")
 
     async def test_unknown_key(self, issued: Issued, settings_of: Settings) -> None:
         """A witness with another key than the pinned one may be anybody's."""
         async with witness_of(issued, keys=(Ed25519PrivateKey.generate(),)) as server:
-            result = await judged(settings_of(endpoint(server.address, pins=(issued.spki_sha256,))))
+            result = await assessed(settings_of(endpoint(server.address, pins=(issued.spki_sha256,))))
         assert_not_witnessed(result, "unknown-key", "pinned")
 
     async def test_silence(self, issued: Issued, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server that never answers costs the witness's time, and is told."""
-        monkeypatch.setattr("detector.probe.client.Timeouts", lambda: Timeouts(witness=0.2))
+        monkeypatch.setattr("detector.probe.http.witness.Timeouts", lambda: Timeouts(witness=0.2))
         async with listening(issued, b"") as address:
-            result = await judged(settings_of(endpoint(address)))
+            result = await assessed(settings_of(endpoint(address)))
         assert_not_witnessed(result, "no-answer")
         assert result.observation.witness is not None
         assert result.observation.witness.outcome == "timeout"
@@ -304,9 +304,9 @@ class TestNoAnswerVouchesForNothing:
         ids=["garbage", "half-an-answer", "h2-only"],
     )
     async def test_what_is_no_answer(self, issued: Issued, settings_of: Settings, answer: bytes, outcome: str) -> None:
-        """Octets that are not HTTP/1.1, such as the SETTINGS of HTTP/2, and answers that break off."""
+        """Bytes that are not HTTP/1.1, such as the SETTINGS of HTTP/2, and answers that break off."""
         async with listening(issued, answer) as address:
-            result = await judged(settings_of(endpoint(address)))
+            result = await assessed(settings_of(endpoint(address)))
         assert_not_witnessed(result, "no-answer")
         assert result.observation.witness is not None
         assert result.observation.witness.outcome == outcome
@@ -315,13 +315,13 @@ class TestNoAnswerVouchesForNothing:
         """A body without a length that ends with the TCP connection may have been cut short by anybody."""
         answer = b'HTTP/1.1 200 OK\r\n\r\n{"payload":"e30=","payloadType":"text/plain"}'
         async with listening(issued, answer, politely=False) as address:
-            result = await judged(settings_of(endpoint(address)))
+            result = await assessed(settings_of(endpoint(address)))
         assert_not_witnessed(result, "no-answer")
 
     async def test_old_tls(self, issued: Issued, settings_of: Settings) -> None:
         """TLS 1.1 has nothing to compare; the witness itself does not speak it."""
         async with serve_origin(issued, max_version=V.TLSv1_1, ciphers="ALL") as origin:
-            result = await judged(settings_of(endpoint(origin.address)))
+            result = await assessed(settings_of(endpoint(origin.address)))
         assert_not_witnessed(result, "no-binding")
 
     async def test_tls_ended_in_front_of_the_witness(
@@ -333,7 +333,7 @@ class TestNoAnswerVouchesForNothing:
                 pki.private_ca("unused"), mode=Mode.REVERSE, upstream=server.address, present=issued
             )
             async with balancer as box:
-                result = await judged(settings_of(endpoint(box.address)))
+                result = await assessed(settings_of(endpoint(box.address)))
         assert_proven(result)
 
 
@@ -363,4 +363,4 @@ async def listening(issued: Issued, answer: bytes, *, politely: bool = True) -> 
 
 def test_the_key_of_these_tests_is_pinned() -> None:
     """The endpoint that the tests use pins the key that the witness signs with."""
-    assert endpoint().witness == (public_octets(signing_key()),)
+    assert endpoint().witness == (public_key_of(signing_key()),)

@@ -21,11 +21,13 @@ from OpenSSL import SSL
 from support.witnesses import EXAM, Answered, Client, client_of, context_of, endpoint, signing_key, until, witness_of
 
 from detector.errors import ServingError
-from detector.probe import DirectDialer, open_tls, with_witness
+from detector.probe import DirectDialer, open_tls
+from detector.probe.http.witness import with_witness
 from detector.probe.tls.hello import parse_client_hello
-from detector.probe.tls.wire import Wire, WireError, WireErrorKind
+from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.wire import Wire
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.witness.server import PROXY_HEADER_CHARACTERS_MAX, PROXY_HEADERS_MAX, Witness, proxy_headers, serve
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def issued(pki: PrivatePKI) -> Issued:
 def statement_of(answered: Answered) -> Statement:
     """The statement of a right answer."""
     assert (answered.status, answered.headers["content-type"]) == (200, "application/json")
-    read = witness_statement.read(answered.body, keys=[public_octets(signing_key())])
+    read = witness_statement.read(answered.body, keys=[public_key_of(signing_key())])
     assert read.problem is None
     assert read.statement is not None
     return read.statement
@@ -75,17 +77,16 @@ class TestStatement:
             await opened.connection.closed.wait()
         observed, handshake = opened.observation.witness, opened.handshake
         assert observed is not None
-        assert handshake is not None
         assert handshake.client_hello is not None
-        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_key_of(signing_key())]).statement
         assert statement is not None
-        assert statement.nonce == witness_statement.spell_nonce(observed.nonce)
+        assert statement.nonce == witness_statement.encode_nonce(observed.nonce)
         assert statement.exporter == handshake.channel_binding()
         assert statement.client_hello.sha256 == hashlib.sha256(handshake.client_hello).hexdigest()
         assert statement.client_hello.ja3 == parse_client_hello(handshake.client_hello).ja3
-        facts = handshake.facts()
+        seen = opened.observation
         agreed = (statement.tls.version, statement.tls.cipher, statement.tls.group, statement.tls.alpn)
-        assert agreed == (facts.tls_version, facts.cipher, facts.group, "http/1.1")
+        assert agreed == (seen.tls_version, seen.cipher, seen.group, "http/1.1")
         assert (statement.server_name, statement.time, statement.peer) == (EXAM, NOW, None)
         assert statement.proxy_headers == ()
 
@@ -141,7 +142,7 @@ class TestStatement:
         assert opened.observation.group == "secp384r1"
         observed = opened.observation.witness
         assert observed is not None
-        statement = witness_statement.read(observed.body, keys=[public_octets(signing_key())]).statement
+        statement = witness_statement.read(observed.body, keys=[public_key_of(signing_key())]).statement
         assert statement is not None
         assert statement.client_hello.sha256 == observed.client_hello_sha256
         assert statement.exporter == observed.exporter
@@ -157,7 +158,7 @@ class TestStatement:
         old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
         async with witness_of(issued, keys=(old, new)) as server, client_of(server) as client:
             body = (await client.get(TARGET)).body
-        statements = [witness_statement.read(body, keys=[public_octets(key)]).statement for key in (old, new)]
+        statements = [witness_statement.read(body, keys=[public_key_of(key)]).statement for key in (old, new)]
         assert statements[0] == statements[1] is not None
 
     def test_number_of_keys(self) -> None:

@@ -25,8 +25,8 @@ from detector.judge.network_evidence import NetworkEvidence
 from detector.model import WitnessObservation, WitnessOutcome
 from detector.pins.encoding import parse_witness_key, spell_witness_key
 from detector.trust import envelope, witness_statement
-from detector.trust.envelope import public_octets
-from detector.trust.keys import create_signing_key
+from detector.trust.envelope import public_key_of
+from detector.trust.key_files import create_signing_key
 from detector.trust.witness_statement import Statement
 from detector.witness import server
 
@@ -48,15 +48,15 @@ STATEMENT = BLOCKS["json statement"].encode()
 
 def test_keys_and_nonce() -> None:
     """Public halves and the request are spelled as the page has them."""
-    assert [public_octets(key) for key in KEYS] == PINS
+    assert [public_key_of(key) for key in KEYS] == PINS
     assert [spell_witness_key(pin) for pin in PINS] == [VALUES["pin 1"], VALUES["pin 2"]]
     assert witness_statement.request_target(NONCE) == VALUES["request target"]
 
 
 def test_signatures() -> None:
-    """The octets that are signed, and both signatures over them; Ed25519 signs the same way every time."""
+    """The bytes that are signed, and both signatures over them; Ed25519 signs the same way every time."""
     signed = envelope._pre_authentication_encoding(witness_statement.PAYLOAD_TYPE, STATEMENT)
-    assert hashlib.sha256(signed).hexdigest() == VALUES["SHA-256 of the signed octets"]
+    assert hashlib.sha256(signed).hexdigest() == VALUES["SHA-256 of the signed bytes"]
     assert [key.sign(signed).hex() for key in KEYS] == [VALUES["signature 1"], VALUES["signature 2"]]
 
 
@@ -112,8 +112,8 @@ def test_limits_on_the_page() -> None:
     """The defaults are those of the code."""
     limits = server.DEFAULT_LIMITS
     numbers = [
-        *(limits.connections, limits.handshake, limits.handshake_octets // 1024, limits.head),
-        *(limits.head_octets // 1024, limits.idle, limits.stall, limits.requests, limits.shutdown),
+        *(limits.connections, limits.handshake, limits.handshake_bytes // 1024, limits.head),
+        *(limits.head_bytes // 1024, limits.idle, limits.stall, limits.requests, limits.shutdown),
     ]
     table = PAGE[PAGE.index("| limit | default |") : PAGE.index("When all connections are taken")]
     cells = [row.split("|")[2] for row in table.strip().splitlines()[2:]]
@@ -128,7 +128,7 @@ async def test_the_program_runs(
     issued = pki.issue([EXAM])
     (tmp_path / "chain.pem").write_bytes(issued.chain_pem)
     (tmp_path / "key.pem").write_bytes(issued.key_pem)
-    key = public_octets(create_signing_key(tmp_path / "signing.pem"))
+    key = public_key_of(create_signing_key(tmp_path / "signing.pem"))
     monkeypatch.chdir(tmp_path)
     program = types.ModuleType("program")
     exec(BLOCKS["python"], program.__dict__)  # noqa: S102 - the page's own program

@@ -13,11 +13,12 @@ from support.witnesses import EXAM
 
 from detector.model import Endpoint
 from detector.pins.encoding import parse_witness_key
-from detector.probe import DirectDialer, Timeouts, open_tls, with_witness
+from detector.probe import DirectDialer, Timeouts, open_tls
 from detector.probe.client import close
+from detector.probe.http.witness import with_witness
 from detector.trust import witness_statement
-from detector.trust.envelope import public_octets
-from detector.trust.keys import create_signing_key
+from detector.trust.envelope import public_key_of
+from detector.trust.key_files import create_signing_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ async def test_five_hundred_at_once(pki: PrivatePKI, tmp_path: Path) -> None:
     issued = pki.issue([EXAM])
     (tmp_path / "chain.pem").write_bytes(issued.chain_pem)
     (tmp_path / "key.pem").write_bytes(issued.key_pem)
-    keys = [public_octets(create_signing_key(tmp_path / "signing.pem"))]
+    keys = [public_key_of(create_signing_key(tmp_path / "signing.pem"))]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "detector", "witness", "serve", "--port", "0"),
         *("--certificate", str(tmp_path / "chain.pem"), "--key", str(tmp_path / "key.pem")),
@@ -74,6 +75,6 @@ async def test_five_hundred_at_once(pki: PrivatePKI, tmp_path: Path) -> None:
         statement = witness_statement.read(observed.body, keys=keys).statement
         assert statement is not None
         assert statement.exporter == observed.exporter
-        assert statement.nonce == witness_statement.spell_nonce(observed.nonce)
+        assert statement.nonce == witness_statement.encode_nonce(observed.nonce)
         exporters.add(statement.exporter)
     assert len(exporters) == CLIENTS

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.evidence import digests_of
 from detector.knowledge import catalogue
 from detector.knowledge.catalogue import ProductCategory
-from detector.model import Finding, PortalOutcome, Says
+from detector.model import Finding, Meaning, PortalOutcome
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 
@@ -51,7 +51,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.CONTROL_REQUEST,
-            says=Says.EXPLAINS,
+            says=Meaning.EXPLAINS,
             summary=f"A control request was answered by another server ({portal.outcome}): a sign-in page is likely.",
             data={"url": portal.url, "status": portal.status, "location": portal.location},
         )
@@ -60,7 +60,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.ONE_CERTIFICATE,
-            says=Says.EXPLAINS,
+            says=Meaning.EXPLAINS,
             summary=f"One certificate, for neither, is shown for unrelated hosts, also for {', '.join(others[:5])}.",
             data={"also_on": list(others)},
         )
@@ -69,7 +69,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.KNOWN_KEY,
-            says=Says.EXPLAINS,
+            says=Meaning.EXPLAINS,
             summary=f"The certificate's key is that of a known portal: {portal_name}.",
             data={"product": portal_name},
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.classes import ChainClass
 
@@ -42,22 +42,22 @@ class Outcome(enum.StrEnum):
     STALE_ROOTS = "stale-roots"
 
 
-_SUMMARY: Final[dict[ChainClass, tuple[Says, str]]] = {
-    ChainClass.ACCEPTED: (Says.GENUINE, "A careful TLS client takes the path to the public root {roots}."),
-    ChainClass.DECLARED: (Says.NEUTRAL, "The chain leads to a private root declared for this endpoint: {roots}."),
-    ChainClass.RETIRED: (Says.EXPLAINS, "The chain leads to {roots}, which only a date keeps from being taken."),
-    ChainClass.DEFECTIVE: (Says.INTERCEPTED, "The chain leads to the public root {roots}, but no client takes it."),
-    ChainClass.ADDED: (Says.INTERCEPTED, "The chain leads to {roots}, a root that was added to this machine."),
+_SUMMARY: Final[dict[ChainClass, tuple[Meaning, str]]] = {
+    ChainClass.ACCEPTED: (Meaning.GENUINE, "A careful TLS client takes the path to the public root {roots}."),
+    ChainClass.DECLARED: (Meaning.NEUTRAL, "The chain leads to a private root declared for this endpoint: {roots}."),
+    ChainClass.RETIRED: (Meaning.EXPLAINS, "The chain leads to {roots}, which only a date keeps from being taken."),
+    ChainClass.DEFECTIVE: (Meaning.INTERCEPTED, "The chain leads to the public root {roots}, but no client takes it."),
+    ChainClass.ADDED: (Meaning.INTERCEPTED, "The chain leads to {roots}, a root that was added to this machine."),
     ChainClass.UNFAMILIAR: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "The chain leads to {roots}, which this machine trusts and which is not known here as a public root.",
     ),
-    ChainClass.UNREADABLE: (Says.NEUTRAL, "The chain is signed in a way that cannot be verified here."),
+    ChainClass.UNREADABLE: (Meaning.NEUTRAL, "The chain is signed in a way that cannot be verified here."),
     ChainClass.INCOMPLETE: (
-        Says.EXPLAINS,
+        Meaning.EXPLAINS,
         "The issuer's certificate was not presented, and the leaf carries timestamps of known logs.",
     ),
-    ChainClass.PRIVATE: (Says.INTERCEPTED, "The chain leads to no root that is known here."),
+    ChainClass.PRIVATE: (Meaning.INTERCEPTED, "The chain leads to no root that is known here."),
 }
 
 
@@ -74,22 +74,22 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.DATES_FORBID if dates else Outcome.NOT_TAKEN,
-            says=Says.NEUTRAL,
+            says=Meaning.NEUTRAL,
             summary=" ".join(explain(refused, chain.refused_path) for refused in chain.refused[:_REASONS_SHOWN]),
             data={"refusals": [{"reason": r.refusal, "depth": r.depth} for r in chain.refused]},
         )
     if chain.paths.exceeded:
         summary = "The chain asks for more work than any genuine one; the search for its signers was cut short."
-        yield Finding(check=ID, outcome=Outcome.EXCEEDED, says=Says.NEUTRAL, summary=summary)
+        yield Finding(check=ID, outcome=Outcome.EXCEEDED, says=Meaning.NEUTRAL, summary=summary)
     if chain.paths.postponed:
         summary = "The processor time of this run was spent before the chain could be verified."
-        yield Finding(check=ID, outcome=Outcome.POSTPONED, says=Says.NEUTRAL, summary=summary)
+        yield Finding(check=ID, outcome=Outcome.POSTPONED, says=Meaning.NEUTRAL, summary=summary)
     if evidence.stale_roots:
         summary = (
             f"The list of roots is of {evidence.context.roots.date}, the certificate much younger and publicly logged: "
             "its root may be one that the list cannot know yet."
         )
-        yield Finding(check=ID, outcome=Outcome.STALE_ROOTS, says=Says.EXPLAINS, summary=summary)
+        yield Finding(check=ID, outcome=Outcome.STALE_ROOTS, says=Meaning.EXPLAINS, summary=summary)
 
 
 _REASONS_SHOWN: Final = 4

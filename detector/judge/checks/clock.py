@@ -10,7 +10,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.network_evidence import http_offset
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=Outcome.WRONG,
-        says=Says.EXPLAINS,
+        says=Meaning.EXPLAINS,
         summary=f"This machine's clock is at least {days:.1f} days {direction}; set it and check again.",
         data={"offset_seconds": offset.total_seconds(), "basis": basis},
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.UNREADABLE,
-            says=Says.NEUTRAL,
+            says=Meaning.NEUTRAL,
             summary="The certificate's validity cannot be read.",
         )
         return
@@ -53,7 +53,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=outcome,
-        says=Says.NEUTRAL,
+        says=Meaning.NEUTRAL,
         summary=summary,
         data={"not_before": not_before.isoformat(), "not_after": not_after.isoformat(), "at": at.isoformat()},
     )

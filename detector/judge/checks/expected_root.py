@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=Outcome.EXPECTED if fits else Outcome.OTHER_PUBLIC_ROOT,
-        says=Says.GENUINE if fits else Says.NEUTRAL,
+        says=Meaning.GENUINE if fits else Meaning.NEUTRAL,
         summary=(
             f"The public root is one this operator uses: {', '.join(fits)}."
             if fits

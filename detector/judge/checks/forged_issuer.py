@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.classes import ChainClass
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.spki import same_point_other_parameters
@@ -61,7 +61,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
                 yield Finding(
                     check=ID,
                     outcome=outcome,
-                    says=Says.INTERCEPTED,
+                    says=Meaning.INTERCEPTED,
                     summary=_SUMMARY[outcome].format(ca=name),
                     data={"ca": name, "sha256": ca.sha256.hex(), "certificate": certificate.sha256.hex()},
                 )

@@ -10,7 +10,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Difference, difference
-from detector.model import Finding, Hello, Route, Says
+from detector.model import Finding, Hello, Meaning, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,23 +38,23 @@ _NAME: Final[dict[Hello, str]] = {
     Hello.BROWSER: "a browser's hello",
     Hello.READABLE: "a hello that offers only what can be verified here",
 }
-_TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
-    Outcome.SAME: (Says.NEUTRAL, "The same certificate answers {here} and {there}."),
-    Outcome.BOTH_GENUINE: (Says.NEUTRAL, "Different certificates answer {here} and {there}, both genuine."),
+_TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
+    Outcome.SAME: (Meaning.NEUTRAL, "The same certificate answers {here} and {there}."),
+    Outcome.BOTH_GENUINE: (Meaning.NEUTRAL, "Different certificates answer {here} and {there}, both genuine."),
     Outcome.DIFFERS: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "Different certificates answer {here} and {there}; neither shows the other forged.",
     ),
     Outcome.FORGED: (
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "At the same address a genuine certificate for this host answers {there}, and a private one {here}.",
     ),
     Outcome.GENUINE_ELSEWHERE: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "At another address a genuine certificate answers {there}; a private one answers {here}.",
     ),
-    Outcome.OTHER_FORGED: (Says.NEUTRAL, "A private certificate answers {there}."),
-    Outcome.ONE_ANSWERED: (Says.NEUTRAL, "A certificate answers only one of {here} and {there}."),
+    Outcome.OTHER_FORGED: (Meaning.NEUTRAL, "A private certificate answers {there}."),
+    Outcome.ONE_ANSWERED: (Meaning.NEUTRAL, "A certificate answers only one of {here} and {there}."),
 }
 
 

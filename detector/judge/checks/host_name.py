@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=outcome,
-        says=Says.INTERCEPTED if outcome is Outcome.MISMATCH else Says.NEUTRAL,
+        says=Meaning.INTERCEPTED if outcome is Outcome.MISMATCH else Meaning.NEUTRAL,
         summary=_SUMMARY[outcome].format(host=evidence.endpoint.host),
         data={
             "names": names[:_NAMES_SHOWN],

@@ -9,7 +9,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import Identity
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     if evidence.leaf is None:
         return
     for outcome in _known(evidence) or [Outcome.UNKNOWN]:
-        yield Finding(check=ID, outcome=outcome, says=Says.NEUTRAL, summary=_SUMMARY[outcome])
+        yield Finding(check=ID, outcome=outcome, says=Meaning.NEUTRAL, summary=_SUMMARY[outcome])
 
 
 def _known(evidence: EndpointEvidence) -> list[Outcome]:

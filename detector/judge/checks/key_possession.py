@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.model import Outcome as WireOutcome
 
 if TYPE_CHECKING:
@@ -40,18 +40,18 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.WRONG,
-            says=Says.INTERCEPTED,
+            says=Meaning.INTERCEPTED,
             summary="The peer presented this certificate but signed the handshake with another key: a replayed chain.",
         )
     elif observation.key_proved:
         yield Finding(
-            check=ID, outcome=Outcome.PROVED, says=Says.NEUTRAL, summary="The peer holds the certificate's key."
+            check=ID, outcome=Outcome.PROVED, says=Meaning.NEUTRAL, summary="The peer holds the certificate's key."
         )
     else:
         yield Finding(
             check=ID,
             outcome=Outcome.NOT_PROVED,
-            says=Says.NEUTRAL,
+            says=Meaning.NEUTRAL,
             summary=f"The handshake ended ({observation.outcome}) before the peer proved that it holds the key.",
             data={"outcome": observation.outcome},
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import digests_of
 from detector.knowledge import catalogue
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _finding(outcome: Outcome, hit: Hit) -> Finding:
     return Finding(
         check=ID,
         outcome=outcome,
-        says=Says.INTERCEPTED,
+        says=Meaning.INTERCEPTED,
         summary=f"The chain carries the mark of {entry.vendor} {entry.product}: {hit.fact}.",
         data={
             "id": entry.id,

@@ -10,7 +10,7 @@ import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.classes import ADDED_BY
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=Outcome.ADDED if added else Outcome.UNFAMILIAR,
-        says=Says.INTERCEPTED if added else Says.NEUTRAL,
+        says=Meaning.INTERCEPTED if added else Meaning.NEUTRAL,
         summary=f"{anchor.label} was put on this machine by "
         f"{'a policy' if anchor.origin == 'policy' else 'a person or a program'}."
         if added
@@ -63,7 +63,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     )
     if added and _made_here(root.not_before, installed_at):
         summary = f"{anchor.label} was made when it came to this machine, as software makes it that filters its device."
-        yield Finding(check=ID, outcome=Outcome.MADE_HERE, says=Says.INTERCEPTED, summary=summary)
+        yield Finding(check=ID, outcome=Outcome.MADE_HERE, says=Meaning.INTERCEPTED, summary=summary)
 
 
 def _made_here(not_before: dt.datetime | None, installed_at: dt.datetime | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=outcome,
-            says=Says.INTERCEPTED,
+            says=Meaning.INTERCEPTED,
             summary=_SUMMARY[outcome].format(others=", ".join(others[:_SHOWN])),
             data={"on": list(others)} if others else {},
         )

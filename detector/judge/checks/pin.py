@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import PinMatch
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,9 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     if leaf is None:
         return
     if match is PinMatch.NOTHING_PINNED:
-        yield Finding(check=ID, outcome=Outcome.NONE, says=Says.NEUTRAL, summary="Nothing is pinned for this endpoint.")
+        yield Finding(
+            check=ID, outcome=Outcome.NONE, says=Meaning.NEUTRAL, summary="Nothing is pinned for this endpoint."
+        )
     elif match is PinMatch.EXPIRED:
         yield _expired(evidence)
     elif match is PinMatch.LEAF:
@@ -58,20 +60,20 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
 
 
 _LEAF: Final = {
-    True: (Outcome.LEAF, Says.GENUINE, "The leaf's key is pinned."),
+    True: (Outcome.LEAF, Meaning.GENUINE, "The leaf's key is pinned."),
     False: (
         Outcome.LEAF_NOT_ITS_OWN,
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "The leaf's key is pinned, but also for other operators, or it is a known interception key.",
     ),
 }
 _ABOVE: Final = {
-    True: (Outcome.CA, Says.GENUINE, "A CA on the path that a careful client takes is pinned."),
-    False: (Outcome.PATH, Says.NEUTRAL, "A certificate above the leaf is pinned."),
+    True: (Outcome.CA, Meaning.GENUINE, "A CA on the path that a careful client takes is pinned."),
+    False: (Outcome.PATH, Meaning.NEUTRAL, "A certificate above the leaf is pinned."),
 }
 
 
-def _match(outcome: Outcome, says: Says, summary: str, certificate: Certificate) -> Finding:
+def _match(outcome: Outcome, says: Meaning, summary: str, certificate: Certificate) -> Finding:
     return Finding(
         check=ID,
         outcome=outcome,
@@ -89,7 +91,7 @@ def _expired(evidence: EndpointEvidence) -> Finding:
     return Finding(
         check=ID,
         outcome=Outcome.EXPIRED,
-        says=Says.NEUTRAL,
+        says=Meaning.NEUTRAL,
         summary=f"The pins expired on {expires} and were not evaluated; update the pin file.",
         data={"expires": expires.isoformat() if expires else None, "source": _file(evidence.endpoint.source)},
     )
@@ -100,7 +102,7 @@ def _mismatch(evidence: EndpointEvidence) -> Finding:
     return Finding(
         check=ID,
         outcome=Outcome.EXCUSED if excused else Outcome.MISMATCH,
-        says=Says.EXPLAINS if excused else Says.INTERCEPTED,
+        says=Meaning.EXPLAINS if excused else Meaning.INTERCEPTED,
         summary="No pin matches here, but another probe matched them, and this certificate is publicly logged."
         if excused
         else "No pin matches.",

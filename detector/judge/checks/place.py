@@ -10,8 +10,8 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import Place
-from detector.model import Finding, Says
-from detector.trust import hostname
+from detector.knowledge import operators
+from detector.model import Finding, Meaning
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     if evidence.leaf is None:
         return
     outcome, summary = _OF_PLACE[evidence.place]
-    yield Finding(check=ID, outcome=outcome, says=Says.NEUTRAL, summary=summary)
-    if not (evidence.is_a(*_NEVER_BY_NAME) or hostname.is_public(evidence.endpoint.host)):
+    yield Finding(check=ID, outcome=outcome, says=Meaning.NEUTRAL, summary=summary)
+    if not (evidence.is_a(*_NEVER_BY_NAME) or operators.is_public(evidence.endpoint.host)):
         yield Finding(
             check=ID,
             outcome=Outcome.PRIVATE_NAME,
-            says=Says.NEUTRAL,
+            says=Meaning.NEUTRAL,
             summary="The name is private or reserved: it is another server on every network.",
         )

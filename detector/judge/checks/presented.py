@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.NONE,
-            says=Says.NEUTRAL,
+            says=Meaning.NEUTRAL,
             summary=f"No certificate was seen: {outcome}.",
             data={"outcome": outcome, "fault": evidence.observation.fault},
         )
@@ -43,7 +43,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=Outcome.DAMAGED if problems else Outcome.SEEN,
-        says=Says.NEUTRAL,
+        says=Meaning.NEUTRAL,
         summary=(
             f"The presented certificate is damaged ({'; '.join(problems)}) and was assessed by what can be read."
             if problems

@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.knowledge.known_roots import known_roots
+from detector.model import Finding, Meaning
 from detector.trust import hostname
 from detector.trust.classes import ChainClass, Stores, classify
 from detector.trust.hostname import NameMatch
-from detector.trust.known_roots import known_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,12 +51,12 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
             Outcome.PRIVATE_CA,
             "A private CA signed the certificate, as some institutions run.",
         )
-    yield Finding(check=ID, outcome=outcome, says=Says.EXPLAINS, summary=summary)
+    yield Finding(check=ID, outcome=outcome, says=Meaning.EXPLAINS, summary=summary)
     if _genuine_behind(evidence):
         yield Finding(
             check=ID,
             outcome=Outcome.GENUINE_CHAIN_BEHIND,
-            says=Says.INTERCEPTED,
+            says=Meaning.INTERCEPTED,
             summary="A publicly trusted certificate for this host stands behind the private one that the peer used.",
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 
@@ -50,7 +50,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=outcome,
-        says=Says.NEUTRAL,
+        says=Meaning.NEUTRAL,
         summary=f"The proxy {seen.url} {_TEXT[outcome]}.",
         data={
             "proxy": seen.url,

@@ -13,7 +13,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Difference, difference
-from detector.model import Finding, Route, Says
+from detector.model import Finding, Meaning, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,30 +37,30 @@ class Outcome(enum.StrEnum):
     NO_QUIC = "no-quic"
 
 
-_TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
-    Outcome.SAME: (Says.NEUTRAL, "The same certificate is presented over {here} and over {there}."),
+_TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
+    Outcome.SAME: (Meaning.NEUTRAL, "The same certificate is presented over {here} and over {there}."),
     Outcome.BOTH_GENUINE: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "Different certificates are presented over {here} and {there}, both genuine.",
     ),
     Outcome.DIFFERS: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "Different certificates are presented over {here} and {there}; neither shows that the other is forged.",
     ),
     Outcome.FORGED: (
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "At the same address a genuine certificate answers over {there}, and a private one over {here}.",
     ),
     Outcome.GENUINE_ELSEWHERE: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "At another address a genuine certificate answers over {there}; a private one answers over {here}.",
     ),
-    Outcome.OTHER_FORGED: (Says.NEUTRAL, "Over {there} a private certificate is presented for this host."),
+    Outcome.OTHER_FORGED: (Meaning.NEUTRAL, "Over {there} a private certificate is presented for this host."),
     Outcome.BLOCKED: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "This endpoint has QUIC, which gets no answer here ({outcome}): some networks block it.",
     ),
-    Outcome.NO_QUIC: (Says.NEUTRAL, "QUIC gets no answer here ({outcome}): no server for it, or it is blocked."),
+    Outcome.NO_QUIC: (Meaning.NEUTRAL, "QUIC gets no answer here ({outcome}): no server for it, or it is blocked."),
 }
 
 

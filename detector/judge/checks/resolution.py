@@ -10,7 +10,7 @@ import enum
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, ResolutionOutcome, Says
+from detector.model import Finding, Meaning, ResolutionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +43,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=outcome,
-        says=Says.NEUTRAL,
+        says=Meaning.NEUTRAL,
         summary=summary.format(resolver=seen.resolver),
         data={"resolver": seen.resolver, "system": list(seen.system), "other": list(seen.other)},
     )

@@ -9,11 +9,10 @@ its own names (split-horizon DNS), and IPv4 and IPv6 addresses of one name are o
 from __future__ import annotations
 
 import enum
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Comparison, compare
-from detector.model import PROXIED, Finding, Route, Says
+from detector.model import PROXIED, Address, Finding, Meaning, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,23 +41,23 @@ class Outcome(enum.StrEnum):
     SAME = "same"
 
 
-_TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
+_TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
     Outcome.FORGED: (
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "Not genuine {where}: on another route the same address has the genuine certificate.",
     ),
     Outcome.PRIVATE_HERE: (
-        Says.INTERCEPTED,
+        Meaning.INTERCEPTED,
         "The chain here is private, while {where} the host has a genuine certificate.",
     ),
     Outcome.GENUINE_ELSEWHERE: (
-        Says.EXPLAINS,
+        Meaning.EXPLAINS,
         "Another address of this host has a genuine certificate; it may be another server.",
     ),
-    Outcome.PRIVATE_THERE: (Says.NEUTRAL, "On another route a private chain is presented for this host."),
-    Outcome.DIFFERS: (Says.NEUTRAL, "Another route shows another certificate, and neither shows which is right."),
-    Outcome.BOTH_GENUINE: (Says.NEUTRAL, "Other routes show other certificates that are genuine as well."),
-    Outcome.SAME: (Says.NEUTRAL, "Every route shows the same certificate."),
+    Outcome.PRIVATE_THERE: (Meaning.NEUTRAL, "On another route a private chain is presented for this host."),
+    Outcome.DIFFERS: (Meaning.NEUTRAL, "Another route shows another certificate, and neither shows which is right."),
+    Outcome.BOTH_GENUINE: (Meaning.NEUTRAL, "Other routes show other certificates that are genuine as well."),
+    Outcome.SAME: (Meaning.NEUTRAL, "Every route shows the same certificate."),
 }
 
 
@@ -143,11 +142,8 @@ def _place(evidence: EndpointEvidence) -> str | None:
 def _address(evidence: EndpointEvidence) -> str | None:
     """The place, where it is a public address: an address of a private network is another machine on every network."""
     place = _place(evidence)
-    try:
-        address = ipaddress.ip_address((place or "").rpartition(":")[0].strip("[]"))
-    except ValueError:
-        return None
-    return place if address.is_global else None
+    address = Address.parse(place)
+    return place if address is not None and address.ip is not None and address.ip.is_global else None
 
 
 def _same_place(here: EndpointEvidence, there: EndpointEvidence) -> bool:

@@ -10,7 +10,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Comparison, compare
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=outcome,
-        says=Says.NEUTRAL,
+        says=Meaning.NEUTRAL,
         summary=_TEXT[outcome].format(count=len(seen) + 1),
         data={
             "probes": len(seen) + 1,

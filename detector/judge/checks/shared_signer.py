@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.classes import ChainClass
 from detector.trust.transparency import Logging
 
@@ -56,7 +56,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
             yield Finding(
                 check=ID,
                 outcome=outcome,
-                says=Says.INTERCEPTED,
+                says=Meaning.INTERCEPTED,
                 summary=_SUMMARY[outcome].format(others=", ".join(others[:_SHOWN])),
                 data={"also_on": list(others)},
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.hops import Where, locate
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
     yield Finding(
         check=ID,
         outcome=located.where,
-        says=Says.NEUTRAL,
+        says=Meaning.NEUTRAL,
         summary=located.summary,
         data={
             "port": located.port,

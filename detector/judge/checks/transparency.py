@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 from detector.trust.transparency import Logging, SCTStatus
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ class Outcome(enum.StrEnum):
     NOT_CARRIED = "not-carried"
 
 
-_TEXT: Final[dict[Outcome, tuple[Says, str]]] = {
-    Outcome.LOGGED: (Says.GENUINE, "Publicly logged, {valid} valid timestamps."),
+_TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
+    Outcome.LOGGED: (Meaning.GENUINE, "Publicly logged, {valid} valid timestamps."),
     Outcome.UNKNOWABLE: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "The timestamps are of logs that the list of {date} cannot know yet.",
     ),
-    Outcome.UNLOGGED: (Says.INTERCEPTED, "Not publicly logged, although clients ask for it."),
+    Outcome.UNLOGGED: (Meaning.INTERCEPTED, "Not publicly logged, although clients ask for it."),
     Outcome.NOT_CARRIED: (
-        Says.NEUTRAL,
+        Meaning.NEUTRAL,
         "The certificate embeds no timestamps, and those outside it could not be seen here.",
     ),
 }

@@ -10,7 +10,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.witness_answer import WitnessResult
-from detector.model import Finding, Says
+from detector.model import Finding, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,6 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         yield Finding(
             check=ID,
             outcome=Outcome.ENDS_TLS_ITSELF,
-            says=Says.NEUTRAL,
+            says=Meaning.NEUTRAL,
             summary="The pin file records that nothing of the operator's own stands in front of the witness.",
         )

@@ -1,6 +1,6 @@
-"""Records of the catalogue: a product that re-signs TLS, and the facts its certificates are known by.
+"""Records of the catalogue: products that re-sign TLS, and the facts that identify their certificates.
 
-Room: catalogue. Pure: records and enums only. The data file (data/interceptors.json) has exactly this form.
+Room: knowledge. Pure: the data file (data/interceptors.json) has exactly this form.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from detector.model import ManagedBy, Record
 
 
 class Field(enum.StrEnum):
-    """Where in a certificate a fact is: an attribute of a name (RFC 4514 short names), or a hash of the whole."""
+    """The part of a certificate a fact is about: an attribute of a name (RFC 4514 short names), or a hash."""
 
     CN = "CN"
     O = "O"  # noqa: E741 - the attribute is called that
@@ -22,7 +22,7 @@ class Field(enum.StrEnum):
 
 
 class Match(enum.StrEnum):
-    """How a fact is compared: case-sensitively and whole, case-insensitively within, or by `re.search`."""
+    """How a fact is compared: the whole value with case, a part ignoring case, or `re.search`."""
 
     EXACT = "exact"
     CONTAINS = "contains"
@@ -30,24 +30,24 @@ class Match(enum.StrEnum):
 
 
 class Where(enum.StrEnum):
-    """Which names are read: the leaf's issuer and the subjects of the certificates above it, or the leaf's own."""
+    """Which names are compared: the leaf's issuer and the subjects of the certificates above it, or the leaf's own."""
 
     ISSUER = "issuer"
     LEAF_SUBJECT = "leaf-subject"
 
 
 class Strength(enum.StrEnum):
-    """Whether a fact names the product by itself, or only supports what other evidence says."""
+    """Whether a fact identifies the product by itself, or only supports other evidence."""
 
     STRONG = "strong"
     WEAK = "weak"
 
 
 class Role(enum.StrEnum):
-    """What the authority is for: re-signing other people's names, or certificates of servers of its own.
+    """The purpose of the authority: re-signing other parties' names, or certificates of servers of its own.
 
-    A certificate of an `origin-ca` (a developer's local CA, a server's built-in default, a national CA) names
-    whose certificate it is, and is no evidence that anybody sits in between.
+    A certificate of an `origin-ca` (a developer's local CA, a server's built-in default, a national CA) shows whose
+    certificate it is and is no evidence of interception.
     """
 
     INTERCEPTOR = "interceptor"
@@ -55,7 +55,7 @@ class Role(enum.StrEnum):
 
 
 class ProductCategory(enum.StrEnum):
-    """What kind of product or authority it is; what its marks may accuse of depends on it."""
+    """The kind of product or authority, which limits what its marks may prove."""
 
     NETWORK_APPLIANCE = "network-appliance"
     CLOUD_PROXY = "cloud-proxy"
@@ -65,12 +65,12 @@ class ProductCategory(enum.StrEnum):
     DEBUGGING_PROXY = "debugging-proxy"
     ADWARE_MALWARE = "adware-malware"
     STATE_INTERCEPTION = "state-interception"
-    CAPTIVE_PORTAL = "captive-portal"  # sign-in and block pages: they answer in a host's place and decrypt nothing
-    LOCAL_DEV_CA = "local-dev-ca"  # certifies a developer's own servers and re-signs nobody else's names
+    CAPTIVE_PORTAL = "captive-portal"  # sign-in and block pages: answer in a host's place and decrypt nothing
+    LOCAL_DEV_CA = "local-dev-ca"  # certifies a developer's own servers only
 
 
 class Confidence(enum.StrEnum):
-    """How well the entry is founded: the product's own code or several dumps, one good source, or hearsay."""
+    """How well the entry is supported: the product's own code or several dumps, one good source, or hearsay."""
 
     HIGH = "high"
     MEDIUM = "medium"
@@ -78,7 +78,7 @@ class Confidence(enum.StrEnum):
 
 
 class Fact(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing a product's certificates are known by. `unverified`: no stored source shows the string."""
+    """One property that identifies a product's certificates. `unverified`: no stored source shows the string."""
 
     field: Field
     match: Match
@@ -92,9 +92,9 @@ class Fact(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One product.
 
-    `examples` are names ((type, value) pairs) as a source shows them; `supersedes` are ids of other entries that the
-    same certificates match and that are then less likely. `remediation` says, in the product's own terms, how its
-    operator exempts a host from decryption.
+    `examples` are names ((type, value) pairs) as a source shows them; `supersedes` are ids of entries that the same
+    certificates match and that are then less likely. `remediation` says, in the product's own terms, how its operator
+    exempts a host from decryption.
     """
 
     id: str
@@ -114,21 +114,12 @@ class Entry(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def accuses_by_key(self) -> bool:
-        """Whether one of this entry's hashes in a chain proves interception, below a public root too.
+        """Whether one of this entry's hashes in a chain proves interception, even below a public root.
 
-        It does not where the hash belongs to a sign-in or block page, to a CA of one machine's development servers, or
-        to an authority that certifies servers of its own.
+        Not the hash of a sign-in or block page, of a CA of one machine's development servers, or of an authority that
+        certifies servers of its own.
         """
         return self.role is Role.INTERCEPTOR and self.category not in (
             ProductCategory.CAPTIVE_PORTAL,
             ProductCategory.LOCAL_DEV_CA,
         )
-
-
-class Unnamed(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A product whose CA is named by its operator, so that nothing in a certificate can name the product."""
-
-    id: str
-    product: str
-    note: str
-    source: str

@@ -1,15 +1,14 @@
 """Matches the names and hashes of a presented chain against the catalogue.
 
-Room: catalogue. Pure: names and digests in, hits out.
+Room: knowledge. Pure: names and digests in, hits out.
 
-A hash is proof: only the product, or somebody with its leaked key, holds that key. So hashes are matched on
-any chain, a public one too (`Catalogue.match_digests`). A name is a claim: its author chose it, and some vendors of
-interceptors have public CAs too. So a name counts only where somebody else issued this leaf for this name and no client
-would take the chain (rule `product-mark`); the checks see to that, and every hit says by what it matched.
+A hash is proof: only the product, or someone with its leaked key, has that key. So hashes are matched on any chain,
+also a public one (`Catalogue.match_digests`). A name is a claim: its author chose it, and some vendors of interceptors
+have public CAs too. So a name counts only where another party issued this leaf for this name and no client would accept
+the chain (rule `product-mark`); the checks enforce that, and every hit says what matched.
 
-What is read is bounded: names can be as long, and as many, as an attacker likes. Of several hits the better founded
-comes first: hash, then CN, OU, O, e-mail address; whole values before parts; strong facts before weak ones; superseded
-entries last.
+Input is bounded, because an attacker chooses the length and number of names. Hits are ordered by strength: hash, then
+CN, OU, O, e-mail address; whole values before parts; strong facts before weak ones; superseded entries last.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model import Record
 
-from .entries import Entry, Fact, Field, Match, Role, Strength, Unnamed, Where
+from .entries import Entry, Fact, Field, Match, Role, Strength, Where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
     from detector.trust.certificate import Certificate
 
 MAX_VALUE: Final = 512
-"""How much of one attribute value is read, in characters; X.520 allows 64, the longest fact known has 60."""
+"""Characters of one attribute value that are read; X.520 allows 64, the longest fact has 60."""
 
 MAX_VALUES: Final = 256
-"""How many distinct attribute values are read: a genuine chain of five certificates has about thirty."""
+"""Distinct attribute values that are read: a genuine chain of five certificates has about thirty."""
 
 _RANK: Final = (Field.SHA256, Field.SPKI_SHA256, Field.CN, Field.OU, Field.O, Field.EMAIL_ADDRESS)
 
@@ -43,7 +42,7 @@ _NOUN: Final = {
 
 
 class HitKind(enum.StrEnum):
-    """What of a chain matched: the hash of a public key, the hash of a whole certificate, or a name."""
+    """What matched: the hash of a public key, the hash of a whole certificate, or a name."""
 
     KEY = "key"
     CERTIFICATE = "certificate"
@@ -54,14 +53,14 @@ _KIND: Final = {Field.SHA256: HitKind.CERTIFICATE, Field.SPKI_SHA256: HitKind.KE
 
 
 class Names(Record, frozen=True, kw_only=True):
-    """What a presented chain says of itself.
+    """The names and hashes of a presented chain.
 
     Names are (attribute type, value) pairs with short types (`CN`, `O`, `OU`, `emailAddress`); `ca_subjects` are the
     subjects of the certificates above the leaf. `sha256` and `spki_sha256` are lower-case hexadecimal hashes of every
     presented certificate and of its SubjectPublicKeyInfo.
 
-    The names of a self-issued leaf (subject and issuer alike) belong in neither field: an appliance's own page calls
-    itself what the appliance is called, and nobody else issued it.
+    The names of a self-issued leaf (subject equals issuer) are in no field: an appliance's own page bears the
+    appliance's name, and no other party issued it.
     """
 
     leaf_issuer: tuple[tuple[str, str], ...] = ()
@@ -85,9 +84,9 @@ class Names(Record, frozen=True, kw_only=True):
 
 
 class Hit(Record, frozen=True, kw_only=True):
-    """An entry that matches, by its best fact.
+    """A matching entry, by its best fact.
 
-    `kind` is what matched. `fact` completes "known by: …". `strong` is False where the fact only supports other
+    `kind` is what matched. `fact` completes "known by: …". `strong` is False for a fact that only supports other
     evidence, and for every fact of an authority that certifies servers of its own (`Role.ORIGIN_CA`); a strong name is
     a mark of the product.
     """
@@ -99,16 +98,15 @@ class Hit(Record, frozen=True, kw_only=True):
 
     @property
     def accuses_by_key(self) -> bool:
-        """Whether this hit proves interception by itself, below a public root too."""
+        """Whether this hit proves interception by itself, even below a public root."""
         return self.kind is not HitKind.NAME and self.entry.accuses_by_key
 
 
 class Catalogue:
-    """Entries, indexed for matching: whole values are found at once, only parts and patterns are tried one by one."""
+    """Entries, indexed for matching: whole values by lookup, parts and patterns one by one."""
 
-    def __init__(self, entries: Iterable[Entry], unnamed: Iterable[Unnamed] = ()) -> None:
+    def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: Final = tuple(entries)
-        self.unnamed: Final = tuple(unnamed)
         self._exact: Final[dict[tuple[Where, str, str], list[tuple[Entry, Fact]]]] = {}
         self._partial: Final[dict[tuple[Where, str], list[tuple[Entry, Fact]]]] = {}
         self._digests: Final[dict[bytes, list[tuple[Entry, Fact]]]] = {}
@@ -122,7 +120,7 @@ class Catalogue:
                     self._digests.setdefault(bytes.fromhex(fact.value), []).append((entry, fact))
 
     def match(self, names: Names) -> tuple[Hit, ...]:
-        """Give one hit for each entry that matches, the best founded first. Never raises, whatever the names say."""
+        """Find one hit per matching entry, strongest first. Never raises."""
         return _hits(
             (entry, fact, value)
             for where, field, value in _values(names)
@@ -130,11 +128,11 @@ class Catalogue:
         )
 
     def match_digests(self, digests: Iterable[bytes]) -> tuple[Hit, ...]:
-        """Give one hit for each entry that one of these hashes is known of, the best founded first.
+        """Find one hit per entry that has one of these hashes, strongest first.
 
-        `digests` are raw SHA-256 hashes of certificates and of their SubjectPublicKeyInfo, of both kinds together: they
-        never collide. Only what is on a verified path from the leaf proves anything: anybody can append a certificate.
-        Cheap enough for every chain: one set operation where nothing matches.
+        `digests` are raw SHA-256 hashes of certificates and of their SubjectPublicKeyInfo, mixed: they never collide.
+        Only those on a verified path from the leaf prove anything: anyone can append a certificate. Cheap enough for
+        every chain: one set operation where nothing matches.
         """
         found = self._digests.keys() & digests
         return _hits((entry, fact, fact.value) for digest in found for entry, fact in self._digests[digest])
@@ -151,7 +149,7 @@ class Catalogue:
 
 
 def fold(value: str) -> str:
-    """An attribute value as facts are written: NFKC (RFC 4518 section 2.3), blanks of every kind trimmed and joined.
+    """Normalize an attribute value as facts are written: NFKC (RFC 4518 section 2.3), white space trimmed and joined.
 
     Some products put trailing or no-break spaces into their names. Case is kept: some facts depend on it.
     """
@@ -159,7 +157,7 @@ def fold(value: str) -> str:
 
 
 def _hits(found: Iterable[tuple[Entry, Fact, str]]) -> tuple[Hit, ...]:
-    """One hit for each entry found, by its best fact, in the order that the module says."""
+    """One hit per entry, by its best fact, in the order of the module docstring."""
     best: dict[str, tuple[tuple[int, ...], Entry, Fact, str]] = {}
     for entry, fact, value in found:
         order = (not _is_strong(entry, fact), _RANK.index(fact.field), fact.match is not Match.EXACT)
@@ -179,7 +177,7 @@ def _hits(found: Iterable[tuple[Entry, Fact, str]]) -> tuple[Hit, ...]:
 
 
 def _values(names: Names) -> Iterator[tuple[Where, str, str]]:
-    """Give what there is to read, without repeats, bounded in number and length; hashes first."""
+    """All values without repeats, bounded in number and length; hashes first."""
     for field, hashes in ((Field.SHA256, names.sha256), (Field.SPKI_SHA256, names.spki_sha256)):
         for value in sorted(hashes)[:MAX_VALUES]:
             yield Where.ISSUER, field.value, value
@@ -195,7 +193,7 @@ def _is_strong(entry: Entry, fact: Fact) -> bool:
 
 
 def _describe(fact: Fact, value: str) -> str:
-    """Say what matched, with the value as presented, bounded and escaped."""
+    """Describe what matched, with the value as presented, bounded and escaped."""
     if fact.field in _NOUN:
         return f"{_NOUN[fact.field]} {value}" + (f" ({fact.note})" if fact.note else "")
     whose = "subject" if fact.where is Where.LEAF_SUBJECT else "issuer"

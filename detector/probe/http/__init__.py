@@ -1,4 +1,5 @@
-"""The bounded HTTP client, and what is asked with it: issuers, portals, dates, DNS, the witness.
+"""HTTP of this room: the bounded client, and everything requested with it.
 
-Room: probe.
+Room: probe. `client` (one request, or requests over an open connection), `https` (TLS captured first), `issuers` (AIA),
+`portal` (captive portals), `dates` (server clocks), `doh` (DNS over HTTPS), `witness` (the request to a witness).
 """

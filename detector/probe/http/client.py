@@ -1,85 +1,77 @@
-"""One plain-HTTP request, bounded in every direction: what issuers, portals and server clocks are asked with.
+"""The bounded HTTP client: one plain-HTTP request, or requests over a connection that is already open.
 
-Room: probe. Opens connections through a `Dialer`; judges nothing. The reader itself (`Answer`) is pure.
+Room: probe. Opens connections through a `Dialer`. The reader itself (`Answer`) is pure.
 
 What keeps it safe against a peer that loops, hangs, drips or floods: redirects are never followed, one connection
-carries one request, the head, the body and everything on the wire have limits in octets, and one limit in seconds
-spans name resolution, connecting, tunnelling and reading. Plain HTTP is unauthenticated: anybody on the way may have
-written the answer. Nothing here is evidence until something else (a signature, a second source) says so.
+carries one request, the head, the body and everything on the wire have limits in bytes, and one limit in seconds spans
+name resolution, connecting, tunnelling and reading. Plain HTTP is unauthenticated: anybody on the path may have written
+the answer. Nothing here is evidence until something else (a signature, a second source) confirms it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import email.utils
 import enum
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import h11
-import msgspec
 
 from detector.model import Endpoint, Outcome, Record
-from detector.probe.routes import HTTP_PORT, HTTPS_PORT, INTERIM_RESPONSES_MAX, Journal, RouteError, Timeouts
+from detector.probe.routes import (
+    HTTP_PORT,
+    HTTPS_PORT,
+    INTERIM_RESPONSES_MAX,
+    ConnectionRecord,
+    RouteError,
+    Timeouts,
+    literal,
+)
 from detector.version import VERSION
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
     from detector.probe.routes import Dialer
 
 Method = Literal["GET", "HEAD"]
 
-URL_CHARACTERS_MAX: Final = 2048
-"""Characters of a URL that is asked for or reported; what browsers and the sitemap protocol agree on in practice."""
-
-HEAD_OCTETS_DEFAULT: Final = 16 * 1024
-"""Octets of a response's head. Common servers send under 2 KiB and accept 8 KiB themselves."""
-
-BODY_OCTETS_DEFAULT: Final = 64 * 1024
-"""Octets of a response's body. A certificate has about 1.5 KiB, a certs-only PKCS #7 of a large PKI 30 KiB."""
-
-SECONDS_DEFAULT: Final = 3.0
-"""Seconds for everything from name to last octet: a slow portal answers within two, people wait about ten in all."""
+URL_CHARACTERS_MAX: Final = 2048  # of a URL requested or reported; what browsers and the sitemap protocol agree on
+HEAD_BYTES_DEFAULT: Final = 16 * 1024  # common servers send under 2 KiB and accept 8 KiB themselves
+BODY_BYTES_DEFAULT: Final = 64 * 1024  # a certificate has about 1.5 KiB, a PKCS #7 of a large PKI 30 KiB
+SECONDS_DEFAULT: Final = 3.0  # from name to last byte: a slow portal answers within two, people wait about ten in all
 
 FRAMING_FACTOR: Final = 2
-"""Octets on the wire as a multiple of head and body limits together. Chunk headers, trailers and interim responses
+"""Bytes on the wire as a multiple of head and body limits together. Chunk headers, trailers and interim responses
 (RFC 9112 section 7.1) cost a genuine server a few percent; a hostile one could send nothing else."""
 
-SLICE_OCTETS: Final = 4096
-"""Octets handed to the HTTP parser at a time, so that a head limit is overstepped by no more than this."""
-
-AGE_SECONDS_MAX: Final = 2**31
-"""Largest Age that means a number; RFC 9111 section 1.2.2 has recipients treat anything greater as this."""
+SLICE_BYTES: Final = 4096  # passed to the HTTP parser at a time; a head limit is exceeded by no more than this
+AGE_SECONDS_MAX: Final = 2**31  # largest Age; RFC 9111 section 1.2.2 has recipients treat anything greater as this
 
 USER_AGENT: Final = f"tls-middleware-detector/{VERSION}"
-"""What a request says it is: some servers refuse requests that say nothing. Nothing about the machine is in it."""
+"""Some servers refuse requests without one. Nothing about the machine is in it."""
 
-_HEAD_TOO_LARGE: Final = 431
-"""What h11 suggests to answer when a head exceeds its limit (RFC 6585 section 5)."""
-
-_FIRST_OCTETS: Final = b"HTTP/"
-"""What every response begins with (RFC 9112 section 2.3); without it there is no point in waiting for a line end."""
+OK: Final = 200  # RFC 9110 section 15.3.1
+_HEAD_TOO_LARGE: Final = 431  # the status h11 suggests when a head exceeds its limit (RFC 6585 section 5)
+_FIRST_BYTES: Final = b"HTTP/"  # of every response (RFC 9112 section 2.3)
 
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """A name in DNS form (RFC 1035 section 2.3.4 for the lengths), underscores tolerated because they exist."""
 
 _IMF_FIXDATE: Final = re.compile(
-    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d{2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (\d{4}) "
-    r"(\d{2}):(\d{2}):(\d{2}) GMT",
-    re.ASCII,
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} [A-Z][a-z]{2} [1-9]\d{3} \d{2}:\d{2}:\d{2} GMT", re.ASCII
 )
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class FetchOutcome(enum.StrEnum):
     """How one request ended.
 
-    `answered`: a whole HTTP response arrived. `too-large`: it exceeded a limit in octets. `not-http`: what arrived is
-    not HTTP/1.x or breaks its framing. `timeout`: the time was over. `unreachable`: nobody was reached, or the
-    connection ended before a whole response. `refused-url`: not a URL this module asks for; nothing was sent.
+    `answered`: a complete HTTP response arrived. `too-large`: it exceeded a limit in bytes. `not-http`: what arrived is
+    not HTTP/1.x or breaks its framing. `timeout`: time ran out. `unreachable`: there was no connection, or it closed
+    before a complete response. `refused-url`: not a URL this module requests; nothing was sent.
     """
 
     ANSWERED = "answered"
@@ -91,34 +83,32 @@ class FetchOutcome(enum.StrEnum):
 
 
 class Limits(Record, frozen=True, kw_only=True):
-    """What one response may cost: seconds from name to last octet, octets of its head, octets of its body."""
+    """What one response may cost: seconds from name to last byte, bytes of its head and of its body."""
 
     seconds: float = SECONDS_DEFAULT
-    head_octets: int = HEAD_OCTETS_DEFAULT
-    body_octets: int = BODY_OCTETS_DEFAULT
+    head_bytes: int = HEAD_BYTES_DEFAULT
+    body_bytes: int = BODY_BYTES_DEFAULT
 
 
 DEFAULT_LIMITS: Final = Limits()
 
 
 class Fetched(Record, frozen=True, kw_only=True):
-    """What one request brought. Fields past `outcome` hold what was known when it ended, whatever the outcome.
+    """The result of one request. Fields past `outcome` hold what was known when it ended, whatever the outcome.
 
-    `location` and `content_type` are as sent, bounded, and printable. `date` is the Date header (RFC 9110 section
-    6.6.1), `age_seconds` the Age header of a cache on the way (RFC 9111 section 5.1). `body` never exceeds the limit;
-    it is whole only when the outcome is `answered`. `elapsed_ms` runs from the call until its return, `exchange_ms`
-    from sending the request until then (None when none was sent).
+    `location` is as sent, bounded, and printable. `date` is the Date header (RFC 9110 section
+    6.6.1), `age_seconds` the Age header of a cache on the path (RFC 9111 section 5.1). `body` is at most the limit, and
+    complete only when the outcome is `answered`. `exchange_ms` runs from sending the request until the end (None when
+    none was sent).
     """
 
     url: str
     outcome: FetchOutcome
     status: int | None = None
     location: str | None = None
-    content_type: str | None = None
     date: dt.datetime | None = None
     age_seconds: int | None = None
     body: bytes = b""
-    elapsed_ms: float = 0.0
     exchange_ms: float | None = None
 
 
@@ -132,12 +122,12 @@ class Target(NamedTuple):
 
 
 def parse_url(url: str, scheme: Literal["http", "https"] = "http") -> Target | None:
-    """Read an absolute URL of this scheme (RFC 9110 section 4.2); None when it is anything else.
+    """Parse an absolute URL of this scheme (RFC 9110 section 4.2); None when it is anything else.
 
-    Refused on purpose: other schemes, credentials, characters outside printable ASCII (which parsers drop or read in
-    different ways), and host names that cannot be DNS names. The fragment is left out.
+    Refused on purpose: other schemes, credentials, characters outside printable ASCII (on which parsers differ), and
+    host names that cannot be DNS names. The fragment is left out.
     """
-    # Checked first: urlsplit silently strips tabs and line ends, with which a URL can be made to look like another.
+    # Checked first: urlsplit silently strips tabs and line ends, with which a URL can pass for another.
     if len(url) > URL_CHARACTERS_MAX or not url.isascii() or any(c <= " " or c in '\x7f\\"<>' for c in url):
         return None
     try:
@@ -149,7 +139,7 @@ def parse_url(url: str, scheme: Literal["http", "https"] = "http") -> Target | N
         return None
     if "[" in parts.netloc:
         # A zone (RFC 6874) names an interface of this machine and has no place in a request.
-        if "%" in host or not _is_ipv6(host):
+        if "%" in host or ":" not in (literal(host) or ""):
             return None
     elif not _HOST_NAME.fullmatch(host):
         return None
@@ -159,50 +149,35 @@ def parse_url(url: str, scheme: Literal["http", "https"] = "http") -> Target | N
     return Target(host, port or default, authority if port in {None, default} else f"{authority}:{port}", path)
 
 
-def _is_ipv6(host: str) -> bool:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def parse_date(text: str) -> dt.datetime | None:
-    """Read a Date header in IMF-fixdate, the only form that may be sent (RFC 9110 section 5.6.7); None otherwise."""
-    fields = _IMF_FIXDATE.fullmatch(text.strip())
-    if fields is None:
+    """Parse a Date header in IMF-fixdate, the only form that may be sent (RFC 9110 section 5.6.7); None otherwise."""
+    if not _IMF_FIXDATE.fullmatch(text.strip()):  # email.utils alone accepts much more
         return None
-    day, month, year, hour, minute, second = fields.groups()
     try:
-        return dt.datetime(
-            int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=dt.UTC
-        )
+        return email.utils.parsedate_to_datetime(text)
     except ValueError:
         return None
 
 
-def printable(text: str) -> str:
-    """`text` with everything outside printable ASCII percent-encoded, cut to `URL_CHARACTERS_MAX` characters."""
-    return _printable(text[:URL_CHARACTERS_MAX].encode("utf-8", "replace"))
-
-
-def _printable(octets: bytes) -> str:
-    shown = (chr(o) if ord(" ") <= o <= ord("~") else f"%{o:02X}" for o in octets[:URL_CHARACTERS_MAX])
+def printable(text: str | bytes) -> str:
+    """Percent-encode everything outside printable ASCII, and cut to `URL_CHARACTERS_MAX` characters."""
+    data = text if isinstance(text, bytes) else text[:URL_CHARACTERS_MAX].encode("utf-8", "replace")
+    shown = (chr(o) if ord(" ") <= o <= ord("~") else f"%{o:02X}" for o in data[:URL_CHARACTERS_MAX])
     return "".join(shown)[:URL_CHARACTERS_MAX]
 
 
 class Answer:
-    """Reads one HTTP/1.x response (RFC 9112) from octets. Pure: no sockets, no clock; raises nothing.
+    """The parser of one HTTP/1.x response (RFC 9112). Pure: no sockets, no clock; raises nothing.
 
     `outcome` is None until it is settled; nothing is read after that.
     """
 
     def __init__(self, request: h11.Request, limits: Limits) -> None:
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.head_octets)
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.head_bytes)
         self._limits = limits
-        self._wire_octets_left = FRAMING_FACTOR * (limits.head_octets + limits.body_octets)
+        self._wire_bytes_left = FRAMING_FACTOR * (limits.head_bytes + limits.body_bytes)
         self._interim_responses = 0
-        self._first_octets = b""
+        self._first_bytes = b""
         self._body = bytearray()
         self.head: h11.Response | None = None
         self.outcome: FetchOutcome | None = None
@@ -210,7 +185,7 @@ class Answer:
 
     @property
     def body(self) -> bytes:
-        """What arrived of the body, at most the limit."""
+        """The body as far as it arrived, at most the limit."""
         return bytes(self._body)
 
     @property
@@ -220,30 +195,30 @@ class Answer:
         return self.outcome is FetchOutcome.ANSWERED and idle and not self._http.trailing_data[0]
 
     def receive(self, data: bytes) -> None:
-        """Take octets of the peer."""
-        room = self._wire_octets_left
-        self._wire_octets_left -= min(len(data), room)
-        for start in range(0, min(len(data), room), SLICE_OCTETS):
-            self._read_slice(data[start : min(start + SLICE_OCTETS, room)])
+        """Parse bytes of the peer."""
+        room = self._wire_bytes_left
+        self._wire_bytes_left -= min(len(data), room)
+        for start in range(0, min(len(data), room), SLICE_BYTES):
+            self._read_slice(data[start : min(start + SLICE_BYTES, room)])
         if len(data) > room and self.outcome is None:
             self.outcome = FetchOutcome.TOO_LARGE
 
     def _read_slice(self, part: bytes) -> None:
         if self.outcome is not None:
             return
-        self._first_octets += part[: len(_FIRST_OCTETS) - len(self._first_octets)]
-        if _FIRST_OCTETS.startswith(self._first_octets):
+        self._first_bytes += part[: len(_FIRST_BYTES) - len(self._first_bytes)]
+        if _FIRST_BYTES.startswith(self._first_bytes):
             self._feed(part)
         else:
             self.outcome = FetchOutcome.NOT_HTTP
 
-    def ended(self) -> None:
-        """Take note that the peer sends no more: the end of a body without a length, or an early end."""
+    def connection_closed(self) -> None:
+        """Note that the peer sends no more: the end of a body without a length, or an early end."""
         if self.outcome is not None:
             return
-        if self._first_octets:
+        if self._first_bytes:
             self._feed(b"")
-        # Whatever the framing still missed: the connection ended before the response did.
+        # Whatever the framing still missed: the connection closed before the response was complete.
         if self.outcome in {None, FetchOutcome.NOT_HTTP}:
             self.outcome = FetchOutcome.UNREACHABLE
 
@@ -267,7 +242,7 @@ class Answer:
             elif isinstance(event, h11.Response):
                 self.head = event
             elif isinstance(event, h11.Data):
-                room = self._limits.body_octets - len(self._body)
+                room = self._limits.body_bytes - len(self._body)
                 self._body += event.data[:room]
                 if len(event.data) > room:
                     self.outcome = FetchOutcome.TOO_LARGE
@@ -277,25 +252,26 @@ class Answer:
                 self.outcome = FetchOutcome.NOT_HTTP
 
 
-async def fetch(
-    url: str,
-    *,
-    dialer: Dialer,
-    limits: Limits = DEFAULT_LIMITS,
-    deadline: float | None = None,
-    method: Method = "GET",
-) -> Fetched:
-    """Ask for `url` once, over plain HTTP through `dialer`, and report what came.
+def request_for(authority: str, path: str, *headers: tuple[str, str], method: Method = "GET") -> h11.Request:
+    """Make a request; `authority` is the Host header, `path` is in origin-form. Raises `h11.LocalProtocolError`."""
+    always = [("Host", authority), ("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]
+    return h11.Request(method=method, target=path, headers=[*always, *headers])
 
-    `deadline` is a time of the running event loop (`loop.time()`); with `limits.seconds`, whichever is earlier ends
+
+async def fetch(
+    url: str, *, dialer: Dialer, limits: Limits = DEFAULT_LIMITS, deadline: float | None = None, method: Method = "GET"
+) -> Fetched:
+    """Request `url` once, over plain HTTP through `dialer`, and report what came.
+
+    `deadline` is a time of the running event loop (`loop.time()`); it or `limits.seconds`, whichever is earlier, ends
     the request. Redirects are reported, never followed. Raises nothing for reasons of URL, network, proxy or peer;
-    cancelling closes the connection at once. Through an HTTP CONNECT proxy a tunnel to port 80 is asked for, which
-    many proxies refuse: that is `unreachable`.
+    cancelling closes the connection at once. An HTTP CONNECT proxy is asked for a tunnel to port 80, which many proxies
+    refuse: that is `unreachable`.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
     target = parse_url(url)
-    request = None if target is None else _request(target, method)
+    request = None if target is None else _closing_request(target, method)
     if target is None or request is None:
         return Fetched(url=printable(url), outcome=FetchOutcome.REFUSED_URL)
     until = begun + limits.seconds if deadline is None else min(begun + limits.seconds, deadline)
@@ -303,47 +279,44 @@ async def fetch(
     outcome = FetchOutcome.TIMEOUT
     if begun < until:
         outcome = await _converse(session, Endpoint(host=target.host, port=target.port), dialer, until)
-    ended = loop.time()
-    fetched = _fetched(url, outcome, session.answer)
-    return msgspec.structs.replace(
-        fetched,
-        elapsed_ms=_milliseconds(ended - begun),
-        exchange_ms=None if session.sent is None else _milliseconds(ended - session.sent),
-    )
+    return _fetched(url, outcome, session.answer, None if session.sent is None else loop.time() - session.sent)
+
+
+def _closing_request(target: Target, method: Method) -> h11.Request | None:
+    """Make the only request of a connection; None when the URL cannot be put into one."""
+    headers = (("Accept", "*/*"), ("Cache-Control", "no-cache"), ("Connection", "close"))
+    try:
+        return request_for(target.authority, target.path, *headers, method=method)
+    except h11.LocalProtocolError:
+        return None
 
 
 async def ask_over(transport: asyncio.Transport, request: h11.Request, *, limits: Limits, until: float) -> Answer:
-    """Send a request over a connection that is open, and read its answer no longer than loop time `until`.
+    """Send a request over an open connection, and read its answer no longer than loop time `until`.
 
     The connection stays open and belongs to the caller. It can carry another request only when the outcome is
-    `answered` and it is not closing; an answer without outcome is one that took too long. `limits.seconds` is not
-    looked at. Raises nothing for reasons of the peer.
+    `answered` and it is not closing; an answer without outcome took too long. `limits.seconds` is ignored. Raises
+    nothing for reasons of the peer.
     """
     session = _Session(Answer(request, limits))
     transport.set_protocol(session)
     session.connection_made(transport)
-    try:
-        async with asyncio.timeout_at(until):
-            await session.settled.wait()
-    except TimeoutError:
-        pass
+    await session.wait(until)
     return session.answer
 
 
 async def _converse(session: _Session, endpoint: Endpoint, dialer: Dialer, until: float) -> FetchOutcome:
     """Connect, wait for the answer no longer than loop time `until`, and close the connection."""
-    remaining = until - asyncio.get_running_loop().time()
+    remaining = max(until - asyncio.get_running_loop().time(), 0.0)
     timeouts = Timeouts(resolve=remaining, connect=remaining, proxy=remaining, handshake=remaining)
+    record = ConnectionRecord(timeouts=timeouts, deadline=until)
     try:
-        transport = await dialer.dial(endpoint, lambda: session, Journal(timeouts=timeouts, deadline=until))
+        transport = await dialer.dial(endpoint, lambda: session, record)
     except RouteError as error:
         late = error.outcome in {Outcome.DEADLINE, Outcome.CONNECT_TIMEOUT}
         return FetchOutcome.TIMEOUT if late else FetchOutcome.UNREACHABLE
     try:
-        async with asyncio.timeout_at(until):
-            await session.settled.wait()
-    except TimeoutError:
-        pass
+        await session.wait(until)
     finally:
         # The request has been answered or given up: nothing that is still to be sent or read matters.
         transport.abort()
@@ -352,38 +325,21 @@ async def _converse(session: _Session, endpoint: Endpoint, dialer: Dialer, until
     return outcome
 
 
-def _request(target: Target, method: Method) -> h11.Request | None:
-    """Make the request; None when the URL cannot be put into one."""
-    headers = [
-        ("Host", target.authority),
-        ("User-Agent", USER_AGENT),
-        ("Accept", "*/*"),
-        ("Accept-Encoding", "identity"),
-        ("Cache-Control", "no-cache"),
-        ("Connection", "close"),
-    ]
-    try:
-        return h11.Request(method=method, target=target.path, headers=headers)
-    except h11.LocalProtocolError:
-        return None
-
-
-def _fetched(url: str, outcome: FetchOutcome, answer: Answer) -> Fetched:
-    """Put what was read into a record."""
-    head = answer.head
+def _fetched(url: str, outcome: FetchOutcome, answer: Answer, exchange_seconds: float | None) -> Fetched:
+    """Make the record of what was read."""
+    head, exchange_ms = answer.head, None if exchange_seconds is None else round(exchange_seconds * 1000, 3)
     if head is None:
-        return Fetched(url=url, outcome=outcome)
-    date, age = _single(head.headers, b"date"), _single(head.headers, b"age")
-    location, content_type = _single(head.headers, b"location"), _single(head.headers, b"content-type")
+        return Fetched(url=url, outcome=outcome, exchange_ms=exchange_ms)
+    date, age, location = (_single(head.headers, name) for name in (b"date", b"age", b"location"))
     return Fetched(
         url=url,
         outcome=outcome,
         status=head.status_code,
-        location=None if location is None else _printable(location),
-        content_type=None if content_type is None else _printable(content_type),
+        location=None if location is None else printable(location),
         date=None if date is None else parse_date(date.decode("latin-1")),
         age_seconds=None if age is None else _age(age),
         body=answer.body,
+        exchange_ms=exchange_ms,
     )
 
 
@@ -394,7 +350,7 @@ def _single(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None
 
 
 def _age(digits: bytes) -> int | None:
-    """Read delta-seconds (RFC 9111 section 1.2.2); None when it is not a number."""
+    """Parse delta-seconds (RFC 9111 section 1.2.2); None when it is not a number."""
     if not digits.isdigit():
         return None
     significant = digits.lstrip(b"0") or b"0"
@@ -402,14 +358,11 @@ def _age(digits: bytes) -> int | None:
     return AGE_SECONDS_MAX if len(significant) > len(str(AGE_SECONDS_MAX)) else min(int(significant), AGE_SECONDS_MAX)
 
 
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)
-
-
 class _Session(asyncio.Protocol):
     """Carries an `Answer` over a transport.
 
-    `sent` is the loop's time of the request, `settled` is set when there is an outcome, `closed` when it is gone.
+    `sent` is the loop's time of the request, `settled` is set when there is an outcome, `closed` when the connection is
+    gone.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -418,25 +371,33 @@ class _Session(asyncio.Protocol):
         self.settled = asyncio.Event()
         self.closed = asyncio.Event()
 
+    async def wait(self, until: float) -> None:
+        """Wait for an outcome, no longer than loop time `until`."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self.settled.wait()
+        except TimeoutError:
+            return
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the request."""
         self.sent = asyncio.get_running_loop().time()
         cast("asyncio.Transport", transport).write(self.answer.request)  # not every loop's derives from asyncio's class
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Parse the answer."""
         self.answer.receive(data)
         self._check()
 
     def eof_received(self) -> None:
-        """Take note that the peer sends no more; returning None closes the transport."""
-        self.answer.ended()
+        """End the answer; returning None closes the transport."""
+        self.answer.connection_closed()
         self._check()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the connection is gone. A reset does not end a body that has no length: it cuts it."""
+        """End the answer. A reset does not end a body that has no length: it truncates it."""
         if exc is None:
-            self.answer.ended()
+            self.answer.connection_closed()
         elif self.answer.outcome is None:
             self.answer.outcome = FetchOutcome.UNREACHABLE
         self.closed.set()

@@ -1,10 +1,9 @@
-"""Asks a resolver over HTTPS (RFC 8484) which addresses names have: beside the system's resolver, to compare.
+"""DNS over HTTPS (RFC 8484): which addresses a second resolver gives, for comparison with the system's.
 
-Room: probe. Opens connections through `https`; judges nothing. Messages are dnspython's (extra `doh`).
+Room: probe. Asks over a connection of `https`, which the caller has assessed. Messages are dnspython's (extra `doh`).
 
-The resolver is spoken to in HTTP/1.1, which RFC 8484 section 5.2 allows and some public resolvers refuse; then there
-are no answers, which is told. Nothing is asked of a resolver that is not vouched for: what it says would be
-worth nothing.
+The resolver is asked in HTTP/1.1, which RFC 8484 section 5.2 allows and some public resolvers refuse; then there are no
+answers, which is reported. A resolver that is not trusted is not asked: its answers would be worth nothing.
 """
 
 from __future__ import annotations
@@ -22,26 +21,17 @@ import dns.rdatatype
 from detector.model import ResolutionOutcome
 
 from .client import Limits
-from .https import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.model import Observation
-    from detector.probe.routes import Dialer
+    from .https import HTTPSServer
 
-    from .https import Vouch
+MESSAGE_BYTES_MAX: Final = 65535  # largest DNS message (RFC 8484 section 6)
+ADDRESSES_MAX: Final = 16  # addresses kept of one answer
+NAMES_MAX: Final = 256  # names resolved over one connection
 
-MESSAGE_OCTETS_MAX: Final = 65535
-"""Largest DNS message (RFC 8484 section 6)."""
-
-ADDRESSES_MAX: Final = 16
-"""Addresses kept of one answer."""
-
-NAMES_MAX: Final = 256
-"""Names asked about over one connection."""
-
-LIMITS: Final = Limits(body_octets=MESSAGE_OCTETS_MAX)
+LIMITS: Final = Limits(body_bytes=MESSAGE_BYTES_MAX)
 
 MEDIA_TYPE: Final = "application/dns-message"
 
@@ -50,31 +40,12 @@ _TYPES: Final = (dns.rdatatype.A, dns.rdatatype.AAAA)
 Answer = tuple[ResolutionOutcome, tuple[str, ...]]
 
 
-async def resolve(
-    url: str, names: Sequence[str], *, dialer: Dialer, vouch: Vouch, deadline: float
-) -> tuple[Observation | None, dict[str, Answer]]:
-    """What the resolver at `url` says about `names`, and what the connection to it showed.
-
-    `url` may end in `{?dns}`, as templates are written (RFC 8484 section 4.1). Raises nothing for reasons of network,
-    resolver or answer.
-    """
-    names = tuple(dict.fromkeys(names))[:NAMES_MAX]
-    plain = url.removesuffix("{?dns}")
-    questions = [question for name in names for question in _questions(name)]
-    paths = [path_of(plain, question) for question in questions]
-    conversation = await ask(
-        plain, paths, dialer=dialer, vouch=vouch, limits=LIMITS, deadline=deadline, accept=MEDIA_TYPE
-    )
-    if conversation is None:
-        return None, dict.fromkeys(names, (ResolutionOutcome.NO_ANSWER, ()))
-    if not conversation.vouched:
-        return conversation.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
-    bodies = iter(conversation.bodies)
-    answers = {}
-    for name in names:
-        both = [read(next(bodies, None), question) for question in _questions(name)]
-        answers[name] = _together(both)
-    return conversation.observation, answers
+async def resolve(server: HTTPSServer, names: Sequence[str]) -> dict[str, Answer]:
+    """Resolve `names` at `server`. Raises nothing for reasons of network, resolver or answer."""
+    questions = {name: _questions(name) for name in tuple(dict.fromkeys(names))[:NAMES_MAX]}
+    paths = [path_of(server.path, question) for asked in questions.values() for question in asked]
+    bodies = iter(await server.get(paths, limits=LIMITS, accept=MEDIA_TYPE))
+    return {name: _combine([read(next(bodies), question) for question in asked]) for name, asked in questions.items()}
 
 
 def _questions(name: str) -> list[dns.message.QueryMessage]:
@@ -86,15 +57,14 @@ def _questions(name: str) -> list[dns.message.QueryMessage]:
         return []
 
 
-def path_of(url: str, question: dns.message.Message) -> str:
-    """The path to ask for: the URL's, with the message in base64url without padding (RFC 8484 section 6)."""
-    path = "/" + url.partition("://")[2].partition("/")[2]
+def path_of(path: str, question: dns.message.Message) -> str:
+    """Return the path to request: the URL's, with the message in base64url without padding (RFC 8484 section 6)."""
     encoded = base64.urlsafe_b64encode(question.to_wire()).rstrip(b"=").decode("ascii")
     return f"{path}{'&' if '?' in path else '?'}dns={encoded}"
 
 
 def read(body: bytes | None, question: dns.message.Message) -> Answer:
-    """Read one answer: its outcome, and the addresses it gives, at most `ADDRESSES_MAX`. Raises nothing."""
+    """Parse one answer: its outcome, and its addresses, at most `ADDRESSES_MAX`. Raises nothing."""
     if body is None:
         return ResolutionOutcome.NO_ANSWER, ()
     try:
@@ -112,12 +82,10 @@ def read(body: bytes | None, question: dns.message.Message) -> Answer:
     return ResolutionOutcome.ANSWERED, tuple(sorted(addresses)[:ADDRESSES_MAX])
 
 
-def _together(both: Sequence[Answer]) -> Answer:
-    """The answers for both families as one: an answer that is missing makes the whole incomplete."""
+def _combine(both: Sequence[Answer]) -> Answer:
+    """Combine the answers for both address families: one that is missing makes the whole incomplete."""
     outcomes = {outcome for outcome, _ in both}
     addresses = tuple(address for _, found in both for address in found)
     if ResolutionOutcome.NO_ANSWER in outcomes or not both:
         return ResolutionOutcome.NO_ANSWER, addresses
-    if addresses:
-        return ResolutionOutcome.ANSWERED, addresses
-    return ResolutionOutcome.NO_SUCH_NAME, ()
+    return (ResolutionOutcome.ANSWERED if addresses else ResolutionOutcome.NO_SUCH_NAME), addresses

@@ -1,92 +1,91 @@
-"""Requests over TLS that is captured and judged before anything is asked: for resolvers and proxy files.
+"""Requests over TLS that was captured: the caller assesses the observation before anything is asked.
 
-Room: probe. Opens connections through a `Dialer`; whether the other side is who it should be is asked of `vouch`, which
-is given by whoever judges.
+Room: probe. Opens connections through a `Dialer`. For resolvers (DNS over HTTPS) and proxy files.
+
+    async with connect(url, dialer=dialer, deadline=until) as server:
+        if server is not None and trusted(server.endpoint, server.observation):
+            (body,) = await server.get(limits=limits)
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
-
-import h11
+import contextlib
+from typing import TYPE_CHECKING
 
 from detector.model import Endpoint
 from detector.probe.client import close, open_tls
-from detector.probe.tls.handshake import strict_context
+from detector.probe.tls.openssl import strict_context
 
-from .client import USER_AGENT, FetchOutcome, ask_over, parse_url
+from .client import OK, FetchOutcome, ask_over, parse_url, request_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from detector.model import Observation
     from detector.probe.routes import Dialer
+    from detector.probe.tls.transport import TLSTransport
 
-    from .client import Answer, Limits
-
-    Vouch = Callable[[Endpoint, Observation], bool]
-    """Whether the observation shows the endpoint itself."""
-
-_OK = 200
+    from .client import Limits, Target
 
 
-class Conversation(NamedTuple):
-    """What the connection showed, whether it was vouched for, and the bodies of the answers with status 200, in order.
+class HTTPSServer:
+    """The server of an https URL, as far as it was reached: what the handshake showed, and requests to it.
 
-    None stands for a question that got no such answer.
+    `path` is that of the URL. Nothing has been sent when it comes: whether it may be asked is for the caller to decide.
     """
 
-    observation: Observation
-    vouched: bool
-    bodies: tuple[bytes | None, ...]
+    def __init__(
+        self, target: Target, observation: Observation, connection: TLSTransport | None, deadline: float
+    ) -> None:
+        self.endpoint = Endpoint(host=target.host, port=target.port)
+        self.path = target.path
+        self.observation = observation
+        self._authority = target.authority
+        self._connection = connection
+        self._deadline = deadline
+
+    async def get(
+        self, paths: Sequence[str] | None = None, *, limits: Limits, accept: str = "*/*"
+    ) -> tuple[bytes | None, ...]:
+        """Request each of `paths` (default: that of the URL); return the bodies of the answers with status 200.
+
+        None stands for a request without such an answer. Raises nothing for reasons of network or peer.
+        """
+        wanted = (self.path,) if paths is None else tuple(paths)
+        bodies: list[bytes | None] = []
+        if (connection := self._connection) is None:
+            return (None,) * len(wanted)
+        for path in wanted:
+            request = request_for(self._authority, path, ("Accept", accept))
+            answer = await ask_over(connection, request, limits=limits, until=self._deadline)
+            status = answer.head.status_code if answer.head and answer.outcome is FetchOutcome.ANSWERED else None
+            bodies.append(answer.body if status == OK else None)
+            if not answer.leaves_reusable or connection.is_closing():
+                break
+        return (*bodies, *(None,) * (len(wanted) - len(bodies)))
 
 
-async def ask(  # noqa: PLR0913 - keyword-only; a conversation is made of these
-    url: str,
-    paths: Sequence[str] | None = None,
-    *,
-    dialer: Dialer,
-    vouch: Vouch,
-    limits: Limits,
-    deadline: float,
-    accept: str = "*/*",
-) -> Conversation | None:
-    """Connect once to the host of an https URL and ask for each of `paths` (None: for that of the URL).
+@contextlib.asynccontextmanager
+async def connect(url: str, *, dialer: Dialer, deadline: float) -> AsyncIterator[HTTPSServer | None]:
+    """Connect to the host of an https URL; None when `url` is not one that can be requested.
 
-    Nothing is asked of a host that is not vouched for. `deadline` is a time of the running event loop. None when `url`
-    cannot be asked for; raises nothing for reasons of network, proxy or peer.
+    `deadline` is a time of the running event loop, also for the requests. Raises nothing for reasons of network, proxy
+    or peer.
     """
     target = parse_url(url, "https")
     if target is None:
-        return None
-    wanted = (target.path,) if paths is None else tuple(paths)
+        yield None
+        return
     endpoint = Endpoint(host=target.host, port=target.port)
     opened = await open_tls(endpoint, dialer=dialer, deadline=deadline, context=strict_context())
-    connection, nothing = opened.connection, (None,) * len(wanted)
-    if connection is None:
-        return Conversation(opened.observation, vouched=False, bodies=nothing)
+    server = HTTPSServer(target, opened.observation, opened.connection, deadline)
+    if opened.connection is None:
+        yield server
+        return
     try:
-        vouched = vouch(endpoint, opened.observation)
-        bodies: list[bytes | None] = []
-        for path in wanted if vouched else ():
-            request = _request(target.authority, path, accept)
-            answer = await ask_over(connection, request, limits=limits, until=deadline)
-            bodies.append(_body(answer))
-            if not answer.leaves_reusable or connection.is_closing():
-                break
+        yield server
     except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
-        connection.abort()
+        opened.connection.abort()
         raise
-    await close(connection, deadline=max(deadline, asyncio.get_running_loop().time()))
-    return Conversation(opened.observation, vouched, (*bodies, *nothing[len(bodies) :]))
-
-
-def _request(authority: str, path: str, accept: str) -> h11.Request:
-    headers = [("Host", authority), ("User-Agent", USER_AGENT), ("Accept", accept), ("Accept-Encoding", "identity")]
-    return h11.Request(method="GET", target=path, headers=headers)
-
-
-def _body(answer: Answer) -> bytes | None:
-    whole = answer.outcome is FetchOutcome.ANSWERED and answer.head is not None and answer.head.status_code == _OK
-    return answer.body if whole else None
+    await close(opened.connection, deadline=max(deadline, asyncio.get_running_loop().time()))

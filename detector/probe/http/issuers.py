@@ -1,20 +1,20 @@
-"""Issuer certificates fetched from where a certificate says they are: AIA caIssuers (RFC 5280 section 4.2.2.1).
+"""Issuer certificates fetched from the AIA caIssuers URLs of a certificate (RFC 5280 section 4.2.2.1).
 
-Room: probe. Opens connections through a `Dialer`; judges nothing and trusts nothing. What comes back is unauthenticated
-bytes that read as certificates: only a signature verified by the caller makes one an issuer. It exists so that a server
-that forgot its intermediate is not accused.
+Room: probe. Opens connections through a `Dialer`, and trusts nothing: what comes back are unauthenticated bytes that
+parse as certificates, and only a signature verified by the caller makes one an issuer. It exists so that a server that
+omits its intermediate is not accused.
 
-The URLs come from certificates that an attacker may have written, so that every fetch is a request somebody else chose
-(server-side request forgery). What holds therefore:
+The URLs come from certificates that an attacker may have written: every fetch is a request chosen by somebody else
+(server-side request forgery). Therefore:
 
-* http only, port 80 only, no credentials, no IP literals in any spelling, no bare or private-network names;
-* on a direct route no octet is sent to an address that is not public unicast. `PublicResolver` keeps such addresses
-  from being connected to at all; `PublicAddressesOnly`, which `IssuerFetcher` puts around its dialer, looks at
-  the address the connection really has, so that a name that changes its mind between two lookups gains nothing;
-* no redirects; bounded octets, seconds, URLs a certificate, levels, and fetches altogether.
+* http only, port 80 only, no credentials, no IP literals in any form, no bare or private-network names;
+* on a direct route no byte is sent to an address that is not public unicast. `PublicResolver` leaves such addresses
+  out; `PublicAddressesOnly`, which `IssuerFetcher` puts around its dialer, checks the address the connection really
+  has, so that a name that resolves differently the second time gains nothing;
+* no redirects; bounded bytes, seconds, URLs per certificate, levels, and fetches in all.
 
-What remains: through a proxy the proxy resolves the name, and its own rules decide what it reaches; whoever runs the
-server of such a URL learns that somebody at this address met the certificate, as with any browser that fetches issuers.
+What remains: through a proxy the proxy resolves the name, and its own rules decide what it reaches; the operator of
+such a URL's server learns that somebody at this address met the certificate, as with any browser that fetches issuers.
 """
 
 from __future__ import annotations
@@ -24,60 +24,53 @@ import base64
 import binascii
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from detector.model import PROXIED, Endpoint, Outcome, Route
+from detector.model import PROXIED, Endpoint, Outcome
 from detector.probe.routes import HTTP_PORT, Resolver, RouteError
 from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.hostname import NETWORK_SUFFIXES
 
-from .client import FetchOutcome, Limits, fetch, parse_url
+from .client import OK, FetchOutcome, Limits, fetch, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
 
-    from detector.probe.routes import Address, AddressInfo, Dialer, Journal, ProtocolFactory
+    from detector.probe.routes import Address, AddressInfo, ConnectionRecord, Dialer, ProtocolFactory
 
-URLS_MAX: Final = 2
-"""Locations tried for the issuers of one certificate, and on one level of `complete`. Public leaves name one; two
-allow for a mirror."""
+URLS_MAX: Final = 2  # for the issuers of one certificate. Public leaves name one; two allow for a mirror
 
 LEVELS_MAX: Final = 3
-"""Issuers above the leaf that are followed. Public paths have at most three certificates above the leaf, and the last
-of them is a root that is at hand."""
+"""Issuers above the leaf that are followed. Public paths have at most three certificates above the leaf, the last of
+them a known root."""
 
 FETCHES_MAX: Final = 32
-"""Requests of one fetcher in all, and so the entries of its cache. A run meets some twenty issuers; a network that
-made every certificate name a new location would otherwise be asked for each."""
+"""Requests of one fetcher in all, and so the entries of its cache. A run meets some twenty issuers; this bounds a
+network that puts a new URL into every certificate."""
 
-CERTIFICATES_MAX: Final = 16
-"""Certificates read from one answer. A certs-only PKCS #7 holds the cross-signed forms of one CA: fewer than ten."""
+CERTIFICATES_MAX: Final = 16  # of one answer. A PKCS #7 holds the cross-signed forms of one CA: fewer than ten
 
-FETCH_LIMITS: Final = Limits(seconds=1.5, head_octets=16 * 1024, body_octets=64 * 1024)
-"""Of one fetch. CAs answer from CDNs within 0.2 s; 64 KiB hold `CERTIFICATES_MAX` certificates of usual size twice."""
+FETCH_LIMITS: Final = Limits(seconds=1.5, head_bytes=16 * 1024, body_bytes=64 * 1024)
+"""CAs answer from CDNs within 0.2 s; 64 KiB hold `CERTIFICATES_MAX` certificates of usual size twice."""
 
-_OK: Final = 200
-_OID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
-"""id-signedData (RFC 5652 section 5.1)."""
-_TAG_EXPLICIT_CONTENT: Final = 0xA0
-"""ContentInfo.content, [0] EXPLICIT (RFC 5652 section 3)."""
-_TAG_CERTIFICATES: Final = 0xA0
-"""SignedData.certificates, [0] IMPLICIT (RFC 5652 section 5.1)."""
+_OID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"  # id-signedData (RFC 5652 section 5.1)
+_TAG_EXPLICIT_CONTENT: Final = 0xA0  # ContentInfo.content, [0] EXPLICIT (RFC 5652 section 3)
+_TAG_CERTIFICATES: Final = 0xA0  # SignedData.certificates, [0] IMPLICIT (RFC 5652 section 5.1)
 _PEM: Final = re.compile(
     rb"-----BEGIN (?P<label>CERTIFICATE|X509 CERTIFICATE|PKCS7|CMS)-----"  # RFC 7468 sections 5, 8, 9
     rb"(?P<base64>[A-Za-z0-9+/=\s]+)-----END (?P=label)-----"
 )
 _GLOBAL_UNICAST_V6: Final = ipaddress.IPv6Network("2000::/3")
-"""The only IPv6 space that IANA gives out for use on the Internet (RFC 4291 section 2.4)."""
+"""The only IPv6 space that IANA allocates for use on the Internet (RFC 4291 section 2.4)."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv4 as seen from an IPv6-only network (RFC 6052 section 2.1): the embedded address decides."""
+"""IPv4 seen from an IPv6-only network (RFC 6052 section 2.1): the embedded address decides."""
 
 
 def is_public_address(address: str) -> bool:
     """Whether an IP address, perhaps with a zone, is public unicast: not private, loopback, link-local or multicast.
 
-    An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) is what is looked at. Text that is no address is not one.
+    Of an IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) the IPv4 address counts. Other text is not public.
     """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -94,9 +87,9 @@ def is_public_address(address: str) -> bool:
 
 
 def is_public_name(host: str) -> bool:
-    """Whether a host is a name of the public DNS, by its form: no IP literal, bare name, private or reserved suffix.
+    """Whether a host has the form of a public DNS name: not an IP literal, bare name, private or reserved suffix.
 
-    A last label that begins with a digit would be read as an IPv4 address by some resolvers (127.1, 0x7f000001).
+    Some resolvers take a last label that begins with a digit for an IPv4 address (127.1, 0x7f000001).
     """
     labels = host.rstrip(".").lower().split(".")
     suffix = labels[-1]
@@ -104,13 +97,10 @@ def is_public_name(host: str) -> bool:
 
 
 class PublicResolver(Resolver):
-    """The system's resolver without the answers that are not public addresses (see `is_public_address`).
-
-    For the `DirectDialer` of an `IssuerFetcher`: what it leaves out is not even connected to.
-    """
+    """The system's resolver restricted to public addresses, for the `DirectDialer` of an `IssuerFetcher`."""
 
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """Addresses of `host` as `Resolver.resolve`; raises `RouteError` when there are only private ones."""
+        """Resolve as `Resolver.resolve`. Raises `RouteError` when there are only private addresses."""
         found = [info for info in await super().resolve(host, port) if is_public_address(str(info[4][0]))]
         if not found:
             raise RouteError(Outcome.UNREACHABLE)
@@ -118,60 +108,41 @@ class PublicResolver(Resolver):
 
 
 class PublicAddressesOnly:
-    """A dialer that closes a direct connection to anything but a public address before an octet is sent.
+    """A dialer that closes a direct connection to anything but a public address before a byte is sent.
 
-    The address is the connected socket's own; one that cannot be told is refused. Other routes pass: there the far
-    end of the connection is the proxy.
+    The address is that of the connected socket; an unknown one is refused. Other routes pass: there the peer is the
+    proxy.
     """
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
+        self.route: Final = dialer.route
 
-    @property
-    def route(self) -> Route:
-        """What to call this way in an observation."""
-        return self._dialer.route
-
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says. Raises `RouteError` UNREACHABLE for an address that is not public."""
-        if self._dialer.route in PROXIED:
-            return await self._dialer.dial(endpoint, factory, journal)
-        gate = _Gate(factory, journal)
-        transport = await self._dialer.dial(endpoint, lambda: gate, journal)
-        if not gate.passed:
-            transport.abort()
-            raise RouteError(Outcome.UNREACHABLE)
-        return transport
 
+        def checked() -> asyncio.Protocol:
+            if self.route not in PROXIED and record.proxy is None:  # a proxy may also be chosen while dialing
+                address = (record.address or "").rpartition(":")[0]
+                if not is_public_address(address.strip("[]")):
+                    raise RouteError(Outcome.UNREACHABLE)
+            return factory()
 
-class _Gate(asyncio.Protocol):
-    """Looks at the peer's address, then puts the inner protocol in its own place within the same callback."""
-
-    def __init__(self, factory: ProtocolFactory, journal: Journal) -> None:
-        self._factory = factory
-        self._journal = journal
-        self.passed = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        proxied = self._journal.proxy is not None  # by a dialer that chooses: the peer is the proxy
-        self.passed = proxied or (isinstance(peer, tuple) and is_public_address(str(peer[0])))
-        if self.passed:
-            inner = self._factory()
-            cast("asyncio.Transport", transport).set_protocol(inner)  # not every loop's derives from asyncio's class
-            inner.connection_made(transport)
+        return await self._dialer.dial(endpoint, checked, record)
 
 
 class IssuerFetcher:
     """Fetches issuers for one run. One event loop uses one fetcher; nothing of it runs between calls.
 
-    `dialer` is the way to every location, or a function that chooses one for a location's host and port; on a direct
-    route it should be `DirectDialer(..., resolver=PublicResolver())`. `exempt` are hosts (lower case) and ports that
-    may be asked wherever they lead, because the caller's own rules lead there. `allow_private_addresses` is for
-    laboratories: every port, literal addresses and private networks are then asked.
+    Answers are cached by URL, including empty ones. A fetch that was cut short by a caller's deadline is not cached.
 
-    Answers are kept by URL, empty ones too: what was answered with nonsense is not asked for again. A fetch that was
-    cut short by a caller's deadline is not an answer and is not kept.
+    Args:
+        dialer: The route to every URL, or a function that chooses one for a host and port. For a direct route use
+            `DirectDialer(..., resolver=PublicResolver())`.
+        allow_private_addresses: For laboratories: every port, literal addresses and private networks are allowed.
+        exempt: Hosts (lower case) and ports that are allowed wherever they lead, because the caller's rules lead there.
+        limits: Of one fetch.
+        fetches_max: Requests in all.
     """
 
     def __init__(
@@ -192,19 +163,21 @@ class IssuerFetcher:
         self._running: dict[str, _Shared] = {}
 
     async def fetch(self, urls: Sequence[str], *, deadline: float | None = None) -> tuple[bytes, ...]:
-        """Certificates (DER) from the first `URLS_MAX` usable ones of `urls`, without repetitions.
+        """Return the certificates (DER) from the first `URLS_MAX` usable ones of `urls`, without repetitions.
 
-        `deadline` is a time of the running event loop. Calls for one URL at the same time share one request. Raises
-        nothing for reasons of URL, network or content: what could not be had is not there.
+        `deadline` is a time of the running event loop. Concurrent calls for one URL share one request. Raises nothing
+        for reasons of URL, network or content.
         """
-        routes = [(url, dialer) for url in dict.fromkeys(urls) if (dialer := self._way_to(url)) is not None][:URLS_MAX]
+        routes = [(url, dialer) for url in dict.fromkeys(urls) if (dialer := self._route_to(url)) is not None][
+            :URLS_MAX
+        ]
         answers = await asyncio.gather(*(self._certificates(url, dialer, deadline) for url, dialer in routes))
         return tuple(dict.fromkeys(certificate for answer in answers for certificate in answer))
 
     async def complete(self, leaf_urls: Sequence[str], *, deadline: float | None = None) -> tuple[bytes, ...]:
-        """Certificates as `fetch` gives them, and their issuers in turn, up to `LEVELS_MAX` levels.
+        """Return certificates as `fetch` does, and their issuers in turn, up to `LEVELS_MAX` levels.
 
-        A certificate whose subject is its issuer has none further up and is not followed.
+        A self-issued certificate is not followed.
         """
         found: dict[bytes, None] = {}
         urls: Sequence[str] = leaf_urls
@@ -219,21 +192,21 @@ class IssuerFetcher:
                 break
         return tuple(found)
 
-    def _way_to(self, url: str) -> Dialer | None:
-        """Choose how to reach a location; None when it must not be asked."""
+    def _route_to(self, url: str) -> Dialer | None:
+        """Choose the route to a URL; None when it must not be fetched."""
         target = parse_url(url)
         if target is None:
             return None
-        free = self._allow_private or (target.host, target.port) in self._exempt
-        if not free and not (target.port == HTTP_PORT and is_public_name(target.host)):
+        allowed = self._allow_private or (target.host, target.port) in self._exempt
+        if not allowed and not (target.port == HTTP_PORT and is_public_name(target.host)):
             return None
         dialer = self._dialer_for(Endpoint(host=target.host, port=target.port))
-        return dialer if free else PublicAddressesOnly(dialer)
+        return dialer if allowed else PublicAddressesOnly(dialer)
 
     async def _certificates(self, url: str, dialer: Dialer, deadline: float | None) -> tuple[bytes, ...]:
-        """One URL's certificates: kept, being fetched, or to be fetched."""
-        if (kept := self._answers.get(url)) is not None:
-            return kept
+        """Return one URL's certificates: cached, being fetched, or fetched now."""
+        if (cached := self._answers.get(url)) is not None:
+            return cached
         if deadline is not None and asyncio.get_running_loop().time() >= deadline:
             return ()
         shared = self._running.get(url)
@@ -255,7 +228,7 @@ class IssuerFetcher:
                 await self._leave(url, shared)
 
     async def _leave(self, url: str, shared: _Shared) -> None:
-        """End a fetch that nobody waits for any more."""
+        """Cancel a fetch that no caller waits for any more."""
         if self._running.get(url) is shared:
             del self._running[url]
         if not shared.task.done():
@@ -264,7 +237,7 @@ class IssuerFetcher:
 
     async def _ask(self, url: str, dialer: Dialer) -> tuple[bytes, ...]:
         answer = await fetch(url, dialer=dialer, limits=self._limits)
-        whole = answer.outcome is FetchOutcome.ANSWERED and answer.status == _OK
+        whole = answer.outcome is FetchOutcome.ANSWERED and answer.status == OK
         certificates = certificates_in(answer.body) if whole else ()
         self._answers[url] = certificates
         return certificates
@@ -279,11 +252,11 @@ class _Shared:
 
 
 def certificates_in(body: bytes) -> tuple[bytes, ...]:
-    """The certificates (DER) in what a caIssuers location served, at most `CERTIFICATES_MAX`; raises nothing.
+    """Return the certificates (DER) in the answer of a caIssuers URL, at most `CERTIFICATES_MAX`; raises nothing.
 
-    RFC 5280 section 4.2.2.1 wants one DER certificate or a certs-only CMS message (RFC 2797, RFC 5652) in DER; PEM of
-    either is served as well. The form is told from the octets: the media type is often wrong. What does not read as a
-    certificate with a public key is left out.
+    RFC 5280 section 4.2.2.1 requires one DER certificate or a certs-only CMS message (RFC 2797, RFC 5652) in DER; PEM
+    of either is served as well. The form is recognized by content: the media type is often wrong. What does not parse
+    as a certificate with a public key is left out.
     """
     found: dict[bytes, None] = {}
     for block in _blocks(body):
@@ -296,7 +269,7 @@ def certificates_in(body: bytes) -> tuple[bytes, ...]:
 
 
 def _blocks(body: bytes) -> Iterator[bytes]:
-    """DER: what PEM armour holds, or the body as it is."""
+    """Yield DER: the content of PEM blocks, or the body unchanged."""
     armoured = False
     for block in _PEM.finditer(body):
         armoured = True
@@ -309,7 +282,7 @@ def _blocks(body: bytes) -> Iterator[bytes]:
 
 
 def _certificates_in_der(data: bytes) -> Iterator[bytes]:
-    """A certificate, or those of a SignedData, as far as it can be walked. Octets behind the outer element are cut."""
+    """Yield a certificate, or those of a SignedData as far as it parses. Bytes after the outer element are ignored."""
     try:
         outer = der.expect(data, 0, len(data), der.SEQUENCE)
         first = der.element(data, outer.content, outer.end)

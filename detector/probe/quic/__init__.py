@@ -1,4 +1,4 @@
-"""Handshakes over QUIC: the parser of its packets and the client.
+"""Handshakes over QUIC: `wire` (parser of its packets) and `client` (one connection, with the extra `quic`).
 
 Room: probe.
 """

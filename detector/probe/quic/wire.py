@@ -1,14 +1,13 @@
-"""What both sides of a QUIC handshake said, read from the datagrams themselves.
+"""Parser of both sides of a QUIC handshake.
 
-Room: probe. Pure: datagrams and one traffic secret go in, facts come out; no sockets, no clock, no QUIC library.
+Room: probe. Pure: datagrams and traffic secrets go in, facts come out; no sockets, no clock, no QUIC library.
 
-The same reasons as in `wire`: a library refuses what it cannot parse before anybody can see it and says why only as
-text. Here Initial packets are opened with keys that everybody can derive (RFC 9001 section 5.2) and Handshake packets
-with the server handshake traffic secret, which QUIC libraries give away for key logs. What their CRYPTO frames carry
-are the handshake messages of TLS 1.3 without records, and `wire.Wire` reads those.
+The reasons are those of `tls.wire`. Initial packets are opened with keys that everybody can derive (RFC 9001 section
+5.2), Handshake packets with the server handshake traffic secret, which QUIC libraries export for key logs. Their CRYPTO
+frames carry the handshake messages of TLS 1.3 without records, which `tls.wire.Wire` parses.
 
-A packet that cannot be opened or read is dropped, as RFC 9000 section 5.2 has it: anybody can send one. What was opened
-came from who holds the keys. Nothing here raises.
+A packet that cannot be opened or parsed is dropped, as RFC 9000 section 5.2 requires: anybody can send one. An opened
+packet came from a holder of the keys. Nothing here raises.
 """
 
 from __future__ import annotations
@@ -18,85 +17,41 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
 from detector.probe.tls.codepoints import AEAD, TLS_1_3_SUITES
-from detector.probe.tls.wire import FLIGHT_OCTETS_MAX, NONCE_OCTETS, Wire, WireError, WireErrorKind, expand_label
+from detector.probe.tls.keys import TrafficKeys, expand_label
+from detector.probe.tls.reader import Reader, WireError, too_large
+from detector.probe.tls.wire import FLIGHT_BYTES_MAX, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VERSION_1: Final = 1
-"""QUIC version 1 (RFC 9000 section 15), the one that is offered."""
+VERSION_1: Final = 1  # QUIC version 1 (RFC 9000 section 15), the one that is offered
+_INITIAL_SALT: Final = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")  # RFC 9001 section 5.2
+_INITIAL_SUITE: Final = 0x1301  # protects Initial packets, whatever is negotiated (RFC 9001 section 5.2)
+CONNECTION_ID_BYTES_MAX: Final = 20  # RFC 9000 section 17.2
+PENDING_MAX: Final = 32  # Handshake packets kept until their secret is known; a genuine flight has under ten
+FRAGMENTS_MAX: Final = 1024  # CRYPTO frames kept out of order: a flight of a megabyte
+KEYS_MAX: Final = 4  # connection IDs that Initial keys are derived from: the client's first, and others after a Retry
+_LONG_HEADER: Final = 0xC0  # header form and fixed bit of a packet with a long header (RFC 9000 section 17.2)
+_INITIAL, _HANDSHAKE = 0, 2  # long packet types (RFC 9000 table 5)
 
-_INITIAL_SALT: Final = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
-"""RFC 9001 section 5.2."""
-
-_INITIAL_SUITE: Final = 0x1301
-"""TLS_AES_128_GCM_SHA256 protects Initial packets, whatever is negotiated (RFC 9001 section 5.2)."""
-
-CONNECTION_ID_OCTETS_MAX: Final = 20
-"""RFC 9000 section 17.2."""
-
-PENDING_MAX: Final = 32
-"""Handshake packets kept until their secret is known; a genuine flight of the server has under ten."""
-
-FRAGMENTS_MAX: Final = 1024
-"""CRYPTO frames kept that do not connect to what was read yet: a flight of a megabyte, all of it out of order."""
-
-KEYS_MAX: Final = 4
-"""Connection IDs that Initial keys are derived from: the client's first, and one more after a Retry."""
-
-_LONG_HEADER: Final = 0xC0
-"""Header form and fixed bit of a packet with a long header (RFC 9000 section 17.2)."""
-_INITIAL: Final = 0
-_HANDSHAKE: Final = 2
-"""Long packet types (RFC 9000 table 5)."""
-
-_SAMPLE_OCTETS: Final = 16
-_SAMPLE_BEHIND: Final = 4
-"""What header protection samples, and how far behind the start of the packet number (RFC 9001 section 5.4.2)."""
+_SAMPLE_BYTES: Final = 16
+_SAMPLE_OFFSET: Final = 4
+"""What header protection samples, and its offset from the start of the packet number (RFC 9001 section 5.4.2)."""
 
 _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CONNECTION_CLOSE = 0x00, 0x01, 0x02, 0x03, 0x06, 0x1C
-"""The frame types that Initial and Handshake packets may have (RFC 9000 section 12.4)."""
+"""The frame types allowed in Initial and Handshake packets (RFC 9000 section 12.4)."""
 
-CRYPTO_ERROR: Final = range(0x100, 0x200)
-"""Error codes that carry a TLS alert (RFC 9001 section 4.8)."""
-
-
-class _MalformedError(Exception):
-    """A packet or frame that cannot be read; it is dropped."""
-
-
-class _Cursor:
-    """Bounds-checked reading of one packet (RFC 9000 section 1.3)."""
-
-    def __init__(self, data: bytes, at: int = 0) -> None:
-        self.data: Final = data
-        self.at = at
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.at
-
-    def octets(self, count: int) -> bytes:
-        if count > self.left:
-            raise _MalformedError
-        self.at += count
-        return self.data[self.at - count : self.at]
-
-    def number(self) -> int:
-        """A variable-length integer (RFC 9000 section 16)."""
-        first = self.octets(1)[0]
-        return int.from_bytes(bytes([first & 0x3F]) + self.octets((1 << (first >> 6)) - 1), "big")
+CRYPTO_ERROR: Final = range(0x100, 0x200)  # error codes that carry a TLS alert (RFC 9001 section 4.8)
 
 
 class _Packet(NamedTuple):
-    """One protected packet with a long header: where its packet number starts in `octets`."""
+    """One protected packet with a long header; its packet number starts at `number_at` in `data`."""
 
     kind: int
     destination: bytes
-    octets: bytes
+    data: bytes
     number_at: int
 
 
@@ -104,36 +59,25 @@ class _Protection:
     """The keys of one direction at one level (RFC 9001 section 5.1)."""
 
     def __init__(self, suite: int, secret: bytes) -> None:
-        aead, key_octets, tag_octets, hash_name = TLS_1_3_SUITES[suite]
-        key = expand_label(hash_name, secret, "quic key", key_octets)
-        self._iv = int.from_bytes(expand_label(hash_name, secret, "quic iv", NONCE_OCTETS), "big")
-        self._header_key = expand_label(hash_name, secret, "quic hp", key_octets)
+        self._aead, key_bytes, _, hash_name = TLS_1_3_SUITES[suite]
+        self._keys = TrafficKeys(suite, secret, "quic ")
+        self._header_key = expand_label(hash_name, secret, "quic hp", key_bytes)
         self._largest = -1
-        self._aead = aead
-        self._cipher: AESGCM | AESCCM | ChaCha20Poly1305
-        match aead:
-            case AEAD.AES_GCM:
-                self._cipher = AESGCM(key)
-            case AEAD.AES_CCM:
-                self._cipher = AESCCM(key, tag_length=tag_octets)
-            case AEAD.CHACHA20_POLY1305:
-                self._cipher = ChaCha20Poly1305(key)
 
     def open(self, packet: _Packet) -> bytes | None:
-        """The frames of a packet; None when it was not made with these keys."""
-        octets, at = packet.octets, packet.number_at
-        sample = octets[at + _SAMPLE_BEHIND : at + _SAMPLE_BEHIND + _SAMPLE_OCTETS]
-        if len(sample) < _SAMPLE_OCTETS:
+        """Return the frames of a packet; None when it was not made with these keys."""
+        data, at = packet.data, packet.number_at
+        sample = data[at + _SAMPLE_OFFSET : at + _SAMPLE_OFFSET + _SAMPLE_BYTES]
+        if len(sample) < _SAMPLE_BYTES:
             return None
         mask = self._mask(sample)
-        first = octets[0] ^ (mask[0] & 0x0F)
+        first = data[0] ^ (mask[0] & 0x0F)
         length = (first & 0x03) + 1
-        truncated = bytes(a ^ b for a, b in zip(octets[at : at + length], mask[1:], strict=False))
-        number = self._whole(int.from_bytes(truncated, "big"), 8 * length)
-        nonce = (self._iv ^ number).to_bytes(NONCE_OCTETS, "big")
-        header = bytes([first]) + octets[1:at] + truncated
+        truncated = bytes(a ^ b for a, b in zip(data[at : at + length], mask[1:], strict=False))
+        number = self._packet_number(int.from_bytes(truncated, "big"), 8 * length)
+        header = bytes([first]) + data[1:at] + truncated
         try:
-            frames = self._cipher.decrypt(nonce, octets[at + length :], header)
+            frames = self._keys.cipher.decrypt(self._keys.nonce(number), data[at + length :], header)
         except (InvalidTag, ValueError):
             return None
         self._largest = max(self._largest, number)
@@ -146,8 +90,8 @@ class _Protection:
         # One block, which is what RFC 9001 section 5.4.3 asks for; no message is encrypted with this.
         return Cipher(algorithms.AES(self._header_key), modes.ECB()).encryptor().update(sample)  # noqa: S305 - as said
 
-    def _whole(self, truncated: int, bits: int) -> int:
-        """The packet number (RFC 9000 appendix A.3)."""
+    def _packet_number(self, truncated: int, bits: int) -> int:
+        """Decode a packet number (RFC 9000 appendix A.3)."""
         expected, window = self._largest + 1, 1 << bits
         candidate = (expected & ~(window - 1)) | truncated
         if candidate <= expected - window // 2:
@@ -158,19 +102,16 @@ class _Protection:
 
 
 class _Stream:
-    """One CRYPTO stream, put in order (RFC 9000 section 19.6)."""
+    """Reassembly of one CRYPTO stream (RFC 9000 section 19.6)."""
 
     def __init__(self) -> None:
         self._next = 0
         self._waiting: dict[int, bytes] = {}
 
     def take(self, offset: int, data: bytes) -> bytes:
-        """What is readable now that `data` has come.
-
-        Raises `WireError` when it lies further on than any flight may.
-        """
-        if offset + len(data) > FLIGHT_OCTETS_MAX:
-            raise WireError(WireErrorKind.TOO_LARGE, f"the flight goes on behind {FLIGHT_OCTETS_MAX} octets")
+        """Add `data`; return what is contiguous now. Raises `WireError` when it exceeds the limit of a flight."""
+        if offset + len(data) > FLIGHT_BYTES_MAX:
+            raise too_large(f"the flight continues after {FLIGHT_BYTES_MAX} bytes")
         if len(self._waiting) < FRAGMENTS_MAX and len(data) > len(self._waiting.get(offset, b"")):
             self._waiting[offset] = data
         readable = bytearray()
@@ -189,11 +130,10 @@ class _InitialKeys(NamedTuple):
 
 
 class QuicWire:
-    """One QUIC handshake as its datagrams tell it. `wire` holds what TLS said; see the module for the rules.
+    """The parsed state of one QUIC handshake, of TLS in `wire`. See the module for the rules.
 
     `opened` counts the packets of the server that could be opened; `close_code` is the error code with which it closed
-    the connection during the handshake, `our_close_code` the one with which we did; `error` is why its flight could not
-    be read on.
+    the connection during the handshake, `our_close_code` ours; `error` is why its flight cannot be parsed any further.
     """
 
     def __init__(self) -> None:
@@ -241,12 +181,12 @@ class QuicWire:
                 self._pending.append(packet)
 
     def our_secret(self, secret: bytes) -> None:
-        """Take the client handshake traffic secret: how we end a handshake shows in our own packets."""
+        """Take the client handshake traffic secret: our own packets show how we end a handshake."""
         if self._our_handshake is None and self.wire.suite in TLS_1_3_SUITES:
             self._our_handshake = _Protection(self.wire.suite, secret)
 
     def secret(self, secret: bytes) -> None:
-        """Take the server handshake traffic secret (RFC 9001 section 5.1) and read what waited for it."""
+        """Take the server handshake traffic secret (RFC 9001 section 5.1) and parse what waited for it."""
         suite = self.wire.suite
         if self._handshake is not None or suite not in TLS_1_3_SUITES:
             return
@@ -264,7 +204,7 @@ class QuicWire:
         self._take(packet.kind, frames)
 
     def _take(self, kind: int, frames: bytes) -> None:
-        """The frames of a packet of the server of this kind."""
+        """Parse the frames of a packet of the server of this kind."""
         read = _read_frames(frames)
         if self.close_code is None:
             self.close_code = read.close_code
@@ -292,76 +232,72 @@ class QuicWire:
                     self.wire.client_random = None
                 self.wire.client_messages(keys.our_stream.take(offset, data))
         except WireError:
-            # Our own library's hello is well-formed; were it not, only our own checks would be lost.
+            # Our own library's hello is well-formed; if it were not, only our own checks would be lost.
             return
 
 
 class _Frames(NamedTuple):
-    """What is wanted of a packet: offset and content of its CRYPTO frames, the code of its CONNECTION_CLOSE."""
+    """The frames of a packet that matter: offset and content of CRYPTO, the code of CONNECTION_CLOSE."""
 
     crypto: list[tuple[int, bytes]]
     close_code: int | None
 
 
 def _read_frames(frames: bytes) -> _Frames:
-    """RFC 9000 section 12.4: what cannot be there, or cannot be read, ends the reading."""
-    cursor = _Cursor(frames)
+    """Parse frames (RFC 9000 section 12.4); what is not allowed or malformed ends the parsing."""
+    reader = Reader(frames, "a packet")
     crypto: list[tuple[int, bytes]] = []
     try:
-        while cursor.left:
-            kind = cursor.number()
+        while reader.left:
+            kind = reader.varint()
             if kind in {_ACK, _ACK_ECN}:
-                _skip_ack(cursor, ecn=kind == _ACK_ECN)
+                _skip_ack(reader, ecn=kind == _ACK_ECN)
             elif kind == _CRYPTO:
-                offset = cursor.number()
-                crypto.append((offset, cursor.octets(cursor.number())))
+                offset = reader.varint()
+                crypto.append((offset, reader.take(reader.varint())))
             elif kind == _CONNECTION_CLOSE:
-                return _Frames(crypto, cursor.number())
+                return _Frames(crypto, reader.varint())
             elif kind not in {_PADDING, _PING}:
                 break
-    except _MalformedError:
+    except WireError:
         pass
     return _Frames(crypto, None)
 
 
-def _skip_ack(cursor: _Cursor, *, ecn: bool) -> None:
+def _skip_ack(reader: Reader, *, ecn: bool) -> None:
     """RFC 9000 section 19.3."""
-    cursor.number()
-    cursor.number()
-    ranges = cursor.number()
-    cursor.number()
-    for _ in range(min(2 * ranges, cursor.left + 1)):
-        cursor.number()
-    for _ in range(3 if ecn else 0):
-        cursor.number()
+    reader.varint()
+    reader.varint()
+    ranges = reader.varint()
+    for _ in range(1 + min(2 * ranges, reader.left) + (3 if ecn else 0)):
+        reader.varint()
 
 
 def _initial_keys(destination: bytes) -> _InitialKeys:
-    """What protects the Initial packets of both sides (RFC 9001 section 5.2)."""
+    """Derive the keys of the Initial packets of both sides (RFC 9001 section 5.2)."""
     secret = hmac.digest(_INITIAL_SALT, destination, "sha256")
     ours, theirs = (expand_label("sha256", secret, label, 32) for label in ("client in", "server in"))
     return _InitialKeys(_Protection(_INITIAL_SUITE, ours), _Protection(_INITIAL_SUITE, theirs), _Stream())
 
 
 def _packets(datagram: bytes) -> Iterator[_Packet]:
-    """The Initial and Handshake packets of a datagram (RFC 9000 sections 12.2 and 17.2); other kinds end it."""
-    cursor = _Cursor(datagram)
+    """Yield the Initial and Handshake packets of a datagram (RFC 9000 sections 12.2 and 17.2); others end it."""
+    reader = Reader(datagram, "a datagram")
     try:
-        while cursor.left:
-            start = cursor.at
-            first = cursor.octets(1)[0]
-            if first & _LONG_HEADER != _LONG_HEADER or int.from_bytes(cursor.octets(4), "big") != VERSION_1:
+        while reader.left:
+            start = reader.at
+            first = reader.number(1)
+            if first & _LONG_HEADER != _LONG_HEADER or reader.number(4) != VERSION_1:
                 return
-            destination = cursor.octets(cursor.octets(1)[0])
-            cursor.octets(cursor.octets(1)[0])
+            destination, _source = reader.vector(1), reader.vector(1)
             kind = (first & 0x30) >> 4
-            if len(destination) > CONNECTION_ID_OCTETS_MAX or kind not in {_INITIAL, _HANDSHAKE}:
+            if len(destination) > CONNECTION_ID_BYTES_MAX or kind not in {_INITIAL, _HANDSHAKE}:
                 return
             if kind == _INITIAL:
-                cursor.octets(cursor.number())
-            length = cursor.number()
-            number_at = cursor.at - start
-            cursor.octets(length)
-            yield _Packet(kind, destination, datagram[start : cursor.at], number_at)
-    except _MalformedError:
+                reader.take(reader.varint())  # the token
+            length = reader.varint()
+            number_at = reader.at - start
+            reader.take(length)
+            yield _Packet(kind, destination, datagram[start : reader.at], number_at)
+    except WireError:
         return

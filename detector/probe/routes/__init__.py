@@ -1,68 +1,57 @@
-"""How bytes get to an endpoint: directly, or through a proxy.
+"""Routes to an endpoint: directly, or through a proxy.
 
-Room: probe. Opens sockets and starts resolver threads; judges nothing. Nothing here reads the environment: `proxy_for`
-gets it as an argument.
+Room: probe. Opens sockets and starts resolver threads. Nothing here reads the environment: it is an argument.
 
-From the bottom up: `dialing` (what every way has in common), `direct`, `proxies` (a proxy and its URL), `exchange`,
-`connect` and `socks` (what is said to a proxy, without I/O), `proxied` (carries it), `settings` (which proxy is meant).
+From the bottom up: `dialing` (the `Dialer` interface and the connection record), `direct` (name resolution and racing
+addresses), `resolving` (cached resolvers for scans), `proxies` (a proxy, its URL, which one applies), `system` (proxy
+settings of operating systems), `negotiation`, `connect` and `socks` (negotiating a tunnel, without I/O), `proxied`
+(carries a negotiation), `pac` and `pac_worker` (proxy auto-configuration).
 """
 
 from __future__ import annotations
 
-from .connect import INTERIM_RESPONSES_MAX, PROXY_HEAD_OCTETS_MAX
+from .connect import INTERIM_RESPONSES_MAX
 from .dialing import (
     HTTP_PORT,
-    PORT_MAX,
+    HTTPS_PORT,
     Address,
+    ConnectionRecord,
     Dialer,
-    Journal,
-    NoWay,
+    NoRoute,
     ProtocolFactory,
     ResolveMap,
     RouteError,
     Timeouts,
+    host_port,
     literal,
 )
-from .direct import (
-    ADDRESSES_MAX,
-    LOOKUPS_MAX,
-    AddressInfo,
-    DirectDialer,
-    Family,
-    Resolver,
-    addresses_of,
-    open_connection,
-)
-from .proxied import ConnectDialer, ProxyDialer
-from .proxies import HTTPS_PORT, Proxy, parse_proxy
-from .settings import proxy_for
+from .direct import AddressInfo, DirectDialer, Family, Resolver, addresses_of, local_networks
+from .proxied import ProxyDialer, ProxyTrust
+from .proxies import Proxy, parse_proxy, proxy_for
 
 __all__ = [
-    "ADDRESSES_MAX",
     "HTTPS_PORT",
     "HTTP_PORT",
     "INTERIM_RESPONSES_MAX",
-    "LOOKUPS_MAX",
-    "PORT_MAX",
-    "PROXY_HEAD_OCTETS_MAX",
     "Address",
     "AddressInfo",
-    "ConnectDialer",
+    "ConnectionRecord",
     "Dialer",
     "DirectDialer",
     "Family",
-    "Journal",
-    "NoWay",
+    "NoRoute",
     "ProtocolFactory",
     "Proxy",
     "ProxyDialer",
+    "ProxyTrust",
     "ResolveMap",
     "Resolver",
     "RouteError",
     "Timeouts",
     "addresses_of",
+    "host_port",
     "literal",
-    "open_connection",
+    "local_networks",
     "parse_proxy",
     "proxy_for",
 ]

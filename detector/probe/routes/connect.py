@@ -1,6 +1,6 @@
-"""The CONNECT exchange with an HTTP proxy (RFC 9110 section 9.3.6), and the authentication it asks for.
+"""HTTP CONNECT (RFC 9110 section 9.3.6), and the authentication a proxy requests.
 
-Room: probe. Pure: see `exchange`. Basic is the only authentication that is sent; what else a proxy offers is told.
+Room: probe. Pure: see `negotiation`. Only Basic is supported; the other schemes a proxy offers are reported.
 """
 
 from __future__ import annotations
@@ -12,52 +12,44 @@ from detector.aio.lazy import LazyModule
 from detector.model import Outcome
 
 from .dialing import literal
-from .negotiation import Exchange, host_octets
+from .negotiation import Negotiation, encoded_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import h11
 else:
-    h11 = LazyModule("h11")  # 6 ms that a direct way need not wait for
+    h11 = LazyModule("h11")  # 6 ms that a direct route need not wait for
 
-PROXY_HEAD_OCTETS_MAX: Final = 16 * 1024
-"""Octets of a proxy's answer before its head must be complete. Common servers allow 8 KiB, browsers more."""
-
-INTERIM_RESPONSES_MAX: Final = 8
-"""Responses of class 1xx accepted before the real one (RFC 9110 section 15.2 sets no bound)."""
-
-AUTH_SCHEMES_MAX: Final = 8
-"""Kinds of authentication kept: real proxies offer up to four."""
-
-AUTH_SCHEME_CHARACTERS_MAX: Final = 32
-"""Characters of one kind's name; the longest registered one (IANA, HTTP Authentication Schemes) has 14."""
+PROXY_HEAD_BYTES_MAX: Final = 16 * 1024  # of a proxy's answer. Common servers allow 8 KiB, browsers more
+INTERIM_RESPONSES_MAX: Final = 8  # of class 1xx before the real one (RFC 9110 section 15.2 sets no bound)
+AUTH_SCHEMES_MAX: Final = 8  # authentication schemes kept: real proxies offer up to four
+AUTH_SCHEME_CHARACTERS_MAX: Final = 32  # the longest registered one (IANA, HTTP Authentication Schemes) has 14
 
 BASIC: Final = "basic"
 
 _SUCCESS: Final = range(200, 300)
-_AUTHENTICATION_REQUIRED: Final = 407
-"""Proxy Authentication Required (RFC 9110 section 15.5.8)."""
+_AUTHENTICATION_REQUIRED: Final = 407  # Proxy Authentication Required (RFC 9110 section 15.5.8)
 
 _OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03")
-"""How a SOCKS5 answer, a SOCKS4 answer, and a TLS alert or handshake record begin: no HTTP answer does."""
+"""The first bytes of a SOCKS5 answer, a SOCKS4 answer, and a TLS alert or handshake record."""
 
 _CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]+(?![ \t=])|$)")
-"""An auth-scheme at the start of a list element: a token with something after it that is not '=' (RFC 9110 section
-11.6.1); a token before '=' is a parameter of the challenge before."""
+"""An auth-scheme at the start of a list element (RFC 9110 section 11.6.1): a token not followed by '=', before which it
+would be a parameter of the previous challenge."""
 
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)')
 
 
-class ConnectExchange(Exchange):
-    """Asks for a tunnel to `host` and `port`. `authorization` is the Proxy-Authorization value, None for none.
+class ConnectNegotiation(Negotiation):
+    """Requests a tunnel to `host` and `port`. `authorization` is the Proxy-Authorization value, if any.
 
-    Raises `RouteError` DNS_FAILURE on construction for what no host name can be.
+    Raises `RouteError` DNS_FAILURE on construction for what cannot be a host name.
     """
 
     def __init__(self, host: str, port: int, authorization: bytes | None) -> None:
         super().__init__()
-        name = host_octets(literal(host) or host)
+        name = encoded_host(literal(host) or host)
         # authority-form, RFC 9112 section 3.2.3
         authority = b"[%b]:%d" % (name, port) if b":" in name else b"%b:%d" % (name, port)
         headers = [(b"Host", authority)]
@@ -65,22 +57,22 @@ class ConnectExchange(Exchange):
             headers.append((b"Proxy-Authorization", authorization))
         self._authorized = authorization is not None
         self._request = h11.Request(method=b"CONNECT", target=authority, headers=headers)
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=PROXY_HEAD_OCTETS_MAX)
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=PROXY_HEAD_BYTES_MAX)
         self._interim_responses = 0
-        self._begun = False
+        self._answered = False
 
     def start(self) -> bytes:
-        """Make the request."""
+        """Return the request."""
         return (self._http.send(self._request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
 
     def receive(self, data: bytes) -> bytes:
-        """Read the proxy's answer."""
+        """Parse the proxy's answer."""
         if self.settled or not data:
             return b""
-        if not self._begun and _OTHER_PROTOCOL.match(data):
+        if not self._answered and _OTHER_PROTOCOL.match(data):
             self.failure = Outcome.PROXY_OTHER_KIND
             return b""
-        self._begun = True
+        self._answered = True
         try:
             self._http.receive_data(data)
             self._read_answer()
@@ -90,43 +82,35 @@ class ConnectExchange(Exchange):
         return b""
 
     def _read_answer(self) -> None:
-        while (event := self._http.next_event()) is not h11.NEED_DATA:
-            if isinstance(event, h11.InformationalResponse):
-                self._interim_responses += 1
-                if self._interim_responses > INTERIM_RESPONSES_MAX:
-                    self.failure = Outcome.PROXY_PROTOCOL
-                    return
-                continue
-            if isinstance(event, h11.Response):
-                self._take(event)
-            else:
+        while isinstance(event := self._http.next_event(), h11.InformationalResponse):
+            self._interim_responses += 1
+            if self._interim_responses > INTERIM_RESPONSES_MAX:
                 self.failure = Outcome.PROXY_PROTOCOL
+                return
+        if event is h11.NEED_DATA:
             return
-
-    def _take(self, response: h11.Response) -> None:
-        self.status = response.status_code
-        if response.status_code in _SUCCESS:
+        if not isinstance(event, h11.Response):
+            self.failure = Outcome.PROXY_PROTOCOL
+            return
+        self.status = event.status_code
+        if self.status in _SUCCESS:
             # Content-Length and Transfer-Encoding mean nothing here (RFC 9110 section 9.3.6).
             self.leftover, _ = self._http.trailing_data
             self.established = True
-        elif response.status_code == _AUTHENTICATION_REQUIRED:
-            offered = (value for name, value in response.headers if name == b"proxy-authenticate")
-            self.auth_schemes = auth_schemes(offered)
-            self.failure = self._missing_authentication()
+        elif self.status == _AUTHENTICATION_REQUIRED:
+            self.failure = self._missing_authentication(event)
         else:
             self.failure = Outcome.PROXY_REFUSED
 
-    def _missing_authentication(self) -> Outcome:
+    def _missing_authentication(self, response: h11.Response) -> Outcome:
+        self.auth_schemes = auth_schemes(value for name, value in response.headers if name == b"proxy-authenticate")
         if self.auth_schemes and BASIC not in self.auth_schemes:
             return Outcome.PROXY_AUTH_UNSUPPORTED
         return Outcome.PROXY_AUTH_REJECTED if self._authorized else Outcome.PROXY_AUTH_REQUIRED
 
 
 def auth_schemes(values: Iterable[bytes]) -> tuple[str, ...]:
-    """The kinds of authentication that Proxy-Authenticate headers offer, lower case, in their order, bounded.
-
-    What cannot be a scheme is left out. Raises nothing.
-    """
+    """Return the schemes that Proxy-Authenticate headers offer, lower case, in their order, bounded. Raises nothing."""
     found = dict.fromkeys(scheme for value in values for scheme in _schemes(value.decode("latin-1")))
     return tuple(found)[:AUTH_SCHEMES_MAX]
 

@@ -1,51 +1,50 @@
-"""What every way to an endpoint has in common: a `Dialer`, its time limits, and the journal it keeps.
+"""The `Dialer` interface: how a protocol is connected to an endpoint, within time limits, and what is recorded of it.
 
-Room: probe. Opens nothing by itself; judges nothing.
+Room: probe. Opens nothing by itself.
 
-A `Dialer` connects a protocol to an endpoint and writes what it learns into a `Journal` as it goes, so that whoever
-gives up waiting still has the facts up to that moment. Failures are `RouteError`, which carries an `Outcome` and no
-text.
+A dialer writes what it learns into a `ConnectionRecord` at once, so that a caller that gives up waiting still has the
+facts up to that moment. Failures are `RouteError`, which carries an `Outcome` and no text.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import ipaddress
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from detector.model import Endpoint, Outcome, ProxyObservation, Record, Route
+from detector.model.validate import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
+    from detector.model import Observation
+
+LOG: Final = logging.getLogger("detector.probe")
+
 ProtocolFactory = Callable[[], asyncio.Protocol]
-Address = tuple[str, int]
-"""Host (name or literal) and port."""
+Address = tuple[str, int]  # host (name or literal) and port
 ResolveMap = Mapping[Address, Address]
 """Where to connect instead, by host (lower case) and port; like curl's --connect-to."""
 
-HTTP_PORT: Final = 80
-"""Default port of an http URL (RFC 9110 section 4.2.1)."""
-
-PORT_MAX: Final = 65535
-"""Largest TCP port (RFC 9293 section 3.1)."""
-
-
-_HOSTS_REMEMBERED: Final = 1024
-"""Hosts of which it is remembered whether they are addresses: one look asks several times."""
+HTTP_PORT: Final = 80  # default port of an http URL (RFC 9110 section 4.2.1)
+HTTPS_PORT: Final = 443  # default port of an https URL (RFC 9110 section 4.2.2)
+PORT_MAX: Final = 65535  # largest TCP port (RFC 9293 section 3.1)
+_HOSTS_CACHED: Final = 1024  # hosts for which it is cached whether they are addresses: one probe asks several times
 
 
 class Timeouts(Record, frozen=True, kw_only=True):
     """Seconds each phase of one connection may take.
 
-    `resolve` bounds name resolution; `connect` all address attempts together; `proxy` the CONNECT exchange;
-    `handshake` the whole TLS handshake, so that a peer sending one octet at a time gains nothing; and `witness` the
-    question to a witness. Some interceptors need seconds for their first certificate.
+    `resolve` bounds name resolution; `connect` all address attempts together; `proxy` the negotiation with a proxy;
+    `handshake` the whole TLS handshake, so that a peer sending one byte at a time gains nothing; `witness` the request
+    to a witness. Some interceptors need seconds for their first certificate.
     """
 
     resolve: float = 5.0
@@ -53,6 +52,14 @@ class Timeouts(Record, frozen=True, kw_only=True):
     proxy: float = 8.0
     handshake: float = 8.0
     witness: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Validate. Raises `InputError` for a negative value or NaN."""
+        for phase in self.__struct_fields__:
+            seconds(f"timeouts: {phase}", getattr(self, phase))
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
 class RouteError(Exception):
@@ -63,42 +70,26 @@ class RouteError(Exception):
         self.outcome = outcome
 
 
-class Journal:
-    """What is known of one connection so far: `address` (peer, as `host:port`) and `timings_ms` by phase.
+class ConnectionRecord(msgspec.Struct, kw_only=True):
+    """What is known of one connection so far, and its limits.
 
-    `route`, where a dialer that chooses says which way it took, `proxy`, `asked_for` and `proxy_file`, where there were
-    such, go into the observation as they are. `deadline` is the event loop's time past which no phase may go on,
-    `clock` gives seconds for the timings.
+    `deadline` is the event loop's time past which no phase may go on, `clock` gives seconds for `timings_ms`. `address`
+    is the peer as `host:port`; `route` is set by a dialer that chooses one. `route`, `proxy`, `asked_for` and
+    `proxy_file` go into the observation unchanged.
     """
 
-    def __init__(
-        self,
-        *,
-        timeouts: Timeouts | None = None,
-        deadline: float | None = None,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.timeouts = timeouts or Timeouts()
-        self.deadline = deadline
-        self.clock = clock
-        self.address: str | None = None
-        self.route: Route | None = None
-        self.proxy: ProxyObservation | None = None
-        self.asked_for: str | None = None
-        self.proxy_file: str | None = None
-        self.timings_ms: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def timing(self, phase: str) -> Iterator[None]:
-        """Record how long the body took, however it ends."""
-        begun = self.clock()
-        try:
-            yield
-        finally:
-            self.note(phase, begun)
+    timeouts: Timeouts = Timeouts()
+    deadline: float | None = None
+    clock: Callable[[], float] = time.perf_counter
+    address: str | None = None
+    route: Route | None = None
+    proxy: ProxyObservation | None = None
+    asked_for: str | None = None
+    proxy_file: str | None = None
+    timings_ms: dict[str, float] = {}
 
     def note(self, phase: str, begun: float) -> None:
-        """Record how long this took until now; `begun` is the clock's time when it did."""
+        """Record the time since the clock showed `begun`."""
         self.timings_ms[phase] = round((self.clock() - begun) * 1000, 3)
 
     def phase(self, name: str, seconds: float, late: Outcome) -> _Phase:
@@ -108,25 +99,37 @@ class Journal:
         """
         return _Phase(self, name, seconds, late)
 
+    def complete(self, observation: Observation, route: Route) -> Observation:
+        """Return the observation with what is recorded here; `route` holds where none was chosen."""
+        return msgspec.structs.replace(
+            observation,
+            route=self.route or route,
+            proxy=self.proxy,
+            proxy_file=self.proxy_file,
+            address=self.address,
+            asked_for=self.asked_for,
+            timings_ms=dict(self.timings_ms),
+        )
+
 
 class _Phase:
-    """What `Journal.phase` gives. A class, because three of them in every look make a generator's cost show."""
+    """Returned by `ConnectionRecord.phase`. A class: with three in every probe, the cost of generators shows."""
 
-    __slots__ = ("_begun", "_journal", "_late", "_limit", "_name", "_seconds")
+    __slots__ = ("_begun", "_late", "_limit", "_name", "_record", "_seconds")
 
-    def __init__(self, journal: Journal, name: str, seconds: float, late: Outcome) -> None:
-        self._journal = journal
+    def __init__(self, record: ConnectionRecord, name: str, seconds: float, late: Outcome) -> None:
+        self._record = record
         self._name = name
         self._seconds = seconds
         self._late = late
 
     async def __aenter__(self) -> None:
-        journal = self._journal
+        record = self._record
         until = asyncio.get_running_loop().time() + self._seconds
-        if journal.deadline is not None and journal.deadline <= until:
-            until, self._late = journal.deadline, Outcome.DEADLINE
+        if record.deadline is not None and record.deadline <= until:
+            until, self._late = record.deadline, Outcome.DEADLINE
         self._limit = asyncio.timeout_at(until)
-        self._begun = journal.clock()
+        self._begun = record.clock()
         await self._limit.__aenter__()
 
     async def __aexit__(
@@ -134,48 +137,43 @@ class _Phase:
     ) -> None:
         try:
             await self._limit.__aexit__(kind, error, traceback)
-        except TimeoutError as late:  # of this limit: one of the body's own goes on as it came
+        except TimeoutError as late:  # of this limit: one of the body's own passes unchanged
             raise RouteError(self._late) from late
         finally:
-            self._journal.note(self._name, self._begun)
+            self._record.note(self._name, self._begun)
 
 
 class Dialer(Protocol):
-    """A way to reach endpoints."""
+    """A route to endpoints."""
 
     @property
     def route(self) -> Route:
-        """What to call this way in an observation."""
+        """The route's name in an observation."""
 
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
-        """Connect the protocol that `factory` makes to `endpoint`.
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
+        """Connect the protocol that `factory` makes to `endpoint`, and note in `record` what is learned.
 
-        Whatever is learned goes into `journal` at once. Raises `RouteError`; when it raises or is cancelled,
-        nothing stays open.
+        Raises `RouteError`; when it raises or is cancelled, nothing stays open.
         """
 
 
-class NoWay:
-    """Where there is no way to take: every dial ends in `outcome`. `proxy_file` is the file that should have told."""
+class NoRoute:
+    """A dialer without a route: every dial ends in `outcome`. `proxy_file` is the file that should have named one."""
 
     def __init__(self, outcome: Outcome, *, proxy_file: str | None = None) -> None:
+        self.route: Final = Route.NONE
         self._outcome = outcome
         self._proxy_file = proxy_file
 
-    @property
-    def route(self) -> Route:
-        """What to call this way in an observation."""
-        return Route.NONE
-
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:  # noqa: ARG002 - as `Dialer.dial`
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:  # noqa: ARG002 - as `Dialer.dial`
         """Fail as `Dialer.dial` does."""
-        journal.proxy_file = self._proxy_file
+        record.proxy_file = self._proxy_file
         raise RouteError(self._outcome)
 
 
-@functools.lru_cache(maxsize=_HOSTS_REMEMBERED)
+@functools.lru_cache(maxsize=_HOSTS_CACHED)
 def literal(host: str) -> str | None:
-    """Return `host` without brackets when it is an IP address, perhaps with a zone (RFC 4007 section 11)."""
+    """Return `host` without brackets when it is an IP address, possibly with a zone (RFC 4007 section 11)."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         ipaddress.ip_address(bare.partition("%")[0])
@@ -184,11 +182,18 @@ def literal(host: str) -> str | None:
     return bare
 
 
+def host_port(host: str, port: int) -> str:
+    """Format a host and port as `host:port`, an IPv6 address in brackets."""
+    bare = literal(host) or host
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
 def normalised(resolve: ResolveMap | None) -> dict[Address, Address]:
-    """Rules by host in lower case without the final dot."""
+    """Return the rules by host in lower case without the final dot."""
     return {(host.rstrip(".").lower(), port): target for (host, port), target in (resolve or {}).items()}
 
 
-def mapped(resolve: Mapping[Address, Address], endpoint: Endpoint) -> Address | None:
-    """Return where the caller's rules, then the pin file, send this endpoint."""
-    return resolve.get((endpoint.host.rstrip(".").lower(), endpoint.port)) or endpoint.address
+def destination(resolve: Mapping[Address, Address], endpoint: Endpoint) -> Address:
+    """Return where to connect: where the caller's rules, then the pin file, then the endpoint itself say."""
+    rule = resolve.get((endpoint.host.rstrip(".").lower(), endpoint.port))
+    return rule or endpoint.address or (endpoint.host, endpoint.port)

@@ -1,6 +1,6 @@
-"""Straight to an endpoint: name resolution, and addresses that race.
+"""The direct route: name resolution, addresses that race, and this machine's own networks.
 
-Room: probe. Opens sockets and starts resolver threads; judges nothing.
+Room: probe. Opens sockets and starts resolver threads.
 """
 
 from __future__ import annotations
@@ -8,36 +8,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import functools
+import ipaddress
 import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
+from detector.aio.lazy import LazyModule
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import outcomes
 
-from .dialing import PORT_MAX, Journal, RouteError, literal, mapped, normalised
+from .dialing import PORT_MAX, ConnectionRecord, RouteError, destination, host_port, literal, normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    import aiohappyeyeballs
 
     from .dialing import ProtocolFactory, ResolveMap
+else:
+    aiohappyeyeballs = LazyModule("aiohappyeyeballs")  # where addresses race
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-AddressInfo = tuple[int, int, int, str, SocketAddress]
-"""One answer of `socket.getaddrinfo`."""
+AddressInfo = tuple[int, int, int, str, SocketAddress]  # one answer of `socket.getaddrinfo`
+HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25  # Connection Attempt Delay, as recommended by RFC 8305 section 5
+ADDRESSES_MAX: Final = 16  # addresses tried for one name; a resolver on the path may answer with any number of them
+LOOKUPS_MAX: Final = 64  # resolver threads at once; a thread that hangs cannot be stopped
 
-HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25
-"""Connection Attempt Delay recommended by RFC 8305 section 5."""
 
-ADDRESSES_MAX: Final = 16
-"""Addresses tried for one name; a resolver on the way may answer with any number of them."""
-
-LOOKUPS_MAX: Final = 64
-"""Resolver threads at once. A thread that hangs cannot be stopped, only left behind; more of them would help nobody."""
+_ELSEWHERE: Final = (("ipv4", socket.AF_INET, "192.0.2.1"), ("ipv6", socket.AF_INET6, "2001:db8::1"))
+"""Documentation addresses (RFC 5737, RFC 3849), for asking the system for a route to the outside."""
+_DISCARD: Final = 9  # A UDP port to ask with; nothing is sent to it (RFC 863)
+_IPV6_NETWORK_BITS: Final = 64  # temporary addresses (RFC 8981) come and go within one such network
 
 
 class Family(enum.Enum):
-    """Which addresses are taken."""
+    """Which addresses are used."""
 
     ANY = socket.AF_UNSPEC
     IPV4 = socket.AF_INET
@@ -48,19 +54,19 @@ _ROUTES: Final = {Family.ANY: Route.DIRECT, Family.IPV4: Route.DIRECT_IPV4, Fami
 
 
 class Resolver:
-    """Name resolution by the system's own resolver, in one daemon thread for each lookup.
+    """Name resolution by the system's resolver, in one daemon thread for each lookup.
 
-    Not in the event loop's executor: a resolver that hangs would keep `asyncio.run` from returning. One event loop
-    uses one resolver.
+    It does not use the event loop's executor: a resolver that hangs would keep `asyncio.run` from returning. One event
+    loop uses one resolver.
     """
 
     def __init__(self, *, lookups_max: int = LOOKUPS_MAX) -> None:
         self._slots = asyncio.Semaphore(lookups_max)
 
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """Addresses of `host`, at most `ADDRESSES_MAX` of each family. A literal address costs no thread.
+        """Return the addresses of `host`, at most `ADDRESSES_MAX` of each family. A literal address costs no thread.
 
-        Raises `OSError` (`socket.gaierror` among them).
+        Raises `OSError`, such as `socket.gaierror`.
         """
         if (address := literal(host)) is not None:
             return _numeric(address, port)
@@ -69,24 +75,18 @@ class Resolver:
         answer: asyncio.Future[Sequence[AddressInfo]] = loop.create_future()
 
         def work() -> None:
-            found: Sequence[AddressInfo] = ()
-            failure: OSError | None = None
             try:
-                found = _look_up(host, port, 0)
+                deliver = functools.partial(answer.set_result, _look_up(host, port, 0))
             except OSError as error:
-                failure = error
-            # The loop may be gone by the time a hanging resolver answers: nobody is waiting then.
+                deliver = functools.partial(answer.set_exception, error)
+            # The loop may be closed by the time a hanging resolver answers.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(deliver, found, failure)
+                loop.call_soon_threadsafe(done, deliver)
 
-        def deliver(found: Sequence[AddressInfo], failure: OSError | None) -> None:
+        def done(deliver: Callable[[], None]) -> None:
             self._slots.release()
-            if answer.done():
-                return
-            if failure is None:
-                answer.set_result(found)
-            else:
-                answer.set_exception(failure)
+            if not answer.done():
+                deliver()
 
         try:
             threading.Thread(target=work, name="detector-resolve", daemon=True).start()
@@ -97,7 +97,7 @@ class Resolver:
 
 
 def _numeric(address: str, port: int) -> Sequence[AddressInfo]:
-    """What the system's resolver says of an address; it is asked where there is a zone, whose number it knows."""
+    """Return what the system's resolver says of an address; it is asked only for the number of a zone."""
     if "%" in address or not 0 < port <= PORT_MAX:
         return _look_up(address, port, socket.AI_NUMERICHOST)
     if ":" in address:
@@ -106,13 +106,13 @@ def _numeric(address: str, port: int) -> Sequence[AddressInfo]:
 
 
 def _look_up(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
-    """Ask the system's resolver; blocks. A name or port that cannot be one is as unknown as any other."""
+    """Ask the system's resolver; blocks. An impossible name or port is as unknown as any other."""
     if not 0 < port <= PORT_MAX:
         raise socket.gaierror(socket.EAI_SERVICE, "not a TCP port")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags)
     except ValueError as error:
-        # UnicodeError: a label of more than 63 octets; ValueError: a null octet.
+        # UnicodeError: a label of more than 63 bytes; ValueError: a null byte.
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
     families = [[info for info in found if info[0] == family] for family in (socket.AF_INET6, socket.AF_INET)]
     kept = {info for family in families for info in family[:ADDRESSES_MAX]}
@@ -120,10 +120,10 @@ def _look_up(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
 
 
 class DirectDialer:
-    """Straight to the endpoint, over IPv4 or IPv6, whichever answers first (RFC 8305), or over one of them only.
+    """Directly to the endpoint, over IPv4 or IPv6, whichever answers first (RFC 8305), or over one of them only.
 
-    `resolve` maps (host, port) to where to connect instead and goes before `Endpoint.address`. One event loop uses
-    one dialer.
+    `resolve` maps (host, port) to where to connect instead; it takes precedence over `Endpoint.address`. One event loop
+    uses one dialer.
     """
 
     def __init__(
@@ -132,26 +132,19 @@ class DirectDialer:
         self._resolve = normalised(resolve)
         self._resolver = resolver or Resolver()
         self._family = family
+        self.route: Final = _ROUTES[family]
 
-    @property
-    def route(self) -> Route:
-        """What to call this way in an observation."""
-        return _ROUTES[self._family]
-
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says."""
-        host, port = mapped(self._resolve, endpoint) or (endpoint.host, endpoint.port)
-        return await open_connection(host, port, factory, journal, resolver=self._resolver, family=self._family)
+        host, port = destination(self._resolve, endpoint)
+        return await open_connection(host, port, factory, record, resolver=self._resolver, family=self._family)
 
 
 async def addresses_of(host: str, port: int, *, resolver: Resolver, until: float) -> tuple[str, ...]:
-    """Every address of `host`, without repetitions, as far as it is known before loop time `until`.
-
-    Nothing when it does not resolve.
-    """
-    journal = Journal(deadline=until)
+    """Return every address of `host` known by loop time `until`, without repetitions; none if it does not resolve."""
+    record = ConnectionRecord(deadline=until)
     try:
-        async with journal.phase("resolve", journal.timeouts.resolve, Outcome.DNS_FAILURE):
+        async with record.phase("resolve", record.timeouts.resolve, Outcome.DNS_FAILURE):
             found = await resolver.resolve(host, port)
     except (RouteError, OSError):
         return ()
@@ -162,7 +155,7 @@ async def open_connection(  # noqa: PLR0913 - where, what, and how
     host: str,
     port: int,
     factory: ProtocolFactory,
-    journal: Journal,
+    record: ConnectionRecord,
     *,
     resolver: Resolver,
     family: Family = Family.ANY,
@@ -171,30 +164,33 @@ async def open_connection(  # noqa: PLR0913 - where, what, and how
 
     Raises `RouteError`; `NO_ADDRESS` where the name has addresses, but none of that family.
     """
-    timeouts = journal.timeouts
+    timeouts = record.timeouts
     try:
-        async with journal.phase("resolve", timeouts.resolve, Outcome.DNS_FAILURE):
+        async with record.phase("resolve", timeouts.resolve, Outcome.DNS_FAILURE):
             addresses = await resolver.resolve(host, port)
         if family is not Family.ANY:
             addresses = [info for info in addresses if info[0] == family.value]
         if not addresses:
             raise RouteError(Outcome.NO_ADDRESS)
-        async with journal.phase("connect", timeouts.connect, Outcome.CONNECT_TIMEOUT):
-            return await _race(addresses, factory, journal)
+        async with record.phase("connect", timeouts.connect, Outcome.CONNECT_TIMEOUT):
+            return await _race(addresses, factory, record)
     except OSError as error:
         raise RouteError(outcomes.of_os_error(error)) from error
 
 
-async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+async def _race(
+    addresses: Sequence[AddressInfo], factory: ProtocolFactory, record: ConnectionRecord
+) -> asyncio.Transport:
     try:
         connected = await (_connect(addresses[0]) if len(addresses) == 1 else _first_of(addresses))
     except RuntimeError as error:
         # uvloop reports some refusals of the operating system like this.
         raise RouteError(Outcome.UNREACHABLE) from error
     try:
+        record.address = None
         # The socket may be reset between connecting and being asked.
         with contextlib.suppress(OSError):
-            journal.address = spell(*connected.getpeername()[:2])
+            record.address = host_port(*connected.getpeername()[:2])
         transport, _ = await asyncio.get_running_loop().create_connection(factory, sock=connected)
     except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         connected.close()
@@ -203,16 +199,14 @@ async def _race(addresses: Sequence[AddressInfo], factory: ProtocolFactory, jour
 
 
 async def _first_of(addresses: Sequence[AddressInfo]) -> socket.socket:
-    """Connect to whichever answers first. Raises `OSError`."""
-    import aiohappyeyeballs  # noqa: PLC0415 - where addresses race
-
+    """Connect to the address that answers first. Raises `OSError`."""
     return await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_SECONDS, interleave=1
     )
 
 
 async def _connect(address: AddressInfo) -> socket.socket:
-    """Connect to the one address there is. Raises `OSError`."""
+    """Connect to the only address. Raises `OSError`."""
     family, kind, protocol, _, where = address
     connecting = socket.socket(family, kind, protocol)
     try:
@@ -224,7 +218,21 @@ async def _connect(address: AddressInfo) -> socket.socket:
     return connecting
 
 
-def spell(host: str, port: int) -> str:
-    """Write a host and port as `host:port`, an IPv6 address in brackets."""
-    bare = literal(host) or host
-    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+def local_networks() -> dict[str, str]:
+    """Return the source address of outbound traffic by address family, of IPv6 only the network.
+
+    Families without a route are left out. Connecting a UDP socket only makes the system choose route and source
+    address; nothing is sent. The result is for comparison within one run: it goes into no record, report or metric.
+    """
+    found = {}
+    for name, family, elsewhere in _ELSEWHERE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probing:
+                probing.connect((elsewhere, _DISCARD))
+                source = probing.getsockname()[0].partition("%")[0]
+        except OSError:  # no route, or no such family on this machine
+            continue
+        bits = 32 if family == socket.AF_INET else _IPV6_NETWORK_BITS
+        network = ipaddress.ip_network((source, bits), strict=False)
+        found[name] = source if family == socket.AF_INET else str(network)
+    return found

@@ -1,10 +1,10 @@
-"""Proxy auto-configuration: which file applies, what it says about a host, and the way it chooses.
+"""Proxy auto-configuration (PAC): the proxies a file names for a host, and the dialer that uses them.
 
-Room: probe. Starts `pac_worker` in a process of its own; fetches the file through `http` or reads it. Judges nothing.
+Room: probe. Starts `pac_worker` in a process of its own; the caller supplies what downloads a file.
 
-A file that is there and was not evaluated, because the extra `pac` is not installed, the file is broken or it takes too
-long, is told as the outcome `proxy-unknown` with the file's name: going directly instead would look at a way that
-nobody else takes, and call it clean.
+A file that exists but was not evaluated, because the extra `pac` is not installed, the file is broken or it takes too
+long, is reported as the outcome `proxy-unknown` with the file's name: connecting directly instead would probe a route
+that nobody else takes, and could call it clean.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import msgspec
 from detector.errors import ProxyError
 from detector.model import Outcome, Route
 
-from .dialing import HTTP_PORT, RouteError, literal
+from .dialing import HTTP_PORT, HTTPS_PORT, LOG, RouteError, literal
 from .direct import addresses_of
-from .proxies import HTTPS_PORT, parse_proxy
+from .proxies import parse_proxy
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -32,41 +32,24 @@ if TYPE_CHECKING:
 
     from detector.model import Endpoint
 
-    from .dialing import Dialer, Journal, ProtocolFactory
+    from .dialing import ConnectionRecord, Dialer, ProtocolFactory
     from .direct import Resolver
     from .proxies import Proxy
 
-    Fetch = Callable[[str, float], Awaitable[bytes | None]]
-    """Gives the content of an http or https URL before a loop time, or None."""
+    Download = Callable[[str, float], Awaitable[bytes | None]]
+    """Returns the content of an http or https URL before a loop time, or None."""
 
     Key = tuple[str, int]
 
-FILE_OCTETS_MAX: Final = 1 << 20
-"""Octets of a file: what browsers accept; large ones have some hundred KiB."""
-
-SCRIPT_SECONDS: Final = 1.0
-"""Time of the script for one host; real ones take milliseconds."""
-
-SCRIPT_OCTETS: Final = 16 << 20
-"""Memory of the script."""
-
-START_SECONDS: Final = 12.0
-"""Time for the process to start and to compile its sandbox; measured: 2 on a busy machine."""
-
-OUTPUT_OCTETS_MAX: Final = 1 << 20
-"""Octets read from the process."""
-
-HOSTS_MAX: Final = 256
-"""Hosts asked about in one process."""
-
-ROUNDS_MAX: Final = 3
-"""Runs for one question: the second and third know the names that the script wanted resolved before."""
-
-NAMES_MAX: Final = 16
-"""Names resolved for a script, besides the hosts it is asked about."""
-
-CHOICES_MAX: Final = 4
-"""Ways of one answer that are tried in turn."""
+FILE_BYTES_MAX: Final = 1 << 20  # bytes of a file: what browsers accept; large ones have some hundred KiB
+SCRIPT_SECONDS: Final = 1.0  # time of the script for one host; real ones take milliseconds
+SCRIPT_BYTES: Final = 16 << 20  # memory of the script
+START_SECONDS: Final = 12.0  # for the process to start and compile its sandbox; 2 s were measured on a busy machine
+OUTPUT_BYTES_MAX: Final = 1 << 20  # bytes read from the process
+HOSTS_MAX: Final = 256  # hosts evaluated in one process
+ROUNDS_MAX: Final = 3  # runs for one question: later ones know the names that the script tried to resolve
+NAMES_MAX: Final = 16  # names resolved for a script, besides the hosts it is evaluated for
+CHOICES_MAX: Final = 4  # routes of one answer that are tried in turn
 
 _WORKER: Final = Path(__file__).with_name("pac_worker.py")
 
@@ -79,15 +62,15 @@ _SCHEMES: Final = {
     "SOCKS4": "socks4a",
     "SOCKS5": "socks5",
 }
-"""Words of an answer. Browsers take SOCKS to be version 4 or 5; what is in use speaks 5."""
+"""Keywords of an answer. Browsers take SOCKS to be version 4 or 5; deployed ones speak 5."""
 
 
 def read_answer(said: str) -> tuple[Proxy | None, ...] | None:
-    """Read what a script said: the ways to try in turn, None standing for a direct one; None when it cannot be read.
+    """Parse a script's answer: the proxies to try in turn, None standing for a direct route; None when unreadable.
 
-    An empty answer means a direct way. Raises nothing.
+    An empty answer means a direct route. Raises nothing.
     """
-    ways: list[Proxy | None] = []
+    routes: list[Proxy | None] = []
     for part in said.split(";"):
         if not (text := part.strip()):
             continue
@@ -98,19 +81,19 @@ def read_answer(said: str) -> tuple[Proxy | None, ...] | None:
         if (word == "DIRECT") is not (where is None):
             return None
         if where is None:
-            ways.append(None)
+            routes.append(None)
         elif "@" in where or "/" in where:
             return None
         else:
             try:
-                ways.append(parse_proxy(f"{_SCHEMES[word]}://{where}"))
+                routes.append(parse_proxy(f"{_SCHEMES[word]}://{where}"))
             except ProxyError:
                 return None
-    return tuple(ways[:CHOICES_MAX]) or (None,)
+    return tuple(routes[:CHOICES_MAX]) or (None,)
 
 
 def shown(location: str) -> str:
-    """How a file is told in a report: without credentials, query and fragment, and a path by its name only."""
+    """Return a file's name for a report: without credentials, query and fragment, a path by its name only."""
     parts = urlsplit(location)
     if parts.scheme in {"http", "https"}:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
@@ -120,22 +103,22 @@ def shown(location: str) -> str:
 class ProxyFile:
     """A proxy auto-configuration file: `location` is an http or https URL, or a path.
 
-    `fetch` gets URLs, `resolver` resolves what the script wants to know, `clock` gives the time in UTC. With
-    `optional` a file that is not there means a direct way (WPAD). One event loop uses one of it.
+    `download` gets URLs, `resolver` resolves the names that the script asks for, `clock` gives the time in UTC. With
+    `optional` a missing file means a direct route (WPAD). One event loop uses one of it.
     """
 
     def __init__(
         self,
         location: str,
         *,
-        fetch: Fetch,
+        download: Download,
         resolver: Resolver,
         clock: Callable[[], dt.datetime],
         optional: bool = False,
     ) -> None:
         self.name: Final = shown(location)
         self._location: Final = location
-        self._fetch: Final = fetch
+        self._download: Final = download
         self._resolver: Final = resolver
         self._clock: Final = clock
         self._optional: Final = optional
@@ -147,13 +130,13 @@ class ProxyFile:
         self._lock = asyncio.Lock()
 
     async def choose(self, host: str, port: int, until: float) -> tuple[Proxy | None, ...] | None:
-        """The ways to a host in the order in which they are tried; None when the file cannot tell before `until`.
+        """Return the proxies for a host in the order in which they are tried; None when there is no answer by `until`.
 
-        Questions that come at the same time are answered by one process.
+        Concurrent questions are answered by one process.
         """
         key = (host.rstrip(".").lower(), port)
         self._waiting[key] = None
-        await asyncio.sleep(0)  # let the others ask, too
+        await asyncio.sleep(0)  # let concurrent callers ask, too
         async with self._lock:
             if key not in self._known:
                 asked = tuple(self._waiting)[:HOSTS_MAX]
@@ -184,7 +167,7 @@ class ProxyFile:
 
     async def _load(self, until: float) -> None:
         if urlsplit(self._location).scheme in {"http", "https"}:
-            data = await self._fetch(self._location, until)
+            data = await self._download(self._location, until)
         else:
             data = _read_file(Path(self._location))
         self._absent = data is None
@@ -198,17 +181,17 @@ class ProxyFile:
         self._answers.update({name: list(addresses) for name, addresses in zip(wanted, found, strict=True)})
 
     async def _run(self, asked: Sequence[Key], until: float) -> tuple[list[str | None], list[str]]:
-        """Run the script about these hosts; no answers where it did not end well and in time."""
+        """Run the script for these hosts; no answers where it failed or took too long."""
         utc = self._clock()
         job = {
             "script": self._script,
-            "own": "127.0.0.1",  # what a machine has that does not tell its address to whoever wrote the script
+            "own": "127.0.0.1",  # as on a machine that hides its address from the author of the script
             "local": _broken_down(utc.astimezone()),
             "utc": _broken_down(utc),
             "answers": self._answers,
             "asked": [[_url(host, port), host] for host, port in asked],
             "seconds": SCRIPT_SECONDS,
-            "octets": SCRIPT_OCTETS,
+            "bytes": SCRIPT_BYTES,
         }
         nothing: list[str | None] = [None] * len(asked)
         until = min(until, asyncio.get_running_loop().time() + START_SECONDS + len(asked) * SCRIPT_SECONDS)
@@ -226,16 +209,16 @@ class _Done(msgspec.Struct, frozen=True):
 
 
 async def _run_worker(job: bytes, until: float) -> bytes | None:
-    """What the worker printed; None when it failed or took too long. The process never outlives this call."""
+    """Return what the worker printed; None when it failed or took too long. The process never outlives this call."""
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",  # nothing is imported from where we happen to be
+            "-P",  # nothing is imported from the working directory
             str(_WORKER),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            limit=OUTPUT_OCTETS_MAX,
+            limit=OUTPUT_BYTES_MAX,
         )
     except OSError as error:
         raise RouteError(Outcome.RESOURCES) from error
@@ -248,64 +231,54 @@ async def _run_worker(job: bytes, until: float) -> bytes | None:
         if process.returncode is None:
             process.kill()
         await process.wait()
-    return output if process.returncode == 0 and len(output) <= OUTPUT_OCTETS_MAX else None
+    return output if process.returncode == 0 and len(output) <= OUTPUT_BYTES_MAX else None
 
 
 def _read_file(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file:
-            data = file.read(FILE_OCTETS_MAX + 1)
+            data = file.read(FILE_BYTES_MAX + 1)
     except OSError:
         return None
-    return data if len(data) <= FILE_OCTETS_MAX else None
+    return data if len(data) <= FILE_BYTES_MAX else None
 
 
 def _url(host: str, port: int) -> str:
-    """The URL that a script is told: browsers leave out the path of https."""
+    """Return the URL that a script gets: browsers leave out the path of https."""
     authority = f"[{host}]" if ":" in host else host
     return f"https://{authority}/" if port in {HTTPS_PORT, HTTP_PORT} else f"https://{authority}:{port}/"
 
 
 def _broken_down(time: dt.datetime) -> Mapping[str, Any]:
-    return {
-        "year": time.year,
-        "month": time.month - 1,
-        "day": time.day,
-        "weekday": (time.weekday() + 1) % 7,
-        "hour": time.hour,
-        "minute": time.minute,
-        "second": time.second,
-    }
+    date = {"year": time.year, "month": time.month - 1, "day": time.day, "weekday": (time.weekday() + 1) % 7}
+    return {**date, "hour": time.hour, "minute": time.minute, "second": time.second}
 
 
-class FileDialer:
-    """The way that a proxy auto-configuration file chooses, and the next it names where a proxy cannot be reached."""
+class PacDialer:
+    """The route that a PAC file chooses, and the next it names where a proxy cannot be reached."""
 
     def __init__(self, file: ProxyFile, direct: Dialer, through: Callable[[Proxy], Dialer]) -> None:
         self._file = file
         self._direct = direct
         self._through = through
+        self.route: Final = Route.NONE  # known only once the file was evaluated; then it is in the connection record
 
-    @property
-    def route(self) -> Route:
-        """Not known before the file was asked; the journal has it then."""
-        return Route.NONE
-
-    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, journal: Journal) -> asyncio.Transport:
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says. Raises `RouteError` PROXY_UNKNOWN where the file does not say how."""
-        journal.proxy_file = self._file.name
-        async with journal.phase("proxy-file", 2 * START_SECONDS, Outcome.PROXY_UNKNOWN):
+        record.proxy_file = self._file.name
+        async with record.phase("proxy-file", 2 * START_SECONDS, Outcome.PROXY_UNKNOWN):
             until = asyncio.get_running_loop().time() + 2 * START_SECONDS
-            until = until if journal.deadline is None else min(until, journal.deadline)
-            ways = await self._file.choose(endpoint.host, endpoint.port, until)
-        if not ways:
+            until = until if record.deadline is None else min(until, record.deadline)
+            routes = await self._file.choose(endpoint.host, endpoint.port, until)
+        if not routes:
             raise RouteError(Outcome.PROXY_UNKNOWN)
-        for number, proxy in enumerate(ways, start=1):
+        for number, proxy in enumerate(routes, start=1):
             dialer = self._direct if proxy is None else self._through(proxy)
-            journal.route, journal.proxy, journal.asked_for = dialer.route, None, None
+            LOG.debug("%s: %s chose %s", endpoint.name, self._file.name, proxy or "a direct connection")
+            record.route, record.proxy, record.asked_for = dialer.route, None, None
             try:
-                return await dialer.dial(endpoint, factory, journal)
+                return await dialer.dial(endpoint, factory, record)
             except RouteError as error:
-                if number == len(ways) or error.outcome is not Outcome.PROXY_UNREACHABLE:
+                if number == len(routes) or error.outcome is not Outcome.PROXY_UNREACHABLE:
                     raise
         raise RouteError(Outcome.PROXY_UNKNOWN)

@@ -1,13 +1,13 @@
-"""Evaluates one proxy auto-configuration file: a program of its own, so that it can be ended at any time.
+"""Evaluates one PAC file, in a process of its own that can be killed at any time.
 
-Room: probe. Reads one JSON object from standard input, writes one to standard output, opens nothing. Not imported by
-the rest, and imports nothing of it: `pac` starts it.
+Room: probe. Reads one JSON object from standard input, writes one to standard output, opens nothing. Neither imported
+by the rest nor importing it: `pac` starts it.
 
-The file was written by whoever runs the network, or by whoever answers in their place. It runs in QuickJS compiled to
-WebAssembly: a fault of the engine stays within the memory of that sandbox. Its functions reach nothing outside.
+The file comes from the operator of the network, or from anybody who answers in their place. It runs in QuickJS compiled
+to WebAssembly: a fault of the engine stays within the memory of that sandbox, whose functions reach nothing outside.
 
 In:  {"script": "…", "own": "192.0.2.7", "local": {…}, "utc": {…}, "answers": {"name": ["192.0.2.1"]},
-      "asked": [["https://exam.example.edu/", "exam.example.edu"]], "seconds": 1.0, "octets": 16777216}
+      "asked": [["https://exam.example.edu/", "exam.example.edu"]], "seconds": 1.0, "bytes": 16777216}
 Out: {"said": ["PROXY proxy.example:3128; DIRECT", null], "wanted": ["other.example"]}
 """
 
@@ -21,23 +21,21 @@ from typing import Any
 from quickjs_rs import QuickJSError, Runtime, SourceTransform
 from wasmtime import Trap, WasmtimeError
 
-SAID_CHARACTERS_MAX = 4096
-"""Characters of one answer: a list of a few proxies has about a hundred."""
+SAID_CHARACTERS_MAX = 4096  # characters of one answer: a list of a few proxies has about a hundred
 
 WANTED_CHARACTERS_MAX = 32 * 1024
-NAMES_MAX = 64
-"""Characters and entries of the list of names; `pac.js` keeps 64 of at most 253 characters."""
+NAMES_MAX = 64  # characters and entries of the list of names; `pac.js` keeps 64 of at most 253 characters
 
 FAILURES = (QuickJSError, Trap, WasmtimeError)
-"""How a script can end badly: an exception of its own, a limit, or a trap of the sandbox (endless recursion)."""
+"""How a script can fail: an exception of its own, a limit, or a trap of the sandbox (endless recursion)."""
 
 
 def evaluate(job: dict[str, Any]) -> dict[str, Any]:
-    """Ask the script about every URL; null where it failed."""
+    """Evaluate the script for every URL; null where it failed."""
     said: list[str | None] = []
     wanted: dict[str, None] = {}
     for url, host in job["asked"]:
-        # A sandbox for each question: what a failed or a lying one left behind answers for nobody else.
+        # A sandbox for each question, so that none can influence the answer to another.
         answer = _ask(job, url, host)
         said.append(answer[0])
         wanted.update(dict.fromkeys(answer[1]))
@@ -50,7 +48,7 @@ def _ask(job: dict[str, Any], url: str, host: str) -> tuple[str | None, list[str
     setting = "".join(f"__{name} = {json.dumps(value)};" for name, value in given.items())
     asking = f"String(FindProxyForURL({json.dumps(url)}, {json.dumps(host)})).slice(0, {SAID_CHARACTERS_MAX})"
     try:
-        with Runtime(memory_limit=job["octets"], transform_flags=SourceTransform.NONE) as runtime:
+        with Runtime(memory_limit=job["bytes"], transform_flags=SourceTransform.NONE) as runtime:
             context = runtime.new_context(timeout=job["seconds"])
             context.eval(functions + setting)
             context.eval(job["script"] + "\n;undefined")
@@ -62,7 +60,7 @@ def _ask(job: dict[str, Any], url: str, host: str) -> tuple[str | None, list[str
 
 
 def _names(text: object) -> list[str]:
-    """Read the list of names; a script may have put anything in its place."""
+    """Parse the list of names; a script may have put anything in its place."""
     try:
         names = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):

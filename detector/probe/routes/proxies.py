@@ -1,27 +1,26 @@
-"""A proxy and its URL.
+"""A proxy, its URL, and which proxy applies to a host.
 
-Room: probe. Pure.
+Room: probe. Pure: settings and environment are arguments.
 """
 
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+import contextlib
+import ipaddress
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from detector.errors import ProxyError
 from detector.model import ProxyObservation, ProxyScheme, Record
 
-from .dialing import HTTP_PORT
+from .dialing import HTTP_PORT, HTTPS_PORT
 
-SOCKS_PORT: Final = 1080
-"""Port of SOCKS (RFC 1928 section 3)."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-HTTPS_PORT: Final = 443
-"""Default port of an https URL (RFC 9110 section 4.2.2)."""
-
-SOCKS_CREDENTIAL_OCTETS_MAX: Final = 255
-"""Longest user name and longest password (RFC 1929 section 2)."""
+SOCKS_PORT: Final = 1080  # port of SOCKS (RFC 1928 section 3)
+SOCKS_CREDENTIAL_BYTES_MAX: Final = 255  # longest user name and longest password (RFC 1929 section 2)
 
 _SCHEMES: Final = {
     "http": ProxyScheme.HTTP,
@@ -32,7 +31,7 @@ _SCHEMES: Final = {
     "socks5": ProxyScheme.SOCKS5,
     "socks5h": ProxyScheme.SOCKS5,
 }
-"""Schemes as settings spell them. Names are always resolved by the proxy: what it connects to is the question."""
+"""Schemes as settings write them. The proxy always resolves names: what it connects to is the question."""
 
 _PORTS: Final = {
     ProxyScheme.HTTP: HTTP_PORT,
@@ -62,7 +61,7 @@ class Proxy(Record, frozen=True, kw_only=True):
 
     @property
     def shown(self) -> ProxyObservation:
-        """What may be told of it: everything but the credentials."""
+        """What may be reported of it: everything but the credentials."""
         return ProxyObservation(scheme=self.scheme, host=self.host, port=self.port)
 
     def authorization(self) -> bytes | None:
@@ -73,10 +72,10 @@ class Proxy(Record, frozen=True, kw_only=True):
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Read a proxy URL: `scheme://[user[:password]@]host[:port]`, or `host:port` alone, as environments have it.
+    """Parse a proxy URL: `scheme://[user[:password]@]host[:port]`, or `host:port` alone, as environments have it.
 
     `scheme` is `http`, `https`, `socks4a` (or `socks4`) or `socks5` (or `socks5h`, `socks`). Percent-encoding in the
-    credentials is undone. Raises `ProxyError`, whose text never repeats the credentials.
+    credentials is decoded. Raises `ProxyError`, whose text never repeats the credentials.
     """
     url = text.strip()
     if "://" not in url:
@@ -84,7 +83,7 @@ def parse_proxy(text: str) -> Proxy:
     scheme = _SCHEMES.get(url.partition("://")[0].lower())
     if scheme is None:
         raise ProxyError(
-            "The proxy URL names a kind of proxy that is not supported.",
+            "The proxy URL names an unsupported kind of proxy.",
             advice="Give one as http://, https://, socks4a:// or socks5://host:port, or 'none' to connect directly.",
         )
     try:
@@ -104,7 +103,7 @@ def parse_proxy(text: str) -> Proxy:
 
 
 def _check_credentials(scheme: ProxyScheme, username: str | None, password: str | None) -> None:
-    """Raise `ProxyError` for credentials that this kind of proxy cannot be given."""
+    """Raise `ProxyError` for credentials that this kind of proxy cannot take."""
     if username is None:
         return
     try:
@@ -116,13 +115,13 @@ def _check_credentials(scheme: ProxyScheme, username: str | None, password: str 
         if ":" in username:
             # RFC 7617 section 2: a user-id with a colon cannot be sent.
             raise _unusable_account("The user name in the proxy URL contains a colon, which HTTP Basic cannot carry.")
-    elif longest > SOCKS_CREDENTIAL_OCTETS_MAX or not username:
+    elif longest > SOCKS_CREDENTIAL_BYTES_MAX or not username:
         raise _unusable_account(
-            f"SOCKS carries user names and passwords of 1 to {SOCKS_CREDENTIAL_OCTETS_MAX} octets; those in the proxy "
+            f"SOCKS carries user names and passwords of 1 to {SOCKS_CREDENTIAL_BYTES_MAX} bytes; those in the proxy "
             "URL are not."
         )
     elif scheme is ProxyScheme.SOCKS4A and (password or "\0" in username):
-        raise _unusable_account("SOCKS4a carries a user name without null octets, and no password.")
+        raise _unusable_account("SOCKS4a carries a user name without null bytes, and no password.")
 
 
 def _unusable_account(message: str) -> ProxyError:
@@ -135,3 +134,50 @@ def _unreadable_proxy() -> ProxyError:
         advice="Write it as http://host:port or http://user:password@host:port, with ':', '/', '@' and '%' in the "
         "credentials percent-encoded.",
     )
+
+
+def proxy_for(host: str, port: int, setting: str, environ: Mapping[str, str]) -> Proxy | None:
+    """Choose the proxy for `host` and `port`: None means to connect directly.
+
+    `setting` is `none`, `env`, or a proxy URL. With `env`, the variables HTTPS_PROXY, ALL_PROXY and NO_PROXY (lower
+    case first, as curl reads them) of `environ` decide. Raises `ProxyError`.
+    """
+    if setting == "none":
+        return None
+    if setting != "env":
+        return parse_proxy(setting)
+    name = host.strip("[]").rstrip(".").lower()
+    rules = (rule.strip().lower() for rule in _variable(environ, "no_proxy").split(","))
+    if any(bypass_rule_matches(rule, name, port) for rule in rules if rule):
+        return None
+    for variable in ("https_proxy", "all_proxy"):
+        if value := _variable(environ, variable):
+            try:
+                return parse_proxy(value)
+            except ProxyError as error:  # the caller may not know of the variable, so it is named
+                text = f"{variable.upper()} in the environment: {error.message}"
+                raise ProxyError(text, advice=error.advice) from None
+    return None
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    return (environ.get(name) or environ.get(name.upper()) or "").strip()
+
+
+def bypass_rule_matches(rule: str, name: str, port: int) -> bool:
+    """Whether a lower-case exception matches a host: `*`, a domain and its subdomains, an address or a network.
+
+    A domain may have a port.
+    """
+    if rule == "*":
+        return True
+    with contextlib.suppress(ValueError):
+        network = ipaddress.ip_network(rule.strip("[]"), strict=False)
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(name.partition("%")[0]) in network
+        return False
+    domain, separator, rule_port = rule.rpartition(":")
+    if separator and rule_port.isdecimal():
+        return int(rule_port) == port and bypass_rule_matches(domain, name, port)
+    domain = rule.removeprefix("*").lstrip(".").rstrip(".")
+    return bool(domain) and (name == domain or name.endswith(f".{domain}"))

@@ -1,64 +1,59 @@
 """Name resolution for scans: asynchronous through c-ares where aiodns is installed, and cached either way.
 
-Room: probe. Sends DNS queries; judges nothing.
+Room: probe. Sends DNS queries.
 
-The system's resolver costs a thread for each lookup, which is right for a few endpoints and wrong for a million. c-ares
-reads the system's configuration and hosts file, but not what else the system may ask (mDNS, directory services): names
-that only those know are not found here.
+The system's resolver costs a thread for each lookup, which is too much for a million endpoints. c-ares reads the
+system's configuration and hosts file, but not its other sources (mDNS, directory services), whose names it cannot find.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from detector.aio.lazy import LazyModule
 from detector.errors import MissingExtraError
 
-from . import ADDRESSES_MAX, PORT_MAX, Resolver
+from .dialing import PORT_MAX, literal
+from .direct import ADDRESSES_MAX, Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from . import AddressInfo
+    import aiodns
 
-NAMES_MAX: Final = 16384
-"""Names remembered; the one used longest ago is forgotten first. Each costs about 1 KiB."""
+    from .direct import AddressInfo
+else:
+    aiodns = LazyModule("aiodns")  # the extra `scan`
 
-KEEP_SECONDS: Final = 60.0
-"""How long an answer is used again: what CDNs commonly give as their time to live, so that a scan follows them."""
-
-KEEP_FAILURE_SECONDS: Final = 5.0
-"""How long a failure is used again: long enough for the ports of one host, short enough for a retry."""
+NAMES_MAX: Final = 16384  # names cached; the least recently used is dropped first. Each costs about 1 KiB.
+KEEP_SECONDS: Final = 60.0  # how long an answer is cached: a common time to live of CDNs, so that a scan follows them
+KEEP_FAILURE_SECONDS: Final = 5.0  # long enough for the ports of one host, short enough for a retry
 
 
 class Lookup(Protocol):
-    """Anything that finds the addresses of a name."""
+    """Something that finds the addresses of a name."""
 
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """Addresses of `host`. Raises `OSError` (`socket.gaierror` among them)."""
+        """Return the addresses of `host`. Raises `OSError`, such as `socket.gaierror`."""
 
 
 class AsyncLookup:
-    """Lookups through c-ares. `options` are those of `aiodns.DNSResolver`, such as `nameservers`.
-
-    Raises `MissingExtraError` where aiodns is not installed.
-    """
+    """Lookups through c-ares, with the options of `aiodns.DNSResolver`. Raises `MissingExtraError` without aiodns."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - another library's
         try:
-            import aiodns  # noqa: PLC0415 - the extra `scan`
+            self._failure: type[Exception] = aiodns.error.DNSError
         except ImportError as error:
             raise MissingExtraError("Asynchronous name resolution needs aiodns.", extra="scan") from error
-        self._failure: type[Exception] = aiodns.error.DNSError
         self._make: Callable[[], aiodns.DNSResolver] = lambda: aiodns.DNSResolver(**options)
         self._resolver: aiodns.DNSResolver | None = None
 
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """Addresses of `host`, at most `ADDRESSES_MAX`. Raises `socket.gaierror`."""
+        """Return the addresses of `host`, at most `ADDRESSES_MAX`. Raises `socket.gaierror`."""
         if self._resolver is None:
             self._resolver = self._make()  # belongs to the event loop it is made in
         try:
@@ -71,14 +66,14 @@ class AsyncLookup:
         )
 
     async def close(self) -> None:
-        """Let go of the resolver's sockets."""
+        """Close the resolver's sockets."""
         if self._resolver is not None:
             await self._resolver.close()
             self._resolver = None
 
 
 class CachingResolver(Resolver):
-    """Remembers what `lookup` (default: the system's resolver) answers, and asks only once at a time for one name."""
+    """Caches the answers of `lookup` (default: the system's resolver), with one lookup at a time for each name."""
 
     def __init__(self, lookup: Lookup | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -89,15 +84,15 @@ class CachingResolver(Resolver):
 
     @property
     def c_ares(self) -> bool:
-        """Whether c-ares is asked, and not the system."""
+        """Whether lookups go through c-ares, and not the system."""
         return isinstance(self._lookup, AsyncLookup)
 
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """As `Resolver.resolve`."""
-        if not 0 < port <= PORT_MAX or _is_address(host):
+        """Resolve as `Resolver.resolve`."""
+        if not 0 < port <= PORT_MAX or literal(host) is not None:
             return await super().resolve(host, port)
         name = host.rstrip(".").lower()
-        answer = self._remembered(name)
+        answer = self._cached(name)
         if answer is None:
             answer = await self._ask(name)
         if isinstance(answer, OSError):
@@ -107,7 +102,7 @@ class CachingResolver(Resolver):
             for family, kind, protocol, canonical, address in answer
         )
 
-    def _remembered(self, name: str) -> Sequence[AddressInfo] | OSError | None:
+    def _cached(self, name: str) -> Sequence[AddressInfo] | OSError | None:
         if name not in self._answers:
             return None
         until, answer = self._answers[name]
@@ -120,7 +115,7 @@ class CachingResolver(Resolver):
     async def _ask(self, name: str) -> Sequence[AddressInfo] | OSError:
         task = self._asking.get(name)
         if task is None:
-            # A task of its own, so that one waiter who gives up does not take the answer from the others.
+            # A task of its own: one caller that gives up does not cancel it for the others.
             task = asyncio.create_task(self._find(name))
             self._asking[name] = task
             task.add_done_callback(lambda _: self._asking.pop(name, None))
@@ -131,7 +126,7 @@ class CachingResolver(Resolver):
 
     async def _find(self, name: str) -> Sequence[AddressInfo]:
         try:
-            found = await self._lookup.resolve(name, 1)  # the port is put in for each question
+            found = await self._lookup.resolve(name, 1)  # the port is filled in for each caller
         except OSError as error:
             self._keep(name, error, KEEP_FAILURE_SECONDS)
             raise
@@ -144,17 +139,9 @@ class CachingResolver(Resolver):
             self._answers.popitem(last=False)
 
     async def close(self) -> None:
-        """End what is still being asked."""
+        """Cancel running lookups."""
         for task in tuple(self._asking.values()):
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         if isinstance(self._lookup, AsyncLookup):
             await self._lookup.close()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
-        return False
-    return True

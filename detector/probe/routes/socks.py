@@ -1,11 +1,12 @@
-"""SOCKS4a and SOCKS5 (RFC 1928, RFC 1929) as a client speaks them, names resolved by the proxy.
+"""SOCKS4a and SOCKS5 clients (RFC 1928, RFC 1929); the proxy resolves names.
 
-Room: probe. Pure: see `exchange`. Requests and answers have fixed, small sizes, so that nothing needs a limit but the
-one on names and credentials. GSSAPI (RFC 1961) is not spoken; a proxy that takes nothing else is told apart.
+Room: probe. Pure: see `negotiation`. Requests and answers have fixed, small sizes; only names and credentials need a
+limit. GSSAPI (RFC 1961) is not supported; a proxy that accepts nothing else has an outcome of its own.
 """
 
 from __future__ import annotations
 
+import abc
 import ipaddress
 from collections.abc import Generator
 from typing import Final
@@ -13,49 +14,28 @@ from typing import Final
 from detector.model import Outcome
 
 from .dialing import PORT_MAX, RouteError, literal
-from .negotiation import Exchange, host_octets
+from .negotiation import Negotiation, encoded_host
 
-SOCKS5: Final = 5
-SOCKS4: Final = 4
-CONNECT: Final = 1
-"""The command, the same in both (RFC 1928 section 4)."""
+SOCKS5, SOCKS4 = 5, 4
+CONNECT: Final = 1  # the command, the same in both (RFC 1928 section 4)
 
-NO_AUTHENTICATION: Final = 0
-USERNAME_PASSWORD: Final = 2
-NO_ACCEPTABLE_METHOD: Final = 0xFF
-"""Methods (RFC 1928 section 3)."""
+NO_AUTHENTICATION, USERNAME_PASSWORD, NO_ACCEPTABLE_METHOD = 0, 2, 0xFF  # methods (RFC 1928 section 3)
+IPV4, DOMAIN_NAME, IPV6 = 1, 3, 4  # address types (RFC 1928 section 5)
 
-IPV4, DOMAIN_NAME, IPV6 = 1, 3, 4
-"""Address types (RFC 1928 section 5)."""
-
-_ADDRESS_OCTETS: Final = {IPV4: 4, IPV6: 16}
-
-_PASSWORD_VERSION: Final = 1
-"""Version of the username/password subnegotiation (RFC 1929 section 2)."""
-
+_ADDRESS_BYTES: Final = {IPV4: 4, IPV6: 16}
+_PASSWORD_VERSION: Final = 1  # version of the username/password subnegotiation (RFC 1929 section 2)
 _GRANTED4: Final = 90
 _REPLIES4: Final = range(90, 94)
-_IDENTITY_REFUSED4: Final = frozenset({92, 93})
-"""SOCKS4 result codes; the last two say that the user id was not believed."""
-
-_NAME_FOLLOWS: Final = bytes((0, 0, 0, 1))
-"""The address 0.0.0.x with x not zero, behind which SOCKS4a has a name."""
-
-_OTHER_PROTOCOLS: Final = frozenset(b"H<\x15\x16")
-"""First octets of an HTTP answer, of a page, and of a TLS record (alert, handshake)."""
+_IDENTITY_REFUSED4: Final = frozenset({92, 93})  # SOCKS4 result codes; the last two reject the user id
+_NAME_FOLLOWS: Final = bytes((0, 0, 0, 1))  # the address 0.0.0.x with x not zero, after which SOCKS4a has a name
+_OTHER_PROTOCOLS: Final = frozenset(b"H<\x15\x16")  # first bytes of an HTTP answer, a page, a TLS alert or handshake
 
 Steps = Generator[tuple[bytes, int], bytes, None]
-"""A conversation: each step sends octets and gets exactly the number of octets it asks for."""
+"""A conversation: each step sends bytes and receives exactly the number of bytes it asks for."""
 
 
-class _Failed(Exception):  # noqa: N818 - ends a conversation; never leaves this module
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.value)
-        self.outcome = outcome
-
-
-class _Conversation(Exchange):
-    """Runs the steps of either version over whatever pieces the octets come in."""
+class _Conversation(Negotiation):
+    """Runs the steps of either version, however the bytes are chunked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,16 +43,16 @@ class _Conversation(Exchange):
         self._unread = bytearray()
         self._wanted = 0
 
-    def _talk(self) -> Steps:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _talk(self) -> Steps: ...
 
     def start(self) -> bytes:
-        """Make the first message."""
+        """Return the first message."""
         message, self._wanted = next(self._steps)
         return message
 
     def receive(self, data: bytes) -> bytes:
-        """Read the proxy's answers as far as they are complete."""
+        """Parse the proxy's answers as far as they are complete."""
         if self.settled:
             return b""
         self._unread += data
@@ -86,15 +66,15 @@ class _Conversation(Exchange):
         except StopIteration:
             self.established = True
             self.leftover = bytes(self._unread)
-        except _Failed as failed:
+        except RouteError as failed:
             self.failure = failed.outcome
         return to_send
 
 
-class Socks5Exchange(_Conversation):
-    """Asks for a tunnel to `host` and `port` (RFC 1928); `credentials` are user name and password (RFC 1929).
+class Socks5Negotiation(_Conversation):
+    """Requests a tunnel to `host` and `port` (RFC 1928); `credentials` are user name and password (RFC 1929).
 
-    Raises `RouteError` DNS_FAILURE on construction for what no host name and port can be.
+    Raises `RouteError` DNS_FAILURE on construction for what cannot be a host name and port.
     """
 
     def __init__(self, host: str, port: int, credentials: tuple[str, str] | None) -> None:
@@ -106,20 +86,22 @@ class Socks5Exchange(_Conversation):
         methods = [NO_AUTHENTICATION] if self._credentials is None else [NO_AUTHENTICATION, USERNAME_PASSWORD]
         version, method = yield bytes((SOCKS5, len(methods), *methods)), 2
         if version == 0 and method in _REPLIES4:
-            raise _Failed(Outcome.PROXY_OTHER_KIND)
+            raise RouteError(Outcome.PROXY_OTHER_KIND)
         _expect(version, SOCKS5)
         if method == NO_ACCEPTABLE_METHOD:
-            raise _Failed(Outcome.PROXY_AUTH_REQUIRED if self._credentials is None else Outcome.PROXY_AUTH_UNSUPPORTED)
+            raise RouteError(
+                Outcome.PROXY_AUTH_REQUIRED if self._credentials is None else Outcome.PROXY_AUTH_UNSUPPORTED
+            )
         if method not in methods:
-            raise _Failed(Outcome.PROXY_PROTOCOL)
+            raise RouteError(Outcome.PROXY_PROTOCOL)
         if method == USERNAME_PASSWORD and self._credentials is not None:
             name, password = (part.encode() for part in self._credentials)
             asked = bytes((_PASSWORD_VERSION, len(name))) + name + bytes((len(password),)) + password
             version, status = yield asked, 2
             if version != _PASSWORD_VERSION:
-                raise _Failed(Outcome.PROXY_PROTOCOL)
+                raise RouteError(Outcome.PROXY_PROTOCOL)
             if status != 0:
-                raise _Failed(Outcome.PROXY_AUTH_REJECTED)
+                raise RouteError(Outcome.PROXY_AUTH_REJECTED)
         yield from self._connect()
 
     def _connect(self) -> Steps:
@@ -127,21 +109,21 @@ class Socks5Exchange(_Conversation):
         _expect(version, SOCKS5)
         self.status = reply
         if reply != 0:
-            raise _Failed(Outcome.PROXY_REFUSED)
+            raise RouteError(Outcome.PROXY_REFUSED)
         _, address_type = yield b"", 2
         if address_type == DOMAIN_NAME:
             (length,) = yield b"", 1
-        elif (known := _ADDRESS_OCTETS.get(address_type)) is not None:
+        elif (known := _ADDRESS_BYTES.get(address_type)) is not None:
             length = known
         else:
-            raise _Failed(Outcome.PROXY_PROTOCOL)
+            raise RouteError(Outcome.PROXY_PROTOCOL)
         yield b"", length + 2  # BND.ADDR and BND.PORT, which say nothing about the endpoint
 
 
-class Socks4aExchange(_Conversation):
-    """Asks for a tunnel to `host` and `port` with SOCKS4, by name where `host` is one (SOCKS4a).
+class Socks4aNegotiation(_Conversation):
+    """Requests a tunnel to `host` and `port` with SOCKS4, by name where `host` is one (SOCKS4a).
 
-    Raises `RouteError` on construction: DNS_FAILURE for what no host name and port can be, NO_ADDRESS for an IPv6
+    Raises `RouteError` on construction: DNS_FAILURE for what cannot be a host name and port, NO_ADDRESS for an IPv6
     address, which this version cannot carry.
     """
 
@@ -154,39 +136,39 @@ class Socks4aExchange(_Conversation):
     def _talk(self) -> Steps:
         version, reply = yield self._request, 2
         if version == SOCKS5:
-            raise _Failed(Outcome.PROXY_OTHER_KIND)
+            raise RouteError(Outcome.PROXY_OTHER_KIND)
         _expect(version, 0)
         if reply not in _REPLIES4:
-            raise _Failed(Outcome.PROXY_PROTOCOL)
+            raise RouteError(Outcome.PROXY_PROTOCOL)
         self.status = reply
         if reply in _IDENTITY_REFUSED4:
-            raise _Failed(Outcome.PROXY_AUTH_REJECTED)
+            raise RouteError(Outcome.PROXY_AUTH_REJECTED)
         if reply != _GRANTED4:
-            raise _Failed(Outcome.PROXY_REFUSED)
+            raise RouteError(Outcome.PROXY_REFUSED)
         yield b"", 6  # a port and an address, which say nothing about the endpoint
 
 
 def _expect(version: int, expected: int) -> None:
     if version in _OTHER_PROTOCOLS:
-        raise _Failed(Outcome.PROXY_OTHER_KIND)
+        raise RouteError(Outcome.PROXY_OTHER_KIND)
     if version != expected:
-        raise _Failed(Outcome.PROXY_PROTOCOL)
+        raise RouteError(Outcome.PROXY_PROTOCOL)
 
 
 def _destination5(host: str) -> bytes:
     """ATYP and DST.ADDR (RFC 1928 section 5)."""
     if (address := _address(host)) is None:
-        name = host_octets(host)
+        name = encoded_host(host)
         return bytes((DOMAIN_NAME, len(name))) + name
     return bytes((IPV4 if address.version == 4 else IPV6,)) + address.packed  # noqa: PLR2004 - the version's name
 
 
 def _destination4(host: str) -> tuple[bytes, bytes]:
-    """DSTIP, and the name behind the user id where there is one."""
+    """DSTIP, and the name after the user id where there is one."""
     address = _address(host)
     if isinstance(address, ipaddress.IPv6Address):
         raise RouteError(Outcome.NO_ADDRESS)
-    return (_NAME_FOLLOWS, host_octets(host) + b"\0") if address is None else (address.packed, b"")
+    return (_NAME_FOLLOWS, encoded_host(host) + b"\0") if address is None else (address.packed, b"")
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

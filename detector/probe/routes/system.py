@@ -1,8 +1,7 @@
-"""The proxy settings of operating systems and desktops, as they are written down there.
+"""Parsers of the proxy settings of operating systems and desktops.
 
-Room: probe. Pure: what a store holds comes in, `SystemProxies` comes out; `session.machine_proxy` reads the stores.
-Nothing raises: a setting that cannot be read is as if it were not there, but for proxy URLs, which are read when they
-are used.
+Room: probe. Pure: the content of a settings store comes in, `SystemProxies` comes out. Nothing raises: an unreadable
+setting counts as missing, except for proxy URLs, which are parsed when they are used.
 """
 
 from __future__ import annotations
@@ -14,31 +13,27 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model import Record
 
-from .settings import bypass_rule_fits
+from .proxies import bypass_rule_matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WPAD: Final = "http://wpad/wpad.dat"
-"""Where automatic detection finds its file by DNS (draft-ietf-wrec-wpad-01 section 4.5). What DHCP would name is not
-known here."""
+"""Where automatic detection finds its file by DNS (draft-ietf-wrec-wpad-01 section 4.5). DHCP is not asked."""
 
-TEXT_CHARACTERS_MAX: Final = 64 * 1024
-"""Characters of settings that are read."""
-
-RULES_MAX: Final = 512
-"""Exceptions from the proxy that are kept."""
+TEXT_CHARACTERS_MAX: Final = 64 * 1024  # characters of settings that are parsed
+RULES_MAX: Final = 512  # exceptions from the proxy that are kept
 
 _AUTO_DETECT: Final = 0x08
 _FLAGS_OFFSET: Final = 8
-"""Windows, `DefaultConnectionSettings`: the ninth octet holds flags, of which this one says "automatically detect"."""
+"""Windows, `DefaultConnectionSettings`: the ninth byte holds flags; this one means "automatically detect"."""
 
 
 class SystemProxies(Record, frozen=True, kw_only=True):
-    """What a system is set to: a proxy URL for https, hosts that are gone to directly, and a file that chooses.
+    """The proxy settings of a system: a proxy URL for https, exceptions from it, and a PAC file.
 
-    `bypass` are exceptions: names with wildcards, suffixes, addresses, networks. `bypass_plain` excepts names without
-    a dot. `file` goes before `proxy`; `detect` is for when there is no file.
+    `bypass` are names with wildcards, suffixes, addresses and networks; `bypass_plain` excepts names without a dot.
+    `file` takes precedence over `proxy`; `detect` (WPAD) applies where there is no file.
     """
 
     proxy: str | None = None
@@ -48,16 +43,16 @@ class SystemProxies(Record, frozen=True, kw_only=True):
     detect: bool = False
 
     @property
-    def says_something(self) -> bool:
+    def is_set(self) -> bool:
         """Whether there is any setting at all."""
         return self.proxy is not None or self.file is not None or self.detect
 
     def excepts(self, host: str, port: int) -> bool:
-        """Whether `host` is gone to directly."""
+        """Whether `host` is connected to directly."""
         name = host.strip("[]").rstrip(".").lower()
         if self.bypass_plain and "." not in name and ":" not in name:
             return True
-        return any(fnmatch.fnmatchcase(name, rule) or bypass_rule_fits(rule, name, port) for rule in self.bypass)
+        return any(fnmatch.fnmatchcase(name, rule) or bypass_rule_matches(rule, name, port) for rule in self.bypass)
 
 
 def _rules(found: list[str]) -> tuple[str, ...]:
@@ -65,7 +60,7 @@ def _rules(found: list[str]) -> tuple[str, ...]:
 
 
 def from_windows(values: Mapping[str, object]) -> SystemProxies:
-    """Read the values of `Internet Settings`, and of `Connections` below it, in the registry of the user.
+    """Parse the values of `Internet Settings`, and of `Connections` below it, in the registry of the user.
 
     Names are `ProxyEnable`, `ProxyServer`, `ProxyOverride`, `AutoConfigURL` and `DefaultConnectionSettings`.
     """
@@ -83,7 +78,7 @@ def from_windows(values: Mapping[str, object]) -> SystemProxies:
 
 
 def _windows_server(text: str) -> str | None:
-    """One server for everything, or `scheme=server` by scheme with semicolons between."""
+    """Parse one server for everything, or a list of `scheme=server` separated by semicolons."""
     if "=" not in text:
         return text.strip() or None
     by_scheme = {
@@ -97,7 +92,7 @@ def _windows_server(text: str) -> str | None:
 
 
 def from_macos(text: str) -> SystemProxies:
-    """Read what `scutil --proxy` prints."""
+    """Parse the output of `scutil --proxy`."""
     values: dict[str, str] = {}
     exceptions: list[str] = []
     for line in text[:TEXT_CHARACTERS_MAX].splitlines():
@@ -126,7 +121,7 @@ def from_macos(text: str) -> SystemProxies:
 
 
 def _whole_network(rule: str) -> str:
-    """Write out a network as macOS shortens it: `169.254/16`."""
+    """Expand a network as macOS abbreviates it: `169.254/16`."""
     address, separator, length = rule.partition("/")
     octets = address.split(".")
     if not separator or not all(octet.isdecimal() for octet in octets):
@@ -138,7 +133,7 @@ _GNOME_LINE: Final = re.compile(r"org\.gnome\.system\.proxy(?:\.(\w+))? ([\w-]+)
 
 
 def from_gnome(text: str) -> SystemProxies:
-    """Read what `gsettings list-recursively org.gnome.system.proxy` prints."""
+    """Parse the output of `gsettings list-recursively org.gnome.system.proxy`."""
     values: dict[tuple[str, str], object] = {}
     for line in text[:TEXT_CHARACTERS_MAX].splitlines():
         found = _GNOME_LINE.fullmatch(line.strip())
@@ -164,7 +159,7 @@ def from_gnome(text: str) -> SystemProxies:
 
 
 def _gvariant(text: str) -> object:
-    """Read a value in GVariant's text format, as far as it looks like Python's: strings, numbers, lists of them."""
+    """Parse a value in GVariant's text format, as far as it equals Python's: strings, numbers, lists of them."""
     try:
         return ast.literal_eval(text.removeprefix("@as "))
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -1,37 +1,33 @@
-"""A client handshake whose ClientHello is a browser's: Chrome's, as the extra `browser` (utls) makes it.
+"""The browser engine: a handshake with Chrome's ClientHello, as the extra `browser` (utls) makes it.
 
-Room: probe. No sockets. The same interface as `handshake.Handshake`, so `client` conducts either.
+Room: probe. No sockets.
 
-Interceptors tell browsers from other programs by the ClientHello alone (GREASE, extensions, JA3). BoringSSL,
-which Chrome uses, sends a browser's hello here, and what comes back is treated as everywhere: nothing is verified, the
-handshake is finished, and the chain is kept as presented. Two things differ from the default hello:
+Interceptors tell browsers from other programs by the ClientHello alone (GREASE, extensions, JA3). BoringSSL, which
+Chrome uses, sends a browser's hello here, and the answer is treated as everywhere: nothing is verified, the handshake
+is finished, and the chain is kept as presented. Two things differ from the default hello:
 
 * The flight of TLS 1.3 is not decrypted here (it may be compressed, RFC 8879). The chain is what BoringSSL took from
-  the wire, octet for octet, and the key is proved because BoringSSL completes a handshake only when the key of
-  certificate 0 signed it. SCTs and a stapled OCSP response stay unseen there. In TLS 1.2 `wire` reads everything in
-  clear and our own check of the signature counts, too.
+  the wire, byte for byte, and the key is proved because BoringSSL completes a handshake only when the key of
+  certificate 0 signed it. SCTs and a stapled OCSP response stay unseen. In TLS 1.2 `wire` reads everything in the clear
+  and our own check of the signature counts, too.
 * A leaf that BoringSSL cannot parse ends the handshake unseen, as it does in Chrome. The default hello sees it.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import ClassVar, Final
+from typing import Final
 
 import utls
 
-from detector.model import Engine, HandshakeSignature, Hello, Outcome
-from detector.probe import outcomes
-from detector.trust.certificate import Certificate
+from detector.model import Hello, Outcome
+from detector.trust.handshake_signature import KeyProof
 
-from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
-from .hello import asks_for_timestamps, ja3_of
-from .keyproof import KeyProof, check_key_exchange
-from .openssl import Facts, server_name
-from .wire import CERTIFICATES_MAX, Wire, WireError, WireErrorKind
+from .engine import ClientHandshake
+from .reader import WireError
+from .wire import CERTIFICATES_MAX
 
-PROFILE: Final = "chrome:stable"
-"""The newest Chrome that utls knows: an interceptor that goes by looks goes by what most people have."""
+PROFILE: Final = "chrome:stable"  # the newest Chrome that utls knows: interceptors expect what most people have
 
 
 @functools.cache
@@ -44,109 +40,32 @@ def shared_context() -> utls.SSLContext:
     return context
 
 
-class BrowserHandshake:
-    """A client handshake with `host`; used as `Handshake` is. Nothing raises."""
-
-    hello: ClassVar = Hello.BROWSER
-    engine: ClassVar[Engine | None] = None
+class BrowserHandshake(ClientHandshake):
+    """A handshake with a browser's hello, for probing only."""
 
     def __init__(self, host: str) -> None:
-        name = server_name(host)
-        self._wire = Wire()
+        super().__init__(host, Hello.BROWSER)
         self._incoming = utls.MemoryBIO()
         self._outgoing = utls.MemoryBIO()
         self._connection = shared_context().wrap_bio(
             self._incoming,
             self._outgoing,
-            server_hostname=None if name is None else name.decode("ascii", "replace"),
+            server_hostname=None if self._name is None else self._name.decode("ascii", "replace"),
         )
-        self._outcome: Outcome | None = None
         self._completed = False
 
     @property
-    def finished(self) -> bool:
-        """Whether the outcome is settled."""
-        return self._outcome is not None
-
-    @property
     def certificates_seen(self) -> bool:
-        """Whether the server presented anything as its chain, as far as it can be told before the end."""
+        """Whether the server presented anything as its chain, as far as that is known before the end."""
         return self._wire.certificates_seen or self._completed
-
-    @property
-    def client_hello(self) -> bytes | None:
-        """The ClientHello that was sent first, as a handshake message with its header."""
-        return self._wire.client_hellos[0] if self._wire.client_hellos else None
-
-    @property
-    def ja3(self) -> str | None:
-        """The JA3 fingerprint of that ClientHello."""
-        return ja3_of(self.client_hello)
-
-    @property
-    def signature(self) -> HandshakeSignature | None:
-        """What the server signed, where it was in clear."""
-        exchange = self._wire.key_exchange
-        if exchange is None:
-            return None
-        return HandshakeSignature(scheme=exchange.scheme, signed=exchange.signed, signature=exchange.signature)
-
-    def start(self) -> bytes:
-        """Make the ClientHello to send."""
-        return self._advance()
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; return the bytes to send to it (perhaps none)."""
-        if self.finished or not data:
-            return b""
-        try:
-            self._wire.server(data)
-        except WireError as error:
-            if error.kind is not WireErrorKind.MALFORMED:
-                self._outcome = outcomes.of_wire_error(error)
-                return b""
-            # BoringSSL sees the same bytes and has the last word.
-        self._incoming.write(data)
-        return self._advance()
-
-    def ended(self, outcome: Outcome) -> None:
-        """Take note that no more bytes come, for the reason `outcome`."""
-        if not self.finished:
-            self._outcome = outcome
-
-    def facts(self, outcome: Outcome = Outcome.DEADLINE) -> Facts:
-        """Return what was seen so far; `outcome` is used where the handshake has none yet."""
-        wire = self._wire
-        return Facts(
-            outcome=self._outcome or outcome,
-            key_proved=self.key_proved,
-            proof=self.proof,
-            tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
-            cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite, f"0x{wire.suite:04x}"),
-            group=None if wire.group is None else GROUPS.get(wire.group, f"0x{wire.group:04x}"),
-            alpn=wire.alpn or (self._connection.selected_alpn_protocol() if self._completed else None),
-            alert=wire.alert,
-            server_hello=wire.server_hello,
-            chain=self._chain(),
-            sct_list=wire.sct_list,
-            ocsp_response=wire.ocsp_response,
-            scts_carried=wire.past_timestamps and all(map(asks_for_timestamps, wire.client_hellos)),
-        )
-
-    @property
-    def proof(self) -> KeyProof:
-        """Our own check of the handshake signature, where it was in clear."""
-        if self._wire.key_exchange is None or not self._wire.certificates:
-            return KeyProof.NOT_SEEN
-        return check_key_exchange(Certificate.read(self._wire.certificates[0]).spki, self._wire.key_exchange)
 
     @property
     def key_proved(self) -> bool:
         """Whether the peer showed that it holds the key of certificate 0."""
         return self._completed and self.proof is not KeyProof.INVALID and bool(self._chain())
 
-    def farewell(self) -> bytes:
-        """Make the close_notify that ends a completed connection."""
+    def closing_bytes(self) -> bytes:
+        """Return the close_notify of a completed connection."""
         if not self._completed:
             return b""
         try:
@@ -155,7 +74,8 @@ class BrowserHandshake:
             return b""
         return self._outgoing.read()
 
-    def _advance(self) -> bytes:
+    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:  # noqa: ARG002 - BoringSSL decides
+        self._incoming.write(data)
         try:
             self._connection.do_handshake()
         except utls.SSLWantReadError:
@@ -164,23 +84,22 @@ class BrowserHandshake:
             self._outcome = self._refusal()
         else:
             self._completed = True
+            self._wire.alpn = self._wire.alpn or self._connection.selected_alpn_protocol()
             self._outcome = Outcome.COMPLETE if self.key_proved else self._refusal()
         output = self._outgoing.read()
         if not self._completed:
             try:
                 self._wire.client(output)
             except WireError:
-                # BoringSSL's own output is well-formed; were it not, only our own checks would be lost.
+                # BoringSSL's own output is well-formed; if it were not, only our own checks would be lost.
                 return output
         return output
 
     def _refusal(self) -> Outcome:
-        if self.proof is KeyProof.INVALID:
-            return Outcome.SIGNATURE_WRONG
-        return Outcome.TLS_ALERT if self._wire.alert is not None else Outcome.TLS_FAILURE
+        return self._wrong_or(Outcome.TLS_FAILURE if self._wire.alert is None else Outcome.TLS_ALERT)
 
     def _chain(self) -> tuple[bytes, ...]:
-        """Return the chain as presented, leaf first: as BoringSSL holds it, or from the bytes where it refused them."""
+        """Return the chain as presented, from the bytes or else as BoringSSL holds it."""
         if self._wire.certificates_seen:
             return tuple(self._wire.certificates)
         presented = self._connection.get_unverified_chain()[:CERTIFICATES_MAX]

@@ -1,13 +1,11 @@
-"""ClientHello and ServerHello as records, and the fingerprints that are made of them: JA3 and JA3S.
+"""ClientHello and ServerHello as records, and the JA3 fingerprint of a ClientHello.
 
-Room: probe. Pure: one handshake message with its header goes in, a record comes out; no sockets, no clock, no TLS
-library.
+Room: probe. Pure: one handshake message with its header goes in, a record comes out.
 
-`wire` follows a conversation and reads what judging needs; here one message is read as it stands, in the order of the
-wire, for whoever compares what was sent with what arrived. Of these fingerprints only JA3 and JA3S are free to
-implement (BSD licence, salesforce/ja3).
+`wire` follows a conversation; this module parses a single message, in wire order, for comparing what was sent with what
+arrived. JA3 is free to implement (BSD licence, salesforce/ja3).
 
-Nothing but `WireError` is raised, whatever the octets.
+Nothing but `WireError` is raised.
 
 Example::
 
@@ -25,23 +23,28 @@ from typing import TYPE_CHECKING, Final
 from detector.model import Record
 
 from .codepoints import HELLO_RETRY_REQUEST_RANDOM, ExtensionType, HandshakeType
-from .wire import MESSAGE_HEADER_OCTETS, RANDOM_OCTETS, SESSION_ID_OCTETS_MAX, WireError, WireErrorKind, _Reader
+from .reader import Reader, WireError, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_HOST_NAME: Final = 0
-"""NameType host_name, the only one there is (RFC 6066 section 3)."""
+MESSAGE_HEADER_BYTES: Final = 4  # handshake type and 24-bit length (RFC 8446 section 4)
+RANDOM_BYTES: Final = 32  # RFC 8446 section 4.1.2
+SESSION_ID_BYTES_MAX: Final = 32  # RFC 5246 section 7.4.1.2
+_HOST_NAME: Final = 0  # NameType host_name, the only one there is (RFC 6066 section 3)
 
 _GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Reserved values that clients mix in at random (RFC 8701 section 2); a fingerprint leaves them out."""
 
+_FORMATS: Final = {1: "B", 2: "H"}  # `struct` formats by size of a number
+
+Extensions = tuple[tuple[int, bytes], ...]
+
 
 class ClientHello(Record, frozen=True, kw_only=True):
-    """A ClientHello (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2), every list in the order of the wire.
+    """A ClientHello (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2), every list in wire order.
 
-    `extensions` are all of them (type, body), GREASE and repetitions included; of a repeated type the first is read.
-    `server_name`, `groups`, `point_formats`, `alpn` and `versions` are what the extensions of these purposes say.
+    `extensions` are all of them (type, body), including GREASE and repetitions; of a repeated type the first is parsed.
     """
 
     legacy_version: int
@@ -49,7 +52,7 @@ class ClientHello(Record, frozen=True, kw_only=True):
     session_id: bytes
     cipher_suites: tuple[int, ...]
     compression_methods: tuple[int, ...]
-    extensions: tuple[tuple[int, bytes], ...] = ()
+    extensions: Extensions = ()
     server_name: str | None = None
     groups: tuple[int, ...] = ()
     point_formats: tuple[int, ...] = ()
@@ -57,15 +60,10 @@ class ClientHello(Record, frozen=True, kw_only=True):
     versions: tuple[int, ...] = ()
 
     @property
-    def extended_master_secret(self) -> bool:
-        """Whether the client offers to bind the master secret to the handshake (RFC 7627)."""
-        return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
+    def requests_scts(self) -> bool:
+        """Whether the client requests everything that can carry SCTs outside the certificate (RFC 6962 section 3.3).
 
-    @property
-    def asks_for_timestamps(self) -> bool:
-        """Whether the client asks for all that can carry SCTs outside of the certificate (RFC 6962 section 3.3).
-
-        That is the extension of TLS, and an OCSP response to staple (RFC 6066 section 8).
+        That is the TLS extension and a stapled OCSP response (RFC 6066 section 8).
         """
         return {ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP} <= {
             kind for kind, _ in self.extensions
@@ -73,21 +71,21 @@ class ClientHello(Record, frozen=True, kw_only=True):
 
     @property
     def ja3_text(self) -> str:
-        """What JA3 hashes: version, cipher suites, extensions, groups and point formats, in decimal."""
+        """The input of JA3: version, cipher suites, extensions, groups and point formats, in decimal."""
         kinds = (kind for kind, _ in self.extensions)
         lists = (self.cipher_suites, kinds, self.groups, self.point_formats)
         return ",".join((str(self.legacy_version), *map(_joined, lists)))
 
     @property
     def ja3(self) -> str:
-        """The JA3 hash, in hexadecimal."""
-        return _md5(self.ja3_text)
+        """The JA3 hash in hexadecimal."""
+        return hashlib.md5(self.ja3_text.encode("ascii"), usedforsecurity=False).hexdigest()
 
 
 class ServerHello(Record, frozen=True, kw_only=True):
-    """A ServerHello (RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3), extensions in the order of the wire.
+    """A ServerHello (RFC 8446 section 4.1.3, RFC 5246 section 7.4.1.3), extensions in wire order.
 
-    `selected_version` is what TLS 1.3 says in an extension; before it, `legacy_version` is the version.
+    `selected_version` is what TLS 1.3 puts into an extension; before it, `legacy_version` is the version.
     """
 
     legacy_version: int
@@ -95,7 +93,7 @@ class ServerHello(Record, frozen=True, kw_only=True):
     session_id: bytes
     cipher_suite: int
     compression_method: int
-    extensions: tuple[tuple[int, bytes], ...] = ()
+    extensions: Extensions = ()
     selected_version: int | None = None
 
     @property
@@ -113,24 +111,14 @@ class ServerHello(Record, frozen=True, kw_only=True):
         """Whether the master secret is bound to the handshake (RFC 7627)."""
         return any(kind == ExtensionType.EXTENDED_MASTER_SECRET for kind, _ in self.extensions)
 
-    @property
-    def ja3s_text(self) -> str:
-        """What JA3S hashes: version, cipher suite and extensions, in decimal."""
-        return f"{self.legacy_version},{self.cipher_suite},{_joined(kind for kind, _ in self.extensions)}"
-
-    @property
-    def ja3s(self) -> str:
-        """The JA3S hash, in hexadecimal."""
-        return _md5(self.ja3s_text)
-
 
 def parse_client_hello(message: bytes) -> ClientHello:
-    """Read one ClientHello, a handshake message with its header of four octets. Raises `WireError`."""
+    """Parse a ClientHello, a handshake message with its header."""
     reader = _body(message, HandshakeType.CLIENT_HELLO, "ClientHello")
-    version, random, session_id = reader.number(2), reader.octets(RANDOM_OCTETS), _session_id(reader, "ClientHello")
+    version, random, session_id = _start(reader, "ClientHello")
     suites = _numbers(reader.vector(2), 2, "the cipher suites")
     compression = _numbers(reader.vector(1), 1, "the compression methods")
-    extensions = _all_extensions(reader, "ClientHello")
+    extensions = _extensions(reader)
     first = dict(reversed(extensions))
     return ClientHello(
         legacy_version=version,
@@ -147,37 +135,13 @@ def parse_client_hello(message: bytes) -> ClientHello:
     )
 
 
-def ja3_of(message: bytes | None) -> str | None:
-    """The JA3 fingerprint of a ClientHello; None where there is none, or none that can be read."""
-    return None if (hello := _own(message)) is None else hello.ja3
-
-
-def asks_for_timestamps(message: bytes) -> bool:
-    """As `ClientHello.asks_for_timestamps`, of a message; one that cannot be read asks for nothing."""
-    hello = _own(message)
-    return hello is not None and hello.asks_for_timestamps
-
-
-@functools.lru_cache(maxsize=1)
-def _own(message: bytes | None) -> ClientHello | None:
-    """A ClientHello that we sent ourselves, read once for its fingerprint and for what it asks for."""
-    try:
-        return None if message is None else parse_client_hello(message)
-    except WireError:
-        return None
-
-
 def parse_server_hello(message: bytes) -> ServerHello:
-    """Read one ServerHello or HelloRetryRequest, a handshake message with its header. Raises `WireError`."""
+    """Parse a ServerHello or HelloRetryRequest, a handshake message with its header."""
     reader = _body(message, HandshakeType.SERVER_HELLO, "ServerHello")
-    version, random, session_id = reader.number(2), reader.octets(RANDOM_OCTETS), _session_id(reader, "ServerHello")
+    version, random, session_id = _start(reader, "ServerHello")
     suite, compression = reader.number(2), reader.number(1)
-    extensions = _all_extensions(reader, "ServerHello")
-    selected: int | None = None
-    if (body := dict(reversed(extensions)).get(ExtensionType.SUPPORTED_VERSIONS)) is not None:
-        inner = _Reader(body, "the supported_versions extension")
-        selected = inner.number(2)
-        inner.end()
+    extensions = _extensions(reader)
+    selected = dict(reversed(extensions)).get(ExtensionType.SUPPORTED_VERSIONS)
     return ServerHello(
         legacy_version=version,
         random=random,
@@ -185,68 +149,83 @@ def parse_server_hello(message: bytes) -> ServerHello:
         cipher_suite=suite,
         compression_method=compression,
         extensions=extensions,
-        selected_version=selected,
+        selected_version=None if selected is None else Reader(selected, "the supported_versions extension").number(2),
     )
 
 
-def _body(message: bytes, kind: HandshakeType, what: str) -> _Reader:
-    """What follows the header, when the header is right and the message is one."""
-    reader = _Reader(message, what)
+def ja3_of(message: bytes | None) -> str | None:
+    """Return the JA3 fingerprint of a ClientHello of ours; None if there is none, or none that can be parsed."""
+    return None if (hello := _own(message)) is None else hello.ja3
+
+
+def requests_scts(message: bytes) -> bool:
+    """As `ClientHello.requests_scts`, of a ClientHello of ours; false for one that cannot be parsed."""
+    hello = _own(message)
+    return hello is not None and hello.requests_scts
+
+
+@functools.lru_cache(maxsize=1)
+def _own(message: bytes | None) -> ClientHello | None:
+    """Parse a ClientHello that we sent, once for its fingerprint and for what it requests."""
+    try:
+        return None if message is None else parse_client_hello(message)
+    except WireError:
+        return None
+
+
+def _body(message: bytes, kind: HandshakeType, what: str) -> Reader:
+    """Check the header, and return a reader of what follows it."""
+    reader = Reader(message, what)
     if (found := reader.number(1)) != kind:
-        raise WireError(WireErrorKind.MALFORMED, f"handshake message {found} where {what} was expected")
-    if reader.number(MESSAGE_HEADER_OCTETS - 1) != reader.left:
-        raise WireError(WireErrorKind.MALFORMED, f"{what} is not as long as it says")
+        raise malformed(f"handshake message {found} where {what} was expected")
+    if reader.number(MESSAGE_HEADER_BYTES - 1) != reader.left:
+        raise malformed(f"{what} is not as long as it says")
     return reader
 
 
-_FORMATS: Final = {1: "B", 2: "H"}
-"""Of `struct`, by octets of a number."""
+def _start(reader: Reader, what: str) -> tuple[int, bytes, bytes]:
+    """Read legacy_version, random and session id, which both hellos begin with."""
+    version, random, session_id = reader.number(2), reader.take(RANDOM_BYTES), reader.vector(1)
+    if len(session_id) > SESSION_ID_BYTES_MAX:
+        raise malformed(f"{what} has a session id of more than {SESSION_ID_BYTES_MAX} bytes")
+    return version, random, session_id
 
 
-def _session_id(reader: _Reader, what: str) -> bytes:
-    session_id = reader.vector(1)
-    if len(session_id) > SESSION_ID_OCTETS_MAX:
-        raise WireError(WireErrorKind.MALFORMED, f"{what} has a session id of more than 32 octets")
-    return session_id
-
-
-def _all_extensions(reader: _Reader, what: str) -> tuple[tuple[int, bytes], ...]:
-    """Every extension in order; a hello of TLS 1.2 and older may end before them (RFC 5246 section 7.4.1.2)."""
-    if not reader.left:
-        return ()
-    block = _Reader(reader.vector(2), what)
-    reader.end()
-    found = []
-    while block.left:
-        kind = block.number(2)
-        found.append((kind, block.vector(2)))
-    return tuple(found)
-
-
-def _numbers(data: bytes, octets: int, what: str) -> tuple[int, ...]:
-    if len(data) % octets:
-        raise WireError(WireErrorKind.MALFORMED, f"{what} ends before its content does")
-    return struct.unpack(f">{len(data) // octets}{_FORMATS[octets]}", data)
-
-
-def _list(body: bytes | None, length_octets: int, octets: int, what: str) -> tuple[int, ...]:
-    """Read an extension that is one list of numbers."""
-    if body is None:
-        return ()
-    reader = _Reader(body, what)
-    found = _numbers(reader.vector(length_octets), octets, what)
+def _extensions(reader: Reader) -> Extensions:
+    """Read all extensions and the end; a hello of TLS 1.2 and older may end before them (RFC 5246 section 7.4.1.2)."""
+    found = tuple(reader.extensions()) if reader.left else ()
     reader.end()
     return found
 
 
+def _numbers(data: bytes, size: int, what: str) -> tuple[int, ...]:
+    if len(data) % size:
+        raise malformed(f"{what} ends before its content does")
+    return struct.unpack(f">{len(data) // size}{_FORMATS[size]}", data)
+
+
+def _list(body: bytes | None, length_size: int, size: int, what: str) -> tuple[int, ...]:
+    """Read an extension that is one list of numbers."""
+    if body is None:
+        return ()
+    reader = Reader(body, what)
+    found = _numbers(reader.vector(length_size), size, what)
+    reader.end()
+    return found
+
+
+def _names(body: bytes, what: str) -> Reader:
+    """Return a reader of an extension that is one list of names."""
+    outer = Reader(body, what)
+    names = Reader(outer.vector(2), what)
+    outer.end()
+    return names
+
+
 def _server_name(body: bytes | None) -> str | None:
     """Read the first host name (RFC 6066 section 3)."""
-    if body is None:
-        return None
-    outer = _Reader(body, "the server_name extension")
-    names = _Reader(outer.vector(2), "the server_name extension")
-    outer.end()
-    while names.left:
+    names = None if body is None else _names(body, "the server_name extension")
+    while names is not None and names.left:
         kind, name = names.number(1), names.vector(2)
         if kind == _HOST_NAME:
             return name.decode("ascii", "backslashreplace")
@@ -255,20 +234,12 @@ def _server_name(body: bytes | None) -> str | None:
 
 def _protocols(body: bytes | None) -> tuple[str, ...]:
     """Read the protocols a client offers (RFC 7301 section 3.1)."""
-    if body is None:
-        return ()
-    outer = _Reader(body, "the ALPN extension")
-    names = _Reader(outer.vector(2), "the ALPN extension")
-    outer.end()
+    names = None if body is None else _names(body, "the ALPN extension")
     found = []
-    while names.left:
+    while names is not None and names.left:
         found.append(names.vector(1).decode("ascii", "backslashreplace"))
     return tuple(found)
 
 
 def _joined(numbers: Iterable[int]) -> str:
     return "-".join(str(number) for number in numbers if number not in _GREASE)
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode("ascii"), usedforsecurity=False).hexdigest()

@@ -1,156 +1,355 @@
-"""What every engine of a TLS handshake takes and gives: the interface, and the facts in the end.
+"""The reference engine: OpenSSL makes the handshake, `wire` parses it.
 
-Room: probe. Pure: no sockets, no clock, no TLS library.
+Room: probe. Pure but for OpenSSL on memory buffers: bytes in, bytes out; no sockets, no asyncio, no clock.
 
-Three engines make handshakes: `handshake` with OpenSSL (the reference: every version, and connections that go on to
-carry data), `native` with cryptographic primitives alone (TLS 1.3, for looking only), `browser` with BoringSSL.
+OpenSSL speaks the protocol and never verifies a certificate. Three things are taken from it, none of them text: the
+bytes to send, the server handshake traffic secret (TLS 1.3), and the numbers of alerts. Everything reported comes from
+the bytes.
+
+Outcomes, first matching row:
+
+==========================================================================  ===============  ==========
+what happened                                                               outcome          key proved
+==========================================================================  ===============  ==========
+the first bytes are not a TLS record                                        not-tls          no
+a declared size exceeds the limits of `wire`                                too-large        no
+the handshake signature is not the presented key's                          signature-wrong  no
+OpenSSL completed the handshake                                             complete         yes
+the server sent an alert                                                    tls-alert        no
+OpenSSL refused; TLS 1.3, signature and Finished are right by our own check tls-failure      yes
+OpenSSL refused, otherwise                                                  tls-failure      no
+the connection closed                                                       as the caller says  no
+==========================================================================  ===============  ==========
+
+When OpenSSL refuses (a leaf it cannot parse, a chain beyond its own 100 KiB limit), its alert is held back until the
+server's flight has been read: the peer must not learn of the refusal before it has signed. In TLS 1.2 and older a
+good ServerKeyExchange signature without a completed handshake is no proof: a relay can pass it on.
 """
 
 from __future__ import annotations
 
 import functools
-import ipaddress
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from .codepoints import CIPHER_SUITES, GROUPS, VERSIONS
+from OpenSSL import SSL, crypto
+
+from detector.model import Engine, Hello, KeyKind, Observation, Outcome
+from detector.trust.handshake_signature import KeyProof
+from detector.trust.witness_statement import EXPORTER_BYTES, EXPORTER_CONTEXT, EXPORTER_LABEL
+
+from .codepoints import TLS_1_2, TLS_1_3, ExtensionType
+from .engine import ALPN_PROTOCOLS, ClientHandshake
+from .reader import WireError, WireErrorKind
+from .transport import TLSTransport
+from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY
 
 if TYPE_CHECKING:
-    from detector.model import Engine, HandshakeSignature, Hello, Outcome
+    import asyncio
+    from collections.abc import Sequence
 
-    from .keyproof import KeyProof
-    from .wire import Wire
+CIPHERS: Final = b"ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
+"""Every suite that has a certificate, whatever its strength: an old middlebox is to be seen, not refused. TLS 1.3
+suites are OpenSSL's default, all that exist in practice (OpenSSL, openssl-ciphers(1))."""
 
-ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")
-"""What a browser offers (RFC 7301); many interceptors drop h2, which is a fact worth having."""
+STRICT_CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aDSS:!PSK:@SECLEVEL=2"
+"""What RFC 9325 section 4.2 recommends for TLS 1.2: forward secrecy and authenticated encryption, nothing below 112
+bits. At this level OpenSSL also takes no SHA-1 signature in a handshake (SSL_CTX_set_security_level(3))."""
 
-READABLE_SCHEMES: Final = bytes.fromhex(
-    "040305030603080708080809080a080b080408050806040105010601030302030301020103020202040205020602"
-)
-"""What a hello offers that wants a chain in a form that can be verified here (`Hello.READABLE`): the signature schemes
-that every supported `cryptography` verifies, in OpenSSL's order (RFC 8446 section 4.2.3). There is no extension of
-certificates' own schemes, so that these are for the chain as well as for the handshake. ML-DSA, the curves of RFC 8734
-and SM2 are left out: where one of them can be verified nobody is asked for anything else."""
+_AUTHENTICATION: Final = {KeyKind.RSA: b"aRSA", KeyKind.ECDSA: b"aECDSA"}
+"""OpenSSL's names for suites by the server's key (openssl-ciphers(1)); EdDSA keys go with those of ECDSA."""
 
-SERVER_NAME_OCTETS_MAX: Final = 255
-"""Longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)."""
-
-
-_NAMES_REMEMBERED: Final = 1024
-"""Hosts whose name is not worked out again: a look asks twice, and the same endpoints are looked at all day."""
+LEGACY_SERVER_CONNECT: Final = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT: old middleboxes lack RFC 5746
+READ_SIZE: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at once; only a buffer size
+_SECRET_LABEL: Final = b"SERVER_HANDSHAKE_TRAFFIC_SECRET"  # in the SSLKEYLOGFILE format (RFC 9850 section 2)
+_KEYLOG_FIELDS: Final = 3  # label, client random, secret
+_ALERT_NUMBER_MASK: Final = 0xFF  # alerts are level << 8 | description (SSL_CTX_set_info_callback(3))
 
 
-class Facts(NamedTuple):
-    """What one handshake showed. Names are the IANA registry's; `chain` is the DER as presented, leaf first.
+class _Reported:
+    """What OpenSSL's callbacks report about one connection. Separate from the handshake to avoid a reference cycle."""
 
-    `sct_list`, `ocsp_response` and `scts_carried` are as `Observation` has them.
+    def __init__(self) -> None:
+        self.secret: bytes | None = None
+        self.alert_read: int | None = None
+        self.alert_written: int | None = None
+
+
+def _on_key_log(connection: SSL.Connection, line: bytes) -> None:
+    fields = line.split(b" ")
+    reported = connection.get_app_data()
+    if isinstance(reported, _Reported) and len(fields) == _KEYLOG_FIELDS and fields[0] == _SECRET_LABEL:
+        reported.secret = bytes.fromhex(fields[2].decode("ascii"))
+
+
+def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
+    reported = connection.get_app_data()
+    if not where & SSL.SSL_CB_ALERT or not isinstance(reported, _Reported):
+        return
+    number = value & _ALERT_NUMBER_MASK
+    if where & SSL.SSL_CB_READ:
+        reported.alert_read = number
+    elif number != CLOSE_NOTIFY:
+        reported.alert_written = number
+
+
+def shared_context(hello: Hello = Hello.DEFAULT, key_kind: KeyKind | None = None) -> SSL.Context:
+    """Return the client context of the process for probing: no verification, tickets or resumption, every version.
+
+    Renegotiation is off: a server could show one chain for assessment and another one afterwards. Making a context
+    takes a third of a millisecond. It is used by one thread at a time, as OpenSSL's connections are.
+
+    `Hello.READABLE` offers only the signature schemes that can be verified here; where an update of pyOpenSSL has moved
+    the call for that, the context is the default one. With a `key_kind` the server can prove itself with that kind of
+    key only. That means TLS 1.2 at most, because there the cipher suite says which key signs (RFC 8422 section 2); a
+    server that speaks nothing older than TLS 1.3 refuses it.
     """
-
-    outcome: Outcome
-    key_proved: bool
-    proof: KeyProof
-    tls_version: str | None
-    cipher: str | None
-    group: str | None
-    alpn: str | None
-    alert: int | None
-    server_hello: bytes | None
-    chain: tuple[bytes, ...]
-    sct_list: bytes | None
-    ocsp_response: bytes | None
-    scts_carried: bool
+    return _shared_context(hello, key_kind)
 
 
-class Handshaking(Protocol):
-    """A client handshake without I/O. `start`, then `receive` until `finished`; `facts` at any time. Nothing raises."""
-
-    engine: ClassVar[Engine | None]
-
-    @property
-    def hello(self) -> Hello:
-        """The profile of the hello."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the outcome is settled."""
-
-    @property
-    def certificates_seen(self) -> bool:
-        """Whether the server presented anything as its chain."""
-
-    @property
-    def client_hello(self) -> bytes | None:
-        """The ClientHello that was sent first, as a handshake message with its header."""
-
-    @property
-    def ja3(self) -> str | None:
-        """The JA3 fingerprint of that ClientHello."""
-
-    @property
-    def signature(self) -> HandshakeSignature | None:
-        """What the server signed in the handshake, for others to verify."""
-
-    def start(self) -> bytes:
-        """Make the ClientHello to send."""
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes from the server; return the bytes to send to it (perhaps none)."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Take note that no more bytes come, for the reason `outcome`."""
-
-    def facts(self, outcome: Outcome = ...) -> Facts:
-        """Return what was seen so far; `outcome` is used where the handshake has none yet."""
-
-    def farewell(self) -> bytes:
-        """Make what ends a connection politely; nothing where there is nothing to say."""
-
-
-def facts_of(  # noqa: PLR0913 - keyword-only past the first: what the bytes alone do not tell
-    wire: Wire,
-    *,
-    outcome: Outcome,
-    key_proved: bool,
-    proof: KeyProof,
-    alert: int | None,
-    chain: tuple[bytes, ...],
-    asked: bool,
-) -> Facts:
-    """Put what was read from the bytes, and what the engine made of it, into facts.
-
-    `asked` is whether our hello asked for SCTs in the TLS extension and in a stapled OCSP response.
-    """
-    group = None if wire.group is None else GROUPS.get(wire.group, f"0x{wire.group:04x}")
-    if group is None and wire.dh_bits is not None:
-        group = f"dhe{wire.dh_bits}"
-    return Facts(
-        outcome=outcome,
-        key_proved=key_proved,
-        proof=proof,
-        tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
-        cipher=None if wire.suite is None else CIPHER_SUITES.get(wire.suite, f"0x{wire.suite:04x}"),
-        group=group,
-        alpn=wire.alpn,
-        alert=alert,
-        server_hello=wire.server_hello,
-        chain=chain,
-        sct_list=wire.sct_list,
-        ocsp_response=wire.ocsp_response,
-        scts_carried=asked and wire.past_timestamps,
-    )
-
-
-@functools.lru_cache(maxsize=_NAMES_REMEMBERED)
-def server_name(host: str) -> bytes | None:
-    """Return what to send as SNI for `host`: nothing for an IP literal (RFC 6066 section 3) or what no name can be."""
-    literal = host.strip("[]").partition("%")[0]
-    try:
-        ipaddress.ip_address(literal)
-    except ValueError:
-        pass
+@functools.cache
+def _shared_context(hello: Hello, key_kind: KeyKind | None) -> SSL.Context:
+    if key_kind is not None:
+        context = _client_context(0, _AUTHENTICATION[key_kind] + CIPHERS.removeprefix(b"ALL"))
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
     else:
-        return None
+        context = _client_context(0, CIPHERS)
+    context.set_options(LEGACY_SERVER_CONNECT)
+    if hello is Hello.READABLE and not _offer_readable(context):
+        return shared_context()
+    return context
+
+
+@functools.cache
+def strict_context() -> SSL.Context:
+    """Return the client context for connections that go on to carry data: nothing weak is offered.
+
+    Nothing is verified here either. What is not offered cannot be negotiated, so no middlebox can downgrade a request
+    to what it could break.
+    """
+    return _client_context(SSL.TLS1_2_VERSION, STRICT_CIPHERS)
+
+
+def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_verify(SSL.VERIFY_NONE)
+    context.set_min_proto_version(min_version)
+    context.set_cipher_list(ciphers)
+    context.set_alpn_protos(list(ALPN_PROTOCOLS))
+    context.set_options(SSL.OP_ALL | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # a handshake that waits keeps no record buffers
+    context.set_keylog_callback(_on_key_log)
+    context.set_info_callback(_on_info)
+    _request_scts(context)
+    return context
+
+
+def _request_scts(context: SSL.Context) -> None:
+    """Make hellos request SCTs in the TLS extension (RFC 6962 section 3.3.1), for which pyOpenSSL has no call.
+
+    This and `_offer_readable` are the private calls of the package. Without callbacks OpenSSL sends the extension
+    empty, as required, and takes every answer; the answer is read from the bytes (SSL_CTX_add_client_custom_ext(3)).
+    Where an update has moved the call, hellos do not request SCTs, and observations say that none could be carried
+    outside the certificate.
+    """
     try:
-        name = host.rstrip(".").encode("ascii" if host.isascii() else "idna")
-    except UnicodeError:
-        return None
-    return name if 0 < len(name) <= SERVER_NAME_OCTETS_MAX and b"\x00" not in name else None
+        lib, null = SSL._lib, SSL._ffi.NULL  # type: ignore[attr-defined] # noqa: SLF001 - as said above
+        kind = ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP
+        lib.SSL_CTX_add_client_custom_ext(context._context, kind, null, null, null, null, null)  # noqa: SLF001 - as above
+    except AttributeError:
+        return
+
+
+def _offer_readable(context: SSL.Context) -> bool:
+    """Restrict the signature schemes, for which pyOpenSSL has no call (SSL_CTX_set1_sigalgs_list(3))."""
+    names = ":".join(_READABLE_NAMES).encode()
+    try:
+        lib = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 - as in `_request_scts`
+        return bool(lib.SSL_CTX_set1_sigalgs_list(context._context, names) == 1)  # noqa: SLF001 - as above
+    except AttributeError:
+        return False
+
+
+_READABLE_NAMES: Final = (
+    *("ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512", "ed25519", "ed448"),
+    *("rsa_pss_pss_sha256", "rsa_pss_pss_sha384", "rsa_pss_pss_sha512"),
+    *("rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384", "rsa_pss_rsae_sha512"),
+    *("rsa_pkcs1_sha256", "rsa_pkcs1_sha384", "rsa_pkcs1_sha512"),
+    *("ECDSA+SHA224", "ECDSA+SHA1", "RSA+SHA224", "RSA+SHA1"),
+    *("DSA+SHA224", "DSA+SHA1", "DSA+SHA256", "DSA+SHA384", "DSA+SHA512"),
+)
+"""`engine.READABLE_SCHEMES` as OpenSSL names them."""
+
+
+class OpenSSLHandshake(ClientHandshake):
+    """A handshake by OpenSSL. Once finished, further bytes are ignored: they are for `connection`.
+
+    `context` are the TLS settings (default: `shared_context` for `hello` and `key_kind`), `alpn` the protocols offered
+    (RFC 7301). `hello` becomes `default` where a readable one cannot be made.
+    """
+
+    engine: ClassVar[Engine | None] = Engine.OPENSSL
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        context: SSL.Context | None = None,
+        alpn: Sequence[bytes] = ALPN_PROTOCOLS,
+        hello: Hello = Hello.DEFAULT,
+        key_kind: KeyKind | None = None,
+    ) -> None:
+        chosen = context or shared_context(hello, key_kind)
+        is_restricted = context is None and chosen is not shared_context()
+        super().__init__(host, hello if is_restricted else Hello.DEFAULT, key_kind)
+        self._reported = _Reported()
+        self._connection = SSL.Connection(chosen, None)
+        self._connection.set_app_data(self._reported)
+        if alpn != ALPN_PROTOCOLS:
+            self._connection.set_alpn_protos(list(alpn))
+        self._connection.set_connect_state()
+        self._connection.request_ocsp()
+        if self._name is not None:
+            self._connection.set_tlsext_host_name(self._name)
+        self._completed = False
+        self._refused = False
+        self._held_back = b""
+
+    @property
+    def connection(self) -> SSL.Connection:
+        """OpenSSL's connection, for what follows a complete handshake."""
+        return self._connection
+
+    @property
+    def key_proved(self) -> bool:
+        """Whether the peer showed that it holds the key of certificate 0."""
+        if self._completed:
+            # What OpenSSL accepted and what was read here must be the same certificate.
+            return self.proof is KeyProof.VALID or (
+                self.proof is not KeyProof.INVALID and self._chain()[:1] == self._openssl_chain()[:1] != ()
+            )
+        return self._wire.version == TLS_1_3 and super().key_proved
+
+    def connection_closed(self, outcome: Outcome) -> None:
+        """Note that no more bytes come, for the reason `outcome`."""
+        super().connection_closed(self._refusal() if self._refused else outcome)
+
+    def observation(self, outcome: Outcome = Outcome.DEADLINE) -> Observation:
+        """Return what was seen so far; `outcome` holds where the handshake has none yet."""
+        return super().observation(self._refusal() if self._refused else outcome)
+
+    def channel_binding(self) -> bytes | None:
+        """Return our side's tls-exporter (RFC 9266); None without a complete handshake, or where it is not unique.
+
+        In TLS 1.2 only extended master secret (RFC 7627) binds the exporter to this one session (RFC 9266 section
+        4.2); older versions derive their keys from MD5 and SHA-1 and are not relied on.
+        """
+        wire = self._wire
+        bound = wire.version == TLS_1_3 or (wire.version == TLS_1_2 and wire.extended_master_secret)
+        if not self._completed or not bound:
+            return None
+        return self._connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, EXPORTER_CONTEXT)
+
+    def closing_bytes(self) -> bytes:
+        """Return the close_notify of a completed connection; some middleboxes stumble over a bare FIN."""
+        if not self._completed:
+            return b""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            return b""
+        return self._output()
+
+    def transport_over(self, transport: asyncio.Transport) -> TLSTransport:
+        """Return the completed connection for further use."""
+        return TLSTransport(self._connection, transport)
+
+    def _advance(self, data: bytes, malformed: WireError | None) -> bytes:  # noqa: ARG002 - OpenSSL decides
+        """Advance OpenSSL's handshake, and parse what that unlocked."""
+        if self._refused:
+            return self._refuse()
+        if data:
+            self._connection.bio_write(data)
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            pass
+        except SSL.Error:
+            self._refused = True
+        else:
+            self._completed = True
+        if self._too_large_decrypted():
+            return b""
+        output = self._output()
+        if self._completed:
+            self._outcome = self._wrong_or(Outcome.COMPLETE if self.key_proved else Outcome.TLS_FAILURE)
+            return output
+        if self._refused:
+            self._held_back = output
+            return self._refuse()
+        try:
+            self._wire.client(output)
+        except WireError:
+            # OpenSSL's own output is well-formed; if it were not, only our own checks would be lost.
+            return output
+        return output
+
+    def _too_large_decrypted(self) -> bool:
+        """Whether the traffic secret, once OpenSSL has it, uncovered something beyond the limits."""
+        if self._reported.secret is not None:
+            try:
+                self._wire.secret(self._reported.secret)
+            except WireError as error:
+                if error.kind is WireErrorKind.TOO_LARGE:
+                    self._fail(error)
+                    return True
+            self._reported.secret = None
+        return False
+
+    def _refuse(self) -> bytes:
+        """Settle a refused handshake as soon as the server's flight can show nothing more."""
+        if self._flight_can_continue():
+            return b""
+        self._outcome = self._refusal()
+        return self._held_back
+
+    def _flight_can_continue(self) -> bool:
+        wire = self._wire
+        readable = wire.server_hello is not None and (wire.version != TLS_1_3 or wire.decrypting)
+        # Before TLS 1.3 the signature is all that can still be learned; a wrong one needs no Finished either.
+        signed_in_clear = wire.version != TLS_1_3 and wire.signature is not None
+        over = wire.flight_over or wire.error is not None or signed_in_clear or self.proof is KeyProof.INVALID
+        return readable and not over and not self._ended_by_server
+
+    def _refusal(self) -> Outcome:
+        return self._wrong_or(Outcome.TLS_ALERT if self._ended_by_server else Outcome.TLS_FAILURE)
+
+    @property
+    def _ended_by_server(self) -> bool:
+        """Whether the server's alert ended the handshake, not ours: a warning it sent earlier does not count."""
+        reported = self._reported
+        return reported.alert_written is None and (reported.alert_read is not None or self._wire.alert is not None)
+
+    def _alert(self) -> int | None:
+        """Return the alert that ended a refused handshake, sent by either side."""
+        alerts = (self._reported.alert_written, self._reported.alert_read, self._wire.alert)
+        return next((alert for alert in alerts if alert is not None), None) if self._refused else None
+
+    def _output(self) -> bytes:
+        """Return everything OpenSSL wants sent."""
+        pieces = []
+        while True:
+            try:
+                pieces.append(self._connection.bio_read(READ_SIZE))
+            except SSL.WantReadError:
+                return b"".join(pieces)
+
+    def _chain(self) -> tuple[bytes, ...]:
+        """Return the chain as presented; as OpenSSL re-encodes it where the bytes could not be read here."""
+        return super()._chain() if self._wire.certificates_seen else self._openssl_chain()
+
+    def _openssl_chain(self) -> tuple[bytes, ...]:
+        presented = self._connection.get_peer_cert_chain() or []
+        return tuple(
+            crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in presented[:CERTIFICATES_MAX]
+        )

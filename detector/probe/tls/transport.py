@@ -1,24 +1,23 @@
-"""An established TLS connection as an asyncio transport: what comes after a handshake, on either side.
+"""An established TLS connection as an asyncio transport, on either side.
 
-Room: probe. Wraps a transport that is already connected; opens nothing and judges nothing.
+Room: probe. Wraps a transport that is already connected.
 
 asyncio's own TLS verifies during its handshake, keeps no record of what was presented and has no exporter, so it cannot
-carry a connection that was captured first. This one takes OpenSSL's connection over memory buffers as the handshake
-left it, and gives it to any `asyncio.Protocol`: the client that asks a witness, the witness's HTTP server, the guarded
-connector.
+carry a connection that was captured first. This one continues OpenSSL's connection over memory buffers after the
+handshake, for any `asyncio.Protocol`: the client that asks a witness, the witness's HTTP server, the guarded connector.
 
-How a connection ends, and what the protocol is told:
+How a connection ends, and how the protocol learns of it:
 
 =======================================  =====================================================================
-the peer says close_notify               `eof_received`; unless that returns true, close_notify is answered
+the peer sends close_notify              `eof_received`; unless that returns true, close_notify is answered
 the TCP connection ends without it       `connection_lost` with ConnectionAbortedError: otherwise anybody on the
-                                         way could cut an answer short unnoticed (RFC 8446 section 6.1)
+                                         path could truncate an answer unnoticed (RFC 8446 section 6.1)
 the peer breaks TLS                      an alert is sent; `connection_lost` with ConnectionAbortedError
-`close`                                  what was written and close_notify leave; `connection_lost(None)`
-`abort`                                  nothing leaves any more; `connection_lost(None)`
+`close`                                  pending data and close_notify are sent; `connection_lost(None)`
+`abort`                                  nothing more is sent; `connection_lost(None)`
 =======================================  =====================================================================
 
-Renegotiation is for the contexts of both sides to refuse (SSL.OP_NO_RENEGOTIATION), and they do.
+The contexts of both sides refuse renegotiation (SSL.OP_NO_RENEGOTIATION).
 """
 
 from __future__ import annotations
@@ -32,23 +31,19 @@ from OpenSSL import SSL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-CHUNK_OCTETS: Final = 16 * 1024
-"""Octets given to and taken from OpenSSL at once: the content of one record (RFC 8446 section 5.1)."""
+CHUNK_BYTES: Final = 16 * 1024  # passed to and from OpenSSL at once: one record (RFC 8446 section 5.1)
+OUTPUT_BYTES: Final = 64 * 1024  # bytes taken from OpenSSL's output buffer at once; only a buffer size
 
-OUTPUT_OCTETS: Final = 64 * 1024
-"""Octets taken from OpenSSL's output buffer at once; only a buffer size."""
-
-LAST_WORDS_SECONDS: Final = 1.0
-"""Time for an alert to leave once the connection has failed. It fits any socket buffer; this only bounds a peer that
-stopped reading."""
+ALERT_SECONDS: Final = 1.0
+"""Time to send an alert once the connection has failed. It fits any socket buffer; this only bounds a peer that stopped
+reading."""
 
 
-class TLSTransport(asyncio.Transport):
-    """Application data over `connection`, whose handshake is complete, carried by `below`.
+class TLSTransport(asyncio.Transport, asyncio.Protocol):
+    """Application data over `connection`, whose handshake is complete, carried by the transport `below`.
 
-    It takes the place of whatever protocol `below` had. `set_protocol` names who reads; until then nothing is read.
-    `extra` adds to what `get_extra_info` tells; everything else is asked of `below`. Closing takes as long as the peer
-    takes to read what was written: who must not wait for that aborts.
+    It replaces the protocol of `below`. Nothing is read until `set_protocol`. `extra` adds to `get_extra_info`, which
+    otherwise asks `below`. Closing takes as long as the peer takes to read what was written; `abort` does not wait.
     """
 
     def __init__(
@@ -58,67 +53,66 @@ class TLSTransport(asyncio.Transport):
         self._connection = connection
         self._below = below
         self._protocol: asyncio.Protocol | None = None
-        self._below_is_full = False
+        self._below_full = False
         self._reading = False
         self._closing = False
-        self._ended = False
-        self._below_ended = False
+        self._eof = False
+        self._below_eof = False
         self._failure: Exception | None = None
-        self._last_words: asyncio.TimerHandle | None = None
-        self._octets_handed_down = 0
-        self._octets_arrived = 0
+        self._alert_timer: asyncio.TimerHandle | None = None
+        self._bytes_passed_down = 0
+        self._bytes_received = 0
         self.closed: Final = asyncio.Event()
         """Set when the connection is gone and nothing of it is left open."""
-        below.set_protocol(_Below(self))
+        below.set_protocol(self)
         below.pause_reading()
 
     @property
-    def octets_arrived(self) -> int:
-        """Octets of TLS that came from the peer since the handshake; grows while the peer is alive."""
-        return self._octets_arrived
+    def bytes_received(self) -> int:
+        """Bytes of TLS received since the handshake; grows while the peer is alive."""
+        return self._bytes_received
 
     @property
-    def octets_left(self) -> int:
-        """Octets of TLS that have left for the peer since the handshake; stands still when the peer does not read."""
-        return self._octets_handed_down - self._below.get_write_buffer_size()
+    def bytes_sent(self) -> int:
+        """Bytes of TLS sent since the handshake; does not grow while the peer does not read."""
+        return self._bytes_passed_down - self._below.get_write_buffer_size()
 
     # asyncio.BaseTransport
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's interface
-        """Optional facts: those given as `extra`, else those of the transport below."""
+        """Return a fact given as `extra`, else one of the transport below."""
         found = super().get_extra_info(name)
         return self._below.get_extra_info(name, default) if found is None else found
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Let `protocol` read from now on. Its `connection_made` is its owner's to call, as asyncio has it.
+        """Pass data to `protocol` from now on, and resume reading. The caller calls its `connection_made`.
 
-        Reading is resumed where it was paused: a pause between two protocols keeps what comes for the second. A
-        protocol that comes when the connection is already lost is told so, in the next turn of the loop, and one that
-        comes while nothing leaves is told to pause writing.
+        A pause between two protocols keeps what arrives for the second. If the connection is already lost, the
+        protocol's `connection_lost` is called in the next iteration of the loop; while sending stalls, it is paused.
         """
         if not isinstance(protocol, asyncio.Protocol):
-            raise TypeError(f"{type(protocol).__name__} is no asyncio.Protocol; give one that takes data_received.")
+            raise TypeError(f"{type(protocol).__name__} is not an asyncio.Protocol; pass one that has data_received.")
         self._protocol = protocol
         if self.closed.is_set():
             asyncio.get_running_loop().call_soon(protocol.connection_lost, self._failure)
             return
-        if self._below_is_full:
+        if self._below_full:
             protocol.pause_writing()
         if not self._reading:
             self.resume_reading()
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who reads."""
+        """Return the protocol that reads."""
         if self._protocol is None:
             raise RuntimeError("this connection has no protocol yet; call set_protocol first")
         return self._protocol
 
     def is_closing(self) -> bool:
-        """Whether no more can be written."""
+        """Whether nothing more can be written."""
         return self._closing
 
     def close(self) -> None:
-        """Say close_notify, let what was written leave, then close."""
+        """Send what was written and close_notify, then close."""
         if self._closing:
             return
         self._closing = True
@@ -128,25 +122,25 @@ class TLSTransport(asyncio.Transport):
         self._below.close()
 
     def abort(self) -> None:
-        """Close at once, whatever has not left."""
+        """Close at once, dropping what has not been sent."""
         self._closing = True
-        if not self.closed.is_set():  # asyncio's own transports do not bear it afterwards
+        if not self.closed.is_set():  # asyncio's own transports fail afterwards
             self._below.abort()
 
     # asyncio.ReadTransport
 
     def is_reading(self) -> bool:
-        """Whether data is being passed on."""
+        """Whether data is passed to the protocol."""
         return self._reading and not self._closing
 
     def pause_reading(self) -> None:
-        """Pass nothing on, and take nothing more from below, until `resume_reading`."""
+        """Pass nothing on and read nothing from below until `resume_reading`."""
         self._reading = False
         if not self._below.is_closing():
             self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        """Pass on what is there and what comes."""
+        """Pass on what has arrived and what arrives."""
         self._reading = True
         asyncio.get_running_loop().call_soon(self._deliver)
         if not self._below.is_closing():
@@ -158,13 +152,13 @@ class TLSTransport(asyncio.Transport):
         """Encrypt and send `data`."""
         if self._closing:
             return
-        octets = bytes(data)
+        plaintext = bytes(data)
         start = 0
         try:
-            while start < len(octets):
-                start += self._connection.send(octets[start : start + CHUNK_OCTETS])
-        except SSL.Error:  # on memory buffers nothing but a connection that is broken, or wants to renegotiate
-            self._fail(ConnectionAbortedError("TLS could not go on"))
+            while start < len(plaintext):
+                start += self._connection.send(plaintext[start : start + CHUNK_BYTES])
+        except SSL.Error:  # on memory buffers only a connection that is broken, or wants to renegotiate
+            self._fail(ConnectionAbortedError("TLS could not continue"))
             return
         self._flush()
 
@@ -173,45 +167,46 @@ class TLSTransport(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
-        """No: a protocol that ends its side closes."""
+        """No: a protocol ends its side by closing."""
         return False
 
     def get_write_buffer_size(self) -> int:
-        """Octets that have not left."""
+        """Return the number of bytes that have not been sent."""
         return self._below.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """When writing is paused and resumed, in octets."""
+        """Return the limits at which writing resumes and pauses, in bytes."""
         return self._below.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set when writing is paused and resumed, in octets."""
+        """Set the limits at which writing pauses and resumes, in bytes."""
         self._below.set_write_buffer_limits(high, low)
 
     @property
     def _sendfile_compatible(self) -> Never:
-        """What `loop.sendfile` asks of a transport: answer as uvloop does, so that callers fall back to `write`."""
-        raise NotImplementedError("files are sent through write: they have to be encrypted")
+        """Read by `loop.sendfile`; answered as uvloop does, so that callers fall back to `write`."""
+        raise NotImplementedError("files have to be encrypted: send them with write")
 
-    # From below
+    # asyncio.Protocol, of the transport below
 
-    def _received(self, data: bytes) -> None:
-        self._octets_arrived += len(data)
-        if self._ended or self._closing:
-            return  # nobody will read it, so nobody keeps it
+    def data_received(self, data: bytes) -> None:
+        """Decrypt and pass on."""
+        self._bytes_received += len(data)
+        if self._eof or self._closing:
+            return  # nobody will read it
         self._connection.bio_write(data)
         self._deliver()
 
     def _deliver(self) -> None:
-        """Pass on what can be decrypted now, and what that makes OpenSSL say."""
-        while self._listener is not None and not self._ended:
+        """Pass on what can be decrypted now, and send what OpenSSL answers."""
+        while self._listener is not None and not self._eof:
             try:
-                data = self._connection.recv(CHUNK_OCTETS)
+                data = self._connection.recv(CHUNK_BYTES)
             except SSL.WantReadError:
                 break
             except SSL.ZeroReturnError:
-                self._ended = True
-                with self._nothing_half_open():
+                self._eof = True
+                with self._abort_on_error():
                     keep_open = self._listener.eof_received()
                 if not keep_open:
                     self.close()
@@ -219,20 +214,20 @@ class TLSTransport(asyncio.Transport):
             except SSL.Error:
                 self._fail(ConnectionAbortedError("the peer broke the TLS protocol"))
                 return
-            with self._nothing_half_open():
+            with self._abort_on_error():
                 self._listener.data_received(data)
         self._flush()
-        if self._below_ended and self._listener is not None and not self._ended:
+        if self._below_eof and self._listener is not None and not self._eof:
             self._fail(ConnectionAbortedError("the connection ended without close_notify"))
 
     @property
     def _listener(self) -> asyncio.Protocol | None:
-        """Who wants to hear now."""
+        """The protocol, while it reads."""
         return self._protocol if self.is_reading() else None
 
     @contextlib.contextmanager
-    def _nothing_half_open(self) -> Iterator[None]:
-        """Cut the connection when the protocol fails; its exception is its owner's to see."""
+    def _abort_on_error(self) -> Iterator[None]:
+        """Abort the connection when the protocol raises; its exception passes."""
         try:
             yield
         except BaseException:  # whatever it is: nothing is swallowed
@@ -240,68 +235,49 @@ class TLSTransport(asyncio.Transport):
             raise
 
     def _flush(self) -> None:
-        """Hand on what OpenSSL wants sent."""
+        """Send what OpenSSL wants sent."""
         while True:
             try:
-                output = self._connection.bio_read(OUTPUT_OCTETS)
+                output = self._connection.bio_read(OUTPUT_BYTES)
             except SSL.WantReadError:
                 return
-            self._octets_handed_down += len(output)
+            self._bytes_passed_down += len(output)
             self._below.write(output)
 
     def _fail(self, error: Exception) -> None:
-        """Close with the alert that says why, and with no patience for who does not read it."""
+        """Close with the alert that says why, waiting only briefly for the peer to read it."""
         if self._closing:
             return
         self._failure = error
         self._closing = True
         self._flush()
         self._below.close()
-        self._last_words = asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._below.abort)
+        self._alert_timer = asyncio.get_running_loop().call_later(ALERT_SECONDS, self._below.abort)
 
-    def _cut_off(self) -> None:
-        """The peer sends no more on TCP; without close_notify that is no end of data."""
-        self._below_ended = True
+    def eof_received(self) -> bool:
+        """Note that the peer sends no more on TCP; without close_notify that is not the end of data."""
+        self._below_eof = True
         self._deliver()
+        return True  # this transport decides when to close
 
-    def _lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on that the connection is gone, and why."""
         self._closing = True
-        self._failure = self._failure or error
-        if self._last_words is not None:
-            self._last_words.cancel()
+        self._failure = self._failure or exc
+        if self._alert_timer is not None:
+            self._alert_timer.cancel()
         self.closed.set()
         if self._protocol is not None:
             self._protocol.connection_lost(self._failure)
 
-    def _pause_writing(self) -> None:
-        self._below_is_full = True
+    def pause_writing(self) -> None:
+        """Pass on that the buffer below is full."""
+        self._below_full = True
         if self._protocol is not None:
             self._protocol.pause_writing()
 
-    def _resume_writing(self) -> None:
-        self._below_is_full = False
+    def resume_writing(self) -> None:
+        """Pass on that the buffer below has room again."""
+        self._below_full = False
         if self._protocol is not None:
             self._protocol.resume_writing()
-
-
-class _Below(asyncio.Protocol):
-    """What the transport below tells, passed up."""
-
-    def __init__(self, above: TLSTransport) -> None:
-        self._above = above
-
-    def data_received(self, data: bytes) -> None:
-        self._above._received(data)  # noqa: SLF001 - two halves of one thing
-
-    def eof_received(self) -> bool:
-        self._above._cut_off()  # noqa: SLF001 - as above
-        return True  # closing is the half above's decision
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._above._lost(exc)  # noqa: SLF001 - as above
-
-    def pause_writing(self) -> None:
-        self._above._pause_writing()  # noqa: SLF001 - as above
-
-    def resume_writing(self) -> None:
-        self._above._resume_writing()  # noqa: SLF001 - as above

@@ -28,6 +28,7 @@ from detector.errors import DetectorError, MissingExtraError
 from detector.scan import work
 from detector.scan.results import FollowUps, Numbered, Scanned, row
 from detector.scan.runner import numbered_batches
+from detector.session.settings import NetworkSettings
 from detector.session.stream import Probed, StreamSettings, stream
 
 try:
@@ -114,13 +115,13 @@ class FromVantage(NamedTuple):
 
 
 class FleetSettings(NamedTuple):
-    """How workers probe: the limits of one job, and the proxy setting.
+    """How workers probe: the limits of one job, and how they connect.
 
     `lost_after` is how many seconds a vantage without worker is waited for.
     """
 
     probes: StreamSettings = StreamSettings(concurrency=BATCH)
-    route: str = "env"
+    network: NetworkSettings = NetworkSettings(proxy="env", offline=True)
     lost_after: float = LOST_SECONDS
 
 
@@ -262,7 +263,7 @@ class _Coordinator:
         """The address of the worker that ran a job, with its answer; None where these workers are lost."""
         request = work.Request(
             endpoints=tuple(self.detector.expected(target.endpoint) for _, target in job.targets),
-            config=work.WorkerConfig(route=self.settings.route),
+            config=work.WorkerConfig(network=self.settings.network),
             settings=self.settings.probes,
         )
         future = self.client.submit(

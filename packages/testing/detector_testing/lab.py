@@ -1,7 +1,7 @@
-"""A network of its own on this machine: client, router, box, router, origin, on IPv4 and IPv6.
+"""An isolated network on this machine: client, router, box, router, origin, on IPv4 and IPv6.
 
 Room: testing. Linux and root only: every hop is a network namespace with its own addresses, routes and packet filter
-(`ip`, `nft`). Nothing in it can reach anything outside it, and its addresses exist in no other place.
+(`ip`, `nft`). It has no connection to any other network.
 
     async with network_lab() as lab, lab.origin.inside(serve_origin(issued, host="", port=443)):
         async with lab.box.inside(serve_middlebox(ca, mode="transparent-like", host="", port=8443)) as box:
@@ -9,19 +9,18 @@ Room: testing. Linux and root only: every hop is a network namespace with its ow
             done = await lab.client.run(sys.executable, "-m", "detector", "check", ...)
 
 `inside` enters any async context manager of this package in a namespace: each namespace has one thread of this process,
-with an event loop, whose sockets and child processes belong to it. `box` is where interceptors stand; `redirect` turns
-what comes from the client to a port of it. Routers name themselves: every hop answers with ICMP time-exceeded, and its
-rate limits are off, so that no test depends on what another has used up. There is no `netem` in many kernels: a delay
-is made by `serve_relay(delay=…)` behind a redirect.
+with an event loop, whose sockets and child processes belong to it. Interceptors run on `box`; `redirect` diverts the
+client's connections to one of its ports. Every hop answers with ICMP time-exceeded, without rate limits, so that tests
+do not affect each other. Many kernels have no `netem`; `serve_relay(delay=…)` behind a redirect makes a delay.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -29,13 +28,13 @@ import re
 import shutil
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from detector.errors import DetectorError
 
 from .redirected import original_destination
-from .streams import Listener, PlainStream, Stream, connect, listen, relay
+from .streams import Listener, PlainStream, Stream, aborting, connect, listen, relay
+from .threads import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
@@ -44,7 +43,7 @@ Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
 
 HOPS: Final = ("client", "near", "box", "far", "origin")
-"""The namespaces, in the order a packet meets them."""
+"""The namespaces, in the order a packet passes them."""
 IPV4: Final = 4
 IPV6: Final = 6
 """IP versions, as RFC 791 and RFC 8200 number them."""
@@ -56,14 +55,14 @@ NAMESPACES: Final = pathlib.Path("/run/netns")
 CONFIGURATION: Final = pathlib.Path("/etc/netns")
 """Files that `ip netns exec` shows in /etc inside a namespace (ip-netns(8))."""
 CLONE_NEWNET: Final = 0x40000000
-"""Network namespaces, as setns(2) calls them."""
+"""Network namespaces (setns(2))."""
 COMMAND_LIMIT: Final = 60.0
-"""Seconds that a command inside a namespace may take: a check's deadline, an interpreter's start, a busy machine."""
-ADVICE: Final = "Run as root on Linux, in no container that forbids namespaces, with iproute2 and nftables there."
+"""Seconds for a command inside a namespace: a check's deadline, an interpreter's start, a busy machine."""
+ADVICE: Final = "Run as root on Linux, outside containers that forbid namespaces, with iproute2 and nftables installed."
 _SYSCTLS: Final = {
     "ipv4/ip_forward": "1",
     "ipv6/conf/all/forwarding": "1",
-    # A new address is used at once: nobody else can have it, so nobody is asked (RFC 4862 section 5.4).
+    # New addresses are usable at once: duplicates are impossible, so detection (RFC 4862 section 5.4) is off.
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
     "ipv4/icmp_ratelimit": "0",
@@ -72,7 +71,7 @@ _SYSCTLS: Final = {
 """Settings of every namespace, under /proc/sys/net (ip-sysctl.rst of the kernel's documentation)."""
 _TABLE: Final = "table inet lab"
 _LINK: Final = "link add far index 11 netns {} type veth peer name near index 12 netns {}"
-"""Both ends of a link need different numbers: where they are equal, Linux takes up to a second to notice the carrier
+"""The ends of a link have different indexes: with equal ones Linux takes up to a second to notice the carrier
 (linkwatch_urgent_event in net/core/link_watch.c)."""
 _serial: Final = itertools.count(1)
 
@@ -83,26 +82,24 @@ class LabError(DetectorError, RuntimeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A command that has ended: its exit code and what it printed."""
+    """A command that has ended: its exit code and output."""
 
     code: int
     output: bytes
     errors: bytes
 
 
-class Namespace:
-    """One machine of the lab. `ipv4` and `ipv6` are the addresses it has on the client's side (the client: its own)."""
+class Namespace(LoopThread):
+    """One host of the lab. `ipv4` and `ipv6` are its addresses on the client's side (of the client: its own)."""
 
     def __init__(self, name: str, ipv4: str, ipv6: str) -> None:
+        super().__init__(name, functools.partial(_enter, name))
         self.name = name
         self.ipv4 = ipv4
         self.ipv6 = ipv6
-        self._started: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=self._live, name=name)
-        self._end = asyncio.Event()
 
     def address(self, family: int) -> str:
-        """The address of IP version `family`."""
+        """Return the address of IP version `family`."""
         return {IPV4: self.ipv4, IPV6: self.ipv6}[family]
 
     async def call(
@@ -111,30 +108,25 @@ class Namespace:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Value:
-        """Run an async function in the namespace's thread: its sockets and child processes belong to the namespace."""
-        running = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self._loop)
-        return await asyncio.wrap_future(running)
+        """Run an async function in the namespace's thread; its sockets and child processes belong to the namespace."""
+        return await asyncio.wrap_future(self.submit(function(*args, **kwargs)))
 
     @contextlib.asynccontextmanager
     async def inside(self, manager: contextlib.AbstractAsyncContextManager[Value]) -> AsyncIterator[Value]:
-        """Enter `manager` in the namespace's thread, and leave it there when the block ends.
+        """Enter `manager` in the namespace's thread, and exit it there when the block ends.
 
-        What it gives is read from this thread and used from that one: ask a server for its counts, do not call its
-        methods; `call` does.
+        Attributes of the yielded value can be read from this thread; call its async methods through `call`.
         """
-        entered: concurrent.futures.Future[Value] = concurrent.futures.Future()
-        leave = asyncio.Event()
-        holding = asyncio.run_coroutine_threadsafe(_hold(manager, entered, leave), self._loop)
+        entered, exit_ = self.enter(manager)
         try:
             yield await asyncio.wrap_future(entered)
         finally:
-            self._loop.call_soon_threadsafe(leave.set)
-            await asyncio.wrap_future(holding)
+            await asyncio.wrap_future(exit_())
 
     async def run(self, *command: str, env: Mapping[str, str] | None = None, limit: float = COMMAND_LIMIT) -> Finished:
         """Run a command in the namespace and wait for its end. `env` replaces the environment; `limit` is in seconds.
 
-        Raises LabError when it does not end in time; it is killed then.
+        Kills a command that does not end in time, and raises LabError.
         """
         process = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", self.name, *command),
@@ -149,7 +141,7 @@ class Namespace:
         except TimeoutError:
             raise LabError(
                 f"{command[0]} in {self.name} did not end within {limit:g} seconds.",
-                advice="Give it a higher `limit`, or find out what it waits for.",
+                advice="Raise its `limit`, or find out what it waits for.",
             ) from None
         finally:
             if process.returncode is None:
@@ -158,49 +150,17 @@ class Namespace:
         return Finished(code=process.returncode or 0, output=output, errors=errors)
 
     async def ip(self, *lines: str) -> None:
-        """Run lines of the program `ip` in the namespace, such as `address add 10.91.4.3/24 dev near`.
-
-        Raises LabError.
-        """
+        """Run `ip` commands in the namespace, such as `address add 10.91.4.3/24 dev near`. Raises LabError."""
         await _tool(("ip", "-n", self.name, "-batch", "-"), lines)
 
     async def nft(self, *lines: str) -> None:
-        """Run lines of the program `nft` in the namespace. Raises LabError."""
+        """Run `nft` commands in the namespace. Raises LabError."""
         await _tool(("ip", "netns", "exec", self.name, "nft", "-f", "-"), lines)
-
-    def start(self) -> None:
-        """Start the namespace's thread; it exists by then. Raises OSError."""
-        self._thread.start()
-        self._started.result()
-
-    def stop(self) -> None:
-        """End the thread and everything that still runs in it."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join()
-
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return self._started.result(timeout=0)
-
-    def _live(self) -> None:
-        try:
-            _enter(self.name)
-            for setting, value in _SYSCTLS.items():
-                pathlib.Path("/proc/sys/net", setting).write_text(value, encoding="ascii")
-        except OSError as error:
-            self._started.set_exception(error)
-            return
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._started.set_result(asyncio.get_running_loop())
-        await self._end.wait()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lab:
-    """A running lab, by hop: `near` is hop 1 of the client's way, `box` 2, `far` 3 and `origin` 4."""
+    """A running lab. From the client, `near` is hop 1, `box` 2, `far` 3 and `origin` 4."""
 
     client: Namespace
     near: Namespace
@@ -210,30 +170,30 @@ class Lab:
 
     @property
     def namespaces(self) -> tuple[Namespace, ...]:
-        """All of them, in the order a packet meets them."""
+        """All namespaces, in the order a packet passes them."""
         return tuple(getattr(self, hop) for hop in HOPS)
 
     async def redirect(self, port: int, *, to: int, families: Collection[int] = FAMILIES) -> None:
-        """From now on, TCP from the client to `port` anywhere ends at port `to` of the box, for these IP versions.
+        """Divert the client's TCP connections to `port` anywhere to port `to` of the box, for these IP versions.
 
-        Each call replaces what an earlier one or `pass_everything` set.
+        Each call replaces the effect of the last `redirect`, `block_quic` or `pass_everything`.
         """
         rules = [f'iifname "near" meta nfproto ipv{family} tcp dport {port} redirect to :{to}' for family in families]
         chain = ("chain turn { type nat hook prerouting priority dstnat; policy accept;", *rules, "}")
         await self._filter(*chain)
 
     async def block_quic(self, *, how: str = "drop") -> None:
-        """From now on, UDP to port 443 stops at the box: `drop` or `reject`. Replaces as `redirect` does."""
+        """Make the box `drop` or `reject` UDP to port 443. Replaces as `redirect` does."""
         await self._filter(
             "chain block { type filter hook forward priority filter; policy accept;", f"udp dport 443 {how}", "}"
         )
 
     async def pass_everything(self) -> None:
-        """From now on, the box is a router like any other."""
+        """Make the box a plain router."""
         await self._filter()
 
     async def name_hosts(self, hosts: Mapping[str, Collection[str]]) -> None:
-        """Let commands that `run` starts in the client resolve these names to these addresses, by a hosts file."""
+        """Resolve these names to these addresses, for commands that `run` starts in the client, by a hosts file."""
         lines = [f"{address} {host}" for host, addresses in hosts.items() for address in addresses]
         directory = CONFIGURATION / self.client.name
         directory.mkdir(parents=True, exist_ok=True)
@@ -245,14 +205,15 @@ class Lab:
 
 @contextlib.asynccontextmanager
 async def network_lab() -> AsyncIterator[Lab]:
-    """Build a lab, and take it down when the block ends, with everything that still runs in it.
+    """Build a lab, and remove it when the block ends, with everything that still runs in it.
 
-    Labs have names of their own, so any number can run side by side; what a process that was killed has left is
-    removed by the next. Raises LabError, which says in one sentence what is missing here.
+    Any number of labs can run at the same time. Each new one also removes what killed processes left behind. Raises
+    LabError with one sentence on what is missing.
     """
     if (lacking := missing()) is not None:
         raise LabError(f"The network lab cannot be built: {lacking}.", advice=ADVICE)
-    await _sweep()
+    for name in _abandoned():
+        await _remove(name)
     prefix = f"{NAME_PREFIX}-{os.getpid()}-{next(_serial)}"
     lab = Lab(
         **{
@@ -272,17 +233,17 @@ async def network_lab() -> AsyncIterator[Lab]:
 
 
 def missing() -> str | None:
-    """What a lab needs and this machine does not have, as far as can be told without trying; None when nothing."""
+    """Return what this machine lacks for a lab, as far as is known without trying; None for nothing."""
     if sys.platform != "linux":
-        return "network namespaces are Linux's"
+        return "only Linux has network namespaces"
     for program, package in (("ip", "iproute2"), ("nft", "nftables")):
         if shutil.which(program) is None:
-            return f"the program {program} is not there (Debian: {package})"
-    return None if os.geteuid() == 0 else "it takes root to make network namespaces"
+            return f"the program {program} is not installed (Debian: {package})"
+    return None if os.geteuid() == 0 else "creating network namespaces takes root"
 
 
 def _end(link: int, end: int) -> tuple[str, str]:
-    """The addresses of one end of a link: 1 is the client's side, 2 the origin's. Link n joins hops n-1 and n."""
+    """Return the addresses of one end of a link: 1 is the client's, 2 the origin's. Link n joins hops n-1 and n."""
     return f"10.91.{link}.{end}", f"fd91:{link}::{end}"
 
 
@@ -293,7 +254,7 @@ async def _build(namespaces: tuple[Namespace, ...]) -> None:
     except LabError as error:
         reason = error.message.rpartition(": ")[2]
         raise LabError(
-            f"The network lab cannot be built: this machine makes no namespaces ({reason})", advice=ADVICE
+            f"The network lab cannot be built: this machine refuses namespaces ({reason})", advice=ADVICE
         ) from error
     for namespace in namespaces:
         namespace.start()
@@ -303,7 +264,7 @@ async def _build(namespaces: tuple[Namespace, ...]) -> None:
 
 
 def _plan(number: int, *, last: int) -> list[str]:
-    """The lines of `ip` that give a hop its addresses and ways. The last router knows the lab's networks only."""
+    """Return the `ip` commands for a hop's addresses and routes. The last router knows only the lab's networks."""
     lines = []
     if number > 0:
         lines += _join("near", *_end(number, 2))
@@ -318,17 +279,7 @@ def _plan(number: int, *, last: int) -> list[str]:
 
 
 def _join(device: str, ipv4: str, ipv6: str) -> list[str]:
-    return [
-        f"address add {ipv4}/24 dev {device}",
-        f"address add {ipv6}/64 dev {device} nodad",
-        f"link set {device} up",
-    ]
-
-
-async def _sweep() -> None:
-    """Remove the namespaces of processes that are no more."""
-    for name in _abandoned():
-        await _remove(name)
+    return [f"address add {ipv4}/24 dev {device}", f"address add {ipv6}/64 dev {device} nodad", f"link set {device} up"]
 
 
 def _exists(name: str) -> bool:
@@ -336,6 +287,7 @@ def _exists(name: str) -> bool:
 
 
 def _abandoned() -> list[str]:
+    """Return the namespaces of processes that no longer exist."""
     if not NAMESPACES.is_dir():
         return []
     named = [match for entry in NAMESPACES.iterdir() if (match := _NAME.fullmatch(entry.name)) is not None]
@@ -343,19 +295,14 @@ def _abandoned() -> list[str]:
 
 
 async def _remove(name: str) -> None:
-    """Remove a namespace with its files."""
+    """Remove a namespace with its files, and kill the processes in it: all were started by the lab."""
     shutil.rmtree(CONFIGURATION / name, ignore_errors=True)
-    await _kill_all(name)
-    await _tool(("ip", "netns", "delete", name), ())
-
-
-async def _kill_all(name: str) -> None:
-    """Kill the processes of a namespace: every one of them was started in it, and nobody else knows its name."""
     listing = await asyncio.create_subprocess_exec("ip", "netns", "pids", name, stdout=asyncio.subprocess.PIPE)
     output, _ = await listing.communicate()
     for process in map(int, output.split()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+    await _tool(("ip", "netns", "delete", name), ())
 
 
 async def _tool(command: tuple[str, ...], lines: Collection[str]) -> None:
@@ -368,65 +315,43 @@ async def _tool(command: tuple[str, ...], lines: Collection[str]) -> None:
 
 
 def _enter(name: str) -> None:
-    """Move this thread, and what it starts, into a network namespace (setns(2)). Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)  # Python's own `os.setns` is there from 3.12 on
+    """Move this thread, and what it starts, into a network namespace (setns(2)) and configure that. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)  # Python has `os.setns` from 3.12 on
     descriptor = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.setns(descriptor, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"setns into {name} failed")
     finally:
         os.close(descriptor)
-
-
-async def _hold(
-    manager: contextlib.AbstractAsyncContextManager[Value],
-    entered: concurrent.futures.Future[Value],
-    leave: asyncio.Event,
-) -> None:
-    """Enter a context manager, tell, and leave it when told; in one task, as task groups and timeouts ask for."""
-    try:
-        async with manager as value:
-            entered.set_result(value)
-            await leave.wait()
-    except BaseException as error:  # cancellation too: whoever waits to enter must hear of it; nothing is swallowed
-        if entered.done():
-            raise
-        entered.set_exception(error)  # told there, and so not here as well
+    for setting, value in _SYSCTLS.items():
+        pathlib.Path("/proc/sys/net", setting).write_text(value, encoding="ascii")
 
 
 class Relay(Listener):
-    """A running relay. `connections` counts what it has carried."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.connections = 0
+    """A running relay."""
 
 
 @contextlib.asynccontextmanager
 async def serve_relay(*, delay: float = 0.0, host: str = "", port: int = 8443) -> AsyncIterator[Relay]:
-    """Carry what was redirected here to where it was going, `delay` seconds late each way, until the block ends.
+    """Relay redirected connections to their original destination, `delay` seconds late each way.
 
-    It ends TCP and decrypts nothing, as load balancers and accelerators do: answered early, and genuine.
+    It terminates TCP and decrypts nothing, as load balancers and accelerators do: an early answer, and genuine TLS.
     """
-    carrier = Relay()
+    running = Relay()
 
     async def serve(client: PlainStream) -> None:
-        carrier.connections += 1
-        destination = original_destination(client.socket)
-        if destination is None:
+        if (destination := original_destination(client.socket)) is None:
             return
         server = await connect(destination)
-        try:
+        with aborting(server):
             await relay(_Late(client, delay), _Late(server, delay))
-        finally:
-            server.abort()
 
-    async with listen(serve, carrier, host=host, port=port):
-        yield carrier
+    async with listen(serve, running, host=host, port=port):
+        yield running
 
 
 class _Late:
-    """A stream whose octets arrive late."""
+    """A stream whose bytes arrive late."""
 
     def __init__(self, below: Stream, delay: float) -> None:
         self._below = below

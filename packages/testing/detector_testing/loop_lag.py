@@ -1,16 +1,15 @@
-"""How long callbacks hold an event loop: a probe that no busy machine can make fail.
+"""How long callbacks block an event loop, measured so that a busy machine does not matter.
 
-Room: testing. Public API for anybody who runs a detector on a loop that has other work.
+Room: testing. Public API for applications that run a detector in a loop with other work.
 
     with watch_callbacks() as callbacks:
         asyncio.run(main())
     assert callbacks.worst.seconds < 0.005 * slowness()
 
-What is measured is the CPU time that a callback took of the thread that runs the loop, and never the time on a clock:
-a thread that waits for a core, for the interpreter lock or for a disk burns nothing. So other programs do not count,
-and neither does work that is done in another thread. What does count is all that a callback does itself, importing
-modules too. Pauses of Python's garbage collector are told apart (`Callbacks.collecting`): a full collection takes
-milliseconds by the size of the whole process, and comes in whichever callback happens to make the next object.
+The measure is CPU time of the loop's thread, not wall-clock time: waiting for a core, the interpreter lock or a disk
+costs none. So neither other programs nor other threads count, but all that a callback does itself counts, imports
+included. Garbage collection is counted separately (`Callbacks.collecting`): a full collection takes milliseconds,
+depending on the size of the process, and happens in any callback that creates an object.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REFERENCE_SECONDS: Final = 0.09
-"""CPU seconds of `_fixed_work` on the machine that limits in this project's tests were set on."""
+"""CPU seconds of `_fixed_work` on the machine on which the limits in this project's tests were set."""
 REFERENCE_STEPS: Final = 1_000_000
 
 
 class Callback(NamedTuple):
-    """One callback of a loop: CPU seconds of the loop's thread, and what it was."""
+    """One callback of a loop: its CPU seconds, and its representation."""
 
     seconds: float
     what: str
 
 
 class Callbacks:
-    """The callbacks that ran so far: how many, and the one that took the most CPU.
+    """The callbacks so far: their `count`, and the `worst` by CPU time.
 
-    `collecting` are the CPU seconds that the garbage collector took in this thread meanwhile; they are in no callback.
+    `collecting` is the CPU time of the garbage collector in this thread in seconds; no callback includes it.
     """
 
     def __init__(self) -> None:
@@ -50,14 +49,14 @@ class Callbacks:
         self.collecting = 0.0
 
     def add(self, seconds: float, handle: asyncio.Handle) -> None:
-        """Take note of a callback that has run."""
+        """Count a callback that has run."""
         self.count += 1
         if seconds > self.worst.seconds:
-            self.worst = Callback(seconds, _told(handle))
+            self.worst = Callback(seconds, _describe(handle))
 
 
-def _told(handle: asyncio.Handle) -> str:
-    """What a handle runs: the task whose step it is, or else the function."""
+def _describe(handle: asyncio.Handle) -> str:
+    """Describe what a handle runs: a task for its step, else the function."""
     callback = getattr(handle, "_callback", None)
     owner = getattr(callback, "__self__", None)
     return repr(owner) if isinstance(owner, asyncio.Task) else repr(handle)
@@ -67,11 +66,11 @@ def _told(handle: asyncio.Handle) -> str:
 def watch_callbacks() -> Iterator[Callbacks]:
     """Measure every callback that an asyncio loop runs in this thread until the block ends.
 
-    A step of a task, from one `await` that waits to the next, is one callback. Loops that do not run `asyncio.Handle`
-    (uvloop) are not seen: then `count` stays 0. CPU time is `time.thread_time`, which Windows counts in steps of 16 ms.
+    A step of a task, from one suspension to the next, is one callback. Loops that do not run `asyncio.Handle` (uvloop)
+    are not measured: `count` stays 0. CPU time is `time.thread_time`, which has a resolution of 16 ms on Windows.
     """
     callbacks, here = Callbacks(), threading.get_ident()
-    run = events.Handle._run  # noqa: SLF001 - where a loop runs a callback; asyncio has no public place to see it from
+    run = events.Handle._run  # noqa: SLF001 - asyncio has no public hook around callbacks
 
     def timed(handle: asyncio.Handle) -> None:
         if threading.get_ident() != here:
@@ -90,7 +89,7 @@ def watch_callbacks() -> Iterator[Callbacks]:
             callbacks.collecting += -now if phase == "start" else now
 
     gc.callbacks.append(collect)
-    setattr(events.Handle, "_run", timed)  # noqa: B010 - as above; a type checker rightly objects to the other spelling
+    setattr(events.Handle, "_run", timed)  # noqa: B010 - as above; type checkers object to the assignment
     try:
         yield callbacks
     finally:
@@ -99,10 +98,9 @@ def watch_callbacks() -> Iterator[Callbacks]:
 
 
 def slowness() -> float:
-    """How many times slower this machine is now than the one limits were set on, at least 1.
+    """Return how many times slower this machine is now than the one on which limits were set, at least 1.
 
-    The same work is done here and its CPU time compared: two programs that share one core's units, or a core that is
-    clocked down, make CPU time longer, too.
+    It compares the CPU time of the same work, which shared cores and lower clock rates extend.
     """
     return max(_fixed_work() / REFERENCE_SECONDS, 1.0)
 

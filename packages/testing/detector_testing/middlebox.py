@@ -1,9 +1,9 @@
 """A forging middlebox on loopback: what a school's firewall, a cloud proxy or a filter on the device does to TLS.
 
-Room: testing. Opens sockets on loopback through `streams`; connects only to the `upstream` it is given and to loopback;
-in a `lab` also to where a connection was going when it was redirected.
-It reads the ClientHello, decides by host whether to decrypt, gets the genuine certificate from the origin (without
-verifying it, as the worst of them do), issues a forged one under its own CA and carries decrypted octets both ways.
+Room: testing. Opens sockets on loopback through `streams`; connects only to the given `upstream` and to loopback, in a
+`lab` also to the original destination of a redirected connection. It reads the ClientHello, decides by host whether to
+decrypt, fetches the genuine certificate (without verifying it, as the worst interceptors do), issues a forged one under
+its own CA and relays the decrypted bytes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from .streams import (
     Listener,
     PlainStream,
     TLSStream,
-    as_it_is,
+    aborting,
+    accept_tls,
     connect,
     listen,
     relay,
     server_context,
+    unchanged,
 )
 from .tls_wire import ClientHello, TLSWireError, find_client_hello
 
@@ -41,27 +43,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 OVERHEARD_LIMIT: Final = 1 << 20
-"""Octets of decrypted client data that a middlebox keeps to show that it could read them."""
+"""Bytes of decrypted client data that a middlebox keeps as proof that it could read them."""
 
 COPIED_BY_MOST: Final = frozenset({CopiedField.SUBJECT, CopiedField.NAMES})
-"""What mitmproxy, squid and sslsplit take over from the genuine leaf; bettercap takes the dates too."""
-
+"""What mitmproxy, squid and sslsplit copy from the genuine leaf; bettercap copies the dates too."""
 
 GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
-"""Values that browsers mix into their hellos and hardly anybody else does (RFC 8701 section 2)."""
+"""Reserved values that browsers, and few other clients, put into their hellos (RFC 8701 section 2)."""
 
 
 def looks_like_browser(hello: ClientHello) -> bool:
-    """What an interceptor goes by that wants to decrypt browsers only: GREASE among the cipher suites."""
+    """Whether a hello has GREASE among its cipher suites, by which an interceptor can single out browsers."""
     return not GREASE.isdisjoint(hello.cipher_suites)
 
 
 class Mode(enum.StrEnum):
-    """How clients come to a middlebox.
+    """How clients reach a middlebox.
 
-    `CONNECT`: as their HTTP proxy. `REVERSE`: directly; the server name says where they want to go. `TRANSPARENT`:
-    directly and unknowingly; what is not TLS, or has no server name, is carried too, to the one `upstream` address; or,
-    without an `upstream`, to where the packet filter that redirected it here says it was going (Linux).
+    `CONNECT`: as their HTTP proxy. `REVERSE`: directly; the server name is their destination. `TRANSPARENT`: directly,
+    without knowing; other protocols, and hellos without a server name, are relayed too: to the one `upstream` address,
+    or without an `upstream` to the connection's destination before the packet filter redirected it (Linux).
     """
 
     CONNECT = "connect"
@@ -69,62 +70,23 @@ class Mode(enum.StrEnum):
     TRANSPARENT = "transparent-like"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Policy:
-    """What `serve_middlebox` was asked for."""
-
-    mode: Mode
-    upstream: Mapping[Address, Address] | Address
-    upstream_port: int
-    only_hosts: frozenset[str] | None
-    except_hosts: frozenset[str]
-    only_hellos: Callable[[ClientHello], bool] | None
-    append_upstream_chain: bool
-    present_root: bool
-    copy_upstream: bool
-    copies: frozenset[CopiedField]
-    copy_scts: bool
-    cache: bool
-    certificate_delay: float
-    drop_first_per_host: bool
-    pass_first: int
-    min_version: ssl.TLSVersion | None
-    max_version: ssl.TLSVersion | None
-    alpn: tuple[str, ...]
-    extended_master_secret: bool
-    present: Issued | None
-    rewrite: Callable[[bytes], bytes]
-
-    def locate(self, target: Address) -> Address | None:
-        """Say where `target` really is; None when this middlebox must not go there."""
-        if isinstance(self.upstream, tuple):
-            return self.upstream
-        return locate(target, self.upstream)
-
-    def decrypts(self, host: str, hello: ClientHello) -> bool:
-        """Whether connections to `host` that begin with `hello` are decrypted."""
-        named = (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
-        return named and (self.only_hellos is None or self.only_hellos(hello))
-
-
 class Middlebox(Listener):
     """A running middlebox.
 
-    `intercepted` and `passed` are the hosts of connections it decrypted and of those it carried untouched, in order.
-    `overheard` is what clients sent, in the clear.
+    `intercepted` and `passed` are the hosts of decrypted and of relayed connections, in order. `overheard` is the
+    plaintext that clients sent.
     """
 
     def __init__(self, ca: CA) -> None:
         super().__init__()
         self.ca = ca
-        self.connections = 0
         self.intercepted: list[str] = []
         self.passed: list[str] = []
         self.overheard = b""
 
     @property
     def url(self) -> str:
-        """What to give a client as its proxy, in mode CONNECT."""
+        """The proxy URL to configure a client with, in mode CONNECT."""
         return f"http://{self.host}:{self.port}"
 
 
@@ -155,38 +117,43 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
     alpn: Collection[str] = ("http/1.1",),
     extended_master_secret: bool = True,
     present: Issued | None = None,
-    rewrite: Callable[[bytes], bytes] = as_it_is,
+    rewrite: Callable[[bytes], bytes] = unchanged,
     host: str = LOOPBACK,
     port: int = 0,
 ) -> AsyncIterator[Middlebox]:
     """Run a middlebox that forges under `ca` until the block ends.
 
-    Where things are: `upstream` maps (host, port) to a loopback address, or is the one address everything goes to; in
-    the modes without CONNECT the port asked for is `upstream_port`. Without an upstream the middlebox forges from the
-    name alone and answers requests with a block page.
+    Destinations: `upstream` maps (host, port) to a loopback address, or is the one address of everything; in the modes
+    without CONNECT the port is `upstream_port`. Without an upstream the middlebox forges from the name alone and sends
+    a block page.
 
-    Whom it decrypts: `only_hosts` (None: everyone) less `except_hosts`, lower-case names; everyone else is carried
-    untouched. `only_hellos` picks by how the ClientHello looks, as `looks_like_browser` does. `pass_first` connections
-    are carried untouched too: an interceptor that wakes up after the check.
+    Targets: it decrypts `only_hosts` (None: all) except `except_hosts`, both lower case, and relays the rest untouched.
+    `only_hellos` selects by ClientHello, as `looks_like_browser` does. The `pass_first` first connections are relayed
+    untouched: an interceptor that starts after the check.
 
-    What it presents: with `copy_upstream` the `copies` are taken over from the genuine leaf, and with `copy_scts` its
-    embedded SCTs. All leaves share one key of kind `leaf_key`, unless not `one_leaf_key`; or the CA's own key, with
-    `leaf_key_is_ca_key`; a CA that has a `leaf_key` itself decides. `present_root` sends the CA's certificate along,
-    `append_upstream_chain` the whole genuine chain behind the forged one. `cache` keeps a forged leaf per host, else
-    each connection gets a new one. `min_version`, `max_version` and `alpn` are the middlebox's own, and without
-    `extended_master_secret` its TLS 1.2, towards both sides, is older than RFC 7627. `present` is shown to everybody
-    instead of anything forged: a certificate bought or stolen for the purpose, such as the origin's own with its key.
-    `rewrite` says what clients get instead of what the origin sends, decrypted octets as they come.
+    Certificates: with `copy_upstream` the `copies` are taken from the genuine leaf, with `copy_scts` also its embedded
+    SCTs. All leaves share one key of kind `leaf_key`; without `one_leaf_key` each has its own; `leaf_key_is_ca_key`
+    gives them the CA's; the `leaf_key` of `ca` takes precedence. `present_root` adds the CA's certificate to the chain,
+    `append_upstream_chain` the genuine chain. `cache` keeps one forged leaf per host; without it each connection gets a
+    new one. `present` replaces the forgery: a certificate bought or stolen for the purpose, such as the origin's own
+    with its key.
 
-    How it fails: `certificate_delay` seconds go by before a host's first certificate; `drop_first_per_host` closes the
+    TLS and contents: `min_version`, `max_version` and `alpn` are the middlebox's; without `extended_master_secret` its
+    TLS 1.2 predates RFC 7627 on both sides. `rewrite` maps each decrypted chunk from the origin to what clients get.
+
+    Failures: `certificate_delay` seconds pass before the first certificate of a host; `drop_first_per_host` closes the
     first connection to each.
     """
-    policy = _Policy(
+    shared_key = ca.leaf_key or (ca.key if leaf_key_is_ca_key else generate_key(leaf_key) if one_leaf_key else None)
+    box = Middlebox(ca)
+    interceptor = _Interceptor(
+        box=box,
+        leaf_key=shared_key or leaf_key,
         mode=Mode(mode),
         upstream=upstream if upstream is not None else {},
         upstream_port=upstream_port,
-        only_hosts=None if only_hosts is None else frozenset(only_hosts),
-        except_hosts=frozenset(except_hosts),
+        only_hosts=only_hosts,
+        except_hosts=except_hosts,
         only_hellos=only_hellos,
         append_upstream_chain=append_upstream_chain,
         present_root=present_root,
@@ -204,117 +171,142 @@ async def serve_middlebox(  # noqa: PLR0913 - every option is something real int
         present=present,
         rewrite=rewrite,
     )
-    shared_key = ca.leaf_key
-    if shared_key is None and leaf_key_is_ca_key:
-        shared_key = ca.key
-    if shared_key is None and one_leaf_key:
-        shared_key = generate_key(leaf_key)
-    box = Middlebox(ca)
-    interceptor = _Interceptor(box, policy, shared_key or leaf_key)
     async with listen(interceptor.serve, box, host=host, port=port):
         yield box
 
 
+@dataclasses.dataclass(kw_only=True)
 class _Interceptor:
-    """The work on one connection after another."""
+    """Serves one connection after another as `serve_middlebox` was asked to."""
 
-    def __init__(self, box: Middlebox, policy: _Policy, leaf_key: PrivateKey | KeyKind) -> None:
-        self._box = box
-        self._policy = policy
-        self._leaf_key = leaf_key
-        self._forged: dict[str, Issued] = {}
-        self._dropped: set[str] = set()
+    box: Middlebox
+    leaf_key: PrivateKey | KeyKind
+    mode: Mode
+    upstream: Mapping[Address, Address] | Address
+    upstream_port: int
+    only_hosts: Collection[str] | None
+    except_hosts: Collection[str]
+    only_hellos: Callable[[ClientHello], bool] | None
+    append_upstream_chain: bool
+    present_root: bool
+    copy_upstream: bool
+    copies: frozenset[CopiedField]
+    copy_scts: bool
+    cache: bool
+    certificate_delay: float
+    drop_first_per_host: bool
+    pass_first: int
+    min_version: ssl.TLSVersion | None
+    max_version: ssl.TLSVersion | None
+    alpn: tuple[str, ...]
+    extended_master_secret: bool
+    present: Issued | None
+    rewrite: Callable[[bytes], bytes]
+    forged: dict[str, Issued] = dataclasses.field(default_factory=dict)
+    dropped: set[str] = dataclasses.field(default_factory=set)
 
     async def serve(self, client: PlainStream) -> None:
-        """Take one connection to its end."""
-        self._box.connections += 1
+        """Serve one connection to its end."""
         target: Address | None = None
-        if self._policy.mode is Mode.CONNECT:
-            request = await receive_connect(client)
-            if request is None:
+        if self.mode is Mode.CONNECT:
+            if (request := await receive_connect(client)) is None:
                 return
             target = request.target
             await client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         hello = await _peek(client)
         server_name = None if hello is None else hello.server_name
         if target is None:
-            target = server_name or "", self._policy.upstream_port
-        host = server_name or target[0]
-        destination = self._policy.locate(target)
-        if destination is None and self._policy.mode is Mode.TRANSPARENT:
+            target = server_name or "", self.upstream_port
+        destination = self.upstream if isinstance(self.upstream, tuple) else locate(target, self.upstream)
+        if destination is None and self.mode is Mode.TRANSPARENT:
             destination = original_destination(client.socket)
-        if not host and destination is not None:
-            host = destination[0]
-        if not host or (hello is None and self._policy.mode is Mode.REVERSE):
+        host = server_name or target[0] or (destination[0] if destination is not None else "")
+        if not host or (hello is None and self.mode is Mode.REVERSE):
             return
-        awake = self._box.connections > self._policy.pass_first
-        if hello is not None and awake and self._policy.decrypts(host, hello):
+        awake = self.box.connections > self.pass_first
+        if hello is not None and awake and self._decrypts(host, hello):
             await self._intercept(client, host, destination)
         elif destination is not None:
-            self._box.passed.append(host)
+            self.box.passed.append(host)
             server = await connect(destination)
-            try:
+            with aborting(server):
                 await relay(client, server)
-            finally:
-                server.abort()
+
+    def _decrypts(self, host: str, hello: ClientHello) -> bool:
+        """Whether connections to `host` that begin with `hello` are decrypted."""
+        named = (self.only_hosts is None or host in self.only_hosts) and host not in self.except_hosts
+        return named and (self.only_hellos is None or self.only_hellos(hello))
 
     async def _intercept(self, client: PlainStream, host: str, destination: Address | None) -> None:
-        if self._policy.drop_first_per_host and host not in self._dropped:
-            self._dropped.add(host)
+        if self.drop_first_per_host and host not in self.dropped:
+            self.dropped.add(host)
             return
-        self._box.intercepted.append(host)
-        server = None if destination is None else await _connect_tls(destination, host, self._policy)
-        try:
-            genuine = () if server is None else _chain_of(server.connection)
-            issued = await self._issue(host, genuine)
+        self.box.intercepted.append(host)
+        server = None if destination is None else await self._connect_tls(destination, host)
+        with contextlib.nullcontext() if server is None else aborting(server):
+            issued = await self._issue(host, () if server is None else _chain_of(server.connection))
             context = server_context(
                 issued,
-                min_version=self._policy.min_version,
-                max_version=self._policy.max_version,
-                alpn=self._policy.alpn,
-                extended_master_secret=self._policy.extended_master_secret,
+                min_version=self.min_version,
+                max_version=self.max_version,
+                alpn=self.alpn,
+                extended_master_secret=self.extended_master_secret,
             )
-            connection = SSL.Connection(context, None)
-            connection.set_accept_state()
-            stream = TLSStream(connection, client)
-            await stream.handshake()
+            stream = await accept_tls(context, client)
             if server is None:
                 await answer(stream, _block_page, [])
             else:
-                await relay(stream, server, self._overhear, self._policy.rewrite)
-        finally:
-            if server is not None:
-                server.abort()
+                await relay(stream, server, self._overhear, self.rewrite)
 
     async def _issue(self, host: str, genuine: tuple[bytes, ...]) -> Issued:
-        """Forge a leaf for `host`, or take the one forged before, and line up what is presented behind it."""
-        if self._policy.present is not None:
-            return self._policy.present
-        issued = self._forged.get(host)
+        """Forge a leaf for `host`, or take the cached one, and append what is presented with it."""
+        if self.present is not None:
+            return self.present
+        issued = self.forged.get(host)
         if issued is None:
-            await asyncio.sleep(self._policy.certificate_delay)
+            await asyncio.sleep(self.certificate_delay)
             issued = self._forge(host, genuine)
-            if self._policy.cache:
-                self._forged[host] = issued
-        behind = (self._box.ca.certificate,) if self._policy.present_root else ()
-        appended = genuine if self._policy.append_upstream_chain else ()
-        return issued.with_chain(*issued.chain, *behind, *appended)
+            if self.cache:
+                self.forged[host] = issued
+        root = (self.box.ca.certificate,) if self.present_root else ()
+        return issued.with_chain(*issued.chain, *root, *(genuine if self.append_upstream_chain else ()))
 
     def _forge(self, host: str, genuine: tuple[bytes, ...]) -> Issued:
-        if not genuine or not self._policy.copy_upstream:
-            return self._box.ca.issue([host], key=self._leaf_key)
-        sct_list = sct_list_of(genuine[0]) if self._policy.copy_scts else None
-        names = () if CopiedField.NAMES in self._policy.copies else (host,)
-        return self._box.ca.issue(
-            names, key=self._leaf_key, copy_from=genuine[0], copies=self._policy.copies, sct_list=sct_list
-        )
+        if not genuine or not self.copy_upstream:
+            return self.box.ca.issue([host], key=self.leaf_key)
+        sct_list = sct_list_of(genuine[0]) if self.copy_scts else None
+        names = () if CopiedField.NAMES in self.copies else (host,)
+        return self.box.ca.issue(names, key=self.leaf_key, copy_from=genuine[0], copies=self.copies, sct_list=sct_list)
 
-    def _overhear(self, data: bytes) -> None:
-        self._box.overheard = (self._box.overheard + data)[:OVERHEARD_LIMIT]
+    def _overhear(self, data: bytes) -> bytes:
+        self.box.overheard = (self.box.overheard + data)[:OVERHEARD_LIMIT]
+        return data
+
+    async def _connect_tls(self, address: Address, host: str) -> TLSStream | None:
+        """Connect to the origin and verify nothing; None when that fails."""
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
+        context.set_min_proto_version(0)
+        if not self.extended_master_secret:
+            context.set_options(NO_EXTENDED_MASTER_SECRET)
+        connection = SSL.Connection(context, None)
+        connection.set_connect_state()
+        connection.set_tlsext_host_name(host.encode("ascii", "replace"))
+        if self.alpn:
+            connection.set_alpn_protos([name.encode() for name in self.alpn])
+        with contextlib.ExitStack() as stack:
+            try:
+                stream = TLSStream(connection, await connect(address))
+                stack.callback(stream.abort)
+                await stream.handshake()
+            except (OSError, SSL.Error):
+                return None
+            stack.pop_all()
+        return stream
 
 
 async def _peek(client: PlainStream) -> ClientHello | None:
-    """What the client says first, if it speaks TLS; all it sent stays to be read."""
+    """Read the ClientHello and put all that was read back; None for a client that does not speak TLS."""
     data = b""
     try:
         while (hello := find_client_hello(data)) is None:
@@ -327,34 +319,6 @@ async def _peek(client: PlainStream) -> ClientHello | None:
     finally:
         client.unread(data)
     return hello
-
-
-async def _connect_tls(address: Address, host: str, policy: _Policy) -> TLSStream | None:
-    """Connect to the origin without verifying anything; None when that fails."""
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
-    context.set_min_proto_version(0)
-    if not policy.extended_master_secret:
-        context.set_options(NO_EXTENDED_MASTER_SECRET)
-    connection = SSL.Connection(context, None)
-    connection.set_connect_state()
-    connection.set_tlsext_host_name(host.encode("ascii", "replace"))
-    if policy.alpn:
-        connection.set_alpn_protos([name.encode() for name in policy.alpn])
-    try:
-        stream = TLSStream(connection, await connect(address))
-    except OSError:
-        return None
-    ready = False
-    try:
-        await stream.handshake()
-        ready = True
-    except (OSError, SSL.Error):
-        return None
-    finally:
-        if not ready:
-            stream.abort()
-    return stream
 
 
 def _chain_of(connection: SSL.Connection) -> tuple[bytes, ...]:

@@ -1,7 +1,7 @@
 """The real mitmproxy on loopback, in an environment of its own.
 
-Room: testing. Starts a process and waits for it. mitmproxy pins old versions of this package's dependencies, so it is
-never imported: it is a `mitmdump` on PATH, or one that uv fetches and keeps (`uvx --from mitmproxy mitmdump`).
+Room: testing. Runs a process. mitmproxy pins old versions of this package's dependencies, so it is never imported: it
+is a `mitmdump` on PATH, or one that uv fetches and caches (`uvx --from mitmproxy mitmdump`).
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from cryptography.hazmat.primitives import serialization
 
 from detector.errors import DetectorError
 
+from .pki import to_pem
 from .streams import LOOPBACK, Address, accepts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
 START_LIMIT: Final = 180.0
-"""Seconds until mitmproxy must listen: about 3 as a rule, a minute or more when uv has to fetch it first."""
+"""Seconds until mitmproxy must listen: usually 3, a minute or more when uv fetches it first."""
 
 STOP_LIMIT: Final = 5.0
-"""Seconds from asking mitmproxy to end to killing it; it takes about half of one."""
+"""Seconds between SIGTERM and SIGKILL; mitmproxy takes about half a second."""
 
 POLL_INTERVAL: Final = 0.05
-"""Seconds between looks at whether mitmproxy is up: it has no way to tell a stranger."""
+"""Seconds between checks whether mitmproxy is ready."""
 
 OUTPUT_LIMIT: Final = 1 << 14
-"""Octets of mitmproxy's own output that are kept for error messages."""
+"""Bytes of mitmproxy's output that are kept for error messages."""
 
 ADDON: Final = pathlib.Path(__file__).with_name("mitmproxy_addon.py")
 ENVIRONMENT: Final = "DETECTOR_TESTING_MITMPROXY"
@@ -48,14 +49,14 @@ ENVIRONMENT: Final = "DETECTOR_TESTING_MITMPROXY"
 
 
 class MitmproxyError(DetectorError, RuntimeError):
-    """mitmproxy is not there, or did not start."""
+    """mitmproxy is not installed, or did not start."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mitmproxy:
-    """A running mitmproxy: where it listens, and the certificate (DER) of the CA it made for itself.
+    """A running mitmproxy: its address, and the certificate (DER) of the CA it created.
 
-    `overheard_file` is where it writes down the requests it decrypts.
+    `overheard_file` records the requests it decrypts.
     """
 
     port: int
@@ -70,22 +71,22 @@ class Mitmproxy:
 
     @property
     def url(self) -> str:
-        """What to give a client as its proxy, in mode `regular`."""
+        """The proxy URL to configure a client with, in mode `regular`."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def ca_pem(self) -> bytes:
         """The CA certificate in PEM."""
-        return x509.load_der_x509_certificate(self.ca_certificate).public_bytes(serialization.Encoding.PEM)
+        return to_pem(self.ca_certificate)
 
     @property
     def overheard(self) -> bytes:
-        """What clients sent, in the clear: every whole request so far. Ask while mitmproxy runs."""
+        """The plaintext of every complete request so far. Read it while mitmproxy runs."""
         return self.overheard_file.read_bytes()
 
 
 def mitmdump_command() -> tuple[str, ...]:
-    """Find how to start mitmdump. Raises MitmproxyError that says what to install when there is no way."""
+    """Return a command that starts mitmdump. Raises MitmproxyError, which says what to install."""
     if mitmdump := shutil.which("mitmdump"):
         return (mitmdump,)
     if uvx := shutil.which("uvx"):
@@ -93,15 +94,15 @@ def mitmdump_command() -> tuple[str, ...]:
     if importlib.util.find_spec("uv") is not None:
         return sys.executable, "-m", "uv", "tool", "run", "--from", "mitmproxy", "mitmdump"
     raise MitmproxyError(
-        "mitmproxy was asked for, and there is neither mitmdump nor uvx on PATH.",
+        "There is neither mitmdump nor uvx on PATH.",
         advice="Install uv (pip install uv), which fetches mitmproxy into an environment of its own; or mitmproxy.",
     )
 
 
 async def fetch_mitmdump() -> tuple[str, ...]:
-    """Find the program itself, fetched by uv if need be: for a namespace from which uv reaches nobody.
+    """Return the path of mitmdump, fetched by uv if necessary, for a namespace without a connection to the network.
 
-    Raises MitmproxyError when there is no way to it.
+    Raises MitmproxyError when it is not available.
     """
     command = mitmdump_command()
     if len(command) == 1:
@@ -116,7 +117,7 @@ async def fetch_mitmdump() -> tuple[str, ...]:
     if process.returncode:
         raise MitmproxyError(
             f"uv could not fetch mitmproxy: {errors.decode(errors='replace').strip()}",
-            advice="Start it once by hand: uvx --from mitmproxy mitmdump --version",
+            advice="Run it once by hand: uvx --from mitmproxy mitmdump --version",
         )
     return (str(pathlib.Path(output.decode().strip()).with_name("mitmdump")),)
 
@@ -138,13 +139,13 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
 
     `mode` is mitmproxy's: `regular` (an HTTP proxy), `reverse:https://127.0.0.1:PORT`, or, in a network lab,
     `transparent` (then `upstream_hosts` maps each address and port to itself). `append_upstream_chain` sets
-    `add_upstream_certs_to_client_chain`. `upstream_hosts` maps (host, port) to where they really are; it connects to
-    nothing else but loopback. `listen_host` and `port` are where it listens: an empty host is every address, port 0 any
-    free one. `command` starts mitmdump (default: `mitmdump_command`; see `fetch_mitmdump`). `options` are more of
-    mitmproxy's options, as `--set` takes them. `confdir` keeps its CA (default: a new one in a temporary directory).
-    `start_limit` is in seconds.
+    `add_upstream_certs_to_client_chain`. `upstream_hosts` maps (host, port) to real addresses; apart from those it
+    connects only to loopback. It listens on `listen_host` (empty: all addresses) and `port` (0: any free one).
+    `command` starts mitmdump (default: `mitmdump_command`; see `fetch_mitmdump`). `options` are further options of
+    mitmproxy, as for `--set`. `confdir` keeps its CA (default: a new one in a temporary directory). `start_limit` is
+    in seconds.
 
-    Raises MitmproxyError when mitmproxy is missing, dies or does not listen in time, with its own output.
+    Raises MitmproxyError, with mitmproxy's output, when it is missing, ends, or does not listen in time.
     """
     command = command or mitmdump_command()
     with tempfile.TemporaryDirectory(prefix="detector-mitmproxy-") as temporary:
@@ -166,11 +167,11 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
         process = await asyncio.create_subprocess_exec(
             *command,
             *arguments,
-            stdin=asyncio.subprocess.PIPE,  # nothing is written: its end tells the addon that we are gone
+            stdin=asyncio.subprocess.PIPE,  # the addon ends mitmproxy when this pipe closes
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, ENVIRONMENT: json.dumps({**files, "upstream": upstream})},
-            start_new_session=True,  # uvx starts mitmdump as a child: both are ended as one group
+            start_new_session=True,  # uvx starts mitmdump as a child: both are signaled as one group
         )
         output = bytearray()
         reading = asyncio.ensure_future(_keep_output(process, output))
@@ -186,20 +187,20 @@ async def run_mitmproxy(  # noqa: PLR0913 - what differs from one lab to the nex
 async def _until_ready(
     process: asyncio.subprocess.Process, ready_file: pathlib.Path, port: int, output: bytearray, start_limit: float
 ) -> None:
-    """Wait until the addon says that mitmproxy runs and a connection to it is accepted."""
+    """Wait until the addon reports that mitmproxy runs, and it accepts a connection."""
     try:
         async with asyncio.timeout(start_limit):
             while not (_exists(ready_file) and await accepts(port)):
                 if process.returncode is not None:
                     raise MitmproxyError(
                         f"mitmproxy ended with exit code {process.returncode} before it listened: {_text(output)}",
-                        advice="Run `mitmdump --version` or `uvx --from mitmproxy mitmdump --version` to see it work.",
+                        advice="Try `mitmdump --version` or `uvx --from mitmproxy mitmdump --version`.",
                     )
                 await asyncio.sleep(POLL_INTERVAL)
     except TimeoutError:
         raise MitmproxyError(
             f"mitmproxy did not listen on {LOOPBACK}:{port} within {start_limit:g} seconds: {_text(output)}",
-            advice="Start it once by hand, so that uv has fetched it: uvx --from mitmproxy mitmdump --version",
+            advice="Run it once by hand, so that uv fetches it: uvx --from mitmproxy mitmdump --version",
         ) from None
 
 
@@ -208,7 +209,7 @@ def _exists(path: pathlib.Path) -> bool:
 
 
 async def _stop(process: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:
-    """End mitmproxy and whatever started it, gently first."""
+    """End mitmproxy and its parent: SIGTERM, then SIGKILL."""
     if process.returncode is None:
         _signal_group(process, "SIGTERM")
     try:
@@ -216,9 +217,9 @@ async def _stop(process: asyncio.subprocess.Process, reading: asyncio.Task[None]
             await process.wait()
             await asyncio.shield(reading)
     except TimeoutError:
-        pass  # killed below, as it is when this very wait is cancelled
+        pass  # killed below, also when this wait is cancelled
     finally:
-        # Whoever still holds the pipe is in the group, so that its number cannot belong to anybody else.
+        # A process that still holds the pipe is in the group, so the group's number cannot have been reused.
         if not reading.done():
             _signal_group(process, "SIGKILL")
     await process.wait()
@@ -229,13 +230,13 @@ def _signal_group(process: asyncio.subprocess.Process, name: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, getattr(signal, name))
-        else:  # Windows has no process groups of this kind
+        else:  # Windows has no such process groups
             process.kill()
 
 
 async def _keep_output(process: asyncio.subprocess.Process, output: bytearray) -> None:
     if process.stdout is None:
-        raise RuntimeError("the process was started without a pipe for its output")
+        raise RuntimeError("the process has no pipe for its output")
     while chunk := await process.stdout.read(OUTPUT_LIMIT):
         output += chunk
         del output[:-OUTPUT_LIMIT]
@@ -246,8 +247,8 @@ def _text(output: bytearray) -> str:
 
 
 def _free_port() -> int:
-    """Find a free port; mitmproxy cannot tell which one it got when it is left to choose."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
+    """Return a free port, because mitmproxy does not report the port that the system chose."""
+    with socket.socket() as unused:
+        unused.bind((LOOPBACK, 0))
+        port: int = unused.getsockname()[1]
         return port

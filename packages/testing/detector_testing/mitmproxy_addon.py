@@ -1,7 +1,7 @@
-"""An addon for mitmproxy: sends connections to where a test says hosts are, and says where mitmproxy listens.
+"""An addon for mitmproxy: maps hosts to addresses, records requests, and reports that mitmproxy listens.
 
-Room: testing, but it runs inside mitmproxy's own Python, as a script; it must import nothing from this package and
-works with every mitmproxy that has these hooks (7 and later). The environment variable below carries JSON:
+Room: testing, but it runs as a script in mitmproxy's own Python: it imports nothing from this package, and works with
+every mitmproxy that has these hooks (7 and later). The environment variable below has JSON:
 `{"ready_file": path, "overheard_file": path, "upstream": [[host, port, address, port], ...]}`.
 """
 
@@ -18,23 +18,23 @@ ENVIRONMENT = "DETECTOR_TESTING_MITMPROXY"
 
 
 class UpstreamHosts:
-    """Maps (host, port) of outgoing connections; refuses those it does not know, so that nothing leaves loopback."""
+    """Maps (host, port) of outgoing connections; refuses all others, so that nothing leaves loopback."""
 
     def load(self, _loader: object) -> None:
-        """Read the options: called when mitmproxy takes the addon in."""
+        """Read the options: called when mitmproxy loads the addon."""
         options: dict[str, Any] = json.loads(os.environ[ENVIRONMENT])
         self._ready_file = pathlib.Path(options["ready_file"])
         self._overheard = pathlib.Path(options["overheard_file"])
         self._upstream = {(host, port): (address, at) for host, port, address, at in options["upstream"]}
 
     def running(self) -> None:
-        """Say that mitmproxy is up: called once its servers listen."""
+        """Report that mitmproxy runs: called when its servers listen."""
         threading.Thread(target=_end_with_the_test, daemon=True).start()
         self._overheard.touch()
         self._ready_file.touch()
 
     def server_connect(self, data: Any) -> None:  # noqa: ANN401 - mitmproxy's ServerConnectionHookData, not importable here
-        """Redirect one outgoing connection before it is made."""
+        """Map one outgoing connection before it is made."""
         server = data.server
         host, port = server.address[0], server.address[1]
         if (host, port) in self._upstream:
@@ -44,7 +44,7 @@ class UpstreamHosts:
             server.error = f"{host}:{port} is not among the upstream hosts of this test"
 
     def request(self, flow: Any) -> None:  # noqa: ANN401 - mitmproxy's HTTPFlow
-        """Write down what was decrypted: called with each whole request, before it is passed on."""
+        """Record a decrypted request: called with each complete request, before it is forwarded."""
         request = flow.request
         with self._overheard.open("ab") as overheard:
             overheard.write(f"{request.method} {request.url}\n".encode())
@@ -53,7 +53,7 @@ class UpstreamHosts:
 
 
 def _end_with_the_test() -> None:
-    """End this process when the one that started it has closed our standard input, or has died."""
+    """End this process when its parent closes our standard input or dies."""
     sys.stdin.buffer.read()
     os._exit(0)
 

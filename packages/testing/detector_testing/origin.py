@@ -1,7 +1,7 @@
 """Honest servers on loopback: HTTPS with any certificate and any TLS version, and files over plain HTTP.
 
-Room: testing. Opens sockets on loopback through `streams`. An origin answers every HTTP/1.1 request with a small page
-that names the host, counts connections and keeps the requests it got.
+Room: testing. Opens sockets on loopback through `streams`. By default an origin answers every HTTP/1.1 request with a
+small page that names the host; it counts connections and records requests.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import h11
-from OpenSSL import SSL
 
 from .pki import Issued
-from .streams import LOOPBACK, Listener, PlainStream, Stream, TLSStream, listen, server_context, server_name_of
+from .streams import LOOPBACK, Listener, PlainStream, Stream, accept_tls, listen, server_context, server_name_of
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from OpenSSL import SSL
+
 MAXIMUM_BODY: Final = 1 << 20
-"""Octets of a request body that an origin keeps; a test that needs more is testing something else."""
+"""Bytes of a request body that an origin accepts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Response:
-    """What a handler answers."""
+    """An HTTP response of a handler."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/html; charset=utf-8"),)
@@ -38,9 +39,9 @@ class Response:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """One HTTP request. Header names are lower case; `host` is the Host header, `server_name` the name in TLS.
+    """An HTTP request. Header names are lower case; `host` is the Host header, `server_name` the name in TLS.
 
-    `export_keying_material(label, length, context)` is this connection's TLS exporter (RFC 5705, RFC 8446 section 7.5);
+    `export_keying_material(label, length, context)` is the connection's TLS exporter (RFC 5705, RFC 8446 section 7.5);
     None over plain HTTP.
     """
 
@@ -54,14 +55,10 @@ class Request:
 
 
 class Origin(Listener):
-    """A running server: where it listens and what has happened to it so far.
-
-    `connections` counts accepted TCP connections, `handshakes` completed TLS handshakes.
-    """
+    """A running server: its address, and the `requests` so far. `handshakes` counts completed TLS handshakes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.connections = 0
         self.handshakes = 0
         self.requests: list[Request] = []
 
@@ -88,21 +85,20 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
 ) -> AsyncIterator[Origin]:
     """Serve HTTPS on `host` until the block ends.
 
-    `issued` is one certificate; or several, of which connections get one after the other, as from a CDN; or a mapping
-    from server name to certificate, whose first is for unknown names. `min_version` and `max_version` are members of
-    `ssl.TLSVersion` from TLS 1.0 up (default: whatever OpenSSL can). `alpn` are protocol names in order of preference
-    (only http/1.1 is really spoken). `ciphers` is an OpenSSL cipher list for TLS 1.2 and older. `also` are certificates
-    with another kind of key, and `ocsp_response` is what is stapled, as `server_context` has them. (SCTs in the TLS
-    extension are `serve_script`'s: OpenSSL sends none in TLS 1.3 through what pyOpenSSL has.)
+    `issued` is one certificate; or several, which connections get in turn, as from a CDN; or a mapping from server name
+    to certificate, whose first is for unknown names. `min_version` and `max_version` are members of `ssl.TLSVersion`
+    from TLS 1.0 up (default: OpenSSL's range). `alpn` are protocol names in order of preference (only http/1.1 is
+    implemented). `ciphers`, `also` and `ocsp_response` are those of `server_context`. (For SCTs in the TLS extension
+    use `serve_script`: pyOpenSSL cannot send them in TLS 1.3.)
 
-    Raises OSError when the port is taken; a failure of `handler` is raised when the block ends.
+    Raises OSError when the port is taken. An exception of `handler` is raised when the block ends.
     """
     if isinstance(issued, Issued):
         issued = [issued]
     by_name = isinstance(issued, Mapping)
     certificates = issued if isinstance(issued, Mapping) else {str(at): one for at, one in enumerate(issued)}
     if not certificates:
-        raise ValueError("an origin needs at least one certificate; give what PrivatePKI.issue returned")
+        raise ValueError("an origin needs at least one certificate, as PrivatePKI.issue returns them")
     contexts = {
         name: server_context(
             one,
@@ -127,13 +123,9 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
     origin = Origin()
 
     async def serve(plain: PlainStream) -> None:
-        origin.connections += 1
-        connection = SSL.Connection(first if by_name else next(turns), None)
-        connection.set_accept_state()
-        stream = TLSStream(connection, plain)
-        await stream.handshake()
+        stream = await accept_tls(first if by_name else next(turns), plain)
         origin.handshakes += 1
-        await answer(stream, handler, origin.requests, connection)
+        await answer(stream, handler, origin.requests, stream.connection)
 
     async with listen(serve, origin, host=host, port=port):
         yield origin
@@ -143,17 +135,15 @@ async def serve_origin(  # noqa: PLR0913 - every option is a property of real se
 async def serve_files(
     files: Mapping[str, bytes], *, host: str = LOOPBACK, port: int = 0, content_type: str = "application/pkix-cert"
 ) -> AsyncIterator[Origin]:
-    """Serve `files` (from path, such as `/issuer.crt`, to contents) over plain HTTP, as AIA and CRL servers do."""
+    """Serve `files` (path, such as `/issuer.crt`, to contents) over plain HTTP, as AIA and CRL servers do."""
     origin = Origin()
 
     def find(request: Request) -> Response:
-        body = files.get(request.target)
-        if body is None:
+        if (body := files.get(request.target)) is None:
             return Response(status=404)
         return Response(headers=(("Content-Type", content_type),), body=body)
 
     async def serve(stream: PlainStream) -> None:
-        origin.connections += 1
         await answer(stream, find, origin.requests)
 
     async with listen(serve, origin, host=host, port=port):
@@ -166,12 +156,12 @@ async def answer(
     requests: list[Request],
     connection: SSL.Connection | None = None,
 ) -> None:
-    """Answer HTTP/1.1 requests (RFC 9112) on `stream` until it closes, adding each to `requests`."""
+    """Answer HTTP/1.1 requests (RFC 9112) on `stream` until it closes; append each to `requests`."""
     http = h11.Connection(h11.SERVER)
     while (request := await _receive(stream, http, connection)) is not None:
         requests.append(request)
         response = handler(request)
-        # A server with a clock says the time (RFC 9110 section 6.6.1).
+        # A server with a clock sends the time (RFC 9110 section 6.6.1).
         date = email.utils.formatdate(usegmt=True)
         headers = [*response.headers, ("Date", date), ("Content-Length", str(len(response.body)))]
         await stream.write(
@@ -198,7 +188,7 @@ async def _receive(stream: Stream, http: h11.Connection, connection: SSL.Connect
         elif isinstance(event, h11.Data):
             body += event.data
             if len(body) > MAXIMUM_BODY:
-                raise h11.RemoteProtocolError("the request body is larger than a test origin keeps", 413)
+                raise h11.RemoteProtocolError("the request body is larger than a test origin accepts", 413)
         elif isinstance(event, h11.EndOfMessage) and head is not None:
             headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
             return Request(

@@ -1,14 +1,14 @@
-"""A private PKI shaped like the public one, and the private CAs that interceptors use against it.
+"""A private PKI shaped like the public one, and the private CAs of interceptors.
 
-Room: testing. Pure apart from randomness, the clock (one default, once) and the `write` methods, which write files.
-Shape and names are the same in every run, keys are fresh.
+Room: testing. Pure apart from randomness, one default for the time, and the methods that write files or configure
+contexts. Shape and names are the same in every run, keys are fresh.
 
     Exemplar Root R1 (RSA) ──▶ Exemplar RSA Issuing CA R11 ──▶ leaves with RSA keys
           └─ cross-signs ─▶ Exemplar Root X2 (P-384) ──▶ Exemplar ECDSA Issuing CA E5 ──▶ leaves with EC keys
 
-Leaves carry what the CA/Browser Forum's Baseline Requirements (section 7.1.2.7) want of them and working SCTs
-(RFC 6962 section 3.2) of test CT logs; `PrivatePKI.roots_pem` and `PrivatePKI.ct_log_list_json` are what a client under
-test has to be given to hold this PKI for the public one.
+Leaves follow the CA/Browser Forum's Baseline Requirements (section 7.1.2.7) and carry valid SCTs (RFC 6962 section 3.2)
+of test CT logs. A client that gets `PrivatePKI.roots_pem` and `PrivatePKI.ct_log_list_json` takes this PKI for the
+public one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import functools
 import hashlib
 import ipaddress
 import json
+import pathlib
+import tempfile
 from typing import TYPE_CHECKING, Final, Literal
 
 from cryptography import x509
@@ -30,16 +32,17 @@ from cryptography.x509.ocsp import OCSPCertStatus, OCSPResponderEncoding, OCSPRe
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from . import der
+from .tls_wire import vector
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-"""The private keys this PKI deals in."""
+"""The private keys of this PKI."""
 
 KeyKind = Literal["ec", "ec384", "rsa", "rsa1024", "rsa3072", "ed25519"]
-"""What `generate_key` can make: P-256, P-384, RSA of 2048, 1024 or 3072 bits, Ed25519."""
+"""Kinds of keys: P-256, P-384, RSA of 2048, 1024 or 3072 bits, Ed25519."""
 
 SCT_LIST: Final = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 """The extension that holds embedded SCTs (RFC 6962 section 3.3)."""
@@ -52,10 +55,10 @@ DOMAIN_VALIDATED: Final = x509.ObjectIdentifier("2.23.140.1.2.1")
 
 LEAF_AGE: Final = dt.timedelta(days=30)
 LEAF_LIFE: Final = dt.timedelta(days=90)
-"""A leaf is a third of the way through the ninety days that most public leaves live."""
+"""A leaf is in its second month of three; most public leaves are valid for ninety days."""
 
 SCT_DELAY: Final = dt.timedelta(hours=1)
-"""Public CAs backdate `notBefore` by about an hour, so that a leaf's SCTs are that much younger than it."""
+"""Public CAs backdate `notBefore` by about an hour before the SCTs."""
 
 MAXIMUM_COMMON_NAME: Final = 64
 """Characters in a common name (RFC 5280 appendix A.1, ub-common-name)."""
@@ -66,12 +69,12 @@ _ALGORITHM_SHA1_RSA: Final = bytes.fromhex("300d06092a864886f70d0101050500")
 _EXPLICIT_VERSION: Final = 0xA0
 _EXPLICIT_EXTENSIONS: Final = 0xA3
 _EXPLICIT_SINGLE_EXTENSIONS: Final = 0xA1
-"""Tags of the two fields of TBSCertificate that version 1 does not have (RFC 5280 section 4.1), the first also that of
-an OCSPResponse's bytes; and of singleExtensions (RFC 6960 section 4.2.1)."""
+"""Tags of the two fields of TBSCertificate that version 1 lacks (RFC 5280 section 4.1), the first also of responseBytes
+in an OCSPResponse; and of singleExtensions (RFC 6960 section 4.2.1)."""
 
 
 class CopiedField(enum.StrEnum):
-    """What a forger takes over from the genuine leaf."""
+    """What a forger copies from the genuine leaf."""
 
     SUBJECT = "subject"
     NAMES = "names"
@@ -106,7 +109,7 @@ def distinguished_name(common_name: str, organization: str | None = None, countr
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Issued:
-    """A certificate ready to be served: `chain` in DER, leaf first, without its root, and the leaf's private key."""
+    """A certificate to serve: `chain` in DER, leaf first and without the root, and the leaf's private key."""
 
     chain: tuple[bytes, ...]
     key: PrivateKey
@@ -133,14 +136,23 @@ class Issued:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
+    def configure_cert(self, context: ssl.SSLContext) -> None:
+        """Make a server's (or client's) context present this chain and key."""
+        # `ssl` reads chains and keys from files only.
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "chain-and-key.pem")
+            file.touch(mode=0o600)
+            file.write_bytes(self.chain_pem + self.key_pem)
+            context.load_cert_chain(file)
+
     def with_chain(self, *certificates: bytes) -> Issued:
-        """Return the same key with other `certificates` (DER, leaf first): incomplete, disordered or padded chains."""
+        """Return the same key with another chain (DER, leaf first): incomplete, disordered or padded."""
         return dataclasses.replace(self, chain=certificates)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CTLog:
-    """A Certificate Transparency log that signs SCTs for anything (RFC 6962)."""
+    """A Certificate Transparency log that signs any SCT (RFC 6962)."""
 
     description: str
     operator: str
@@ -162,33 +174,29 @@ class CTLog:
     ) -> bytes:
         """Sign one SCT (RFC 6962 section 3.2).
 
-        `entry` is a precertificate's TBSCertificate in DER with `issuer_key_hash`, SHA-256 of the issuing CA's
-        SubjectPublicKeyInfo; or, with None, a certificate in DER, as for the TLS extension and OCSP. With
-        `wrong_signature` the SCT is well-formed and was signed by this log, over something else.
+        `entry` is a precertificate's TBSCertificate in DER, with `issuer_key_hash`, SHA-256 of the issuing CA's
+        SubjectPublicKeyInfo; without it, a certificate in DER, as for the TLS extension and OCSP. `wrong_signature`
+        makes a well-formed SCT, signed by this log over other data.
         """
         timestamp = int(at.timestamp() * 1000).to_bytes(8, "big")
         version, certificate_timestamp, no_extensions = b"\x00", b"\x00", b"\x00\x00"
         kind = b"\x00\x00" if issuer_key_hash is None else b"\x00\x01" + issuer_key_hash  # x509_entry, precert_entry
-        signed = b"".join((version, certificate_timestamp, timestamp, kind, _vector(entry, 3), no_extensions))
-        if wrong_signature:
-            signed += b"\x00"
-        # RFC 5246 section 7.4.1.4.1: hash sha256(4); signature rsa(1), ecdsa(3).
-        if isinstance(self.key, rsa.RSAPrivateKey):
-            algorithm, signature = b"\x04\x01", self.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-        elif isinstance(self.key, ec.EllipticCurvePrivateKey):
-            algorithm, signature = b"\x04\x03", self.key.sign(signed, ec.ECDSA(hashes.SHA256()))
-        else:
+        signed = b"".join((version, certificate_timestamp, timestamp, kind, vector(entry, 3), no_extensions))
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
             raise TypeError(f"CT log {self.description!r} needs an EC or RSA key (RFC 6962 section 2.1.4)")
-        return version + self.log_id + timestamp + no_extensions + algorithm + _vector(signature, 2)
+        # RFC 5246 section 7.4.1.4.1: hash sha256(4); signature rsa(1), ecdsa(3).
+        algorithm = b"\x04\x01" if isinstance(self.key, rsa.RSAPrivateKey) else b"\x04\x03"
+        signature = _signature(self.key, signed + b"\x00" * wrong_signature, hashes.SHA256())
+        return version + self.log_id + timestamp + no_extensions + algorithm + vector(signature, 2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CA:
-    """Something that issues certificates: an intermediate of the public-like PKI, or an interceptor's own CA.
+    """A certificate authority: an intermediate of the public-like PKI, or an interceptor's own.
 
-    `certificate` is its DER. `chain` is what a server sends behind a leaf: empty for a root. `leaf_key`, where given,
-    becomes the key of every leaf. `key_identifier` goes into the leaves' AuthorityKeyIdentifier; None omits it.
-    `public_profile` adds to leaves what public CAs add: a policy and a CRL distribution point.
+    `certificate` is in DER. `chain` is what a server sends after a leaf: empty for a root. `leaf_key` is the key of
+    every leaf, if given. `key_identifier` goes into the leaves' AuthorityKeyIdentifier; None omits it. `public_profile`
+    adds the policy of domain validation to leaves.
     """
 
     certificate: bytes
@@ -211,6 +219,10 @@ class CA:
         """This CA's certificate in PEM."""
         return to_pem(self.certificate)
 
+    def configure_trust(self, context: ssl.SSLContext) -> None:
+        """Make a context trust this CA as a root."""
+        context.load_verify_locations(cadata=self.certificate)
+
     def issue(  # noqa: PLR0913 - every option is a property of real leaves
         self,
         names: Sequence[str] = (),
@@ -230,13 +242,13 @@ class CA:
         """Issue a leaf.
 
         `names` are DNS names and IP addresses (text) for SubjectAltName; the first becomes the common name unless
-        `subject_cn` (empty: no subject at all) or `subject` says otherwise. `key` is a kind to generate or a private
-        key. `copy_from` is a genuine leaf in DER from which `copies` are taken over; what is given explicitly wins.
-        `aia` and `ocsp` are URLs of caIssuers and OCSP (RFC 5280 section 4.2.2.1); none unless asked for, so that
-        nothing tempts a client to leave loopback. `sct_list` is either the value of the SCT extension to carry
-        as it is, or a function from (precertificate TBS in DER, issuer key hash) to serialized SCTs.
+        `subject_cn` (empty: no subject at all) or `subject` is given. `key` is a kind to generate or a private key.
+        `copy_from` is a genuine leaf in DER that supplies the `copies`; explicit arguments take precedence. `aia` and
+        `ocsp` are URLs of caIssuers and OCSP (RFC 5280 section 4.2.2.1); by default there are none, so that clients
+        stay on loopback. `sct_list` is the value of the SCT extension, or a function from (precertificate TBS in DER,
+        issuer key hash) to serialized SCTs.
 
-        Raises ValueError when the genuine leaf cannot be read or there is nothing to name.
+        Raises ValueError when the genuine leaf cannot be read.
         """
         genuine = None if copy_from is None else x509.load_der_x509_certificate(copy_from)
         san = _subject_alternative_name(names, genuine, copies)
@@ -263,7 +275,7 @@ class CA:
         )
         builder = self._leaf_extensions(builder, leaf_key, aia=aia, ocsp=ocsp)
         if san:
-            # RFC 5280 section 4.2.1.6: critical when it is the only place that names the holder.
+            # RFC 5280 section 4.2.1.6: critical when the subject is empty.
             builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=not list(subject))
         if callable(sct_list):
             precertificate = self._sign(builder)
@@ -273,7 +285,7 @@ class CA:
         return Issued(chain=(self._sign(builder), *self.chain), key=leaf_key)
 
     def subordinate(self, subject: x509.Name | str, *, key: KeyKind | PrivateKey = "ec") -> CA:
-        """Issue an intermediate CA that sends its own certificate behind its leaves."""
+        """Issue an intermediate CA."""
         below = _authority(
             subject,
             key=key,
@@ -290,9 +302,9 @@ class CA:
     def ocsp_response(
         self, certificate: bytes, *, scts: Sequence[bytes] = (), status: OCSPCertStatus = OCSPCertStatus.GOOD
     ) -> bytes:
-        """Answer for a certificate of this CA as a server staples it: an OCSPResponse in DER (RFC 6960 section 4.2.1).
+        """Return an OCSPResponse in DER (RFC 6960 section 4.2.1) for a certificate of this CA, for stapling.
 
-        `scts` are serialized SCTs over `certificate`, carried as a single extension (RFC 6962 section 3.3).
+        `scts` are serialized SCTs over `certificate`, for the single extension of RFC 6962 section 3.3.
         """
         responder = x509.load_der_x509_certificate(self.certificate)
         algorithm = None if isinstance(self.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
@@ -355,18 +367,17 @@ class CA:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WrittenPKI:
-    """Where `PrivatePKI.write` put things: PEM roots and the CT log list."""
+    """The files that `PrivatePKI.write` writes: PEM roots and the CT log list."""
 
-    roots: Path
-    ct_logs: Path
+    roots: pathlib.Path
+    ct_logs: pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrivatePKI:
-    """Two roots, a cross-sign, two intermediates and four CT logs. See the picture at the top of this file.
+    """Two roots, a cross-sign, two intermediates and four CT logs; see the top of this file.
 
-    `root_b_cross` is the certificate of `root_b` as signed by `root_a`, in DER. `unknown_logs` are as many, sign SCTs
-    like the others and are in no list.
+    `root_b_cross` is `root_b` cross-signed by `root_a`, in DER. `unknown_logs` are four more, in no list.
     """
 
     now: dt.datetime
@@ -380,7 +391,7 @@ class PrivatePKI:
 
     @classmethod
     def create(cls, now: dt.datetime | None = None) -> PrivatePKI:
-        """Make a PKI in the middle of its life at `now` (aware; default: this moment). Takes about half a second."""
+        """Make a PKI that is in the middle of its life at `now` (aware; default: this moment), in half a second."""
         now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
         age, life = now - 8 * _YEAR, now + 12 * _YEAR
         organization = "Exemplar Trust Services"
@@ -413,11 +424,6 @@ class PrivatePKI:
             unknown_logs=tuple(_log(name, "Nobody Knows", "ec") for name in ("Ember", "Fjord", "Glacier", "Harbour")),
         )
 
-    @property
-    def unknown_log(self) -> CTLog:
-        """A log that is in no list: the first of `unknown_logs`."""
-        return self.unknown_logs[0]
-
     def issue(  # noqa: PLR0913 - every option is a property of real leaves
         self,
         names: Sequence[str],
@@ -436,15 +442,15 @@ class PrivatePKI:
     ) -> Issued:
         """Issue a leaf as a public CA does, with `scts` embedded SCTs of as many logs (at most four; 0: no extension).
 
-        `names` are DNS names and IP addresses as text; `intermediate` defaults to the one of the key's kind.
-        `bad_sct_signature` spoils the signature of every SCT; `foreign_sct` takes them from logs in no list.
-        `cross_signed` also presents root B as signed by root A. The rest is as for `CA.issue`.
+        `names` are DNS names and IP addresses as text; `intermediate` defaults to the one for the kind of key.
+        `bad_sct_signature` spoils every SCT's signature; `foreign_sct` takes the SCTs from logs in no list.
+        `cross_signed` also presents root B signed by root A. The other arguments are those of `CA.issue`.
 
-        Raises ValueError when more SCTs are asked for than there are logs.
+        Raises ValueError for more SCTs than there are logs.
         """
         if scts > len(self.ct_logs):
             raise ValueError(
-                f"{scts} SCTs were asked for and there are {len(self.ct_logs)} test CT logs; ask for fewer"
+                f"{scts} SCTs were requested, but there are {len(self.ct_logs)} test CT logs; request fewer"
             )
         leaf_key = generate_key(key) if isinstance(key, str) else key
         if intermediate is None:
@@ -468,14 +474,14 @@ class PrivatePKI:
         return issued.with_chain(*issued.chain, self.root_b_cross) if cross_signed else issued
 
     def scts_of(self, certificate: bytes, count: int = 2, *, at: dt.datetime | None = None) -> list[bytes]:
-        """SCTs over a certificate in DER, for `encode_tls_scts` and `CA.ocsp_response`, of `count` logs (up to four).
+        """Sign SCTs over a certificate in DER, for `encode_tls_scts` and `CA.ocsp_response`, by `count` (up to 4) logs.
 
         `at` is their time (default: now).
         """
         return [log.sct(certificate, None, at=at or self.now) for log in self.ct_logs[:count]]
 
     def self_signed(self, names: Sequence[str], *, key: KeyKind | PrivateKey = "ec") -> Issued:
-        """Make a certificate that signed itself, as appliances and default server installations present."""
+        """Make a self-signed certificate, as appliances and default server installations present it."""
         own_key = generate_key(key) if isinstance(key, str) else key
         holder = CA(
             certificate=b"",
@@ -501,11 +507,11 @@ class PrivatePKI:
         not_before: dt.datetime | None = None,
         not_after: dt.datetime | None = None,
     ) -> CA:
-        """Make a root CA that no public root vouches for: an interceptor's, a campus's, an appliance's.
+        """Make a private root CA: an interceptor's, a campus's, an appliance's.
 
         `subject` is a name or a common name. `copy_from` is a genuine CA certificate in DER, whose subject and key
-        identifier are taken over byte for byte. `authority_key_identifier=False` leaves that extension out of its
-        leaves; `signature_hash="sha1"` (RSA keys only) and `version=1` write what certificate builders refuse;
+        identifier are copied byte for byte. `authority_key_identifier=False` omits that extension from its leaves.
+        `signature_hash="sha1"` (RSA keys only) and `version=1` make certificates that certificate builders refuse.
         `one_leaf_key` gives every leaf the same key, `leaf_key_is_ca_key` the CA's own.
 
         Raises ValueError for SHA-1 with a key that is not RSA.
@@ -529,13 +535,17 @@ class PrivatePKI:
             ca, leaf_key=leaf_key, key_identifier=ca.key_identifier if authority_key_identifier else None
         )
 
+    def configure_trust(self, context: ssl.SSLContext) -> None:
+        """Make a context trust both roots."""
+        for root in (self.root_a, self.root_b):
+            root.configure_trust(context)
+
     def roots_pem(self, *roots: CA) -> bytes:
-        """PEM of `roots` (default: both roots), to be given to a client as the public roots."""
+        """Return PEM of `roots` (default: both roots), a client's public roots."""
         return b"".join(root.pem for root in roots or (self.root_a, self.root_b))
 
     def ct_log_list_json(self) -> bytes:
-        """Describe the CT logs as Google's log list v3 does (https://www.gstatic.com/ct/log_list/v3/log_list_schema.json)."""
-        stamp = _rfc3339(self.now)
+        """Describe the CT logs in Google's log list v3 (https://www.gstatic.com/ct/log_list/v3/log_list_schema.json)."""
         operators = [
             {
                 "name": log.operator,
@@ -546,7 +556,7 @@ class PrivatePKI:
                         "log_id": base64.b64encode(log.log_id).decode(),
                         "key": base64.b64encode(log.public_key_der).decode(),
                         "url": log.url,
-                        "mmd": 86400,  # seconds in which a log promises to merge an entry; all known logs say a day
+                        "mmd": 86400,  # maximum merge delay in seconds; all known logs have a day
                         "state": {"usable": {"timestamp": _rfc3339(self.now - 8 * _YEAR)}},
                         "temporal_interval": {
                             "start_inclusive": _rfc3339(self.now - 8 * _YEAR),
@@ -558,10 +568,10 @@ class PrivatePKI:
             }
             for log in self.ct_logs
         ]
-        listing = {"version": "1.0", "log_list_timestamp": stamp, "operators": operators}
+        listing = {"version": "1.0", "log_list_timestamp": _rfc3339(self.now), "operators": operators}
         return json.dumps(listing, indent=2).encode()
 
-    def write(self, directory: Path) -> WrittenPKI:
+    def write(self, directory: pathlib.Path) -> WrittenPKI:
         """Write `roots.pem` and `ct_logs.json` into an existing `directory`. Raises OSError when that fails."""
         written = WrittenPKI(roots=directory / "roots.pem", ct_logs=directory / "ct_logs.json")
         written.roots.write_bytes(self.roots_pem())
@@ -570,29 +580,29 @@ class PrivatePKI:
 
 
 def to_pem(certificate: bytes) -> bytes:
-    """PEM of DER that need not parse (RFC 7468 section 5)."""
+    """Return PEM of DER that need not be valid (RFC 7468 section 5)."""
     text = base64.b64encode(certificate).decode()
     lines = [text[start : start + 64] for start in range(0, len(text), 64)]
     return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""]).encode()
 
 
 def spki_sha256(key: PrivateKey) -> bytes:
-    """SHA-256 of the SubjectPublicKeyInfo that belongs to a private key."""
+    """Return SHA-256 of the SubjectPublicKeyInfo of a private key."""
     return hashlib.sha256(_spki(key)).digest()
 
 
 def encode_sct_list(scts: Sequence[bytes]) -> bytes:
-    """Value of the SCT extension: an OCTET STRING around a list of serialized SCTs (RFC 6962 section 3.3)."""
+    """Return the value of the SCT extension: serialized SCTs in an OCTET STRING (RFC 6962 section 3.3)."""
     return der.encode(der.OCTET_STRING, encode_tls_scts(scts))
 
 
 def encode_tls_scts(scts: Sequence[bytes]) -> bytes:
-    """Data of the TLS extension signed_certificate_timestamp: a list of serialized SCTs (RFC 6962 section 3.3.1)."""
-    return _vector(b"".join(_vector(sct, 2) for sct in scts), 2)
+    """Return the data of the TLS extension signed_certificate_timestamp (RFC 6962 section 3.3.1)."""
+    return vector(b"".join(vector(sct, 2) for sct in scts), 2)
 
 
 def sct_list_of(certificate: bytes) -> bytes | None:
-    """Value of a certificate's SCT extension in DER, to be copied into a forged one; None when it has none."""
+    """Return the value of a certificate's SCT extension in DER, None without one."""
     extensions = x509.load_der_x509_certificate(certificate).extensions
     try:
         value = extensions.get_extension_for_oid(SCT_LIST).value
@@ -617,7 +627,7 @@ def _authority(  # noqa: PLR0913 - what makes one CA different from another
     """Make a CA certificate: self-signed without `issuer`, else signed by it and sent along in the chain."""
     ca_key = generate_key(key) if isinstance(key, str) else key
     if signature_hash == "sha1" and not isinstance(ca_key, rsa.RSAPrivateKey):
-        raise ValueError('SHA-1 certificates are written for RSA keys only; ask for key="rsa"')
+        raise ValueError('SHA-1 certificates need an RSA key; pass key="rsa"')
     name = distinguished_name(subject) if isinstance(subject, str) else subject
     identifier = key_identifier or x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()).digest
     builder = (
@@ -659,8 +669,8 @@ def _sign(
     signature_hash: Literal["sha256", "sha1"] = "sha256",
     version: Literal[1, 3] = 3,
 ) -> bytes:
-    """Sign a certificate; in two steps where the builder refuses what was asked for."""
-    algorithm: hashes.SHA256 | hashes.SHA384 | None = None  # Ed25519 and ML-DSA hash by themselves
+    """Sign a certificate; rewrite it and sign again where the builder refuses the algorithm or version."""
+    algorithm: hashes.SHA256 | hashes.SHA384 | None = None  # Ed25519 and ML-DSA do their own hashing
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:  # noqa: PLR2004 - bits of P-256
         algorithm = hashes.SHA384()
     elif isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
@@ -691,7 +701,7 @@ def _signature(key: PrivateKey, data: bytes, algorithm: hashes.HashAlgorithm | N
 def _with_single_extension(
     response: bytes, scts: Sequence[bytes], key: PrivateKey, algorithm: hashes.HashAlgorithm | None
 ) -> bytes:
-    """Put SCTs into the one answer of an OCSP response and sign that again: its builder knows no single extensions."""
+    """Put SCTs into the one answer of an OCSP response and sign it again: the builder lacks single extensions."""
     status, response_bytes = der.children(response)
     kind, basic = der.children(der.children(response_bytes)[0])
     data, signature_algorithm, _ = der.children(der.children(basic)[0])
@@ -728,7 +738,7 @@ def _subject_alternative_name(
 
 
 def _leaf_subject(common_name: str | None, san: Sequence[x509.GeneralName]) -> x509.Name:
-    """Take the common name asked for, else the first name that fits; else none, as public CAs do."""
+    """Return a subject with the given common name, else the first name that fits, else empty, as public CAs do."""
     if common_name is None:
         candidates = [str(name.value) for name in san if isinstance(name, x509.DNSName | x509.IPAddress)]
         common_name = next((name for name in candidates if len(name) <= MAXIMUM_COMMON_NAME), "")
@@ -757,7 +767,7 @@ def _key_usage(*usages: str, key_encipherment: bool = False) -> x509.KeyUsage:
 
 
 def _log(description: str, operator: str, key: KeyKind) -> CTLog:
-    # .example never resolves (RFC 2606): nothing is to be fetched from a test log.
+    # .example never resolves (RFC 2606), so nothing is fetched from a test log.
     return CTLog(
         description=description,
         operator=operator,
@@ -768,11 +778,6 @@ def _log(description: str, operator: str, key: KeyKind) -> CTLog:
 
 def _spki(key: PrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _vector(data: bytes, length_octets: int) -> bytes:
-    """Prefix a variable-length vector with its length (RFC 8446 section 3.4)."""
-    return len(data).to_bytes(length_octets, "big") + data
 
 
 def _rfc3339(moment: dt.datetime) -> str:

@@ -1,7 +1,7 @@
 """Proxies on loopback that decrypt nothing: HTTP CONNECT over TCP or TLS, SOCKS4a, SOCKS5; honest, refusing, or lying.
 
-Room: testing. Opens sockets on loopback through `streams`, and connects only to addresses in the `upstream` it is given
-and to loopback itself: a name is never resolved, so nothing can leave the machine.
+Room: testing. Opens sockets on loopback through `streams`, and connects only to the addresses in `upstream` and to
+loopback. It resolves no name, so nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -15,9 +15,19 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 import h11
-from OpenSSL import SSL
 
-from .streams import LOOPBACK, Address, Listener, PlainStream, TLSStream, connect, listen, relay, server_context
+from .streams import (
+    LOOPBACK,
+    Address,
+    Listener,
+    PlainStream,
+    aborting,
+    accept_tls,
+    connect,
+    listen,
+    relay,
+    server_context,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,14 +36,14 @@ if TYPE_CHECKING:
     from .streams import RereadableStream, Stream
 
 ENDLESS_HEADER_CHUNK: Final = 1 << 12
-"""Octets of header written at a time by a proxy that never ends its header."""
+"""Bytes of header written at a time by a proxy that never ends its header."""
 
 
 class Lie(enum.StrEnum):
-    """What a proxy does instead of answering.
+    """What a proxy does instead of answering correctly.
 
-    `BODY_WITH_200` sends content behind the answer that grants the tunnel, which RFC 9110 section 9.3.6 forbids, and
-    then tunnels. `OTHER_PROTOCOL` answers HTTP as a SOCKS5 server does, and SOCKS as an HTTP server does.
+    `BODY_WITH_200` sends content after the response that grants the tunnel, which RFC 9110 section 9.3.6 forbids, and
+    then tunnels. `OTHER_PROTOCOL` answers HTTP like a SOCKS5 server, and SOCKS like an HTTP server.
     """
 
     GARBAGE = "garbage"
@@ -54,22 +64,21 @@ class ConnectRequest:
 
 
 class Proxy(Listener):
-    """A running proxy. `targets` are the host and port of every request, `tunnels` counts those that were opened.
+    """A running proxy. `targets` are the host and port of every request, `tunnels` counts the tunnels opened.
 
-    `connected` is set with the first connection.
+    `connected` is set by the first connection.
     """
 
-    def __init__(self, scheme: str = "http") -> None:
+    def __init__(self, scheme: str) -> None:
         super().__init__()
         self.scheme = scheme
-        self.connections = 0
         self.connected = asyncio.Event()
         self.targets: list[Address] = []
         self.tunnels = 0
 
     @property
     def url(self) -> str:
-        """What to give a client as its proxy."""
+        """The URL to configure a client with."""
         return f"{self.scheme}://{self.host}:{self.port}"
 
 
@@ -86,26 +95,19 @@ async def serve_proxy(  # noqa: PLR0913 - every option is a property of real pro
 ) -> AsyncIterator[Proxy]:
     """Run an HTTP proxy until the block ends.
 
-    `upstream` maps (host, port) as asked for to where it really is; a loopback address needs no entry, everything else
-    that has none is answered 502. `require_auth` is `user:password` for Basic authentication, without which the answer
-    is 407 with `challenges` as Proxy-Authenticate headers; `refuse` is the status with which everything is answered
-    (403, 502, …); `lie` is one of `Lie`. With `tls` clients speak TLS to the proxy, which presents that certificate.
+    `upstream` maps a requested (host, port) to its real address; loopback addresses need no entry, everything else
+    without one gets 502. `require_auth` is `user:password` for Basic authentication, without which the response is 407
+    with `challenges` as Proxy-Authenticate headers. `refuse` is the status of every response (403, 502, …). With `tls`
+    clients speak TLS to the proxy, which presents that certificate.
     """
     proxy = Proxy("http" if tls is None else "https")
     kind = None if lie is None else Lie(lie)
     context = None if tls is None else server_context(tls, alpn=("http/1.1",))
 
     async def serve(plain: PlainStream) -> None:
-        proxy.connections += 1
         proxy.connected.set()
-        client: RereadableStream = plain
-        if context is not None:
-            connection = SSL.Connection(context, None)
-            connection.set_accept_state()
-            client = TLSStream(connection, plain)
-            await client.handshake()
-        request = await receive_connect(client)
-        if request is None:
+        client: RereadableStream = plain if context is None else await accept_tls(context, plain)
+        if (request := await receive_connect(client)) is None:
             return
         proxy.targets.append(request.target)
         if require_auth is not None and not _authorized(request, require_auth):
@@ -117,21 +119,14 @@ async def serve_proxy(  # noqa: PLR0913 - every option is a property of real pro
         if kind is not None and kind is not Lie.BODY_WITH_200:
             await _lie(client, kind, other=bytes((5, 0xFF)))
             return
-        destination = locate(request.target, upstream or {})
-        try:
-            server = await connect(destination) if destination is not None else None
-        except OSError:
-            server = None
-        if server is None:
+        if (server := await _reach(request.target, upstream)) is None:
             await respond(client, 502)
             return
         proxy.tunnels += 1
         body = b"Content-Length: 6\r\n\r\nhello\n" if kind is Lie.BODY_WITH_200 else b"\r\n"
-        try:
+        with aborting(server):
             await client.write(b"HTTP/1.1 200 Connection established\r\n" + body)
             await relay(client, server)
-        finally:
-            server.abort()
 
     async with listen(serve, proxy, host=host):
         yield proxy
@@ -150,44 +145,36 @@ async def serve_socks(  # noqa: PLR0913 - as `serve_proxy`
 ) -> AsyncIterator[Proxy]:
     """Run a SOCKS proxy until the block ends: `version` 5 (RFC 1928), or 4 with names (SOCKS4a).
 
-    `upstream` and `lie` as in `serve_proxy`. `require_auth` is `user:password` (RFC 1929), in version 4 the user id
-    alone; `refuse` is the reply code that everything gets. `methods` are authentication methods of which the proxy
-    insists on the first, whether it was offered or not.
+    `upstream` and `lie` are those of `serve_proxy`. `require_auth` is `user:password` (RFC 1929), in version 4 only the
+    user id; `refuse` is the code of every reply. The proxy insists on the first of the authentication `methods`,
+    offered or not.
     """
     proxy = Proxy("socks5" if version == _SOCKS5 else "socks4a")
     kind = None if lie is None else Lie(lie)
 
     async def serve(client: PlainStream) -> None:
-        proxy.connections += 1
         proxy.connected.set()
         if kind is not None and kind is not Lie.BODY_WITH_200:
             await _exactly(client, 1)
             await _lie(client, kind, other=b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
             return
         if (first := await _exactly(client, 1)) != bytes((version,)):
-            return  # as real ones do with what is not for them
+            return  # as real proxies do with other protocols
         client.unread(first)
         receive = _receive_socks5 if version == _SOCKS5 else _receive_socks4
-        target = await receive(client, require_auth, methods)
-        if target is None:
+        if (target := await receive(client, require_auth, methods)) is None:
             return
         proxy.targets.append(target)
-        destination = None if refuse is not None else locate(target, upstream or {})
-        try:
-            server = await connect(destination) if destination is not None else None
-        except OSError:
-            server = None
+        server = await _reach(target, upstream) if refuse is None else None
         if server is None:
             await client.write(_socks_reply(version, _FAILED[version] if refuse is None else refuse))
             return
         proxy.tunnels += 1
-        try:
+        with aborting(server):
             await client.write(_socks_reply(version, _GRANTED[version]))
             if kind is Lie.BODY_WITH_200:
                 await client.write(b"hello\n")
             await relay(client, server)
-        finally:
-            server.abort()
 
     async with listen(serve, proxy, host=host):
         yield proxy
@@ -203,7 +190,7 @@ _NO_ACCEPTABLE_METHOD: Final = 0xFF
 
 
 async def _receive_socks5(client: PlainStream, require_auth: str | None, methods: Sequence[int]) -> Address | None:
-    """Greet, authenticate and read the request (RFC 1928, RFC 1929); None once it was refused."""
+    """Negotiate, authenticate and read the request (RFC 1928, RFC 1929); None if it was refused."""
     _, count = await _exactly(client, 2)
     offered = await _exactly(client, count)
     wanted = methods[0] if methods else 0 if require_auth is None else _USERNAME_PASSWORD
@@ -227,8 +214,8 @@ async def _receive_socks5(client: PlainStream, require_auth: str | None, methods
     return host, int.from_bytes(await _exactly(client, 2))
 
 
-async def _receive_socks4(client: PlainStream, require_auth: str | None, methods: Sequence[int]) -> Address | None:  # noqa: ARG001 - as the other version
-    """Read the request (SOCKS4a); None once it was refused."""
+async def _receive_socks4(client: PlainStream, require_auth: str | None, methods: Sequence[int]) -> Address | None:  # noqa: ARG001 - the signature of the other version
+    """Read the request (SOCKS4a); None if it was refused."""
     _, _, *port = await _exactly(client, 4)
     address = await _exactly(client, 4)
     user = await _until_null(client)
@@ -241,12 +228,12 @@ async def _receive_socks4(client: PlainStream, require_auth: str | None, methods
 
 
 def _socks_reply(version: int, code: int) -> bytes:
-    """Answer a request; the bound address says nothing."""
+    """Encode a reply; its bound address is all zeros."""
     return bytes((5, code, 0, 1, 0, 0, 0, 0, 0, 0)) if version == _SOCKS5 else bytes((0, code, 0, 0, 0, 0, 0, 0))
 
 
 async def _exactly(client: PlainStream, count: int) -> bytes:
-    """Read `count` octets. Raises ConnectionAbortedError when the client closes before."""
+    """Read `count` bytes. Raises ConnectionAbortedError when the client closes before."""
     data = b""
     while len(data) < count:
         if not (more := await client.read()):
@@ -258,13 +245,13 @@ async def _exactly(client: PlainStream, count: int) -> bytes:
 
 async def _until_null(client: PlainStream) -> str:
     text = b""
-    while (octet := await _exactly(client, 1)) != b"\0":
-        text += octet
+    while (byte := await _exactly(client, 1)) != b"\0":
+        text += byte
     return text.decode("utf-8", "replace")
 
 
 def locate(target: Address, upstream: Mapping[Address, Address]) -> Address | None:
-    """Say where `target` is: as `upstream` has it, else itself if it is a loopback address, else nowhere."""
+    """Return the real address of `target`: its entry in `upstream`, else itself if on loopback, else None."""
     if target in upstream:
         return upstream[target]
     with contextlib.suppress(ValueError):
@@ -272,10 +259,18 @@ def locate(target: Address, upstream: Mapping[Address, Address]) -> Address | No
     return None
 
 
-async def receive_connect(client: RereadableStream) -> ConnectRequest | None:
-    """Read a CONNECT request; what the client sent behind it stays to be read.
+async def _reach(target: Address, upstream: Mapping[Address, Address] | None) -> PlainStream | None:
+    """Connect to `target`; None where it has no address or the connection fails."""
+    destination = locate(target, upstream or {})
+    with contextlib.suppress(OSError):
+        return None if destination is None else await connect(destination)
+    return None
 
-    Anything else is answered with 400 or 405 and None. Raises `h11.RemoteProtocolError` for what is not HTTP.
+
+async def receive_connect(client: RereadableStream) -> ConnectRequest | None:
+    """Read a CONNECT request, and nothing of what follows it.
+
+    Answers any other request with 400 or 405 and returns None. Raises `h11.RemoteProtocolError` for other protocols.
     """
     http = h11.Connection(h11.SERVER)
     while (event := http.next_event()) is h11.NEED_DATA:
@@ -294,7 +289,7 @@ async def receive_connect(client: RereadableStream) -> ConnectRequest | None:
 
 
 async def respond(client: Stream, status: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
-    """Answer with a status, a short page that names it, and the end of the connection."""
+    """Answer with a status and a short page that names it, and announce the end of the connection."""
     body = f"<!doctype html><title>{status}</title>\n".encode()
     fields = (("Content-Type", "text/html"), ("Content-Length", str(len(body))), ("Connection", "close"), *headers)
     head = "".join(f"{name}: {value}\r\n" for name, value in fields)
@@ -317,7 +312,7 @@ async def _lie(client: Stream, kind: Lie, other: bytes) -> None:
             await client.write(b"<!doctype html><title>Sign in</title>\r\nHTTP/1.1 200 OK\r\n\r\n")
         case Lie.ENDLESS_HEADER:
             await client.write(b"HTTP/1.1 200 OK\r\nX-Endless: ")
-            while True:  # ends when the client closes: writing fails then
+            while True:  # until the client closes and writing fails
                 await client.write(b"a" * ENDLESS_HEADER_CHUNK)
         case Lie.HANG:
             while await client.read():

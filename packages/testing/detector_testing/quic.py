@@ -1,6 +1,6 @@
-"""QUIC servers on loopback: honest ones, ones that show what is not theirs, and UDP ports that answer with anything.
+"""QUIC servers on loopback: honest ones, impostors, and UDP ports that answer with anything.
 
-Room: testing. Opens UDP sockets on loopback. Needs the extra `quic`: aioquic is the server.
+Room: testing. Opens UDP sockets on loopback. Needs aioquic, which is the server: the extra `quic`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aioquic.asyncio.server import serve
-from aioquic.quic.configuration import QuicConfiguration
+try:
+    from aioquic.asyncio.server import serve
+    from aioquic.quic.configuration import QuicConfiguration
+except ImportError as error:
+    raise ImportError("QUIC needs aioquic: pip install 'tls-middleware-detector-testing[quic]'") from error
 
 from .streams import LOOPBACK
 
@@ -21,11 +24,11 @@ if TYPE_CHECKING:
     from .streams import Address
 
 ALPN: Final = ("h3",)
-"""HTTP/3 (RFC 9114 section 3.1). Only its handshake is served."""
+"""HTTP/3 (RFC 9114 section 3.1); only the handshake is implemented."""
 
 
 class _Presented:
-    """A certificate as aioquic's server wants it: anything that gives octets, well-formed or not."""
+    """A certificate for aioquic's server, well-formed or not."""
 
     def __init__(self, der: bytes) -> None:
         self._der = der
@@ -45,11 +48,10 @@ async def serve_quic(  # noqa: PLR0913 - every option is something servers or mi
     host: str = LOOPBACK,
     port: int = 0,
 ) -> AsyncIterator[Address]:
-    """Run a QUIC server that presents `issued` until the block ends; gives its address.
+    """Run a QUIC server that presents `issued` until the block ends; yields its address.
 
-    `chain` is presented instead, in any number and shape; `key` signs instead of the leaf's own: who has a chain but
-    not its key. `alpn` are the protocols it has, `retry` makes it validate addresses first (RFC 9000 section 8.1.2).
-    `port` is for a server that has TCP on the same number.
+    `chain` replaces the chain, by any bytes; `key` replaces the leaf's key, as for an impostor without it. `alpn` are
+    the server's protocols; `retry` validates client addresses first (RFC 9000 section 8.1.2).
     """
     presented = [_Presented(der) for der in (issued.chain if chain is None else chain)]
     configuration = QuicConfiguration(is_client=False, alpn_protocols=list(alpn))
@@ -58,17 +60,17 @@ async def serve_quic(  # noqa: PLR0913 - every option is something servers or mi
     configuration.private_key = issued.key if key is None else key
     server = await serve(host, port, configuration=configuration, retry=retry)
     try:
-        yield _address_of(cast("asyncio.BaseTransport", server._transport))  # noqa: SLF001 - aioquic tells it nowhere else
+        yield _address_of(cast("asyncio.BaseTransport", server._transport))  # noqa: SLF001 - aioquic has no public name for it
     finally:
         server.close()
-        await asyncio.sleep(0)  # the socket is closed in the loop's next turn
+        await asyncio.sleep(0)  # the socket closes in the next iteration of the loop
 
 
 @contextlib.asynccontextmanager
 async def serve_datagrams(
     reply: Callable[[bytes], Iterable[bytes]], *, host: str = LOOPBACK, port: int = 0
 ) -> AsyncIterator[Address]:
-    """Run a UDP port that answers each datagram with what `reply` makes of it: nothing, garbage, other versions."""
+    """Run a UDP port that answers each datagram with the datagrams that `reply` returns."""
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: _Replier(reply), local_addr=(host, port)
     )
@@ -80,10 +82,10 @@ async def serve_datagrams(
 
 
 def version_negotiation(datagram: bytes, *versions: int) -> bytes:
-    """What a server answers to an Initial packet whose version it does not have (RFC 9000 section 17.2.1)."""
+    """Return a server's answer to an Initial packet of a version it does not support (RFC 9000 section 17.2.1)."""
     destination = datagram[6 : 6 + datagram[5]]
-    behind = datagram[6 + datagram[5] :]
-    source = behind[1 : 1 + behind[0]]
+    rest = datagram[6 + datagram[5] :]
+    source = rest[1 : 1 + rest[0]]
     ids = bytes([len(source)]) + source + bytes([len(destination)]) + destination
     return b"\x80" + bytes(4) + ids + b"".join(version.to_bytes(4, "big") for version in versions)
 
@@ -94,7 +96,7 @@ class _Replier(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not every event loop's datagram transport derives from asyncio's class.
+        # Datagram transports of other event loops do not derive from asyncio's class.
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:

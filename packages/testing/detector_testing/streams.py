@@ -1,7 +1,7 @@
-"""Streams, servers that end cleanly, and TLS over them: what every part of the hostile world stands on.
+"""Byte streams, TLS over them, and servers that stop cleanly: the basis of every server of the kit.
 
-Room: testing. Opens sockets, on the address it is given and on no other. TLS is pyOpenSSL over memory BIOs, because it
-still speaks TLS 1.0 and RSA-1024 when told to, needs no key files, and lets a middlebox look at the first bytes.
+Room: testing. Opens sockets only on the addresses it is given. TLS is pyOpenSSL over memory BIOs: it still speaks
+TLS 1.0 and RSA-1024, needs no key files, and lets a middlebox read the first bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from OpenSSL import SSL
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from .pki import Issued
 
@@ -29,10 +29,10 @@ Address = tuple[str, int]
 """Host and port."""
 
 CHUNK: Final = 1 << 16
-"""Octets moved at a time: four TLS records of the largest size (RFC 8446 section 5.1)."""
+"""Bytes moved at a time: four TLS records of the largest size (RFC 8446 section 5.1)."""
 
 NO_EXTENDED_MASTER_SECRET: Final = 0x1
-"""SSL_OP_NO_EXTENDED_MASTER_SECRET (SSL_CTX_set_options(3)), which pyOpenSSL has no name for."""
+"""SSL_OP_NO_EXTENDED_MASTER_SECRET (SSL_CTX_set_options(3)), which pyOpenSSL does not name."""
 
 PEER_MISBEHAVED: Final = (
     ConnectionError,
@@ -41,58 +41,58 @@ PEER_MISBEHAVED: Final = (
     asyncio.IncompleteReadError,
     h11.RemoteProtocolError,
 )
-"""What a client may do to a server without that being the server's failure."""
+"""Exceptions caused by the peer, which are no failure of the server."""
 
 
 class Stream(Protocol):
     """A connection, encrypted or not."""
 
     async def read(self) -> bytes:
-        """Return what is there, waiting for at least one octet; nothing at the end."""
+        """Return the bytes available, at least one; no bytes at the end of the stream."""
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`."""
 
     async def close(self) -> None:
-        """Say that no more will be sent, then close."""
+        """Send the end of the stream, then close."""
 
     def abort(self) -> None:
-        """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
+        """Close at once and discard unsent data; idempotent, and cannot be cancelled halfway."""
 
 
 class RereadableStream(Stream, Protocol):
-    """A connection to which what was read too much can be given back."""
+    """A stream that takes back bytes it has returned."""
 
     def unread(self, data: bytes) -> None:
-        """Put `data` back, to be read again first."""
+        """Put `data` back; the next `read` returns it."""
 
 
 class PlainStream:
-    """A TCP connection. `received` is what was already read from it and has yet to be seen."""
+    """A TCP connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: bytes = b"") -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._received = received
+        self._received = b""
 
     async def read(self) -> bytes:
-        """Return what is there, waiting for at least one octet; nothing at the end."""
+        """Return the bytes available, at least one; no bytes at the end of the stream."""
         received, self._received = self._received, b""
         return received or await self._reader.read(CHUNK)
 
     @property
     def socket(self) -> socket.socket:
-        """The socket below, to ask it things; asyncio reads and writes it."""
+        """The socket, for options; asyncio reads and writes it."""
         raw: socket.socket = self._writer.get_extra_info("socket")
         return raw
 
     def unread(self, data: bytes) -> None:
-        """Put `data` back, to be read again first."""
+        """Put `data` back; the next `read` returns it."""
         self._received = data + self._received
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`."""
-        if not self._writer.is_closing():  # asyncio's transports bear being written to then, not every loop's do
+        if not self._writer.is_closing():  # asyncio's transports accept writes then, other loops' do not
             self._writer.write(data)
         await self._writer.drain()
 
@@ -103,14 +103,13 @@ class PlainStream:
             await self._writer.wait_closed()
 
     def abort(self) -> None:
-        """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
+        """Close at once and discard unsent data; idempotent, and cannot be cancelled halfway."""
         self._writer.transport.abort()
 
     async def reset(self) -> None:
-        """Close with RST instead of FIN (RFC 9293 section 3.6.1): lingering for zero seconds is how to ask for it."""
-        raw = self._writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-        self._writer.transport.abort()
+        """Close with RST instead of FIN (RFC 9293 section 3.6.1), which lingering for zero seconds does."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        self.abort()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
 
@@ -120,7 +119,7 @@ _LINGER_ZERO: Final = struct.pack("hh" if hasattr(socket, "SIO_RCVALL") else "ii
 
 
 class TLSStream:
-    """One side of a TLS connection over another stream. `connection` is set to accept or to connect."""
+    """One side of a TLS connection over another stream; `connection` is in accept or connect state."""
 
     def __init__(self, connection: SSL.Connection, below: Stream) -> None:
         self.connection = connection
@@ -128,7 +127,7 @@ class TLSStream:
         self._received = b""
 
     async def handshake(self) -> None:
-        """Shake hands. Raises `SSL.Error` when TLS fails, ConnectionError when the peer goes away."""
+        """Perform the handshake. Raises `SSL.Error` when TLS fails, ConnectionError when the peer closes."""
         while True:
             try:
                 self.connection.do_handshake()
@@ -144,7 +143,7 @@ class TLSStream:
                 return
 
     async def read(self) -> bytes:
-        """Return decrypted octets, waiting for at least one; nothing once the peer has closed."""
+        """Return decrypted bytes, at least one; no bytes once the peer has closed."""
         if received := self._received:
             self._received = b""
             return received
@@ -162,7 +161,7 @@ class TLSStream:
                 return data
 
     def unread(self, data: bytes) -> None:
-        """Put `data` back, to be read again first."""
+        """Put `data` back; the next `read` returns it."""
         self._received = data + self._received
 
     async def write(self, data: bytes) -> None:
@@ -179,7 +178,7 @@ class TLSStream:
         await self._below.close()
 
     def abort(self) -> None:
-        """Close at once, whatever has not been sent; does nothing once closed. Cannot be cancelled halfway."""
+        """Close at once and discard unsent data; idempotent, and cannot be cancelled halfway."""
         self._below.abort()
 
     async def _flush(self) -> None:
@@ -208,16 +207,16 @@ def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each i
     extended_master_secret: bool = True,
     ocsp_response: bytes | None = None,
 ) -> SSL.Context:
-    """TLS settings of a server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
+    """Configure a TLS server that presents `issued`. `ciphers` is an OpenSSL cipher list for TLS 1.2 and older.
 
-    `also` are certificates with keys of other kinds (RSA, ECDSA), between which the client's offer chooses; the
-    intermediates of all of them are sent with each. Without `extended_master_secret` it behaves as what was built
-    before RFC 7627. `ocsp_response` (DER) is stapled for clients that ask.
+    `also` are certificates with keys of other kinds (RSA, ECDSA), of which the client's offer selects one; each is
+    sent with the intermediates of all. Without `extended_master_secret` the server predates RFC 7627.
+    `ocsp_response` (DER) is stapled on request.
 
-    Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that does not fit its key.
+    Raises ValueError for a certificate that `cryptography` cannot load, `SSL.Error` for one that its key does not fit.
     """
     context = SSL.Context(SSL.TLS_METHOD)
-    # Security level 0: this world has servers with RSA-1024, SHA-1 and TLS 1.0, and weak ones must be servable.
+    # Security level 0 permits RSA-1024, SHA-1 and TLS 1.0.
     context.set_cipher_list(f"{ciphers}:@SECLEVEL=0".encode())
     context.set_min_proto_version(0 if min_version is None else int(min_version))
     context.set_max_proto_version(0 if max_version is None else int(max_version))
@@ -231,15 +230,23 @@ def server_context(  # noqa: PLR0913 - keyword-only past the certificate; each i
     if ocsp_response is not None:
         context.set_ocsp_server_callback(lambda _connection, _data: ocsp_response)
     served = [name.encode() for name in alpn]
-
     context.set_alpn_select_callback(
         lambda _connection, offered: next((name for name in served if name in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
     )
     return context
 
 
+async def accept_tls(context: SSL.Context, below: Stream) -> TLSStream:
+    """Perform the server's side of a handshake over `below`."""
+    connection = SSL.Connection(context, None)
+    connection.set_accept_state()
+    stream = TLSStream(connection, below)
+    await stream.handshake()
+    return stream
+
+
 def server_name_of(connection: SSL.Connection) -> str | None:
-    """Name the client asked for (RFC 6066 section 3), lower case; None when it named none."""
+    """Return the server name the client asked for (RFC 6066 section 3) in lower case; None without one."""
     name = connection.get_servername()
     return None if name is None else name.decode("ascii", "replace").lower()
 
@@ -250,7 +257,7 @@ async def connect(address: Address) -> PlainStream:
 
 
 async def accepts(port: int) -> bool:
-    """Whether somebody on loopback takes connections to `port`."""
+    """Whether `port` on loopback accepts connections."""
     try:
         stream = await connect((LOOPBACK, port))
     except OSError:
@@ -260,11 +267,12 @@ async def accepts(port: int) -> bool:
 
 
 class Listener:
-    """A listening server: its address and the connections it has."""
+    """A listening server. `connections` counts accepted TCP connections; `running` are those still open."""
 
     def __init__(self) -> None:
         self.host = ""
         self.port = 0
+        self.connections = 0
         self.running: set[asyncio.Task[None]] = set()
 
     @property
@@ -273,7 +281,7 @@ class Listener:
         return self.host, self.port
 
     async def settled(self) -> None:
-        """Wait until every connection so far has ended, so that what was counted and recorded is final."""
+        """Wait until every connection so far has ended, so that counts and records are final."""
         while self.running:
             await asyncio.wait(tuple(self.running))
             await asyncio.sleep(0)  # let the tasks leave the set
@@ -283,12 +291,10 @@ class Listener:
 async def listen(
     serve: Callable[[PlainStream], Awaitable[None]], listener: Listener, *, host: str = LOOPBACK, port: int = 0
 ) -> AsyncIterator[None]:
-    """Serve every connection to `host` with `serve` until the block ends; `listener` learns the address.
+    """Serve every connection to `host` with `serve` until the block ends; sets the address of `listener`.
 
-    Port 0 is any free one.
-
-    What clients do wrong ends their connection only. A failure of `serve` itself is raised when the block ends, so that
-    no test passes over it. On leaving, every connection is cut and nothing is left open.
+    Port 0 is any free one. An error of the peer ends its connection only. An exception of `serve` itself is raised when
+    the block ends, so that no test misses it. At the end every connection is aborted.
     """
     running = listener.running
     failures: list[BaseException] = []
@@ -296,6 +302,7 @@ async def listen(
     async def run(writer: asyncio.StreamWriter, stream: PlainStream) -> None:
         try:
             with contextlib.suppress(*PEER_MISBEHAVED):
+                listener.connections += 1
                 await serve(stream)
                 await stream.close()
         finally:
@@ -304,7 +311,7 @@ async def listen(
                 await writer.wait_closed()
 
     def ended(writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
-        writer.transport.abort()  # a task that was cancelled before its first step has no `finally` that would
+        writer.transport.abort()  # a task that is cancelled before its first step runs no `finally`
         running.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             failures.append(failure)
@@ -327,55 +334,57 @@ async def listen(
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
         await server.wait_closed()
-        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn of the loop
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next iteration of the loop
     if failures:
         raise failures[0]
 
 
 async def _stop_accepting(server: asyncio.Server) -> None:
-    """Have a server take no more connections, and those that it took be known to it.
+    """Stop accepting connections, and let the server register those it has accepted.
 
-    `asyncio.Server.close` forgets what was accepted in the same turn of the loop (CPython issue 109564): nobody serves
-    it, and nobody closes it.
+    `asyncio.Server.close` loses connections accepted in the same iteration of the loop (CPython issue 109564): they are
+    neither served nor closed.
     """
     loop = server.get_loop()
     for listening in server.sockets:
-        with contextlib.suppress(NotImplementedError):  # Windows' loop accepts in another way
+        with contextlib.suppress(NotImplementedError):  # Windows' loop has no readers
             loop.remove_reader(listening.fileno())
-    for _ in range(2):  # in the first turn a connection gets its transport, in the second its protocol is told
+    for _ in range(2):  # a connection gets its transport in the first iteration, its protocol in the second
         await asyncio.sleep(0)
 
 
-def as_it_is(data: bytes) -> bytes:
-    """Change nothing."""
+def unchanged(data: bytes) -> bytes:
+    """Return `data` unchanged."""
     return data
+
+
+@contextlib.contextmanager
+def aborting(stream: Stream) -> Iterator[None]:
+    """Abort `stream` when the block ends."""
+    try:
+        yield
+    finally:
+        stream.abort()
 
 
 async def relay(
     client: Stream,
     server: Stream,
-    overhear: Callable[[bytes], None] | None = None,
-    rewrite: Callable[[bytes], bytes] = as_it_is,
+    to_server: Callable[[bytes], bytes] = unchanged,
+    to_client: Callable[[bytes], bytes] = unchanged,
 ) -> None:
-    """Carry octets both ways until either side ends, then close both.
+    """Relay bytes both ways, each chunk as the function for its direction returns it, until either side ends.
 
-    `overhear` is shown what the client sends, `rewrite` says what the client gets instead of what the server sends.
-
-    Whoever opened a side aborts it afterwards as well: cancellation can cut the closing short.
+    Closes both sides. The caller must abort the ones it opened as well, because cancellation can interrupt the closing.
     """
-
-    def shown(data: bytes) -> bytes:
-        if overhear is not None:
-            overhear(data)
-        return data
 
     async def carry(source: Stream, sink: Stream, change: Callable[[bytes], bytes]) -> None:
         while data := await source.read():
             await sink.write(change(data))
 
     tasks = [
-        asyncio.ensure_future(carry(client, server, shown)),
-        asyncio.ensure_future(carry(server, client, rewrite)),
+        asyncio.ensure_future(carry(client, server, to_server)),
+        asyncio.ensure_future(carry(server, client, to_client)),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,11 +1,11 @@
-"""A TLS server that follows a script instead of the rules, because real TLS libraries refuse to misbehave.
+"""A TLS server that follows a script, because real TLS libraries refuse to misbehave.
 
-Room: testing. `ScriptedHandshake` is pure (bytes in, bytes out; it draws keys and randoms); `serve_script` puts it on
-loopback. With its own certificate and key it completes TLS 1.3 (RFC 8446) and TLS 1.2 (RFC 5246) with any client; a
-`Script` says where it deviates: certificates that are arbitrary bytes, a key that is not the certificate's, a flight
-that stops anywhere, octets instead of a handshake.
+Room: testing. `ScriptedHandshake` is pure but for keys and randoms; `serve_script` runs it on loopback. With its own
+certificate and key it completes TLS 1.3 (RFC 8446) and TLS 1.2 (RFC 5246) with any client; a `Script` specifies the
+deviations: arbitrary bytes as certificates, another key than the certificate's, an incomplete flight, other bytes
+instead of a handshake.
 
-Order of a connection, with the step after which a script may stop:
+Order of a connection, with the steps after which a script can stop in capitals:
 
     ACCEPT · ClientHello HELLO · ServerHello SERVER_HELLO · (EncryptedExtensions) Certificate CERTIFICATE ·
     CertificateVerify, Finished (TLS 1.2: ServerKeyExchange, ServerHelloDone) FLIGHT · the client's Finished (TLS 1.2:
@@ -41,13 +41,13 @@ TLS_AES_128_GCM_SHA256: Final = 0x1301
 ECDHE_ECDSA_AES128_GCM_SHA256: Final = 0xC02B
 ECDHE_RSA_AES128_GCM_SHA256: Final = 0xC02F
 RENEGOTIATION_SCSV: Final = 0x00FF
-"""Cipher suites this server speaks (RFC 8446 appendix B.4, RFC 5289 section 3.2) and the marker of RFC 5746."""
+"""This server's cipher suites (RFC 8446 appendix B.4, RFC 5289 section 3.2) and the signaling value of RFC 5746."""
 
 LARGEST_MESSAGE: Final = (1 << 24) - 1
-"""Octets that the length of a handshake message can declare: 16 MiB less one."""
+"""Largest length in bytes that a handshake message can declare."""
 
 CLIENT_SIGNATURE_CONTEXT: Final = b" " * 64 + b"TLS 1.3, server CertificateVerify\x00"
-"""What a TLS 1.3 server's signature covers before the transcript hash (RFC 8446 section 4.4.3)."""
+"""What a TLS 1.3 server signs before the transcript hash (RFC 8446 section 4.4.3)."""
 
 
 class Group(enum.IntEnum):
@@ -69,7 +69,7 @@ class Scheme(enum.IntEnum):
 
 
 class Step(enum.IntEnum):
-    """How far a connection gets before the script ends it; see the order at the top of this file."""
+    """The last step of a connection; see the order at the top of this file."""
 
     ACCEPT = 0
     HELLO = 1
@@ -81,7 +81,7 @@ class Step(enum.IntEnum):
 
 
 class Ending(enum.StrEnum):
-    """What happens once the script has stopped."""
+    """What happens when the script has stopped."""
 
     SILENCE = "silence"
     CLOSE = "close"
@@ -90,19 +90,18 @@ class Ending(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Script:
-    """What a server does on one connection. The defaults behave; `dataclasses.replace` combines deviations.
+    """What a server does on one connection. The defaults conform; `dataclasses.replace` combines deviations.
 
-    `certificates` are presented as they are, parseable or not. `key` signs the handshake, whether or not it is the
-    leaf's. `version` is TLS 1.3 or 1.2. `group` is the key exchange group; `scheme` the code point put beside the
-    signature (default: the one that fits the key). `alpn` is announced when the client offers it. `sct_list`
-    (extension_data: a SignedCertificateTimestampList, RFC 6962 section 3.3) and `ocsp_response` (DER) vouch for the
-    leaf and go to clients that ask for them. `entry_extensions` are the bytes of each certificate's extensions
-    instead, asked for or not; before TLS 1.3, where certificates have none, the first of them stand in ServerHello, and
-    `certificate_statuses` are the bodies of CertificateStatus messages. `stop` and `ending` say how far to go and what
-    then. `instead` are octets sent in place of a ServerHello. `corrupt_signature` and `corrupt_finished` spoil one bit
-    of those. `flood` declares a Certificate message of 16 MiB and sends that many octets of it. `drip` is seconds
-    between octets, sent one by one. `drop_first` connections are reset before anything else. `reset_after` is the
-    number of octets after which the server sends RST; a number larger than the conversation never comes.
+    `certificates` are presented unchanged, valid or not. `key` signs the handshake, whether or not it is the leaf's.
+    `version` is TLS 1.3 or 1.2, `group` the key exchange group, `scheme` the announced signature scheme (by default the
+    key's). `alpn` is announced when the client offers it. `sct_list` (a SignedCertificateTimestampList, RFC 6962
+    section 3.3) and `ocsp_response` (DER) go to clients that ask for them. `entry_extensions` replace the extensions of
+    each certificate, for any client; before TLS 1.3, where certificates have none, the first goes into ServerHello, and
+    `certificate_statuses` are the bodies of CertificateStatus messages. The connection ends after the step `stop` with
+    `ending`. `instead` replaces the ServerHello. `corrupt_signature` and `corrupt_finished` spoil those. `flood`
+    declares a Certificate message of 16 MiB and sends that many bytes of it. `drip` sends single bytes at this interval
+    in seconds. The `drop_first` first connections are reset at once. `reset_after` is the number of bytes after which
+    the server sends RST.
     """
 
     certificates: tuple[bytes, ...] = ()
@@ -134,25 +133,21 @@ class Script:
         sct_list: bytes | None = None,
         ocsp_response: bytes | None = None,
     ) -> Script:
-        """Behave: present a chain, with what vouches for it, and prove its key."""
+        """Conform: present a chain and prove its key."""
         return cls(
-            certificates=issued.chain,
-            key=issued.key,
-            version=version,
-            sct_list=sct_list,
-            ocsp_response=ocsp_response,
+            certificates=issued.chain, key=issued.key, version=version, sct_list=sct_list, ocsp_response=ocsp_response
         )
 
     @classmethod
     def replay(cls, chain: Sequence[bytes], *, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Script:
-        """Present somebody else's genuine `chain` and sign with another key of the same kind."""
+        """Present the genuine `chain` of another server and sign with another key of the same kind."""
         return cls(certificates=tuple(chain), key=generate_key(_kind_of(chain[0])), version=version)
 
     @classmethod
     def malformed(
         cls, *certificates: bytes, key: PrivateKey | None = None, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
     ) -> Script:
-        """Present arbitrary octets as certificates, in a handshake that is right otherwise."""
+        """Present arbitrary bytes as certificates, in an otherwise correct handshake."""
         return cls(certificates=certificates, key=key or generate_key(), version=version)
 
     @classmethod
@@ -168,26 +163,26 @@ class Script:
         return cls(key=generate_key(), instead=head % len(page) + page if response is None else response)
 
     @classmethod
-    def garbage(cls, octets: int = 4096) -> Script:
-        """Answer with random octets."""
-        return cls(key=generate_key(), instead=secrets.token_bytes(octets))
+    def garbage(cls, size: int = 4096) -> Script:
+        """Answer with random bytes."""
+        return cls(key=generate_key(), instead=secrets.token_bytes(size))
 
     @classmethod
     def silence(cls) -> Script:
-        """Accept the connection and never say anything."""
+        """Accept the connection and send nothing."""
         return cls(key=generate_key(), stop=Step.ACCEPT, ending=Ending.SILENCE)
 
     @classmethod
-    def giant(cls, *, octets: int = LARGEST_MESSAGE, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Script:
-        """Declare a Certificate message of 16 MiB and send `octets` of it, then say nothing more."""
-        return cls(key=generate_key(), flood=octets, version=version, ending=Ending.SILENCE)
+    def giant(cls, *, size: int = LARGEST_MESSAGE, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Script:
+        """Declare a Certificate message of 16 MiB, send `size` bytes of it, then nothing."""
+        return cls(key=generate_key(), flood=size, version=version, ending=Ending.SILENCE)
 
 
 class ScriptedHandshake:
-    """One connection of a scripted server, without I/O: give it what arrived, send what it yields.
+    """One connection of a scripted server, without I/O.
 
-    `hello` is the client's once it is there; `stopped` is true when the script has gone as far as it goes; `complete`
-    when the client's Finished was right; `alerts` are the numbers of alerts the client sent.
+    `hello` is the client's, once received; `stopped` is set when the script has ended, `complete` when the client's
+    Finished was correct; `alerts` are the numbers of the client's alerts.
     """
 
     def __init__(self, script: Script) -> None:
@@ -210,9 +205,9 @@ class ScriptedHandshake:
         self._master = b""
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """Take octets from the client and yield octets to send, as they come to be.
+        """Process bytes from the client and yield bytes to send.
 
-        Raises TLSWireError when the client breaks the protocol or offers nothing this server can do.
+        Raises TLSWireError when the client violates the protocol or offers nothing this server supports.
         """
         for content_type, header, fragment in self._records.receive(data):
             if self.stopped or self.closed:
@@ -224,17 +219,17 @@ class ScriptedHandshake:
         return self._seal(ContentType.APPLICATION_DATA, data)
 
     def close_notify(self) -> bytes:
-        """Say that nothing more will be sent (RFC 8446 section 6.1)."""
+        """Return the alert that ends the data (RFC 8446 section 6.1)."""
         return self._seal(ContentType.ALERT, bytes((1, Alert.CLOSE_NOTIFY)))
 
     def _receive_record(self, content_type: int, header: bytes, fragment: bytes) -> Iterator[bytes]:
         tls13 = self.script.version is ssl.TLSVersion.TLSv1_3
         if content_type == ContentType.CHANGE_CIPHER_SPEC:
-            # TLS 1.3 clients send one for the sake of middleboxes (RFC 8446 appendix D.4); in TLS 1.2 it means it.
+            # TLS 1.3 clients send a meaningless one for middleboxes (RFC 8446 appendix D.4).
             if not tls13:
                 self._read, self._next_read = self._next_read, None
             return
-        # An unencrypted alert among encrypted records comes from a client that never derived the keys.
+        # A client that never derived the keys sends its alert unencrypted.
         if self._read is not None and not (tls13 and content_type == ContentType.ALERT):
             content_type, fragment = self._read.open(header, fragment)
         if content_type == ContentType.ALERT:
@@ -248,7 +243,7 @@ class ScriptedHandshake:
                     return
                 yield from self._receive_message(whole)
         else:
-            raise TLSWireError("a record came that has no place here", Alert.UNEXPECTED_MESSAGE)
+            raise TLSWireError("an unexpected record", Alert.UNEXPECTED_MESSAGE)
 
     def _receive_message(self, whole: bytes) -> Iterator[bytes]:
         tls13 = self.script.version is ssl.TLSVersion.TLSv1_3
@@ -274,7 +269,7 @@ class ScriptedHandshake:
             self.complete = True
             self._stops_after(Step.HANDSHAKE)
         else:
-            raise TLSWireError(f"handshake message {kind} has no place here", Alert.UNEXPECTED_MESSAGE)
+            raise TLSWireError(f"an unexpected handshake message, {kind}", Alert.UNEXPECTED_MESSAGE)
 
     def _stops_after(self, step: Step) -> bool:
         self.stopped = self.stopped or self.script.stop is step
@@ -339,7 +334,7 @@ class ScriptedHandshake:
 
     def _finish13(self, whole: bytes) -> None:
         if not isinstance(self._read, wire.Protection13):
-            raise TLSWireError("the client finished before there were keys", Alert.UNEXPECTED_MESSAGE)
+            raise TLSWireError("the client sent Finished before there were keys", Alert.UNEXPECTED_MESSAGE)
         if whole[wire.MESSAGE_HEADER :] != self._read.finished(self._transcript_hash()):
             raise TLSWireError("the client's Finished is wrong", Alert.DECRYPT_ERROR)
         self._read, self._next_read = self._next_read, None
@@ -392,7 +387,7 @@ class ScriptedHandshake:
             self._master = wire.prf(premaster, "extended master secret", self._transcript_hash(), 48)
         else:
             self._master = wire.prf(premaster, "master secret", randoms, 48)
-        # Two keys of 16 octets, then two salts of 4 (RFC 5246 section 6.3 with RFC 5288 section 3); client's first.
+        # Two keys of 16 bytes, then two salts of 4, the client's first (RFC 5246 section 6.3, RFC 5288 section 3).
         block = wire.prf(self._master, "key expansion", self._random + hello.random, 40)
         self._next_read = wire.Protection12(block[:16], block[32:36])
         self._next_write = wire.Protection12(block[16:32], block[36:])
@@ -427,9 +422,9 @@ class ScriptedHandshake:
         return wire.extension(Extension.ALPN, wire.vector(wire.vector(protocol, 1), 2))
 
     def _entry_extensions(self, hello: ClientHello) -> tuple[bytes, ...]:
-        """Extensions of each certificate (RFC 8446 section 4.4.2): what vouches for the leaf, if it is asked for.
+        """Return the extensions of each certificate (RFC 8446 section 4.4.2), as far as the client asked for them.
 
-        Before TLS 1.3 a response is only announced there (RFC 6066 section 8).
+        Before TLS 1.3 they only announce the OCSP response (RFC 6066 section 8).
         """
         script = self.script
         if script.entry_extensions is not None:
@@ -444,7 +439,7 @@ class ScriptedHandshake:
         return (extensions,)
 
     def _certificate_statuses(self, hello: ClientHello) -> tuple[bytes, ...]:
-        """Bodies of the messages behind Certificate in TLS 1.2 (RFC 6066 section 8)."""
+        """Return the bodies of the messages after Certificate in TLS 1.2 (RFC 6066 section 8)."""
         script = self.script
         if script.certificate_statuses is not None:
             return script.certificate_statuses
@@ -452,14 +447,14 @@ class ScriptedHandshake:
             return ()
         return (wire.certificate_status(script.ocsp_response),)
 
-    def _flood(self, octets: int) -> Iterator[bytes]:
-        """Send `octets` of a Certificate message of the largest declarable size, a record at a time."""
+    def _flood(self, size: int) -> Iterator[bytes]:
+        """Yield `size` bytes of a Certificate message that declares the largest length, a record at a time."""
         self.stopped = True
         yield self._seal(
             ContentType.HANDSHAKE, bytes((HandshakeType.CERTIFICATE,)) + LARGEST_MESSAGE.to_bytes(3, "big")
         )
-        for at in range(0, octets, wire.MAXIMUM_PLAINTEXT):
-            yield self._seal(ContentType.HANDSHAKE, bytes(min(wire.MAXIMUM_PLAINTEXT, octets - at)))
+        for at in range(0, size, wire.MAXIMUM_PLAINTEXT):
+            yield self._seal(ContentType.HANDSHAKE, bytes(min(wire.MAXIMUM_PLAINTEXT, size - at)))
 
     def _make_share(self) -> bytes:
         if self.script.group is Group.X25519:
@@ -478,10 +473,10 @@ class ScriptedHandshake:
             peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), share)
             return self._exchange.exchange(ec.ECDH(), peer)
         except ValueError:
-            raise TLSWireError("the client's key share is no point of the group", Alert.HANDSHAKE_FAILURE) from None
+            raise TLSWireError("the client's key share is not in the group", Alert.HANDSHAKE_FAILURE) from None
 
     def _sign(self, content: bytes) -> tuple[int, bytes]:
-        """Sign with the script's key. Gives the scheme to announce, which a script may choose at odds with the key."""
+        """Sign with the script's key; returns the scheme to announce, which may not be the key's, and the signature."""
         if self.script.corrupt_signature:
             content = hashlib.sha512(content).digest()
         key, announced = self.script.key, self.script.scheme
@@ -492,7 +487,7 @@ class ScriptedHandshake:
             fitting = Scheme.ECDSA_SECP256R1_SHA256 if p256 else Scheme.ECDSA_SECP384R1_SHA384
             return announced or fitting, key.sign(content, ec.ECDSA(hashes.SHA256() if p256 else hashes.SHA384()))
         if announced == Scheme.RSA_PKCS1_SHA1:
-            return announced, key.sign(content, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - what was asked for
+            return announced, key.sign(content, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - the script's choice
         if announced == Scheme.RSA_PKCS1_SHA256:
             return announced, key.sign(content, padding.PKCS1v15(), hashes.SHA256())
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), wire.HASH_LENGTH)
@@ -503,15 +498,13 @@ class ScriptedHandshake:
 
 
 class ScriptedServer(Listener):
-    """A running scripted server: where it listens and what clients have done so far.
+    """A running scripted server: its address, and what clients sent so far.
 
-    `connections` counts accepted connections (dropped ones too), `handshakes` those the client finished rightly,
-    `alerts` are the alert numbers clients sent.
+    `handshakes` counts the handshakes that clients completed correctly; `alerts` are the numbers of their alerts.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.connections = 0
         self.handshakes = 0
         self.hellos: list[ClientHello] = []
         self.alerts: list[int] = []
@@ -522,7 +515,7 @@ class ScriptedServer(Listener):
 async def serve_script(script: Script | Sequence[Script], *, host: str = LOOPBACK) -> AsyncIterator[ScriptedServer]:
     """Follow `script` on every connection to `host` until the block ends.
 
-    Several scripts are for one connection each, the last for all that follow: a server that changes its mind.
+    Of several scripts each is for one connection, and the last for all that follow.
     """
     scripts = (script,) if isinstance(script, Script) else tuple(script)
     if not scripts:
@@ -530,8 +523,7 @@ async def serve_script(script: Script | Sequence[Script], *, host: str = LOOPBAC
     server = ScriptedServer()
 
     async def serve(plain: PlainStream) -> None:
-        current = scripts[min(server.connections, len(scripts) - 1)]
-        server.connections += 1
+        current = scripts[min(server.connections, len(scripts)) - 1]
         if server.connections <= current.drop_first:
             await plain.reset()
             return
@@ -548,7 +540,7 @@ async def serve_script(script: Script | Sequence[Script], *, host: str = LOOPBAC
 
 
 async def _perform(stream: ScriptedStream, server: ScriptedServer) -> None:
-    """Play one connection to its end and note what the client did."""
+    """Run one connection to its end and record what the client did."""
     handshake, script = stream.handshake, stream.handshake.script
     try:
         await stream.begin()
@@ -570,12 +562,12 @@ async def _perform(stream: ScriptedStream, server: ScriptedServer) -> None:
         await stream.ignore()
 
 
-class ResetNow(Exception):  # noqa: N818 - an order from a script, not a fault
-    """The script says that the connection is to be reset at this point."""
+class ResetNow(Exception):  # noqa: N818 - an instruction of the script, not an error
+    """The script resets the connection here."""
 
 
 class ScriptedStream:
-    """Application data of one scripted connection; counts, delays and cuts what the server sends."""
+    """Application data of one scripted connection; counts, delays and truncates what the server sends."""
 
     def __init__(self, handshake: ScriptedHandshake, below: PlainStream) -> None:
         self.handshake = handshake
@@ -583,7 +575,7 @@ class ScriptedStream:
         self._sent = 0
 
     async def begin(self) -> None:
-        """Handshake until it is complete, the script stops, or the client has gone. Raises TLSWireError, ResetNow."""
+        """Handshake until it completes, the script stops, or the client closes. Raises TLSWireError, ResetNow."""
         if self.handshake.script.reset_after == 0:
             raise ResetNow
         while not (self.handshake.stopped or self.handshake.complete or self.handshake.closed):
@@ -591,12 +583,12 @@ class ScriptedStream:
                 return
 
     async def ignore(self) -> None:
-        """Read until the client gives up."""
+        """Read and discard until the client closes."""
         while await self._below.read():
             pass
 
     async def read(self) -> bytes:
-        """Return decrypted octets, waiting for at least one; nothing once the client has closed."""
+        """Return decrypted bytes, at least one; no bytes once the client has closed."""
         while not self.handshake.application_data and not self.handshake.closed and await self._fill():
             pass
         data = bytes(self.handshake.application_data)
@@ -617,7 +609,7 @@ class ScriptedStream:
         self._below.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send octets as they are, as slowly and as far as the script says. Raises ResetNow at its limit."""
+        """Send bytes unchanged, as slowly and as many as the script allows. Raises ResetNow at its limit."""
         script = self.handshake.script
         limit = script.reset_after
         if limit is not None:
@@ -625,8 +617,8 @@ class ScriptedStream:
         if script.drip is None:
             await self._below.write(data)
         else:
-            for octet in data:
-                await self._below.write(bytes((octet,)))
+            for byte in data:
+                await self._below.write(bytes((byte,)))
                 await asyncio.sleep(script.drip)
         self._sent += len(data)
         if limit is not None and self._sent >= limit:
@@ -640,7 +632,7 @@ class ScriptedStream:
 
 
 def _kind_of(certificate: bytes) -> KeyKind:
-    """Which kind of key a certificate has, so that a wrong key is wrong in value only."""
+    """Return the kind of key of a certificate."""
     public = x509.load_der_x509_certificate(certificate).public_key()
     if isinstance(public, rsa.RSAPublicKey):
         return "rsa1024" if public.key_size <= 1024 else "rsa" if public.key_size <= 2048 else "rsa3072"  # noqa: PLR2004 - bits

@@ -1,7 +1,7 @@
 """TLS on the wire: records, the ClientHello, the key schedules and record protection of TLS 1.3 and 1.2.
 
-Room: testing. Pure: bytes in, bytes out. Follows RFC 8446 (TLS 1.3), RFC 5246 (TLS 1.2), RFC 5288 (AES-GCM in TLS 1.2)
-and RFC 7627 (extended master secret). Only what a scripted server needs: one hash (SHA-256), one AEAD (AES-128-GCM).
+Room: testing. Pure. Follows RFC 8446 (TLS 1.3), RFC 5246 (TLS 1.2), RFC 5288 (AES-GCM) and RFC 7627 (extended
+master secret), with one hash (SHA-256) and one AEAD (AES-128-GCM).
 """
 
 from __future__ import annotations
@@ -10,36 +10,38 @@ import dataclasses
 import enum
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+Item = TypeVar("Item")
 
 MAXIMUM_PLAINTEXT: Final = 1 << 14
-"""Octets of content in one record (RFC 8446 section 5.1)."""
+"""Bytes of content in one record (RFC 8446 section 5.1)."""
 
 MAXIMUM_RECORD: Final = MAXIMUM_PLAINTEXT + 2048
-"""Octets of an encrypted record's fragment, the larger allowance of TLS 1.2 (RFC 5246 section 6.2.3)."""
+"""Bytes of an encrypted record's fragment; the limit of TLS 1.2, the larger one (RFC 5246 section 6.2.3)."""
 
 MAXIMUM_CLIENT_MESSAGE: Final = 1 << 17
-"""Octets of one handshake message from a client. A ClientHello of two octets' worth of extensions fits."""
+"""Bytes of one handshake message from a client; a ClientHello with the most extensions fits."""
 
 RECORD_HEADER: Final = 5
 MESSAGE_HEADER: Final = 4
-"""Octets of a record header and of a handshake message header."""
+"""Bytes of a record header and of a handshake message header."""
 
 HASH_LENGTH: Final = 32
-"""Octets of SHA-256."""
+"""Bytes of a SHA-256 hash."""
 
 LEGACY_VERSION: Final = b"\x03\x03"
-"""What TLS 1.2 and 1.3 write as version of records and hellos."""
+"""The version in records and hellos of TLS 1.2 and 1.3."""
 
 
 class ContentType(enum.IntEnum):
-    """What a record carries (RFC 8446 section 5.1)."""
+    """Content types of records (RFC 8446 section 5.1)."""
 
     CHANGE_CIPHER_SPEC = 20
     ALERT = 21
@@ -79,7 +81,7 @@ class Extension(enum.IntEnum):
 
 
 class Alert(enum.IntEnum):
-    """Alerts this server sends on its own account (RFC 8446 section 6)."""
+    """Alerts this server sends (RFC 8446 section 6)."""
 
     CLOSE_NOTIFY = 0
     UNEXPECTED_MESSAGE = 10
@@ -92,20 +94,20 @@ class Alert(enum.IntEnum):
 
 
 class TLSWireError(ValueError):
-    """A client sent what no client should, or nothing this server can do; `alert` is what to answer."""
+    """The client violated the protocol, or offers nothing this server supports; `alert` is the answer."""
 
     def __init__(self, message: str, alert: Alert) -> None:
         super().__init__(message)
         self.alert = alert
 
 
-def vector(data: bytes, length_octets: int) -> bytes:
+def vector(data: bytes, length_bytes: int) -> bytes:
     """Prefix `data` with its length (RFC 8446 section 3.4)."""
-    return len(data).to_bytes(length_octets, "big") + data
+    return len(data).to_bytes(length_bytes, "big") + data
 
 
 def record(content_type: int, fragment: bytes, version: bytes = LEGACY_VERSION) -> bytes:
-    """One plaintext record, or several when `fragment` is longer than one may be; an empty one for nothing."""
+    """Frame plaintext as one record, or as several if it exceeds the maximum."""
     parts = [fragment[at : at + MAXIMUM_PLAINTEXT] for at in range(0, len(fragment), MAXIMUM_PLAINTEXT)] or [b""]
     return b"".join(bytes((content_type,)) + version + vector(part, 2) for part in parts)
 
@@ -126,29 +128,29 @@ def certificate_status(response: bytes, kind: int = 1) -> bytes:
 
 
 def alert_record(number: int, level: int = 2) -> bytes:
-    """One unencrypted alert: its number (0-255) and level, 2 being fatal."""
+    """Frame an unencrypted alert: its number (0-255) and level (1 warning, 2 fatal)."""
     return record(ContentType.ALERT, bytes((level, number)))
 
 
 class RecordBuffer:
-    """Cuts a stream into records."""
+    """Splits a byte stream into records."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def receive(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-        """Give (content type, header, fragment) of every record that `data` completes.
+        """Yield (content type, header, fragment) of every record that `data` completes.
 
-        Raises TLSWireError for what is not TLS and for records longer than TLS allows.
+        Raises TLSWireError for other protocols and for records longer than TLS allows.
         """
         self._data += data
         while len(self._data) >= RECORD_HEADER:
             header = bytes(self._data[:RECORD_HEADER])
             if header[0] not in set(ContentType) or header[1] != LEGACY_VERSION[0]:
-                raise TLSWireError("what arrived is not a TLS record", Alert.UNEXPECTED_MESSAGE)
+                raise TLSWireError("the data is not a TLS record", Alert.UNEXPECTED_MESSAGE)
             length = int.from_bytes(header[3:], "big")
             if length > MAXIMUM_RECORD:
-                raise TLSWireError(f"a record of {length} octets is longer than TLS allows", Alert.RECORD_OVERFLOW)
+                raise TLSWireError(f"a record of {length} bytes is longer than TLS allows", Alert.RECORD_OVERFLOW)
             if len(self._data) < RECORD_HEADER + length:
                 return
             fragment = bytes(self._data[RECORD_HEADER : RECORD_HEADER + length])
@@ -157,18 +159,18 @@ class RecordBuffer:
 
 
 class MessageBuffer:
-    """Puts handshake messages together that came in pieces."""
+    """Reassembles handshake messages."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def receive(self, fragment: bytes) -> Iterator[bytes]:
-        """Give every whole message, with its header. Raises TLSWireError for one that is absurdly long."""
+        """Yield every complete message, with its header. Raises TLSWireError for one that is too long."""
         self._data += fragment
         while len(self._data) >= MESSAGE_HEADER:
             length = MESSAGE_HEADER + int.from_bytes(self._data[1:MESSAGE_HEADER], "big")
             if length > MAXIMUM_CLIENT_MESSAGE:
-                raise TLSWireError(f"a handshake message of {length} octets is too long", Alert.DECODE_ERROR)
+                raise TLSWireError(f"a handshake message of {length} bytes is too long", Alert.DECODE_ERROR)
             if len(self._data) < length:
                 return
             whole = bytes(self._data[:length])
@@ -177,7 +179,7 @@ class MessageBuffer:
 
 
 class Cursor:
-    """Reads a structure from left to right and never past its end."""
+    """Reads a structure from left to right, never past its end; true while bytes are left."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -187,30 +189,32 @@ class Cursor:
         return self._at < len(self._data)
 
     def take(self, count: int) -> bytes:
-        """Return the next `count` octets. Raises TLSWireError when there are fewer."""
+        """Return the next `count` bytes. Raises TLSWireError when there are fewer."""
         if self._at + count > len(self._data):
             raise TLSWireError("a handshake message ends too early", Alert.DECODE_ERROR)
         self._at += count
         return self._data[self._at - count : self._at]
 
-    def number(self, octets: int) -> int:
-        """Read an unsigned integer."""
-        return int.from_bytes(self.take(octets), "big")
+    def number(self, size: int) -> int:
+        """Read an unsigned integer of `size` bytes."""
+        return int.from_bytes(self.take(size), "big")
 
-    def vector(self, length_octets: int) -> Cursor:
-        """Read a vector with a length prefix, to be read in turn."""
-        return Cursor(self.take(self.number(length_octets)))
+    def vector(self, length_bytes: int) -> Cursor:
+        """Read a vector with a length prefix, as a cursor."""
+        return Cursor(self.take(self.number(length_bytes)))
 
     def rest(self) -> bytes:
-        """Return everything that is left."""
+        """Return all bytes that are left."""
         return self.take(len(self._data) - self._at)
 
-    def numbers(self, octets: int) -> tuple[int, ...]:
-        """Read integers up to the end."""
-        found: list[int] = []
+    def numbers(self, size: int) -> tuple[int, ...]:
+        """Read integers of `size` bytes up to the end."""
+        return tuple(self.each(lambda: self.number(size)))
+
+    def each(self, read: Callable[[], Item]) -> Iterator[Item]:
+        """Yield what `read` returns until the end."""
         while self:
-            found.append(self.number(octets))
-        return tuple(found)
+            yield read()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,7 +235,7 @@ class ClientHello:
 
 
 def parse_client_hello(whole: bytes) -> ClientHello:
-    """Read one handshake message. Raises TLSWireError when it is no well-formed ClientHello."""
+    """Parse one handshake message. Raises TLSWireError if it is not a well-formed ClientHello."""
     cursor = Cursor(whole)
     if cursor.number(1) != HandshakeType.CLIENT_HELLO:
         raise TLSWireError("the first message is not a ClientHello", Alert.UNEXPECTED_MESSAGE)
@@ -241,37 +245,40 @@ def parse_client_hello(whole: bytes) -> ClientHello:
     session_id = body.vector(1).rest()
     cipher_suites = body.vector(2).numbers(2)
     body.vector(1)  # compression methods
-    extensions: dict[int, bytes] = {}
-    fields = body.vector(2) if body else Cursor(b"")
-    while fields:
-        kind = fields.number(2)
-        extensions[kind] = fields.vector(2).rest()
+    extensions = _numbered_vectors(body.vector(2)) if body else {}
 
-    def within(kind: Extension) -> Cursor:
-        return Cursor(extensions.get(kind, b""))
+    def within(kind: Extension, length_bytes: int = 2) -> Cursor:
+        """Return the one vector in an extension; an empty cursor without the extension."""
+        contents = Cursor(extensions.get(kind, b""))
+        return contents.vector(length_bytes) if contents else contents
 
-    versions = within(Extension.SUPPORTED_VERSIONS)
-    groups = within(Extension.SUPPORTED_GROUPS)
-    schemes = within(Extension.SIGNATURE_ALGORITHMS)
+    names, protocols = within(Extension.SERVER_NAME), within(Extension.ALPN)
+    # The type 0 is host_name (RFC 6066 section 3).
+    hosts = [name for kind, name in names.each(lambda: (names.number(1), names.vector(2).rest())) if kind == 0]
     return ClientHello(
         message=whole,
         random=random,
         session_id=session_id,
         cipher_suites=cipher_suites,
         extensions=extensions,
-        server_name=_server_name(within(Extension.SERVER_NAME)),
-        versions=versions.vector(1).numbers(2) if versions else (legacy_version,),
-        groups=groups.vector(2).numbers(2) if groups else (),
-        signature_schemes=schemes.vector(2).numbers(2) if schemes else (),
-        key_shares=_key_shares(within(Extension.KEY_SHARE)),
-        alpn=_protocols(within(Extension.ALPN)),
+        server_name=hosts[0].decode("ascii", "replace").lower() if hosts else None,
+        versions=within(Extension.SUPPORTED_VERSIONS, 1).numbers(2) or (legacy_version,),
+        groups=within(Extension.SUPPORTED_GROUPS).numbers(2),
+        signature_schemes=within(Extension.SIGNATURE_ALGORITHMS).numbers(2),
+        key_shares=_numbered_vectors(within(Extension.KEY_SHARE)),
+        alpn=tuple(protocols.each(lambda: protocols.vector(1).rest())),
     )
 
 
-def find_client_hello(data: bytes) -> ClientHello | None:
-    """Read the ClientHello that a connection begins with; None while it is not all there.
+def _numbered_vectors(cursor: Cursor) -> dict[int, bytes]:
+    """Read pairs of a two-byte number and a vector with a two-byte length, up to the end."""
+    return dict(cursor.each(lambda: (cursor.number(2), cursor.vector(2).rest())))
 
-    Raises TLSWireError when `data` cannot be the beginning of a TLS connection.
+
+def find_client_hello(data: bytes) -> ClientHello | None:
+    """Parse the ClientHello at the start of a connection; None while it is incomplete.
+
+    Raises TLSWireError when `data` cannot be the start of a TLS connection.
     """
     messages = MessageBuffer()
     for content_type, _, fragment in RecordBuffer().receive(data):
@@ -280,33 +287,6 @@ def find_client_hello(data: bytes) -> ClientHello | None:
         for whole in messages.receive(fragment):
             return parse_client_hello(whole)
     return None
-
-
-def _server_name(cursor: Cursor) -> str | None:
-    """Read the host_name of RFC 6066 section 3."""
-    names = cursor.vector(2) if cursor else cursor
-    while names:
-        kind, name = names.number(1), names.vector(2).rest()
-        if kind == 0:
-            return name.decode("ascii", "replace").lower()
-    return None
-
-
-def _key_shares(cursor: Cursor) -> dict[int, bytes]:
-    shares: dict[int, bytes] = {}
-    entries = cursor.vector(2) if cursor else cursor
-    while entries:
-        group = entries.number(2)
-        shares[group] = entries.vector(2).rest()
-    return shares
-
-
-def _protocols(cursor: Cursor) -> tuple[bytes, ...]:
-    found: list[bytes] = []
-    names = cursor.vector(2) if cursor else cursor
-    while names:
-        found.append(names.vector(1).rest())
-    return tuple(found)
 
 
 # --- Key schedule of TLS 1.3 (RFC 8446 section 7.1) ---------------------------------------------------------------
@@ -318,18 +298,18 @@ def hkdf_extract(salt: bytes, secret: bytes) -> bytes:
 
 
 def hkdf_expand_label(secret: bytes, label: str, context: bytes, length: int) -> bytes:
-    """HKDF-Expand-Label; `length` is at most one hash, which is all TLS asks for here."""
+    """HKDF-Expand-Label for a `length` of at most one hash."""
     info = length.to_bytes(2, "big") + vector(b"tls13 " + label.encode(), 1) + vector(context, 1)
     return hmac.digest(secret, info + b"\x01", "sha256")[:length]
 
 
 def derive_secret(secret: bytes, label: str, transcript_hash: bytes) -> bytes:
-    """Derive-Secret of a transcript that has been hashed already."""
+    """Derive-Secret from a transcript hash."""
     return hkdf_expand_label(secret, label, transcript_hash, HASH_LENGTH)
 
 
 class Protection13:
-    """Record protection of TLS 1.3 with AES-128-GCM (RFC 8446 section 5.2), one direction of one key."""
+    """Record protection of TLS 1.3 with AES-128-GCM (RFC 8446 section 5.2), for one direction and one key."""
 
     def __init__(self, secret: bytes) -> None:
         self.secret = secret
@@ -343,7 +323,7 @@ class Protection13:
         return nonce
 
     def seal(self, content_type: int, content: bytes, *, padding: int = 0) -> bytes:
-        """Encrypt `content` into as many records as it takes, each with `padding` zeros behind it."""
+        """Encrypt `content` into as many records as needed, each with `padding` zeros at the end."""
         sealed = bytearray()
         for at in range(0, len(content), MAXIMUM_PLAINTEXT):
             inner = content[at : at + MAXIMUM_PLAINTEXT] + bytes((content_type,)) + bytes(padding)
@@ -352,7 +332,7 @@ class Protection13:
         return bytes(sealed)
 
     def open(self, header: bytes, fragment: bytes) -> tuple[int, bytes]:
-        """Decrypt one record into (content type, content). Raises TLSWireError when it was not meant for this key."""
+        """Decrypt one record into (content type, content). Raises TLSWireError for one of another key."""
         try:
             inner = self._aead.decrypt(self._nonce(), fragment, header).rstrip(b"\x00")
         except (InvalidTag, ValueError):
@@ -362,7 +342,7 @@ class Protection13:
         return inner[-1], inner[:-1]
 
     def finished(self, transcript_hash: bytes) -> bytes:
-        """verify_data of a Finished message under this key (RFC 8446 section 4.4.4)."""
+        """Return verify_data of a Finished message (RFC 8446 section 4.4.4)."""
         key = hkdf_expand_label(self.secret, "finished", b"", HASH_LENGTH)
         return hmac.digest(key, transcript_hash, "sha256")
 
@@ -371,7 +351,7 @@ class Protection13:
 
 
 def prf(secret: bytes, label: str, seed: bytes, length: int) -> bytes:
-    """Expand a secret with the PRF of TLS 1.2 with SHA-256 (RFC 5246 section 5)."""
+    """Expand a secret with the SHA-256 PRF of TLS 1.2 (RFC 5246 section 5)."""
     seed = label.encode() + seed
     produced, chained = b"", seed
     while len(produced) < length:
@@ -381,7 +361,7 @@ def prf(secret: bytes, label: str, seed: bytes, length: int) -> bytes:
 
 
 class Protection12:
-    """Record protection of TLS 1.2 with AES-128-GCM (RFC 5288 section 3), one direction."""
+    """Record protection of TLS 1.2 with AES-128-GCM (RFC 5288 section 3), for one direction."""
 
     def __init__(self, key: bytes, salt: bytes) -> None:
         self._aead = AESGCM(key)
@@ -394,7 +374,7 @@ class Protection12:
         return data
 
     def seal(self, content_type: int, content: bytes) -> bytes:
-        """Encrypt `content` into as many records as it takes."""
+        """Encrypt `content` into as many records as needed."""
         sealed = bytearray()
         for at in range(0, len(content), MAXIMUM_PLAINTEXT):
             part = content[at : at + MAXIMUM_PLAINTEXT]
@@ -404,7 +384,7 @@ class Protection12:
         return bytes(sealed)
 
     def open(self, header: bytes, fragment: bytes) -> tuple[int, bytes]:
-        """Decrypt one record into (content type, content). Raises TLSWireError when it was not meant for this key."""
+        """Decrypt one record into (content type, content). Raises TLSWireError for one of another key."""
         explicit, encrypted = fragment[:8], fragment[8:]
         additional = self._additional_data(header[0], max(len(encrypted) - 16, 0))
         try:
@@ -414,7 +394,7 @@ class Protection12:
 
 
 def record_of(content_type: int, fragment: bytes) -> bytes:
-    """Frame one record whose fragment is encrypted already and so may be longer than plaintext."""
+    """Frame one record with an encrypted fragment, which may be longer than plaintext."""
     return bytes((content_type,)) + LEGACY_VERSION + vector(fragment, 2)
 
 

@@ -29,9 +29,9 @@ from support.worlds import (
 )
 
 from detector.judge.checks import chain, expected_root, forged_issuer, machine_root, private_origin, transparency
+from detector.knowledge.known_roots import known_certificates, known_roots
 from detector.model import Outcome, RootOrigin
 from detector.trust.certificate import Certificate
-from detector.trust.known_roots import known_certificates, known_roots
 from detector.trust.roots import Roots, from_der
 from detector.trust.spki import read as read_spki
 

@@ -9,8 +9,8 @@ from support.worlds import DAY, EXAM, LMS, below, know_key, of_check, outcomes
 
 from detector.judge.checks import identity, pin, place
 from detector.knowledge.catalogue.entries import ProductCategory
+from detector.knowledge.known_roots import known_root_keys
 from detector.model import Outcome, RecordedIdentity, Route
-from detector.trust.known_roots import known_root_keys
 
 if TYPE_CHECKING:
     from conftest import World

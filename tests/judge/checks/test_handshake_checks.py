@@ -9,12 +9,12 @@ from support.worlds import DAY, EXAM, LMS, of_check, outcomes
 
 from detector.judge.checks import dates, host_name, key_possession, presented, resolution, tls_location
 from detector.model import (
-    Asked,
     Hop,
     HopAnswer,
     HopsObservation,
     HopTrace,
     Outcome,
+    ProbeKind,
     ResolutionObservation,
     ResolutionOutcome,
 )
@@ -98,7 +98,7 @@ def hops(*answers: tuple[int, int, str, str | None]) -> HopsObservation:
     traces = tuple(
         HopTrace(
             port=port,
-            asked=Asked.CONNECT,
+            asked=ProbeKind.CONNECT,
             hops=tuple(Hop(number=n, answer=HopAnswer(a), router=r) for p, n, a, r in answers if p == port),
         )
         for port in (443, 80)

@@ -13,7 +13,7 @@ from detector.judge.checks import witness
 from detector.judge.witness_answer import WitnessResult
 from detector.model import Outcome, WitnessObservation, WitnessOutcome
 from detector.trust import envelope, witness_statement
-from detector.trust.envelope import public_octets
+from detector.trust.envelope import public_key_of
 from detector.trust.witness_statement import HelloSeen, Statement
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ HELLO = "00" * 32
 def body(*keys: Ed25519PrivateKey, exporter: bytes = OURS, nonce: bytes = NONCE, hello: str = HELLO) -> bytes:
     """What a witness that sees this answers."""
     statement = Statement(
-        nonce=witness_statement.spell_nonce(nonce),
+        nonce=witness_statement.encode_nonce(nonce),
         exporter=exporter,
         client_hello=HelloSeen(sha256=hello, ja3="11" * 16),
         proxy_headers=(("via", "1.1 filter"),),
@@ -57,7 +57,7 @@ def asked(world: World) -> Callable[..., EndpointEvidence]:
                 **facts,
             }
         )
-        pinned = tuple(map(public_octets, keys))
+        pinned = tuple(map(public_key_of, keys))
         return world.case(EXAM, issued, witness=pinned, witness_is_end=is_end, seen={"witness": observed})
 
     return case
@@ -126,7 +126,7 @@ def test_no_answer_to_our_question(
 
 def test_not_asked(world: World) -> None:
     """A finished handshake without a question says so; without a handshake of ours there is nothing to say."""
-    issued, keys = world.pki.issue([EXAM]), (public_octets(KEY),)
+    issued, keys = world.pki.issue([EXAM]), (public_key_of(KEY),)
     assert said(world.case(EXAM, issued, witness=keys)) == [("not-asked", "neutral")]
     for outcome in (Outcome.EXAMINED, Outcome.RESET):
         assert said(world.case(EXAM, issued, outcome=outcome, witness=keys)) == []

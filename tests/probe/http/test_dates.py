@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from typing import TYPE_CHECKING
 
 import pytest
 
 from detector.model import Endpoint, Outcome, ServerDate
-from detector.probe import Dialer, MockNetwork
 from detector.probe.http.dates import ENDPOINTS_MAX, GRANULARITY_MS, ask_dates
-from detector.probe.mock import AwaitClient, Close, Fails, Script, Send
+from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Script, Send
+
+if TYPE_CHECKING:
+    from detector.probe import Dialer
 
 NOW = dt.datetime(2026, 10, 1, 12, 0, 0, tzinfo=dt.UTC)
 SAID = b"Date: Thu, 01 Oct 2026 15:00:00 GMT\r\n"

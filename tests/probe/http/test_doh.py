@@ -20,15 +20,15 @@ from detector_testing.origin import Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import exam, pki
+from support.profiles import examples
 
 from detector import Detector, Outcome, Verdict
 from detector.errors import MissingExtraError, TargetError
+from detector.knowledge import ct_logs
 from detector.model import ResolutionOutcome
 from detector.probe import DirectDialer
 from detector.probe.http import doh
-from detector.probe.http.client import Limits
-from detector.probe.http.https import ask
-from detector.trust import logs as ct_logs
+from detector.probe.http.https import connect
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -64,10 +64,12 @@ def answering(addresses: Mapping[str, tuple[str, ...]]) -> Callable[[Request], R
     return handle
 
 
-async def resolve(url: str, *names: str, where: tuple[str, int], vouched: bool = True) -> Any:  # noqa: ANN401 - an observation or None, and answers; each test knows which
+async def resolve(url: str, *names: str, where: tuple[str, int]) -> Any:  # noqa: ANN401 - an observation or None, and answers; each test knows which
     dialer = DirectDialer({(RESOLVER, 443): where})
     deadline = asyncio.get_running_loop().time() + 20
-    return await doh.resolve(url, names, dialer=dialer, vouch=lambda *_: vouched, deadline=deadline)
+    async with connect(url, dialer=dialer, deadline=deadline) as server:
+        assert server is not None
+        return server.observation, await doh.resolve(server, names)
 
 
 async def test_names_are_resolved_over_one_connection() -> None:
@@ -75,7 +77,7 @@ async def test_names_are_resolved_over_one_connection() -> None:
     known = {HOST: ("192.0.2.1", "192.0.2.2", "2001:db8::1"), OTHER: ("192.0.2.9",)}
     async with serve_origin(pki().issue([RESOLVER]), handler=answering(known)) as server:
         observation, answers = await resolve(
-            f"https://{RESOLVER}/dns-query{{?dns}}", HOST, OTHER, "unknown.example", "bad..name", where=server.address
+            f"https://{RESOLVER}/dns-query", HOST, OTHER, "unknown.example", "bad..name", where=server.address
         )
         await server.settled()
     assert observation.outcome is Outcome.COMPLETE
@@ -90,13 +92,17 @@ async def test_names_are_resolved_over_one_connection() -> None:
     assert dict(server.requests[0].headers)["accept"] == doh.MEDIA_TYPE
 
 
-async def test_a_resolver_that_is_not_vouched_for_is_not_asked() -> None:
-    """Whoever answers in its place gets no question, and no say."""
+async def test_a_resolver_that_is_not_asked_gets_no_request() -> None:
+    """The caller assesses the connection first; where it does not ask, nothing is sent."""
     async with serve_origin(pki().issue([RESOLVER]), handler=answering({})) as server:
-        observation, answers = await resolve(f"https://{RESOLVER}/q", HOST, where=server.address, vouched=False)
+        dialer = DirectDialer({(RESOLVER, 443): server.address})
+        async with connect(
+            f"https://{RESOLVER}/q", dialer=dialer, deadline=asyncio.get_running_loop().time() + 20
+        ) as it:
+            assert it is not None
+            assert (it.endpoint.host, it.path) == (RESOLVER, "/q")
+            assert it.observation.chain
         await server.settled()
-    assert observation.chain
-    assert answers == {HOST: (ResolutionOutcome.NOT_VOUCHED, ())}
     assert server.requests == []
 
 
@@ -107,7 +113,7 @@ async def test_a_resolver_that_is_not_vouched_for_is_not_asked() -> None:
         Response(body=b""),
         Response(body=b"not a message"),
         Response(body=bytes(12)),
-        Response(body=b"x" * (doh.MESSAGE_OCTETS_MAX + 1)),
+        Response(body=b"x" * (doh.MESSAGE_BYTES_MAX + 1)),
         Response(headers=(("Connection", "close"),), body=b"no"),
     ],
 )
@@ -119,18 +125,19 @@ async def test_answers_that_are_none(response: Response) -> None:
 
 
 async def test_nobody_there() -> None:
-    """An unreachable resolver is told by how the connection ended."""
+    """An unreachable resolver is reported by how the connection ended."""
     async with serve_files({}) as plain:
         observation, answers = await resolve(f"https://{RESOLVER}/q", HOST, where=plain.address)
     assert observation.outcome in {Outcome.NOT_TLS, Outcome.CLOSED, Outcome.RESET}
-    assert answers[HOST] == (ResolutionOutcome.NOT_VOUCHED, ())
-    assert await ask("http://x/", dialer=DirectDialer(), vouch=lambda *_: True, limits=Limits(), deadline=0) is None
+    assert answers[HOST] == (ResolutionOutcome.NO_ANSWER, ())
+    async with connect("http://x/", dialer=DirectDialer(), deadline=0) as nobody:
+        assert nobody is None
 
 
 QUESTION = dns.message.make_query(HOST, "A", id=0)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     body=st.one_of(
         st.binary(max_size=120),
@@ -164,7 +171,7 @@ async def test_a_different_answer_is_a_finding_and_no_verdict(
     settings_of: Callable[..., dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However the answers differ, the endpoint is judged by its chain; the resolver is one more endpoint."""
+    """However the answers differ, the endpoint is assessed by its chain; the resolver is one more endpoint."""
     system = socket.getaddrinfo
 
     def look_up(host: str, *args: Any, **options: Any) -> list[Any]:  # noqa: ANN401 - as the original
@@ -185,7 +192,7 @@ async def test_a_different_answer_is_a_finding_and_no_verdict(
     assert (resolver.verdict, resolver.observation.key_proved) == (Verdict.CLEAN, True)
 
 
-async def test_a_forged_resolver_is_judged_like_any_endpoint(settings_of: Callable[..., dict[str, Any]]) -> None:
+async def test_a_forged_resolver_is_assessed_like_any_endpoint(settings_of: Callable[..., dict[str, Any]]) -> None:
     """TLS to the resolver that is decrypted is decrypted; its answers are not asked for."""
     forged = pki().private_ca("Filter CA").issue([RESOLVER])
     async with serve_origin(exam()) as origin, serve_origin(forged, handler=answering({})) as server:
@@ -205,7 +212,7 @@ def roots() -> Roots:
 
 @pytest.mark.parametrize("url", ["", "http://resolver.example/", "https://u:p@resolver.example/", "resolver.example"])
 def test_urls_that_cannot_be(url: str, settings_of: Callable[..., dict[str, Any]]) -> None:
-    """Only https, and no credentials: told at once."""
+    """Only https, and no credentials: refused at once."""
     with pytest.raises(TargetError):
         Detector(**settings_of(doh=url))
 

@@ -17,9 +17,10 @@ from detector_testing import PrivatePKI, serve_files, serve_proxy
 from detector_testing.pki import to_pem
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.profiles import examples
 
 from detector.model import Endpoint, Outcome
-from detector.probe import ConnectDialer, DirectDialer, MockNetwork, parse_proxy
+from detector.probe import DirectDialer, ProxyDialer, parse_proxy
 from detector.probe.http import issuers
 from detector.probe.http.client import Limits
 from detector.probe.http.issuers import (
@@ -33,8 +34,8 @@ from detector.probe.http.issuers import (
     is_public_address,
     is_public_name,
 )
-from detector.probe.mock import AwaitClient, Close, Script, Send
-from detector.probe.routes import Journal, RouteError
+from detector.probe.mock import AwaitClient, Close, MockNetwork, Script, Send
+from detector.probe.routes import ConnectionRecord, RouteError
 from detector.trust import der
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def serving(bodies: dict[str, bytes]) -> MockNetwork:
 
 
 class Signalling(MockNetwork):
-    """A network that tells when it has been dialled."""
+    """A network that reports when it has been dialled."""
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - as the original
         super().__init__(*args)
@@ -123,7 +124,7 @@ def test_a_bundle_of_hundreds_is_cut() -> None:
     assert certificates_in(to_pem(leaf) * 200) == (leaf,)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.binary()
     | st.tuples(st.integers(0, 5000), st.binary(max_size=8)).map(
@@ -271,13 +272,13 @@ def _with_aia(issuer: Any, url: str) -> bytes:  # noqa: ANN401 - a CA of the tes
     ],
 )
 async def test_locations_that_are_not_asked(url: str) -> None:
-    """Other schemes and ports, credentials, literal addresses in any spelling and private names are not asked."""
+    """Other schemes and ports, credentials, literal addresses in any form and private names are not asked."""
     nobody = MockNetwork({})
     assert await IssuerFetcher(nobody).fetch([url]) == ()
     assert nobody.dialled == []
 
 
-async def test_a_private_address_gets_no_octet() -> None:
+async def test_a_private_address_gets_no_byte() -> None:
     """A name that leads to this machine is connected to and dropped, or with the resolver not even connected to."""
     async with serve_files({"/issuer.crt": certificates()[0]}) as origin:
         assert await IssuerFetcher(to(origin.port)).fetch([URL]) == ()
@@ -298,7 +299,7 @@ async def test_a_public_address_is_asked(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_the_callers_own_rules_lead_anywhere() -> None:
-    """A host and port that the caller maps is asked on loopback; the way is chosen for each location."""
+    """A host and port that the caller maps is asked on loopback; the route is chosen for each URL."""
     root = certificates()[0]
     asked: list[Endpoint] = []
     async with serve_files({"/issuer.crt": root}) as origin:
@@ -318,7 +319,7 @@ async def test_an_address_that_cannot_be_told_is_refused() -> None:
     network = serving({HOST: certificates()[0]})
     guarded = PublicAddressesOnly(network)
     with pytest.raises(RouteError) as caught:
-        await guarded.dial(Endpoint(host=HOST, port=80), asyncio.Protocol, Journal())
+        await guarded.dial(Endpoint(host=HOST, port=80), asyncio.Protocol, ConnectionRecord())
     assert (caught.value.outcome, network.open) == (Outcome.UNREACHABLE, 0)
     assert guarded.route is network.route
 
@@ -330,7 +331,7 @@ async def test_through_a_proxy_the_proxy_decides() -> None:
         serve_files({"/issuer.crt": root}) as origin,
         serve_proxy(upstream={(HOST, 80): origin.address}) as proxy,
     ):
-        fetcher = IssuerFetcher(ConnectDialer(parse_proxy(proxy.url)))
+        fetcher = IssuerFetcher(ProxyDialer(parse_proxy(proxy.url)))
         assert await fetcher.fetch([URL]) == (root,)
         assert await fetcher.fetch(["http://127.0.0.1/issuer.crt", "http://localhost/"]) == ()
         assert proxy.targets == [(HOST, 80)]
@@ -385,7 +386,7 @@ async def test_the_resolver_keeps_public_answers(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:  # noqa: FBT001 - a table
-    """Private, special and embedded private addresses are told from public unicast ones."""
+    """Private, special and embedded private addresses are distinguished from public unicast ones."""
     assert is_public_address(address) is public
 
 

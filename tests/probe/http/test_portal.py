@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.model import Outcome, PortalObservation, PortalOutcome
-from detector.probe import MockNetwork
 from detector.probe.http.client import Limits
-from detector.probe.http.portal import PORTAL_URL_CHARACTERS_MAX, look_for_portal, read_api
-from detector.probe.mock import AwaitClient, Close, Fails, Script, Send
+from detector.probe.http.portal import PORTAL_URL_CHARACTERS_MAX, probe_portal, read_api
+from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Script, Send
 
 CONTROL = "http://control.example/generate_204"
 API = "http://api.portal.example/captive"
@@ -29,45 +28,45 @@ def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
     return f"HTTP/1.1 {status}\r\n{fields}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def says(octets: bytes) -> Script:
-    return Script(AwaitClient(), Send(octets), Close())
+def says(raw: bytes) -> Script:
+    return Script(AwaitClient(), Send(raw), Close())
 
 
 def network(control: Script | Fails, api: bytes = b"") -> MockNetwork:
     return MockNetwork({("control.example", 80): control, ("api.portal.example", 80): says(api)})
 
 
-async def look(control: bytes, *, status: int = 204, body: bytes | None = None) -> PortalObservation:
-    return await look_for_portal(
-        dialer=network(says(control)), probe_url=CONTROL, expect_status=status, expect_body=body
-    )
+async def control_request(control: bytes, *, status: int = 204, body: bytes | None = None) -> PortalObservation:
+    return await probe_portal(dialer=network(says(control)), probe_url=CONTROL, expect_status=status, expect_body=body)
 
 
 async def look_with_api(api: bytes, control: bytes = NO_CONTENT) -> PortalObservation:
-    return await look_for_portal(dialer=network(says(control), api), probe_url=CONTROL, api_url=API)
+    return await probe_portal(dialer=network(says(control), api), probe_url=CONTROL, api_url=API)
 
 
 async def test_an_open_network() -> None:
     """The expected answer is `open`, and its body is accounted for."""
-    seen = await look(NO_CONTENT)
+    seen = await control_request(NO_CONTENT)
     assert seen == PortalObservation(
         outcome=PortalOutcome.OPEN, url=CONTROL, status=204, body_sha256=hashlib.sha256(b"").hexdigest()
     )
-    seen = await look(answer("200 OK", b"success\n"), status=200, body=b"success\n")
+    seen = await control_request(answer("200 OK", b"success\n"), status=200, body=b"success\n")
     assert (seen.outcome, seen.body_sha256) == (PortalOutcome.OPEN, hashlib.sha256(b"success\n").hexdigest())
 
 
 async def test_an_expected_status_alone_is_enough_when_nothing_else_is_expected() -> None:
     """Without an expected body, any body will do, also one that is larger than the limit."""
-    big = Limits(body_octets=10)
+    big = Limits(body_bytes=10)
     dialer = network(says(answer("200 OK", bytes(100))))
-    seen = await look_for_portal(dialer=dialer, probe_url=CONTROL, expect_status=200, limits=big)
+    seen = await probe_portal(dialer=dialer, probe_url=CONTROL, expect_status=200, limits=big)
     assert (seen.outcome, seen.body_sha256) == (PortalOutcome.OPEN, None)
 
 
 async def test_a_redirection_keeps_no_client_data() -> None:
     """Where a portal leads is reported without the address it writes into its query, and without credentials."""
-    seen = await look(answer("302 Found", Location="http://u:p@portal.example:8080/login?mac=00:11&ip=10.0.0.7#x"))
+    seen = await control_request(
+        answer("302 Found", Location="http://u:p@portal.example:8080/login?mac=00:11&ip=10.0.0.7#x")
+    )
     assert (seen.outcome, seen.status) == (PortalOutcome.REDIRECTED, 302)
     assert seen.location == "http://portal.example:8080/login"
 
@@ -92,28 +91,28 @@ async def test_portal_urls_are_bounded_and_printable(location: str, kept: str | 
 
 @pytest.mark.parametrize("status", ["302 Found", "511 Network Authentication Required", "200 OK", "503 Busy"])
 async def test_another_status_is_a_mismatch(status: str) -> None:
-    """A login page in place of the answer, also one that says 511, and a redirection to nowhere are mismatches."""
-    seen = await look(answer(status, b"<html>log in</html>"))
+    """A login page instead of the answer, also with 511, and a redirection to nothing are mismatches."""
+    seen = await control_request(answer(status, b"<html>log in</html>"))
     assert (seen.outcome, seen.status) == (PortalOutcome.CONTENT_MISMATCH, int(status[:3]))
 
 
 @pytest.mark.parametrize("body", [b"", b"success", b"success\n\n", b"<html>"])
 async def test_another_body_is_a_mismatch(body: bytes) -> None:
     """The right status with other content is a mismatch."""
-    seen = await look(answer("200 OK", body), status=200, body=b"success\n")
+    seen = await control_request(answer("200 OK", body), status=200, body=b"success\n")
     assert seen.outcome is PortalOutcome.CONTENT_MISMATCH
 
 
 async def test_a_flood_instead_of_the_expected_body_is_a_mismatch() -> None:
     """A body that exceeds the limit is not the expected one, and an expected one larger than it still fits."""
     expected = bytes(100)
-    for octets, outcome in ((100, PortalOutcome.OPEN), (5000, PortalOutcome.CONTENT_MISMATCH)):
-        seen = await look_for_portal(
-            dialer=network(says(answer("200 OK", bytes(octets)))),
+    for raw, outcome in ((100, PortalOutcome.OPEN), (5000, PortalOutcome.CONTENT_MISMATCH)):
+        seen = await probe_portal(
+            dialer=network(says(answer("200 OK", bytes(raw)))),
             probe_url=CONTROL,
             expect_status=200,
             expect_body=expected,
-            limits=Limits(body_octets=10),
+            limits=Limits(body_bytes=10),
         )
         assert seen.outcome is outcome
 
@@ -130,21 +129,21 @@ async def test_a_flood_instead_of_the_expected_body_is_a_mismatch() -> None:
 async def test_a_portal_that_hangs(start: bytes, outcome: PortalOutcome) -> None:
     """What a hanging portal has said by then decides; nothing that could still become the answer does."""
     hanging = network(Script(AwaitClient(), Send(start)))
-    seen = await look_for_portal(
+    seen = await probe_portal(
         dialer=hanging, probe_url=CONTROL, expect_status=200, expect_body=b"success\n", limits=Limits(seconds=0.05)
     )
     assert (seen.outcome, seen.body_sha256, hanging.open) == (outcome, None, 0)
 
 
 async def test_what_gives_no_answer() -> None:
-    """No connection, another protocol, an https URL and a passed deadline are told apart or are `failed`."""
+    """No connection has an outcome of its own; another protocol, an https URL and a passed deadline are `failed`."""
     down = network(Fails(Outcome.CONNECT_REFUSED))
-    assert (await look_for_portal(dialer=down, probe_url=CONTROL)).outcome is PortalOutcome.UNREACHABLE
-    assert (await look(b"SSH-2.0-x\r\n")).outcome is PortalOutcome.FAILED
-    https = await look_for_portal(dialer=down, probe_url="https://control.example/")
+    assert (await probe_portal(dialer=down, probe_url=CONTROL)).outcome is PortalOutcome.UNREACHABLE
+    assert (await control_request(b"SSH-2.0-x\r\n")).outcome is PortalOutcome.FAILED
+    https = await probe_portal(dialer=down, probe_url="https://control.example/")
     assert https.outcome is PortalOutcome.FAILED
     passed = asyncio.get_running_loop().time() - 1
-    late = await look_for_portal(dialer=down, probe_url=CONTROL, deadline=passed)
+    late = await probe_portal(dialer=down, probe_url=CONTROL, deadline=passed)
     assert late.outcome is PortalOutcome.FAILED
     assert down.dialled == ["control.example:80"]
 
@@ -177,7 +176,7 @@ async def test_an_api_out_of_reach() -> None:
     captive = b'{"captive": true}'
     assert (await look_with_api(answer("404 Not Found", captive))).api is PortalOutcome.FAILED
     assert (await look_with_api(b"")).api is PortalOutcome.UNREACHABLE
-    secure = await look_for_portal(
+    secure = await probe_portal(
         dialer=network(says(NO_CONTENT)), probe_url=CONTROL, api_url="https://api.portal.example/captive"
     )
     assert (secure.outcome, secure.api) == (PortalOutcome.OPEN, PortalOutcome.FAILED)

@@ -1,4 +1,4 @@
-"""The reader of QUIC datagrams: every order and chunking, hostile octets, and nothing that escapes.
+"""The reader of QUIC datagrams: every order and chunking, hostile bytes, and nothing that escapes.
 
 Room: tests of probe. No sockets: aioquic's two ends talk in memory.
 """
@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from support.conversations import HOST, exam
 
 from detector.probe.quic.wire import FRAGMENTS_MAX, PENDING_MAX, QuicWire, _Stream
-from detector.probe.tls.keyproof import KeyProof, check_certificate_verify
-from detector.probe.tls.wire import FLIGHT_OCTETS_MAX, WireError, WireErrorKind
-from detector.trust.certificate import Certificate
+from detector.probe.tls.engine import proof_of
+from detector.probe.tls.reader import WireError, WireErrorKind
+from detector.probe.tls.wire import FLIGHT_BYTES_MAX
+from detector.trust.handshake_signature import KeyProof
 
 if TYPE_CHECKING:
     import random
@@ -97,14 +98,13 @@ def read(datagrams: Sequence[tuple[str, bytes]], secret: bytes, *, early: bool =
 
 
 def proof(wire: QuicWire) -> KeyProof:
-    spki = Certificate.read(wire.wire.certificates[0]).spki if wire.wire.certificates else None
-    return check_certificate_verify(spki, wire.wire.certificate_verify)
+    return proof_of(wire.wire.signature, wire.wire.certificates)
 
 
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("suite", ALGORITHMS)
 def test_a_flight_is_read_exactly(suite: CipherSuite, early: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """With every cipher the chain is the server's, octet for octet, and its signature and Finished verify."""
+    """With every cipher the chain is the server's, byte for byte, and its signature and Finished verify."""
     recorded = talk(suite)
     wire = read(recorded.datagrams, recorded.server_secret, early=early)
     assert tuple(wire.wire.certificates) == exam("ec").chain
@@ -127,15 +127,15 @@ def test_order_and_repetition_do_not_matter(order: random.Random) -> None:
 
 
 @given(st.data())
-def test_a_changed_octet_never_makes_another_chain(data: st.DataObject) -> None:
-    """Whatever is flipped on the way, the reader shows the server's certificates or none: packets are authenticated."""
+def test_a_changed_byte_never_makes_another_chain(data: st.DataObject) -> None:
+    """Whatever is flipped in transit, the parser shows the server's certificates or none: packets are authenticated."""
     recorded = talk()
     changed = []
     for side, datagram in recorded.datagrams:
-        octets = bytearray(datagram)
+        raw = bytearray(datagram)
         if side == "server" and data.draw(st.booleans()):
-            octets[data.draw(st.integers(0, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
-        changed.append((side, bytes(octets)))
+            raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+        changed.append((side, bytes(raw)))
     wire = read(changed, recorded.server_secret, early=True)
     assert all(certificate in exam("ec").chain for certificate in wire.wire.certificates)
     assert proof(wire) in {KeyProof.VALID, KeyProof.NOT_SEEN}
@@ -143,7 +143,7 @@ def test_a_changed_octet_never_makes_another_chain(data: st.DataObject) -> None:
 
 @given(st.lists(st.binary(max_size=1500), max_size=8), st.binary(max_size=48))
 def test_garbage_raises_nothing_and_shows_nothing(datagrams: list[bytes], secret: bytes) -> None:
-    """Octets that are no QUIC are dropped on either side."""
+    """Bytes that are no QUIC are dropped on either side."""
     wire = QuicWire()
     for datagram in datagrams:
         wire.client(datagram)
@@ -155,7 +155,7 @@ def test_garbage_raises_nothing_and_shows_nothing(datagrams: list[bytes], secret
 
 @given(st.binary(max_size=300))
 def test_garbage_behind_genuine_keys_raises_nothing(frames: bytes) -> None:
-    """Frames that whoever has the Initial keys may send, and everybody has them, end in what was read before."""
+    """Frames that anybody with the Initial keys may send do not change what was parsed before."""
     recorded = talk()
     wire = QuicWire()
     wire.client(recorded.datagrams[0][1])
@@ -184,7 +184,7 @@ def test_fragments_are_bounded() -> None:
         assert stream.take(10 * number + 5, b"x") == b""
     assert len(stream._waiting) == FRAGMENTS_MAX
     with pytest.raises(WireError) as caught:
-        stream.take(FLIGHT_OCTETS_MAX, b"x")
+        stream.take(FLIGHT_BYTES_MAX, b"x")
     assert caught.value.kind is WireErrorKind.TOO_LARGE
 
 

@@ -1,4 +1,4 @@
-"""Proxy auto-configuration files: what scripts may ask, what they cannot do, and what is told when they fail.
+"""Proxy auto-configuration files: what scripts may ask, what they cannot do, and what is reported when they fail.
 
 Room: tests of probe. Opens sockets on loopback, starts the evaluating program.
 """
@@ -17,6 +17,7 @@ from detector_testing.origin import Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import HOST, exam, pki
+from support.profiles import examples
 
 from detector import Detector, Outcome
 from detector.model import Route
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from detector.trust.roots import Roots
 
 MONDAY = dt.datetime(2026, 11, 23, 9, 30, tzinfo=dt.UTC)
-SETTINGS = {"own": "10.1.2.3", "seconds": 0.5, "octets": pac.SCRIPT_OCTETS, "answers": {"intra.example": ["10.0.0.7"]}}
+SETTINGS = {"own": "10.1.2.3", "seconds": 0.5, "bytes": pac.SCRIPT_BYTES, "answers": {"intra.example": ["10.0.0.7"]}}
 
 
 def said(script: str, *, host: str = HOST, at: dt.datetime = MONDAY, **more: Any) -> tuple[str | None, list[str]]:  # noqa: ANN401 - parts of a job
@@ -122,7 +123,7 @@ def test_a_script_that_spoils_what_comes_after_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "ways"),
+    ("text", "routes"),
     [
         ("", (None,)),
         ("DIRECT", (None,)),
@@ -142,21 +143,21 @@ def test_a_script_that_spoils_what_comes_after_it() -> None:
         ("PROXY p:1 q:2", None),
     ],
 )
-def test_answers(text: str, ways: tuple[str | None, ...] | None) -> None:
-    """What scripts say, in the order in which it is tried; what cannot be read is not taken for a direct way."""
+def test_answers(text: str, routes: tuple[str | None, ...] | None) -> None:
+    """What scripts say, in the order in which it is tried; what cannot be read is not taken for a direct route."""
     found = pac.read_answer(text)
-    assert (None if found is None else tuple(None if way is None else str(way) for way in found)) == ways
+    assert (None if found is None else tuple(None if proxy is None else str(proxy) for proxy in found)) == routes
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     text=st.text(max_size=60)
     | st.lists(st.sampled_from(["PROXY", "SOCKS", "DIRECT", ";", ":1", "p", "@"])).map(" ".join)
 )
 def test_no_answer_raises(text: str) -> None:
-    """Whatever a script says, ways or nothing come out."""
+    """Whatever a script returns, proxies or nothing come out."""
     found = pac.read_answer(text)
-    assert found is None or all(way is None or isinstance(way, Proxy) for way in found)
+    assert found is None or all(proxy is None or isinstance(proxy, Proxy) for proxy in found)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ async def test_the_file_chooses(settings_of: Callable[..., dict[str, Any]]) -> N
     ):
         location = f"pac:http://{files.host}:{files.port}/proxy.pac?secret=1"
         where = {("lms.example.org", 443): other.address}
-        async with Detector(**settings_of(route=location, resolve=where)) as subject:
+        async with Detector(**settings_of(proxy=location, resolve=where)) as subject:
             report = await subject.check([HOST, "lms.example.org"], deadline=60)
     seen = [result.observation for result in report.results]
     assert [(o.outcome, o.route) for o in seen] == [
@@ -207,11 +208,11 @@ async def test_the_file_chooses(settings_of: Callable[..., dict[str, Any]]) -> N
 async def test_a_file_that_says_nothing_leaves_nothing_clean(
     script: str, tmp_path: Path, settings_of: Callable[..., dict[str, Any]]
 ) -> None:
-    """Where the file does not tell the way, no other is taken, and the sentence names what to do."""
+    """Where the file names no route, no other is taken, and the sentence names what to do."""
     file = tmp_path / "proxy.pac"
     file.write_text(script)
     async with serve_origin(exam()) as origin:
-        settings = settings_of(route=f"pac:{file}", resolve={(HOST, 443): origin.address})
+        settings = settings_of(proxy=f"pac:{file}", resolve={(HOST, 443): origin.address})
         async with Detector(**settings) as subject:
             report = await subject.check([HOST], deadline=60)
         assert origin.connections == 0
@@ -224,12 +225,12 @@ async def test_a_file_that_says_nothing_leaves_nothing_clean(
 async def test_without_the_extra_the_file_is_named(
     tmp_path: Path, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is there and cannot be evaluated is told, and no way is guessed."""
+    """A file that is there and cannot be evaluated is reported, and no route is guessed."""
     file = tmp_path / "proxy.pac"
     file.write_text("function FindProxyForURL() { return 'DIRECT' }")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "quickjs_rs" else find(name))
-    async with Detector(**settings_of(route=f"pac:{file}")) as subject:
+    async with Detector(**settings_of(proxy=f"pac:{file}")) as subject:
         report = await subject.check([HOST])
     (result,) = report.results
     assert result.observation.outcome is Outcome.PROXY_UNKNOWN
@@ -240,7 +241,7 @@ async def test_without_the_extra_the_file_is_named(
 async def test_a_file_over_https_is_believed_only_from_where_it_should_be(
     settings_of: Callable[..., dict[str, Any]],
 ) -> None:
-    """Whoever answers in the place of the file's server does not choose our proxy."""
+    """An impostor of the file's server does not choose our proxy."""
     script = Response(body=b"function FindProxyForURL() { return 'DIRECT' }")
     for issued, expected in (
         (pki().issue(["127.0.0.1"]), Outcome.COMPLETE),
@@ -248,7 +249,7 @@ async def test_a_file_over_https_is_believed_only_from_where_it_should_be(
     ):
         async with serve_origin(exam()) as origin, serve_origin(issued, handler=lambda _: script) as server:
             settings = settings_of(
-                route=f"pac:https://127.0.0.1:{server.port}/proxy.pac", resolve={(HOST, 443): origin.address}
+                proxy=f"pac:https://127.0.0.1:{server.port}/proxy.pac", resolve={(HOST, 443): origin.address}
             )
             trusted = {**settings, "roots": _roots()}
             async with Detector(**trusted) as subject:
@@ -273,7 +274,7 @@ def _roots() -> Roots:
 async def test_settings_of_the_machine(
     system: SystemProxies, route: Route, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the machine is set to is the default; detection that finds no file is a direct way, as it is elsewhere."""
+    """What the machine is set to is the default; detection that finds no file is a direct route, as elsewhere."""
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}) as proxy:
@@ -284,10 +285,10 @@ async def test_settings_of_the_machine(
         )
         monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: filled)
         settings = settings_of(resolve={(HOST, 443): origin.address, ("wpad", 80): ("127.0.0.1", 9)})
-        del settings["route"]
-        ways: list[dict[str, Any]] = [{}, {"route": "system"}, {"route": "proxy,direct", "proxy": "system"}]
-        for way in ways:
-            async with Detector(**settings, **way) as subject:
+        del settings["proxy"]
+        choices: list[dict[str, Any]] = [{}, {"proxy": "system"}, {"route": "proxy,direct", "proxy": "system"}]
+        for choice in choices:
+            async with Detector(**settings, **choice) as subject:
                 report = await subject.check([HOST], deadline=30)
             assert report.results[0].observation.outcome is Outcome.COMPLETE
             assert report.results[0].observation.route is route
@@ -296,11 +297,11 @@ async def test_settings_of_the_machine(
 async def test_settings_of_the_machine_that_cannot_be_read(
     settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that nobody can make out is no direct way: the endpoint is inconclusive, and that is said."""
+    """A proxy that cannot be parsed is not a direct route: the endpoint is inconclusive, and that is said."""
     unreadable = SystemProxies(proxy="gopher://proxy.example.edu:70")
     monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: unreadable)
     async with serve_origin(exam()) as origin:
-        async with Detector(**settings_of(route="system", resolve={(HOST, 443): origin.address})) as subject:
+        async with Detector(**settings_of(proxy="system", resolve={(HOST, 443): origin.address})) as subject:
             report = await subject.check([HOST])
         assert origin.handshakes == 0
     (result,) = report.results
@@ -316,10 +317,10 @@ async def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest
     file = tmp_path / "proxy.pac"
     file.write_text("function FindProxyForURL() { return 'DIRECT' }")
 
-    async def no_fetch(_url: str, _until: float) -> bytes | None:
+    async def no_download(_url: str, _until: float) -> bytes | None:
         raise AssertionError
 
-    chooser = pac.ProxyFile(str(file), fetch=no_fetch, resolver=Resolver(), clock=lambda: MONDAY)
+    chooser = pac.ProxyFile(str(file), download=no_download, resolver=Resolver(), clock=lambda: MONDAY)
     began = time.monotonic()
     assert await chooser.choose("127.0.0.1", 443, asyncio.get_running_loop().time() + 0.3) is None
     assert time.monotonic() - began < 30  # an hour would be the alternative

@@ -16,22 +16,23 @@ from urllib.parse import quote
 
 import pytest
 from detector_testing import Lie, serve_origin, serve_proxy, serve_socks
-from detector_testing.streams import Listener, connect, listen, relay
+from detector_testing.streams import Listener, aborting, connect, listen, relay
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_socks import ProxyType
 from python_socks.async_.asyncio import Proxy as AnotherClient
 from support.conversations import HOST, at, ders, exam, pki
+from support.profiles import examples
 
 from detector.errors import ProxyError
 from detector.judge import advice
 from detector.judge.decision import Decision
 from detector.judge.facts import Facts
 from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Reason, Route, Verdict, encode
-from detector.probe import ConnectDialer, Proxy, ProxyDialer, Timeouts, parse_proxy, probe
+from detector.probe import Proxy, ProxyDialer, Timeouts, parse_proxy, probe
 from detector.probe.routes import RouteError
-from detector.probe.routes.connect import AUTH_SCHEMES_MAX, ConnectExchange, auth_schemes
-from detector.probe.routes.socks import Socks4aExchange, Socks5Exchange
+from detector.probe.routes.connect import AUTH_SCHEMES_MAX, ConnectNegotiation, auth_schemes
+from detector.probe.routes.socks import Socks4aNegotiation, Socks5Negotiation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from detector_testing.streams import PlainStream
 
     from detector.model import Observation
-    from detector.probe.routes.negotiation import Exchange
+    from detector.probe.routes.negotiation import Negotiation
 
 ENDPOINT = Endpoint(host=HOST)
 BRIEF = Timeouts(resolve=0.15, connect=0.15, proxy=0.15, handshake=0.5)
@@ -48,7 +49,7 @@ WINDOWS = ("negotiate", "ntlm", "digest")
 
 
 def sentence(observation: Observation) -> str:
-    """What the reader is told about a connection that showed nothing."""
+    """The sentence in a report about a connection that showed nothing."""
     decision = Decision(Reason.NO_CERTIFICATE, Verdict.INCONCLUSIVE)
     said = advice.advise(decision, Facts(()), [HOST], observation=observation, attribution=None)
     return said[Audience.STUDENT]
@@ -70,7 +71,7 @@ async def test_through_socks(version: int, route: Route, account: str | None, cr
         serve_socks(version, upstream={(HOST, 443): origin.address}, require_auth=account) as proxy,
     ):
         dialer = ProxyDialer(parse_proxy(proxy.url.replace("://", f"://{credentials}")))
-        observation = await probe(ENDPOINT, dialer=dialer)
+        observation = (await probe(ENDPOINT, dialer=dialer)).single
     assert (observation.outcome, observation.route) == (Outcome.COMPLETE, route)
     assert ders(observation) == exam().chain
     assert proxy.targets == [(HOST, 443)]
@@ -82,7 +83,7 @@ async def test_through_socks(version: int, route: Route, account: str | None, cr
 async def test_socks5_is_asked_for_addresses_too(address: str) -> None:
     """A mapped endpoint is asked for by its address, of either family."""
     async with serve_origin(exam(), host=address) as origin, serve_socks() as proxy:
-        observation = await probe(at((address, origin.port)), dialer=ProxyDialer(parse_proxy(proxy.url)))
+        observation = (await probe(at((address, origin.port)), dialer=ProxyDialer(parse_proxy(proxy.url)))).single
     assert observation.outcome is Outcome.COMPLETE
     assert proxy.targets == [(address, origin.port)]
 
@@ -90,7 +91,7 @@ async def test_socks5_is_asked_for_addresses_too(address: str) -> None:
 async def test_socks4_has_no_ipv6() -> None:
     """What the protocol cannot carry is said, not tried."""
     async with serve_socks(4) as proxy:
-        observation = await probe(at(("::1", 443)), dialer=ProxyDialer(parse_proxy(proxy.url)))
+        observation = (await probe(at(("::1", 443)), dialer=ProxyDialer(parse_proxy(proxy.url)))).single
     assert observation.outcome is Outcome.NO_ADDRESS
     assert proxy.connections == 0
 
@@ -99,7 +100,7 @@ async def test_through_an_https_proxy() -> None:
     """TLS in TLS: the chain of the proxy is captured besides that of the endpoint, each from its own handshake."""
     own = pki().issue([PROXY_HOST])
     async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}, tls=own) as proxy:
-        observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)))
+        observation = (await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)))).single
         await proxy.settled()
     assert (observation.outcome, observation.route) == (Outcome.COMPLETE, Route.HTTPS_CONNECT)
     assert observation.key_proved
@@ -111,14 +112,14 @@ async def test_through_an_https_proxy() -> None:
     assert (observation.proxy.url, observation.proxy.status) == (proxy.url, 200)
 
 
-@pytest.mark.parametrize(("vouched", "outcome"), [(True, Outcome.COMPLETE), (False, Outcome.PROXY_UNTRUSTED)])
-async def test_credentials_go_only_to_a_proxy_that_is_vouched_for(*, vouched: bool, outcome: Outcome) -> None:
-    """What the proxy presented is judged before a password is sent over that connection."""
+@pytest.mark.parametrize(("trusted", "outcome"), [(True, Outcome.COMPLETE), (False, Outcome.PROXY_UNTRUSTED)])
+async def test_credentials_go_only_to_a_proxy_that_is_trusted(*, trusted: bool, outcome: Outcome) -> None:
+    """The proxy's certificate is assessed before a password is sent over that connection."""
     seen: list[Observation] = []
 
-    def vouch(_proxy: Proxy, observation: Observation) -> bool:
+    def trusts(_proxy: Proxy, observation: Observation) -> bool:
         seen.append(observation)
-        return vouched
+        return trusted
 
     own = pki().private_ca("Somebody").issue([PROXY_HOST])
     async with (
@@ -126,12 +127,12 @@ async def test_credentials_go_only_to_a_proxy_that_is_vouched_for(*, vouched: bo
         serve_proxy(upstream={(HOST, 443): origin.address}, tls=own, require_auth="user:hunter2") as proxy,
     ):
         credentials = parse_proxy(proxy.url.replace("://", "://user:hunter2@"))
-        observation = await probe(ENDPOINT, dialer=ProxyDialer(credentials, vouch=vouch))
-        without = await probe(ENDPOINT, dialer=ProxyDialer(credentials))
+        observation = (await probe(ENDPOINT, dialer=ProxyDialer(credentials, trusts=trusts))).single
+        without = (await probe(ENDPOINT, dialer=ProxyDialer(credentials))).single
         await proxy.settled()
     assert observation.outcome is outcome
     assert ders(seen[0]) == own.chain
-    assert proxy.targets == ([(HOST, 443)] if vouched else [])
+    assert proxy.targets == ([(HOST, 443)] if trusted else [])
     assert without.outcome is Outcome.PROXY_UNTRUSTED
     assert "not sent" in sentence(without)
 
@@ -141,7 +142,7 @@ async def test_an_https_url_for_a_proxy_without_tls() -> None:
     async with serve_proxy() as plain, serve_proxy(lie=Lie.GARBAGE) as garbage:
         for proxy, timeouts in ((plain, BRIEF), (garbage, None)):
             url = proxy.url.replace("http", "https")
-            observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(url)), timeouts=timeouts)
+            observation = (await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(url)), timeouts=timeouts)).single
             assert observation.outcome in {Outcome.PROXY_TLS, Outcome.PROXY_UNREACHABLE}
             assert observation.proxy is not None
             assert observation.proxy.tls is not None
@@ -153,7 +154,7 @@ async def test_an_https_url_for_a_proxy_without_tls() -> None:
 async def test_an_https_proxy_that_never_answers() -> None:
     """The time of the proxy phase bounds TLS to it and the exchange over it together."""
     async with serve_proxy(tls=pki().issue([PROXY_HOST]), lie=Lie.HANG) as proxy:
-        observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)), timeouts=BRIEF)
+        observation = (await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)), timeouts=BRIEF)).single
     assert observation.outcome is Outcome.PROXY_UNREACHABLE
     assert observation.proxy is not None
     assert observation.proxy.tls is not None
@@ -174,10 +175,10 @@ async def test_an_https_proxy_that_never_answers() -> None:
 async def test_what_a_proxy_asks_for(
     challenges: tuple[str, ...], credentials: str, outcome: Outcome, schemes: tuple[str, ...]
 ) -> None:
-    """The kinds of authentication offered are told, and those that are not supported are told apart."""
+    """The authentication schemes offered are reported; unsupported ones have an outcome of their own."""
     async with serve_proxy(require_auth="user:secret", challenges=challenges) as proxy:
-        dialer = ConnectDialer(parse_proxy(proxy.url.replace("://", f"://{credentials}")))
-        observation = await probe(ENDPOINT, dialer=dialer)
+        dialer = ProxyDialer(parse_proxy(proxy.url.replace("://", f"://{credentials}")))
+        observation = (await probe(ENDPOINT, dialer=dialer)).single
     assert observation.outcome is outcome
     assert observation.proxy is not None
     assert (observation.proxy.auth_schemes, observation.proxy.status) == (schemes, 407)
@@ -199,12 +200,12 @@ async def test_what_a_proxy_asks_for(
     ],
 )
 async def test_socks_proxies_that_refuse_or_lie(version: int, options: dict[str, Any], outcome: Outcome) -> None:
-    """Every way to fail has its outcome and one sentence."""
+    """Every failure has its outcome and one sentence."""
     timeouts = BRIEF if outcome is Outcome.PROXY_UNREACHABLE else None
     async with serve_origin(exam()) as origin:
         upstream = {(HOST, 443): origin.address}
         async with serve_socks(version, upstream=upstream, **options) as proxy:
-            observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)), timeouts=timeouts)
+            observation = (await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)), timeouts=timeouts)).single
     assert (observation.outcome, observation.chain) == (outcome, ())
     assert len(sentence(observation).splitlines()) == 1
 
@@ -225,7 +226,7 @@ async def test_what_a_socks_proxy_asks_for(
     """No method in common, wrong credentials, and a method that was never offered are different things."""
     async with serve_socks(version, **options) as proxy:
         dialer = ProxyDialer(parse_proxy(proxy.url.replace("://", f"://{credentials}")))
-        observation = await probe(ENDPOINT, dialer=dialer)
+        observation = (await probe(ENDPOINT, dialer=dialer)).single
     assert observation.outcome is outcome
 
 
@@ -234,7 +235,7 @@ async def test_a_page_behind_the_answer_gets_its_own_sentence() -> None:
     async with serve_origin(exam()) as origin:
         upstream = {(HOST, 443): origin.address}
         async with serve_proxy(upstream=upstream, lie=Lie.BODY_WITH_200) as proxy:
-            observation = await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)))
+            observation = (await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)))).single
     assert observation.outcome is Outcome.NOT_TLS
     assert "granted the tunnel" in sentence(observation)
 
@@ -247,7 +248,7 @@ async def test_http_and_socks_mixed_up(kind: str) -> None:
             if proxy.scheme == kind:
                 continue
             dialer = ProxyDialer(parse_proxy(f"{kind}://127.0.0.1:{proxy.port}"))
-            observation = await probe(ENDPOINT, dialer=dialer, timeouts=BRIEF)
+            observation = (await probe(ENDPOINT, dialer=dialer, timeouts=BRIEF)).single
             assert observation.outcome.value.startswith("proxy-")
             assert sentence(observation)
 
@@ -264,12 +265,12 @@ async def test_cancelling_leaves_nothing_open() -> None:
             await proxy.settled()
 
 
-def exchanges() -> list[Callable[[], Exchange]]:
+def negotiations() -> list[Callable[[], Negotiation]]:
     return [
-        lambda: ConnectExchange(HOST, 443, b"Basic eDp5"),
-        lambda: Socks5Exchange(HOST, 443, ("user", "password")),
-        lambda: Socks5Exchange("192.0.2.1", 443, None),
-        lambda: Socks4aExchange(HOST, 443, "user"),
+        lambda: ConnectNegotiation(HOST, 443, b"Basic eDp5"),
+        lambda: Socks5Negotiation(HOST, 443, ("user", "password")),
+        lambda: Socks5Negotiation("192.0.2.1", 443, None),
+        lambda: Socks4aNegotiation(HOST, 443, "user"),
     ]
 
 
@@ -283,26 +284,26 @@ PREFIXES = (
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(number=st.integers(0, 3), prefix=st.sampled_from(PREFIXES), pieces=st.lists(st.binary(max_size=40), max_size=8))
 def test_nothing_a_proxy_says_raises(number: int, prefix: bytes, pieces: list[bytes]) -> None:
     """Whatever comes, in whatever pieces, an exchange goes on, succeeds or fails with an outcome of a proxy."""
-    exchange = exchanges()[number]()
+    exchange = negotiations()[number]()
     exchange.start()
     for piece in (prefix, *pieces):
         exchange.receive(piece)
-    exchange.ended()
+    exchange.connection_closed()
     assert exchange.settled
     assert exchange.established or (exchange.failure is not None and exchange.failure.value.startswith("proxy-"))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(cuts=st.lists(st.integers(0, 40), max_size=6), tail=st.binary(max_size=5), length=st.integers(0, 255))
 def test_the_pieces_do_not_matter(cuts: list[int], tail: bytes, length: int) -> None:
-    """An answer is the same answer however it is cut up, and what is behind it is the tunnel's, to the octet."""
+    """An answer is the same answer however it is cut up, and what is behind it is the tunnel's, to the byte."""
     named = b"\5\0\0\3" + bytes((length,)) + b"n" * length + b"\0\0"
     answers = (b"HTTP/1.1 200 OK\r\n\r\n", b"\5\2\1\0" + named, b"\5\0" + b"\5\0\0\4" + bytes(18), b"\0\x5a" + bytes(6))
-    for make, answer in zip(exchanges(), answers, strict=True):
+    for make, answer in zip(negotiations(), answers, strict=True):
         exchange, left = make(), b""
         exchange.start()
         places = sorted({min(cut, len(answer)) for cut in cuts} | {0, len(answer)})
@@ -314,7 +315,7 @@ def test_the_pieces_do_not_matter(cuts: list[int], tail: bytes, length: int) -> 
         assert left == tail
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(values=st.lists(st.binary(max_size=60), max_size=12))
 def test_challenges_never_raise_and_stay_small(values: list[bytes]) -> None:
     """Headers of any kind give a few short tokens."""
@@ -324,19 +325,19 @@ def test_challenges_never_raise_and_stay_small(values: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("host", ["", "a" * 256, "a b", "a\r\nb", "a\0b", "ü" * 80, "\udc80"])
-@pytest.mark.parametrize("make", [Socks5Exchange, Socks4aExchange, ConnectExchange])
-def test_names_no_proxy_is_asked_for(host: str, make: Callable[..., Exchange]) -> None:
+@pytest.mark.parametrize("make", [Socks5Negotiation, Socks4aNegotiation, ConnectNegotiation])
+def test_names_no_proxy_is_asked_for(host: str, make: Callable[..., Negotiation]) -> None:
     """What no host name can be is not sent to any kind of proxy."""
     with pytest.raises(RouteError) as caught:
-        make(host, 443, "" if make is Socks4aExchange else None)
+        make(host, 443, "" if make is Socks4aNegotiation else None)
     assert caught.value.outcome is Outcome.DNS_FAILURE
 
 
-def spellings(secret: str) -> set[str]:
-    """The ways in which a text could carry a secret."""
-    octets = secret.encode()
-    shifted = {base64.b64encode(b"x" * shift + octets).decode()[4:-4] for shift in range(3)}
-    return {secret, quote(secret, safe=""), repr(secret)[1:-1], octets.hex(), str(octets)[2:-1], *shifted}
+def encodings(secret: str) -> set[str]:
+    """The encodings in which a text could carry a secret."""
+    raw = secret.encode()
+    shifted = {base64.b64encode(b"x" * shift + raw).decode()[4:-4] for shift in range(3)}
+    return {secret, quote(secret, safe=""), repr(secret)[1:-1], raw.hex(), str(raw)[2:-1], *shifted}
 
 
 MARKS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20).map(
@@ -348,7 +349,7 @@ LIES: list[dict[str, Any]] = [{"lie": lie} for lie in Lie if lie is not Lie.HANG
 FAILURES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{"refuse": 91}, {"require_auth": "a:b"}, *LIES])
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(user=MARKS, password=MARKS, data=st.data())
 def test_credentials_never_show(user: str, password: str, data: st.DataObject) -> None:
     """On no path that a proxy can fail does a user name or password reach a report, a log, or an exception.
@@ -370,7 +371,7 @@ def test_credentials_never_show(user: str, password: str, data: st.DataObject) -
     finally:
         records.removeHandler(handler)
     for text in shown:
-        for mark in spellings(user) | spellings(password):
+        for mark in encodings(user) | encodings(password):
             assert mark not in text
 
 
@@ -387,15 +388,15 @@ async def _fail(scheme: str, url: str, options: dict[str, Any]) -> str:
         except ProxyError as error:
             whole = "".join(traceback.format_exception(error, chain=True))
             return f"{error!r} {error} {error.__cause__!r} {vars(error)} {whole.partition('ProxyError')[2]}"
-        for vouched in (True, False):
-            dialer = ProxyDialer(proxy, vouch=lambda *_, answer=vouched: answer)
-            observation = await probe(ENDPOINT, dialer=dialer, timeouts=BRIEF)
+        for trusted in (True, False):
+            dialer = ProxyDialer(proxy, trusts=lambda *_, answer=trusted: answer)
+            observation = (await probe(ENDPOINT, dialer=dialer, timeouts=BRIEF)).single
             loop_errors.append(encode(observation).decode() + repr(observation) + sentence(observation))
     return f"{proxy!r} {proxy} {dialer!r} {loop_errors}"
 
 
 def test_a_proxy_of_every_scheme_prints_its_url() -> None:
-    """The URL is told without credentials, with brackets where they belong."""
+    """The URL is printed without credentials, with brackets where they belong."""
     for scheme in ProxyScheme:
         assert str(Proxy(host="::1", port=1, username="u", scheme=scheme)) == f"{scheme}://[::1]:1"
 
@@ -405,12 +406,14 @@ async def overhear(proxy: Listener, sent: list[bytes]) -> AsyncIterator[int]:
     """A port that leads to the proxy; what clients send is added to `sent`."""
     relayed = Listener()
 
+    def keep(data: bytes) -> bytes:
+        sent.append(data)
+        return data
+
     async def serve(client: PlainStream) -> None:
         server = await connect(proxy.address)
-        try:
-            await relay(client, server, sent.append)
-        finally:
-            server.abort()
+        with aborting(server):
+            await relay(client, server, keep)
 
     async with listen(serve, relayed):
         yield relayed.port
@@ -429,7 +432,7 @@ async def overhear(proxy: Listener, sent: list[bytes]) -> AsyncIterator[int]:
     ],
 )
 async def test_another_client_says_the_same(scheme: str, credentials: str, name: str) -> None:
-    """python-socks, which shares no code with ours, sends the same octets and gets through the same server."""
+    """python-socks, which shares no code with ours, sends the same bytes and gets through the same server."""
     version = int(scheme[-1])
     account = credentials.rstrip("@") or None
     sent: list[bytes] = []
@@ -447,7 +450,7 @@ async def test_another_client_says_the_same(scheme: str, credentials: str, name:
             await proxy.settled()
             theirs = b"".join(sent)
             sent.clear()
-            observation = await probe(Endpoint(host=name), dialer=ProxyDialer(parse_proxy(url)))
+            observation = (await probe(Endpoint(host=name), dialer=ProxyDialer(parse_proxy(url)))).single
     assert proxy.targets == [(name, 443)] * 2
     assert observation.chain
     assert b"".join(sent)[: len(theirs)] == theirs

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.profiles import examples
 
 from detector.probe.routes.system import SystemProxies, from_gnome, from_macos, from_windows
 from detector.session import machine_proxy
@@ -142,11 +143,11 @@ def test_exceptions(host: str, port: int, *, excepted: bool) -> None:
 TEXT = st.one_of(st.text(max_size=200), st.lists(st.sampled_from((MACOS + GNOME).splitlines())).map("\n".join))
 
 
-@settings(max_examples=200)
-@given(text=TEXT, host=st.text(max_size=20), octets=st.binary(max_size=20))
-def test_nothing_a_store_holds_raises(text: str, host: str, octets: bytes) -> None:
+@settings(max_examples=examples(200))
+@given(text=TEXT, host=st.text(max_size=20), raw=st.binary(max_size=20))
+def test_nothing_a_store_holds_raises(text: str, host: str, raw: bytes) -> None:
     """Whatever is written there, settings come out."""
-    values = {"ProxyEnable": 1, "ProxyServer": text, "ProxyOverride": text, "DefaultConnectionSettings": octets}
+    values = {"ProxyEnable": 1, "ProxyServer": text, "ProxyOverride": text, "DefaultConnectionSettings": raw}
     for found in (from_macos(text), from_gnome(text), from_windows(values)):
         found.excepts(host, 443)
 

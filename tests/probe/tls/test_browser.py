@@ -20,8 +20,8 @@ from support.conversations import HOST, at, ders, exam
 from detector.model import Endpoint, Hello, Outcome
 from detector.probe import DirectDialer, probe
 from detector.probe.tls.browser import BrowserHandshake
-from detector.probe.tls.handshake import Handshake
 from detector.probe.tls.hello import parse_client_hello
+from detector.probe.tls.openssl import OpenSSLHandshake
 
 if TYPE_CHECKING:
     from detector_testing.pki import KeyKind
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 V = ssl.TLSVersion
 
 
-async def look(address: tuple[str, int]) -> Observation:
-    """Look at a server on loopback with a browser's hello."""
-    return await probe(at(address), dialer=DirectDialer(), hello=Hello.BROWSER)
+async def probe_as_browser(address: tuple[str, int]) -> Observation:
+    """Probe a server on loopback with a browser's hello."""
+    return (await probe(at(address), dialer=DirectDialer(), hello=Hello.BROWSER)).single
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
 @pytest.mark.parametrize("key", ["ec", "ec384", "rsa"])
 async def test_the_chain_is_captured_and_its_key_proved(key: KeyKind, version: ssl.TLSVersion) -> None:
-    """What modern servers present is kept octet for octet, and nothing of it is verified."""
+    """What modern servers present is kept byte for byte, and nothing of it is verified."""
     async with serve_origin(exam(key), min_version=version, max_version=version) as origin:
-        seen = await look(origin.address)
+        seen = await probe_as_browser(origin.address)
     assert (seen.outcome, seen.key_proved, seen.hello) == (Outcome.COMPLETE, True, Hello.BROWSER)
     assert ders(seen) == exam(key).chain
     assert seen.tls_version == version.name.replace("_", ".")
@@ -55,7 +55,7 @@ async def test_timestamps_are_read_where_they_are_in_clear(version: ssl.TLSVersi
     stapled = bytes.fromhex("30030a0106")
     script = Script.genuine(exam("ec"), version=version, sct_list=b"\x00\x03\x00\x01\x00", ocsp_response=stapled)
     async with serve_script(script) as server:
-        seen = await look(server.address)
+        seen = await probe_as_browser(server.address)
     assert (seen.outcome, seen.key_proved) == (Outcome.COMPLETE, True)
     carried = (script.sct_list, stapled, True) if version is V.TLSv1_2 else (None, None, False)
     assert (seen.sct_list, seen.ocsp_response, seen.scts_carried) == carried
@@ -65,7 +65,7 @@ async def test_timestamps_are_read_where_they_are_in_clear(version: ssl.TLSVersi
 async def test_a_replayed_chain_does_not_prove_its_key(version: ssl.TLSVersion) -> None:
     """BoringSSL completes no handshake that another key signed: the chain is shown, and clears nothing."""
     async with serve_script(Script.replay(exam("ec").chain, version=version)) as server:
-        seen = await look(server.address)
+        seen = await probe_as_browser(server.address)
     assert seen.key_proved is False
     assert seen.outcome is (Outcome.SIGNATURE_WRONG if version is V.TLSv1_2 else Outcome.TLS_FAILURE)
     assert ders(seen) == exam("ec").chain
@@ -82,22 +82,22 @@ async def test_a_replayed_chain_does_not_prove_its_key(version: ssl.TLSVersion) 
     ids=["alert", "http", "garbage", "giant"],
 )
 async def test_what_is_no_server(script: Script, outcome: Outcome) -> None:
-    """Every way not to answer has the same outcome as for the default hello, or ends as a failure."""
+    """Every kind of non-answer has the same outcome as for the default hello, or ends as a failure."""
     async with serve_script(script) as server:
-        seen = await look(server.address)
+        seen = await probe_as_browser(server.address)
     assert (seen.outcome, seen.key_proved, seen.chain) == (outcome, False, ())
 
 
 async def test_an_old_server_is_refused_as_browsers_do() -> None:
     """TLS 1.1 is beyond a browser; the default hello is for that."""
     async with serve_origin(exam("ec"), max_version=V.TLSv1_1, ciphers="ALL") as origin:
-        seen = await look(origin.address)
+        seen = await probe_as_browser(origin.address)
     assert (seen.outcome, seen.chain) == (Outcome.TLS_ALERT, ())
 
 
 def test_it_looks_like_a_browser_and_the_default_does_not() -> None:
     """GREASE, h2 and Chrome's length on one side; on the other what any program with OpenSSL says."""
-    browser, default = BrowserHandshake(HOST), Handshake(HOST)
+    browser, default = BrowserHandshake(HOST), OpenSSLHandshake(HOST)
     browser.start()
     default.start()
     assert browser.client_hello is not None
@@ -124,15 +124,15 @@ def test_nothing_a_peer_sends_raises(answers: list[bytes]) -> None:
     handshake.start()
     for answer in answers:
         handshake.receive(answer)
-    facts = handshake.facts(Outcome.DEADLINE)
-    assert not facts.key_proved
-    assert facts.chain == ()
-    assert handshake.farewell() == b""
+    seen = handshake.observation(Outcome.DEADLINE)
+    assert not seen.key_proved
+    assert seen.chain == ()
+    assert handshake.closing_bytes() == b""
 
 
 async def test_a_witness_is_not_asked() -> None:
-    """The browser's connection is for looking only."""
+    """The browser's connection is for probing only."""
     async with serve_origin(exam("ec")) as origin:
         endpoint = Endpoint(host=HOST, address=origin.address, witness=(bytes(32),))
-        seen = await probe(endpoint, dialer=DirectDialer(), hello=Hello.BROWSER)
+        seen = (await probe(endpoint, dialer=DirectDialer(), hello=Hello.BROWSER)).single
     assert (seen.outcome, seen.witness) == (Outcome.COMPLETE, None)

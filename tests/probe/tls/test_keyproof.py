@@ -9,6 +9,7 @@ import hashlib
 import ssl
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa, x25519
@@ -18,11 +19,13 @@ from hypothesis import strategies as st
 from support.conversations import exam, record, recording
 from support.odd_keys import GOST_SPKI, ML_DSA_44_SPKI, ml_dsa_key, rsa_spki, withhold_ml_dsa
 from support.odd_keys import spki as spki_of
+from support.profiles import examples
 
-from detector.probe.tls.keyproof import KeyProof, check_certificate_verify, check_key_exchange
-from detector.probe.tls.wire import CertificateVerify, SignedKeyExchange
+from detector.model import HandshakeSignature
+from detector.probe.tls.engine import proof_of
 from detector.trust import signature as signatures
 from detector.trust.certificate import Certificate
+from detector.trust.handshake_signature import KeyProof, check_signature
 from detector.trust.signature import SPKI_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -78,6 +81,15 @@ KEY_OF: dict[int, Key] = {
 }
 
 
+def check(key: bytes | None, signature: HandshakeSignature) -> KeyProof:
+    """Whether a key made a signature."""
+    return check_signature(key, signature.scheme, signature.signature, signature.signed)
+
+
+def signature_of(scheme: int | None, signature: bytes, signed: bytes = SIGNED) -> HandshakeSignature:
+    return HandshakeSignature(scheme=scheme, signed=signed, signature=signature)
+
+
 def spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
@@ -86,37 +98,37 @@ def spki(key: PublicKeyTypes) -> bytes:
 def test_every_scheme_with_its_key(scheme: int) -> None:
     """A right signature is valid in both protocols, a signature over something else is invalid."""
     key = spki(KEY_OF[scheme].public_key())
-    exchange = SignedKeyExchange(SIGNED, scheme, SIGNERS[scheme](SIGNED))
+    exchange = signature_of(scheme, SIGNERS[scheme](SIGNED))
     transcript = hashlib.sha256(b"transcript").digest()
-    verify = CertificateVerify("sha256", transcript, scheme, SIGNERS[scheme](CONTEXT + transcript))
-    assert check_key_exchange(key, exchange) is KeyProof.VALID
-    assert check_certificate_verify(key, verify) is KeyProof.VALID
-    assert check_key_exchange(key, exchange._replace(signed=b"else")) is KeyProof.INVALID
-    assert check_certificate_verify(key, verify._replace(transcript_hash=bytes(32))) is KeyProof.INVALID
+    verify = signature_of(scheme, SIGNERS[scheme](CONTEXT + transcript), CONTEXT + transcript)
+    assert check(key, exchange) is KeyProof.VALID
+    assert check(key, verify) is KeyProof.VALID
+    assert check(key, msgspec.structs.replace(exchange, signed=b"else")) is KeyProof.INVALID
+    assert check(key, msgspec.structs.replace(verify, signed=CONTEXT + bytes(32))) is KeyProof.INVALID
 
 
 @pytest.mark.parametrize("scheme", SIGNERS)
 def test_a_scheme_that_does_not_fit_the_key_is_invalid(scheme: int) -> None:
     """Whatever made the signature, it was not a key of another kind."""
     other = EC if KEY_OF[scheme] is not EC and KEY_OF[scheme] is not EC384 else RSA
-    exchange = SignedKeyExchange(SIGNED, scheme, SIGNERS[scheme](SIGNED))
-    assert check_key_exchange(spki(other.public_key()), exchange) is KeyProof.INVALID
+    exchange = signature_of(scheme, SIGNERS[scheme](SIGNED))
+    assert check(spki(other.public_key()), exchange) is KeyProof.INVALID
 
 
 def test_what_was_not_seen_or_cannot_be_checked() -> None:
     """Absence, unknown schemes and unusable keys are each an answer of their own."""
-    exchange = SignedKeyExchange(SIGNED, 0x0403, EC.sign(SIGNED, ec.ECDSA(hashes.SHA256())))
+    exchange = signature_of(0x0403, EC.sign(SIGNED, ec.ECDSA(hashes.SHA256())))
     good = spki(EC.public_key())
-    assert check_key_exchange(good, None) is KeyProof.NOT_SEEN
-    assert check_certificate_verify(good, None) is KeyProof.NOT_SEEN
-    assert check_key_exchange(None, exchange) is KeyProof.NOT_CHECKABLE
-    assert check_key_exchange(b"no key", exchange) is KeyProof.NOT_CHECKABLE
-    assert check_key_exchange(good, exchange._replace(scheme=0xFEFE)) is KeyProof.NOT_CHECKABLE
-    assert check_key_exchange(good + bytes(SPKI_BYTES_MAX), exchange) is KeyProof.NOT_CHECKABLE
+    assert proof_of(None, exam().chain) is KeyProof.NOT_SEEN
+    assert proof_of(exchange, ()) is KeyProof.NOT_CHECKABLE
+    assert check(None, exchange) is KeyProof.NOT_CHECKABLE
+    assert check(b"no key", exchange) is KeyProof.NOT_CHECKABLE
+    assert check(good, msgspec.structs.replace(exchange, scheme=0xFEFE)) is KeyProof.NOT_CHECKABLE
+    assert check(good + bytes(SPKI_BYTES_MAX), exchange) is KeyProof.NOT_CHECKABLE
     exchange_key = spki(x25519.X25519PrivateKey.generate().public_key())
-    assert check_key_exchange(exchange_key, exchange) is KeyProof.NOT_CHECKABLE
-    verify = CertificateVerify("sha256", bytes(32), 0xFEFE, b"")
-    assert check_certificate_verify(good, verify) is KeyProof.NOT_CHECKABLE
+    assert check(exchange_key, exchange) is KeyProof.NOT_CHECKABLE
+    verify = signature_of(0xFEFE, b"", CONTEXT + bytes(32))
+    assert check(good, verify) is KeyProof.NOT_CHECKABLE
 
 
 @pytest.mark.native
@@ -125,21 +137,21 @@ def test_ml_dsa_schemes(scheme: int, number: int) -> None:
     """Each scheme with its key (draft-ietf-tls-mldsa); what another key signed, or in another scheme, is invalid."""
     key, other = ml_dsa_key(number), ml_dsa_key(44 if number != 44 else 65)
     transcript = hashlib.sha256(b"transcript").digest()
-    verify = CertificateVerify("sha256", transcript, scheme, key.sign(CONTEXT + transcript))
-    assert check_certificate_verify(spki_of(key), verify) is KeyProof.VALID
-    assert check_certificate_verify(spki_of(key), verify._replace(transcript_hash=bytes(32))) is KeyProof.INVALID
-    assert check_certificate_verify(spki_of(other), verify) is KeyProof.INVALID
-    assert check_certificate_verify(spki(EC.public_key()), verify) is KeyProof.INVALID
-    assert check_certificate_verify(spki_of(key), verify._replace(scheme=0x0403)) is KeyProof.INVALID
+    verify = signature_of(scheme, key.sign(CONTEXT + transcript), CONTEXT + transcript)
+    assert check(spki_of(key), verify) is KeyProof.VALID
+    assert check(spki_of(key), msgspec.structs.replace(verify, signed=CONTEXT + bytes(32))) is KeyProof.INVALID
+    assert check(spki_of(other), verify) is KeyProof.INVALID
+    assert check(spki(EC.public_key()), verify) is KeyProof.INVALID
+    assert check(spki_of(key), msgspec.structs.replace(verify, scheme=0x0403)) is KeyProof.INVALID
 
 
 def test_without_ml_dsa_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where `cryptography` is too old, such a signature proves nothing and disproves nothing."""
     withhold_ml_dsa(monkeypatch)
-    verify = CertificateVerify("sha256", bytes(32), 0x0904, bytes(2420))
-    assert check_certificate_verify(ML_DSA_44_SPKI, verify) is KeyProof.NOT_CHECKABLE
-    assert check_key_exchange(ML_DSA_44_SPKI, SignedKeyExchange(SIGNED, None, b"")) is KeyProof.NOT_CHECKABLE
-    assert check_certificate_verify(GOST_SPKI, verify._replace(scheme=0x0709)) is KeyProof.NOT_CHECKABLE
+    verify = signature_of(0x0904, bytes(2420), CONTEXT + bytes(32))
+    assert check(ML_DSA_44_SPKI, verify) is KeyProof.NOT_CHECKABLE
+    assert check(ML_DSA_44_SPKI, signature_of(None, b"")) is KeyProof.NOT_CHECKABLE
+    assert check(GOST_SPKI, msgspec.structs.replace(verify, scheme=0x0709)) is KeyProof.NOT_CHECKABLE
 
 
 @pytest.mark.parametrize("scheme", [0x0401, 0x0804, None])
@@ -151,21 +163,21 @@ def test_what_would_take_long_is_not_computed(
     computed: list[object] = []
     monkeypatch.setattr(signatures, "_verify", lambda *arguments: computed.append(arguments))
     giant = rsa_spki((1 << (bits - 1)) + 1, exponent)
-    assert check_key_exchange(giant, SignedKeyExchange(SIGNED, scheme, bytes(2500))) is KeyProof.NOT_CHECKABLE
+    assert check(giant, signature_of(scheme, bytes(2500))) is KeyProof.NOT_CHECKABLE
     assert not computed
 
 
 def test_the_unnamed_scheme_of_old_rsa() -> None:
     """Before TLS 1.2 an RSA signature covers MD5 and SHA-1 side by side, and nothing else will do."""
     played = recording("1.0").play()
-    assert played.key_exchange is not None
-    assert played.key_exchange.scheme is None
+    assert played.signature is not None
+    assert played.signature.scheme is None
     key = Certificate.read(exam("rsa").leaf).spki
-    assert check_key_exchange(key, played.key_exchange) is KeyProof.VALID
-    assert check_key_exchange(key, played.key_exchange._replace(signed=b"else")) is KeyProof.INVALID
+    assert check(key, played.signature) is KeyProof.VALID
+    assert check(key, msgspec.structs.replace(played.signature, signed=b"else")) is KeyProof.INVALID
     named = RSA.sign(SIGNED, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - the wrong form on purpose
-    assert check_key_exchange(spki(RSA.public_key()), SignedKeyExchange(SIGNED, None, named)) is KeyProof.INVALID
-    assert check_key_exchange(spki(RSA.public_key()), SignedKeyExchange(SIGNED, None, b"")) is KeyProof.INVALID
+    assert check(spki(RSA.public_key()), signature_of(None, named)) is KeyProof.INVALID
+    assert check(spki(RSA.public_key()), signature_of(None, b"")) is KeyProof.INVALID
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -176,25 +188,21 @@ def test_what_openssl_signed_is_valid(version: ssl.TLSVersion, key: KeyKind) -> 
     wire = record(issued, version).play()
     for leaf, expected in ((issued.leaf, KeyProof.VALID), (exam("ed25519").leaf, KeyProof.INVALID)):
         public = Certificate.read(leaf).spki
-        checked = (
-            check_certificate_verify(public, wire.certificate_verify)
-            if version is ssl.TLSVersion.TLSv1_3
-            else check_key_exchange(public, wire.key_exchange)
-        )
-        assert checked is expected
+        assert wire.signature is not None
+        assert check(public, wire.signature) is expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     at=st.integers(0, 400),
-    octets=st.binary(max_size=6),
+    raw=st.binary(max_size=6),
     signature=st.binary(max_size=300),
     scheme=st.sampled_from([None, *SIGNERS]),
     key=st.sampled_from([RSA, EC, ED25519, DSA]),
 )
 def test_nothing_raises(
     at: int,
-    octets: bytes,
+    raw: bytes,
     signature: bytes,
     scheme: int | None,
     key: Key,
@@ -202,5 +210,5 @@ def test_nothing_raises(
     """Damaged keys and invented signatures are never valid and never raise."""
     whole = spki(key.public_key())
     at %= len(whole)
-    damaged = whole[:at] + octets + whole[at + len(octets) :]
-    assert check_key_exchange(damaged, SignedKeyExchange(SIGNED, scheme, signature)) is not KeyProof.VALID
+    damaged = whole[:at] + raw + whole[at + len(raw) :]
+    assert check(damaged, signature_of(scheme, signature)) is not KeyProof.VALID

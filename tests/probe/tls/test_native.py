@@ -1,4 +1,4 @@
-"""The native engine: it says hello as the reference does, agrees with it on every fact, and hands over what it must.
+"""The native engine: its hello is the reference's, both agree on every fact, and it falls back where it must.
 
 Room: tests of probe. Opens sockets on loopback in the last part only. It needs a `cryptography` with ML-KEM, as the
 newest versions are; where there is none the engine is not used, and `native` deselects these tests.
@@ -10,7 +10,6 @@ import dataclasses
 import ssl
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +20,7 @@ from detector_testing.tls_server import Script, ScriptedHandshake, Step, serve_s
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
-from support.conversations import HOST, at, ders, exam, of_any_connection, pki
+from support.conversations import HOST, at, ders, exam, of_any_connection, pki, proof
 from support.odd_keys import ml_dsa_key, withhold_ml_dsa
 
 from detector import Detector
@@ -29,14 +28,15 @@ from detector.model import Endpoint, Engine, Hello, Outcome
 from detector.probe import DirectDialer, ProxyDialer, parse_proxy, probe
 from detector.probe.tls import native
 from detector.probe.tls.codepoints import ExtensionType
-from detector.probe.tls.handshake import Handshake
+from detector.probe.tls.engine import ALPN_PROTOCOLS
 from detector.probe.tls.hello import parse_client_hello
-from detector.probe.tls.keyproof import KeyProof
 from detector.probe.tls.native import NativeHandshake
-from detector.probe.tls.openssl import ALPN_PROTOCOLS
+from detector.probe.tls.openssl import OpenSSLHandshake
+from detector.trust.handshake_signature import KeyProof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from conftest import World
     from detector_testing import Issued
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 
     from detector.model import Observation
     from detector.probe import Dialer
-    from detector.probe.tls.openssl import Facts, Handshaking
+    from detector.probe.tls.engine import ClientHandshake
 
 pytestmark = pytest.mark.native
 KINDS: tuple[KeyKind, ...] = ("ec", "ec384", "rsa", "rsa3072", "ed25519")
-SCRIPT = Path(__file__).parents[3] / "scripts" / "engine_differential.py"
+DIFFERENTIAL = (sys.executable, "-m", "evaluation.engine_differential")
 
 
-def hello_of(engine: Handshaking) -> bytes:
+def hello_of(engine: ClientHandshake) -> bytes:
     """The ClientHello of an engine, without the record's header."""
     return engine.start()[5:]
 
@@ -60,13 +60,13 @@ def hello_of(engine: Handshaking) -> bytes:
 @pytest.mark.parametrize("alpn", [ALPN_PROTOCOLS, (b"http/1.1",)])
 @pytest.mark.parametrize("profile", [Hello.DEFAULT, Hello.READABLE])
 def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...], profile: Hello) -> None:
-    """Byte for byte, but for the random, the session id and the keys: nobody can tell the engines apart by it.
+    """Byte for byte, but for the random, the session id and the keys: the engines cannot be distinguished by it.
 
-    When this fails after an update of cryptography, OpenSSL says hello in another way: bring `native` up to it.
+    When this fails after an update of cryptography, OpenSSL's hello has changed: update `native`.
     """
-    engines: tuple[Handshaking, Handshaking] = (
+    engines: tuple[ClientHandshake, ClientHandshake] = (
         NativeHandshake(host, alpn=alpn, hello=profile),
-        Handshake(host, alpn=alpn, wanted=profile),
+        OpenSSLHandshake(host, alpn=alpn, hello=profile),
     )
     assert {engine.hello for engine in engines} == {profile}
     ours, theirs = map(hello_of, engines)
@@ -121,8 +121,8 @@ def test_nothing_random_is_used_twice() -> None:
 
 
 def talk(
-    engine: Handshaking, serving: Issued | SSL.Context, *, suites: str | None = None
-) -> tuple[Facts, SSL.Connection]:
+    engine: ClientHandshake, serving: Issued | SSL.Context, *, suites: str | None = None
+) -> tuple[Observation, SSL.Connection]:
     """Let an engine meet OpenSSL's own server in memory."""
     if isinstance(serving, SSL.Context):
         context = serving
@@ -142,7 +142,7 @@ def talk(
         except SSL.Error:
             break
         to_server = engine.receive(server.bio_read(1 << 16)) if not engine.finished else b""
-    return engine.facts(), server
+    return engine.observation(), server
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -151,18 +151,18 @@ def test_every_fact_is_that_of_the_reference(kind: KeyKind, suite: str) -> None:
     """Whatever the server's key and the suite: both engines complete and report the same."""
     engine = NativeHandshake(HOST)
     mine, server = talk(engine, exam(kind), suites=suite)
-    theirs, _ = talk(Handshake(HOST), exam(kind), suites=suite)
-    assert (mine.outcome, mine.key_proved, engine.hands_over) == (Outcome.COMPLETE, True, False)
-    assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
+    theirs, _ = talk(OpenSSLHandshake(HOST), exam(kind), suites=suite)
+    assert (mine.outcome, mine.key_proved, engine.needs_fallback) == (Outcome.COMPLETE, True, False)
+    assert of_any_connection(mine) == of_any_connection(theirs)
     assert mine.cipher == suite
     assert server.get_state_string() == b"SSL negotiation finished successfully"
 
 
-def test_farewell_is_understood() -> None:
+def test_close_notify_is_understood() -> None:
     """The server reads our close_notify under the application keys."""
     engine = NativeHandshake(HOST)
     _, server = talk(engine, exam("ec"))
-    assert engine.farewell() == b""  # it went with Finished
+    assert engine.closing_bytes() == b""  # it went with Finished
     with pytest.raises(SSL.ZeroReturnError):
         server.recv(1)
 
@@ -171,7 +171,7 @@ def test_farewell_is_understood() -> None:
 async def test_replayed_chain_is_a_wrong_signature(kind: KeyKind) -> None:
     """A genuine chain, signed with another key of the same kind: seen at once, and no other engine is asked."""
     async with serve_script(Script.replay(exam(kind).chain)) as server:
-        observation = await probe(at(server.address), dialer=DirectDialer())
+        observation = (await probe(at(server.address), dialer=DirectDialer())).single
         await server.settled()
     assert (observation.outcome, observation.key_proved) == (Outcome.SIGNATURE_WRONG, False)
     assert ders(observation) == exam(kind).chain
@@ -179,7 +179,7 @@ async def test_replayed_chain_is_a_wrong_signature(kind: KeyKind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "handed_over"),
+    ("script", "falls_back"),
     [
         ({}, False),
         ({"version": ssl.TLSVersion.TLSv1_2}, True),
@@ -192,17 +192,17 @@ async def test_replayed_chain_is_a_wrong_signature(kind: KeyKind) -> None:
     ],
     ids=["regular", "TLS 1.2", "Finished", "scheme", "no certificate", "closed", "not TLS", "alert"],
 )
-async def test_what_is_handed_over(script: dict[str, object], handed_over: bool) -> None:  # noqa: FBT001 - a table
-    """Another version and everything irregular goes to the reference, on a connection of its own, with its answer."""
+async def test_what_needs_the_fallback(script: dict[str, object], falls_back: bool) -> None:  # noqa: FBT001 - a table
+    """Another version and everything nonconforming goes to OpenSSL, on a connection of its own, with its answer."""
     played = dataclasses.replace(Script.genuine(exam("ec")), **script)  # type: ignore[arg-type] # a table
     async with serve_script(played) as server:
-        mine = await probe(at(server.address), dialer=DirectDialer(), engine=Engine.NATIVE)
-        alone = await probe(at(server.address), dialer=DirectDialer(), engine=Engine.OPENSSL)
+        mine = (await probe(at(server.address), dialer=DirectDialer(), engine=Engine.NATIVE)).single
+        alone = (await probe(at(server.address), dialer=DirectDialer(), engine=Engine.OPENSSL)).single
         before = server.connections
-        both = await probe(at(server.address), dialer=DirectDialer())
-        assert server.connections - before == both.attempts == alone.attempts + handed_over
+        both = (await probe(at(server.address), dialer=DirectDialer())).single
+        assert server.connections - before == both.attempts == alone.attempts + falls_back
     assert (both.outcome, both.key_proved, both.alert) == (alone.outcome, alone.key_proved, alone.alert)
-    if not handed_over:
+    if not falls_back:
         assert mine.outcome is alone.outcome
 
 
@@ -214,41 +214,43 @@ def _exponent_as_another_type(leaf: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "broken", [lambda leaf: leaf + b"\x00", _exponent_as_another_type], ids=["trailing octet", "exponent"]
+    "broken", [lambda leaf: leaf + b"\x00", _exponent_as_another_type], ids=["trailing byte", "exponent"]
 )
-def test_a_leaf_that_only_we_read_is_handed_over(broken: Callable[[bytes], bytes]) -> None:
+def test_a_leaf_that_only_we_read_needs_the_fallback(broken: Callable[[bytes], bytes]) -> None:
     """What OpenSSL refuses is not completed here, though its key is proved: the reference has the last word."""
     leaf = broken(exam("rsa").leaf)
     engine = NativeHandshake(HOST)
     server = ScriptedHandshake(Script.malformed(leaf, key=exam("rsa").key))
     for flight in server.receive(engine.start()):
         engine.receive(flight)
-    facts = engine.facts()
-    assert engine.hands_over
-    assert (facts.outcome, facts.key_proved, facts.chain) == (Outcome.TLS_FAILURE, True, (leaf,))
+    facts = engine.observation()
+    assert engine.needs_fallback
+    assert (facts.outcome, facts.key_proved, ders(facts)) == (Outcome.TLS_FAILURE, True, (leaf,))
 
 
-@pytest.mark.parametrize(("octets", "handed_over"), [(1, False), (0, False), (-1, True), (-300, True)])
-def test_padding_has_the_limit_of_a_record(octets: int, handed_over: bool) -> None:  # noqa: FBT001 - a table
-    """Zeros behind the content may fill a record to `octets` below what it holds (RFC 8446 section 5.4), not more."""
+@pytest.mark.parametrize(("raw", "falls_back"), [(1, False), (0, False), (-1, True), (-300, True)])
+def test_padding_has_the_limit_of_a_record(raw: int, falls_back: bool) -> None:  # noqa: FBT001 - a table
+    """Zeros behind the content may fill a record to `bytes` below what it holds (RFC 8446 section 5.4), not more."""
 
     class Padding(ScriptedHandshake):
         def _seal(self, content_type: tls_wire.ContentType, content: bytes) -> bytes:
             if not isinstance(self._write, tls_wire.Protection13):
                 return super()._seal(content_type, content)
-            room = tls_wire.MAXIMUM_PLAINTEXT - len(content) - octets
+            room = tls_wire.MAXIMUM_PLAINTEXT - len(content) - raw
             return self._write.seal(content_type, content, padding=room)
 
     engine = NativeHandshake(HOST)
     for flight in Padding(Script.genuine(exam("ec"))).receive(engine.start()):
         engine.receive(flight)
-    assert engine.facts().key_proved
-    assert engine.hands_over is handed_over
+    assert engine.observation().key_proved
+    assert engine.needs_fallback is falls_back
 
 
 async def both(endpoint: Endpoint, dialer: Dialer) -> tuple[Observation, Observation]:
-    """What a look shows with the native engine first, and with OpenSSL alone."""
-    return await probe(endpoint, dialer=dialer), await probe(endpoint, dialer=dialer, engine=Engine.OPENSSL)
+    """A probe with the native engine first, and with OpenSSL alone."""
+    return (await probe(endpoint, dialer=dialer)).single, (
+        await probe(endpoint, dialer=dialer, engine=Engine.OPENSSL)
+    ).single
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -282,14 +284,14 @@ def test_an_ml_dsa_key_is_proved(tmp_path: Path, number: int, *, also: bool) -> 
     context = ml_dsa_server(tmp_path, number, also=also)
     engine = NativeHandshake(HOST)
     mine, server = talk(engine, context)
-    theirs, _ = talk(Handshake(HOST), context)
-    assert (mine.outcome, mine.key_proved, mine.proof, engine.hands_over) == (
+    theirs, _ = talk(OpenSSLHandshake(HOST), context)
+    assert (mine.outcome, mine.key_proved, proof(mine), engine.needs_fallback) == (
         Outcome.COMPLETE,
         True,
         KeyProof.VALID,
         False,
     )
-    assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
+    assert of_any_connection(mine) == of_any_connection(theirs)
     assert engine.signature is not None
     assert engine.signature.scheme == {44: 0x0904, 65: 0x0905, 87: 0x0906}[number]
     assert server.get_state_string() == b"SSL negotiation finished successfully"
@@ -299,12 +301,12 @@ def test_a_readable_hello_gets_the_other_certificate(tmp_path: Path) -> None:
     """A server with both sends the one that every client can verify, to either engine."""
     context = ml_dsa_server(tmp_path, 65, also=True)
     mine, _ = talk(NativeHandshake(HOST, hello=Hello.READABLE), context)
-    theirs, _ = talk(Handshake(HOST, wanted=Hello.READABLE), context)
-    assert (mine.outcome, mine.key_proved, mine.chain) == (Outcome.COMPLETE, True, exam("ec").chain)
-    assert mine._replace(server_hello=None) == theirs._replace(server_hello=None)
+    theirs, _ = talk(OpenSSLHandshake(HOST, hello=Hello.READABLE), context)
+    assert (mine.outcome, mine.key_proved, ders(mine)) == (Outcome.COMPLETE, True, exam("ec").chain)
+    assert of_any_connection(mine) == of_any_connection(theirs)
 
 
-def test_a_signature_that_was_not_offered_is_handed_over() -> None:
+def test_a_signature_that_was_not_offered_needs_the_fallback() -> None:
     """A server that signs by what our hello leaves out: the reference engine refuses it, and has the last word."""
     key = ml_dsa_key(65)
     issued = pki().issue([HOST], key=key)
@@ -313,31 +315,31 @@ def test_a_signature_that_was_not_offered_is_handed_over() -> None:
         def _sign(self, content: bytes) -> tuple[int, bytes]:
             return 0x0905, key.sign(content)
 
-    for hello, hands_over in ((Hello.DEFAULT, False), (Hello.READABLE, True)):
+    for hello, falls_back in ((Hello.DEFAULT, False), (Hello.READABLE, True)):
         engine = NativeHandshake(HOST, hello=hello)
         script = dataclasses.replace(Script.genuine(exam("ec")), certificates=issued.chain)
         engine.receive(b"".join(Unasked(script).receive(engine.start())))
-        assert engine.hands_over is hands_over
+        assert engine.needs_fallback is falls_back
 
 
 @pytest.mark.parametrize("also", [False, True], ids=["alone", "with an EC certificate"])
 def test_without_ml_dsa_openssl_proves_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, also: bool) -> None:
-    """A `cryptography` whose OpenSSL offers ML-DSA but which has none itself: OpenSSL finishes what is handed over."""
+    """A `cryptography` whose OpenSSL offers ML-DSA but which has none itself: OpenSSL completes it."""
     context = ml_dsa_server(tmp_path, 65, also=also)
     withhold_ml_dsa(monkeypatch)
     engine = NativeHandshake(HOST)
     mine, _ = talk(engine, context)
-    assert (mine.proof, mine.key_proved, engine.hands_over) == (KeyProof.NOT_CHECKABLE, False, True)
-    facts, _ = talk(Handshake(HOST), context)
-    assert (facts.outcome, facts.proof, facts.key_proved) == (Outcome.COMPLETE, KeyProof.NOT_CHECKABLE, True)
-    assert facts.chain == mine.chain
+    assert (proof(mine), mine.key_proved, engine.needs_fallback) == (KeyProof.NOT_CHECKABLE, False, True)
+    facts, _ = talk(OpenSSLHandshake(HOST), context)
+    assert (facts.outcome, proof(facts), facts.key_proved) == (Outcome.COMPLETE, KeyProof.NOT_CHECKABLE, True)
+    assert ders(facts) == ders(mine)
 
 
 async def test_a_replayed_ml_dsa_chain_is_a_wrong_signature() -> None:
     """With another key of its own the sender cannot sign for it."""
     issued = pki().issue([HOST], key=ml_dsa_key(65))
     async with serve_script(Script.replay(issued.chain)) as server:
-        observation = await probe(at(server.address), dialer=DirectDialer())
+        observation = (await probe(at(server.address), dialer=DirectDialer())).single
     assert (observation.outcome, observation.key_proved) == (Outcome.SIGNATURE_WRONG, False)
     assert ders(observation) == issued.chain
 
@@ -361,7 +363,7 @@ async def test_observations_of_an_interceptor_are_equal(leaf_key: KeyKind, versi
     assert ders(mine)[0] != exam("ec").leaf
 
 
-def test_a_retry_is_handed_over() -> None:
+def test_a_retry_needs_the_fallback() -> None:
     """A server that wants another group asks for a second hello; that is the reference's business."""
     context = server_context(exam("ec"), min_version=ssl.TLSVersion.TLSv1_3, max_version=ssl.TLSVersion.TLSv1_3)
     context.set_tmp_ecdh(ec.SECP384R1())
@@ -372,24 +374,38 @@ def test_a_retry_is_handed_over() -> None:
     with pytest.raises(SSL.WantReadError):
         server.do_handshake()
     assert engine.receive(server.bio_read(1 << 16)) == b""
-    assert engine.hands_over
+    assert engine.needs_fallback
+
+
+async def test_the_reason_of_a_fallback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A probe logs its route, both handshakes and why it fell back, and nothing else."""
+    caplog.set_level("DEBUG", logger="detector.probe")
+    async with serve_script(Script.genuine(exam("ec"), version=ssl.TLSVersion.TLSv1_2)) as server:
+        await probe(at(server.address), dialer=DirectDialer())
+    assert [record.getMessage() for record in caplog.records if record.name == "detector.probe"] == [
+        f"{HOST}:443: dialing (direct)",
+        f"{HOST}:443: handshake (native): tls-failure",
+        f"{HOST}: falling back from the native engine to OpenSSL: another TLS version",
+        f"{HOST}:443: dialing (direct)",
+        f"{HOST}:443: handshake (openssl): complete",
+    ]
 
 
 async def test_what_was_seen_is_not_lost() -> None:
-    """Another leaf for the second connection does not excuse the first: it is what is told, and nothing is proved."""
+    """Another leaf on the second connection does not excuse the first, which is reported; nothing is proved."""
     forged = dataclasses.replace(Script.genuine(exam("rsa")), scheme=0x0708)
     async with serve_script([forged, Script.genuine(exam("ec"))]) as server:
-        observation = await probe(at(server.address), dialer=DirectDialer())
+        observation = (await probe(at(server.address), dialer=DirectDialer())).single
     assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)
     assert ders(observation) == exam("rsa").chain
     assert (observation.attempts, server.connections) == (2, 2)
 
 
 async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
-    """The key of the first leaf was proved, the second connection shows another: neither look may clear the network."""
+    """The first leaf's key was proved, the second connection shows another leaf: neither may clear the network."""
     first = Script.malformed(exam("rsa").leaf + b"\x00", key=exam("rsa").key)
     async with serve_script([first, Script.genuine(exam("ec"))]) as server:
-        observation = await probe(at(server.address), dialer=DirectDialer())
+        observation = (await probe(at(server.address), dialer=DirectDialer())).single
     assert (observation.outcome, observation.key_proved) == (Outcome.TLS_FAILURE, False)
     assert ders(observation) == first.certificates
     assert (observation.attempts, observation.engine, server.connections) == (2, Engine.NATIVE, 2)
@@ -399,7 +415,7 @@ async def test_a_proved_key_is_not_counted_when_the_leaf_changes() -> None:
     "behind", [(tls_wire.ContentType.ALERT, b"\x02\x28"), (tls_wire.ContentType.HANDSHAKE, b"\x63\0\0\0")]
 )
 def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.ContentType, bytes]) -> None:
-    """An alert or garbage in the same segment does not make another engine look: the replayed chain was seen."""
+    """An alert or garbage in the same segment does not make another engine probe: the replayed chain was seen."""
 
     class Excusing(ScriptedHandshake):
         def _message(self, kind: tls_wire.HandshakeType, body: bytes) -> bytes:
@@ -408,14 +424,14 @@ def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.Cont
 
     engine = NativeHandshake(HOST)
     engine.receive(b"".join(Excusing(Script.replay(exam("ec").chain)).receive(engine.start())))
-    assert not engine.hands_over
-    assert (engine.facts().outcome, engine.facts().chain) == (Outcome.SIGNATURE_WRONG, exam("ec").chain)
+    assert not engine.needs_fallback
+    assert (engine.observation().outcome, ders(engine.observation())) == (Outcome.SIGNATURE_WRONG, exam("ec").chain)
 
 
 @pytest.mark.parametrize(
     ("connections", "verdict", "confidences"),
     [
-        ("irregular, forged", "middleware", {"proven"}),
+        ("nonconforming, forged", "middleware", {"proven"}),
         ("forged by TLS 1.2, genuine", "middleware", {"probable", "possible"}),
         ("another by TLS 1.2, genuine", "inconclusive", {None}),
     ],
@@ -431,7 +447,7 @@ async def test_each_leaf_is_judged(
     genuine, other = world.pki.issue([HOST], key="rsa"), world.pki.issue([HOST])
     forging = world.pki.private_ca("Filter CA").issue([HOST])
     scripts = {
-        "irregular": Script.malformed(genuine.leaf + b"\x00", *genuine.chain[1:], key=genuine.key),
+        "nonconforming": Script.malformed(genuine.leaf + b"\x00", *genuine.chain[1:], key=genuine.key),
         "forged": Script.genuine(forging),
         "genuine": Script.genuine(genuine),
         "forged by TLS 1.2": Script.genuine(forging, version=ssl.TLSVersion.TLSv1_2),
@@ -450,7 +466,7 @@ async def test_each_leaf_is_judged(
 
 
 def test_the_servers_share_is_checked() -> None:
-    """A share that is no key, of no known group or of small order agrees on nothing, and is handed over."""
+    """A share that is no key, of no known group or of small order agrees on nothing, and needs the fall-back."""
     for share in (b"", b"\x01" * 31, bytes(32), b"\x01" + bytes(31)):
 
         class Broken(ScriptedHandshake):
@@ -462,20 +478,20 @@ def test_the_servers_share_is_checked() -> None:
         server = Broken(Script.genuine(exam("ec")))
         flight = next(server.receive(engine.start()))
         engine.receive(flight)
-        assert engine.hands_over
-        assert engine.facts().chain == ()
+        assert engine.needs_fallback
+        assert ders(engine.observation()) == ()
 
 
 @given(st.binary(max_size=300))
-def test_any_octets_from_a_server(data: bytes) -> None:
+def test_any_bytes_from_a_server(data: bytes) -> None:
     """Nothing raises, and nothing is ever complete."""
     engine = NativeHandshake(HOST)
     engine.start()
     engine.receive(data)
-    engine.ended(Outcome.CLOSED)
+    engine.connection_closed(Outcome.CLOSED)
     assert engine.finished
-    assert engine.facts().outcome is not Outcome.COMPLETE
-    engine.farewell()
+    assert engine.observation().outcome is not Outcome.COMPLETE
+    engine.closing_bytes()
 
 
 async def test_without_ml_kem_openssl_looks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -485,7 +501,7 @@ async def test_without_ml_kem_openssl_looks(monkeypatch: pytest.MonkeyPatch) -> 
     try:
         assert not native.is_usable()
         async with serve_origin(exam("ec")) as origin:
-            observation = await probe(at(origin.address), dialer=DirectDialer(), engine=Engine.NATIVE)
+            observation = (await probe(at(origin.address), dialer=DirectDialer(), engine=Engine.NATIVE)).single
     finally:
         native.is_usable.cache_clear()
     assert (observation.key_proved, observation.attempts) == (True, 1)
@@ -494,7 +510,7 @@ async def test_without_ml_kem_openssl_looks(monkeypatch: pytest.MonkeyPatch) -> 
 def test_engines_agree_on_broken_servers() -> None:
     """A few thousand mutated flights; the script plays any number."""
     done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, str(SCRIPT), "--flights", "1500", "--seed", "7"],
+        [*DIFFERENTIAL, "--flights", "1500", "--seed", "7"],
         capture_output=True,
         text=True,
         timeout=300,
@@ -510,13 +526,13 @@ def test_engines_agree_on_broken_servers() -> None:
 def test_bad_usage_is_exit_2(given: list[str]) -> None:
     """A sentence, and no traceback."""
     done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, str(SCRIPT), *given], capture_output=True, text=True, timeout=60, check=False
+        [*DIFFERENTIAL, *given], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 
 
 def test_openssl_is_not_loaded_for_it() -> None:
-    """A look at a TLS 1.3 server needs no pyOpenSSL, whose import takes longer than the look."""
+    """Probing a TLS 1.3 server needs no pyOpenSSL, whose import takes longer than the probe."""
     code = "import sys, detector.probe.tls.native; sys.exit('OpenSSL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0  # noqa: S603 - our own code

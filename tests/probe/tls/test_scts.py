@@ -26,17 +26,16 @@ from support.conversations import HOST, at, ders, exam, of_any_connection, pki
 
 from detector.model import Endpoint, Engine, KeyKind, Outcome, encode
 from detector.probe import DirectDialer, probe
-from detector.probe.tls import handshake, native
+from detector.probe.tls import native, openssl
 from detector.probe.tls.codepoints import ExtensionType
-from detector.probe.tls.handshake import CIPHERS, Handshake, context_for, shared_context, strict_context
-from detector.probe.tls.hello import asks_for_timestamps, parse_client_hello
+from detector.probe.tls.hello import parse_client_hello, requests_scts
+from detector.probe.tls.openssl import CIPHERS, OpenSSLHandshake, shared_context, strict_context
 from detector.probe.tls.wire import OCSP_RESPONSE_BYTES_MAX, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from detector.model import Observation
-    from detector.probe.tls.openssl import Facts
 
 V = ssl.TLSVersion
 both_versions = pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
@@ -56,7 +55,7 @@ class Carried(NamedTuple):
     scts_carried: bool
 
 
-def carried_by(seen: Observation | Facts) -> Carried:
+def carried_by(seen: Observation) -> Carried:
     return Carried(seen.sct_list, seen.ocsp_response, seen.scts_carried)
 
 
@@ -64,7 +63,7 @@ async def probes(script: Script) -> tuple[Observation, Observation]:
     """Probe with the engine that would be taken, and with OpenSSL alone; they must report the same."""
     async with serve_script(script) as server:
         taken, alone = [
-            await probe(at(server.address), dialer=DirectDialer(), engine=engine)
+            (await probe(at(server.address), dialer=DirectDialer(), engine=engine)).single
             for engine in (Engine.AUTO, Engine.OPENSSL)
         ]
     assert of_any_connection(taken) == of_any_connection(alone)
@@ -96,7 +95,7 @@ async def test_openssl_as_a_server_staples(version: ssl.TLSVersion, either_engin
     issued = exam("rsa")
     stapled = pki().intermediate_rsa.ocsp_response(issued.leaf)
     async with serve_origin(issued, min_version=version, max_version=version, ocsp_response=stapled) as origin:
-        seen = await probe(at(origin.address), dialer=DirectDialer())
+        seen = (await probe(at(origin.address), dialer=DirectDialer())).single
     assert carried_by(seen) == Carried(None, stapled, scts_carried=True)
     assert ocsp.load_der_ocsp_response(seen.ocsp_response or b"").certificate_status is ocsp.OCSPCertStatus.GOOD
 
@@ -137,7 +136,7 @@ def scts(body: bytes = SCTS) -> bytes:
     return of(Extension.SIGNED_CERTIFICATE_TIMESTAMP, body)
 
 
-IRREGULAR: dict[str, tuple[tuple[bytes, ...], bytes | None, bytes | None]] = {
+NONCONFORMING: dict[str, tuple[tuple[bytes, ...], bytes | None, bytes | None]] = {
     "for the issuer only": ((b"", scts() + status(RESPONSE)), None, None),
     "for both, the leaf's counts": ((scts(b"\x00\x01\x00"), scts() + status(RESPONSE)), b"\x00\x01\x00", None),
     "SCTs twice": ((scts() + scts(b"\x00\x01\x00"),), SCTS, None),
@@ -154,7 +153,7 @@ IRREGULAR: dict[str, tuple[tuple[bytes, ...], bytes | None, bytes | None]] = {
 """Extensions of each CertificateEntry in TLS 1.3; what is kept of the leaf's."""
 
 
-@pytest.mark.parametrize(("extensions", "sct_list", "stapled"), IRREGULAR.values(), ids=IRREGULAR)
+@pytest.mark.parametrize(("extensions", "sct_list", "stapled"), NONCONFORMING.values(), ids=NONCONFORMING)
 async def test_what_else_comes_in_tls_1_3(
     extensions: tuple[bytes, ...], sct_list: bytes | None, stapled: bytes | None
 ) -> None:
@@ -202,7 +201,7 @@ def test_a_status_is_kept_whole_or_not_at_all(body: bytes) -> None:
     script = Script.genuine(exam(), version=V.TLSv1_2)
     server = ScriptedHandshake(dataclasses.replace(script, certificate_statuses=(body,)))
     wire = Wire()
-    for flight in server.receive(Handshake(HOST).start()):
+    for flight in server.receive(OpenSSLHandshake(HOST).start()):
         wire.server(flight)
     assert wire.ocsp_response in {None, body[4:]}
     assert (wire.ocsp_response is None) is (tls.certificate_status(body[4:]) != body or not body[4:])
@@ -213,25 +212,27 @@ def test_a_status_is_kept_whole_or_not_at_all(body: bytes) -> None:
 def test_no_extension_of_an_entry_raises(extensions: list[bytes]) -> None:
     """Whatever stands there, an outcome comes of it, and it takes no certificate away from what was read before."""
     server = ScriptedHandshake(dataclasses.replace(Script.genuine(exam()), entry_extensions=tuple(extensions)))
-    client = Handshake(HOST)
+    client = OpenSSLHandshake(HOST)
     for flight in server.receive(client.start()):
         client.receive(flight)
-    client.ended(Outcome.CLOSED)
-    facts = client.facts()
-    assert facts.chain == exam().chain[: len(facts.chain)] != ()
-    assert facts.sct_list is None or facts.sct_list in extensions[0]
+    client.connection_closed(Outcome.CLOSED)
+    seen = client.observation()
+    assert ders(seen) == exam().chain[: len(ders(seen))] != ()
+    assert seen.sct_list is None or seen.sct_list in extensions[0]
 
 
 @pytest.mark.parametrize(
-    "context", [shared_context, strict_context, lambda: context_for(KeyKind.RSA)], ids=["shared", "strict", "RSA only"]
+    "context",
+    [shared_context, strict_context, lambda: shared_context(key_kind=KeyKind.RSA)],
+    ids=["shared", "strict", "RSA only"],
 )
 def test_every_hello_of_openssl_asks_for_both(context: Callable[[], SSL.Context]) -> None:
-    """What the judge, the guard and the witness's client see of a server is asked for alike.
+    """The probe, the guard and the witness's client request the same.
 
-    When this fails after an update of pyOpenSSL or cryptography, `_ask_for_timestamps` needs another way.
+    When this fails after an update of pyOpenSSL or cryptography, `_request_scts` needs another call.
     """
-    hello = Handshake(HOST, context=context()).start()[5:]
-    assert asks_for_timestamps(hello)
+    hello = OpenSSLHandshake(HOST, context=context()).start()[5:]
+    assert requests_scts(hello)
     bodies = dict(parse_client_hello(hello).extensions)
     assert bodies[ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP] == b""
     assert bodies[ExtensionType.STATUS_REQUEST] == bytes.fromhex("0100000000")  # ocsp, of any responder, no nonce
@@ -248,20 +249,20 @@ def test_a_binding_that_cannot_ask(unasked: bool, function_only: bool, monkeypat
     if function_only:
         moved._lib = SimpleNamespace()
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(handshake, "SSL", moved)
-        context = handshake._client_context(0, CIPHERS)
-    client = Handshake(HOST, context=context)
+        elsewhere.setattr(openssl, "SSL", moved)
+        context = openssl._client_context(0, CIPHERS)
+    client = OpenSSLHandshake(HOST, context=context)
     script = Script.genuine(exam(), sct_list=SCTS, ocsp_response=RESPONSE)
     server = ScriptedHandshake(dataclasses.replace(script, entry_extensions=(scts(),)) if unasked else script)
     for flight in server.receive(client.start()):
         client.receive(flight)
-    facts = client.facts()
+    seen = client.observation()
     if unasked:
-        assert carried_by(facts) == Carried(SCTS, None, scts_carried=False)
-        assert (facts.outcome, facts.key_proved) == (Outcome.TLS_FAILURE, True)
+        assert carried_by(seen) == Carried(SCTS, None, scts_carried=False)
+        assert (seen.outcome, seen.key_proved) == (Outcome.TLS_FAILURE, True)
     else:
-        assert carried_by(facts) == Carried(None, script.ocsp_response, scts_carried=False)
-        assert (facts.outcome, facts.key_proved) == (Outcome.COMPLETE, True)
+        assert carried_by(seen) == Carried(None, script.ocsp_response, scts_carried=False)
+        assert (seen.outcome, seen.key_proved) == (Outcome.COMPLETE, True)
 
 
 async def test_nothing_is_carried_over_quic() -> None:

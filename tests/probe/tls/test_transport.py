@@ -1,4 +1,4 @@
-"""`TLSTransport`: both ends of real connections on loopback, and a transport below that misbehaves in every way.
+"""`TLSTransport`: both ends of real connections on loopback, and a misbehaving transport below.
 
 Room: tests of probe. Opens sockets on loopback.
 """
@@ -15,7 +15,7 @@ from detector_testing.streams import LOOPBACK, server_context
 from OpenSSL import SSL
 from support.conversations import exam, output_of
 
-from detector.probe.tls.handshake import shared_context
+from detector.probe.tls.openssl import shared_context
 from detector.probe.tls.transport import TLSTransport
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 V = ssl.TLSVersion
 BODY = bytes(range(256)) * 16 * 1024
-"""4 MiB: more than every buffer on the way together."""
+"""4 MiB: more than all buffers together."""
 
 PATIENCE = 30.0
 """Seconds after which a connection that does not end is one that never will."""
@@ -59,11 +59,11 @@ class Shaking(asyncio.Protocol):
 
 
 class Listening(asyncio.Protocol):
-    """Notes everything a protocol can be told. `react` is called with each piece of data."""
+    """Records every event of a protocol. `react` is called with each piece of data."""
 
     def __init__(self, react: Callable[[bytes], None] = lambda _data: None, *, keep_open: bool = False) -> None:
         self._pieces: list[bytes] = []
-        self.told: list[str] = []
+        self.events: list[str] = []
         self.lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self.full = asyncio.Event()
         self.ended = asyncio.Event()
@@ -85,20 +85,20 @@ class Listening(asyncio.Protocol):
         self._react(data)
 
     def eof_received(self) -> bool:
-        self.told.append("eof")
+        self.events.append("eof")
         self.ended.set()
         return self._keep_open
 
     def pause_writing(self) -> None:
-        self.told.append("pause")
+        self.events.append("pause")
         self.full.set()
 
     def resume_writing(self) -> None:
-        self.told.append("resume")
+        self.events.append("resume")
         self.full.clear()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.told.append("lost")
+        self.events.append("lost")
         self.lost.set_result(exc)
 
 
@@ -141,7 +141,7 @@ def slowly(transport: TLSTransport) -> Callable[[bytes], None]:
 
 @both_versions
 async def test_large_bodies_both_ways_with_slow_readers(version: ssl.TLSVersion) -> None:
-    """Everything arrives, in order, whoever is slow; writers are held back and let go in turn."""
+    """Everything arrives, in order, whichever side is slow; writers are paused and resumed."""
     async with pair(version) as ends:
         protocols = [Listening(slowly(end)) for end in ends]
         for end, protocol in zip(ends, protocols, strict=True):
@@ -154,12 +154,12 @@ async def test_large_bodies_both_ways_with_slow_readers(version: ssl.TLSVersion)
         assert [await protocol.end() for protocol in protocols] == [None, None]
     for protocol in protocols:
         assert protocol.data == BODY
-        assert protocol.told[:2] == ["pause", "resume"]
+        assert protocol.events[:2] == ["pause", "resume"]
 
 
 @both_versions
 async def test_what_was_written_before_close_arrives(version: ssl.TLSVersion) -> None:
-    """Closing right behind a large body loses nothing, and the end is told as an end."""
+    """Closing right behind a large body loses nothing, and the end is reported as an end."""
     async with pair(version) as (client, server):
         reader, writer = Listening(slowly(client)), Listening()
         client.set_protocol(reader)
@@ -171,8 +171,8 @@ async def test_what_was_written_before_close_arrives(version: ssl.TLSVersion) ->
         assert server.is_closing()
         assert await reader.end() is None
         assert await writer.end() is None
-    assert (reader.data, reader.told) == (BODY, ["eof", "lost"])
-    assert writer.told == ["pause", "resume", "lost"]
+    assert (reader.data, reader.events) == (BODY, ["eof", "lost"])
+    assert writer.events == ["pause", "resume", "lost"]
 
 
 @both_versions
@@ -189,22 +189,22 @@ async def test_echo_of_a_large_body(version: ssl.TLSVersion) -> None:
 
 
 async def test_a_peer_that_never_reads_holds_the_writer_back() -> None:
-    """The writer is told to pause and stays so; what has left stands still; only abort ends it."""
+    """The writer is paused and stays so; nothing more is sent; only abort ends it."""
     async with pair() as (_client, server):
         writer = Listening()
         server.set_protocol(writer)
         server.set_write_buffer_limits(high=1024)
         assert server.get_write_buffer_limits() == (256, 1024)
-        octets = len(BODY) * 4
+        raw = len(BODY) * 4
         server.write(BODY * 4)
-        assert writer.told == ["pause"]
+        assert writer.events == ["pause"]
         assert server.get_write_buffer_size() > 1024
-        left = server.octets_left
-        assert left < octets
+        left = server.bytes_sent
+        assert left < raw
         server.close()
         await asyncio.sleep(0)
         assert not server.closed.is_set()
-        assert server.octets_left - left < 1024  # close_notify waits behind the rest
+        assert server.bytes_sent - left < 1024  # close_notify waits behind the rest
         server.abort()
         assert await writer.end() is None
 
@@ -218,7 +218,7 @@ async def test_cut_off_is_no_end_of_data(version: ssl.TLSVersion) -> None:
         server.write(b"half an ans")
         server._below.close()
         assert isinstance(await reader.end(), ConnectionAbortedError)
-    assert (reader.data, reader.told) == (b"half an ans", ["lost"])
+    assert (reader.data, reader.events) == (b"half an ans", ["lost"])
 
 
 @both_versions
@@ -239,7 +239,7 @@ async def test_half_close(version: ssl.TLSVersion) -> None:
         assert await client_side.end() is None
         assert await server_side.end() is None
     assert server_side.data == b"question"
-    assert server_side.told == ["eof", "lost"]
+    assert server_side.events == ["eof", "lost"]
 
 
 @pytest.mark.parametrize("ending", ["close", "abort"])
@@ -254,7 +254,7 @@ async def test_ending_inside_data_received(ending: str) -> None:
         assert await reader.end() is None
         await other.end()
     assert len(reader.data) <= 1 << 14
-    assert reader.told == ["lost"]
+    assert reader.events == ["lost"]
 
 
 async def test_another_protocol_takes_over_inside_data_received() -> None:
@@ -268,7 +268,7 @@ async def test_another_protocol_takes_over_inside_data_received() -> None:
         server.close()
         assert await second.end() is None
     assert (first.data, second.data) == (b"one", b"two")
-    assert first.told == []
+    assert first.events == []
 
 
 def failures_of_this_loop() -> list[Any]:
@@ -309,7 +309,7 @@ async def test_a_protocol_that_fails_at_once_leaves_nothing_half_open() -> None:
 
 
 async def test_garbage_ends_the_connection_with_an_alert() -> None:
-    """Octets that are not TLS are an error to whoever reads, and the peer is told by alert."""
+    """Bytes that are not TLS are an error to the reader, and the peer gets an alert."""
     async with pair() as (client, server):
         reader, other = Listening(), Listening()
         client.set_protocol(reader)
@@ -317,7 +317,7 @@ async def test_garbage_ends_the_connection_with_an_alert() -> None:
         server._below.write(b"\x17\x03\x03\x00\x20" + bytes(32))
         assert isinstance(await reader.end(), ConnectionAbortedError)
         assert isinstance(await other.end(), ConnectionAbortedError)
-    assert other.told == ["lost"]  # an alert, not an end of data
+    assert other.events == ["lost"]  # an alert, not an end of data
 
 
 async def test_a_lost_connection_is_told_to_who_comes_late() -> None:
@@ -328,7 +328,7 @@ async def test_a_lost_connection_is_told_to_who_comes_late() -> None:
         await client.closed.wait()
         late = Listening()
         client.set_protocol(late)
-        assert late.told == []
+        assert late.events == []
         assert isinstance(await late.end(), ConnectionError)
 
 
@@ -339,12 +339,12 @@ async def test_who_comes_while_nothing_leaves_is_told_to_pause() -> None:
         server.set_protocol(first)
         server.write(BODY * 2)
         server.set_protocol(second)
-        assert (first.told, second.told) == (["pause"], ["pause"])
+        assert (first.events, second.events) == (["pause"], ["pause"])
         client.set_protocol(Listening())
         while second.full.is_set():  # noqa: ASYNC110 - the loop has to turn for the socket to drain
             await asyncio.sleep(0)
-    assert first.told == ["pause"]
-    assert second.told[:2] == ["pause", "resume"]
+    assert first.events == ["pause"]
+    assert second.events[:2] == ["pause", "resume"]
 
 
 async def test_streams_work_over_it() -> None:
@@ -466,8 +466,8 @@ def in_memory(*, full_at_once: bool = False) -> tuple[TLSTransport, Below, SSL.C
         for speaker, listener in ((client, server), (server, client)):
             with contextlib.suppress(SSL.WantReadError):
                 speaker.do_handshake()
-            if octets := output_of(speaker):
-                listener.bio_write(octets)
+            if raw := output_of(speaker):
+                listener.bio_write(raw)
     below = Below(full_at_once=full_at_once)
     return TLSTransport(client, below), below, server
 
@@ -486,7 +486,7 @@ async def test_an_end_that_comes_while_paused_is_told_after_the_data() -> None:
     transport.pause_reading()
     below.above.data_received(encrypted(server, b"late"))
     below.above.eof_received()
-    assert (reader.data, reader.told) == (b"", [])
+    assert (reader.data, reader.events) == (b"", [])
     transport.resume_reading()
     assert isinstance(await reader.end(), ConnectionAbortedError)
     assert reader.data == b"late"
@@ -517,7 +517,7 @@ async def test_nothing_is_kept_behind_close_notify(monkeypatch: pytest.MonkeyPat
     with contextlib.suppress(SSL.Error):
         server.shutdown()
     below.above.data_received(output_of(server))
-    assert reader.told == ["eof"]
+    assert reader.events == ["eof"]
     monkeypatch.setattr(transport._connection, "bio_write", fail)
     below.above.data_received(bytes(1 << 16))
     assert below.ended == ""
@@ -527,7 +527,7 @@ async def test_nothing_is_kept_behind_close_notify(monkeypatch: pytest.MonkeyPat
 
 
 async def test_closing_from_inside_write_loses_nothing() -> None:
-    """A protocol that closes when it is told to pause, in the middle of a write, has still written all of it."""
+    """A protocol that closes when it is paused, in the middle of a write, has still written all of it."""
     transport, below, server = in_memory(full_at_once=True)
     reader = Listening()
     reader.pause_writing = transport.close  # type: ignore[method-assign] # the reaction under test

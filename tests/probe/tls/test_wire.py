@@ -1,4 +1,4 @@
-"""The wire parser: genuine handshakes, hostile bytes, and any way of cutting them into chunks.
+"""The wire parser: genuine handshakes, hostile bytes, in any chunking.
 
 Room: tests of probe. In memory.
 """
@@ -14,25 +14,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.conversations import recording
+from support.profiles import examples
 
 from detector.probe.tls.codepoints import HELLO_RETRY_REQUEST_RANDOM, TLS_1_2, TLS_1_3
+from detector.probe.tls.keys import expand_label
+from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import (
-    CERTIFICATE_OCTETS_MAX,
+    CERTIFICATE_BYTES_MAX,
     CERTIFICATES_MAX,
-    FLIGHT_OCTETS_MAX,
-    MESSAGE_OCTETS_MAX,
-    KeyExchangeKind,
+    FLIGHT_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
     Wire,
-    WireError,
-    WireErrorKind,
-    expand_label,
-    key_exchange_kind,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 def record(content_type: int, body: bytes) -> bytes:
@@ -58,8 +56,8 @@ def certificate_12(*certificates: bytes) -> bytes:
 
 
 def in_records(*messages: bytes) -> bytes:
-    octets = b"".join(messages)
-    return b"".join(record(22, octets[at : at + 16384]) for at in range(0, len(octets), 16384))
+    raw = b"".join(messages)
+    return b"".join(record(22, raw[at : at + 16384]) for at in range(0, len(raw), 16384))
 
 
 def facts(wire: Wire) -> dict[str, Any]:
@@ -84,14 +82,14 @@ def feed_all(wire: Wire, chunks: Sequence[bytes]) -> None:
         wire.server(chunk)
 
 
-def cut(octets: bytes, places: Sequence[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(octets) + 1) for place in places), len(octets)]
-    return [octets[start:end] for start, end in itertools.pairwise(edges)]
+def cut(raw: bytes, places: Sequence[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(raw) + 1) for place in places), len(raw)]
+    return [raw[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("name", ["1.3", "1.2", "1.0", "dhe", "static-rsa"])
 def test_reads_the_chain_as_presented(name: str) -> None:
-    """The certificates read from a recorded handshake are the server's, octet for octet."""
+    """The certificates read from a recorded handshake are the server's, byte for byte."""
     wire = recording(name).play()
     assert tuple(wire.certificates) == recording(name).chain
     assert wire.certificates_seen
@@ -111,7 +109,7 @@ def test_reads_what_was_negotiated() -> None:
     assert (old.version, old.suite, old.group) == (TLS_1_2, 0x0033, None)
     assert old.dh_bits is not None
     assert old.dh_bits >= 1024
-    assert recording("static-rsa").play().key_exchange is None
+    assert recording("static-rsa").play().signature is None
 
 
 def test_a_wrong_secret_opens_nothing() -> None:
@@ -138,12 +136,12 @@ def test_without_the_secret_the_flight_waits() -> None:
 @relaxed
 @given(places=st.lists(st.integers(0, 10_000), max_size=12))
 def test_any_chunking_reads_the_same(name: str, places: list[int]) -> None:
-    """How the octets arrive changes nothing."""
+    """How the bytes arrive changes nothing."""
     recorded = recording(name)
     assert facts(recorded.play(*cut(recorded.server, places))) == facts(recorded.play())
 
 
-def test_octet_by_octet_reads_the_same() -> None:
+def test_byte_by_byte_reads_the_same() -> None:
     """The finest chunking of all reads the same."""
     recorded = recording("1.3")
     assert facts(recorded.play(*cut(recorded.server, range(len(recorded.server))))) == facts(recorded.play())
@@ -168,11 +166,11 @@ def test_damaged_handshakes_raise_only_wire_errors(name: str, at: int, replaceme
 
 
 @relaxed
-@given(octets=st.binary(max_size=400), places=st.lists(st.integers(0, 400), max_size=4), secret=st.booleans())
-def test_arbitrary_octets_raise_only_wire_errors(octets: bytes, places: list[int], secret: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
+@given(raw=st.binary(max_size=400), places=st.lists(st.integers(0, 400), max_size=4), secret=st.booleans())
+def test_arbitrary_bytes_raise_only_wire_errors(raw: bytes, places: list[int], secret: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
     """Nothing a server can send makes anything but a WireError escape."""
     key = bytes(32) if secret else None
-    assert feed(Wire(), [octets], key) == feed(Wire(), cut(octets, places), key)
+    assert feed(Wire(), [raw], key) == feed(Wire(), cut(raw, places), key)
 
 
 @relaxed
@@ -184,16 +182,16 @@ def test_arbitrary_octets_raise_only_wire_errors(octets: bytes, places: list[int
 )
 def test_arbitrary_messages_raise_only_wire_errors(kinds: list[tuple[int, bytes]], suite: int) -> None:
     """Well-framed nonsense behind a ServerHello is read or refused, never stumbled over."""
-    octets = in_records(server_hello(suite=suite), *(message(kind, body) for kind, body in kinds))
-    assert feed(Wire(), [octets]) == feed(Wire(), cut(octets, range(0, len(octets), 7)))
+    raw = in_records(server_hello(suite=suite), *(message(kind, body) for kind, body in kinds))
+    assert feed(Wire(), [raw]) == feed(Wire(), cut(raw, range(0, len(raw), 7)))
 
 
 @relaxed
-@given(octets=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=4))
-def test_the_client_side_raises_only_wire_errors(octets: bytes, places: list[int]) -> None:
+@given(raw=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=4))
+def test_the_client_side_raises_only_wire_errors(raw: bytes, places: list[int]) -> None:
     """The client's stream is held to the same promises."""
     seen = []
-    for chunks in ([octets], cut(octets, places)):
+    for chunks in ([raw], cut(raw, places)):
         wire = Wire()
         with contextlib.suppress(WireError):
             for chunk in chunks:
@@ -203,13 +201,13 @@ def test_the_client_side_raises_only_wire_errors(octets: bytes, places: list[int
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "raw",
     [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"H", b"\x16\x02", b"\x16\x03\x01\xff\xff", b"\x00"],
 )
-def test_what_is_no_tls_is_told_at_once(octets: bytes) -> None:
-    """The first octets that cannot begin a TLS record are enough."""
+def test_what_is_no_tls_is_told_at_once(raw: bytes) -> None:
+    """The first bytes that cannot begin a TLS record are enough."""
     with pytest.raises(WireError) as caught:
-        Wire().server(octets)
+        Wire().server(raw)
     assert caught.value.kind is WireErrorKind.NOT_TLS
 
 
@@ -218,25 +216,25 @@ def test_a_declared_size_is_refused_at_its_header() -> None:
     wire = Wire()
     wire.server(in_records(server_hello()))
     with pytest.raises(WireError) as caught:
-        wire.server(record(22, b"\x0b" + (MESSAGE_OCTETS_MAX + 1).to_bytes(3, "big")))
+        wire.server(record(22, b"\x0b" + (MESSAGE_BYTES_MAX + 1).to_bytes(3, "big")))
     assert caught.value.kind is WireErrorKind.TOO_LARGE
     with pytest.raises(WireError):
         wire.server(b"more")
 
 
 def test_a_flight_without_end_is_refused_and_not_kept() -> None:
-    """Records that lead nowhere are read up to the limit of a flight, in bounded memory."""
+    """Records without an end are read up to the limit of a flight, in bounded memory."""
     wire = Wire()
     wire.server(in_records(server_hello(version=TLS_1_3, suite=0x1301)))
     chunk = record(23, bytes(16384))
     tracemalloc.start()
     with pytest.raises(WireError) as caught:
-        feed_all(wire, [chunk] * (2 * FLIGHT_OCTETS_MAX // len(chunk)))
+        feed_all(wire, [chunk] * (2 * FLIGHT_BYTES_MAX // len(chunk)))
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert caught.value.kind is WireErrorKind.TOO_LARGE
-    assert peak < 3 * FLIGHT_OCTETS_MAX
-    assert kept < FLIGHT_OCTETS_MAX
+    assert peak < 3 * FLIGHT_BYTES_MAX
+    assert kept < FLIGHT_BYTES_MAX
 
 
 def test_too_many_certificates_keep_the_first_ones() -> None:
@@ -252,33 +250,36 @@ def test_a_giant_certificate_is_refused() -> None:
     """One certificate beyond the limit is refused, the ones before it are kept."""
     wire = Wire()
     with pytest.raises(WireError) as caught:
-        wire.server(in_records(server_hello(), certificate_12(b"leaf", bytes(CERTIFICATE_OCTETS_MAX + 1))))
+        wire.server(in_records(server_hello(), certificate_12(b"leaf", bytes(CERTIFICATE_BYTES_MAX + 1))))
     assert caught.value.kind is WireErrorKind.TOO_LARGE
     assert wire.certificates == [b"leaf"]
 
 
 @pytest.mark.parametrize(
-    ("octets", "why"),
+    ("raw", "why"),
     [
         (in_records(server_hello(), server_hello()), "a second ServerHello"),
         (in_records(server_hello(), certificate_12(b"a"), certificate_12(b"b")), "message 11 after message 11"),
         (in_records(certificate_12(b"a")), "before ServerHello"),
         (in_records(server_hello(), message(14, b"")), "message 14 after message 2"),
         (in_records(server_hello(version=TLS_1_3, suite=0x1301), certificate_12(b"a")), "more handshake data"),
-        (in_records(server_hello(version=TLS_1_3, suite=0x1301)) + in_records(certificate_12(b"a")), "in clear behind"),
+        (
+            in_records(server_hello(version=TLS_1_3, suite=0x1301)) + in_records(certificate_12(b"a")),
+            "in the clear after",
+        ),
         (in_records(server_hello(version=TLS_1_3, suite=0xC02F)), "cipher suite 0xc02f in TLS 1.3"),
         (record(22, b""), "empty handshake record"),
-        (record(21, b"\x02"), "not two octets"),
+        (record(21, b"\x02"), "not two bytes"),
         (record(20, b"\x01"), "ChangeCipherSpec before"),
         (in_records(server_hello()) + record(23, b"x"), "application data"),
         (in_records(message(2, server_hello()[4:] + b"\x00")), "ServerHello ends before"),
-        (in_records(server_hello(), certificate_12(b"a") + b"", message(14, b"x")), "octets too many"),
+        (in_records(server_hello(), certificate_12(b"a") + b"", message(14, b"x")), "bytes too many"),
     ],
 )
-def test_messages_out_of_order_are_refused(octets: bytes, why: str) -> None:
+def test_messages_out_of_order_are_refused(raw: bytes, why: str) -> None:
     """A message where the protocol has no place for it ends the reading, so that no second chain can be shown."""
     with pytest.raises(WireError, match=why) as caught:
-        Wire().server(octets)
+        Wire().server(raw)
     assert caught.value.kind is WireErrorKind.MALFORMED
 
 
@@ -312,16 +313,8 @@ def test_unsigned_key_exchanges_are_left_unread() -> None:
     for suite in (0xC02F, 0xFFFF):
         wire = Wire()
         wire.server(in_records(server_hello(suite=suite), certificate_12(b"leaf"), message(12, b"\x01rest")))
-        assert wire.key_exchange is None
+        assert wire.signature is None
         assert wire.error is None
-
-
-def test_key_exchange_kinds_follow_the_registered_names() -> None:
-    """The kind of key exchange is part of a suite's name."""
-    assert key_exchange_kind(0xC02F) is KeyExchangeKind.ECDHE
-    assert key_exchange_kind(0x0033) is KeyExchangeKind.DHE
-    assert key_exchange_kind(0x002F) is KeyExchangeKind.RSA
-    assert key_exchange_kind(0xFFFF) is KeyExchangeKind.UNKNOWN
 
 
 def test_expand_label_matches_the_published_trace() -> None:

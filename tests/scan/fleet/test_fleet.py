@@ -23,6 +23,7 @@ import detector
 from detector import Detector, Endpoint
 from detector.scan import Target
 from detector.scan.fleet import certificates, coordinator, engine
+from detector.session.settings import NetworkSettings
 from detector.session.stream import StreamSettings
 
 if TYPE_CHECKING:
@@ -41,11 +42,9 @@ class Holding(Listener):
     def __init__(self, enough: int) -> None:
         super().__init__()
         self.enough = enough
-        self.connections = 0
         self.many = asyncio.Event()
 
     async def serve(self, stream: PlainStream) -> None:
-        self.connections += 1
         if self.connections >= self.enough:
             self.many.set()
         while await stream.read():
@@ -340,7 +339,8 @@ async def test_canaries_are_probed_from_where_something_is_open(
                     workers=await coordinator.register_workers(client),
                     mode=coordinator.Mode.EVERY,
                     settings=coordinator.FleetSettings(
-                        StreamSettings(timeout=5.0, retries=0, concurrency=32), route="none"
+                        StreamSettings(timeout=5.0, retries=0, concurrency=32),
+                        NetworkSettings(proxy="none", offline=True),
                     ),
                 )
             ]

@@ -1,0 +1,210 @@
+"""The JSON protocol of the gate, for clients that are not written in Python: requests, responses and errors.
+
+Room: exam. Pure: bytes in, records out, and back. docs/exam-gate.schema.json is generated from these records.
+"""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+import enum
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from detector.errors import DetectorError, RequestError
+from detector.model import (
+    Category,
+    Confidence,
+    Coverage,
+    Interceptor,
+    Record,
+    Report,
+    Scope,
+    Verdict,
+    encode,
+    normalize_schema,
+)
+
+from .decision import Reason  # noqa: TC001 - msgspec reads the annotations at run time
+from .policy import DEADLINE_LEAST, DEADLINE_MOST, ENDPOINTS_MAX, Action
+
+if TYPE_CHECKING:
+    from .decision import Decision
+
+SCHEMA_VERSION: Final = 1
+"""Version of responses; rises only when a reader of the old version would misread the new one."""
+
+REQUEST_BYTES_MAX: Final = 128 * 1024
+"""Size of a request: `ENDPOINTS_MAX` of the longest possible names fit. Native messaging would allow 64 MiB."""
+
+ID_CHARACTERS_MAX: Final = 128
+"""Characters of an id: room for a UUID or a hash with a prefix."""
+
+ID_NUMBER_MAX: Final = 2**53 - 1
+"""The largest integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
+
+HOST_CHARACTERS_MAX: Final = 300
+"""Characters of `HOST:PORT`: a DNS name has 253."""
+
+_Id = (
+    Annotated[str, msgspec.Meta(max_length=ID_CHARACTERS_MAX)]
+    | Annotated[int, msgspec.Meta(ge=-ID_NUMBER_MAX, le=ID_NUMBER_MAX)]
+    | None
+)
+_Host = Annotated[str, msgspec.Meta(min_length=1, max_length=HOST_CHARACTERS_MAX)]
+
+
+class Task(enum.StrEnum):
+    """What a request asks the gate to do."""
+
+    GATE = "gate"
+    CANCEL = "cancel"
+
+
+class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One request. `id` is returned with the response; `cancel` ends the request with that id (native messaging only).
+
+    `endpoints` (`HOST[:PORT]`) must be confirmed in addition to the policy's. They must be listed in the policy or its
+    pin files: a client can neither have other hosts probed nor exclude one of the policy's. `deadline` is in seconds.
+    `report` and `evidence` request those, which are large.
+    """
+
+    id: _Id = None
+    task: Task = Task.GATE
+    endpoints: Annotated[tuple[_Host, ...], msgspec.Meta(max_length=ENDPOINTS_MAX)] = ()
+    deadline: Annotated[float, msgspec.Meta(ge=DEADLINE_LEAST, le=DEADLINE_MOST)] | None = None
+    report: bool = False
+    evidence: bool = False
+
+
+class ErrorCode(enum.StrEnum):
+    """Why a request got no decision."""
+
+    BAD_FRAME = "bad-frame"
+    BAD_REQUEST = "bad-request"
+    BAD_INPUT = "bad-input"
+    BUSY = "busy"
+    CANCELLED = "cancelled"
+
+
+class Response(Record, frozen=True, kw_only=True, tag_field="type", tag="decision"):
+    """A decision: `detector.exam.Decision` with a summary of the report; the report and the evidence on request."""
+
+    id: _Id = None
+    schema_version: int = SCHEMA_VERSION
+    detector_version: str
+    action: Action
+    message: str
+    reasons: tuple[Reason, ...]
+    policy: str
+    started: dt.datetime
+    finished: dt.datetime
+    verdict: Verdict
+    confidence: Confidence | None = None
+    scope: Scope
+    coverage: dict[Category, Coverage]
+    interceptors: tuple[Interceptor, ...] = ()
+    report: Report | None = None
+    evidence: bytes | None = None
+
+
+class ErrorResponse(Record, frozen=True, kw_only=True, tag_field="type", tag="error"):
+    """Why a request got no decision, and what to do. It implies nothing about the network."""
+
+    id: _Id = None
+    code: ErrorCode
+    message: str
+    advice: str = ""
+
+
+class Part(Record, frozen=True, kw_only=True, tag_field="type", tag="part"):
+    """A part of a message that is too long for the browser: the `data` of all `parts`, joined, is its JSON text."""
+
+    id: _Id = None
+    part: int
+    parts: int
+    data: str
+
+
+Message = Response | ErrorResponse | Part
+
+_DECODER: Final = msgspec.json.Decoder(Request)
+
+
+def read_request(data: bytes) -> Request:
+    """Decode a request (UTF-8 JSON). Raises `RequestError` for anything else."""
+    if len(data) > REQUEST_BYTES_MAX:
+        raise RequestError(f"The request is larger than {REQUEST_BYTES_MAX} bytes.", advice="Name fewer endpoints.")
+    try:
+        return _DECODER.decode(data)
+    except msgspec.ValidationError as error:
+        raise RequestError(f"The request does not fit: {error}.", advice="See docs/exam-gate.md.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError("The request is not JSON.", advice='Send one object, such as {"id": 1}.') from error
+
+
+def id_of(data: bytes) -> str | int | None:
+    """Return the id of a message that is JSON but not a valid request, so that its sender can match the error."""
+    try:
+        return msgspec.json.decode(data, type=_OnlyId).id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class _OnlyId(msgspec.Struct):
+    id: _Id = None
+
+
+def response(decision: Decision, request: Request) -> Response:
+    """Return the response to `request`."""
+    report = decision.report
+    return Response(
+        id=request.id,
+        detector_version=report.detector_version,
+        action=decision.action,
+        message=decision.message,
+        reasons=decision.reasons,
+        policy=decision.policy,
+        started=report.started,
+        finished=report.finished,
+        verdict=report.verdict,
+        confidence=report.confidence,
+        scope=report.scope,
+        coverage=report.coverage,
+        interceptors=report.interceptors,
+        report=report if request.report else None,
+        evidence=decision.evidence if request.evidence else None,
+    )
+
+
+def error_response(error: DetectorError, code: ErrorCode, request_id: str | int | None = None) -> ErrorResponse:
+    """Return the response to a request that got no decision."""
+    return ErrorResponse(id=request_id, code=code, message=error.message, advice=error.advice)
+
+
+def split(message: Response | ErrorResponse, most: int) -> list[bytes]:
+    """Encode a message as one JSON text of at most `most` bytes (4096 or more), or as several that hold its parts."""
+    whole = encode(message)
+    if len(whole) <= most:
+        return [whole]
+    text = whole.decode("utf-8")
+    # In the worst case a character takes four bytes (UTF-8), or two (an escaped quote).
+    size = (most - _PART_FIELDS_BYTES) // 4
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    return [
+        encode(Part(id=message.id, part=number, parts=len(pieces), data=piece)) for number, piece in enumerate(pieces)
+    ]
+
+
+_PART_FIELDS_BYTES: Final = 1024
+"""Reserved for a part's other fields: each of an id's 128 characters takes at most six bytes."""
+
+
+def protocol_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of requests and messages."""
+    (request, message), components = msgspec.json.schema_components([Request, Message], ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "detector exam gate",
+        **normalize_schema({"$defs": {**components, "Message": message}, "anyOf": [request, message]}),
+    }

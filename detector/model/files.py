@@ -1,0 +1,39 @@
+"""Reads a file that a user named, bounded, or says in one sentence why it could not.
+
+Room: model. Reads the one file that is named.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detector.errors import InputError
+
+
+def read_file(path: str | Path, *, most: int, kind: str, error: type[InputError]) -> bytes:
+    """Read a file of at most `most` bytes. `kind` names it in messages ("pin file").
+
+    Raises `error` when the file cannot be read or is larger.
+    """
+    try:
+        with Path(path).open("rb") as file:  # the size of a device or a pipe is known once it has been read
+            data = file.read(most + 1)
+    except (OSError, ValueError) as problem:  # ValueError: a NUL character in the name
+        raise unreadable(path, problem, kind=kind, error=error) from problem
+    if len(data) > most:
+        raise error(f"{path}: larger than {most} bytes.", advice=f"Name a smaller {kind}, or split it.")
+    return data
+
+
+def unreadable(path: str | Path, problem: OSError | ValueError, *, kind: str, error: type[InputError]) -> InputError:
+    """The error for a file that the system refuses to read."""
+    return error(
+        f"{path}: the {kind} cannot be read: {reason_of(problem)}.", advice="Name an existing file that you may read."
+    )
+
+
+def reason_of(problem: OSError | ValueError) -> str:
+    """The system's reason for refusing a file, without the path."""
+    return problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)

@@ -1,0 +1,63 @@
+"""Validation of what a caller chose: each function returns the value it was given, or says which field is wrong.
+
+Room: model. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from detector.errors import InputError
+
+from .toml_files import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PORT_MAX: Final = 65535
+"""Largest TCP port number (RFC 9293 section 3.1)."""
+
+SHA256_BYTES: Final = 32
+
+
+def one_of(
+    field: str, value: object, known: Iterable[str], *, error: type[InputError] = InputError, advice: str = ""
+) -> str:
+    """Return a string that is one of `known`; `advice` follows the list of them in the error."""
+    known = list(known)
+    if not isinstance(value, str) or value not in known:
+        raise error(
+            f"{field}: {shown(value)} is not a valid value.", advice=f"Choose one of {', '.join(known)}{advice}."
+        )
+    return value
+
+
+def seconds(
+    field: str, value: object, *, least: float = 0.0, most: float = math.inf, error: type[InputError] = InputError
+) -> float:
+    """Return a number of seconds from `least` to `most`; NaN is in no range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise error(f"{field}: is not a number of seconds.", advice=f"Write {field} = 3.0, without quotes.")
+    if not least <= value <= most:
+        between = (
+            f"not between {least} and {most:.0f}" if math.isfinite(most) else f"less than {least}, or not a number"
+        )
+        raise error(f"{field}: {shown(value)} is {between} seconds.", advice=f"Write {field} = 3.0, without quotes.")
+    return float(value)
+
+
+def whole_number(field: str, value: object, *, least: int, most: int, error: type[InputError] = InputError) -> int:
+    """Return a whole number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise error(
+            f"{field}: {shown(value)} is out of range.", advice=f"Give {field} as a whole number, {least} to {most}."
+        )
+    return value
+
+
+def digests(field: str, values: Iterable[bytes], *, error: type[InputError] = InputError) -> None:
+    """Refuse values that are not of 32 bytes: SHA-256 digests and Ed25519 public keys."""
+    for value in values:
+        if len(value) != SHA256_BYTES or not isinstance(value, bytes):
+            raise error(f"{field}: a value has length {len(value)}.", advice="Give 32 bytes, not text.")

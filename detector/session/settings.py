@@ -1,0 +1,284 @@
+"""What a caller chooses, in two records: how connections are made, and what is expected of the servers they reach.
+
+Room: session. `NetworkSettings` is plain data with JSON of its own: it can be sent to another process. `Expectations`
+reads the files that it names. Both are validated when they are made, and the error names the field.
+
+The options are declared once, as TypedDicts, and are the keyword arguments (PEP 692) of everything that takes them:
+`Detector`, `check`, `examine`, the exam gate and the guard.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
+
+import msgspec
+
+from detector import pins as pin_files
+from detector.errors import TargetError
+from detector.knowledge import ct_logs
+from detector.knowledge import roots as trusted
+from detector.knowledge.known_roots import known_labels
+from detector.model import Endpoint, Engine, Record
+from detector.model.validate import PORT_MAX, one_of, whole_number
+
+from .follow_up import CANARIES_LEAST, DEFAULT_CONTROL, Control, known_canaries, one_per_operator
+from .plan import FILE_PREFIX, HELLO_CHOICES, MACHINE, USUAL, ProbeSettings, read_resolver, read_route
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Unpack
+
+    from detector.pins import PinSet
+    from detector.trust.ct_logs import LogList
+    from detector.trust.roots import Roots
+
+    PinSource = PinSet | str | Path | Sequence[str | Path | Endpoint]
+    RootSource = Roots | str | Path
+    LogSource = LogList | str | Path
+    ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
+    SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
+    EngineName = Engine | Literal["auto", "openssl", "native"]
+    HelloName = Literal["default", "browser", "both"]
+
+CONCURRENCY_DEFAULT: Final = 64
+"""Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
+CONCURRENCY_MAX: Final = 65535
+"""A host has no more ports to connect from."""
+_PROXY_WORDS: Final = frozenset({MACHINE, "env", "none"})
+
+ResolveRule = tuple[str, int, str, int]
+"""Host and port of an endpoint, address and port to connect to instead."""
+
+
+class NetworkOptions(TypedDict, total=False):
+    """How connections are made: the fields of `NetworkSettings`."""
+
+    route: str
+    proxy: str
+    resolve: ResolveRules | None
+    all_addresses: bool
+    doh: str | None
+    quic: bool
+    hello: HelloName
+    engine: EngineName
+    concurrency: int
+    offline: bool
+    control: Control | None
+    vantage: str
+
+
+class TrustOptions(TypedDict, total=False):
+    """What chains are assessed against."""
+
+    pins: PinSource | None
+    roots: RootSource | None
+    add_roots: RootSource | None
+    logs: LogSource | None
+
+
+class ExpectationOptions(TrustOptions, total=False):
+    """What is expected of the endpoints: the fields of `Expectations`."""
+
+    canaries: Sequence[Endpoint] | None
+    seen_before: SeenBefore
+
+
+class DetectorOptions(NetworkOptions, ExpectationOptions, total=False):
+    """Both: the options of a detector."""
+
+
+class NetworkSettings(Record, frozen=True, kw_only=True):
+    """How connections are made.
+
+    Attributes:
+        route: the routes to take: `usual`, `all`, or some of `direct`, `direct4`, `direct6` and `proxy`, separated by
+            commas.
+        proxy: `system` (the machine's settings, else those of the environment), `env` (the environment's), a proxy URL,
+            `pac:` with the URL or path of a proxy auto-configuration file, or `none`.
+        resolve: where to connect instead of resolving a name; such an address counts as given by the caller. `of` takes
+            a mapping of (host, port) to (address, port), or rules HOST:PORT:ADDRESS:PORT as curl's --connect-to.
+        all_addresses: whether to probe every address of a host, and both its RSA and its ECDSA certificate.
+        doh: https URL of a second resolver to compare with (docs/routes.md; extra `doh`).
+        quic: whether to probe each endpoint over QUIC, too (extra `quic`).
+        hello: the ClientHello to send: `default`, `browser`, or `both` (extra `browser`).
+        engine: what makes the handshakes.
+        concurrency: connections at once.
+        offline: whether to send nothing but the probes of the endpoints: no follow-up probes.
+        control: the control request for captive portals, sent only where something was not cleared.
+        vantage: the caller's name for the place this runs from; it goes into the report.
+
+    Raises:
+        InputError: for a value that is not allowed.
+        ProxyError: for a route or a proxy that cannot be read.
+        TargetError: for a rule of `resolve` or a resolver that cannot be read.
+        MissingExtraError: for a resolver, where the extra is not installed.
+    """
+
+    route: str = USUAL
+    proxy: str = MACHINE
+    resolve: tuple[ResolveRule, ...] = ()
+    all_addresses: bool = False
+    doh: str | None = None
+    quic: bool = False
+    hello: str = HELLO_CHOICES[0]
+    engine: Engine = Engine.AUTO
+    concurrency: int = CONCURRENCY_DEFAULT
+    offline: bool = False
+    control: Control | None = DEFAULT_CONTROL
+    vantage: str = ""
+
+    def __post_init__(self) -> None:
+        """Validate every field: settings that exist can be used."""
+        read_route(self.route, self.proxy)
+        if self.proxy not in _PROXY_WORDS and not self.proxy.startswith(FILE_PREFIX):
+            from detector.probe import parse_proxy  # noqa: PLC0415 - the room is loaded to connect, not to choose
+
+            parse_proxy(self.proxy)
+        for host, port, address, at_port in self.resolve:
+            if not (host and address and 0 < port <= PORT_MAX and 0 < at_port <= PORT_MAX):
+                raise TargetError(
+                    f"resolve: {host}:{port}:{address}:{at_port} is not a rule.",
+                    advice=f"A rule needs a host, an address, and ports from 1 to {PORT_MAX}.",
+                )
+        if self.doh is not None:
+            read_resolver(self.doh)
+        one_of("hello", self.hello, HELLO_CHOICES)
+        engine = Engine(one_of("engine", self.engine, Engine))
+        msgspec.structs.force_setattr(self, "engine", engine)
+        whole_number("concurrency", self.concurrency, least=1, most=CONCURRENCY_MAX)
+
+    @classmethod
+    def of(cls, **options: Unpack[NetworkOptions]) -> NetworkSettings:
+        """Return the settings with `resolve` in any of its forms."""
+        given = dict(options)
+        given["resolve"] = _resolve_rules(options.get("resolve") or {})
+        return cls(**given)  # type: ignore[arg-type] # of the types that `NetworkOptions` declares
+
+    @property
+    def rules(self) -> dict[tuple[str, int], tuple[str, int]]:
+        """Where to connect instead of resolving, by host and port."""
+        return {(host, port): (address, at_port) for host, port, address, at_port in self.resolve}
+
+    @property
+    def variants(self) -> ProbeSettings:
+        """The variants in which each endpoint is probed. Raises `MissingExtraError`."""
+        variants = ProbeSettings(hello=self.hello, quic=self.quic, engine=self.engine)
+        variants.check()
+        return variants
+
+
+def _resolve_rules(rules: ResolveRules) -> tuple[ResolveRule, ...]:
+    pairs = rules.items() if isinstance(rules, Mapping) else map(pin_files.parse_rule, rules)
+    return tuple((*endpoint, *address) for endpoint, address in pairs)
+
+
+class Expectations(Record, frozen=True, kw_only=True, dict=True):
+    """What is expected of the endpoints, and what their chains are assessed against.
+
+    Attributes:
+        pins: pin files, a directory of them, endpoints, or a `PinSet`; None means the shipped ones.
+        roots: the public roots (a PEM file, or `Roots`) instead of the shipped ones.
+        add_roots: further public roots.
+        logs: the known CT logs (Google's log list v3, or a `LogList`) instead of the shipped ones.
+        canaries: the canaries that follow-up probes choose from: of each operator that runs a CA of its own, one. None
+            means those among the pins, or else the shipped ones.
+        seen_before: endpoints (`host:port`) that are known to have been genuine, or a function that returns which of
+            some names are; it is called in a thread.
+
+    Files are read when a property needs them: `PinFileError`, `RootsError` and `LogListError` say what is wrong.
+    """
+
+    pins: PinSource | None = None
+    roots: RootSource | None = None
+    add_roots: RootSource | None = None
+    logs: LogSource | None = None
+    canaries: Sequence[Endpoint] | None = None
+    seen_before: SeenBefore = ()
+
+    @functools.cached_property
+    def public_roots(self) -> Roots:
+        """The public roots to assess by."""
+        return self.roots_at(None)
+
+    def roots_at(self, date: dt.date | None) -> Roots:
+        """Return the public roots to assess by; those that are shipped as they were on this day."""
+        public = trusted.public_roots(date) if self.roots is None else _roots(self.roots)
+        return public if self.add_roots is None else public.with_added(_roots(self.add_roots))
+
+    @functools.cached_property
+    def log_list(self) -> LogList:
+        """The CT logs to assess by."""
+        if self.logs is None:
+            return ct_logs.shipped()
+        return ct_logs.load(self.logs) if isinstance(self.logs, str | Path) else self.logs
+
+    @functools.cached_property
+    def pin_set(self) -> PinSet:
+        """The pins to assess by."""
+        return self.pins_with(lambda: self.public_roots)
+
+    def pins_with(self, roots: Callable[[], Roots]) -> PinSet:
+        """Return the pins to assess by; `roots` is called where a pin file names a root that certifi never had."""
+        pins, labels = self.pins, _Labels(roots)
+        if pins is None:
+            return pin_files.shipped(root_labels=labels)
+        if isinstance(pins, pin_files.PinSet):
+            return pins
+        if isinstance(pins, str | Path):
+            return pin_files.load(pins, root_labels=labels)
+        endpoints = tuple(source for source in pins if isinstance(source, Endpoint))
+        paths = [source for source in pins if not isinstance(source, Endpoint)]
+        if not paths:
+            return pin_files.PinSet(name="given", endpoints=endpoints)
+        loaded = pin_files.load(paths, root_labels=labels)
+        return msgspec.structs.replace(loaded, endpoints=(*endpoints, *loaded.endpoints))
+
+    def known_canaries(self) -> tuple[Endpoint, ...]:
+        """Return the canaries that follow-up probes choose from. May read files: call it in a thread."""
+        if self.canaries is not None:
+            return one_per_operator(self.canaries)
+        own = one_per_operator(self.pin_set.endpoints)
+        return own if len(own) >= CANARIES_LEAST else one_per_operator((*self.pin_set.endpoints, *known_canaries()))
+
+
+def _roots(source: RootSource) -> Roots:
+    return trusted.load(source) if isinstance(source, str | Path) else source
+
+
+class _Labels(Collection[str]):
+    """The names of public roots: known ones, and those that `roots` returns, called only for an unknown name."""
+
+    def __init__(self, roots: Callable[[], Roots]) -> None:
+        self._roots = roots
+
+    def __contains__(self, label: object) -> bool:
+        return label in known_labels() or label in self._roots().labels
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(known_labels() | self._roots().labels)
+
+    def __len__(self) -> int:
+        return len(known_labels() | self._roots().labels)
+
+
+def read_options(
+    options: DetectorOptions, network: NetworkSettings | None = None, expectations: Expectations | None = None
+) -> tuple[NetworkSettings, Expectations]:
+    """Return the records that keyword arguments stand for, or these records with such fields replaced.
+
+    Raises `TypeError` for an unknown option, and `InputError`.
+    """
+    given = dict(options)
+    expected = {name: given.pop(name) for name in Expectations.__struct_fields__ if name in given}
+    if unknown := sorted(given.keys() - set(NetworkSettings.__struct_fields__)):
+        raise TypeError(f"there is no option {', '.join(unknown)}")
+    if "resolve" in given:
+        given["resolve"] = _resolve_rules(options["resolve"] or {})
+    return (
+        msgspec.structs.replace(network or NetworkSettings(), **given),
+        msgspec.structs.replace(expectations or Expectations(), **expected),
+    )

@@ -1,0 +1,117 @@
+"""Files of Ed25519 keys, which sign witness statements and evidence bundles (RFC 8032, RFC 8410).
+
+Room: trust. Reads, or creates, the one file that is named.
+
+A private key is PKCS #8 in PEM (RFC 5958, RFC 7468), a public one SubjectPublicKeyInfo in PEM. A private key that other
+users of the machine can read, or its group can write, is refused: they could sign in the owner's place. The group may
+read it, because service managers give keys to services that way.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from detector.errors import KeyFileError, OutputError
+from detector.model.files import reason_of, unreadable
+
+KEY_FILE_BYTES_MAX: Final = 16 * 1024
+"""Largest key file, in bytes: a key has 120, with comments a little more."""
+
+_TOO_OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
+"""Permissions that a private key must not have: writable by the group, any for others."""
+
+_OWNER_ONLY: Final = stat.S_IRUSR | stat.S_IWUSR
+"""Permissions of a new private key; on systems without them the directory has to protect it."""
+
+_MAKE_ONE: Final = "Make one with `detector witness keygen`, or `openssl genpkey -algorithm ed25519`."
+
+
+def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
+    """Load the private key in a PEM file (PKCS #8, not encrypted).
+
+    Raises `KeyFileError` when it cannot be read, others may read it, it is encrypted or not an Ed25519 key.
+    """
+    data = _read(path, private=True)
+    try:
+        key = load_pem_private_key(data, password=None)
+    except TypeError:
+        raise KeyFileError(
+            f"{path}: the key is encrypted.", advice="Decrypt it into a file that only you can read (openssl pkey)."
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFileError(f"{path}: no private key in PEM.", advice=_MAKE_ONE) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path}: not an Ed25519 key.", advice=_MAKE_ONE)
+    return key
+
+
+def create_signing_key(path: str | Path) -> Ed25519PrivateKey:
+    """Generate a private key and write it (PEM, PKCS #8) to a new file that only its owner can read.
+
+    Raises `OutputError` when the file exists, because a key is never overwritten, or cannot be written.
+    """
+    path = Path(path)
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+                file.write(pem)
+        except OSError:
+            path.unlink()
+            raise
+    except FileExistsError:
+        raise OutputError(
+            f"{path}: the file exists, and a key is never overwritten.",
+            advice="Name a new file; how to replace a witness's key is in docs/witness.md.",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{path}: cannot be written ({reason_of(error)}).", advice="Name a file in a directory you may write to."
+        ) from None
+    return key
+
+
+def load_public_key(path: str | Path) -> bytes:
+    """Load the public key in a PEM file (SubjectPublicKeyInfo), 32 raw bytes. Raises `KeyFileError`."""
+    data = _read(path, private=False)
+    advice = "Give the public key as `openssl pkey -in KEY.pem -pubout` writes it."
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFileError(f"{path}: no public key in PEM.", advice=advice) from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(f"{path}: not an Ed25519 key.", advice=advice)
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _read(path: str | Path, *, private: bool) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(KEY_FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        raise unreadable(path, error, kind="key file", error=KeyFileError) from error
+    if private and os.name == "posix" and mode & _TOO_OPEN:
+        raise KeyFileError(
+            f"{path}: other users may read or replace this private key (mode {stat.S_IMODE(mode):o}).",
+            advice=f"Remove their permissions: chmod 600 {path}",
+        )
+    if len(data) > KEY_FILE_BYTES_MAX:
+        raise KeyFileError(f"{path}: too large for a key.", advice="Name a file that holds one key in PEM.")
+    return data
