@@ -5,8 +5,7 @@ auto-configuration file and to ask a second resolver. Assesses nothing: whether 
 whether a file that came over TLS is genuine, is decided by `trusts`.
 
 The first probe of an endpoint is the usual one: what a browser on this machine would do, or what the caller asked for.
-The others are further routes and variants to the same host, each an observation of its own: see "Several looks at one
-endpoint" in `detector.judge.evidence`.
+The others are further routes and variants to the same host, each an observation of its own (`detector.judge.evidence`).
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ MACHINE: Final = "system"
 HELLO_CHOICES: Final = ("default", "browser", "both")
 """Which ClientHello profile is sent; `both` sends one after the other."""
 
-_NEEDED: Final = {"quic": ("aioquic", "Looking over QUIC"), "browser": ("utls", "A browser's hello")}
+_NEEDED: Final = {"quic": ("aioquic", "Probing over QUIC"), "browser": ("utls", "A browser's hello")}
 """The library behind each extra, and what needs it."""
 
 
