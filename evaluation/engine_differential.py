@@ -391,7 +391,7 @@ def report_of(
     server = MutatedServer(stapled(issued, response, chance), chance)
     handshake = engine(HOST)
     play(handshake, server, random.Random(seed + 1))  # noqa: S311 - as above
-    natively = isinstance(handshake, NativeHandshake) and not handshake.needs_fallback
+    natively = isinstance(handshake, NativeHandshake) and handshake.fallback_reason is None
     seen = handshake.signature
     intact = seen is not None and seen.signature == server.signature
     return Report(handshake.observation(), handshake.proof, seen is not None, intact, natively), server

@@ -14,6 +14,7 @@ import msgspec
 
 from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
+from detector.model.files import reason_of
 from detector.trust.certificate import Certificate
 
 from . import files
@@ -82,7 +83,7 @@ def linked(
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as error:
-        yield UnreadableStore(store=store, reason=f"cannot be listed ({getattr(error, 'strerror', error)})")
+        yield UnreadableStore(store=store, reason=f"cannot be listed ({reason_of(error)})")
         return
     if len(names) > files.FILES_MAX:
         yield UnreadableStore(store=store, reason=f"holds more than {files.FILES_MAX} files")

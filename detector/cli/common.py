@@ -225,9 +225,8 @@ def _umask() -> int:
 
 def unwritable(output: str, error: OSError | RuntimeError) -> OutputError:
     """The exception for a file that cannot be written."""
-    reason = error.strerror if isinstance(error, OSError) else None
     return OutputError(
-        f"--output {output}: cannot be written ({reason or error}).",
+        f"--output {output}: cannot be written ({reason_of(error)}).",
         advice="Name a file in a directory you may write to.",
     )
 

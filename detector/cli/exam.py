@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from detector.exam.decision import Decision
     from detector.session.session import Detector
     from detector.session.settings import SeenBefore
 
@@ -94,7 +93,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
         stream = stack.enter_context(common.result_stream(output))
         left = common.remaining(asked.deadline or chosen.deadline, started)
         asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))
-        decision = asyncio.run(_decide(asked, chosen, detector, keys))
+        decision = asyncio.run(gatekeeper.serve_request(asked, policy=chosen, detector=detector, keys=keys))
         if evidence is not None:
             evidence.write(decision.evidence.decode("utf-8"))
         stream.write(encode(protocol.response(decision, asked)).decode("utf-8") + "\n")
@@ -117,7 +116,7 @@ def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: st
     except InputError as error:
         _write_frame(talking, protocol.error_response(error, protocol.ErrorCode.BAD_INPUT))
         raise
-    decide = functools.partial(_decide, policy=chosen, detector=detector, keys=keys)
+    decide = functools.partial(gatekeeper.serve_request, policy=chosen, detector=detector, keys=keys)
     asyncio.run(native_messaging.serve(decide, reading=sys.stdin.fileno(), writing=talking))
     return common.CLEAN
 
@@ -181,12 +180,6 @@ def _detector(policy: Policy, settings: dict[str, Any], *, seen_before: SeenBefo
 
 def _keys(signing_key: str | None) -> tuple[Ed25519PrivateKey, ...]:
     return () if signing_key is None else (load_signing_key(signing_key),)
-
-
-async def _decide(
-    request: protocol.Request, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey]
-) -> Decision:
-    return await gatekeeper.serve_request(request, policy=policy, detector=detector, keys=keys)
 
 
 def _request_bytes(source: str, patience: float) -> bytes:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from detector.errors import InputError, OutputError
+from detector.model.files import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,9 +139,8 @@ def install(made: Files) -> None:
         path = Path(made.manifest_path)
         path.write_bytes(made.manifest.encode("utf-8"))
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise OutputError(
-            f"{path}: cannot be written ({reason}).", advice="Install it as the user who runs the browser."
+            f"{path}: cannot be written ({reason_of(error)}).", advice="Install it as the user who runs the browser."
         ) from error
 
 

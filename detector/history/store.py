@@ -178,23 +178,15 @@ class History:
             head = _report(row.head)
         return msgspec.structs.replace(head, results=tuple(loaded))
 
-    def occurrences(
-        self,
-        *,
-        host: str | None = None,
-        vantage: str | None = None,
-        verdict: Verdict | None = None,
-        since: dt.datetime | None = None,
-    ) -> Iterator[Occurrence]:
+    def occurrences(self, *, vantage: str | None = None, since: dt.datetime | None = None) -> Iterator[Occurrence]:
         """Results over time, oldest first, in constant memory. Raises `HistoryError`."""
         wanted = (
             sa.select(runs.c.id, runs.c.started, runs.c.vantage, results.c.detail)
             .join(results, results.c.run_id == runs.c.id)
             .order_by(runs.c.started, runs.c.id, results.c.number)
         )
-        for column, value in ((results.c.host, host), (runs.c.vantage, vantage), (results.c.verdict, verdict)):
-            if value is not None:
-                wanted = wanted.where(column == value)
+        if vantage is not None:
+            wanted = wanted.where(runs.c.vantage == vantage)
         if since is not None:
             wanted = wanted.where(runs.c.started >= since)
         with self._failures("read"), self._engine.connect() as connection:

@@ -152,11 +152,9 @@ class EndpointEvidence:
                 one._siblings = tuple(other for other in group if other is not one)  # noqa: SLF001 - its own class
         return self._siblings or ()
 
-    def with_more(
-        self, context: Context, fetched: Sequence[bytes] = (), others: Sequence[Observation] = ()
-    ) -> EndpointEvidence:
-        """A copy in another context, with fetched issuers and further observations."""
-        return self._like(self.observation, context, fetched, (*self.others, *others))
+    def with_more(self, context: Context, fetched: Sequence[bytes] = ()) -> EndpointEvidence:
+        """A copy in another context, with fetched issuers."""
+        return self._like(self.observation, context, fetched, self.others)
 
     def with_observation(self, observation: Observation) -> EndpointEvidence:
         """A copy with another observation in place of the first."""

@@ -106,11 +106,8 @@ class Tally:
             return Scope.NONE
         if not names_a_party(confidence):
             return Scope.UNCERTAIN
-        uncertain = self._verdicts_at(Confidence.POSSIBLE)
+        uncertain = sum(at for (_, _, found), at in self._verdicts.items() if found is Confidence.POSSIBLE)
         return Scope.SELECTIVE if clean or uncertain else Scope.ALL
-
-    def _verdicts_at(self, confidence: Confidence) -> int:
-        return sum(number for (_, _, found), number in self._verdicts.items() if found is confidence)
 
     def _coverage(self) -> dict[Category, Coverage]:
         seen: dict[Category, set[tuple[Verdict, bool]]] = {}

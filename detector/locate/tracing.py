@@ -115,11 +115,6 @@ class LinuxErrorQueue(NoErrorQueue):
         return next((report for message in messages if (report := read_extended_error(*message)) is not None), None)
 
 
-def error_queue(platform: str = sys.platform) -> NoErrorQueue:
-    """The error queue of a platform, by its name."""
-    return LinuxErrorQueue() if platform == "linux" else NoErrorQueue()
-
-
 def read_extended_error(level: int, kind: int, data: bytes) -> RouterReport | None:
     """Parse one ancillary message of an error queue; None for anything but a router's report. Never raises."""
     if (level, kind) not in {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}:
@@ -151,7 +146,8 @@ async def trace_hops(  # noqa: PLR0913 - keyword-only past the address; each is 
     time `until` with what is known by then. Raises nothing for reasons of the network, and ValueError for an address
     that is not one.
     """
-    tracer = _Tracer(host, address, until, errors or error_queue(), clock)
+    errors = errors or (LinuxErrorQueue() if sys.platform == "linux" else NoErrorQueue())
+    tracer = _Tracer(host, address, until, errors, clock)
     ports = list(dict.fromkeys((address[1], *control_ports)))
     async with asyncio.TaskGroup() as group:
         walks = {port: group.create_task(_walk(tracer.connecting(port), hops_max, tracer.in_time)) for port in ports}

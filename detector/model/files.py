@@ -34,6 +34,6 @@ def unreadable(path: str | Path, problem: OSError | ValueError, *, kind: str, er
     )
 
 
-def reason_of(problem: OSError | ValueError) -> str:
-    """The system's reason for refusing a file, without the path."""
+def reason_of(problem: Exception) -> str:
+    """The system's reason for an error, without the path."""
     return problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)

@@ -27,7 +27,7 @@ from .tls.fallback import EngineFallback, Opened, ProbeOutcome
 from .tls.protocol import HandshakeProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from OpenSSL import SSL
 
@@ -97,29 +97,21 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     return ProbeOutcome(opened.observation)
 
 
-async def open_tls(  # noqa: PLR0913 - keyword-only; as `probe`, the protocols and settings
+async def open_tls(
     endpoint: Endpoint,
     *,
     dialer: Dialer,
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    alpn: Sequence[bytes] = HTTP_1_1,
-    hello: Hello = Hello.DEFAULT,
     context: SSL.Context | None = None,
 ) -> Opened:
-    """Connect and finish the TLS handshake as `probe` does, and keep the connection.
+    """Connect and finish the TLS handshake as `probe` does, offering HTTP/1.1, and keep the connection.
 
-    Nothing was verified and no application data was sent: assess the observation before sending any. A connection with
-    a browser's hello is not kept. Raises nothing for reasons of network, proxy or peer.
-
-    Args:
-        endpoint: As in `probe`, as are `dialer`, `timeouts`, `deadline`, `clock` and `hello`.
-        alpn: The protocols offered. A browser's hello has its own.
-        context: The TLS settings (default: `openssl.shared_context`). A browser's hello has its own.
+    Nothing was verified and no application data was sent: assess the observation before sending any. `context` is the
+    TLS settings (default: `openssl.shared_context`). Raises nothing for reasons of network, proxy or peer.
     """
-    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
-    engines = EngineFallback(host=endpoint.host, hello=hello, alpn=alpn, context=context)
+    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, time.perf_counter)
+    engines = EngineFallback(host=endpoint.host, hello=Hello.DEFAULT, alpn=HTTP_1_1, context=context)
     return await connector.connect(engines.keepable_handshake, keep=True)
 
 

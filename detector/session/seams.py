@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.aio.lazy import LazyModule
 from detector.knowledge import roots as trusted
 from detector.knowledge.known_roots import known_root_keys
 from detector.model import RootOrigin
@@ -19,9 +20,13 @@ from detector.trust.roots import NO_ROOTS, TrustedRoots
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from detector.audit import machine
+    from detector.audit import trusted as audited
     from detector.probe import Dialer
     from detector.probe.routes import Resolver
     from detector.trust.roots import Roots
+else:  # needed only behind a machine root
+    machine, audited = LazyModule("detector.audit.machine"), LazyModule("detector.audit.trusted")
 
 MACHINE_WAIT: Final = 0.2
 """Seconds that assessment waits, once, for the trust stores of this machine. On Linux the files among them are read in
@@ -39,11 +44,8 @@ def _read_machine_trust() -> Iterator[TrustedRoots]:
     listed = trusted.machine_roots()
     yield TrustedRoots(listed.without(known_root_keys()), {})
     listed = listed.with_added(trusted.certifi_bundle().added)
-    from detector.audit.machine import read_stores  # noqa: PLC0415 - readers that are needed only behind a machine root
-    from detector.audit.trusted import merge  # noqa: PLC0415 - as above
-
-    for scanned in read_stores():
-        known = merge(listed, scanned)
+    for scanned in machine.read_stores():
+        known = audited.merge(listed, scanned)
         yield known
         if all(root.origin is not RootOrigin.UNKNOWN for root in known.roots.roots):
             return  # so no program of the system has to be asked

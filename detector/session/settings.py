@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict
 import msgspec
 
 from detector import pins as pin_files
+from detector.aio.lazy import LazyModule
 from detector.errors import TargetError
 from detector.knowledge import ct_logs
 from detector.knowledge import roots as trusted
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Unpack
 
+    from detector import probe
     from detector.pins import PinSet
     from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
     EngineName = Engine | Literal["auto", "openssl", "native"]
     HelloName = Literal["default", "browser", "both"]
+else:
+    probe = LazyModule("detector.probe")  # loaded to connect, not to choose
 
 CONCURRENCY_DEFAULT: Final = 64
 """Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
@@ -135,9 +139,7 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         """Validate every field: settings that exist can be used."""
         read_route(self.route, self.proxy)
         if self.proxy not in _PROXY_WORDS and not self.proxy.startswith(FILE_PREFIX):
-            from detector.probe import parse_proxy  # noqa: PLC0415 - the room is loaded to connect, not to choose
-
-            parse_proxy(self.proxy)
+            probe.parse_proxy(self.proxy)
         for host, port, address, at_port in self.resolve:
             if not (host and address and 0 < port <= PORT_MAX and 0 < at_port <= PORT_MAX):
                 raise TargetError(

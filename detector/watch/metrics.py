@@ -19,6 +19,7 @@ import h11
 from detector.aio.tasks import cancel_and_wait
 from detector.errors import InputError, MissingExtraError
 from detector.model import Confidence, Outcome, Verdict
+from detector.model.files import reason_of
 from detector.pins import parse_address
 
 from .events import WatchKind
@@ -145,7 +146,7 @@ async def serve(metrics: WatchMetrics, host: str = LOOPBACK, port: int = 0) -> A
         server = await asyncio.start_server(accept, host, port, limit=REQUEST_BYTES_MAX)
     except OSError as error:
         raise InputError(
-            f"Metrics cannot be served at {host}:{port} ({error.strerror or error}).",
+            f"Metrics cannot be served at {host}:{port} ({reason_of(error)}).",
             advice="Give another address or port.",
         ) from error
     try:

@@ -37,10 +37,9 @@ class Schedule:
         self._random: Final = random
         self._due: Final = [math.inf] * count
 
-    def hurry(self, now: float, which: Iterable[int] | None = None) -> None:
-        """Make some endpoints, or all, due at this time at the latest."""
-        for index in range(len(self._due)) if which is None else which:
-            self._due[index] = min(now, self._due[index])
+    def hurry(self, now: float) -> None:
+        """Make every endpoint due at this time at the latest."""
+        self._due[:] = (min(now, at) for at in self._due)
 
     def put(self, at: float, which: Iterable[int]) -> None:
         """Make some endpoints due at exactly this time."""

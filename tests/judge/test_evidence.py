@@ -47,13 +47,13 @@ class TestSiblings:
         assert case.siblings[0].paths is case.siblings[1].siblings[1].paths
 
     def test_what_is_learned_later_is_there_for_all(self, world: World) -> None:
-        """Fetched issuers and further observations reach every observation, and none is lost."""
+        """Fetched issuers reach every observation, and none is lost."""
         issued = world.pki.issue([EXAM])
         case = probed(world, (issued.chain[:1], TCP), (issued.chain[:1], QUIC))
-        more = case.with_more(case.context, issued.chain[1:], [world.observed(issued, **BROWSER)])
-        assert more.others == (*case.others, world.observed(issued, **BROWSER))
+        more = case.with_more(case.context, issued.chain[1:])
+        assert more.others == case.others
         accepted = [one.chain is not None and bool(one.chain.accepted) for one in (case, more, *more.siblings)]
-        assert accepted == [False, True, True, True]
+        assert accepted == [False, True, True]
         assert probed(world, (issued, TCP)).siblings == ()
 
     def test_their_number_is_bounded(self, world: World) -> None:
@@ -94,11 +94,10 @@ class TestWhere:
         assert case.chain is not None
         assert case.chain.paths.exceeded
         again = case.with_observation(case.observation)
-        more = case.with_more(case.context._replace(portal=None), others=[case.observation])
+        more = case.with_more(case.context._replace(portal=None))
         other = case.with_more(case.context._replace(at=case.context.at + DAY))
         assert again.chain is case.chain
         assert more.chain is case.chain
-        assert more.siblings[0].chain is case.chain
         assert other.chain is not case.chain
 
 

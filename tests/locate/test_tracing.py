@@ -20,10 +20,8 @@ from detector.locate import tracing
 from detector.locate.tracing import (
     HOPS_MAX,
     PARALLEL,
-    LinuxErrorQueue,
     NoErrorQueue,
     RouterReport,
-    error_queue,
     is_own_network,
     read_extended_error,
     trace_hops,
@@ -113,14 +111,6 @@ class TestPrivacy:
         tracer._own = "8.8.8.8"
         told = [tracer._label(router) for router in ("8.8.8.1", "8.8.8.2", "8.8.8.1", "9.9.9.9")]
         assert told == ["own-network-1", "own-network-2", "own-network-1", "9.9.9.9"]
-
-
-def test_systems() -> None:
-    """Linux names routers; no other system does."""
-    assert isinstance(error_queue("linux"), LinuxErrorQueue)
-    for platform in ("darwin", "win32", "freebsd14"):
-        assert isinstance(error_queue(platform), NoErrorQueue)
-        assert error_queue(platform).names_routers is False
 
 
 @pytest.mark.parametrize(

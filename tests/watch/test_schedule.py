@@ -120,7 +120,7 @@ def test_hurry_and_busy() -> None:
     for index in range(3):
         schedule.begun(index, 10.0)
     assert schedule.due(10.0) == []
-    schedule.hurry(11.0, [2])
+    schedule.put(11.0, [2])
     assert schedule.due(11.0) == [2]
     assert schedule.next() == 11.0
     assert schedule.next(busy={0, 1, 2}) == math.inf

@@ -42,7 +42,6 @@ async def ask_dates(
     *,
     dialer_for: Callable[[Endpoint], Dialer],
     clock: Callable[[], dt.datetime],
-    limits: Limits = DATE_LIMITS,
     deadline: float | None = None,
 ) -> tuple[ServerDate, ...]:
     """Ask the hosts of `endpoints` for the time with a HEAD request to port 80; return the answers in order.
@@ -53,15 +52,15 @@ async def ask_dates(
     """
     hosts = list(dict.fromkeys(e.host for e in endpoints if e.address is None))[:ENDPOINTS_MAX]
     routes = [(host, dialer_for(Endpoint(host=host, port=HTTP_PORT))) for host in hosts]
-    answers = await asyncio.gather(*(_ask(host, dialer, clock, limits, deadline) for host, dialer in routes))
+    answers = await asyncio.gather(*(_ask(host, dialer, clock, deadline) for host, dialer in routes))
     return tuple(answer for answer in answers if answer is not None)
 
 
 async def _ask(
-    host: str, dialer: Dialer, clock: Callable[[], dt.datetime], limits: Limits, deadline: float | None
+    host: str, dialer: Dialer, clock: Callable[[], dt.datetime], deadline: float | None
 ) -> ServerDate | None:
     authority = f"[{host}]" if ":" in host else host
-    answer = await fetch(f"http://{authority}/", dialer=dialer, limits=limits, deadline=deadline, method="HEAD")
+    answer = await fetch(f"http://{authority}/", dialer=dialer, limits=DATE_LIMITS, deadline=deadline, method="HEAD")
     now = clock()
     if answer.date is None or answer.exchange_ms is None:
         return None

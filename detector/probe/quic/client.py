@@ -35,8 +35,6 @@ from detector.trust.signature import REFUSALS
 from .wire import VERSION_1, QuicWire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from detector.probe.routes import Address
 
 ALPN_PROTOCOLS: Final = ["h3"]  # HTTP/3 (RFC 9114 section 3.1): what browsers offer over QUIC
@@ -60,25 +58,23 @@ _KEYLOG_FIELDS: Final = 3  # label, client random, secret
 logging.getLogger("quic").addHandler(logging.NullHandler())  # a peer's errors are outcomes, not lines on stderr
 
 
-async def probe_quic(  # noqa: PLR0913 - keyword-only; as `probe`, and where to connect
+async def probe_quic(
     endpoint: Endpoint,
     *,
     address: Address | None = None,
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    resolver: Resolver | None = None,
 ) -> Observation:
     """Connect to `endpoint` over QUIC, finish the handshake, and report what the wire showed.
 
     `address` is where to connect, name or literal (default: the endpoint's address or host). Always direct: no proxy
     carries it. Other arguments are those of `probe`; raises nothing for reasons of network or peer.
     """
-    record = ConnectionRecord(timeouts=timeouts or Timeouts(), deadline=deadline, clock=clock)
+    record = ConnectionRecord(timeouts=timeouts or Timeouts(), deadline=deadline, clock=time.perf_counter)
     host, port = address or endpoint.address or (endpoint.host, endpoint.port)
     try:
         async with record.phase("resolve", record.timeouts.resolve, Outcome.DNS_FAILURE):
-            found = await (resolver or Resolver()).resolve(host, port)
+            found = await Resolver().resolve(host, port)
     except RouteError as error:
         return _unreached(record, error.outcome)
     except OSError as error:

@@ -59,9 +59,6 @@ class Timeouts(Record, frozen=True, kw_only=True):
             seconds(f"timeouts: {phase}", getattr(self, phase))
 
 
-DEFAULT_TIMEOUTS: Final = Timeouts()
-
-
 class RouteError(Exception):
     """The endpoint was not reached. Internal to this room: `client` turns it into an observation."""
 

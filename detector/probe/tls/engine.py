@@ -161,11 +161,6 @@ class ClientHandshake(Handshake, abc.ABC):
         self.fallback_reason: str | None = None
         self._name = server_name(host)
 
-    @property
-    def needs_fallback(self) -> bool:
-        """Whether another engine has to probe."""
-        return self.fallback_reason is not None
-
     def start(self) -> bytes:
         """Return the ClientHello to send."""
         return self._advance(b"", None)

@@ -152,7 +152,7 @@ def test_every_fact_is_that_of_the_reference(kind: KeyKind, suite: str) -> None:
     engine = NativeHandshake(HOST)
     mine, server = talk(engine, exam(kind), suites=suite)
     theirs, _ = talk(OpenSSLHandshake(HOST), exam(kind), suites=suite)
-    assert (mine.outcome, mine.key_proved, engine.needs_fallback) == (Outcome.COMPLETE, True, False)
+    assert (mine.outcome, mine.key_proved, engine.fallback_reason is not None) == (Outcome.COMPLETE, True, False)
     assert of_any_connection(mine) == of_any_connection(theirs)
     assert mine.cipher == suite
     assert server.get_state_string() == b"SSL negotiation finished successfully"
@@ -224,7 +224,7 @@ def test_a_leaf_that_only_we_read_needs_the_fallback(broken: Callable[[bytes], b
     for flight in server.receive(engine.start()):
         engine.receive(flight)
     facts = engine.observation()
-    assert engine.needs_fallback
+    assert engine.fallback_reason
     assert (facts.outcome, facts.key_proved, ders(facts)) == (Outcome.TLS_FAILURE, True, (leaf,))
 
 
@@ -243,7 +243,7 @@ def test_padding_has_the_limit_of_a_record(raw: int, falls_back: bool) -> None: 
     for flight in Padding(Script.genuine(exam("ec"))).receive(engine.start()):
         engine.receive(flight)
     assert engine.observation().key_proved
-    assert engine.needs_fallback is falls_back
+    assert (engine.fallback_reason is not None) is falls_back
 
 
 async def both(endpoint: Endpoint, dialer: Dialer) -> tuple[Observation, Observation]:
@@ -285,7 +285,7 @@ def test_an_ml_dsa_key_is_proved(tmp_path: Path, number: int, *, also: bool) -> 
     engine = NativeHandshake(HOST)
     mine, server = talk(engine, context)
     theirs, _ = talk(OpenSSLHandshake(HOST), context)
-    assert (mine.outcome, mine.key_proved, proof(mine), engine.needs_fallback) == (
+    assert (mine.outcome, mine.key_proved, proof(mine), engine.fallback_reason is not None) == (
         Outcome.COMPLETE,
         True,
         KeyProof.VALID,
@@ -319,7 +319,7 @@ def test_a_signature_that_was_not_offered_needs_the_fallback() -> None:
         engine = NativeHandshake(HOST, hello=hello)
         script = dataclasses.replace(Script.genuine(exam("ec")), certificates=issued.chain)
         engine.receive(b"".join(Unasked(script).receive(engine.start())))
-        assert engine.needs_fallback is falls_back
+        assert (engine.fallback_reason is not None) is falls_back
 
 
 @pytest.mark.parametrize("also", [False, True], ids=["alone", "with an EC certificate"])
@@ -329,7 +329,7 @@ def test_without_ml_dsa_openssl_proves_the_key(tmp_path: Path, monkeypatch: pyte
     withhold_ml_dsa(monkeypatch)
     engine = NativeHandshake(HOST)
     mine, _ = talk(engine, context)
-    assert (proof(mine), mine.key_proved, engine.needs_fallback) == (KeyProof.NOT_CHECKABLE, False, True)
+    assert (proof(mine), mine.key_proved, engine.fallback_reason is not None) == (KeyProof.NOT_CHECKABLE, False, True)
     facts, _ = talk(OpenSSLHandshake(HOST), context)
     assert (facts.outcome, proof(facts), facts.key_proved) == (Outcome.COMPLETE, KeyProof.NOT_CHECKABLE, True)
     assert ders(facts) == ders(mine)
@@ -374,7 +374,7 @@ def test_a_retry_needs_the_fallback() -> None:
     with pytest.raises(SSL.WantReadError):
         server.do_handshake()
     assert engine.receive(server.bio_read(1 << 16)) == b""
-    assert engine.needs_fallback
+    assert engine.fallback_reason
 
 
 async def test_the_reason_of_a_fallback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -424,7 +424,7 @@ def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.Cont
 
     engine = NativeHandshake(HOST)
     engine.receive(b"".join(Excusing(Script.replay(exam("ec").chain)).receive(engine.start())))
-    assert not engine.needs_fallback
+    assert engine.fallback_reason is None
     assert (engine.observation().outcome, ders(engine.observation())) == (Outcome.SIGNATURE_WRONG, exam("ec").chain)
 
 
@@ -478,7 +478,7 @@ def test_the_servers_share_is_checked() -> None:
         server = Broken(Script.genuine(exam("ec")))
         flight = next(server.receive(engine.start()))
         engine.receive(flight)
-        assert engine.needs_fallback
+        assert engine.fallback_reason
         assert ders(engine.observation()) == ()
 
 
