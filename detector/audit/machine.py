@@ -5,20 +5,30 @@ Room: audit. Reads through the store modules; runs `trust` (p11-kit) or `securit
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import ssl
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from detector.errors import RootsError
+from detector.knowledge.known_roots import known_root_keys
+from detector.model import RootOrigin
+from detector.trust.certificate import Certificate
+from detector.trust.roots import Root, Roots, TrustedRoots, label_of
 
 from . import bundles, files, linux, macos, nss, p11_kit, programs, windows
 from .entries import InstalledRoot, Scanned, UnreadableStore
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator, Sequence
+
+STRONGEST_FIRST: Final = (RootOrigin.POLICY, RootOrigin.ADDED, RootOrigin.SHIPPED, RootOrigin.UNKNOWN)
+"""Which origin counts if stores differ. Vendors ship no interceptor's root, so a root that was also added counts as
+added: an administrator can copy it to a store of shipped roots, which must not weaken the finding."""
 
 
 def read_machine() -> Scanned:
@@ -69,6 +79,24 @@ def scan(found: Iterable[InstalledRoot | UnreadableStore]) -> Scanned:
         roots=tuple(item for item in distinct if isinstance(item, InstalledRoot)),
         unreadable=tuple(item for item in distinct if isinstance(item, UnreadableStore)),
     )
+
+
+def merge(listed: Roots, scanned: Scanned) -> TrustedRoots:
+    """Add the roots in the stores of a machine to those that are `listed` as trusted there.
+
+    Distrusted roots are left out, and so is every root that was public at some time, in whatever store it is.
+    """
+    origins = {root.certificate.der: root.origin for root in listed.roots}
+    times: dict[bytes, dt.datetime] = {}
+    for found in scanned.roots:
+        if not found.distrusted:
+            so_far = origins.get(found.der, RootOrigin.UNKNOWN)
+            origins[found.der] = min(so_far, found.origin, key=STRONGEST_FIRST.index)
+            if found.installed_at is not None:
+                sha256 = hashlib.sha256(found.der).digest()
+                times[sha256] = min(times.get(sha256, found.installed_at), found.installed_at)
+    roots = (Root(label_of(read), read, origins[read.der]) for read in map(Certificate.read, origins))
+    return TrustedRoots(Roots(roots, name="this machine", version="").without(known_root_keys()), times)
 
 
 def read_bundles(paths: Sequence[str | Path]) -> Scanned:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .evidence import EndpointEvidence
 
 
-class Comparison(enum.Enum):
+class Comparison(enum.StrEnum):
     """What two observations show together."""
 
     SAME = "same"
@@ -45,18 +45,7 @@ def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
     return Comparison.UNDECIDED
 
 
-class Difference(enum.StrEnum):
-    """What the comparison is called in a finding about the observation here."""
-
-    SAME = "same"
-    BOTH_GENUINE = "both-genuine"
-    FORGED = "forged"
-    GENUINE_ELSEWHERE = "genuine-elsewhere"
-    OTHER_FORGED = "other-forged"
-    DIFFERS = "differs"
-
-
-def difference(here: EndpointEvidence, there: EndpointEvidence) -> Difference | None:
+def difference(here: EndpointEvidence, there: EndpointEvidence) -> str | None:
     """What the two observations are called in a finding about `here`; None where they cannot be compared.
 
     `forged` where `here` is private while the same address shows the genuine key, `genuine-elsewhere` where another
@@ -68,10 +57,10 @@ def difference(here: EndpointEvidence, there: EndpointEvidence) -> Difference | 
         case Comparison.PRIVATE_HERE:
             # At one address and port, no resolver can have sent the two to different servers.
             same_place = here.answered_at is not None and here.answered_at == there.answered_at
-            return Difference.FORGED if same_place else Difference.GENUINE_ELSEWHERE
+            return "forged" if same_place else "genuine-elsewhere"
         case Comparison.PRIVATE_THERE:
-            return Difference.OTHER_FORGED
+            return "other-forged"
         case Comparison.UNDECIDED:
-            return Difference.DIFFERS
+            return "differs"
         case compared:
-            return Difference(compared.value)
+            return compared.value

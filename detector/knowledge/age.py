@@ -37,11 +37,16 @@ _NOUNS: Final = {
 
 
 def used(roots: Roots, logs: LogList) -> tuple[Knowledge, ...]:
-    """The parts used for an assessment: these roots and logs, and the shipped catalogue."""
+    """The parts used for an assessment: these roots and logs, and the shipped catalogue.
+
+    The hash of the logs is over the sorted log IDs, each with 1 where its timestamps count as evidence, else with 0.
+    """
     edition = catalogue.edition()
+    log_ids = [log_id + b"\1" for log_id in logs.logs] + [log_id + b"\0" for log_id in logs.untrusted]
+    digest = hashlib.sha256(b"".join(sorted(log_ids))).hexdigest()
     return (
         of_roots(roots),
-        _part(KnowledgeKind.LOGS, logs.name, logs.date, _hash_of_logs(logs)),
+        _part(KnowledgeKind.LOGS, logs.name, logs.date, digest),
         _part(KnowledgeKind.CATALOGUE, "shipped", edition.date, edition.sha256),
     )
 
@@ -50,12 +55,6 @@ def of_roots(roots: Roots) -> Knowledge:
     """Identify these public roots. The hash is over the sorted SHA-256 of every certificate."""
     digest = hashlib.sha256(b"".join(sorted(roots.by_sha256))).hexdigest()
     return _part(KnowledgeKind.ROOTS, roots.name, roots.date, digest, roots.version)
-
-
-def _hash_of_logs(logs: LogList) -> str:
-    """SHA-256 over the sorted log IDs, each followed by 1 where the log's timestamps count as evidence, else by 0."""
-    entries = [log_id + b"\1" for log_id in logs.logs] + [log_id + b"\0" for log_id in logs.untrusted]
-    return hashlib.sha256(b"".join(sorted(entries))).hexdigest()
 
 
 def _part(kind: KnowledgeKind, name: str, date: dt.date | None, sha256: str, version: str = "") -> Knowledge:

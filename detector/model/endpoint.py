@@ -5,6 +5,7 @@ Room: model. Pure.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 
 from detector.errors import TargetError
@@ -12,6 +13,11 @@ from detector.errors import TargetError
 from .record import Record
 from .validate import PORT_MAX, digests
 from .vocabulary import Category, RecordedIdentity, RootOrigin
+
+
+def encode_pin(digest: bytes) -> str:
+    """Encode a 32-byte SHA-256 digest as `sha256/<base64>`, the form of reports and pin files."""
+    return "sha256/" + base64.b64encode(digest).decode("ascii")
 
 
 class Endpoint(Record, frozen=True, kw_only=True):

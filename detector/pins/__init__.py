@@ -3,7 +3,9 @@
 Room: pins. Reads the files that are named and nothing else: no sockets, no clock.
 """
 
-from .encoding import encode_pin, parse_pin
+from detector.model.endpoint import encode_pin
+
+from .encoding import parse_pin
 from .learn import Learned, SharedKeys, learn, learn_all, shared_pins
 from .lint import LintMessage, Severity, lint
 from .load import PinSet, load, shipped

@@ -23,11 +23,6 @@ WITNESS_KEY_BYTES: Final = 32
 _HEX: Final = re.compile(r"[0-9a-fA-F]*\Z")
 
 
-def encode_pin(digest: bytes) -> str:
-    """Encode a 32-byte SHA-256 digest as `sha256/<base64>`, the form of reports and pin files."""
-    return "sha256/" + base64.b64encode(digest).decode("ascii")
-
-
 def parse_pin(text: str) -> bytes:
     """Parse `sha256/<base64>`, bare base64, or `sha256:<hexadecimal>`; return the 32 bytes.
 

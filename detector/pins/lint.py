@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 from detector.aio.lazy import LazyModule
 from detector.knowledge.known_roots import root_of
 from detector.model import Category, Endpoint, Record, RecordedIdentity
-
-from .encoding import encode_pin
+from detector.model.endpoint import encode_pin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

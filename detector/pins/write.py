@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from detector.aio.lazy import LazyModule
 from detector.errors import PinFileError
 from detector.model import Category, Endpoint, RecordedIdentity
+from detector.model.endpoint import encode_pin
 
-from .encoding import encode_pin, encode_witness_key
+from .encoding import encode_witness_key
 from .load import SCHEMA
 from .target import HTTPS_PORT
 

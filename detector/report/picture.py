@@ -7,12 +7,12 @@ uncertain result names nobody and contains no red.
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.judge import wording
 from detector.judge.checks import chain, expected_root, pin
 from detector.model import Verdict
+from detector.model.endpoint import encode_pin
 
 if TYPE_CHECKING:
     from detector.model import Result
@@ -142,7 +142,7 @@ def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
     validity = ""
     if certificate.not_before and certificate.not_after:
         validity = f"valid {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
-    is_pinned = key is not None and any(known is not None and _same(known, key) for known in pinned)
+    is_pinned = key is not None and encode_pin(bytes.fromhex(key)) in pinned
     above = presented[at + 1] if at + 1 < len(presented) else None
     continues = above is None or (certificate.issuer is not None and certificate.issuer == above.subject)
     subject = certificate.subject or "(no readable subject)"
@@ -155,10 +155,6 @@ def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
         link="says it is issued by" if continues else "is not issued by",
         link_kind="arrow" if continues else _BROKEN[_NOT_PUBLIC[wording.tone(result.verdict, result.confidence)]],
     )
-
-
-def _same(pin: str, spki_sha256: str) -> bool:
-    return pin == "sha256/" + base64.b64encode(bytes.fromhex(spki_sha256)).decode("ascii")
 
 
 _TOP: Final[dict[str, tuple[bool, str, str]]] = {

@@ -91,11 +91,6 @@ class WorkerPool:
             _kill(worker.process)
         await asyncio.gather(*(worker.reading for worker in running))
 
-    @property
-    def identifiers(self) -> tuple[int, ...]:
-        """The process identifiers of the running workers."""
-        return tuple(worker.process.pid for worker in self._workers if worker is not None)
-
     async def probe(self, endpoint: Endpoint, *, timeout: float) -> EndpointEvidence:  # noqa: ASYNC109 - enforced by the worker
         """Probe one endpoint in the worker that has least to do.
 

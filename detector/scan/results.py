@@ -8,6 +8,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from detector.model import Confidence, Record, Result, Verdict
 
 from .targets import Target
@@ -52,7 +54,7 @@ class Numbered(NamedTuple):
 def row(result: Result, previous: Result | None, of: Numbered) -> Scanned:
     """The row of a result; `previous` is the result that it amends."""
     return Scanned(
-        **{field: getattr(result, field) for field in Result.__struct_fields__},
+        **msgspec.structs.asdict(result),
         number=of.number,
         where=of.target.where,
         named=of.target.named,

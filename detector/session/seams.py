@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from detector.audit import machine
-    from detector.audit import trusted as audited
     from detector.probe import Dialer
     from detector.probe.routes import Resolver
     from detector.trust.roots import Roots
 else:  # needed only behind a machine root
-    machine, audited = LazyModule("detector.audit.machine"), LazyModule("detector.audit.trusted")
+    machine = LazyModule("detector.audit.machine")
 
 MACHINE_WAIT: Final = 0.2
 """Seconds that assessment waits, once, for the trust stores of this machine. On Linux the files among them are read in
@@ -45,7 +44,7 @@ def _read_machine_trust() -> Iterator[TrustedRoots]:
     yield TrustedRoots(listed.without(known_root_keys()), {})
     listed = listed.with_added(trusted.certifi_bundle().added)
     for scanned in machine.read_stores():
-        known = audited.merge(listed, scanned)
+        known = machine.merge(listed, scanned)
         yield known
         if all(root.origin is not RootOrigin.UNKNOWN for root in known.roots.roots):
             return  # so no program of the system has to be asked

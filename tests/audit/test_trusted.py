@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from detector.audit import InstalledRoot, Scanned
-from detector.audit.trusted import STRONGEST_FIRST, merge
+from detector.audit.machine import STRONGEST_FIRST, merge
 from detector.knowledge.roots import public_roots
 from detector.model import RootOrigin
 from detector.trust.roots import NO_ROOTS, from_der

@@ -10,7 +10,7 @@ from support.odd_keys import GOST_2012, rewritten
 from support.worlds import DAY, EXAM, LMS, PINNED_WITNESS, below, crowded, dated, in_name_of, logged, sent, witnessed
 
 from detector.judge.assess import observations_that_count
-from detector.judge.compare import Comparison, Difference, compare, difference
+from detector.judge.compare import Comparison, compare, difference
 from detector.judge.evidence import OTHERS_MAX, EndpointEvidence, Identity, no_machine_roots
 from detector.model import Hello, Outcome, ProxyObservation, ProxyScheme, Route
 from detector.trust.budget import Budget
@@ -129,13 +129,13 @@ class TestCompare:
         """What another address presents may be another server: a resolver can have sent us there."""
         forged, genuine = world.pki.private_ca("School CA").issue([EXAM]), world.pki.issue([EXAM])
         for details, expected in (
-            (QUIC, Difference.FORGED),
-            ({**QUIC, **ELSEWHERE}, Difference.GENUINE_ELSEWHERE),
-            ({**QUIC, "address": None}, Difference.GENUINE_ELSEWHERE),
+            (QUIC, "forged"),
+            ({**QUIC, **ELSEWHERE}, "genuine-elsewhere"),
+            ({**QUIC, "address": None}, "genuine-elsewhere"),
         ):
             case = probed(world, (forged, TCP), (genuine, details))
-            assert difference(case, case.siblings[0]) is expected
-            assert difference(case.siblings[0], case) is Difference.OTHER_FORGED
+            assert difference(case, case.siblings[0]) == expected
+            assert difference(case.siblings[0], case) == "other-forged"
 
 
 class TestWhichCount:

@@ -71,6 +71,10 @@ async def silent() -> AsyncIterator[Silent]:
         yield server
 
 
+def identifiers_of(running: WorkerPool) -> list[int]:
+    return [worker.process.pid for worker in running._workers if worker is not None]
+
+
 def pool(detector: Detector, count: int = 2) -> WorkerPool:
     network = msgspec.structs.replace(detector.network, offline=True)
     return WorkerPool(count, detector, WorkerConfig(network=network, c_ares=False))
@@ -91,7 +95,7 @@ async def test_as_with_one_process(world: World, pki: PrivatePKI, settings_of: S
         detector = Detector(**settings_of(stated, resolve={(host, 443): origin.address for host in hosts}))
         async with pool(detector) as running:
             honest = await collect(detector, targets, running)
-            assert len(set(running.identifiers)) == 2
+            assert len(set(identifiers_of(running))) == 2
         async with (
             serve_middlebox(pki.private_ca("Filter CA", one_leaf_key=True), upstream=upstream) as box,
             pool(proxied := Detector(**settings_of(stated, proxy=f"http://{LOOPBACK}:{box.port}"))) as running,
@@ -124,10 +128,10 @@ async def test_a_killed_child_loses_no_target(settings_of: Settings) -> None:
         targets = [Target(Endpoint(host=LOOPBACK, port=server.port), "x") for _ in range(40)]
         scanning = asyncio.create_task(collect(detector, targets, running, timeout=0.5))
         await server.has(8)
-        before = running.identifiers
+        before = identifiers_of(running)
         os.kill(before[0], signal.SIGKILL)
         found = await scanning
-        after = running.identifiers
+        after = identifiers_of(running)
     assert Counter(f.number for f in found) == dict.fromkeys(range(40), 1)
     assert {f.observation.outcome for f in found} == {Outcome.DEADLINE}
     assert before[0] not in after
@@ -184,7 +188,7 @@ async def test_a_child_that_does_not_answer(settings_of: Settings, monkeypatch: 
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
     detector = Detector(**settings_of())
     async with pool(detector, 1) as running:
-        stopped = running.identifiers[0]
+        stopped = identifiers_of(running)[0]
         os.kill(stopped, signal.SIGSTOP)
         case = await running.probe(Endpoint(host=LOOPBACK, port=1), timeout=2.0)
     assert case.observation.outcome in {Outcome.CONNECT_REFUSED, Outcome.RESOURCES}
@@ -197,14 +201,14 @@ async def test_nothing_is_left(settings_of: Settings) -> None:
     async with silent() as server:
         async with pool(detector, 2) as running:
             targets = [Target(Endpoint(host=LOOPBACK, port=server.port), "x") for _ in range(40)]
-            identifiers = running.identifiers
+            before = identifiers_of(running)
             results = scan(detector, targets, settings=QUICK, probe=running.probe)
             reading = asyncio.create_task(anext(results))
             await server.has(8)
             reading.cancel()
             await asyncio.wait([reading])
             await results.aclose()
-        assert [pid for pid in identifiers if psutil.pid_exists(pid)] == []
+        assert [pid for pid in before if psutil.pid_exists(pid)] == []
 
 
 class Command:

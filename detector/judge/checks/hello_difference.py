@@ -21,7 +21,7 @@ QUESTION: Final = "Does the same address show another server to another kind of 
 
 
 class Outcome(CheckOutcome, check=ID):
-    """How this observation compares with one made with another hello; the first six are `Difference`'s."""
+    """How this observation compares with one made with another hello; the first six are `compare.difference`'s."""
 
     SAME = "same"
     BOTH_GENUINE = "both-genuine"
@@ -58,7 +58,7 @@ def check(evidence: EndpointEvidence) -> Findings:
             continue
         differs = difference(evidence, other)
         if differs is not None:
-            outcome = Outcome(differs.value)
+            outcome = Outcome(differs)
         elif (evidence.leaf is None) != (other.leaf is None):
             outcome = Outcome.ONE_ANSWERED
         else:

@@ -9,13 +9,13 @@ several operators, or that interception products use, proves nobody's identity, 
 
 from __future__ import annotations
 
-import base64
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import PinMatch
 from detector.judge.outcome import CheckOutcome, Findings
 from detector.model import Meaning
+from detector.model.endpoint import encode_pin
 
 if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
@@ -79,7 +79,7 @@ def _match(outcome: Outcome, says: Meaning, summary: str, certificate: Certifica
         summary,
         says,
         subject=certificate.subject.text if certificate.subject else None,
-        pin=_encode(certificate.spki_sha256) if certificate.spki_sha256 else None,
+        pin=encode_pin(certificate.spki_sha256) if certificate.spki_sha256 else None,
     )
 
 
@@ -91,8 +91,8 @@ def _mismatch(evidence: EndpointEvidence) -> Finding:
     return outcome.found(
         summary,
         says,
-        presented=[_encode(c.spki_sha256) for c in evidence.presented if c.spki_sha256],
-        pins=[_encode(pin) for pin in sorted({*endpoint.pins, *endpoint.backup_pins})],
+        presented=[encode_pin(c.spki_sha256) for c in evidence.presented if c.spki_sha256],
+        pins=[encode_pin(pin) for pin in sorted({*endpoint.pins, *endpoint.backup_pins})],
         source=_file(endpoint.source),
     )
 
@@ -100,8 +100,3 @@ def _mismatch(evidence: EndpointEvidence) -> Finding:
 def _file(source: str | None) -> str | None:
     """The pin file's name without its folders: those are the reader's, and may name them."""
     return None if source is None else PurePath(source).name
-
-
-def _encode(digest: bytes) -> str:
-    """A pin in the form of pin files and reports."""
-    return "sha256/" + base64.b64encode(digest).decode("ascii")

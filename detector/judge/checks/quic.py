@@ -61,7 +61,7 @@ def check(evidence: EndpointEvidence) -> Findings:
             continue
         differs = difference(evidence, other)
         if differs is not None:
-            outcome = Outcome(differs.value)
+            outcome = Outcome(differs)
         elif theirs.route is Route.QUIC and other.leaf is None and evidence.leaf is not None:
             outcome = Outcome.BLOCKED if evidence.endpoint.quic else Outcome.NO_QUIC
         else:
