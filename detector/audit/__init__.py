@@ -20,17 +20,6 @@ from .entries import (
 from .machine import read_bundles, read_machine, read_stores
 
 __all__ = [
-    "AuditReport",
-    "AuditedRoot",
-    "InstalledRoot",
-    "Kind",
-    "Known",
-    "Scanned",
-    "StoreSummary",
-    "UnreadableStore",
-    "Verdict",
-    "audit",
-    "read_bundles",
-    "read_machine",
-    "read_stores",
-]
+    "AuditReport", "AuditedRoot", "InstalledRoot", "Kind", "Known", "Scanned", "StoreSummary", "UnreadableStore",
+    "Verdict", "audit", "read_bundles", "read_machine", "read_stores",
+]  # fmt: skip

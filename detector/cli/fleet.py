@@ -16,7 +16,7 @@ import msgspec
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError, MissingExtraError
 from detector.judge import network
-from detector.pins.target import MAX_PORT
+from detector.model.validate import PORT_MAX
 from detector.scan.fleet import certificates
 from detector.session.seams import utc_now
 from detector.session.session import Detector
@@ -61,7 +61,7 @@ class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic on
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the address; fails as options do."""
         host, _, port = value.removeprefix("tls://").rpartition(":")
-        if not value.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+        if not value.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
             self.fail(f"{value!r} is no address of a scheduler: write tls://HOST:PORT.", param, ctx)
         return value
 
@@ -99,7 +99,7 @@ def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
 @fleet.command(name="scheduler")
 @_tls
 @options.option("--host", "Address to listen on.  [default: all]", default="", metavar="ADDRESS")
-@options.option("--port", "Port to listen on.", type=click.IntRange(0, MAX_PORT), default=PORT)
+@options.option("--port", "Port to listen on.", type=click.IntRange(0, PORT_MAX), default=PORT)
 def run_scheduler(*, folder: str, host: str, port: int) -> int:
     """Run the scheduler until it is stopped."""
     _run(_scheduling(folder, host, port))

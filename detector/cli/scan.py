@@ -27,7 +27,8 @@ from detector.errors import InputError, MissingExtraError
 from detector.judge import network, wording
 from detector.model import Confidence, EndpointName, Report, Scope, Verdict, encode
 from detector.model.files import reason_of
-from detector.pins.target import MAX_PORT, parse_host
+from detector.model.validate import PORT_MAX
+from detector.pins.target import parse_host
 from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
 from detector.session.session import Detector
@@ -122,7 +123,7 @@ strict_option: Final = options.target("--strict", "Stop at the first line that i
     "--port ports",
     "Port of targets without one; repeatable.  [default: 443]",
     multiple=True,
-    type=click.IntRange(1, MAX_PORT),
+    type=click.IntRange(1, PORT_MAX),
 )
 @options.target(
     "--server-name server_names",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from detector.aio.lazy import LazyModule
-from detector.pins.target import MAX_PORT
+from detector.model.validate import PORT_MAX
 from detector.trust import witness_statement
 from detector.trust.envelope import key_identifier, public_key_of
 from detector.trust.key_files import create_signing_key, load_signing_key
@@ -57,7 +57,7 @@ def keygen(output: str) -> int:
 )
 @options.option("--host", "Address to listen on.", default="127.0.0.1", metavar="ADDRESS")
 @options.option(
-    "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, MAX_PORT), default=PORT_DEFAULT
+    "--port", "Port to listen on; 0 is any free one.", type=click.IntRange(0, PORT_MAX), default=PORT_DEFAULT
 )
 @options.option("--peer-address", "Include the client's address in statements.", is_flag=True)
 def serve(  # noqa: PLR0913 - one parameter per option

@@ -15,15 +15,6 @@ from .gatekeeper import gate
 from .policy import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope
 
 __all__ = [
-    "Action",
-    "Decided",
-    "Decision",
-    "OnStalePin",
-    "OnUnconfirmed",
-    "Policy",
-    "PolicyScope",
-    "Reason",
-    "ReasonCode",
-    "decide",
-    "gate",
-]
+    "Action", "Decided", "Decision", "OnStalePin", "OnUnconfirmed", "Policy", "PolicyScope", "Reason", "ReasonCode",
+    "decide", "gate",
+]  # fmt: skip

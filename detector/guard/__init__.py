@@ -31,18 +31,10 @@ if TYPE_CHECKING:
     from .guard import Assessment as Assessment
     from .guard import Guard as Guard
 
-__all__ = (
-    "Assessment",
-    "CertificateError",
-    "Guard",
-    "GuardedConnector",
-    "GuardedContext",
-    "MiddlewareDetected",
-    "PlaintextError",
-    "UnconfirmedError",
-    "guarded_context",
-    "refusal_behind",
-)
+__all__ = [
+    "Assessment", "CertificateError", "Guard", "GuardedConnector", "GuardedContext", "MiddlewareDetected",
+    "PlaintextError", "UnconfirmedError", "guarded_context", "refusal_behind",
+]  # fmt: skip
 
 _MODULES: Final = {
     "Assessment": "guard",

@@ -34,6 +34,7 @@ from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.judge.wording import Confirmation
 from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
+from detector.model.validate import HTTPS_PORT
 from detector.pins import parse_host
 from detector.session.seams import THIS_MACHINE, Seams
 from detector.session.settings import Expectations
@@ -56,9 +57,6 @@ LOG: Final = logging.getLogger("detector.guard")
 REMEMBERED_MAX: Final = 64
 """Endpoints whose last evidence is kept, the least recent is dropped. Two of unrelated operators reveal an interceptor.
 A chain has a few KiB, at most what `probe.tls.wire` accepts."""
-
-HTTPS_PORT: Final = 443
-"""Default port of an https URL (RFC 9110 section 4.2.2)."""
 
 
 class Refused(enum.StrEnum):

@@ -21,7 +21,7 @@ from detector.judge.checks import pin, witness
 from detector.model import Alternative, Category, Confidence, ManagedBy, Reason, Record, Result, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from detector.model import Attribution
 
@@ -356,11 +356,3 @@ class Gathering:
             yield f"Nothing was checked for {pause.days - 1} days, between {before} and {after}."
         if len(long) > GAPS_MAX:
             yield f"There are {len(long) - GAPS_MAX} more such pauses."
-
-
-def gather(items: Iterable[Item], *, vantage: str, made: dt.datetime, unfinished_runs: int = 0) -> Dossier:
-    """The dossier on one place from its results, in any order."""
-    gathering = Gathering(vantage)
-    for item in items:
-        gathering.add(item)
-    return gathering.dossier(made=made, unfinished_runs=unfinished_runs)

@@ -40,11 +40,6 @@ class Interceptor(Attribution, frozen=True, kw_only=True):
 
     endpoints: tuple[str, ...]
 
-    @property
-    def attribution(self) -> Attribution:
-        """The attribution without the endpoints."""
-        return Attribution(**{field: getattr(self, field) for field in Attribution.__struct_fields__})
-
 
 class Result(Record, frozen=True, kw_only=True):
     """The assessment of one endpoint, with everything needed to repeat it.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PORT_MAX: Final = 65535
 """Largest TCP port number (RFC 9293 section 3.1)."""
 
+HTTPS_PORT: Final = 443
+"""Default port of an https URL (RFC 9110 section 4.2.2)."""
+
 SHA256_BYTES: Final = 32
 
 

@@ -13,22 +13,6 @@ from .target import parse_address, parse_host, parse_rule, parse_target
 from .write import dump
 
 __all__ = [
-    "Learned",
-    "LintMessage",
-    "PinSet",
-    "Severity",
-    "SharedKeys",
-    "dump",
-    "encode_pin",
-    "learn",
-    "learn_all",
-    "lint",
-    "load",
-    "parse_address",
-    "parse_host",
-    "parse_pin",
-    "parse_rule",
-    "parse_target",
-    "shared_pins",
-    "shipped",
-]
+    "Learned", "LintMessage", "PinSet", "Severity", "SharedKeys", "dump", "encode_pin", "learn", "learn_all", "lint",
+    "load", "parse_address", "parse_host", "parse_pin", "parse_rule", "parse_target", "shared_pins", "shipped",
+]  # fmt: skip

@@ -24,9 +24,10 @@ from detector.errors import PinFileError, TargetError
 from detector.model import Category, Endpoint, Record, RecordedIdentity, toml_files
 from detector.model.files import reason_of, unreadable
 from detector.model.toml_files import MAX_BYTES, MAX_TEXT, shown
+from detector.model.validate import HTTPS_PORT, PORT_MAX
 
 from .encoding import parse_pin, parse_witness_key
-from .target import HTTPS_PORT, MAX_PORT, parse_address, parse_host
+from .target import parse_address, parse_host
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -228,8 +229,8 @@ class _File(toml_files.TableFile):
 
     def _port(self, table: dict[str, Any]) -> int:
         port = table.get("port", HTTPS_PORT)
-        if type(port) is not int or not 1 <= port <= MAX_PORT:
-            self._refuse("port", f"is not a number from 1 to {MAX_PORT}", "Write port = 443, without quotes.")
+        if type(port) is not int or not 1 <= port <= PORT_MAX:
+            self._refuse("port", f"is not a number from 1 to {PORT_MAX}", "Write port = 443, without quotes.")
         return int(port)
 
     def _choice(self, table: dict[str, Any], key: str, default: _E, advice: str = "") -> _E:

@@ -15,17 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from detector.aio.lazy import LazyModule
 from detector.errors import TargetError
+from detector.model.validate import HTTPS_PORT, PORT_MAX
 
 if TYPE_CHECKING:
     import idna
 else:  # its tables take time to load, and few names need them
     idna = LazyModule("idna")
-
-HTTPS_PORT: Final = 443
-"""Port where none is given (RFC 9110 section 4.2.2)."""
-
-MAX_PORT: Final = 65535
-"""Largest TCP port number (RFC 9293 section 3.1)."""
 
 MAX_NAME: Final = 253
 """Longest DNS name in characters, without the trailing dot (RFC 1035 section 2.3.4: 255 bytes on the wire)."""
@@ -137,10 +132,10 @@ def _to_ascii(text: str) -> str:
 
 
 def _port(digits: str, text: str) -> int:
-    number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= len(str(MAX_PORT)) else 0
-    if not 1 <= number <= MAX_PORT:
+    number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= len(str(PORT_MAX)) else 0
+    if not 1 <= number <= PORT_MAX:
         raise TargetError(
-            f"{_show(text)} does not end in a port.", advice=f"A port is a number from 1 to {MAX_PORT}, as in HOST:443."
+            f"{_show(text)} does not end in a port.", advice=f"A port is a number from 1 to {PORT_MAX}, as in HOST:443."
         )
     return number
 

@@ -11,10 +11,10 @@ from detector.aio.lazy import LazyModule
 from detector.errors import PinFileError
 from detector.model import Category, Endpoint, RecordedIdentity
 from detector.model.endpoint import encode_pin
+from detector.model.validate import HTTPS_PORT
 
 from .encoding import encode_witness_key
 from .load import SCHEMA
-from .target import HTTPS_PORT
 
 if TYPE_CHECKING:
     import json

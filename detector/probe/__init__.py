@@ -22,16 +22,6 @@ from .routes import Dialer, DirectDialer, Family, Proxy, ProxyDialer, Timeouts, 
 from .tls.fallback import Opened, ProbeOutcome
 
 __all__ = [
-    "Dialer",
-    "DirectDialer",
-    "Family",
-    "Opened",
-    "ProbeOutcome",
-    "Proxy",
-    "ProxyDialer",
-    "Timeouts",
-    "open_tls",
-    "parse_proxy",
-    "probe",
-    "proxy_for",
-]
+    "Dialer", "DirectDialer", "Family", "Opened", "ProbeOutcome", "Proxy", "ProxyDialer", "Timeouts", "open_tls",
+    "parse_proxy", "probe", "proxy_for",
+]  # fmt: skip

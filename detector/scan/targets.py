@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import TargetError
 from detector.model import Category, Endpoint
-from detector.pins.target import HTTPS_PORT, parse_address, parse_host, parse_target
+from detector.model.validate import HTTPS_PORT
+from detector.pins.target import parse_address, parse_host, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from support.results import intercepted, possible
+from support.results import gather, intercepted, possible
 
-from detector.history.dossier import ALTERNATIVES, QUESTIONS, Item, gather
+from detector.history.dossier import ALTERNATIVES, QUESTIONS, Item
 from detector.judge.checks import CHECKS, presented
 from detector.model import Alternative, Confidence, encode
 from detector.report.html import render_dossier

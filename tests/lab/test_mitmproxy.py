@@ -45,8 +45,8 @@ def assert_mitmproxy(report: Report, confidence: str = "proven") -> None:
         assert (result.verdict, result.confidence) == ("middleware", confidence)
         assert result.observation.key_proved
     (interceptor,) = report.interceptors
-    assert str(interceptor.attribution.product).startswith("mitmproxy")
-    assert interceptor.attribution.managed_by == "developer"
+    assert str(interceptor.product).startswith("mitmproxy")
+    assert interceptor.managed_by == "developer"
 
 
 async def test_regular_proxy(pki: PrivatePKI, settings_of: Settings) -> None:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.browser import chromium
-from support.results import possible, stale_pins
+from support.results import gather, possible, stale_pins
 from support.results import report as handmade
 from support.system import program
 
-from detector.history.dossier import Item, gather
+from detector.history.dossier import Item
 from detector.judge import network
 from detector.judge.checks import chain
 from detector.model import (

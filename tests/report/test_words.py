@@ -16,6 +16,7 @@ from support.results import (
     SEARCH,
     clean,
     found,
+    gather,
     intercepted,
     possible,
     report,
@@ -28,7 +29,7 @@ from detector.cli import scan
 from detector.cli.common import as_table
 from detector.errors import MiddlewareDetected
 from detector.history.difference import compare
-from detector.history.dossier import Item, gather
+from detector.history.dossier import Item
 from detector.judge.checks import (
     captive_portal,
     chain,

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from detector.history.dossier import Gathering
 from detector.judge import network
 from detector.judge.checks import host_name, key_possession, pin, presented, private_origin, transparency
 from detector.judge.checks.chain import Outcome as Chain
@@ -30,8 +31,10 @@ from detector.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from detector.history.dossier import Dossier, Item
     from detector.judge.outcome import CheckOutcome
     from detector.model import PortalObservation
 
@@ -214,3 +217,11 @@ def report(
         portal=portal,
         knowledge=(),
     )
+
+
+def gather(items: Iterable[Item], *, vantage: str, made: dt.datetime, unfinished_runs: int = 0) -> Dossier:
+    """The dossier on one place from its results, in any order."""
+    gathering = Gathering(vantage)
+    for item in items:
+        gathering.add(item)
+    return gathering.dossier(made=made, unfinished_runs=unfinished_runs)

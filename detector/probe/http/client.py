@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import h11
 
 from detector.model import Endpoint, Outcome, Record
+from detector.model.validate import HTTPS_PORT
 from detector.probe.routes import (
     HTTP_PORT,
-    HTTPS_PORT,
     INTERIM_RESPONSES_MAX,
     ConnectionRecord,
     RouteError,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector.model import WitnessObservation, WitnessOutcome
-from detector.probe.routes import HTTPS_PORT, Timeouts, host_port
+from detector.model.validate import HTTPS_PORT
+from detector.probe.routes import Timeouts, host_port
 from detector.trust.witness_statement import ANSWER_BYTES_MAX, NONCE_BYTES, request_target
 
 from .client import FetchOutcome, Limits, ask_over, request_for

@@ -13,7 +13,6 @@ from __future__ import annotations
 from .connect import INTERIM_RESPONSES_MAX
 from .dialing import (
     HTTP_PORT,
-    HTTPS_PORT,
     Address,
     ConnectionRecord,
     Dialer,
@@ -30,28 +29,7 @@ from .proxied import ProxyDialer, ProxyTrust
 from .proxies import Proxy, parse_proxy, proxy_for
 
 __all__ = [
-    "HTTPS_PORT",
-    "HTTP_PORT",
-    "INTERIM_RESPONSES_MAX",
-    "Address",
-    "AddressInfo",
-    "ConnectionRecord",
-    "Dialer",
-    "DirectDialer",
-    "Family",
-    "NoRoute",
-    "ProtocolFactory",
-    "Proxy",
-    "ProxyDialer",
-    "ProxyTrust",
-    "ResolveMap",
-    "Resolver",
-    "RouteError",
-    "Timeouts",
-    "addresses_of",
-    "host_port",
-    "literal",
-    "local_networks",
-    "parse_proxy",
-    "proxy_for",
-]
+    "HTTP_PORT", "INTERIM_RESPONSES_MAX", "Address", "AddressInfo", "ConnectionRecord", "Dialer", "DirectDialer",
+    "Family", "NoRoute", "ProtocolFactory", "Proxy", "ProxyDialer", "ProxyTrust", "ResolveMap", "Resolver",
+    "RouteError", "Timeouts", "addresses_of", "host_port", "literal", "local_networks", "parse_proxy", "proxy_for",
+]  # fmt: skip

@@ -34,8 +34,6 @@ ResolveMap = Mapping[Address, Address]
 """Where to connect instead, by host (lower case) and port; like curl's --connect-to."""
 
 HTTP_PORT: Final = 80  # default port of an http URL (RFC 9110 section 4.2.1)
-HTTPS_PORT: Final = 443  # default port of an https URL (RFC 9110 section 4.2.2)
-PORT_MAX: Final = 65535  # largest TCP port (RFC 9293 section 3.1)
 _HOSTS_CACHED: Final = 1024  # hosts for which it is cached whether they are addresses: one probe asks several times
 
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from detector.aio.lazy import LazyModule
 from detector.model import Endpoint, Outcome, Route
+from detector.model.validate import PORT_MAX
 from detector.probe import outcomes
 
-from .dialing import PORT_MAX, ConnectionRecord, RouteError, destination, host_port, literal, normalised
+from .dialing import ConnectionRecord, RouteError, destination, host_port, literal, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,8 +21,9 @@ import msgspec
 
 from detector.errors import ProxyError
 from detector.model import Outcome, Route
+from detector.model.validate import HTTPS_PORT
 
-from .dialing import HTTP_PORT, HTTPS_PORT, LOG, RouteError, literal
+from .dialing import HTTP_PORT, LOG, RouteError, literal
 from .direct import addresses_of
 from .proxies import parse_proxy
 

@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from detector.errors import ProxyError
 from detector.model import ProxyObservation, ProxyScheme, Record
+from detector.model.validate import HTTPS_PORT
 
-from .dialing import HTTP_PORT, HTTPS_PORT
+from .dialing import HTTP_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from detector.aio.lazy import LazyModule
 from detector.errors import MissingExtraError
+from detector.model.validate import PORT_MAX
 
-from .dialing import PORT_MAX, literal
+from .dialing import literal
 from .direct import ADDRESSES_MAX, Resolver
 
 if TYPE_CHECKING:

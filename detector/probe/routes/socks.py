@@ -12,8 +12,9 @@ from collections.abc import Generator
 from typing import Final
 
 from detector.model import Outcome
+from detector.model.validate import PORT_MAX
 
-from .dialing import PORT_MAX, RouteError, literal
+from .dialing import RouteError, literal
 from .negotiation import Negotiation, encoded_host
 
 SOCKS5, SOCKS4 = 5, 4
