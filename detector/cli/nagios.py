@@ -13,12 +13,12 @@ import click
 
 from detector.errors import DetectorError
 from detector.report import programs
-from detector.session.session import Detector
+from detector.session.session import check
 
 from . import common, options
 
 if TYPE_CHECKING:
-    from detector.model import Confidence, Report
+    from detector.model import Confidence
 
 
 class _Plugin(options.Command):
@@ -46,16 +46,11 @@ def nagios(
     """
     try:
         with common.result_stream(output) as stream:
-            report = asyncio.run(_check(Detector(**settings), targets, deadline))
+            report = asyncio.run(check(targets or None, deadline=deadline, **settings))
             stream.write(programs.nagios(report, fail_on))
     except DetectorError as error:
         return _unknown(str(error))
     return programs.nagios_status(report, fail_on)
-
-
-async def _check(detector: Detector, targets: tuple[str, ...], deadline: float) -> Report:
-    async with detector:
-        return await detector.check(targets or None, deadline=deadline)
 
 
 def _unknown(why: str) -> int:

@@ -352,14 +352,11 @@ class Planner:
         limits = client.Limits(body_bytes=pac.FILE_BYTES_MAX)
         if url.lower().startswith("https:"):
             async with https.connect(url, dialer=self._direct, deadline=until) as server:
-                if server is None or not self._trusts_endpoint(server.endpoint, server.observation):
+                if server is None or not self._trusts(server.endpoint.host, server.endpoint.port, server.observation):
                     return None
                 return (await server.get(limits=limits))[0]
         fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
         return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
-
-    def _trusts_endpoint(self, endpoint: Endpoint, observation: Observation) -> bool:
-        return self._trusts(endpoint.host, endpoint.port, observation)
 
     def _through(self, proxy: Proxy) -> Dialer:
         if proxy not in self._by_proxy:
@@ -408,7 +405,7 @@ class Planner:
         async with https.connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
             if server is None:
                 return None
-            if not self._trusts_endpoint(server.endpoint, server.observation):
+            if not self._trusts(server.endpoint.host, server.endpoint.port, server.observation):
                 return server.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
             return server.observation, await doh.resolve(server, names)
 

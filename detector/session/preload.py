@@ -41,8 +41,3 @@ def everything() -> None:
     """Import all of it, before the first of very many probes: a single one is not worth waiting for."""
     probing()
     assessing()
-
-
-def is_everything_loaded() -> bool:
-    """Return whether `everything` has nothing left to do."""
-    return is_probing_loaded() and is_assessing_loaded()

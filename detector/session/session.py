@@ -385,7 +385,7 @@ class Detector:
 
     async def prepare(self) -> None:
         """Import what probing and assessing need, and read the roots, in a thread, before the first of many probes."""
-        if not preload.is_everything_loaded():
+        if not (preload.is_probing_loaded() and preload.is_assessing_loaded()):
             await run_in_thread(preload.everything)
         await self._read_roots()
 
@@ -453,7 +453,7 @@ class Detector:
     async def probe(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
         """Return the evidence on one endpoint, probed within `timeout` seconds and not assessed yet."""
         until = asyncio.get_running_loop().time() + seconds("timeout", timeout)
-        first, *others = await self._probe(endpoint, until)
+        first, *others = await run.probe_endpoint(self._planner, endpoint, until)
         await self._read_roots()
         return evidence.EndpointEvidence(endpoint, first, self.context(), others=others)
 
@@ -489,9 +489,8 @@ class Detector:
         )
 
     async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
-        return await run.probe_all(
-            endpoints, lambda endpoint: self._probe(endpoint, until), limit=self.network.concurrency, until=until
-        )
+        probe_one = functools.partial(run.probe_endpoint, self._planner, until=until)
+        return await run.probe_all(endpoints, probe_one, limit=self.network.concurrency, until=until)
 
     async def _observe_one(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         return (await self._observe((endpoint,), until))[0]
@@ -502,9 +501,6 @@ class Detector:
         if self.network.doh is None:
             return None
         return await self._planner.compare_resolvers(self.network.doh, endpoints, until)
-
-    async def _probe(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
-        return await run.probe_endpoint(self._planner, endpoint, until)
 
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Return whether an ordinary client on this machine would accept this as `host`."""
