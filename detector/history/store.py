@@ -333,7 +333,7 @@ def _insert_results(connection: sa.Connection, run: int, numbered: Iterable[tupl
 def _row(run: int, number: int, result: Result) -> dict[str, Any]:
     who = result.attribution
     bare = tuple(msgspec.structs.replace(c, der=b"") for c in result.observation.chain)
-    fields = msgspec.structs.asdict(result)
+    fields = {field: getattr(result, field) for field in Result.__struct_fields__}  # without a subclass's
     fields["observation"] = msgspec.structs.replace(result.observation, chain=bare)
     return {
         "run_id": run,

@@ -8,8 +8,6 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from detector.model import Confidence, Record, Result, Verdict
 
 from .targets import Target
@@ -54,7 +52,7 @@ class Numbered(NamedTuple):
 def row(result: Result, previous: Result | None, of: Numbered) -> Scanned:
     """The row of a result; `previous` is the result that it amends."""
     return Scanned(
-        **msgspec.structs.asdict(result),
+        **{field: getattr(result, field) for field in Result.__struct_fields__},
         number=of.number,
         where=of.target.where,
         named=of.target.named,
