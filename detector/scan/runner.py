@@ -28,11 +28,13 @@ BATCH: Final = 256
 FOLLOW_UP: Final = "follow-up"
 """The place in the source of a canary that a follow-up probes."""
 
+
 class Replaced(Record, frozen=True, kw_only=True):
     """What an earlier result of a target said, as far as counting needs it."""
 
     verdict: Verdict
     confidence: Confidence | None = None
+
 
 class Scanned(Result, frozen=True, kw_only=True):
     """A result of a scan.
@@ -47,11 +49,13 @@ class Scanned(Result, frozen=True, kw_only=True):
     named: bool = False
     replaces: Replaced | None = None
 
+
 class Numbered(NamedTuple):
     """A target with its number in the order of the source."""
 
     number: int
     target: Target
+
 
 def row(result: Result, previous: Result | None, of: Numbered) -> Scanned:
     """The row of a result; `previous` is the result that it amends."""
@@ -63,9 +67,11 @@ def row(result: Result, previous: Result | None, of: Numbered) -> Scanned:
         replaces=None if previous is None else Replaced(verdict=previous.verdict, confidence=previous.confidence),
     )
 
+
 def canary_targets(canaries: Iterable[Endpoint], numbers: Iterator[int]) -> tuple[Numbered, ...]:
     """Canaries of a follow-up as targets."""
     return tuple(Numbered(next(numbers), Target(canary, FOLLOW_UP, named=False)) for canary in canaries)
+
 
 async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one choice
     detector: Detector,
@@ -106,6 +112,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     async with contextlib.aclosing(results):
         async for label, result, previous, _ in results:
             yield row(result, previous, label)
+
 
 async def numbered_batches(
     targets: Iterable[Target | BadLine],
