@@ -29,7 +29,7 @@ ADDRESSES: Final = 8
 PATIENCE: Final = 150.0
 """Seconds in which all connections must arrive, and in which all must end."""
 SPARE_FILES: Final = 200
-"""Open files besides those of the connections."""
+"""Open files in addition to those of the connections."""
 
 
 class Held(NamedTuple):

@@ -147,7 +147,7 @@ def _unacceptable(lab: Lab) -> Iterator[Trick]:
 
 
 def _given(lab: Lab) -> Iterator[Trick]:
-    """A CA that the caller took for public (`--roots`). What a careful client asks for besides is still missing."""
+    """Yield leaves below a CA that the caller declared public (`--roots`), without what careful clients require."""
     ca, now = lab.pki.private_ca("Example Gateway"), lab.now
     public = lab.roots.with_added(roots_of(ca))
     forgeries: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ have `states` (since when, by name) or one `state` with `since`; `temporal_inter
 `first_listed` and `last_listed` where those differ from the list's `date`, which is the day it describes. A list
 without a `date` only adds facts about its logs.
 
-The order of the lists does not matter: the earliest moment of a state is kept. What no list says is inferred anew each
+The order of the lists does not matter: the earliest moment of a state is kept. What no list says is inferred again each
 time (see `infer`) and marked.
 """
 
@@ -207,7 +207,7 @@ def shard_of(description: str) -> tuple[dt.date, dt.date] | None:
 
 
 def _moment(text: str, *, end: bool = False) -> str:
-    """Format a day, or a moment with its offset, as RFC 3339 UTC. A day is its first second, or with `end` its last."""
+    """Format a day, or a moment with its offset, as RFC 3339 in UTC. A day is its first second, with `end` its last."""
     moment = dt.datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC) + (_WHOLE_DAY if end else dt.timedelta())

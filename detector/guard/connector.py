@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.tracing import Trace
 
-    from detector.model import Endpoint, Report, Result
+    from detector.model import Endpoint, Report
     from detector.probe import Dialer, Opened, Timeouts
     from detector.probe.tls.transport import TLSTransport
     from detector.session.settings import ResolveRules
@@ -60,34 +60,30 @@ PROXY_AUTHORIZATION: Final = "Proxy-Authorization"
 """RFC 9110 section 11.7.2."""
 
 
-class ClientMiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, aiohttp.ClientConnectorCertificateError):
-    """Probable or proven interception; no byte of the request was sent. `result` and `report` hold the evidence."""
+class _ClientRefusal(errors.GuardError):
+    """What the three refusals below have in common."""
 
     def __init__(self, connection_key: ConnectionKey, assessment: Assessment) -> None:
-        cause = ssl.SSLCertVerificationError(assessment.message)
-        aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
-        _describe(self, assessment.message, assessment.advice, assessment.result)
+        if isinstance(self, aiohttp.ClientConnectorCertificateError):
+            cause = ssl.SSLCertVerificationError(assessment.message)
+            aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
+        elif isinstance(self, aiohttp.ClientConnectorError):
+            aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(assessment.message))
+        self.message, self.advice, self.result = assessment.message, assessment.advice, assessment.result
         self.report: Report = assessment.report
         self.args = (connection_key, assessment)
 
 
-class ClientCertificateError(errors.CertificateError, aiohttp.ClientConnectorCertificateError):
+class ClientMiddlewareDetected(_ClientRefusal, errors.MiddlewareDetected, aiohttp.ClientConnectorCertificateError):
+    """Probable or proven interception; no byte of the request was sent. `result` and `report` hold the evidence."""
+
+
+class ClientCertificateError(_ClientRefusal, errors.CertificateError, aiohttp.ClientConnectorCertificateError):
     """No careful client on this device would accept the certificate: expired, another name, no known root…"""
 
-    def __init__(self, connection_key: ConnectionKey, assessment: Assessment) -> None:
-        cause = ssl.SSLCertVerificationError(assessment.message)
-        aiohttp.ClientConnectorCertificateError.__init__(self, connection_key, cause)
-        _describe(self, assessment.message, assessment.advice, assessment.result)
-        self.args = (connection_key, assessment)
 
-
-class ClientUnconfirmedError(errors.UnconfirmedError, aiohttp.ClientConnectorError):
+class ClientUnconfirmedError(_ClientRefusal, errors.UnconfirmedError, aiohttp.ClientConnectorError):
     """The server was not confirmed, or not reached; `result` says why."""
-
-    def __init__(self, connection_key: ConnectionKey, assessment: Assessment) -> None:
-        aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(assessment.message))
-        _describe(self, assessment.message, assessment.advice, assessment.result)
-        self.args = (connection_key, assessment)
 
 
 class ClientPlaintextError(errors.PlaintextError, aiohttp.ClientConnectorError):
@@ -95,21 +91,14 @@ class ClientPlaintextError(errors.PlaintextError, aiohttp.ClientConnectorError):
 
     def __init__(self, connection_key: ConnectionKey, message: str) -> None:
         aiohttp.ClientConnectorError.__init__(self, connection_key, OSError(message))
-        _describe(
-            self,
-            message,
-            "Use https; or, for a host where it does not matter, name it: GuardedConnector(plaintext_hosts=...).",
-            None,
+        self.message, self.result = message, None
+        self.advice = (
+            "Use https; or, for a host where it does not matter, name it: GuardedConnector(plaintext_hosts=...)."
         )
         self.args = (connection_key, message)
 
 
-def _describe(error: errors.GuardError, message: str, advice: str, result: Result | None) -> None:
-    """Set the attributes of this package's exceptions, which aiohttp's constructors do not know."""
-    error.message, error.advice, error.result = message, advice, result
-
-
-_REFUSALS: Final[dict[Refused, type[ClientMiddlewareDetected | ClientCertificateError | ClientUnconfirmedError]]] = {
+_REFUSALS: Final[dict[Refused, type[_ClientRefusal]]] = {
     Refused.MIDDLEWARE: ClientMiddlewareDetected,
     Refused.CERTIFICATE: ClientCertificateError,
     Refused.UNCONFIRMED: ClientUnconfirmedError,

@@ -42,36 +42,27 @@ _DER: Final = 2
 class _TLSRefusal(ssl.SSLCertVerificationError):
     """A failed verification to a library, with the assessment of the guard."""
 
-    message: str
-    advice: str
-    result: Result | None
-
     def __init__(self, assessment: Assessment) -> None:
-        super().__init__(assessment.message)
-        self.message, self.advice, self.result = assessment.message, assessment.advice, assessment.result
+        ssl.SSLCertVerificationError.__init__(self, assessment.message)
+        self.message, self.advice = assessment.message, assessment.advice
+        self.result: Result | None = assessment.result
+        self.report: Report = assessment.report
         self.args = (assessment,)
 
+    __str__ = errors.DetectorError.__str__
+    __repr__ = errors.GuardError.__repr__
 
-class TLSMiddlewareDetected(errors.MiddlewareDetected, errors.GuardError, _TLSRefusal):
+
+class TLSMiddlewareDetected(_TLSRefusal, errors.MiddlewareDetected, errors.GuardError):
     """Probable or proven interception; no byte of the request was sent. `result` and `report` hold the evidence."""
 
-    def __init__(self, assessment: Assessment) -> None:
-        _TLSRefusal.__init__(self, assessment)
-        self.report: Report = assessment.report
 
-
-class TLSCertificateError(errors.CertificateError, _TLSRefusal):
+class TLSCertificateError(_TLSRefusal, errors.CertificateError):
     """No careful client on this device would accept the certificate."""
 
-    def __init__(self, assessment: Assessment) -> None:
-        _TLSRefusal.__init__(self, assessment)
 
-
-class TLSUnconfirmedError(errors.UnconfirmedError, _TLSRefusal):
+class TLSUnconfirmedError(_TLSRefusal, errors.UnconfirmedError):
     """The server was not confirmed."""
-
-    def __init__(self, assessment: Assessment) -> None:
-        _TLSRefusal.__init__(self, assessment)
 
 
 _REFUSALS: Final[dict[Refused, type[_TLSRefusal]]] = {
@@ -81,14 +72,39 @@ _REFUSALS: Final[dict[Refused, type[_TLSRefusal]]] = {
 }
 
 
-class GuardedSocket(ssl.SSLSocket):
-    """A TLS connection over a socket that carries nothing before it is assessed."""
+class _Guarded:
+    """What both kinds of connections have in common: they carry nothing before they are assessed.
+
+    OpenSSL would handshake implicitly on the first read or write.
+    """
 
     _assessed: bool = False
 
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - the signature of the standard library
+        """Read application data; every receiving method calls this."""
+        self._require()
+        return super().read(len, buffer)  # type: ignore[misc] # of the class in ssl
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - as above
+        """Write application data."""
+        self._require()
+        return int(super().write(data))  # type: ignore[misc] # as above
+
+    def _require(self) -> None:
+        if not self._assessed:
+            self.do_handshake()
+
+    def do_handshake(self) -> None:
+        """Handshake and assess."""
+        raise NotImplementedError
+
+
+class GuardedSocket(_Guarded, ssl.SSLSocket):
+    """A TLS connection over a socket."""
+
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the standard library
         """Handshake and assess. A refused connection is closed: the rest of it would be a plain socket."""
-        super().do_handshake(block)
+        ssl.SSLSocket.do_handshake(self, block)
         if not self._assessed:
             try:
                 _assess(self)
@@ -97,52 +113,21 @@ class GuardedSocket(ssl.SSLSocket):
                 raise
             self._assessed = True
 
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - as above
-        """Read application data; every receiving method calls this."""
-        self._require()
-        return super().read(len, buffer)
-
-    def write(self, data: Any) -> int:  # noqa: ANN401 - as above
-        """Write application data."""
-        self._require()
-        return super().write(data)
-
     def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401 - as above
         """Write application data; every sending method calls this."""
         self._require()
         return super().send(data, flags)
 
-    def _require(self) -> None:
-        """Handshake first: OpenSSL would do so implicitly on the first read or write."""
-        if not self._assessed:
-            self.do_handshake()
 
-
-class GuardedObject(ssl.SSLObject):
-    """A TLS connection over memory buffers (asyncio, anyio) that carries nothing before it is assessed."""
-
-    _assessed: bool = False
+class GuardedObject(_Guarded, ssl.SSLObject):
+    """A TLS connection over memory buffers, as asyncio and anyio use them."""
 
     def do_handshake(self) -> None:
         """Handshake and assess."""
-        super().do_handshake()
+        ssl.SSLObject.do_handshake(self)
         if not self._assessed:
             _assess(self)
             self._assessed = True
-
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - the signature of the standard library
-        """Read application data."""
-        self._require()
-        return super().read(len, buffer)
-
-    def write(self, data: Any) -> int:  # noqa: ANN401 - as above
-        """Write application data."""
-        self._require()
-        return super().write(data)
-
-    def _require(self) -> None:
-        if not self._assessed:
-            self.do_handshake()
 
 
 class GuardedContext(ssl.SSLContext):

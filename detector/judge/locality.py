@@ -1,11 +1,10 @@
-"""Where TLS ends early: on this device, at the configured proxy, or in the network. Says on what it rests.
+"""Where TLS ends early: on this device, at the configured proxy, or in the network, and what that rests on.
 
-Room: judge. Pure: observations and findings in, a locality and its basis out. When nothing tells, it is unknown.
+Room: judge. Pure: observations and findings in, a locality and its basis out. Without a sign it is unknown.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from detector.model import PROXIED, Locality
@@ -27,7 +26,7 @@ REMOTE_CONNECT_MS: Final = 4.0
 """Milliseconds below which a connection may still be to the local network: a round trip over Wi-Fi takes 2 to 10."""
 
 FIRST_REMOTE_HOP: Final = 2
-"""Hop 1 is the first router, or software on this device that answers before anything leaves it."""
+"""The first hop that is not this device: at hop 1, software on the device may answer before anything leaves it."""
 
 _MADE_HERE: Final = (machine_root.ID, machine_root.Outcome.MADE_HERE)
 _ANSWERED_EARLY: Final = (tls_location.ID, tls_location.Outcome.ANSWERED_EARLY)
@@ -36,13 +35,14 @@ _ANSWERED_EARLY: Final = (tls_location.ID, tls_location.Outcome.ANSWERED_EARLY)
 def locate(  # noqa: PLR0911 - one return per basis
     observation: Observation, category: str, findings: Sequence[Finding] = (), typical_connect_ms: float | None = None
 ) -> tuple[Locality, str]:
-    """Where the interceptor of one endpoint is, and why that is said.
+    """Return where the interceptor of one endpoint is, and the basis for it.
 
     `category` is the catalogue's of the product, `unknown` when none matches; `findings` are those on this endpoint.
     `typical_connect_ms` is how long connections to clean endpoints of this network take, in milliseconds.
     """
     if observation.route in PROXIED:
-        if _is_loopback(observation.address):
+        proxy = observation.peer
+        if proxy is not None and proxy.ip is not None and proxy.ip.is_loopback:
             return Locality.THIS_DEVICE, "the configured proxy runs on this device"
         return Locality.CONFIGURED_PROXY, "everything goes through the configured proxy"
     if (located := _located_in_network(findings)) is not None:
@@ -59,19 +59,11 @@ def locate(  # noqa: PLR0911 - one return per basis
 
 
 def _located_in_network(findings: Sequence[Finding]) -> str | None:
-    """What was traced, where that is past the first hop: this device itself answers whatever may pass one."""
+    """The sentence on the traced hop, where that is past the first one; this device itself may answer at that."""
     located = next((f for f in findings if (f.check, f.outcome) == _ANSWERED_EARLY), None)
     if located is None or located.data["hop"] < FIRST_REMOTE_HOP:
         return None
     return located.summary.rstrip(".")
-
-
-def _is_loopback(address: str | None) -> bool:
-    host = (address or "").rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _answers_like_loopback(observation: Observation, typical_connect_ms: float | None) -> bool:

@@ -88,11 +88,12 @@ def shipped() -> LogList:
     """The list that comes with the package: every log ever listed for browsers, test logs set apart."""
     data = Path(__file__).with_name("data").joinpath("ct_logs.json").read_bytes()
     listed = msgspec.json.decode(data, type=_ShippedList)
-    return _log_list(
-        (msgspec.structs.replace(log, retired=log.retired or log.states.get(LogState.RETIRED)) for log in listed.logs),
-        name=listed.name,
-        date=listed.date,
-    )
+
+    def dated(log: Log) -> Log:
+        at = log.states.get(LogState.RETIRED)
+        return log if at is None or log.retired else msgspec.structs.replace(log, retired=at)
+
+    return _log_list(map(dated, listed.logs), name=listed.name, date=listed.date)
 
 
 def load(path: str | Path) -> LogList:

@@ -17,7 +17,7 @@ from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group
 from detector.judge import hops
 from detector.judge.hops import Location  # noqa: TC001 - as `dt`
-from detector.model import Category, EndpointName, HopsObservation, Observation, Record, Route
+from detector.model import Category, EndpointName, HopsObservation, Record, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +67,8 @@ async def add_hops(
     At most `LOCATED_MOST` addresses, and no later than loop time `until`. Their observations have labels in place of
     the routers' addresses (`hops.for_report`).
     """
-    suspects = {a: e for e in evidence if (a := _traceable(e.observation)) and e.leaf is not None and not e.is_genuine}
+    direct = [e for e in evidence if e.observation.route in DIRECT and e.leaf is not None and not e.is_genuine]
+    suspects = {address: e for e in direct if (address := e.observation.peer) is not None}
     if not suspects or until - asyncio.get_running_loop().time() < WORTHWHILE:
         return tuple(evidence)
     async with Group() as group:
@@ -84,14 +85,6 @@ async def add_hops(
         else one
         for one in evidence
     )
-
-
-def _traceable(observation: Observation) -> tuple[str, int] | None:
-    """The address that was connected to, if it was the endpoint's."""
-    host, _, port = (observation.address or "").rpartition(":")
-    if observation.route not in DIRECT or not port.isdecimal():
-        return None
-    return host.strip("[]"), int(port)
 
 
 async def locate(  # noqa: PLR0913 - keyword-only past host and port; each is one choice a caller may make

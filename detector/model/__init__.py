@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from .endpoint import Endpoint, EndpointName, MachineRoot
 from .observation import (
+    Address,
     HandshakeSignature,
     Hop,
     HopsObservation,
@@ -59,7 +60,7 @@ from .vocabulary import (
 )
 
 __all__ = [
-    "PROXIED", "SCHEMA_VERSION", "Alternative", "Assurance", "Attribution", "Audience", "Category",
+    "PROXIED", "SCHEMA_VERSION", "Address", "Alternative", "Assurance", "Attribution", "Audience", "Category",
     "Confidence", "Coverage", "Endpoint", "EndpointName", "Engine", "Fault", "Finding", "HandshakeSignature", "Hello",
     "Hop", "HopAnswer", "HopTrace", "HopsObservation", "Interceptor", "KeyKind", "Knowledge", "KnowledgeKind",
     "Locality", "MachineRoot", "ManagedBy", "Meaning", "Observation", "Outcome", "PortalObservation", "PortalOutcome",

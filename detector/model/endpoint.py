@@ -6,7 +6,6 @@ Room: model. Pure.
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
-from typing import Final
 
 from detector.errors import TargetError
 
@@ -53,24 +52,23 @@ class Endpoint(Record, frozen=True, kw_only=True):
     witness_is_end: bool = False
 
     def __post_init__(self) -> None:
-        """Validate. Runs for every decoded endpoint too, so the usual case costs two comparisons."""
-        if not 0 < self.port <= PORT_MAX or (self.address is not None and not 0 < self.address[1] <= PORT_MAX):
-            port = self.port if self.address is None or not 0 < self.port <= PORT_MAX else self.address[1]
-            raise TargetError(f"{self.host}: port {port} is out of range.", advice=f"Give a port from 1 to {PORT_MAX}.")
+        """Validate. Runs for every decoded endpoint too, so the usual case must be cheap."""
+        address = self.address
         if not self.host:
             raise TargetError("host: is empty.", advice="Give a host name or an IP address.")
-        for field in _DIGESTS:
-            if values := getattr(self, field):
-                digests(field, values, error=TargetError)
+        if not 0 < self.port <= PORT_MAX or (address is not None and not 0 < address[1] <= PORT_MAX):
+            port = self.port if address is None or not 0 < self.port <= PORT_MAX else address[1]
+            raise TargetError(f"{self.host}: port {port} is out of range.", advice=f"Give a port from 1 to {PORT_MAX}.")
+        if self.pins or self.backup_pins or self.certificates or self.witness:
+            digests("pins", self.pins, error=TargetError)
+            digests("backup_pins", self.backup_pins, error=TargetError)
+            digests("certificates", self.certificates, error=TargetError)
+            digests("witness", self.witness, error=TargetError)
 
     @property
     def name(self) -> str:
         """`host:port`, with an IPv6 literal in brackets (RFC 3986 section 3.2.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-_DIGESTS: Final = ("pins", "backup_pins", "certificates", "witness")
-"""Fields whose values are digests or keys of 32 bytes."""
 
 
 class EndpointName(Record, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ Room: model. Pure.
 from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
+import ipaddress
+from typing import NamedTuple
 
 from .record import Record
 from .vocabulary import (
@@ -22,6 +24,27 @@ from .vocabulary import (
     Route,
     WitnessOutcome,
 )
+
+
+class Address(NamedTuple):
+    """An IP address, or a host name where it was resolved elsewhere, and a port; `host:port` in JSON."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str | None) -> Address | None:
+        """Read `host:port`, IPv6 in brackets; None for anything else."""
+        host, _, port = (text or "").rpartition(":")
+        return cls(host.strip("[]"), int(port)) if host and port.isdecimal() else None
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The IP address, without its zone; None for a host name."""
+        try:
+            return ipaddress.ip_address(self.host.partition("%")[0])
+        except ValueError:
+            return None
 
 
 class PresentedCertificate(Record, frozen=True, kw_only=True):
@@ -181,6 +204,11 @@ class Observation(Record, frozen=True, kw_only=True):
     witness: WitnessObservation | None = None
     hops: HopsObservation | None = None
     timings_ms: dict[str, float] = {}
+
+    @property
+    def peer(self) -> Address | None:
+        """The address that was connected to: the endpoint's own or, on a proxied route, the proxy's."""
+        return Address.parse(self.address)
 
     @property
     def fault(self) -> Fault:

@@ -56,11 +56,8 @@ def whole_number(field: str, value: object, *, least: int, most: int, error: typ
     return value
 
 
-def digests(field: str, values: Iterable[object], *, error: type[InputError] = InputError) -> None:
+def digests(field: str, values: Iterable[bytes], *, error: type[InputError] = InputError) -> None:
     """Refuse values that are not of 32 bytes: SHA-256 digests and Ed25519 public keys."""
-    for index, value in enumerate(values):
-        if not isinstance(value, bytes) or len(value) != SHA256_BYTES:
-            length = f"{len(value)} bytes" if isinstance(value, bytes) else shown(value)
-            raise error(
-                f"{field}[{index}]: {length} where 32 bytes are needed.", advice="Give the raw bytes, not text."
-            )
+    for value in values:
+        if len(value) != SHA256_BYTES or not isinstance(value, bytes):
+            raise error(f"{field}: a value has length {len(value)}.", advice="Give 32 bytes, not text.")

@@ -5,14 +5,12 @@ auto-configuration file and to ask a second resolver. Assesses nothing: whether 
 whether a file that came over TLS is genuine, is decided by `trusts`.
 
 The first probe of an endpoint is the usual one: what a browser on this machine would do, or what the caller asked for.
-The others are further routes and variants to the same host, each an observation of its own: see "Several looks at one
-endpoint" in `detector.judge.evidence`.
+The others are further routes and variants to the same host, each an observation of its own (`detector.judge.evidence`).
 """
 
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import logging
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +22,7 @@ from detector.aio.tasks import Group, run_in_thread
 from detector.errors import MissingExtraError, ProxyError, TargetError
 from detector.model import (
     PROXIED,
+    Address,
     Endpoint,
     Engine,
     Hello,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from detector import probe
     from detector.probe import Dialer, Proxy, routes
     from detector.probe.http import client, doh, https, issuers
-    from detector.probe.routes import Address, ResolveMap, Resolver, local_networks, pac, system
+    from detector.probe.routes import ResolveMap, Resolver, local_networks, pac, system
     from detector.probe.routes.system import SystemProxies
 
     from . import machine_proxy
@@ -89,7 +88,7 @@ MACHINE: Final = "system"
 HELLO_CHOICES: Final = ("default", "browser", "both")
 """Which ClientHello profile is sent; `both` sends one after the other."""
 
-_NEEDED: Final = {"quic": ("aioquic", "Looking over QUIC"), "browser": ("utls", "A browser's hello")}
+_NEEDED: Final = {"quic": ("aioquic", "Probing over QUIC"), "browser": ("utls", "A browser's hello")}
 """The library behind each extra, and what needs it."""
 
 
@@ -138,7 +137,7 @@ class ProbeSpec(NamedTuple):
     key_kind: KeyKind | None = None
     quic: bool = False
     same_address: bool = False
-    mapped: Address | None = None
+    mapped: tuple[str, int] | None = None
 
 
 def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
@@ -418,16 +417,7 @@ class Planner:
         return endpoint.address is not None or (endpoint.host.rstrip(".").lower(), endpoint.port) in self._resolve
 
 
-def address_of(text: str) -> Address:
-    """Split the ADDRESS:PORT of an observation."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _public_address(observed: Observation) -> tuple[str, int] | None:
+def _public_address(observed: Observation) -> Address | None:
     """The address and port of an observation, where that is a public address."""
-    try:
-        host, port = address_of(observed.address or "")
-        return (host, port) if ipaddress.ip_address(host).is_global else None
-    except ValueError:
-        return None
+    peer = observed.peer
+    return peer if peer is not None and peer.ip is not None and peer.ip.is_global else None

@@ -22,10 +22,10 @@ import msgspec
 from detector.aio.bounded_map import for_each
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group
-from detector.model import Endpoint, Hello, Observation, Outcome, Route
+from detector.model import Address, Endpoint, Hello, Observation, Outcome, Route
 from detector.trust.certificate import Certificate
 
-from .plan import DIRECT_ROUTES, ProbeSpec, address_of
+from .plan import DIRECT_ROUTES, ProbeSpec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from detector import probe
     from detector.probe import Dialer
     from detector.probe.quic import client as quic
-    from detector.probe.routes import Address, ConnectionRecord, ProtocolFactory
+    from detector.probe.routes import ConnectionRecord, ProtocolFactory
     from detector.trust import signature
 
     from .plan import Planner
@@ -149,10 +149,9 @@ async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: f
         LOG.debug("%s: chain is unreadable, and no time is left to probe again", spec.endpoint.name)
         return ()
     LOG.debug("%s: chain is unreadable, probing again with a hello for readable ones", spec.endpoint.name)
-    direct = unreadable.route in DIRECT_ROUTES and unreadable.address
     again = await probe.probe(
         msgspec.structs.replace(spec.endpoint, witness=()),  # a witness is asked about the first session
-        dialer=_dialer_to(address_of(unreadable.address) if direct and unreadable.address else None, spec),
+        dialer=_dialer_to(unreadable.peer if unreadable.route in DIRECT_ROUTES else None, spec),
         deadline=until,
         hello=Hello.READABLE,
         engine=spec.engine,
@@ -190,8 +189,7 @@ class _AddressNoting:
             return await self.inner.dial(endpoint, factory, record)
         finally:
             if not self._address.done():
-                direct = self.route in DIRECT_ROUTES and record.address is not None
-                self._address.set_result(address_of(record.address) if direct and record.address else None)
+                self._address.set_result(Address.parse(record.address) if self.route in DIRECT_ROUTES else None)
 
     async def wait(self, until: float) -> Address | None:
         """The address, as far as it is known by loop time `until`."""

@@ -48,8 +48,7 @@ CONCURRENCY_DEFAULT: Final = 64
 """Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
 CONCURRENCY_MAX: Final = 65535
 """A host has no more ports to connect from."""
-NO_PROXY: Final = "none"
-_PROXY_WORDS: Final = frozenset({MACHINE, "env", NO_PROXY})
+_PROXY_WORDS: Final = frozenset({MACHINE, "env", "none"})
 
 ResolveRule = tuple[str, int, str, int]
 """Host and port of an endpoint, address and port to connect to instead."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random as random_numbers
 from itertools import count
@@ -171,27 +172,24 @@ class StreamAssessor(Generic[Label]):
         self._detector: Final = detector
         self._networks: Final[dict[str, tuple[Assessor[_Entry[Label]], Canaries]]] = {}
 
-    def assess(self, probed: Sequence[Probed[Label]]) -> list[Assessed[Label]]:
-        """The result of each piece of evidence, followed by those of earlier ones that it changes. May read files."""
+    def assess(self, probed: Sequence[Probed[Label]]) -> tuple[list[Assessed[Label]], dict[str, tuple[Endpoint, ...]]]:
+        """The results of this evidence, each followed by those of earlier evidence that it changes.
+
+        Also returns the canaries to probe because of it, by network. May read files.
+        """
         known = self._detector.remembered(one.evidence.endpoint for one in probed)
-        found = []
+        results: list[Assessed[Label]] = []
+        by_network: dict[str, list[EndpointEvidence]] = {}
         for label, evidence, network in probed:
             assessor, canaries = self._network(network)
             if known is not None:
                 evidence = evidence.with_more(evidence.context._replace(seen_before=known), evidence.fetched)  # noqa: PLW2901
+            by_network.setdefault(network, []).append(evidence)
             canaries.note((evidence,), 0)
             for entry, result in assessor.add(evidence, _Entry(label)):
                 previous, entry.result = entry.result, result
-                found.append(Assessed(entry.label, result, previous, network))
-        return found
-
-    def wanted_canaries(self, probed: Sequence[Probed[Label]]) -> list[tuple[str, tuple[Endpoint, ...]]]:
-        """The canaries to probe on each network because of this evidence. May read files."""
-        by_network: dict[str, list[EndpointEvidence]] = {}
-        for one in probed:
-            by_network.setdefault(one.network, []).append(one.evidence)
-        wanted = ((network, self._network(network)[1].wanted(every, 0)) for network, every in by_network.items())
-        return [(network, canaries) for network, canaries in wanted if canaries]
+                results.append(Assessed(entry.label, result, previous, network))
+        return results, {name: self._network(name)[1].wanted(every, 0) for name, every in by_network.items()}
 
     def _network(self, name: str) -> tuple[Assessor[_Entry[Label]], Canaries]:
         if name not in self._networks:
@@ -220,18 +218,14 @@ async def stream(
     assessor: StreamAssessor[Label] = StreamAssessor(detector)
     probing = BoundedMap(source, probe, limit=limit)
 
-    def assess(
-        batch: Sequence[Sequence[Probed[Label]]],
-    ) -> tuple[list[Assessed[Label]], list[tuple[str, tuple[Endpoint, ...]]]]:
-        probed = [one for each in batch for one in each]
-        return assessor.assess(probed), assessor.wanted_canaries(probed)
-
     with WorkerThread() as thread:
         async with contextlib.aclosing(probing.batches()) as batches:
             async for batch in batches:
-                results, wanted = await thread.run(lambda batch=batch: assess(batch))  # type: ignore[misc] # bound now
-                for network, canaries in wanted:
-                    LOG.debug("follow-up %s: probing canaries %s", network, ", ".join(e.name for e in canaries))
-                    probing.add(follow_up(network, canaries))
+                probed = [one for each in batch for one in each]
+                results, wanted = await thread.run(functools.partial(assessor.assess, probed))
+                for network, canaries in wanted.items():
+                    if canaries:
+                        LOG.debug("follow-up %s: probing canaries %s", network, [each.name for each in canaries])
+                        probing.add(follow_up(network, canaries))
                 for result in results:
                     yield result

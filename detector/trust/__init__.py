@@ -1,4 +1,4 @@
-"""Trust: reading certificates, roots, verified paths from the leaf, Certificate Transparency.
+"""Trust: certificates, names, verified paths, strict acceptance, Certificate Transparency, signatures, envelopes.
 
-Room: trust. Pure: no sockets, no asyncio, no clock. Files are read only by the loaders named `load` and `shipped`.
+Room: trust. Pure: no sockets, no asyncio, no clock; roots, logs and moments are arguments. Files: `key_files` only.
 """

@@ -9,7 +9,7 @@ library of BoringSSL), Go, rustls-webpki and Firefox refuse and x509-limbo expec
 
 * serial numbers of zero, negative ones, and longer ones than 20 bytes
 * no extended key usage, anyExtendedKeyUsage, a critical extended key usage; any extended key usage of the root
-* any authority and subject key identifiers, and none, as long as they are not critical
+* any authority and subject key identifiers, and none, unless critical
 * basic constraints of a CA that are not critical
 * name constraints that are not critical, and DNS subtrees with a leading dot
 * critical alternative names together with a subject; underscores in DNS names; any common name
@@ -69,7 +69,7 @@ _KEYS_OF_ONE_SIZE: Final = (KeyType.ED25519, KeyType.ML_DSA_44, KeyType.ML_DSA_6
 
 _ABSENT: Final = frozenset({b""})
 _NULL_OR_ABSENT: Final = frozenset({b"\x05\x00", b""})
-"""RFC 4055 section 5 requires NULL and tells readers to accept its absence."""
+"""RFC 4055 section 5 requires NULL and requires readers to accept its absence."""
 
 
 def _pss(hash_arc: int, salt: int) -> bytes:

@@ -10,7 +10,7 @@ over it has been verified.
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -124,25 +124,26 @@ def open_envelope(envelope: bytes, *, payload_type: str, keys: Sequence[bytes]) 
     try:
         read = msgspec.json.decode(envelope, type=_Envelope)
         payload = base64.b64decode(read.payload, validate=True)
-    except (msgspec.MsgspecError, binascii.Error, ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return Opened(problem=Problem.UNREADABLE)
     if read.payloadType != payload_type:
         return Opened(problem=Problem.OTHER_TYPE)
     if not read.signatures:
         return Opened(problem=Problem.UNSIGNED)
     signed = _pre_authentication_encoding(payload_type, payload)
-    named = {key_identifier(key) for key in keys}
-    known_key_named = False
-    for signature in read.signatures[:SIGNATURES_MAX]:
-        known_key_named |= signature.keyid in named
-        for key in keys:
-            if _verifies(key, signature.sig, signed):
-                return Opened(payload, key)
+    signatures = read.signatures[:SIGNATURES_MAX]
+    for signature in signatures:
+        with contextlib.suppress(ValueError):
+            raw = base64.b64decode(signature.sig, validate=True)
+            for key in keys:
+                if _is_by(key, raw, signed):
+                    return Opened(payload, key)
+    known_key_named = not {key_identifier(key) for key in keys}.isdisjoint(one.keyid for one in signatures)
     return Opened(problem=Problem.BAD_SIGNATURE if known_key_named else Problem.UNKNOWN_KEY)
 
 
 def unseal(envelope: bytes, *, payload_type: str) -> Unsealed:
-    """Extract the payload of an envelope, whoever signed it, and verify the signatures of the keys that it names.
+    """Extract the payload of an envelope by any signer, and verify the signatures of the keys that it names.
 
     For payloads that are shown to a person or assessed by their contents, signed or not. Stricter than `open_envelope`:
     an envelope with additional fields, non-canonical base64, or a key named twice or by another identifier is
@@ -192,13 +193,6 @@ def _canonical(encoded: str) -> bytes:
     if base64.b64encode(decoded).decode("ascii") != encoded:
         raise ValueError(encoded)
     return decoded
-
-
-def _verifies(key: bytes, signature: str, signed: bytes) -> bool:
-    try:
-        return _is_by(key, base64.b64decode(signature, validate=True), signed)
-    except (binascii.Error, ValueError):
-        return False
 
 
 def _is_by(key: bytes, signature: bytes, signed: bytes) -> bool:

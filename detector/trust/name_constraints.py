@@ -249,10 +249,6 @@ def _directory(value: bytes) -> name.RelativeNames:
     return name.relative_names(value, der.expect(value, 0, len(value), der.SEQUENCE))
 
 
-def _directory_keys(value: bytes) -> Iterator[Key]:
-    yield DIRECTORY_NAME, _directory(value)
-
-
 def _directory_covering(value: bytes) -> Iterator[Key]:
     relatives = _directory(value)
     yield from ((DIRECTORY_NAME, relatives[:length]) for length in range(len(relatives) + 1))
@@ -274,21 +270,17 @@ def _address_keys(value: bytes) -> Iterator[Key]:
     yield _network(value[:half], prefix)
 
 
-def _address_covering(value: bytes) -> Iterator[Key]:
-    yield from (_network(value, prefix) for prefix in range(8 * len(value) + 1))
-
-
-_KEYS: Final[dict[int, Callable[[bytes], Iterator[Key]]]] = {
+_KEYS: Final[dict[int, Callable[[bytes], Iterable[Key]]]] = {
     DNS_NAME: _dns_keys,
     MAILBOX: _mailbox_keys,
-    DIRECTORY_NAME: _directory_keys,
+    DIRECTORY_NAME: lambda value: [(DIRECTORY_NAME, _directory(value))],
     ADDRESS: _address_keys,
 }
 """By form: the key of a subtree, and those of an overlap. Each raises ValueError."""
-_COVERING: Final[dict[int, Callable[[bytes], Iterator[Key]]]] = {
+_COVERING: Final[dict[int, Callable[[bytes], Iterable[Key]]]] = {
     DNS_NAME: _dns_covering,
     MAILBOX: _mailbox_covering,
     DIRECTORY_NAME: _directory_covering,
-    ADDRESS: _address_covering,
+    ADDRESS: lambda value: (_network(value, prefix) for prefix in range(8 * len(value) + 1)),
 }
 """By form: the keys of every subtree that covers a name. Each raises ValueError."""

@@ -2,7 +2,7 @@
 
 Room: trust. Pure. Assesses nothing: `transparency` does.
 
-A server can send timestamps in three ways (RFC 6962 section 3.3): embedded in the certificate by its CA, in the TLS
+A server has three channels for timestamps (RFC 6962 section 3.3): embedded in the certificate by its CA, in the TLS
 extension `signed_certificate_timestamp`, and in a stapled OCSP response, always as the same kind of list. An embedded
 timestamp signs the precertificate and the issuer's key, any other the certificate itself (section 3.2).
 
@@ -59,7 +59,7 @@ class SCT(NamedTuple):
 def embedded(leaf: Certificate) -> tuple[SCT, ...]:
     """The timestamps in the leaf; empty when it has no list. Raises `DERError` for an unreadable list."""
     value = leaf.extensions.get(OID_SCT_LIST)
-    return () if value is None else _in_octet_string(value)
+    return () if value is None else _wrapped_list(value)
 
 
 def of_tls_extension(data: bytes) -> tuple[SCT, ...]:
@@ -100,7 +100,7 @@ def signed_data(sct: SCT, leaf: Certificate, issuer_spki: bytes | None) -> bytes
     )
 
 
-def _in_octet_string(value: bytes) -> tuple[SCT, ...]:
+def _wrapped_list(value: bytes) -> tuple[SCT, ...]:
     """The value of both X.509 extensions: a list inside an OCTET STRING (RFC 6962 section 3.3)."""
     return tuple(_read_list(der.value(value, der.expect(value, 0, len(value), der.OCTET_STRING))))
 
@@ -160,7 +160,7 @@ def _of_ocsp(data: bytes) -> Iterator[SCT]:
         # certID and certStatus come first; a revoked status has the same tag as singleExtensions.
         for field in islice(der.children(data, single), 2, 5):
             if field.tag == _EXPLICIT_1 and (value := _sct_extension(data, field)) is not None:
-                yield from _in_octet_string(value)
+                yield from _wrapped_list(value)
 
 
 def _sct_extension(data: bytes, wrapper: der.Element) -> bytes | None:

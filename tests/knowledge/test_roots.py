@@ -114,7 +114,7 @@ def test_what_somebody_appends_to_certifi_is_added(label: str | None, pki: Priva
 
 
 def test_a_root_of_a_newer_certifi_is_unconfirmed(pki: PrivatePKI) -> None:
-    """A new root of Mozilla's cannot be told from one that an institution's mirror built into the package."""
+    """A new root of Mozilla's looks like one that an institution's mirror built into the package."""
     data = bundled() + pem(pki.root_a.certificate, "Some New Root")
     found = roots.split_certifi(data, as_recorded(data))
     assert (ders(found.unconfirmed), ders(found.added)) == ([pki.root_a.certificate], [])
@@ -123,7 +123,7 @@ def test_a_root_of_a_newer_certifi_is_unconfirmed(pki: PrivatePKI) -> None:
     assert ders(rebuilt.added) == [pki.root_a.certificate], "this version never had it"
 
 
-def test_origins_that_cannot_be_told_are_unknown(pki: PrivatePKI) -> None:
+def test_undetermined_origins_are_unknown(pki: PrivatePKI) -> None:
     """A distribution's bundle in certifi's place, or a newer file that was edited, does not say who put what there."""
     data = bundled() + pem(pki.root_a.certificate, "Some Root")
     for installed in (
@@ -151,7 +151,7 @@ def test_only_a_newer_untouched_certifi_takes_roots_away() -> None:
 
 @pytest.fixture
 def another_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Roots]]:
-    """Gives the public roots as they are with another certifi installed: its file, its version, its record."""
+    """Gives the public roots that result with another certifi installed: its file, its version, its record."""
 
     def install(data: bytes | None, version: str, installed: Installed | None = None) -> Roots:
         file = tmp_path / "cacert.pem"
@@ -183,10 +183,8 @@ def test_what_a_newer_certifi_dropped_is_retired(another_certifi: Callable[..., 
     assert public.date == known_roots.date_of(KNOWN)
 
 
-def test_what_only_a_newer_certifi_has_is_beside_the_public_roots(
-    pki: PrivatePKI, another_certifi: Callable[..., Roots]
-) -> None:
-    """It is at hand where a chain leads to it, also with roots that were added; it is none of the public ones."""
+def test_roots_of_a_newer_certifi_are_kept_apart(pki: PrivatePKI, another_certifi: Callable[..., Roots]) -> None:
+    """They are available where a chain leads to them, also with added roots, but are not public."""
     data = bundled() + pem(pki.root_a.certificate, "Some New Root")
     public = another_certifi(data, NEWER, as_recorded(data))
     assert pki.root_a.certificate not in ders(public)

@@ -57,7 +57,7 @@ def verdict(settings: dict[str, Any], observation: Observation) -> Verdict:
 
 
 def assess(settings: dict[str, Any], case: EndpointEvidence) -> Result:
-    (found,) = StreamAssessor[int](Detector(**settings)).assess([Probed(0, case)])
+    ((found,), _) = StreamAssessor[int](Detector(**settings)).assess([Probed(0, case)])
     return found.result
 
 

@@ -75,10 +75,10 @@ async def test_a_deadline_that_is_not_seconds(deadline: Any, settings_of: Callab
         ({"port": 0}, "port 0"),
         ({"host": ""}, "host"),
         ({"address": ("127.0.0.1", 65536)}, "port 65536"),
-        ({"pins": (b"short",)}, r"pins\[0\]: 5 bytes"),
-        ({"backup_pins": (bytes(32), bytes(31))}, r"backup_pins\[1\]"),
-        ({"certificates": ("sha256/…",)}, r"certificates\[0\]"),
-        ({"witness": (bytes(33),)}, r"witness\[0\]"),
+        ({"pins": (b"short",)}, "pins: a value has length 5"),
+        ({"backup_pins": (bytes(32), bytes(31))}, "backup_pins"),
+        ({"certificates": ("sha256/…",)}, "certificates"),
+        ({"witness": (bytes(33),)}, "witness"),
     ],
 )
 def test_an_endpoint_that_cannot_be(fields: dict[str, Any], reason: str) -> None:

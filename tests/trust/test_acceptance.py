@@ -494,7 +494,7 @@ damage = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size
 
 
 @given(st.sampled_from([0, 1, 2]), damage, st.integers(0, 400), st.booleans())
-def test_any_damage_is_judged(which: int, changes: list[tuple[int, int]], cut: int, public: bool) -> None:  # noqa: FBT001 - drawn
+def test_any_damage_is_assessed(which: int, changes: list[tuple[int, int]], cut: int, public: bool) -> None:  # noqa: FBT001 - drawn
     """Bytes changed anywhere, or missing at the end: no exception escapes, and each refusal has a sentence."""
     drafts = [
         LEAF.but(adds=[name_constraints(permitted=((0x82, b"edu"),))]),
@@ -506,16 +506,16 @@ def test_any_damage_is_judged(which: int, changes: list[tuple[int, int]], cut: i
         data[which][at % len(data[which])] = byte
     del data[which][len(data[which]) - cut % len(data[which]) :]
     certificates = tuple(Certificate(bytes(one)) for one in data)
-    judged = Path(certificates, from_der([bytes(data[-1])], name="damaged").roots[0])
-    for refused in refusals(judged, NOW, public=public):
-        assert explain(refused, judged)
+    damaged = Path(certificates, from_der([bytes(data[-1])], name="damaged").roots[0])
+    for refused in refusals(damaged, NOW, public=public):
+        assert explain(refused, damaged)
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=3))
-def test_any_bytes_are_judged(blobs: list[bytes]) -> None:
+def test_any_bytes_are_assessed(blobs: list[bytes]) -> None:
     """What is no certificate at all is malformed, and nothing escapes."""
-    judged = Path(tuple(map(Certificate, blobs)), None)
-    assert {Refused(Refusal.MALFORMED, depth) for depth in range(len(blobs))} <= set(refusals(judged, NOW))
+    damaged = Path(tuple(map(Certificate, blobs)), None)
+    assert {Refused(Refusal.MALFORMED, depth) for depth in range(len(blobs))} <= set(refusals(damaged, NOW))
 
 
 def test_trailing_data_everywhere_is_malformed() -> None:

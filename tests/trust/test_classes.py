@@ -62,7 +62,7 @@ a leaf of three years that expired : defective
 a leaf with a weak key             : defective
 a leaf signed with SHA-1           : defective
 
-# the issuer is not to be had
+# the issuer is not available
 a public leaf alone                : incomplete
 without timestamps                 : private
 with one timestamp                 : private

@@ -1,4 +1,4 @@
-"""Envelopes opened whoever signed them: strict encoding, every signature reported, more signatures added."""
+"""Envelopes by any signer: strict encoding, every signature reported, more signatures added."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_unsigned_and_signed() -> None:
     assert unsealed == (b"payload", tuple(Signer(public_key_of(key), verifies=True) for key in KEYS[:2]), None)
 
 
-def test_wrong_signature_is_told_beside_the_right_one() -> None:
+def test_wrong_signature_is_reported_with_the_right_one() -> None:
     """A signature by another key, over another payload, or an invalid key is reported, not refused."""
     other = base64.b64encode(KEYS[2].sign(b"payload")).decode()
     for fields in ({"sig": other}, {"keyid": key_identifier(bytes(32))}, {"keyid": key_identifier(b"\xff" * 32)}):

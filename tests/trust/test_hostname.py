@@ -87,7 +87,7 @@ def test_a_damaged_list_is_a_mismatch() -> None:
 
 
 def test_answers_are_remembered_by_names_and_host_and_only_small_ones(pki: PrivatePKI) -> None:
-    """The same host and names are compared once, another host anew; many names fill no memory and count as well."""
+    """The same host and names are compared once, another host again; many names fill no memory and count as well."""
     ca = pki.private_ca("CA")
     small = Certificate.read(ca.issue(["remembered.example.edu"]).leaf)
     large = Certificate.read(ca.issue([f"exam{number}.example.edu" for number in range(100)]).leaf)

@@ -130,7 +130,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere.pem").exists()
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_reported(tmp_path: Path) -> None:
     """The message names the file."""
     for name in ("no-such-directory/key.pem", "nul\0.pem"):
         with pytest.raises(OutputError, match="cannot be written"):

@@ -79,7 +79,7 @@ def test_a_signature_is_for_one_purpose() -> None:
     assert opened(changed(sealed, payloadType=KIND), KEY).problem is Problem.BAD_SIGNATURE
 
 
-def test_signatures_looked_at_are_bounded() -> None:
+def test_verified_signatures_are_bounded() -> None:
     """A genuine signature behind a heap of others is not dug for."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY])
     genuine = json.loads(sealed)["signatures"]
@@ -118,7 +118,7 @@ def test_any_field_may_be_anything(field: str, value: Any) -> None:  # noqa: ANN
 
 @given(st.data())
 def test_one_flipped_bit_never_changes_what_is_believed(data: st.DataObject) -> None:
-    """Whatever bit is changed on the way: it opens to what was sealed, or not at all."""
+    """With any bit changed in transit, it opens to the sealed payload or not at all."""
     sealed = seal(b"payload", payload_type=KIND, keys=[KEY, OTHER])
     at, bit = data.draw(st.integers(0, len(sealed) - 1)), data.draw(st.integers(0, 7))
     damaged = sealed[:at] + bytes([sealed[at] ^ (1 << bit)]) + sealed[at + 1 :]

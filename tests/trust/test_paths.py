@@ -1,4 +1,4 @@
-"""Path building: every way up is found, none is imagined, and a hostile chain cannot make it expensive."""
+"""Path building: every path is found, no other one, and a hostile chain cannot make it expensive."""
 
 from __future__ import annotations
 

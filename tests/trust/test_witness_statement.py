@@ -80,7 +80,7 @@ def test_nothing_is_raised(data: bytes) -> None:
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_nonces_are_spelled_in_one_way(nonce: bytes) -> None:
+def test_nonces_have_one_encoding(nonce: bytes) -> None:
     """base64url without padding, as a URL takes it; and back."""
     text = witness_statement.encode_nonce(nonce)
     assert len(text) == 43

@@ -89,14 +89,14 @@ class Finished:
     errors: bytes
 
 
-class Namespace:
+class Namespace(LoopThread):
     """One host of the lab. `ipv4` and `ipv6` are its addresses on the client's side (of the client: its own)."""
 
     def __init__(self, name: str, ipv4: str, ipv6: str) -> None:
+        super().__init__(name, functools.partial(_enter, name))
         self.name = name
         self.ipv4 = ipv4
         self.ipv6 = ipv6
-        self._thread = LoopThread(name, functools.partial(_enter, name))
 
     def address(self, family: int) -> str:
         """Return the address of IP version `family`."""
@@ -109,7 +109,7 @@ class Namespace:
         **kwargs: Arguments.kwargs,
     ) -> Value:
         """Run an async function in the namespace's thread; its sockets and child processes belong to the namespace."""
-        return await asyncio.wrap_future(self._thread.submit(function(*args, **kwargs)))
+        return await asyncio.wrap_future(self.submit(function(*args, **kwargs)))
 
     @contextlib.asynccontextmanager
     async def inside(self, manager: contextlib.AbstractAsyncContextManager[Value]) -> AsyncIterator[Value]:
@@ -117,7 +117,7 @@ class Namespace:
 
         Attributes of the yielded value can be read from this thread; call its async methods through `call`.
         """
-        entered, exit_ = self._thread.enter(manager)
+        entered, exit_ = self.enter(manager)
         try:
             yield await asyncio.wrap_future(entered)
         finally:
@@ -156,14 +156,6 @@ class Namespace:
     async def nft(self, *lines: str) -> None:
         """Run `nft` commands in the namespace. Raises LabError."""
         await _tool(("ip", "netns", "exec", self.name, "nft", "-f", "-"), lines)
-
-    def start(self) -> None:
-        """Start the namespace's thread; the namespace must exist. Raises OSError."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread and everything that still runs in it."""
-        self._thread.stop()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -424,11 +424,6 @@ class PrivatePKI:
             unknown_logs=tuple(_log(name, "Nobody Knows", "ec") for name in ("Ember", "Fjord", "Glacier", "Harbour")),
         )
 
-    @property
-    def unknown_log(self) -> CTLog:
-        """The first of `unknown_logs`."""
-        return self.unknown_logs[0]
-
     def issue(  # noqa: PLR0913 - every option is a property of real leaves
         self,
         names: Sequence[str],

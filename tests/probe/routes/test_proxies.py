@@ -26,8 +26,8 @@ from support.profiles import examples
 
 from detector.errors import ProxyError
 from detector.judge import advice
-from detector.judge.decision import Decision
 from detector.judge.facts import Facts
+from detector.judge.table import Decision
 from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Reason, Route, Verdict, encode
 from detector.probe import Proxy, ProxyDialer, Timeouts, parse_proxy, probe
 from detector.probe.routes import RouteError

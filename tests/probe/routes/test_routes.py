@@ -123,7 +123,7 @@ async def test_hanging_lookups_are_bounded(names: Callable[[str, Callable[[], li
     assert [answer[0][4] for answer in answers] == [("127.0.0.1", 443)] * 3
 
 
-@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a\x00b.example", "", "..", "x.invalid"])
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a\x00b.example", "..", "x.invalid"])
 async def test_names_that_cannot_be(host: str, names: Callable[[str, Callable[[], list[str]]], None]) -> None:
     """What is no host name does not resolve; it does not raise."""
 

@@ -85,5 +85,5 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"client\.key is not a key, or not that of client\.pem"):
         security(one, "client", now=NOW)
     (one / "client.pem").write_bytes(b"\x00nonsense")
-    with pytest.raises(InputError, match=r"no certificate"):
+    with pytest.raises(InputError, match=r"is not a certificate"):
         security(one, "client", now=NOW)
