@@ -5,9 +5,7 @@ Used as `DISABLE_CHECK=pin PYTHONPATH=scripts pytest -p disable_check`.
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 from typing import TYPE_CHECKING
 
 from detector.judge import checks
@@ -15,12 +13,10 @@ from detector.judge import checks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
     from detector.model import Finding
 
 
-def silent(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:  # noqa: ARG001 - the signature of a check
+def silent(*_: object) -> Iterator[Finding]:
     """Find nothing, whatever there is to find."""
     return iter(())
 
@@ -28,11 +24,7 @@ def silent(case: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding
 def pytest_configure() -> None:
     """Switch the check off before any test is collected. Raises KeyError for an id that no check has."""
     disabled = os.environ["DISABLE_CHECK"]
-    modules = {
-        module.ID: module
-        for info in pkgutil.iter_modules(checks.__path__)
-        for module in [importlib.import_module(f"detector.judge.checks.{info.name}")]
-    }
+    modules = {module.ID: module for module in checks.MODULES}
     setattr(modules[disabled], "check", silent)  # noqa: B010 - a module has no such attribute for a type checker
     mutated = {**checks.CHECKS, disabled: silent}
     checks.CHECKS = mutated  # type: ignore[misc] # a mutation is what this is for

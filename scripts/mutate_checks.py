@@ -1,9 +1,9 @@
-"""Switch off each check in turn and show which test notices: writes docs/mutations.md.
+"""Switch off each check in turn and list the first test that fails: writes docs/mutations.md.
 
     python scripts/mutate_checks.py            write the table
     python scripts/mutate_checks.py --check    fail when a mutation survives or the table lists other checks
 
-A check that no test misses might as well not be there.
+A check whose absence no test detects might as well not exist.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from detector.judge import checks
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs" / "mutations.md"
 TESTS = ("tests/judge",)
-HEAD = """# Every check is missed
+HEAD = """# Every check is tested
 
-Each line is one mutation: the check is switched off (it finds nothing), and the tests of the judging rooms run until
-one fails. Written by `python scripts/mutate_checks.py`; `.ci/run` repeats the mutations with `--check`.
+Each line is one mutation: the check is switched off (it finds nothing), and the tests of the room `judge` run until one
+fails. Written by `python scripts/mutate_checks.py`; `.ci/run` repeats the mutations with `--check`.
 
 | check switched off | first test that fails |
 |---|---|
@@ -32,7 +32,7 @@ one fails. Written by `python scripts/mutate_checks.py`; `.ci/run` repeats the m
 
 
 def first_failure(check: str) -> str | None:
-    """Run the tests with one check off; the id of the first test that fails, or None when none does."""
+    """Run the tests with one check off; return the id of the first test that fails, None when none does."""
     done = subprocess.run(  # noqa: S603 - our own tests
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "disable_check", "-p", "no:cacheprovider", *TESTS],
         capture_output=True,

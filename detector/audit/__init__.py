@@ -1,8 +1,8 @@
-"""What this machine trusts beyond the public roots: readers of its trust stores, and the audit of what they hold.
+"""What this machine trusts beyond the public roots: readers of its trust stores, and an audit of their content.
 
-Room: audit, beside session. `machine` and the store modules read files, databases, the Windows registry and the output
-of `trust` and `security`; `audit`, `table` and `entries` are pure. Nothing here opens a socket, and nothing that names
-a person leaves: home directories print as `~`, browser profiles by kind.
+Room: audit. `machine` and the store modules read files, databases, the Windows registry and the output of `trust` and
+`security`; `audit`, `table` and `entries` are pure. Nothing here opens a socket, and nothing in the output names a
+person: home directories appear as `~`, browser profiles by kind.
 """
 
 from .audit import audit

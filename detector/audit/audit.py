@@ -1,55 +1,76 @@
-"""Judges what a machine trusts: which roots are beyond the public set, whose they are, which are known to be abused.
+"""Assesses what a machine trusts: which roots are beyond the public set, whose they are, which are known to be abused.
 
-Room: audit. Pure: roots, catalogue and time are arguments.
+Room: audit. Pure apart from reading the package's own data: roots, catalogue and time are arguments.
 
 A root that is merely installed decrypts nothing; it makes decryption possible without a warning. So no verdict here
-speaks of decrypted traffic. A root is public if its **key** is: bundles carry the same root in several certificates.
+claims decrypted traffic. A root is public if its **key** is: bundles contain the same root in several certificates.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from detector.knowledge.age import of_roots
-from detector.knowledge.catalogue import Names, ProductCategory, Role
+from detector.knowledge.catalogue import Field, Names, ProductCategory, Role
 from detector.model import ManagedBy, RootOrigin
 from detector.trust.certificate import Certificate
 from detector.trust.distinguished_name import escape
 from detector.version import VERSION
 
 from .entries import AuditedRoot, AuditReport, Kind, Known, StoreSummary, Verdict
-from .leaked import how_leaked
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection, Iterable, Sequence
 
-    from detector.knowledge.catalogue import Catalogue, Hit
+    from detector.knowledge.catalogue import Catalogue, Entry, Hit
     from detector.knowledge.known_roots import KnownRoot
     from detector.trust.roots import Roots
 
     from .entries import InstalledRoot, Scanned
 
 _PERSONAL: Final = re.compile(r"\S{1,256}@\S{1,256}|\([^()]{0,512}\)")
-"""Where tools on a developer's machine write user and host into their CA's name: mkcert `user@host (Full Name)`,
-Charles `(date, host)`."""
+"""User and host in the names of CAs on developers' machines: mkcert `user@host (Full Name)`, Charles
+`(date, host)`."""
 
 _ORDER: Final = list(Kind)
+_HASHES: Final = (Field.SHA256, Field.SPKI_SHA256)
+
+
+class _Leaked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: int
+    leaked: dict[str, str]
+
+
+@functools.cache
+def leaked_keys() -> dict[str, str]:
+    """How private keys became public, by the id of the catalogue entry whose hashes identify the certificate or key."""
+    data = resources.files("detector.audit").joinpath("data/leaked_keys.json").read_bytes()
+    return msgspec.json.decode(data, type=_Leaked).leaked
+
+
+def how_leaked(entry: Entry, sha256: str, spki_sha256: str | None) -> str | None:
+    """How the key of this certificate became public, if the entry identifies it by hash.
+
+    A name proves nothing here: anyone can name a CA after one with a leaked key.
+    """
+    if any(fact.field in _HASHES and fact.value in (sha256, spki_sha256) for fact in entry.facts):
+        return leaked_keys().get(entry.id)
+    return None
 
 
 def audit(
-    scanned: Scanned,
-    *,
-    public: Roots,
-    known: Sequence[KnownRoot],
-    catalogue: Catalogue,
-    at: dt.datetime,
+    scanned: Scanned, *, public: Roots, known: Sequence[KnownRoot], catalogue: Catalogue, at: dt.datetime
 ) -> AuditReport:
-    """Say what `scanned` trusts beyond `public`.
+    """Report what `scanned` trusts beyond `public`.
 
-    `known` are the roots that were public at some time (`detector.knowledge.known_roots.known_roots()`); `at` (aware,
-    UTC) decides what is expired and is the report's time.
+    `known` are the roots that were public at some time (`knowledge.known_roots.known_roots()`); `at` (aware, UTC)
+    determines what is expired and is the report's time.
     """
     formerly = {bytes.fromhex(root.spki_sha256) for root in known} - public.keys
     installed: dict[bytes, list[InstalledRoot]] = {}
@@ -85,7 +106,7 @@ def audit(
 
 
 def _list_of(kind: Kind, *, trusted: bool) -> str:
-    """The list of the report a root stands in."""
+    """The list of the report that a root belongs to."""
     if not trusted:
         return "distrusted"
     return {Kind.FORMERLY_PUBLIC: "formerly_public", Kind.SHIPPED: "shipped"}.get(kind, "beyond")
@@ -111,7 +132,7 @@ def _root(
     was_public = certificate.spki_sha256 in formerly
     hits = catalogue.match(
         Names(
-            # A name is no evidence against a root that was public; that it is this very root is.
+            # A name is not evidence against a root that was public; its hash is.
             ca_subjects=(certificate.subject.attributes,) if certificate.subject and not was_public else (),
             sha256=frozenset({sha256}),
             spki_sha256=frozenset({spki_sha256} if spki_sha256 else ()),
@@ -145,7 +166,7 @@ def _kind(leaked: str | None, hit: Hit | None, origins: Sequence[RootOrigin], *,
         return Kind.FORMERLY_PUBLIC
     if all(origin is RootOrigin.SHIPPED for origin in origins):
         return Kind.SHIPPED
-    # A weak fact of an interception product is too little to call a root by.
+    # A weak fact about an interception product is not enough to classify a root.
     return Kind.LOCAL_CA if hit is not None and (hit.strong or hit.entry.role is Role.ORIGIN_CA) else Kind.UNKNOWN
 
 

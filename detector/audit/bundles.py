@@ -1,6 +1,6 @@
-"""Bundles and directories of certificates in OpenSSL's form, and those that environment variables name.
+"""Bundles and directories of certificates in OpenSSL's format, and those that environment variables name.
 
-Room: audit. Reads the files it is told to.
+Room: audit. Reads the files it is given.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]{1,4}\Z")
 def bundle(
     path: Path, store: str, seen: set[FileIdentity] | None = None, shipped: Collection[bytes] = ()
 ) -> Iterator[Found]:
-    """The roots of one PEM (or DER) file; nothing when it is not there or was read under another name.
+    """The roots of one PEM (or DER) file; nothing if it does not exist or was read under another name.
 
-    `shipped` are certificates (DER) that the system's vendor ships; of others a merged bundle does not say whose they
-    are.
+    `shipped` are certificates (DER) that the system's vendor ships; a merged bundle does not reveal the origin of
+    others.
     """
     if _read_before(path, seen):
         return
@@ -60,13 +60,13 @@ def bundle(
 
 
 def _read_before(path: Path, seen: set[FileIdentity] | None) -> bool:
-    """Whether this very file was read already; notes that it was now."""
+    """Whether this file was already read; records that it now is."""
     if seen is None:
         return False
     try:
         status = path.stat()
     except (OSError, ValueError):
-        return False  # reading it will say what is wrong
+        return False  # reading it will report the error
     identity = (status.st_dev, status.st_ino)
     before = identity in seen and identity != (0, 0)
     seen.add(identity)
@@ -76,7 +76,7 @@ def _read_before(path: Path, seen: set[FileIdentity] | None) -> bool:
 def linked(
     folder: Path, store: str, seen: set[FileIdentity] | None = None, shipped: Collection[bytes] = ()
 ) -> Iterator[Found]:
-    """The roots that OpenSSL would find in a directory. Dangling links are what a removed root leaves: no trouble."""
+    """The roots that OpenSSL would find in a directory. Dangling links, left by removed roots, are ignored."""
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if _HASHED.match(entry.name))
     except (FileNotFoundError, NotADirectoryError):
@@ -93,9 +93,9 @@ def linked(
 def named_by_environment(environment: Mapping[str, str], seen: set[FileIdentity] | None = None) -> Iterator[Found]:
     """The roots of what `VARIABLES` in `environment` name.
 
-    A person or a program set the variable, but often to a complete bundle: conda and Nix do, and a vendor's new root
-    would stand in it as an institution's does. So only a file or directory without any root that was ever public is
-    known to have been added; of roots among public ones the origin is not known.
+    A person or a program set the variable, but often to a complete bundle, as conda and Nix do, in which a vendor's new
+    root looks like an institution's. So only a file or directory without any root that was ever public is known to have
+    been added; the origin of roots among public ones is unknown.
     """
     for variable in VARIABLES:
         value = environment.get(variable, "")
@@ -112,4 +112,4 @@ def _is_folder(name: str) -> bool:
     try:
         return Path(name).is_dir()
     except ValueError:
-        return False  # a NUL character: reading it will say so
+        return False  # a NUL character: reading it will report that

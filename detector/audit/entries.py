@@ -1,6 +1,6 @@
-"""Records of the roots audit: what a store reader gives, and what the audit says about it.
+"""Records of the roots audit: the output of a store reader, and the audit's report on it.
 
-Room: audit. Pure. JSON spelling is that of `detector.model`. There is no place for a user or machine name.
+Room: audit. Pure. JSON encoding is that of `detector.model`. No field can hold a user or machine name.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from typing import Final
 from detector.model import Knowledge, ManagedBy, Record, RootOrigin
 
 SCHEMA_VERSION: Final = 1
-"""Version of the audit's JSON; rises only when a reader of the old form would misread the new one."""
+"""Version of the audit's JSON; increases only if a reader of the old format would misread the new one."""
 
 
 class InstalledRoot(Record, frozen=True, kw_only=True):
     """One root in one store.
 
-    `store` names the store without naming a person. `installed_at` is what the store says about when it came there:
-    the last change of the file, of the registry key or of the trust setting. A `distrusted` root is one that the
-    store holds in order to refuse it.
+    `store` names the store without naming a person. `installed_at` is the last change of the file, the registry key or
+    the trust setting. A `distrusted` root is one that the store lists in order to refuse it.
     """
 
     der: bytes
@@ -31,7 +30,7 @@ class InstalledRoot(Record, frozen=True, kw_only=True):
 
 
 class UnreadableStore(Record, frozen=True, kw_only=True):
-    """A store, or a file in one, that is there and could not be read; `reason` is one clause in lower case."""
+    """A store, or a file in one, that exists but could not be read; `reason` is one clause in lower case."""
 
     store: str
     reason: str
@@ -47,16 +46,16 @@ class Scanned(Record, frozen=True, kw_only=True):
 class Kind(enum.StrEnum):
     """What a trusted root beyond the public set is, worst first."""
 
-    LEAKED_KEY = "leaked-key"  # the private key is public: anybody can sign with it
+    LEAKED_KEY = "leaked-key"  # the private key is public: anyone can sign with it
     INTERCEPTOR = "interceptor"  # of a product that re-signs TLS
-    LOCAL_CA = "local-ca"  # named by the catalogue, but of a CA for servers of its own
-    UNKNOWN = "unknown"  # nobody here knows whose it is
+    LOCAL_CA = "local-ca"  # in the catalogue, as a CA for its operator's own servers
+    UNKNOWN = "unknown"  # not in the catalogue
     SHIPPED = "shipped"  # the operating system's vendor ships it; Mozilla does not
     FORMERLY_PUBLIC = "formerly-public"  # certifi carried it at some time since 2018
 
 
 class Known(Record, frozen=True, kw_only=True):
-    """The catalogue's entry for a root. `fact` says what it is known by; `strong` is False where that only supports."""
+    """The catalogue's entry for a root. `fact` identifies it; `strong` is False if the fact is only supporting."""
 
     id: str
     vendor: str
@@ -70,9 +69,9 @@ class Known(Record, frozen=True, kw_only=True):
 class AuditedRoot(Record, frozen=True, kw_only=True):
     """One root beyond the public set, wherever it is installed.
 
-    Hashes are lower-case hexadecimal; what cannot be read from the DER is None. `subject` is an RFC 4514 string in
-    which a developer tool's mention of the user or host is left out. `leaked_key` says how the private key became
-    public. `installed_at` is the earliest time any store gives.
+    Hashes are lower-case hexadecimal; what cannot be read from the DER is None. `subject` is an RFC 4514 string,
+    without the user or host that a developer's tool put there. `leaked_key` says how the private key became public.
+    `installed_at` is the earliest time in any store.
     """
 
     subject: str | None
@@ -90,7 +89,7 @@ class AuditedRoot(Record, frozen=True, kw_only=True):
 
 
 class StoreSummary(Record, frozen=True, kw_only=True):
-    """One store that was read: how many distinct roots it trusts, and how many of them stand under `beyond`."""
+    """One store that was read: how many distinct roots it trusts, and how many of them are in `beyond`."""
 
     store: str
     trusted: int
@@ -98,7 +97,7 @@ class StoreSummary(Record, frozen=True, kw_only=True):
 
 
 class Verdict(enum.StrEnum):
-    """The answer of an audit. None of them says that anything is being decrypted."""
+    """The result of an audit. None of them claims that anything is being decrypted."""
 
     PUBLIC_ONLY = "public-only"  # nothing beyond the public set
     INTERCEPTOR_TRUSTED = "interceptor-trusted"  # a root with a leaked key, or of a known interception product
@@ -109,9 +108,9 @@ class Verdict(enum.StrEnum):
 class AuditReport(Record, frozen=True, kw_only=True):
     """What a machine (or a bundle) trusts beyond `public`.
 
-    `beyond` are the roots that the verdict rests on, worst first. The other lists are for information: `shipped` by
-    the operating system's vendor though not in the public set, `formerly_public` once in certifi, `distrusted` by
-    every store that holds them.
+    `beyond` are the roots that decide the verdict, worst first. The other lists are for information: `shipped` by the
+    operating system's vendor though not in the public set, `formerly_public` once in certifi, `distrusted` by every
+    store that lists them.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -1,6 +1,6 @@
-"""Reads certificate files: bounded, regular files only, PEM or DER, damaged parts counted and left out.
+"""Reads certificate files: bounded, regular files only, PEM or DER; damaged parts are counted and skipped.
 
-Room: audit. Reads the files it is told to; writes none. `StoreError` is the only exception that leaves it.
+Room: audit. Reads the files it is given; writes none. `StoreError` is the only exception that it raises.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model import RootOrigin
 from detector.trust import der
 from detector.trust.certificate import CERTIFICATE_BYTES_MAX
+
+from .entries import InstalledRoot, UnreadableStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BUNDLE_OCTETS_MAX: Final = 16 * 1024 * 1024
-"""Octets of one bundle; the largest operating-system bundles are under 1 MB."""
+BUNDLE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of one bundle; the largest operating-system bundles are under 1 MB."""
 CERTIFICATES_MAX: Final = 10_000
 """Certificates of one store; the largest root programs have about 500."""
 FILES_MAX: Final = 4096
-"""Files looked at below one directory of certificates; Debian links about 300."""
+"""Files read below one directory of certificates; Debian links about 300."""
 
 _BEGIN: Final = re.compile(rb"-----BEGIN (TRUSTED |X509 |)CERTIFICATE-----")
 _PERSON: Final = re.compile(r"(?i)^(?:(?:/var)?/home|/Users|[a-z]:[\\/]Users)[\\/][^\\/]+")
-"""Where home directories of other users than the current one lie: their last part is somebody's name."""
+"""Home directories of other users than the current one: their last part is a person's name."""
 
 SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
 """id-kp-serverAuth (RFC 5280 section 4.2.1.12)."""
@@ -45,10 +48,15 @@ class StoreError(Exception):
 
 
 class Block(NamedTuple):
-    """One certificate of a file. `distrusted` where an OpenSSL `TRUSTED CERTIFICATE` rejects TLS servers."""
+    """One certificate of a file.
+
+    `distrusted` if an OpenSSL `TRUSTED CERTIFICATE` rejects TLS servers, or p11-kit refuses it; `trusted` is what
+    p11-kit says.
+    """
 
     der: bytes
     distrusted: bool = False
+    trusted: bool = False
 
 
 class Blocks(NamedTuple):
@@ -58,18 +66,27 @@ class Blocks(NamedTuple):
     damaged: int
 
 
+def installed(
+    blocks: Blocks, store: str, origin: RootOrigin = RootOrigin.UNKNOWN, changed: dt.datetime | None = None
+) -> Iterator[InstalledRoot | UnreadableStore]:
+    """The certificates as roots of a store, and whether some are damaged."""
+    for block in blocks.certificates:
+        yield InstalledRoot(
+            der=block.der, store=store, origin=origin, installed_at=changed, distrusted=block.distrusted
+        )
+    if blocks.damaged:
+        yield UnreadableStore(store=store, reason=damage(blocks.damaged))
+
+
 def damage(count: int) -> str:
-    """What is said about damaged certificates in a store that could otherwise be read."""
+    """The reason given for a store with damaged certificates."""
     return "holds a damaged certificate" if count == 1 else f"holds {count} damaged certificates"
 
 
-def read_file(path: Path, limit: int = BUNDLE_OCTETS_MAX) -> tuple[bytes, dt.datetime]:
-    """The content of a regular file and when it was last changed (UTC).
-
-    Raises `FileNotFoundError` when there is none, `StoreError` for anything else that keeps it from being read.
-    """
+def read_file(path: Path, limit: int = BUNDLE_BYTES_MAX) -> tuple[bytes, dt.datetime]:
+    """The content of a regular file and its modification time (UTC). Raises `FileNotFoundError`, `StoreError`."""
     try:
-        # Not blocking: a named pipe in a certificate directory must not hang the audit.
+        # Non-blocking: a named pipe in a certificate directory must not hang the audit.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
             status = os.fstat(descriptor)
@@ -88,14 +105,14 @@ def read_file(path: Path, limit: int = BUNDLE_OCTETS_MAX) -> tuple[bytes, dt.dat
 
 
 def moment(seconds: float) -> dt.datetime:
-    """A file time as a UTC time in whole seconds; times outside the calendar are its ends."""
+    """A file time as a UTC time in whole seconds, clamped to the calendar."""
     first = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     last = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
     return first + dt.timedelta(seconds=int(min(max(seconds, 0.0), (last - first).total_seconds())))
 
 
 def shown(path: str | Path) -> str:
-    """A path as it may be shown: without the name of whose home directory it is in, and without control characters."""
+    """A path for display: without the name of a home directory's owner, and without control characters."""
     text = str(path)
     try:
         home = str(Path.home())
@@ -108,7 +125,7 @@ def shown(path: str | Path) -> str:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Files in a directory and below it, in order. Raises `StoreError` when it cannot be listed or has too many."""
+    """Files in a directory and below it, in order. Raises `StoreError` if it cannot be listed or has too many."""
     failures: list[OSError] = []
     count = 0
     for place, folders, names in os.walk(folder, onerror=failures.append):
@@ -126,7 +143,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 def certificates(data: bytes) -> Blocks:
     """The certificates of a file: PEM (RFC 7468) blocks, else one DER certificate. Never raises.
 
-    Data that are neither count as one damaged certificate; an empty file holds none.
+    Data that are neither count as one damaged certificate; an empty file has none.
     """
     if _BEGIN.search(data):
         return pem(data)
@@ -137,7 +154,7 @@ def certificates(data: bytes) -> Blocks:
 
 
 def pem(data: bytes) -> Blocks:
-    """The certificates of PEM text; other blocks are passed over. Never raises; takes time linear in the length."""
+    """The certificates of PEM text; other blocks are skipped. Never raises; takes linear time."""
     found: list[Block] = []
     damaged = 0
     for begin in _BEGIN.finditer(data):
@@ -157,7 +174,7 @@ def pem(data: bytes) -> Blocks:
 
 
 def _block(data: bytes, *, auxiliary: bool) -> Block | None:
-    """The certificate at the start of these bytes; after it, OpenSSL may have written what it is trusted for."""
+    """The certificate at the start of these bytes; OpenSSL may append its trusted uses."""
     try:
         outer = der.expect(data, 0, len(data), der.SEQUENCE)
         der.expect(data, outer.content, outer.end, der.SEQUENCE)
@@ -167,7 +184,7 @@ def _block(data: bytes, *, auxiliary: bool) -> Block | None:
 
 
 def _rejects_servers(data: bytes, offset: int) -> bool:
-    """Whether OpenSSL's X509_CERT_AUX (crypto/x509/x_x509a.c) leaves TLS servers out of what is trusted."""
+    """Whether OpenSSL's X509_CERT_AUX (crypto/x509/x_x509a.c) excludes TLS servers from the trusted uses."""
     if offset >= len(data):
         return False
     try:
@@ -175,6 +192,6 @@ def _rejects_servers(data: bytes, offset: int) -> bool:
         trusted = {der.oid(data, i) for p in parts if p.tag == der.SEQUENCE for i in der.children(data, p)}
         rejected = {der.oid(data, i) for p in parts if p.tag == _TAG_REJECT for i in der.children(data, p)}
     except der.DERError:
-        return False  # what cannot be read takes no trust away
+        return False  # unreadable data remove no trust
     usages = {SERVER_AUTH, _ANY_USAGE}
     return bool(rejected & usages) or (bool(trusted) and not trusted & usages)

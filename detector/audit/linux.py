@@ -1,4 +1,4 @@
-"""The trust stores of Linux distributions: the merged bundles, the linked directory, and what was added by hand.
+"""The trust stores of Linux distributions: the merged bundles, the linked directory, and manual additions.
 
 Room: audit. Reads files below the root directory it is given.
 """
@@ -27,10 +27,10 @@ BUNDLES: Final = (
     "var/lib/ca-certificates/ca-bundle.pem",  # SUSE
     "etc/ssl/cert.pem",  # Alpine, LibreSSL
 )
-"""Bundles that distributions build for TLS clients. Several are often one file under several names."""
+"""Bundles that distributions build for TLS clients, often one file under several names."""
 
 LINKED: Final = ("etc/ssl/certs",)
-"""Directories in which OpenSSL looks roots up by name hash (openssl-rehash(1))."""
+"""Directories in which OpenSSL looks up roots by name hash (openssl-rehash(1))."""
 
 ANCHORS: Final = {
     "usr/local/share/ca-certificates": RootOrigin.ADDED,  # Debian, Ubuntu, Alpine: update-ca-certificates(8)
@@ -42,10 +42,10 @@ ANCHORS: Final = {
     "usr/share/pki/trust/anchors": RootOrigin.UNKNOWN,
 }
 """Directories of roots beyond the distribution's list. Below /etc and /usr/local they are the administrator's; below
-/usr/share a package put them there (FHS 3.0, sections 4.9 and 4.11), and whose package that was is not known."""
+/usr/share a package installed them (FHS 3.0, sections 4.9 and 4.11), whose origin is unknown."""
 
 STORED: Final = ("etc/pki/ca-trust/source", "etc/ca-certificates/trust-source", "etc/pki/trust")
-"""Where `trust anchor --store` of p11-kit puts files of its own format, by distribution as above."""
+"""Where `trust anchor --store` of p11-kit writes files in its own format, by distribution as above."""
 
 PACKAGE_LIST: Final = "var/lib/dpkg/info/ca-certificates.list"
 """The files of the package ca-certificates, as dpkg records them."""
@@ -56,13 +56,13 @@ REFUSED: Final = (
     "etc/ca-certificates/trust-source/blocklist",
     "etc/pki/trust/blocklist",
 )
-"""Directories of what shall not be trusted (update-ca-trust(8), p11-kit's trust module)."""
+"""Directories of distrusted roots (update-ca-trust(8), p11-kit's trust module)."""
 
 
 def linux_roots(root: Path = Path("/"), seen: set[bundles.FileIdentity] | None = None) -> Iterator[Found]:
-    """The roots of every store a distribution keeps in files, below the directory `root`.
+    """The roots of every store that a distribution keeps in files, below the directory `root`.
 
-    `seen` takes note of the bundles that were read, so that none is read again under another name.
+    `seen` records the bundles that were read, so that none is read again under another name.
     """
     refused = {found.der for name in REFUSED for found in _refused(root, name)}
     for found in _all(root, set() if seen is None else seen):
@@ -89,10 +89,10 @@ def _all(root: Path, seen: set[bundles.FileIdentity]) -> Iterator[Found]:
 
 
 def debian_roots(root: Path) -> frozenset[bytes]:
-    """The certificates that the package ca-certificates of Debian and its kin brought: shipped by the vendor.
+    """The certificates of the package ca-certificates of Debian and its derivatives: shipped by the vendor.
 
-    What other packages, an institution's own among them, put beside these (update-ca-certificates(8)) is not known from
-    what a person put there. A certificate that is shipped is not trusted for that: ca-certificates.conf selects.
+    What other packages, including an institution's, added to them (update-ca-certificates(8)) cannot be distinguished
+    from manual additions. A shipped certificate is not necessarily trusted: ca-certificates.conf selects.
     """
     try:
         listed = files.read_file(root / PACKAGE_LIST)[0].decode("utf-8", "replace").splitlines()
@@ -108,12 +108,12 @@ def debian_roots(root: Path) -> frozenset[bytes]:
 
 
 def _refused(root: Path, name: str) -> Iterator[InstalledRoot]:
-    """The roots of a directory, without what could not be read in it."""
+    """The readable roots of a directory."""
     return (f for f in _found_in_folder(root, name, RootOrigin.ADDED) if isinstance(f, InstalledRoot))
 
 
 def _found_in_folder(root: Path, name: str, origin: RootOrigin) -> Iterator[Found]:
-    """The roots that somebody put into a directory, each with its file's time."""
+    """The roots in a directory, each with its file's time."""
     try:
         for path in files.files_below(root / name):
             yield from _found_in_file(root, path, origin)
@@ -121,12 +121,12 @@ def _found_in_folder(root: Path, name: str, origin: RootOrigin) -> Iterator[Foun
         yield UnreadableStore(store=f"linux-local:/{name}", reason=str(error))
 
 
-def _certificates(data: bytes) -> files.Blocks | p11_kit.Dump:
+def _certificates(data: bytes) -> files.Blocks:
     return p11_kit.parse(data) if p11_kit.is_persisted(data) else files.certificates(data)
 
 
 def _found_in_file(
-    root: Path, path: Path, origin: RootOrigin, read: Callable[[bytes], files.Blocks | p11_kit.Dump] = _certificates
+    root: Path, path: Path, origin: RootOrigin, read: Callable[[bytes], files.Blocks] = _certificates
 ) -> Iterator[Found]:
     store = f"linux-local:/{files.shown(path.relative_to(root).as_posix())}"
     try:
@@ -137,14 +137,11 @@ def _found_in_file(
         yield UnreadableStore(store=store, reason=str(error))
         return
     blocks = read(data)
-    for block in blocks.certificates:
-        yield InstalledRoot(
-            der=block.der, store=store, origin=origin, installed_at=changed, distrusted=block.distrusted
-        )
-    if blocks.damaged and _is_meant_as_certificate(path, data):
-        yield UnreadableStore(store=store, reason=files.damage(blocks.damaged))
+    if not _is_meant_as_certificate(path, data):
+        blocks = blocks._replace(damaged=0)
+    yield from files.installed(blocks, store, origin, changed)
 
 
 def _is_meant_as_certificate(path: Path, data: bytes) -> bool:
-    """Whether a file without a readable certificate should have one; a README beside the certificates need not."""
+    """Whether a file without a readable certificate should have one, unlike a README among the certificates."""
     return b"-----BEGIN " in data or path.suffix.lower() in {".crt", ".pem", ".cer", ".der"}

@@ -1,6 +1,6 @@
-"""Which readers apply on this machine: the one place of the audit that asks what platform this is.
+"""Which readers apply on this machine: the only module of the audit that depends on the platform.
 
-Room: audit. Reads through the store modules; starts `trust` (p11-kit) or `security` (macOS) where there is one.
+Room: audit. Reads through the store modules; runs `trust` (p11-kit) or `security` (macOS) if present.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 def read_machine() -> Scanned:
     """Every root that a trust store of this machine trusts or refuses, for this user. Never raises.
 
-    What is there and cannot be read is listed as unreadable; what is not there is not mentioned.
+    Stores that exist but cannot be read are listed as unreadable.
     """
     _, everything = read_stores()
     return everything
 
 
 def read_stores() -> Iterator[Scanned]:
-    """What `read_machine` gives, in two steps: the stores in files and the registry, then all of them."""
+    """The result of `read_machine` in two steps: the stores in files and the registry, then all of them."""
     found = list(_in_files())
     yield scan(found)
     yield scan([*found, *_through_programs()])
@@ -63,21 +63,18 @@ def _home() -> Path | None:
 
 
 def scan(found: Iterable[InstalledRoot | UnreadableStore]) -> Scanned:
-    """Sort what readers found."""
-    roots: dict[InstalledRoot, None] = {}
-    unreadable: dict[UnreadableStore, None] = {}
-    for item in found:
-        if isinstance(item, InstalledRoot):
-            roots[item] = None
-        else:
-            unreadable[item] = None
-    return Scanned(roots=tuple(roots), unreadable=tuple(unreadable))
+    """Sort the output of readers."""
+    distinct = dict.fromkeys(found)
+    return Scanned(
+        roots=tuple(item for item in distinct if isinstance(item, InstalledRoot)),
+        unreadable=tuple(item for item in distinct if isinstance(item, UnreadableStore)),
+    )
 
 
 def read_bundles(paths: Sequence[str | Path]) -> Scanned:
     """The roots of PEM (or DER) files instead of the machine's.
 
-    Raises `RootsError` naming the file that cannot be read, holds no certificate, or holds a damaged one.
+    Raises `RootsError` naming a file that cannot be read, has no certificate, or has a damaged one.
     """
     found: list[InstalledRoot] = []
     for path in paths:

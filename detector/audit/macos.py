@@ -1,10 +1,10 @@
-"""What macOS trusts, from the output of `security`: keychains, and the trust settings that make a root one.
+"""What macOS trusts, from the output of `security`: keychains and trust settings.
 
-Room: audit. `pem` of `files` and `settings` read; `macos_roots` calls the two functions it is given.
+Room: audit. Calls the two functions that it is given to run programs.
 
 Apple's own roots are trusted by being in their keychain. Any other certificate in a keychain is trusted only if the
 trust settings of the machine (admin) or the user say so (SecTrustSettingsCopyTrustSettings): `trust-settings-export`
-writes them as a property list by SHA-1, with the time they were made.
+writes them as a property list by SHA-1, with their time.
 """
 
 from __future__ import annotations
@@ -35,24 +35,29 @@ LOGIN: Final = "Library/Keychains/login.keychain-db"
 """Below the home directory."""
 
 _NO_SETTINGS: Final = "No Trust Settings were found"
-"""What `security` says, with status 1, when a domain has none: not a failure."""
+"""Output of `security`, with status 1, for a domain without settings: not a failure."""
 _SSL: Final = "sslServer"
 _SSL_POLICY: Final = (bytes.fromhex("2a864886f763640103"), "1.2.840.113635.100.1.3")
-"""The SSL policy (Apple, SecPolicy.h) in the two ways property lists of different versions write it."""
+"""The SSL policy (Apple, SecPolicy.h) in the two encodings of property lists."""
 _DENY: Final = 3
-"""kSecTrustSettingsResultDeny (Apple, SecTrustSettings.h). 1 and 2 trust; 4 leaves the question open."""
+"""kSecTrustSettingsResultDeny (Apple, SecTrustSettings.h). 1 and 2 trust; 4 is unspecified."""
 _TRUST: Final = (1, 2)
+_DAMAGED: Final = (
+    *(ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, MemoryError),
+    xml.parsers.expat.ExpatError,
+)
+"""Exceptions of plistlib on damaged lists, binary ones included; none of them is documented."""
 
 
 class Decision(enum.Enum):
-    """What trust settings say about TLS servers."""
+    """The trust setting for TLS servers."""
 
     TRUST = enum.auto()
     DENY = enum.auto()
 
 
 class Setting(NamedTuple):
-    """One certificate's entry: what was decided, and when."""
+    """One certificate's entry, and its time."""
 
     decision: Decision
     modified: dt.datetime | None
@@ -61,8 +66,8 @@ class Setting(NamedTuple):
 def macos_roots(home: Path, run: Run, export: Run) -> Iterator[InstalledRoot | UnreadableStore]:
     """The roots macOS trusts for TLS servers.
 
-    `run` runs a program and gives its output, `export` gives what a program writes to a file whose name is added to
-    the command (`programs.run_into_file`). Both raise `StoreError`.
+    `run` returns the output of a program, `export` what a program writes to a file whose name is appended to the
+    command (`programs.run_into_file`). Both raise `StoreError`.
     """
     decided: dict[str, tuple[str, Setting]] = {}
     for flag, store in (("-d", "macos:admin-trust-settings"), ("", "macos:user-trust-settings")):
@@ -72,7 +77,7 @@ def macos_roots(home: Path, run: Run, export: Run) -> Iterator[InstalledRoot | U
             if not (isinstance(error, ProgramError) and _NO_SETTINGS in error.said):
                 yield UnreadableStore(store=store, reason=str(error))
             continue
-        # The user's settings are looked at before the machine's (SecTrustSettingsCopyTrustSettings).
+        # The user's settings take precedence over the machine's (SecTrustSettingsCopyTrustSettings).
         decided.update({fingerprint: (store, setting) for fingerprint, setting in found.items()})
     yield from _keychain(APPLE_ROOTS, "macos:Apple roots", RootOrigin.SHIPPED, decided, run)
     yield from _keychain(SYSTEM, "macos:System keychain", RootOrigin.ADDED, decided, run)
@@ -104,16 +109,13 @@ def _keychain(
 
 
 def settings(exported: bytes) -> dict[str, Setting]:
-    """Trust settings by SHA-1 (lower-case hexadecimal); entries that decide nothing about TLS servers are left out.
+    """Trust settings by SHA-1 (lower-case hexadecimal), without entries that do not concern TLS servers.
 
-    Raises `StoreError` when it is no property list of trust settings.
+    Raises `StoreError` if it is not a property list of trust settings.
     """
     try:
         read = plistlib.loads(exported)
-    # What plistlib lets through on damaged lists, binary ones included: it documents none of it.
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        raise files.StoreError("is not a property list") from error
-    except (xml.parsers.expat.ExpatError, MemoryError) as error:
+    except _DAMAGED as error:
         raise files.StoreError("is not a property list") from error
     listed = read.get("trustList") if isinstance(read, dict) else None
     if not isinstance(listed, dict):
@@ -127,7 +129,7 @@ def settings(exported: bytes) -> dict[str, Setting]:
 
 
 def _decision(entry: object) -> Decision | None:
-    """What an entry decides for TLS servers. No constraints at all: trusted for everything (SecTrustSettings.h)."""
+    """The setting of an entry for TLS servers. No constraints at all: trusted for everything (SecTrustSettings.h)."""
     if not isinstance(entry, dict):
         return None
     constraints = entry.get("trustSettings")
@@ -142,7 +144,7 @@ def _decision(entry: object) -> Decision | None:
 
 
 def _is_about_tls(constraint: dict[object, object]) -> bool:
-    """Whether a constraint is for TLS servers, or for every policy. Host names and programs are not looked at."""
+    """Whether a constraint is for TLS servers, or for every policy. Host names and programs are ignored."""
     name = constraint.get("kSecTrustSettingsPolicyName")
     policy = constraint.get("kSecTrustSettingsPolicy")
     result = constraint.get("kSecTrustSettingsResult", 1)
@@ -150,5 +152,5 @@ def _is_about_tls(constraint: dict[object, object]) -> bool:
 
 
 def _time(value: object) -> dt.datetime | None:
-    """A property list's date, which is in UTC without saying so."""
+    """A property list's date, which is in UTC without an offset."""
     return value.replace(tzinfo=dt.UTC, microsecond=0) if isinstance(value, dt.datetime) else None

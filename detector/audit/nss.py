@@ -1,11 +1,11 @@
 """NSS user databases (Firefox profiles, Chromium's shared one): which certificates they trust for TLS servers.
 
-Room: audit. Opens SQLite files read-only and immutable; no program of NSS is needed.
+Room: audit. Opens SQLite files read-only and immutable; NSS need not be installed.
 
 `cert9.db` has one table, `nssPublic`, with a row for each PKCS #11 object and a column for each attribute, called `a`
-and the attribute's number in hexadecimal; numbers are stored as four octets, big-endian (NSS, lib/softoken/sdb.c).
-That a certificate is in the database says nothing: Firefox keeps intermediates there. What counts is the trust object
-with the same issuer and serial number: of NSS's own class, or since NSS 3.114 of the class of PKCS #11 3.2 section 4.7.
+and the attribute's number in hexadecimal; numbers are stored as four bytes, big-endian (NSS, lib/softoken/sdb.c).
+A certificate in the database is not necessarily trusted: Firefox keeps intermediates there. What counts is the trust
+object with the same issuer and serial number: of NSS's own class, or since NSS 3.114 of PKCS #11 3.2 section 4.7.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATABASE: Final = "cert9.db"
-_OCTETS_MAX: Final = 64 * 1024 * 1024
-"""Octets of a database; those of browsers have well under 1 MB."""
-_VALUE_OCTETS_MAX: Final = 1024 * 1024
-"""Octets of one value (SQLITE_LIMIT_LENGTH); a certificate has about 1,500."""
+_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of a database; those of browsers have well under 1 MB."""
+_VALUE_BYTES_MAX: Final = 1024 * 1024
+"""Bytes of one value (SQLITE_LIMIT_LENGTH); a certificate has about 1,500."""
 _STEPS_MAX: Final = 20_000_000
-"""Virtual machine steps of SQLite for one database, about a second: a schema can hide an endless query."""
+"""Virtual machine steps of SQLite for one database, about a second: a schema can contain an endless query."""
 _STEPS_BETWEEN: Final = 10_000
-"""Steps between two looks at how many there were."""
+"""Steps between two checks of their number."""
 PROFILES_MAX: Final = 64
 """Profiles of one browser that are read."""
 
@@ -46,7 +46,7 @@ _PKCS_SERVER_AUTH: Final = "a62c"
 _COLUMNS: Final = (_CLASS, _VALUE, _ISSUER, _SERIAL, _NSS_SERVER_AUTH, _PKCS_SERVER_AUTH)
 """CKA_CLASS, CKA_VALUE, CKA_ISSUER, CKA_SERIAL_NUMBER, CKA_NSS_TRUST_SERVER_AUTH, CKA_TRUST_SERVER_AUTH."""
 
-_NUMBER_OCTETS: Final = 4
+_NUMBER_BYTES: Final = 4
 """Of a CK_ULONG in the database, whatever its size in memory; as certutil of NSS 3.87 writes it (tests/audit)."""
 _CERTIFICATE: Final = 0x00000001
 """CKO_CERTIFICATE (PKCS #11 section 4.6)."""
@@ -60,18 +60,18 @@ _REFUSED: Final = {_NSS_TRUST: 0xCE53435A, _PKCS_TRUST: 0x00000003}
 """CKT_NSS_NOT_TRUSTED and CKT_NOT_TRUSTED."""
 
 Row = tuple[object, object, object, object, object, object]
-"""One object, in the order of `_COLUMNS`; anything may stand anywhere."""
+"""One object, in the order of `_COLUMNS`; values may have any type."""
 
 
-class Judged(NamedTuple):
-    """A certificate with trust of its own in a database."""
+class TrustedCertificate(NamedTuple):
+    """A certificate with a trust object in a database."""
 
     der: bytes
     distrusted: bool
 
 
 class Place(NamedTuple):
-    """Where databases may be: a directory below the home directory, or a pattern for several, and what it is called."""
+    """Where databases may be: a directory below the home directory, or a pattern for several, and the store's name."""
 
     pattern: str
     store: str
@@ -89,7 +89,7 @@ PLACES: Final = {
     "win32": (Place("AppData/Roaming/Mozilla/Firefox/Profiles/*", "nss:Firefox profile"),),
     "darwin": (Place("Library/Application Support/Firefox/Profiles/*", "nss:Firefox profile"),),
 }
-"""By `sys.platform`. Profile names are not shown: people call them after themselves."""
+"""By `sys.platform`. Profile names are not shown: they may be names of people."""
 
 
 def nss_roots(home: Path, platform: str) -> Iterator[InstalledRoot | UnreadableStore]:
@@ -105,20 +105,20 @@ def nss_roots(home: Path, platform: str) -> Iterator[InstalledRoot | UnreadableS
 
 
 def database_roots(path: Path, store: str) -> Iterator[InstalledRoot | UnreadableStore]:
-    """The roots of one `cert9.db`; nothing when it is not there."""
+    """The roots of one `cert9.db`; nothing if it does not exist."""
     try:
-        judged = interpret(rows(path))
+        found = interpret(rows(path))
     except FileNotFoundError:
         return
     except files.StoreError as error:
         yield UnreadableStore(store=store, reason=str(error))
         return
-    for root in judged:
+    for root in found:
         yield InstalledRoot(der=root.der, store=store, origin=RootOrigin.ADDED, distrusted=root.distrusted)
 
 
 def rows(path: Path) -> list[Row]:
-    """The objects of a database. Raises `FileNotFoundError`, or `StoreError` for one that is none or misbehaves."""
+    """The objects of a database. Raises `FileNotFoundError`, or `StoreError` for an unusable one."""
     try:
         size = path.stat().st_size if path.is_file() else None
     except OSError as error:
@@ -127,18 +127,18 @@ def rows(path: Path) -> list[Row]:
         raise files.StoreError(f"cannot be read ({error.strerror})") from error
     if size is None:
         raise FileNotFoundError(path)
-    if size > _OCTETS_MAX:
-        raise files.StoreError(f"is larger than {_OCTETS_MAX // 1024 // 1024} MiB")
+    if size > _BYTES_MAX:
+        raise files.StoreError(f"is larger than {_BYTES_MAX // 1024 // 1024} MiB")
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
             return _select(opened)
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: sqlite3 quoting octets of the file as text
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: sqlite3 quoting bytes of the file as text
         raise files.StoreError(f"is not a readable NSS database ({type(error).__name__})") from error
 
 
 def _select(opened: sqlite3.Connection) -> list[Row]:
     opened.text_factory = bytes
-    opened.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_OCTETS_MAX)
+    opened.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES_MAX)
     opened.execute("PRAGMA trusted_schema=OFF")
     steps = itertools.count(0, _STEPS_BETWEEN)
     opened.set_progress_handler(lambda: next(steps) > _STEPS_MAX, _STEPS_BETWEEN)
@@ -153,8 +153,8 @@ def _select(opened: sqlite3.Connection) -> list[Row]:
     return found
 
 
-def interpret(objects: Iterable[Sequence[object]]) -> tuple[Judged, ...]:
-    """The certificates that have trust of their own among these objects (rows as `_COLUMNS`). Never raises."""
+def interpret(objects: Iterable[Sequence[object]]) -> tuple[TrustedCertificate, ...]:
+    """The certificates with a trust object among these objects (rows as `_COLUMNS`). Never raises."""
     certificates: dict[tuple[bytes, bytes], list[bytes]] = {}
     trust: dict[tuple[bytes, bytes], set[bool]] = {}
     for kind, value, issuer, serial, nss, pkcs in objects:
@@ -168,7 +168,7 @@ def interpret(objects: Iterable[Sequence[object]]) -> tuple[Judged, ...]:
             if level in (_ANCHOR[number], _REFUSED[number]):
                 trust.setdefault((issuer, serial), set()).add(level == _REFUSED[number])
     return tuple(
-        Judged(der, distrusted=True in refused)
+        TrustedCertificate(der, distrusted=True in refused)
         for identity, refused in trust.items()
         for der in certificates.get(identity, ())
     )
@@ -176,4 +176,4 @@ def interpret(objects: Iterable[Sequence[object]]) -> tuple[Judged, ...]:
 
 def _number(value: object) -> int | None:
     """A CK_ULONG as NSS stores it."""
-    return int.from_bytes(value, "big") if isinstance(value, bytes) and len(value) == _NUMBER_OCTETS else None
+    return int.from_bytes(value, "big") if isinstance(value, bytes) and len(value) == _NUMBER_BYTES else None

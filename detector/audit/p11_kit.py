@@ -2,16 +2,16 @@
 
 Room: audit. `parse` is pure; `p11_kit_roots` runs the program it is given.
 
-The format is p11-kit's persistence format (p11-kit, trust/persist.c): objects begin with `[p11-kit-object-v1]`, then
-stand attributes as `name: value` and PEM blocks. A certificate is an anchor when `trusted: true`, and refused when
-`x-distrusted: true`, which wins.
+The format is p11-kit's persistence format (p11-kit, trust/persist.c): objects begin with `[p11-kit-object-v1]`,
+followed by attributes as `name: value` and PEM blocks. A certificate is an anchor if `trusted: true`, and refused if
+`x-distrusted: true`, which takes precedence.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from . import files
 from .entries import InstalledRoot, UnreadableStore
@@ -25,23 +25,8 @@ STORE: Final = "p11-kit"
 _OBJECT: Final = re.compile(rb"^\[p11-kit-object-v1\][ \t\r]*$", re.MULTILINE)
 _ATTRIBUTES: Final = frozenset({b"class", b"trusted", b"x-distrusted"})
 """The attributes that decide."""
-_LINE_OCTETS_MAX: Final = 128
-"""Octets of a line that can be one of these attributes; with a value they have under 40."""
-
-
-class TrustObject(NamedTuple):
-    """A certificate of the dump and what is said about it."""
-
-    der: bytes
-    trusted: bool
-    distrusted: bool
-
-
-class Dump(NamedTuple):
-    """The certificates of a dump and the number of damaged ones."""
-
-    certificates: tuple[TrustObject, ...]
-    damaged: int
+_LINE_BYTES_MAX: Final = 128
+"""Bytes of a line that can be one of these attributes; with a value they have under 40."""
 
 
 def p11_kit_roots(trust: str, run: Run) -> Iterator[InstalledRoot | UnreadableStore]:
@@ -51,10 +36,7 @@ def p11_kit_roots(trust: str, run: Run) -> Iterator[InstalledRoot | UnreadableSt
     except files.StoreError as error:
         yield UnreadableStore(store=STORE, reason=str(error))
         return
-    for found in dump.certificates:
-        yield InstalledRoot(der=found.der, store=STORE, distrusted=found.distrusted)
-    if dump.damaged:
-        yield UnreadableStore(store=STORE, reason=files.damage(dump.damaged))
+    yield from files.installed(dump, STORE)
 
 
 def is_persisted(data: bytes) -> bool:
@@ -62,19 +44,16 @@ def is_persisted(data: bytes) -> bool:
     return _OBJECT.search(data) is not None
 
 
-def anchors(output: bytes) -> Dump:
-    """What `parse` gives, without certificates that are neither trusted nor refused. Never raises."""
+def anchors(output: bytes) -> files.Blocks:
+    """The result of `parse` without certificates that are neither trusted nor refused. Never raises."""
     dump = parse(output)
     return dump._replace(certificates=tuple(c for c in dump.certificates if c.trusted or c.distrusted))
 
 
-def parse(output: bytes) -> Dump:
-    """Read the output of `trust dump`, or a file in the same format.
-
-    Never raises; what is no certificate object is passed over.
-    """
+def parse(output: bytes) -> files.Blocks:
+    """Read the output of `trust dump`, or a file in the same format; skips other objects. Never raises."""
     starts = [match.end() for match in _OBJECT.finditer(output)]
-    objects: list[TrustObject] = []
+    objects: list[files.Block] = []
     damaged = 0
     for start, end in itertools.pairwise([*starts, len(output)]):
         text = output[start:end]
@@ -86,22 +65,16 @@ def parse(output: bytes) -> Dump:
         if len(objects) >= files.CERTIFICATES_MAX:
             damaged += len(blocks.certificates)
             continue
-        objects.extend(
-            TrustObject(
-                block.der,
-                attributes.get(b"trusted") == b"true",
-                block.distrusted or attributes.get(b"x-distrusted") == b"true",
-            )
-            for block in blocks.certificates
-        )
+        refuses, trusted = (attributes.get(name) == b"true" for name in (b"x-distrusted", b"trusted"))
+        objects += [files.Block(block.der, block.distrusted or refuses, trusted) for block in blocks.certificates]
     refused = {found.der for found in objects if found.distrusted}
-    return Dump(tuple(found._replace(distrusted=found.der in refused) for found in objects), damaged)
+    return files.Blocks(tuple(found._replace(distrusted=found.der in refused) for found in objects), damaged)
 
 
 def _attributes(text: bytes) -> dict[bytes, bytes]:
     found = {}
     for line in text.split(b"\n"):
-        if len(line) <= _LINE_OCTETS_MAX:
+        if len(line) <= _LINE_BYTES_MAX:
             name, _, value = line.partition(b":")
             if name.strip() in _ATTRIBUTES:
                 found[name.strip()] = value.strip().strip(b'"')

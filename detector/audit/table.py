@@ -1,7 +1,7 @@
-"""The audit for a person: one sentence with the answer, one with what to do, then a row for each root beyond.
+"""The audit as a table: one sentence with the result, one with what to do, then a row for each root beyond.
 
-Room: audit. Pure: gives rich renderables; whoever owns the terminal prints them. Nothing from a certificate is ever
-treated as markup, and names come from `trust.distinguished_name` with control characters escaped.
+Room: audit. Pure: returns rich renderables, which the caller prints. Nothing from a certificate is treated as markup,
+and names come from `trust.name` with control characters escaped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _BY_ITSELF: Final = (
 
 
 def headline(report: AuditReport) -> str:
-    """The answer in one sentence."""
+    """The result in one sentence."""
     leaked = [root for root in report.beyond if root.kind is Kind.LEAKED_KEY]
     interceptors = [root for root in report.beyond if root.kind is Kind.INTERCEPTOR]
     others = len(report.beyond) - len(leaked) - len(interceptors)
@@ -59,16 +59,17 @@ def headline(report: AuditReport) -> str:
     if interceptors:
         said.append(f"{_count(len(interceptors), 'root')} of known interception products ({_products(interceptors)})")
     if others:
-        said.append(f"{_count(others, 'other root')} beyond the public set" if said else _unknown(report.beyond))
+        rest = f"{_count(others, 'other root' if said else 'root')} beyond the public set"
+        said.append(rest if said else f"{rest}, none of a known interception product")
     return f"Trusted here: {('; ' if said[2:] else ' and ').join(said)}."
 
 
 def what_to_do(report: AuditReport) -> str:
-    """What a reader can do about it. Nobody is accused: who installed a root is not known here."""
+    """What a reader can do. Nobody is accused: who installed a root is not known here."""
     kinds = {root.kind for root in report.beyond}
     if Kind.LEAKED_KEY in kinds:
         return (
-            "Have the root with the public key removed from every store listed: anybody on the way can use it to "
+            "Have the root with the public key removed from every store listed: anyone on the route can use it to "
             "decrypt this machine's traffic."
         )
     if Kind.INTERCEPTOR in kinds:
@@ -81,7 +82,7 @@ def what_to_do(report: AuditReport) -> str:
 
 
 def render(report: AuditReport) -> RenderableType:
-    """Two sentences, one row for each root beyond the public set, then what was looked at."""
+    """Two sentences, one row for each root beyond the public set, then what was audited."""
     parts: list[RenderableType] = [Text(headline(report), style=_STYLE[report.verdict]), Text(what_to_do(report))]
     if report.beyond:
         parts += [Text(""), _table(report.beyond)]
@@ -93,11 +94,12 @@ def _table(roots: Sequence[AuditedRoot]) -> Table:
     for title in ("root", "is", "known as", "trusted by", "installed", "valid until", "sha256"):
         table.add_column(title, overflow="fold")
     for root in roots:
+        more = len(root.stores) - STORES_MOST
         table.add_row(
             Text(root.subject or "unreadable"),
             Text(root.kind, style="bold red" if root.kind in (Kind.LEAKED_KEY, Kind.INTERCEPTOR) else ""),
             Text(_known_as(root)),
-            Text(_stores(root.stores)),
+            Text("\n".join((*root.stores[:STORES_MOST], *([f"and {more} more"] if more > 0 else [])))),
             Text(f"{root.installed_at:%Y-%m-%d}" if root.installed_at else ""),
             Text((f"{root.not_after:%Y-%m-%d}" if root.not_after else "") + (" expired" if root.expired else "")),
             Text(root.sha256[:HASH_SHOWN]),
@@ -117,11 +119,6 @@ def _known_as(root: AuditedRoot) -> str:
 
 def _named(vendor: str, product: str) -> str:
     return product if vendor.lower() in product.lower() else f"{vendor} {product}"
-
-
-def _stores(stores: Sequence[str]) -> str:
-    more = len(stores) - STORES_MOST
-    return "\n".join(stores[:STORES_MOST]) + (f"\nand {more} more" if more > 0 else "")
 
 
 def _footer(report: AuditReport) -> Iterator[str]:
@@ -146,10 +143,6 @@ def _products(roots: Sequence[AuditedRoot]) -> str:
     names = list(dict.fromkeys(_named(root.known.vendor, root.known.product) for root in roots if root.known))
     more = len(names) - NAMED_MOST
     return ", ".join(names[:NAMED_MOST]) + (f" and {more} more" if more > 0 else "")
-
-
-def _unknown(roots: Sequence[AuditedRoot]) -> str:
-    return f"{_count(len(roots), 'root')} beyond the public set, none of a known interception product"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,6 +1,6 @@
-"""What a machine trusts beyond the public roots, for judging: each root with how it came there, and when.
+"""What a machine trusts beyond the public roots, as input for assessments: each root with its origin and time.
 
-Room: audit. Pure: what the readers found is an argument.
+Room: audit. Pure: the output of the readers is an argument.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from .entries import Scanned
 
 STRONGEST_FIRST: Final = (RootOrigin.POLICY, RootOrigin.ADDED, RootOrigin.SHIPPED, RootOrigin.UNKNOWN)
-"""Which origin counts where stores differ. Vendors ship no interceptor's root, so one that was also added was added:
-a copy of it in a store of shipped roots, which an administrator can write to, must not make it milder."""
+"""Which origin counts if stores differ. Vendors ship no interceptor's root, so a root that was also added counts as
+added: an administrator can copy it to a store of shipped roots, which must not weaken the finding."""
 
 
 def merge(listed: Roots, scanned: Scanned) -> TrustedRoots:
-    """Add what the readers found in the stores of a machine to the roots that are `listed` as trusted there.
+    """Add the roots in the stores of a machine to those that are `listed` as trusted there.
 
-    What a store holds in order to refuse it is left out, and so is every root that was public at some time, whatever
-    store holds it.
+    Distrusted roots are left out, and so is every root that was public at some time, in whatever store it is.
     """
     origins = {root.certificate.der: root.origin for root in listed.roots}
     times: dict[bytes, dt.datetime] = {}

@@ -1,14 +1,15 @@
-"""The Windows root store, through Python's standard API, with what the registry adds: who put a root there, and when.
+"""The Windows root store, through Python's standard API, with the origin and time of each root from the registry.
 
 Room: audit. `windows_roots` is pure apart from the two functions it is given; `registry_time` reads the registry.
 
-`ssl.enum_certificates("ROOT")` gives the logical store: the machine's and the user's own roots, those of group policy
-and of the enterprise (CertOpenSystemStore). Each physical store is a registry key with a subkey for each certificate,
-called by its SHA-1; the time that subkey was written is when the certificate was put there.
+`ssl.enum_certificates("ROOT")` returns the logical store: the roots of the machine, the user, group policy and the
+enterprise (CertOpenSystemStore). Each physical store is a registry key with a subkey for each certificate, named by its
+SHA-1; the subkey was written when the certificate was installed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import hashlib
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
     Written = Callable[[str, str], dt.datetime | None]
 
 _CERTIFICATE_ENCODING: Final = "x509_asn"
-"""What `ssl.enum_certificates` says of a certificate; `pkcs_7_asn` is not one."""
+"""Encoding of certificates in `ssl.enum_certificates`; `pkcs_7_asn` is not one."""
 _EPOCH: Final = dt.datetime(1601, 1, 1, tzinfo=dt.UTC)
-"""Where FILETIME counts from, in units of 100 ns (MS-DTYP section 2.3.3)."""
+"""Epoch of FILETIME, in units of 100 ns (MS-DTYP section 2.3.3)."""
 _FILETIME_PER_SECOND: Final = 10_000_000
 _FILETIME_MAX: Final = 2**61
-"""About the year 8900; above it a time is nonsense."""
+"""About the year 8900; greater times are invalid."""
 
 
 class Physical(NamedTuple):
-    """One physical store: its registry key with the hive in front, its name, and how roots get there."""
+    """One physical store: its registry key with the hive in front, its name, and the origin of its roots."""
 
     key: str
     store: str
@@ -78,7 +79,7 @@ class _Shipped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @functools.cache
 def shipped_with_windows() -> frozenset[str]:
-    """SHA-1 (upper-case hexadecimal) of the roots of its own that Windows puts into the machine's ROOT store."""
+    """SHA-1 (upper-case hexadecimal) of Microsoft's own roots in the machine's ROOT store."""
     data = resources.files("detector.audit").joinpath("data/windows_roots.json").read_bytes()
     return frozenset(msgspec.json.decode(data, type=_Shipped).roots)
 
@@ -86,8 +87,8 @@ def shipped_with_windows() -> frozenset[str]:
 def windows_roots(enumerate_store: Enumerate, written: Written) -> Iterator[InstalledRoot | UnreadableStore]:
     """The roots Windows trusts for TLS servers.
 
-    `enumerate_store` is `ssl.enum_certificates` or a recording of it; `written` gives the time of a registry key's
-    subkey, None when there is none. Either may raise OSError.
+    `enumerate_store` is `ssl.enum_certificates` or a recording of it; `written` returns the time of a registry key's
+    subkey, None if there is none. Either may raise OSError.
     """
     try:
         refused = {der for der, encoding, _ in enumerate_store("Disallowed") if encoding == _CERTIFICATE_ENCODING}
@@ -113,29 +114,21 @@ def _for_servers(usages: bool | Iterable[str]) -> bool:  # noqa: FBT001 - as `ss
 
 
 def _placed(der: bytes, written: Written, *, distrusted: bool) -> Iterator[InstalledRoot]:
+    """The root in each physical store that has it; in the logical store if none can be read."""
     thumbprint = hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()
-    found = False
+    own = thumbprint in shipped_with_windows()
+    found: list[tuple[Physical, dt.datetime | None]] = []
     for place in PHYSICAL:
-        try:
-            at = written(place.key, thumbprint)
-        except OSError:
-            at = None  # a key that may not be read: the root is still listed below
-        if at is not None:
-            found = True
-            own = place.origin is RootOrigin.ADDED and thumbprint in shipped_with_windows()
-            yield InstalledRoot(
-                der=der,
-                store=place.store,
-                origin=RootOrigin.SHIPPED if own else place.origin,
-                installed_at=at,
-                distrusted=distrusted,
-            )
-    if not found:
-        own = thumbprint in shipped_with_windows()
+        with contextlib.suppress(OSError):  # an unreadable key
+            if (at := written(place.key, thumbprint)) is not None:
+                found.append((place, at))
+    for place, at in found or [(Physical("", "windows:ROOT", RootOrigin.UNKNOWN), None)]:
+        shipped = own and place.origin is not RootOrigin.POLICY
         yield InstalledRoot(
             der=der,
-            store="windows:ROOT",
-            origin=RootOrigin.SHIPPED if own else RootOrigin.UNKNOWN,
+            store=place.store,
+            origin=RootOrigin.SHIPPED if shipped else place.origin,
+            installed_at=at,
             distrusted=distrusted,
         )
 
@@ -145,14 +138,14 @@ def _failed(error: OSError) -> str:
 
 
 def filetime(ticks: int) -> dt.datetime:
-    """A FILETIME as a UTC time in whole seconds; impossible ones are the ends of its range."""
+    """A FILETIME as a UTC time in whole seconds, clamped to its range."""
     return _EPOCH + dt.timedelta(seconds=min(max(ticks, 0), _FILETIME_MAX) // _FILETIME_PER_SECOND)
 
 
-if sys.platform == "win32":  # pragma: no cover - the seam; what it gives is modelled in the tests
+if sys.platform == "win32":  # pragma: no cover - the seam; its output is modelled in the tests
 
     def registry_time(key: str, thumbprint: str) -> dt.datetime | None:
-        """When the subkey of a certificate was written; None when there is none. Raises OSError."""
+        """When the subkey of a certificate was written; None if there is none. Raises OSError."""
         import winreg  # noqa: PLC0415 - exists on Windows only
 
         hive = {"HKLM": winreg.HKEY_LOCAL_MACHINE, "HKCU": winreg.HKEY_CURRENT_USER}[key[:4]]

@@ -1,8 +1,8 @@
-"""The evidence bundle: one file that somebody else can judge again, later and offline (docs/evidence-bundle.md).
+"""The evidence bundle: one file that somebody else can assess again offline (docs/evidence-bundle.md).
 
-Room: bundle. Pure: no sockets, no clock. `form` is the file, `packing` makes one, `verification` judges it again.
+Room: bundle. Pure: no sockets, no clock. `form` is the file, `packing` makes one, `verification` assesses it again.
 
-    data = bundle.pack(report, cases, keys=[key])
+    data = bundle.pack(report, evidence, keys=[key])
     verification = bundle.verify(data, keys=[public_key])
 """
 

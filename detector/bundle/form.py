@@ -1,16 +1,16 @@
-"""The form of an evidence bundle: what is in the file, how it is read, and how much of it is believed to be there.
+"""The format of an evidence bundle: what is in the file, and reading it.
 
-Room: bundle. Pure: octets in, records out. Nothing is judged here and no signature is asked whether it is trusted.
+Room: bundle. Pure: bytes in, records out. Nothing is assessed here, and whether a signer is trusted is not decided.
 
 A bundle is one JSON object (docs/evidence-bundle.md, docs/bundle.schema.json):
 
     envelope    a DSSE envelope around the manifest: what was claimed, and the digest of every part
     parts       the parts themselves: a name, a salt and a content, which is JSON as text
 
-The digest of a part is SHA-256 over the text of its salt followed by the text of its content, as they stand in the
-file, so nothing has to be brought into a canonical form. A part can be taken out: its digest stays in the signed
-manifest, so everybody sees that something is missing, and the salt keeps what it was from being guessed (the idea of
-RFC 9901, SD-JWT). Names of parts are numbers, so that what was taken out is not named either.
+The digest of a part is SHA-256 over the text of its salt followed by the text of its content, exactly as in the file,
+so no canonical form is needed. A part can be removed: its digest stays in the signed manifest, so everyone can see that
+something is missing, and the salt prevents guessing its content (the idea of RFC 9901, SD-JWT). Parts are numbered, so
+that a removed part is not named either.
 """
 
 from __future__ import annotations
@@ -64,41 +64,41 @@ if TYPE_CHECKING:
     from detector.model import Result
 
 SCHEMA_VERSION: Final = 1
-"""Version of the form; rises only when a reader of the old form would misread the new one."""
+"""Version of the format; increases only if a reader of the old one would misread the new one."""
 
 PAYLOAD_TYPE: Final = "application/vnd.tls-interception.bundle-manifest.v1+json"
-"""What the signature says it is over."""
+"""Type of the signed payload."""
 
 FORMAT: Final = "tls-interception-evidence-bundle"
-"""How the file says what it is."""
+"""Identifies the file type."""
 
-BUNDLE_OCTETS_MAX: Final = 128 * 1024 * 1024
-"""Octets of a bundle. An honest endpoint takes 6 to 10 KiB; a peer that wants to keep evidence from being kept can
-send 2 MiB of certificates on each of the forty shipped endpoints, and even that fits."""
+BUNDLE_BYTES_MAX: Final = 128 * 1024 * 1024
+"""Bytes of a bundle. An honest endpoint takes 6 to 10 KiB; a peer that wants to prevent recording can send 2 MiB of
+certificates on each of the forty shipped endpoints, and even that fits."""
 
 ENDPOINTS_MAX: Final = 1024
-"""Endpoints in one bundle. Each may cost the reader 0.2 s of signature checks, if somebody means harm."""
+"""Endpoints in one bundle. Each may cost the reader 0.2 s of signature checks if the bundle is malicious."""
 
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
 
-LOOKS_MAX: Final = 33
-"""Looks at one endpoint, each a connection: the first, and as many more as `detector.judge.evidence` keeps."""
+CONNECTIONS_MAX: Final = 33
+"""Connections to one endpoint: the first, and as many more as `detector.judge.evidence` keeps."""
 
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
 """Bytes of an SCT list or an OCSP response sent with the leaf: as many as the probe keeps of either."""
 
-SALT_OCTETS: Final = 32
-"""Random octets of a salt: nobody guesses them (RFC 9901 section 9.3 asks for 16 at least)."""
+SALT_BYTES: Final = 32
+"""Random bytes of a salt (RFC 9901 section 9.3 requires at least 16)."""
 
 EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 LATEST: Final = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
-"""Times a machine's clock may show. A clock that was never set begins with the first; further ones are nobody's."""
+"""Range of plausible clock times: the first is that of a clock that was never set."""
 
 _SALT: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
-"""32 octets in base64url without padding (RFC 4648 section 5)."""
+"""32 bytes in base64url without padding (RFC 4648 section 5)."""
 
-_ADVICE: Final = "Ask whoever made it for the file as it was written, unopened and unedited."
+_ADVICE: Final = "Ask its author for the original, unedited file."
 
 _NUMBERED_NAME: Final = re.compile(r"[a-z]+-[1-9][0-9]{0,3}\Z")
 _PLAIN_NAME: Final = re.compile(r"[a-z]+\Z")
@@ -117,11 +117,11 @@ Names = Annotated[tuple[Text, ...], msgspec.Meta(max_length=LIST_MAX)]
 
 
 class _Strict(Record, frozen=True, forbid_unknown_fields=True):
-    """What is in a bundle is read, all of it: what nobody reads could say anything."""
+    """A record whose unknown fields are refused: unread content could claim anything."""
 
 
 class PartKind(enum.StrEnum):
-    """What a part holds."""
+    """Kinds of parts."""
 
     ENDPOINT = "endpoint"
     CIRCUMSTANCES = "circumstances"
@@ -131,11 +131,11 @@ class PartKind(enum.StrEnum):
 
 
 NUMBERED: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
-"""Kinds of which there is one part per endpoint, `endpoint-1` and `circumstances-1` belonging together."""
+"""Kinds with one part per endpoint; `endpoint-1` and `circumstances-1` belong together."""
 
 
 class Claim(_Strict, frozen=True, kw_only=True):
-    """What was concluded of one endpoint: the rule of the decision table and what it stands for (docs/decisions.md)."""
+    """The conclusion on one endpoint: the rule of the decision table and its result (docs/decisions.md)."""
 
     verdict: Verdict
     reason: Reason
@@ -146,15 +146,15 @@ class Claim(_Strict, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, result: Result) -> Self:
-        """What a result concludes, without what it rests on."""
+        """The conclusion of a result, without its evidence."""
         return cls(**{name: getattr(result, name) for name in cls.__struct_fields__})
 
 
 class NetworkClaim(_Strict, frozen=True, kw_only=True):
-    """What was concluded of the network.
+    """The conclusion on the network.
 
-    `inconclusive_counts` is whether an endpoint that could not be judged kept the network from being called clean
-    because it was asked for by name.
+    `inconclusive_counts` is whether the network is not called clean because an endpoint that was requested by name
+    could not be assessed.
     """
 
     verdict: Verdict
@@ -172,7 +172,7 @@ class PartEntry(_Strict, frozen=True, kw_only=True):
 
 
 class Manifest(_Strict, frozen=True, kw_only=True):
-    """The statement that is signed: who judged what when, with what, what came out, and which parts it rests on."""
+    """The signed statement: which version assessed what when, with what, the conclusions, and the parts."""
 
     schema_version: Literal[1]
     detector_version: Text
@@ -188,10 +188,10 @@ class Manifest(_Strict, frozen=True, kw_only=True):
 
 
 class Expected(_Strict, frozen=True, kw_only=True):
-    """An endpoint as the pin file had it, but for the address and the file's own name, and what else was known of it.
+    """An endpoint as in the pin file, without its address and the file's name, and what else was known of it.
 
     `address_given` says that the caller or the pin file gave the address, `seen_before` that a history had the endpoint
-    as genuine. `shared_pins` are those of the presented leaf keys that are pinned for other operators' endpoints too.
+    as genuine. `shared_pins` are presented leaf keys that are also pinned for other operators' endpoints.
     """
 
     host: Text
@@ -220,17 +220,17 @@ class Expected(_Strict, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """`host:port`, as reports spell it."""
+        """`host:port`, as in reports."""
         return EndpointName(host=self.host, port=self.port, category=self.category).name
 
     @property
     def endpoint(self) -> Endpoint:
-        """The endpoint, without what was known of it besides."""
+        """The endpoint alone."""
         return Endpoint(**{name: getattr(self, name) for name in OF_ENDPOINT})
 
 
 OF_ENDPOINT: Final = tuple(name for name in Expected.__struct_fields__ if name in Endpoint.__struct_fields__)
-"""What `Expected` has of an endpoint."""
+"""Fields that `Expected` shares with `Endpoint`."""
 
 
 class AnswerLeftOut(enum.StrEnum):
@@ -240,11 +240,11 @@ class AnswerLeftOut(enum.StrEnum):
     NAMES_THE_CLIENT = "names-the-client"
 
 
-class Look(_Strict, frozen=True, kw_only=True):
-    """What the wire showed on one connection, raw: the fields of `Observation`, and `chain` in DER as presented.
+class Connection(_Strict, frozen=True, kw_only=True):
+    """What one connection showed: the fields of `Observation`, and `chain` in DER as presented.
 
-    `answer_left_out` says why the witness's answer is there without its body: what no pinned key signed may be
-    anything, a page with the reader's name among it, and a signed statement may name the machine it was asked from.
+    `answer_left_out` says why the body of the witness's answer is missing: unless a pinned key signed it, it may be
+    anything, even a page with the user's name, and a signed statement may name the machine that asked.
     """
 
     outcome: Outcome
@@ -269,16 +269,15 @@ class Look(_Strict, frozen=True, kw_only=True):
 
 
 class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
-    """Everything one endpoint is assessed by, and what was concluded: the content of a part `endpoint`.
+    """The evidence on one endpoint, and the conclusion: the content of a part `endpoint`.
 
-    `looks` are the connections that were made to it, that of `EndpointEvidence.observation` first. `fetched` are
-    issuers fetched from where the leaf says they are, `machine_roots` the roots of the machine that a verified path
-    ends in (no other root of the machine is recorded).
+    `looks` are the connections to it, that of `EndpointEvidence.observation` first. `fetched` are issuers from the
+    leaf's AIA URLs, `machine_roots` the roots of the machine that a verified path ends in (no others are recorded).
     """
 
     expected: Expected
     at: Moment
-    looks: Annotated[tuple[Look, ...], msgspec.Meta(min_length=1, max_length=LOOKS_MAX)]
+    looks: Annotated[tuple[Connection, ...], msgspec.Meta(min_length=1, max_length=CONNECTIONS_MAX)]
     fetched: Certificates = ()
     machine_roots: MachineRoots = ()
     claimed: Claim
@@ -288,8 +287,8 @@ class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
         _possible(self.at)
 
 
-class Journey(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: to which address, for what a proxy was asked, over which hops, with what, when."""
+class RouteDetails(_Strict, frozen=True, kw_only=True):
+    """How one connection was made: the address, the request to a proxy, the hops, the engine, and timings."""
 
     address: Text | None = None
     asked_for: Text | None = None
@@ -300,20 +299,19 @@ class Journey(_Strict, frozen=True, kw_only=True):
 
 
 class Circumstances(_Strict, frozen=True, kw_only=True):
-    """What says where an interceptor is: the content of a part `circumstances`.
+    """What locates an interceptor: the content of a part `circumstances`.
 
-    Whether there is one it never says; how sure that is may rest on a private address (docs/decisions.md).
-
-    `journeys` are those of the endpoint's looks, in their order; `installed_at` maps the SHA-256 of machine roots to
-    when they came to the machine.
+    It never decides whether there is one, but the confidence may depend on a private address (docs/decisions.md).
+    `journeys` belong to the endpoint's connections, in their order; `installed_at` maps the SHA-256 of machine roots to
+    when they were installed.
     """
 
-    journeys: Annotated[tuple[Journey, ...], msgspec.Meta(max_length=LOOKS_MAX)] = ()
+    journeys: Annotated[tuple[RouteDetails, ...], msgspec.Meta(max_length=CONNECTIONS_MAX)] = ()
     installed_at: dict[Hash, Moment] = msgspec.field(default_factory=dict)
 
 
 class Dates(_Strict, frozen=True, kw_only=True):
-    """The times HTTP servers said it was: the content of the part `dates`."""
+    """The times that HTTP servers reported: the content of the part `dates`."""
 
     dates: Annotated[tuple[ServerDate, ...], msgspec.Meta(max_length=LIST_MAX)]
 
@@ -349,12 +347,12 @@ class CarriedPart(_Strict, frozen=True, kw_only=True):
 
     @property
     def sha256(self) -> str:
-        """The digest that the manifest has for this part. The salt's length is fixed, so the two cannot be mixed up."""
+        """The digest in the manifest. The salt's length is fixed, so salt and content cannot be confused."""
         return hashlib.sha256((self.salt + self.content).encode()).hexdigest()
 
 
 class BundleFile(_Strict, frozen=True, kw_only=True):
-    """The file. `envelope` is a DSSE envelope, carried as it is."""
+    """The file. `envelope` is a DSSE envelope, kept unchanged."""
 
     format: Literal["tls-interception-evidence-bundle"]
     envelope: msgspec.Raw
@@ -362,7 +360,7 @@ class BundleFile(_Strict, frozen=True, kw_only=True):
 
 
 class PartState(enum.StrEnum):
-    """What became of a part since the manifest was written."""
+    """State of a part since the manifest was written."""
 
     INTACT = "intact"
     TAMPERED = "tampered"
@@ -370,7 +368,7 @@ class PartState(enum.StrEnum):
 
 
 class Part(NamedTuple):
-    """A part of the manifest and what is known of it; `content` is None unless the part is intact."""
+    """A part of the manifest and its state; `content` is None unless the part is intact."""
 
     entry: PartEntry
     state: PartState
@@ -378,12 +376,12 @@ class Part(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Which endpoint it belongs to, counted from one; 0 for parts that there is one of."""
+        """The endpoint it belongs to, counted from one; 0 for unnumbered parts."""
         return int(self.entry.name.partition("-")[2] or 0)
 
 
 class Bundle(NamedTuple):
-    """A bundle, read. Whether any of it is true is `verify`'s business."""
+    """A bundle that was read but not yet verified."""
 
     file: BundleFile
     manifest: Manifest
@@ -398,18 +396,18 @@ def seal(manifest: Manifest, parts: Iterable[CarriedPart], keys: Iterable[Ed2551
 
 
 def write(file: BundleFile) -> bytes:
-    """The octets of the file, ending in a newline."""
+    """The bytes of the file, ending in a newline."""
     return encode(file) + b"\n"
 
 
 def read(data: bytes) -> Bundle:
-    """Read a bundle: the manifest, who signed it, and every part whose digest is the one in the manifest.
+    """Read a bundle: the manifest, its signers, and every part whose digest is the one in the manifest.
 
-    A part that was changed or taken out is there without its content. Raises `BundleError` for what is not a bundle:
-    not JSON, too large, of another form, with parts that no manifest lists or lists twice.
+    A part that was changed or removed has no content. Raises `BundleError` for a file that is not a bundle: not JSON,
+    too large, of another format, or with parts that the manifest does not list or lists twice.
     """
-    if len(data) > BUNDLE_OCTETS_MAX:
-        raise _refused(f"larger than {BUNDLE_OCTETS_MAX // 1024 // 1024} MiB")
+    if len(data) > BUNDLE_BYTES_MAX:
+        raise _refused(f"larger than {BUNDLE_BYTES_MAX // 1024 // 1024} MiB")
     file = _decode(data, BundleFile, "the file")
     unsealed = envelopes.unseal(bytes(file.envelope), payload_type=PAYLOAD_TYPE)
     if unsealed.problem is not None:
@@ -418,9 +416,9 @@ def read(data: bytes) -> Bundle:
     carried = {part.name: part for part in file.parts}
     listed = {entry.name: entry for entry in manifest.parts}
     if len(carried) != len(file.parts) or len(listed) != len(manifest.parts):
-        raise _refused("a part is there or listed twice")
+        raise _refused("a part is contained or listed twice")
     if carried.keys() - listed.keys():
-        raise _refused("a part is there that the manifest does not list")
+        raise _refused("it has a part that the manifest does not list")
     return Bundle(
         file, manifest, unsealed.signers, tuple(_part(entry, carried.get(entry.name)) for entry in manifest.parts)
     )
@@ -440,9 +438,9 @@ def _part(entry: PartEntry, carried: CarriedPart | None) -> Part:
 
 
 def redact(data: bytes, names: Collection[str]) -> bytes:
-    """Take the parts with these names out of a bundle. Their digests stay, and with them every signature.
+    """Remove the parts with these names from a bundle. Their digests stay, and every signature stays valid.
 
-    A part that is out already stays out. Raises `BundleError` for a name that the manifest does not list.
+    Raises `BundleError` for a name that the manifest does not list; removing a part twice is not an error.
     """
     bundle = read(data)
     listed = {part.entry.name for part in bundle.parts}
@@ -464,12 +462,12 @@ def sign(data: bytes, keys: Iterable[Ed25519PrivateKey]) -> bytes:
     try:
         envelope = envelopes.add_signatures(bytes(bundle.file.envelope), payload_type=PAYLOAD_TYPE, keys=keys)
     except ValueError:
-        raise _refused(f"it has no room for another signature beside its {len(bundle.signers)}") from None
+        raise _refused(f"it has {len(bundle.signers)} signatures and no room for another") from None
     return write(msgspec.structs.replace(bundle.file, envelope=msgspec.Raw(envelope)))
 
 
 def bundle_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a bundle, with what its texts hold (`contentSchema`): manifest and contents of parts."""
+    """JSON Schema (2020-12) of a bundle; `contentSchema` describes its texts: manifest and contents of parts."""
     kinds = (BundleFile, Manifest, *CONTENT_OF.values())
     _, defs = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     as_json = {"type": "string", "contentMediaType": "application/json"}
@@ -506,8 +504,8 @@ def _decode(data: bytes, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        # msgspec raises the last two for text that is not UTF-8 and for JSON nested too deep.
-        # Their words can repeat what they read; a terminal must not obey it.
+        # msgspec raises the last two for text that is not UTF-8 and for JSON nested too deep. Messages can repeat what
+        # was read; a terminal must not interpret it.
         words = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
         raise _refused(f"{what} cannot be read ({words})") from error
 

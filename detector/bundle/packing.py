@@ -1,13 +1,13 @@
-"""From what was observed to a bundle: which facts go into which part, and what is left out for good.
+"""Makes a bundle from observations: which facts go into which part, and what is never recorded.
 
-Room: bundle. Pure but for the salts, which come from the operating system unless given.
+Room: bundle. Pure except for the salts, which come from the operating system unless given.
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,15 +22,15 @@ from .form import (
     CarriedPart,
     Circumstances,
     Claim,
+    Connection,
     Dates,
     Expected,
-    Journey,
-    Look,
     Manifest,
     NetworkClaim,
     PartEntry,
     PartKind,
     RecordedEndpoint,
+    RouteDetails,
     Vantage,
 )
 
@@ -46,46 +46,40 @@ if TYPE_CHECKING:
     from .form import Content
 
 
-class _Piece(NamedTuple):
-    """A part before it has a salt."""
-
-    name: str
-    kind: PartKind
-    content: Content
-
-
 def pack(
     report: Report,
-    cases: Sequence[EndpointEvidence],
+    evidence: Sequence[EndpointEvidence],
     *,
     keys: Sequence[Ed25519PrivateKey] = (),
     salts: Callable[[int], bytes] = secrets.token_bytes,
 ) -> bytes:
     """The evidence bundle of a report: everything `verify` needs to reach its verdicts again, and nothing else.
 
-    `cases` are those that `report` judged, in the order of its results (`Detector.observe`, then `Detector.judge`).
-    Each of `keys` signs; without one nobody vouches for the bundle. `salts` gives that many random octets; it is an
-    argument for tests alone, because a salt that can be guessed gives away what was taken out, and nothing shows it.
+    Args:
+        report: the report.
+        evidence: what the report was assessed from, in the order of its results.
+        keys: private keys, each of which signs.
+        salts: returns that many random bytes. For tests alone: a salt that can be guessed reveals removed parts.
 
-    Raises `BundleError` for cases that are not the report's, or more evidence than a bundle holds.
+    Raises:
+        BundleError: for evidence that is not the report's, or more than a bundle holds.
     """
-    if [r.endpoint.name for r in report.results] != [case.endpoint.name for case in cases]:
+    if [r.endpoint.name for r in report.results] != [one.endpoint.name for one in evidence]:
         raise BundleError(
             "The report and the observations are not about the same endpoints.",
-            advice="Pack the cases that the report was judged from, in their order.",
+            advice="Pack the evidence that the report was assessed from, in its order.",
         )
-    if not cases or len(cases) > form.ENDPOINTS_MAX:
+    if not evidence or len(evidence) > form.ENDPOINTS_MAX:
         raise BundleError(
-            f"A bundle holds the evidence on 1 to {form.ENDPOINTS_MAX} endpoints, not {len(cases)}.",
+            f"A bundle holds the evidence on 1 to {form.ENDPOINTS_MAX} endpoints, not {len(evidence)}.",
             advice="Check that many at once.",
         )
     parts, entries = [], []
-    for piece in _pieces(report, cases):
-        part = CarriedPart(
-            name=piece.name, salt=_spell(salts(form.SALT_OCTETS)), content=encode(piece.content).decode()
-        )
+    for name, kind, content in _contents(report, evidence):
+        salt = base64.urlsafe_b64encode(salts(form.SALT_BYTES)).rstrip(b"=").decode()  # RFC 4648 section 5, no padding
+        part = CarriedPart(name=name, salt=salt, content=encode(content).decode())
         parts.append(part)
-        entries.append(PartEntry(name=piece.name, kind=piece.kind, sha256=part.sha256))
+        entries.append(PartEntry(name=name, kind=kind, sha256=part.sha256))
     manifest = Manifest(
         schema_version=form.SCHEMA_VERSION,
         detector_version=report.detector_version,
@@ -96,41 +90,38 @@ def pack(
         parts=tuple(entries),
     )
     data = form.write(form.seal(manifest, parts, keys))
-    form.read(data)  # what could not be read again is refused here, where it can be done otherwise
+    form.read(data)  # refuse here what could not be read again
     return data
 
 
-def _spell(salt: bytes) -> str:
-    """Base64url without padding (RFC 4648 section 5)."""
-    return base64.urlsafe_b64encode(salt).rstrip(b"=").decode("ascii")
-
-
-def _pieces(report: Report, cases: Sequence[EndpointEvidence]) -> Iterator[_Piece]:
-    context = cases[0].context
-    for number, (result, case) in enumerate(zip(report.results, cases, strict=True), start=1):
-        yield _Piece(f"{PartKind.ENDPOINT}-{number}", PartKind.ENDPOINT, _evidence(result, case))
-        yield _Piece(f"{PartKind.CIRCUMSTANCES}-{number}", PartKind.CIRCUMSTANCES, _circumstances(case))
+def _contents(report: Report, evidence: Sequence[EndpointEvidence]) -> Iterator[tuple[str, PartKind, Content]]:
+    context = evidence[0].context
+    for number, (result, one) in enumerate(zip(report.results, evidence, strict=True), start=1):
+        yield f"{PartKind.ENDPOINT}-{number}", PartKind.ENDPOINT, _endpoint(result, one)
+        yield f"{PartKind.CIRCUMSTANCES}-{number}", PartKind.CIRCUMSTANCES, _circumstances(one)
     if context.portal is not None:
-        yield _Piece(PartKind.PORTAL, PartKind.PORTAL, context.portal)
+        yield PartKind.PORTAL, PartKind.PORTAL, context.portal
     if context.dates:
-        yield _Piece(PartKind.DATES, PartKind.DATES, Dates(dates=context.dates))
-    yield _Piece(PartKind.VANTAGE, PartKind.VANTAGE, Vantage(vantage=report.vantage))
+        yield PartKind.DATES, PartKind.DATES, Dates(dates=context.dates)
+    yield PartKind.VANTAGE, PartKind.VANTAGE, Vantage(vantage=report.vantage)
 
 
-def _evidence(result: Result, case: EndpointEvidence) -> RecordedEndpoint:
+def _endpoint(result: Result, evidence: EndpointEvidence) -> RecordedEndpoint:
     return RecordedEndpoint(
-        expected=_expected(case),
-        at=case.context.at,
-        looks=tuple(_look(seen, case.endpoint.witness) for seen in (case.observation, *case.others)),
-        fetched=case.fetched,
-        machine_roots=tuple(MachineRoot(der=root.certificate.der, origin=root.origin) for root in _machine_roots(case)),
+        expected=_expected(evidence),
+        at=evidence.context.at,
+        looks=tuple(_connection(seen, evidence.endpoint.witness) for seen in (evidence.observation, *evidence.others)),
+        fetched=evidence.fetched,
+        machine_roots=tuple(
+            MachineRoot(der=root.certificate.der, origin=root.origin) for root in _machine_roots(evidence)
+        ),
         claimed=Claim.of(result),
     )
 
 
-def _expected(case: EndpointEvidence) -> Expected:
-    endpoint, context = case.endpoint, case.context
-    leaf_keys = {one.leaf_key for one in (case, *case.siblings) if one.leaf_key is not None}
+def _expected(evidence: EndpointEvidence) -> Expected:
+    endpoint, context = evidence.endpoint, evidence.context
+    leaf_keys = {one.leaf_key for one in (evidence, *evidence.siblings) if one.leaf_key is not None}
     return Expected(
         **{name: getattr(endpoint, name) for name in form.OF_ENDPOINT},
         address_given=endpoint.address is not None or endpoint.name in context.given,
@@ -139,19 +130,19 @@ def _expected(case: EndpointEvidence) -> Expected:
     )
 
 
-def _look(observation: Observation, witness_keys: tuple[bytes, ...]) -> Look:
+def _connection(observation: Observation, witness_keys: tuple[bytes, ...]) -> Connection:
     own = ("chain", "witness", "answer_left_out")
-    facts = {name: getattr(observation, name) for name in Look.__struct_fields__ if name not in own}
+    facts = {name: getattr(observation, name) for name in Connection.__struct_fields__ if name not in own}
     witness, why = observation.witness, None
     if witness is not None and witness.body:
         why = _reason_to_leave_out(witness.body, witness_keys)
         if why is not None:
             witness = msgspec.structs.replace(witness, body=b"")
-    return Look(**facts, chain=tuple(c.der for c in observation.chain), witness=witness, answer_left_out=why)
+    return Connection(**facts, chain=tuple(c.der for c in observation.chain), witness=witness, answer_left_out=why)
 
 
 def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> AnswerLeftOut | None:
-    """Why a witness's answer must not be recorded: it names the machine that asked, or may be anything."""
+    """Why a witness's answer must not be recorded: it names the machine that asked, or is arbitrary data."""
     statement = witness_statement.read(body, keys=witness_keys).statement
     if statement is None:
         return AnswerLeftOut.NOT_SIGNED
@@ -161,28 +152,27 @@ def _reason_to_leave_out(body: bytes, witness_keys: tuple[bytes, ...]) -> Answer
     return None if statement.peer is None and harmless else AnswerLeftOut.NAMES_THE_CLIENT
 
 
-def _circumstances(case: EndpointEvidence) -> Circumstances:
-    hashes = (root.certificate.sha256 for root in _machine_roots(case))
-    times = {sha256: case.context.installed_at(sha256) for sha256 in hashes}
+def _circumstances(evidence: EndpointEvidence) -> Circumstances:
+    hashes = (root.certificate.sha256 for root in _machine_roots(evidence))
+    times = {sha256: evidence.context.installed_at(sha256) for sha256 in hashes}
     return Circumstances(
-        journeys=tuple(_journey(seen) for seen in (case.observation, *case.others)),
+        journeys=tuple(
+            RouteDetails(**{name: getattr(seen, name) for name in RouteDetails.__struct_fields__})
+            for seen in (evidence.observation, *evidence.others)
+        ),
         installed_at={sha256.hex(): time for sha256, time in times.items() if time is not None},
     )
 
 
-def _journey(observation: Observation) -> Journey:
-    return Journey(**{name: getattr(observation, name) for name in Journey.__struct_fields__})
-
-
-def _machine_roots(case: EndpointEvidence) -> tuple[Root, ...]:
-    """The roots of the machine that a verified path ends in: of the others nothing is anybody's business."""
-    paths = (path for one in (case, *case.siblings) for path in one.machine_paths)
+def _machine_roots(evidence: EndpointEvidence) -> tuple[Root, ...]:
+    """The roots of the machine that a verified path ends in; no others are recorded."""
+    paths = (path for one in (evidence, *evidence.siblings) for path in one.machine_paths)
     anchors = (path.anchor for path in paths if path.anchor is not None)
     return tuple({anchor.certificate.sha256: anchor for anchor in anchors}.values())
 
 
 def _network_claim(report: Report) -> NetworkClaim:
-    """What the report says of the network. Who was asked for by name is not in it; that it mattered can be told."""
+    """What the report says of the network. It does not name the named endpoints, only whether naming mattered."""
     without_names = network.decide_network(report.results)
     return NetworkClaim(
         verdict=report.verdict,

@@ -1,30 +1,30 @@
-"""Judges a bundle again: from the raw octets in it, never from what it claims.
+"""Assesses a bundle again: from the raw bytes in it, never from what it claims.
 
 Room: bundle. Pure: time, roots, logs, pins and keys are arguments.
 
 Theory of operation
 ===================
-Three questions are kept apart, because each has its own answer to "and who says so?":
+Three questions are kept apart, because each rests on a different kind of proof:
 
-1. Is it what was signed? Every signature in the envelope must be right, every part must have the digest that the
-   manifest has for it, and if keys are given, one of them must have signed.
-2. Does the verdict follow from the evidence? Certificates, handshake signature and witness's answer are read, checked
-   and judged again as if they had just arrived, at the recorded time, with the reader's own roots and logs. What comes
-   out is compared with what was claimed. `key_proved` is not believed where a recorded handshake signature contradicts
-   it: then the endpoint is judged as if its key had not been proved, and the bundle does not hold.
-3. What is left on the recorder's word? That is listed (`Word`), never hidden in a verdict.
+1. Is it what was signed? Every signature in the envelope must verify, every part must have the digest in the manifest,
+   and if keys are given, one of them must have signed.
+2. Does the verdict follow from the evidence? Certificates, handshake signature and the witness's answer are read,
+   checked and assessed again as if they had just arrived, at the recorded time, with the reader's own roots and logs.
+   The result is compared with the claims. `key_proved` is not believed where a recorded handshake signature
+   contradicts it: then the endpoint is assessed as if its key had not been proved, and the bundle does not hold.
+3. Which claims cannot be verified from the bundle alone? Those are listed (`Claimed`), never hidden in a verdict.
 
-How it ends, first matching row:
+The conclusion is the first matching row:
 
 =======================================================================================================  ============
-what was found                                                                                           conclusion
+finding                                                                                                  conclusion
 =======================================================================================================  ============
 a wrong signature; a changed part; a handshake signature that contradicts the record; another verdict    fails
-evidence was taken out; no given key signed; a key's proof rests on the word of nobody known             incomplete
-nothing of this                                                                                          holds
+evidence was removed; no given key signed; nobody known asserts an unverifiable proof of a key           incomplete
+none of these                                                                                            holds
 =======================================================================================================  ============
 
-Another verdict is `incomplete` instead where what was taken out may be the reason.
+Another verdict is `incomplete` instead where removed evidence may be the reason.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from detector.judge import assess, network
+from detector.judge.checks import witness
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.recorded import KeyEvidence, believed, key_evidence
+from detector.judge.table import RULE_OF
 from detector.knowledge import ct_logs
 from detector.knowledge import roots as trusted
 from detector.knowledge.age import describe, used
@@ -48,7 +50,6 @@ from detector.model import (
     KnowledgeKind,
     Observation,
     PortalObservation,
-    Reason,
     Record,
     Report,
     normalize_schema,
@@ -63,15 +64,15 @@ from .form import (
     AnswerLeftOut,
     Circumstances,
     Claim,
+    Connection,
     Dates,
     Expected,
-    Journey,
-    Look,
     NetworkClaim,
     Part,
     PartKind,
     PartState,
     RecordedEndpoint,
+    RouteDetails,
     Vantage,
     read,
 )
@@ -79,7 +80,7 @@ from .form import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from detector.model import Attribution, Endpoint, Finding, Result
+    from detector.model import Attribution, Endpoint, Result
     from detector.trust.ct_logs import LogList
     from detector.trust.envelope import Signer
     from detector.trust.roots import Roots
@@ -96,7 +97,7 @@ class Conclusion(enum.StrEnum):
 
 
 class SignatureState(enum.StrEnum):
-    """What the signatures are worth to the reader."""
+    """Whether a key that the reader gave has signed."""
 
     SIGNED = "signed"
     UNSIGNED = "unsigned"
@@ -104,8 +105,8 @@ class SignatureState(enum.StrEnum):
     BAD = "bad"
 
 
-class Ground(enum.StrEnum):
-    """What rests on the word of whoever made the bundle."""
+class Unverifiable(enum.StrEnum):
+    """Kinds of claims that cannot be verified from the bundle alone."""
 
     CAPTURE = "capture"
     TIME = "time"
@@ -116,16 +117,16 @@ class Ground(enum.StrEnum):
     CONTROL_REQUESTS = "control-requests"
 
 
-class Word(Record, frozen=True, kw_only=True):
-    """One thing that cannot be checked again, in a sentence, and the endpoints it matters for."""
+class Claimed(Record, frozen=True, kw_only=True):
+    """One claim that cannot be verified, in a sentence, and the endpoints it matters for."""
 
-    ground: Ground
+    ground: Unverifiable
     summary: str
     endpoints: tuple[str, ...] = ()
 
 
 class KeyCheck(Record, frozen=True, kw_only=True):
-    """One signature in the envelope. `key` is spelled `ed25519/<base64>`, `given` is whether the reader gave it."""
+    """One signature in the envelope. `key` is `ed25519/<base64>`, `given` is whether the reader gave it."""
 
     key: str
     verifies: bool
@@ -133,7 +134,7 @@ class KeyCheck(Record, frozen=True, kw_only=True):
 
 
 class PartCheck(Record, frozen=True, kw_only=True):
-    """One part: whether it is what the manifest lists, and the endpoint it is about, as far as that is known."""
+    """One part: whether it is what the manifest lists, and the endpoint it is about, if known."""
 
     name: str
     kind: PartKind
@@ -142,7 +143,7 @@ class PartCheck(Record, frozen=True, kw_only=True):
 
 
 class EndpointCheck(Record, frozen=True, kw_only=True):
-    """One endpoint: what was claimed, what came out again, in what they differ, and what its evidence is worth."""
+    """One endpoint: the claim, the new assessment, their differences, and how its key was proved."""
 
     part: str
     endpoint: EndpointName
@@ -160,7 +161,7 @@ class EndpointCheck(Record, frozen=True, kw_only=True):
 
 
 class NetworkCheck(Record, frozen=True, kw_only=True):
-    """The network: what was claimed, what came out again from the endpoints that are there."""
+    """The network: the claim, and the new assessment from the endpoints that are present."""
 
     claimed: NetworkClaim
     judged: NetworkClaim
@@ -168,7 +169,7 @@ class NetworkCheck(Record, frozen=True, kw_only=True):
 
 
 class Material(Record, frozen=True, kw_only=True):
-    """What the recorder judged with, and whether the reader judged with the very same: not where `others` says so."""
+    """What the recorder assessed with; `others` are the kinds of knowledge of which the reader used another."""
 
     detector_version: str
     same_version: bool
@@ -177,9 +178,10 @@ class Material(Record, frozen=True, kw_only=True):
 
 
 class Verification(Record, frozen=True, kw_only=True):
-    """A bundle, judged again. `reasons` says why it does not hold, `words` what is believed rather than checked.
+    """A bundle, assessed again.
 
-    `report` is what the detector says of the evidence now.
+    `reasons` says why it does not hold, `words` are the claims that cannot be verified, `report` is the assessment of
+    the evidence now.
     """
 
     conclusion: Conclusion
@@ -190,21 +192,21 @@ class Verification(Record, frozen=True, kw_only=True):
     endpoints: tuple[EndpointCheck, ...]
     network: NetworkCheck
     recorded: Material
-    words: tuple[Word, ...] = ()
+    words: tuple[Claimed, ...] = ()
     report: Report
 
     @property
     def holds(self) -> bool:
-        """Whether it is what was signed and what follows from the evidence is what was claimed."""
+        """Whether it is what was signed, and the claims follow from the evidence."""
         return self.conclusion is Conclusion.HOLDS
 
 
-class _Exhibit(NamedTuple):
-    """The evidence on one endpoint, ready to be judged; `as_recorded` is by what the recorder expected of it."""
+class _Recorded(NamedTuple):
+    """One recorded endpoint, ready to be assessed; `as_recorded`: against what the recorder expected of it."""
 
     part: str
-    evidence: RecordedEndpoint
-    case: EndpointEvidence
+    record: RecordedEndpoint
+    evidence: EndpointEvidence
     key: KeyEvidence
     as_recorded: bool
 
@@ -218,30 +220,48 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     pins: Sequence[Endpoint] = (),
     at: dt.datetime | None = None,
 ) -> Verification:
-    """Judge a bundle again.
+    """Assess a bundle again.
 
-    `keys` are Ed25519 public keys (32 raw octets) of which one must have signed; without any, signatures are told but
-    nobody is trusted. `roots` and `logs` are certifi's and the shipped ones when None: never those of the recorder,
-    who says only which they were. `pins` are endpoints as the reader's own pin file has them, used in place of what
-    was recorded as expected. `at` (aware) is used in place of the recorded time.
+    Args:
+        data: the file.
+        keys: Ed25519 public keys (32 bytes) of which one must have signed; without any, signatures are reported but
+            none is trusted.
+        roots: public roots; by default certifi's. The bundle only names those of the recorder.
+        logs: CT logs; by default the shipped ones.
+        pins: endpoints of the reader's own pin file, used instead of the recorded expectations.
+        at: an aware time, used instead of the recorded one.
 
-    Raises `BundleError` for what is not a bundle. What is wrong with one is told, not raised.
+    Raises:
+        BundleError: for a file that is not a bundle. Everything wrong with a bundle is in the result.
     """
     bundle = read(data)
     roots = trusted.public_roots() if roots is None else roots
     logs = ct_logs.shipped() if logs is None else logs
-    exhibits = _exhibits(bundle, roots, logs, {(e.host, e.port): e for e in pins}, at)
-    results = assess.assess_all([exhibit.case for exhibit in exhibits])
-    report = _report(bundle, exhibits, results, roots, logs)
+    endpoints = tuple(_endpoints(bundle, roots, logs, {(e.host, e.port): e for e in pins}, at))
+    results = assess.assess_all([one.evidence for one in endpoints])
+    report = _report(bundle, endpoints, results, roots, logs)
     where_is_known = not any(p.content is None and p.entry.kind in _SAYS_WHERE for p in bundle.parts)
     checks = tuple(
-        _endpoint_check(exhibit, result, where_is_known=where_is_known)
-        for exhibit, result in zip(exhibits, results, strict=True)
+        _endpoint_check(one, result, where_is_known=where_is_known)
+        for one, result in zip(endpoints, results, strict=True)
     )
-    network = _network_check(bundle, report)
+    manifest = bundle.manifest
+    judged = NetworkClaim(
+        verdict=report.verdict,
+        confidence=report.confidence,
+        scope=report.scope,
+        inconclusive_counts=manifest.claimed.inconclusive_counts,
+    )
+    network = NetworkCheck(claimed=manifest.claimed, judged=judged, same=manifest.claimed == judged)
     signature = _signature_state(bundle.signers, keys)
-    names = {exhibit.part: exhibit.case.endpoint.name for exhibit in exhibits}
-    recorded = _material(bundle, roots, logs)
+    names = {one.part: one.evidence.endpoint.name for one in endpoints}
+    here = {part.kind: part.sha256 for part in used(roots, logs)}
+    recorded = Material(
+        detector_version=manifest.detector_version,
+        same_version=manifest.detector_version == VERSION,
+        knowledge=manifest.knowledge,
+        others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
+    )
     fails = tuple(_failures(bundle, checks, network))
     gaps = tuple(_gaps(bundle, checks, network, signature, asked=bool(keys)))
     hints = _hints(recorded) if any(check.differences for check in checks) else ()
@@ -260,7 +280,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         endpoints=checks,
         network=network,
         recorded=recorded,
-        words=tuple(_words(bundle, exhibits, results, signature)),
+        words=tuple(_unverifiable(bundle, endpoints, results, signature)),
         report=report,
     )
 
@@ -281,32 +301,31 @@ _WORST_FIRST: Final = (
     KeyEvidence.NOT_CLAIMED,
 )
 _SAYS_WHERE: Final = frozenset({PartKind.ENDPOINT, PartKind.CIRCUMSTANCES})
-"""Kinds of parts that say where an interceptor is; it takes all of them."""
+"""Kinds of parts that say where an interceptor is; all of them are needed."""
 
 
-# Judging again
+# Assessing
 
 
-def _exhibits(
+def _endpoints(
     bundle: Bundle, roots: Roots, logs: LogList, pins: dict[tuple[str, int], Endpoint], at: dt.datetime | None
-) -> tuple[_Exhibit, ...]:
+) -> Iterator[_Recorded]:
     contents = {part.entry.name: part.content for part in bundle.parts}
     portal = contents.get(PartKind.PORTAL)
     dates = contents.get(PartKind.DATES)
-    found = []
     for part in bundle.parts:
-        evidence = part.content
-        if not isinstance(evidence, RecordedEndpoint):
+        record = part.content
+        if not isinstance(record, RecordedEndpoint):
             continue
         circumstances = contents.get(f"{PartKind.CIRCUMSTANCES}-{part.number}")
         where = circumstances if isinstance(circumstances, Circumstances) else Circumstances()
-        expected = evidence.expected
+        expected = record.expected
         own = pins.get((expected.host, expected.port))
         context = Context(
-            at=evidence.at if at is None else at,
+            at=record.at if at is None else at,
             roots=roots,
             logs=logs,
-            machine_roots=_machine_roots(evidence),
+            machine_roots=_machine_roots(record),
             installed_at=_installed_at(where),
             portal=portal if isinstance(portal, PortalObservation) else None,
             dates=dates.dates if isinstance(dates, Dates) else (),
@@ -314,38 +333,37 @@ def _exhibits(
             shared_pins=expected.shared_pins if own is None else shared_pins(pins.values()),
             seen_before=(expected.name,) if expected.seen_before else (),
         )
-        observations = tuple(_observations(evidence.looks, where))
+        observations = tuple(_observations(record.looks, where))
         key = min(map(key_evidence, observations), key=_WORST_FIRST.index)
         first, *others = map(believed, observations)
-        case = EndpointEvidence(own or expected.endpoint, first, context, evidence.fetched, others)
-        found.append(_Exhibit(part.entry.name, evidence, case, key, own is None))
-    return tuple(found)
+        evidence = EndpointEvidence(own or expected.endpoint, first, context, record.fetched, others)
+        yield _Recorded(part.entry.name, record, evidence, key, own is None)
 
 
-def _machine_roots(evidence: RecordedEndpoint) -> Callable[[], Roots]:
-    return lambda: from_recorded(evidence.machine_roots, name="recorded machine roots")
+def _machine_roots(record: RecordedEndpoint) -> Callable[[], Roots]:
+    return lambda: from_recorded(record.machine_roots, name="recorded machine roots")
 
 
 def _installed_at(where: Circumstances) -> Callable[[bytes], dt.datetime | None]:
     return lambda sha256: where.installed_at.get(sha256.hex())
 
 
-def _observations(looks: Sequence[Look], where: Circumstances) -> Iterator[Observation]:
-    """The observations as recorded; of those whose circumstances were taken out it is not known how they were made."""
+def _observations(connections: Sequence[Connection], where: Circumstances) -> Iterator[Observation]:
+    """The observations as recorded; without route details where the circumstances were removed."""
     own = {"chain", "answer_left_out"}
-    for look, journey in zip(looks, chain(where.journeys, repeat(Journey())), strict=False):
-        facts = {name: getattr(look, name) for name in Look.__struct_fields__ if name not in own}
-        presented = tuple(Certificate.read(der).presented() for der in look.chain)
-        yield Observation(**facts, **msgspec.structs.asdict(journey), chain=presented)
+    for connection, details in zip(connections, chain(where.journeys, repeat(RouteDetails())), strict=False):
+        facts = {name: getattr(connection, name) for name in Connection.__struct_fields__ if name not in own}
+        presented = tuple(Certificate.read(der).presented() for der in connection.chain)
+        yield Observation(**facts, **msgspec.structs.asdict(details), chain=presented)
 
 
 def _report(
-    bundle: Bundle, exhibits: Sequence[_Exhibit], results: Sequence[Result], roots: Roots, logs: LogList
+    bundle: Bundle, endpoints: Sequence[_Recorded], results: Sequence[Result], roots: Roots, logs: LogList
 ) -> Report:
     manifest = bundle.manifest
     vantage = next((part.content for part in bundle.parts if isinstance(part.content, Vantage)), Vantage(vantage=""))
-    context = exhibits[0].case.context if exhibits else Context(at=manifest.started, roots=roots, logs=logs)
-    named = {exhibit.case.endpoint.name for exhibit in exhibits} if manifest.claimed.inconclusive_counts else ()
+    context = endpoints[0].evidence.context if endpoints else Context(at=manifest.started, roots=roots, logs=logs)
+    named = {one.evidence.endpoint.name for one in endpoints} if manifest.claimed.inconclusive_counts else ()
     return network.report(
         results,
         context,
@@ -360,22 +378,22 @@ def _report(
 # Comparing
 
 
-def _endpoint_check(exhibit: _Exhibit, result: Result, *, where_is_known: bool) -> EndpointCheck:
-    claimed, judged = exhibit.evidence.claimed, Claim.of(result)
+def _endpoint_check(recorded: _Recorded, result: Result, *, where_is_known: bool) -> EndpointCheck:
+    claimed, judged = recorded.record.claimed, Claim.of(result)
     return EndpointCheck(
-        part=exhibit.part,
+        part=recorded.part,
         endpoint=result.endpoint,
         claimed=claimed,
         judged=judged,
         differences=tuple(_differences(claimed, judged, where_is_known=where_is_known)),
-        key=exhibit.key,
-        witness=next((f.outcome for f in result.findings if f.check == "witness"), None),
-        answer_left_out=next((look.answer_left_out for look in exhibit.evidence.looks if look.answer_left_out), None),
+        key=recorded.key,
+        witness=next((f.outcome for f in result.findings if f.check == witness.ID), None),
+        answer_left_out=next((one.answer_left_out for one in recorded.record.looks if one.answer_left_out), None),
     )
 
 
 def _differences(claimed: Claim, judged: Claim, *, where_is_known: bool) -> Iterator[str]:
-    """The fields in which two claims differ. How an attribution is put into words is nobody's claim."""
+    """The fields in which two claims differ; the wording of an attribution does not count."""
     for name in Claim.__struct_fields__:
         if name != "attribution" and getattr(claimed, name) != getattr(judged, name):
             yield name
@@ -391,17 +409,6 @@ def _who(attribution: Attribution | None) -> dict[str, object]:
     return {name: getattr(attribution, name) for name in attribution.__struct_fields__ if name != "basis"}
 
 
-def _network_check(bundle: Bundle, report: Report) -> NetworkCheck:
-    claimed = bundle.manifest.claimed
-    judged = NetworkClaim(
-        verdict=report.verdict,
-        confidence=report.confidence,
-        scope=report.scope,
-        inconclusive_counts=claimed.inconclusive_counts,
-    )
-    return NetworkCheck(claimed=claimed, judged=judged, same=claimed == judged)
-
-
 def _signature_state(signers: Sequence[Signer], keys: Sequence[bytes]) -> SignatureState:
     if not signers:
         return SignatureState.UNSIGNED
@@ -410,45 +417,31 @@ def _signature_state(signers: Sequence[Signer], keys: Sequence[bytes]) -> Signat
     return SignatureState.SIGNED if any(s.key in keys for s in signers) else SignatureState.UNKNOWN_KEY
 
 
-def _material(bundle: Bundle, roots: Roots, logs: LogList) -> Material:
-    manifest = bundle.manifest
-    here = {part.kind: part.sha256 for part in used(roots, logs)}
-    return Material(
-        detector_version=manifest.detector_version,
-        same_version=manifest.detector_version == VERSION,
-        knowledge=manifest.knowledge,
-        others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
-    )
-
-
 # Concluding
 
 
 def _missing(bundle: Bundle) -> list[Part]:
-    """Parts that a verdict can rest on and that are not there."""
+    """Parts that a verdict can rest on and that were removed."""
     return [part for part in bundle.parts if part.state is PartState.REDACTED and _decides(part, bundle)]
 
 
 def _decides(part: Part, bundle: Bundle) -> bool:
-    """Whether a verdict can rest on this part: on the circumstances only where several looks are compared.
+    """Whether a verdict can rest on this part.
 
-    Looks at one endpoint are compared by where they led, and that stands in the circumstances.
+    It can rest on circumstances only where several connections to one endpoint are compared by where they led.
     """
     if part.entry.kind is not PartKind.CIRCUMSTANCES:
         return part.entry.kind in _DECIDES
-    evidence = next((p.content for p in bundle.parts if p.entry.name == f"{PartKind.ENDPOINT}-{part.number}"), None)
-    return isinstance(evidence, RecordedEndpoint) and len(evidence.looks) > 1
+    record = next((p.content for p in bundle.parts if p.entry.name == f"{PartKind.ENDPOINT}-{part.number}"), None)
+    return isinstance(record, RecordedEndpoint) and len(record.looks) > 1
 
 
 def _excused(check: EndpointCheck, bundle: Bundle) -> bool:
-    """Whether what was taken out, or was never judged in full, may be why another verdict was reached."""
+    """Whether evidence that was removed, or never fully assessed, may be why another verdict was reached."""
     left_out = check.answer_left_out is AnswerLeftOut.NAMES_THE_CLIENT
-    return bool(_missing(bundle)) or left_out or check.claimed.reason is Reason.BUDGET_SPENT or _place_is_out(bundle)
-
-
-def _place_is_out(bundle: Bundle) -> bool:
-    """Whether it is not known everywhere at which address was answered: a private one makes several rules less sure."""
-    return any(p.state is PartState.REDACTED and p.entry.kind is PartKind.CIRCUMSTANCES for p in bundle.parts)
+    # An address may be missing with the circumstances; a private one makes several rules less certain.
+    removed = any(p.state is PartState.REDACTED and p.entry.kind is PartKind.CIRCUMSTANCES for p in bundle.parts)
+    return bool(_missing(bundle)) or left_out or not RULE_OF[check.claimed.reason].is_repeatable or removed
 
 
 def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck) -> Iterator[str]:
@@ -465,128 +458,102 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkC
         if check.key is KeyEvidence.UNSIGNED:
             yield f"{name}: the record has no handshake signature, which its version of TLS always has."
         if check.differences and not _excused(check, bundle):
-            yield f"{name}: {_told_apart(check)}."
+            yield f"{name}: {_comparison(check)}."
     judged_whole = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
     if not network.same and judged_whole and all(check.same for check in checks):
-        yield f"The network was called {_spell(network.claimed)}; its endpoints say {_spell(network.judged)}."
+        yield f"The network was called {_text(network.claimed)}; its endpoints give {_text(network.judged)}."
 
 
 def _gaps(
-    bundle: Bundle,
-    checks: Sequence[EndpointCheck],
-    network: NetworkCheck,
-    signature: SignatureState,
-    *,
-    asked: bool,
+    bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck, signature: SignatureState, *, asked: bool
 ) -> Iterator[str]:
     if asked and signature is SignatureState.UNSIGNED:
-        yield "It is not signed: nobody vouches for it."
+        yield "It is not signed."
     if asked and signature is SignatureState.UNKNOWN_KEY:
         yield "It is signed, but by no key that was given."
     missing = _missing(bundle)
     if missing:
         names = ", ".join(part.entry.name for part in missing)
-        yield f"Evidence was taken out ({names}): what the endpoints show together cannot be judged again in full."
+        yield f"Evidence was removed ({names}): what the endpoints show together cannot be fully assessed again."
     for check in checks:
         name = check.endpoint.name
         if check.key is KeyEvidence.WORD and signature is not SignatureState.SIGNED:
-            yield f"{name}: that the peer held the presented key rests on the word of nobody known."
+            yield f"{name}: that the peer held the presented key cannot be verified, and no known key signed the claim."
         if check.answer_left_out is AnswerLeftOut.NAMES_THE_CLIENT:
             yield f"{name}: the witness's answer was left out, because it names the machine that asked."
         if check.differences and _excused(check, bundle):
-            yield f"{name}: {_told_apart(check)}; what was taken out may be why."
+            yield f"{name}: {_comparison(check)}; the removed evidence may be why."
     if not network.same and missing:
-        yield f"The network was called {_spell(network.claimed)}; what is left says {_spell(network.judged)}."
+        yield f"The network was called {_text(network.claimed)}; what is left gives {_text(network.judged)}."
 
 
 def _hints(recorded: Material) -> Iterator[str]:
     """Innocent reasons for another verdict."""
     for part in recorded.knowledge:
         if part.kind in recorded.others:
-            yield f"The recorder judged with others: {describe([part])}; judge with the same to compare."
+            yield f"The recorder used other knowledge ({describe([part])}); use the same to compare."
     if not recorded.same_version:
-        yield f"The recorder was another version ({recorded.detector_version}); its rules may have been others."
+        yield f"The recorder was another version ({recorded.detector_version}); its rules may have been different."
 
 
-def _told_apart(check: EndpointCheck) -> str:
+def _comparison(check: EndpointCheck) -> str:
     claimed, judged = check.claimed, check.judged
     return (
-        f"claimed {_spell(claimed)} ({claimed.reason}), judged again {_spell(judged)} "
+        f"claimed {_text(claimed)} ({claimed.reason}), assessed again {_text(judged)} "
         f"({judged.reason}); they differ in {', '.join(check.differences)}"
     )
 
 
-def _spell(claim: Claim | NetworkClaim) -> str:
+def _text(claim: Claim | NetworkClaim) -> str:
     return str(claim.verdict) if claim.confidence is None else f"{claim.verdict} ({claim.confidence})"
 
 
-def _words(
-    bundle: Bundle, exhibits: Sequence[_Exhibit], results: Sequence[Result], signature: SignatureState
-) -> Iterator[Word]:
-    """What is left on the recorder's word. Nothing in a bundle says who was where when."""
-    signed = signature is SignatureState.SIGNED
-    vouched = "the signer says so" if signed else "nobody known says so"
-    yield Word(
-        ground=Ground.CAPTURE,
-        summary=f"That these octets were captured on one network, and not put together: {vouched}. A TLS 1.3 signature "
+def _unverifiable(
+    bundle: Bundle, endpoints: Sequence[_Recorded], results: Sequence[Result], signature: SignatureState
+) -> Iterator[Claimed]:
+    """The claims that cannot be verified. Nothing in a bundle says who was where when."""
+    asserted = "the signer asserts it" if signature is SignatureState.SIGNED else "nobody known asserts it"
+    yield Claimed(
+        ground=Unverifiable.CAPTURE,
+        summary=f"That these bytes were captured on one network, and not assembled: {asserted}. A TLS 1.3 signature "
         "shows that the key's holder made a handshake, not which one.",
     )
-    yield Word(
-        ground=Ground.TIME, summary=f"That it was {bundle.manifest.started:%Y-%m-%d %H:%M:%S %Z}: the recorder's clock."
-    )
-    grounds: list[tuple[Ground, str, list[bool]]] = [
+    started = f"{bundle.manifest.started:%Y-%m-%d %H:%M:%S %Z}"
+    yield Claimed(ground=Unverifiable.TIME, summary=f"That it was {started}: the recorder's clock.")
+    bare = {one.part: Expected(**{name: getattr(one.record.expected, name) for name in _NAMING}) for one in endpoints}
+    claims: tuple[tuple[Unverifiable, str, list[bool]], ...] = (
         (
-            Ground.EXPECTATIONS,
+            Unverifiable.EXPECTATIONS,
             "That these pins, roots, witness keys and identities are what was known of the endpoint.",
-            [exhibit.as_recorded and _expects(exhibit.evidence) for exhibit in exhibits],
+            [one.as_recorded and one.record.expected != bare[one.part] for one in endpoints],
         ),
         (
-            Ground.KEY_POSSESSION,
+            Unverifiable.KEY_POSSESSION,
             "That the peer held the presented key: there is no signature to check, as with plain RSA key exchange.",
-            [exhibit.key is KeyEvidence.WORD for exhibit in exhibits],
+            [one.key is KeyEvidence.WORD for one in endpoints],
         ),
         (
-            Ground.WITNESS_BINDING,
+            Unverifiable.WITNESS_BINDING,
             "Which channel binding this end of the session had. What the witness signed was checked again.",
-            [_has(result.findings, "witness", "equal", "differs") for result in results],
+            [any(f.check == witness.ID and f.outcome in _BOUND for f in result.findings) for result in results],
         ),
         (
-            Ground.MACHINE_ROOTS,
+            Unverifiable.MACHINE_ROOTS,
             "That the roots recorded as installed on the machine were.",
-            [bool(exhibit.evidence.machine_roots) for exhibit in exhibits],
+            [bool(one.record.machine_roots) for one in endpoints],
         ),
-    ]
-    for ground, summary, concerned in grounds:
-        names = tuple(e.case.endpoint.name for e, is_so in zip(exhibits, concerned, strict=True) if is_so)
+    )
+    for ground, summary, concerned in claims:
+        names = tuple(one.evidence.endpoint.name for one, is_so in zip(endpoints, concerned, strict=True) if is_so)
         if names:
-            yield Word(ground=ground, summary=summary, endpoints=names)
+            yield Claimed(ground=ground, summary=summary, endpoints=names)
     if any(isinstance(part.content, PortalObservation | Dates) for part in bundle.parts):
-        yield Word(
-            ground=Ground.CONTROL_REQUESTS,
-            summary="What control requests over plain HTTP were answered; nothing of that is signed by anybody.",
+        yield Claimed(
+            ground=Unverifiable.CONTROL_REQUESTS,
+            summary="What control requests over plain HTTP were answered; none of that is signed.",
         )
 
 
-def _expects(evidence: RecordedEndpoint) -> bool:
-    bare = Expected(host=evidence.expected.host, port=evidence.expected.port, category=evidence.expected.category)
-    return evidence.expected != bare
-
-
-def _has(findings: Sequence[Finding], check: str, *outcomes: str) -> bool:
-    return any(f.check == check and f.outcome in outcomes for f in findings)
-
-
-__all__ = [
-    "Conclusion",
-    "EndpointCheck",
-    "Ground",
-    "KeyCheck",
-    "Material",
-    "NetworkCheck",
-    "PartCheck",
-    "SignatureState",
-    "Verification",
-    "Word",
-    "verification_schema",
-    "verify",
-]
+_NAMING: Final = ("host", "port", "category")
+_BOUND: Final = (witness.Outcome.EQUAL, witness.Outcome.DIFFERS)
+"""Answers of a witness that compare channel bindings."""

@@ -3,7 +3,7 @@
 Room: cli. `run` is the only place where an exception becomes a message and an exit code.
 
 Exit codes: 0 clean, 1 middleware at or above --fail-on, 2 bad usage, pins or input, 3 inconclusive, 130 interrupted,
-70 a fault of this program (EX_SOFTWARE of sysexits.h; never 1, which would accuse a network), 74 no room for the result
+70 an internal error (EX_SOFTWARE of sysexits.h; never 1, which would accuse a network), 74 the result cannot be written
 (EX_IOERR), 141 its reader went away.
 """
 
@@ -22,52 +22,43 @@ import click
 from detector.errors import DetectorError, LearnError
 from detector.version import VERSION
 
-from . import common, completion, settings
+from . import common, completion, options, settings
+from .stderr import LOG, LOG_VARIABLE, configure_logging, redirect_to_null, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-BAD_INPUT: Final = 2
 INTERNAL_ERROR: Final = 70
 RESULT_LOST: Final = 74
 """EX_IOERR of sysexits.h: standard output did not take the result. (2 would be CRITICAL to monitoring systems.)"""
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What writing to a full or broken disk ends with; nobody who connects to a peer gets one of these."""
+"""Errors of writing to a full or broken disk, which no connection ends with."""
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells report it."""
 TERMINAL_CLOSED: Final = 141
 """128 + SIGPIPE, as shells report a command whose reader went away."""
-COMMANDS: Final = {
-    "check": ("check", "check"),
-    "exam": ("exam", "exam"),
-    "examine": ("examine", "examine"),
-    "locate": ("locate", "locate"),
-    "demo": ("demo", "demo"),
-    "pins": ("pins", "pins"),
-    "roots": ("roots", "roots"),
-    "verify": ("verify", "verify"),
-    "bundle": ("bundle", "bundle"),
-    "scan": ("scan", "scan_command"),
-    "history": ("history", "history"),
-    "diff": ("history", "diff"),
-    "dossier": ("dossier", "dossier"),
-    "nagios": ("nagios", "nagios"),
-    "fleet": ("fleet", "fleet"),
-    "witness": ("witness", "witness"),
-    "completion": ("completion", "completion"),
-    "watch": ("watch", "watch"),
-    "rules": ("rules", "rules"),
+SECTIONS: Final = {
+    "Check a network": ("check", "exam", "watch", "locate", "nagios", "demo"),
+    "Check many endpoints": ("scan", "fleet"),
+    "Assess recorded evidence": ("examine", "verify", "bundle", "history", "diff", "dossier"),
+    "Pins, roots and rules": ("pins", "roots", "witness", "rules"),
+    "Shell": ("completion",),
 }
-"""Each command: the module beside this one that has it, and its name there."""
+"""The commands, as help lists them."""
+COMMANDS: Final = tuple(name for names in SECTIONS.values() for name in names)
+ELSEWHERE: Final = {"diff": "history"}
+"""Commands in the module of another one; every other command has a module of its name."""
 
 
 class Commands(UserDict[str, click.Command]):
-    """The commands, each imported when it is asked for: who checks at exam start should not wait for the others."""
+    """The commands, each imported when it is asked for: a check at exam start must not wait for the others."""
 
     def __missing__(self, name: str) -> click.Command:
-        """Import the command. Raises KeyError where there is none of this name."""
-        module, attribute = COMMANDS[name]
-        command: click.Command = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        """Import the command. Raises KeyError for an unknown name."""
+        if name not in COMMANDS:
+            raise KeyError(name)
+        module = importlib.import_module(f".{ELSEWHERE.get(name, name)}", __name__)
+        command: click.Command = getattr(module, name)
         self.data[name] = command
         return command
 
@@ -81,7 +72,22 @@ class Commands(UserDict[str, click.Command]):
         return len(COMMANDS)
 
 
+class _Program(options.Group):
+    """The program, whose help lists the commands by section."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section."""
+        del ctx
+        width = formatter.width - 6 - max(map(len, COMMANDS))
+        rows = {
+            title: [(name, self.commands[name].get_short_help_str(width)) for name in names]
+            for title, names in SECTIONS.items()
+        }
+        options.write_sections(formatter, rows)
+
+
 @click.group(
+    cls=_Program,
     commands=Commands(),
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -90,18 +96,19 @@ class Commands(UserDict[str, click.Command]):
     },
 )
 @click.version_option(VERSION, prog_name="detector")
-@click.option(
+@options.option(
     "--config",
+    "Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
     envvar=settings.VARIABLE,
     metavar="FILE",
-    help="Defaults for options (TOML).  [env: DETECTOR_CONFIG; default: detector.toml in your configuration directory]",
 )
 @click.pass_context
 def detector(context: click.Context, *, config: str | None) -> None:
     """Detect middleware that decrypts TLS between this machine and the servers it talks to.
 
-    Every option can also stand in a configuration file ([check] deadline = 5) or in the environment
-    (DETECTOR_CHECK_DEADLINE=5); the command line goes before the environment, the environment before the file.
+    Every option can also be set in a configuration file ([check] deadline = 5) or in the environment
+    (DETECTOR_CHECK_DEADLINE=5); the command line takes precedence over the environment, the environment over the file.
+    DETECTOR_LOG=debug, or DETECTOR_LOG=probe=debug for one part of the program, logs to standard error.
     """
     context.default_map = settings.defaults(config, detector)
 
@@ -109,9 +116,11 @@ def detector(context: click.Context, *, config: str | None) -> None:
 def run(  # noqa: PLR0911 - one return per way to end
     arguments: Sequence[str] | None = None, *, started: float | None = None
 ) -> int:
-    """Run a command line and give its exit code. `started` is when the process began (monotonic clock)."""
+    """Run a command line and return its exit code. `started` is when the process began (monotonic clock)."""
     _open_what_is_closed()
     try:
+        if levels := os.environ.get(LOG_VARIABLE):
+            configure_logging(levels)
         # Not `detector.main`: that one exits with 1 when the reader of a pipe goes away, and 1 means "middleware".
         words = sys.argv[1:] if arguments is None else list(arguments)
         if asked := os.environ.get(completion.VARIABLE):
@@ -122,47 +131,43 @@ def run(  # noqa: PLR0911 - one return per way to end
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except KeyboardInterrupt:
-        common.say("Interrupted.")
+        say("Interrupted.")
         return INTERRUPTED
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(file=shown)
-        common.say(shown.getvalue().rstrip("\n"))
-        return BAD_INPUT
-    except LearnError as error:
-        common.say(f"Error: {error}")
-        return common.INCONCLUSIVE
+        say(shown.getvalue().rstrip("\n"))
+        return common.BAD_INPUT
     except DetectorError as error:
-        common.say(f"Error: {error}")
-        return BAD_INPUT
+        say(f"Error: {error}")
+        return common.INCONCLUSIVE if isinstance(error, LearnError) else common.BAD_INPUT
     except BrokenPipeError:
-        common.lead_nowhere(sys.stdout)  # the reader is gone; the interpreter would complain when it flushes at exit
+        redirect_to_null(sys.stdout)  # the reader is gone; the interpreter would complain when it flushes at exit
         return TERMINAL_CLOSED
-    except Exception as error:  # Python would exit with 1, "middleware": a fault of ours must not read as an accusation
-        if os.environ.get("DETECTOR_DEBUG"):
-            raise
+    except Exception as error:  # noqa: BLE001 - Python would exit with 1, "middleware", and accuse a network
         return _fault(error)
     return code if isinstance(code, int) else 0
 
 
 def _open_what_is_closed() -> None:
-    """Where a stream was closed Python has None, and print() says nothing then: neither do commands."""
+    """Open the null device for a stream that was closed, where Python has None and `print` writes nothing."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
 
 
 def _fault(error: Exception) -> int:
-    """Say what no command expects: that there is no room for a result, or that this program is wrong."""
+    """Report what no command expects: that the result cannot be written, or an internal error."""
     try:
         sys.stdout.flush()
     except OSError:
-        common.lead_nowhere(sys.stdout)  # what waits in it would have the interpreter end with a code of its own
+        redirect_to_null(sys.stdout)  # with what is buffered the interpreter would exit with a code of its own
+    LOG.debug("Traceback of the error:", exc_info=error)
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        common.say(f"Error: the result cannot be written ({error.strerror}). Make room, or have it written elsewhere.")
+        say(f"Error: the result cannot be written ({error.strerror}). Make room, or write it elsewhere.")
         return RESULT_LOST
-    common.say(
-        f"Internal error ({type(error).__name__}). This is a fault of the detector, not of the network. "
-        "Run again with DETECTOR_DEBUG=1 set and report what it prints."
+    say(
+        f"Internal error ({type(error).__name__}). This is a bug in the detector, not a problem of the network. "
+        "Run again with DETECTOR_LOG=debug set and report what it prints."
     )
     return INTERNAL_ERROR

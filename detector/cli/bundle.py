@@ -1,4 +1,4 @@
-"""`detector bundle`: look into an evidence bundle, take parts out of it, sign it.
+"""`detector bundle`: inspect, redact and sign an evidence bundle.
 
 Room: cli.
 """
@@ -10,26 +10,26 @@ import json
 import click
 import msgspec
 
+from detector import bundle as bundles
+from detector.bundle import form
 from detector.errors import BundleError
 from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
-from . import common
+from . import common, options
 from .verify import naming, printable, read_file
 
 
-@click.group()
+@click.group(cls=options.Group)
 def bundle() -> None:
-    """Look into an evidence bundle, take parts out of it, sign it. `detector verify` judges one."""
+    """Inspect, redact or sign an evidence bundle. `detector verify` assesses one."""
 
 
 @bundle.command()
 @click.argument("file", metavar="BUNDLE")
 @click.argument("part", required=False, metavar="[PART]")
 def show(file: str, part: str | None) -> int:
-    """List the parts of a bundle, or print what one of them holds as JSON. Nothing is judged."""
-    from detector.bundle import form  # noqa: PLC0415 - no other command needs it
-
+    """List the parts of a bundle, or print the content of one of them as JSON. Nothing is assessed."""
     data = read_file(file)
     with naming(file):
         read = form.read(data)
@@ -45,7 +45,7 @@ def show(file: str, part: str | None) -> int:
     content = next((p.content for p in read.parts if p.entry.name == part), None)
     if content is None:
         raise BundleError(
-            f"{file}: no part {part!r} is there unchanged.", advice="`detector bundle show BUNDLE` lists the parts."
+            f"{file}: has no unchanged part {part!r}.", advice="`detector bundle show BUNDLE` lists the parts."
         )
     click.echo(json.dumps(json.loads(msgspec.json.encode(content)), indent=2))
     return common.CLEAN
@@ -54,14 +54,12 @@ def show(file: str, part: str | None) -> int:
 @bundle.command()
 @click.argument("file", metavar="BUNDLE")
 @click.argument("parts", nargs=-1, required=True, metavar="PART...")
-@click.option("-o", "--output", metavar="FILE", help="Write the bundle there instead of to standard output.")
+@options.output
 def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
-    """Take parts out of a bundle, for good. Signatures stay right, and everybody sees that something is missing."""
-    from detector.bundle import redact as take_out  # noqa: PLC0415 - as above
-
+    """Remove parts from a bundle. Signatures stay valid, and everyone can see that something is missing."""
     data = read_file(file)
     with naming(file):
-        data = take_out(data, parts)
+        data = bundles.redact(data, parts)
     with common.result_stream(output) as stream:
         stream.write(data.decode())
     return common.CLEAN
@@ -69,16 +67,14 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
 
 @bundle.command()
 @click.argument("file", metavar="BUNDLE")
-@click.option("--signing-key", "keys", multiple=True, required=True, metavar="PEM", help="Ed25519 key; repeatable.")
-@click.option("-o", "--output", metavar="FILE", help="Write the bundle there instead of to standard output.")
+@options.option("--signing-key keys", "Ed25519 key; repeatable.", multiple=True, required=True, metavar="PEM")
+@options.output
 def sign(file: str, keys: tuple[str, ...], output: str | None) -> int:
-    """Sign a bundle, beside whoever signed it already. Whoever signs vouches for what rests on the recorder's word."""
-    from detector.bundle import sign as add  # noqa: PLC0415 - as above
-
+    """Add signatures to a bundle. A signer asserts the recorder's claims that cannot be verified from the bundle."""
     loaded = [load_signing_key(key) for key in keys]
     data = read_file(file)
     with naming(file):
-        data = add(data, loaded)
+        data = bundles.sign(data, loaded)
     with common.result_stream(output) as stream:
         stream.write(data.decode())
     return common.CLEAN

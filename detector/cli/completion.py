@@ -1,4 +1,4 @@
-"""`detector completion`: what makes a shell complete commands and options.
+"""`detector completion`: the script with which a shell completes commands and options.
 
 Room: cli.
 """
@@ -11,17 +11,17 @@ from typing import Final
 import click
 from click.shell_completion import get_completion_class
 
-from . import common
+from . import common, options
 
 VARIABLE: Final = "_DETECTOR_COMPLETE"
-"""Set by the shell's script when it asks what fits; see click's documentation of shell completion."""
+"""Set by the shell's script when it asks for completions; see click's documentation of shell completion."""
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, *, shell: str) -> int:
-    """Print the completion script of a shell: `eval "$(detector completion bash)"` in ~/.bashrc does it."""
+    """Print the completion script of a shell: put `eval "$(detector completion bash)"` into ~/.bashrc."""
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"{shell} has no completion in this version of click.")

@@ -21,7 +21,8 @@ from detector.session.seams import Seams
 from detector.session.session import Detector
 from detector.trust.roots import from_der
 
-from . import common
+from . import common, options
+from .stderr import say
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -36,7 +37,7 @@ DEADLINE: Final = 5.0
 KIT: Final = "tls-middleware-detector-testing"
 
 
-@click.command()
+@click.command(cls=options.Command)
 def demo() -> int:
     """Show a clean network, then one where a school filter intercepts all but the bank. All on this machine."""
     if importlib.util.find_spec("detector_testing") is None:
@@ -45,7 +46,7 @@ def demo() -> int:
     _show("1. A clean network: nothing between this machine and the servers intercepts.", clean)
     _show("2. The same servers behind a filter that intercepts exams, courses and search.", intercepted)
     if clean.verdict is not Verdict.CLEAN or intercepted.verdict is not Verdict.MIDDLEWARE:
-        common.say("The demo gave an unexpected result: please report this.")
+        say("The demo did not come out as expected: please report this.")
         return common.INCONCLUSIVE
     click.echo("Both networks ran on loopback. Try your own: detector check")
     return common.CLEAN

@@ -5,31 +5,37 @@ Room: cli.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import click
-import msgspec
 
+from detector import bundle as bundle_room
+from detector.aio.lazy import LazyModule
 from detector.errors import BundleError, HistoryError
 from detector.history.dossier import Gathering, Item
-from detector.model import Reason, encode
 from detector.session.seams import utc_now
 from detector.session.settings import Expectations
 from detector.trust.key_files import load_public_key
 
-from . import common
+from . import common, options
+from .options import Format
+from .stderr import say
 from .verify import naming, printable, read_file, reviewing
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Iterator
 
+    from detector import report as reports
     from detector.bundle import Verification
     from detector.history.store import History
+    from detector.model import Reason
 
-    Judge = Callable[[str], tuple[str, Verification]]
+    Verifier = Callable[[str], tuple[str, Verification]]
+else:
+    reports = LazyModule("detector.report")
 
 RUNS_MOST: Final = 1_000_000
 """Runs searched for unfinished ones: a century of hourly runs."""
@@ -37,40 +43,31 @@ RUNS_MOST: Final = 1_000_000
 _HOLDS: Final = {"holds": "holds", "incomplete": "was not found wrong, but does not show all that was claimed"}
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
-@common.history_option
-@click.option("--vantage", metavar="NAME", help="The place, as its runs name it; by default the bundles' own.")
-@click.option("--days", type=click.IntRange(1, 36500), help="Only what was seen in the last days.")
+@options.known_history
+@options.option("--vantage", "The place, as its runs name it; by default as the bundles do.", metavar="NAME")
+@options.days
 @reviewing
-@click.option(
-    "--format",
-    "form",
-    envvar="DETECTOR_DOSSIER_FORMAT",
-    type=click.Choice(["html", "json"]),
-    default="html",
-    show_default=True,
-)
-@click.option("--output", metavar="FILE", help="Write it there instead of to standard output.")
+@options.form(Format.HTML, Format.JSON)
+@options.output
 def dossier(  # noqa: PLR0913 - one parameter per option
     *,
+    settings: dict[str, Any],
     bundles: tuple[str, ...],
     place: str | None,
     vantage: str | None,
     days: int | None,
     keys: tuple[bytes, ...],
     key_files: tuple[str, ...],
-    roots: str | None,
-    add_roots: str | None,
-    ct_logs: str | None,
-    form: str,
+    form: Format,
     output: str | None,
 ) -> int:
     """Report what is known of one place, from the history and evidence bundles: since when, which hosts, how sure.
 
-    With what was tried to disprove it, what else could explain it, and what the evidence does not show. It is the basis
-    on which an institution's usage rights are reviewed. Every bundle is assessed again, as by `detector verify`; one
-    that does not hold is named and left out. What is only possible is listed as uncertain and names nobody.
+    Includes the attempts to disprove it, other explanations, and what the evidence does not show. It is the basis for
+    reviewing an institution's usage rights. Every bundle is assessed again, as by `detector verify`; one that does not
+    hold is named and left out. What is only possible is listed as uncertain and names nobody.
     """
     if place is None and not bundles:
         raise HistoryError(
@@ -78,21 +75,16 @@ def dossier(  # noqa: PLR0913 - one parameter per option
             advice="Give --history FILE|URL, set DETECTOR_HISTORY, or name bundles.",
         )
     made = utc_now()
-    since = None if days is None else made - common.days(days)
+    since = None if days is None else made - dt.timedelta(days=days)
     with common.result_stream(output) as stream:
-        judge = _judge(keys, key_files, roots, add_roots, ct_logs)
-        gathering, known = _from_bundles(bundles, judge, vantage, since)
+        given = (*keys, *map(load_public_key, key_files))
+        gathering, known = _from_bundles(bundles, _verifier(given, settings), vantage, since)
         unfinished = 0
         if place is not None:
             with common.open_history(place) as history:
                 unfinished = _from_history(gathering, history, since, known)
         found = gathering.dossier(made=made, unfinished_runs=unfinished)
-        if form == "json":
-            stream.write(msgspec.json.format(encode(found), indent=2).decode("utf-8") + "\n")
-        else:
-            from detector.report.html import render_dossier  # noqa: PLC0415 - other commands start without it
-
-            stream.write(render_dossier(found))
+        stream.write(common.as_json(found) if form is Format.JSON else reports.render_dossier(found))
     return common.CLEAN
 
 
@@ -111,40 +103,32 @@ class _Key(NamedTuple):
         return cls(item.at, result.endpoint.name, result.reason, leaf)
 
 
-def _judge(
-    keys: tuple[bytes, ...], key_files: tuple[str, ...], roots: str | None, add_roots: str | None, ct_logs: str | None
-) -> Judge:
-    """What names and verifies the bundle in a file, with what the reviewer brings. It raises `BundleError`."""
-    from detector.bundle import verify  # noqa: PLC0415 - a history needs it not
-
-    given = (*keys, *map(load_public_key, key_files))
-    expected = Expectations(roots=roots, add_roots=add_roots, logs=ct_logs)
+def _verifier(keys: tuple[bytes, ...], settings: dict[str, Any]) -> Verifier:
+    """The function that names and verifies the bundle in a file. It raises `BundleError`."""
+    expected = Expectations(**settings)
     public, logs = expected.public_roots, expected.log_list
 
-    def judge(path: str) -> tuple[str, Verification]:
+    def verify(path: str) -> tuple[str, Verification]:
         data = read_file(path)
         with naming(path):
-            verification = verify(data, keys=given, roots=public, logs=logs)
+            verification = bundle_room.verify(data, keys=keys, roots=public, logs=logs)
         return f"bundle {Path(path).name} (SHA-256 {hashlib.sha256(data).hexdigest()})", verification
 
-    return judge
+    return verify
 
 
 def _from_bundles(
-    paths: Iterable[str],
-    judge: Judge,
-    vantage: str | None,
-    since: dt.datetime | None,
+    paths: Iterable[str], verify: Verifier, vantage: str | None, since: dt.datetime | None
 ) -> tuple[Gathering, set[_Key]]:
-    """Take what bundles show, one after the other; gives the gathering they opened, and the keys of their results.
+    """Collect what bundles show, one after the other. Returns the dossier so far and the keys of its results.
 
-    Raises `BundleError` for what is no bundle, and where it is not clear which place the dossier is on.
+    Raises `BundleError` for a file that is not a bundle, and where it is not clear which place the dossier is on.
     """
     gathering = None if vantage is None else Gathering(vantage)
     first, place = "", vantage
     known: set[_Key] = set()
     for path in paths:
-        source, verification = judge(path)
+        source, verification = verify(path)
         where = verification.report.vantage
         if gathering is None or place is None:
             first, place, gathering = path, where, Gathering(where)
@@ -154,7 +138,7 @@ def _from_bundles(
                     f"{path} is of {_named(where)}, {first} of {_named(place)}; a dossier is on one place.",
                     advice="Give --vantage NAME to say which.",
                 )
-            common.say(f"{path}: of {_named(where)}, not of {_named(place)}; it was left out.")
+            say(f"{path}: of {_named(where)}, not of {_named(place)}; it was left out.")
             continue
         if since is not None and verification.report.started < since:
             continue
@@ -176,17 +160,17 @@ def _named(vantage: str) -> str:
 def _items(verification: Verification, source: str) -> Iterator[Item]:
     """The results of a bundle as they are assessed now."""
     report = verification.report
-    vouched = verification.signature == "signed"
+    trusted = verification.signature == "signed"
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
     verified = f"{_HOLDS[verification.conclusion]}; signed by {signers}"
     for result in report.results:
-        yield Item(report.started, report.vantage, result, source, verified, vouched)
+        yield Item(report.started, report.vantage, result, source, verified, trusted)
 
 
 def _from_history(gathering: Gathering, history: History, since: dt.datetime | None, known: set[_Key]) -> int:
-    """Take what the history has of the place and no bundle had; gives the number of its unfinished runs."""
+    """Add what the history has of the place and no bundle had. Returns the number of its unfinished runs."""
     vantage = gathering.vantage
-    for seen in history.sightings(vantage=vantage, since=since):
+    for seen in history.occurrences(vantage=vantage, since=since):
         item = Item(seen.at, seen.vantage, seen.result, f"run {seen.run} of {history.name}")
         if _Key.by(item) not in known:
             gathering.add(item)

@@ -11,7 +11,6 @@ import functools
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +22,14 @@ from detector.exam import gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
 from detector.model import encode
+from detector.model.files import reason_of
 from detector.trust.key_files import load_signing_key
 
-from . import common
+from . import common, options
+from .stderr import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -42,68 +43,57 @@ _EXIT: Final = {Action.ALLOW: common.CLEAN, Action.WARN: common.CLEAN, Action.BL
 _PATHS: Final = frozenset({"policy", "signing_key", "pins", "roots", "add_roots", "ct_logs"})
 """Options whose values are paths: a browser starts the host in a directory of its own choice."""
 
-
-def _probing(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with what says how to probe: --policy, and the common options `without` these."""
-    absent = {"format": common.Format.JSON.value, "output": None}
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        decorated = common.common(command)
-
-        @functools.wraps(command)
-        def wrapper(**given: Any) -> Any:  # noqa: ANN401 - click passes what the options declare
-            return decorated(**{name: absent[name] for name in without}, **given)
-
-        offered = decorated.__click_params__  # type: ignore[attr-defined] # where click keeps the options
-        wrapper.__click_params__ = [o for o in offered if o.name not in without]  # type: ignore[attr-defined] # see above
-        policy = click.option("--policy", metavar="FILE", help="Exam policy (TOML); without it the default one.")
-        key = click.option("--signing-key", metavar="PEM", help="Sign the evidence with this Ed25519 key (PKCS #8).")
-        return policy(key(wrapper))
-
-    return decorate
+_probing: Final = options.together(
+    (
+        options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE"),
+        options.signing_key,
+        options.settings(),
+    )
+)
+"""How to probe and what the exam requires."""
 
 
-@click.group()
+@click.group(cls=options.Group)
 def exam() -> None:
-    """Say whether an exam may start on this network (docs/exam-gate.md)."""
+    """Decide whether an exam may start on this network (docs/exam-gate.md)."""
 
 
 @exam.command()
-@click.option("--request", metavar="FILE|-", help="Request (JSON) to answer; - reads it from standard input.")
-@click.option("--bundle", metavar="FILE", help="Write the evidence there besides, for `detector verify`.")
-@common.known_history_option
-@_probing("format")
+@options.option("--request", "Request (JSON) to answer; - reads it from standard input.", metavar="FILE|-")
+@options.bundle
+@options.known_history
+@_probing
+@options.output
 @click.pass_obj
 def gate(  # noqa: PLR0913 - one parameter per option
     started: float | None,
     *,
-    options: common.Options,
+    settings: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
     request: str | None,
     bundle: str | None,
     place: str | None,
+    output: str | None,
 ) -> int:
     """Probe this network once and answer with one line of JSON.
 
     Exit code: 0 the exam may begin (allow, or warn), 3 it may not (block: the exam server was not confirmed), 2 bad
-    usage, policy, pins or request, 70 a fault of this program, 74 no room to write, 130 interrupted.
+    usage, policy, pins or request, 70 internal error, 74 the result cannot be written, 130 interrupted.
     """
-    common.refuse_one_place_for_two(options.output, bundle)
+    common.refuse_same_file(output, bundle)
     chosen = Policy.resolve(policy)
-    asked = protocol.read_request(_request_octets(request, chosen.deadline)) if request else protocol.Request()
+    asked = protocol.read_request(_request_bytes(request, chosen.deadline)) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:
         raise RequestError("The request is to cancel something.", advice="End this process instead.")
     keys = _keys(signing_key)
     with contextlib.ExitStack() as stack:
-        history = None if place is None else stack.enter_context(common.open_history(place))
-        detector = _detector(chosen, options, seen_before=common.seen_before(history))
+        history = stack.enter_context(common.optional_history(place))
+        detector = _detector(chosen, settings, seen_before=() if history is None else history.genuine)
         evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
-        stream = stack.enter_context(common.result_stream(options.output))
-        spent = 0.0 if started is None else time.monotonic() - started
-        asked = msgspec.structs.replace(
-            asked, deadline=max((asked.deadline or chosen.deadline) - spent, DEADLINE_LEAST)
-        )
+        stream = stack.enter_context(common.result_stream(output))
+        left = common.remaining(asked.deadline or chosen.deadline, started)
+        asked = msgspec.structs.replace(asked, deadline=max(left, DEADLINE_LEAST))
         decision = asyncio.run(_decide(asked, chosen, detector, keys))
         if evidence is not None:
             evidence.write(decision.evidence.decode("utf-8"))
@@ -113,8 +103,8 @@ def gate(  # noqa: PLR0913 - one parameter per option
 
 
 @exam.command("native-host")
-@_probing("format", "output")
-def native_host(*, options: common.Options, policy: str | None, signing_key: str | None) -> int:
+@_probing
+def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: str | None) -> int:
     """Answer a browser extension over standard input and output (native messaging).
 
     A browser starts this; `detector exam manifest` tells it how. It ends when the browser closes the port.
@@ -123,7 +113,7 @@ def native_host(*, options: common.Options, policy: str | None, signing_key: str
     try:
         chosen = Policy.resolve(policy)
         keys = _keys(signing_key)
-        detector = _detector(chosen, options)
+        detector = _detector(chosen, settings)
     except InputError as error:
         _write_frame(talking, protocol.error_response(error, protocol.ErrorCode.BAD_INPUT))
         raise
@@ -133,35 +123,35 @@ def native_host(*, options: common.Options, policy: str | None, signing_key: str
 
 
 @exam.command()
-@click.option(
-    "--browser", type=click.Choice([b.value for b in manifests.Browser]), required=True, help="Who will start the host."
+@options.option(
+    "--browser", "The browser that will start the host.", type=options.Choice(manifests.Browser), required=True
 )
-@click.option("--extension-id", required=True, metavar="ID", help="The one extension that may talk to it.")
-@click.option("--install", is_flag=True, help="Write both files for this user instead of showing them.")
-@click.option("--user-data-dir", metavar="DIR", help="For a browser that is started with this option, not Firefox.")
-@_probing("format", "output")
+@options.option("--extension-id", "The one extension that may talk to it.", required=True, metavar="ID")
+@options.option("--install", "Write both files for this user instead of showing them.", is_flag=True)
+@options.option("--user-data-dir", "For a browser that is started with this option, not Firefox.", metavar="DIR")
+@_probing
 @click.pass_context
 def manifest(  # noqa: PLR0913 - one parameter per option
     context: click.Context,
     *,
-    options: common.Options,
+    settings: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
-    browser: str,
+    browser: manifests.Browser,
     extension_id: str,
     install: bool,
     user_data_dir: str | None,
 ) -> int:
-    """Make the files that let a browser start the native-messaging host, with the options given here.
+    """Create the files that let a browser start the native-messaging host with the options given here.
 
-    Shows them; with --install writes them. On Windows the command that enters them into the registry is shown too.
+    Shows them; with --install writes them. On Windows also shows the command that adds them to the registry.
     """
     chosen = Policy.resolve(policy)
     _keys(signing_key)
-    _detector(chosen, options)  # what cannot be used is told to who installs it, not to the student
+    _detector(chosen, settings)  # unusable options are reported to the administrator, not to the student
     made = manifests.files(
         manifests.Place(
-            browser=manifests.Browser(browser),
+            browser=browser,
             system=_system(),
             home=_home(),
             environment=os.environ,
@@ -176,15 +166,15 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     else:
         for path, content in ((made.manifest_path, made.manifest), (made.launcher_path, made.launcher)):
             click.echo(f"{path}:\n\n{content}")
-        common.say("Nothing was written. Run this again with --install.")
+        say("Nothing was written. Run this again with --install.")
     if made.registry is not None:
-        click.echo(f"Now make it known to the browser:\n\n{made.registry}")
+        click.echo(f"Now register it with the browser:\n\n{made.registry}")
     return common.CLEAN
 
 
-def _detector(policy: Policy, options: common.Options, *, seen_before: SeenBefore = ()) -> Detector:
+def _detector(policy: Policy, settings: dict[str, Any], *, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    detector = gatekeeper.make_detector(policy, **common.settings(options, seen_before=seen_before))
+    detector = gatekeeper.make_detector(policy, **settings, seen_before=seen_before)
     gatekeeper.plan(detector, policy)
     return detector
 
@@ -199,16 +189,17 @@ async def _decide(
     return await gatekeeper.serve_request(request, policy=policy, detector=detector, keys=keys)
 
 
-def _request_octets(source: str, patience: float) -> bytes:
-    """The octets of a request, from a file or standard input. Raises `RequestError`."""
+def _request_bytes(source: str, patience: float) -> bytes:
+    """A request from a file, or from standard input. Raises `RequestError`."""
     if source == "-":
         return _read_input(patience)
     try:
         with Path(source).open("rb") as file:
             return file.read(protocol.REQUEST_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RequestError(f"--request {source}: cannot be read ({reason}).", advice="Name a readable file.") from error
+        raise RequestError(
+            f"--request {source}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
+        ) from error
 
 
 def _read_input(patience: float) -> bytes:
@@ -232,7 +223,7 @@ def _read_input(patience: float) -> bytes:
 
 
 def _take_over_output() -> int:
-    """A descriptor of its own for frames. What anything else prints from here on must not reach the browser."""
+    """A descriptor for frames alone. What anything else prints from here on must not reach the browser."""
     sys.stdout.flush()
     talking = os.dup(sys.stdout.fileno())
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -242,18 +233,16 @@ def _take_over_output() -> int:
 
 
 def _write_frame(descriptor: int, message: protocol.ErrorResponse) -> None:
-    """One message before there is a conversation. If the browser is gone already, nobody misses it."""
-    try:
+    """Write one message before the conversation begins; if the browser is gone already, nothing is lost."""
+    with contextlib.suppress(OSError):
         os.write(descriptor, native_messaging.frame(encode(message)))
-    except OSError:
-        return
 
 
 def _system() -> manifests.System:
     if sys.platform not in list(manifests.System):
         raise InputError(
-            f"--browser: on {sys.platform} it is not known where browsers look for hosts.",
-            advice="Copy what this command shows on Linux to where your browser looks.",
+            f"--browser: the folder for native-messaging hosts is not known on {sys.platform}.",
+            advice="Copy what this command shows on Linux to your browser's folder.",
         )
     return manifests.System(sys.platform)
 
@@ -270,8 +259,9 @@ def _passed_on(context: click.Context) -> Sequence[str]:
     hosts = {param.name for param in native_host.params}
     words: list[str] = []
     for param in context.command.params:
-        value = context.params[param.name] if param.name in hosts else None
-        if value is None or value == param.get_default(context) or value == ():
+        setting = getattr(param, "setting", "")
+        value = context.params["settings"].get(setting) if setting else context.params.get(str(param.name))
+        if param.name not in hosts or value is None or value == param.get_default(context):
             continue
         if value is True:
             words.append(param.opts[0])

@@ -1,4 +1,4 @@
-"""`detector examine`: judge a chain that was captured elsewhere, offline.
+"""`detector examine`: assess a certificate chain that was captured elsewhere, offline.
 
 Room: cli.
 """
@@ -6,14 +6,12 @@ Room: cli.
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from detector.errors import ChainError
 from detector.judge import network
-from detector.model import Confidence
 from detector.pins import parse_target
 from detector.session.seams import utc_now
 from detector.session.session import assessment_context
@@ -22,10 +20,13 @@ from detector.session.settings import Expectations
 from detector.trust.roots import certificates_in_pem
 from detector.version import VERSION
 
-from . import common
+from . import common, options
 
-CHAIN_OCTETS_MAX: Final = 4 * 1024 * 1024
-"""Octets of a chain file that are read: a hundred times the longest genuine chain."""
+if TYPE_CHECKING:
+    from detector.model import Confidence
+
+CHAIN_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes of a chain file that are read: a hundred times the longest genuine chain."""
 
 
 class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -45,30 +46,39 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic only in newe
         return moment.astimezone(dt.UTC)
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.argument("chain", metavar="CHAIN.pem")
-@click.option("--host", required=True, metavar="HOST[:PORT]", help="The host that presented the chain.")
-@click.option("--at", type=_Moment(), help="Judge as of this moment instead of now.")
-@click.option("--key-not-proved", is_flag=True, help="The handshake that showed this chain was not finished.")
-@common.fail_on_option("Least confidence of middleware that makes the exit code 1; below it the exit code is 3.")
-@common.common
+@options.option("--host", "The host that presented the chain.", required=True, metavar="HOST[:PORT]")
+@options.option("--at", "Assess as of this time instead of now.", type=_Moment())
+@options.option("--key-not-proved", "The handshake that showed this chain was not completed.", is_flag=True)
+@options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
+@options.settings()
+@options.report_form
+@options.output
 def examine(  # noqa: PLR0913 - one parameter per option
-    *, options: common.Options, chain: str, host: str, at: dt.datetime | None, key_not_proved: bool, fail_on: str
+    *,
+    settings: dict[str, Any],
+    chain: str,
+    host: str,
+    at: dt.datetime | None,
+    key_not_proved: bool,
+    fail_on: Confidence,
+    form: options.Format,
+    output: str | None,
 ) -> int:
-    """Judge a chain of certificates in a PEM file, leaf first, exactly as it was presented. Connects nowhere."""
+    """Assess a certificate chain in a PEM file, leaf first, exactly as it was presented. Makes no connection."""
     certificates = read_chain(chain)
     name, port = parse_target(host)
     started = utc_now()
-    context = assessment_context(
-        Expectations(roots=options.roots, add_roots=options.add_roots, logs=options.ct_logs), at=at
-    )
-    with common.result_stream(options.output) as stream:
+    trusted: dict[str, Any] = {name: settings.get(name) for name in ("roots", "add_roots", "logs")}
+    context = assessment_context(Expectations(**trusted), at=at)
+    with common.result_stream(output) as stream:
         result = examine_chain(
             certificates,
             host=name,
             port=port,
             at=context.at,
-            pins=options.pins or None,
+            pins=settings.get("pins"),
             roots=context.roots,
             logs=context.logs,
             key_proved=not key_not_proved,
@@ -78,26 +88,17 @@ def examine(  # noqa: PLR0913 - one parameter per option
             context,
             started=started,
             finished=utc_now(),
-            vantage=options.vantage,
+            vantage=settings["vantage"],
             version=VERSION,
             named={result.endpoint.name},
         )
-        common.write(report, options.format, stream)
-    return common.exit_code(report, Confidence(fail_on))
+        common.write(report, form, stream)
+    return common.exit_code(report, fail_on)
 
 
 def read_chain(path: str) -> list[bytes]:
     """DER certificates from a PEM file, or from one DER file. Raises `ChainError`."""
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(CHAIN_OCTETS_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ChainError(f"{path}: cannot be read ({reason}).", advice="Name a readable PEM file.") from error
-    if len(data) > CHAIN_OCTETS_MAX:
-        raise ChainError(
-            f"{path}: larger than {CHAIN_OCTETS_MAX // 1024 // 1024} MiB.", advice="Name a file with one chain."
-        )
+    data = common.read_file(path, CHAIN_BYTES_MAX, ChainError, "Name a readable PEM file of one chain.")
     found = [der for _, der in certificates_in_pem(data)]
     if found and len(found) == data.count(b"-----BEGIN ") - data.count(b" PRIVATE KEY-----") // 2:
         return found
@@ -108,5 +109,5 @@ def read_chain(path: str) -> list[bytes]:
     if data[:1] == b"\x30":
         return [data]
     raise ChainError(
-        f"{path}: no certificate in it.", advice="It must be PEM: -----BEGIN CERTIFICATE----- blocks, leaf first."
+        f"{path}: contains no certificate.", advice="It must be PEM: -----BEGIN CERTIFICATE----- blocks, leaf first."
     )

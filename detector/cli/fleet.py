@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from detector.aio.lazy import LazyModule
 from detector.errors import InputError, MissingExtraError
 from detector.judge import network
-from detector.model import Confidence
 from detector.pins.target import MAX_PORT
 from detector.scan.fleet import certificates
 from detector.session.seams import utc_now
@@ -24,111 +24,118 @@ from detector.session.settings import NetworkSettings
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
-from . import common
-from . import scan as scan_command
+from . import common, options, scan
+from .options import Format
+from .stderr import say
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from typing import TextIO
 
+    import distributed
+
+    from detector import report as reports
     from detector.model import Report
     from detector.scan import Scanned
+    from detector.scan.fleet import coordinator, engine
+    from detector.scan.fleet import worker as program
     from detector.scan.fleet.coordinator import FromVantage, Refused, Workers
+else:
+    coordinator = LazyModule("detector.scan.fleet.coordinator")
+    distributed = LazyModule("distributed")
+    engine = LazyModule("detector.scan.fleet.engine")
+    reports = LazyModule("detector.report")
+    program = LazyModule("detector.scan.fleet.worker")
 
 PORT: Final = 8786
-"""What schedulers of this engine listen on by custom."""
+"""Default port of Dask schedulers."""
 DEATH_SECONDS: Final = 60
-"""How long a worker without scheduler waits before it ends; whatever started it starts it again."""
+"""How long a worker without scheduler waits before it ends; its supervisor starts it again."""
 
 
 class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """An address as the engine writes it, and none that is not encrypted."""
+    """The address of a scheduler, which must be encrypted."""
 
     name = "address"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The address. Fails as options do."""
+        """Return the address; fails as options do."""
         host, _, port = value.removeprefix("tls://").rpartition(":")
         if not value.startswith("tls://") or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
             self.fail(f"{value!r} is no address of a scheduler: write tls://HOST:PORT.", param, ctx)
         return value
 
 
-_tls = click.option(
-    "--tls", "folder", required=True, metavar="DIR", help="Folder of the files that `detector fleet certificates` made."
+_tls = options.option(
+    "--tls folder", "Folder with the files from `detector fleet certificates`.", required=True, metavar="DIR"
 )
-_scheduler = click.option(
-    "--scheduler", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT", help="Where the scheduler is."
+_scheduler = options.option(
+    "--scheduler", "Address of the scheduler.", required=True, type=_SchedulerAddress(), metavar="tls://HOST:PORT"
 )
 
 
-@click.group()
+@click.group(cls=options.Group)
 def fleet() -> None:
     """Scan from many machines and many vantages: `certificates`, then `scheduler`, `worker`s, and `scan`.
 
-    All parts speak mutual TLS. Whoever holds one of their keys can run programs on every machine of the fleet.
+    All parts speak mutual TLS. Anyone who holds one of their keys can run programs on every machine of the fleet.
     """
 
 
 @fleet.command(name="certificates")
 @click.argument("folder", metavar="DIR")
-@click.option("--host", "hosts", multiple=True, required=True, metavar="NAME|ADDRESS", help="Names of the scheduler.")
-@click.option("--days", type=click.IntRange(1, 3650), default=certificates.DAYS_VALID, show_default=True)
+@options.option("--host hosts", "Names of the scheduler.", multiple=True, required=True, metavar="NAME|ADDRESS")
+@options.option(
+    "--days", "Days that the certificates are valid.", type=click.IntRange(1, 3650), default=certificates.DAYS_VALID
+)
 def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
-    """Make the certificates of a fleet: ca.pem, and a .pem and .key for scheduler, worker and client."""
+    """Create the certificates of a fleet: ca.pem, and a .pem and .key for scheduler, worker and client."""
     for file in certificates.write(folder, hosts=hosts, now=utc_now(), days=days):
         click.echo(str(file))
-    common.say("Give each machine ca.pem and the two files of its part, by a safe way, and no other.")
+    say("Give each machine ca.pem and the two files of its role, over a secure channel, and no others.")
     return common.CLEAN
 
 
 @fleet.command(name="scheduler")
 @_tls
-@click.option("--host", default="", metavar="ADDRESS", help="Address to listen on.  [default: all]")
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
+@options.option("--host", "Address to listen on.  [default: all]", default="", metavar="ADDRESS")
+@options.option("--port", "Port to listen on.", type=click.IntRange(0, MAX_PORT), default=PORT)
 def run_scheduler(*, folder: str, host: str, port: int) -> int:
-    """Run the scheduler until it is ended."""
+    """Run the scheduler until it is stopped."""
     _run(_scheduling(folder, host, port))
     return common.CLEAN
 
 
 async def _scheduling(folder: str, host: str, port: int) -> None:
-    from distributed import Scheduler  # noqa: PLC0415 - the extra `fleet`
-
-    from detector.scan.fleet import engine  # noqa: PLC0415 - as above
-
     settings = engine.security(folder, "scheduler", now=utc_now())
-    scheduler = Scheduler(host=host or None, port=port, protocol="tls", security=settings, **engine.NO_DASHBOARD)
+    scheduler = distributed.Scheduler(
+        host=host or None, port=port, protocol="tls", security=settings, **engine.NO_DASHBOARD
+    )
     with _taking(f"{host or 'all addresses'}, port {port}"):
         await scheduler
     async with scheduler:
-        common.say(scheduler.address)
+        say(scheduler.address)
         await scheduler.finished()
 
 
 @fleet.command(name="worker")
 @_tls
 @_scheduler
-@click.option("--vantage", required=True, metavar="NAME", help="Your name for the place this worker looks from.")
-@click.option("--threads", type=click.IntRange(1, 64), default=8, show_default=True, help="Jobs of 32 looks at once.")
-@click.option("--host", default="", metavar="ADDRESS", help="Address the others reach this worker at.")
+@options.option("--vantage", "Your name for the place this worker probes from.", required=True, metavar="NAME")
+@options.option("--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, 64), default=8)
+@options.option("--host", "Address at which the others reach this worker.", default="", metavar="ADDRESS")
 def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int, host: str) -> int:
-    """Run a worker until it is ended or its scheduler is gone for a minute."""
+    """Run a worker until it is stopped or its scheduler is gone for a minute."""
     _run(_working(folder, scheduler, vantage, threads, host))
     return common.CLEAN
 
 
 async def _working(folder: str, scheduler: str, vantage: str, threads: int, host: str) -> None:
-    from distributed import Worker  # noqa: PLC0415 - the extra `fleet`
-
-    from detector.scan.fleet import coordinator, engine  # noqa: PLC0415 - as above
-    from detector.scan.fleet import worker as program  # noqa: PLC0415 - as above
-
     settings = engine.security(folder, "worker", now=utc_now())
     await engine.reach(scheduler, settings, "worker")
-    program.source_hash()  # of what is loaded now, not of what will be there when somebody asks
+    program.source_hash()  # of the program as loaded now, not as it may be when the scheduler asks
     with tempfile.TemporaryDirectory(prefix="detector-worker-") as scratch:
-        worker = Worker(
+        worker = distributed.Worker(
             scheduler,
             nthreads=threads,
             resources={coordinator.RESOURCE_PREFIX + vantage: coordinator.RESOURCE_AMOUNT},
@@ -141,7 +148,7 @@ async def _working(folder: str, scheduler: str, vantage: str, threads: int, host
         with _taking(host or "an address of this machine"):
             await worker
         async with worker:
-            common.say(f"{worker.address} looks from {vantage}")
+            say(f"{worker.address} probes from {vantage}")
             await worker.finished()
 
 
@@ -159,79 +166,74 @@ def _taking(place: str) -> Iterator[None]:
 @fleet.command(name="scan")
 @_tls
 @_scheduler
-@click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-@click.option("--targets", "files", multiple=True, metavar="FILE|-", help="File of targets, - for stdin; repeatable.")
-@click.option("--mode", type=click.Choice(["every", "spread"]), default="every", show_default=True)
-@click.option("--vantage", "vantages", multiple=True, metavar="NAME", help="Only these vantages; repeatable.")
-@click.option("--concurrency", type=click.IntRange(1, 1024), default=32, show_default=True, help="Looks of one job.")
-@click.option("--timeout", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, help="For one target.")
-@click.option("--retries", type=click.IntRange(0, 10), default=1, show_default=True, help="After passing failures.")
-@click.option("--lost-after", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Seconds.")
-@click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pin file or directory of them; repeatable.")
-@click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's.")
-@click.option("--add-roots", metavar="PEM", help="Public roots to use besides.")
-@click.option("--ct-logs", metavar="FILE", help="Known CT logs instead of the shipped ones.")
-@click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy of the workers.")
-@click.option("--offline", is_flag=True, help="Probe nothing beyond the targets themselves.")
-@click.option("--output", metavar="FILE", help="Write the result there instead of to standard output.")
-@click.option("--strict", is_flag=True, help="Stop at the first line that is no target.")
-@click.option("--fail-on", type=click.Choice([c.value for c in Confidence]), default=Confidence.PROBABLE.value)
-@common.form_option("DETECTOR_FLEET_SCAN_FORMAT", "jsonl", "html")
-def scan_fleet(**given: Any) -> int:  # noqa: ANN401 - click passes what the options declare
+@options.targets
+@scan.target_files
+@options.probing(
+    "--mode",
+    "Probe every target from every vantage, or spread the targets over all vantages.",
+    type=click.Choice(["every", "spread"]),
+    default="every",
+)
+@options.probing("--vantage vantages", "Only these vantages; repeatable.", multiple=True, metavar="NAME")
+@options.probing("--concurrency", "Targets of one job at once.", type=click.IntRange(1, 1024), default=32)
+@scan.timeout_option
+@scan.retries_option
+@options.probing(
+    "--lost-after",
+    "How long to wait for a vantage whose last worker is gone.",
+    type=click.FloatRange(1, 3600),
+    default=30.0,
+    metavar="SECONDS",
+)
+@options.settings(without={"resolve", "vantage"}, proxy="env")
+@scan.strict_option
+@options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
+@options.form(Format.JSONL, Format.HTML)
+@options.output
+def scan_fleet(*, settings: dict[str, Any], **given: Any) -> int:  # noqa: ANN401 - click passes what the options declare
     """Probe targets from every vantage (or spread over all), assess here, and write one line each, or one page.
 
-    Each vantage is a network of its own, and the gravest decides.
+    Each vantage is a network of its own, and the most serious verdict decides.
 
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
     check`: targets of arguments and files count as named.
     """
-    detector = Detector(
-        pins=given["pins"] or None,
-        roots=given["roots"],
-        add_roots=given["add_roots"],
-        logs=given["ct_logs"],
-        proxy="none",
-        offline=given["offline"],
-    )
-    sources = scan_command.Sources(given["targets"], given["files"], (), (443,), (), table=False)
-    tally = scan_command.Tally(strict=given["strict"])
-    as_page = given["form"] == "html"
-    # A page is there whole or not at all; lines are valid one by one.
+    proxy = settings.pop("proxy")
+    detector = Detector(**settings, proxy="none")
+    sources = scan.Sources(given["targets"], given["files"])
+    tally = scan.Tally(strict=given["strict"])
+    as_page = given["form"] is Format.HTML
+    # A page is there complete or not at all; lines are valid one by one.
     opened = common.result_stream if as_page else common.growing_stream
     with opened(given["output"]) as stream:
         gathered = _Gathered(detector, stream, as_page=as_page)
-        _run(_scanning(detector, sources, tally, gathered, given))
+        _run(_scanning(detector, sources, tally, gathered, given, proxy))
         gathered.finish()
-    common.say(tally.sentence())
-    return common.exit_code(tally.decision(), Confidence(given["fail_on"]))
+    say(tally.sentence())
+    return common.exit_code(tally.decision(), given["fail_on"])
 
 
-async def _scanning(
-    detector: Detector,
-    sources: scan_command.Sources,
-    tally: scan_command.Tally,
-    gathered: _Gathered,
-    given: Any,  # noqa: ANN401 - options
+async def _scanning(  # noqa: PLR0913, PLR0917 - the parts of one scan
+    detector: Detector, sources: scan.Sources, tally: scan.Tally, gathered: _Gathered, given: dict[str, Any], proxy: str
 ) -> None:
-    from distributed import Client  # noqa: PLC0415 - the extra `fleet`
-
-    from detector.scan.fleet import coordinator, engine  # noqa: PLC0415 - as above
-
     probes = StreamSettings(timeout=given["timeout"], concurrency=given["concurrency"], retries=given["retries"])
-    network = NetworkSettings(proxy=given["proxy"], offline=True)
-    settings = coordinator.FleetSettings(probes, network, lost_after=given["lost_after"])
+    settings = coordinator.FleetSettings(
+        probes, NetworkSettings(proxy=proxy, offline=True), lost_after=given["lost_after"]
+    )
     security = engine.security(given["folder"], "client", now=utc_now())
     await engine.reach(given["scheduler"], security, "client")
-    client = Client(given["scheduler"], security=security, asynchronous=True, timeout=engine.CONNECT_SECONDS)
+    client = distributed.Client(
+        given["scheduler"], security=security, asynchronous=True, timeout=engine.CONNECT_SECONDS
+    )
     async with client:
         workers = _only(await coordinator.register_workers(client), given["vantages"])
         for refused in workers.refused:
             _refuse(refused)
-        common.say(f"{len(workers.addresses)} workers look from {', '.join(sorted(workers.vantages)) or 'nowhere'}.")
+        say(f"{len(workers.addresses)} workers probe from {', '.join(sorted(workers.vantages)) or 'nowhere'}.")
         results = coordinator.scan(
             client,
             detector,
-            scan_command.read(sources, detector),
+            scan.read(sources, detector),
             workers=workers,
             mode=coordinator.Mode(given["mode"]),
             settings=settings,
@@ -245,7 +247,7 @@ async def _scanning(
 
 
 class _Gathered:
-    """Writes results as lines, or gathers them for one page with a column for each vantage."""
+    """Writes results as lines, or collects them for one page with a column for each vantage."""
 
     def __init__(self, detector: Detector, stream: TextIO, *, as_page: bool) -> None:
         self._detector = detector
@@ -266,8 +268,6 @@ class _Gathered:
     def finish(self) -> None:
         """Write the page, if that is what was asked for."""
         if self._as_page:
-            from detector import report as reports  # noqa: PLC0415 - loads what lines do not need
-
             self._stream.write(reports.html([self._report(vantage) for vantage in sorted(self._by_vantage)]))
 
     def _report(self, vantage: str) -> Report:
@@ -290,22 +290,21 @@ def _only(workers: Workers, vantages: tuple[str, ...]) -> Workers:
     missing = [name for name in vantages if name not in workers.vantages]
     if missing:
         raise InputError(
-            f"--vantage {missing[0]}: no worker looks from there.",
-            advice=f"There are: {', '.join(sorted(workers.vantages)) or 'none'}.",
+            f"--vantage {missing[0]}: no worker probes from there.",
+            advice=f"Available: {', '.join(sorted(workers.vantages)) or 'none'}.",
         )
     return workers._replace(vantages={name: workers.vantages[name] for name in vantages})
 
 
 def _refuse(refused: Refused) -> None:
-    common.say(f"Refused {refused.worker}: {refused.reason}.")
+    say(f"Refused {refused.worker}: {refused.reason}.")
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def _run(part: Coroutine[Any, Any, None]) -> None:
     """Run one part of a fleet."""
     try:
-        from detector.scan.fleet import engine  # noqa: PLC0415 - the extra `fleet`
+        engine.prepare()
     except MissingExtraError:
-        work.close()
+        part.close()
         raise
-    engine.prepare()
-    asyncio.run(work)
+    asyncio.run(part)

@@ -1,12 +1,12 @@
-"""`detector history` and `detector diff`: what earlier runs saw, and what changed since.
+"""`detector history` and `detector diff`: the results of earlier runs, and what changed since.
 
 Room: cli.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,79 +14,81 @@ import msgspec
 
 from detector.errors import HistoryError, InputError
 from detector.history.difference import ChangeKind, Difference, compare
-from detector.model import Report, encode
+from detector.model import Report
 from detector.session.seams import utc_now
 
-from . import common
+from . import common, options
+from .options import Format
+from .stderr import say
 
 if TYPE_CHECKING:
     from detector.history.store import History, Run
 
-REPORT_OCTETS_MAX: Final = 256 * 1024 * 1024
-"""Octets of a report file that are read; 5000 endpoints with everything have about 100 MB."""
+REPORT_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Bytes of a report file that are read; 5000 endpoints with everything have about 100 MB."""
 
 WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, ChangeKind.SURER, ChangeKind.UNCERTAIN})
 """Changes that make `diff` exit with 1."""
 
 
-@click.group(invoke_without_command=True)
-@common.history_option
-@click.option("--vantage", metavar="NAME", help="Only runs from this place.")
-@click.option("--days", type=click.IntRange(1, 36500), help="Only runs of the last days.")
-@click.option("--limit", type=click.IntRange(1, 100000), default=50, show_default=True, help="Runs at the most.")
-@common.form_option("DETECTOR_HISTORY_SHOW_FORMAT", *common.Format)
+@click.group(cls=options.Group, invoke_without_command=True)
+@options.known_history
+@options.option("--vantage", "Only runs from this place.", metavar="NAME")
+@options.days
+@options.option("--limit", "Maximum number of runs.", type=click.IntRange(1, 100000), default=50)
+@options.report_form
 @click.pass_context
 def history(  # noqa: PLR0913 - one parameter per option
-    context: click.Context, *, place: str | None, vantage: str | None, days: int | None, limit: int, form: str
+    context: click.Context, *, place: str | None, vantage: str | None, days: int | None, limit: int, form: Format
 ) -> int:
     """List the runs of the history, newest first; `detector history show RUN` shows one of them.
 
-    Runs are kept by `detector check --history FILE|URL` and `detector scan --history FILE|URL`. The place may be in the
-    environment instead: DETECTOR_HISTORY. `default` is a file in your own data directory.
+    Runs are recorded by `detector check --history FILE|URL` and `detector scan --history FILE|URL`. The environment
+    variable DETECTOR_HISTORY can name the place instead. `default` is a file in your own data directory.
     """
     context.obj = place
     if context.invoked_subcommand is not None:
         return common.CLEAN
-    since = None if days is None else utc_now() - common.days(days)
+    since = None if days is None else utc_now() - dt.timedelta(days=days)
     with _open(place) as kept:
         found = kept.runs(vantage=vantage, since=since, limit=limit)
     for run in found:
-        click.echo(_line(run) if form == "table" else msgspec.json.encode(run._asdict()).decode("utf-8"))
+        click.echo(_line(run) if form is Format.TABLE else msgspec.json.encode(run._asdict()).decode())
     if not found:
-        common.say("The history has no such run.")
+        say("The history has no such run.")
     return common.CLEAN
 
 
 @history.command()
 @click.argument("run", type=int)
-@common.form_option("DETECTOR_HISTORY_SHOW_FORMAT", *common.Format)
-@click.option("--output", metavar="FILE", help="Write it there instead of to standard output.")
+@options.report_form
+@options.output
 @click.pass_obj
-def show(place: str | None, *, run: int, form: str, output: str | None) -> int:
+def show(place: str | None, *, run: int, form: Format, output: str | None) -> int:
     """Show the report of one run; as HTML with the earlier runs of its vantage."""
     with _open(place) as kept:
         report = kept.load(run)
-        timeline = common.timeline(kept, report) if form == common.Format.HTML.value else ()
+        timeline = common.timeline(kept, report, form)
     with common.result_stream(output) as stream:
-        common.write(report, common.Format(form), stream, timeline)
+        common.write(report, form, stream, timeline)
     return common.CLEAN
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@common.history_option
-@common.form_option("DETECTOR_HISTORY_SHOW_FORMAT", *common.Format)
-def diff(*, before: str, after: str, place: str | None, form: str) -> int:
-    """Report what changed from A to B: what is intercepted or uncertain now, what no longer, which pins are stale.
+@options.known_history
+@options.record_form
+def diff(*, before: str, after: str, place: str | None, form: Format) -> int:
+    """Report what changed from A to B: what is intercepted or uncertain now, what no longer is, which pins are stale.
 
     A and B are numbers of runs in the history, or files with JSON reports.
 
     Exit code: 0 nothing got worse, 1 something did, 2 bad usage or input.
     """
     found = compare(_report(before, place), _report(after, place), names=(_named(before), _named(after)))
-    if form == "json":
-        sys.stdout.write(msgspec.json.format(encode(found), indent=2).decode("utf-8") + "\n")
+    if form is Format.JSON:
+        sys.stdout.write(common.as_json(found))
     else:
         _print(found)
     return common.MIDDLEWARE if any(change.kind in WORSE for change in found.changes) else common.CLEAN
@@ -109,14 +111,7 @@ def _report(what: str, place: str | None) -> Report:
     if what.isdecimal():
         with _open(place) as kept:
             return kept.load(int(what))
-    try:
-        with Path(what).open("rb") as file:
-            data = file.read(REPORT_OCTETS_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"{what}: cannot be read ({reason}).", advice="Name a run or a JSON report.") from error
-    if len(data) > REPORT_OCTETS_MAX:
-        raise InputError(f"{what}: too large for a report.", advice="Name a run or a JSON report.")
+    data = common.read_file(what, REPORT_BYTES_MAX, InputError, "Name a run or a JSON report.")
     try:
         return Report.from_json(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from detector.errors import DetectorError
-from detector.model import Confidence
+from detector.report import programs
 from detector.session.session import Detector
 
-from . import common
+from . import common, options
 
 if TYPE_CHECKING:
-    from detector.model import Report
+    from detector.model import Confidence, Report
 
 
-UNKNOWN = 3
-"""Exit code for what could not be judged (Monitoring Plugins Development Guidelines), as `report.nagios` has it."""
-
-
-class _Plugin(click.Command):
+class _Plugin(options.Command):
     """A command whose wrong usage is UNKNOWN: its usual exit code, 2, would read as CRITICAL."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -36,25 +32,25 @@ class _Plugin(click.Command):
 
 
 @click.command(cls=_Plugin)
-@click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-@common.deadline_option("Answer within this time.")
-@common.fail_on_option("Least confidence of middleware that is CRITICAL; below it is WARNING.")
-@common.common_but_format
-def nagios(*, options: common.Options, targets: tuple[str, ...], deadline: float, fail_on: str) -> int:
-    """Check endpoints and print one line for Nagios, Icinga and their like.
+@options.targets
+@options.deadline("Answer within this time.")
+@options.fail_on("Lowest confidence of middleware that is CRITICAL; below it is WARNING.")
+@options.settings()
+@options.output
+def nagios(
+    *, settings: dict[str, Any], targets: tuple[str, ...], deadline: float, fail_on: Confidence, output: str | None
+) -> int:
+    """Check endpoints and print one line for Nagios, Icinga and similar systems.
 
     Exit code: 0 OK, 1 WARNING, 2 CRITICAL (middleware at --fail-on or above), 3 UNKNOWN, wrong usage included.
     """
-    least = Confidence(fail_on)
     try:
-        detector = Detector(**common.settings(options))
-        report = asyncio.run(_check(detector, targets, deadline))
+        with common.result_stream(output) as stream:
+            report = asyncio.run(_check(Detector(**settings), targets, deadline))
+            stream.write(programs.nagios(report, fail_on))
     except DetectorError as error:
         return _unknown(str(error))
-    from detector.report import nagios as plugin  # noqa: PLC0415 - other commands start without it
-
-    sys.stdout.write(plugin.render(report, least))
-    return plugin.status(report, least)
+    return programs.nagios_status(report, fail_on)
 
 
 async def _check(detector: Detector, targets: tuple[str, ...], deadline: float) -> Report:
@@ -65,4 +61,4 @@ async def _check(detector: Detector, targets: tuple[str, ...], deadline: float) 
 def _unknown(why: str) -> int:
     sys.stdout.write(f"TLS UNKNOWN - {' '.join(why.replace('|', '/').split())}\n")
     sys.stdout.flush()
-    return UNKNOWN
+    return programs.UNKNOWN

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+import msgspec
 
 from detector import pins as pin_files
 from detector.errors import LearnError
@@ -17,10 +18,10 @@ from detector.judge.evidence import recorded_identity
 from detector.knowledge.roots import public_roots
 from detector.model import Category, RecordedIdentity
 from detector.session.seams import utc_now
-from detector.session.session import DEADLINE_DEFAULT, Detector
+from detector.session.session import Detector
 from detector.session.settings import Expectations
 
-from . import common
+from . import common, options
 
 if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
 PINS_LIVE: Final = 90
 """Days that learned pins are evaluated: public leaves live at most 200 days (CA/Browser Forum ballot SC-081, from
-March 2026), and a pin file nobody renews should stop accusing before its pins go stale."""
+March 2026), and a pin file that is not renewed should stop accusing before its pins are stale."""
 
 
-@click.group()
+@click.group(cls=options.Group)
 def pins() -> None:
     """Learn pins, lint pin files, show what they say."""
 
@@ -39,7 +40,7 @@ def pins() -> None:
 @pins.command()
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 def show(paths: tuple[str, ...]) -> int:
-    """Show the endpoints of pin files, of the shipped ones when none is named."""
+    """Show the endpoints of pin files (the shipped ones if none is named)."""
     pin_set = Expectations(pins=paths or None).pin_set
     until = f", pins evaluated until {pin_set.expires}" if pin_set.expires else ""
     click.echo(f"{pin_set.name}: {len(pin_set.endpoints)} endpoint(s), updated {pin_set.updated or 'unknown'}{until}")
@@ -51,7 +52,7 @@ def show(paths: tuple[str, ...]) -> int:
             click.echo(f"  {'identity':<12}{recorded_identity(endpoint)}")
         for title, digests in (("pin", endpoint.pins), ("backup", endpoint.backup_pins)):
             for digest in digests:
-                click.echo(f"  {title:<12}{pin_files.spell(digest)}")
+                click.echo(f"  {title:<12}{pin_files.encode_pin(digest)}")
         for digest in endpoint.certificates:
             click.echo(f"  {'certificate':<12}sha256:{digest.hex()}")
         for root in endpoint.roots:
@@ -64,7 +65,7 @@ def show(paths: tuple[str, ...]) -> int:
 @pins.command()
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 def lint(paths: tuple[str, ...]) -> int:
-    """Say what in pin files is stale or weak. Exit code 2 when something is wrong, 0 when there are only warnings."""
+    """Report what is stale or weak in pin files. Exit code 2 for errors, 0 for warnings only."""
     pin_set = Expectations(pins=paths or None).pin_set
     messages = pin_files.lint(pin_set, at=utc_now().date(), root_labels=public_roots().labels)
     for message in messages:
@@ -72,76 +73,47 @@ def lint(paths: tuple[str, ...]) -> int:
         click.echo(f"{message.severity}: {place}{message.message}")
     errors = sum(message.severity is pin_files.Severity.ERROR for message in messages)
     click.echo(f"{len(pin_set.endpoints)} endpoint(s), {errors} error(s), {len(messages) - errors} warning(s)")
-    return 2 if errors else common.CLEAN
+    return common.BAD_INPUT if errors else common.CLEAN
 
 
 @pins.command()
 @click.argument("targets", nargs=-1, required=True, metavar="HOST[:PORT]...")
-@click.option("-o", "--output", metavar="FILE", help="Write the pin file there instead of to standard output.")
-@click.option("--name", default="learned", show_default=True, help="Name of the pin file.")
-@click.option(
-    "--category",
-    type=click.Choice([c.value for c in Category]),
-    default=Category.OTHER.value,
-    show_default=True,
-    help="What these endpoints are for.",
+@options.output
+@options.result("--name", "Name of the pin file.", default="learned")
+@options.result("--category", "What these endpoints are for.", type=options.Choice(Category), default="other")
+@options.result(
+    "--expires-in", "Days that the pins are evaluated.", type=click.IntRange(1, 3650), default=PINS_LIVE, metavar="DAYS"
 )
-@click.option(
-    "--expires-in",
-    type=click.IntRange(1, 3650),
-    default=PINS_LIVE,
-    show_default=True,
-    metavar="DAYS",
-    help="Days that the pins are evaluated.",
-)
-@click.option("--allow-private", is_flag=True, help="Also learn from chains without a public root.")
-@click.option(
-    "--deadline", type=click.FloatRange(min=0.1), default=DEADLINE_DEFAULT, show_default=True, metavar="SECONDS"
-)
-@click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's.")
-@click.option("--add-roots", metavar="PEM", help="Public roots to use besides.")
-@click.option("--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones.")
-@click.option("--resolve", multiple=True, metavar="HOST:PORT:ADDRESS:PORT", help="Connect there instead; repeatable.")
-@click.option("--proxy", default="env", show_default=True, metavar="URL|env|none", help="HTTP proxy to go through.")
+@options.trusting("--allow-private", "Also learn from chains without a public root.", is_flag=True)
+@options.deadline("Finish within this time.")
+@options.settings(without={"pins", "offline", "vantage"}, proxy="env")
 def learn(  # noqa: PLR0913 - one parameter per option
     targets: tuple[str, ...],
     *,
+    settings: dict[str, Any],
     output: str | None,
     name: str,
-    category: str,
+    category: Category,
     expires_in: int,
     allow_private: bool,
     deadline: float,
-    roots: str | None,
-    add_roots: str | None,
-    ct_logs: str | None,
-    resolve: tuple[str, ...],
-    proxy: str,
 ) -> int:
-    """Connect to each host and write down its keys as a pin file.
+    """Connect to each host and write its keys to a pin file.
 
-    Refuses chains that no public root vouches for, unless --allow-private: run it on a network you trust. Name all
-    hosts in one run: keys that unrelated hosts have in common are left out. Nothing is written unless every host could
-    be learned. Exit code 3 when one could not.
+    Refuses chains that are not publicly trusted, unless --allow-private: run it on a network you trust. Name all hosts
+    in one run: keys that unrelated hosts have in common are left out. Nothing is written unless every host could be
+    learned; exit code 3 if one could not.
     """
-    detector = Detector(
-        pins=pin_files.PinSet(name=name, endpoints=()),
-        roots=roots,
-        add_roots=add_roots,
-        logs=ct_logs,
-        proxy=proxy,
-        resolve=resolve,
-        offline=True,
-    )
+    detector = Detector(**settings, pins=pin_files.PinSet(name=name, endpoints=()), offline=True)
     endpoints = detector.endpoints(targets)
     with common.result_stream(output) as stream:
-        cases = asyncio.run(_observe(detector, endpoints, deadline))
+        evidence = asyncio.run(_observe(detector, endpoints, deadline))
         today = utc_now().date()
         expires = today + dt.timedelta(days=expires_in)
-        learned = pin_files.learn_all(cases, allow_private=allow_private)
-        pinned = tuple(_with(found.endpoint, category, expires) for found in learned)
+        learned = pin_files.learn_all(evidence, allow_private=allow_private)
+        pinned = tuple(msgspec.structs.replace(found.endpoint, category=category, expires=expires) for found in learned)
         pin_set = pin_files.PinSet(name=name, updated=today, expires=expires, endpoints=pinned)
-        comments = {case.endpoint.name: [*_how(case), *found.notes] for case, found in zip(cases, learned, strict=True)}
+        comments = {one.endpoint.name: [*_how(one), *found.notes] for one, found in zip(evidence, learned, strict=True)}
         stream.write(
             pin_files.dump(pin_set, header=("Learned from what these endpoints presented.",), comments=comments)
         )
@@ -155,20 +127,12 @@ async def _observe(
         return await detector.observe(endpoints, deadline=deadline)
 
 
-def _with(endpoint: Endpoint, category: str, expires: dt.date) -> Endpoint:
-    import msgspec  # noqa: PLC0415 - already loaded by model; named here for `replace` only
-
-    return msgspec.structs.replace(endpoint, category=Category(category), expires=expires)
-
-
-def _how(case: EndpointEvidence) -> list[str]:
-    """Comment lines: what stood behind each learned key."""
-    leaf = case.leaf
+def _how(evidence: EndpointEvidence) -> list[str]:
+    """Comment lines: the certificate and the roots behind each learned key."""
+    leaf = evidence.leaf
     if leaf is None:
-        raise LearnError(f"{case.endpoint.name}: nothing was seen.", advice="Try again.")
+        raise LearnError(f"{evidence.endpoint.name}: presented no certificate.", advice="Try again.")
     subject, issuer = (name.text if name else "unreadable" for name in (leaf.subject, leaf.issuer))
-    lines = [f"leaf: {subject}, issued by {issuer}"]
-    lines += sorted(
-        {f"root: {path.anchor.label}" for path in (case.chain.accepted if case.chain else ()) if path.anchor}
-    )
-    return lines
+    accepted = evidence.chain.accepted if evidence.chain else ()
+    roots = sorted({f"root: {path.anchor.label}" for path in accepted if path.anchor})
+    return [f"leaf: {subject}, issued by {issuer}", *roots]

@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import enum
 import hashlib
+import io
 import sys
+import threading
 import time
 from collections import Counter
 from itertools import chain
@@ -19,61 +21,73 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import click
 import msgspec
 
+from detector import scan as scans
+from detector.aio.lazy import LazyModule
 from detector.errors import InputError, MissingExtraError
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Reason, Report, Scope, Verdict, encode
+from detector.model import Confidence, EndpointName, Report, Scope, Verdict, encode
+from detector.model.files import reason_of
 from detector.pins.target import MAX_PORT, parse_host
-from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target, expand, read_targets, scan
+from detector.scan import BadLine, Replaced, Scanned, ScanRecord, Target
 from detector.session.seams import Seams, utc_now
 from detector.session.session import Detector
 from detector.session.stream import StreamSettings
 from detector.version import VERSION
 
-from . import common
+from . import common, options
+from .options import Format
+from .stderr import say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from types import ModuleType
     from typing import TextIO
 
-    from rich.progress import Progress, TaskID
+    from rich import console as rich_console
+    from rich import progress as rich_progress
 
     from detector.history.store import History
-    from detector.probe.routes.resolving import CachingResolver
+    from detector.probe.routes import resolving
+    from detector.report import spreadsheet
+    from detector.scan import processes, work
     from detector.session.stream import Probe
+else:
+    processes = LazyModule("detector.scan.processes")
+    resolving = LazyModule("detector.probe.routes.resolving")
+    rich_console = LazyModule("rich.console")
+    rich_progress = LazyModule("rich.progress")
+    spreadsheet = LazyModule("detector.report.spreadsheet")
+    work = LazyModule("detector.scan.work")
 
 STDIN: Final = "-"
-SUFFIX_OF_TABLES: Final = ".csv"
+CSV_SUFFIX: Final = ".csv"
 PLAIN_PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where no terminal shows a bar."""
 BAD_LINES_MAX: Final = 1000
 """Bad lines reported one by one; of a file that is not a list of targets the rest is only counted."""
 HISTORY_BATCH: Final = 500
-"""Results kept in the history at once; see `detector.history.store.BATCH`."""
+"""Results written to the history at once; see `detector.history.store.BATCH`."""
 PROCESSES_MAX: Final = 256
 """More than any machine has processors for."""
 FINGERPRINT_BYTES: Final = 64 * 1024
 """Bytes of each target file that identify it, with its size."""
-
-
 Line = TypeVar("Line")
 """How a line of an output is read back."""
 
 
-class Form(enum.StrEnum):
-    """Forms of a scan's output, all of them one line a target."""
-
-    TEXT = "text"
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
 class Evidence(enum.StrEnum):
-    """Whose certificates are written out whole."""
+    """Whose certificates are written in full."""
 
     ALL = "all"
     ODD = "odd"
     NONE = "none"
+
+
+class Lookup(enum.StrEnum):
+    """How names are resolved."""
+
+    AUTO = "auto"
+    C_ARES = "c-ares"
+    SYSTEM = "system"
 
 
 class Sources(NamedTuple):
@@ -81,83 +95,77 @@ class Sources(NamedTuple):
 
     targets: tuple[str, ...]
     files: tuple[str, ...]
-    networks: tuple[str, ...]
-    ports: tuple[int, ...]
-    server_names: tuple[str, ...]
-    table: bool
+    networks: tuple[str, ...] = ()
+    ports: tuple[int, ...] = (443,)
+    server_names: tuple[str, ...] = ()
+    table: bool = False
 
 
-@click.command(name="scan")
-@click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
-@click.option("--targets", "files", multiple=True, metavar="FILE|-", help="File of targets, - for stdin; repeatable.")
-@click.option("--table", is_flag=True, help="The files are CSV with a header, as those named *.csv are anyway.")
-@click.option("--network", "networks", multiple=True, metavar="CIDR", help="Every address of a network; repeatable.")
-@click.option(
-    "--port",
-    "ports",
+target_files: Final = options.target(
+    "--targets files", "File of targets, - for stdin; repeatable.", multiple=True, metavar="FILE|-"
+)
+retries_option: Final = options.probing(
+    "--retries", "Retries after transient failures.", type=click.IntRange(0, 10), default=1
+)
+timeout_option: Final = options.probing(
+    "--timeout", "Time for one target.", type=click.FloatRange(min=0.1, max=600), default=10.0, metavar="SECONDS"
+)
+strict_option: Final = options.target("--strict", "Stop at the first line that is not a target.", is_flag=True)
+
+
+@click.command(cls=options.Command)
+@options.targets
+@target_files
+@options.target("--table", "The files are CSV with a header, as files named *.csv always are.", is_flag=True)
+@options.target("--network networks", "Every address of a network; repeatable.", multiple=True, metavar="CIDR")
+@options.target(
+    "--port ports",
+    "Port of targets without one; repeatable.  [default: 443]",
     multiple=True,
     type=click.IntRange(1, MAX_PORT),
-    help="Port where a target gives none; repeatable.  [default: 443]",
 )
-@click.option(
-    "--server-name",
-    "server_names",
+@options.target(
+    "--server-name server_names",
+    "Server name (SNI) for targets that are addresses; repeatable.",
     multiple=True,
     metavar="NAME",
-    help="Name to ask for where a target is an address; repeatable.",
 )
-@click.option("--concurrency", type=click.IntRange(1, 20000), default=256, show_default=True, help="Targets at once.")
-@click.option(
+@options.probing("--concurrency", "Targets at once.", type=click.IntRange(1, 20000), default=256)
+@options.probing(
     "--processes",
+    "Processes of this machine that probe; one assesses.",
     type=click.IntRange(1, PROCESSES_MAX),
     default=1,
-    show_default=True,
-    help="Processes of this machine that probe; one assesses.",
 )
-@click.option("--rate", type=click.FloatRange(min=0.001), metavar="N", help="Connections a second, in all.")
-@click.option("--rate-per-host", type=click.FloatRange(min=0.001), metavar="N", help="The same, to one host.")
-@click.option(
-    "--retries", type=click.IntRange(0, 10), default=1, show_default=True, help="Further tries after passing failures."
+@options.probing("--rate", "Connections per second, in total.", type=click.FloatRange(min=0.001), metavar="N")
+@options.probing(
+    "--rate-per-host", "Connections per second to one host.", type=click.FloatRange(min=0.001), metavar="N"
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0.1, max=600),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For one target.",
-)
-@click.option("--resume", metavar="STATE", help="Remember there what is done; given again, go on. Needs --output.")
-@click.option("--strict", is_flag=True, help="Stop at the first line that is no target.")
-@click.option(
+@retries_option
+@timeout_option
+@options.result("--resume", "Record progress there; given again, continue from it. Needs --output.", metavar="STATE")
+@strict_option
+@options.result(
     "--evidence",
-    type=click.Choice([e.value for e in Evidence]),
-    default=Evidence.ODD.value,
-    show_default=True,
-    help="Write the certificates out for all, for those that are not clean, or for none.",
+    "Write the certificates for all, for those that are not clean, or for none.",
+    type=options.Choice(Evidence),
+    default="odd",
 )
-@click.option(
+@options.probing(
     "--resolver",
-    type=click.Choice(["auto", "c-ares", "system"]),
+    "How names are resolved; auto is c-ares if aiodns is installed.",
+    type=options.Choice(Lookup),
     default="auto",
-    show_default=True,
-    help="How names are resolved; auto is c-ares where aiodns is installed.",
 )
-@click.option("--progress/--no-progress", default=True, show_default=True, help="Say on stderr how far it is.")
-@common.fail_on_option("Least confidence of middleware that makes the exit code 1.")
-@common.history_option
-@common.common_but_format
-@click.option(
-    "--format",
-    "form",
-    envvar="DETECTOR_SCAN_FORMAT",
-    type=click.Choice([f.value for f in Form]),
-    default=Form.TEXT.value,
-    show_default=True,
-)
-def scan_command(  # noqa: PLR0913 - one parameter per option
+@options.option("--progress/--no-progress", "Report progress on stderr.", default=True)
+@options.fail_on("Lowest confidence of middleware that makes the exit code 1.")
+@options.history
+@options.settings()
+@options.form(Format.TEXT, Format.JSONL, Format.CSV)
+@options.output
+def scan(  # noqa: PLR0913 - one parameter per option
     *,
-    options: common.Options,
+    settings: dict[str, Any],
     targets: tuple[str, ...],
     files: tuple[str, ...],
     table: bool,
@@ -172,18 +180,19 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     timeout: float,
     resume: str | None,
     strict: bool,
-    evidence: str,
-    resolver: str,
+    evidence: Evidence,
+    resolver: Lookup,
     progress: bool,
-    fail_on: str,
-    form: str,
+    fail_on: Confidence,
+    form: Format,
+    output: str | None,
     place: str | None,
 ) -> int:
     """Scan any number of targets: a line of result for each as it comes, in constant memory.
 
-    Targets are the arguments, files with one a line (# begins a comment), CSV with a header (host, port, address,
-    category, operator, sni), networks, or, where none is given, the endpoints of the pin files. Lines that are not
-    targets are reported by number and skipped.
+    Targets are the arguments, files with one target per line (# begins a comment), CSV with a header (host, port,
+    address, category, operator, sni), networks, or, if none is given, the endpoints of the pin files. Lines that are
+    not targets are reported by number and skipped.
 
     With --resume and --output a scan that was ended, however abruptly, continues where it was when the same command is
     given again.
@@ -191,82 +200,72 @@ def scan_command(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 clean, 1 middleware at --fail-on or above, 2 bad usage or input, 3 inconclusive, as for `detector
     check`: targets of arguments and files count as named.
     """
-    if resume is not None and (options.output is None or form != Form.JSONL.value):
-        raise click.UsageError("--resume needs --output FILE and --format jsonl: the output is what it goes on from.")
+    if resume is not None and (output is None or form is not Format.JSONL):
+        raise click.UsageError("--resume needs --output FILE and --format jsonl: it continues from the output.")
     sources = Sources(targets, files, networks, ports or (443,), tuple(map(parse_host, server_names)), table)
-    settings = StreamSettings(
-        concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
-    )
     names = _resolver(resolver)
     tally = Tally(strict=strict)
     with contextlib.ExitStack() as stack:
-        history = None if place is None else stack.enter_context(common.open_history(place))
+        history = stack.enter_context(common.optional_history(place))
         detector = Detector(
-            **common.settings(options, seen_before=common.seen_before(history)), seams=Seams(resolver=names)
+            **settings, seen_before=() if history is None else history.genuine, seams=Seams(resolver=names)
         )
         kept = None if history is None else _Kept(history, detector, tally)
-        writer = _Writer(Form(form), Evidence(evidence), options, resume, _fingerprint(sources, options), stack)
+        record = None
+        if resume is not None and output is not None:
+            record = ScanRecord(resume, output, scan=_fingerprint(sources, settings))
+        stream = None if record else stack.enter_context(common.growing_stream(output))
+        writer = _Writer(form, evidence, detector.vantage, record, stream)
         _count_earlier(writer, tally, kept)
+        pace = StreamSettings(
+            concurrency=concurrency, rate=rate, rate_per_destination=rate_per_host, retries=retries, timeout=timeout
+        )
         try:
             with _progress(tally) if progress else contextlib.nullcontext():
-                probing = _Probing(processes, names)
-                asyncio.run(_scan(detector, sources, settings, tally, (writer, kept), probing))
+                probing = _probing(processes, detector, names)
+                asyncio.run(_scan(detector, sources, pace, tally, (writer, kept), probing))
         except KeyboardInterrupt:
-            common.say(tally.sentence(interrupted=True))
+            say(tally.sentence(interrupted=True))
             raise
         finally:
-            writer.close()
+            if record is not None:
+                record.close()
             if kept is not None:
                 kept.flush()
         if kept is not None:
             kept.finish()
-    common.say(tally.sentence())
+    say(tally.sentence())
     common.warn_of_age(detector.knowledge, utc_now())
-    return common.exit_code(tally.decision(), Confidence(fail_on))
+    return common.exit_code(tally.decision(), fail_on)
 
 
-class _Probing(NamedTuple):
-    """What probes, and how names are resolved."""
-
-    processes: int
-    names: CachingResolver
-
-    @contextlib.asynccontextmanager
-    async def begun(self, detector: Detector) -> AsyncIterator[Probe]:
-        """What probes endpoints, until the block ends."""
-        try:
-            if self.processes == 1:
-                yield detector.probe
-                return
-            from detector.scan.processes import WorkerPool  # noqa: PLC0415 - only where there are several
-            from detector.scan.work import WorkerConfig  # noqa: PLC0415 - as above
-
-            network = msgspec.structs.replace(detector.network, offline=True)
-            async with WorkerPool(
-                self.processes, detector, WorkerConfig(network=network, c_ares=self.names.c_ares)
-            ) as pool:
-                yield pool.probe
-        finally:
-            await self.names.close()
+@contextlib.asynccontextmanager
+async def _probing(workers: int, detector: Detector, names: resolving.CachingResolver) -> AsyncIterator[Probe]:
+    """The function that probes an endpoint, until the block ends: in this process, or in several."""
+    try:
+        if workers == 1:
+            yield detector.probe
+            return
+        network = msgspec.structs.replace(detector.network, offline=True)
+        config = work.WorkerConfig(network=network, c_ares=names.c_ares)
+        async with processes.WorkerPool(workers, detector, config) as pool:
+            yield pool.probe
+    finally:
+        await names.close()
 
 
 async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
     detector: Detector,
     sources: Sources,
-    settings: StreamSettings,
+    pace: StreamSettings,
     tally: Tally,
     sinks: tuple[_Writer, _Kept | None],
-    probing: _Probing,
+    probing: contextlib.AbstractAsyncContextManager[Probe],
 ) -> None:
     writer, kept = sinks
-    async with probing.begun(detector) as probe:
-        results = scan(
-            detector,
-            read(sources, detector),
-            settings=settings,
-            done=writer.done,
-            on_bad_line=tally.bad_line,
-            probe=probe,
+    async with probing as probe:
+        results = scans.scan(
+            detector, read(sources, detector), settings=pace, done=writer.done, on_bad_line=tally.bad_line, probe=probe
         )
         async with contextlib.aclosing(results):
             async for found in results:
@@ -277,52 +276,42 @@ async def _scan(  # noqa: PLR0913, PLR0917 - the parts of one scan
 
 
 def _count_earlier(writer: _Writer, tally: Tally, kept: _Kept | None) -> None:
-    """Let a scan that goes on speak for what it found before it was ended."""
-    if kept is None:
-        for line in writer.earlier(_Earlier):
-            tally.add_earlier(line)
-        return
-    for found in writer.earlier(Scanned):
-        tally.add_earlier(found)
-        kept.add(found)
+    """Count the results that a resumed scan has already written."""
+    wanted: type[_Earlier | Scanned] = _Earlier if kept is None else Scanned
+    for line in writer.earlier(wanted):
+        tally.add_earlier(line)
+        if kept is not None and isinstance(line, Scanned):
+            kept.add(line)
 
 
-def _resolver(wanted: str) -> CachingResolver:
-    from detector.probe.routes.resolving import AsyncLookup, CachingResolver  # noqa: PLC0415 - other commands start without it
-
-    if wanted == "system":
-        return CachingResolver()
+def _resolver(wanted: Lookup) -> resolving.CachingResolver:
+    if wanted is Lookup.SYSTEM:
+        return resolving.CachingResolver()
     try:
-        return CachingResolver(AsyncLookup())
+        return resolving.CachingResolver(resolving.AsyncLookup())
     except MissingExtraError:
-        if wanted == "c-ares":
+        if wanted is Lookup.C_ARES:
             raise
-        common.say(
-            "Names are resolved by the system, a thread for each; for more: pip install 'tls-middleware-detector[scan]'"
-        )
-        return CachingResolver()
+        say("Names are resolved by the system, one thread each; faster: pip install 'tls-middleware-detector[scan]'")
+        return resolving.CachingResolver()
 
 
 def read(sources: Sources, detector: Detector) -> Iterator[Target | BadLine]:
-    """Every target, lazily, in an order that is the same every time."""
+    """Every target, lazily, in a reproducible order."""
     if not (sources.targets or sources.files or sources.networks):
         yield from (Target(endpoint, "pins", named=False) for endpoint in detector.pins.endpoints)
         return
-    lines = b"".join(f"{target}\n".encode() for target in sources.targets)
-    if lines:
-        import io  # noqa: PLC0415 - only for targets given as arguments
-
-        stream: IO[bytes] = io.BytesIO(lines)
-        yield from read_targets(stream, name="argument", ports=sources.ports, server_names=sources.server_names)
+    lines = io.BytesIO(b"".join(f"{target}\n".encode() for target in sources.targets))
+    yield from scans.read_targets(lines, name="argument", ports=sources.ports, server_names=sources.server_names)
     for cidr in sources.networks:
-        for endpoint in expand(cidr, sources.ports, sources.server_names):
+        for endpoint in scans.expand(cidr, sources.ports, sources.server_names):
             yield Target(endpoint, cidr, named=False)
     for name in sources.files:
         with _open(name) as stream:
-            yield from read_targets(
+            yield from scans.read_targets(
                 stream,
                 name="stdin" if name == STDIN else name,
-                table=sources.table or name.lower().endswith(SUFFIX_OF_TABLES),
+                table=sources.table or name.lower().endswith(CSV_SUFFIX),
                 ports=sources.ports,
                 server_names=sources.server_names,
             )
@@ -336,16 +325,18 @@ def _open(name: str) -> Iterator[IO[bytes]]:
     try:
         stream = Path(name).open("rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"--targets {name}: cannot be read ({reason}).", advice="Name a readable file.") from error
+        raise InputError(
+            f"--targets {name}: cannot be read ({reason_of(error)}).", advice="Name a readable file."
+        ) from error
     with stream:
         yield stream
 
 
-def _fingerprint(sources: Sources, options: common.Options) -> str:
-    """What a state file remembers of the scan it belongs to: everything that numbers and judges its targets."""
-    found = hashlib.sha256(repr((sources, options.pins, options.roots, options.add_roots, options.ct_logs)).encode())
-    for name in chain(sources.files, options.pins):
+def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
+    """Identifies the scan that a state file belongs to: everything that numbers and assesses its targets."""
+    decisive = [settings.get(name) for name in ("pins", "roots", "add_roots", "logs")]
+    found = hashlib.sha256(repr((sources, *decisive)).encode())
+    for name in chain(sources.files, settings.get("pins", ())):
         if name != STDIN and Path(name).is_file():
             with _open(name) as stream:
                 found.update(str(Path(name).stat().st_size).encode() + stream.read(FINGERPRINT_BYTES))
@@ -353,7 +344,7 @@ def _fingerprint(sources: Sources, options: common.Options) -> str:
 
 
 class _Earlier(msgspec.Struct, frozen=True):
-    """What counts of a line that an ended scan wrote, or of a result that was amended."""
+    """What is counted of a line that an interrupted scan wrote, or of a result that was amended."""
 
     endpoint: EndpointName
     verdict: Verdict
@@ -363,7 +354,7 @@ class _Earlier(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What was found so far: in numbers, and for each vantage as one network."""
+    """Results so far: in numbers, and for each vantage as one network."""
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
@@ -379,7 +370,7 @@ class Tally:
         return self._found.total()
 
     def add_earlier(self, found: Scanned | _Earlier) -> None:
-        """Count a result of the same scan from before it was ended."""
+        """Count a result of the same scan from before it was interrupted."""
         self.add(found)
         self._earlier = self.total
 
@@ -393,9 +384,10 @@ class Tally:
         self._networks.setdefault(vantage, network.Tally()).add(found, before, named=found.named)
 
     def decision(self) -> network.NetworkDecision:
-        """What is said of the network; of several, the gravest. Nothing scanned is inconclusive."""
+        """The decision on the network; of several, the most serious. Nothing scanned is inconclusive."""
         found = [tally.decision() for tally in self._networks.values()] or [network.Tally().decision()]
-        return max(found, key=_gravity)
+        order = [None, *Confidence]
+        return max(found, key=lambda one: (one.verdict is not Verdict.CLEAN, order.index(one.confidence)))
 
     def bad_line(self, bad: BadLine) -> None:
         """Report a line that is not a target. Raises `InputError` where the scan is strict."""
@@ -403,7 +395,7 @@ class Tally:
         if self._strict:
             raise InputError(f"{bad.where}: {bad.reason}", advice="Correct the line, or leave out --strict.")
         if self.bad_lines <= BAD_LINES_MAX:
-            common.say(f"{bad.where}: {bad.reason}")
+            say(f"{bad.where}: {bad.reason}")
 
     def sentence(self, *, interrupted: bool = False) -> str:
         """All of it in one sentence."""
@@ -423,47 +415,31 @@ class Tally:
         )
 
 
-def _gravity(found: network.NetworkDecision) -> tuple[bool, int]:
-    """The gravest has the highest."""
-    sureness = -1 if found.confidence is None else list(Confidence).index(found.confidence)
-    return found.verdict is not Verdict.CLEAN, sureness
-
-
 class _Writer:
-    """Writes one line a result, flushed at once, to where it was asked for."""
+    """Writes one line per result, flushed at once: to a record, or else to a stream."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts of one output
-        self,
-        form: Form,
-        evidence: Evidence,
-        options: common.Options,
-        resume: str | None,
-        fingerprint: str,
-        stack: contextlib.ExitStack,
+    def __init__(
+        self, form: Format, evidence: Evidence, vantage: str, record: ScanRecord | None, stream: TextIO | None
     ) -> None:
         self._form = form
         self._evidence = evidence
-        self._vantage = options.vantage
-        self._record: ScanRecord | None = None
-        self._stream: TextIO | None = None
-        if resume is not None and options.output is not None:
-            self._record = ScanRecord(resume, options.output, scan=fingerprint)
-            if self._record.resumed:
-                common.say(f"Going on: {self._record.done.count} targets are done.")
-        else:
-            self._stream = stack.enter_context(common.growing_stream(options.output))
-        if form is Form.CSV:
-            self._put(_spreadsheet().header())
+        self._vantage = vantage
+        self._record = record
+        self._stream = stream
+        if record is not None and record.resumed:
+            say(f"Continuing: {record.done.count} targets are done.")
+        if form is Format.CSV:
+            self._put(spreadsheet.header())
 
     def earlier(self, form: type[Line]) -> Iterator[Line]:
-        """What this scan found before it was ended, read as `form`. Raises `InputError`."""
+        """What this scan wrote before it was interrupted, read as `form`. Raises `InputError`."""
         for number, line in enumerate(() if self._record is None else self._record.earlier(), start=1):
             try:
                 yield msgspec.json.decode(line, type=form)
             except (msgspec.MsgspecError, ValueError) as error:
                 raise InputError(
                     f"--output: line {number} is not a result of a scan.",
-                    advice="Put the file back as the scan wrote it, or begin again with a new state file and output.",
+                    advice="Restore the file as the scan wrote it, or begin again with a new state file and output.",
                 ) from error
 
     @property
@@ -476,17 +452,12 @@ class _Writer:
         if self._record is not None:
             line = encode(self._slim(found)) + b"\n"
             self._record.write(line, None if found.amends else found.number)
-        elif self._form is Form.JSONL:
+        elif self._form is Format.JSONL:
             self._put(encode(self._slim(found)).decode("utf-8") + "\n")
-        elif self._form is Form.CSV:
-            self._put(_spreadsheet().line(found, at=utc_now(), vantage=self._vantage))
+        elif self._form is Format.CSV:
+            self._put(spreadsheet.line(found, at=utc_now(), vantage=self._vantage))
         else:
             self._put(_text(found) + "\n")
-
-    def close(self) -> None:
-        """Leave everything whole."""
-        if self._record is not None:
-            self._record.close()
 
     def _put(self, text: str) -> None:
         if self._stream is not None:
@@ -495,17 +466,14 @@ class _Writer:
 
     def _slim(self, found: Scanned) -> Scanned:
         """The result without the bytes of certificates that were not asked for; their hashes stay."""
-        whole = self._evidence is Evidence.ALL or (
-            self._evidence is Evidence.ODD and found.verdict is not Verdict.CLEAN
-        )
-        if whole:
+        if self._evidence is Evidence.ALL or (self._evidence is Evidence.ODD and found.verdict is not Verdict.CLEAN):
             return found
         bare = tuple(msgspec.structs.replace(c, der=b"") for c in found.observation.chain)
         return msgspec.structs.replace(found, observation=msgspec.structs.replace(found.observation, chain=bare))
 
 
 class _Kept:
-    """Keeps a scan in the history, some results at a time."""
+    """Records a scan in the history, in batches."""
 
     def __init__(self, history: History, detector: Detector, tally: Tally) -> None:
         self._history = history
@@ -524,13 +492,13 @@ class _Kept:
         self._waiting: dict[int, Scanned] = {}
 
     def add(self, found: Scanned) -> None:
-        """Keep one result; one that amends another takes its place."""
+        """Record one result; one that amends another takes its place."""
         self._waiting[found.number] = found
         if len(self._waiting) >= HISTORY_BATCH:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the current batch."""
         self._history.add(self._run, tuple(self._waiting.items()))
         self._waiting.clear()
 
@@ -540,17 +508,11 @@ class _Kept:
         self._history.finish(self._run, head)
 
 
-def _spreadsheet() -> ModuleType:
-    from detector.report import spreadsheet  # noqa: PLC0415 - loads all of `report`, which other forms do not need
-
-    return spreadsheet
-
-
 def _text(found: Scanned) -> str:
-    """One line: the verdict, what it rests on, the endpoint; where it is not clean, by whom and why."""
+    """One line: the verdict, what it rests on, the endpoint; unless it is clean, by whom and why."""
     rests = found.confidence or found.assurance or found.reason
     party = "" if found.attribution is None else found.attribution.product or found.attribution.issuer or ""
-    outcome = found.observation.outcome if found.reason is Reason.NO_CERTIFICATE else ""
+    outcome = wording.wire_outcome(found)
     sentence = "" if found.verdict is Verdict.CLEAN else wording.why(found)
     note = " (amended)" if found.amends else ""
     cells = (f"{found.verdict:<12}", f"{rests:<10}", found.endpoint.name, outcome, party, sentence)
@@ -559,29 +521,25 @@ def _text(found: Scanned) -> str:
 
 @contextlib.contextmanager
 def _progress(tally: Tally) -> Iterator[None]:
-    """Say on stderr how far the scan is: a line that changes on a terminal, plain lines elsewhere."""
-    if sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415 - only on a terminal
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
-
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        bar = Progress(*columns, console=Console(stderr=True))
-        with bar, _ticking(0.2, _update(bar, bar.add_task(""), tally)):
+    """Report progress on stderr until the block ends: a line that changes on a terminal, plain lines elsewhere."""
+    if not sys.stderr.isatty():
+        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: say(tally.sentence().replace("Scanned", "So far", 1))):
             yield
-    else:
-        with _ticking(PLAIN_PROGRESS_SECONDS, lambda: common.say(tally.sentence().replace("Scanned", "So far", 1))):
+        return
+    columns = (
+        rich_progress.SpinnerColumn(),
+        rich_progress.TextColumn("{task.description}", markup=False),
+        rich_progress.TimeElapsedColumn(),
+    )
+    with rich_progress.Progress(*columns, console=rich_console.Console(stderr=True)) as bar:
+        task = bar.add_task("")
+        with _ticking(0.2, lambda: bar.update(task, description=tally.sentence().removesuffix("."))):
             yield
-
-
-def _update(bar: Progress, task: TaskID, tally: Tally) -> Callable[[], None]:
-    return lambda: bar.update(task, description=tally.sentence().removesuffix("."))
 
 
 @contextlib.contextmanager
 def _ticking(seconds: float, tick: Callable[[], None]) -> Iterator[None]:
-    """Call `tick` every so often, from a thread, until the block ends."""
-    import threading  # noqa: PLC0415 - only with progress
-
+    """Call `tick` periodically, from a thread, until the block ends."""
     ended = threading.Event()
 
     def run() -> None:

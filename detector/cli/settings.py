@@ -1,4 +1,4 @@
-"""Defaults from a configuration file: what stands in it is what the options would say, and the options go before it.
+"""Defaults from a configuration file, for every option of every command.
 
 Room: cli.
 
@@ -11,15 +11,14 @@ Room: cli.
     rate = 50
 
 A table is a command (`[pins.learn]` one of a group), a key an option with `_` for `-`. Anything else is refused with
-the file, the table and the key: a misspelled option would silently not hold. The file is one that the user names or has
-in the configuration directory; never one that happens to lie in the current folder, which may be anybody's.
+the file, the table and the key: a misspelled option would be ignored silently. The file is one that the user names or
+has in the configuration directory; never one in the current folder, which may be anybody's.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -27,54 +26,45 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from detector.errors import SettingsError
+from detector.model.files import reason_of
+
+from .common import user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-SETTINGS_OCTETS_MAX: Final = 1024 * 1024
-"""Octets of a configuration file that are read; it has a few lines."""
+SETTINGS_BYTES_MAX: Final = 1024 * 1024
+"""Bytes of a configuration file that are read; it has a few lines."""
 
 VARIABLE: Final = "DETECTOR_CONFIG"
 PREFIX: Final = "DETECTOR"
-"""Every option can stand in the environment too: DETECTOR_CHECK_DEADLINE for `check --deadline`."""
+"""Every option can be set in the environment too: DETECTOR_CHECK_DEADLINE for `check --deadline`."""
 
 
-def usual_place(environ: Mapping[str, str]) -> Path | None:
-    """Where the configuration file is when nobody says, by the platform's convention.
-
-    None where the user has no home directory, as in a container that runs as a user nobody listed.
-    """
-    try:
-        if sys.platform == "win32":
-            base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Application Support"
-        else:
-            base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    except RuntimeError:  # no home directory can be determined
-        return None
-    return base / "tls-middleware-detector" / "detector.toml"
+def default_file() -> Path | None:
+    """The user's configuration file by the platform's convention; None without a home directory."""
+    folder = user_folder("config")
+    return None if folder is None else folder / "detector.toml"
 
 
 def defaults(named: str | None, group: click.Group) -> dict[str, Any]:
-    """The defaults for click (`default_map`) from the file `named`, or from the usual place if there is one.
+    """The defaults for click (`default_map`) from the file `named`, or from the default file if it exists.
 
     Raises `SettingsError`.
     """
-    path = Path(named) if named else usual_place(os.environ)
+    path = Path(named) if named else default_file()
     if path is None:
         return {}
     try:
         if named is None and not path.is_file():
             return {}
         with path.open("rb") as file:
-            data = file.read(SETTINGS_OCTETS_MAX + 1)
+            data = file.read(SETTINGS_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         advice = "Name a readable file." if named else f"Set HOME to your own, or --config {os.devnull} for none."
-        raise SettingsError(f"{path}: cannot be read ({reason}).", advice=advice) from error
-    if len(data) > SETTINGS_OCTETS_MAX:
-        raise SettingsError(f"{path}: larger than {SETTINGS_OCTETS_MAX} bytes.", advice="Name a configuration file.")
+        raise SettingsError(f"{path}: cannot be read ({reason_of(error)}).", advice=advice) from error
+    if len(data) > SETTINGS_BYTES_MAX:
+        raise SettingsError(f"{path}: larger than {SETTINGS_BYTES_MAX} bytes.", advice="Name a configuration file.")
     try:
         table = tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -90,7 +80,7 @@ def _commands(path: Path, where: str, table: Mapping[str, Any], group: click.Gro
         if command is None:
             _refuse(path, f"{where}{name}", "is not a command", name, group.commands)
         if not isinstance(content, dict):
-            _refuse(path, f"{where}{name}", "is not a table", name, (), f"Write [{where}{name}] above its options.")
+            _refuse(path, f"{where}{name}", "is not a table", advice=f"Write [{where}{name}] above its options.")
         if isinstance(command, click.Group):
             nested = {key: value for key, value in content.items() if key in command.commands}
             rest = {key: value for key, value in content.items() if key not in nested}
@@ -102,11 +92,12 @@ def _commands(path: Path, where: str, table: Mapping[str, Any], group: click.Gro
 
 
 def _options(path: Path, where: str, table: Mapping[str, Any], command: click.Command) -> dict[str, Any]:
-    known: dict[str, click.Option] = {}
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            for spelled in parameter.opts:
-                known[spelled.lstrip("-").replace("-", "_")] = parameter
+    known = {
+        flag.lstrip("-").replace("-", "_"): parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for flag in parameter.opts
+    }
     found: dict[str, Any] = {}
     for key, value in table.items():
         option = known.get(key)
@@ -117,28 +108,23 @@ def _options(path: Path, where: str, table: Mapping[str, Any], command: click.Co
 
 
 def _value(path: Path, where: str, value: Any, option: click.Option) -> Any:  # noqa: ANN401 - TOML
-    """A value as click takes it. Its range and kind are click's to check, as for the command line."""
+    """A value as click takes it, which checks its range and type as on the command line."""
     if option.multiple != isinstance(value, list):
         wanted = "a list" if option.multiple else "one value, not a list"
-        _refuse(path, where, f"must be {wanted}", "", (), "See --help of the command.")
+        _refuse(path, where, f"must be {wanted}", advice="See --help of the command.")
     if option.is_flag != isinstance(value, bool):
         wanted = "true or false" if option.is_flag else "a value, not true or false"
-        _refuse(path, where, f"must be {wanted}", "", (), "See --help of the command.")
+        _refuse(path, where, f"must be {wanted}", advice="See --help of the command.")
     if option.is_flag:
         return value
     words = [str(item) for item in value] if isinstance(value, list) else [str(value)]
-    if any("\0" in word for word in words):  # no command line can hold one, and nothing behind it expects one
-        _refuse(path, where, "holds a NUL character", "", (), "Take it out.")
+    if any("\0" in word for word in words):  # no command line can hold one, and no command expects one
+        _refuse(path, where, "holds a NUL character", advice="Remove it.")
     return words if isinstance(value, list) else words[0]
 
 
-def _refuse(  # noqa: PLR0913, PLR0917 - the parts of one message
-    path: Path,
-    where: str,
-    reason: str,
-    word: str,
-    known: Collection[str],
-    advice: str = "",
+def _refuse(  # noqa: PLR0913 - the parts of one message
+    path: Path, where: str, reason: str, word: str = "", known: Collection[str] = (), *, advice: str = ""
 ) -> NoReturn:
     if not advice:
         near = difflib.get_close_matches(word[:80], list(known), n=1)

@@ -6,34 +6,41 @@ Room: cli.
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
 
+from detector import bundle as bundles
+from detector.aio.lazy import LazyModule
+from detector.bundle.form import BUNDLE_BYTES_MAX
 from detector.errors import BundleError
+from detector.judge import wording
 from detector.knowledge.age import describe
 from detector.pins.encoding import parse_witness_key
 from detector.session.settings import Expectations
 from detector.trust.key_files import load_public_key
 
-from . import common
+from . import common, options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from rich.console import RenderableType
-    from rich.table import Table
+    from rich import console as rich_console
+    from rich import text as rich_text
 
+    from detector import report as reports
     from detector.bundle import Verification
+else:
+    rich_console = LazyModule("rich.console")
+    rich_text = LazyModule("rich.text")
+    reports = LazyModule("detector.report")
 
 HOLDS, FAILS, INCOMPLETE = 0, 1, 3
 """Exit codes by `detector.bundle.Conclusion`."""
 
 
 class _PublicKey(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
-    """An Ed25519 public key as pin files spell it."""
+    """An Ed25519 public key as encoded in pin files."""
 
     name = "ed25519/BASE64"
 
@@ -46,49 +53,35 @@ class _PublicKey(click.ParamType):  # type: ignore[type-arg] # generic only in n
             self.fail(f"{value!r}: this key {error}.", param, ctx)
 
 
-def reviewing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command with what a reviewer brings: `keys`, `key_files`, `roots`, `add_roots` and `ct_logs`."""
-    for option in reversed(_REVIEWING):
-        command = option(command)
-    return command
-
-
-_REVIEWING: Final = (
-    click.option(
-        "--key", "keys", type=_PublicKey(), multiple=True, help="A key that must have signed; repeatable: any."
-    ),
-    click.option("--key-file", "key_files", multiple=True, metavar="PEM", help="The same, from a file; repeatable."),
-    click.option("--roots", metavar="PEM", help="Public roots to use instead of certifi's."),
-    click.option("--add-roots", metavar="PEM", help="Public roots to use besides."),
-    click.option(
-        "--ct-logs", metavar="FILE", help="Known CT logs, Google log list v3 JSON, instead of the shipped ones."
-    ),
+reviewing: Final = options.together(
+    (
+        options.trusting(
+            "--key keys",
+            "Key of which a signature is required; repeatable: one of them suffices.",
+            type=_PublicKey(),
+            multiple=True,
+        ),
+        options.trusting("--key-file key_files", "The same, from a file; repeatable.", multiple=True, metavar="PEM"),
+        options.trust,
+    )
 )
+"""What a reviewer provides: `keys`, `key_files`, and roots and logs as `settings`."""
 
 
-@click.command()
+@click.command(cls=options.Command)
 @click.argument("bundle", metavar="BUNDLE")
 @reviewing
-@click.option("--pins", multiple=True, metavar="FILE|DIR", help="Pins to assess by instead of the recorded ones.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice([common.Format.TABLE.value, common.Format.JSON.value]),
-    default=common.Format.TABLE.value,
-    show_default=True,
-    help="Form of the result.",
-)
-@click.option("--output", metavar="FILE", help="Write the result there instead of to standard output.")
+@options.trusting("--pins", "Pins to use instead of the recorded ones.", multiple=True, metavar="FILE|DIR")
+@options.record_form
+@options.output
 def verify(  # noqa: PLR0913 - one parameter per option
     *,
+    settings: dict[str, Any],
     bundle: str,
     keys: tuple[bytes, ...],
     key_files: tuple[str, ...],
     pins: tuple[str, ...],
-    roots: str | None,
-    add_roots: str | None,
-    ct_logs: str | None,
-    form: str,
+    form: options.Format,
     output: str | None,
 ) -> int:
     """Assess an evidence bundle again, offline, from the raw bytes in it.
@@ -96,39 +89,26 @@ def verify(  # noqa: PLR0913 - one parameter per option
     Exit code: 0 it holds: nothing was changed, a given key signed it, and it is assessed as it was; 1 it does not hold;
     2 bad usage or input; 3 undecided: no given key signed it, or evidence was taken out.
     """
-    from detector.bundle import verify as judge_again  # noqa: PLC0415 - no other command needs it
-
-    expected = Expectations(pins=pins or None, roots=roots, add_roots=add_roots, logs=ct_logs)
-    public = expected.public_roots
+    expected = Expectations(**settings, pins=pins or None)
     given = (*keys, *map(load_public_key, key_files))
-    logs = expected.log_list
+    public, logs = expected.public_roots, expected.log_list
     own_pins = expected.pin_set.endpoints if pins else ()
     data = read_file(bundle)
     with naming(bundle):
-        verification = judge_again(data, keys=given, roots=public, logs=logs, pins=own_pins)
+        verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins)
     with common.result_stream(output) as stream:
-        if common.Format(form) is common.Format.JSON:
-            stream.write(msgspec.json.format(msgspec.json.encode(verification), indent=2).decode() + "\n")
-        else:
-            stream.write(common.as_text(_render(verification), stream))
+        common.write_record(verification, form, stream, lambda: _render(verification))
     return {"holds": HOLDS, "fails": FAILS, "incomplete": INCOMPLETE}[verification.conclusion]
 
 
 def read_file(path: str) -> bytes:
     """The bytes of a bundle. Raises `BundleError` naming the file."""
-    from detector.bundle.form import BUNDLE_OCTETS_MAX  # noqa: PLC0415 - as above
-
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(BUNDLE_OCTETS_MAX + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BundleError(f"{path}: cannot be read ({reason}).", advice="Name a readable evidence bundle.") from error
+    return common.read_file(path, BUNDLE_BYTES_MAX, BundleError, "Name a readable evidence bundle.")
 
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put the file's name before what is wrong with the bundle in it."""
+    """Prefix errors of a bundle with the file's name."""
     try:
         yield
     except BundleError as error:
@@ -138,65 +118,45 @@ def naming(path: str) -> Iterator[None]:
 _HEADLINE: Final = {
     "holds": ("HOLDS: nothing was changed, and the evidence is assessed as it was.", "bold green"),
     "incomplete": (
-        "INCOMPLETE: what is there was not found wrong, but it does not show all that was claimed.",
+        "INCOMPLETE: nothing is wrong with what is there, but it does not show all that was claimed.",
         "bold yellow",
     ),
     "fails": ("DOES NOT HOLD.", "bold red"),
 }
 
 
-def _render(verification: Verification) -> RenderableType:
-    """The conclusion, why, what the evidence says, endpoint by endpoint, and what rests on the recorder's word."""
-    from rich.console import Group  # noqa: PLC0415 - 40 ms that JSON output does not need
-    from rich.text import Text  # noqa: PLC0415 - as above
-
+def _render(verification: Verification) -> rich_console.RenderableType:
+    """The conclusion, why, what the evidence shows per endpoint, and which claims cannot be verified."""
     headline, style = _HEADLINE[verification.conclusion]
-    return Group(
-        Text(headline, style=style),
-        *(Text(printable(line)) for line in _explanation(verification)),
-        Text(""),
-        _table(verification),
-        Text(""),
-        *(Text(printable(line)) for line in _footer(verification)),
+    signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
+    explanation = (
+        *verification.reasons,
+        f"Signed by: {signers} ({verification.signature}).",
+        f"Assessed again: {reports.headline(verification.report)}",
+    )
+    rows = []
+    for check in verification.endpoints:
+        claims = (
+            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
+            for claim in (check.claimed, check.judged)
+        )
+        rows.append(map(printable, (check.part, check.endpoint.name, *claims, check.key, check.witness or "-")))
+    return rich_console.Group(
+        rich_text.Text(headline, style=style),
+        *(rich_text.Text(printable(line)) for line in (*explanation, "")),
+        reports.plain_table(("part", "endpoint", "claimed", "assessed again", "key", "witness"), rows),
+        *(rich_text.Text(printable(line)) for line in ("", *_footer(verification))),
     )
 
 
-def _explanation(verification: Verification) -> Iterator[str]:
-    from detector.report import headline  # noqa: PLC0415 - as above
-
-    yield from verification.reasons
-    signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"
-    yield f"Signed by: {signers} ({verification.signature})."
-    yield f"Assessed again: {headline(verification.report)}"
-
-
-def _table(verification: Verification) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for title in ("part", "endpoint", "claimed", "assessed again", "key", "witness"):
-        table.add_column(title, overflow="fold")
-    for check in verification.endpoints:
-        rows = [
-            f"{claim.verdict} {claim.confidence or claim.assurance or ''}".strip() + f" ({claim.reason})"
-            for claim in (check.claimed, check.judged)
-        ]
-        cells = (check.part, check.endpoint.name, *rows, check.key, check.witness or "-")
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
-
-
 def _footer(verification: Verification) -> Iterator[str]:
-    from detector.judge.wording import why  # noqa: PLC0415 - as above
-
-    yield from dict.fromkeys(f"{result.reason}: {why(result)}" for result in verification.report.results)
+    yield from dict.fromkeys(f"{result.reason}: {wording.why(result)}" for result in verification.report.results)
     for part in verification.parts:
         if part.state != "intact":
             yield f"Part {part.name}: {part.state}."
     for word in verification.words:
         names = f" ({', '.join(word.endpoints)})" if word.endpoints else ""
-        yield f"On the recorder's word: {word.summary}{names}"
+        yield f"Not verifiable: {word.summary}{names}"
     recorded = verification.recorded
     others = " and ".join(recorded.others)
     yield (

@@ -25,26 +25,26 @@ from detector.model import Assurance, Confidence
 from .policy import Action, OnStalePin, OnUnconfirmed, PolicyScope
 
 if TYPE_CHECKING:
-    from detector.judge import confirmation, table
-    from detector.judge.confirmation import Confirmation
+    from detector.judge import table, wording
+    from detector.judge.wording import Confirmation
     from detector.model import Result
 
     from .policy import Policy
 else:  # imported while the network is waited for
-    confirmation = LazyModule("detector.judge.confirmation")
     table = LazyModule("detector.judge.table")
+    wording = LazyModule("detector.judge.wording")
 
 
 def confirmed_as(policy: Policy, result: Result) -> Confirmation:
     """Return how far a result confirms its endpoint; without a witness that the policy requires, not at all."""
     if _lacks_witness(policy, result):
-        return confirmation.Confirmation.UNCONFIRMED
-    return confirmation.confirmation(result)
+        return wording.Confirmation.UNCONFIRMED
+    return wording.confirmation(result)
 
 
 def admit(policy: Policy, result: Result) -> Action:
     """Return the action for an endpoint that must be confirmed."""
-    kinds, found = confirmation.Confirmation, confirmed_as(policy, result)
+    kinds, found = wording.Confirmation, confirmed_as(policy, result)
     if found is kinds.CONFIRMED:
         return Action.ALLOW
     if found is kinds.STALE_PIN:
@@ -70,7 +70,7 @@ def is_intercepted(result: Result) -> bool:
 
 def why(policy: Policy, result: Result) -> str:
     """Return one sentence on the basis of the result. It accuses nobody."""
-    if _lacks_witness(policy, result) and confirmation.confirmation(result) is confirmation.Confirmation.CONFIRMED:
+    if _lacks_witness(policy, result) and wording.confirmation(result) is wording.Confirmation.CONFIRMED:
         return "The policy asks for a witness here, and none confirmed the connection."
     return table.RULE_OF[result.reason].why
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector import model
+from detector import model  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.aio.lazy import LazyModule
 from detector.model import Audience, Category, Confidence, Outcome, Record, Report, Result, Verdict
 
@@ -32,10 +32,11 @@ from .policy import Action, OnUnconfirmed, Policy
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from detector.judge import facts
+    from detector.judge import table, wording
     from detector.judge.checks import captive_portal
 else:  # imported while the network is waited for
-    facts = LazyModule("detector.judge.facts")
+    table = LazyModule("detector.judge.table")
+    wording = LazyModule("detector.judge.wording")
     captive_portal = LazyModule("detector.judge.checks.captive_portal")
 
 LOG: Final = logging.getLogger("detector.exam")
@@ -192,7 +193,7 @@ class _Grouping:
         by_audience: dict[Audience, list[tuple[str, str]]] = {}
         for result in results:
             advice = {Audience.STUDENT: _AGAIN, **result.advice_for}
-            if _sign_in_first(result, self._report) and result.reason is not model.Reason.WRONG_NAME:
+            if _sign_in_first(result, self._report) and not table.RULE_OF[result.reason].may_be_portal:
                 advice[Audience.STUDENT] = _SIGN_IN
             elif result.observation.outcome in _QUOTING_THE_NETWORK:
                 advice[Audience.STUDENT] = _AGAIN
@@ -240,9 +241,10 @@ def _sign_in_first(result: Result, report: Report) -> bool:
     """Return whether a captive portal answers, or may answer, in the endpoint's place."""
     if result.verdict is Verdict.CLEAN:
         return False
-    if result.reason is model.Reason.NO_CERTIFICATE:
+    rule = table.RULE_OF[result.reason]
+    if rule.is_outcome:
         return report.portal is not None and report.portal.outcome in captive_portal.ANSWERED_BY_ANOTHER
-    return result.reason is model.Reason.WRONG_NAME or facts.Facts(result.findings).portal
+    return rule.may_be_portal or wording.is_behind_a_portal(result)
 
 
 def _product(result: Result) -> str | None:
@@ -305,7 +307,8 @@ def _message(group: _Group) -> str:
 
 def _of_unconfirmed(group: _Group, hosts: str) -> tuple[str, ...]:
     reason = group.reason
-    because = _NO_ANSWER if reason.rule is model.Reason.NO_CERTIFICATE else reason.sentence
+    nothing_seen = reason.rule is not None and table.RULE_OF[reason.rule].is_outcome
+    because = _NO_ANSWER if nothing_seen else reason.sentence
     product = _product(group.results[0]) if group.results else None
     finding = (
         f"The exam server could not be confirmed{f': {hosts}' if hosts else ''}.",

@@ -30,9 +30,9 @@ from detector.exam.admission import admit, confirmed_as, is_intercepted, why
 from detector.exam.policy import Action, Policy
 from detector.judge import assess, network
 from detector.judge.checks import host_name, witness
-from detector.judge.confirmation import Confirmation
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
+from detector.judge.wording import Confirmation
 from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
 from detector.pins import parse_host
 from detector.session.seams import THIS_MACHINE, Seams

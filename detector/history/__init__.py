@@ -1,8 +1,7 @@
-"""What earlier runs saw: kept in a database, compared, and told over time.
+"""Results of earlier runs: stored in a database, compared, and summarized over time.
 
-Room: history. `schema` and `difference` are pure; `store` talks to the database (SQLite, or PostgreSQL by URL) through
-SQLAlchemy, `migrations` brings older schemas up to date. The extra `history` installs what it needs.
+Room: history. `schema`, `difference` and `dossier` are pure; `store` accesses the database (SQLite, or PostgreSQL by
+URL) through SQLAlchemy, `migrations` upgrades older schemas. The extra `history` installs the dependencies.
 
-What is kept is what reports hold, and nothing else: verdicts, findings and certificates. Certificates are kept once
-each, however often they were seen.
+Only the content of reports is stored: verdicts, findings and certificates, each certificate once.
 """

@@ -1,6 +1,6 @@
-"""What changed between two reports: intercepted now, no longer, by another party, uncertain, pins gone stale.
+"""What changed between two reports: intercepted now, no longer, by another party, uncertain, stale pins.
 
-Room: history. Pure: two reports in, a list of changes out. Nothing is assessed again here. Words follow confidence
+Room: history. Pure: two reports in, a list of changes out; nothing is assessed again. The wording follows confidence
 (`detector.judge.wording`): what is only `possible` is uncertain, and names nobody.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from detector.judge.wording import has_stale_pins, is_uncertain
+from detector.judge.wording import has_stale_pins, is_uncertain, wire_outcome
 from detector.knowledge.age import describe
-from detector.model import Confidence, Reason, Record, Report, Result, Verdict
+from detector.model import Confidence, Record, Report, Result, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ class ChangeKind(enum.StrEnum):
 
 
 class Change(Record, frozen=True, kw_only=True):
-    """One change: the endpoint (`host:port`), what it was and is in one word each, and one sentence."""
+    """One change: the endpoint (`host:port`), its state before and after, and one sentence."""
 
     kind: ChangeKind
     endpoint: str
@@ -46,7 +46,7 @@ class Change(Record, frozen=True, kw_only=True):
 
 
 class Difference(Record, frozen=True, kw_only=True):
-    """What changed from `before` to `after` (the runs' own words for themselves), most important first.
+    """What changed from `before` to `after` (the names of the runs), most important first.
 
     `notes` say what else differed and could explain a change: other roots, other logs, another vantage.
     """
@@ -62,32 +62,25 @@ def compare(before: Report, after: Report, *, names: tuple[str, str] = ("before"
     old = {result.endpoint.name: result for result in before.results}
     new = {result.endpoint.name: result for result in after.results}
     changes = [
-        change for name in dict.fromkeys((*old, *new)) for change in _changes(name, old.get(name), new.get(name))
+        Change(
+            kind=found[0],
+            endpoint=name,
+            before=_state(old.get(name)),
+            after=_state(new.get(name)),
+            summary=f"{name} {found[1]}",
+        )
+        for name in old | new
+        if (found := _kind(old.get(name), new.get(name))) is not None
     ]
     order = list(ChangeKind)
     changes.sort(key=lambda change: order.index(change.kind))
     return Difference(before=names[0], after=names[1], changes=tuple(changes), notes=tuple(_notes(before, after)))
 
 
-def _changes(name: str, old: Result | None, new: Result | None) -> Iterator[Change]:
-    found = _kind(old, new)
-    if found is None:
-        return
-    kind, summary = found
-    yield Change(
-        kind=kind,
-        endpoint=name,
-        before=None if old is None else _state(old),
-        after=None if new is None else _state(new),
-        summary=f"{name} {summary}",
-    )
-
-
 def _kind(old: Result | None, new: Result | None) -> tuple[ChangeKind, str] | None:  # noqa: PLR0911 - one return a kind
     if old is None or new is None:
-        return (
-            (ChangeKind.ADDED, "was not checked before.") if old is None else (ChangeKind.REMOVED, "was not checked.")
-        )
+        kind, when = (ChangeKind.ADDED, " before") if old is None else (ChangeKind.REMOVED, "")
+        return kind, f"was not checked{when}."
     if has_stale_pins(new):
         stale = "shows a certificate that careful clients take and that is not pinned: probably the pins are stale."
         return None if has_stale_pins(old) else (ChangeKind.PINS_STALE, stale)
@@ -107,21 +100,15 @@ def _kind(old: Result | None, new: Result | None) -> tuple[ChangeKind, str] | No
     return None
 
 
-def _accused(old: Result, new: Result) -> tuple[ChangeKind, str] | None:
+def _accused(old: Result, new: Result) -> tuple[ChangeKind, str] | None:  # noqa: PLR0911 - one return a kind
     """What changed for an endpoint that is accused now."""
     before = old if old.verdict is Verdict.MIDDLEWARE and not has_stale_pins(old) else None
-    return _now_uncertain(before) if is_uncertain(new) else _now_intercepted(before, new)
-
-
-def _now_uncertain(before: Result | None) -> tuple[ChangeKind, str] | None:
-    if before is None:
-        return ChangeKind.UNCERTAIN, "is uncertain now (possible); an innocent explanation fits as well."
-    if is_uncertain(before):
-        return None
-    return ChangeKind.LESS_SURE, f"is only possible instead of {before.confidence}; an innocent explanation fits."
-
-
-def _now_intercepted(before: Result | None, new: Result) -> tuple[ChangeKind, str] | None:
+    if is_uncertain(new):
+        if before is None:
+            return ChangeKind.UNCERTAIN, "is uncertain now (possible); an innocent explanation fits as well."
+        if is_uncertain(before):
+            return None
+        return ChangeKind.LESS_SURE, f"is only possible instead of {before.confidence}; an innocent explanation fits."
     if before is None:
         return ChangeKind.INTERCEPTED, f"is intercepted now ({new.confidence}), by {_party(new)}."
     if is_uncertain(before):
@@ -140,10 +127,12 @@ def _party(result: Result) -> str:
 
 
 def _reason(result: Result) -> str:
-    return str(result.observation.outcome) if result.reason is Reason.NO_CERTIFICATE else result.reason
+    return wire_outcome(result) or result.reason
 
 
-def _state(result: Result) -> str:
+def _state(result: Result | None) -> str | None:
+    if result is None:
+        return None
     return " ".join(filter(None, (result.verdict, result.confidence or result.assurance or _reason(result))))
 
 

@@ -2,10 +2,10 @@
 
 Room: history. Pure: results over time in, records out; nothing is assessed again.
 
-It is the basis on which the usage rights of an institution are reviewed, so it says what speaks against the finding as
-plainly as what speaks for it: what was tried to disprove it and how that came out, which innocent explanations are
-left, and where the evidence has gaps. A result that is only `possible` is listed as uncertain: it names nobody, and
-nothing is said to be intercepted. It says nothing about persons; its sources contain nothing about them.
+It is the basis for reviewing the usage rights of an institution, so it presents evidence against the finding as plainly
+as evidence for it: the attempts to disprove it and their outcomes, the remaining innocent explanations, and gaps in the
+evidence. A result that is only `possible` is listed as uncertain: it names nobody, and nothing is called intercepted.
+It contains nothing about persons; neither do its sources.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import itertools
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.judge import checks, wording
@@ -24,34 +25,8 @@ if TYPE_CHECKING:
 
     from detector.model import Attribution
 
-QUESTIONS: Final[Mapping[str, str]] = {
-    checks.key_possession.ID: "Did the peer hold the key of the certificate that it presented?",
-    checks.witness.ID: "Did a cooperating server see the same TLS session?",
-    checks.chain.ID: "Would a careful client take the chain, and if not, where does it lead?",
-    checks.host_name.ID: "Is the certificate for the host that was asked for?",
-    checks.transparency.ID: "Was the certificate publicly logged?",
-    checks.identity.ID: "What is known of the endpoint's genuine certificate?",
-    checks.pin.ID: "Is the key one that the endpoint's operator is known to use?",
-    checks.place.ID: "Are the name and the address public?",
-    checks.dates.ID: "Is the certificate within its validity?",
-    checks.clock.ID: "Was the clock of the machine right?",
-    checks.expected_root.ID: "Is the public root one that this operator uses?",
-    checks.machine_root.ID: "Does it lead to a root of the machine that is not public, and how did that come there?",
-    checks.forged_issuer.ID: "Does it claim a public CA that did not sign it?",
-    checks.known_interceptor.ID: "Does it bear the mark of a known product?",
-    checks.shared_signer.ID: "Do unrelated operators share a signer, a key or a missing intermediate?",
-    checks.neighbours.ID: "Are other endpoints of the same route substituted, and by the same signer?",
-    checks.captive_portal.ID: "Did a sign-in page answer?",
-    checks.private_origin.ID: "Could it be a server with a certificate of its own making?",
-    checks.several_certificates.ID: "Are there other certificates of this host, and where do they lead?",
-    checks.route_difference.ID: "Does the same address show another server on another route?",
-    checks.hello_difference.ID: "Does the same address show another server to another kind of program?",
-    checks.quic.ID: "Does the same address show another server over QUIC?",
-    checks.proxy_certificate.ID: "Does the proxy show that it is the one that was named?",
-    checks.resolution.ID: "Does another resolver give other addresses?",
-    checks.tls_location.ID: "At which hop is it answered, and is the host further away?",
-}
-"""What each check asks, for a reader who must decide whether enough was asked."""
+QUESTIONS: Final[Mapping[str, str]] = {module.ID: module.QUESTION for module in checks.MODULES if module.QUESTION}
+"""The question of each check, for a reader who must decide whether enough was checked."""
 
 ALTERNATIVES: Final[Mapping[Alternative, str]] = {
     Alternative.CAPTIVE_PORTAL: "a network that shows a sign-in page before it lets anybody through",
@@ -75,16 +50,16 @@ ALTERNATIVES: Final[Mapping[Alternative, str]] = {
 QUIET_DAYS: Final = 7
 """Days without a run that are reported as a gap: a term has exams every week."""
 GAPS_MAX: Final = 10
-"""Gaps in time reported one by one, the longest first."""
+"""Gaps in time reported individually, the longest first."""
 SOURCES_MAX: Final = 50
-"""Sources named for one endpoint; the rest is counted."""
+"""Sources named for one endpoint; the others are counted."""
 
 
 class Item(NamedTuple):
-    """One result: when and where it was seen, and where it is kept (a run, a bundle).
+    """One result: when and where it was seen, and its source (a run, a bundle).
 
-    `verified` says how a bundle's signature and contents came out, None where there is none; `vouched` is whether a
-    key that the reviewer knows signed it.
+    `verified` describes the verification of a bundle, None for a run; `trusted` is whether a key that the reviewer
+    knows signed it.
     """
 
     at: dt.datetime
@@ -92,11 +67,11 @@ class Item(NamedTuple):
     result: Result
     source: str
     verified: str | None = None
-    vouched: bool = False
+    trusted: bool = False
 
 
 class AffectedEndpoint(Record, frozen=True, kw_only=True):
-    """One endpoint behind one interceptor, or an uncertain one. `why` has a sentence for each kind of decision."""
+    """One endpoint behind one interceptor, or an uncertain one. `why` has a sentence for each reason."""
 
     endpoint: str
     category: Category
@@ -113,7 +88,7 @@ class AffectedEndpoint(Record, frozen=True, kw_only=True):
 
 
 class DossierInterceptor(Record, frozen=True, kw_only=True):
-    """Who appears to intercept TLS, since when, on which hosts, and how sure that is at best."""
+    """Who appears to intercept TLS, since when, on which hosts, and with which confidence at best."""
 
     product: str | None
     vendor: str | None
@@ -129,7 +104,7 @@ class DossierInterceptor(Record, frozen=True, kw_only=True):
 
 
 class Tried(Record, frozen=True, kw_only=True):
-    """One question that was asked of what was accused, and how often each answer came."""
+    """One check of the accused endpoints, and how often each outcome occurred."""
 
     check: str
     question: str
@@ -140,7 +115,7 @@ class Dossier(Record, frozen=True, kw_only=True):
     """What is known of one place.
 
     `interceptors` are from results that are `probable` or `proven`, `uncertain` are endpoints with results that are
-    only `possible`. `alternatives` are innocent explanations that are left, `gaps` what the evidence does not show.
+    only `possible`. `alternatives` are the remaining innocent explanations, `gaps` what the evidence does not show.
     """
 
     vantage: str
@@ -160,17 +135,18 @@ class Dossier(Record, frozen=True, kw_only=True):
     evidence: tuple[str, ...]
 
 
+@dataclass
 class _Occurrences:
     """What one endpoint showed behind one interceptor, or uncertainly."""
 
-    def __init__(self, item: Item) -> None:
-        self.category = item.result.endpoint.category
-        self.first = self.last = item.at
-        self.times = 0
-        self.confidence = Confidence.POSSIBLE
-        self.reasons: dict[str, Reason] = {}
-        self.certificates: dict[str, None] = {}
-        self.sources: dict[str, None] = {}
+    category: Category
+    first: dt.datetime
+    last: dt.datetime
+    times: int = 0
+    confidence: Confidence = Confidence.POSSIBLE
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    certificates: dict[str, None] = field(default_factory=dict)
+    sources: dict[str, None] = field(default_factory=dict)
 
     def add(self, item: Item) -> None:
         self.first, self.last = min(self.first, item.at), max(self.last, item.at)
@@ -184,13 +160,13 @@ class _Occurrences:
 
 
 _Party = tuple[str | None, str | None]
-"""What a party is recognised by over time: a product, or else an issuer's name."""
+"""Identifies a party over time: its product, or else the issuer's name."""
 _WITNESSED: Final = frozenset({witness.Outcome.EQUAL, witness.Outcome.DIFFERS})
 """Answers of a witness that say which session it saw."""
 
 
 class Gathering:
-    """Gathers results of one place into a dossier. Holds counts and names, not results: any number of them can pass."""
+    """Collects results of one place into a dossier; holds counts and names, not results, whatever their number."""
 
     def __init__(self, vantage: str) -> None:
         self.vantage: Final = vantage
@@ -198,7 +174,7 @@ class Gathering:
         self._times: tuple[dt.datetime, dt.datetime] | None = None
         self._results = 0
         self._sources: dict[str, str | None] = {}
-        self._vouched: set[str] = set()
+        self._trusted: set[str] = set()
         self._left_out: dict[str, str] = {}
         self._checked: Counter[str] = Counter()
         self._verdicts: dict[str, Counter[Verdict]] = {}
@@ -225,7 +201,7 @@ class Gathering:
         if result.verdict is not Verdict.MIDDLEWARE:
             return
         self._accused += 1
-        self._endpoints_of(result).setdefault(name, _Occurrences(item)).add(item)
+        self._endpoints_of(result).setdefault(name, _Occurrences(result.endpoint.category, item.at, item.at)).add(item)
         self._alternatives.update(result.alternatives)
         self._pinned |= any(f.check == pin.ID and f.outcome == pin.Outcome.MISMATCH for f in result.findings)
         outcomes = {finding.check: finding.outcome for finding in result.findings if finding.check in QUESTIONS}
@@ -233,7 +209,7 @@ class Gathering:
             self._asked.setdefault(check, Counter())[outcome] += 1
 
     def _endpoints_of(self, result: Result) -> dict[str, _Occurrences]:
-        """The endpoints that belong with an accused one: those of the same party, or those that are uncertain."""
+        """The collection that an accused endpoint belongs to: that of its party, or the uncertain ones."""
         if wording.is_uncertain(result):
             return self._uncertain
         who = result.attribution
@@ -242,17 +218,17 @@ class Gathering:
         return self._seen.setdefault(party, {})
 
     def note_source(self, item: Item) -> None:
-        """Record where a result is kept, also a further place of one that was added already."""
+        """Record the source of a result, even of one that was added already from another source."""
         self._sources[item.source] = item.verified
-        if item.vouched:
-            self._vouched.add(item.source)
+        if item.trusted:
+            self._trusted.add(item.source)
 
     def leave_out(self, source: str, reason: str) -> None:
-        """Record a source that does not hold: it is named, and nothing in it is believed."""
+        """Record a source that does not hold: it is named, and its content is ignored."""
         self._left_out[source] = reason
 
     def dossier(self, *, made: dt.datetime, unfinished_runs: int = 0) -> Dossier:
-        """The dossier of what was gathered, as of `made`. `unfinished_runs` were ended before they were done."""
+        """The dossier of what was collected, as of `made`. `unfinished_runs` were interrupted."""
         interceptors = tuple(sorted(map(self._interceptor, self._seen), key=lambda found: found.first_seen))
         never = [name for name, found in self._verdicts.items() if set(found) == {Verdict.INCONCLUSIVE}]
         clean = [
@@ -350,7 +326,7 @@ class Gathering:
         if never:
             yield f"{len(never)} endpoints could never be assessed; nothing is known of them."
         if unfinished_runs:
-            yield f"{unfinished_runs} runs were ended before they were done; what they had found is included."
+            yield f"{unfinished_runs} runs were interrupted; their results are included."
         if len(self._days) == 1:
             yield "All of it was seen on one day."
         if not self._witnessed:
@@ -366,7 +342,7 @@ class Gathering:
                 "reliable as its administrator."
             )
         bundles = {source for source, verified in self._sources.items() if verified is not None}
-        if strangers := bundles - self._vouched:
+        if strangers := bundles - self._trusted:
             yield f"{len(strangers)} of {len(bundles)} bundles are signed by no known key: anybody can make those."
         if self._left_out:
             yield f"{len(self._left_out)} bundles do not hold; they were left out, and what they show is not known."
@@ -375,7 +351,7 @@ class Gathering:
     def _quiet_times(self) -> Iterator[str]:
         days = sorted(self._days)
         pauses = [(after - before, before, after) for before, after in itertools.pairwise(days)]
-        long = sorted((p for p in pauses if p[0].days > QUIET_DAYS), reverse=True)
+        long = sorted((pause for pause in pauses if pause[0].days > QUIET_DAYS), reverse=True)
         for pause, before, after in long[:GAPS_MAX]:
             yield f"Nothing was checked for {pause.days - 1} days, between {before} and {after}."
         if len(long) > GAPS_MAX:

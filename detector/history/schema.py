@@ -1,10 +1,10 @@
-"""Tables of the history. The migrations make them; this says what they look like now.
+"""Tables of the history, as the migrations create them.
 
 Room: history. Pure: descriptions only.
 
-`runs` has one row a run, written when it begins; `finished` stays empty until it has ended, so that a run that was
-killed is seen to be one. `results` has one row per endpoint and run: the columns people ask for, and the whole result
-as JSON (`detail`) whose certificates stand, each once, in `certificates`.
+`runs` has one row per run, written when it begins; `finished` stays empty until it ends, so that a killed run is
+recognizable. `results` has one row per endpoint and run: the columns to query, and the whole result as JSON (`detail`)
+whose certificates are stored once each in `certificates`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 REVISION: Final = "0002"
-"""The newest migration, which makes what stands here. Revisions are numbers of four digits, in order."""
+"""The newest migration, which results in these tables. Revisions are numbers of four digits, in order."""
 
 metadata: Final = sa.MetaData(
     naming_convention={

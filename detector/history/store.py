@@ -1,11 +1,11 @@
-"""The history's database: opened and brought up to date, written in whole steps, read back as reports.
+"""The history's database: opening and migrating it, writing runs, reading them back as reports.
 
-Room: history. Talks to the database; judges nothing.
+Room: history. Accesses the database; assesses nothing.
 
-* A run and its results are written in transactions: what is there is whole, whenever the program is killed.
-* Several programs may write at once: SQLite in WAL mode with a wait for the lock, PostgreSQL as it is.
+* A run and its results are written in transactions: the content is consistent whenever the program is killed.
+* Several programs may write at once: SQLite in WAL mode with a wait for the lock, PostgreSQL by default.
 * A database of an older version is migrated when it is opened, in one transaction; one of a newer version is refused.
-* Every failure of the database is a `HistoryError` with one sentence, in which no password stands.
+* Every failure of the database is a `HistoryError` with one sentence that never contains a password.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, MissingExtraError
 from detector.model import Assurance, Confidence, Endpoint, Report, Result, Verdict, encode
 
@@ -36,26 +35,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Self
 
+    from alembic import command as alembic_command
+    from alembic import config as alembic_config
+else:  # half a second, for migrations alone
+    alembic_command = LazyModule("alembic.command")
+    alembic_config = LazyModule("alembic.config")
+
 LOCK_SECONDS: Final = 30.0
-"""How long a writer waits for another one; a batch takes milliseconds, a migration of a large history some seconds."""
+"""Maximum wait of a writer for another one; a batch takes milliseconds, migrating a large history some seconds."""
 
 BATCH: Final = 500
-"""Results in one transaction of a scan: what a power failure can cost, and few enough that others get their turn."""
+"""Results in one transaction of a scan: what a power failure can lose, and few enough not to block other writers."""
 
 CONNECT_SECONDS: Final = 10
-"""How long a database server may take to answer at first."""
+"""Timeout for connecting to a database server."""
 
 _WRITES: Final = "detector_writes"
 """Execution option of connections whose transactions write."""
 
 _GENUINE: Final = (Assurance.PINNED, Assurance.LOGGED, Assurance.WITNESSED)
-"""What a clean result must rest on for the endpoint's key to have been genuine; a declared private PKI is no such."""
+"""Assurances that show an endpoint's key to be genuine; a declared private PKI does not."""
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 class Run(NamedTuple):
-    """One run as the list shows it. `finished` is None for one that was ended before it was done."""
+    """One run in the list. `finished` is None if it was interrupted."""
 
     id: int
     kind: str
@@ -67,32 +72,13 @@ class Run(NamedTuple):
     endpoints: int
 
 
-class Sighting(NamedTuple):
+class Occurrence(NamedTuple):
     """One endpoint in one run."""
 
     run: int
     at: dt.datetime
     vantage: str
     result: Result
-
-
-def default_url() -> str:
-    """Where the history is when nobody says: in the user's own data directory, by the platform's convention.
-
-    Raises `HistoryError` where the user has none.
-    """
-    try:
-        if sys.platform == "win32":
-            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Application Support"
-        else:
-            base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    except RuntimeError as error:
-        raise HistoryError(
-            "No home directory is known, so there is no usual place for a history.", advice="Name a file or a database."
-        ) from error
-    return str(base / "tls-middleware-detector" / "history.sqlite")
 
 
 class History:
@@ -108,7 +94,7 @@ class History:
             self._engine = _engine(self._url)
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
             raise HistoryError(
-                f"The history's URL {self.name} names no database that is supported.",
+                f"The history's URL {self.name} does not name a supported database.",
                 advice="Give a file name for SQLite, or postgresql://user@host/database.",
             ) from error
         self._writing = self._engine.execution_options(**{_WRITES: True})
@@ -132,27 +118,24 @@ class History:
     # Writing
 
     def record(self, report: Report, *, kind: str = "check") -> int:
-        """Keep a report, all of it or nothing. Gives the run's number. Raises `HistoryError`."""
+        """Store a report, completely or not at all. Returns the run's number. Raises `HistoryError`."""
         with self._failures("written"), self._writing.begin() as connection:
             run = self._insert_run(connection, report, kind, report.finished)
             _insert_results(connection, run, enumerate(report.results))
         return run
 
     def begin(self, head: Report, *, kind: str) -> int:
-        """Begin a run whose results come one by one; `head` is its report so far. Raises `HistoryError`."""
+        """Begin a run whose results are added later; `head` is its report so far. Raises `HistoryError`."""
         with self._failures("written"), self._writing.begin() as connection:
             return self._insert_run(connection, head, kind, None)
 
     def add(self, run: int, numbered: Sequence[tuple[int, Result]]) -> None:
-        """Keep some results of a run, all of them or none; one whose number is there takes its place.
-
-        Raises `HistoryError`.
-        """
+        """Store some results of a run, all or none; one with a stored number replaces it. Raises `HistoryError`."""
         with self._failures("written"), self._writing.begin() as connection:
             _insert_results(connection, run, numbered)
 
     def finish(self, run: int, head: Report) -> None:
-        """Say that a run has ended; `head` is its report without the results. Raises `HistoryError`."""
+        """Mark a run as finished; `head` is its report without the results. Raises `HistoryError`."""
         with self._failures("written"), self._writing.begin() as connection:
             connection.execute(sa.update(runs).where(runs.c.id == run).values(**_run_values(head, head.finished)))
 
@@ -160,7 +143,7 @@ class History:
         inserted = connection.execute(sa.insert(runs).values(kind=kind, **_run_values(report, finished)))
         key = inserted.inserted_primary_key
         if key is None:
-            raise HistoryError(f"The history {self.name} gave no number to a run.", advice="Try again.")
+            raise HistoryError(f"The history {self.name} assigned no number to a run.", advice="Try again.")
         return int(key[0])
 
     # Reading
@@ -181,7 +164,7 @@ class History:
             return tuple(_run(row) for row in connection.execute(wanted))
 
     def load(self, run: int) -> Report:
-        """A run as the report it was; of an unfinished run, what there is. Raises `HistoryError`."""
+        """The report of a run; of an unfinished run, as far as it got. Raises `HistoryError`."""
         with self._failures("read"), self._engine.connect() as connection:
             row = connection.execute(sa.select(runs).where(runs.c.id == run)).one_or_none()
             if row is None:
@@ -195,18 +178,15 @@ class History:
             head = _report(row.head)
         return msgspec.structs.replace(head, results=tuple(loaded))
 
-    def sightings(
+    def occurrences(
         self,
         *,
         host: str | None = None,
         vantage: str | None = None,
         verdict: Verdict | None = None,
         since: dt.datetime | None = None,
-    ) -> Iterator[Sighting]:
-        """Results over time, oldest first, as they are read: any number of them costs no memory.
-
-        Raises `HistoryError`.
-        """
+    ) -> Iterator[Occurrence]:
+        """Results over time, oldest first, in constant memory. Raises `HistoryError`."""
         wanted = (
             sa.select(runs.c.id, runs.c.started, runs.c.vantage, results.c.detail)
             .join(results, results.c.run_id == runs.c.id)
@@ -222,7 +202,7 @@ class History:
             for part in stream.partitions():
                 loaded = _with_certificates(connection, [_result(row.detail) for row in part])
                 for row, result in zip(part, loaded, strict=True):
-                    yield Sighting(row.id, _utc(row.started), row.vantage, result)
+                    yield Occurrence(row.id, _utc(row.started), row.vantage, result)
 
     def genuine(self, names: Iterable[str]) -> frozenset[str]:
         """Which of these endpoints (`host:port`) were clean as pinned, logged or witnessed in any run.
@@ -256,21 +236,19 @@ class History:
                 f"The history {self.name} was written by a newer version of this program.",
                 advice="Update tls-middleware-detector, or name another history.",
             )
-        from alembic import command, config  # noqa: PLC0415 - half a second that a history of this version does not need
-
-        settings = config.Config()
+        settings = alembic_config.Config()
         settings.set_main_option("script_location", str(_MIGRATIONS))
         with self._writing.begin() as connection:
             _lock_for_migration(connection)
             settings.attributes["connection"] = connection
-            command.upgrade(settings, REVISION)
+            alembic_command.upgrade(settings, REVISION)
 
     @contextlib.contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """Turn every failure of the database into one sentence."""
+        """Raise every failure of the database as a `HistoryError` of one sentence."""
         try:
             yield
-        except HistoryError:  # a ValueError too, and said already
+        except HistoryError:  # a ValueError as well
             raise
         except (exc.SQLAlchemyError, OSError, ValueError) as error:  # the last: a damaged time, text or schema
             raise HistoryError(
@@ -285,7 +263,7 @@ def _url(place: str) -> sa.URL:
         url = sa.make_url(place)
     except exc.ArgumentError:
         raise HistoryError(
-            "The history's URL cannot be read.", advice="Write postgresql://user@host/database or a file name."
+            "The history's URL is invalid.", advice="Write postgresql://user@host/database or a file name."
         ) from None
     if url.drivername in {"postgresql", "postgres"}:
         return url.set(drivername="postgresql+pg8000")
@@ -305,8 +283,8 @@ def _engine(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        # IMMEDIATE takes the write lock at once and waits for it; a transaction that reads first and wants it later
-        # fails without waiting when somebody else wrote in between.
+        # IMMEDIATE takes the write lock at once and waits for it; a transaction that reads first and locks later fails
+        # without waiting if another program wrote in between.
         writes = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -314,20 +292,20 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    """The version of the schema that is there, as Alembic notes it; None where there is none yet."""
+    """The schema version recorded by Alembic; None for an empty database."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
 
 
 def _lock_for_migration(connection: sa.Connection) -> None:
-    """Let one program migrate at a time. SQLite's transaction is a lock already."""
+    """Let one program migrate at a time. In SQLite the transaction is a lock already."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
 
 _MIGRATION_LOCK: Final = 0x746C732D
-"""Any number that no other program takes as a lock of this database."""
+"""Any number that no other program uses as a lock of this database."""
 
 
 def _run_values(report: Report, finished: dt.datetime | None) -> dict[str, Any]:
@@ -351,7 +329,7 @@ def _insert_results(connection: sa.Connection, run: int, numbered: Iterable[tupl
         rows.append(_row(run, number, result))
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     if seen:
-        # In one order everywhere, so that two writers cannot wait for each other.
+        # Always in the same order, so that two writers cannot deadlock.
         known = [{"sha256": key, "der": seen[key]} for key in sorted(seen)]
         connection.execute(insert(certificates).on_conflict_do_nothing(), known)
     if rows:
@@ -382,45 +360,45 @@ def _row(run: int, number: int, result: Result) -> dict[str, Any]:
 
 
 def _storable(text: str | None) -> str | None:
-    """Text as a column takes it: PostgreSQL has no place for NUL, and a certificate may hold one."""
+    """Text without NUL, which PostgreSQL cannot store and a certificate may contain."""
     return None if text is None else text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _result(detail: object) -> Result:
     try:
-        return msgspec.json.decode(_octets(detail), type=Result)
+        return msgspec.json.decode(_bytes(detail), type=Result)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable("A result") from error
 
 
 def _report(head: object) -> Report:
     try:
-        return Report.from_json(_octets(head))
+        return Report.from_json(_bytes(head))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable("A run") from error
 
 
-def _octets(value: object) -> bytes:
-    """What a column of octets holds; SQLite keeps anything in any column."""
+def _bytes(value: object) -> bytes:
+    """The content of a column of bytes; SQLite stores any type in any column."""
     return value if isinstance(value, bytes) else b""
 
 
 def _unreadable(what: str) -> HistoryError:
     return HistoryError(
         f"{what} in the history cannot be read.",
-        advice="Was it written by a newer version? Update this one; or was the file damaged? Restore it.",
+        advice="If a newer version wrote it, update this one; if the file is damaged, restore it.",
     )
 
 
 def _with_certificates(connection: sa.Connection, loaded: Sequence[Result]) -> list[Result]:
-    """The results with the octets of their certificates put back."""
+    """The results with the bytes of their certificates restored."""
     wanted = sorted({c.sha256 for result in loaded for c in result.observation.chain})
     der: dict[str, bytes] = {}
     for start in range(0, len(wanted), BATCH):
         part = wanted[start : start + BATCH]
         found = connection.execute(sa.select(certificates).where(certificates.c.sha256.in_(part)))
-        # Octets that are not those of their name were damaged, or changed: none are better.
-        der.update((row.sha256, row.der) for row in found if hashlib.sha256(_octets(row.der)).hexdigest() == row.sha256)
+        # Bytes that do not match their hash were damaged or changed, and are dropped.
+        der.update((row.sha256, row.der) for row in found if hashlib.sha256(_bytes(row.der)).hexdigest() == row.sha256)
     return [_whole(result, der) for result in loaded]
 
 
@@ -447,14 +425,14 @@ def _run(row: Any) -> Run:  # noqa: ANN401 - a row, whose columns are known abov
 
 
 def _utc(moment: dt.datetime | None) -> dt.datetime:
-    """A time from the database; SQLite keeps UTC without saying so."""
+    """A time from the database; SQLite stores UTC without an offset."""
     if moment is None:
         raise _unreadable("A run")
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def _reason(error: Exception) -> str:
-    """The driver's own words, on one line and short, without the statement around them."""
+    """The driver's message, shortened to one line, without the statement."""
     if isinstance(error, ValueError):  # sqlite3's or SQLAlchemy's, on values that no program of ours wrote
         return "database is malformed"
     original = getattr(error, "orig", None) or error
@@ -467,11 +445,11 @@ def _reason(error: Exception) -> str:
 def _advice(error: Exception) -> str:
     reason = _reason(error).lower()
     if "full" in reason or "no space" in reason:
-        return "Make room on the disk; what was written before is kept."
+        return "Free some disk space; what was written before is kept."
     if "locked" in reason:
         return "Another program is writing: try again when it is done."
     if "malformed" in reason or "not a database" in reason:
-        return "This file is no history: name another one, or restore it."
+        return "This file is not a history: name another one, or restore it."
     if "readonly" in reason or "read-only" in reason or "unable to open" in reason:
         return "Name a file in a directory you may write to."
     return "Check that the database is running, its address, and the account."

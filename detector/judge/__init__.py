@@ -1,4 +1,4 @@
-"""Judges what was observed: evidence, checks, the decision table and the verdict on a network.
+"""Where verdicts are made: evidence -> checks -> findings -> rules of the decision table -> verdict.
 
 Room: judge. Pure: no sockets, no clock, no files.
 """

@@ -1,6 +1,6 @@
-"""From evidence to results: runs the checks, reads the table, and says who it appears to be and what to do.
+"""From evidence to results: runs the checks, reads the table, adds who it appears to be and what to do.
 
-Room: judge. Pure: everything comes in as arguments, the clock included.
+Room: judge. Pure but for its log: everything comes in as arguments, the clock included.
 
 A result depends on what the other endpoints of the network show. `assess_all` settles a whole network at once;
 `Assessor` takes endpoints as they come and gives a result again when later evidence changes it. Both end with the same
@@ -9,17 +9,18 @@ results, in whatever order the endpoints come.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from detector.model import Attribution, Audience, Confidence, EndpointName, ManagedBy, Reason, Result, Verdict
+from detector.model import Attribution, Audience, Confidence, EndpointName, ManagedBy, Result, Verdict
 from detector.trust.classes import ChainClass
 
 from . import checks, table
 from .advice import advise
-from .checks import known_interceptor
+from .checks import forged_issuer, known_interceptor
 from .facts import Facts
 from .locality import locate
 from .network_evidence import NetworkEvidence, tags_of
@@ -29,15 +30,17 @@ if TYPE_CHECKING:
 
     from detector.model import Finding
 
-    from .decision import Decision
     from .evidence import EndpointEvidence
     from .network_evidence import Tag
+    from .table import Decision
+
+LOG: Final = logging.getLogger("detector.judge")
 
 L = TypeVar("L")
 
 PASSES_MAX: Final = 6
 """Passes over a network until nothing changes any more. Conclusions feed at most four times: canaries, endpoints that
-rest on a canary, what shares a key with those, and company."""
+rest on a canary, endpoints that share a key with those, and company."""
 
 AMENDABLE_MAX: Final = 1024
 """Results that a later endpoint can still amend; each holds its chain, about 10 KiB."""
@@ -52,7 +55,7 @@ class _Kept(NamedTuple, Generic[L]):
 
 
 class _Assessed(NamedTuple):
-    """One observation, what was found on it, and what the table says."""
+    """One observation, the findings on it, and the table's decision."""
 
     evidence: EndpointEvidence
     findings: tuple[Finding, ...]
@@ -62,7 +65,7 @@ class _Assessed(NamedTuple):
     def gravity(self) -> tuple[int, int]:
         """How much this observation speaks against the endpoint: clean, inconclusive, then middleware by confidence.
 
-        Between equals that accuse, the rule that is read first is the graver one.
+        Between equals that accuse, the rule that is read first is graver.
         """
         decision = self.decision
         if decision.confidence is not None:
@@ -71,16 +74,21 @@ class _Assessed(NamedTuple):
 
 
 _READ: Final = {rule.reason: number for number, rule in enumerate(table.TABLE)}
-"""Which rules are read before which."""
+"""The order in which rules are read."""
 
 
 def _assess(evidence: EndpointEvidence, network: NetworkEvidence) -> _Assessed:
-    """The observation of this endpoint that decides: the gravest one, and between equals the first."""
+    """Return the deciding observation of this endpoint: the gravest one, and between equals the first."""
     assessed = []
     for one in observations_that_count(evidence):
         findings = checks.run(one, network)
         decision = table.read(Facts(findings))
-        network.conclude(one, decision)
+        network.conclude(
+            one,
+            decision.verdict,
+            is_substituted=decision.proves_substitution,
+            is_company=table.RULE_OF[decision.reason].is_company,
+        )
         assessed.append(_Assessed(one, findings, decision))
     return max(assessed, key=lambda one: one.gravity)
 
@@ -105,19 +113,34 @@ def observations_that_count(evidence: EndpointEvidence) -> tuple[EndpointEvidenc
 
 
 def assess_endpoint(evidence: EndpointEvidence, network: NetworkEvidence) -> Result:
-    """One endpoint, in the light of what its network showed so far."""
+    """Return the result of one endpoint, by what its network showed so far."""
     return _result(_assess(evidence, network), network)
 
 
 def assess_all(evidences: Sequence[EndpointEvidence]) -> tuple[Result, ...]:
-    """All endpoints of a network, until what each shows of the others changes nothing any more."""
+    """Return the results of a network's endpoints, once none changes the result of another any more."""
+    if evidences:
+        _log_knowledge(evidences[0])
     network = NetworkEvidence.of(evidences)
     network.changed()
     for _ in range(PASSES_MAX):
         assessed = [_assess(evidence, network) for evidence in evidences]
         if not network.changed():
             break
-    return tuple(_result(one, network) for one in assessed) if evidences else ()
+    results = tuple(_result(one, network) for one in assessed) if evidences else ()
+    for result in results:
+        _log_result(result)
+    return results
+
+
+def _log_knowledge(evidence: EndpointEvidence) -> None:
+    at, roots, logs = evidence.context.at.date(), evidence.context.roots, evidence.context.logs
+    LOG.debug("assessing at %s with roots of %s and logs of %s", at, roots.date or "an unknown date", logs.date)
+
+
+def _log_result(result: Result) -> None:
+    endpoint, sure = result.endpoint, result.confidence or result.assurance or "no confidence"
+    LOG.debug("%s:%d: %s decides: %s, %s", endpoint.host, endpoint.port, result.reason, result.verdict, sure)
 
 
 class Assessor(Generic[L]):
@@ -134,12 +157,15 @@ class Assessor(Generic[L]):
         self._number = 0
 
     def add(self, evidence: EndpointEvidence, label: L) -> Iterator[tuple[L, Result]]:
-        """The result of one more endpoint, and those of earlier ones that it changes.
+        """Yield the result of one more endpoint, and those of earlier ones that it changes.
 
-        Each comes with the label that its endpoint was added with; a changed one says that it `amends`.
+        Each comes with the label that its endpoint was added with; a changed one has `amends` set.
         """
+        if not self._number:
+            _log_knowledge(evidence)
         self._network.add(evidence)
         result = assess_endpoint(evidence, self._network)
+        _log_result(result)
         self._number += 1
         self._keep(self._number, _Kept(evidence, result, label))
         yield label, result
@@ -156,6 +182,7 @@ class Assessor(Generic[L]):
         result = assess_endpoint(kept.evidence, self._network)
         if result == kept.result:
             return
+        _log_result(result)
         self._forget(number)
         self._keep(number, kept._replace(result=result))
         yield kept.label, msgspec.structs.replace(result, amends=True)
@@ -177,13 +204,9 @@ class Assessor(Generic[L]):
                 del self._by_tag[tag]
 
 
-_FINAL: Final = frozenset({Reason.WITNESS_DIFFERS, Reason.IDENTITY_SUBSTITUTED})
-"""The rules that are read first: what one of these proves, no other endpoint changes."""
-
-
 def _can_change(evidence: EndpointEvidence, result: Result) -> bool:
     """Whether later endpoints can change a result: not accepted chains that are clean, nor what is proven for good."""
-    if result.confidence is Confidence.PROVEN and result.reason in _FINAL:
+    if result.confidence is Confidence.PROVEN and table.RULE_OF[result.reason].is_final:
         return False
     seen = [one for one in (evidence, *evidence.siblings) if one.leaf is not None]
     if result.verdict is Verdict.CLEAN and not evidence.endpoint.canary:
@@ -194,8 +217,10 @@ def _can_change(evidence: EndpointEvidence, result: Result) -> bool:
 def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
     evidence, findings, decision = assessed
     endpoint, facts = evidence.endpoint, Facts(findings)
-    attribution = _attribute(evidence, findings, facts) if names_a_party(decision.confidence) else None
-    if attribution is not None:
+    mark = next((finding for finding in findings if finding.check == known_interceptor.ID), None)
+    attribution = None
+    if names_a_party(decision.confidence):
+        attribution = _attribute(evidence, mark, facts)
         place, basis = locate(evidence.observation, attribution.category, findings, network.typical_connect_ms())
         attribution = msgspec.structs.replace(
             attribution, locality=place, basis=f"{attribution.basis}; locality: {basis}"
@@ -206,7 +231,7 @@ def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
         [endpoint.host],
         observation=evidence.observation,
         attribution=attribution,
-        remediation=_remediation(findings),
+        remediation=None if mark is None else mark.data["remediation"],
     )
     return Result(
         endpoint=EndpointName(host=endpoint.host, port=endpoint.port, category=endpoint.category),
@@ -225,14 +250,14 @@ def _result(assessed: _Assessed, network: NetworkEvidence) -> Result:
 
 
 def names_a_party(confidence: Confidence | None) -> bool:
-    """Whether a verdict is sure enough for a party to be named. Below `probable` none is."""
+    """Whether a verdict is sure enough to name a party: from `probable` on."""
     return confidence is not None and confidence.reaches(Confidence.PROBABLE)
 
 
-def _attribute(evidence: EndpointEvidence, findings: Sequence[Finding], facts: Facts) -> Attribution:
+def _attribute(evidence: EndpointEvidence, mark: Finding | None, facts: Facts) -> Attribution:
+    """Return the party: the product that the catalogue knows by this mark, else the issuer as presented."""
     issuer = evidence.leaf.issuer.text if evidence.leaf is not None and evidence.leaf.issuer is not None else None
-    mark = next((f for f in findings if f.check == known_interceptor.ID), None)
-    if mark is not None and facts.has(known_interceptor.Outcome.KEY, known_interceptor.Outcome.PRODUCT):
+    if mark is not None and mark.outcome != known_interceptor.Outcome.WEAK:
         return Attribution(
             product=mark.data["product"],
             vendor=mark.data["vendor"],
@@ -244,12 +269,5 @@ def _attribute(evidence: EndpointEvidence, findings: Sequence[Finding], facts: F
     weak = "" if mark is None else f"; a mark that names nobody by itself: {mark.data['fact']}"
     basis = f"no product is known by it; the issuer says {issuer or 'nothing'}{weak}"
     # An institution has no reason to sign in a public CA's name.
-    manager = ManagedBy.UNKNOWN if facts.impersonates_public_ca else ManagedBy.INSTITUTION
+    manager = ManagedBy.UNKNOWN if facts.has(*forged_issuer.Outcome) else ManagedBy.INSTITUTION
     return Attribution(issuer=issuer, basis=basis, managed_by=manager)
-
-
-def _remediation(findings: Sequence[Finding]) -> str | None:
-    """The product's own way to exempt a host, if the chain is known to be a product's."""
-    sure = {known_interceptor.Outcome.KEY, known_interceptor.Outcome.PRODUCT}
-    marks = (f for f in findings if f.check == known_interceptor.ID and f.outcome in sure)
-    return next((mark.data["remediation"] for mark in marks), None)

@@ -1,12 +1,12 @@
 """What two observations of one endpoint show together.
 
-Room: judge. Pure. Compares only; which pairs are whose business, and what a difference may mean, is the checks'.
+Room: judge. Pure. Compares only: the checks decide which pairs to compare, and what a difference may mean.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from detector.trust.classes import ChainClass
 
@@ -45,14 +45,6 @@ def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
     return Comparison.UNDECIDED
 
 
-def same_place(here: EndpointEvidence, there: EndpointEvidence) -> bool:
-    """Whether two observations were answered at one address and port.
-
-    Then no resolver can have sent them to different servers.
-    """
-    return here.answered_at is not None and here.answered_at == there.answered_at
-
-
 class Difference(enum.StrEnum):
     """What the comparison is called in a finding about the observation here."""
 
@@ -70,17 +62,16 @@ def difference(here: EndpointEvidence, there: EndpointEvidence) -> Difference | 
     `forged` where `here` is private while the same address shows the genuine key, `genuine-elsewhere` where another
     address does; `other-forged` the other way round.
     """
-    compared = compare(here, there)
-    if compared is Comparison.PRIVATE_HERE and not same_place(here, there):
-        return Difference.GENUINE_ELSEWHERE
-    return _DIFFERENCES[compared]
-
-
-_DIFFERENCES: Final[dict[Comparison, Difference | None]] = {
-    Comparison.SAME: Difference.SAME,
-    Comparison.BOTH_GENUINE: Difference.BOTH_GENUINE,
-    Comparison.PRIVATE_HERE: Difference.FORGED,
-    Comparison.PRIVATE_THERE: Difference.OTHER_FORGED,
-    Comparison.UNDECIDED: Difference.DIFFERS,
-    Comparison.NOT_COMPARABLE: None,
-}
+    match compare(here, there):
+        case Comparison.NOT_COMPARABLE:
+            return None
+        case Comparison.PRIVATE_HERE:
+            # At one address and port, no resolver can have sent the two to different servers.
+            same_place = here.answered_at is not None and here.answered_at == there.answered_at
+            return Difference.FORGED if same_place else Difference.GENUINE_ELSEWHERE
+        case Comparison.PRIVATE_THERE:
+            return Difference.OTHER_FORGED
+        case Comparison.UNDECIDED:
+            return Difference.DIFFERS
+        case compared:
+            return Difference(compared.value)

@@ -1,14 +1,14 @@
-"""The evidence on one endpoint: what was observed, what it is held against, and everything derived from the two.
+"""The evidence on one endpoint: what was observed, what it is compared with, and everything derived from the two.
 
 Room: judge. Pure: everything comes in as an argument. Derived facts are computed once, on demand. What several
-endpoints show together is `network_evidence`; what the facts mean is the decision table's business.
+endpoints show together is `network_evidence`; what the facts mean is for the decision table to say.
 
 Several observations of one endpoint
 ====================================
 An interceptor may decrypt only one route to a host: TCP but not QUIC, what goes through the proxy, what has a browser's
 hello. `EndpointEvidence` holds the observation it is about and the endpoint's `others`. `siblings` are the same
-observations as evidence of their own, each of which has all the others as *its* siblings, so that a check that compares
-is written once, from the point of view of one observation. Each is assessed by itself; the gravest decides
+observations as evidence of their own, each with all the others as *its* siblings, so that a check that compares is
+written once, from the point of view of one observation. Each is assessed by itself; the gravest decides
 (`assess.assess_endpoint`).
 """
 
@@ -31,13 +31,14 @@ from detector.trust.roots import NO_ROOTS, ROOTS_HORIZON, Roots, from_der
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.transparency import Logging, SCTSource
 
-from .witness_answer import WitnessAnswer, WitnessResult, read_answer
+from .witness_answer import WitnessResult, read_answer
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from ipaddress import IPv4Address, IPv6Address
 
-    from detector.model import Observation, PortalObservation, ServerDate
+    from detector.model import Finding, Observation, PortalObservation, ServerDate
     from detector.trust.budget import Budget
     from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
@@ -46,35 +47,30 @@ OTHERS_MAX: Final = 32
 """Further observations kept for one endpoint: every route with every hello, and the addresses of a large host."""
 
 _RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, NameMatch.UNFINISHED})
-"""Names that count as right for accusing: the ones that could not be read to their end among them."""
+"""Matches that count as right for accusing; lists of names that are longer than what is read are among them."""
 
 
 def no_machine_roots() -> Roots:
-    """For chains that were not captured on this machine: its trust store says nothing about them."""
+    """No roots: for chains that were not captured on this machine, whose trust store does not apply to them."""
     return NO_ROOTS
 
 
-def never_installed(sha256: bytes) -> dt.datetime | None:  # noqa: ARG001 - the signature of what knows
-    """For when nothing is known of when a root came to this machine."""
-    return None
-
-
 class Context(NamedTuple):
-    """What everything is held against.
+    """What observations are compared with.
 
     `machine_roots` is called only where a chain leads to no root that is trusted for it: the roots of this machine that
-    were never public, each with its origin. `installed_at`, with the SHA-256 of a root, says when that root came to
-    this machine, if the machine says so. `portal` and `dates` are what control requests brought, where they were made.
+    were never public, each with its origin. `installed_at` gives the time at which a root (by its SHA-256) came to this
+    machine, None where that is not known. `portal` and `dates` are the results of control requests, if any were made.
     `given` are the endpoints (`host:port`) whose address the caller gave. `shared_pins` are keys (SHA-256 of the SPKI)
-    that are pinned for endpoints of several operators; each is asked for when it decides. `seen_before` are endpoints
-    (`host:port`) that a history has as genuine. `budget` bounds the processor time of the run.
+    that are pinned for endpoints of several operators. `seen_before` are endpoints (`host:port`) that a history has as
+    genuine. `budget` bounds the processor time of the run.
     """
 
     at: dt.datetime
     roots: Roots
     logs: LogList
     machine_roots: Callable[[], Roots] = no_machine_roots
-    installed_at: Callable[[bytes], dt.datetime | None] = never_installed
+    installed_at: Callable[[bytes], dt.datetime | None] = lambda _: None
     portal: PortalObservation | None = None
     dates: tuple[ServerDate, ...] = ()
     given: Container[str] = frozenset()
@@ -87,7 +83,7 @@ _Chain = tuple[tuple[Certificate, ...], tuple[bytes, ...]]
 """A chain as presented, and what was fetched for it."""
 
 _CLASSIFIED_BY: Final = ("at", "roots", "logs", "machine_roots")
-"""What of the context decides what a chain is, whatever is left of the budget."""
+"""Fields of the context that decide a chain's class, whatever is left of the budget."""
 
 
 class Identity(enum.StrEnum):
@@ -121,8 +117,8 @@ class Place(enum.StrEnum):
 class EndpointEvidence:
     """One endpoint, one observation of it, and what can be derived from it without deciding anything.
 
-    `fetched` are issuers in DER, fetched from where the leaf says they are: never trusted by themselves. `others` are
-    further observations of the same endpoint: by another route, with another hello, at another address.
+    `fetched` are issuers in DER from the URLs that the leaf gives: never trusted by themselves. `others` are further
+    observations of the same endpoint: on another route, with another hello, at another address.
     """
 
     def __init__(
@@ -138,6 +134,8 @@ class EndpointEvidence:
         self.context: Final = context
         self.fetched: Final = tuple(fetched)
         self.others: Final = tuple(others[:OTHERS_MAX])
+        self.findings: Final[dict[str, tuple[Finding, ...]]] = {}
+        """What the checks that need no other endpoint have found, by check."""
         self._siblings: tuple[EndpointEvidence, ...] | None = None
         self._classified: dict[_Chain, classes.Classified] = {}
 
@@ -157,19 +155,19 @@ class EndpointEvidence:
     def with_more(
         self, context: Context, fetched: Sequence[bytes] = (), others: Sequence[Observation] = ()
     ) -> EndpointEvidence:
-        """The same observations in another context, with fetched issuers and further observations."""
+        """A copy in another context, with fetched issuers and further observations."""
         return self._like(self.observation, context, fetched, (*self.others, *others))
 
     def with_observation(self, observation: Observation) -> EndpointEvidence:
-        """The same evidence with more observed."""
+        """A copy with another observation in place of the first."""
         return self._like(observation, self.context, self.fetched, self.others)
 
     def _like(
         self, observation: Observation, context: Context, fetched: Sequence[bytes], others: Sequence[Observation]
     ) -> EndpointEvidence:
-        """Evidence on the same endpoint. What a chain was found to be stays so as long as it is held against the same.
+        """Evidence on the same endpoint. The classes of a chain are kept as long as they rest on the same context.
 
-        Finding out may have spent the run's budget: the second time, a chain that exceeded its share would pass for one
+        Classifying may have spent the run's budget: the second time, a chain that exceeded its share would pass for one
         that others left no time for.
         """
         like = EndpointEvidence(self.endpoint, observation, context, fetched, others)
@@ -217,8 +215,14 @@ class EndpointEvidence:
 
     @property
     def paths(self) -> Paths | None:
-        """The lenient reading of the chain: who signed."""
+        """The paths of verified signatures, read leniently: who signed."""
         return None if self.chain is None else self.chain.paths
+
+    @property
+    def verified(self) -> Iterator[Certificate]:
+        """The certificates of all paths of verified signatures, the leaf first on each."""
+        paths = () if self.paths is None else self.paths.paths
+        return (certificate for path in paths for certificate in path.certificates)
 
     @property
     def machine_paths(self) -> tuple[Path, ...]:
@@ -236,7 +240,7 @@ class EndpointEvidence:
 
     @property
     def issuer_missing(self) -> bool:
-        """Whether no certificate with the issuer's name is available, although the leaf says where to fetch one."""
+        """Whether no issuer certificate is available although the leaf has an AIA URL."""
         paths = self.paths
         return self.leaf is not None and paths is not None and not paths.issuer_known and bool(self.leaf.issuer_urls)
 
@@ -283,7 +287,7 @@ class EndpointEvidence:
 
     @cached_property
     def transparency(self) -> ct.Assessment | None:
-        """Whether the leaf was publicly logged, held against the issuers on its accepted paths; None without one."""
+        """Whether the leaf was publicly logged, by the issuers on its accepted paths; None without one."""
         chain = self.chain
         if chain is None or self.leaf is None or not chain.accepted:
             return None
@@ -291,7 +295,7 @@ class EndpointEvidence:
         return self._logging(tuple(dict.fromkeys(issuers)))
 
     def _logging(self, issuers: Sequence[Certificate]) -> ct.Assessment | None:
-        """The timestamps of this leaf, from every observation of it, held against these issuers."""
+        """Verify the timestamps of this leaf, from every observation of it, with these issuers."""
         leaf = self.leaf
         if leaf is None:
             return None
@@ -417,14 +421,14 @@ class EndpointEvidence:
         return any(s.pin_match in {PinMatch.LEAF, PinMatch.PATH} and s.is_genuine for s in self.siblings)
 
     @cached_property
-    def witness_answer(self) -> WitnessAnswer | None:
-        """What the endpoint's witness said of this session; None where none is pinned or none could be asked."""
+    def witness_answer(self) -> Finding | None:
+        """What the endpoint's witness saw of this session; None where none is pinned or none could be asked."""
         return read_answer(self.endpoint, self.observation)
 
-    @property
+    @cached_property
     def witness_result(self) -> WitnessResult | None:
         """The result of `witness_answer`."""
-        return None if self.witness_answer is None else self.witness_answer.result
+        return None if self.witness_answer is None else WitnessResult(self.witness_answer.outcome)
 
     # Where
 
@@ -441,10 +445,9 @@ class EndpointEvidence:
         """Where the observation was answered."""
         if self.endpoint.address is not None or self.endpoint.name in self.context.given:
             return Place.GIVEN
-        address = Address.parse(self._answered)
-        if address is None or address.ip is None:
+        if self._address is None:
             return Place.UNKNOWN
-        return Place.PUBLIC if address.ip.is_global else Place.PRIVATE
+        return Place.PUBLIC if self._address.is_global else Place.PRIVATE
 
     @property
     def answered_at(self) -> tuple[str, str] | None:
@@ -453,19 +456,30 @@ class EndpointEvidence:
         That is the address, also where a proxy was asked for it. Where a proxy was asked for a name, it is the name as
         this proxy resolves it: the first value is the route then, and empty otherwise.
         """
-        if self._answered is None:
+        if self.place_name is None:
             return None
-        address = Address.parse(self._answered)
-        return "" if address is not None and address.ip is not None else self.route, self._answered
+        return "" if self._address is not None else self.route, self.place_name
 
     @property
-    def _answered(self) -> str | None:
+    def place_name(self) -> str | None:
+        """`host:port` at which the endpoint was reached; the name where a proxy was asked for a name."""
         observation = self.observation
         return observation.asked_for if observation.route in PROXIED else observation.address
 
+    @property
+    def public_address(self) -> str | None:
+        """`place_name` where it is a public address: one of a private network is another machine on every network."""
+        return self.place_name if self._address is not None and self._address.is_global else None
+
     @cached_property
-    def telling_host(self) -> str | None:
-        """The host, where its name can say who operates it; None at a private address, which is one network's."""
+    def _address(self) -> IPv4Address | IPv6Address | None:
+        """The address in `place_name`; None where its host is a name."""
+        address = Address.parse(self.place_name)
+        return None if address is None else address.ip
+
+    @cached_property
+    def identifying_host(self) -> str | None:
+        """The host, where its name identifies its operator; None at a private address, which is one network's."""
         is_private = self.place is Place.PRIVATE and Identity.STATED not in self.identities
         return None if is_private else self.endpoint.host
 
@@ -473,14 +487,14 @@ class EndpointEvidence:
 
     @property
     def is_readable_retry(self) -> bool:
-        """Whether this probe offered only what we can verify."""
+        """Whether this probe's hello offered only what can be verified here."""
         return self.observation.hello is Hello.READABLE
 
     @cached_property
     def is_superseded(self) -> bool:
-        """Whether a probe that offered only what we can verify got a readable chain on the same route.
+        """Whether a probe that offered only what can be verified here got a readable chain on the same route.
 
-        Then an unreadable chain says nothing: a genuine server sends the other one to whoever asks for it.
+        Then an unreadable chain proves nothing: a genuine server sends the other one to a client that offers less.
         """
         if not self.is_a(ChainClass.UNREADABLE):
             return False
@@ -489,12 +503,12 @@ class EndpointEvidence:
 
     @property
     def is_another_service(self) -> bool:
-        """Whether this is a QUIC server with a certificate for another name: it just has the same UDP port."""
+        """Whether this is a QUIC server with a certificate for another name: another service on the same UDP port."""
         return self.observation.route is Route.QUIC and self.name_match is NameMatch.MISMATCH
 
     @property
     def trusted_here(self) -> bool:
-        """Whether a careful TLS client on this machine would go on: key, name, and a path to a root it trusts."""
+        """Whether a careful TLS client on this machine accepts this: key, name, and a path to a root it trusts."""
         chain = self.chain
         if chain is None or not self.observation.key_proved or self.name_match is not NameMatch.MATCH:
             return False
@@ -510,7 +524,7 @@ class EndpointEvidence:
 
 
 def recorded_identity(endpoint: Endpoint) -> RecordedIdentity:
-    """What the pin file says of where the endpoint's pins come from, also after they have expired.
+    """Where the endpoint's pins come from by its pin file, also after they have expired.
 
     `PUBLIC` where it is recorded, or where a pin is the key or the certificate of a root that is or was public.
     """
@@ -519,5 +533,5 @@ def recorded_identity(endpoint: Endpoint) -> RecordedIdentity:
 
 
 def digests_of(certificates: Iterable[Certificate]) -> list[bytes]:
-    """SHA-256 of these certificates and of their keys, as the catalogue is asked for them."""
+    """SHA-256 of these certificates and of their keys, for lookups in the catalogue."""
     return [digest for c in certificates for digest in (c.sha256, c.spki_sha256) if digest is not None]

@@ -1,7 +1,7 @@
-"""What the decision table asks of the findings on one observation, as yes-or-no questions.
+"""The findings on one observation, as the yes-or-no questions of the decision table.
 
-Room: judge. Pure. Where findings contradict each other, the accusing one counts. A finding is recognised by its check
-and its outcome, so that the facts of a stored result can be asked again.
+Room: judge. Pure. Where findings contradict each other, the accusing one counts. A finding is recognized by its check
+and its outcome, so that stored results answer the same questions.
 """
 
 from __future__ import annotations
@@ -9,42 +9,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .checks import (
-    CHECK_OF,
     captive_portal,
     chain,
-    clock,
-    forged_issuer,
     host_name,
     identity,
     key_possession,
-    known_interceptor,
     neighbours,
     pin,
     place,
     presented,
-    private_origin,
-    route_difference,
-    shared_signer,
     transparency,
     witness,
 )
 
 if TYPE_CHECKING:
-    import enum
     from collections.abc import Iterable
 
     from detector.model import Finding
+
+    from .outcome import CheckOutcome
 
 C = chain.Outcome
 I = identity.Outcome  # noqa: E741 - short names keep a table readable
 N = neighbours.Outcome
 P = pin.Outcome
-S = shared_signer.Outcome
 T = transparency.Outcome
+W = witness.Outcome
+PLACE = place.Outcome
 
 
 class Facts:
-    """The findings on one observation, to be asked."""
+    """The findings on one observation. Equal findings are equal facts, in any order."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._seen: Final = frozenset((finding.check, finding.outcome) for finding in findings)
@@ -55,9 +50,9 @@ class Facts:
     def __hash__(self) -> int:
         return hash(self._seen)
 
-    def has(self, *outcomes: enum.StrEnum) -> bool:
-        """Whether the checks that these outcomes belong to found one of them."""
-        return any((CHECK_OF[type(outcome)], outcome.value) in self._seen for outcome in outcomes)
+    def has(self, *outcomes: CheckOutcome) -> bool:
+        """Whether one of these outcomes was found."""
+        return any((outcome.check, outcome) in self._seen for outcome in outcomes)
 
     # The handshake
 
@@ -72,30 +67,10 @@ class Facts:
         return self.has(key_possession.Outcome.PROVED)
 
     @property
-    def replayed(self) -> bool:
-        """Another key than the presented one signed the handshake."""
-        return self.has(key_possession.Outcome.WRONG)
-
-    @property
-    def witness_equal(self) -> bool:
-        """The witness signed our exporter."""
-        return self.has(witness.Outcome.EQUAL) and not self.witness_differs
-
-    @property
-    def witness_differs(self) -> bool:
-        """The witness signed another exporter."""
-        return self.has(witness.Outcome.DIFFERS)
-
-    @property
-    def witness_silent(self) -> bool:
-        """A witness is pinned, and nothing says which session it saw."""
-        return self.has(*witness.SILENT)
-
-    @property
     def front_of_the_operator(self) -> bool:
         """Something of the operator's own may end TLS in front of the witness: the key presented is the operator's."""
-        known = self.has(P.LEAF, P.LEAF_NOT_ITS_OWN) or (self.has(C.ACCEPTED) and self.has(T.LOGGED))
-        return known and not self.has(witness.Outcome.ENDS_TLS_ITSELF)
+        known = self.has(P.LEAF, P.LEAF_NOT_ITS_OWN) or self.accepted_logged
+        return known and not self.has(W.ENDS_TLS_ITSELF)
 
     # The chain
 
@@ -111,7 +86,7 @@ class Facts:
 
     @property
     def limits_exceeded(self) -> bool:
-        """Something of this chain was more than is read: it counts as not vouched for, at most probable."""
+        """Part of this chain exceeds what is read: at most probable."""
         return self.has(C.EXCEEDED, host_name.Outcome.UNFINISHED)
 
     @property
@@ -126,30 +101,20 @@ class Facts:
 
     @property
     def accepted_unlogged(self) -> bool:
-        """A client takes the path, and the leaf is not publicly logged."""
+        """A client accepts the path, and the leaf is not publicly logged."""
         return self.has(C.ACCEPTED) and self.has(T.UNLOGGED)
 
     @property
     def accepted_logged(self) -> bool:
-        """A client takes the path, and the leaf is publicly logged."""
+        """A client accepts the path, and the leaf is publicly logged."""
         return self.has(C.ACCEPTED) and self.has(T.LOGGED)
 
     @property
     def unknowable(self) -> bool:
-        """A client takes the path, and whether the leaf is logged cannot be known here."""
+        """A client accepts the path, and whether the leaf is logged cannot be known here."""
         return self.has(C.ACCEPTED) and self.has(T.UNKNOWABLE, T.NOT_CARRIED)
 
-    @property
-    def impersonates_public_ca(self) -> bool:
-        """A certificate on the path claims a public CA that it is not, or that did not sign it."""
-        return self.has(*forged_issuer.Outcome)
-
     # Expectations
-
-    @property
-    def stated(self) -> bool:
-        """The public identity is stated."""
-        return self.has(I.STATED)
 
     @property
     def stated_or_pinned(self) -> bool:
@@ -166,22 +131,12 @@ class Facts:
         """Something is pinned, and evaluated."""
         return self.has(P.LEAF, P.LEAF_NOT_ITS_OWN, P.CA, P.PATH, P.MISMATCH, P.EXCUSED)
 
-    @property
-    def pin_mismatch(self) -> bool:
-        """No pin fits, and no other probe excuses it."""
-        return self.has(P.MISMATCH)
-
     # The network
-
-    @property
-    def private_address(self) -> bool:
-        """The observation was answered at an address that is another machine on every network."""
-        return self.has(place.Outcome.PRIVATE_ADDRESS)
 
     @property
     def public_place(self) -> bool:
         """Neither the name nor the address is private."""
-        return not self.has(place.Outcome.PRIVATE_ADDRESS, place.Outcome.PRIVATE_NAME)
+        return not self.has(PLACE.PRIVATE_ADDRESS, PLACE.PRIVATE_NAME)
 
     @property
     def company(self) -> bool:
@@ -192,39 +147,16 @@ class Facts:
     def seen_or_pinned_for_certain(self) -> bool:
         """Pinned-public, or seen in this run, and no other machine explains the difference.
 
-        A proxy that resolves the name itself may lead to a server of the institution's own: where it led is not known,
-        and that something else was seen elsewhere proves nothing then. Pins are of this endpoint wherever it is.
+        A proxy that resolves the name itself may lead to a server of the institution's own: its address is not known,
+        so that something else was seen elsewhere proves nothing then. Pins are of this endpoint wherever it is.
         """
         if self.has(I.SEEN_AT_SAME_ADDRESS, N.CANARY_SUBSTITUTED):
             return self.has(I.PINNED_PUBLIC, I.SEEN_IN_RUN)
-        if self.has(I.SEEN_IN_RUN) and self.has(place.Outcome.PUBLIC, place.Outcome.GIVEN):
+        if self.has(I.SEEN_IN_RUN) and self.has(PLACE.PUBLIC, PLACE.GIVEN):
             return True
-        return self.has(I.PINNED_PUBLIC) and not self.private_address
-
-    # Explanations
+        return self.has(I.PINNED_PUBLIC) and not self.has(PLACE.PRIVATE_ADDRESS)
 
     @property
     def portal(self) -> bool:
         """Something answers in other servers' place until the user signs in."""
         return self.has(*captive_portal.Outcome)
-
-    @property
-    def clock_wrong(self) -> bool:
-        """The clock that dates are held against is wrong."""
-        return self.has(clock.Outcome.WRONG)
-
-    @property
-    def self_signed(self) -> bool:
-        """The leaf is self-signed."""
-        return self.has(private_origin.Outcome.SELF_SIGNED)
-
-    @property
-    def split_horizon(self) -> bool:
-        """Another route leads to another server of this name."""
-        routes = route_difference.Outcome
-        return self.has(routes.GENUINE_ELSEWHERE, routes.PRIVATE_HERE)
-
-    @property
-    def product_marked(self) -> bool:
-        """A strong mark of a product, in a certificate that something else issued for this name."""
-        return self.has(known_interceptor.Outcome.PRODUCT)

@@ -1,23 +1,23 @@
 """What lists of hops mean: at which hop TLS is answered, and whether the host itself is further away.
 
-Room: evidence. Pure: what was traced in, a location out. It accuses nobody: ending TCP is not decrypting TLS.
+Room: judge. Pure: traces in, a location out. It accuses nobody: ending TCP is not decrypting TLS.
 
-A packet may pass as many routers as its TTL says (RFC 791 section 3.2; RFC 8200 section 3, hop limit). Who answers a
-connection that was allowed n hops stands at hop n or before; a router that says time-exceeded stands at hop n. So the
-least number that is answered is where the answer comes from, and where a packet to *another* port of the *same address*
-dies at that hop, or goes on, the address is not there: something on the way answered in its place.
+A packet may pass as many routers as its TTL allows (RFC 791 section 3.2; RFC 8200 section 3, hop limit). The peer that
+answers a connection that was allowed n hops stands at hop n or before; a router that sends time-exceeded stands at hop
+n. So the lowest hop number that is answered is where the answer comes from. Where a packet to *another* port of the
+*same address* expires at that hop, or passes it, the host is not there: something on the path answered in its place.
 
-That holds only as long as both packets took the same way and the numbers mean the same. What else explains a
+That holds only as long as both packets took the same path and the numbers mean the same. What else explains a
 difference, and what is done about it:
 
 * Routes change, or several are used at once (ECMP): every packet here is a flow of its own, so a difference must be
   seen on `FLOWS_LEAST` flows each way, without one that disagrees.
-* Routes differ by port: the routers before the hop in question must have named themselves, most of them, and be the
-  same ones for both ports. Where they are silent, or this system cannot tell who they were, nothing is concluded.
-* Large services put one port on another machine: at the far end a difference of one or two hops says nothing.
-* Something that answers for the control port too looks like the host; something that answers for it earlier hides it.
-* A router that rewrites TTLs, a tunnel that hides its hops, a NAT: they shift both ports alike, or make them differ in
-  ways that fall under the above.
+* Routes differ by port: most of the routers before the hop in question must have identified themselves, and be the
+  same ones for both ports. Where they are silent, or this system cannot see their addresses, nothing is concluded.
+* Large services put one port on another machine: at the far end a difference of one or two hops proves nothing.
+* A device that answers for the control port too looks like the host; one that answers for it earlier hides the host.
+* A router that rewrites TTLs, a tunnel that hides its hops, a NAT: they shift both ports alike, or cause one of the
+  differences above.
 
 First matching row, for the first control port that gives a better one than `unknown`:
 
@@ -25,14 +25,14 @@ First matching row, for the first control port that gives a better one than `unk
 what the traces show                                                             location
 ===============================================================================  =======================
 no connection was made to the port                                               unknown, `not-answered`
-at the answering hop, or past it, some packets were answered and others died     unknown, `unsteady`
+at or past the answering hop, some packets were answered and others expired      unknown, `unsteady`
 the control port is answered by an earlier hop                                   unknown, `control-earlier`
 the control port is answered by the same hop                                     same-hop
 nothing shows that packets to the control port come as far                       unknown, `control-silent`
 fewer than `FLOWS_LEAST` flows show the difference                               unknown, `unconfirmed`
-the routers before it were not told                                              unknown, `routes-untold`
+the routers before it are not known                                              unknown, `routes-untold`
 the routers before it are others                                                 unknown, `routes-differ`
-the host is at most `BESIDE_HOPS` further and more than half of the way is over  beside-the-host
+the host is at most `BESIDE_HOPS` further and the hop is past half of the path   beside-the-host
 otherwise                                                                        answered-early
 ===============================================================================  =======================
 """
@@ -46,10 +46,15 @@ import msgspec
 
 from detector.model import HopAnswer, ProbeKind, Record
 
+from .outcome import CheckOutcome
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from detector.model import HopsObservation, HopTrace
+
+CHECK_ID: Final = "location"
+"""The check that reports locations."""
 
 FLOWS_LEAST: Final = 2
 """Packets of different flows that must agree, on either port, before routes that change by themselves are ruled out.
@@ -62,13 +67,15 @@ SLOW_MS: Final = 50.0
 worth mentioning: a server answers at once, an interceptor asks the real one first. Slow servers do the same."""
 
 FINAL: Final = frozenset({HopAnswer.CONNECTED, HopAnswer.ANSWERED, HopAnswer.REFUSED, HopAnswer.CLOSED})
-"""Answers of the far end, whoever that is: it came this far."""
+"""Answers that come from the end of the path."""
 PASSING: Final = frozenset({HopAnswer.TIME_EXCEEDED, HopAnswer.SILENCE})
-"""What a packet gets that did not come as far as an answer."""
+"""Answers to packets that did not reach the end of the path."""
+OWN_NETWORK: Final = "own-network-"
+"""Prefix of the label of a router whose address would reveal this machine's own; a number follows."""
 
 
-class Where(enum.StrEnum):
-    """Where TLS is answered, seen from the host."""
+class Where(CheckOutcome, check=CHECK_ID):
+    """Where TLS is answered, relative to the host."""
 
     ANSWERED_EARLY = "answered-early"
     BESIDE_THE_HOST = "beside-the-host"
@@ -90,7 +97,7 @@ class Doubt(enum.StrEnum):
 
 
 class Location(Record, frozen=True, kw_only=True):
-    """Where TLS to `port` is answered: the hop's number and, where it named itself, who it is.
+    """Where TLS to `port` is answered: the hop's number and its router, where it identified itself.
 
     `host_hop` is the hop of the host itself, where a connection to the control port is made further on, `host_beyond`
     the last hop that packets to the control port are known to have passed. `summary` is one sentence. `slow_answer` is
@@ -117,31 +124,34 @@ def unresolved(port: int) -> Location:
 
 
 def locate(observed: HopsObservation) -> Location:
-    """Where TLS is answered, by what was traced."""
+    """Where TLS is answered, by these traces."""
     connects = [_Reading(t) for t in observed.traces if t.asked is ProbeKind.CONNECT]
     asked = next((reading for reading in connects if reading.port == observed.port), None)
     hellos = next((_Reading(t) for t in observed.traces if t.asked is ProbeKind.CLIENT_HELLO), None)
     base = Location(
         where=Where.UNKNOWN,
         port=observed.port,
-        slow_answer=_is_slow(observed.connect_ms, observed.answer_ms),
+        slow_answer=observed.connect_ms is not None
+        and observed.answer_ms is not None
+        and observed.answer_ms > SLOW_FACTOR * observed.connect_ms
+        and observed.answer_ms - observed.connect_ms > SLOW_MS,
         summary="",
     )
     if asked is None or asked.hop is None or asked.answer is not HopAnswer.CONNECTED:
-        return _told(base, Doubt.NOT_ANSWERED)
-    # Who answers connections need not be who answers TLS: what guards against floods does only the first.
+        return _concluded(base, Doubt.NOT_ANSWERED)
+    # What answers connections need not answer TLS: protection against SYN floods does only the first.
     ending = hellos if hellos is not None and hellos.answer is HopAnswer.ANSWERED else asked
     found = msgspec.structs.replace(base, hop=ending.hop)
     if not (asked.steady and ending.steady):
-        return _told(found, Doubt.UNSTEADY)
+        return _concluded(found, Doubt.UNSTEADY)
     compared = [_compare(found, asked, ending, control) for control in connects if control.port != observed.port]
-    return min(compared, key=lambda one: list(Where).index(one.where), default=_told(found, Doubt.CONTROL_SILENT))
+    return min(compared, key=lambda one: list(Where).index(one.where), default=_concluded(found, Doubt.CONTROL_SILENT))
 
 
 def for_report(observed: HopsObservation) -> HopsObservation:
-    """What was traced, with labels in place of addresses, but for the hop that answers early: enough to judge it again.
+    """The traces with labels in place of addresses, but for the hop that answers early: enough to assess them again.
 
-    The routers on the way say where this machine is; who answers in the host's place is what a report is for.
+    The routers on the path show where this machine is; the one that answers in the host's place is the report's point.
     """
     located = locate(observed)
     shown = {located.router} if located.where is Where.ANSWERED_EARLY else set()
@@ -163,12 +173,8 @@ def for_report(observed: HopsObservation) -> HopsObservation:
     )
 
 
-OWN_NETWORK: Final = "own-network-"
-"""Begins the label of a router whose address would tell this machine's own; a number follows."""
-
-
 class _Reading:
-    """One trace, read: the least number of hops that was answered, and how."""
+    """One trace: the lowest hop that was answered, and how."""
 
     def __init__(self, trace: HopTrace) -> None:
         self.port = trace.port
@@ -177,20 +183,19 @@ class _Reading:
         self.hop = None if first is None else first.number
         self.answer = None if first is None else first.answer
         self.routers: dict[int, set[str]] = {}
-        """Who said that packets ended there, by hop."""
+        """The routers that sent time-exceeded, by hop."""
         for hop in trace.hops:
             if hop.answer is HopAnswer.TIME_EXCEEDED and hop.router is not None:
                 self.routers.setdefault(hop.number, set()).add(hop.router)
 
     @property
     def steady(self) -> bool:
-        """Whether no packet died that was allowed as many hops as one that was answered."""
-        died = self.passed
-        return self.hop is None or died is None or died < self.hop
+        """Whether no packet expired that was allowed as many hops as one that was answered."""
+        return self.hop is None or self.passed is None or self.passed < self.hop
 
     @property
     def passed(self) -> int | None:
-        """The farthest hop that said time-exceeded: the way goes on there."""
+        """The farthest hop that sent time-exceeded: the path continues there."""
         return max((hop.number for hop in self._hops if hop.answer is HopAnswer.TIME_EXCEEDED), default=None)
 
     def count(self, number: int, answers: Iterable[HopAnswer]) -> int:
@@ -199,7 +204,7 @@ class _Reading:
 
 
 def _compare(found: Location, asked: _Reading, ending: _Reading, control: _Reading) -> Location:
-    """The location by one control port; rows 3 and on of the table above."""
+    """The location by one control port; the third and later rows of the table above."""
     hop = ending.hop or 0
     routers = control.routers.get(hop, set())
     located = msgspec.structs.replace(
@@ -211,12 +216,12 @@ def _compare(found: Location, asked: _Reading, ending: _Reading, control: _Readi
     )
     doubt = _doubt(hop, asked, ending, control)
     if doubt is not None:
-        return _told(located, doubt)
+        return _concluded(located, doubt)
     if control.hop == hop:
-        return _told(located, Where.SAME_HOP)
+        return _concluded(located, Where.SAME_HOP)
     host = control.hop or (control.passed or hop) + 1
     beside = host - hop <= BESIDE_HOPS and 2 * hop > host
-    return _told(located, Where.BESIDE_THE_HOST if beside else Where.ANSWERED_EARLY)
+    return _concluded(located, Where.BESIDE_THE_HOST if beside else Where.ANSWERED_EARLY)
 
 
 def _doubt(hop: int, asked: _Reading, ending: _Reading, control: _Reading) -> Doubt | None:  # noqa: PLR0911 - one per row
@@ -237,13 +242,7 @@ def _doubt(hop: int, asked: _Reading, ending: _Reading, control: _Reading) -> Do
     return Doubt.ROUTES_UNTOLD if 2 * len(compared) < hop - 1 else None
 
 
-def _is_slow(connect_ms: float | None, answer_ms: float | None) -> bool:
-    if connect_ms is None or answer_ms is None:
-        return False
-    return answer_ms > SLOW_FACTOR * connect_ms and answer_ms - connect_ms > SLOW_MS
-
-
-def _told(located: Location, result: Where | Doubt) -> Location:
+def _concluded(located: Location, result: Where | Doubt) -> Location:
     """The location with its conclusion and its sentence."""
     where, doubt = (Where.UNKNOWN, result) if isinstance(result, Doubt) else (result, None)
     located = msgspec.structs.replace(located, where=where, doubt=doubt)
@@ -261,12 +260,12 @@ def _sentence(at: Location, result: Where | Doubt) -> str:
         Where.ANSWERED_EARLY: f"{hop}{who}, the host itself is {host}.",
         Where.BESIDE_THE_HOST: f"{hop}{who}, {control} {host}: services often have such a front of their own.",
         Where.SAME_HOP: f"{hop}, and so is {control}: the host is there, or something answers for both.",
-        Doubt.NOT_ANSWERED: f"No connection to port {at.port} was made, so nothing tells where it would be answered.",
-        Doubt.UNSTEADY: f"{hop} or further on, as the way changes from packet to packet: its hops tell nothing.",
-        Doubt.CONTROL_EARLIER: f"{hop}; {control} is answered even before, so where the host is is not known.",
-        Doubt.CONTROL_SILENT: f"{hop}; no other port tells where the host itself is.",
+        Doubt.NOT_ANSWERED: f"No connection to port {at.port} was made, so it is not known where it would be answered.",
+        Doubt.UNSTEADY: f"{hop} or further on, as the path changes from packet to packet: its hops prove nothing.",
+        Doubt.CONTROL_EARLIER: f"{hop}; {control} is answered even earlier, so the host's position is not known.",
+        Doubt.CONTROL_SILENT: f"{hop}; no other port shows where the host itself is.",
         Doubt.UNCONFIRMED: f"{hop}, {control} {host}, but too few packets agree to conclude anything.",
-        Doubt.ROUTES_UNTOLD: f"{hop}, {control} {host}; whether by the same way cannot be told.",
-        Doubt.ROUTES_DIFFER: f"{hop}, {control} {host}, but by another way, so the numbers cannot be compared.",
+        Doubt.ROUTES_UNTOLD: f"{hop}, {control} {host}; whether by the same path is not known.",
+        Doubt.ROUTES_DIFFER: f"{hop}, {control} {host}, but by another path, so the numbers cannot be compared.",
     }
     return sentences[result]

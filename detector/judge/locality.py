@@ -1,6 +1,6 @@
-"""Where TLS ends early: on this device, at the configured proxy, or in the network. Says on what it rests.
+"""Where TLS ends early: on this device, at the configured proxy, or in the network, and what that rests on.
 
-Room: judge. Pure: observations and findings in, a locality and its basis out. When nothing tells, it is unknown.
+Room: judge. Pure: observations and findings in, a locality and its basis out. Without a sign it is unknown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REMOTE_CONNECT_MS: Final = 4.0
 """Milliseconds below which a connection may still be to the local network: a round trip over Wi-Fi takes 2 to 10."""
 
 FIRST_REMOTE_HOP: Final = 2
-"""Hop 1 is the first router, or software on this device that answers before anything leaves it."""
+"""The first hop that is not this device: at hop 1, software on the device may answer before anything leaves it."""
 
 _MADE_HERE: Final = (machine_root.ID, machine_root.Outcome.MADE_HERE)
 _ANSWERED_EARLY: Final = (tls_location.ID, tls_location.Outcome.ANSWERED_EARLY)
@@ -35,7 +35,7 @@ _ANSWERED_EARLY: Final = (tls_location.ID, tls_location.Outcome.ANSWERED_EARLY)
 def locate(  # noqa: PLR0911 - one return per basis
     observation: Observation, category: str, findings: Sequence[Finding] = (), typical_connect_ms: float | None = None
 ) -> tuple[Locality, str]:
-    """Where the interceptor of one endpoint is, and why that is said.
+    """Return where the interceptor of one endpoint is, and the basis for it.
 
     `category` is the catalogue's of the product, `unknown` when none matches; `findings` are those on this endpoint.
     `typical_connect_ms` is how long connections to clean endpoints of this network take, in milliseconds.
@@ -59,7 +59,7 @@ def locate(  # noqa: PLR0911 - one return per basis
 
 
 def _located_in_network(findings: Sequence[Finding]) -> str | None:
-    """What was traced, where that is past the first hop: this device itself answers whatever may pass one."""
+    """The sentence on the traced hop, where that is past the first one; this device itself may answer at that."""
     located = next((f for f in findings if (f.check, f.outcome) == _ANSWERED_EARLY), None)
     if located is None or located.data["hop"] < FIRST_REMOTE_HOP:
         return None

@@ -1,7 +1,7 @@
 """The verdict on a network: one vantage and route, from the results of its endpoints.
 
-Room: judge. Pure. One function for every command: `check`, `scan`, `fleet`, `watch`, bundles, the gate and the history
-count results with `Tally` and read the same answer.
+Room: judge. Pure. One rule for every command: `check`, `scan`, `fleet`, `watch`, bundles, the gate and the history all
+count results with `Tally`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class NetworkDecision(NamedTuple):
-    """What the endpoints say together."""
+    """The verdict on a network, how far it reaches, and the coverage by category."""
 
     verdict: Verdict
     confidence: Confidence | None
@@ -36,11 +36,11 @@ class NetworkDecision(NamedTuple):
 
 
 class Countable(Protocol):
-    """What of a result counts for its network."""
+    """The parts of a result that count for its network."""
 
     @property
     def endpoint(self) -> EndpointName:
-        """Which endpoint it is of."""
+        """Its endpoint."""
 
     @property
     def verdict(self) -> Verdict:
@@ -52,10 +52,10 @@ class Countable(Protocol):
 
 
 class Tally:
-    """Counts results; what they say together can be asked at any time.
+    """Counts results; the decision on all of them is available at any time.
 
     `named` are the endpoints (`host:port`) that the caller asked for by name: if one of those, or one of category
-    `exam`, is inconclusive, the network is not called clean. Where they are too many to be kept, `add` is told of each.
+    `exam`, is inconclusive, the network is not called clean. Where they are too many to be kept, pass `named` to `add`.
     """
 
     def __init__(self, named: Collection[str] = ()) -> None:
@@ -64,7 +64,7 @@ class Tally:
         self._open: Final[Counter[bool]] = Counter()
 
     def add(self, result: Countable, before: Countable | None = None, *, named: bool = False) -> None:
-        """Count a result; `before` is the one that it amends, `named` is of both."""
+        """Count a result; `before` is the one that it amends, `named` applies to both."""
         if before is not None:
             self._count(before, -1, named=named)
         self._count(result, 1, named=named)
@@ -80,7 +80,7 @@ class Tally:
         return sum(number for (_, found, _), number in self._verdicts.items() if found is verdict)
 
     def decision(self) -> NetworkDecision:
-        """What the results so far say together: the gravest; else inconclusive where something matters; else clean."""
+        """Return the gravest verdict so far; else inconclusive if an endpoint that matters is; else clean."""
         confidences = {c for (_, _, c), number in self._verdicts.items() if number > 0 and c is not None}
         confidence = max(confidences, key=list(Confidence).index, default=None)
         clean = self.count(Verdict.CLEAN)
@@ -93,7 +93,7 @@ class Tally:
         return NetworkDecision(verdict, confidence, self._scope(confidence, clean), self._coverage())
 
     def _clears(self) -> bool:
-        """Whether something is clean. Canaries are no such where anything else was probed.
+        """Whether something is clean. Canaries do not count where anything else was probed.
 
         A follow-up probes them because something was not cleared, and interceptors leave many of them alone.
         """
@@ -121,7 +121,7 @@ class Tally:
 
 
 def _cover(seen: set[tuple[Verdict, bool]]) -> Coverage:
-    """What happens to one category: verdicts, each with whether it is sure enough to be said."""
+    """Return the coverage of one category, by its verdicts, each with whether it is sure enough to name a party."""
     clean, decrypted = (Verdict.CLEAN, False) in seen, (Verdict.MIDDLEWARE, True) in seen
     uncertain = (Verdict.MIDDLEWARE, False) in seen
     if decrypted:
@@ -168,7 +168,7 @@ def report(  # noqa: PLR0913 - a report is made of these parts
 
 
 def interceptors(results: Iterable[Result]) -> tuple[Interceptor, ...]:
-    """One entry per party: a product, or else everything that shares an issuing key, a leaf key or an issuer's name.
+    """Return one entry per party: a product, or everything that shares an issuing key, a leaf key or an issuer name.
 
     One interceptor may have several CAs and one leaf key, or one CA and a leaf key for each host.
     """
@@ -185,14 +185,14 @@ def interceptors(results: Iterable[Result]) -> tuple[Interceptor, ...]:
 
 
 def _interceptor(members: Sequence[Result]) -> Interceptor:
-    """One party as its first member shows it, a product's name going before none."""
+    """Return one party, as its first member with a known product shows it, else as its first member does."""
     named = [r.attribution for r in members if r.attribution is not None]
     attribution = next((a for a in named if a.product is not None), named[0])
     return Interceptor(**msgspec.structs.asdict(attribution), endpoints=tuple(r.endpoint.name for r in members))
 
 
 def _marks(result: Result) -> set[str]:
-    """By what the party behind a result is recognised on other endpoints."""
+    """What identifies the party behind a result on other endpoints."""
     attribution, marks = result.attribution, set()
     if attribution is not None:
         marks.add(f"product {attribution.product}" if attribution.product else f"issuer {attribution.issuer}")

@@ -4,7 +4,7 @@ Room: judge. Pure. Holds hashes and names only, never evidence, so that a stream
 
 Everything is kept by route: what goes through a proxy is another network than what goes directly. Two kinds of facts:
 
-* What was presented (`add`): who signed, with which leaf key, for which operators.
+* What was presented (`add`): which keys were met, as what, on which endpoints.
 * What was concluded (`conclude`): which endpoints are substituted, by which keys, and which canaries are middleware.
   Conclusions only ever add to each other, so a few passes over any number of endpoints settle all of them.
 
@@ -14,28 +14,28 @@ What may change an earlier result is collected as tags (`changed`); `tags_of` gi
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import statistics
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge import operators
-from detector.model import Confidence, Reason, Verdict
+from detector.model import Verdict
 from detector.trust.acceptance import DATE_REFUSALS
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 from detector.trust.transparency import Logging, SCTStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from detector.model import Endpoint, ServerDate
     from detector.trust.certificate import Certificate
 
-    from .decision import Decision
     from .evidence import EndpointEvidence
 
 CLOCK_OPERATORS_LEAST: Final = 2
-"""Operators whose certificates must all be off before the clock is blamed rather than one forgetful server."""
+"""Operators whose certificates must all be out of date before the clock is blamed rather than one forgetful server."""
 CLOCK_TOLERANCE: Final = dt.timedelta(hours=1)
 """How far in the future a valid CT timestamp may lie before the clock is called wrong: CAs and logs keep time to
 seconds, and a certificate is rarely served within its first hour."""
@@ -47,30 +47,50 @@ operators decide, the rest is for the reader."""
 STREAM_REMEMBERS: Final = 65536
 """Signers and keys of each kind that a stream of any number of endpoints remembers; each costs about 1 KiB."""
 _NAMES_MATTER: Final = 2
-"""Endpoints of which something is concluded, up to which one more changes what is known of the others: each has another
-one then."""
+"""Endpoints with the same conclusion, up to which one more changes what is known of the others: each has another one
+then."""
 _EVICTION_SEARCH: Final = 64
 """Of the keys met longest ago, how many are searched for one met on one endpoint only. A bound keeps forgetting cheap;
 when none of them is such a key, the oldest goes."""
-
-K = TypeVar("K")
 
 Tag = tuple[str, bytes]
 """A route, and a hash of what was met on it; with an empty hash, the route as a whole."""
 
 CLOCK: Final[Tag] = ("", b"clock")
-"""What the clock is measured by."""
+"""The tag of everything that measures the clock."""
 
 _PRIVATE: Final = (ChainClass.PRIVATE, ChainClass.ADDED)
 _WITHOUT_PUBLIC_SIGNER: Final = (*_PRIVATE, ChainClass.UNFAMILIAR, ChainClass.UNREADABLE)
 """Classes whose issuing key is no public CA's as far as is known."""
 
 
+class Shared(enum.Enum):
+    """What endpoints may have in common: the role of a key, or of another hash, on an endpoint."""
+
+    PRIVATE_SIGNER = "a key that signed a private chain"
+    LEAF_KEY = "the leaf key of a private chain"
+    RIVAL_KEY = "a signing or leaf key of canaries whose operators run CAs"
+    UNLOGGED_SIGNER = "a key that signed an accepted, unlogged leaf"
+    MISSING_ISSUER = "an intermediate that was not sent"
+    WRONG_CERTIFICATE = "a certificate for another name"
+
+
+class _Concluded(enum.Enum):
+    """What may be concluded of an endpoint, or of a key on its path."""
+
+    SUBSTITUTED = "the endpoint is substituted"
+    CANARY_SUBSTITUTED = "the canary is substituted"
+    CANARY_ACCUSED = "the canary came out as middleware"
+    BY_KEY = "substituted by this issuing or leaf key"
+    BY_ROOT = "substituted below this added root"
+    BELOW_KEY = "substituted below this key"
+
+
 class Occurrence(NamedTuple):
     """One endpoint on which a signer or key was met.
 
-    `host` is None where its name does not say who operates it. `rival` is the operator of a canary whose operator runs
-    a CA of its own.
+    `host` is None where its name does not identify its operator. `rival` is the operator of a canary whose operator
+    runs a CA of its own.
     """
 
     name: str
@@ -83,17 +103,12 @@ class Occurrence(NamedTuple):
     def of(cls, evidence: EndpointEvidence) -> Occurrence:
         """The endpoint that this evidence is about."""
         endpoint, leaf = evidence.endpoint, evidence.leaf
-        return cls(
-            endpoint.name,
-            evidence.telling_host,
-            endpoint.operator,
-            leaf.sha256 if leaf is not None else b"",
-            _rival(endpoint),
-        )
+        certificate = leaf.sha256 if leaf is not None else b""
+        return cls(endpoint.name, evidence.identifying_host, endpoint.operator, certificate, _rival(endpoint))
 
     @property
     def operator(self) -> str:
-        """Who operates it, where nothing is declared. Worked out when it is asked for: it takes the suffix list."""
+        """The operator by the host name. Computed on demand: it takes the suffix list."""
         return operators.ONE_NETWORK if self.host is None else operators.operator_of(self.host)
 
     def is_unrelated_to(self, other: Occurrence) -> bool:
@@ -104,9 +119,11 @@ class Occurrence(NamedTuple):
             return self.declared_operator != other.declared_operator
         return self.operator != other.operator
 
-    def lacks_the_same_as(self, other: Occurrence) -> bool:
-        """Whether an intermediate that both lack says anything: of unrelated endpoints, with two certificates."""
-        return self.certificate != other.certificate and self.is_unrelated_to(other)
+    def differs_from(self, other: Occurrence, shared: Shared) -> bool:
+        """Whether it means something that both have this in common: both lack an issuer only with two certificates."""
+        if shared is Shared.MISSING_ISSUER and self.certificate == other.certificate:
+            return False
+        return self.is_unrelated_to(other)
 
 
 class _Validity:
@@ -117,9 +134,9 @@ class _Validity:
         self._operators: set[str] = set()
 
     def add(self, validity: tuple[dt.datetime, dt.datetime], one: EndpointEvidence) -> bool:
-        """Include one leaf. Whether that changes anything.
+        """Include one leaf; return whether that changes anything.
 
-        Whose it is matters only if it is out of date when it is assessed: one that is in date acquits the clock.
+        Its operator matters only if it is out of date when it is assessed: one that is in date acquits the clock.
         """
         before = (self.first_begins, self.last_begins, self.first_ends, self.last_ends, len(self._operators))
         begins, ends = validity
@@ -144,18 +161,8 @@ class NetworkEvidence:
 
     def __init__(self, *, remembered: int | None = None) -> None:
         self._remembered = remembered
-        self._signers: dict[tuple[str, bytes], set[Occurrence]] = {}
-        self._leaf_keys: dict[tuple[str, bytes], set[Occurrence]] = {}
-        self._rival_keys: dict[tuple[str, bytes], set[Occurrence]] = {}
-        self._unlogged: dict[tuple[str, bytes], set[Occurrence]] = {}
-        self._missing: dict[tuple[str, bytes], set[Occurrence]] = {}
-        self._misnamed: dict[tuple[str, bytes], set[Occurrence]] = {}
-        self._substituted_keys: dict[tuple[str, bytes], set[str]] = {}
-        self._substituted_roots: dict[tuple[str, bytes], set[str]] = {}
-        self._substituted: dict[str, set[str]] = {}
-        self._substituted_canaries: dict[str, set[str]] = {}
-        self._accused_canaries: dict[str, set[str]] = {}
-        self._substituted_above: dict[tuple[str, bytes], set[str]] = {}
+        self._met: dict[Shared, dict[Tag, set[Occurrence]]] = {shared: {} for shared in Shared}
+        self._concluded: dict[_Concluded, dict[Tag, set[str]]] = {kind: {} for kind in _Concluded}
         self._validity: _Validity | None = None
         self._latest_timestamp: dt.datetime | None = None
         self._connect_ms: list[float] = []
@@ -170,47 +177,36 @@ class NetworkEvidence:
         return network
 
     def changed(self) -> frozenset[Tag]:
-        """What changed since this was asked last, as tags."""
+        """What changed since the last call, as tags."""
         found, self._changed = frozenset(self._changed), set()
         return found
 
     # What was presented
 
     def add(self, evidence: EndpointEvidence) -> None:
-        """Take in every observation of one endpoint."""
+        """Add every observation of one endpoint."""
         for one in (evidence, *evidence.siblings):
             if one.leaf is not None:
                 self._add(one, one.leaf)
 
     def _add(self, one: EndpointEvidence, leaf: Certificate) -> None:
-        route = one.route
         if one.name_match is NameMatch.MISMATCH:
-            self._note(self._misnamed, (route, leaf.sha256), one)
+            self._note(Shared.WRONG_CERTIFICATE, one)
             return
         if _rival(one.endpoint) is not None:
-            self._note_rival(one, route)
+            self._note(Shared.RIVAL_KEY, one)
         if one.is_a(*_PRIVATE):
-            for key in one.issuing_keys:
-                self._note(self._signers, (route, key), one)
-            if one.leaf_key is not None:
-                self._note(self._leaf_keys, (route, one.leaf_key), one)
-        elif one.is_a(ChainClass.INCOMPLETE) and (missing := missing_issuer(leaf)) is not None:
-            self._note(self._missing, (route, missing), one, Occurrence.lacks_the_same_as)
+            self._note(Shared.PRIVATE_SIGNER, one)
+            self._note(Shared.LEAF_KEY, one)
+        elif one.is_a(ChainClass.INCOMPLETE):
+            self._note(Shared.MISSING_ISSUER, one)
         elif one.is_a(ChainClass.ACCEPTED):
             self._add_accepted(one)
         self._add_validity(one, leaf)
 
-    def _note_rival(self, one: EndpointEvidence, route: str) -> None:
-        keys = set(one.issuing_keys) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else set()
-        if one.leaf_key is not None:
-            keys.add(one.leaf_key)
-        for key in keys:
-            self._note(self._rival_keys, (route, key), one)
-
     def _add_accepted(self, one: EndpointEvidence) -> None:
         if one.logging is Logging.UNLOGGED:
-            for key in one.issuing_keys:
-                self._note(self._unlogged, (one.route, key), one)
+            self._note(Shared.UNLOGGED_SIGNER, one)
         for sct in () if one.transparency is None else one.transparency.scts:
             if sct.status is not SCTStatus.VALID or sct.timestamp is None:
                 continue
@@ -219,7 +215,7 @@ class NetworkEvidence:
                 self._changed.add(CLOCK)
 
     def _add_validity(self, one: EndpointEvidence, leaf: Certificate) -> None:
-        """Only chains that a client would take but for their dates say what time it is."""
+        """Only chains that a client would accept but for their dates show what time it is."""
         chain = one.chain
         if chain is None or leaf.validity is None or not chain.public:
             return
@@ -228,132 +224,119 @@ class NetworkEvidence:
             if self._validity.add(leaf.validity, one):
                 self._changed.add(CLOCK)
 
-    def _note(
-        self,
-        index: dict[Tag, set[Occurrence]],
-        key: Tag,
-        one: EndpointEvidence,
-        differ: Callable[[Occurrence, Occurrence], bool] = Occurrence.is_unrelated_to,
-    ) -> None:
-        """Remember where a key was met; `differ` says which two places mean something for each other."""
-        occurrence = Occurrence.of(one)
-        seen = index.pop(key, None) or set()
-        index[key] = seen  # at the end: met last
-        strangers = [other for other in seen if differ(occurrence, other)]
-        # However many of one operator there are, the first of another is kept.
-        if occurrence not in seen and (len(seen) < OCCURRENCES_MAX or len(strangers) == OCCURRENCES_MAX):
-            if any(not any(differ(stranger, other) for other in seen) for stranger in strangers):
-                self._changed.add(key)
-            seen.add(occurrence)
-        if self._remembered is not None and len(index) > self._remembered:
-            lonely = (known for known, where in islice(index.items(), _EVICTION_SEARCH) if len(where) == 1)
-            del index[next(lonely, next(iter(index)))]
+    def _note(self, shared: Shared, one: EndpointEvidence) -> None:
+        """Remember where the hashes of this kind were met."""
+        index, occurrence = self._met[shared], Occurrence.of(one)
+        for tag in _tags(shared, one):
+            seen = index.pop(tag, None) or set()
+            index[tag] = seen  # at the end: met last
+            strangers = [other for other in seen if occurrence.differs_from(other, shared)]
+            # However many of one operator there are, the first of another is kept.
+            if occurrence not in seen and (len(seen) < OCCURRENCES_MAX or len(strangers) == OCCURRENCES_MAX):
+                if any(not any(stranger.differs_from(other, shared) for other in seen) for stranger in strangers):
+                    self._changed.add(tag)
+                seen.add(occurrence)
+            if self._remembered is not None and len(index) > self._remembered:
+                lonely = (known for known, where in islice(index.items(), _EVICTION_SEARCH) if len(where) == 1)
+                del index[next(lonely, next(iter(index)))]
 
     # What was concluded
 
-    def conclude(self, evidence: EndpointEvidence, decision: Decision) -> None:
-        """Take in what the table says of one observation."""
+    def conclude(
+        self, evidence: EndpointEvidence, verdict: Verdict, *, is_substituted: bool = False, is_company: bool = False
+    ) -> None:
+        """Add what the table decided on one observation.
+
+        `is_substituted`: beyond doubt; `is_company`: as a canary, it is company for other endpoints.
+        """
         endpoint, route = evidence.endpoint, evidence.route
-        if decision.verdict is Verdict.CLEAN:
+        if verdict is Verdict.CLEAN:
             connected = evidence.observation.timings_ms.get("connect")
             if connected is not None and len(self._connect_ms) < OCCURRENCES_MAX:
                 self._connect_ms.append(connected)
-        if decision.verdict is not Verdict.MIDDLEWARE or not evidence.name_right:
+        if verdict is not Verdict.MIDDLEWARE or not evidence.name_right:
             return
-        if decision.has_fired(Reason.IDENTITY_SUBSTITUTED, Confidence.PROVEN):
-            self._conclude(self._substituted, route, endpoint.name, (route, b""))
+        if is_substituted:
+            self._conclude(_Concluded.SUBSTITUTED, endpoint, route)
             if endpoint.canary:
-                self._conclude(self._substituted_canaries, route, endpoint.name, (route, b""))
-            for key in _keys(evidence):
-                self._conclude(self._substituted_keys, (route, key), endpoint.name, (route, key))
-            for root in evidence.added_roots:
-                self._conclude(self._substituted_roots, (route, root), endpoint.name, (route, root))
-            for key in evidence.keys_above:
-                self._conclude(self._substituted_above, (route, key), endpoint.name, (route, key))
-        if endpoint.canary and decision.reason is not Reason.UNREADABLE_PERSISTS:
-            self._conclude(self._accused_canaries, route, endpoint.name, (route, b""))
+                self._conclude(_Concluded.CANARY_SUBSTITUTED, endpoint, route)
+            self._conclude(_Concluded.BY_KEY, endpoint, route, _keys(evidence))
+            self._conclude(_Concluded.BY_ROOT, endpoint, route, evidence.added_roots)
+            self._conclude(_Concluded.BELOW_KEY, endpoint, route, evidence.keys_above)
+        if endpoint.canary and is_company:
+            self._conclude(_Concluded.CANARY_ACCUSED, endpoint, route)
 
-    def _conclude(self, index: dict[K, set[str]], key: K, name: str, tag: Tag) -> None:
-        names = index.setdefault(key, set())
-        if name not in names and len(names) < OCCURRENCES_MAX:
-            names.add(name)
-            if len(names) <= _NAMES_MATTER:
-                self._changed.add(tag)
+    def _conclude(self, kind: _Concluded, endpoint: Endpoint, route: str, keys: Iterable[bytes] = (b"",)) -> None:
+        for key in keys:
+            names = self._concluded[kind].setdefault((route, key), set())
+            if endpoint.name not in names and len(names) < OCCURRENCES_MAX:
+                names.add(endpoint.name)
+                if len(names) <= _NAMES_MATTER:
+                    self._changed.add((route, key))
 
     # Questions
 
     @property
     def concluded(self) -> bool:
-        """Whether any endpoint is substituted, or any canary middleware: before that, there is nothing to ask for."""
-        return bool(self._substituted or self._accused_canaries)
+        """Whether any endpoint is substituted, or any canary middleware: before that, every question has no answer."""
+        return bool(self._concluded[_Concluded.SUBSTITUTED] or self._concluded[_Concluded.CANARY_ACCUSED])
 
-    def unrelated_with_signer(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators whose private chain was signed by the same key as this one."""
-        return _unrelated(self._signers, [(one.route, key) for key in one.issuing_keys], Occurrence.of(one))
-
-    def unrelated_with_leaf_key(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators that present the same leaf key in a private chain."""
-        return _unrelated(self._leaf_keys, [(one.route, one.leaf_key or b"")], Occurrence.of(one))
-
-    def unrelated_with_unlogged_signer(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators whose unlogged leaf has the same public issuer."""
-        return _unrelated(self._unlogged, [(one.route, key) for key in one.issuing_keys], Occurrence.of(one))
-
-    def unrelated_with_missing_issuer(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators that lack the same intermediate, each with a certificate of its own."""
-        missing = None if one.leaf is None else missing_issuer(one.leaf)
-        own = Occurrence.of(one)
-        others = self._missing.get((one.route, missing or b""), ())
-        return tuple(sorted(other.name for other in others if other.lacks_the_same_as(own)))
-
-    def unrelated_with_same_wrong_certificate(self, one: EndpointEvidence) -> tuple[str, ...]:
-        """Endpoints of other operators that present this very certificate, which is for neither of them."""
-        if one.leaf is None:
+    def unrelated_with(self, shared: Shared, one: EndpointEvidence) -> tuple[str, ...]:
+        """Endpoints of other operators that have this in common with this one."""
+        index = self._met[shared]
+        others = {other for tag in _tags(shared, one) for other in index.get(tag, ())} if index else ()
+        if not others:
             return ()
-        return _unrelated(self._misnamed, [(one.route, one.leaf.sha256)], Occurrence.of(one))
+        own = Occurrence.of(one)
+        return tuple(sorted(other.name for other in others if other.differs_from(own, shared)))
 
     def rivals_of(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Canaries of other operators with CAs of their own that share an issuing or leaf key with this one."""
-        rival = _rival(one.endpoint)
+        rival, index = _rival(one.endpoint), self._met[Shared.RIVAL_KEY]
         if rival is None:
             return ()
-        keys = [*(one.issuing_keys if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else ()), one.leaf_key or b""]
-        others = {o for key in keys for o in self._rival_keys.get((one.route, key), ())}
-        return tuple(sorted(o.name for o in others if o.rival is not None and o.rival != rival))
+        others = {other for tag in _tags(Shared.RIVAL_KEY, one) for other in index.get(tag, ())}
+        return tuple(sorted(other.name for other in others if other.rival is not None and other.rival != rival))
 
     def substituted_with_same_key(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Other endpoints of this route, substituted beyond doubt, that share an issuing or leaf key with this one."""
-        names = {name for key in _keys(one) for name in self._substituted_keys.get((one.route, key), ())}
-        return tuple(sorted(names - {one.endpoint.name}))
+        return tuple(sorted(self._others(_Concluded.BY_KEY, one, _keys(one))))
 
     def substituted_with_same_root(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Other endpoints of this route, substituted beyond doubt, below the same root that was added to this machine.
 
         Of a chain to a declared root, any key above its leaf counts, whoever else it signs for.
         """
-        names = {name for root in one.added_roots for name in self._substituted_roots.get((one.route, root), ())}
+        names = self._others(_Concluded.BY_ROOT, one, one.added_roots)
         if one.is_a(ChainClass.DECLARED):
-            names |= {name for key in one.keys_above for name in self._substituted_above.get((one.route, key), ())}
-        return tuple(sorted(names - {one.endpoint.name}))
+            names |= self._others(_Concluded.BELOW_KEY, one, one.keys_above)
+        return tuple(sorted(names))
 
     def any_substituted(self, one: EndpointEvidence) -> bool:
         """Whether another endpoint of this route is substituted beyond doubt."""
-        return bool(self._substituted.get(one.route, set()) - {one.endpoint.name})
+        return bool(self._others(_Concluded.SUBSTITUTED, one))
 
     def canary_substituted(self, one: EndpointEvidence) -> bool:
         """Whether another endpoint of this route, a canary, is substituted beyond doubt."""
-        return bool(self._substituted_canaries.get(one.route, set()) - {one.endpoint.name})
+        return bool(self._others(_Concluded.CANARY_SUBSTITUTED, one))
 
     def has_company(self, one: EndpointEvidence) -> bool:
         """Whether a canary of this route, not this endpoint, came out as middleware with a right name."""
-        return bool(self._accused_canaries.get(one.route, set()) - {one.endpoint.name})
+        return bool(self._others(_Concluded.CANARY_ACCUSED, one))
+
+    def _others(self, kind: _Concluded, one: EndpointEvidence, keys: Iterable[bytes] = (b"",)) -> set[str]:
+        """Names of the other endpoints of this route of which this was concluded."""
+        index, route = self._concluded[kind], one.route
+        if not index:
+            return set()
+        return {name for key in keys for name in index.get((route, key), ())} - {one.endpoint.name}
 
     def clock_offset(self, at: dt.datetime) -> dt.timedelta | None:
-        """How far the clock that gave `at` must be off, at least; None when nothing says it is.
+        """How far the clock that gave `at` must be off, at least; None when nothing shows that it is.
 
-        Two independent signs, both resting on chains that a client would take but for their dates: a valid CT timestamp
-        from the future; or certificates of at least two operators, all of them outside their validity on the same side,
-        for which one common correction would put every one of them right.
+        Two independent signs, both resting on chains that a client would accept but for their dates: a valid CT
+        timestamp from the future; or certificates of at least two operators, all of them outside their validity on the
+        same side, for which one common correction would put every one of them right.
         """
         if self._latest_timestamp is not None and self._latest_timestamp - at > CLOCK_TOLERANCE:
             return self._latest_timestamp - at
@@ -380,8 +363,26 @@ def _keys(one: EndpointEvidence) -> frozenset[bytes]:
     return one.issuing_keys | ({one.leaf_key} if one.leaf_key else frozenset())
 
 
+def _tags(shared: Shared, one: EndpointEvidence) -> Iterable[Tag]:
+    """The tags of what this endpoint may have in common with others."""
+    hashes: Iterable[bytes | None] = ()
+    match shared:
+        case Shared.PRIVATE_SIGNER | Shared.UNLOGGED_SIGNER:
+            hashes = one.issuing_keys
+        case Shared.LEAF_KEY:
+            hashes = (one.leaf_key,)
+        case Shared.RIVAL_KEY:
+            hashes = _keys(one) if one.is_a(*_WITHOUT_PUBLIC_SIGNER) else (one.leaf_key,)
+        case Shared.MISSING_ISSUER:
+            hashes = (None if one.leaf is None else missing_issuer(one.leaf),)
+        case Shared.WRONG_CERTIFICATE:
+            hashes = (None if one.leaf is None else one.leaf.sha256,)
+    route = one.route
+    return [(route, value) for value in hashes if value]
+
+
 def tags_of(evidence: EndpointEvidence) -> frozenset[Tag]:
-    """What the result of this endpoint depends on, of what other endpoints show."""
+    """Everything that other endpoints may show and the result of this endpoint depends on."""
     tags: set[Tag] = set()
     for one in (evidence, *evidence.siblings):
         if one.chain is not None and one.chain.refused:
@@ -394,7 +395,7 @@ def tags_of(evidence: EndpointEvidence) -> frozenset[Tag]:
 
 
 def missing_issuer(leaf: Certificate) -> bytes | None:
-    """What an issuer that was not presented is recognised by: its name and the key identifier in the leaf."""
+    """What identifies an issuer that was not presented: its name and the key identifier in the leaf."""
     if leaf.issuer is None:
         return None
     return b"\0".join((leaf.issuer.der, leaf.authority_key_identifier or b""))
@@ -411,8 +412,3 @@ def http_offset(dates: Sequence[ServerDate]) -> dt.timedelta | None:
         return None
     middle = offsets[len(offsets) // 2]
     return middle if abs(middle) > CLOCK_TOLERANCE else None
-
-
-def _unrelated(index: Mapping[K, set[Occurrence]], keys: Iterable[K], own: Occurrence) -> tuple[str, ...]:
-    others = {o for key in keys for o in index.get(key, ())}
-    return tuple(sorted(o.name for o in others if o.is_unrelated_to(own)))

@@ -1,12 +1,12 @@
-"""What a recorded handshake proves: one rule for bundles, and for what other processes and machines saw.
+"""What a recorded handshake proves: one rule for bundles and for observations of other processes and machines.
 
 Room: judge. Pure.
 
-An observation that was made elsewhere says that the peer held the presented key, or that another key signed. Its own
-handshake signature is checked again: what that contradicts proves nothing in either direction, so it clears nobody and
-accuses nobody. TLS 1.3 always signs (RFC 8446 section 4.4.3), so that a record without a signature proves nothing
-either. Where older versions exchanged keys by RSA (RFC 5246 section 7.4.9) nothing is signed, and the recorder's claim
-is all there is.
+An observation that was made elsewhere claims that the peer held the presented key, or that another key signed. The
+recorded handshake signature is verified again: a claim that it contradicts proves nothing in either direction, so it
+clears nobody and accuses nobody. TLS 1.3 always signs (RFC 8446 section 4.4.3), so a record without a signature proves
+nothing either. Where older versions exchanged keys by RSA (RFC 5246 section 7.4.9) nothing is signed, and the
+recorder's claim is all there is.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from detector.model import Observation
 
 _ALWAYS_SIGNED: Final = frozenset({"TLSv1.3", None})
-"""Versions whose handshakes are always signed by the server, or of which nothing is known."""
+"""TLS versions in which the server always signs; None: the version is not known."""
 
 
 class KeyEvidence(enum.StrEnum):
-    """What the record of a handshake says of the presented key, checked again.
+    """What the record of a handshake proves of the presented key.
 
-    `verified`: the recorded signature is that key's (or, for a chain called replayed, is not). `contradicted`: it says
-    the opposite of what was recorded. `unsigned`: there is no signature where there must be one. `word`: there is none
-    that could be checked, and the claim cannot be verified. `not-claimed`: nothing was said that would need one.
+    `verified`: the recorded signature is that key's (or, for a chain called replayed, is not). `contradicted`: the
+    opposite. `unsigned`: there is no signature where there must be one. `word`: no signature could be checked, so the
+    claim cannot be verified. `not-claimed`: nothing was claimed that would need one.
     """
 
     VERIFIED = "verified"
@@ -46,7 +46,7 @@ _PROVES_NOTHING: Final = frozenset({KeyEvidence.CONTRADICTED, KeyEvidence.UNSIGN
 
 
 def key_evidence(observation: Observation) -> KeyEvidence:
-    """Check what was recorded of the presented key against the recorded handshake signature."""
+    """Compare what was recorded of the presented key with the recorded handshake signature."""
     called_wrong = observation.outcome is Outcome.SIGNATURE_WRONG
     if not observation.chain or not (called_wrong or observation.key_proved):
         return KeyEvidence.NOT_CLAIMED
@@ -65,7 +65,7 @@ def key_evidence(observation: Observation) -> KeyEvidence:
 
 
 def believed(observation: Observation) -> Observation:
-    """The observation without what its own record does not prove."""
+    """Return the observation without claims that its own record does not prove."""
     evidence = key_evidence(observation)
     called_wrong = observation.outcome is Outcome.SIGNATURE_WRONG
     if called_wrong and evidence in _PROVES_NOTHING:

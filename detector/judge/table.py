@@ -1,7 +1,7 @@
 """The decision table: from the findings on one observation to a verdict, as data. Everything that weighs is here.
 
-Room: judge. Pure: findings in, a decision out. No certificate, socket or clock is looked at. docs/decisions.md is
-generated from this file.
+Room: judge. Pure: findings in, a decision out. Reads no certificate, socket or clock. docs/decisions.md is generated
+from this file. A row is all there is to know of a rule: other rooms read the row, and none names a rule.
 
 Theory of operation
 ===================
@@ -12,7 +12,7 @@ Theory of operation
 
 Accusing before clearing is the point: nothing that an accused chain carries can buy it a milder reading.
 
-A rule that accuses has grades, read from the top: the first whose condition holds says how sure it is. `BY_COMPANY`
+A rule that accuses has grades, read from the top: the first whose condition holds gives the confidence. `BY_COMPANY`
 stands for `probable` where a canary of the same route came out as middleware and this endpoint's name and address are
 public, and for `possible` otherwise. Three things cap a grade at `probable`: a key that was not proved, a chain that
 exceeded what is read, and a stale list of roots.
@@ -21,27 +21,35 @@ exceeded what is read, and a stale list of roots.
 from __future__ import annotations
 
 import enum
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from detector.model import Alternative, Assurance, Confidence, Reason, Verdict
+from detector.model import Alternative, Assurance, Audience, Confidence, Reason, Verdict
 
-from .checks import chain, forged_issuer, identity, known_interceptor, neighbours, pin, shared_signer, transparency
-from .decision import Decision
-from .facts import Facts
+from .checks import (
+    clock,
+    forged_issuer,
+    key_possession,
+    known_interceptor,
+    private_origin,
+    route_difference,
+    shared_signer,
+    witness,
+)
+from .facts import C, Facts, I, N, P, T, W
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from detector.model import Finding
 
-C = chain.Outcome
-I = identity.Outcome  # noqa: E741 - short names keep a table readable
-N = neighbours.Outcome
-P = pin.Outcome
-S = shared_signer.Outcome
-T = transparency.Outcome
 K = known_interceptor.Outcome
+R = route_difference.Outcome
+S = shared_signer.Outcome
+
+Advice = Mapping[Audience, str]
+"""What each audience can do; `{hosts}` stands for the endpoints."""
 
 
 class Stage(enum.Enum):
@@ -63,7 +71,7 @@ BY_COMPANY: Final = ByCompany.BY_COMPANY
 
 
 class Grade(NamedTuple):
-    """How sure a rule is, under which condition; `when` says it in words, and is empty where there is no condition."""
+    """The confidence of a rule under a condition; `when` is the condition in words, empty where there is none."""
 
     confidence: Confidence | ByCompany
     when: str = ""
@@ -73,13 +81,22 @@ class Grade(NamedTuple):
 class Rule(NamedTuple):
     """One rule, named by its reason.
 
-    `needs` says in words what `holds` asks. `why` is one sentence for the reader of a result. An accusing rule needs a
-    right name unless `any_name`; `capped` says that what was not proved caps its grade, `rests_on_roots` that a stale
-    list of roots does. `alternatives` are the innocent or different explanations that fit.
+    How it is read: `needs` is `holds` in words. An accusing rule needs a right name unless `any_name`; `capped`: what
+    was not proved caps its grade; `rests_on_roots`: a stale list of roots does. `alternatives` are the innocent or
+    different explanations that fit.
+
+    What it means for other endpoints: `substitutes`: a proven one shows whose keys take the place of genuine ones;
+    `is_company`: a canary it accuses is company for others; `is_final`: once proven, no other endpoint changes it.
+
+    What it means for readers: `why` is one sentence, `why_stale_pins` the one where the chain is accepted all the same
+    and only the pins do not fit. `advice` says what to do; from `probable` on, the manager of a known product is
+    addressed instead, and where `asks_party` the manager of any interceptor; `more_advice` is added to that.
+    `is_outcome`: how the connection ended is the actual reason; `may_be_portal`: a sign-in page may have answered;
+    `is_repeatable`: the same evidence gives it on any machine.
     """
 
-    reason: Reason
     stage: Stage
+    reason: Reason
     needs: str
     holds: Callable[[Facts], bool]
     why: str
@@ -89,10 +106,55 @@ class Rule(NamedTuple):
     any_name: bool = False
     capped: bool = True
     rests_on_roots: bool = False
+    substitutes: bool = False
+    is_company: bool = True
+    is_final: bool = False
+    why_stale_pins: str = ""
+    advice: Advice = {}  # noqa: RUF012 - read only
+    asks_party: bool = False
+    more_advice: Advice = {}  # noqa: RUF012 - as above
+    is_outcome: bool = False
+    may_be_portal: bool = False
+    is_repeatable: bool = True
 
+
+class Decision(NamedTuple):
+    """A verdict and the rule that gave it. `fired` are all accusing rules that fit, with their confidence."""
+
+    reason: Reason
+    verdict: Verdict
+    confidence: Confidence | None = None
+    assurance: Assurance | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    fired: tuple[tuple[Reason, Confidence], ...] = ()
+
+    @property
+    def rule(self) -> Rule:
+        """The row of the table."""
+        return RULE_OF[self.reason]
+
+    @property
+    def proves_substitution(self) -> bool:
+        """Whether a rule that fits proves that genuine keys were replaced."""
+        return any(RULE_OF[reason].substitutes and grade is _PROVEN for reason, grade in self.fired)
+
+
+_settles = partial(Rule, Stage.SETTLES)
+_accuses = partial(Rule, Stage.ACCUSES)
+_clears = partial(Rule, Stage.CLEARS)
+_else = partial(Rule, Stage.ELSE)
 
 _POSSIBLE, _PROBABLE, _PROVEN = Confidence.POSSIBLE, Confidence.PROBABLE, Confidence.PROVEN
 _A = Alternative
+_STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
+
+ELSEWHERE: Final = "Try again from another network. If only this one differs, tell the network's IT."
+NOT_THIS_NETWORK: Final = "Do not use this network for the exam: something on it signs in the name of a public CA."
+_AGAIN: Final = "Try again. If it keeps happening, use another network and tell the exam office."
+_UPDATE: Final = "Update the detector and try again: its lists of roots and logs are older than this certificate."
+_UNVERIFIABLE: Final = "The certificate of {hosts} is signed in a way that this version cannot verify."
+_ADD_INTERMEDIATE: Final = "The server of {hosts} probably lacks an intermediate certificate: add it to its chain."
+_DECLARE_ROOT: Final = "If {hosts} belongs to a private PKI, declare its root in the pin file (private_roots)."
 
 
 def _always(*alternatives: Alternative) -> Callable[[Facts], tuple[Alternative, ...]]:
@@ -101,19 +163,15 @@ def _always(*alternatives: Alternative) -> Callable[[Facts], tuple[Alternative, 
 
 def _private_alternatives(facts: Facts) -> tuple[Alternative, ...]:
     """The innocent kinds of server that present a private chain."""
-    origins: list[Alternative] = []
-    if facts.self_signed:
-        origins.append(_A.SELF_SIGNED_ORIGIN)
-    if not facts.self_signed or not origins:
-        origins.append(_A.PRIVATE_PKI)
-    if facts.split_horizon:
-        origins += [_A.SPLIT_HORIZON, _A.WRONG_SERVER]
-    return tuple(origins)
+    self_signed = facts.has(private_origin.Outcome.SELF_SIGNED)
+    # Another route leads to another server of this name.
+    elsewhere = (_A.SPLIT_HORIZON, _A.WRONG_SERVER) if facts.has(R.GENUINE_ELSEWHERE, R.PRIVATE_HERE) else ()
+    return (_A.SELF_SIGNED_ORIGIN if self_signed else _A.PRIVATE_PKI, *elsewhere)
 
 
 def _chain_alternatives(facts: Facts) -> tuple[Alternative, ...]:
     origins = _private_alternatives(facts)
-    return (*origins, _A.STALE_ROOTS, _A.INCOMPLETE_CHAIN) if not facts.self_signed else origins
+    return origins if _A.SELF_SIGNED_ORIGIN in origins else (*origins, _A.STALE_ROOTS, _A.INCOMPLETE_CHAIN)
 
 
 def _pin_alternatives(facts: Facts) -> tuple[Alternative, ...]:
@@ -127,31 +185,28 @@ def _company_grade(facts: Facts) -> Confidence:
 
 
 SETTLING: Final = (
-    Rule(
+    _settles(
         Reason.WITNESSED,
-        Stage.SETTLES,
         "the witness signed our exporter",
-        lambda f: f.witness_equal,
+        lambda f: f.has(W.EQUAL) and not f.has(W.DIFFERS),
         "A witness at the endpoint is the other end of this very TLS session.",
         assurance=Assurance.WITNESSED,
     ),
-    Rule(
+    _settles(
         Reason.PINNED,
-        Stage.SETTLES,
         "the key is proved; the leaf's own key is pinned for this endpoint alone or for one operator, and is no key of "
         "the catalogue; no witness signed another exporter",
-        lambda f: f.key_proved and f.has(P.LEAF) and not f.witness_differs,
+        lambda f: f.key_proved and f.has(P.LEAF) and not f.has(W.DIFFERS),
         "The server proved that it has the key that is pinned for this endpoint.",
         assurance=Assurance.PINNED,
     ),
 )
 
 ACCUSING: Final = (
-    Rule(
+    _accuses(
         Reason.WITNESS_DIFFERS,
-        Stage.ACCUSES,
         "the witness signed another exporter than ours",
-        lambda f: f.witness_differs,
+        lambda f: f.has(W.DIFFERS),
         "The witness is at the end of another TLS session than this machine: something in between has both.",
         grades=(
             Grade(
@@ -165,16 +220,19 @@ ACCUSING: Final = (
         alternatives=lambda f: (_A.FRONT_OF_THE_OPERATOR,) if f.front_of_the_operator else (),
         any_name=True,
         capped=False,
+        is_final=True,
+        more_advice={
+            _DEVELOPER: "If a CDN or load balancer of your own ends TLS in front of the witness, pin no witness there."
+        },
     ),
-    Rule(
+    _accuses(
         Reason.IDENTITY_SUBSTITUTED,
-        Stage.ACCUSES,
         "the chain is private or added, and the endpoint's identity is public; silent for a private chain that a stale "
         "list of roots may not know",
         lambda f: f.private_or_added and f.public_identity and not f.stale,
         "This endpoint's genuine certificate leads to a public root, and another one was presented for its name.",
         grades=(
-            Grade(_PROVEN, "the identity is stated", lambda f: f.stated),
+            Grade(_PROVEN, "the identity is stated", lambda f: f.has(I.STATED)),
             Grade(
                 _PROVEN,
                 "the identity is pinned-public, or seen in this run, and the address is public, the caller's own, or "
@@ -184,21 +242,23 @@ ACCUSING: Final = (
             Grade(_PROBABLE, "the identity is pinned-public", lambda f: f.has(I.PINNED_PUBLIC)),
             Grade(BY_COMPANY, "the identity was seen otherwise: at a private address, or in a history alone"),
         ),
-        alternatives=lambda f: () if f.stated or f.seen_or_pinned_for_certain else (_A.SPLIT_HORIZON, _A.PRIVATE_PKI),
+        alternatives=lambda f: (
+            () if f.has(I.STATED) or f.seen_or_pinned_for_certain else (_A.SPLIT_HORIZON, _A.PRIVATE_PKI)
+        ),
         rests_on_roots=True,
+        substitutes=True,
+        is_final=True,
     ),
-    Rule(
+    _accuses(
         Reason.RIVALS_SHARE_A_SIGNER,
-        Stage.ACCUSES,
         "one issuing key that is no public CA's, or one leaf key, serves two canaries whose operators run CAs of "
         "their own",
         lambda f: f.has(S.RIVALS),
         "One key serves operators that each run a public CA of their own; no server of theirs would.",
         grades=(Grade(_PROVEN),),
     ),
-    Rule(
+    _accuses(
         Reason.SIGNER_SUBSTITUTES_ELSEWHERE,
-        Stage.ACCUSES,
         "another endpoint of this route is substituted beyond doubt, by the same issuing or leaf key or below the same "
         "added root; never said of a chain that is accepted, declared, retired or unreadable",
         lambda f: (
@@ -206,7 +266,7 @@ ACCUSING: Final = (
             and f.has(C.PRIVATE, C.ADDED, C.DEFECTIVE, C.UNFAMILIAR, C.INCOMPLETE)
             and not f.stale
         ),
-        "What signed here takes the place of genuine certificates on another endpoint of this network.",
+        "The signer here replaces genuine certificates on another endpoint of this network.",
         grades=(
             Grade(_PROVEN, "the same issuing or leaf key", lambda f: f.has(N.SIGNER_SUBSTITUTES)),
             Grade(_PROBABLE, "the same added root, through another issuing key", lambda f: f.public_place),
@@ -215,44 +275,47 @@ ACCUSING: Final = (
         alternatives=lambda f: () if f.has(N.SIGNER_SUBSTITUTES) else (_A.PRIVATE_PKI,),
         rests_on_roots=True,
     ),
-    Rule(
+    _accuses(
         Reason.INTERCEPTION_KEY,
-        Stage.ACCUSES,
         "a key or certificate of the catalogue stands on the path, a public one too; not of portals, block pages, or "
         "one machine's development CA",
         lambda f: f.has(K.KEY),
         "A key or certificate on the path is known to belong to an interception product.",
         grades=(Grade(_PROVEN),),
     ),
-    Rule(
+    _accuses(
         Reason.REPLAYED_CHAIN,
-        Stage.ACCUSES,
         "the handshake signature is not the presented key's",
-        lambda f: f.replayed,
+        lambda f: f.has(key_possession.Outcome.WRONG),
         "The server showed a certificate whose key it does not have.",
         grades=(Grade(_PROBABLE),),
+        advice={
+            _STUDENT: "Do not send exam data here: the server shown is not the one answering. Use another network.",
+            _IT: "Something answers for {hosts} with a certificate whose key it does not have: find out what.",
+        },
     ),
-    Rule(
+    _accuses(
         Reason.PRODUCT_MARK,
-        Stage.ACCUSES,
         "a strong mark of a product, issued by something else for this name; the chain is not accepted",
-        lambda f: f.product_marked and not f.has(C.ACCEPTED),
+        lambda f: f.has(K.PRODUCT) and not f.has(C.ACCEPTED),
         "The chain carries the name that an interception product writes into the certificates it makes.",
         grades=(Grade(_PROBABLE),),
         alternatives=_always(_A.PRIVATE_PKI),
     ),
-    Rule(
+    _accuses(
         Reason.FORGED_ISSUER,
-        Stage.ACCUSES,
         "subject and key identifier of a public CA whose key is known, signed or borne by another key",
-        lambda f: f.impersonates_public_ca,
+        lambda f: f.has(*forged_issuer.Outcome),
         "A certificate on the path claims to be, or to be signed by, a public CA whose key says otherwise.",
         grades=(Grade(_PROBABLE),),
         alternatives=lambda f: (_A.DEFECTIVE_SERVER,) if f.has(forged_issuer.Outcome.NOT_SIGNED_BY) else (),
+        advice={
+            _STUDENT: NOT_THIS_NETWORK,
+            _IT: "Something on this network signs for {hosts} in the name of a public CA: find it and stop it.",
+        },
     ),
-    Rule(
+    _accuses(
         Reason.DEFECTIVE_CHAIN,
-        Stage.ACCUSES,
         "the chain is defective",
         lambda f: f.has(C.DEFECTIVE),
         "The chain leads to a public root by signatures that no client takes.",
@@ -261,55 +324,67 @@ ACCUSING: Final = (
             Grade(_POSSIBLE),
         ),
         alternatives=_always(_A.DEFECTIVE_SERVER),
+        advice={
+            _STUDENT: ELSEWHERE,
+            _IT: "A CA below a public root signed for {hosts} as no client accepts it: find out which device has it.",
+            _DEVELOPER: "No client accepts the chain of {hosts}: correct it.",
+        },
     ),
-    Rule(
+    _accuses(
         Reason.PUBLIC_UNLOGGED,
-        Stage.ACCUSES,
         "the chain is accepted and unlogged",
         lambda f: f.accepted_unlogged,
-        "The certificate leads to a public root and is in no public log, as genuine ones are.",
+        "The certificate leads to a public root, but is in no public log; genuine ones are logged.",
         grades=(
             Grade(
                 _PROBABLE,
                 "with a pin mismatch, or where the same such issuer signs unrelated operators",
-                lambda f: f.pin_mismatch or f.has(S.UNLOGGED_SIGNER),
+                lambda f: f.has(P.MISMATCH) or f.has(S.UNLOGGED_SIGNER),
             ),
             Grade(_POSSIBLE),
         ),
         alternatives=_always(_A.SCTS_OUTSIDE_CERTIFICATE),
+        advice={
+            _STUDENT: ELSEWHERE,
+            _DEVELOPER: "The certificate of {hosts} is in no public log: ask its CA for CT timestamps.",
+        },
     ),
-    Rule(
+    _accuses(
         Reason.ADDED_ROOT,
-        Stage.ACCUSES,
         "the chain is added, the identity is not public, and this is not a root declared for the endpoint",
         lambda f: f.has(C.ADDED) and not f.public_identity,
         "The chain leads to a root that was added to this machine.",
         grades=(Grade(BY_COMPANY),),
         alternatives=lambda f: (*_private_alternatives(f), _A.DEVELOPMENT_CA),
+        advice={_STUDENT: ELSEWHERE, _DEVELOPER: _DECLARE_ROOT},
+        asks_party=True,
     ),
-    Rule(
+    _accuses(
         Reason.ONE_PRIVATE_SIGNER,
-        Stage.ACCUSES,
         "one private signer or leaf key serves unrelated operators",
         lambda f: f.private_or_added and f.has(S.PRIVATE_SIGNER, S.LEAF_KEY) and not f.stale,
         "Operators that have nothing to do with each other share a private signer or key.",
         grades=(Grade(BY_COMPANY),),
         alternatives=_private_alternatives,
+        advice={
+            _STUDENT: ELSEWHERE,
+            _DEVELOPER: "If {hosts} belong to one private PKI, declare its root in the pin file (private_roots).",
+        },
+        asks_party=True,
     ),
-    Rule(
+    _accuses(
         Reason.FORGOTTEN_BY_EVERYBODY,
-        Stage.ACCUSES,
-        "unrelated operators lack one intermediate that no knowledge has",
+        "unrelated operators lack the same intermediate, which is not in the knowledge either",
         lambda f: f.has(C.INCOMPLETE) and f.has(S.MISSING_ISSUER) and not f.stale,
         "Operators that have nothing to do with each other all lack the same unknown intermediate.",
         grades=(Grade(BY_COMPANY),),
         alternatives=_always(_A.INCOMPLETE_CHAIN, _A.STALE_ROOTS),
+        advice={_STUDENT: ELSEWHERE, _DEVELOPER: _ADD_INTERMEDIATE},
     ),
-    Rule(
+    _accuses(
         Reason.PIN_MISMATCH,
-        Stage.ACCUSES,
-        "no pin fits, and it is not excused by another probe of this run",
-        lambda f: f.pin_mismatch and not f.accepted_unlogged,
+        "no pin matches, and no other probe of this run excuses it",
+        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged,
         "The certificate is not the one that is pinned.",
         grades=(
             Grade(
@@ -326,32 +401,45 @@ ACCUSING: Final = (
             Grade(BY_COMPANY, "the chain is one of the others"),
         ),
         alternatives=_pin_alternatives,
+        why_stale_pins="The pins are probably stale: a careful client takes this certificate, and it is not one of "
+        "those that are pinned.",
+        advice={
+            _STUDENT: ELSEWHERE,
+            _DEVELOPER: "The pins are probably out of date: update the pin file, then check again.",
+        },
+        asks_party=True,
     ),
-    Rule(
+    _accuses(
         Reason.UNFAMILIAR_ROOT,
-        Stage.ACCUSES,
         "the chain is unfamiliar; silent where a stale list of roots may not know it",
         lambda f: f.has(C.UNFAMILIAR) and not f.stale,
-        "The chain leads to a root that is not known here as public, and of which nobody knows who put it there.",
+        "The chain leads to a root that is not known here as public and whose origin is unknown.",
         grades=(
             Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
             Grade(_POSSIBLE),
         ),
         alternatives=_always(_A.STALE_ROOTS, _A.PRIVATE_PKI),
+        advice={
+            _STUDENT: ELSEWHERE,
+            _IT: "The root above {hosts} is trusted here and not publicly known: find out where it comes from.",
+        },
     ),
-    Rule(
+    _accuses(
         Reason.UNREADABLE_PERSISTS,
-        Stage.ACCUSES,
         "the chain is unreadable, also for a hello that offers only what can be verified; and the identity is public "
         "or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as middleware",
         lambda f: f.has(C.UNREADABLE) and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY)),
-        "The chain is signed in a way that cannot be verified here, whatever is offered.",
+        "The chain is signed in a way that cannot be verified here, whichever algorithms are offered.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.UNREADABLE_ALGORITHM),
+        is_company=False,
+        advice={
+            _STUDENT: "Update the detector and try again; if nothing changes, try from another network.",
+            _DEVELOPER: _UNVERIFIABLE,
+        },
     ),
-    Rule(
+    _accuses(
         Reason.WRONG_NAME,
-        Stage.ACCUSES,
         "the certificate is for another name, whatever else is true of it",
         lambda f: f.certificate_seen and not f.name_right,
         "The certificate is for another name: portals, block pages and appliances answer like that, and no client that "
@@ -359,31 +447,36 @@ ACCUSING: Final = (
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.CAPTIVE_PORTAL, _A.BLOCK_PAGE, _A.WRONG_SERVER),
         any_name=True,
+        may_be_portal=True,
+        advice={
+            _STUDENT: "If this network has a sign-in page, open a browser and sign in, then try again.",
+            _IT: "Clients get a certificate for another name instead of {hosts}: a portal, a block page or wrong DNS.",
+        },
     ),
-    Rule(
+    _accuses(
         Reason.INCOMPLETE_CHAIN,
-        Stage.ACCUSES,
         "the chain is incomplete",
         lambda f: f.has(C.INCOMPLETE),
         "The issuer's certificate is missing; the leaf says that it was publicly logged.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.INCOMPLETE_CHAIN),
+        advice={_STUDENT: ELSEWHERE, _DEVELOPER: _ADD_INTERMEDIATE},
     ),
-    Rule(
+    _accuses(
         Reason.PRIVATE_CHAIN,
-        Stage.ACCUSES,
         "the chain is private; silent where a stale list of roots may not know it",
         lambda f: f.has(C.PRIVATE) and not f.stale,
         "The chain leads to no root that is known here.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_chain_alternatives,
+        advice={_STUDENT: ELSEWHERE, _DEVELOPER: _DECLARE_ROOT},
+        asks_party=True,
     ),
 )
 
 CLEARING: Final = (
-    Rule(
+    _clears(
         Reason.PINNED_CA,
-        Stage.CLEARS,
         "accepted, right name, a CA of the path is pinned (never a public root's key), logged or unknowable",
         lambda f: (
             f.has(C.ACCEPTED) and f.name_confirmed and f.has(P.CA) and f.has(T.LOGGED, T.UNKNOWABLE, T.NOT_CARRIED)
@@ -391,17 +484,15 @@ CLEARING: Final = (
         "A careful client takes the chain, and it was issued by the CA that is pinned for this endpoint.",
         assurance=Assurance.PINNED,
     ),
-    Rule(
+    _clears(
         Reason.LOGGED,
-        Stage.CLEARS,
         "accepted, right name, logged",
         lambda f: f.accepted_logged and f.name_confirmed,
         "A careful client takes the chain, and the certificate was issued in public.",
         assurance=Assurance.LOGGED,
     ),
-    Rule(
+    _clears(
         Reason.DECLARED,
-        Stage.CLEARS,
         "declared, right name, a path that a client takes but for the lifetime limits of public roots; the declared "
         "root substitutes nothing on this route",
         lambda f: (
@@ -414,100 +505,138 @@ CLEARING: Final = (
     ),
 )
 
-NOTHING_SEEN: Final = Rule(
+NOTHING_SEEN: Final = _else(
     Reason.NO_CERTIFICATE,
-    Stage.ELSE,
     "no certificate was seen",
     lambda f: not f.certificate_seen,
-    "No certificate was seen; an outage is never middleware.",
+    "No certificate was seen; an outage is not evidence of interception.",
+    is_outcome=True,
 )
-BUDGET_SPENT: Final = Rule(
+BUDGET_SPENT: Final = _else(
     Reason.BUDGET_SPENT,
-    Stage.ELSE,
     "other chains had spent the run's processor time before this one was verified",
     lambda f: f.has(C.POSTPONED),
     "There was no processor time left to verify this chain.",
+    is_repeatable=False,
+    advice={
+        _STUDENT: _AGAIN,
+        _IT: "Certificates on this network take far more work to verify than genuine ones.",
+    },
 )
-FALLBACK: Final = Rule(
+FALLBACK: Final = _else(
     Reason.STALE_KNOWLEDGE,
-    Stage.ELSE,
     "accepted and unknowable; or a chain that a stale list of roots may not know",
     lambda _: True,
     "The lists of roots and logs are too old to assess this certificate.",
+    advice={
+        _STUDENT: _UPDATE,
+        _IT: "Update the detector's lists of roots and logs.",
+        _DEVELOPER: _UPDATE,
+    },
 )
 
 ELSE: Final = (
     NOTHING_SEEN,
     BUDGET_SPENT,
-    Rule(
+    _else(
         Reason.CLOCK_WRONG,
-        Stage.ELSE,
         "only dates forbid the path, and this machine's clock is wrong",
-        lambda f: f.clock_wrong and f.has(C.DATES_FORBID),
-        "This machine's clock is wrong, so that dates say nothing.",
+        lambda f: f.has(clock.Outcome.WRONG) and f.has(C.DATES_FORBID),
+        "This machine's clock is wrong, so certificate dates prove nothing.",
+        advice={_STUDENT: "Set this device's date and time (automatic time is best) and try again."},
     ),
-    Rule(
+    _else(
         Reason.DECLARED_ROOT_INTERCEPTS,
-        Stage.ELSE,
         "declared, and the declared root or the issuing key substitutes another endpoint of this route",
         lambda f: f.has(C.DECLARED) and f.has(N.SIGNER_SUBSTITUTES, N.ROOT_SUBSTITUTES),
         "The root that is declared for this endpoint also signs in the place of genuine CAs on this network.",
+        advice={
+            _STUDENT: ELSEWHERE,
+            _IT: "The private root that is declared for {hosts} also signs for other sites on this network.",
+            _DEVELOPER: "Pin the key of {hosts}: its declared root signs for other sites too, and cannot confirm it.",
+        },
     ),
-    Rule(
+    _else(
         Reason.DECLARED_NOT_ACCEPTED,
-        Stage.ELSE,
         "declared, and no client would take the path",
         lambda f: f.has(C.DECLARED) and f.has(C.NOT_TAKEN, C.DATES_FORBID),
         "The chain leads to the declared root, but no client would take it.",
+        advice={
+            _STUDENT: ELSEWHERE,
+            _IT: "The certificate of {hosts} leads to the declared root, but no client would take it: correct its "
+            "chain.",
+        },
     ),
-    Rule(
+    _else(
         Reason.EXPIRED,
-        Stage.ELSE,
         "retired: a date of the chain forbids it",
         lambda f: f.has(C.RETIRED) and f.has(C.DATES_FORBID),
         "A certificate of the chain has expired or is not valid yet.",
+        advice={
+            _STUDENT: ELSEWHERE,
+            _DEVELOPER: "A certificate of {hosts} has expired or is not valid yet: renew it.",
+        },
     ),
-    Rule(
+    _else(
         Reason.RETIRED,
-        Stage.ELSE,
         "retired: the root was removed from the public lists",
         lambda f: f.has(C.RETIRED),
         "The chain leads to a root that is no longer trusted.",
+        advice={
+            _STUDENT: ELSEWHERE,
+            _DEVELOPER: "The root above {hosts} is no longer trusted: have a certificate issued below a current one.",
+        },
     ),
-    Rule(
+    _else(
         Reason.UNREADABLE,
-        Stage.ELSE,
         "the chain is unreadable",
         lambda f: f.has(C.UNREADABLE),
         "The chain is signed in a way that cannot be verified here.",
+        advice={
+            _STUDENT: "Update the detector and try again: it cannot verify this kind of signature.",
+            _DEVELOPER: _UNVERIFIABLE,
+        },
     ),
-    Rule(
+    _else(
         Reason.KEY_NOT_PROVED,
-        Stage.ELSE,
         "the key was not proved, and the chain would have cleared the endpoint, or nearly",
         lambda f: not f.key_proved and f.has(C.ACCEPTED, C.DECLARED),
         "The handshake ended before the server proved that it has the certificate's key.",
+        advice={
+            _STUDENT: _AGAIN,
+            _IT: "Something cuts TLS handshakes to {hosts} short: look for a filter that resets connections.",
+        },
     ),
-    Rule(
+    _else(
         Reason.NAME_NOT_CONFIRMED,
-        Stage.ELSE,
         "the name is only the common name's, or the list of names was longer than what is read",
         lambda f: f.has(C.ACCEPTED, C.DECLARED) and not f.name_confirmed,
-        "That the certificate is for this host could not be confirmed as clients of today do it.",
+        "Today's clients could not confirm that the certificate is for this host.",
+        advice={
+            _STUDENT: ELSEWHERE,
+            _DEVELOPER: "The certificate of {hosts} must name the host among its alternative names.",
+        },
     ),
-    Rule(
+    _else(
         Reason.WITNESS_SILENT,
-        Stage.ELSE,
         "nothing else clears, and the witness gave no answer that counts",
-        lambda f: f.witness_silent,
+        lambda f: f.has(*witness.SILENT),
         "The witness of this endpoint gave no answer that counts.",
+        advice={
+            _STUDENT: _AGAIN,
+            _IT: "Let requests to /.well-known/tls-witness on {hosts} pass unchanged.",
+            _DEVELOPER: "Is the witness of {hosts} running, and does the pin file hold the key it signs with?",
+        },
     ),
-    Rule(
+    _else(
         Reason.SCTS_NOT_CARRIED,
-        Stage.ELSE,
         "accepted; the leaf embeds no timestamps, and the observation could not carry those outside it",
         lambda f: f.has(C.ACCEPTED) and f.has(T.NOT_CARRIED),
         "Whether the certificate was publicly logged cannot be seen from what was captured.",
+        advice={
+            _STUDENT: _AGAIN,
+            _DEVELOPER: "A pasted chain lacks timestamps from outside the certificate: check {hosts} over the network.",
+        },
     ),
     FALLBACK,
 )
@@ -537,7 +666,7 @@ def read(facts: Facts) -> Decision:
     for rule in SETTLING:
         if rule.holds(facts):
             return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
-    if BUDGET_SPENT.holds(facts) and not facts.witness_differs:
+    if BUDGET_SPENT.holds(facts) and not facts.has(W.DIFFERS):
         return Decision(BUDGET_SPENT.reason, Verdict.INCONCLUSIVE)
     fired = [(rule, _graded(rule, facts)) for rule in ACCUSING if _fits(rule, facts)]
     if fired:

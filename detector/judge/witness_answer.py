@@ -1,30 +1,34 @@
-"""What a witness's answer is worth: did a cooperating endpoint see the same TLS session as we did? (RFC 9266)
+"""What a witness's answer is worth: whether a cooperating endpoint saw the same TLS session as we did (RFC 9266).
 
-Room: judge. Pure. The form of questions and statements is `detector.trust.witness_statement`'s (docs/witness.md).
+Room: judge. Pure. `detector.trust.witness_statement` defines questions and statements (docs/witness.md).
 
 It is the only question that an interceptor with a publicly trusted certificate, or with the origin's own key, cannot
-answer in its favour. Whatever keeps the answer from being a signed one to this very question is reported as such.
+answer in its favor. Everything but a signed answer to this very question is reported as what it is.
 """
 
 from __future__ import annotations
 
-import enum
 import hmac
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from detector.model import Meaning, Outcome, WitnessOutcome
 from detector.trust import witness_statement
 from detector.trust.envelope import Problem
 
+from .outcome import CheckOutcome
+
 if TYPE_CHECKING:
-    from detector.model import Endpoint, Observation, WitnessObservation
+    from detector.model import Endpoint, Finding, Observation, WitnessObservation
+
+CHECK_ID: Final = "witness"
+"""The check that reports these results."""
 
 _HTTP_OK: Final = 200
 """RFC 9110 section 15.3.1."""
 
 
-class WitnessResult(enum.StrEnum):
-    """What the witness's answer shows, or why neither is known."""
+class WitnessResult(CheckOutcome, check=CHECK_ID):
+    """What the witness's answer shows, or why nothing is known; `ends-tls-itself` in addition, by the pin file."""
 
     EQUAL = "equal"
     DIFFERS = "differs"
@@ -38,15 +42,7 @@ class WitnessResult(enum.StrEnum):
     UNKNOWN_KEY = "unknown-key"
     BAD_SIGNATURE = "bad-signature"
     REPLAYED = "replayed"
-
-
-class WitnessAnswer(NamedTuple):
-    """The result, what it speaks for, one sentence, and what the statement says."""
-
-    result: WitnessResult
-    says: Meaning
-    summary: str
-    data: dict[str, Any]
+    ENDS_TLS_ITSELF = "ends-tls-itself"
 
 
 _UNSIGNED: Final[dict[Problem, tuple[WitnessResult, Meaning, str]]] = {
@@ -66,80 +62,58 @@ _UNSIGNED: Final[dict[Problem, tuple[WitnessResult, Meaning, str]]] = {
 }
 
 
-def read_answer(endpoint: Endpoint, observation: Observation) -> WitnessAnswer | None:
-    """What the witness of `endpoint` said of the session in `observation`.
+def read_answer(endpoint: Endpoint, observation: Observation) -> Finding | None:
+    """Return what the witness of `endpoint` saw of the session in `observation`; its outcome is a `WitnessResult`.
 
-    None where no witness is pinned, and where the chain did not come from a finished handshake of ours.
+    None where no witness is pinned, and where the chain did not come from a finished handshake of this detector.
     """
     if not endpoint.witness:
         return None
     observed = observation.witness
-    if observed is None:
-        if observation.outcome is not Outcome.COMPLETE:
-            return None
-        return _answer(
-            WitnessResult.NOT_ASKED, Meaning.NEUTRAL, "The handshake was finished, but the witness was not asked."
-        )
-    return _assess(observed, endpoint.witness)
+    if observed is not None:
+        return _assess(observed, endpoint.witness)
+    if observation.outcome is not Outcome.COMPLETE:
+        return None
+    return WitnessResult.NOT_ASKED.found("The handshake was finished, but the witness was not asked.")
 
 
-def _assess(observed: WitnessObservation, keys: tuple[bytes, ...]) -> WitnessAnswer:
+def _assess(observed: WitnessObservation, keys: tuple[bytes, ...]) -> Finding:
     if observed.outcome is WitnessOutcome.NO_BINDING or observed.exporter is None:
-        return _answer(
-            WitnessResult.NO_BINDING,
-            Meaning.NEUTRAL,
-            "TLS this old, or without extended master secret, has nothing that both ends could compare.",
+        return WitnessResult.NO_BINDING.found(
+            "TLS this old, or without extended master secret, has nothing that both ends could compare."
         )
     if observed.outcome is not WitnessOutcome.ANSWERED:
-        return _answer(
-            WitnessResult.NO_ANSWER,
-            Meaning.NEUTRAL,
-            f"The witness gave no complete answer ({observed.outcome}).",
-            wire_outcome=observed.outcome,
-        )
+        summary = f"The witness gave no complete answer ({observed.outcome})."
+        return WitnessResult.NO_ANSWER.found(summary, wire_outcome=observed.outcome)
     if observed.status != _HTTP_OK:
-        return _answer(
-            WitnessResult.REFUSED,
-            Meaning.NEUTRAL,
-            f"The witness's path answers with HTTP status {observed.status}: no witness, or the request was blocked.",
-            status=observed.status,
+        summary = (
+            f"The witness's path answers with HTTP status {observed.status}: no witness, or the request was blocked."
         )
+        return WitnessResult.REFUSED.found(summary, status=observed.status)
     answer = witness_statement.read(observed.body, keys=keys)
     if answer.statement is None:
-        return _answer(*_UNSIGNED[answer.problem or Problem.UNREADABLE])
+        result, says, summary = _UNSIGNED[answer.problem or Problem.UNREADABLE]
+        return result.found(summary, says)
     return _compare(answer.statement, observed, observed.exporter)
 
 
-def _compare(statement: witness_statement.Statement, observed: WitnessObservation, exporter: bytes) -> WitnessAnswer:
+def _compare(statement: witness_statement.Statement, observed: WitnessObservation, exporter: bytes) -> Finding:
     if statement.nonce != witness_statement.encode_nonce(observed.nonce):
-        return _answer(
-            WitnessResult.REPLAYED,
-            Meaning.INTERCEPTED,
-            "The answer is signed, but it answers another question: it was replayed.",
-        )
-    seen = {
-        "client_hello_sha256": statement.client_hello.sha256,
-        "client_hello_unchanged": statement.client_hello.sha256 == observed.client_hello_sha256,
-        "ja3": statement.client_hello.ja3,
-        "tls_version": statement.tls.version,
-        "cipher": statement.tls.cipher,
-        "proxy_headers": [list(header) for header in statement.proxy_headers],
-        "time": statement.time.isoformat(),
-    }
-    if hmac.compare_digest(statement.exporter, exporter):
-        return _answer(
-            WitnessResult.EQUAL,
-            Meaning.GENUINE,
-            "The witness and this machine are the two ends of one TLS session.",
-            **seen,
-        )
-    return _answer(
-        WitnessResult.DIFFERS,
-        Meaning.INTERCEPTED,
-        "The witness is at the end of another TLS session than this machine: something in between has both.",
-        **seen,
+        summary = "The answer is signed, but it answers another question: it was replayed."
+        return WitnessResult.REPLAYED.found(summary, Meaning.INTERCEPTED)
+    result, says = WitnessResult.EQUAL, Meaning.GENUINE
+    summary = "The witness and this machine are the two ends of one TLS session."
+    if not hmac.compare_digest(statement.exporter, exporter):
+        result, says = WitnessResult.DIFFERS, Meaning.INTERCEPTED
+        summary = "The witness is at the end of another TLS session than this machine: something in between has both."
+    return result.found(
+        summary,
+        says,
+        client_hello_sha256=statement.client_hello.sha256,
+        client_hello_unchanged=statement.client_hello.sha256 == observed.client_hello_sha256,
+        ja3=statement.client_hello.ja3,
+        tls_version=statement.tls.version,
+        cipher=statement.tls.cipher,
+        proxy_headers=[list(header) for header in statement.proxy_headers],
+        time=statement.time.isoformat(),
     )
-
-
-def _answer(result: WitnessResult, says: Meaning, summary: str, **data: object) -> WitnessAnswer:
-    return WitnessAnswer(result, says, summary, data)

@@ -1,49 +1,32 @@
-"""What texts may say of a result: words follow confidence.
+"""What may be said and done on the strength of a result: words follow confidence.
 
 Room: judge. Pure: results and findings in, words out. Every text that people read asks here, so that one rule holds in
 all of them: below `probable` nothing is said to be intercepted and no party is named, because something innocent fits
-as well. What a certificate says of itself stays in the evidence.
+as well. What a certificate claims about itself stays in the evidence. The gate and the guard ask here what a result
+confirms.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.model import Reason, Verdict
+from detector.model import Verdict
 
 from .assess import names_a_party
-from .checks import captive_portal, chain, forged_issuer, known_interceptor, machine_root
+from .checks import MODULES, chain, known_interceptor, pin
 from .facts import Facts
 from .table import RULE_OF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.model import Confidence, Finding, Result
+    from detector.model import Confidence, Finding, Outcome, Result
 
-_STALE_PINS: Final = (
-    "The pins are probably stale: a careful client takes this certificate, and it is not one of those that are pinned."
-)
 _UNNAMED: Final[Mapping[tuple[str, str], str]] = {
-    (known_interceptor.ID, known_interceptor.Outcome.KEY): "A key or certificate on the path is in the catalogue.",
-    (known_interceptor.ID, known_interceptor.Outcome.PRODUCT): "A name in the chain is in the catalogue.",
-    (
-        known_interceptor.ID,
-        known_interceptor.Outcome.WEAK,
-    ): "A weak mark in the chain is in the catalogue.",
-    (machine_root.ID, machine_root.Outcome.ADDED): "The root was put on this machine by a person, program or policy.",
-    (machine_root.ID, machine_root.Outcome.UNFAMILIAR): "Who put the root on this machine is not known.",
-    (machine_root.ID, machine_root.Outcome.MADE_HERE): "The root was made when it came to this machine.",
-    (chain.ID, chain.Outcome.ADDED): "The chain leads to a root that was added to this machine.",
-    (chain.ID, chain.Outcome.UNFAMILIAR): "The chain leads to a root that is trusted here and not known as public.",
-    (chain.ID, chain.Outcome.DECLARED): "The chain leads to a private root that is declared for this endpoint.",
-    (captive_portal.ID, captive_portal.Outcome.KNOWN_KEY): "The certificate's key is that of a known sign-in page.",
-    **{
-        (forged_issuer.ID, outcome): "A certificate of the chain claims a public CA that did not sign it, or is not it."
-        for outcome in forged_issuer.Outcome
-    },
+    (module.ID, outcome): summary for module in MODULES for outcome, summary in getattr(module, "UNNAMED", {}).items()
 }
-"""What is said below `probable` instead of a summary that names a product, a vendor or a private CA."""
+"""Summaries below `probable`, in place of those that name a product, a vendor or a private CA."""
 _REFUSED: Final = frozenset({(chain.ID, chain.Outcome.NOT_TAKEN), (chain.ID, chain.Outcome.DATES_FORBID)})
 """Findings whose summaries call certificates of the path by their names."""
 _NAMING_DATA: Final = frozenset(
@@ -52,11 +35,38 @@ _NAMING_DATA: Final = frozenset(
         *("root", "roots", "ca", "issuer", "subject", "names", "common_name", "certificates"),
     }
 )
-"""Keys of a finding's data under which parties, or what certificates say of themselves, are named."""
+"""Keys of a finding's data that name parties, or hold what certificates claim about themselves."""
+
+
+class Confirmation(enum.StrEnum):
+    """Whether a result confirms that the exam server is at the other end. One that does not accuses nobody by that.
+
+    `stale-pin`: accepted and logged, and only the pins do not fit. `unknowable`: accepted, and only whether it is
+    logged cannot be known here.
+    """
+
+    CONFIRMED = "confirmed"
+    STALE_PIN = "stale-pin"
+    UNKNOWABLE = "unknowable"
+    UNCONFIRMED = "unconfirmed"
+
+
+def confirmation(result: Result) -> Confirmation:
+    """Return what this result confirms: clean ones do; of the rest, only what a careful client accepts comes near."""
+    if result.verdict is Verdict.CLEAN:
+        return Confirmation.CONFIRMED
+    facts = Facts(result.findings)
+    if not facts.key_proved or not facts.name_confirmed:
+        return Confirmation.UNCONFIRMED
+    if RULE_OF[result.reason].why_stale_pins and facts.accepted_logged:
+        return Confirmation.STALE_PIN
+    if result.verdict is Verdict.INCONCLUSIVE and facts.unknowable and not facts.has(pin.Outcome.MISMATCH):
+        return Confirmation.UNKNOWABLE
+    return Confirmation.UNCONFIRMED
 
 
 def tone(verdict: Verdict, confidence: Confidence | None) -> str:
-    """In which of three colours a verdict is shown: `clean`, `intercepted`, or `uncertain` (amber)."""
+    """Return the color of a verdict: `clean`, `intercepted`, or `uncertain` (amber)."""
     if verdict is Verdict.MIDDLEWARE and names_a_party(confidence):
         return "intercepted"
     return "clean" if verdict is Verdict.CLEAN else "uncertain"
@@ -69,11 +79,8 @@ def is_uncertain(result: Result) -> bool:
 
 def has_stale_pins(result: Result) -> bool:
     """Whether a result is that of an accepted chain that only its pins do not fit."""
-    return (
-        result.reason is Reason.PIN_MISMATCH
-        and not names_a_party(result.confidence)
-        and Facts(result.findings).has(chain.Outcome.ACCEPTED)
-    )
+    stale_pins = bool(RULE_OF[result.reason].why_stale_pins) and not names_a_party(result.confidence)
+    return stale_pins and Facts(result.findings).has(chain.Outcome.ACCEPTED)
 
 
 def is_behind_a_portal(result: Result) -> bool:
@@ -83,11 +90,17 @@ def is_behind_a_portal(result: Result) -> bool:
 
 def why(result: Result) -> str:
     """The sentence of the rule that decided: why a result is what it is."""
-    return _STALE_PINS if has_stale_pins(result) else RULE_OF[result.reason].why
+    rule = RULE_OF[result.reason]
+    return rule.why_stale_pins if has_stale_pins(result) else rule.why
+
+
+def wire_outcome(result: Result) -> Outcome | None:
+    """How the connection ended, where that is the actual reason of a result: no certificate was seen."""
+    return result.observation.outcome if RULE_OF[result.reason].is_outcome else None
 
 
 def summary(finding: Finding, result: Result) -> str:
-    """What one finding of a result says. Products are named from `probable` on, private CAs also where all is clean."""
+    """The sentence of one finding. Products are named from `probable` on, private CAs also where all is clean."""
     known, kind = (finding.check, finding.outcome), result.verdict
     if names_a_party(result.confidence) or (kind is Verdict.CLEAN and finding.check != known_interceptor.ID):
         return finding.summary

@@ -1,13 +1,12 @@
-"""Pin files: what is expected of each endpoint, read strictly, checked for staleness, learned, written.
+"""Pin files: what is expected of each endpoint. Strict reading, lint, learning, writing.
 
-Room: pins. Reads the files it is pointed to and nothing else: no sockets, no clock.
+Room: pins. Reads the files that are named and nothing else: no sockets, no clock.
 """
 
-from .encoding import parse_pin, spell
-from .learn import Learned, learn, learn_all
+from .encoding import encode_pin, parse_pin
+from .learn import Learned, SharedKeys, learn, learn_all, shared_pins
 from .lint import LintMessage, Severity, lint
 from .load import PinSet, load, shipped
-from .shared_keys import shared_pins
 from .target import parse_address, parse_host, parse_rule, parse_target
 from .write import dump
 
@@ -16,7 +15,9 @@ __all__ = [
     "LintMessage",
     "PinSet",
     "Severity",
+    "SharedKeys",
     "dump",
+    "encode_pin",
     "learn",
     "learn_all",
     "lint",
@@ -28,5 +29,4 @@ __all__ = [
     "parse_target",
     "shared_pins",
     "shipped",
-    "spell",
 ]

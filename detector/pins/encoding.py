@@ -1,8 +1,6 @@
-"""How a pin is spelled: 32 bytes of SHA-256 as text, and back (RFC 7469 section 2.1.1 gives the base64 form).
+"""The text form of pins: 32 bytes of SHA-256 (RFC 7469 section 2.1.1 gives the base64 form), and of witness keys.
 
-The key of a witness is spelled the same way: 32 bytes of Ed25519 behind another prefix.
-
-Room: pins. Pure.
+Room: pins. Pure. A witness's key, 32 bytes of Ed25519, has the same form behind another prefix.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ DIGEST_BYTES: Final = 32
 """Length of a SHA-256 digest in bytes (FIPS 180-4)."""
 
 MAX_CHARACTERS: Final = 128
-"""Longest spelling looked at: `sha256:` and 64 hexadecimal digits are 71 characters; anything longer is no pin."""
+"""Longest text that is parsed: `sha256:` and 64 hexadecimal digits are 71 characters; no pin is longer."""
 
 WITNESS_PREFIX: Final = "ed25519/"
 WITNESS_KEY_BYTES: Final = 32
@@ -25,15 +23,16 @@ WITNESS_KEY_BYTES: Final = 32
 _HEX: Final = re.compile(r"[0-9a-fA-F]*\Z")
 
 
-def spell(digest: bytes) -> str:
-    """Spell a 32-byte SHA-256 digest as `sha256/<base64>`, the form reports and pin files use."""
+def encode_pin(digest: bytes) -> str:
+    """Encode a 32-byte SHA-256 digest as `sha256/<base64>`, the form of reports and pin files."""
     return "sha256/" + base64.b64encode(digest).decode("ascii")
 
 
 def parse_pin(text: str) -> bytes:
-    """Read a pin spelled `sha256/<base64>`, as bare base64, or `sha256:<hexadecimal>`: 32 bytes.
+    """Parse `sha256/<base64>`, bare base64, or `sha256:<hexadecimal>`; return the 32 bytes.
 
-    Raises `ValueError` whose message says what is wrong and completes the sentence "this pin …".
+    Raises:
+        ValueError: its message completes the sentence "this pin …".
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"is {len(text)} characters long, which no SHA-256 pin is")
@@ -49,15 +48,16 @@ def parse_pin(text: str) -> bytes:
     return digest
 
 
-def spell_witness_key(key: bytes) -> str:
-    """Spell a raw Ed25519 public key (32 bytes, RFC 8032 section 5.1.5) as `ed25519/<base64>`."""
+def encode_witness_key(key: bytes) -> str:
+    """Encode a raw Ed25519 public key (32 bytes, RFC 8032 section 5.1.5) as `ed25519/<base64>`."""
     return WITNESS_PREFIX + base64.b64encode(key).decode("ascii")
 
 
 def parse_witness_key(text: str) -> bytes:
-    """Read a witness's key spelled `ed25519/<base64>`: 32 bytes.
+    """Parse a witness's key, `ed25519/<base64>`; return its 32 bytes.
 
-    Raises `ValueError` whose message says what is wrong and completes the sentence "this key …".
+    Raises:
+        ValueError: its message completes the sentence "this key …".
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"is {len(text)} characters long, which no Ed25519 key is")

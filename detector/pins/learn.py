@@ -1,39 +1,76 @@
 """Learns pins from what endpoints present: the leaf's key and the keys of the CAs between it and the root.
 
-Room: pins. Pure: observations that were already made come in.
+Room: pins. Pure: takes finished observations.
 
-Pins learned from an interceptor would bless it for good. So a chain is learned from only when its key was proved, it
-is for the host, it is in date and a careful client would take it, unless the caller says that this endpoint has a
-private PKI. What is then written down is bounded too:
+Pins learned from an interceptor would approve it for good. So a chain is learned from only when its key was proved, it
+is for the host, it is in date and a careful client would accept it, unless the caller declares that this endpoint has a
+private PKI. What is recorded then is limited too:
 
-* a root's key never (docs/adr/0003), nor a key of the catalogue, which others have;
-* a leaf's key met on endpoints of different operators never: a CDN answers for many with it, or an interceptor;
+* never a root's key (docs/adr/0003), nor a key of the catalogue, which others have;
+* never a leaf's key that endpoints of different operators have: a CDN answers for many with it, or an interceptor;
 * nothing where such endpoints have another key in common that no public log can know of: an interceptor's, most likely;
 * the identity is recorded as public only where the chain was accepted and logged.
 
 The pins hold a key above the leaf's, so that a new leaf of the same CA fits. Backup pins (RFC 7469 section 4.3) are
-for keys that are in no chain yet: no observation shows them, so those that were there are kept and none is made up.
+for keys that are in no chain yet: no observation shows them, so existing ones are kept and none is made up.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from collections.abc import Container
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import msgspec
 
+from detector.aio.lazy import LazyModule
 from detector.errors import LearnError
 from detector.knowledge.known_roots import known_root_keys
+from detector.knowledge.operators import operator_of
 from detector.model import Endpoint, RecordedIdentity
 from detector.trust.hostname import NameMatch
-
-from .shared_keys import SharedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from detector.judge.evidence import EndpointEvidence
+    from detector.knowledge import catalogue
+    from detector.trust import acceptance, transparency
     from detector.trust.certificate import Certificate
     from detector.trust.paths import Path
+else:  # an exam's start reads pins, it does not learn
+    acceptance = LazyModule("detector.trust.acceptance")
+    catalogue = LazyModule("detector.knowledge.catalogue")
+    transparency = LazyModule("detector.trust.transparency")
+
+
+class SharedKeys(Container[bytes]):
+    """The keys (SHA-256 of the SPKI) that endpoints of different operators have in common: they identify none of them.
+
+    `met` are endpoints, each with the keys met on it or pinned for it. The operator is the declared one, else the
+    registrable domain; everything in private networks is one. Computed on demand: registrable domains take the suffix
+    list, which a key that is met once does not need.
+    """
+
+    def __init__(self, met: Iterable[tuple[Endpoint, Iterable[bytes]]]) -> None:
+        self._where: Final[dict[bytes, list[Endpoint]]] = {}
+        for endpoint, keys in met:
+            for key in frozenset(keys):
+                self._where.setdefault(key, []).append(endpoint)
+
+    def __contains__(self, key: object) -> bool:
+        endpoints = self._where.get(key, []) if isinstance(key, bytes) else []
+        if len(endpoints) <= 1:
+            return False
+        return len({endpoint.operator or operator_of(endpoint.host) for endpoint in endpoints}) > 1
+
+    def all(self) -> frozenset[bytes]:
+        """Every one of them."""
+        return frozenset(key for key in self._where if key in self)
+
+
+def shared_pins(endpoints: Iterable[Endpoint]) -> SharedKeys:
+    """The keys that are pinned for endpoints of different operators."""
+    return SharedKeys((endpoint, (*endpoint.pins, *endpoint.backup_pins)) for endpoint in endpoints)
 
 
 class Learned(NamedTuple):
@@ -44,19 +81,21 @@ class Learned(NamedTuple):
 
 
 def learn(evidence: EndpointEvidence, *, allow_private: bool = False) -> Endpoint:
-    """The endpoint with pins learned from what it presented, by itself. Where several were observed, use `learn_all`.
+    """Return the endpoint with pins learned from what it presented. For several, use `learn_all`.
 
-    With `allow_private` a chain that no client takes is learned too: the leaf and its verified CAs below the top.
+    With `allow_private` a chain that no client accepts is learned too: the leaf and its verified CAs below the top.
 
-    Raises `LearnError`, which says why this must not be pinned.
+    Raises:
+        LearnError: this must not be pinned; the message says why.
     """
     return learn_all((evidence,), allow_private=allow_private)[0].endpoint
 
 
 def learn_all(run: Iterable[EndpointEvidence], *, allow_private: bool = False) -> tuple[Learned, ...]:
-    """The endpoints of one run, with pins, in their order, compared with each other: see the top of this module.
+    """Return the endpoints of one run, in their order, with pins, compared with each other (see the module docstring).
 
-    Raises `LearnError`, which says which endpoint must not be pinned, and why. Then nothing is learned.
+    Raises:
+        LearnError: an endpoint must not be pinned; the message says which and why. Then nothing is learned.
     """
     chains = [_chain(evidence, allow_private=allow_private) for evidence in run]
     common = SharedKeys((chain.endpoint, chain.met) for chain in chains).all()
@@ -64,10 +103,10 @@ def learn_all(run: Iterable[EndpointEvidence], *, allow_private: bool = False) -
 
 
 class _Chain(NamedTuple):
-    """What is to be learned from, checked by itself.
+    """A chain to learn from, checked by itself.
 
-    `ca_keys` are those of the CAs between leaf and root, `met` every key of the chain but public roots'. `is_shareable`
-    is whether endpoints of different operators may have its CAs in common.
+    `ca_keys` are those of the CAs between leaf and root, `met` every key of the chain but public roots'.
+    `is_shareable`: endpoints of different operators may have its CAs in common.
     """
 
     endpoint: Endpoint
@@ -132,40 +171,33 @@ def _chain(evidence: EndpointEvidence, *, allow_private: bool) -> _Chain:
 
 
 def _accepted(evidence: EndpointEvidence) -> tuple[Path, ...]:
-    """The paths to a public root that a careful client takes."""
+    """The paths to a public root that a careful client accepts."""
     return () if evidence.chain is None else evidence.chain.accepted
 
 
 def _why_not_accepted(evidence: EndpointEvidence, leaf: Certificate) -> str:
-    """Why no client takes the chain, in words for people."""
-    from detector.trust.acceptance import explain  # noqa: PLC0415 - an exam's start reads pins, it does not learn
-
+    """Why no client accepts the chain, in words for people."""
     chain = evidence.chain
     if chain is not None and chain.public and chain.refused and chain.refused_path is not None:
-        return f"no client would take this chain: {explain(chain.refused[0], chain.refused_path).removesuffix('.')}"
+        refusal = acceptance.explain(chain.refused[0], chain.refused_path)
+        return f"no client would take this chain: {refusal.removesuffix('.')}"
     return f"no public root stands above this chain (issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'})"
 
 
 def _identity(evidence: EndpointEvidence) -> RecordedIdentity:
-    """Public where a careful client takes a path for this name and the leaf was publicly logged."""
-    from detector.trust.transparency import Logging  # noqa: PLC0415 - as above
-
+    """Public where a careful client accepts a path for this name and the leaf was publicly logged."""
     accepted = bool(_accepted(evidence)) and evidence.name_match is NameMatch.MATCH
-    logged = evidence.logging is Logging.LOGGED
+    logged = evidence.logging is transparency.Logging.LOGGED
     return RecordedIdentity.PUBLIC if accepted and logged else RecordedIdentity.UNKNOWN
 
 
 def _is_shareable(evidence: EndpointEvidence) -> bool:
     """Whether the CAs above may be public ones, which endpoints of many operators have in common."""
-    from detector.trust.transparency import Logging  # noqa: PLC0415 - as above
-
-    return bool(_accepted(evidence)) and evidence.logging is not Logging.UNLOGGED
+    return bool(_accepted(evidence)) and evidence.logging is not transparency.Logging.UNLOGGED
 
 
 def _product(certificates: Iterable[Certificate]) -> str | None:
     """The product that the catalogue knows one of these certificates, or its key, to belong to."""
-    from detector.knowledge import catalogue  # noqa: PLC0415 - as above
-
     digests = (digest for c in certificates for digest in (c.sha256, c.spki_sha256) if digest is not None)
     hits = catalogue.shipped().match_digests(digests)
     return f"{hits[0].entry.vendor} {hits[0].entry.product}" if hits else None

@@ -1,9 +1,9 @@
-"""Says what will go wrong with a pin set before it does: stale pins, no way to rotate, endpoints nothing is known of.
+"""Lint for pin sets: stale pins, missing backup pins, endpoints without expectations.
 
 Room: pins. Pure: the day and the current root names are arguments; the catalogue and the known roots are read.
 
-An error is something the detector will not, or cannot, do as the file asks; a warning is something that will hurt
-later. Backup pins and expiry follow RFC 7469 sections 4.3 and 2.7.
+An error is something the detector will not, or cannot, do as the file asks; a warning is something that will cause
+trouble later. Backup pins and expiry follow RFC 7469 sections 4.3 and 2.7.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ import datetime as dt
 import enum
 from typing import TYPE_CHECKING, Final
 
+from detector.aio.lazy import LazyModule
 from detector.knowledge.known_roots import root_of
 from detector.model import Category, Endpoint, Record, RecordedIdentity
 
-from .encoding import spell
+from .encoding import encode_pin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from detector.knowledge import catalogue
+
     from .load import PinSet
+else:  # an exam's start reads pins, it does not lint them
+    catalogue = LazyModule("detector.knowledge.catalogue")
 
 NOTICE: Final = dt.timedelta(days=14)
-"""How long before expiry lint speaks up: two weeks, so that a weekly run says it at least once."""
+"""How long before expiry lint warns: two weeks, so that a weekly run warns at least once."""
 
 WITNESS_KEYS_IN_ROTATION: Final = 2
 """Keys of one witness that are valid at once: the one that signs, and the one before or after it (docs/witness.md)."""
@@ -42,7 +47,7 @@ class Severity(enum.StrEnum):
 
 
 class LintMessage(Record, frozen=True, kw_only=True):
-    """One thing to mend. `source` is the pin file, `endpoint` its `host:port` or None where the whole file is meant."""
+    """One thing to fix. `source` is the pin file, `endpoint` its `host:port` or None where the whole file is meant."""
 
     severity: Severity
     source: str
@@ -53,8 +58,8 @@ class LintMessage(Record, frozen=True, kw_only=True):
 def lint(pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = None) -> tuple[LintMessage, ...]:
     """Check a pin set as of the day `at`.
 
-    `root_labels` are the names of the roots trusted now; None leaves out the question whether a root has gone.
-    Messages come file by file in the order of the set, the file's own before those of its endpoints.
+    `root_labels` are the names of the roots trusted now; None skips the check for removed roots. Messages come file by
+    file in the order of the set, the file's own before those of its endpoints.
     """
     by_source: dict[str, list[Endpoint]] = {}
     for endpoint in pin_set.endpoints:
@@ -74,7 +79,7 @@ def lint(pin_set: PinSet, *, at: dt.date, root_labels: Collection[str] | None = 
 
 
 def _dates(source: str, endpoints: list[Endpoint], pin_set: PinSet, at: dt.date) -> Iterator[LintMessage]:
-    """Judge the file's dates. They bind pins and fingerprints only: root names do not expire."""
+    """Check the file's dates. They apply to pins and fingerprints only: root names do not expire."""
 
     def say(severity: Severity, text: str) -> LintMessage:
         return LintMessage(severity=severity, source=source, endpoint=None, message=text)
@@ -126,16 +131,14 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
 
 
 def _without_effect(endpoint: Endpoint) -> Iterator[tuple[Severity, str]]:
-    """What the file says in vain: keys that everybody, or somebody else, can have certified; words about nothing."""
-    from detector.knowledge import catalogue  # noqa: PLC0415 - reading pin files, which an exam's start waits for, needs none
-
+    """Entries without effect: keys that others can have certified, and statements about nothing."""
     pinned = dict.fromkeys((*endpoint.pins, *endpoint.backup_pins, *endpoint.certificates))
     for digest in pinned:
         if (root := root_of(digest)) is not None:
-            yield Severity.ERROR, _ROOT.format(pin=spell(digest), root=root)
+            yield Severity.ERROR, _ROOT.format(pin=encode_pin(digest), root=root)
         for hit in catalogue.shipped().match_digests((digest,)):
             product = f"{hit.entry.vendor} {hit.entry.product}"
-            yield Severity.ERROR, f"{spell(digest)} belongs to {product}, and others have its key. Remove it."
+            yield Severity.ERROR, f"{encode_pin(digest)} belongs to {product}, and others have its key. Remove it."
     if endpoint.identity is RecordedIdentity.PUBLIC and not pinned:
         yield Severity.WARNING, 'identity = "public" without pins; name the public roots it uses instead (roots).'
     if endpoint.witness_is_end and not endpoint.witness:

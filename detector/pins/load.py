@@ -1,12 +1,11 @@
 """Reads pin files: TOML in, a `PinSet` of endpoints out, or one sentence that says what is wrong.
 
-Room: pins. Reads the pin files it is pointed to and the private roots they name; no sockets, no clock.
+Room: pins. Reads the pin files that are named and the private roots that they name; no sockets, no clock.
 
-A pin file that cannot be used never means "no pins": whatever is unknown, doubtful or missing is refused with the
-file, the endpoint, the field, the reason and what to do. The form is described in docs/pin-files.md.
+A pin file that cannot be used never means "no pins": whatever is unknown, ambiguous or missing is refused with the
+file, the endpoint, the field, the reason and what to do. docs/pin-files.md describes the format.
 
-Which endpoints are canaries is the knowledge's to say, that is, the files' that come with the package: a canary's
-substitution is proof, so nobody else's file makes one.
+Only the files that come with the package may mark canaries: a canary's substitution is proof.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ import base64
 import binascii
 import datetime as dt
 import difflib
+import enum
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from detector.aio.lazy import LazyModule
 from detector.errors import PinFileError, TargetError
 from detector.model import Category, Endpoint, Record, RecordedIdentity, toml_files
 from detector.model.files import reason_of, unreadable
@@ -30,8 +31,14 @@ from .target import HTTPS_PORT, MAX_PORT, parse_address, parse_host
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from cryptography import x509
+else:  # 13 ms that pin files without a private PKI need not wait for
+    x509 = LazyModule("cryptography.x509")
+
+_E = TypeVar("_E", bound=enum.StrEnum)
+
 SCHEMA: Final = 1
-"""Version of the pin-file form this reader knows."""
+"""Version of the pin-file format that this reader knows."""
 
 MAX_ENDPOINTS: Final = 5000
 """Most endpoints in one pin set. One check opens a connection to each; more than this is a scan, not a pin set."""
@@ -55,12 +62,16 @@ _ENDPOINT_KEYS: Final = (
     "address",
 )
 _KNOWLEDGE_KEYS: Final = ("canary", "runs_ca")
-"""Further keys of an endpoint that only the knowledge may use."""
+"""Further keys of an endpoint, for the files of the package only."""
 
 _PEM: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----(?P<base64>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----"  # RFC 7468 section 5
 )
 _WITNESS_ADVICE: Final = 'Write witness = "ed25519/<base64>" as `detector witness keygen` prints it.'
+_IDENTITY_ADVICE: Final = (
+    'Write identity = "public" where the pins come from a publicly trusted and logged certificate, '
+    'identity = "unknown" otherwise.'
+)
 _PIN_ADVICE: Final = 'Write "sha256/<base64>", bare base64 or "sha256:<hexadecimal>" of a SHA-256 digest.'
 
 
@@ -81,14 +92,17 @@ class PinSet(Record, frozen=True, kw_only=True):
 def load(paths: str | Path | Sequence[str | Path], *, root_labels: Collection[str]) -> PinSet:
     """Read pin files, and directories of them (every *.toml, sorted by name), into one set.
 
-    `root_labels` are the names of public roots a `roots` entry may use: known ones, trusted or not. Raises
-    `PinFileError` for anything that is not exactly a pin file.
+    `root_labels` are the names of public roots that a `roots` entry may use: known ones, trusted or not.
+
+    Raises:
+        PinFileError: a file is not exactly a pin file.
     """
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
     files = [file for path in named for file in _files(Path(path))]
     if not files:
         raise PinFileError("No pin file was named.", advice="Name a pin file or a directory of pin files.")
-    sets = [_read(file, root_labels) for file in files]
+    contents = [(file, toml_files.read(file, kind=_KIND, error=PinFileError)) for file in files]
+    sets = [_File(file, root_labels).read(content) for file, content in contents]
     endpoints = tuple(endpoint for pin_set in sets for endpoint in pin_set.endpoints)
     _refuse_duplicates(endpoints)
     if len(endpoints) > MAX_ENDPOINTS:
@@ -118,7 +132,7 @@ def _shipped_folder() -> Path:
 
 
 def _files(path: Path) -> list[Path]:
-    """Give the pin files a path stands for. A directory without any is refused: it would mean "no pins"."""
+    """Return the pin files of a path. A directory without any is refused: it would mean "no pins"."""
     try:
         if not path.is_dir():
             return [path]
@@ -128,11 +142,6 @@ def _files(path: Path) -> list[Path]:
     if not files:
         raise PinFileError(f"{path}: the directory holds no pin file (*.toml).", advice="Name the right directory.")
     return files
-
-
-def _read(path: Path, root_labels: Collection[str]) -> PinSet:
-    content = toml_files.read(path, kind=_KIND, error=PinFileError)
-    return _File(path, root_labels).read(content)
 
 
 def _refuse_duplicates(endpoints: Iterable[Endpoint]) -> None:
@@ -178,7 +187,7 @@ class _File(toml_files.TableFile):
         return Endpoint(
             host=host,
             port=port,
-            category=self._category(table),
+            category=self._choice(table, "category", Category.OTHER),
             pins=self._each(table, "pins", self._digest),
             backup_pins=self._each(table, "backup_pins", self._digest),
             certificates=self._each(table, "certificates", self._digest),
@@ -189,7 +198,7 @@ class _File(toml_files.TableFile):
             ),
             witness=self._witness(table),
             witness_is_end=self._flag(table, "witness_is_end"),
-            identity=self._identity(table),
+            identity=self._choice(table, "identity", RecordedIdentity.UNKNOWN, _IDENTITY_ADVICE),
             canary=self._flag(table, "canary"),
             runs_ca=self._flag(table, "runs_ca"),
             quic=self._flag(table, "quic"),
@@ -223,24 +232,13 @@ class _File(toml_files.TableFile):
             self._refuse("port", f"is not a number from 1 to {MAX_PORT}", "Write port = 443, without quotes.")
         return int(port)
 
-    def _category(self, table: dict[str, Any]) -> Category:
-        category = table.get("category", Category.OTHER.value)
-        known = [known.value for known in Category]
-        if not isinstance(category, str) or category not in known:
-            self._refuse("category", f"{shown(category)} is none", f"Choose one of {', '.join(known)}.")
-        return Category(category)
-
-    def _identity(self, table: dict[str, Any]) -> RecordedIdentity:
-        identity = table.get("identity", RecordedIdentity.UNKNOWN.value)
-        known = [known.value for known in RecordedIdentity]
-        if not isinstance(identity, str) or identity not in known:
-            self._refuse(
-                "identity",
-                f"{shown(identity)} is none",
-                'Write identity = "public" where the pins come from a publicly trusted and logged certificate, '
-                'identity = "unknown" otherwise.',
-            )
-        return RecordedIdentity(identity)
+    def _choice(self, table: dict[str, Any], key: str, default: _E, advice: str = "") -> _E:
+        """Read a member of the enum of `default`."""
+        value = table.get(key, default)
+        known = [member.value for member in type(default)]
+        if not isinstance(value, str) or value not in known:
+            self._refuse(key, f"{shown(value)} is not known", advice or f"Choose one of {', '.join(known)}.")
+        return type(default)(value)
 
     def _address(self, table: dict[str, Any], port: int) -> tuple[str, int] | None:
         address = table.get("address")
@@ -290,8 +288,6 @@ class _File(toml_files.TableFile):
             self._refuse(field, f"{shown(name)} cannot be read: {reason_of(error)}", advice)
         if len(data) > MAX_BYTES:
             self._refuse(field, f"{shown(name)} is larger than {MAX_BYTES} bytes", advice)
-        from cryptography import x509  # noqa: PLC0415 - 13 ms that pin files without a private PKI need not wait for
-
         found: list[bytes] = []
         for match in _PEM.finditer(data):
             try:

@@ -1,9 +1,9 @@
-"""Host names, ports and `HOST:PORT` as people write them, on the command line and in pin files.
+"""Parses host names, ports and `HOST:PORT` as people write them, on the command line and in pin files.
 
 Room: pins. Pure: nothing is resolved.
 
-A host is an IP address literal or a DNS name (RFC 1123 section 2.1; the underscore is let through because names
-with one are in use), lower-case, without the trailing dot; a name in another script becomes its A-labels
+A host is an IP address literal or a DNS name (RFC 1123 section 2.1; the underscore is allowed because names with one
+are in use), in lower case, without the trailing dot; a name in another script becomes its A-labels
 (IDNA 2008, RFC 5891, after the mapping of UTS 46).
 """
 
@@ -11,9 +11,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from detector.aio.lazy import LazyModule
 from detector.errors import TargetError
+
+if TYPE_CHECKING:
+    import idna
+else:  # its tables take time to load, and few names need them
+    idna = LazyModule("idna")
 
 HTTPS_PORT: Final = 443
 """Port where none is given (RFC 9110 section 4.2.2)."""
@@ -22,14 +28,14 @@ MAX_PORT: Final = 65535
 """Largest TCP port number (RFC 9293 section 3.1)."""
 
 MAX_NAME: Final = 253
-"""Longest DNS name in characters, without the trailing dot (RFC 1035 section 2.3.4: 255 octets on the wire)."""
+"""Longest DNS name in characters, without the trailing dot (RFC 1035 section 2.3.4: 255 bytes on the wire)."""
 
 _MAX_TEXT: Final = 1024
-"""Longest text looked at, in characters. A name in another script is longer before than after its encoding, but not
-by that much; IDNA mapping takes time that grows with the square of the length."""
+"""Longest text that is parsed, in characters. A name in another script is longer before than after its encoding, but
+not by that much; IDNA mapping takes time that grows with the square of the length."""
 
 _SHOWN: Final = 80
-"""How much of a wrong text a message repeats, in characters."""
+"""How much of an invalid text a message quotes, in characters."""
 
 _RULE_PARTS: Final = 4
 """Host, port, address, port."""
@@ -40,15 +46,19 @@ _ADVICE: Final = "Write HOST or HOST:PORT, an IPv6 address with a port as [ADDRE
 
 
 def parse_target(text: str) -> tuple[str, int]:
-    """Read `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT` or a bare IPv6 address; the port is 443 where none is given.
+    """Parse `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT` or a bare IPv6 address; the default port is 443.
 
-    Gives the host in canonical spelling and the port (1 to 65535). Raises `TargetError`.
+    Returns:
+        The host in canonical form and the port (1 to 65535).
+
+    Raises:
+        TargetError: the text is not of this form.
     """
     return parse_address(text, port=HTTPS_PORT)
 
 
 def parse_address(text: str, *, port: int) -> tuple[str, int]:
-    """Read a target as `parse_target` does, with `port` where none is given. Raises `TargetError`."""
+    """Parse a target as `parse_target` does, with `port` as the default."""
     if len(text) > _MAX_TEXT:
         raise TargetError(f"{_show(text)} is too long for a host name.", advice=_ADVICE)
     if "://" in text:
@@ -66,7 +76,7 @@ def parse_address(text: str, *, port: int) -> tuple[str, int]:
 
 
 def parse_rule(rule: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Read `HOST:PORT:ADDRESS:PORT`, IPv6 addresses in brackets: connect there instead. Raises `TargetError`."""
+    """Parse `HOST:PORT:ADDRESS:PORT` (connect there instead), IPv6 addresses in brackets. Raises `TargetError`."""
     parts: list[str] = []
     rest = rule
     while rest and len(parts) <= _RULE_PARTS:
@@ -86,9 +96,10 @@ def parse_rule(rule: str) -> tuple[tuple[str, int], tuple[str, int]]:
 
 
 def parse_host(text: str) -> str:
-    """Read a host name or IP address literal (IPv6 without brackets) and give its canonical spelling.
+    """Parse a host name or IP address literal (IPv6 without brackets); return its canonical form.
 
-    Raises `TargetError` for anything else: a URL, a port, a path, a wildcard, blanks, labels no resolver takes.
+    Raises:
+        TargetError: it is anything else, such as a URL, a port, a path, a wildcard, or labels no resolver accepts.
     """
     if len(text) > _MAX_TEXT:
         raise TargetError(f"{_show(text)} is too long for a host name.", advice=_ADVICE)
@@ -119,8 +130,6 @@ def _ipv6(text: str) -> str:
 
 
 def _to_ascii(text: str) -> str:
-    import idna  # noqa: PLC0415 - its tables take time to load and few names need them
-
     try:
         return idna.encode(text, uts46=True).decode("ascii")
     except UnicodeError as error:

@@ -1,23 +1,27 @@
-"""Writes a pin set as a pin file that people can read and `load` reads back equal.
+"""Formats a pin set as a pin file that people can read and that `load` reads back equal.
 
-Room: pins. Pure: gives text, writes nothing.
+Room: pins. Pure: returns text, writes nothing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from detector.aio.lazy import LazyModule
 from detector.errors import PinFileError
 from detector.model import Category, Endpoint, RecordedIdentity
 
-from .encoding import spell, spell_witness_key
+from .encoding import encode_pin, encode_witness_key
 from .load import SCHEMA
 from .target import HTTPS_PORT
 
 if TYPE_CHECKING:
+    import json
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .load import PinSet
+else:  # reading pin files does without
+    json = LazyModule("json")
 
 _COMMENT: Final = 200
 """Longest comment line in characters: some of it is copied from certificates, which can hold anything."""
@@ -30,13 +34,18 @@ def dump(
     comments: Mapping[str, Sequence[str]] | None = None,
     private_roots: Mapping[bytes, str] | None = None,
 ) -> str:
-    """Give the text of a pin file (TOML, UTF-8 when saved) with the endpoints in the order of the set.
+    """Return the text of a pin file (TOML, UTF-8 when saved) with the endpoints in the order of the set.
 
-    `header` are comment lines for the top, `comments` maps an endpoint's name (`host:port`) to comment lines on how
-    its pins were learned. `private_roots` maps a DER certificate to the file that holds it, relative to the pin file.
-    Which endpoints are canaries is the knowledge's to say, so that is not written.
-    One file has one `expires`: the set's. Raises `PinFileError` when an endpoint has another one, or a private root
-    whose file is not given.
+    Canaries are not marked as such: only the knowledge may do that.
+
+    Args:
+        pin_set: the endpoints; one file has one `expires`, the set's.
+        header: comment lines for the top.
+        comments: comment lines on how the pins of an endpoint (`host:port`) were learned.
+        private_roots: the file that holds each DER certificate, relative to the pin file.
+
+    Raises:
+        PinFileError: an endpoint expires on another day, or the file of a private root is not given.
     """
     lines = [*_comments(header), f"schema = {SCHEMA}", f"name = {_text(pin_set.name)}"]
     if pin_set.updated:
@@ -64,8 +73,8 @@ def _endpoint(endpoint: Endpoint, private_roots: Mapping[bytes, str]) -> Iterato
         yield f"operator = {_text(endpoint.operator)}"
     if endpoint.identity is not RecordedIdentity.UNKNOWN:
         yield f"identity = {_text(endpoint.identity.value)}"
-    yield from _list("pins", map(spell, endpoint.pins))
-    yield from _list("backup_pins", map(spell, endpoint.backup_pins))
+    yield from _list("pins", map(encode_pin, endpoint.pins))
+    yield from _list("backup_pins", map(encode_pin, endpoint.backup_pins))
     yield from _list("certificates", (f"sha256:{digest.hex()}" for digest in endpoint.certificates))
     yield from _list("roots", endpoint.roots)
     missing = [der for der in endpoint.private_roots if der not in private_roots]
@@ -74,7 +83,7 @@ def _endpoint(endpoint: Endpoint, private_roots: Mapping[bytes, str]) -> Iterato
             f"{endpoint.name}: {len(missing)} private roots have no file to name.", advice="Save them as PEM first."
         )
     yield from _list("private_roots", dict.fromkeys(private_roots[der] for der in endpoint.private_roots))
-    yield from _list("witness", map(spell_witness_key, endpoint.witness))
+    yield from _list("witness", map(encode_witness_key, endpoint.witness))
     if endpoint.witness_is_end:
         yield "witness_is_end = true"
     if endpoint.quic:
@@ -95,13 +104,11 @@ def _list(key: str, values: Iterable[str]) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Spell a TOML basic string: JSON's escapes are a subset of TOML's, which also wants DEL escaped (TOML 1.0)."""
-    import json  # noqa: PLC0415 - who reads pin files need not wait for what writes them
-
+    """Encode a TOML basic string: JSON's escapes are a subset of TOML's, which also requires DEL escaped (TOML 1.0)."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _comments(lines: Iterable[str]) -> Iterator[str]:
-    """Spell comment lines. What cannot be printed is replaced: a comment must never become a line of its own."""
+    """Yield comment lines. Unprintable characters are replaced: a comment must never become a line of its own."""
     for line in lines:
         yield "# " + "".join(character if character.isprintable() else "?" for character in line[:_COMMENT])

@@ -3,11 +3,13 @@
 Room: report. Pure: records in, text out; nothing is written to a file or a terminal here.
 """
 
+from .html import TimelineEntry, render_dossier
 from .html import render as html
-from .prometheus import render as prometheus
+from .programs import json, jsonl, prometheus
 from .sentences import headline, what_to_do
 from .spreadsheet import render as csv
+from .table import plain as plain_table
 from .table import render as table
-from .text import json, jsonl
 
-__all__ = ["csv", "headline", "html", "json", "jsonl", "prometheus", "table", "what_to_do"]
+__all__ = ["TimelineEntry", "csv", "headline", "html", "json", "jsonl", "plain_table", "prometheus"]
+__all__ += ["render_dossier", "table", "what_to_do"]

@@ -1,12 +1,12 @@
-"""The report as one HTML file: for people who decide, and for those who must check what they decided on.
+"""The report as one HTML file, for decision makers and for those who check the evidence.
 
 Room: report. Pure: reports in, text out; the templates in this package are package data.
 
-The page loads nothing, runs no script and allows neither: its Content-Security-Policy lets in one style sheet, by hash.
+The page loads nothing, runs no script and allows neither: its Content-Security-Policy permits one style sheet, by hash.
 Everything in a certificate is its issuer's text, so every value passes Jinja's escaping (no `|safe` anywhere) and,
 before that, `_shown`, which makes invisible and direction-changing characters visible. Evidence is folded and complete,
-so that nobody needs another file to check a claim. Of an uncertain result no name is shown but in the folded
-certificates, which are as they were presented.
+so that no other file is needed to check a claim. Of an uncertain result no name is shown except in the folded
+certificates, which are as presented.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
-    from detector.model import Category, Finding, Interceptor, PresentedCertificate, Record, Report, Result
+    from detector.model import Category, Interceptor, PresentedCertificate, Record, Report, Result
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 PEM_WIDTH: Final = 64
@@ -41,7 +41,7 @@ PEM_WIDTH: Final = 64
 VALUE_CHARACTERS_MAX: Final = 4000
 """Characters of one value of a finding that are shown; a certificate may name thousands of hosts."""
 TIMELINE_WIDTH: Final = 760
-"""Units across the timeline's picture."""
+"""Width of the timeline, in units of its picture."""
 
 _SAYS: Final[dict[Meaning, tuple[str, str]]] = {
     Meaning.GENUINE: ("✓", "speaks for genuine"),
@@ -56,14 +56,14 @@ _COVERAGE: Final[dict[Coverage, tuple[str, str, str]]] = {
     Coverage.UNCERTAIN: ("uncertain", "?", "uncertain"),
     Coverage.UNKNOWN: ("uncertain", "?", "no answer"),
 }
-"""Tone, sign and words of each state."""
+"""Tone, symbol and label of each state."""
 _SEEN_COVERAGE: Final = (Coverage.DECRYPTED, Coverage.UNCERTAIN, Coverage.CLEAR, Coverage.UNKNOWN)
-"""What was seen takes precedence over what was not."""
+"""Most important first: what was seen takes precedence over what was not."""
 _WORST_VERDICT: Final = (Verdict.MIDDLEWARE, Verdict.INCONCLUSIVE, Verdict.CLEAN)
 
 
 class TimelineEntry(NamedTuple):
-    """One earlier run: when, from where, and what it found. `detail` is a sentence for closer inspection."""
+    """One earlier run: when, from where, and its verdict. `detail` is a sentence for closer inspection."""
 
     at: dt.datetime
     vantage: str
@@ -109,7 +109,7 @@ def render_dossier(dossier: Record) -> str:
 @functools.cache
 def _template(name: str) -> Template:
     try:
-        import jinja2  # noqa: PLC0415 - the extra `html`; 60 ms that no other form needs
+        import jinja2  # noqa: PLC0415 - the extra `html`
     except ImportError as error:
         raise MissingExtraError("An HTML report needs Jinja2.", extra="html") from error
     environment = jinja2.Environment(
@@ -121,7 +121,14 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,  # the style sheet's hash is over all of it
         finalize=_finalize,
     )
-    environment.filters.update(says=_says, value=_value, pem=_pem, instant=_instant, shown=_shown, described=describe)
+    environment.filters.update(
+        says=lambda finding: _SAYS[finding.says],
+        value=_value,
+        pem=_pem,
+        instant=_instant,
+        shown=_shown,
+        described=describe,
+    )
     environment.globals.update(
         tone=wording.tone,
         mark=sentences.mark,
@@ -134,36 +141,24 @@ def _template(name: str) -> Template:
 
 
 def _finalize(value: Any) -> Any:  # noqa: ANN401 - a template prints values of any type
-    """Make every text visible before it is escaped; markup that Jinja made itself stays."""
-    import markupsafe  # noqa: PLC0415 - comes with Jinja2
-
+    """Make every text visible before it is escaped, except markup that Jinja made itself."""
     if value is None:
         return ""
-    if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
-        return _shown(str(value))
-    return value
+    return _shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _shown(text: str) -> str:
-    """Text whose control, format and direction characters are spelled out: they can make a page say something else."""
+    """Text with control, format and direction characters as escapes: they could change what a page appears to say."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        c
-        if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-        else f"\\u{ord(c):04x}"
-        for c in text
-    )
+    hidden = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in hidden else f"\\u{ord(c):04x}" for c in text)
 
 
 def _style_hash() -> str:
-    """How a Content-Security-Policy names the inline style sheet (CSP Level 3, hash-source)."""
+    """The hash of the style sheet for the Content-Security-Policy (CSP Level 3, hash-source)."""
     digest = hashlib.sha256((TEMPLATES / "report.css").read_bytes()).digest()
     return "sha256-" + base64.b64encode(digest).decode("ascii")
-
-
-def _says(finding: Finding) -> tuple[str, str]:
-    return _SAYS[finding.says]
 
 
 def _value(value: object) -> str:
@@ -181,7 +176,7 @@ def _instant(moment: dt.datetime) -> str:
 
 
 def _gravity(found: Report | Result) -> tuple[int, int]:
-    """The gravest sorts first."""
+    """Sort key: the most serious first."""
     sureness = -1 if found.confidence is None else list(Confidence).index(found.confidence)
     return _WORST_VERDICT.index(found.verdict), -sureness
 
@@ -201,12 +196,12 @@ def _headline_of_many(reports: Sequence[Report]) -> str:
 
 
 def _coverage(reports: Sequence[Report]) -> list[tuple[Category, str, str, str]]:
-    """Category, tone, sign and words; of several vantages together."""
+    """Category, tone, symbol and label; of several vantages together."""
     merged: dict[Category, Coverage] = {}
     for report in reports:
         for category, state in report.coverage.items():
             both = {merged.get(category, state), state}
-            # Intercepted in part is what it is as soon as some of it was not seen to be intercepted.
+            # Intercepted in part: as soon as some of it was not seen to be intercepted.
             partly = Coverage.MIXED in both or (
                 Coverage.DECRYPTED in both and not both.isdisjoint({Coverage.CLEAR, Coverage.UNCERTAIN})
             )
@@ -230,7 +225,7 @@ def _exempt(reports: Sequence[Report]) -> list[str]:
 
 
 def _matrix(reports: Sequence[Report]) -> list[tuple[str, str, list[Result | None]]]:
-    """A row for each endpoint: its name, the place of its evidence, its result from each vantage."""
+    """A row for each endpoint: its name, the anchor of its evidence, its result from each vantage."""
     by_report = [{result.endpoint.name: result for result in report.results} for report in reports]
     names = list(dict.fromkeys(name for results in by_report for name in results))
     return [(name, f"endpoint-{at}", [results.get(name) for results in by_report]) for at, name in enumerate(names, 1)]
@@ -245,7 +240,7 @@ class _View(NamedTuple):
 
 
 def _endpoints(reports: Sequence[Report]) -> list[tuple[str, str, list[_View]]]:
-    """Every endpoint with what each vantage saw, the gravest first."""
+    """Every endpoint with the view from each vantage, the most serious first."""
     named = [_vantage(report, at) for at, report in enumerate(reports, 1)]
     rows = []
     for name, anchor, results in _matrix(reports):

@@ -1,12 +1,13 @@
-"""Where the boxes of a chain picture go: what was presented, and next to it what was to be expected.
+"""Layout of the chain picture: the presented chain, and next to it the expected one.
 
-Room: report. Pure: certificates in, coordinates and words out; the template draws them as SVG. Everything in a
-certificate is its issuer's text: it is cut to what fits, and escaped by the template like any other. The picture of an
-uncertain result names nobody and has no red in it.
+Room: report. Pure: certificates in, coordinates and texts out; the template draws them as SVG. Everything in a
+certificate is its issuer's text: it is cut to fit, and escaped by the template like any other. The picture of an
+uncertain result names nobody and contains no red.
 """
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.judge import wording
@@ -24,17 +25,17 @@ COLUMN_GAP: Final = 40
 HEAD: Final = 30
 """Height of a column's title."""
 LINE_CHARACTERS: Final = 44
-"""What fits a box's width in the picture's type size."""
+"""Characters that fit a box's width in the picture's type size."""
 PIN_CHARACTERS: Final = 30
-"""Characters of a pin written into a box: base64 is wide, and the findings have it whole."""
+"""Characters of a pin in a box: base64 is wide, and the findings have it in full."""
 BOXES_MOST: Final = 8
-"""Certificates drawn; genuine chains have up to five. The list under the picture has them all."""
+"""Certificates drawn; genuine chains have up to five. The list below the picture has them all."""
 PINS_MOST: Final = 3
-"""Pins written into the picture; the findings have them all."""
+"""Pins in the picture; the findings have them all."""
 
 
 class Box(NamedTuple):
-    """One certificate or one remark. `kind` is its class in the style sheet, `full` what a pointer shows."""
+    """One certificate or one remark. `kind` is its class in the style sheet, `full` its tooltip."""
 
     x: int
     y: int
@@ -45,7 +46,7 @@ class Box(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """From a certificate up to what signed it, as far as it says itself."""
+    """From a certificate up to the issuer that it names."""
 
     x: int
     y1: int
@@ -55,7 +56,7 @@ class Arrow(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture: its size, boxes, arrows, titles of columns (x, text), and the same in words."""
+    """A picture: its size, boxes, arrows, titles of columns (x, text), and a text equivalent."""
 
     width: int
     height: int
@@ -75,9 +76,9 @@ class _Entry(NamedTuple):
 
 
 def draw(result: Result, reference: Result | None = None, reference_vantage: str = "") -> Picture | None:
-    """The picture for one result; None when no certificate was seen.
+    """The picture for one result; None if no certificate was presented.
 
-    `reference` is a clean result for the same endpoint from another vantage: then that is what was to be expected.
+    `reference` is a clean result for the same endpoint from another vantage, used as the expected chain.
     """
     if not result.observation.chain:
         return None
@@ -131,7 +132,7 @@ _MATCHES: Final = frozenset({pin.Outcome.LEAF, pin.Outcome.LEAF_NOT_ITS_OWN, pin
 _BROKEN: Final = {"bad": "arrow broken", "doubtful": "arrow open", "remark": "arrow open"}
 """The arrow to a box of this kind."""
 _NOT_PUBLIC: Final = {"intercepted": "bad", "uncertain": "doubtful", "clean": "remark"}
-"""The kind of box for a chain that does not lead where it should, by the tone of the verdict."""
+"""The kind of box for a chain that does not end as expected, by the tone of the verdict."""
 
 
 def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
@@ -157,8 +158,6 @@ def _certificate(at: int, result: Result, pinned: set[str | None]) -> _Entry:
 
 
 def _same(pin: str, spki_sha256: str) -> bool:
-    import base64  # noqa: PLC0415 - only where something is pinned
-
     return pin == "sha256/" + base64.b64encode(bytes.fromhex(spki_sha256)).decode("ascii")
 
 
@@ -173,11 +172,11 @@ _TOP: Final[dict[str, tuple[bool, str, str]]] = {
     chain.Outcome.INCOMPLETE: (False, "Issuer missing", "it was not presented"),
     chain.Outcome.PRIVATE: (False, "No public root", "no signature leads to one"),
 }
-"""What is drawn above the chain for each class: whether it leads there unbroken, a title and a remark."""
+"""The box above the chain for each class: whether the chain leads to it unbroken, a title and a remark."""
 
 
 def _top(result: Result) -> _Entry | None:
-    """What is above the presented certificates: where a verified path ends, or that none does."""
+    """The box above the presented certificates: where a verified path ends, or that none does."""
     found = next((f for f in result.findings if f.check == chain.ID and f.outcome in _TOP), None)
     if found is None:
         return None

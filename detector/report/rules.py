@@ -1,14 +1,13 @@
 """The decision table for people: as Markdown for docs/decisions.md, and one rule at a time for `detector rules`.
 
-Room: report. Pure. Everything said of a rule is in the table itself (`detector.judge.table`).
+Room: report. Pure. All texts are in the table itself (`detector.judge.table`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.advice import advice_of
-from detector.judge.table import TABLE, ByCompany, Stage
+from detector.judge.table import RULE_OF, TABLE, ByCompany, Stage
 from detector.model import Audience
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _HEADINGS: Final[dict[Stage, str]] = {
 
 
 def verdict_of(rule: Rule) -> str:
-    """What a rule says, in words: `clean, logged`; `proven, where …; else possible`; `inconclusive`."""
+    """The verdict of a rule, in words: `clean, logged`; `proven, where …; else possible`; `inconclusive`."""
     if rule.assurance is not None:
         return f"clean, {rule.assurance}"
     if not rule.grades:
@@ -39,7 +38,7 @@ def verdict_of(rule: Rule) -> str:
 
 
 def markdown() -> str:
-    """The table as Markdown, a part for each stage."""
+    """The table as Markdown, a section for each stage."""
     return "\n\n".join(_part(stage) for stage in Stage)
 
 
@@ -60,13 +59,12 @@ def listing() -> Iterator[str]:
 
 
 def explain(reason: Reason) -> Iterator[str]:
-    """One rule in full: its sentence, what it needs, what it says, and what each reader can do."""
-    rule = next(rule for rule in TABLE if rule.reason is reason)
+    """One rule in full: its sentence, conditions, verdict, and what each audience can do."""
+    rule = RULE_OF[reason]
     yield f"{rule.reason}: {rule.why}"
     yield f"Stage: {_HEADINGS[rule.stage]}."
     yield f"Needs: {rule.needs}."
-    yield f"Says: {verdict_of(rule)}."
-    advice = advice_of(reason)
+    yield f"Meaning: {verdict_of(rule)}."
     for audience in Audience:
-        if audience in advice:
-            yield f"For {audience}: {advice[audience].replace('{hosts}', 'these hosts')}"
+        if audience in rule.advice:
+            yield f"For {audience}: {rule.advice[audience].replace('{hosts}', 'these hosts')}"

@@ -1,6 +1,6 @@
-"""The sentences that a person reads first: is TLS intercepted, by whom, where; and what to do about it.
+"""The first sentences of a report: is TLS intercepted, by whom, where; and what to do about it.
 
-Room: report. Pure. Words follow confidence (`detector.judge.wording`): below `probable` nothing is said to be
+Room: report. Pure. The wording follows confidence (`detector.judge.wording`): below `probable` nothing is called
 intercepted, and nobody is named.
 """
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.advice import SIGN_IN_FIRST
 from detector.judge.assess import names_a_party
 from detector.judge.checks.captive_portal import ANSWERED_BY_ANOTHER
-from detector.judge.wording import has_stale_pins, is_behind_a_portal, tone
-from detector.model import Audience, Category, Confidence, Coverage, Reason, Verdict
+from detector.judge.wording import has_stale_pins, is_behind_a_portal, tone, wire_outcome
+from detector.model import Audience, Category, Confidence, Coverage, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 NAMED_MOST: Final = 5
 """Endpoints named in a sentence; the table below it has them all."""
 ADVICE_MOST: Final = 2
-"""Sentences of advice; what each endpoint needs is in its own result."""
+"""Sentences of advice; the advice for each endpoint is in its result."""
 _HOSTS: Final = "\0"
-"""Stands for the hosts in a sentence while sentences are compared; no host name and no advice contains it."""
+"""Placeholder for the hosts while sentences are compared; no host name and no advice contains it."""
 _CATEGORY: Final[dict[Category, str]] = {
     Category.EXAM: "exams",
     Category.LMS: "courses",
@@ -61,14 +61,14 @@ def headline(report: Report) -> str:
     if report.verdict is Verdict.CLEAN:
         rest = f"; {len(left)} could not be assessed" if left else ""
         return f"CLEAN: no sign of TLS interception on {len(clean)} of {total} endpoints ({_assurances(clean)}){rest}."
-    reasons = Counter(r.observation.outcome if r.reason is Reason.NO_CERTIFICATE else r.reason for r in left)
+    reasons = Counter(wire_outcome(r) or r.reason for r in left)
     listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "nothing was checked"
     what = f"{len(left)} of {total} endpoints" if clean else "this network"
     return f"INCONCLUSIVE: {what} could not be assessed: {listed}."
 
 
 def _accusations(report: Report) -> Iterable[str]:
-    """What is said of the accused endpoints, the gravest first; stale pins are called that."""
+    """Statements on the accused endpoints, the most serious first; stale pins are called that."""
     total = len(report.results)
     accused = [r for r in report.results if r.verdict is Verdict.MIDDLEWARE]
     stale = sum(map(has_stale_pins, accused))
@@ -103,13 +103,13 @@ def what_to_do(report: Report) -> str:
 
 
 def _is_portal_known(report: Report) -> bool:
-    """Whether a sign-in page answers on this network: until somebody signs in, nothing else can be said of it."""
+    """Whether a sign-in page answers on this network: until the user signs in, nothing else can be assessed."""
     by_request = report.portal is not None and report.portal.outcome in ANSWERED_BY_ANOTHER
     return by_request or any(map(is_behind_a_portal, report.results))
 
 
 def advice_for(report: Report, audience: Audience) -> list[str]:
-    """What one audience can do, most certain first; endpoints with one remedy share a sentence."""
+    """What one audience can do, most certain first; endpoints with the same remedy share a sentence."""
     order = [Confidence.PROVEN, Confidence.PROBABLE, Confidence.POSSIBLE, None]
     hosts_by_remedy: dict[str, list[str]] = {}
     for result in sorted(report.results, key=lambda r: order.index(r.confidence)):
@@ -121,7 +121,7 @@ def advice_for(report: Report, audience: Audience) -> list[str]:
 
 
 def coverage(report: Report) -> str:
-    """What happens to each category, in one sentence; empty when there is nothing to say."""
+    """The state of each category, in one sentence; empty if there is nothing to report."""
     if report.verdict is Verdict.CLEAN or not report.coverage:
         return ""
     by_state: dict[Coverage, list[str]] = {}
@@ -150,5 +150,5 @@ def _assurances(results: Iterable[Result]) -> str:
 
 
 def mark(verdict: Verdict, confidence: Confidence | None) -> str:
-    """The sign that says the same where there is no colour."""
+    """The symbol for a verdict, which does not depend on colour."""
     return {"clean": "✓", "intercepted": "✗", "uncertain": "?"}[tone(verdict, confidence)]

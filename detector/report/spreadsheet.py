@@ -1,9 +1,9 @@
-"""The report as CSV: one line an endpoint, for spreadsheets and for SIEMs that take nothing else.
+"""The report as CSV: one line per endpoint, for spreadsheets and for SIEMs without JSON.
 
 Room: report. Pure.
 
-Spreadsheets run what looks like a formula, and the subject of a certificate is whatever its maker wrote: a field that
-begins like one is put behind an apostrophe, which is how spreadsheets mark text (OWASP, "CSV Injection").
+Spreadsheets execute what looks like a formula, and the subject of a certificate is arbitrary text: a field that begins
+like a formula is prefixed with an apostrophe, which marks text in spreadsheets (OWASP, "CSV Injection").
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def render(report: Report) -> str:
-    """The header and one line per endpoint (RFC 4180, but for line ends, which are the other formats')."""
+    """The header and one line per endpoint (RFC 4180, except for line ends, which are LF)."""
     return header() + "".join(line(result, at=report.finished, vantage=report.vantage) for result in report.results)
 
 
 def header() -> str:
-    """The line that names the columns."""
+    """The header line."""
     return _line(COLUMNS)
 
 

@@ -155,7 +155,7 @@ class WorkerPool:
                 *(sys.executable, "-m", "detector.scan.worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=None if os.environ.get("DETECTOR_DEBUG") else subprocess.DEVNULL,
+                stderr=None if os.environ.get("DETECTOR_LOG") else subprocess.DEVNULL,
                 limit=LINE_BYTES_MAX,
                 **_SEPARATE_GROUP,
             )

@@ -10,7 +10,7 @@ import pytest
 from detector_testing.pki import distinguished_name
 
 from detector.audit import AuditReport, InstalledRoot, Kind, Scanned, UnreadableStore, Verdict, audit
-from detector.audit.leaked import leaked_keys
+from detector.audit.audit import leaked_keys
 from detector.knowledge.catalogue import Catalogue, Entry, Fact, Field, Match, Role, Strength, shipped
 from detector.knowledge.catalogue import Confidence as Founded
 from detector.knowledge.known_roots import KnownRoot, known_roots

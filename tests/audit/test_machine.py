@@ -63,7 +63,7 @@ def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(programs.ProgramError, match="failed with status 3") as caught:
         programs.run([sys.executable, "-c", PRINT, "1", "3"])
     assert caught.value.said == "why"
-    monkeypatch.setattr(programs, "_OUTPUT_OCTETS_MAX", 9)
+    monkeypatch.setattr(programs, "_OUTPUT_BYTES_MAX", 9)
     with pytest.raises(StoreError, match="printed more than"):
         programs.run([sys.executable, "-c", PRINT, "2", "0"])
     with pytest.raises(StoreError, match="cannot be run"):

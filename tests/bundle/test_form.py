@@ -331,7 +331,7 @@ def test_depth_within_a_content(data: bytes, world: World) -> None:
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     """A file beyond the limit is refused before it is read, and so is packing one."""
-    monkeypatch.setattr(form, "BUNDLE_OCTETS_MAX", len(data) - 1)
+    monkeypatch.setattr(form, "BUNDLE_BYTES_MAX", len(data) - 1)
     with pytest.raises(BundleError, match="larger than"):
         bundle.read(data)
 

@@ -232,8 +232,8 @@ async def test_nothing_about_the_person(
 
 def test_every_fact_of_an_observation_has_its_place() -> None:
     """A field added to `Observation` is either evidence, or circumstance, or made again from the DER."""
-    evidence = set(form.Look.__struct_fields__) - {"answer_left_out"}
-    circumstances = set(form.Journey.__struct_fields__)
+    evidence = set(form.Connection.__struct_fields__) - {"answer_left_out"}
+    circumstances = set(form.RouteDetails.__struct_fields__)
     where_the_client_is = {"proxy", "proxy_file", "resolution"}
     assert evidence | circumstances | where_the_client_is == set(Observation.__struct_fields__)
     assert not evidence & circumstances
@@ -260,7 +260,7 @@ def test_what_cannot_be_packed(world: World, pki: PrivatePKI, monkeypatch: pytes
     with pytest.raises(BundleError, match="1 to 1 endpoints, not 2"):
         packed(exam, lms)
     monkeypatch.undo()
-    monkeypatch.setattr(form, "BUNDLE_OCTETS_MAX", 1000)
+    monkeypatch.setattr(form, "BUNDLE_BYTES_MAX", 1000)
     with pytest.raises(BundleError, match="larger than"):
         packed(exam)
 

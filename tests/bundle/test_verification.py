@@ -29,7 +29,7 @@ from support.bundle_recordings import (
 
 from detector import bundle
 from detector.bundle.form import AnswerLeftOut
-from detector.bundle.verification import Conclusion, Ground, SignatureState
+from detector.bundle.verification import Conclusion, SignatureState, Unverifiable
 from detector.errors import BundleError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence
@@ -65,7 +65,7 @@ EXPORTER = bytes(range(100, 132))
 NONCE = bytes(32)
 
 
-def grounds(verification: bundle.Verification) -> set[Ground]:
+def grounds(verification: bundle.Verification) -> set[Unverifiable]:
     return {word.ground for word in verification.words}
 
 
@@ -82,7 +82,7 @@ class TestSame:
         ]
         assert verification.signature is SignatureState.SIGNED
         assert verification.report.vantage == "room 12"
-        assert grounds(verification) == {Ground.CAPTURE, Ground.TIME, Ground.EXPECTATIONS}
+        assert grounds(verification) == {Unverifiable.CAPTURE, Unverifiable.TIME, Unverifiable.EXPECTATIONS}
 
     def test_intercepted(self, world: World, pki: PrivatePKI) -> None:
         """A CA that takes the place of a public one is proven again, and named by its issuer."""
@@ -102,7 +102,7 @@ class TestSame:
         case = recorded(world, EXAM, ca.issue([EXAM]), machine=(ca.certificate, other.certificate))
         verification = verify(world, packed(case))
         assert (verification.conclusion, verification.endpoints[0].judged.reason) == (Conclusion.HOLDS, "added-root")
-        assert [word.endpoints for word in verification.words if word.ground is Ground.MACHINE_ROOTS] == [
+        assert [word.endpoints for word in verification.words if word.ground is Unverifiable.MACHINE_ROOTS] == [
             (f"{EXAM}:443",)
         ]
         part = bundle.read(packed(case)).parts[0].content
@@ -131,7 +131,7 @@ class TestSame:
         (result,) = verification.report.results
         assert "captive-portal" in {finding.check for finding in result.findings}
         assert (verification.report.portal, "clock" in {f.check for f in result.findings}) == (portal, False)
-        assert Ground.CONTROL_REQUESTS in grounds(verification)
+        assert Unverifiable.CONTROL_REQUESTS in grounds(verification)
         without = verify(world, bundle.redact(packed(*cases), ["portal"]))
         assert without.conclusion is Conclusion.INCOMPLETE
 
@@ -206,8 +206,8 @@ class TestWhatWasKnown:
             (check,) = verification.endpoints
             assert verification.conclusion is Conclusion.HOLDS
             assert (check.judged.reason, check.judged.confidence) == expected
-        assert Ground.EXPECTATIONS not in grounds(verify(world, packed(plain)))
-        assert Ground.EXPECTATIONS in grounds(verification)
+        assert Unverifiable.EXPECTATIONS not in grounds(verify(world, packed(plain)))
+        assert Unverifiable.EXPECTATIONS in grounds(verification)
 
     def test_shared_leaf_key(self, world: World, pki: PrivatePKI) -> None:
         """A leaf's key that other operators pin too clears nothing, there and here; the others' names are not told."""
@@ -315,7 +315,7 @@ class TestHandshake:
         case = recorded(world, EXAM, pki.issue([EXAM]), seen=silent)
         signed = verify(world, packed(case))
         assert (signed.conclusion, signed.endpoints[0].key) == (Conclusion.HOLDS, KeyEvidence.WORD)
-        assert Ground.KEY_POSSESSION in grounds(signed)
+        assert Unverifiable.KEY_POSSESSION in grounds(signed)
         for keys in ((), (STRANGER,)):
             assert verify(world, packed(case, keys=keys), keys=()).conclusion is Conclusion.INCOMPLETE
 
@@ -387,7 +387,7 @@ class TestClaims:
         assert verification.conclusion is Conclusion.FAILS  # without a path no timestamp is worth anything
         verification = bundle.verify(data, keys=(PUBLIC,))
         assert verification.conclusion is Conclusion.FAILS
-        assert "The recorder judged with others: public roots test roots; judge with the same" in " ".join(
+        assert "The recorder used other knowledge (public roots test roots); use the same" in " ".join(
             verification.reasons
         )
 
@@ -399,8 +399,8 @@ class TestClaims:
         own = [Endpoint(host=EXAM, pins=(pki.issue([EXAM]).spki_sha256,))]
         verification = verify(world, packed(case), pins=own)
         assert (verification.conclusion, verification.report.verdict) == (Conclusion.FAILS, "middleware")
-        assert Ground.EXPECTATIONS in grounds(verify(world, packed(case)))
-        assert Ground.EXPECTATIONS not in grounds(verification)
+        assert Unverifiable.EXPECTATIONS in grounds(verify(world, packed(case)))
+        assert Unverifiable.EXPECTATIONS not in grounds(verification)
 
     def test_identity_of_roots_and_logs(self, world: World) -> None:
         """The hash names the set: neither the order nor the name of a file has a say in it, and no folder is told."""
@@ -430,7 +430,7 @@ class TestRedaction:
         assert verification.conclusion is Conclusion.INCOMPLETE
         assert verification.signature is SignatureState.SIGNED
         assert (check.claimed.confidence, check.judged.confidence) == ("proven", "possible")
-        assert "Evidence was taken out (endpoint-2)" in verification.reasons[0]
+        assert "Evidence was removed (endpoint-2)" in verification.reasons[0]
         assert [(p.name, p.state) for p in verification.parts if p.state != "intact"] == [("endpoint-2", "redacted")]
 
     def test_contradiction_is_no_matter_of_redaction(self, world: World, pki: PrivatePKI) -> None:
@@ -536,7 +536,7 @@ class TestWitness:
         for saw, reason in ((EXPORTER, "witnessed"), (bytes(32), "witness-differs")):
             verification = verify(world, packed(self.asked(world, pki, saw=saw)))
             assert (verification.conclusion, verification.endpoints[0].judged.reason) == (Conclusion.HOLDS, reason)
-            assert Ground.WITNESS_BINDING in grounds(verification)
+            assert Unverifiable.WITNESS_BINDING in grounds(verification)
 
     @pytest.mark.parametrize(
         "statement", [{"peer": "203.0.113.9:5000"}, {"proxy_headers": (("X-Forwarded-For", "10.1.2.3"),)}]

@@ -101,7 +101,7 @@ def test_it_holds(key: str, office: Office) -> None:
     assert "MIDDLEWARE (proven): TLS to every endpoint checked is intercepted" in words
     assert "middleware proven (identity-substituted)" in words
     assert "another one was presented for its name." in words
-    assert "On the recorder's word: That it was" in words
+    assert "Not verifiable: That it was" in words
     assert "\x1b" not in done.stdout
 
 
@@ -154,7 +154,7 @@ def test_dossier_leaves_out_what_does_not_hold(dossier_of: Callable[..., dict[st
 
 
 def test_dossier_counts_a_run_once(dossier_of: Callable[..., dict[str, Any]], office: Office) -> None:
-    """A copy of a bundle, with a signature more or as a run of the history, is the same sighting; each is named."""
+    """A copy of a bundle, with a signature more or as a run of the history, is the same occurrence; each is named."""
     copy = office.folder / "copy.json"
     copy.write_bytes(sign(office.bundle.read_bytes(), [Ed25519PrivateKey.generate()]))
     assert dossier_of("--history", "history.sqlite", "--vantage", "room 12")["results"] == 2
@@ -204,7 +204,7 @@ def test_judged_differently_is_exit_1(office: Office) -> None:
     done = office.verify("--pins", "pins.toml")
     assert done.returncode == 1
     words = " ".join(done.stdout.split())
-    assert "claimed middleware (proven) (identity-substituted), judged again clean (pinned)" in words
+    assert "claimed middleware (proven) (identity-substituted), assessed again clean (pinned)" in words
 
 
 def leaf_hash(office: Office) -> str:

@@ -24,7 +24,7 @@ def test_one_rule_in_full(reason: Reason, capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert out.startswith(f"{reason}: ")
     assert "Needs: " in out
-    assert "Says: " in out
+    assert "Meaning: " in out
     assert "{" not in out
 
 

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.results import result, stating
 
-from detector.cli.scan import Tally, _Earlier, _gravity
+from detector.cli.scan import Tally, _Earlier
 from detector.history.store import History
 from detector.judge.network import decide_network
 from detector.model import Category, Confidence, Reason, Result, Verdict, encode
@@ -158,7 +158,7 @@ def test_killed_scan_goes_on(tmp_path: Path) -> None:
     found = [json.loads(line)["number"] for line in output.read_text("utf-8").splitlines()]
     assert sorted(found) == list(range(total))
     assert 20 <= before < total
-    assert f"Going on: {before} targets are done." in done.stderr
+    assert f"Continuing: {before} targets are done." in done.stderr
     assert (count[0] - asked) == 2 * (total - before)  # a connection that closes is tried once more by the probe
 
 
@@ -272,7 +272,12 @@ def test_a_count_is_the_verdict_on_what_was_said_last(
         decide_network([found for (place, _), found in last.items() if place == vantage], named=names)
         for vantage in {place for place, _ in last}
     ]
-    gravest = max(networks, key=_gravity, default=decide_network(()))
+    order = [None, *Confidence]
+    gravest = max(
+        networks,
+        key=lambda found: (found.verdict is not Verdict.CLEAN, order.index(found.confidence)),
+        default=decide_network(()),
+    )
     assert (tally.decision().verdict, tally.decision().confidence) == (gravest.verdict, gravest.confidence)
     if len(networks) == 1:
         assert tally.decision() == gravest

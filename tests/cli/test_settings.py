@@ -48,8 +48,8 @@ def test_file_environment_and_command_line(tmp_path: Path) -> None:
     assert run(*words, "--format", "text", DETECTOR_SCAN_FORMAT="jsonl").stdout.startswith("inconclusive")
 
 
-def test_usual_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a name the user's configuration directory is looked into, never the current folder."""
+def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name the file in the user's configuration directory is read, never one in the current folder."""
     home = tmp_path / "tls-middleware-detector"
     home.mkdir()
     (home / "detector.toml").write_text('[scan]\nformat = "csv"\n', "utf-8")
@@ -59,34 +59,29 @@ def test_usual_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not run("scan", "127.0.0.1:1", "--retries", "0", HOME=str(home), XDG_CONFIG_HOME="/x").stdout.startswith(
         "time"
     )
-    monkeypatch.setattr("sys.platform", "win32")
-    place = settings.usual_place({"APPDATA": "C:/r"})
-    assert place is not None
-    assert place.as_posix() == "C:/r/tls-middleware-detector/detector.toml"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert "Application Support" in str(settings.usual_place({}))
 
 
-def no_home() -> NoReturn:
-    """What `Path.home` does for a user whom nobody listed, as containers have them."""
-    raise RuntimeError("Could not determine home directory.")
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is not in the system's list, as in containers: `~` cannot be expanded."""
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def test_a_user_without_a_home_has_no_usual_place(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_home")
+def test_a_user_without_a_home_has_no_default_file() -> None:
     """No directory, no file, no settings; every command works all the same."""
-    monkeypatch.setattr("pathlib.Path.home", no_home)
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    assert settings.usual_place({}) is None
+    assert settings.default_file() is None
     assert settings.defaults(None, group) == {}
     assert cli.run(["check", "127.0.0.1:1", "--offline", "--proxy", "none"]) == 3
 
 
-def test_what_needs_a_home_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("no_home")
+def test_what_needs_a_home_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """A sentence with what to do, exit 2."""
-    monkeypatch.setattr("pathlib.Path.home", no_home)
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     assert cli.run(["check", "127.0.0.1:1", "--history", "default"]) == 2
-    assert "No home directory is known" in capsys.readouterr().err
+    assert "There is no home directory" in capsys.readouterr().err
     assert cli.run(["exam", "manifest", "--browser", "firefox", "--extension-id", "x@example.org"]) == 2
     assert "set HOME" in capsys.readouterr().err
 

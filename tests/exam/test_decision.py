@@ -31,8 +31,8 @@ from support.admissions import (
 from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope, ReasonCode, decide
 from detector.judge import table
 from detector.judge.advice import advise
-from detector.judge.decision import Decision as TableDecision
 from detector.judge.facts import Facts
+from detector.judge.table import Decision as TableDecision
 from detector.model import (
     Assurance,
     Audience,

@@ -121,7 +121,7 @@ def test_gaps_are_told(make_report: Make) -> None:
     for said in (
         "Nothing was checked for 29 days, between 2026-11-25 and 2026-12-25.",
         "1 endpoints could never be assessed",
-        "2 runs were ended",
+        "2 runs were interrupted",
         "No witness took part",
         "2 of 2 sources are rows of a database",
     ):

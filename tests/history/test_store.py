@@ -83,13 +83,13 @@ def test_a_run_in_parts(history: History, make_report: Make) -> None:
     assert history.load(run).results == (first.results[0], second.results[1])
 
 
-def test_sightings_over_time(history: History, make_report: Make) -> None:
+def test_occurrences_over_time(history: History, make_report: Make) -> None:
     """One host's results, oldest first, whatever the number."""
     for day, what in enumerate(("genuine", "First", "Second")):
         history.record(make_report(what, at=NOW + dt.timedelta(days=day)))
-    seen = [(s.at.day, s.result.verdict) for s in history.sightings(host="exam.example.edu")]
+    seen = [(s.at.day, s.result.verdict) for s in history.occurrences(host="exam.example.edu")]
     assert seen == [(25, Verdict.CLEAN), (26, Verdict.MIDDLEWARE), (27, Verdict.MIDDLEWARE)]
-    accused = list(history.sightings(verdict=Verdict.MIDDLEWARE, vantage="library", since=NOW + dt.timedelta(days=2)))
+    accused = list(history.occurrences(verdict=Verdict.MIDDLEWARE, vantage="library", since=NOW + dt.timedelta(days=2)))
     assert [(s.run, s.result.endpoint.host) for s in accused] == [(3, "exam.example.edu")]
     assert all(c.der for s in accused for c in s.result.observation.chain)
 
@@ -213,7 +213,7 @@ def test_full_disk(tmp_path: Path, make_report: Make) -> None:
 
         many = make_report("Second")
         large = msgspec.structs.replace(many, vantage="x" * 200_000)
-        with pytest.raises(HistoryError, match=r"full.*Make room"):
+        with pytest.raises(HistoryError, match=r"full.*Free some"):
             kept.record(large)
         assert len(kept.runs()) == 1
 
@@ -266,8 +266,8 @@ def test_migrations_make_the_tables_that_the_code_knows(history: History) -> Non
     ("place", "said"),
     [
         ("postgresql://keeper:hunter2@127.0.0.1:1/x", "127.0.0.1:1"),
-        ("nonsense://keeper:hunter2@x/y", "no database that is supported"),
-        ("://", "cannot be read"),
+        ("nonsense://keeper:hunter2@x/y", "does not name a supported database"),
+        ("://", "is invalid"),
         ("/nonexistent/folder/history.sqlite", "directory you may write to"),
     ],
 )
@@ -293,7 +293,7 @@ def test_no_database(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but something dear to somebody\n" * 100)
     before = file.read_bytes()
-    with pytest.raises(HistoryError, match="is no history"):
+    with pytest.raises(HistoryError, match="is not a history"):
         History(file)
     assert file.read_bytes() == before
     other = tmp_path / "other.sqlite"
@@ -324,23 +324,10 @@ def test_damaged_files_never_escape(data: st.DataObject, make_report: Make, tmp_
     with contextlib.suppress(HistoryError), History(damaged) as history:
         for run in history.runs():
             history.load(run.id)
-        list(history.sightings())
+        list(history.occurrences())
 
 
 def test_unknown_run(history: History) -> None:
     """A number that no run has is told with where to look."""
     with pytest.raises(HistoryError, match=r"no run 7.*detector history"):
         history.load(7)
-
-
-def test_place_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The platform's convention, on each of the three."""
-    monkeypatch.setenv("XDG_DATA_HOME", "/data")
-    monkeypatch.setenv("LOCALAPPDATA", "C:/local")
-    places = {}
-    for platform in ("linux", "darwin", "win32"):
-        monkeypatch.setattr("sys.platform", platform)
-        places[platform] = store.default_url()
-    assert places["linux"] == "/data/tls-middleware-detector/history.sqlite"
-    assert places["darwin"].endswith("Library/Application Support/tls-middleware-detector/history.sqlite")
-    assert places["win32"] == "C:/local/tls-middleware-detector/history.sqlite"

@@ -10,10 +10,10 @@ from support.results import found
 from support.worlds import EXAM, LMS, PINNED_WITNESS, named, sent, witnessed
 
 from detector.judge import advice, table
-from detector.judge.advice import advice_of, advise
+from detector.judge.advice import advise
 from detector.judge.checks import captive_portal
-from detector.judge.decision import Decision
 from detector.judge.facts import Facts
+from detector.judge.table import Decision
 from detector.knowledge import catalogue
 from detector.model import (
     Attribution,
@@ -157,9 +157,9 @@ def test_a_portal_goes_before_all_other_advice() -> None:
 
 def test_the_advice_on_a_reason_by_itself() -> None:
     """The page on decisions shows it with the hosts left open; it is empty where it depends on the party."""
-    assert "{hosts}" in advice_of(Reason.EXPIRED)[DEVELOPER]
-    assert "{hosts}" in advice_of(Reason.PRIVATE_CHAIN)[DEVELOPER]
-    assert advice_of(Reason.IDENTITY_SUBSTITUTED) == {}
+    assert "{hosts}" in table.RULE_OF[Reason.EXPIRED].advice[DEVELOPER]
+    assert "{hosts}" in table.RULE_OF[Reason.PRIVATE_CHAIN].advice[DEVELOPER]
+    assert table.RULE_OF[Reason.IDENTITY_SUBSTITUTED].advice == {}
 
 
 class TestEndToEnd:

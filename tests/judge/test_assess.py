@@ -646,10 +646,10 @@ class TestForgeries:
             "garbage": (b"\x30\x82\xff\xff" + bytes(99), *genuine.chain),
         }
 
-        def judged(how: str, **known: Any) -> Result:  # noqa: ANN401 - as `World.case`
+        def assessed(how: str, **known: Any) -> Result:  # noqa: ANN401 - as `World.case`
             return world.one(EXAM, chains[how], seen=PUBLIC, **known)
 
-        return judged
+        return assessed
 
     @pytest.mark.parametrize(
         ("how", "unknown", "learned"),

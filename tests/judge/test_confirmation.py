@@ -21,7 +21,7 @@ from support.worlds import (
     witnessed,
 )
 
-from detector.judge.confirmation import Confirmation, confirmation
+from detector.judge.wording import Confirmation, confirmation
 from detector.model import Outcome, WitnessOutcome
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ EARLY = seen(trace("aC", *twice(2, "C")), trace("abcC", *twice(2, "b"), port=80)
 
 
 def test_answered_early() -> None:
-    """443 is answered where port 80 is still on its way: hop, router and the host's own hop are told."""
+    """443 is answered where port 80 passes: hop, router and the host's own hop are reported."""
     located = locate(EARLY)
     assert (located.where, located.doubt) == (Where.ANSWERED_EARLY, None)
     assert (located.hop, located.router, located.host_hop, located.control_port) == (2, "b", 4, 80)
@@ -246,7 +246,7 @@ def test_anything_is_located_and_labelled_alike(observed: HopsObservation) -> No
 
 
 def test_a_hostile_report_costs_no_time() -> None:
-    """Hop numbers come from whoever wrote the report: the largest are read like the least."""
+    """Hop numbers come from the report's author: the largest are read like the smallest."""
     far = 1 << 60
     packets = tuple(Hop(number=far, answer=HopAnswer.CONNECTED) for _ in range(3))
     dying = tuple(Hop(number=far, answer=HopAnswer.TIME_EXCEEDED, router=f"r{n}") for n in range(2000))

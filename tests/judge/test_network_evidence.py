@@ -8,16 +8,17 @@ import pytest
 from detector_testing import generate_key
 from support.worlds import DAY, EXAM, LMS, SEARCH, below, sent
 
-from detector.judge.decision import Decision
 from detector.judge.network_evidence import (
     CLOCK,
     OCCURRENCES_MAX,
     NetworkEvidence,
     Occurrence,
+    Shared,
     http_offset,
     missing_issuer,
     tags_of,
 )
+from detector.judge.table import Decision
 from detector.model import Confidence, Reason, RecordedIdentity, Route, ServerDate, Verdict
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ POSSIBLE = Decision(
     Reason.PRIVATE_CHAIN, Verdict.MIDDLEWARE, Confidence.POSSIBLE, fired=((Reason.PRIVATE_CHAIN, Confidence.POSSIBLE),)
 )
 CLEAN = Decision(Reason.LOGGED, Verdict.CLEAN)
+
+
+def conclude(network: NetworkEvidence, evidence: EndpointEvidence, decision: Decision) -> None:
+    """Add a decision, as assessing does."""
+    network.conclude(
+        evidence,
+        decision.verdict,
+        is_substituted=decision.proves_substitution,
+        is_company=decision.rule.is_company,
+    )
 
 
 def names(*hosts: str) -> tuple[str, ...]:
@@ -59,9 +70,11 @@ class TestRelations:
     def test_one_certificate_lacks_its_issuer_once(self) -> None:
         """That two operators lack an intermediate says something where each has a certificate of its own."""
         one, other = self.occurrence("a", "example.edu"), self.occurrence("b", "example.org")
-        assert one.lacks_the_same_as(other)
-        assert not one.lacks_the_same_as(other._replace(certificate=one.certificate))
-        assert not one.lacks_the_same_as(self.occurrence("b", "example.edu"))
+        lacking = Shared.MISSING_ISSUER
+        assert one.differs_from(other, lacking)
+        assert not one.differs_from(other._replace(certificate=one.certificate), lacking)
+        assert one.differs_from(other._replace(certificate=one.certificate), Shared.LEAF_KEY)
+        assert not one.differs_from(self.occurrence("b", "example.edu"), lacking)
 
     def test_a_missing_issuer_is_known_by_name_and_key_identifier(self, world: World) -> None:
         """Two CAs of one name that have two key identifiers are two issuers."""
@@ -87,10 +100,10 @@ class TestMemory:
         stranger = self.endpoint(world, LMS)
         network.add(stranger)
         assert ("direct", self.ca.spki_sha256) in network.changed()
-        assert {network.unrelated_with_signer(one) for one in crowd} == {names(LMS)}
-        assert len(network.unrelated_with_signer(stranger)) == OCCURRENCES_MAX
+        assert {network.unrelated_with(Shared.PRIVATE_SIGNER, one) for one in crowd} == {names(LMS)}
+        assert len(network.unrelated_with(Shared.PRIVATE_SIGNER, stranger)) == OCCURRENCES_MAX
         network.add(self.endpoint(world, SEARCH))
-        assert network.unrelated_with_signer(crowd[0]) == names(LMS)
+        assert network.unrelated_with(Shared.PRIVATE_SIGNER, crowd[0]) == names(LMS)
 
     def test_what_a_stream_remembers_is_bounded(self, world: World) -> None:
         """Of the keys met on one endpoint only, the one met longest ago goes first; one that tells something stays."""
@@ -101,9 +114,11 @@ class TestMemory:
         lonely = [world.pki.private_ca(f"CA {number}") for number in range(6)]
         for number, ca in enumerate(lonely):
             network.add(world.case(f"www.example{number}.org", sent(ca, f"www.example{number}.org")))
-        assert len(network._signers) == 3
-        assert network.unrelated_with_signer(shared[0]) == names(LMS)
-        known = [bool(network.unrelated_with_signer(world.case(SEARCH, sent(ca, SEARCH)))) for ca in lonely]
+        assert len(network._met[Shared.PRIVATE_SIGNER]) == 3
+        assert network.unrelated_with(Shared.PRIVATE_SIGNER, shared[0]) == names(LMS)
+        known = [
+            bool(network.unrelated_with(Shared.PRIVATE_SIGNER, world.case(SEARCH, sent(ca, SEARCH)))) for ca in lonely
+        ]
         assert known == [False, False, False, False, True, True]
 
     def test_where_every_key_was_met_twice_the_oldest_goes(self, world: World) -> None:
@@ -113,14 +128,18 @@ class TestMemory:
             ca = world.pki.private_ca(f"CA {number}")
             for host in (EXAM, LMS):
                 network.add(world.case(host, sent(ca, host)))
-        assert len(network._signers) == 2
+        assert len(network._met[Shared.PRIVATE_SIGNER]) == 2
 
     def test_a_wrong_name_and_silence_are_not_remembered_as_signers(self, world: World) -> None:
         """A page for another host is kept as that, and nothing as nothing."""
         network = NetworkEvidence.of(
             [world.case(EXAM, sent(world.pki.private_ca("CA"), LMS)), world.case(EXAM, [], key_proved=False)]
         )
-        assert (len(network._signers), len(network._leaf_keys), len(network._misnamed)) == (0, 0, 1)
+        assert (
+            len(network._met[Shared.PRIVATE_SIGNER]),
+            len(network._met[Shared.LEAF_KEY]),
+            len(network._met[Shared.WRONG_CERTIFICATE]),
+        ) == (0, 0, 1)
 
 
 class TestChanges:
@@ -183,7 +202,7 @@ class TestChanges:
         for number, changes in enumerate((True, True, False)):
             host = f"canary.example{number}.net"
             canary = world.case(host, sent(ca, host, key=ca.key), canary=True, **root)
-            network.conclude(canary, PROVEN)
+            conclude(network, canary, PROVEN)
             added = next(iter(canary.added_roots))
             tags = {("direct", b""), ("direct", ca.spki_sha256), ("direct", added)}
             assert network.changed() == (tags if changes else set())
@@ -197,7 +216,7 @@ class TestConclusions:
         exam = world.case(EXAM, sent(ca, EXAM))
         for decision, substituted, company in ((PROVEN, True, True), (POSSIBLE, False, True), (CLEAN, False, False)):
             network = NetworkEvidence.of([exam, canary])
-            network.conclude(canary, decision)
+            conclude(network, canary, decision)
             assert network.concluded is company
             assert bool(network.substituted_with_same_key(exam)) is substituted
             assert network.any_substituted(exam) is network.canary_substituted(exam) is substituted
@@ -211,7 +230,7 @@ class TestConclusions:
         pinned = world.case(LMS, sent(ca, LMS), pins=(b"\1" * 32,), identity=RecordedIdentity.PUBLIC)
         exam = world.case(EXAM, sent(ca, EXAM))
         network = NetworkEvidence.of([exam, pinned])
-        network.conclude(pinned, PROVEN)
+        conclude(network, pinned, PROVEN)
         assert network.any_substituted(exam)
         assert not network.canary_substituted(exam)
         assert not network.has_company(exam)
@@ -221,10 +240,10 @@ class TestConclusions:
         ca, network = world.pki.private_ca("Filter Root"), NetworkEvidence()
         chain = sent(ca, EXAM)
         for number in range(OCCURRENCES_MAX + 1):
-            network.conclude(world.case(EXAM, chain, port=1000 + number), PROVEN)
+            conclude(network, world.case(EXAM, chain, port=1000 + number), PROVEN)
         exam = world.case(EXAM, chain)
         assert not network.canary_substituted(exam)
-        network.conclude(world.case(EXAM, chain, port=8443, canary=True), PROVEN)
+        conclude(network, world.case(EXAM, chain, port=8443, canary=True), PROVEN)
         assert network.canary_substituted(exam)
 
     def test_a_wrong_name_and_what_is_unreadable_are_no_company(self, world: World) -> None:
@@ -233,8 +252,8 @@ class TestConclusions:
         exam = world.case(EXAM, world.pki.self_signed([EXAM]))
         right = world.case("canary.example.net", world.pki.self_signed(["canary.example.net"]), canary=True)
         network = NetworkEvidence()
-        network.conclude(page, POSSIBLE)
-        network.conclude(right, POSSIBLE._replace(reason=Reason.UNREADABLE_PERSISTS))
+        conclude(network, page, POSSIBLE)
+        conclude(network, right, POSSIBLE._replace(reason=Reason.UNREADABLE_PERSISTS))
         assert not network.has_company(exam)
 
     def test_how_long_connections_to_clean_endpoints_take(self, world: World) -> None:
@@ -243,8 +262,8 @@ class TestConclusions:
         assert network.typical_connect_ms() is None
         for connect in (1.0, 50.0, 20.0):
             case = world.case(EXAM, world.pki.issue([EXAM]), seen={"timings_ms": {"connect": connect}})
-            network.conclude(case, CLEAN)
-        network.conclude(world.case(EXAM, world.pki.issue([EXAM])), CLEAN)
+            conclude(network, case, CLEAN)
+        conclude(network, world.case(EXAM, world.pki.issue([EXAM])), CLEAN)
         assert network.typical_connect_ms() == 20.0
 
 
@@ -261,7 +280,7 @@ class TestRoutes:
                 ]
                 network = NetworkEvidence.of(cases)
                 same = one is other or not {one, other} & {Route.HTTP_CONNECT, Route.SOCKS5}
-                assert bool(network.unrelated_with_signer(cases[0])) is same
+                assert bool(network.unrelated_with(Shared.PRIVATE_SIGNER, cases[0])) is same
 
 
 class TestDates:

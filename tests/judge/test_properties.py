@@ -29,8 +29,8 @@ from support.profiles import examples
 
 from detector.judge import table
 from detector.judge.assess import Assessor, assess_all
-from detector.judge.confirmation import Confirmation, confirmation
 from detector.judge.evidence import EndpointEvidence
+from detector.judge.wording import Confirmation, confirmation
 from detector.model import Confidence, Endpoint, Reason, Result, Verdict
 
 if TYPE_CHECKING:

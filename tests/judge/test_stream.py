@@ -14,6 +14,7 @@ from support.worlds import DAY, EXAM, LMS, SEARCH, below, said, sent
 
 from detector.judge import assess
 from detector.judge.assess import Assessor, assess_all
+from detector.judge.network_evidence import Shared
 from detector.model import Hello, Outcome, RecordedIdentity, Result, Route
 
 if TYPE_CHECKING:
@@ -202,4 +203,4 @@ class TestAmendments:
         for number in range(3):
             host = f"www.example{number}.org"
             list(assessor.add(world.case(host, world.pki.self_signed([host])), number))
-        assert len(assessor._network._signers) == 1
+        assert len(assessor._network._met[Shared.PRIVATE_SIGNER]) == 1

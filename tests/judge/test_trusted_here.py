@@ -1,4 +1,4 @@
-"""What this machine would believe: what vouches for HTTPS proxies, resolvers and PAC files is judged as by clients."""
+"""What this machine trusts: certificates of HTTPS proxies, resolvers and PAC servers are assessed as clients do it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_key_and_name(world: World, pki: PrivatePKI) -> None:
 
 
 def test_purpose(world: World, pki: PrivatePKI) -> None:
-    """A certificate for e-mail does not vouch for a server, whoever issued it."""
+    """A certificate for e-mail is not trusted for a server, whatever its issuer."""
     ca = pki.private_ca("Campus CA")
     for purpose, believed in ((ExtendedKeyUsageOID.SERVER_AUTH, True), (ExtendedKeyUsageOID.EMAIL_PROTECTION, False)):
         assert world.case(PROXY, leaf_for(pki.intermediate_ec, purpose)).trusted_here is believed
@@ -74,6 +74,6 @@ def test_lifetimes_bind_public_roots_only(world: World, pki: PrivatePKI) -> None
 
 
 def test_broken_hash(world: World, pki: PrivatePKI) -> None:
-    """SHA-1 does not vouch for anything, on this machine's root either."""
+    """A SHA-1 signature is not trusted, below this machine's root either."""
     sha1 = pki.private_ca("Old CA", key="rsa", signature_hash="sha1")
     assert not world.case(PROXY, sha1.issue([PROXY]), machine=[sha1.certificate]).trusted_here

@@ -15,7 +15,6 @@ import pytest
 
 from detector.judge import table
 from detector.judge.checks import (
-    CHECK_OF,
     chain,
     forged_issuer,
     host_name,
@@ -33,16 +32,16 @@ from detector.judge.checks import (
 from detector.model import Assurance, Confidence, Finding, Meaning, Reason, Verdict
 
 if TYPE_CHECKING:
-    import enum
     from collections.abc import Iterator
 
-    from detector.judge.decision import Decision
+    from detector.judge.outcome import CheckOutcome
+    from detector.judge.table import Decision
 
 C, I, N, P = chain.Outcome, identity.Outcome, neighbours.Outcome, pin.Outcome  # noqa: E741 - as the table calls them
 T, W, K, S = transparency.Outcome, witness.Outcome, known_interceptor.Outcome, shared_signer.Outcome
 KEY, NAME, PLACE = key_possession.Outcome, host_name.Outcome, place.Outcome
 
-CHAINS: Final[dict[str, tuple[enum.StrEnum, ...]]] = {
+CHAINS: Final[dict[str, tuple[CheckOutcome, ...]]] = {
     "accepted, logged": (C.ACCEPTED, T.LOGGED),
     "accepted, unknowable": (C.ACCEPTED, T.UNKNOWABLE),
     "accepted, not carried": (C.ACCEPTED, T.NOT_CARRIED),
@@ -59,7 +58,7 @@ CHAINS: Final[dict[str, tuple[enum.StrEnum, ...]]] = {
     "incomplete": (C.INCOMPLETE,),
     "private": (C.PRIVATE,),
 }
-IDENTITIES: Final[dict[str, tuple[enum.StrEnum, ...]]] = {
+IDENTITIES: Final[dict[str, tuple[CheckOutcome, ...]]] = {
     "unknown": (I.UNKNOWN, PLACE.PUBLIC),
     "declared": (I.DECLARED, PLACE.PUBLIC),
     "stated": (I.STATED, PLACE.PUBLIC),
@@ -69,7 +68,7 @@ IDENTITIES: Final[dict[str, tuple[enum.StrEnum, ...]]] = {
     "seen, private address": (I.SEEN_IN_RUN, PLACE.PRIVATE_ADDRESS),
     "seen before": (I.SEEN_BEFORE, PLACE.PUBLIC),
 }
-PINS: Final[dict[str, tuple[enum.StrEnum, ...]]] = {
+PINS: Final[dict[str, tuple[CheckOutcome, ...]]] = {
     "none": (P.NONE,),
     "expired": (P.EXPIRED,),
     "leaf": (P.LEAF,),
@@ -84,13 +83,13 @@ KEYS: Final = {"proved": KEY.PROVED, "not proved": KEY.NOT_PROVED}
 PAGE: Final = Path(__file__).with_name("whole_table.txt")
 
 
-def found(*outcomes: enum.StrEnum) -> list[Finding]:
+def found(*outcomes: CheckOutcome) -> list[Finding]:
     """Findings with these outcomes, on a certificate that was seen."""
     every = (presented.Outcome.SEEN, *outcomes)
-    return [Finding(check=CHECK_OF[type(o)], outcome=o, says=Meaning.NEUTRAL, summary="") for o in every]
+    return [Finding(check=o.check, outcome=o, says=Meaning.NEUTRAL, summary="") for o in every]
 
 
-def decide(*outcomes: enum.StrEnum) -> Decision:
+def decide(*outcomes: CheckOutcome) -> Decision:
     return table.decide(found(*outcomes))
 
 
@@ -144,14 +143,14 @@ def test_the_page_has_every_cell_once() -> None:
 
 NAMES: Final = tuple(NAME)
 WITNESSES: Final = ((), (W.EQUAL,), (W.DIFFERS,), (W.NO_ANSWER,))
-COMPANY: Final[tuple[tuple[enum.StrEnum, ...], ...]] = (
+COMPANY: Final[tuple[tuple[CheckOutcome, ...], ...]] = (
     (),
     (N.COMPANY,),
     (N.SIGNER_SUBSTITUTES,),
     (N.ROOT_SUBSTITUTES,),
     (N.CANARY_SUBSTITUTED, N.ENDPOINT_SUBSTITUTED, N.COMPANY),
 )
-MARKS: Final[tuple[tuple[enum.StrEnum, ...], ...]] = (
+MARKS: Final[tuple[tuple[CheckOutcome, ...], ...]] = (
     (),
     (K.KEY,),
     (K.PRODUCT,),
@@ -178,11 +177,11 @@ class Combination(NamedTuple):
     pins: str
     key: key_possession.Outcome
     name: host_name.Outcome
-    witness: tuple[enum.StrEnum, ...]
-    company: tuple[enum.StrEnum, ...]
-    marks: tuple[enum.StrEnum, ...]
+    witness: tuple[CheckOutcome, ...]
+    company: tuple[CheckOutcome, ...]
+    marks: tuple[CheckOutcome, ...]
 
-    def decide(self, *more: enum.StrEnum) -> Decision:
+    def decide(self, *more: CheckOutcome) -> Decision:
         return decide(
             *CHAINS[self.chain],
             *IDENTITIES[self.identity],
@@ -297,7 +296,7 @@ def test_a_private_address_only_lowers_to_probable_or_possible() -> None:
 
 
 @pytest.mark.parametrize("more", [K.KEY, K.PRODUCT, S.RIVALS, S.PRIVATE_SIGNER, N.SIGNER_SUBSTITUTES, W.DIFFERS])
-def test_more_that_accuses_is_never_milder(more: enum.StrEnum) -> None:
+def test_more_that_accuses_is_never_milder(more: CheckOutcome) -> None:
     """Whatever is found against an observation besides, the answer is as grave as before or graver."""
     for one in (*combinations(company=COMPANY), *combinations(marks=MARKS)):
         assert gravity(one.decide(more)) >= gravity(one.decide()), (one, more)
@@ -314,7 +313,7 @@ def test_limits_and_stale_roots_clear_nothing() -> None:
 
 
 def test_every_accusation_that_is_not_proven_names_another_explanation() -> None:
-    """A reader of a possible or probable result is told what else could explain it."""
+    """A possible or probable result names what else could explain it."""
     every = [one.decide() for one in combinations(company=COMPANY, marks=MARKS, key=(KEY.PROVED,))]
     unsure = (one for one in every if one.confidence in {Confidence.POSSIBLE, Confidence.PROBABLE})
     silent = {one.reason for one in unsure if not one.alternatives}

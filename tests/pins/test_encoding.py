@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.pins import parse_pin, spell
+from detector.pins import encode_pin, parse_pin
 
 DIGEST = bytes(range(32))
 BASE64 = base64.b64encode(DIGEST).decode()
@@ -17,8 +17,8 @@ BASE64 = base64.b64encode(DIGEST).decode()
 @pytest.mark.parametrize(
     "text", [f"sha256/{BASE64}", BASE64, f"sha256:{DIGEST.hex()}", f"sha256:{DIGEST.hex().upper()}"]
 )
-def test_reads_every_documented_spelling(text: str) -> None:
-    """Three spellings, one digest."""
+def test_reads_every_documented_encoding(text: str) -> None:
+    """Three encodings, one digest."""
     assert parse_pin(text) == DIGEST
 
 
@@ -41,15 +41,15 @@ def test_reads_every_documented_spelling(text: str) -> None:
     ],
 )
 def test_refuses_what_is_no_digest(text: str, reason: str) -> None:
-    """The reason says what to correct; a changed last character is not silently another spelling."""
+    """The reason says what to correct; a changed last character is not silently another encoding."""
     with pytest.raises(ValueError, match=reason):
         parse_pin(text)
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_spelling_reads_back(digest: bytes) -> None:
+def test_an_encoded_pin_parses_back(digest: bytes) -> None:
     """What reports print can be pasted into a pin file."""
-    assert parse_pin(spell(digest)) == digest
+    assert parse_pin(encode_pin(digest)) == digest
 
 
 @given(st.text(max_size=80))

@@ -164,8 +164,8 @@ def test_directory_is_read_in_order_and_merged(tmp_path: Path) -> None:
         (GOOD + "witness = 1", "witness", "Write witness ="),
         (GOOD + 'quic = "yes"', "quic", "Write quic = true"),
         (GOOD + 'witness_is_end = "yes"', "witness_is_end", "Write witness_is_end = true"),
-        (GOOD + 'identity = "stated"', "endpoint exam.example.edu:443: identity: 'stated' is none", '"public"'),
-        (GOOD + 'identity = "Public"', "identity: 'Public' is none", 'identity = "unknown"'),
+        (GOOD + 'identity = "stated"', "endpoint exam.example.edu:443: identity: 'stated' is not known", '"public"'),
+        (GOOD + 'identity = "Public"', "identity: 'Public' is not known", 'identity = "unknown"'),
         (GOOD + "identity = true", "exam.example.edu:443: identity", '"public"'),
         (GOOD + "identities = []", "'identities'", "Did you mean identity?"),
         (GOOD + "canary = true", "endpoint exam.example.edu:443: canary", "roots = ["),
@@ -204,7 +204,7 @@ def test_refusal_names_file_place_and_remedy(tmp_path: Path, text: str, place: s
 
 
 def test_duplicate_across_files_names_both(tmp_path: Path) -> None:
-    """Whoever merges two files must see where the two entries are."""
+    """An author who merges two files must see where the two entries are."""
     first, second = write(tmp_path, GOOD, "a.toml"), write(tmp_path, GOOD, "b.toml")
     with pytest.raises(PinFileError) as caught:
         load([first, second], root_labels=())

@@ -1,6 +1,8 @@
-"""Tests of detector.pins.shared_keys, and of what pins say of an identity. Room: pins; pure."""
+"""Tests of keys that operators share, and of what pins say of an identity. Room: pins; pure."""
 
 from __future__ import annotations
+
+import importlib
 
 import msgspec
 import pytest
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from detector.judge.evidence import recorded_identity
 from detector.knowledge.known_roots import known_root_keys, known_roots, root_of
 from detector.model import Endpoint, RecordedIdentity
-from detector.pins import shared_keys, shared_pins
-from detector.pins.shared_keys import SharedKeys
+from detector.pins import shared_pins
+from detector.pins.learn import SharedKeys
 
 HOST = "exam.example.edu"
 ROOT = next(root for root in known_roots() if root.label == "ISRG Root X1")
@@ -74,7 +76,9 @@ def test_shared_is_what_different_operators_have(endpoints: list[Endpoint], is_s
 
 def test_what_is_pinned_once_needs_no_suffix_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exam's start asks about the one key that was presented: whose the hosts are matters where two have it."""
-    monkeypatch.setattr(shared_keys, "operator_of", lambda host: pytest.fail(f"asked for {host}"))
+    monkeypatch.setattr(
+        importlib.import_module("detector.pins.learn"), "operator_of", lambda host: pytest.fail(f"asked for {host}")
+    )
     pinned = shared_pins(Endpoint(host=f"exam.example{n}.edu", pins=(bytes([n]) * 32, bytes(32))) for n in (1, 2))
     assert bytes([1]) * 32 not in pinned
     assert bytes([9]) * 32 not in pinned

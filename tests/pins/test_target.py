@@ -26,7 +26,7 @@ from detector.pins import parse_address, parse_host, parse_target
     ],
 )
 def test_reads_targets_as_people_write_them(text: str, target: tuple[str, int]) -> None:
-    """Names, literals and ports come out in one canonical spelling."""
+    """Names, literals and ports come out in one canonical form."""
     assert parse_target(text) == target
 
 

@@ -39,7 +39,7 @@ from detector.model import (
     Report,
     Verdict,
 )
-from detector.report import nagios, sentences
+from detector.report import programs, sentences
 
 if TYPE_CHECKING:
     from conftest import World
@@ -106,7 +106,7 @@ def test_stale_pins_are_called_stale_pins() -> None:
     made = report(stale_pins(EXAM), clean(LMS))
     assert sentences.headline(made) == "MIDDLEWARE (possible): the pins of 1 of 2 endpoints are probably stale."
     assert "The pins are probably stale" in as_table(made, io.StringIO())
-    assert nagios.render(made, Confidence.PROBABLE).startswith("TLS WARNING - MIDDLEWARE (possible): the pins of 1")
+    assert programs.nagios(made, Confidence.PROBABLE).startswith("TLS WARNING - MIDDLEWARE (possible): the pins of 1")
 
 
 def test_a_portal_comes_before_all_other_advice() -> None:

@@ -55,7 +55,7 @@ from detector.model import (
     Verdict,
     encode,
 )
-from detector.report import nagios
+from detector.report import programs
 from detector.report.html import TimelineEntry, render_dossier
 from detector.scan import Scanned
 from detector.watch.events import NetworkStanding, Standing, WatchEvent, WatchKind, describe
@@ -245,7 +245,7 @@ TEXTS: dict[str, Callable[[Report], str]] = {
     ),
     "csv": reports.csv,
     "prometheus": reports.prometheus,
-    "nagios": lambda network: nagios.render(network, Confidence.PROBABLE),
+    "nagios": lambda network: programs.nagios(network, Confidence.PROBABLE),
     "headline": sentences,
     "exception": lambda network: str(MiddlewareDetected(network)),
     "difference": _difference,

@@ -9,7 +9,7 @@ import pytest
 from detector_testing import serve_middlebox, serve_origin
 
 from detector import Detector
-from detector.judge.network_evidence import NetworkEvidence
+from detector.judge.network_evidence import NetworkEvidence, Shared
 from detector.model import Confidence, Endpoint, Outcome, Verdict
 from detector.probe import mock
 from detector.probe.mock import MockNetwork
@@ -242,6 +242,6 @@ def test_statistics_forget_what_was_met_once(world: World) -> None:
     for number in range(40):
         ca = world.pki.private_ca(f"Lonely {chr(65 + number % 26)}{number} CA")
         network.add(world.case(f"h{number}.example.net", ca.issue([f"h{number}.example.net"])))
-    assert len(network._signers) <= 8
-    assert len(network._leaf_keys) <= 8
-    assert network.unrelated_with_leaf_key(first) == ("lms.example.org:443",)
+    assert len(network._met[Shared.PRIVATE_SIGNER]) <= 8
+    assert len(network._met[Shared.LEAF_KEY]) <= 8
+    assert network.unrelated_with(Shared.LEAF_KEY, first) == ("lms.example.org:443",)

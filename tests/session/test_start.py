@@ -126,7 +126,7 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
         sources = ["--pins", str(pins), "--roots", str(written.roots), "--ct-logs", str(written.ct_logs)]
         given = (*command, *sources, *rules, "--proxy", "none", "--offline", "--output", str(tmp_path / "result"))
         loaded = await asyncio.to_thread(loaded_after, COMMAND, *given)
-    shared = {"detector.cli.common", "detector.cli.completion", "detector.cli.settings"}
+    shared = {*(f"detector.cli.{name}" for name in ("common", "completion", "options", "settings", "stderr"))}
     assert {name for name in loaded if name.startswith("detector.cli.")} == {f"detector.cli.{command[0]}", *shared}
     assert (set(NEVER) - {"click"}) & set(loaded) == set()
     assert {"detector.audit", "detector.scan.fleet", "detector.history", "detector.scan"} & set(loaded) == set()
@@ -135,7 +135,7 @@ async def test_a_command_loads_no_other_command(command: tuple[str, ...], pki: P
 @pytest.mark.parametrize(("form", "needed"), [("TABLE", {"rich.console", "rich.table"}), ("JSON", set())])
 def test_what_writes_a_report_is_loaded_while_waiting(form: str, needed: set[str]) -> None:
     """A table has what draws it before there is anything to draw; JSON loads nothing for it."""
-    loaded = loaded_after(f"from detector.cli.common import Format, load_form; load_form(Format.{form})")
+    loaded = loaded_after(f"from detector.cli import common, options; common.load_format(options.Format.{form})")
     assert needed | {"detector.report"} <= set(loaded)
     assert ("rich" in loaded) is bool(needed)
 

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.judge import network
-from detector.judge.checks import CHECK_OF, captive_portal, chain, host_name, key_possession, pin, transparency
+from detector.judge.checks import captive_portal, chain, host_name, key_possession, pin, transparency
 from detector.judge.table import ACCUSING, ELSE
 from detector.model import (
     Assurance,
@@ -28,8 +28,9 @@ from detector.model import (
 )
 
 if TYPE_CHECKING:
-    import enum
     from collections.abc import Iterable
+
+    from detector.judge.outcome import CheckOutcome
 
 NOW: Final = dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC)
 HOSTILE: Final = "CN=<script>alert(1)</script>"
@@ -54,7 +55,7 @@ class Case(NamedTuple):
     reason: Reason
     confidence: Confidence | None = None
     assurance: Assurance | None = None
-    found: tuple[enum.StrEnum, ...] = ()
+    found: tuple[CheckOutcome, ...] = ()
     outcome: Outcome = Outcome.COMPLETE
 
 
@@ -119,8 +120,7 @@ def result(host: str, category: Category, case: Case) -> Result:
         assurance=case.assurance,
         attribution=Attribution(product=PRODUCT, managed_by=ManagedBy.INSTITUTION, issuer=HOSTILE) if named else None,
         findings=tuple(
-            Finding(check=CHECK_OF[type(one)], outcome=one.value, says=Meaning.NEUTRAL, summary=HOSTILE)
-            for one in case.found
+            Finding(check=one.check, outcome=one.value, says=Meaning.NEUTRAL, summary=HOSTILE) for one in case.found
         ),
         advice=advice,
         advice_for={Audience.STUDENT: advice, Audience.IT: f"Exempt: {host}"} if advice else {},

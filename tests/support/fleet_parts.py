@@ -90,7 +90,7 @@ class Fleet:
         host = LOOPBACK if inside is None else inside.ipv4
         words = ("--tls", str(self.folder), "--scheduler", self.address, "--vantage", vantage, "--host", host)
         part = await self.start("worker", *words, inside=inside, **environment)
-        await part.tells("looks from")
+        await part.tells("probes from")
         return part
 
     async def scan(

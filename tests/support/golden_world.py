@@ -41,10 +41,10 @@ from detector import cli
 from detector.aio.tasks import WorkerThread
 from detector.bundle import pack
 from detector.cli import scan as scan_command
-from detector.judge.evidence import never_installed, no_machine_roots
+from detector.judge.evidence import no_machine_roots
 from detector.knowledge import catalogue
 from detector.model import Category, Endpoint, HandshakeSignature, Observation, Outcome
-from detector.pins import spell
+from detector.pins import encode_pin
 from detector.probe import probe
 from detector.probe.mock import AwaitClient, Close, Fails, MockNetwork, Reset, Script, Send, TLSServer
 from detector.probe.tls.native import NativeHandshake
@@ -179,7 +179,7 @@ class Surroundings:
         begin, watch = Detector.__init__, Detector.watch
 
         def begin_here(detector: Detector, **given: Any) -> None:  # noqa: ANN401 - as `Detector`
-            seams = Seams(utc_now, self.network, None, no_machine_roots, never_installed)
+            seams = Seams(utc_now, self.network, None, no_machine_roots, lambda _: None)
             begin(detector, **{**given, "canaries": CANARIES, "seams": seams})
 
         def watch_here(detector: Detector, *given: Any, **more: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - as `real`
@@ -244,9 +244,9 @@ def make(folder: Path) -> None:
             issued = ca.issue([host])
             (folder / f"{authority}-{host}.pem").write_bytes(issued.chain_pem + issued.key_pem)
             if (authority, host) == ("genuine", EXAM):
-                (folder / "pins.toml").write_text(_pins(spell(issued.spki_sha256), expires="2027-03-01"), "utf-8")
+                (folder / "pins.toml").write_text(_pins(encode_pin(issued.spki_sha256), expires="2027-03-01"), "utf-8")
     for name, expires in (("stale", "2027-03-01"), ("expired", "2026-11-01")):
-        old = spell(hashlib.sha256(b"a key of last year").digest())
+        old = encode_pin(hashlib.sha256(b"a key of last year").digest())
         (folder / f"{name}.toml").write_text(_pins(old, expires=expires), "utf-8")
     recorder = Ed25519PrivateKey.generate()
     (folder / "recorder.key").write_bytes(recorder.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -16,7 +16,7 @@ from detector_testing.streams import LOOPBACK, Listener, PlainStream, TLSStream,
 from OpenSSL import SSL
 
 from detector.guard import Guard, GuardedConnector
-from detector.judge.evidence import never_installed, no_machine_roots
+from detector.judge.evidence import no_machine_roots
 from detector.pins import PinSet
 from detector.session.seams import Seams
 from detector.trust import witness_statement
@@ -55,7 +55,7 @@ def guard_of(world: World, *endpoints: Endpoint, **settings: Any) -> CountingGua
     """Make a guard that trusts the test PKI and nothing of this machine; `endpoints` are the pinned ones."""
     known: dict[str, Any] = {
         "machine_roots": no_machine_roots,
-        "installed_at": never_installed,
+        "installed_at": lambda _: None,
         "clock": lambda: world.pki.now,
     }
     known |= {name: settings.pop(name) for name in Seams._fields if name in settings}

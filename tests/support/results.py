@@ -1,4 +1,4 @@
-"""Results and reports made by hand, for rooms that show them and judge nothing."""
+"""Results and reports made by hand, for rooms that only show them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from detector.judge import checks, network
+from detector.judge import network
 from detector.judge.checks import host_name, key_possession, pin, presented, private_origin, transparency
 from detector.judge.checks.chain import Outcome as Chain
 from detector.model import (
@@ -30,9 +30,9 @@ from detector.model import (
 )
 
 if TYPE_CHECKING:
-    import enum
     from pathlib import Path
 
+    from detector.judge.outcome import CheckOutcome
     from detector.model import PortalObservation
 
 NOW = dt.datetime(2026, 11, 25, 9, 30, 15, tzinfo=dt.UTC)
@@ -40,10 +40,9 @@ EXAM, LMS, SEARCH, BANK = "exam.example.edu", "lms.example.org", "search.example
 FILTER = Attribution(issuer="CN=Campus Filter CA", basis="no product is known by it")
 
 
-def found(outcome: enum.StrEnum, summary: str = "", says: Meaning = Meaning.NEUTRAL, **data: Any) -> Finding:  # noqa: ANN401 - JSON
+def found(outcome: CheckOutcome, summary: str = "", says: Meaning = Meaning.NEUTRAL, **data: Any) -> Finding:  # noqa: ANN401 - JSON
     """One finding, of the check that the outcome belongs to."""
-    check = checks.CHECK_OF[type(outcome)]
-    return Finding(check=check, outcome=outcome, says=says, summary=summary or f"{check} says {outcome}.", data=data)
+    return outcome.found(summary or f"{outcome.check} says {outcome}.", says, **data)
 
 
 def certificate(subject: str, issuer: str) -> PresentedCertificate:

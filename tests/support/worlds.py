@@ -132,7 +132,8 @@ def of_check(module: Any, one: EndpointEvidence, *others: EndpointEvidence) -> t
     for _ in range(PASSES_MAX):
         for evidence in every:
             assess._assess(evidence, network)
-    return tuple(module.check(one, network))
+    uses_network = getattr(module, "USES_NETWORK", False)
+    return tuple(module.check(one, network) if uses_network else module.check(one))
 
 
 def outcomes(module: Any, one: EndpointEvidence, *others: EndpointEvidence) -> list[str]:  # noqa: ANN401 - a check

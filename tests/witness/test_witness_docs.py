@@ -21,9 +21,8 @@ from support.witnesses import EXAM, until
 from detector import Detector, Endpoint
 from detector.judge.checks import witness
 from detector.judge.evidence import EndpointEvidence
-from detector.judge.network_evidence import NetworkEvidence
 from detector.model import WitnessObservation, WitnessOutcome
-from detector.pins.encoding import parse_witness_key, spell_witness_key
+from detector.pins.encoding import encode_witness_key, parse_witness_key
 from detector.trust import envelope, witness_statement
 from detector.trust.envelope import public_key_of
 from detector.trust.key_files import create_signing_key
@@ -49,7 +48,7 @@ STATEMENT = BLOCKS["json statement"].encode()
 def test_keys_and_nonce() -> None:
     """Public halves and the request are spelled as the page has them."""
     assert [public_key_of(key) for key in KEYS] == PINS
-    assert [spell_witness_key(pin) for pin in PINS] == [VALUES["pin 1"], VALUES["pin 2"]]
+    assert [encode_witness_key(pin) for pin in PINS] == [VALUES["pin 1"], VALUES["pin 2"]]
     assert witness_statement.request_target(NONCE) == VALUES["request target"]
 
 
@@ -95,7 +94,7 @@ def test_outcomes(  # noqa: PLR0913, PLR0917 - pytest passes by name what an out
     )
     plain = world.case(EXAM, pki.issue([EXAM]), witness=tuple(pinned))
     case = EndpointEvidence(plain.endpoint, msgspec.structs.replace(plain.observation, witness=observed), plain.context)
-    assert [finding.outcome for finding in witness.check(case, NetworkEvidence.of([case]))] == [outcome]
+    assert [finding.outcome for finding in witness.check(case)] == [outcome]
 
 
 def test_every_outcome_and_field_is_on_the_page() -> None:

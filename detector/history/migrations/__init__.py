@@ -1,1 +1,1 @@
-"""How older schemas become the current one. Room: history. Run by `detector.history.store`, through Alembic."""
+"""Migrations from older schemas. Room: history. Run by `detector.history.store`, through Alembic."""

@@ -1,89 +1,91 @@
-"""Checks: one file each, each a pure function from one endpoint's evidence (and its network) to findings.
+"""Checks: one file each, each a pure function from an endpoint's evidence, or a network's, to findings.
 
-Room: judge. Pure: no sockets, no clock, no files. A check never imports another check and weighs nothing; what the
-findings mean together is decided by the table alone. `CHECKS` lists them in the order a report shows them. What a check
-may find is its `Outcome`, and rules name these members, so that a misspelt one fails in the type checker.
+Room: judge. Pure: no sockets, no clock, no files. A check imports no other check and weighs nothing; the decision table
+alone says what findings mean together. A check file has an `ID`, a `QUESTION` that its findings answer, an `Outcome`
+for each answer, and `check`. To register one, add its name to the import below (`python scripts/new_check.py` does).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-from . import (
-    captive_portal,
-    chain,
-    clock,
-    dates,
-    expected_root,
-    forged_issuer,
-    hello_difference,
-    host_name,
-    identity,
+# In the order in which a report shows findings.
+# isort: off
+from . import (  # noqa: F401 - listed once; `MODULES` collects them
+    presented,
     key_possession,
-    known_interceptor,
-    machine_root,
-    neighbours,
+    witness,
+    chain,
+    host_name,
+    transparency,
+    identity,
     pin,
     place,
-    presented,
-    private_origin,
-    proxy_certificate,
-    quic,
-    resolution,
-    route_difference,
-    several_certificates,
+    dates,
+    clock,
+    expected_root,
+    machine_root,
+    forged_issuer,
+    known_interceptor,
     shared_signer,
+    neighbours,
+    captive_portal,
+    private_origin,
+    several_certificates,
+    route_difference,
+    hello_difference,
+    quic,
+    proxy_certificate,
+    resolution,
     tls_location,
-    transparency,
-    witness,
 )
 
+# isort: on
+
 if TYPE_CHECKING:
-    import enum
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
+    from detector.judge.outcome import CheckOutcome, Findings
     from detector.model import Finding
 
-_MODULES: Final = (
-    presented,
-    key_possession,
-    witness,
-    chain,
-    host_name,
-    transparency,
-    identity,
-    pin,
-    place,
-    dates,
-    clock,
-    expected_root,
-    machine_root,
-    forged_issuer,
-    known_interceptor,
-    shared_signer,
-    neighbours,
-    captive_portal,
-    private_origin,
-    several_certificates,
-    route_difference,
-    hello_difference,
-    quic,
-    proxy_certificate,
-    resolution,
-    tls_location,
-)
 
-CHECKS: Final[Mapping[str, Callable[[EndpointEvidence, NetworkEvidence], Iterator[Finding]]]] = {
-    module.ID: module.check for module in _MODULES
-}
+@runtime_checkable
+class Check(Protocol):
+    """What a check file has.
+
+    `check` takes the evidence on an endpoint and, with `USES_NETWORK = True`, that on its network. Otherwise its
+    findings are made once for an observation. `UNNAMED` may hold summaries that name no party, for results below
+    `probable`.
+    """
+
+    ID: str
+    QUESTION: str
+    Outcome: type[CheckOutcome]
+    check: Callable[..., Findings]
+
+
+MODULES: Final = tuple(
+    module for module in tuple(globals().values()) if isinstance(module, ModuleType) and isinstance(module, Check)
+)
+CHECKS: Final[Mapping[str, Callable[..., Findings]]] = {module.ID: module.check for module in MODULES}
 """Every check by its id."""
 
-CHECK_OF: Final[Mapping[type[enum.StrEnum], str]] = {module.Outcome: module.ID for module in _MODULES}
-"""The id of the check that each kind of outcome belongs to."""
+
+_USE_NETWORK: Final = frozenset(module.ID for module in MODULES if getattr(module, "USES_NETWORK", False))
 
 
 def run(evidence: EndpointEvidence, network: NetworkEvidence) -> tuple[Finding, ...]:
     """All findings on one observation, in order."""
-    return tuple(finding for check in CHECKS.values() for finding in check(evidence, network))
+    found: list[Finding] = []
+    for name, check in CHECKS.items():
+        if name in _USE_NETWORK:
+            found += check(evidence, network)
+            continue
+        own = evidence.findings.get(name)
+        if own is None:
+            own = evidence.findings[name] = tuple(check(evidence))
+        found += own
+    return tuple(found)

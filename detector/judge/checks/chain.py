@@ -1,30 +1,31 @@
-"""Check `chain`: which of the nine classes is the presented chain, and why is its path not taken?
+"""Check `chain`: the class of the presented chain, and why its path is not accepted.
 
-Room: judge. Pure. The classes are `detector.trust.classes`'s. Feeds most rules of the decision table.
+Room: judge. Pure. The nine classes are `detector.trust.classes`'s. Feeds most rules of the decision table.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 from detector.trust.acceptance import DATE_REFUSALS, explain
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
+    from detector.model import Finding
     from detector.trust.classes import Classified
     from detector.trust.paths import Path
 
 ID: Final = "chain"
+QUESTION: Final = "Would a careful client take the chain, and if not, where does it lead?"
 
 
-class Outcome(enum.StrEnum):
-    """The class, and what keeps the path that decides from being taken."""
+class Outcome(CheckOutcome, check=ID):
+    """The class, and what keeps the deciding path from being accepted."""
 
     ACCEPTED = ChainClass.ACCEPTED.value
     DECLARED = ChainClass.DECLARED.value
@@ -42,6 +43,11 @@ class Outcome(enum.StrEnum):
     STALE_ROOTS = "stale-roots"
 
 
+UNNAMED: Final[Mapping[CheckOutcome, str]] = {
+    Outcome.ADDED: "The chain leads to a root that was added to this machine.",
+    Outcome.UNFAMILIAR: "The chain leads to a root that is trusted here and not known as public.",
+    Outcome.DECLARED: "The chain leads to a private root that is declared for this endpoint.",
+}
 _SUMMARY: Final[dict[ChainClass, tuple[Meaning, str]]] = {
     ChainClass.ACCEPTED: (Meaning.GENUINE, "A careful TLS client takes the path to the public root {roots}."),
     ChainClass.DECLARED: (Meaning.NEUTRAL, "The chain leads to a private root declared for this endpoint: {roots}."),
@@ -59,9 +65,11 @@ _SUMMARY: Final[dict[ChainClass, tuple[Meaning, str]]] = {
     ),
     ChainClass.PRIVATE: (Meaning.INTERCEPTED, "The chain leads to no root that is known here."),
 }
+_REFUSALS_SHOWN: Final = 4
+"""Refusals listed in the sentence; the data has them all."""
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for each class; then what forbids the path, and what was not finished."""
     chain = evidence.chain
     if chain is None:
@@ -71,53 +79,47 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
             yield _of_class(kind, chain, evidence)
     if chain.refused and chain.refused_path is not None:
         dates = all(refused.refusal in DATE_REFUSALS for refused in chain.refused)
-        yield Finding(
-            check=ID,
-            outcome=Outcome.DATES_FORBID if dates else Outcome.NOT_TAKEN,
-            says=Meaning.NEUTRAL,
-            summary=" ".join(explain(refused, chain.refused_path) for refused in chain.refused[:_REASONS_SHOWN]),
-            data={"refusals": [{"reason": r.refusal, "depth": r.depth} for r in chain.refused]},
+        outcome = Outcome.DATES_FORBID if dates else Outcome.NOT_TAKEN
+        yield outcome.found(
+            " ".join(explain(refused, chain.refused_path) for refused in chain.refused[:_REFUSALS_SHOWN]),
+            refusals=[{"reason": r.refusal, "depth": r.depth} for r in chain.refused],
         )
     if chain.paths.exceeded:
-        summary = "The chain asks for more work than any genuine one; the search for its signers was cut short."
-        yield Finding(check=ID, outcome=Outcome.EXCEEDED, says=Meaning.NEUTRAL, summary=summary)
+        yield Outcome.EXCEEDED.found(
+            "The chain asks for more work than any genuine one; the search for its signers was cut short."
+        )
     if chain.paths.postponed:
-        summary = "The processor time of this run was spent before the chain could be verified."
-        yield Finding(check=ID, outcome=Outcome.POSTPONED, says=Meaning.NEUTRAL, summary=summary)
+        yield Outcome.POSTPONED.found("The processor time of this run was spent before the chain could be verified.")
     if evidence.stale_roots:
         summary = (
             f"The list of roots is of {evidence.context.roots.date}, the certificate much younger and publicly logged: "
             "its root may be one that the list cannot know yet."
         )
-        yield Finding(check=ID, outcome=Outcome.STALE_ROOTS, says=Meaning.EXPLAINS, summary=summary)
-
-
-_REASONS_SHOWN: Final = 4
-"""Refusals told in the sentence; the data has them all."""
+        yield Outcome.STALE_ROOTS.found(summary, Meaning.EXPLAINS)
 
 
 def _of_class(kind: ChainClass, chain: Classified, evidence: EndpointEvidence) -> Finding:
     says, summary = _SUMMARY[kind]
-    paths = _paths(kind, chain)
+    paths, leaf = _paths(kind, chain), evidence.leaf
     labels = sorted({path.anchor.label for path in paths if path.anchor is not None})
     data: dict[str, Any] = {"roots": labels, "paths": [[c.sha256.hex() for c in p.certificates] for p in paths]}
-    leaf = evidence.leaf
     if kind is not ChainClass.ACCEPTED and leaf is not None:
         data["issuer"] = leaf.issuer.text if leaf.issuer else None
         data["issuing_keys"] = sorted(key.hex() for key in evidence.issuing_keys)
-    return Finding(
-        check=ID, outcome=Outcome(kind.value), says=says, summary=summary.format(roots=", ".join(labels)), data=data
-    )
+    return Outcome(kind.value).found(summary.format(roots=", ".join(labels)), says, **data)
 
 
 def _paths(kind: ChainClass, chain: Classified) -> Sequence[Path]:
     """The paths that a class rests on."""
-    retired = chain.retired or chain.public
-    return {
-        ChainClass.ACCEPTED: chain.accepted,
-        ChainClass.DECLARED: chain.declared,
-        ChainClass.RETIRED: retired,
-        ChainClass.DEFECTIVE: chain.public,
-        ChainClass.ADDED: chain.machine,
-        ChainClass.UNFAMILIAR: chain.machine,
-    }.get(kind, ())
+    match kind:
+        case ChainClass.ACCEPTED:
+            return chain.accepted
+        case ChainClass.DECLARED:
+            return chain.declared
+        case ChainClass.RETIRED:
+            return chain.retired or chain.public
+        case ChainClass.DEFECTIVE:
+            return chain.public
+        case ChainClass.ADDED | ChainClass.UNFAMILIAR:
+            return chain.machine
+    return ()

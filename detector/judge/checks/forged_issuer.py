@@ -1,6 +1,6 @@
-"""Check `forged-issuer`: does a certificate on the path claim a public CA whose key did not sign it, or is not its own?
+"""Check `forged-issuer`: whether a certificate claims a public CA whose key did not sign it, or is not its own.
 
-Room: judge. Pure. Feeds `forged-issuer`. Looked for on the whole path, from the leaf upwards:
+Room: judge. Pure. Feeds `forged-issuer`. Searches the whole path, from the leaf upwards:
 
 * A certificate names a public CA as its issuer, by name and key identifier, and that CA's key did not sign it.
 * A certificate bears the name and the key identifier of a public CA, and another key.
@@ -11,30 +11,31 @@ Only a CA that is known to be public by itself is impersonated: private CAs rene
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 from detector.trust.classes import ChainClass
 from detector.trust.signature import Signed, verify_issued
 from detector.trust.spki import same_point_other_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
     from detector.trust.certificate import Certificate
 
 ID: Final = "forged-issuer"
+QUESTION: Final = "Does it claim a public CA that did not sign it?"
 
 CERTIFICATES_MAX: Final = 16
 """Presented certificates that are examined: genuine chains have two to five, and each costs a few comparisons."""
+
 NAMESAKES_MAX: Final = 4
 """Public roots of one name that are compared; three is the most that certifi has had."""
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """How a public CA is impersonated."""
 
     NOT_SIGNED_BY = "not-signed-by"
@@ -42,6 +43,9 @@ class Outcome(enum.StrEnum):
     OTHER_PARAMETERS = "other-parameters"
 
 
+UNNAMED: Final[Mapping[CheckOutcome, str]] = dict.fromkeys(
+    Outcome, "A certificate of the chain claims a public CA that did not sign it, or is not it."
+)
 _SUMMARY: Final[dict[Outcome, str]] = {
     Outcome.NOT_SIGNED_BY: "A certificate names the public CA {ca} as its issuer, and that CA's key did not sign it.",
     Outcome.OTHER_KEY: "A certificate bears the name and key identifier of the public CA {ca}, and another key.",
@@ -49,30 +53,25 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """The first impersonation on the path; silent where the chain is accepted or declared."""
     if evidence.leaf is None or evidence.is_a(ChainClass.ACCEPTED, ChainClass.DECLARED):
         return
-    for certificate in _path(evidence):
+    # The leaf, what its signatures lead to, and what it was sent with.
+    path = dict.fromkeys((*evidence.presented[:1], *evidence.verified, *evidence.presented[1:]))
+    for certificate in tuple(path)[:CERTIFICATES_MAX]:
         for ca in _public_cas(evidence, certificate):
             outcome = _impersonation(certificate, ca)
             if outcome is not None:
                 name = ca.subject.text if ca.subject else "unreadable"
-                yield Finding(
-                    check=ID,
-                    outcome=outcome,
-                    says=Meaning.INTERCEPTED,
-                    summary=_SUMMARY[outcome].format(ca=name),
-                    data={"ca": name, "sha256": ca.sha256.hex(), "certificate": certificate.sha256.hex()},
+                yield outcome.found(
+                    _SUMMARY[outcome].format(ca=name),
+                    Meaning.INTERCEPTED,
+                    ca=name,
+                    sha256=ca.sha256.hex(),
+                    certificate=certificate.sha256.hex(),
                 )
                 return
-
-
-def _path(evidence: EndpointEvidence) -> tuple[Certificate, ...]:
-    """The leaf, what its signatures lead to, and what it was sent with."""
-    paths = () if evidence.paths is None else evidence.paths.paths
-    above = [certificate for path in paths for certificate in path.certificates]
-    return tuple(dict.fromkeys((*evidence.presented[:1], *above, *evidence.presented[1:])))[:CERTIFICATES_MAX]
 
 
 def _public_cas(evidence: EndpointEvidence, certificate: Certificate) -> Iterator[Certificate]:

@@ -1,35 +1,34 @@
-"""Check `hello-difference`: do different ClientHellos get the same answer? (docs/hello-and-quic.md)
+"""Check `hello-difference`: whether different ClientHellos get the same answer (docs/hello-and-quic.md).
 
-Room: judge. Pure. Says where decryption depends on the hello: some interceptors decrypt only what looks like a browser,
-some exempt what looks like a scanner. That the genuine certificate was seen by another hello is reported by `identity`.
+Room: judge. Pure. Feeds no rule: it shows where decryption depends on the hello. Some interceptors decrypt only what
+looks like a browser, some exempt what looks like a scanner. That the genuine certificate was seen with another hello is
+part of the check `identity`.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.compare import Difference, difference
-from detector.model import Finding, Hello, Meaning, Route
+from detector.judge.compare import difference
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Hello, Meaning, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "hello-difference"
+QUESTION: Final = "Does the same address show another server to another kind of program?"
 
 
-class Outcome(enum.StrEnum):
-    """How this observation compares with one by another hello."""
+class Outcome(CheckOutcome, check=ID):
+    """How this observation compares with one made with another hello; the first six are `Difference`'s."""
 
-    SAME = Difference.SAME.value
-    BOTH_GENUINE = Difference.BOTH_GENUINE.value
-    FORGED = Difference.FORGED.value
-    GENUINE_ELSEWHERE = Difference.GENUINE_ELSEWHERE.value
-    OTHER_FORGED = Difference.OTHER_FORGED.value
-    DIFFERS = Difference.DIFFERS.value
+    SAME = "same"
+    BOTH_GENUINE = "both-genuine"
+    FORGED = "forged"
+    GENUINE_ELSEWHERE = "genuine-elsewhere"
+    OTHER_FORGED = "other-forged"
+    DIFFERS = "differs"
     ONE_ANSWERED = "one-answered"
 
 
@@ -38,28 +37,21 @@ _NAME: Final[dict[Hello, str]] = {
     Hello.BROWSER: "a browser's hello",
     Hello.READABLE: "a hello that offers only what can be verified here",
 }
-_TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
-    Outcome.SAME: (Meaning.NEUTRAL, "The same certificate answers {here} and {there}."),
-    Outcome.BOTH_GENUINE: (Meaning.NEUTRAL, "Different certificates answer {here} and {there}, both genuine."),
-    Outcome.DIFFERS: (
-        Meaning.NEUTRAL,
-        "Different certificates answer {here} and {there}; neither shows the other forged.",
-    ),
-    Outcome.FORGED: (
-        Meaning.INTERCEPTED,
-        "At the same address a genuine certificate for this host answers {there}, and a private one {here}.",
-    ),
-    Outcome.GENUINE_ELSEWHERE: (
-        Meaning.NEUTRAL,
-        "At another address a genuine certificate answers {there}; a private one answers {here}.",
-    ),
-    Outcome.OTHER_FORGED: (Meaning.NEUTRAL, "A private certificate answers {there}."),
-    Outcome.ONE_ANSWERED: (Meaning.NEUTRAL, "A certificate answers only one of {here} and {there}."),
+_TEXT: Final[dict[Outcome, str]] = {
+    Outcome.SAME: "The same certificate answers {here} and {there}.",
+    Outcome.BOTH_GENUINE: "Different certificates answer {here} and {there}, both genuine.",
+    Outcome.DIFFERS: "Different certificates answer {here} and {there}; neither shows the other forged.",
+    Outcome.FORGED: "At the same address a genuine certificate for this host answers {there}, and a private one "
+    "{here}.",
+    Outcome.GENUINE_ELSEWHERE: "At another address a genuine certificate answers {there}; a private one answers "
+    "{here}.",
+    Outcome.OTHER_FORGED: "A private certificate answers {there}.",
+    Outcome.ONE_ANSWERED: "A certificate answers only one of {here} and {there}.",
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """One finding for each observation on the same route by another hello."""
+def check(evidence: EndpointEvidence) -> Findings:
+    """One finding for each observation on the same route with another hello."""
     for other in evidence.siblings:
         ours, theirs = evidence.observation, other.observation
         if ours.route is not theirs.route or ours.route is Route.QUIC or ours.hello is theirs.hello:
@@ -71,20 +63,15 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
             outcome = Outcome.ONE_ANSWERED
         else:
             continue
-        says, summary = _TEXT[outcome]
-        yield Finding(
-            check=ID,
-            outcome=outcome,
-            says=says,
-            summary=summary.format(here=_NAME[ours.hello], there=_NAME[theirs.hello]),
-            data={
-                "hello": ours.hello,
-                "ja3": ours.ja3,
-                "other_hello": theirs.hello,
-                "other_ja3": theirs.ja3,
-                "address": ours.address,
-                "other_address": theirs.address,
-                "other_outcome": theirs.outcome,
-                "other_sha256": other.leaf.sha256.hex() if other.leaf is not None else None,
-            },
+        yield outcome.found(
+            _TEXT[outcome].format(here=_NAME[ours.hello], there=_NAME[theirs.hello]),
+            Meaning.INTERCEPTED if outcome is Outcome.FORGED else Meaning.NEUTRAL,
+            hello=ours.hello,
+            ja3=ours.ja3,
+            other_hello=theirs.hello,
+            other_ja3=theirs.ja3,
+            address=ours.address,
+            other_address=theirs.address,
+            other_outcome=theirs.outcome,
+            other_sha256=other.leaf.sha256.hex() if other.leaf is not None else None,
         )

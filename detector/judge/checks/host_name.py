@@ -1,31 +1,29 @@
-"""Check `name`: is the presented certificate for this host? (RFC 9525)
+"""Check `name`: whether the presented certificate is for this host (RFC 9525).
 
-Room: judge. Pure. Feeds `wrong-name`, and is needed by every rule that clears. What a CA may name (RFC 5280 section
-4.2.1.10) belongs to the path and is part of the check `chain`.
+Room: judge. Pure. Feeds `wrong-name`; every rule that clears needs it. What a CA may name (RFC 5280 section 4.2.1.10)
+belongs to the path and is part of the check `chain`.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "name"
+QUESTION: Final = "Is the certificate for the host that was asked for?"
 
 _NAMES_SHOWN: Final = 10
 """Alternative names listed in a finding; a CDN certificate can carry hundreds."""
 
 
-class Outcome(enum.StrEnum):
-    """Whether the certificate is for the host; `unfinished` where the list is longer than what is read of it."""
+class Outcome(CheckOutcome, check=ID):
+    """Whether the certificate is for the host; `unfinished` where it has more names than are read."""
 
     MATCH = NameMatch.MATCH.value
     COMMON_NAME_ONLY = NameMatch.COMMON_NAME_ONLY.value
@@ -41,21 +39,17 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where a certificate was seen."""
     leaf = evidence.leaf
     if leaf is None:
         return
     names = [*leaf.dns_names, *leaf.ip_addresses]
     outcome = Outcome(evidence.name_match.value)
-    yield Finding(
-        check=ID,
-        outcome=outcome,
-        says=Meaning.INTERCEPTED if outcome is Outcome.MISMATCH else Meaning.NEUTRAL,
-        summary=_SUMMARY[outcome].format(host=evidence.endpoint.host),
-        data={
-            "names": names[:_NAMES_SHOWN],
-            "names_in_all": len(names),
-            "common_name": leaf.subject.get("CN") if leaf.subject else None,
-        },
+    yield outcome.found(
+        _SUMMARY[outcome].format(host=evidence.endpoint.host),
+        Meaning.INTERCEPTED if outcome is Outcome.MISMATCH else Meaning.NEUTRAL,
+        names=names[:_NAMES_SHOWN],
+        names_in_all=len(names),
+        common_name=leaf.subject.get("CN") if leaf.subject else None,
     )

@@ -1,26 +1,23 @@
-"""Check `identity`: what is known of the endpoint's genuine certificate?
+"""Check `identity`: what is known of the endpoint's genuine certificate.
 
 Room: judge. Pure. Feeds the rules that need an expected identity: only what is known can be substituted.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import Identity
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "identity"
+QUESTION: Final = "What is known of the endpoint's genuine certificate?"
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """What is known, and where it was seen."""
 
     STATED = "stated"
@@ -43,27 +40,18 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for each thing that is known, or `unknown`."""
     if evidence.leaf is None:
         return
-    for outcome in _known(evidence) or [Outcome.UNKNOWN]:
-        yield Finding(check=ID, outcome=outcome, says=Meaning.NEUTRAL, summary=_SUMMARY[outcome])
-
-
-def _known(evidence: EndpointEvidence) -> list[Outcome]:
-    known = []
-    identities = evidence.identities
-    if Identity.STATED in identities:
-        known.append(Outcome.STATED)
-    if Identity.PINNED_PUBLIC in identities:
-        known.append(Outcome.PINNED_PUBLIC)
-    if evidence.seen_at_same_address:
-        known.append(Outcome.SEEN_AT_SAME_ADDRESS)
-    if evidence.seen_in_run:
-        known.append(Outcome.SEEN_IN_RUN)
-    elif Identity.SEEN in identities:
-        known.append(Outcome.SEEN_BEFORE)
-    if Identity.DECLARED in identities:
-        known.append(Outcome.DECLARED)
-    return known
+    identities, in_run = evidence.identities, evidence.seen_in_run
+    known = (
+        (Outcome.STATED, Identity.STATED in identities),
+        (Outcome.PINNED_PUBLIC, Identity.PINNED_PUBLIC in identities),
+        (Outcome.SEEN_AT_SAME_ADDRESS, evidence.seen_at_same_address),
+        (Outcome.SEEN_IN_RUN, in_run),
+        (Outcome.SEEN_BEFORE, Identity.SEEN in identities and not in_run),
+        (Outcome.DECLARED, Identity.DECLARED in identities),
+        (Outcome.UNKNOWN, not identities),
+    )
+    yield from (outcome.found(_SUMMARY[outcome]) for outcome, holds in known if holds)

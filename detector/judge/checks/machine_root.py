@@ -1,25 +1,25 @@
-"""Check `machine-root`: does the chain lead to a root of this machine that is not public, and who put it there?
+"""Check `machine-root`: whether the chain leads to a root of this machine that is not public, and who put it there.
 
-Room: judge. Pure. Says where such a root comes from; that the chain leads to it is reported by the check `chain`. Feeds
+Room: judge. Pure. Reports where such a root comes from; that the chain leads to it is part of the check `chain`. Feeds
 `added-root` through the class, and locality: software that filters its own device makes its own CA on it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 from detector.trust.classes import ADDED_BY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "machine-root"
+QUESTION: Final = "Does it lead to a root of the machine that is not public, and how did that come there?"
 
 BACKDATED_MOST: Final = dt.timedelta(days=2)
 """How long before its installation a root made on this machine may claim to be valid: generators backdate by up to two
@@ -28,7 +28,7 @@ CLOCK_SLACK: Final = dt.timedelta(minutes=5)
 """How long after its installation it may begin, for file systems with coarse times."""
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """Who put the root there; `made-here` in addition where it was made when it was installed."""
 
     ADDED = "added"
@@ -36,7 +36,14 @@ class Outcome(enum.StrEnum):
     MADE_HERE = "made-here"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+UNNAMED: Final[Mapping[CheckOutcome, str]] = {
+    Outcome.ADDED: "The root was put on this machine by a person, program or policy.",
+    Outcome.UNFAMILIAR: "Who put the root on this machine is not known.",
+    Outcome.MADE_HERE: "The root was made when it came to this machine.",
+}
+
+
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for the first such root, and `made-here` for one that was added."""
     anchors = [path.anchor for path in evidence.machine_paths if path.anchor is not None]
     anchor = next((a for a in anchors if a.origin in ADDED_BY), anchors[0] if anchors else None)
@@ -44,30 +51,20 @@ def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Find
         return
     root, added = anchor.certificate, anchor.origin in ADDED_BY
     installed_at = evidence.context.installed_at(root.sha256)
-    data = {
+    data: dict[str, Any] = {
         "root": anchor.label,
         "sha256": root.sha256.hex(),
         "origin": anchor.origin,
         "not_before": root.not_before.isoformat() if root.not_before else None,
         "installed_at": installed_at.isoformat() if installed_at else None,
     }
-    yield Finding(
-        check=ID,
-        outcome=Outcome.ADDED if added else Outcome.UNFAMILIAR,
-        says=Meaning.INTERCEPTED if added else Meaning.NEUTRAL,
-        summary=f"{anchor.label} was put on this machine by "
-        f"{'a policy' if anchor.origin == 'policy' else 'a person or a program'}."
-        if added
-        else f"Who put {anchor.label} on this machine is not known.",
-        data=data,
-    )
-    if added and _made_here(root.not_before, installed_at):
+    if not added:
+        yield Outcome.UNFAMILIAR.found(f"Who put {anchor.label} on this machine is not known.", **data)
+        return
+    by = "a policy" if anchor.origin == "policy" else "a person or a program"
+    yield Outcome.ADDED.found(f"{anchor.label} was put on this machine by {by}.", Meaning.INTERCEPTED, **data)
+    if root.not_before is None or installed_at is None:
+        return
+    if -BACKDATED_MOST <= root.not_before - installed_at <= CLOCK_SLACK:
         summary = f"{anchor.label} was made when it came to this machine, as software makes it that filters its device."
-        yield Finding(check=ID, outcome=Outcome.MADE_HERE, says=Meaning.INTERCEPTED, summary=summary)
-
-
-def _made_here(not_before: dt.datetime | None, installed_at: dt.datetime | None) -> bool:
-    """Whether the root came to this machine when it was made."""
-    if not_before is None or installed_at is None:
-        return False
-    return -BACKDATED_MOST <= not_before - installed_at <= CLOCK_SLACK
+        yield Outcome.MADE_HERE.found(summary, Meaning.INTERCEPTED)

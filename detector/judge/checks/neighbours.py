@@ -1,29 +1,29 @@
-"""Check `neighbours`: what came out of the other endpoints of this route?
+"""Check `neighbours`: what the other endpoints of this route came out as.
 
 Room: judge. Pure. Feeds `identity-substituted`, `signer-substitutes-elsewhere`, `unreadable-persists`,
-`declared-root-intercepts`, and what the table calls company. It says something only once other endpoints were assessed.
+`declared-root-intercepts`, and what the table calls company. Silent until other endpoints were assessed.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from detector.judge.evidence import EndpointEvidence
     from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "neighbours"
+QUESTION: Final = "Are other endpoints of the same route substituted, and by the same signer?"
+USES_NETWORK: Final = True
 
 _SHOWN: Final = 5
 """Endpoints named in a sentence; the data has them all."""
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """What the other endpoints of the route show."""
 
     SIGNER_SUBSTITUTES = "signer-substitutes"
@@ -33,37 +33,20 @@ class Outcome(enum.StrEnum):
     COMPANY = "company"
 
 
-_SUMMARY: Final[dict[Outcome, str]] = {
-    Outcome.SIGNER_SUBSTITUTES: "The signing key, or the server's, takes the place of genuine ones on {others}.",
-    Outcome.ROOT_SUBSTITUTES: "The root above this chain signs in the place of genuine CAs on {others}.",
-    Outcome.CANARY_SUBSTITUTED: "A well-known endpoint on the same route is substituted.",
-    Outcome.ENDPOINT_SUBSTITUTED: "Another endpoint on the same route is substituted.",
-    Outcome.COMPANY: "A well-known endpoint on the same route came out as middleware.",
-}
-
-
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
     """One finding for each thing that the other endpoints show."""
     if evidence.leaf is None or not network.concluded:
         return
-    for outcome, others in _shown(evidence, network):
-        yield Finding(
-            check=ID,
-            outcome=outcome,
-            says=Meaning.INTERCEPTED,
-            summary=_SUMMARY[outcome].format(others=", ".join(others[:_SHOWN])),
-            data={"on": list(others)} if others else {},
-        )
-
-
-def _shown(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[tuple[Outcome, Sequence[str]]]:
+    intercepted = Meaning.INTERCEPTED
     if others := network.substituted_with_same_key(evidence):
-        yield Outcome.SIGNER_SUBSTITUTES, others
+        summary = "The signing key, or the server's, takes the place of genuine ones on "
+        yield Outcome.SIGNER_SUBSTITUTES.found(f"{summary}{', '.join(others[:_SHOWN])}.", intercepted, on=list(others))
     if others := network.substituted_with_same_root(evidence):
-        yield Outcome.ROOT_SUBSTITUTES, others
+        summary = "The root above this chain signs in the place of genuine CAs on "
+        yield Outcome.ROOT_SUBSTITUTES.found(f"{summary}{', '.join(others[:_SHOWN])}.", intercepted, on=list(others))
     if network.canary_substituted(evidence):
-        yield Outcome.CANARY_SUBSTITUTED, ()
+        yield Outcome.CANARY_SUBSTITUTED.found("A well-known endpoint on the same route is substituted.", intercepted)
     if network.any_substituted(evidence):
-        yield Outcome.ENDPOINT_SUBSTITUTED, ()
+        yield Outcome.ENDPOINT_SUBSTITUTED.found("Another endpoint on the same route is substituted.", intercepted)
     if network.has_company(evidence):
-        yield Outcome.COMPANY, ()
+        yield Outcome.COMPANY.found("A well-known endpoint on the same route came out as middleware.", intercepted)

@@ -1,4 +1,4 @@
-"""Check `pin`: is the leaf's key, or a certificate on a verified path from it, one of the pinned ones? (RFC 7469)
+"""Check `pin`: how the pins compare with the leaf and the certificates on verified paths from it (RFC 7469).
 
 Room: judge. Pure. Feeds `pinned`, `pinned-ca` and `pin-mismatch`.
 
@@ -10,24 +10,23 @@ several operators, or that interception products use, proves nobody's identity, 
 from __future__ import annotations
 
 import base64
-import enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import PinMatch
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
+    from detector.model import Finding
     from detector.trust.certificate import Certificate
 
 ID: Final = "pin"
+QUESTION: Final = "Is the key one that the endpoint's operator is known to use?"
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """How the pins compare with what was presented, and what the match is worth."""
 
     NONE = "none"
@@ -40,17 +39,19 @@ class Outcome(enum.StrEnum):
     EXCUSED = "excused"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """How the pins compare: one finding, or a leaf's and a CA's."""
-    match, leaf = evidence.pin_match, evidence.leaf
+    match, leaf, endpoint = evidence.pin_match, evidence.leaf, evidence.endpoint
     if leaf is None:
         return
     if match is PinMatch.NOTHING_PINNED:
-        yield Finding(
-            check=ID, outcome=Outcome.NONE, says=Meaning.NEUTRAL, summary="Nothing is pinned for this endpoint."
-        )
+        yield Outcome.NONE.found("Nothing is pinned for this endpoint.")
     elif match is PinMatch.EXPIRED:
-        yield _expired(evidence)
+        yield Outcome.EXPIRED.found(
+            f"The pins expired on {endpoint.expires} and were not evaluated; update the pin file.",
+            expires=endpoint.expires.isoformat() if endpoint.expires else None,
+            source=_file(endpoint.source),
+        )
     elif match is PinMatch.LEAF:
         yield _match(*_LEAF[evidence.leaf_pinned], leaf)
     elif match is PinMatch.MISMATCH:
@@ -74,51 +75,33 @@ _ABOVE: Final = {
 
 
 def _match(outcome: Outcome, says: Meaning, summary: str, certificate: Certificate) -> Finding:
-    return Finding(
-        check=ID,
-        outcome=outcome,
-        says=says,
-        summary=summary,
-        data={
-            "subject": certificate.subject.text if certificate.subject else None,
-            "pin": _encode(certificate.spki_sha256) if certificate.spki_sha256 else None,
-        },
-    )
-
-
-def _expired(evidence: EndpointEvidence) -> Finding:
-    expires = evidence.endpoint.expires
-    return Finding(
-        check=ID,
-        outcome=Outcome.EXPIRED,
-        says=Meaning.NEUTRAL,
-        summary=f"The pins expired on {expires} and were not evaluated; update the pin file.",
-        data={"expires": expires.isoformat() if expires else None, "source": _file(evidence.endpoint.source)},
+    return outcome.found(
+        summary,
+        says,
+        subject=certificate.subject.text if certificate.subject else None,
+        pin=_encode(certificate.spki_sha256) if certificate.spki_sha256 else None,
     )
 
 
 def _mismatch(evidence: EndpointEvidence) -> Finding:
-    endpoint, excused = evidence.endpoint, evidence.mismatch_excused
-    return Finding(
-        check=ID,
-        outcome=Outcome.EXCUSED if excused else Outcome.MISMATCH,
-        says=Meaning.EXPLAINS if excused else Meaning.INTERCEPTED,
-        summary="No pin matches here, but another probe matched them, and this certificate is publicly logged."
-        if excused
-        else "No pin matches.",
-        data={
-            "presented": [_encode(c.spki_sha256) for c in evidence.presented if c.spki_sha256],
-            "pins": [_encode(pin) for pin in sorted({*endpoint.pins, *endpoint.backup_pins})],
-            "source": _file(endpoint.source),
-        },
+    endpoint, outcome, says, summary = evidence.endpoint, Outcome.MISMATCH, Meaning.INTERCEPTED, "No pin matches."
+    if evidence.mismatch_excused:
+        outcome, says = Outcome.EXCUSED, Meaning.EXPLAINS
+        summary = "No pin matches here, but another probe matched them, and this certificate is publicly logged."
+    return outcome.found(
+        summary,
+        says,
+        presented=[_encode(c.spki_sha256) for c in evidence.presented if c.spki_sha256],
+        pins=[_encode(pin) for pin in sorted({*endpoint.pins, *endpoint.backup_pins})],
+        source=_file(endpoint.source),
     )
 
 
 def _file(source: str | None) -> str | None:
-    """The pin file's own name: the folders above it are the reader's, and may name them."""
+    """The pin file's name without its folders: those are the reader's, and may name them."""
     return None if source is None else PurePath(source).name
 
 
 def _encode(digest: bytes) -> str:
-    """A pin as pin files and reports write it."""
+    """A pin in the form of pin files and reports."""
     return "sha256/" + base64.b64encode(digest).decode("ascii")

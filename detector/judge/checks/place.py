@@ -1,4 +1,4 @@
-"""Check `place`: do the endpoint's name and address mean the same machine on every network?
+"""Check `place`: whether the endpoint's name and address mean the same machine on every network.
 
 Room: judge. Pure. Feeds the confidence of several rules: an institution has servers of its own behind private names and
 addresses, and some of its names lead to other servers inside than outside (split-horizon DNS).
@@ -6,24 +6,21 @@ addresses, and some of its names lead to other servers inside than outside (spli
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.evidence import Place
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.knowledge import operators
-from detector.model import Finding, Meaning
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "place"
+QUESTION: Final = "Are the name and the address public?"
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """What the name and the address are."""
 
     PUBLIC = "public"
@@ -39,22 +36,15 @@ _OF_PLACE: Final[dict[Place, tuple[Outcome, str]]] = {
     Place.UNKNOWN: (Outcome.UNKNOWN, "The address of the endpoint is not known."),
     Place.PRIVATE: (Outcome.PRIVATE_ADDRESS, "The address is private: it is another machine on every network."),
 }
-
-
 _NEVER_BY_NAME: Final = (ChainClass.ACCEPTED, ChainClass.DECLARED, ChainClass.RETIRED)
-"""Classes that no rule accuses the less for a private name: the suffix list is not loaded for them."""
+"""Classes for which a private name changes no rule's confidence: the suffix list is not loaded for them."""
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """What the address is, and `private-name` for a name that means this network, where that can matter."""
     if evidence.leaf is None:
         return
     outcome, summary = _OF_PLACE[evidence.place]
-    yield Finding(check=ID, outcome=outcome, says=Meaning.NEUTRAL, summary=summary)
+    yield outcome.found(summary)
     if not (evidence.is_a(*_NEVER_BY_NAME) or operators.is_public(evidence.endpoint.host)):
-        yield Finding(
-            check=ID,
-            outcome=Outcome.PRIVATE_NAME,
-            says=Meaning.NEUTRAL,
-            summary="The name is private or reserved: it is another server on every network.",
-        )
+        yield Outcome.PRIVATE_NAME.found("The name is private or reserved: it is another server on every network.")

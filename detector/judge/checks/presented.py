@@ -1,53 +1,39 @@
-"""Check `presented`: was a certificate seen at all, and could it be read?
+"""Check `presented`: whether a certificate was seen, and could be read.
 
 Room: judge. Pure. Feeds `no-certificate`.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "presented"
+QUESTION: Final = ""
+"""None for a reader: without a certificate nothing else was asked."""
 
 
-class Outcome(enum.StrEnum):
-    """Whether a certificate was seen; `damaged` where parts of it are no certificate."""
+class Outcome(CheckOutcome, check=ID):
+    """Whether a certificate was seen; `damaged` where parts of it cannot be parsed."""
 
     SEEN = "seen"
     DAMAGED = "damaged"
     NONE = "none"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """Exactly one finding."""
-    outcome, leaf = evidence.observation.outcome, evidence.leaf
+    seen, leaf = evidence.observation, evidence.leaf
     if leaf is None:
-        yield Finding(
-            check=ID,
-            outcome=Outcome.NONE,
-            says=Meaning.NEUTRAL,
-            summary=f"No certificate was seen: {outcome}.",
-            data={"outcome": outcome, "fault": evidence.observation.fault},
-        )
+        yield Outcome.NONE.found(f"No certificate was seen: {seen.outcome}.", outcome=seen.outcome, fault=seen.fault)
         return
-    problems = leaf.problems
-    yield Finding(
-        check=ID,
-        outcome=Outcome.DAMAGED if problems else Outcome.SEEN,
-        says=Meaning.NEUTRAL,
-        summary=(
-            f"The presented certificate is damaged ({'; '.join(problems)}) and was assessed by what can be read."
-            if problems
-            else f"{len(evidence.presented)} certificate(s) presented."
-        ),
-        data={"certificates": len(evidence.presented), "sha256": leaf.sha256.hex(), "problems": list(problems)},
-    )
+    problems, count = leaf.problems, len(evidence.presented)
+    outcome, summary = Outcome.SEEN, f"{count} certificate(s) presented."
+    if problems:
+        outcome = Outcome.DAMAGED
+        summary = f"The presented certificate is damaged ({'; '.join(problems)}) and was assessed by what can be read."
+    yield outcome.found(summary, certificates=count, sha256=leaf.sha256.hex(), problems=list(problems))

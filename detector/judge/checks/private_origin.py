@@ -1,4 +1,4 @@
-"""Check `private-origin`: which innocent kinds of server present such a chain?
+"""Check `private-origin`: which innocent kinds of server present such a chain.
 
 Room: judge. Pure. Feeds the alternatives of `private-chain`: evidence for an innocent reading, stated as plainly as
 evidence against.
@@ -6,25 +6,27 @@ evidence against.
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.knowledge.known_roots import known_roots
-from detector.model import Finding, Meaning
+from detector.model import Meaning
 from detector.trust import hostname
 from detector.trust.classes import ChainClass, Stores, classify
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
+    from detector.trust.paths import Paths
 
 ID: Final = "private-origin"
+QUESTION: Final = "Could it be a server with a certificate of its own making?"
+
+BEHIND_MAX: Final = 8
+"""Presented certificates behind the leaf that are examined: a genuine chain has two to five."""
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """What kind of server this may be; `behind` where the host's genuine chain stands behind the private leaf."""
 
     TOWARDS_PUBLIC_ROOT = "towards-public-root"
@@ -34,43 +36,30 @@ class Outcome(enum.StrEnum):
     GENUINE_CHAIN_BEHIND = "genuine-chain-behind"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding for a private chain, or one to an added root, and whether a genuine chain is sent behind it."""
     leaf, paths = evidence.leaf, evidence.paths
     if leaf is None or paths is None or not evidence.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
         return
-    label = _named_root(evidence)
-    if label is not None:
+    if label := _named_root(paths):
         outcome, summary = Outcome.TOWARDS_PUBLIC_ROOT, f"The chain names {label}, a public root, as its next issuer."
     elif leaf.is_self_issued:
         outcome, summary = Outcome.SELF_SIGNED, "The certificate is self-signed, as those of small servers are."
     elif not paths.issuer_known:
         outcome, summary = Outcome.ISSUER_ABSENT, "The issuer's certificate was not presented."
     else:
-        outcome, summary = (
-            Outcome.PRIVATE_CA,
-            "A private CA signed the certificate, as some institutions run.",
-        )
-    yield Finding(check=ID, outcome=outcome, says=Meaning.EXPLAINS, summary=summary)
+        outcome, summary = Outcome.PRIVATE_CA, "A private CA signed the certificate, as some institutions run."
+    yield outcome.found(summary, Meaning.EXPLAINS)
     if _genuine_behind(evidence):
-        yield Finding(
-            check=ID,
-            outcome=Outcome.GENUINE_CHAIN_BEHIND,
-            says=Meaning.INTERCEPTED,
-            summary="A publicly trusted certificate for this host stands behind the private one that the peer used.",
-        )
+        summary = "A publicly trusted certificate for this host stands behind the private one that the peer used."
+        yield Outcome.GENUINE_CHAIN_BEHIND.found(summary, Meaning.INTERCEPTED)
 
 
-def _named_root(evidence: EndpointEvidence) -> str | None:
+def _named_root(paths: Paths) -> str | None:
     """The label of a root, public now or once, that the top of some verified path names as its issuer."""
-    paths = () if evidence.paths is None else evidence.paths.paths
-    tops = [path.certificates[-1] for path in paths if len(path.certificates) > 1]
+    tops = [path.certificates[-1] for path in paths.paths if len(path.certificates) > 1]
     subjects = {root.subject: root.label for root in known_roots()} if tops else {}
     return next((label for top in tops if top.issuer and (label := subjects.get(top.issuer.text))), None)
-
-
-BEHIND_MAX: Final = 8
-"""Presented certificates behind the leaf that are examined: a genuine chain has two to five."""
 
 
 def _genuine_behind(evidence: EndpointEvidence) -> bool:

@@ -1,4 +1,4 @@
-"""Check `proxy-certificate`: does a proxy that is spoken to over TLS show that it is the one its URL names?
+"""Check `proxy-certificate`: whether a proxy that is reached over TLS proves to be the one its URL names.
 
 Room: judge. Pure. Feeds no rule: whatever the proxy is, TLS to the endpoint goes through it and is assessed by itself.
 It is reported because what is sent to the proxy, a password for one, is read by the server that answers as the proxy.
@@ -6,23 +6,20 @@ It is reported because what is sent to the proxy, a password for one, is read by
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
 from detector.trust.classes import ChainClass
 from detector.trust.hostname import NameMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "proxy-certificate"
+QUESTION: Final = "Does the proxy show that it is the one that was named?"
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """What the proxy showed."""
 
     PUBLIC = "public"
@@ -41,23 +38,18 @@ _TEXT: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
-    """One finding where the proxy was spoken to over TLS."""
+def check(evidence: EndpointEvidence) -> Findings:
+    """One finding where the proxy was reached over TLS."""
     proxy, seen = evidence.proxy, evidence.observation.proxy
     if proxy is None or seen is None:
         return
     outcome, leaf = _outcome(proxy), proxy.leaf
-    yield Finding(
-        check=ID,
-        outcome=outcome,
-        says=Meaning.NEUTRAL,
-        summary=f"The proxy {seen.url} {_TEXT[outcome]}.",
-        data={
-            "proxy": seen.url,
-            "issuer": leaf.issuer.text if leaf is not None and leaf.issuer is not None else None,
-            "spki_sha256": leaf.spki_sha256.hex() if leaf is not None and leaf.spki_sha256 is not None else None,
-            "outcome": seen.tls.outcome if seen.tls is not None else None,
-        },
+    yield outcome.found(
+        f"The proxy {seen.url} {_TEXT[outcome]}.",
+        proxy=seen.url,
+        issuer=leaf.issuer.text if leaf is not None and leaf.issuer is not None else None,
+        spki_sha256=leaf.spki_sha256.hex() if leaf is not None and leaf.spki_sha256 is not None else None,
+        outcome=proxy.observation.outcome,
     )
 
 

@@ -1,27 +1,28 @@
-"""Check `resolution`: does a second resolver, asked over HTTPS, give other addresses than the system's?
+"""Check `resolution`: whether a second resolver, asked over HTTPS, gives other addresses than the system's.
 
-Room: judge. Pure. Feeds no rule: CDNs give every asker other addresses, and institutions have
-addresses of their own for their own names. It says where else to probe.
+Room: judge. Pure. Feeds no rule: CDNs give each client other addresses, and institutions have addresses of their own
+for their own names. It shows where else to probe.
 """
 
 from __future__ import annotations
 
-import enum
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning, ResolutionOutcome
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import ResolutionOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
+    from detector.model import ResolutionObservation
 
 ID: Final = "resolution"
+QUESTION: Final = "Does another resolver give other addresses?"
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """How the answers compare; `private-here`: only private addresses here, public ones there."""
 
     SAME = "same"
@@ -34,43 +35,42 @@ class Outcome(enum.StrEnum):
     NOT_VOUCHED = "not-vouched"
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+_TEXT: Final[dict[Outcome, str]] = {
+    Outcome.SAME: "The system's resolver and {resolver} agree.",
+    Outcome.DIFFERS: "The system's resolver and {resolver} give different addresses, as for hosts of CDNs.",
+    Outcome.PRIVATE_HERE: "The system's resolver gives private addresses, {resolver} public ones.",
+    Outcome.UNKNOWN_HERE: "The system's resolver does not know this name, {resolver} does.",
+    Outcome.UNKNOWN_THERE: "Only the system's resolver knows this name: it may be this network's own.",
+    Outcome.UNKNOWN: "Neither the system's resolver nor {resolver} knows this name.",
+    Outcome.NO_ANSWER: "{resolver} gave no complete answer.",
+    Outcome.NOT_VOUCHED: "{resolver} could not prove who it is, and was not asked.",
+}
+
+_UNANSWERED: Final = {
+    ResolutionOutcome.NOT_VOUCHED: Outcome.NOT_VOUCHED,
+    ResolutionOutcome.NO_ANSWER: Outcome.NO_ANSWER,
+}
+
+
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where a second resolver was asked."""
     seen = evidence.observation.resolution
     if seen is None:
         return
-    outcome, summary = _compare(seen.outcome, frozenset(seen.system), frozenset(seen.other))
-    yield Finding(
-        check=ID,
-        outcome=outcome,
-        says=Meaning.NEUTRAL,
-        summary=summary.format(resolver=seen.resolver),
-        data={"resolver": seen.resolver, "system": list(seen.system), "other": list(seen.other)},
-    )
+    outcome, resolver = _outcome(seen), seen.resolver
+    summary = _TEXT[outcome].format(resolver=resolver)
+    yield outcome.found(summary, resolver=resolver, system=list(seen.system), other=list(seen.other))
 
 
-def _compare(outcome: ResolutionOutcome, here: frozenset[str], there: frozenset[str]) -> tuple[Outcome, str]:  # noqa: PLR0911 - one return per outcome
-    if outcome is ResolutionOutcome.NOT_VOUCHED:
-        return Outcome.NOT_VOUCHED, "{resolver} could not prove who it is, and was not asked."
-    if outcome is ResolutionOutcome.NO_ANSWER:
-        return Outcome.NO_ANSWER, "{resolver} gave no complete answer."
-    if not here and not there:
-        return Outcome.UNKNOWN, "Neither the system's resolver nor {resolver} knows this name."
-    if not there:
-        return Outcome.UNKNOWN_THERE, "Only the system's resolver knows this name: it may be this network's own."
-    if not here:
-        return Outcome.UNKNOWN_HERE, "The system's resolver does not know this name, {resolver} does."
-    if here & there:
-        return Outcome.SAME, "The system's resolver and {resolver} agree."
-    if not _any_public(here) and _any_public(there):
-        return (
-            Outcome.PRIVATE_HERE,
-            "The system's resolver gives private addresses, {resolver} public ones.",
-        )
-    return (
-        Outcome.DIFFERS,
-        "The system's resolver and {resolver} give different addresses, as for hosts of CDNs.",
-    )
+def _outcome(seen: ResolutionObservation) -> Outcome:
+    here, there = seen.system, seen.other
+    if seen.outcome in _UNANSWERED:
+        return _UNANSWERED[seen.outcome]
+    if not here or not there:
+        return Outcome.UNKNOWN_HERE if there else Outcome.UNKNOWN_THERE if here else Outcome.UNKNOWN
+    if not set(here).isdisjoint(there):
+        return Outcome.SAME
+    return Outcome.PRIVATE_HERE if _any_public(there) and not _any_public(here) else Outcome.DIFFERS
 
 
 def _any_public(addresses: Iterable[str]) -> bool:

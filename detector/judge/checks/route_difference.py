@@ -1,26 +1,27 @@
-"""Check `route-difference`: is the host another server on another route: directly, by IPv4, by IPv6, by a proxy?
+"""Check `route-difference`: whether the host is another server on another route: direct, IPv4, IPv6, or by a proxy.
 
-Room: judge. Pure. Only observations over TCP by one kind of hello are compared. That the genuine certificate was seen
-another route is said by `identity`; this check says where decryption happens, and which innocent reading a difference
-has: a proxy and this machine may have been given different addresses, because an institution has servers of its own for
-its own names (split-horizon DNS), and IPv4 and IPv6 addresses of one name are often different machines.
+Room: judge. Pure. Feeds the alternatives. Only observations over TCP with one kind of hello are compared. That the
+genuine certificate was seen on another route is part of the check `identity`; this check shows where decryption
+happens, and which innocent reading a difference has: a proxy and this machine may have been given different addresses,
+because an institution has servers of its own for its own names (split-horizon DNS), and IPv4 and IPv6 addresses of one
+name are often different machines.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.compare import Comparison, compare
-from detector.model import PROXIED, Address, Finding, Meaning, Route
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import PROXIED, Meaning, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping
 
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "route-difference"
+QUESTION: Final = "Does the same address show another server on another route?"
 
 _COMPARED: Final = PROXIED | {Route.DIRECT, Route.DIRECT_IPV4, Route.DIRECT_IPV6}
 """The routes of TCP."""
@@ -29,8 +30,8 @@ _OTHERS_SHOWN: Final = 8
 """Other observations listed in a finding."""
 
 
-class Outcome(enum.StrEnum):
-    """How the routes compare, seen from this observation."""
+class Outcome(CheckOutcome, check=ID):
+    """How the routes compare, from the point of view of this observation."""
 
     FORGED = "forged"
     PRIVATE_HERE = "private-here"
@@ -61,91 +62,59 @@ _TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding; silent where there is nothing to compare with."""
-    others = [other for other in evidence.siblings if _comparable(evidence, other)]
-    compared = [(other, compare(evidence, other)) for other in others]
-    compared = [(other, how) for other, how in compared if how is not Comparison.NOT_COMPARABLE]
+    compared = {other: compare(evidence, other) for other in evidence.siblings if _comparable(evidence, other)}
+    compared = {other: how for other, how in compared.items() if how is not Comparison.NOT_COMPARABLE}
     if not compared:
         return
     outcome, where = _outcome(evidence, compared)
     says, summary = _TEXT[outcome]
-    yield Finding(
-        check=ID,
-        outcome=outcome,
-        says=says,
-        summary=summary.format(where=where),
-        data={
-            "route": evidence.observation.route,
-            "place": _place(evidence),
-            "others": [
-                {
-                    "route": other.observation.route,
-                    "place": _place(other),
-                    "comparison": how.value,
-                    "leaf": other.leaf.sha256.hex() if other.leaf is not None else None,
-                }
-                for other, how in compared[:_OTHERS_SHOWN]
-            ],
-        },
-    )
+    others = [
+        {
+            "route": other.observation.route,
+            "place": other.place_name,
+            "comparison": how.value,
+            "leaf": other.leaf.sha256.hex() if other.leaf is not None else None,
+        }
+        for other, how in list(compared.items())[:_OTHERS_SHOWN]
+    ]
+    data = {"route": evidence.observation.route, "place": evidence.place_name, "others": others}
+    yield outcome.found(summary.format(where=where), says, **data)
 
 
 def _comparable(here: EndpointEvidence, there: EndpointEvidence) -> bool:
     one, other = here.observation, there.observation
-    another_route = one.route is not other.route or _place(here) != _place(there)
+    another_route = one.route is not other.route or here.place_name != there.place_name
     alike = one.hello is other.hello and one.key_kind is other.key_kind
     return another_route and alike and {one.route, other.route} <= _COMPARED
 
 
-def _outcome(
-    evidence: EndpointEvidence, compared: Sequence[tuple[EndpointEvidence, Comparison]]
-) -> tuple[Outcome, str]:
+def _outcome(evidence: EndpointEvidence, compared: Mapping[EndpointEvidence, Comparison]) -> tuple[Outcome, str]:
     """The outcome, and in words on which route the host is private or genuine."""
-    genuine = [other for other, how in compared if how is Comparison.PRIVATE_HERE]
-    if genuine:
-        return _private(evidence, compared, genuine)
-    seen = {how for _, how in compared}
+    if Comparison.PRIVATE_HERE in compared.values():
+        return _private(evidence, compared)
     for how, outcome in (
         (Comparison.PRIVATE_THERE, Outcome.PRIVATE_THERE),
         (Comparison.UNDECIDED, Outcome.DIFFERS),
         (Comparison.BOTH_GENUINE, Outcome.BOTH_GENUINE),
     ):
-        if how in seen:
+        if how in compared.values():
             return outcome, ""
     return Outcome.SAME, ""
 
 
-def _private(
-    evidence: EndpointEvidence,
-    compared: Sequence[tuple[EndpointEvidence, Comparison]],
-    genuine: Sequence[EndpointEvidence],
-) -> tuple[Outcome, str]:
-    """A private chain here, and `genuine` observations elsewhere."""
-    proxied = evidence.observation.route in PROXIED
-    if any(_same_place(evidence, other) for other in genuine):
+def _private(evidence: EndpointEvidence, compared: Mapping[EndpointEvidence, Comparison]) -> tuple[Outcome, str]:
+    """The outcome where the chain is private here, and genuine in another observation."""
+    route, address = evidence.observation.route, evidence.public_address
+    genuine = [other for other, how in compared.items() if how is Comparison.PRIVATE_HERE]
+    same = [other for other, how in compared.items() if how is Comparison.SAME]
+    proxied = route in PROXIED
+    if address is not None and any(other.public_address == address for other in genuine):
         return Outcome.FORGED, "only through the proxy" if proxied else "on this route only"
-    same_elsewhere = any(how is Comparison.SAME and _same_place(evidence, other) for other, how in compared)
-    by_address = any(o.observation.route is evidence.observation.route and _address(o) for o in genuine)
+    same_elsewhere = address is not None and any(other.public_address == address for other in same)
+    by_address = any(other.observation.route is route and other.public_address for other in genuine)
     crosses = any((other.observation.route in PROXIED) is not proxied for other in genuine)
     if same_elsewhere or by_address or not crosses:
         return Outcome.GENUINE_ELSEWHERE, ""
     return Outcome.PRIVATE_HERE, "directly" if proxied else "through the proxy"
-
-
-def _place(evidence: EndpointEvidence) -> str | None:
-    """The address at which the endpoint was reached, or the name that the proxy was asked for."""
-    observed = evidence.observation
-    return observed.asked_for if observed.route in PROXIED else observed.address
-
-
-def _address(evidence: EndpointEvidence) -> str | None:
-    """The place, where it is a public address: an address of a private network is another machine on every network."""
-    place = _place(evidence)
-    address = Address.parse(place)
-    return place if address is not None and address.ip is not None and address.ip.is_global else None
-
-
-def _same_place(here: EndpointEvidence, there: EndpointEvidence) -> bool:
-    address = _address(here)
-    return address is not None and address == _address(there)

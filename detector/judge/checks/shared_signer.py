@@ -1,4 +1,4 @@
-"""Check `shared-signer`: does one signer or key serve endpoints that have nothing to do with each other?
+"""Check `shared-signer`: whether one signer or key serves endpoints that have nothing to do with each other.
 
 Room: judge. Pure. Feeds `rivals-share-a-signer`, `public-unlogged`, `one-private-signer` and `forgotten-by-everybody`.
 
@@ -9,10 +9,11 @@ Two operators that run public CAs of their own never share one. A signer is one 
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.network_evidence import Shared
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 from detector.trust.classes import ChainClass
 from detector.trust.transparency import Logging
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "shared-signer"
+QUESTION: Final = "Do unrelated operators share a signer, a key or a missing intermediate?"
+USES_NETWORK: Final = True
 
 _SHOWN: Final = 5
 """Endpoints named in a sentence; the data has them all."""
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """What is shared, and with whom."""
 
     RIVALS = "rivals"
@@ -47,27 +50,22 @@ _SUMMARY: Final[dict[Outcome, str]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Findings:
     """One finding for each kind of sharing."""
     if evidence.leaf is None or not evidence.name_right:
         return
     for outcome, others in _shared(evidence, network):
         if others:
-            yield Finding(
-                check=ID,
-                outcome=outcome,
-                says=Meaning.INTERCEPTED,
-                summary=_SUMMARY[outcome].format(others=", ".join(others[:_SHOWN])),
-                data={"also_on": list(others)},
-            )
+            summary = _SUMMARY[outcome].format(others=", ".join(others[:_SHOWN]))
+            yield outcome.found(summary, Meaning.INTERCEPTED, also_on=list(others))
 
 
 def _shared(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[tuple[Outcome, Sequence[str]]]:
     yield Outcome.RIVALS, network.rivals_of(evidence)
     if evidence.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
-        yield Outcome.PRIVATE_SIGNER, network.unrelated_with_signer(evidence)
-        yield Outcome.LEAF_KEY, network.unrelated_with_leaf_key(evidence)
+        yield Outcome.PRIVATE_SIGNER, network.unrelated_with(Shared.PRIVATE_SIGNER, evidence)
+        yield Outcome.LEAF_KEY, network.unrelated_with(Shared.LEAF_KEY, evidence)
     elif evidence.is_a(ChainClass.INCOMPLETE):
-        yield Outcome.MISSING_ISSUER, network.unrelated_with_missing_issuer(evidence)
+        yield Outcome.MISSING_ISSUER, network.unrelated_with(Shared.MISSING_ISSUER, evidence)
     elif evidence.is_a(ChainClass.ACCEPTED) and evidence.logging is Logging.UNLOGGED:
-        yield Outcome.UNLOGGED_SIGNER, network.unrelated_with_unlogged_signer(evidence)
+        yield Outcome.UNLOGGED_SIGNER, network.unrelated_with(Shared.UNLOGGED_SIGNER, evidence)

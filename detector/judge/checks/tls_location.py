@@ -1,44 +1,27 @@
-"""Check `location`: does something answer TLS before the host itself could?
+"""Check `location`: whether something answers TLS before the host itself could.
 
-Room: judge. Pure. Feeds no rule: ending TCP is not decrypting TLS. It says where, not whether.
+Room: judge. Pure. Feeds no rule: ending TCP is not decrypting TLS. It reports where, not whether.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.hops import Where, locate
-from detector.model import Finding, Meaning
+from detector.judge.hops import CHECK_ID, Where, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
+    from detector.judge.outcome import Findings
 
-ID: Final = "location"
+ID: Final = CHECK_ID
+QUESTION: Final = "At which hop is it answered, and is the host further away?"
 Outcome = Where
+_DATA: Final = ("port", "hop", "router", "control_port", "host_hop", "host_beyond", "doubt", "slow_answer")
+"""Fields of the location that a finding has."""
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where hops were traced."""
-    observed = evidence.observation.hops
-    if observed is None:
-        return
-    located = locate(observed)
-    yield Finding(
-        check=ID,
-        outcome=located.where,
-        says=Meaning.NEUTRAL,
-        summary=located.summary,
-        data={
-            "port": located.port,
-            "hop": located.hop,
-            "router": located.router,
-            "control_port": located.control_port,
-            "host_hop": located.host_hop,
-            "host_beyond": located.host_beyond,
-            "doubt": located.doubt,
-            "slow_answer": located.slow_answer,
-        },
-    )
+    if evidence.observation.hops is not None:
+        located = locate(evidence.observation.hops)
+        yield located.where.found(located.summary, **{name: getattr(located, name) for name in _DATA})

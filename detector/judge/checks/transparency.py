@@ -1,27 +1,25 @@
-"""Check `transparency`: was the leaf publicly logged, as browsers ask for it? (RFC 6962)
+"""Check `transparency`: whether the leaf was publicly logged as browsers require it (RFC 6962).
 
-Room: judge. Pure. Feeds `logged`, `pinned-ca`, `public-unlogged` and the reasons for not clearing. Only where a careful
-client takes the path: a log accepts what leads to some root, so without such a path a timestamp is worth nothing.
+Room: judge. Pure. Feeds `logged`, `pinned-ca`, `public-unlogged` and the reasons for not clearing. Only for accepted
+paths: a log takes what leads to some root, so without an accepted path a timestamp is worth nothing.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
-from detector.model import Finding, Meaning
+from detector.judge.outcome import CheckOutcome, Findings
+from detector.model import Meaning
 from detector.trust.transparency import Logging, SCTStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from detector.judge.evidence import EndpointEvidence
-    from detector.judge.network_evidence import NetworkEvidence
 
 ID: Final = "transparency"
+QUESTION: Final = "Was the certificate publicly logged?"
 
 
-class Outcome(enum.StrEnum):
+class Outcome(CheckOutcome, check=ID):
     """Whether the leaf was logged; `not-carried` where timestamps outside the certificate could not be seen."""
 
     LOGGED = Logging.LOGGED.value
@@ -32,10 +30,7 @@ class Outcome(enum.StrEnum):
 
 _TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
     Outcome.LOGGED: (Meaning.GENUINE, "Publicly logged, {valid} valid timestamps."),
-    Outcome.UNKNOWABLE: (
-        Meaning.NEUTRAL,
-        "The timestamps are of logs that the list of {date} cannot know yet.",
-    ),
+    Outcome.UNKNOWABLE: (Meaning.NEUTRAL, "The timestamps are of logs that the list of {date} cannot know yet."),
     Outcome.UNLOGGED: (Meaning.INTERCEPTED, "Not publicly logged, although clients ask for it."),
     Outcome.NOT_CARRIED: (
         Meaning.NEUTRAL,
@@ -44,32 +39,23 @@ _TEXT: Final[dict[Outcome, tuple[Meaning, str]]] = {
 }
 
 
-def check(evidence: EndpointEvidence, network: NetworkEvidence) -> Iterator[Finding]:
+def check(evidence: EndpointEvidence) -> Findings:
     """One finding where the path is accepted."""
-    found = evidence.transparency
+    found, logs = evidence.transparency, evidence.context.logs
     if found is None:
         return
     outcome = Outcome.NOT_CARRIED if found.not_carried else Outcome(found.logging.value)
     says, summary = _TEXT[outcome]
     valid = len({s.log_id for s in found.scts if s.status is SCTStatus.VALID})
-    logs = evidence.context.logs
-    yield Finding(
-        check=ID,
-        outcome=outcome,
-        says=says,
-        summary=summary.format(valid=valid, date=logs.date),
-        data={
-            "scts": [
-                {
-                    "status": s.status,
-                    "source": s.source,
-                    "log_id": s.log_id.hex(),
-                    "log": s.log,
-                    "operator": s.operator,
-                    "timestamp": s.timestamp.isoformat() if s.timestamp else None,
-                }
-                for s in found.scts
-            ],
-            "logs": logs.name,
-        },
-    )
+    scts = [
+        {
+            "status": s.status,
+            "source": s.source,
+            "log_id": s.log_id.hex(),
+            "log": s.log,
+            "operator": s.operator,
+            "timestamp": s.timestamp.isoformat() if s.timestamp else None,
+        }
+        for s in found.scts
+    ]
+    yield outcome.found(summary.format(valid=valid, date=logs.date), says, scts=scts, logs=logs.name)

@@ -48,12 +48,12 @@ _NEW: Final = "Make new ones with `detector fleet certificates`, and give every 
 
 
 def prepare() -> None:
-    """Keep Dask from writing to standard error (unless DETECTOR_DEBUG is set) and from serving pages.
+    """Keep Dask from writing to standard error (unless DETECTOR_LOG is set) and from serving pages.
 
     The commands report what a person must know.
     """
     dask.config.set(_NO_PAGES)
-    if os.environ.get("DETECTOR_DEBUG"):
+    if os.environ.get("DETECTOR_LOG"):
         return
     for name in _LOGS:
         logger = logging.getLogger(name)

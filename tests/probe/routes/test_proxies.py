@@ -26,8 +26,8 @@ from support.profiles import examples
 
 from detector.errors import ProxyError
 from detector.judge import advice
-from detector.judge.decision import Decision
 from detector.judge.facts import Facts
+from detector.judge.table import Decision
 from detector.model import Audience, Endpoint, Outcome, ProxyScheme, Reason, Route, Verdict, encode
 from detector.probe import Proxy, ProxyDialer, Timeouts, parse_proxy, probe
 from detector.probe.routes import RouteError
@@ -138,7 +138,7 @@ async def test_credentials_go_only_to_a_proxy_that_is_trusted(*, trusted: bool, 
 
 
 async def test_an_https_url_for_a_proxy_without_tls() -> None:
-    """What the proxy did instead of TLS is kept, and the sentence says where to look."""
+    """What the proxy did instead of TLS is kept, and the sentence says what to check."""
     async with serve_proxy() as plain, serve_proxy(lie=Lie.GARBAGE) as garbage:
         for proxy, timeouts in ((plain, BRIEF), (garbage, None)):
             url = proxy.url.replace("http", "https")
@@ -354,7 +354,7 @@ FAILURES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{"refuse": 91}, {
 def test_credentials_never_show(user: str, password: str, data: st.DataObject) -> None:
     """On no path that a proxy can fail does a user name or password reach a report, a log, or an exception.
 
-    The marks are looked for as they are, percent-encoded, as Python shows them, in hexadecimal and in base64 at every
+    The marks are searched in plain text, percent-encoded, as Python shows them, in hexadecimal and in base64 at every
     alignment.
     """
     scheme = data.draw(st.sampled_from(["http", "https", "socks5", "socks4a", "ftp"]))

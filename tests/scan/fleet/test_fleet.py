@@ -266,7 +266,7 @@ async def test_bad_words_of_a_scan(fleet: Fleet, fleet_trust: tuple[str, ...], t
     await fleet.worker("library")
     done = await fleet.scan(NOBODY, *fleet_trust, "--vantage", "moon")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--vantage moon: no worker looks from there. There are: library." in done.stderr
+    assert "--vantage moon: no worker probes from there. Available: library." in done.stderr
     targets = tmp_path / "targets.txt"
     targets.write_bytes(b"127.0.0.1:1\nno host\x00\n127.0.0.1:1\n")
     done = await fleet.scan("--targets", str(targets), *fleet_trust)

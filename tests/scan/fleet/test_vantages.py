@@ -121,7 +121,7 @@ async def test_killed_among_networks(
     output = tmp_path / "out.jsonl"
     given = ("--tls", str(campus.folder), "--scheduler", campus.address, *fleet_trust, *words, "--output", str(output))
     scanning = await campus.start("scan", *given, inside=network_lab.far)
-    await scanning.tells("3 workers look from")
+    await scanning.tells("3 workers probe from")
     await campus.parts[VANTAGES.index("office") + 1].kill()
     await scanning.process.wait()
     await scanning.reading

@@ -1,0 +1,241 @@
+"""The options that commands share, each declared once, and how help lists them.
+
+Room: cli.
+
+An option with a `setting` is a keyword argument of `Detector`: every command that makes one passes all of them on as
+`settings`, so a new one is declared below `_NETWORK` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from detector.model import Confidence
+from detector.session.plan import MACHINE
+from detector.session.session import DEADLINE_DEFAULT
+from detector.version import VERSION
+
+from .stderr import LOG, configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+SECTIONS: Final = ("Targets", "Probing", "Pins and trust", "Result", "Other options")
+"""Sections of a command's help, in order."""
+TARGETS, PROBING, TRUST, RESULT, OTHER = SECTIONS
+DEADLINE_LONGEST: Final = 3600.0
+"""Seconds; longer observation is what `watch` is for."""
+
+Member = TypeVar("Member", bound=enum.StrEnum)
+
+
+class Format(enum.StrEnum):
+    """Output formats."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    HTML = "html"
+    CSV = "csv"
+    PROMETHEUS = "prometheus"
+    TEXT = "text"
+
+
+class Option(click.Option):
+    """An option that help lists in its `section`.
+
+    With a `setting` it is a keyword argument of `Detector`: the one of that name, or of the option's if True.
+    """
+
+    def __init__(self, *flags: Any, section: str = OTHER, setting: str | bool = False, **attributes: Any) -> None:  # noqa: ANN401 - click's
+        if setting:
+            attributes |= {"expose_value": False, "callback": self._collect}
+        super().__init__(*flags, **attributes)
+        self.section = section
+        self.setting = str(self.name) if setting is True else str(setting or "")
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """The value in the environment, where the variable is called after the option: DETECTOR_CHECK_DEADLINE."""
+        flag = max(self.opts, key=len).lstrip("-").replace("-", "_").upper()
+        return os.environ.get(str(self.envvar or f"{ctx.auto_envvar_prefix}_{flag}")) or None
+
+    def _collect(self, context: click.Context, _: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's
+        """Add a value that was given to the command's `settings`; without one the default of `Detector` holds."""
+        settings = context.params.setdefault("settings", {})
+        if value not in (None, ()):
+            settings[self.setting] = value
+
+
+class Command(click.Command):
+    """A command whose help lists options by section, and that takes -v."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's
+        super().__init__(*arguments, **attributes)
+        words = "Log to standard error; twice: in detail, with a traceback after an internal error."
+        verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
+        self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Run the command; its arguments, which may contain credentials, are not logged."""
+        LOG.info("%s, version %s", ctx.command_path, VERSION)
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section that has an option."""
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in SECTIONS}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (row := parameter.get_help_record(ctx)) is not None:
+                sections[getattr(parameter, "section", OTHER)].append(row)
+        write_sections(formatter, sections)
+
+
+class Group(Command, click.Group):
+    """A command with subcommands."""
+
+    command_class = Command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then the subcommands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def write_sections(formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]) -> None:
+    """Write the sections that have rows."""
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _be_verbose(_: click.Context, __: click.Parameter, count: int) -> None:
+    if count:
+        configure_logging("info" if count == 1 else "debug")
+
+
+class Choice(click.Choice[Member]):
+    """One of some members of an enumeration, written as its value."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        """What is written for a member; click would take its name."""
+        del ctx
+        return str(choice)
+
+
+def option(flags: str, words: str, *, section: str = OTHER, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's
+    """Declare an option; `flags` are its names (and the parameter's, if different), `words` its help text."""
+    attributes.setdefault("show_default", attributes.get("default") not in (None, ""))
+    return click.option(*flags.split(), cls=Option, section=section, help=words, **attributes)
+
+
+target: Final = functools.partial(option, section=TARGETS)
+probing: Final = functools.partial(option, section=PROBING)
+trusting: Final = functools.partial(option, section=TRUST)
+result: Final = functools.partial(option, section=RESULT)
+
+
+def together(options: Iterable[Decorator]) -> Decorator:
+    """Make one decorator of several."""
+    in_reverse = tuple(options)[::-1]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for declare in in_reverse:
+            command = declare(command)
+        return command
+
+    return decorate
+
+
+def settings(*, only: Collection[str] = (), without: Collection[str] = (), proxy: str = MACHINE) -> Decorator:
+    """Give a command the options that are keyword arguments of `Detector`; it receives them as `settings`.
+
+    Args:
+        only: names of the options that the command has; all of them if empty.
+        without: names of options that the command does not have.
+        proxy: default of --proxy.
+    """
+    declared = {**_NETWORK, "proxy": _proxy(proxy)}
+    return together(declared[name] for name in declared if name in (only or declared) and name not in without)
+
+
+def _proxy(default: str) -> Decorator:
+    return probing(
+        "--proxy",
+        "Proxy to use: an http, https, socks4a or socks5 URL, or where it is configured.",
+        setting=True,
+        default=default,
+        metavar="URL|system|env|pac:FILE|none",
+    )
+
+
+_NETWORK: Final = {
+    "pins": trusting(
+        "--pins", "Pin file or directory of pin files; repeatable.", setting=True, multiple=True, metavar="FILE|DIR"
+    ),
+    "roots": trusting("--roots", "Public roots to use instead of certifi's.", setting=True, metavar="PEM"),
+    "add-roots": trusting("--add-roots", "Additional public roots.", setting=True, metavar="PEM"),
+    "ct-logs": trusting(
+        "--ct-logs",
+        "Known CT logs, Google log list v3 JSON, instead of the shipped ones.",
+        setting="logs",
+        metavar="FILE",
+    ),
+    "proxy": _proxy(MACHINE),
+    "resolve": probing(
+        "--resolve",
+        "Connect there instead, like curl --connect-to; repeatable.",
+        setting=True,
+        multiple=True,
+        metavar="HOST:PORT:ADDRESS:PORT",
+    ),
+    "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),
+    "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),
+}
+trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
+"""What commands that assess recorded evidence need of these."""
+
+days: Final = target("--days", "Only the last days.", type=click.IntRange(1, 36500))
+targets: Final = click.argument("targets", nargs=-1, metavar="[HOST[:PORT]]...")
+output: Final = result("-o --output", "Write the result to this file instead of standard output.", metavar="FILE")
+signing_key: Final = result("--signing-key", "Sign the evidence with this Ed25519 key (PKCS #8).", metavar="PEM")
+bundle: Final = result("--bundle", "Also write the evidence to this file, for `detector verify`.", metavar="FILE")
+
+
+def _history(words: str) -> Decorator:
+    return result(
+        "--history place", f"{words}  [env: DETECTOR_HISTORY]", envvar="DETECTOR_HISTORY", metavar="FILE|URL|default"
+    )
+
+
+history: Final = _history(
+    "Keep runs in this history and use what it knows to be genuine: a file (SQLite) or postgresql://…"
+)
+known_history: Final = _history("Use what this history knows to be genuine; nothing is written to it.")
+
+
+def fail_on(words: str) -> Decorator:
+    """Declare --fail-on; `words` say what the lowest confidence decides there."""
+    return result("--fail-on", words, type=Choice(Confidence), default="probable")
+
+
+def deadline(
+    words: str, *, longest: float = DEADLINE_LONGEST, shortest: float = 0.1, default: float = DEADLINE_DEFAULT
+) -> Decorator:
+    """Declare --deadline in seconds; `words` say what must be done by then."""
+    return probing("--deadline", words, type=click.FloatRange(shortest, longest), default=default, metavar="SECONDS")
+
+
+def form(*formats: Format) -> Decorator:
+    """Declare --format, which the command receives as `form`; the first is the default."""
+    return result("--format form", "Output format.", type=Choice(formats), default=str(formats[0]))
+
+
+report_form: Final = form(*(form for form in Format if form is not Format.TEXT))
+record_form: Final = form(Format.TABLE, Format.JSON)

@@ -1,0 +1,75 @@
+"""Standard error: messages to the user, and the log of `detector.*`.
+
+Room: cli.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from detector.errors import SettingsError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+LOG_VARIABLE: Final = "DETECTOR_LOG"
+LOG: Final = logging.getLogger("detector.cli")
+
+
+def say(message: str) -> None:
+    """Write a message to standard error.
+
+    Where standard error takes nothing (a full disk, a reader that went away) the message is lost. That must not end the
+    command: Python would exit with 1, which means "middleware".
+    """
+    try:
+        click.echo(message, err=True)
+    except OSError:
+        redirect_to_null(sys.stderr)
+
+
+def redirect_to_null(stream: TextIO) -> None:
+    """Redirect a stream that fails to the null device, including what is still buffered."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)
+
+
+class _Handler(logging.Handler):
+    """Writes log records as messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        say(self.format(record))
+
+
+def configure_logging(levels: str) -> None:
+    """Log `detector.*` to standard error.
+
+    Args:
+        levels: a level (`debug`), or several for parts of the program: `warning,probe=debug`.
+
+    Raises:
+        SettingsError: for a level that does not exist.
+    """
+    package = logging.getLogger("detector")
+    for word in levels.split(","):
+        room, _, level = word.strip().rpartition("=")
+        number = logging.getLevelNamesMapping().get(level.upper())
+        if number is None:
+            raise SettingsError(
+                f"{LOG_VARIABLE}: {level[:80]!r} is not a log level.",
+                advice="Write debug, info, warning or error, or ROOM=LEVEL, with commas between.",
+            )
+        logging.getLogger(f"detector.{room}" if room else "detector").setLevel(number)
+    if not any(isinstance(handler, _Handler) for handler in package.handlers):
+        handler = _Handler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        package.addHandler(handler)

@@ -1,0 +1,77 @@
+"""The help of commands, and the page that is made of it."""
+
+from __future__ import annotations
+
+import inspect
+import runpy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detector import Detector, cli
+from detector.cli import options
+from detector.cli.options import SECTIONS, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def commands(command: click.Command = cli.detector) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for name in command.commands:
+            yield from commands(command.commands[name])
+
+
+def test_the_reference_is_current() -> None:
+    """docs/cli.md is what the commands say; `python scripts/build_cli_reference.py` writes it."""
+    script = runpy.run_path(str(ROOT / "scripts" / "build_cli_reference.py"))
+    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == script["page"]()
+
+
+def test_every_option_has_a_section_and_a_text() -> None:
+    """No option is declared past the shared declarations, which say where it is listed; each has a help text."""
+    for command in commands():
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name != "version":
+                assert isinstance(option, Option), (command.name, option.name)
+                assert option.section in SECTIONS
+                assert option.help, (command.name, option.name)
+
+
+def test_settings_are_arguments_of_a_detector() -> None:
+    """An option declared as a setting reaches `Detector` by its name, whatever the command does with it."""
+    known = set(inspect.signature(Detector).parameters)
+    for command in commands():
+        settings = {option.setting for option in command.params if isinstance(option, Option) and option.setting}
+        assert settings <= known, command.name
+
+
+def test_one_declaration_reaches_every_command_that_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new option that is a setting is declared once; commands pass it on without knowing it."""
+    monkeypatch.setitem(options._NETWORK, "example", options.probing("--example", "An example.", setting=True))
+    given: list[dict[str, Any]] = []
+
+    @options.settings()
+    def command(**arguments: Any) -> None:  # noqa: ANN401 - what the options declare
+        given.append(arguments["settings"])
+
+    made = click.command(cls=options.Command)(command)
+    assert made.main(["--example", "x", "--offline"], standalone_mode=False) is None
+    assert given == [{"example": "x", "offline": True, "proxy": "system", "vantage": ""}]
+
+
+def test_help_lists_sections_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """The options of a command by section; the commands of the program by section."""
+    assert cli.run(["check", "--help"]) == 0
+    text = capsys.readouterr().out
+    places = [text.index(f"\n{title}:") for title in SECTIONS if title != "Targets"]
+    assert places == sorted(places)
+    assert cli.run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n{title}:" in text for title in cli.SECTIONS)
