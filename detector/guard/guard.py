@@ -251,7 +251,7 @@ def _interception(result: Result) -> str:
     elif attribution is not None and attribution.issuer is not None:
         who = f"an unknown party (issuer: {attribution.issuer})"
     others = f"; it could also be: {', '.join(result.alternatives)}" if result.alternatives else ""
-    return f"TLS {sureness} intercepted on the way by {who} (middleware, {result.confidence}: {result.reason}{others})."
+    return f"TLS {sureness} intercepted by {who} (middleware, {result.confidence}: {result.reason}{others})."
 
 
 class _Memory:

@@ -41,7 +41,7 @@ _NAMING_DATA: Final = frozenset(
 class Confirmation(enum.StrEnum):
     """Whether a result confirms that the exam server is at the other end. One that does not accuses nobody by that.
 
-    `stale-pin`: accepted and logged, and only the pins do not fit. `unknowable`: accepted, and only whether it is
+    `stale-pin`: accepted and logged, and only the pins do not match. `unknowable`: accepted, and only whether it is
     logged cannot be known here.
     """
 

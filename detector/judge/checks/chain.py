@@ -63,7 +63,7 @@ _SUMMARY: Final[dict[ChainClass, tuple[Meaning, str]]] = {
         Meaning.EXPLAINS,
         "The issuer's certificate was not presented, and the leaf carries timestamps of known logs.",
     ),
-    ChainClass.PRIVATE: (Meaning.INTERCEPTED, "The chain leads to no root that is known here."),
+    ChainClass.PRIVATE: (Meaning.INTERCEPTED, "The chain does not lead to a known root."),
 }
 _REFUSALS_SHOWN: Final = 4
 """Refusals listed in the sentence; the data has them all."""
