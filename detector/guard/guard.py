@@ -232,7 +232,7 @@ def _refusals(result: Result, evidence: EndpointEvidence) -> Iterator[str]:
         if refused.depth == 0 or result.verdict is not Verdict.MIDDLEWARE:
             yield explain(refused, chain.refused_path)
         else:
-            yield f"No client takes a certificate above it ({refused.refusal})."
+            yield f"No client accepts a certificate above it ({refused.refusal})."
     if any(refused.refusal in DATE_REFUSALS for refused in chain.refused):
         yield f"This device's clock says {evidence.context.at:%Y-%m-%d %H:%M} UTC."
 

@@ -231,7 +231,8 @@ ACCUSING: Final = (
         "the chain is private or added, and the endpoint's identity is public; silent for a private chain that a stale "
         "list of roots may not know",
         lambda f: f.private_or_added and f.public_identity and not f.stale,
-        "This endpoint's genuine certificate leads to a public root, but a different one was presented for its name.",
+        "This endpoint's genuine certificate leads to a public root, but a different certificate was presented for its "
+        "name.",
         grades=(
             Grade(_PROVEN, "the identity is stated", lambda f: f.has(I.STATED)),
             Grade(

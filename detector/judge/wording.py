@@ -106,7 +106,7 @@ def summary(finding: Finding, result: Result) -> str:
         return finding.summary
     if kind is Verdict.MIDDLEWARE and known in _REFUSED:
         refusals = (f"{one['reason']} (certificate {one['depth']})" for one in finding.data["refusals"])
-        return f"No client takes the path: {', '.join(refusals)}."
+        return f"No client accepts the path: {', '.join(refusals)}."
     return _UNNAMED.get(known, finding.summary)
 
 

@@ -155,7 +155,7 @@ def test_a_ca_is_named_only_where_nobody_is_in_doubt(world: World, pki: PrivateP
     below = pki.intermediate_ec.subordinate("School Filter CA", key="rsa1024")
     said = str(problem(world, below.issue([EXAM])))
     assert "(defective-chain)" in said
-    assert "No client takes a certificate above it (weak-key)." in said
+    assert "No client accepts a certificate above it (weak-key)." in said
     assert "School Filter" not in said
 
 
