@@ -340,7 +340,7 @@ class TestMessages:
             f"The exam server could not be confirmed: {EXAM}. The chain does not lead to a known root. "
             f"Please do not start the exam on this connection yet. Ask its IT to exempt {EXAM}. "
             "If that does not help, tell the exam office what you see here. "
-            "This is about how the connection is set up; it will not be held against you."
+            "This is about how the connection is set up; it is not held against you."
         )
 
     @pytest.mark.parametrize(
