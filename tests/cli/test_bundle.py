@@ -100,7 +100,7 @@ def test_it_holds(key: str, office: Office) -> None:
     assert f"Signed by: {key_identifier(public_key_of(KEY))}" in words
     assert "MIDDLEWARE (proven): TLS to every endpoint checked is intercepted" in words
     assert "middleware proven (identity-substituted)" in words
-    assert "another one was presented for its name." in words
+    assert "a different certificate was presented for its name." in words
     assert "Not verifiable: That it was" in words
     assert "\x1b" not in done.stdout
 

@@ -52,7 +52,7 @@ class _Conversation(Negotiation):
         return message
 
     def receive(self, data: bytes) -> bytes:
-        """Parse the complete answers of the proxy."""
+        """Parse the messages of the proxy that are complete."""
         if self.settled:
             return b""
         self._unread += data

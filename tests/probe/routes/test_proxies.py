@@ -237,7 +237,7 @@ async def test_a_page_behind_the_answer_gets_its_own_sentence() -> None:
         async with serve_proxy(upstream=upstream, lie=Lie.BODY_WITH_200) as proxy:
             observation = (await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)))).single
     assert observation.outcome is Outcome.NOT_TLS
-    assert "granted the tunnel" in sentence(observation)
+    assert "opened the tunnel" in sentence(observation)
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5", "socks4a", "https"])
