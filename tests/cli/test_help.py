@@ -46,10 +46,9 @@ def test_every_option_has_a_section_and_a_text() -> None:
 
 def test_settings_are_arguments_of_a_detector() -> None:
     """An option declared as a setting reaches `Detector` by its name, whatever the command does with it."""
-    known = set(DetectorOptions.__optional_keys__)
     for command in commands():
         settings = {option.setting for option in command.params if isinstance(option, Option) and option.setting}
-        assert settings <= known, command.name
+        assert settings <= DetectorOptions.__optional_keys__, command.name
 
 
 def test_one_declaration_reaches_every_command_that_probes(monkeypatch: pytest.MonkeyPatch) -> None:
