@@ -185,7 +185,7 @@ def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, tmp_pat
         # As if it had been killed before the last target: the output ends there, and so does the state.
         (tmp_path / "out.jsonl").write_bytes(b"".join(lines[:3]))
         checkpoint = json.loads((tmp_path / "state").read_bytes())
-        checkpoint |= {"octets": sum(map(len, lines[:3])), "done_below": 2, "done": []}
+        checkpoint |= {"output_bytes": sum(map(len, lines[:3])), "done_below": 2, "done": []}
         (tmp_path / "state").write_text(json.dumps(checkpoint))
         again = detector(*words)
     assert whole.returncode == again.returncode == 1, again.stderr
