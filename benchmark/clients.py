@@ -162,7 +162,7 @@ async def attempt_many(
     return took
 
 
-def detector_for(told: dict[str, Any], engine: str, concurrency: int) -> Detector:
+def detector_for(settings: dict[str, Any], engine: str, concurrency: int) -> Detector:
     """A detector that holds the origin's PKI for the public one."""
     from detector.model import Engine  # noqa: PLC0415 - as above
     from detector.pins import PinSet  # noqa: PLC0415 - only where it is the contender
@@ -170,8 +170,8 @@ def detector_for(told: dict[str, Any], engine: str, concurrency: int) -> Detecto
 
     return Detector(
         pins=PinSet(name="none", endpoints=()),
-        roots=told["roots"],
-        logs=told["logs"],
+        roots=settings["roots"],
+        logs=settings["logs"],
         proxy="none",
         offline=True,
         engine=Engine(engine),

@@ -124,7 +124,7 @@ async def measured(setting: Setting, workers: int) -> Spent:
                     *threads,
                     "--host",
                     LOOPBACK,
-                    ready="looks from",
+                    ready="probes from",
                 )
             )
             for at in range(workers)

@@ -96,7 +96,7 @@ def hold(
         parts = [stack.enter_context(_part(contender, origin, each, cores)) for each in shares(connections, room)]
         for part in parts:
             _line(part.holder)
-        used = sum(resident(Path(f"/proc/{part.looking.pid}/status").read_text()) for part in parts)
+        used = sum(resident(Path(f"/proc/{part.client.pid}/status").read_text()) for part in parts)
         for part in parts:
             part.release()
         completed = sum(part.completed() for part in parts)
@@ -111,7 +111,7 @@ class _Part:
 
     connections: int
     holder: subprocess.Popen[bytes]
-    looking: subprocess.Popen[bytes]
+    client: subprocess.Popen[bytes]
     output: IO[str]
 
     def release(self) -> None:
@@ -124,7 +124,7 @@ class _Part:
     def completed(self) -> int:
         """Wait for its end and return how many handshakes it completed. Raises NotRunError."""
         try:
-            code = self.looking.wait(PATIENCE)
+            code = self.client.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise NotRunError(f"{self.connections} handshakes did not end within {PATIENCE:g} seconds") from None
         self.output.seek(0)
@@ -147,7 +147,7 @@ def _part(
             arguments = [*arguments, "-addresses", where, "-host", HOST]  # the last one takes precedence
         else:
             stdin = setup(origin, addresses=[[address, port] for address in addresses], patience=PATIENCE)
-        looking = subprocess.Popen(  # noqa: S603 - a contender's command
+        client = subprocess.Popen(  # noqa: S603 - a contender's command
             [*pinned(cores[1]), *arguments],
             stdin=subprocess.PIPE,
             stdout=output,
@@ -155,7 +155,7 @@ def _part(
             env={**os.environ, **ENVIRONMENT},
             start_new_session=True,
         )
-        with ended(looking) as process:
+        with ended(client) as process:
             if process.stdin is None:
                 raise NotRunError("a process has no pipes")
             process.stdin.write(stdin.encode())

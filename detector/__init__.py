@@ -1,4 +1,4 @@
-"""Detects middleware that decrypts TLS on the way to known endpoints.
+"""Detects middleware that decrypts TLS between this machine and known endpoints.
 
     report = await detector.check()                       # shipped endpoints, this network
     report.raise_for_middleware()

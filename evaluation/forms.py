@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .lab import Lab
     from .material import Scene
 
-GENUINE_FORMS: Final = "genuine, signed in other ways"
-FORGED_FORMS: Final = "forged, signed in other ways"
+GENUINE_FORMS: Final = "genuine, signed with other schemes"
+FORGED_FORMS: Final = "forged, signed with other schemes"
 
 UNREADABLE: Final = {
     "SM2 with SM3": bytes.fromhex("06082a811ccf55018375"),

@@ -31,7 +31,7 @@ SCHEMAS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 
 
 def text(name: str = "report.schema.json") -> str:
-    """The schema as it is checked in."""
+    """The text of a schema file in docs/."""
     return json.dumps(_alike(SCHEMAS[name]()), indent=2, sort_keys=True) + "\n"
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
-PROGRAMS = [block for kind, block in BLOCKS if kind == "python"]
+PROGRAMS = [block for kind, block in BLOCKS if kind == "python" and "def test_" not in block]
+TESTS = [block for kind, block in BLOCKS if kind == "python" and "def test_" in block]
 SETTING_UP = ("pip install uv", "python -m venv", ".venv/bin/")
 """Commands that make environments: `.ci/run` runs them, on a clean clone, where they mean something."""
 
@@ -70,6 +71,17 @@ async def test_command(command: str, visitor: Path, pki: PrivatePKI) -> None:
     assert done.stdout or done.stderr or (visitor / "report.json").exists()
 
 
+@pytest.mark.parametrize("example", TESTS, ids=range(len(TESTS)))
+def test_example_of_a_test(example: str, tmp_path: Path) -> None:
+    """The test passes in a folder without any configuration, with the kit's fixtures."""
+    (tmp_path / "test_example.py").write_text(example, "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own README
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
 async def test_program(program: str, visitor: Path, pki: PrivatePKI) -> None:
     """The program runs unmodified, without a word on standard error."""
@@ -82,5 +94,5 @@ async def test_program(program: str, visitor: Path, pki: PrivatePKI) -> None:
 def test_there_is_something_to_run() -> None:
     """The patterns above still find the commands."""
     assert len(COMMANDS) > 10
-    assert len(PROGRAMS) == 2
+    assert (len(PROGRAMS), len(TESTS)) == (2, 1)
     assert shutil.which(sys.executable)

@@ -73,9 +73,9 @@ def what_to_do(report: AuditReport) -> str:
             "decrypt this machine's traffic."
         )
     if Kind.INTERCEPTOR in kinds:
-        return f"{_BY_ITSELF}; whoever manages this device can say what it is for."
+        return f"{_BY_ITSELF}; ask the administrator of this device what it is for."
     if report.verdict is Verdict.UNKNOWN_TRUSTED:
-        return f"Ask whoever manages this device what these roots are for. {_BY_ITSELF}."
+        return f"Ask the administrator of this device what these roots are for. {_BY_ITSELF}."
     if report.verdict is Verdict.INCOMPLETE:
         return "Read what is listed as unreadable with the rights it needs, then audit again."
     return "Nothing needs to be done."

@@ -271,7 +271,7 @@ class Connection(_Strict, frozen=True, kw_only=True):
 class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
     """The evidence on one endpoint, and the conclusion: the content of a part `endpoint`.
 
-    `looks` are the connections to it, that of `EndpointEvidence.observation` first. `fetched` are issuers from the
+    The first connection is that of `EndpointEvidence.observation`. `fetched` are issuers from the
     leaf's AIA URLs, `machine_roots` the roots of the machine that a verified path ends in (no others are recorded).
     """
 

@@ -246,13 +246,13 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         for one, result in zip(endpoints, results, strict=True)
     )
     manifest = bundle.manifest
-    judged = NetworkClaim(
+    assessed = NetworkClaim(
         verdict=report.verdict,
         confidence=report.confidence,
         scope=report.scope,
         inconclusive_counts=manifest.claimed.inconclusive_counts,
     )
-    network = NetworkCheck(claimed=manifest.claimed, judged=judged, same=manifest.claimed == judged)
+    network = NetworkCheck(claimed=manifest.claimed, judged=assessed, same=manifest.claimed == assessed)
     signature = _signature_state(bundle.signers, keys)
     names = {one.part: one.evidence.endpoint.name for one in endpoints}
     here = {part.kind: part.sha256 for part in used(roots, logs)}
@@ -379,25 +379,25 @@ def _report(
 
 
 def _endpoint_check(recorded: _Recorded, result: Result, *, where_is_known: bool) -> EndpointCheck:
-    claimed, judged = recorded.record.claimed, Claim.of(result)
+    claimed, assessed = recorded.record.claimed, Claim.of(result)
     return EndpointCheck(
         part=recorded.part,
         endpoint=result.endpoint,
         claimed=claimed,
-        judged=judged,
-        differences=tuple(_differences(claimed, judged, where_is_known=where_is_known)),
+        judged=assessed,
+        differences=tuple(_differences(claimed, assessed, where_is_known=where_is_known)),
         key=recorded.key,
         witness=next((f.outcome for f in result.findings if f.check == witness.ID), None),
         answer_left_out=next((one.answer_left_out for one in recorded.record.looks if one.answer_left_out), None),
     )
 
 
-def _differences(claimed: Claim, judged: Claim, *, where_is_known: bool) -> Iterator[str]:
+def _differences(claimed: Claim, assessed: Claim, *, where_is_known: bool) -> Iterator[str]:
     """The fields in which two claims differ; the wording of an attribution does not count."""
     for name in Claim.__struct_fields__:
-        if name != "attribution" and getattr(claimed, name) != getattr(judged, name):
+        if name != "attribution" and getattr(claimed, name) != getattr(assessed, name):
             yield name
-    one, other = _who(claimed.attribution), _who(judged.attribution)
+    one, other = _who(claimed.attribution), _who(assessed.attribution)
     for name in {**one, **other}:
         if one.get(name) != other.get(name) and (where_is_known or name != "locality"):
             yield f"attribution.{name}"
@@ -459,8 +459,8 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkC
             yield f"{name}: the record has no handshake signature, which its version of TLS always has."
         if check.differences and not _excused(check, bundle):
             yield f"{name}: {_comparison(check)}."
-    judged_whole = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
-    if not network.same and judged_whole and all(check.same for check in checks):
+    evidence_complete = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
+    if not network.same and evidence_complete and all(check.same for check in checks):
         yield f"The network was called {_text(network.claimed)}; its endpoints give {_text(network.judged)}."
 
 
@@ -497,10 +497,10 @@ def _hints(recorded: Material) -> Iterator[str]:
 
 
 def _comparison(check: EndpointCheck) -> str:
-    claimed, judged = check.claimed, check.judged
+    claimed, assessed = check.claimed, check.judged
     return (
-        f"claimed {_text(claimed)} ({claimed.reason}), assessed again {_text(judged)} "
-        f"({judged.reason}); they differ in {', '.join(check.differences)}"
+        f"claimed {_text(claimed)} ({claimed.reason}), assessed again {_text(assessed)} "
+        f"({assessed.reason}); they differ in {', '.join(check.differences)}"
     )
 
 
@@ -543,10 +543,10 @@ def _unverifiable(
             [bool(one.record.machine_roots) for one in endpoints],
         ),
     )
-    for ground, summary, concerned in claims:
+    for basis, summary, concerned in claims:
         names = tuple(one.evidence.endpoint.name for one, is_so in zip(endpoints, concerned, strict=True) if is_so)
         if names:
-            yield Claimed(ground=ground, summary=summary, endpoints=names)
+            yield Claimed(ground=basis, summary=summary, endpoints=names)
     if any(isinstance(part.content, PortalObservation | Dates) for part in bundle.parts):
         yield Claimed(
             ground=Unverifiable.CONTROL_REQUESTS,

@@ -90,7 +90,6 @@ class _Program(options.Group):
     cls=_Program,
     commands=Commands(),
     context_settings={
-        "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
         "auto_envvar_prefix": settings.PREFIX,
     },

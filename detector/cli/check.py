@@ -37,7 +37,7 @@ else:
 @options.fail_on("Lowest confidence of middleware that makes the exit code 1; below it the exit code is 3.")
 @options.probing(
     "--portal-url",
-    "Control request for captive portals (http), made only when something looks wrong.",
+    "Control request for captive portals (http), made only when an endpoint is suspicious.",
     default=DEFAULT_CONTROL.url,
     metavar="URL",
 )

@@ -158,7 +158,7 @@ def _named(vantage: str) -> str:
 
 
 def _items(verification: Verification, source: str) -> Iterator[Item]:
-    """The results of a bundle as they are assessed now."""
+    """The results of a bundle, assessed again now."""
     report = verification.report
     trusted = verification.signature == "signed"
     signers = ", ".join(signature.key for signature in verification.signatures) or "nobody"

@@ -106,7 +106,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
 def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: str | None) -> int:
     """Answer a browser extension over standard input and output (native messaging).
 
-    A browser starts this; `detector exam manifest` tells it how. It ends when the browser closes the port.
+    A browser starts this; `detector exam manifest` writes the file it needs. It ends when the browser closes the port.
     """
     talking = _take_over_output()
     try:

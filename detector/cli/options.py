@@ -78,6 +78,7 @@ class Command(click.Command):
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(*arguments, **attributes)
+        self.context_settings = {"help_option_names": ["-h", "--help"], **self.context_settings}
         words = "Log to standard error; twice: in detail, with a traceback after an internal error."
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))

@@ -215,6 +215,7 @@ def scan(  # noqa: PLR0913 - one parameter per option
         record = None
         if resume is not None and output is not None:
             record = ScanRecord(resume, output, scan=_fingerprint(sources, settings))
+            stack.callback(record.close)
         stream = None if record else stack.enter_context(common.growing_stream(output))
         writer = _Writer(form, evidence, detector.vantage, record, stream)
         _count_earlier(writer, tally, kept)
@@ -229,8 +230,6 @@ def scan(  # noqa: PLR0913 - one parameter per option
             say(tally.sentence(interrupted=True))
             raise
         finally:
-            if record is not None:
-                record.close()
             if kept is not None:
                 kept.flush()
         if kept is not None:

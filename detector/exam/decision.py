@@ -9,7 +9,7 @@ Each endpoint may require an action, and the most severe one is the decision.
 * Endpoints of category `exam`, pinned, named and witnessed ones must be confirmed; `admission` is the rule for them.
 * Any other endpoint requires nothing, except that its interception at `probable` or above warns, or blocks with
   `scope = "network"`. IT may have exempted the exam, as our own advice says.
-* Where no endpoint must be confirmed, the network as a whole must be clean; otherwise nothing is confirmed.
+* If no endpoint must be confirmed, the network as a whole must be clean; otherwise nothing is confirmed.
 
 So the decision is `allow` or `warn` only where every endpoint that must be confirmed was admitted.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from detector.judge import table, wording
     from detector.judge.checks import captive_portal
-else:  # imported while the network is waited for
+else:  # imported while waiting for the network
     table = LazyModule("detector.judge.table")
     wording = LazyModule("detector.judge.wording")
     captive_portal = LazyModule("detector.judge.checks.captive_portal")
@@ -42,7 +42,7 @@ else:  # imported while the network is waited for
 LOG: Final = logging.getLogger("detector.exam")
 
 NAMED_MOST: Final = 3
-"""Hosts named in a message to a student; the reasons name all."""
+"""Maximum number of hosts named in a message to a student; the reasons name all."""
 
 
 class ReasonCode(enum.StrEnum):
@@ -221,15 +221,15 @@ class _Grouping:
 _SENTENCES: Final[dict[ReasonCode, str]] = {
     ReasonCode.UNCONFIRMED: "{why}",
     ReasonCode.WITNESS_MISSING: "{why}",
-    ReasonCode.STALE_PIN: "Clients accept the certificate, and it is publicly logged; only the pins do not fit. "
+    ReasonCode.STALE_PIN: "Clients accept the certificate, and it is publicly logged; only the pins do not match. "
     "They are probably out of date.",
     ReasonCode.UNKNOWABLE: "{why} Clients accept it.",
     ReasonCode.INTERCEPTED: "{why} The exam does not depend on these endpoints.",
     ReasonCode.DISREGARDED: "These endpoints are not clean, and nothing depends on them.",
-    ReasonCode.CONFIRMED: "These endpoints are clean: as witnessed, pinned, logged or declared.",
+    ReasonCode.CONFIRMED: "These endpoints are clean (witnessed, pinned, logged or declared).",
 }
 _NOTHING_CONFIRMED: Final = (
-    "Nothing that was probed is of category exam, pinned or named, and the network as a whole is not clean."
+    "No probed endpoint is of category exam, pinned or named, and the network as a whole is not clean."
 )
 _NOT_PROBED: Final = "These endpoints must be confirmed and were not probed."
 
@@ -267,32 +267,32 @@ _HOST: Final = "\0"
 
 _CONFIRMED: Final = "The exam server was confirmed."
 _GO_AHEAD: Final = "You can go ahead with the exam."
-_GO_AHEAD_ALL_THE_SAME: Final = "You can go ahead with the exam, but it is better to solve this first."
+_GO_AHEAD_ANYWAY: Final = "You can go ahead with the exam, but it is better to resolve this first."
 _PLEASE_WAIT: Final = "Please do not start the exam on this connection yet."
 _STILL: Final = "If that does not help, tell the exam office what you see here."
-_NOT_YOU: Final = "This is a matter of how the connection is set up; it is not held against you."
+_NOT_YOU: Final = "This is about how the connection is set up; it is not held against you."
 _AGAIN: Final = "Check that you are online and try again, or use another network."
 _SIGN_IN: Final = "Open a browser and sign in to this network, then try again."
-_NO_ANSWER: Final = "There was no answer that shows which server it is."
+_NO_ANSWER: Final = "No answer identified the server."
 _STALE_PIN: Final = (
-    "The certificate of {hosts} is valid and publicly known; it is only not the one on the exam office's list, "
+    "The certificate of {hosts} is valid and publicly logged, but it is not the one on the exam office's list, "
     "probably because it was renewed."
 )
-_TELL_THE_OFFICE: Final = "Tell the exam office: only it can bring its list up to date."
-_UNKNOWABLE: Final = "The certificate of {hosts} is valid; only one of the further checks could not be completed."
+_TELL_THE_OFFICE: Final = "Tell the exam office: only they can update their list."
+_UNKNOWABLE: Final = "The certificate of {hosts} is valid, but one of the additional checks could not be completed."
 _UPDATE: Final = "Please update this program before the next exam."
-_OPENED: Final[dict[Confidence | None, str]] = {
-    Confidence.PROVEN: "Something on the way opens encrypted connections to {hosts}{who}.",
-    Confidence.PROBABLE: "Something on the way very probably opens encrypted connections to {hosts}{who}.",
+_DECRYPTED: Final[dict[Confidence | None, str]] = {
+    Confidence.PROVEN: "Something in between decrypts connections to {hosts}{who}.",
+    Confidence.PROBABLE: "Something in between very probably decrypts connections to {hosts}{who}.",
 }
 _INSTEAD: Final[dict[tuple[ReasonCode, Action], dict[Audience, str]]] = {
     (ReasonCode.STALE_PIN, Action.WARN): {Audience.STUDENT: _GO_AHEAD},
     (ReasonCode.STALE_PIN, Action.BLOCK): {Audience.STUDENT: _TELL_THE_OFFICE},
     (ReasonCode.UNKNOWABLE, Action.WARN): {Audience.STUDENT: _UPDATE},
 }
-"""Advice on a server that a careful client accepts, instead of the result's own, which is for a doubtful one."""
+"""Advice on a server that a careful client accepts; the result's own advice is for a doubtful one."""
 _NOT_THE_EXAMS: Final = "The exam does not depend on these connections."
-_NO_SUCH_NETWORK: Final = "The exam office does not let an exam begin on such a network."
+_NOT_ALLOWED_HERE: Final = "The exam office does not allow an exam to start on such a network."
 
 
 def _message(group: _Group) -> str:
@@ -316,7 +316,7 @@ def _of_unconfirmed(group: _Group, hosts: str) -> tuple[str, ...]:
         f"It looks like {product}." if product else "",
     )
     cure = reason.advice[Audience.STUDENT]
-    ending = (_PLEASE_WAIT, _STILL) if reason.action is Action.BLOCK else ("", _GO_AHEAD_ALL_THE_SAME)
+    ending = (_PLEASE_WAIT, _STILL) if reason.action is Action.BLOCK else ("", _GO_AHEAD_ANYWAY)
     first, then = ((cure,), ()) if group.sign_in else ((), (cure,))
     return (*first, *finding, ending[0], *then, ending[1], _NOT_YOU)
 
@@ -334,11 +334,13 @@ def _of_unknowable(_: _Group, hosts: str) -> tuple[str, ...]:
 
 def _of_interception(group: _Group, hosts: str) -> tuple[str, ...]:
     product = _product(group.results[0])
-    opened = _OPENED[group.reason.confidence].format(hosts=hosts, who=f" (it looks like {product})" if product else "")
+    decrypted = _DECRYPTED[group.reason.confidence].format(
+        hosts=hosts, who=f" (it looks like {product})" if product else ""
+    )
     if group.reason.action is Action.WARN:
-        return _GO_AHEAD, _CONFIRMED, opened, _NOT_THE_EXAMS
+        return _GO_AHEAD, _CONFIRMED, decrypted, _NOT_THE_EXAMS
     cure = group.reason.advice[Audience.STUDENT]
-    return _CONFIRMED, opened, _NO_SUCH_NETWORK, _PLEASE_WAIT, cure, _STILL, _NOT_YOU
+    return _CONFIRMED, decrypted, _NOT_ALLOWED_HERE, _PLEASE_WAIT, cure, _STILL, _NOT_YOU
 
 
 _SENTENCES_OF: Final[dict[ReasonCode, Callable[[_Group, str], tuple[str, ...]]]] = {

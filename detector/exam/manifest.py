@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HOST_NAME: Final = "tls_middleware_detector.exam"
 """The name an extension connects to: lower-case letters, digits, underscores and dots."""
 
-DESCRIPTION: Final = "Says whether TLS is decrypted on the way, before an exam starts"
+DESCRIPTION: Final = "Checks for TLS interception before an exam starts"
 
 _CHROME_ID: Final = re.compile(r"[a-p]{32}\Z")
 """The first 128 bits of a SHA-256 in hexadecimal, written with the digits a to p."""

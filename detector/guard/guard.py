@@ -230,7 +230,7 @@ def _refusals(result: Result, evidence: EndpointEvidence) -> Iterator[str]:
         if refused.depth == 0 or result.verdict is not Verdict.MIDDLEWARE:
             yield explain(refused, chain.refused_path)
         else:
-            yield f"No client takes a certificate above it ({refused.refusal})."
+            yield f"No client accepts a certificate above it ({refused.refusal})."
     if any(refused.refusal in DATE_REFUSALS for refused in chain.refused):
         yield f"This device's clock says {evidence.context.at:%Y-%m-%d %H:%M} UTC."
 
@@ -249,7 +249,7 @@ def _interception(result: Result) -> str:
     elif attribution is not None and attribution.issuer is not None:
         who = f"an unknown party (issuer: {attribution.issuer})"
     others = f"; it could also be: {', '.join(result.alternatives)}" if result.alternatives else ""
-    return f"TLS {sureness} intercepted on the way by {who} (middleware, {result.confidence}: {result.reason}{others})."
+    return f"TLS {sureness} intercepted by {who} (middleware, {result.confidence}: {result.reason}{others})."
 
 
 class _Memory:

@@ -82,7 +82,7 @@ def _kind(old: Result | None, new: Result | None) -> tuple[ChangeKind, str] | No
         kind, when = (ChangeKind.ADDED, " before") if old is None else (ChangeKind.REMOVED, "")
         return kind, f"was not checked{when}."
     if has_stale_pins(new):
-        stale = "shows a certificate that careful clients take and that is not pinned: probably the pins are stale."
+        stale = "shows a certificate that careful clients accept but that is not pinned: the pins are probably stale."
         return None if has_stale_pins(old) else (ChangeKind.PINS_STALE, stale)
     was, is_ = old.verdict, new.verdict
     if is_ is Verdict.MIDDLEWARE:

@@ -1,8 +1,8 @@
 """What the reader of a result can do about it, by audience: student, IT, developer of the client or server.
 
-Room: judge. Pure: words only. Advice on a rule is part of its row in the table; here is what depends on how a
-connection ended, and on who manages the interceptor. The student is never accused and never asked to weaken anything;
-what only an administrator can change is addressed to the administrator, in the product's own words where known.
+Room: judge. Pure: text only. Advice on a rule is part of its row in the table; this module has the advice that depends
+on how a connection ended and on who manages the interceptor. The student is never accused and never asked to weaken
+anything; what only an administrator can change is addressed to the administrator, in the product's terms where known.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _BY_MANAGER: Final[dict[ManagedBy, Advice]] = {
         _IT: "Exempt from HTTPS scanning: {hosts}",
     },
     ManagedBy.DEVELOPER: {
-        _STUDENT: "A debugging proxy is in the way: stop it or take it out of the proxy settings.",
+        _STUDENT: "A debugging proxy decrypts traffic: stop it or remove it from the proxy settings.",
         _IT: "A debugging proxy decrypts {hosts}: find where it runs and stop it.",
-        _DEVELOPER: "Stop the debugging proxy, or let it pass {hosts} through undecrypted.",
+        _DEVELOPER: "Stop the debugging proxy, or exempt from decryption: {hosts}",
     },
     ManagedBy.ATTACKER: {
         _STUDENT: "The root of this CA is known to be abused: have it removed from the device before any exam.",
-        _IT: "Remove the CA from the device's trusted roots and look for the software that installed it.",
+        _IT: "Remove the CA from the device's trusted roots and find the software that installed it.",
     },
     ManagedBy.STATE: {
         _STUDENT: "Traffic is decrypted outside the institution: use another network for the exam.",
@@ -54,33 +54,35 @@ _BY_MANAGER: Final[dict[ManagedBy, Advice]] = {
     },
 }
 _BY_OUTCOME: Final[dict[str, str]] = {
-    "dns-failure": "The name could not be resolved: check the spelling and the network connection.",
-    "connect-refused": "Nothing answered on that port: check host and port, or whether the service is up.",
+    "dns-failure": "The name could not be resolved: check the host name and the network connection.",
+    "connect-refused": "The host refused the connection: check the host and port, and whether the service is up.",
     "connect-timeout": "Nothing answered: a firewall may drop this traffic; ask the network's IT to allow it.",
     "unreachable": "The network has no route to the host: check the connection.",
-    "no-address": "The host has no address of this family (IPv4 or IPv6); it may have one of the other.",
-    "proxy-unreachable": "The proxy did not answer: check its address, whether it runs, and of which kind it is.",
-    "proxy-auth-required": "The proxy requires a user name and password: give them in the proxy URL.",
+    "no-address": "The host has no address of this family (IPv4 or IPv6); it may have one of the other family.",
+    "proxy-unreachable": "The proxy did not answer: check its address, its type (http, https or socks5) "
+    "and whether it is running.",
+    "proxy-auth-required": "The proxy requires a user name and password: add them to the proxy URL.",
     "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
-    "proxy-auth-unsupported": "The proxy requires a kind of sign-in that is not supported here ({schemes}): ask its "
-    "administrator to allow Basic, or to let this host pass without sign-in.",
+    "proxy-auth-unsupported": "The proxy requires an authentication scheme that is not supported here ({schemes}): ask "
+    "its administrator to allow Basic, or to exempt this host from authentication.",
     "proxy-refused": "The proxy refused to connect there: ask its administrator to allow this host.",
-    "proxy-protocol": "The proxy's answer is not valid in its protocol: check that the proxy URL names a proxy.",
-    "proxy-other-kind": "The proxy speaks another protocol than its URL says: is it http, https or socks5?",
-    "proxy-closed": "The proxy closed the connection before it answered: check that it is of the kind the URL says and "
-    "lets this device use it.",
-    "proxy-tls": "No TLS connection to the proxy could be made: check whether its URL should begin with http instead.",
-    "proxy-untrusted": "The proxy could not prove who it is, so the user name and password were not sent to it: ask "
+    "proxy-protocol": "The proxy's answer violates its protocol: check that the proxy URL names a proxy.",
+    "proxy-other-kind": "The proxy speaks a different protocol from the one in its URL: check whether it is http, "
+    "https or socks5.",
+    "proxy-closed": "The proxy closed the connection before it answered: check that its type matches its URL and that "
+    "it allows this device.",
+    "proxy-tls": "No TLS connection to the proxy was possible: check whether its URL should begin with http://.",
+    "proxy-untrusted": "The proxy could not prove its identity, so the user name and password were not sent to it: ask "
     "its administrator which certificate it should have.",
-    "proxy-unknown": "Which proxy to use could not be determined from {file}: name the proxy yourself "
-    "(--proxy), or install the extra 'pac' where a file says it.",
-    "no-route": "Only the route through a proxy was requested, and no proxy is set for this host: name one.",
-    "not-tls": "What answered does not speak TLS: check the port, or sign in to the network in a browser first.",
-    "resources": "This device ran out of sockets or files: check fewer endpoints at once.",
+    "proxy-unknown": "Which proxy to use could not be determined from {file}: set the proxy yourself "
+    "(--proxy), or install the extra 'pac' to run a PAC file.",
+    "no-route": "Only the route through a proxy was requested, and no proxy is set for this host: set one.",
+    "not-tls": "The server that answered does not speak TLS: check the port, or sign in to the network first.",
+    "resources": "This device ran out of sockets or file descriptors: check fewer endpoints at once.",
 }
 _NOT_TLS_BEHIND_PROXY: Final = (
-    "The proxy granted the tunnel and then sent something that is not TLS, perhaps a page of its own: open a browser, "
-    "sign in if it asks, and check again."
+    "The proxy opened the tunnel and then sent something other than TLS, perhaps a page of its own: open a browser, "
+    "sign in if asked, and check again."
 )
 
 

@@ -220,8 +220,8 @@ def _compare(found: Location, asked: _Reading, ending: _Reading, control: _Readi
     if control.hop == hop:
         return _concluded(located, Where.SAME_HOP)
     host = control.hop or (control.passed or hop) + 1
-    beside = host - hop <= BESIDE_HOPS and 2 * hop > host
-    return _concluded(located, Where.BESIDE_THE_HOST if beside else Where.ANSWERED_EARLY)
+    is_near = host - hop <= BESIDE_HOPS and 2 * hop > host
+    return _concluded(located, Where.BESIDE_THE_HOST if is_near else Where.ANSWERED_EARLY)
 
 
 def _doubt(hop: int, asked: _Reading, ending: _Reading, control: _Reading) -> Doubt | None:  # noqa: PLR0911 - one per row

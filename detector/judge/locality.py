@@ -55,7 +55,7 @@ def locate(  # noqa: PLR0911 - one return per basis
         return Locality.THIS_DEVICE, "the connection is answered as fast as within this device, other hosts are not"
     if category in IN_NETWORK:
         return Locality.NETWORK, f"products of the category {category} stand in the network"
-    return Locality.UNKNOWN, "nothing tells"
+    return Locality.UNKNOWN, "nothing indicates it"
 
 
 def _located_in_network(findings: Sequence[Finding]) -> str | None:

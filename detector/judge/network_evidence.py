@@ -305,7 +305,7 @@ class NetworkEvidence:
     def substituted_with_same_root(self, one: EndpointEvidence) -> tuple[str, ...]:
         """Other endpoints of this route, substituted beyond doubt, below the same root that was added to this machine.
 
-        Of a chain to a declared root, any key above its leaf counts, whoever else it signs for.
+        Of a chain to a declared root, any key above its leaf counts, even if it signs for others too.
         """
         names = self._others(_Concluded.BY_ROOT, one, one.added_roots)
         if one.is_a(ChainClass.DECLARED):

@@ -1,16 +1,17 @@
-"""The decision table: from the findings on one observation to a verdict, as data. Everything that weighs is here.
+"""The decision table: from the findings on one observation to a verdict, as data.
 
 Room: judge. Pure: findings in, a decision out. Reads no certificate, socket or clock. docs/decisions.md is generated
-from this file. A row is all there is to know of a rule: other rooms read the row, and none names a rule.
+from this file. Whatever affects a verdict is here, and a row holds everything about its rule: other rooms read the
+row and never name a rule.
 
 Theory of operation
 ===================
 1. What settles an observation, whatever else was found: a witness, or the leaf's own pinned key.
-2. All rules that accuse are read, and the gravest of those that fit decides; between equals, the first.
+2. All rules that accuse are read, and the most severe of those that fit decides; of equals, the first.
 3. What clears, where nothing accuses: only what a careful client would accept, and only with the key proved.
-4. Else the observation is inconclusive, with the first reason that fits.
+4. Otherwise the observation is inconclusive, with the first reason that fits.
 
-Accusing before clearing is the point: nothing that an accused chain carries can buy it a milder reading.
+Accusing comes before clearing on purpose: nothing that an accused chain carries can make its verdict milder.
 
 A rule that accuses has grades, read from the top: the first whose condition holds gives the confidence. `BY_COMPANY`
 stands for `probable` where a canary of the same route came out as middleware and this endpoint's name and address are
@@ -89,7 +90,7 @@ class Rule(NamedTuple):
     `is_company`: a canary it accuses is company for others; `is_final`: once proven, no other endpoint changes it.
 
     What it means for readers: `why` is one sentence, `why_stale_pins` the one where the chain is accepted all the same
-    and only the pins do not fit. `advice` says what to do; from `probable` on, the manager of a known product is
+    and only the pins do not match. `advice` says what to do; from `probable` on, the manager of a known product is
     addressed instead, and where `asks_party` the manager of any interceptor; `more_advice` is added to that.
     `is_outcome`: how the connection ended is the actual reason; `may_be_portal`: a sign-in page may have answered;
     `is_repeatable`: the same evidence gives it on any machine.
@@ -148,7 +149,7 @@ _POSSIBLE, _PROBABLE, _PROVEN = Confidence.POSSIBLE, Confidence.PROBABLE, Confid
 _A = Alternative
 _STUDENT, _IT, _DEVELOPER = Audience.STUDENT, Audience.IT, Audience.DEVELOPER
 
-ELSEWHERE: Final = "Try again from another network. If only this one differs, tell the network's IT."
+ELSEWHERE: Final = "Try again from another network. If only this network has the problem, tell its IT."
 NOT_THIS_NETWORK: Final = "Do not use this network for the exam: something on it signs in the name of a public CA."
 _AGAIN: Final = "Try again. If it keeps happening, use another network and tell the exam office."
 _UPDATE: Final = "Update the detector and try again: its lists of roots and logs are older than this certificate."
@@ -197,7 +198,7 @@ SETTLING: Final = (
         "the key is proved; the leaf's own key is pinned for this endpoint alone or for one operator, and is no key of "
         "the catalogue; no witness signed another exporter",
         lambda f: f.key_proved and f.has(P.LEAF) and not f.has(W.DIFFERS),
-        "The server proved that it has the key that is pinned for this endpoint.",
+        "The server proved that it holds the key pinned for this endpoint.",
         assurance=Assurance.PINNED,
     ),
 )
@@ -207,7 +208,7 @@ ACCUSING: Final = (
         Reason.WITNESS_DIFFERS,
         "the witness signed another exporter than ours",
         lambda f: f.has(W.DIFFERS),
-        "The witness is at the end of another TLS session than this machine: something in between has both.",
+        "The witness and this machine are in different TLS sessions: something in between terminates both.",
         grades=(
             Grade(
                 _PROBABLE,
@@ -222,7 +223,7 @@ ACCUSING: Final = (
         capped=False,
         is_final=True,
         more_advice={
-            _DEVELOPER: "If a CDN or load balancer of your own ends TLS in front of the witness, pin no witness there."
+            _DEVELOPER: "If your own CDN or load balancer ends TLS in front of the witness, do not pin a witness there."
         },
     ),
     _accuses(
@@ -230,7 +231,8 @@ ACCUSING: Final = (
         "the chain is private or added, and the endpoint's identity is public; silent for a private chain that a stale "
         "list of roots may not know",
         lambda f: f.private_or_added and f.public_identity and not f.stale,
-        "This endpoint's genuine certificate leads to a public root, and another one was presented for its name.",
+        "This endpoint's genuine certificate leads to a public root, but a different certificate was presented for its "
+        "name.",
         grades=(
             Grade(_PROVEN, "the identity is stated", lambda f: f.has(I.STATED)),
             Grade(
@@ -254,7 +256,7 @@ ACCUSING: Final = (
         "one issuing key that is no public CA's, or one leaf key, serves two canaries whose operators run CAs of "
         "their own",
         lambda f: f.has(S.RIVALS),
-        "One key serves operators that each run a public CA of their own; no server of theirs would.",
+        "One key is used for operators that each run their own public CA; their genuine servers would not share one.",
         grades=(Grade(_PROVEN),),
     ),
     _accuses(
@@ -277,8 +279,8 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.INTERCEPTION_KEY,
-        "a key or certificate of the catalogue stands on the path, a public one too; not of portals, block pages, or "
-        "one machine's development CA",
+        "a key or certificate of the catalogue is on the path, below a public root too; not of portals, block pages, "
+        "or one machine's development CA",
         lambda f: f.has(K.KEY),
         "A key or certificate on the path is known to belong to an interception product.",
         grades=(Grade(_PROVEN),),
@@ -291,7 +293,7 @@ ACCUSING: Final = (
         grades=(Grade(_PROBABLE),),
         advice={
             _STUDENT: "Do not send exam data here: the server shown is not the one answering. Use another network.",
-            _IT: "Something answers for {hosts} with a certificate whose key it does not have: find out what.",
+            _IT: "Something answers for {hosts} with a certificate whose key it does not have: find out what it is.",
         },
     ),
     _accuses(
@@ -306,7 +308,7 @@ ACCUSING: Final = (
         Reason.FORGED_ISSUER,
         "subject and key identifier of a public CA whose key is known, signed or borne by another key",
         lambda f: f.has(*forged_issuer.Outcome),
-        "A certificate on the path claims to be, or to be signed by, a public CA whose key says otherwise.",
+        "A certificate on the path claims to be, or to be signed by, a public CA, but that CA's key does not match.",
         grades=(Grade(_PROBABLE),),
         alternatives=lambda f: (_A.DEFECTIVE_SERVER,) if f.has(forged_issuer.Outcome.NOT_SIGNED_BY) else (),
         advice={
@@ -318,7 +320,7 @@ ACCUSING: Final = (
         Reason.DEFECTIVE_CHAIN,
         "the chain is defective",
         lambda f: f.has(C.DEFECTIVE),
-        "The chain leads to a public root by signatures that no client takes.",
+        "The chain leads to a public root through signatures that no client accepts.",
         grades=(
             Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
             Grade(_POSSIBLE),
@@ -326,7 +328,8 @@ ACCUSING: Final = (
         alternatives=_always(_A.DEFECTIVE_SERVER),
         advice={
             _STUDENT: ELSEWHERE,
-            _IT: "A CA below a public root signed for {hosts} as no client accepts it: find out which device has it.",
+            _IT: "A CA below a public root signed for {hosts} in a way no client accepts: find the device that "
+            "holds its key.",
             _DEVELOPER: "No client accepts the chain of {hosts}: correct it.",
         },
     ),
@@ -338,7 +341,7 @@ ACCUSING: Final = (
         grades=(
             Grade(
                 _PROBABLE,
-                "with a pin mismatch, or where the same such issuer signs unrelated operators",
+                "with a pin mismatch, or where the same issuer signs such certificates for unrelated operators",
                 lambda f: f.has(P.MISMATCH) or f.has(S.UNLOGGED_SIGNER),
             ),
             Grade(_POSSIBLE),
@@ -363,7 +366,7 @@ ACCUSING: Final = (
         Reason.ONE_PRIVATE_SIGNER,
         "one private signer or leaf key serves unrelated operators",
         lambda f: f.private_or_added and f.has(S.PRIVATE_SIGNER, S.LEAF_KEY) and not f.stale,
-        "Operators that have nothing to do with each other share a private signer or key.",
+        "Unrelated operators share a private signer or key.",
         grades=(Grade(BY_COMPANY),),
         alternatives=_private_alternatives,
         advice={
@@ -374,9 +377,9 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.FORGOTTEN_BY_EVERYBODY,
-        "unrelated operators lack the same intermediate, which is not in the knowledge either",
+        "unrelated operators lack the same intermediate, which the knowledge lacks too",
         lambda f: f.has(C.INCOMPLETE) and f.has(S.MISSING_ISSUER) and not f.stale,
-        "Operators that have nothing to do with each other all lack the same unknown intermediate.",
+        "Unrelated operators all lack the same unknown intermediate.",
         grades=(Grade(BY_COMPANY),),
         alternatives=_always(_A.INCOMPLETE_CHAIN, _A.STALE_ROOTS),
         advice={_STUDENT: ELSEWHERE, _DEVELOPER: _ADD_INTERMEDIATE},
@@ -398,11 +401,11 @@ ACCUSING: Final = (
                 "the chain is private, added or defective, and the identity public",
                 lambda f: f.public_identity,
             ),
-            Grade(BY_COMPANY, "the chain is one of the others"),
+            Grade(BY_COMPANY, "any other chain"),
         ),
         alternatives=_pin_alternatives,
-        why_stale_pins="The pins are probably stale: a careful client takes this certificate, and it is not one of "
-        "those that are pinned.",
+        why_stale_pins="The pins are probably stale: a careful client accepts this certificate, but it is not a "
+        "pinned one.",
         advice={
             _STUDENT: ELSEWHERE,
             _DEVELOPER: "The pins are probably out of date: update the pin file, then check again.",
@@ -413,7 +416,7 @@ ACCUSING: Final = (
         Reason.UNFAMILIAR_ROOT,
         "the chain is unfamiliar; silent where a stale list of roots may not know it",
         lambda f: f.has(C.UNFAMILIAR) and not f.stale,
-        "The chain leads to a root that is not known here as public and whose origin is unknown.",
+        "The chain leads to a root that is not known to be public and whose origin is unknown.",
         grades=(
             Grade(_PROBABLE, "the identity is stated or pinned-public", lambda f: f.stated_or_pinned),
             Grade(_POSSIBLE),
@@ -421,13 +424,14 @@ ACCUSING: Final = (
         alternatives=_always(_A.STALE_ROOTS, _A.PRIVATE_PKI),
         advice={
             _STUDENT: ELSEWHERE,
-            _IT: "The root above {hosts} is trusted here and not publicly known: find out where it comes from.",
+            _IT: "The root above {hosts} is trusted here but not publicly known: find out where it comes from.",
         },
     ),
     _accuses(
         Reason.UNREADABLE_PERSISTS,
-        "the chain is unreadable, also for a hello that offers only what can be verified; and the identity is public "
-        "or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as middleware",
+        "the chain is unreadable, even for a ClientHello that offers only what can be verified; and the identity is "
+        "public or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as "
+        "middleware",
         lambda f: f.has(C.UNREADABLE) and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY)),
         "The chain is signed in a way that cannot be verified here, whichever algorithms are offered.",
         grades=(Grade(_POSSIBLE),),
@@ -442,8 +446,8 @@ ACCUSING: Final = (
         Reason.WRONG_NAME,
         "the certificate is for another name, whatever else is true of it",
         lambda f: f.certificate_seen and not f.name_right,
-        "The certificate is for another name: portals, block pages and appliances answer like that, and no client that "
-        "checks names goes on.",
+        "The certificate is for another name: portals, block pages and appliances answer like this, and any client "
+        "that checks names stops.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.CAPTIVE_PORTAL, _A.BLOCK_PAGE, _A.WRONG_SERVER),
         any_name=True,
@@ -457,7 +461,7 @@ ACCUSING: Final = (
         Reason.INCOMPLETE_CHAIN,
         "the chain is incomplete",
         lambda f: f.has(C.INCOMPLETE),
-        "The issuer's certificate is missing; the leaf says that it was publicly logged.",
+        "The issuer's certificate is missing; the leaf claims that it was publicly logged.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.INCOMPLETE_CHAIN),
         advice={_STUDENT: ELSEWHERE, _DEVELOPER: _ADD_INTERMEDIATE},
@@ -466,7 +470,7 @@ ACCUSING: Final = (
         Reason.PRIVATE_CHAIN,
         "the chain is private; silent where a stale list of roots may not know it",
         lambda f: f.has(C.PRIVATE) and not f.stale,
-        "The chain leads to no root that is known here.",
+        "The chain does not lead to a known root.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_chain_alternatives,
         advice={_STUDENT: ELSEWHERE, _DEVELOPER: _DECLARE_ROOT},
@@ -481,20 +485,20 @@ CLEARING: Final = (
         lambda f: (
             f.has(C.ACCEPTED) and f.name_confirmed and f.has(P.CA) and f.has(T.LOGGED, T.UNKNOWABLE, T.NOT_CARRIED)
         ),
-        "A careful client takes the chain, and it was issued by the CA that is pinned for this endpoint.",
+        "A careful client accepts the chain, and it was issued by the CA that is pinned for this endpoint.",
         assurance=Assurance.PINNED,
     ),
     _clears(
         Reason.LOGGED,
         "accepted, right name, logged",
         lambda f: f.accepted_logged and f.name_confirmed,
-        "A careful client takes the chain, and the certificate was issued in public.",
+        "A careful client accepts the chain, and the certificate was publicly logged.",
         assurance=Assurance.LOGGED,
     ),
     _clears(
         Reason.DECLARED,
-        "declared, right name, a path that a client takes but for the lifetime limits of public roots; the declared "
-        "root substitutes nothing on this route",
+        "declared, right name, a path that a client accepts apart from the lifetime limits of public roots; the "
+        "declared root substitutes nothing on this route",
         lambda f: (
             f.has(C.DECLARED)
             and f.name_confirmed
@@ -514,9 +518,9 @@ NOTHING_SEEN: Final = _else(
 )
 BUDGET_SPENT: Final = _else(
     Reason.BUDGET_SPENT,
-    "other chains had spent the run's processor time before this one was verified",
+    "other chains used up the run's CPU time before this one was verified",
     lambda f: f.has(C.POSTPONED),
-    "There was no processor time left to verify this chain.",
+    "There was no CPU time left to verify this chain.",
     is_repeatable=False,
     advice={
         _STUDENT: _AGAIN,
@@ -549,7 +553,7 @@ ELSE: Final = (
         Reason.DECLARED_ROOT_INTERCEPTS,
         "declared, and the declared root or the issuing key substitutes another endpoint of this route",
         lambda f: f.has(C.DECLARED) and f.has(N.SIGNER_SUBSTITUTES, N.ROOT_SUBSTITUTES),
-        "The root that is declared for this endpoint also signs in the place of genuine CAs on this network.",
+        "The root that is declared for this endpoint also signs in place of genuine CAs on this network.",
         advice={
             _STUDENT: ELSEWHERE,
             _IT: "The private root that is declared for {hosts} also signs for other sites on this network.",
@@ -558,12 +562,12 @@ ELSE: Final = (
     ),
     _else(
         Reason.DECLARED_NOT_ACCEPTED,
-        "declared, and no client would take the path",
+        "declared, and no client would accept the path",
         lambda f: f.has(C.DECLARED) and f.has(C.NOT_TAKEN, C.DATES_FORBID),
-        "The chain leads to the declared root, but no client would take it.",
+        "The chain leads to the declared root, but no client would accept it.",
         advice={
             _STUDENT: ELSEWHERE,
-            _IT: "The certificate of {hosts} leads to the declared root, but no client would take it: correct its "
+            _IT: "The certificate of {hosts} leads to the declared root, but no client would accept it: correct its "
             "chain.",
         },
     ),
@@ -584,7 +588,7 @@ ELSE: Final = (
         "The chain leads to a root that is no longer trusted.",
         advice={
             _STUDENT: ELSEWHERE,
-            _DEVELOPER: "The root above {hosts} is no longer trusted: have a certificate issued below a current one.",
+            _DEVELOPER: "The root above {hosts} is no longer trusted: get a certificate that leads to a current one.",
         },
     ),
     _else(
@@ -601,38 +605,38 @@ ELSE: Final = (
         Reason.KEY_NOT_PROVED,
         "the key was not proved, and the chain would have cleared the endpoint, or nearly",
         lambda f: not f.key_proved and f.has(C.ACCEPTED, C.DECLARED),
-        "The handshake ended before the server proved that it has the certificate's key.",
+        "The handshake ended before the server proved that it holds the certificate's key.",
         advice={
             _STUDENT: _AGAIN,
-            _IT: "Something cuts TLS handshakes to {hosts} short: look for a filter that resets connections.",
+            _IT: "Something cuts TLS handshakes to {hosts} short: check for a filter that resets connections.",
         },
     ),
     _else(
         Reason.NAME_NOT_CONFIRMED,
-        "the name is only the common name's, or the list of names was longer than what is read",
+        "the name is only in the common name, or the list of names was too long to be read in full",
         lambda f: f.has(C.ACCEPTED, C.DECLARED) and not f.name_confirmed,
         "Today's clients could not confirm that the certificate is for this host.",
         advice={
             _STUDENT: ELSEWHERE,
-            _DEVELOPER: "The certificate of {hosts} must name the host among its alternative names.",
+            _DEVELOPER: "The certificate of {hosts} must list the host among its subject alternative names.",
         },
     ),
     _else(
         Reason.WITNESS_SILENT,
-        "nothing else clears, and the witness gave no answer that counts",
+        "nothing else clears, and the witness gave no usable answer",
         lambda f: f.has(*witness.SILENT),
-        "The witness of this endpoint gave no answer that counts.",
+        "The witness of this endpoint gave no usable answer.",
         advice={
             _STUDENT: _AGAIN,
             _IT: "Let requests to /.well-known/tls-witness on {hosts} pass unchanged.",
-            _DEVELOPER: "Is the witness of {hosts} running, and does the pin file hold the key it signs with?",
+            _DEVELOPER: "Check that the witness of {hosts} is running and that the pin file has the key it signs with.",
         },
     ),
     _else(
         Reason.SCTS_NOT_CARRIED,
         "accepted; the leaf embeds no timestamps, and the observation could not carry those outside it",
         lambda f: f.has(C.ACCEPTED) and f.has(T.NOT_CARRIED),
-        "Whether the certificate was publicly logged cannot be seen from what was captured.",
+        "Whether the certificate was publicly logged cannot be determined from what was captured.",
         advice={
             _STUDENT: _AGAIN,
             _DEVELOPER: "A pasted chain lacks timestamps from outside the certificate: check {hosts} over the network.",
@@ -640,7 +644,7 @@ ELSE: Final = (
     ),
     FALLBACK,
 )
-"""What an observation is that nothing accuses and nothing clears; the last one always fits."""
+"""The reasons where nothing accuses and nothing clears; the last one always fits."""
 
 TABLE: Final = (*SETTLING, *ACCUSING, *CLEARING, *ELSE)
 """Every rule, in the order in which they are read."""
@@ -650,7 +654,7 @@ RULE_OF: Final = {rule.reason: rule for rule in TABLE}
 
 
 DECISIONS_REMEMBERED_MAX: Final = 1024
-"""Combinations of facts whose decision is remembered: a network shows a few dozen. A key is some twenty short texts."""
+"""Combinations of facts whose decision is remembered: a network shows a few dozen. A key is about 20 short strings."""
 
 
 def decide(findings: Iterable[Finding]) -> Decision:
@@ -671,12 +675,12 @@ def read(facts: Facts) -> Decision:
     fired = [(rule, _graded(rule, facts)) for rule in ACCUSING if _fits(rule, facts)]
     if fired:
         order = list(Confidence)
-        gravest, confidence = max(fired, key=lambda one: order.index(one[1]))
+        most_severe, confidence = max(fired, key=lambda one: order.index(one[1]))
         return Decision(
-            gravest.reason,
+            most_severe.reason,
             Verdict.MIDDLEWARE,
             confidence=confidence,
-            alternatives=_alternatives(gravest, confidence, facts),
+            alternatives=_alternatives(most_severe, confidence, facts),
             fired=tuple((rule.reason, grade) for rule, grade in fired),
         )
     if facts.key_proved:
@@ -691,7 +695,7 @@ def _fits(rule: Rule, facts: Facts) -> bool:
 
 
 def _graded(rule: Rule, facts: Facts) -> Confidence:
-    """How sure a rule is that fits: its first grade that holds, capped by what was not proved."""
+    """Return the confidence of a rule that fits: its first grade that holds, capped by what was not proved."""
     grade = next(grade.confidence for grade in rule.grades if grade.holds(facts))
     confidence = _company_grade(facts) if isinstance(grade, ByCompany) else grade
     if confidence is _PROVEN and _is_capped(rule, facts):
@@ -706,7 +710,7 @@ def _is_capped(rule: Rule, facts: Facts) -> bool:
 
 
 def _alternatives(rule: Rule, confidence: Confidence, facts: Facts) -> tuple[Alternative, ...]:
-    """What else could explain it, a portal first. Nothing innocent explains what is proven."""
+    """Return what else could explain it, a portal first; nothing innocent explains what is proven."""
     if confidence is _PROVEN:
         return ()
     found = rule.alternatives(facts)

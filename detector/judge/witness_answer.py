@@ -105,7 +105,7 @@ def _compare(statement: witness_statement.Statement, observed: WitnessObservatio
     summary = "The witness and this machine are the two ends of one TLS session."
     if not hmac.compare_digest(statement.exporter, exporter):
         result, says = WitnessResult.DIFFERS, Meaning.INTERCEPTED
-        summary = "The witness is at the end of another TLS session than this machine: something in between has both."
+        summary = "The witness and this machine are in different TLS sessions: something in between terminates both."
     return result.found(
         summary,
         says,

@@ -41,7 +41,7 @@ _NAMING_DATA: Final = frozenset(
 class Confirmation(enum.StrEnum):
     """Whether a result confirms that the exam server is at the other end. One that does not accuses nobody by that.
 
-    `stale-pin`: accepted and logged, and only the pins do not fit. `unknowable`: accepted, and only whether it is
+    `stale-pin`: accepted and logged, and only the pins do not match. `unknowable`: accepted, and only whether it is
     logged cannot be known here.
     """
 
@@ -106,7 +106,7 @@ def summary(finding: Finding, result: Result) -> str:
         return finding.summary
     if kind is Verdict.MIDDLEWARE and known in _REFUSED:
         refusals = (f"{one['reason']} (certificate {one['depth']})" for one in finding.data["refusals"])
-        return f"No client takes the path: {', '.join(refusals)}."
+        return f"No client accepts the path: {', '.join(refusals)}."
     return _UNNAMED.get(known, finding.summary)
 
 

@@ -180,7 +180,7 @@ def _why_not_accepted(evidence: EndpointEvidence, leaf: Certificate) -> str:
     chain = evidence.chain
     if chain is not None and chain.public and chain.refused and chain.refused_path is not None:
         refusal = acceptance.explain(chain.refused[0], chain.refused_path)
-        return f"no client would take this chain: {refusal.removesuffix('.')}"
+        return f"no client would accept this chain: {refusal.removesuffix('.')}"
     return f"no public root stands above this chain (issuer: {leaf.issuer.text if leaf.issuer else 'unreadable'})"
 
 

@@ -116,7 +116,7 @@ def _endpoint(endpoint: Endpoint, root_labels: Collection[str] | None) -> Iterat
     if endpoint.category is Category.EXAM and not keys:
         yield Severity.WARNING, "an exam endpoint without pins; learn its pins on a network you trust."
     elif not (keys or endpoint.certificates or endpoint.roots or endpoint.private_roots or endpoint.witness):
-        yield Severity.WARNING, "neither pins nor roots; only public roots and CT logs will speak for it."
+        yield Severity.WARNING, "neither pins nor roots; only public roots and CT logs can confirm it."
     if len(endpoint.witness) > WITNESS_KEYS_IN_ROTATION:
         yield (
             Severity.WARNING,

@@ -44,9 +44,9 @@ TIMELINE_WIDTH: Final = 760
 """Width of the timeline, in units of its picture."""
 
 _SAYS: Final[dict[Meaning, tuple[str, str]]] = {
-    Meaning.GENUINE: ("✓", "speaks for genuine"),
-    Meaning.INTERCEPTED: ("✗", "speaks against it"),
-    Meaning.EXPLAINS: ("?", "could explain it"),
+    Meaning.GENUINE: ("✓", "consistent with genuine"),
+    Meaning.INTERCEPTED: ("✗", "indicates interception"),
+    Meaning.EXPLAINS: ("?", "possible explanation"),
     Meaning.NEUTRAL: ("·", "neutral"),
 }
 _COVERAGE: Final[dict[Coverage, tuple[str, str, str]]] = {

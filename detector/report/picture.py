@@ -161,7 +161,7 @@ _TOP: Final[dict[str, tuple[bool, str, str]]] = {
     chain.Outcome.ACCEPTED: (True, "Public root", ""),
     chain.Outcome.DECLARED: (True, "Declared private root", ""),
     chain.Outcome.RETIRED: (True, "Retired root", "a date keeps it from being taken"),
-    chain.Outcome.DEFECTIVE: (False, "Public root", "by a path that no client takes"),
+    chain.Outcome.DEFECTIVE: (False, "Public root", "by a path that no client accepts"),
     chain.Outcome.ADDED: (False, "Root added to this machine", "not a public one"),
     chain.Outcome.UNFAMILIAR: (False, "Unfamiliar root", "trusted here, not known as public"),
     chain.Outcome.UNREADABLE: (False, "Unverifiable", "signed in a way that is not readable here"),

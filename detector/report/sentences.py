@@ -68,7 +68,7 @@ def headline(report: Report) -> str:
 
 
 def _accusations(report: Report) -> Iterable[str]:
-    """Statements on the accused endpoints, the most serious first; stale pins are called that."""
+    """Statements on the accused endpoints, the most serious first; stale pins are named as such."""
     total = len(report.results)
     accused = [r for r in report.results if r.verdict is Verdict.MIDDLEWARE]
     stale = sum(map(has_stale_pins, accused))
@@ -79,7 +79,7 @@ def _accusations(report: Report) -> Iterable[str]:
             yield f"TLS to {extent} {_SURENESS[confidence]}{_by(report, found) if names_a_party(confidence) else ''}"
     if stale:
         yield f"the pins of {stale} of {total} endpoints are probably stale"
-    if not report.results:  # a run of which only the head was kept
+    if not report.results:  # a run of which only the header was kept
         yield f"TLS on this network {_SURENESS[report.confidence or Confidence.POSSIBLE]}"
 
 
@@ -150,5 +150,5 @@ def _assurances(results: Iterable[Result]) -> str:
 
 
 def mark(verdict: Verdict, confidence: Confidence | None) -> str:
-    """The symbol for a verdict, which does not depend on colour."""
+    """The symbol for a verdict, which does not depend on color."""
     return {"clean": "✓", "intercepted": "✗", "uncertain": "?"}[tone(verdict, confidence)]

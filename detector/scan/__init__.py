@@ -8,8 +8,7 @@ this machine and `fleet` on others. `detector scan` is the command around it.
 from __future__ import annotations
 
 from .record import ScanRecord
-from .results import Replaced, Scanned
-from .runner import scan
+from .runner import Replaced, Scanned, scan
 from .targets import BadLine, Target, expand, read_targets
 
 __all__ = ["BadLine", "Replaced", "ScanRecord", "Scanned", "Target", "expand", "read_targets", "scan"]

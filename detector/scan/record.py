@@ -2,10 +2,10 @@
 
 Room: scan. Reads and writes the two files it is given.
 
-The output is the truth: one line of JSON per target, with the target's number. The state file beside it says which scan
-it belongs to and, at each checkpoint, how far the output was complete. To resume, the output is read from there: every
-complete line counts, a torn last line is cut off. So a result that was written is never probed again, whatever moment
-the process was killed at, and one that was not is.
+The output is authoritative: one line of JSON per target, with the target's number. The state file next to it says which
+scan it belongs to and, at each checkpoint, how far the output was complete. To resume, the output is read from there:
+every complete line counts, a torn last line is cut off. So, whenever the process was killed, a target whose result was
+written is never probed again, and any other is.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ STATE_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
-    """One checkpoint. `done_below` and `done` say which targets have their line within the first `octets` bytes."""
+    """One checkpoint. `done_below` and `done` say which targets have a line in the first `output_bytes` bytes."""
 
     version: int = VERSION
     scan: str
-    octets: int
+    output_bytes: int
     done_below: int
     done: tuple[int, ...] = ()
 
@@ -100,7 +100,7 @@ class ScanRecord:
             self._output: IO[bytes] = self._open_again() if self.resumed else self._open_new()
         except OSError as error:
             raise OutputError(
-                f"--resume {state}: {self._output_path} or the state beside it cannot be used ({error.strerror}).",
+                f"--resume {state}: {self._output_path} or its state file cannot be used ({error.strerror}).",
                 advice="Name files in a directory you may write to.",
             ) from error
         self._earlier_bytes = self._output.tell()
@@ -143,15 +143,15 @@ class ScanRecord:
         state = self._read_state()
         stream = self._output_path.open("r+b")
         size = os.fstat(stream.fileno()).st_size
-        if size < state.octets:
+        if size < state.output_bytes:
             stream.close()
             raise InputError(
                 f"--output {self._output_path}: is shorter than when {self._path} was written.",
                 advice="Name the output of that scan, or begin again without the state file.",
             )
         self.done = Done(state.done_below, state.done)
-        stream.seek(state.octets)
-        complete = state.octets
+        stream.seek(state.output_bytes)
+        complete = state.output_bytes
         while (line := stream.readline(LINE_BYTES_MAX)).endswith(b"\n"):
             try:
                 read = msgspec.json.decode(line, type=_Numbered)
@@ -203,7 +203,9 @@ class ScanRecord:
         """Replace the state file atomically."""
         self._since = 0
         os.fsync(self._output.fileno())
-        state = _State(scan=self._scan, octets=self._output.tell(), done_below=self.done.below, done=self.done.beyond)
+        state = _State(
+            scan=self._scan, output_bytes=self._output.tell(), done_below=self.done.below, done=self.done.beyond
+        )
         temporary = self._path.with_name(f".{self._path.name}.part")
         with temporary.open("wb") as file:
             file.write(msgspec.json.encode(state))

@@ -8,21 +8,69 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from itertools import count, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from detector.model import Confidence, Record, Result, Verdict
 from detector.session.stream import Probed, Prober, StreamSettings, stream
 
-from .results import FollowUps, Numbered, Scanned, row
 from .targets import BadLine, Target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Iterator
 
+    from detector.model import Endpoint
     from detector.session.session import Detector
     from detector.session.stream import Probe
 
 BATCH: Final = 256
 """Targets read at once, in a thread: a pipe may keep its reader waiting."""
+
+FOLLOW_UP: Final = "follow-up"
+"""The place in the source of a canary that a follow-up probes."""
+
+
+class Replaced(Record, frozen=True, kw_only=True):
+    """What an earlier result of a target said, as far as counting needs it."""
+
+    verdict: Verdict
+    confidence: Confidence | None = None
+
+
+class Scanned(Result, frozen=True, kw_only=True):
+    """A result of a scan.
+
+    `number` is the target's in the order of the source, from 0, and negative for a canary that a follow-up probed;
+    `where` is its place in the source. `named` says that the target was named, not one of a pin file or a network.
+    `replaces` is what a result that `amends` an earlier one corrects, None in all others.
+    """
+
+    number: int
+    where: str = ""
+    named: bool = False
+    replaces: Replaced | None = None
+
+
+class Numbered(NamedTuple):
+    """A target with its number in the order of the source."""
+
+    number: int
+    target: Target
+
+
+def row(result: Result, previous: Result | None, of: Numbered) -> Scanned:
+    """The row of a result; `previous` is the result that it amends."""
+    return Scanned(
+        **{field: getattr(result, field) for field in Result.__struct_fields__},
+        number=of.number,
+        where=of.target.where,
+        named=of.target.named,
+        replaces=None if previous is None else Replaced(verdict=previous.verdict, confidence=previous.confidence),
+    )
+
+
+def canary_targets(canaries: Iterable[Endpoint], numbers: Iterator[int]) -> tuple[Numbered, ...]:
+    """Canaries of a follow-up as targets."""
+    return tuple(Numbered(next(numbers), Target(canary, FOLLOW_UP, named=False)) for canary in canaries)
 
 
 async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one choice
@@ -44,7 +92,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     or peers.
     """
     settings = settings or StreamSettings()
-    prober, follow_ups = Prober(probe or detector.probe, settings), FollowUps()
+    prober, canary_numbers = Prober(probe or detector.probe, settings), count(-1, -1)
 
     async def source() -> AsyncIterator[Numbered]:
         async for batch in numbered_batches(targets, done=done, on_bad_line=on_bad_line):
@@ -58,7 +106,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
         detector,
         source(),
         probe_one,
-        follow_up=lambda _, canaries: follow_ups.targets(canaries),
+        follow_up=lambda _, canaries: canary_targets(canaries, canary_numbers),
         limit=settings.concurrency,
     )
     async with contextlib.aclosing(results):

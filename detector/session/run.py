@@ -192,7 +192,7 @@ class _AddressNoting:
                 self._address.set_result(Address.parse(record.address) if self.route in DIRECT_ROUTES else None)
 
     async def wait(self, until: float) -> Address | None:
-        """The address, as far as it is known by loop time `until`."""
+        """The address, or None where it is not known by loop time `until`."""
         try:
             async with asyncio.timeout_at(until):
                 return await asyncio.shield(self._address)

@@ -171,7 +171,7 @@ def _accusation(event: WatchEvent, after: Standing) -> str:
     if event.result is None or event.result.reason is not after.reason:
         return f"uncertain ({after.confidence}, {after.reason})"
     if wording.has_stale_pins(event.result):
-        return f"stale pins ({after.confidence}): a careful client takes the certificate, and it is not pinned"
+        return f"stale pins ({after.confidence}): a careful client accepts the certificate, but it is not pinned"
     return f"uncertain ({after.confidence}): {wording.why(event.result).removesuffix('.')}"
 
 

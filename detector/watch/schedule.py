@@ -70,7 +70,7 @@ class Passed(NamedTuple):
 
 
 class ClockPair:
-    """Tells sleep from clock steps by two clocks that are read together.
+    """Distinguishes sleep from clock steps by two clocks that are read together.
 
     `wall` is the time in UTC, which can be set; `elapsed` are seconds of a clock that cannot be set and that continues
     during sleep.

@@ -6,7 +6,7 @@ Theory of operation
 ===================
 Every endpoint has its latest evidence. Whenever some were probed again, the latest evidence of all is assessed
 together, exactly as `check` would assess it, and the results are compared with what was reported before. The network's
-evidence is collected anew each time, so what is remembered grows with the endpoints, never with time.
+evidence is collected again each time, so what is remembered grows with the endpoints, never with time.
 
 What is reported, and how soon, is not symmetrical, because the two mistakes are not:
 
@@ -306,7 +306,7 @@ class Watch:
         return state
 
     def _assess(self, probed: Collection[str]) -> list[_Change]:
-        """Assess the latest evidence of all. An endpoint not probed anew can only be accused by what others show."""
+        """Assess the latest evidence of all. An endpoint not probed again can only be accused by what others show."""
         seen = [(state, state.evidence) for state in self._states.values() if state.evidence is not None]
         every = assess.assess_all([*(evidence for _, evidence in seen), *self._canaries.values()])
         results, canaries = every[: len(seen)], every[len(seen) :]

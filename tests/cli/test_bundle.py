@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for one call here
@@ -15,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from detector_testing import serve_middlebox
+from support.command import Done, in_thread, run, run_process
 from support.results import stating
 
 from detector.bundle import sign
@@ -45,34 +42,26 @@ class Office:
         self.public.write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         self.bundle = folder / "evidence.json"
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `detector` in a process of its own, in this folder."""
-        return subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-m", "detector", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=self.folder,
-            env={key: value for key, value in os.environ.items() if "proxy" not in key.lower()},
-        )
+    def run(self, *arguments: str) -> Done:
+        """Run `detector` in this folder."""
+        return run(*arguments, cwd=self.folder)
 
-    def verify(self, *arguments: str, bundle: str = "evidence.json") -> subprocess.CompletedProcess[str]:
+    def verify(self, *arguments: str, bundle: str = "evidence.json") -> Done:
         return self.run("verify", bundle, *self.trust, *arguments)
 
-    async def record(self, pki: PrivatePKI) -> subprocess.CompletedProcess[str]:
+    def record(self, pki: PrivatePKI) -> Done:
         """`detector check` behind a filter, with the evidence kept."""
-        async with serve_middlebox(pki.private_ca("Campus Filter CA")) as box:
+        with in_thread(serve_middlebox(pki.private_ca("Campus Filter CA"))) as box:
             proxy = ("--proxy", f"http://127.0.0.1:{box.port}", "--vantage", "room 12", "--offline")
             kept = ("--bundle", "evidence.json", "--signing-key", str(self.private), "--history", "history.sqlite")
             stated = stating(self.folder, EXAM, LMS)
-            return await asyncio.to_thread(self.run, "check", EXAM, LMS, *self.trust, *stated, *proxy, *kept)
+            return self.run("check", EXAM, LMS, *self.trust, *stated, *proxy, *kept)
 
 
 @pytest.fixture(scope="module")
 def office(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Office:
     office = Office(tmp_path_factory.mktemp("office"), pki)
-    done = asyncio.run(office.record(pki))
+    done = office.record(pki)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("MIDDLEWARE (proven)")
     return office
@@ -100,7 +89,7 @@ def test_it_holds(key: str, office: Office) -> None:
     assert f"Signed by: {key_identifier(public_key_of(KEY))}" in words
     assert "MIDDLEWARE (proven): TLS to every endpoint checked is intercepted" in words
     assert "middleware proven (identity-substituted)" in words
-    assert "another one was presented for its name." in words
+    assert "a different certificate was presented for its name." in words
     assert "Not verifiable: That it was" in words
     assert "\x1b" not in done.stdout
 
@@ -241,6 +230,15 @@ def test_redact_and_sign(office: Office) -> None:
     assert half.returncode == 3
     assert half.stdout.startswith("INCOMPLETE:")
     assert "Part endpoint-2: redacted." in half.stdout
+
+
+def test_in_processes_of_their_own(office: Office) -> None:
+    """What a shell gets of each command: exit codes, and the result alone on standard output."""
+    held = run_process("verify", "evidence.json", *office.trust, cwd=office.folder)
+    assert (held.returncode, held.stdout[:6], held.stderr) == (0, "HOLDS:", "")
+    part = run_process("bundle", "show", "evidence.json", "vantage", cwd=office.folder)
+    assert (part.returncode, json.loads(part.stdout)) == (0, {"vantage": "room 12"})
+    assert run_process("dossier", "nothing.json", cwd=office.folder).returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,32 @@
-"""The command line as a person or a script meets it: real processes, exit codes, what stands on which stream."""
+"""The command line as a person or a script meets it: exit codes, and what is written to which stream."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
+import logging
 import os
 import platform
 import signal
 import subprocess
 import sys
-import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
 import pytest
 from detector_testing import Script, serve_middlebox, serve_origin, serve_script
+from support.command import Done, in_thread, run, run_process
 from support.results import stating
 
 from detector import cli
 from detector.knowledge.known_roots import known_roots
 from detector.model import report_schema
+from detector.session.follow_up import known_canaries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from typing import Self
+    from collections.abc import AsyncIterator, Iterator
 
     from detector_testing import PrivatePKI
 
@@ -34,7 +34,7 @@ EXAM, LMS = "exam.example.edu", "lms.example.org"
 
 
 class Town:
-    """Servers for the processes of this module, kept in a thread of their own."""
+    """A folder with the trust of the test PKI, and servers for the commands that run in it."""
 
     def __init__(self, pki: PrivatePKI, folder: Path) -> None:
         written = pki.write(folder)
@@ -45,21 +45,10 @@ class Town:
         self.silent = 0
         self.filter = 0
         self._pki = pki
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop
-        self._done: asyncio.Event
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(20)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._done.set)
-        self._thread.join(20)
-
-    async def _serve(self) -> None:
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Town]:
+        """The town while its servers run."""
         async with contextlib.AsyncExitStack() as stack:
             where = {}
             for host, issued in self.issued.items():
@@ -72,26 +61,16 @@ class Town:
             self.filter = box.port
             silent = await stack.enter_async_context(serve_script(Script.silence()))
             self.silent = silent.port
-            self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-            self._ready.set()
-            await self._done.wait()
+            yield self
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `detector` in a process of its own, with these environment variables besides."""
-        return subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-m", "detector", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            cwd=self.folder,
-            env={key: value for key, value in os.environ.items() if "proxy" not in key.lower()} | environment,
-        )
+    def run(self, *arguments: str, **environment: str) -> Done:
+        """Run `detector` in this folder, with these environment variables besides."""
+        return run(*arguments, env=environment, cwd=self.folder)
 
 
 @pytest.fixture(scope="module")
 def town(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with Town(pki, tmp_path_factory.mktemp("town")) as town:
+    with in_thread(Town(pki, tmp_path_factory.mktemp("town")).opened()) as town:
         yield town
 
 
@@ -143,8 +122,9 @@ class TestCheck:
         assert [word for word in ("decrypt", "Campus Filter CA") if word in done.stdout] == []
         assert town.run("check", EXAM, *town.trust, *proxied, "--fail-on", "possible").returncode == 1
 
-    def test_a_follow_up_asks_for_canaries(self, town: Town) -> None:
+    def test_a_follow_up_asks_for_canaries(self, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
         """One private chain alone is a question; canaries on the same route, which the filter forges, answer it."""
+        monkeypatch.setattr("detector.session.settings.known_canaries", known_canaries)
         proxied = ("--proxy", f"http://127.0.0.1:{town.filter}", "--format", "json")
         done = town.run("check", EXAM, *town.trust, *proxied)
         assert done.returncode == 1
@@ -167,7 +147,7 @@ class TestCheck:
         silent = ("--resolve", f"slow.example.net:443:127.0.0.1:{town.silent}")
         begin = time.monotonic()
         hosts = (EXAM, "slow.example.net", *town.trust, *town.resolve, *silent)
-        done = town.run("check", *hosts, "--deadline", "3", "--format", "json")
+        done = run_process("check", *hosts, "--deadline", "3", "--format", "json", cwd=town.folder)
         took = time.monotonic() - begin
         assert done.returncode == 3
         assert took < 3.3
@@ -191,7 +171,7 @@ class TestCheck:
         """No user name, machine name or home of whoever runs it."""
         names = ("USER", "LOGNAME", "USERNAME", "HOME", "HOSTNAME")
         person = dict.fromkeys(names, "zacharias-the-student")
-        done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "json", **person)
+        done = run_process("check", EXAM, *town.trust, *town.resolve, "--format", "json", env=person, cwd=town.folder)
         assert done.returncode == 0
         assert "zacharias" not in done.stdout
         assert platform.node() not in done.stdout.replace('"', " ").split()
@@ -213,7 +193,8 @@ class TestCheck:
     def test_html_without_its_library(self, town: Town, tmp_path: Path) -> None:
         """Where Jinja2 is not installed, one sentence says what to install, and the exit code is for bad usage."""
         (tmp_path / "jinja2.py").write_text("raise ImportError('not here')\n", "utf-8")
-        done = town.run("check", EXAM, *town.trust, *town.resolve, "--format", "html", PYTHONPATH=str(tmp_path))
+        arguments = ("check", EXAM, *town.trust, *town.resolve, "--format", "html")
+        done = run_process(*arguments, env={"PYTHONPATH": str(tmp_path)}, cwd=town.folder)
         assert (done.returncode, done.stdout) == (2, "")
         assert "pip install 'tls-middleware-detector[html]'" in done.stderr
         assert "Traceback" not in done.stderr
@@ -427,6 +408,37 @@ def test_demo_shows_both_networks(town: Town) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "CLEAN:" in done.stdout
     assert "MIDDLEWARE (proven):" in done.stdout
+
+
+def test_in_processes_of_their_own(town: Town, tmp_path: Path) -> None:
+    """What a shell gets: exit codes, the result on standard output, complaints on standard error."""
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(town.issued[EXAM].chain_pem)
+    stated = stating(town.folder, EXAM, LMS)
+    proxied = ("--proxy", f"http://127.0.0.1:{town.filter}", "--offline")
+    intercepted = run_process("check", EXAM, LMS, *town.trust, *stated, *proxied, cwd=tmp_path)
+    assert (intercepted.returncode, intercepted.stdout[:19]) == (1, "MIDDLEWARE (proven)")
+    examined = run_process("examine", "chain.pem", "--host", "other.example.net", *town.trust, cwd=tmp_path)
+    assert (examined.returncode, "possible" in examined.stdout, examined.stderr) == (3, True, "")
+    refused = run_process("pins", "lint", "missing.toml", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout, "missing.toml" in refused.stderr) == (2, "", True)
+
+
+def test_a_command_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    """A command that is run within a program, as these tests do, changes nothing that is global to it."""
+
+    def state() -> tuple[object, ...]:
+        log = logging.getLogger("detector")
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        return dict(os.environ), Path.cwd(), streams, handlers, log.handlers[:], log.level
+
+    before = state()
+    watch = ("-v", "watch", "127.0.0.1:1", "--duration", "0.1", "--proxy", "none", "--output", "events.txt")
+    done = run(*watch, env={"DETECTOR_LOG": "probe=debug"}, cwd=tmp_path)
+    assert (done.returncode, done.stdout, "INFO detector.cli" in done.stderr) == (3, "", True)
+    assert (tmp_path / "events.txt").exists()
+    assert state() == before
 
 
 def test_version(town: Town) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from detector import Detector, cli
+from detector import cli
 from detector.cli import options
 from detector.cli.options import SECTIONS, Option
+from detector.session.settings import DetectorOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +46,9 @@ def test_every_option_has_a_section_and_a_text() -> None:
 
 def test_settings_are_arguments_of_a_detector() -> None:
     """An option declared as a setting reaches `Detector` by its name, whatever the command does with it."""
-    known = set(inspect.signature(Detector).parameters)
     for command in commands():
         settings = {option.setting for option in command.params if isinstance(option, Option) and option.setting}
-        assert settings <= known, command.name
+        assert settings <= DetectorOptions.__optional_keys__, command.name
 
 
 def test_one_declaration_reaches_every_command_that_probes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
-import os
-import subprocess
-import sys
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector_testing import serve_middlebox, serve_origin
+from support.command import Done, in_thread, run, run_process
 from support.results import stating
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from detector_testing import PrivatePKI
@@ -21,16 +21,8 @@ if TYPE_CHECKING:
 EXAM = "exam.example.edu"
 
 
-def detector(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-    return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "detector", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=inherited | environment,
-    )
+def detector(*arguments: str, **environment: str) -> Done:
+    return run(*arguments, env=environment)
 
 
 def listed(**environment: str) -> list[dict[str, Any]]:
@@ -38,26 +30,36 @@ def listed(**environment: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in detector("history", "--format", "jsonl", **environment).stdout.splitlines()]
 
 
-@pytest.fixture
-async def two_runs(pki: PrivatePKI, tmp_path: Path) -> str:
-    """A history with a clean run and an intercepted one."""
-    (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
-    (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
-    lists = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"))
-    trust = (*lists, *stating(tmp_path, EXAM), "--offline")
-    place = str(tmp_path / "history.sqlite")
+@contextlib.asynccontextmanager
+async def an_origin_and_a_filter(pki: PrivatePKI) -> AsyncIterator[tuple[int, int]]:
+    """The ports of an exam platform and of a proxy that intercepts it."""
     async with serve_origin(pki.issue([EXAM])) as origin:
         upstream = {(EXAM, 443): origin.address}
         async with serve_middlebox(pki.private_ca("mitmproxy"), upstream=upstream) as box:
-            for proxy, resolve in (
-                ("none", ("--resolve", f"{EXAM}:443:127.0.0.1:{origin.port}")),
-                (f"http://127.0.0.1:{box.port}", ()),
-            ):
-                done = await asyncio.to_thread(
-                    detector, "check", EXAM, *trust, *resolve, "--proxy", proxy, "--history", place, "--vantage", "hall"
-                )
-                assert done.returncode in {0, 1, 3}, done.stderr
-    return place
+            yield origin.port, box.port
+
+
+@pytest.fixture(scope="module")
+def recorded(pki: PrivatePKI, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the lists of the test PKI and a history of a clean run and an intercepted one."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "roots.pem").write_bytes(pki.roots_pem())
+    (folder / "logs.json").write_bytes(pki.ct_log_list_json())
+    lists = ("--roots", str(folder / "roots.pem"), "--ct-logs", str(folder / "logs.json"))
+    trust = (*lists, *stating(folder, EXAM), "--offline")
+    kept = ("--history", str(folder / "history.sqlite"), "--vantage", "hall")
+    with in_thread(an_origin_and_a_filter(pki)) as (origin, proxy):
+        direct = ("--resolve", f"{EXAM}:443:127.0.0.1:{origin}", "--proxy", "none")
+        clean = detector("check", EXAM, *trust, *direct, *kept)
+        intercepted = detector("check", EXAM, *trust, "--proxy", f"http://127.0.0.1:{proxy}", *kept)
+    assert (clean.returncode, intercepted.returncode) == (0, 1), clean.stderr + intercepted.stderr
+    return folder
+
+
+@pytest.fixture
+def two_runs(recorded: Path) -> str:
+    """A history with a clean run and an intercepted one, which nobody adds to."""
+    return str(recorded / "history.sqlite")
 
 
 def test_runs_are_kept_and_told(two_runs: str, tmp_path: Path) -> None:
@@ -87,9 +89,9 @@ def test_diff(two_runs: str, tmp_path: Path) -> None:
     done = detector("diff", "2", "1", "--history", two_runs, "--format", "json")
     assert done.returncode == 0
     assert [c["kind"] for c in json.loads(done.stdout)["changes"]] == ["no-longer-intercepted"]
-    for run in ("1", "2"):
-        file = tmp_path / f"{run}.json"
-        detector("history", "--history", two_runs, "show", run, "--format", "json", "--output", str(file))
+    for number in ("1", "2"):
+        file = tmp_path / f"{number}.json"
+        detector("history", "--history", two_runs, "show", number, "--format", "json", "--output", str(file))
     done = detector("diff", str(tmp_path / "1.json"), str(tmp_path / "2.json"))
     assert done.returncode == 1
     assert detector("diff", "1", "1", "--history", two_runs).stdout == "Nothing changed from run 1 to run 1.\n"
@@ -162,11 +164,12 @@ def test_default_place(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.rglob("history.sqlite")] == ["history.sqlite"]
 
 
-async def test_what_was_genuine_before_is_expected(two_runs: str, pki: PrivatePKI, tmp_path: Path) -> None:
+def test_what_was_genuine_before_is_expected(recorded: Path, pki: PrivatePKI, tmp_path: Path) -> None:
     """Four commands know from a history that an endpoint had a genuine certificate; watch and gate write nothing."""
-    lists = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"), "--offline")
+    history = str(shutil.copy(recorded / "history.sqlite", tmp_path))
+    lists = ("--roots", str(recorded / "roots.pem"), "--ct-logs", str(recorded / "logs.json"), "--offline")
     (tmp_path / "bare.toml").write_text(f'schema = 1\n[[endpoint]]\nhost = "{EXAM}"\n', encoding="utf-8")
-    async with serve_middlebox(pki.private_ca("Another CA")) as box:
+    with in_thread(serve_middlebox(pki.private_ca("Another CA"))) as box:
         words = (*lists, "--pins", str(tmp_path / "bare.toml"), "--proxy", f"http://127.0.0.1:{box.port}")
         for command in (
             ("check", "--format", "jsonl"),
@@ -174,13 +177,20 @@ async def test_what_was_genuine_before_is_expected(two_runs: str, pki: PrivatePK
             ("watch", "--format", "jsonl", "--duration", "1.5"),
             ("exam", "gate", "--bundle", str(tmp_path / "evidence.json")),
         ):
-            before = len(listed(DETECTOR_HISTORY=two_runs))
-            for history, expected in (
+            before = len(listed(DETECTOR_HISTORY=history))
+            for given, expected in (
                 ((), "private-chain"),
-                (("--history", two_runs), "identity-substituted"),
+                (("--history", history), "identity-substituted"),
             ):
-                done = await asyncio.to_thread(detector, *command, *words, *history)
+                done = detector(*command, *words, *given)
                 text = (tmp_path / "evidence.json").read_text("utf-8") if command[0] == "exam" else done.stdout
                 assert f'"reason":"{expected}"' in text.replace("\\", ""), (command, text, done.stderr)
-            added = len(listed(DETECTOR_HISTORY=two_runs)) - before
+            added = len(listed(DETECTOR_HISTORY=history)) - before
             assert added == (1 if command[0] in {"check", "scan"} else 0)
+
+
+def test_in_processes_of_their_own(two_runs: str) -> None:
+    """What a shell gets of the two commands: the list, and the exit code of a change for the worse."""
+    listing = run_process("history", "--history", two_runs)
+    assert (listing.returncode, len(listing.stdout.splitlines()), listing.stderr) == (0, 2, "")
+    assert run_process("diff", "1", "2", "--history", two_runs).returncode == 1

@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from detector import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
 
 NOBODY = "127.0.0.1:1"
 PINS = "pins.toml"
@@ -44,21 +52,42 @@ def run(*arguments: str, redirected: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@contextlib.contextmanager
+def no_room() -> Iterator[TextIO]:
+    """A stream to a device that is full. As at exit, it must be possible to flush it in the end."""
+    with Path("/dev/full").open("w", encoding="utf-8") as stream:
+        yield stream
+
+
 @full
 @every
-def test_a_result_without_room(command: tuple[str, ...]) -> None:
+def test_a_result_without_room(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 74 and a sentence: neither a verdict nor a fault of this program."""
-    done = run(*command, redirected="> /dev/full")
-    assert done.returncode == 74
-    assert "the result cannot be written (No space left on device)" in done.stderr
-    assert "Traceback" not in done.stderr
+    with no_room() as full_one, contextlib.redirect_stdout(full_one):
+        assert cli.run(command) == 74
+    said = capsys.readouterr().err
+    assert "the result cannot be written (No space left on device)" in said
+    assert "Traceback" not in said
 
 
 @full
 @every
 def test_no_room_for_any_word(command: tuple[str, ...]) -> None:
     """The same where not even the sentence can be said."""
-    assert run(*command, redirected="> /dev/full 2> /dev/full").returncode == 74
+    with no_room() as out, no_room() as err, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert cli.run(command) == 74
+
+
+@full
+@pytest.mark.parametrize("command", ["check", "scan"])
+def test_a_process_whose_result_has_no_room(command: str) -> None:
+    """The interpreter, which flushes at exit, neither changes an exit code nor complains."""
+    done = run(*COMMANDS[command], redirected="> /dev/full")
+    assert done.returncode == 74
+    assert done.stderr.count("the result cannot be written (No space left on device)") == 1
+    assert "Exception ignored" not in done.stderr
+    assert run(*COMMANDS[command], redirected="> /dev/full 2> /dev/full").returncode == 74
+    assert run(*COMMANDS[command], redirected="2> /dev/full").returncode == 3
 
 
 @full
@@ -73,16 +102,45 @@ def test_no_room_for_any_word(command: tuple[str, ...]) -> None:
 )
 def test_words_beside_the_result_without_room(command: tuple[str, ...], code: int) -> None:
     """What cannot be said on standard error changes no exit code."""
-    assert run(*command, redirected="2> /dev/full").returncode == code
+    with no_room() as stream, contextlib.redirect_stderr(stream):
+        assert cli.run(command) == code
+
+
+def expected(command: tuple[str, ...]) -> int:
+    """The exit code of one of `COMMANDS` whose streams take everything."""
+    return 3 if {NOBODY, PINS} & {*command} else 0
 
 
 @every
-def test_streams_that_are_closed(command: tuple[str, ...]) -> None:
-    """Whoever closes standard output asks for the exit code alone."""
-    for closed in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
-        done = run(*command, redirected=closed)
-        assert done.returncode == (3 if {NOBODY, PINS} & {*command} else 0), closed
-        assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("closed", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" and ".join)
+def test_streams_that_are_closed(
+    command: tuple[str, ...],
+    closed: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where a stream is closed Python has None; who closes standard output asks for the exit code alone."""
+    for name in closed:
+        monkeypatch.setattr(sys, name, None)
+    assert cli.run(command) == expected(command)
+    for name in closed:
+        getattr(sys, name).close()  # what the command opened instead
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@every
+def test_processes_without_streams(command: tuple[str, ...]) -> None:
+    """With the first descriptors free, files and connections get their numbers: nothing may be written to those."""
+    done = run(*command, redirected="<&- >&- 2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (expected(command), "", "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_processes_with_a_stream_closed(closed: str) -> None:
+    """What else a shell can close."""
+    done = run(*COMMANDS["check"], redirected=closed)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
 
 
 def test_a_package_that_is_missing() -> None:

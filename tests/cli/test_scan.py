@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -19,6 +17,7 @@ import pytest
 from detector_testing import serve_middlebox, serve_origin
 from hypothesis import given
 from hypothesis import strategies as st
+from support.command import Done, clean_environment, in_thread, run, run_process
 from support.results import result, stating
 
 from detector.cli.scan import Tally, _Earlier
@@ -28,28 +27,14 @@ from detector.model import Category, Confidence, Reason, Result, Verdict, encode
 from detector.scan import Replaced, Scanned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from detector_testing import PrivatePKI
 
-ENVIRONMENT = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
 
-
-def detector(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+def detector(*arguments: str, stdin: bytes = b"") -> Done:
     return run("scan", *arguments, stdin=stdin)
-
-
-def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "detector", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        env=ENVIRONMENT,
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @contextlib.contextmanager
@@ -76,12 +61,13 @@ def closing_server() -> Iterator[tuple[int, list[int]]]:
             thread.join()
 
 
-def test_targets_from_everywhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("run_it", [run, run_process])
+def test_targets_from_everywhere(run_it: Callable[..., Done], tmp_path: Path) -> None:
     """Arguments, files, tables, networks and stdin make one scan; bad lines are told and passed over."""
     (tmp_path / "list.txt").write_text("127.0.0.1:1\nnot a host\n", "utf-8")
     (tmp_path / "table.csv").write_text("host,port\nlocalhost,1\n", "utf-8")
-    done = detector(
-        "127.0.0.3:1",
+    done = run_it(
+        *("scan", "127.0.0.3:1"),
         *("--targets", str(tmp_path / "list.txt"), "--targets", str(tmp_path / "table.csv"), "--targets", "-"),
         *("--network", "127.0.0.8/30", "--port", "1", "--format", "jsonl", "--retries", "0"),
         stdin=b"127.0.0.2:1\n",
@@ -145,7 +131,7 @@ def test_killed_scan_goes_on(tmp_path: Path) -> None:
         words += ["--format", "jsonl", "--retries", "0", "--concurrency", "4"]
         rules = [r for n in range(1, 251) for r in ("--resolve", f"127.0.1.{n}:{port}:127.0.0.1:{port}")]
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "detector", "scan", *words, *rules, "--rate", "150"], env=ENVIRONMENT
+            [sys.executable, "-m", "detector", "scan", *words, *rules, "--rate", "150"], env=clean_environment()
         )
         while not output.exists() or output.read_bytes().count(b"\n") < 20:
             assert process.poll() is None
@@ -173,29 +159,35 @@ def test_output_that_was_edited_is_refused(tmp_path: Path) -> None:
     assert "line 1 is not a result of a scan" in done.stderr
 
 
-async def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, tmp_path: Path) -> None:
-    """A scan that goes on speaks for all of its targets: exit code, sentence and history know what came before."""
-    (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
-    (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
-    state, output, kept = (str(tmp_path / name) for name in ("state", "out.jsonl", "history.sqlite"))
-    hosts = ("exam.example.edu", "lms.example.org", "clean.example.net")
+@contextlib.asynccontextmanager
+async def a_filter_with_an_exception(pki: PrivatePKI, hosts: Sequence[str]) -> AsyncIterator[int]:
+    """The port of a proxy that intercepts all of these hosts but the last, with one key for all."""
     async with serve_origin({host: pki.issue([host]) for host in hosts}) as origin:
         upstream = {(host, 443): origin.address for host in hosts}
         ca = pki.private_ca("Filter CA", one_leaf_key=True)
-        async with serve_middlebox(ca, upstream=upstream, except_hosts={hosts[2]}) as box:
-            words = [*hosts, "--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json")]
-            words += stating(tmp_path, hosts[1])  # what it shows proves the first, too
-            words += ["--proxy", f"http://127.0.0.1:{box.port}", "--format", "jsonl", "--concurrency", "1", "--offline"]
-            words += ["--output", output, "--resume", state, "--history", kept]
-            whole = await asyncio.to_thread(detector, *words)
-            lines = (tmp_path / "out.jsonl").read_bytes().splitlines(keepends=True)
-            assert [json.loads(line)["number"] for line in lines] == [0, 1, 0, 2]
-            # As if it had been killed before the last target: the output ends there, and so does the state.
-            (tmp_path / "out.jsonl").write_bytes(b"".join(lines[:3]))
-            checkpoint = json.loads((tmp_path / "state").read_bytes())
-            checkpoint |= {"octets": sum(map(len, lines[:3])), "done_below": 2, "done": []}
-            (tmp_path / "state").write_text(json.dumps(checkpoint))
-            again = await asyncio.to_thread(detector, *words)
+        async with serve_middlebox(ca, upstream=upstream, except_hosts={hosts[-1]}) as box:
+            yield box.port
+
+
+def test_what_was_found_before_the_kill_counts_after_it(pki: PrivatePKI, tmp_path: Path) -> None:
+    """A scan that goes on speaks for all of its targets: exit code, sentence and history know what came before."""
+    written = pki.write(tmp_path)
+    state, output, kept = (str(tmp_path / name) for name in ("state", "out.jsonl", "history.sqlite"))
+    hosts = ("exam.example.edu", "lms.example.org", "clean.example.net")
+    with in_thread(a_filter_with_an_exception(pki, hosts)) as port:
+        words = [*hosts, "--roots", str(written.roots), "--ct-logs", str(written.ct_logs)]
+        words += stating(tmp_path, hosts[1])  # what it shows proves the first, too
+        words += ["--proxy", f"http://127.0.0.1:{port}", "--format", "jsonl", "--concurrency", "1", "--offline"]
+        words += ["--output", output, "--resume", state, "--history", kept]
+        whole = detector(*words)
+        lines = (tmp_path / "out.jsonl").read_bytes().splitlines(keepends=True)
+        assert [json.loads(line)["number"] for line in lines] == [0, 1, 0, 2]
+        # As if it had been killed before the last target: the output ends there, and so does the state.
+        (tmp_path / "out.jsonl").write_bytes(b"".join(lines[:3]))
+        checkpoint = json.loads((tmp_path / "state").read_bytes())
+        checkpoint |= {"output_bytes": sum(map(len, lines[:3])), "done_below": 2, "done": []}
+        (tmp_path / "state").write_text(json.dumps(checkpoint))
+        again = detector(*words)
     assert whole.returncode == again.returncode == 1, again.stderr
     assert "Scanned 3 targets in" in whole.stderr
     assert "Scanned 3 targets, 2 of them before, in" in again.stderr
@@ -220,7 +212,7 @@ def test_ctrl_c_leaves_whole_lines(tmp_path: Path) -> None:
             ],
             stderr=subprocess.PIPE,
             text=True,
-            env=ENVIRONMENT,
+            env=clean_environment(),
         )
         while not output.exists() or output.read_bytes().count(b"\n") < 5:
             assert process.poll() is None
@@ -284,16 +276,16 @@ def test_a_count_is_the_verdict_on_what_was_said_last(
     assert tally.total == len(last)
 
 
-async def test_scan_says_of_a_network_what_check_says(pki: PrivatePKI, tmp_path: Path) -> None:
+def test_scan_says_of_a_network_what_check_says(pki: PrivatePKI, tmp_path: Path) -> None:
     """One pin file, one verdict: what was named, or is an exam, must not be inconclusive; other endpoints may be."""
     written = pki.write(tmp_path)
     trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--offline")
     up, down = "exam.example.edu", "down.example.net"
-    async with serve_origin(pki.issue([up])) as origin:
+    with in_thread(serve_origin(pki.issue([up]))) as origin:
         rules = ("--resolve", f"{up}:443:127.0.0.1:{origin.port}", "--resolve", f"{down}:443:127.0.0.1:1")
         (tmp_path / "targets.txt").write_text(f"{up}\n{down}\n", "utf-8")
 
-        async def codes(category: str, targets: tuple[str, ...], listed: tuple[str, ...]) -> list[int]:
+        def codes(category: str, targets: tuple[str, ...], listed: tuple[str, ...]) -> list[int]:
             pins = tmp_path / f"{category}.toml"
             pins.write_text(
                 f'schema = 1\nname = "t"\n[[endpoint]]\nhost = "{up}"\n'
@@ -302,11 +294,10 @@ async def test_scan_says_of_a_network_what_check_says(pki: PrivatePKI, tmp_path:
             )
             words = ("--pins", str(pins), *trust, *rules, "--proxy", "none")
             commands = (("check", *targets), ("scan", *listed, "--retries", "0"))
-            runs = [asyncio.to_thread(run, *command, *words) for command in commands]
-            return [done.returncode for done in await asyncio.gather(*runs)]
+            return [run(*command, *words).returncode for command in commands]
 
-        assert await codes("other", (), ()) == [0, 0]
-        assert await codes("exam", (), ()) == [3, 3]
-        assert await codes("other", (up, down), (up, down)) == [3, 3]
-        assert await codes("other", (up, down), ("--targets", str(tmp_path / "targets.txt"))) == [3, 3]
-        assert await codes("other", (up,), (up,)) == [0, 0]
+        assert codes("other", (), ()) == [0, 0]
+        assert codes("exam", (), ()) == [3, 3]
+        assert codes("other", (up, down), (up, down)) == [3, 3]
+        assert codes("other", (up, down), ("--targets", str(tmp_path / "targets.txt"))) == [3, 3]
+        assert codes("other", (up,), (up,)) == [0, 0]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from detector_testing import serve_middlebox, serve_origin
+from prometheus_client.parser import text_string_to_metric_families
+from support import command
+from support.command import Done, in_thread
 
 from detector import cli
 from detector.cli import detector as group
@@ -20,22 +22,16 @@ from detector.cli import settings
 from detector.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
-INHERITED = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "detector", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=INHERITED | environment,
-    )
+def run(*arguments: str, **environment: str) -> Done:
+    return command.run(*arguments, env=environment)
 
 
 def test_file_environment_and_command_line(tmp_path: Path) -> None:
@@ -163,7 +159,8 @@ def test_completion(shell: str) -> None:
     assert script.returncode == 0
     assert "_DETECTOR_COMPLETE" in script.stdout
     if shell == "bash":
-        asked = run(_DETECTOR_COMPLETE="bash_complete", COMP_WORDS="detector sc", COMP_CWORD="1")
+        asking = {"_DETECTOR_COMPLETE": "bash_complete", "COMP_WORDS": "detector sc", "COMP_CWORD": "1"}
+        asked = command.run_process(env=asking)
         assert "plain,scan" in asked.stdout
 
 
@@ -180,43 +177,44 @@ def test_completion_in_a_real_bash() -> None:
     assert "_detector_completion" in done.stdout
 
 
-async def test_nagios(pki: PrivatePKI, tmp_path: Path) -> None:
+@contextlib.asynccontextmanager
+async def an_origin_and_a_filter(pki: PrivatePKI) -> AsyncIterator[tuple[int, int]]:
+    """The ports of an exam platform and of a proxy that intercepts it."""
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        upstream = {(EXAM, 443): origin.address}
+        async with serve_middlebox(pki.private_ca("Evil | x=1 CA"), upstream=upstream) as box:
+            yield origin.port, box.port
+
+
+def test_nagios(pki: PrivatePKI, tmp_path: Path) -> None:
     """One line and the exit code of a plugin: OK, CRITICAL, WARNING, UNKNOWN, wrong usage included."""
-    import asyncio  # noqa: PLC0415 - this test alone
+    written = pki.write(tmp_path)
+    trust = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--offline")
 
-    (tmp_path / "roots.pem").write_bytes(pki.roots_pem())
-    (tmp_path / "logs.json").write_bytes(pki.ct_log_list_json())
-    trust = ("--roots", str(tmp_path / "roots.pem"), "--ct-logs", str(tmp_path / "logs.json"), "--offline")
-
-    async def plugin(*words: str) -> tuple[int, str]:
-        done = await asyncio.to_thread(run, "nagios", *trust, *words)
+    def plugin(*words: str, runs: Callable[..., Done] = run) -> tuple[int, str]:
+        done = runs("nagios", *trust, *words)
         assert done.stdout.count("\n") == 1
         assert done.stderr == ""
         return done.returncode, done.stdout
 
-    async with serve_origin(pki.issue([EXAM])) as origin:
-        upstream = {(EXAM, 443): origin.address}
-        direct = ("--resolve", f"{EXAM}:443:127.0.0.1:{origin.port}", "--proxy", "none")
-        async with serve_middlebox(pki.private_ca("Evil | x=1 CA"), upstream=upstream) as box:
-            code, line = await plugin(EXAM, *direct)
-            assert (code, line[:6]) == (0, "TLS OK")
-            assert "| clean=1 middleware=0 inconclusive=0 time=" in line
-            code, line = await plugin(EXAM, "--proxy", f"http://127.0.0.1:{box.port}", "--fail-on", "possible")
-            assert (code, line[:12]) == (2, "TLS CRITICAL")
-            assert line.count("|") == 1
-            code, line = await plugin(EXAM, "--proxy", f"http://127.0.0.1:{box.port}")
-            assert (code, line[:11]) == (1, "TLS WARNING")
-    assert (await plugin("127.0.0.1:1"))[0] == 3
-    assert (await plugin("not a host"))[0] == 3
-    assert (await plugin("--deadline", "x"))[0] == 3
+    with in_thread(an_origin_and_a_filter(pki)) as (origin, proxy):
+        direct = ("--resolve", f"{EXAM}:443:127.0.0.1:{origin}", "--proxy", "none")
+        proxied = ("--proxy", f"http://127.0.0.1:{proxy}")
+        code, line = plugin(EXAM, *direct)
+        assert (code, line[:6]) == (0, "TLS OK")
+        assert "| clean=1 middleware=0 inconclusive=0 time=" in line
+        code, line = plugin(EXAM, *proxied, "--fail-on", "possible", runs=command.run_process)
+        assert (code, line[:12]) == (2, "TLS CRITICAL")
+        assert line.count("|") == 1
+        code, line = plugin(EXAM, *proxied)
+        assert (code, line[:11]) == (1, "TLS WARNING")
+    assert plugin("127.0.0.1:1")[0] == 3
+    assert plugin("not a host")[0] == 3
+    assert plugin("--deadline", "x")[0] == 3
 
 
-async def test_textfile_metrics(tmp_path: Path) -> None:
+def test_textfile_metrics(tmp_path: Path) -> None:
     """Metrics for a textfile collector, whole or not at all."""
-    import asyncio  # noqa: PLC0415 - this test alone
-
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - as above
-
     target = tmp_path / "tls.prom"
     words = (
         "check",
@@ -229,7 +227,7 @@ async def test_textfile_metrics(tmp_path: Path) -> None:
         "--output",
         str(target),
     )
-    assert (await asyncio.to_thread(run, *words)).returncode == 3
+    assert run(*words).returncode == 3
     families = {f.name: f for f in text_string_to_metric_families(target.read_text("utf-8"))}
     verdicts = {s.labels["verdict"]: s.value for s in families["tls_detector_verdict"].samples}
     assert verdicts == {"clean": 0, "middleware": 0, "inconclusive": 1}

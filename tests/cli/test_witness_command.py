@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from support.command import run, run_process
 
 from detector import Detector, Endpoint, cli
 from detector.pins.encoding import parse_witness_key
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from detector_testing import PrivatePKI
 
 EXAM = "exam.example.edu"
-
-
-def run(*arguments: str, program: tuple[str, ...] = ("-m", "detector", "witness")) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, *program, *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
 
 
 @pytest.fixture
@@ -79,12 +73,12 @@ async def serving(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
 def test_keygen(tmp_path: Path) -> None:
     """The key is written for its owner alone; the line printed is what a pin file takes; nothing is overwritten."""
     path = tmp_path / "signing.pem"
-    done = run("keygen", "-o", str(path))
+    done = run("witness", "keygen", "-o", str(path))
     assert (done.returncode, done.stderr) == (0, "")
     assert parse_witness_key(done.stdout.strip()) == public_key_of(load_signing_key(path))
     before = path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
-    again = run("keygen", "-o", str(path))
+    again = run("witness", "keygen", "-o", str(path))
     assert (again.returncode, again.stdout) == (2, "")
     assert "never overwritten" in again.stderr
     assert path.read_bytes() == before
@@ -107,7 +101,7 @@ async def test_serve(files: dict[str, str], settings_of: Callable[..., dict[str,
 async def test_a_taken_port_is_told(files: dict[str, str]) -> None:
     """Two servers on one port: the second says so in one sentence."""
     async with serving(*arguments(files)) as (_, address, _):
-        second = await asyncio.to_thread(run, "serve", *arguments(files), "--port", str(address[1]))
+        second = await asyncio.to_thread(run_process, "witness", "serve", *arguments(files), "--port", str(address[1]))
     assert (second.returncode, second.stdout) == (2, "")
     assert f"127.0.0.1:{address[1]}: cannot listen there" in second.stderr
     assert "Traceback" not in second.stderr
@@ -165,6 +159,13 @@ async def test_asking_a_witness_does_not_load_what_serves_one(files: dict[str, s
             "print(code, sorted(name for name in sys.modules if name.partition('.')[0] == 'aiohttp'))"
         )
         command = ("check", "--pins", str(pin_file), "--proxy", "none", "--offline", "--format", "json")
-        done = await asyncio.to_thread(run, *command, program=("-c", program))
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", program, *command],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert '"witnessed"' in done.stdout
     assert done.stdout.splitlines()[-1] == "0 []"

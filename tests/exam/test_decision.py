@@ -208,7 +208,7 @@ class TestPromises:
             for host, (category, case) in zip(_HOSTS, drawn, strict=False)
         ]
         decided = decide(policy, report(mild, named), named=named)
-        assert not re.search(r"decrypt|opens encrypted|looks like", decided.message)
+        assert not re.search(r"decrypt|looks like", decided.message)
         assert PRODUCT not in decided.message
         assert all(reason.confidence is None for reason in decided.reasons)
 
@@ -337,10 +337,10 @@ class TestMessages:
         """That the exam server could not be confirmed, why, and what to do; in this order."""
         message = decide(Policy(), made((EXAM, Category.EXAM, POSSIBLE))).message
         assert message == (
-            f"The exam server could not be confirmed: {EXAM}. The chain leads to no root that is known here. "
+            f"The exam server could not be confirmed: {EXAM}. The chain does not lead to a known root. "
             f"Please do not start the exam on this connection yet. Ask its IT to exempt {EXAM}. "
             "If that does not help, tell the exam office what you see here. "
-            "This is a matter of how the connection is set up; it is not held against you."
+            "This is about how the connection is set up; it is not held against you."
         )
 
     @pytest.mark.parametrize(
@@ -376,13 +376,13 @@ class TestMessages:
         """The student may begin, and hears of nobody; where the policy refuses, the exam office is the one to ask."""
         seen = made((EXAM, Category.EXAM, STALE_PIN))
         assert decide(Policy(), seen).message == (
-            f"You can go ahead with the exam. The certificate of {EXAM} is valid and publicly known; it is only not "
-            "the one on the exam office's list, probably because it was renewed."
+            f"You can go ahead with the exam. The certificate of {EXAM} is valid and publicly logged, but it is "
+            "not the one on the exam office's list, probably because it was renewed."
         )
         assert "network" not in decide(Policy(), seen).reasons[0].advice[Audience.STUDENT]
         refused = decide(Policy(on_stale_pin=OnStalePin.REFUSE), seen)
         assert (refused.action, refused.reasons[0].code) == (Action.BLOCK, ReasonCode.STALE_PIN)
-        assert "Tell the exam office: only it can bring its list up to date." in refused.message
+        assert "Tell the exam office: only they can update their list." in refused.message
 
     def test_unknowable(self) -> None:
         """The student may begin, and should update."""
@@ -395,10 +395,10 @@ class TestMessages:
         seen = made(CONFIRMED, (SEARCH, Category.CANARY, PROBABLE))
         warned, blocked = decide(Policy(), seen), decide(Policy(scope=PolicyScope.NETWORK), seen)
         assert warned.reasons[0].confidence is Confidence.PROBABLE
-        assert f"very probably opens encrypted connections to {SEARCH} (it looks like {PRODUCT})" in warned.message
+        assert f"very probably decrypts connections to {SEARCH} (it looks like {PRODUCT})" in warned.message
         assert "The exam does not depend on these connections." in warned.message
         assert f"Ask its IT to exempt {SEARCH}." in blocked.message
-        assert "does not let an exam begin on such a network" in blocked.message
+        assert "does not allow an exam to start on such a network" in blocked.message
 
     def test_hosts_product_and_advice_once(self) -> None:
         """Hosts that share a remedy share its sentence; of many hosts a few are named."""

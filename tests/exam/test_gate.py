@@ -419,7 +419,7 @@ class TestPortals:
         assert (decision.action, first.code, first.confidence) == (Action.BLOCK, ReasonCode.UNCONFIRMED, None)
         assert re.search("^[^.]*sign in[^.]*, then try again", decision.message)
         assert f"The exam server could not be confirmed: {EXAM}." in decision.message
-        assert not re.search("decrypt|opens encrypted", decision.message)
+        assert "decrypt" not in decision.message
         assert decision.report.confidence is Confidence.POSSIBLE
         assert decision.report.interceptors == ()
 
@@ -456,7 +456,7 @@ class TestStalePins:
             refusing = await detector.exam.gate(asked, policy=Policy(on_stale_pin=OnStalePin.REFUSE), **settings)
         assert (decision.action, decision.reasons[0].code) == (Action.WARN, ReasonCode.STALE_PIN)
         assert decision.message.startswith("You can go ahead with the exam.")
-        assert not re.search("decrypt|opens encrypted|confirmed", decision.message)
+        assert not re.search("decrypt|confirmed", decision.message)
         assert (refusing.action, refusing.reasons[0].code) == (Action.BLOCK, ReasonCode.STALE_PIN)
 
     @pytest.mark.parametrize("presented", ["private", "unlogged", "expired"])

@@ -392,7 +392,7 @@ async def test_network_trouble_is_a_connector_error(world: World) -> None:
         taken.bind(("127.0.0.1", 0))
         async with guarded(guard_of(world), resolve={(EXAM, 443): taken.getsockname()[:2]}) as client:
             with pytest.raises(
-                UnconfirmedError, match=rf"{EXAM}:443: .*connect-refused.*check host and port"
+                UnconfirmedError, match=rf"{EXAM}:443: .*connect-refused.*check the host and port"
             ) as caught:
                 await client.get(URL)
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - made a line above

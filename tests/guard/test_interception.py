@@ -77,7 +77,7 @@ async def test_forging_middlebox(world: World, pki: PrivatePKI, *, append: bool)
         ca = pki.private_ca("School Proxy CA")
         async with serve_middlebox(ca, upstream=upstream, append_upstream_chain=append) as box:
             for known, error, says in (
-                ((KNOWN,), MiddlewareDetected, "intercepted on the way by an unknown party .*School Proxy CA"),
+                ((KNOWN,), MiddlewareDetected, "intercepted by an unknown party .*School Proxy CA"),
                 ((), CertificateError, "could not be confirmed"),
             ):
                 async with guarded(guard_of(world, *known)) as client:

@@ -106,8 +106,8 @@ def test_what_a_proxy_wants_is_said() -> None:
     assert "(ntlm, negotiate)" in said(Outcome.PROXY_AUTH_UNSUPPORTED, proxy=proxy)
     assert "(GSSAPI)" in said(Outcome.PROXY_AUTH_UNSUPPORTED)
     assert "http://wpad/wpad.dat" in said(Outcome.PROXY_UNKNOWN, proxy_file="http://wpad/wpad.dat")
-    assert "granted the tunnel" in said(Outcome.NOT_TLS, proxy=proxy)
-    assert "granted the tunnel" not in said(Outcome.NOT_TLS)
+    assert "opened the tunnel" in said(Outcome.NOT_TLS, proxy=proxy)
+    assert "opened the tunnel" not in said(Outcome.NOT_TLS)
 
 
 class TestWho:

@@ -41,7 +41,7 @@ def test_categories_of_products() -> None:
     """Some kinds run on the device they filter, some between machines, and school filters come in both forms."""
     assert {locate(observed(9), category)[0] for category in ON_DEVICE} == {Locality.THIS_DEVICE}
     assert {locate(observed(9), category)[0] for category in IN_NETWORK} == {Locality.NETWORK}
-    assert locate(observed(9), "school-filter") == (Locality.UNKNOWN, "nothing tells")
+    assert locate(observed(9), "school-filter") == (Locality.UNKNOWN, "nothing indicates it")
 
 
 @pytest.mark.parametrize(

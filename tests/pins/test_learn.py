@@ -146,7 +146,7 @@ class TestRefusals:
         case = world.case(EXAM, world.pki.issue([EXAM], not_after=world.pki.now + dt.timedelta(days=900)))
         assert case.chain is not None
         assert case.chain.public
-        with pytest.raises(LearnError, match=r"no client would take this chain: The certificate .*[^.]\.$"):
+        with pytest.raises(LearnError, match=r"no client would accept this chain: The certificate .*[^.]\.$"):
             learn(case)
         assert learn(case, allow_private=True).identity is RecordedIdentity.UNKNOWN
 

@@ -147,7 +147,7 @@ def test_says_what_the_table_says(intercepted: Report) -> None:
     assert "exam.example.edu\nlms.example.org" in text
     assert "By category: exams and courses intercepted; banking left alone." in text
     assert "Riverside Web Filter CA" in text
-    assert "genuine certificate leads to a public root, and another one was presented for its name." in text
+    assert "genuine certificate leads to a public root, but a different certificate was presented for its name." in text
     assert not re.search(r"\brow \d", text)
 
 

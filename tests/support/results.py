@@ -136,7 +136,7 @@ def intercepted(
         findings=(
             found(presented.Outcome.SEEN),
             found(key_possession.Outcome.PROVED),
-            found(Chain.PRIVATE, "The chain leads to no root that is known here.", Meaning.INTERCEPTED),
+            found(Chain.PRIVATE, "The chain does not lead to a known root.", Meaning.INTERCEPTED),
             found(host_name.Outcome.MATCH),
             found(pin.Outcome.MISMATCH, "No pin matches.", Meaning.INTERCEPTED, pins=["sha256/AAAA"]),
         ),
@@ -156,11 +156,11 @@ def possible(host: str, category: Category = Category.OTHER, issuer: str = "CN=C
         category=category,
         findings=(
             found(presented.Outcome.SEEN),
-            found(Chain.PRIVATE, "The chain leads to no root that is known here.", Meaning.INTERCEPTED, issuer=issuer),
+            found(Chain.PRIVATE, "The chain does not lead to a known root.", Meaning.INTERCEPTED, issuer=issuer),
             found(private_origin.Outcome.PRIVATE_CA),
         ),
         alternatives=(Alternative.PRIVATE_PKI,),
-        advice="Try again from another network. If only this one differs, tell the network's IT.",
+        advice="Try again from another network. If only this network has the problem, tell its IT.",
         issuer=issuer,
     )
 
@@ -181,7 +181,7 @@ def stale_pins(host: str, category: Category = Category.OTHER) -> Result:
         category=category,
         findings=findings,
         alternatives=(Alternative.PIN_ROTATION, Alternative.PUBLIC_CA_MISISSUANCE),
-        advice="Try again from another network. If only this one differs, tell the network's IT.",
+        advice="Try again from another network. If only this network has the problem, tell its IT.",
     )
 
 

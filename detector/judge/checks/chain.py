@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from detector.trust.paths import Path
 
 ID: Final = "chain"
-QUESTION: Final = "Would a careful client take the chain, and if not, where does it lead?"
+QUESTION: Final = "Would a careful client accept the chain, and if not, where does it lead?"
 
 
 class Outcome(CheckOutcome, check=ID):
@@ -49,10 +49,13 @@ UNNAMED: Final[Mapping[CheckOutcome, str]] = {
     Outcome.DECLARED: "The chain leads to a private root that is declared for this endpoint.",
 }
 _SUMMARY: Final[dict[ChainClass, tuple[Meaning, str]]] = {
-    ChainClass.ACCEPTED: (Meaning.GENUINE, "A careful TLS client takes the path to the public root {roots}."),
+    ChainClass.ACCEPTED: (Meaning.GENUINE, "A careful TLS client accepts the path to the public root {roots}."),
     ChainClass.DECLARED: (Meaning.NEUTRAL, "The chain leads to a private root declared for this endpoint: {roots}."),
     ChainClass.RETIRED: (Meaning.EXPLAINS, "The chain leads to {roots}, which only a date keeps from being taken."),
-    ChainClass.DEFECTIVE: (Meaning.INTERCEPTED, "The chain leads to the public root {roots}, but no client takes it."),
+    ChainClass.DEFECTIVE: (
+        Meaning.INTERCEPTED,
+        "The chain leads to the public root {roots}, but no client accepts it.",
+    ),
     ChainClass.ADDED: (Meaning.INTERCEPTED, "The chain leads to {roots}, a root that was added to this machine."),
     ChainClass.UNFAMILIAR: (
         Meaning.NEUTRAL,
@@ -63,7 +66,7 @@ _SUMMARY: Final[dict[ChainClass, tuple[Meaning, str]]] = {
         Meaning.EXPLAINS,
         "The issuer's certificate was not presented, and the leaf carries timestamps of known logs.",
     ),
-    ChainClass.PRIVATE: (Meaning.INTERCEPTED, "The chain leads to no root that is known here."),
+    ChainClass.PRIVATE: (Meaning.INTERCEPTED, "The chain does not lead to a known root."),
 }
 _REFUSALS_SHOWN: Final = 4
 """Refusals listed in the sentence; the data has them all."""

@@ -69,7 +69,7 @@ _LEAF: Final = {
     ),
 }
 _ABOVE: Final = {
-    True: (Outcome.CA, Meaning.GENUINE, "A CA on the path that a careful client takes is pinned."),
+    True: (Outcome.CA, Meaning.GENUINE, "A CA on the path that a careful client accepts is pinned."),
     False: (Outcome.PATH, Meaning.NEUTRAL, "A certificate above the leaf is pinned."),
 }
 

@@ -30,7 +30,7 @@ class Outcome(CheckOutcome, check=ID):
 
 
 _TEXT: Final[dict[Outcome, str]] = {
-    Outcome.PUBLIC: "presents a certificate that a careful client takes, under a public root",
+    Outcome.PUBLIC: "presents a certificate that a careful client accepts, under a public root",
     Outcome.TRUSTED_HERE: "presents a certificate under a root of this machine that is not public",
     Outcome.NOT_TRUSTED: "presents a certificate that no client on this machine takes at this time",
     Outcome.WRONG_NAME: "presents a certificate for another name",

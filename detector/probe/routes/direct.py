@@ -77,7 +77,7 @@ class Resolver:
 
         def work() -> None:
             try:
-                deliver = functools.partial(answer.set_result, _look_up(host, port, 0))
+                deliver = functools.partial(answer.set_result, _query(host, port, 0))
             except OSError as error:
                 deliver = functools.partial(answer.set_exception, error)
             # The loop may be closed by the time a hanging resolver answers.
@@ -100,13 +100,13 @@ class Resolver:
 def _numeric(address: str, port: int) -> Sequence[AddressInfo]:
     """Return what the system's resolver says of an address; it is asked only for the number of a zone."""
     if "%" in address or not 0 < port <= PORT_MAX:
-        return _look_up(address, port, socket.AI_NUMERICHOST)
+        return _query(address, port, socket.AI_NUMERICHOST)
     if ":" in address:
         return ((socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)),)
     return ((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)),)
 
 
-def _look_up(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
+def _query(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
     """Ask the system's resolver; blocks. An impossible name or port is as unknown as any other."""
     if not 0 < port <= PORT_MAX:
         raise socket.gaierror(socket.EAI_SERVICE, "not a TCP port")

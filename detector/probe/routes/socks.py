@@ -53,7 +53,7 @@ class _Conversation(Negotiation):
         return message
 
     def receive(self, data: bytes) -> bytes:
-        """Parse the proxy's answers as far as they are complete."""
+        """Parse the messages of the proxy that are complete."""
         if self.settled:
             return b""
         self._unread += data

@@ -123,10 +123,10 @@ def from_macos(text: str) -> SystemProxies:
 def _whole_network(rule: str) -> str:
     """Expand a network as macOS abbreviates it: `169.254/16`."""
     address, separator, length = rule.partition("/")
-    octets = address.split(".")
-    if not separator or not all(octet.isdecimal() for octet in octets):
+    parts = address.split(".")
+    if not separator or not all(part.isdecimal() for part in parts):
         return rule
-    return ".".join((*octets, "0", "0", "0")[:4] if len(octets) < 4 else octets) + f"/{length}"  # noqa: PLR2004 - octets of IPv4
+    return ".".join((*parts, "0", "0", "0")[:4] if len(parts) < 4 else parts) + f"/{length}"  # noqa: PLR2004 - bytes of an IPv4 address
 
 
 _GNOME_LINE: Final = re.compile(r"org\.gnome\.system\.proxy(?:\.(\w+))? ([\w-]+) (.*)")

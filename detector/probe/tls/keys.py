@@ -1,4 +1,4 @@
-"""The key schedule of TLS 1.3 and QUIC as far as it is shared: HKDF-Expand-Label and the keys of a traffic secret.
+"""The key schedule that TLS 1.3 and QUIC share: HKDF-Expand-Label and the keys of a traffic secret.
 
 Room: probe. Pure.
 """

@@ -60,7 +60,11 @@ class Reader:
 
     def number(self, size: int) -> int:
         """Return the next unsigned integer of `size` bytes in network order."""
-        return int.from_bytes(self.take(size), "big")
+        start = self.at  # not by `take`: a handshake reads dozens of numbers
+        self.at = end = start + size
+        if end > len(self._data):
+            raise self._too_short()
+        return int.from_bytes(self._data[start:end], "big")
 
     def vector(self, length_size: int) -> bytes:
         """Return the next variable-length vector, whose length field has `length_size` bytes."""
@@ -78,8 +82,10 @@ class Reader:
 
     def extensions(self) -> list[tuple[int, bytes]]:
         """Return the next block of extensions (type, body) in wire order (RFC 8446 section 4.2)."""
-        block = Reader(self.vector(2), self._what)
-        found = []
+        found: list[tuple[int, bytes]] = []
+        if not (data := self.vector(2)):
+            return found
+        block = Reader(data, self._what)
         while block.left:
             found.append((block.number(2), block.vector(2)))
         return found

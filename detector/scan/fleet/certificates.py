@@ -51,8 +51,8 @@ def files(folder: str | Path, part: str) -> Files:
 def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: int = DAYS_VALID) -> tuple[Path, ...]:
     """Make a CA and the certificates of the parts in `folder`; returns the files made.
 
-    `hosts` are the names and addresses of the scheduler. The CA's key is not kept: a fleet that needs another part gets
-    all certificates anew. Existing files are not overwritten.
+    `hosts` are the names and addresses of the scheduler. The CA's key is not kept: for another part, make
+    all certificates again. Existing files are not overwritten.
 
     Raises:
         OutputError: a file exists or cannot be written.

@@ -19,6 +19,7 @@ import enum
 import logging
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -26,8 +27,7 @@ import msgspec
 from detector.aio.tasks import cancel_and_wait
 from detector.errors import DetectorError, MissingExtraError
 from detector.scan import work
-from detector.scan.results import FollowUps, Numbered, Scanned, row
-from detector.scan.runner import numbered_batches
+from detector.scan.runner import Numbered, Scanned, canary_targets, numbered_batches, row
 from detector.session.settings import NetworkSettings
 from detector.session.stream import Probed, StreamSettings, stream
 
@@ -39,7 +39,16 @@ except ImportError as error:
     raise MissingExtraError("A fleet needs Dask's distributed.", extra="fleet") from error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from detector.model import Endpoint
     from detector.scan import BadLine, Target
@@ -201,7 +210,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
         why = "; ".join(f"{r.worker}: {r.reason}" for r in workers.refused) or "no worker is connected"
         raise FleetError(f"The fleet has no usable worker ({why}).", advice="Start `detector fleet worker`s.")
     coordinator = _Coordinator(client, detector, workers, settings or FleetSettings(), on_refused)
-    follow_ups: defaultdict[str, FollowUps] = defaultdict(FollowUps)
+    canary_numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(-1, -1))
 
     async def source() -> AsyncIterator[_Job]:
         async for batch in numbered_batches(targets, on_bad_line=on_bad_line):
@@ -209,7 +218,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
                 yield _Job(vantage, batch)
 
     def follow_up(vantage: str, canaries: Sequence[Endpoint]) -> tuple[_Job]:
-        return (_Job(vantage, follow_ups[vantage].targets(canaries)),)
+        return (_Job(vantage, canary_targets(canaries, canary_numbers[vantage])),)
 
     await coordinator.refresh()
     try:

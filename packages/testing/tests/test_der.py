@@ -17,7 +17,7 @@ def test_what_was_encoded_is_found_again(contents: list[bytes]) -> None:
 
 @given(st.binary(max_size=64))
 def test_only_value_errors_escape(data: bytes) -> None:
-    """Arbitrary octets give children that lie within them, or a ValueError."""
+    """Arbitrary bytes give children that lie within them, or a ValueError."""
     try:
         found = der.children(data)
     except ValueError:

@@ -76,7 +76,7 @@ async def test_a_redirect_ends_at_the_box_and_the_relay_knows_where_to(network_l
 
 @pytest.mark.lab
 async def test_names_resolve_for_commands_in_the_client(network_lab: Lab) -> None:
-    """A hosts file of the namespace's own serves the resolver; the machine's stays as it is."""
+    """A hosts file of the namespace's own serves the resolver; the machine's stays unchanged."""
     await network_lab.name_hosts({"exam.example.edu": (network_lab.origin.ipv4,)})
     program = "import socket; print(socket.gethostbyname('exam.example.edu'))"
     done = await network_lab.client.run(sys.executable, "-c", program)

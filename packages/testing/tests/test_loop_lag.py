@@ -104,8 +104,8 @@ def test_it_leaves_asyncio_as_it_was() -> None:
     assert callbacks.count == seen > 0
 
 
-def test_the_collector_is_told_apart() -> None:
-    """A full collection within a callback is no work of that callback: it is in `collecting`, whoever asks for it."""
+def test_the_collector_is_counted_separately() -> None:
+    """A full collection within a callback counts as `collecting`, whatever caused it, not as work of the callback."""
 
     async def main() -> None:
         heap = [[number] for number in range(400_000)]  # what a collection has to go through

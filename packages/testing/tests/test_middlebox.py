@@ -139,7 +139,7 @@ async def test_without_an_upstream_it_shows_a_block_page(tls_pki: PrivatePKI) ->
     assert seen.body.startswith(b"HTTP/1.1 403")
 
 
-async def test_it_copies_as_much_as_it_is_told_to(
+async def test_it_copies_the_fields_asked_for(
     tls_pki: PrivatePKI, certificates: dict[str, Issued], origin: Origin
 ) -> None:
     """Nothing, or serial, dates and the very SCTs of the genuine leaf."""
@@ -221,7 +221,7 @@ async def test_it_can_hold_the_origins_own_key(
 
 
 async def test_it_can_rewrite_what_the_origin_says(tls_pki: PrivatePKI, origin: Origin) -> None:
-    """The client gets the changed page; the origin is none the wiser."""
+    """The client gets the changed page; the origin does not notice."""
 
     def rewrite(data: bytes) -> bytes:
         return data.replace(b"This is", b"That is")

@@ -211,7 +211,7 @@ def test_a_self_signed_certificate_signed_itself(tls_pki: PrivatePKI) -> None:
     assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
 
 
-def test_a_forger_copies_what_it_is_told_to(tls_pki: PrivatePKI) -> None:
+def test_a_forger_copies_the_fields_asked_for(tls_pki: PrivatePKI) -> None:
     """By default subject, names, serial and dates of the genuine leaf are taken over; its key cannot be."""
     genuine = tls_pki.issue([EXAM, "www.example.edu"])
     forged, original = load(tls_pki.private_ca().issue(copy_from=genuine.leaf).leaf), load(genuine.leaf)

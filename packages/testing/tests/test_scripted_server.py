@@ -1,4 +1,4 @@
-"""Room: testing. The scripted server against stock OpenSSL, and every misbehaviour as it looks on the wire."""
+"""Room: testing. The scripted server against stock OpenSSL, and every misbehavior as seen on the wire."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_it_completes_over_p256(tls_pki: PrivatePKI, version: ssl.TLSVersi
 
 @pytest.mark.parametrize("scheme", [Scheme.RSA_PKCS1_SHA256, Scheme.RSA_PSS_RSAE_SHA256, Scheme.RSA_PKCS1_SHA1])
 async def test_tls12_signs_with_the_scheme_asked_for(tls_pki: PrivatePKI, scheme: Scheme) -> None:
-    """RSA keys sign ServerKeyExchange in the old ways too."""
+    """RSA keys sign ServerKeyExchange with the older schemes too."""
     issued = tls_pki.issue([EXAM], key="rsa")
     async with serve_script(dataclasses.replace(Script.genuine(issued, version=TLS12), scheme=scheme)) as server:
         assert (await visit(server.address)).error == ""
@@ -124,7 +124,7 @@ async def test_a_corrupt_finished_is_refused(tls_pki: PrivatePKI, version: ssl.T
 async def test_malformed_certificates_are_presented_as_they_are(
     tls_pki: PrivatePKI, damage: str, version: ssl.TLSVersion
 ) -> None:
-    """Octets that are no certificate travel untouched, and OpenSSL refuses to read them."""
+    """Bytes that are not a certificate are sent unchanged, and OpenSSL refuses to read them."""
     issued = tls_pki.issue([EXAM])
     leaf = {
         "garbage": b"not a certificate",
@@ -190,7 +190,7 @@ async def test_plain_http_is_no_tls() -> None:
 
 
 async def test_garbage_has_the_length_asked_for() -> None:
-    """Random octets come instead of a ServerHello."""
+    """Random bytes come instead of a ServerHello."""
     async with serve_script(Script.garbage(777)) as server:
         assert len((await first_flight(server.address))[0]) == 777
 
@@ -210,7 +210,7 @@ async def test_silence_is_silent() -> None:
 @both_versions
 @pytest.mark.parametrize("ending", Ending)
 @pytest.mark.parametrize("step", [Step.HELLO, Step.SERVER_HELLO, Step.CERTIFICATE, Step.FLIGHT])
-async def test_it_stops_where_it_is_told(
+async def test_it_stops_at_the_step_asked_for(
     tls_pki: PrivatePKI, step: Step, ending: Ending, version: ssl.TLSVersion
 ) -> None:
     """The messages up to a step are sent and no more; then silence, FIN or RST."""
@@ -253,7 +253,7 @@ async def test_it_can_close_right_after_the_handshake(tls_pki: PrivatePKI, versi
 
 
 async def test_dripping_changes_nothing_but_the_pace(tls_pki: PrivatePKI) -> None:
-    """Octet by octet, the handshake still completes."""
+    """Byte by byte, the handshake still completes."""
     script = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM], scts=0)), drip=0.0)
     async with serve_script(script) as server:
         assert b"200" in (await visit(server.address)).body
@@ -269,28 +269,28 @@ async def test_first_connections_are_dropped(tls_pki: PrivatePKI) -> None:
 
 
 @both_versions
-@pytest.mark.parametrize("octets", [0, 1, 5, 6, 100, 300])
-async def test_a_reset_comes_after_exactly_so_many_octets(
-    tls_pki: PrivatePKI, octets: int, version: ssl.TLSVersion
+@pytest.mark.parametrize("count", [0, 1, 5, 6, 100, 300])
+async def test_a_reset_comes_after_exactly_so_many_bytes(
+    tls_pki: PrivatePKI, count: int, version: ssl.TLSVersion
 ) -> None:
-    """The client gets that many octets of a good handshake and then RST."""
-    script = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM]), version=version), reset_after=octets)
+    """The client gets that many bytes of a good handshake and then RST."""
+    script = dataclasses.replace(Script.genuine(tls_pki.issue([EXAM]), version=version), reset_after=count)
     async with serve_script(script) as server:
         stream = await connect(server.address)
-        if octets:
+        if count:
             await stream.write(client_hello(version=version))
         received, error = await read_all(stream)
-    assert (len(received), error) == (octets, "ConnectionResetError")
+    assert (len(received), error) == (count, "ConnectionResetError")
 
 
 @both_versions
-async def test_a_reset_can_come_at_any_octet(tls_pki: PrivatePKI, version: ssl.TLSVersion) -> None:
+async def test_a_reset_can_come_at_any_byte(tls_pki: PrivatePKI, version: ssl.TLSVersion) -> None:
     """Wherever in the whole conversation the reset is set, a stock client sees an error; past its end, none."""
     script = Script.genuine(tls_pki.issue([EXAM], scts=0), version=version)
-    for octets in (*range(1, 1500, 83), 1 << 20):  # the conversation has about 1650
-        async with serve_script(dataclasses.replace(script, reset_after=octets)) as server:
+    for count in (*range(1, 1500, 83), 1 << 20):  # the conversation has about 1650
+        async with serve_script(dataclasses.replace(script, reset_after=count)) as server:
             seen = await visit(server.address)
-        assert (seen.error == "") is (octets == 1 << 20), octets
+        assert (seen.error == "") is (count == 1 << 20), count
 
 
 async def test_a_server_can_change_its_mind(tls_pki: PrivatePKI) -> None:

@@ -26,7 +26,7 @@ async def test_clients_that_come_as_a_server_ends(turns: int) -> None:
         served += 1
         await stream.read()
 
-    with warnings.catch_warnings(record=True) as told, contextlib.ExitStack() as stack:
+    with warnings.catch_warnings(record=True) as warned, contextlib.ExitStack() as stack:
         warnings.simplefilter("always")
         async with listen(serve, listener):
             clients = [stack.enter_context(socket.create_connection(listener.address)) for _ in range(5)]
@@ -38,5 +38,5 @@ async def test_clients_that_come_as_a_server_ends(turns: int) -> None:
             with contextlib.suppress(ConnectionError):
                 assert await asyncio.to_thread(client.recv, 1) == b""
         gc.collect()
-    assert [str(warning.message) for warning in told] == []
+    assert [str(warning.message) for warning in warned] == []
     assert served in {0, 5}

@@ -19,7 +19,7 @@ SCRIPTS = [Script(key=generate_key(), version=version) for version in (ssl.TLSVe
 
 
 def test_a_real_hello_is_read() -> None:
-    """The fields of a stock client's hello are the ones it was told to send."""
+    """The fields of a stock client's hello are the ones it was configured to send."""
     hello = wire.find_client_hello(HELLO)
     assert hello is not None
     assert hello.server_name == EXAM
@@ -46,7 +46,7 @@ def test_a_hello_may_come_in_several_records() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_octets_only_raise_what_is_documented(data: bytes) -> None:
+def test_arbitrary_bytes_only_raise_what_is_documented(data: bytes) -> None:
     """Whatever arrives first is a hello, the beginning of one, or a TLSWireError."""
     for candidate in (data, wire.record(wire.ContentType.HANDSHAKE, data)):
         with contextlib.suppress(TLSWireError):
@@ -58,11 +58,11 @@ def test_arbitrary_octets_only_raise_what_is_documented(data: bytes) -> None:
     st.integers(min_value=0, max_value=255),
     st.sampled_from(SCRIPTS),
 )
-def test_a_damaged_hello_only_raises_what_is_documented(at: int, octet: int, script: Script) -> None:
-    """One wrong octet anywhere leads to a flight, to waiting, or to a TLSWireError."""
+def test_a_damaged_hello_only_raises_what_is_documented(at: int, byte: int, script: Script) -> None:
+    """One wrong byte anywhere leads to a flight, to waiting, or to a TLSWireError."""
     handshake = ScriptedHandshake(script)
     try:
-        sent = b"".join(handshake.receive(HELLO[:at] + bytes((octet,)) + HELLO[at + 1 :]))
+        sent = b"".join(handshake.receive(HELLO[:at] + bytes((byte,)) + HELLO[at + 1 :]))
     except TLSWireError:
         return
     assert bool(sent) is (handshake.hello is not None)

@@ -43,7 +43,8 @@ def test_shipped_data_is_sound_and_whole() -> None:
     """What `match` relies on, and that nothing was lost: ids, references, whole hashes, folded names, sane patterns."""
     data = json.loads(_data())
     ids = [entry.id for entry in CATALOGUE.entries]
-    assert (len(ids), len(set(ids)), len(data["unnamed"]), data["schema"]) == (142, 142, 15, 1)
+    assert len(set(ids)) == len(ids) >= 142  # as many as once were known
+    assert (len(data["unnamed"]), data["schema"]) == (15, 1)
     for entry in CATALOGUE.entries:
         assert entry.sources
         assert entry.product

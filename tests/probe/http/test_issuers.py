@@ -314,7 +314,7 @@ async def test_the_callers_own_rules_lead_anywhere() -> None:
     assert asked == [Endpoint(host=HOST, port=80), Endpoint(host="other.example.com", port=80)]
 
 
-async def test_an_address_that_cannot_be_told_is_refused() -> None:
+async def test_an_unknown_address_is_refused() -> None:
     """A direct connection without a peer address fails closed and is not left open."""
     network = serving({HOST: certificates()[0]})
     guarded = PublicAddressesOnly(network)
@@ -325,7 +325,7 @@ async def test_an_address_that_cannot_be_told_is_refused() -> None:
 
 
 async def test_through_a_proxy_the_proxy_decides() -> None:
-    """The proxy's own address is private as a rule and no reason to refuse; names are still looked at."""
+    """The proxy's own address is private as a rule and no reason to refuse; names are still checked."""
     root = certificates()[0]
     async with (
         serve_files({"/issuer.crt": root}) as origin,

@@ -40,7 +40,7 @@ async def control_request(control: bytes, *, status: int = 204, body: bytes | No
     return await probe_portal(dialer=network(says(control)), probe_url=CONTROL, expect_status=status, expect_body=body)
 
 
-async def look_with_api(api: bytes, control: bytes = NO_CONTENT) -> PortalObservation:
+async def request_with_api(api: bytes, control: bytes = NO_CONTENT) -> PortalObservation:
     return await probe_portal(dialer=network(says(control), api), probe_url=CONTROL, api_url=API)
 
 
@@ -85,7 +85,7 @@ async def test_a_redirection_keeps_no_client_data() -> None:
 async def test_portal_urls_are_bounded_and_printable(location: str, kept: str | None) -> None:
     """Whatever a portal gives as its URL, what is kept fits into a report."""
     body = json.dumps({"captive": True, "user-portal-url": location}).encode()
-    seen = await look_with_api(answer("200 OK", body))
+    seen = await request_with_api(answer("200 OK", body))
     assert (seen.outcome, seen.sign_in_url) == (PortalOutcome.CAPTIVE, kept)
 
 
@@ -151,14 +151,14 @@ async def test_what_gives_no_answer() -> None:
 async def test_the_api_says_captive() -> None:
     """A captive API decides even where the control request came through, and gives the page for people."""
     body = b'{"captive": true, "user-portal-url": "https://portal.example/login?s=1", "seconds-remaining": 3}'
-    seen = await look_with_api(answer("200 OK", body))
+    seen = await request_with_api(answer("200 OK", body))
     assert (seen.outcome, seen.api, seen.status) == (PortalOutcome.CAPTIVE, PortalOutcome.CAPTIVE, 204)
     assert seen.sign_in_url == "https://portal.example/login"
 
 
 async def test_the_api_says_open() -> None:
     """An API that says open does not outweigh a redirected control request."""
-    seen = await look_with_api(answer("200 OK", b'{"captive": false}'), answer("302 Found", Location="/login"))
+    seen = await request_with_api(answer("200 OK", b'{"captive": false}'), answer("302 Found", Location="/login"))
     assert (seen.outcome, seen.api) == (PortalOutcome.REDIRECTED, PortalOutcome.OPEN)
 
 
@@ -167,15 +167,15 @@ async def test_the_api_says_open() -> None:
 )
 async def test_an_api_that_says_nothing_readable(body: bytes) -> None:
     """What is not the JSON of RFC 8908 is no answer, and leaves the control request's."""
-    seen = await look_with_api(answer("200 OK", body))
+    seen = await request_with_api(answer("200 OK", body))
     assert (seen.outcome, seen.api) == (PortalOutcome.OPEN, PortalOutcome.FAILED)
 
 
 async def test_an_api_out_of_reach() -> None:
     """An error status and an https URL are `failed`, an early end is `unreachable`."""
     captive = b'{"captive": true}'
-    assert (await look_with_api(answer("404 Not Found", captive))).api is PortalOutcome.FAILED
-    assert (await look_with_api(b"")).api is PortalOutcome.UNREACHABLE
+    assert (await request_with_api(answer("404 Not Found", captive))).api is PortalOutcome.FAILED
+    assert (await request_with_api(b"")).api is PortalOutcome.UNREACHABLE
     secure = await probe_portal(
         dialer=network(says(NO_CONTENT)), probe_url=CONTROL, api_url="https://api.portal.example/captive"
     )

@@ -200,7 +200,7 @@ def test_a_stream_is_put_in_order(content: bytes, order: random.Random) -> None:
     assert b"".join(stream.take(offset, data) for offset, data in pieces) == content
 
 
-def test_how_either_side_closed_is_told_apart() -> None:
+def test_which_side_closed_is_known() -> None:
     """A CONNECTION_CLOSE under Initial keys is read, with the TLS alert in it (RFC 9001 section 4.8)."""
     server = QuicConnection(
         configuration=_server_without("h3"), original_destination_connection_id=_destination(talk().datagrams[0][1])

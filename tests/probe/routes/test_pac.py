@@ -167,7 +167,7 @@ def test_no_answer_raises(text: str) -> None:
         ("/home/hunter2/proxy.pac", "proxy.pac"),
     ],
 )
-def test_a_file_is_told_without_secrets(location: str, name: str) -> None:
+def test_a_file_is_named_without_secrets(location: str, name: str) -> None:
     """No credentials, no query, no folders of a person."""
     assert pac.shown(location) == name
 

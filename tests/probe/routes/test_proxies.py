@@ -138,7 +138,7 @@ async def test_credentials_go_only_to_a_proxy_that_is_trusted(*, trusted: bool, 
 
 
 async def test_an_https_url_for_a_proxy_without_tls() -> None:
-    """What the proxy did instead of TLS is kept, and the sentence says where to look."""
+    """What the proxy did instead of TLS is kept, and the sentence says what to check."""
     async with serve_proxy() as plain, serve_proxy(lie=Lie.GARBAGE) as garbage:
         for proxy, timeouts in ((plain, BRIEF), (garbage, None)):
             url = proxy.url.replace("http", "https")
@@ -237,7 +237,7 @@ async def test_a_page_behind_the_answer_gets_its_own_sentence() -> None:
         async with serve_proxy(upstream=upstream, lie=Lie.BODY_WITH_200) as proxy:
             observation = (await probe(ENDPOINT, dialer=ProxyDialer(parse_proxy(proxy.url)))).single
     assert observation.outcome is Outcome.NOT_TLS
-    assert "granted the tunnel" in sentence(observation)
+    assert "opened the tunnel" in sentence(observation)
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5", "socks4a", "https"])
@@ -354,7 +354,7 @@ FAILURES: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{"refuse": 91}, {
 def test_credentials_never_show(user: str, password: str, data: st.DataObject) -> None:
     """On no path that a proxy can fail does a user name or password reach a report, a log, or an exception.
 
-    The marks are looked for as they are, percent-encoded, as Python shows them, in hexadecimal and in base64 at every
+    The marks are searched in plain text, percent-encoded, as Python shows them, in hexadecimal and in base64 at every
     alignment.
     """
     scheme = data.draw(st.sampled_from(["http", "https", "socks5", "socks4a", "ftp"]))

@@ -96,7 +96,7 @@ def test_windows(values: dict[str, object], expected: SystemProxies) -> None:
 
 
 def test_macos() -> None:
-    """What `scutil --proxy` prints: a server with exceptions, or a file that goes before it."""
+    """What `scutil --proxy` prints: a server with exceptions, or a file that takes precedence."""
     found = from_macos(MACOS)
     assert found == SystemProxies(
         proxy="proxy.example.edu:8080",

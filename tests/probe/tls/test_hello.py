@@ -231,13 +231,13 @@ def test_a_retried_hello() -> None:
         b"\x01" + vector(u16(769) + RANDOM + vector(bytes(33), 1) + vector(u16(47), 2) + vector(b"\x00", 1), 3),
     ],
 )
-def test_damage_is_told(damage: bytes) -> None:
+def test_damage_is_reported(damage: bytes) -> None:
     """What is no ClientHello raises the documented exception."""
     with pytest.raises(WireError):
         parse_client_hello(damage)
 
 
-def test_damaged_answers_are_told() -> None:
+def test_damaged_answers_are_reported() -> None:
     """What is no ServerHello raises the documented exception."""
     for damage in (b"", client_hello(769, SUITES), server_hello(769, 47)[:-1], server_hello(769, 47, extension(43))):
         with pytest.raises(WireError):

@@ -436,7 +436,7 @@ def test_nothing_behind_a_wrong_signature_excuses_it(behind: tuple[tls_wire.Cont
         ("another by TLS 1.2, genuine", "inconclusive", {None}),
     ],
 )
-async def test_each_leaf_is_judged(
+async def test_each_leaf_is_assessed(
     connections: str,
     verdict: str,
     confidences: set[str | None],
@@ -494,7 +494,7 @@ def test_any_bytes_from_a_server(data: bytes) -> None:
     engine.closing_bytes()
 
 
-async def test_without_ml_kem_openssl_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_ml_kem_openssl_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An older cryptography cannot say hello as OpenSSL does: then OpenSSL says it, whatever was asked for."""
     monkeypatch.setattr(native, "MLKEM768PrivateKey", None)
     native.is_usable.cache_clear()

@@ -71,7 +71,7 @@ async def probes(script: Script) -> tuple[Observation, Observation]:
 
 
 @both_versions
-async def test_both_engines_keep_what_vouches_for_the_leaf(version: ssl.TLSVersion) -> None:
+async def test_both_engines_keep_what_comes_for_the_leaf(version: ssl.TLSVersion) -> None:
     """In CertificateEntry or in ServerHello and CertificateStatus: byte for byte, and asked for."""
     stapled = pki().intermediate_ec.ocsp_response(exam().leaf)
     script = Script.genuine(exam(), version=version, sct_list=SCTS, ocsp_response=stapled)

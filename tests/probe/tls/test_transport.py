@@ -140,7 +140,7 @@ def slowly(transport: TLSTransport) -> Callable[[bytes], None]:
 
 
 @both_versions
-async def test_large_bodies_both_ways_with_slow_readers(version: ssl.TLSVersion) -> None:
+async def test_large_bodies_in_both_directions_with_slow_readers(version: ssl.TLSVersion) -> None:
     """Everything arrives, in order, whichever side is slow; writers are paused and resumed."""
     async with pair(version) as ends:
         protocols = [Listening(slowly(end)) for end in ends]
@@ -320,7 +320,7 @@ async def test_garbage_ends_the_connection_with_an_alert() -> None:
     assert other.events == ["lost"]  # an alert, not an end of data
 
 
-async def test_a_lost_connection_is_told_to_who_comes_late() -> None:
+async def test_a_late_protocol_learns_of_a_lost_connection() -> None:
     """A protocol that is set when everything is over hears so instead of waiting for ever."""
     async with pair() as (client, server):
         server.abort()
@@ -332,7 +332,7 @@ async def test_a_lost_connection_is_told_to_who_comes_late() -> None:
         assert isinstance(await late.end(), ConnectionError)
 
 
-async def test_who_comes_while_nothing_leaves_is_told_to_pause() -> None:
+async def test_a_protocol_set_while_sending_stalls_is_paused() -> None:
     """pause_writing and resume_writing are balanced for each protocol, as aiohttp's asserts want them."""
     async with pair() as (client, server):
         first, second = Listening(), Listening()
@@ -478,7 +478,7 @@ def encrypted(connection: SSL.Connection, data: bytes) -> bytes:
     return output_of(connection)
 
 
-async def test_an_end_that_comes_while_paused_is_told_after_the_data() -> None:
+async def test_an_end_that_comes_while_paused_follows_the_data() -> None:
     """Some loops deliver what they had already read, and the end, to a reader that has paused."""
     transport, below, server = in_memory()
     reader = Listening()

@@ -204,7 +204,7 @@ def test_the_client_side_raises_only_wire_errors(raw: bytes, places: list[int]) 
     "raw",
     [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"H", b"\x16\x02", b"\x16\x03\x01\xff\xff", b"\x00"],
 )
-def test_what_is_no_tls_is_told_at_once(raw: bytes) -> None:
+def test_what_is_not_tls_is_recognized_at_once(raw: bytes) -> None:
     """The first bytes that cannot begin a TLS record are enough."""
     with pytest.raises(WireError) as caught:
         Wire().server(raw)
@@ -324,7 +324,7 @@ def test_expand_label_matches_the_published_trace() -> None:
     assert expand_label("sha256", secret, "iv", 12).hex() == "5d313eb2671276ee13000b30"
 
 
-def test_hello_retry_request_is_told_from_server_hello() -> None:
+def test_hello_retry_request_is_distinguished_from_server_hello() -> None:
     """A HelloRetryRequest is remembered apart, may come once, and must fit what follows."""
     retry = server_hello(version=TLS_1_3, suite=0x1301, random=HELLO_RETRY_REQUEST_RANDOM)
     wire = Wire()

@@ -1,4 +1,4 @@
-"""A run says what it was (check, scan, fleet), and what people look for is indexed. Room: history."""
+"""A run records its kind (check, scan, fleet), and what people search for is indexed. Room: history."""
 
 import sqlalchemy as sa
 from alembic import op
