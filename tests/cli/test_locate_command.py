@@ -73,7 +73,7 @@ async def test_the_slow_hint_and_silent_systems_are_told(
     """A weak hint is called one, and where no router can be named the table says so."""
     monkeypatch.setattr("detector.judge.hops.SLOW_MS", -1.0)
     monkeypatch.setattr("detector.judge.hops.SLOW_FACTOR", 0)
-    monkeypatch.setattr("detector.locate.tracing.error_queue", NoErrorQueue)
+    monkeypatch.setattr("detector.locate.tracing.LinuxErrorQueue", NoErrorQueue)
     async with serve_origin(pki.issue([EXAM])) as origin, serve_files({}) as web:
         assert await run(f"127.0.0.1:{origin.port}", "--control-port", str(web.port), "--max-hops", "1") == 0
     told = capsys.readouterr().out
