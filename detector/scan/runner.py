@@ -95,7 +95,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     prober, canary_numbers = Prober(probe or detector.probe, settings), count(-1, -1)
 
     async def source() -> AsyncIterator[Numbered]:
-        async for batch in numbered_batches(targets, done=done, on_bad_line=on_bad_line):
+        async for batch in numbered_batches(targets, size=BATCH, done=done, on_bad_line=on_bad_line):
             for numbered in batch:
                 yield numbered
 
@@ -117,12 +117,13 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
 async def numbered_batches(
     targets: Iterable[Target | BadLine],
     *,
+    size: int,
     done: Container[int] = (),
     on_bad_line: Callable[[BadLine], None] | None = None,
 ) -> AsyncIterator[tuple[Numbered, ...]]:
     """Number the targets, and yield those that are not `done` in non-empty batches, read in a thread."""
     iterator, numbers = iter(targets), count()
-    while lines := await asyncio.to_thread(lambda: list(islice(iterator, BATCH))):
+    while lines := await asyncio.to_thread(lambda: list(islice(iterator, size))):
         batch = []
         for line in lines:
             if isinstance(line, BadLine):

@@ -213,7 +213,7 @@ async def scan(  # noqa: PLR0913 - keyword-only past the source; each is one cho
     canary_numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(-1, -1))
 
     async def source() -> AsyncIterator[_Job]:
-        async for batch in numbered_batches(targets, on_bad_line=on_bad_line):
+        async for batch in numbered_batches(targets, size=BATCH, on_bad_line=on_bad_line):
             for vantage in workers.vantages if mode is Mode.EVERY else (None,):
                 yield _Job(vantage, batch)
 
