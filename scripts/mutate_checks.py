@@ -34,7 +34,20 @@ fails. Written by `python scripts/mutate_checks.py`; `.ci/run` repeats the mutat
 def first_failure(check: str) -> str | None:
     """Run the tests with one check off; return the id of the first test that fails, None when none does."""
     done = subprocess.run(  # noqa: S603 - our own tests
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "disable_check", "-p", "no:cacheprovider", *TESTS],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-n",
+            "0",
+            "-p",
+            "disable_check",
+            "-p",
+            "no:cacheprovider",
+            *TESTS,
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,
