@@ -217,6 +217,7 @@ class Expected(_Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Raises `TargetError`, a `ValueError`, which msgspec turns into its own."""
         parse_host(self.host)
+        _ = self.endpoint  # which checks ports, digests and keys
 
     @property
     def name(self) -> str:

@@ -125,6 +125,18 @@ def test_no_changed_octet_holds(at: int, octet: int, how: str, data: bytes, worl
     assert verification is None or not verification.holds
 
 
+def test_a_digest_of_another_length_is_refused(data: bytes, world: World) -> None:
+    """A signer can write a pin of 33 bytes; the bundle is refused, and the error says which field is wrong."""
+
+    def change(_: dict[str, Any], contents: dict[str, Any]) -> None:
+        for target, key in places(contents):
+            if key == "pins":
+                target[key] = [base64.b64encode(bytes(33)).decode()]
+
+    with pytest.raises(BundleError, match=r"pins: a value has length 33"):
+        verify(world, made_up(data, change))
+
+
 @FUZZ
 @given(draw=st.data())
 def test_no_changed_field_holds(draw: st.DataObject, data: bytes, world: World) -> None:
