@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.bundle_recordings import EXAM, KEY, LMS, PUBLIC, packed, recorded, verify
+from support.system import program
 
 from detector import bundle
 from detector.bundle import form
@@ -103,14 +104,15 @@ def test_bundle_of_the_first_version() -> None:
 
 def test_by_hand(tmp_path: Path, world: World, pki: PrivatePKI) -> None:
     """The programs of the document, in its order, with nothing of this package: what was signed is found signed."""
+    program("openssl")
     data = packed(recorded(world, EXAM, pki.issue([EXAM])), recorded(world, LMS, pki.issue([LMS])))
     (tmp_path / "evidence.json").write_bytes(bundle.redact(data, ["vantage"]))
     (tmp_path / "recorder.pem").write_bytes(
         KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
-    (program,) = [block for kind, block in BLOCKS if kind == "python"]
+    (source,) = [block for kind, block in BLOCKS if kind == "python"]
     done = subprocess.run(  # noqa: S603 - the document's own program
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert "endpoint-1 is what was signed" in done.stdout
     assert "vantage was taken out" in done.stdout

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import aiohttp
+from support.system import program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -93,10 +92,8 @@ class Chromium:
 @contextlib.asynccontextmanager
 async def run_chromium(profile: Path, extension: Path, extension_id: str) -> AsyncIterator[Chromium]:
     """Run Chromium with this profile directory and unpacked extension until the block ends."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    assert program, f"none of {', '.join(NAMES)} is installed; .ci/run installs it"
     process = await asyncio.create_subprocess_exec(
-        program,
+        program("chromium"),
         *FLAGS,
         f"--user-data-dir={profile}",
         f"--load-extension={extension}",

@@ -94,6 +94,7 @@ async def test_nothing_leaves_the_lab(network_lab: Lab) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.usefixtures("network_lab")  # without which it is skipped
 async def test_everything_is_gone_afterwards_even_after_a_failure() -> None:
     """Namespaces, their files and what runs in them end with the block, however it ends."""
     left: list[str] = []
@@ -120,6 +121,7 @@ async def test_everything_is_gone_afterwards_even_after_a_failure() -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.usefixtures("network_lab")
 async def test_what_a_killed_process_left_is_swept() -> None:
     """A lab of a process that is no more is removed by the next one; one of a process that runs is not."""
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True)  # noqa: ASYNC221 - our own interpreter, for a number nobody has
