@@ -5,9 +5,11 @@ A contender that is not available is listed with the reason.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from importlib import metadata
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import cryptography
 import OpenSSL.SSL
 
+from detector.model import Engine
 from detector.version import VERSION
 from evaluation import portal_detector
 from evaluation.uv import UvError, uv_command
@@ -104,15 +107,13 @@ def counting(needle: str, each: int = 1) -> Callable[[str], int]:
 
 def python_clients() -> list[Contender]:
     """Return the detector with each engine, and the standard library."""
-    from detector.model import Engine  # noqa: PLC0415 - records only
-
     own = f"detector {VERSION}, Python {sys.version.split()[0]}, cryptography {cryptography.__version__}"
     openssl = f"pyOpenSSL {metadata.version('pyopenssl')} ({_linked_openssl()})"
     made = []
     for engine in (Engine.NATIVE, Engine.OPENSSL):
         version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
         does = f"`probe()`, engine `{engine}`: chain captured and hashed, key proved"
-        made.append(_client(f"probe:{engine}", does, version, probes=600, gives_latency=True, memory=True))
+        made.append(_client(f"probe:{engine}", does, version, probes=600, memory=True))
     for engine in (Engine.NATIVE, Engine.OPENSSL):
         version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
         made += [
@@ -123,20 +124,17 @@ def python_clients() -> list[Contender]:
                 ("scan-first", 300, "`Detector.scan`", "first contact: the same"),
             )
         ]
-    import ssl  # noqa: PLC0415 - for its version alone
-
     plain = f"Python {sys.version.split()[0]} ({ssl.OPENSSL_VERSION})"
     known = "leaf captured" if sys.version_info < (3, 13) else "chain captured"
     made.append(_client("memory", f"`ssl` on memory BIOs, asyncio protocol; {known}", plain, probes=300, memory=True))
     made.append(_client("streams", f"asyncio streams with `ssl`; {known}", plain, probes=300, memory=True))
-    return [one._replace(gives_latency="-" not in one.name, required=True) for one in made]
+    return made
 
 
-def _client(  # noqa: PLR0913 - the options of one client
-    name: str, does: str, version: str, *, probes: int, gives_latency: bool = False, memory: bool = False
-) -> Contender:
+def _client(name: str, does: str, version: str, *, probes: int, memory: bool = False) -> Contender:
     def command(origin: Origin, count: int, concurrency: int) -> Command:
-        arguments = [sys.executable, "-m", "benchmark.clients", name, "--count", str(count)]
+        module = "benchmark.detector_clients" if ":" in name else "benchmark.stdlib_clients"
+        arguments = [sys.executable, "-m", module, name, "--count", str(count)]
         return Command([*arguments, "--concurrency", str(concurrency)], setup(origin))
 
     return Contender(
@@ -147,7 +145,8 @@ def _client(  # noqa: PLR0913 - the options of one client
         lambda origin: command(origin, 0, CONCURRENCY),
         completed,
         version,
-        gives_latency=gives_latency,
+        gives_latency="-" not in name,
+        required=True,
         memory=memory,
     )
 
@@ -337,8 +336,6 @@ def _portal(scratch: Path) -> Contender:
     driver = [str(python), str(ROOT / "evaluation" / "portal_driver.py")]
 
     def work(origin: Origin, count: int, _: int) -> Command:
-        import base64  # noqa: PLC0415 - here alone
-
         pin = base64.b64encode(bytes.fromhex(origin.pins[HOST])).decode()
         request = {"host": HOST, "port": origin.port, "pin": pin, "roots": str(origin.roots)}
         return Command(driver, (json.dumps(request) + "\n") * count)
@@ -371,7 +368,7 @@ def output_of(*command: str, folder: Path | None = None, home: Path | None = Non
     """Return a program's output. Raises NotRunError when it fails."""
     env = None if home is None else {"PATH": "/usr/bin:/bin", "HOME": str(home), "GOTOOLCHAIN": "local"}
     try:
-        done = subprocess.run(  # noqa: S603 - programs found on this machine, or just installed
+        done = subprocess.run(  # noqa: S603 - no shell, and every word of the command is written in this module
             command, capture_output=True, text=True, check=False, cwd=folder, env=env, timeout=300
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -9,10 +9,10 @@ import time
 
 BEGUN = time.perf_counter()
 
-import asyncio  # noqa: E402 - the clock starts before anything is imported
-import json  # noqa: E402 - as above
-import sys  # noqa: E402 - as above
-from typing import TYPE_CHECKING, Any  # noqa: E402 - as above
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +69,8 @@ def _expect_clean(report: "Report") -> None:
 
 async def warm(settings: dict[str, Any], rounds: int) -> dict[str, Any]:
     """Return milliseconds of `check()` and of the floor, measured in alternation, without the first of each."""
-    from benchmark.clients import detector_for, pinned_endpoints  # noqa: PLC0415 - after the clock has started
-    from detector.probe.tls.native import NativeHandshake  # noqa: PLC0415 - as above
+    from benchmark.detectors import detector_for, pinned_endpoints
+    from detector.probe.tls.native import NativeHandshake
 
     endpoints = pinned_endpoints(settings)
     detector = detector_for(settings, "auto", len(endpoints))
@@ -92,10 +92,10 @@ async def warm(settings: dict[str, Any], rounds: int) -> dict[str, Any]:
 def fresh(settings: dict[str, Any]) -> dict[str, Any]:
     """Return milliseconds of each phase, in order."""
     started = time.perf_counter()
-    import detector  # noqa: F401, PLC0415 - this is what is measured
+    import detector  # noqa: F401 - importing it is the phase that is timed
 
     imported = time.perf_counter()
-    from benchmark.clients import detector_for, pinned_endpoints  # noqa: PLC0415 - as above
+    from benchmark.detectors import detector_for, pinned_endpoints
 
     endpoints = pinned_endpoints(settings)
     made = detector_for(settings, "auto", len(endpoints))

@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import psutil
 from detector_testing import PrivatePKI, serve_origin
@@ -70,10 +70,10 @@ async def part(*command: str, ready: str) -> AsyncIterator[Part]:
     """Run a process until the block ends; `ready` is part of the line that it prints when it runs."""
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
     try:
-        assert process.stderr is not None  # noqa: S101 - for type checkers: it was asked for
+        errors = cast("asyncio.StreamReader", process.stderr)  # there is one: a pipe was asked for
         line = b""
         while ready not in line.decode():
-            line = await process.stderr.readline()
+            line = await errors.readline()
             if not line:
                 raise SystemExit(f"{' '.join(command)} ended before it ran.")
         yield Part(process, line.decode().strip())

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
-from .clients import raise_file_limit
+from .attempts import raise_file_limit
 from .contenders import ENVIRONMENT, REFERENCE, read_json
 from .origin import HOST, setup
 from .process import NotRunError, ended, pinned

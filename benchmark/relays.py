@@ -12,7 +12,7 @@ import asyncio
 import sys
 from typing import Any, Final
 
-from .clients import raise_file_limit
+from .attempts import raise_file_limit
 from .origin import BACKLOG
 
 AT_ONCE: Final = 64

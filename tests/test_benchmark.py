@@ -16,7 +16,18 @@ import pytest
 from detector_testing import serve_origin
 from support.system import program
 
-from benchmark import clients, command, contenders, memory, page, processes, rounds, start
+from benchmark import (
+    attempts,
+    command,
+    contenders,
+    detector_clients,
+    memory,
+    page,
+    processes,
+    rounds,
+    start,
+    stdlib_clients,
+)
 from benchmark.contenders import Absent
 from benchmark.origin import Origin, serving
 from benchmark.process import NotRunError, Run, measure
@@ -260,8 +271,9 @@ async def test_clients_probe_and_report(pki: PrivatePKI, tmp_path: Path) -> None
     issued = pki.issue([host], cross_signed=True)
     written = pki.write(tmp_path)
     async with serve_origin(issued) as origin:
-        told = {
+        settings = {
             "host": host,
+            "patience": 30.0,
             "addresses": [origin.address],
             "many": origin.address,
             "hosts": [host],
@@ -272,22 +284,22 @@ async def test_clients_probe_and_report(pki: PrivatePKI, tmp_path: Path) -> None
         probing = [("probe:native", 2), ("probe:openssl", 2), ("probe-seen:native", 2)]
         for kind, count in (*probing, ("scan-first:auto", 1), ("scan-seen:auto", 2)):
             before = origin.connections
-            assert (await clients.run(kind, dict(told), count, 2))["completed"] == count
+            assert (await detector_clients.run(kind, settings, count, 2))["completed"] == count
             assert origin.connections - before == count + ("-seen" in kind)
         for kind in ("memory", "streams"):
-            said = await clients.run(kind, dict(told), 2, 1)
-            assert said["p50_ms"] <= said["p99_ms"]
-        with pytest.raises(clients.IncompleteError, match="needs 2, there are 1"):
-            await clients.run("scan-first:auto", dict(told), 2, 2)
+            report = await stdlib_clients.run(kind, settings, 2, 1)
+            assert report["p50_ms"] <= report["p99_ms"]
+        with pytest.raises(attempts.IncompleteError, match="needs 2, there are 1"):
+            await detector_clients.run("scan-first:auto", settings, 2, 2)
 
 
 async def test_an_incomplete_probe_fails(pki: PrivatePKI) -> None:
     """A chain of another length fails the client: what did half of the work is not compared."""
     async with serve_origin(pki.issue(["exam.example.edu"])) as origin:
-        told = {"host": "exam.example.edu", "addresses": [origin.address]}
+        settings = {"host": "exam.example.edu", "addresses": [origin.address], "patience": 30.0}
         with pytest.raises(ExceptionGroup) as group:
-            await clients.run("probe:native", told, 1, 1)
-    assert group.group_contains(clients.IncompleteError, match="2 certificates")
+            await detector_clients.run("probe:native", settings, 1, 1)
+    assert group.group_contains(attempts.IncompleteError, match="2 certificates")
 
 
 def test_nothing_is_left_after_an_interruption(tmp_path: Path) -> None:
