@@ -111,7 +111,7 @@ def serving(folder: Path, *, hosts: int, core: int | None) -> Iterator[Origin]:
     )
     shown = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=False)  # noqa: S603 - found above
     command = [*pinned(core), nginx, "-c", str(settings), "-p", str(folder)]
-    with ended(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)):  # noqa: S603 - as above
+    with ended(subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)):  # noqa: S603 - found above
         origin = Origin(folder, one, many, status, names[1:], pins, shown.stderr.strip().partition("/")[2])
         _wait_for(status, folder)
         yield origin

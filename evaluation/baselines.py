@@ -69,13 +69,13 @@ def _leaf_hash(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - every base
     return _accuse(hashlib.sha256(item.chain[0]).digest() not in item.known.leaves)
 
 
-def _leaf_key(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - as above
+def _leaf_key(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - every baseline has this signature
     if item.known is None:
         return Answer.NOTHING
     return _accuse(Certificate.read(item.chain[0]).spki_sha256 not in item.known.keys)
 
 
-def _any_key(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - as above
+def _any_key(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - every baseline has this signature
     if item.known is None:
         return Answer.NOTHING
     presented = {Certificate.read(der).spki_sha256 for der in item.chain}
@@ -91,7 +91,7 @@ def _certifi(scene: Scene, item: Item) -> Answer:
     return _accuse(verify(item, scene.public, (), scene.at) != 0)
 
 
-def _keywords(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - as above
+def _keywords(scene: Scene, item: Item) -> Answer:  # noqa: ARG001 - every baseline has this signature
     issuer = Certificate.read(item.chain[0]).issuer
     return Answer.NOTHING if issuer is None else _accuse(KEYWORDS.search(issuer.text) is not None)
 

@@ -390,7 +390,7 @@ def report_of(
     chance = random.Random(seed)  # noqa: S311 - a seed, not a secret
     server = MutatedServer(stapled(issued, response, chance), chance)
     handshake = engine(HOST)
-    play(handshake, server, random.Random(seed + 1))  # noqa: S311 - as above
+    play(handshake, server, random.Random(seed + 1))  # noqa: S311 - a seed, not a secret
     natively = isinstance(handshake, NativeHandshake) and handshake.fallback_reason is None
     seen = handshake.signature
     intact = seen is not None and seen.signature == server.signature

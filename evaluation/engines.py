@@ -192,7 +192,7 @@ def _open_engines(lab: Lab) -> Iterator[Engine]:
         "mockttp, SCTs in the name of known logs",
         "SCTs with the ids of known logs and signatures by nobody",
         mockttp,
-        sct_list=lambda genuine: minted_scts([log.log_id for log in pki.ct_logs[:2]]),  # noqa: ARG005 - as above
+        sct_list=lambda genuine: minted_scts([log.log_id for log in pki.ct_logs[:2]]),  # noqa: ARG005 - the signature of `sct_list`
     )
 
 
@@ -247,7 +247,7 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
         ENGINES,
         "subordinate CA of the institution",
         "an intermediate of the institution's own root, sent along",
-        lambda host, genuine: below.issue(copy_from=genuine.leaf, copies=SUBJECT_AND_NAMES),  # noqa: ARG005 - as forge
+        lambda host, genuine: below.issue(copy_from=genuine.leaf, copies=SUBJECT_AND_NAMES),  # noqa: ARG005 - every forgery has this signature
         (root.certificate,),
     )
     yield engine("v1 CA", "a root of X.509 version 1", pki.private_ca("Example V1 Root", version=1), present_root=True)
@@ -262,21 +262,21 @@ def _appliances(lab: Lab) -> Iterator[Engine]:
         ENGINES,
         "one CA per site",
         "a CA of its own for every site, the names differ in a number",
-        lambda host, genuine: with_root(authority(host).issue([host]), authority(host)),  # noqa: ARG005 - as forge
+        lambda host, genuine: with_root(authority(host).issue([host]), authority(host)),  # noqa: ARG005 - every forgery has this signature
         tuple(authority(host).certificate for host in HOSTS),
     )
     yield Engine(
         ENGINES,
         "self-signed per site",
         "a self-signed certificate with a key of its own for every site",
-        lambda host, genuine: pki.self_signed([host]),  # noqa: ARG005 - as forge
+        lambda host, genuine: pki.self_signed([host]),  # noqa: ARG005 - every forgery has this signature
     )
     static = pki.self_signed(["gateway.example.net"])
     yield Engine(
         ENGINES,
         "one certificate for everyone",
         "the same self-signed certificate, for another name, whatever was asked for",
-        lambda host, genuine: static,  # noqa: ARG005 - as forge
+        lambda host, genuine: static,  # noqa: ARG005 - every forgery has this signature
     )
 
 
@@ -317,7 +317,7 @@ def _dressed_up(lab: Lab) -> Iterator[Engine]:
         COPIED,
         "a whole chain of twins",
         "root and intermediate both carry the names of the real ones",
-        lambda host, genuine: with_root(_copy(below, genuine), root_twin),  # noqa: ARG005 - as forge
+        lambda host, genuine: with_root(_copy(below, genuine), root_twin),  # noqa: ARG005 - every forgery has this signature
         (root_twin.certificate,),
     )
     yield engine(
@@ -384,7 +384,7 @@ def _hard_to_read(lab: Lab) -> Iterator[Engine]:
             name,
             "a malformed leaf under an ordinary CA, one leaf key",
             # `edit` is bound now, which mypy does not follow; the genuine chain is what other engines copy from.
-            lambda host, genuine, edit=edit: resigned(ca, ca.issue([host]), edit),  # type: ignore[misc] # noqa: ARG005
+            lambda host, genuine, edit=edit: resigned(ca, ca.issue([host]), edit),  # type: ignore[misc] # noqa: ARG005 - every forgery has this signature
             (ca.certificate,),
         )
 

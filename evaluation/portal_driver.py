@@ -45,8 +45,8 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     primary, fallback = (f"http://127.0.0.1:{server.server_port}{path}" for path in CONTROL)
     # The package has no public option for its URLs; without this it could not be measured.
-    expected = {primary: probe._hash(None, b""), fallback: probe._hash(None, b"success\n")}  # noqa: SLF001 - see above
-    probe.PRIMARY, probe.FALLBACK, probe._expected = primary, fallback, expected  # noqa: SLF001 - see above
+    expected = {primary: probe._hash(None, b""), fallback: probe._hash(None, b"success\n")}  # noqa: SLF001 - the package has no option for its URLs
+    probe.PRIMARY, probe.FALLBACK, probe._expected = primary, fallback, expected  # noqa: SLF001 - the package has no option for its URLs
     probe.IPV6_PLAIN = "http://no-ipv6.invalid/"
     connect, resolve = socket.create_connection, socket.getaddrinfo
     where: dict[tuple[str, int], int] = {}

@@ -14,6 +14,8 @@ import pytest
 import pytest_asyncio
 from detector_testing import PrivatePKI
 from hypothesis import settings
+from support.fleet_parts import Fleet, a_fleet
+from support.interceptors import Campus, open_campus
 from support.profiles import examples
 
 from detector.judge import assess
@@ -22,6 +24,7 @@ from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
 from detector.probe.tls import native
+from detector.scan.fleet import certificates
 from detector.session.seams import Seams
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from detector_testing import Issued, Lab
-    from support.fleet_parts import Fleet
-    from support.interceptors import Campus
 
     from detector.trust.ct_logs import LogList
 
@@ -175,8 +176,6 @@ def settings_of(world: World) -> Callable[..., dict[str, Any]]:
 @pytest_asyncio.fixture
 async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIterator[Campus]:
     """Four honest hosts in a network lab; for tests/lab."""
-    from support.interceptors import open_campus  # noqa: PLC0415 - found beside the tests that ask for this fixture
-
     async with open_campus(network_lab, pki, tmp_path) as opened:
         yield opened
 
@@ -184,8 +183,6 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIter
 @pytest.fixture
 def fleet_folder(tmp_path: Path) -> Path:
     """Certificates of a fleet; for tests/fleet."""
-    from detector.scan.fleet import certificates  # noqa: PLC0415 - for the tests that ask for this fixture
-
     certificates.write(tmp_path / "tls", hosts=["127.0.0.1"], now=dt.datetime.now(dt.UTC))
     return tmp_path / "tls"
 
@@ -193,8 +190,6 @@ def fleet_folder(tmp_path: Path) -> Path:
 @pytest_asyncio.fixture
 async def fleet(fleet_folder: Path) -> AsyncIterator[Fleet]:
     """A fleet on loopback, with a scheduler and no worker yet; for tests/fleet."""
-    from support.fleet_parts import a_fleet  # noqa: PLC0415 - found beside the tests that ask for this fixture
-
     async with a_fleet(fleet_folder) as running:
         yield running
 

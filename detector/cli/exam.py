@@ -219,9 +219,9 @@ def _take_over_output() -> int:
     """A descriptor for frames alone. What anything else prints from here on must not reach the browser."""
     sys.stdout.flush()
     talking = os.dup(sys.stdout.fileno())
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
     return talking
 
 

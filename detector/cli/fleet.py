@@ -229,7 +229,7 @@ async def _scanning(  # noqa: PLR0913, PLR0917 - the parts of one scan
         workers = _only(await coordinator.register_workers(client), given["vantages"])
         for refused in workers.refused:
             _refuse(refused)
-        say(f"{len(workers.addresses)} workers probe from {', '.join(sorted(workers.vantages)) or 'nowhere'}.")
+        say(f"{len(workers.addresses)} workers probe from {', '.join(sorted(workers.vantages)) or 'no vantage'}.")
         results = coordinator.scan(
             client,
             detector,

@@ -3,7 +3,7 @@
 Room: cli.
 
 An option with a `setting` is a keyword argument of `Detector`: every command that makes one passes all of them on as
-`settings`, so a new one is declared below `_NETWORK` and nowhere else.
+`settings`, so a new one is declared only below `_NETWORK`.
 """
 
 from __future__ import annotations

@@ -35,11 +35,11 @@ def say(message: str) -> None:
 
 def redirect_to_null(stream: TextIO) -> None:
     """Redirect a stream that fails to the null device, including what is still buffered."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, stream.fileno())
+        os.dup2(devnull, stream.fileno())
     finally:
-        os.close(nowhere)
+        os.close(devnull)
 
 
 class _Handler(logging.Handler):

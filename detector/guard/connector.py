@@ -183,7 +183,7 @@ class _GuardedConnections:
         self._resolver: Final = Resolver()
         self._direct: Final = DirectDialer(self._rules, resolver=self._resolver)
 
-    async def open(self, req: ClientRequest, timeout: aiohttp.ClientTimeout) -> TLSTransport:  # noqa: ASYNC109 - as above
+    async def open(self, req: ClientRequest, timeout: aiohttp.ClientTimeout) -> TLSTransport:  # noqa: ASYNC109 - aiohttp's interface
         """Connect, ask the witness, assess. Raises the errors of `GuardedConnector`, and closes the connection then."""
         _refuse_arguments(req)
         endpoint = self._guard.endpoint(req.host, req.port)

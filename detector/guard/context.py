@@ -85,7 +85,7 @@ class _Guarded:
         self._require()
         return super().read(len, buffer)  # type: ignore[misc] # of the class in ssl
 
-    def write(self, data: Any) -> int:  # noqa: ANN401 - as above
+    def write(self, data: Any) -> int:  # noqa: ANN401 - the signature of the standard library
         """Write application data."""
         self._require()
         return int(super().write(data))  # type: ignore[misc] # as above
@@ -113,7 +113,7 @@ class GuardedSocket(_Guarded, ssl.SSLSocket):
                 raise
             self._assessed = True
 
-    def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401 - as above
+    def send(self, data: Any, flags: int = 0) -> int:  # noqa: ANN401 - the signature of the standard library
         """Write application data; every sending method calls this."""
         self._require()
         return super().send(data, flags)

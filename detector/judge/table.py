@@ -113,7 +113,7 @@ class Rule(NamedTuple):
     why_stale_pins: str = ""
     advice: Advice = {}  # noqa: RUF012 - read only
     asks_party: bool = False
-    more_advice: Advice = {}  # noqa: RUF012 - as above
+    more_advice: Advice = {}  # noqa: RUF012 - read only
     is_outcome: bool = False
     may_be_portal: bool = False
     is_repeatable: bool = True

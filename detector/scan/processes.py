@@ -171,7 +171,7 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[ProbedEndpoint]]) -> None:
     """Pass on responses until the process ends or writes something else; what still waits then is lost."""
     assert process.stdout is not None  # noqa: S101 - for type checkers: both are pipes
-    assert process.stdin is not None  # noqa: S101 - as above
+    assert process.stdin is not None  # noqa: S101 - for type checkers: both are pipes
     try:
         with contextlib.suppress(ConnectionError, ValueError):  # ValueError: a line without end
             while line := await process.stdout.readline():

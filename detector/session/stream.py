@@ -180,10 +180,11 @@ class StreamAssessor(Generic[Label]):
         known = self._detector.remembered(one.evidence.endpoint for one in probed)
         results: list[Assessed[Label]] = []
         by_network: dict[str, list[EndpointEvidence]] = {}
-        for label, evidence, network in probed:
+        for label, seen, network in probed:
             assessor, canaries = self._network(network)
+            evidence = seen
             if known is not None:
-                evidence = evidence.with_more(evidence.context._replace(seen_before=known), evidence.fetched)  # noqa: PLW2901
+                evidence = seen.with_more(seen.context._replace(seen_before=known), seen.fetched)
             by_network.setdefault(network, []).append(evidence)
             canaries.note((evidence,), 0)
             for entry, result in assessor.add(evidence, _Entry(label)):

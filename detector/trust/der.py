@@ -130,7 +130,7 @@ def check(data: bytes) -> None:
 def _shortest(item: Element) -> Element:
     """The element, whose length must be in its shortest form (X.690 10.1)."""
     length = item.end - item.content
-    if item.content - item.start != 2 + ((length.bit_length() + 7) // 8 if length >= 0x80 else 0):  # noqa: PLR2004 - as above
+    if item.content - item.start != 2 + ((length.bit_length() + 7) // 8 if length >= 0x80 else 0):  # noqa: PLR2004 - what `element` reads or refuses
         raise DERError("length not in its shortest form")
     return item
 
@@ -151,8 +151,8 @@ def _is_object_identifier(content: bytes) -> bool:
     """X.690 8.19.2: arcs in base 128, none of which begins with a zero (0x80) or is cut short."""
     if not 0 < len(content) <= _OID_BYTES_MAX or content[-1] & 0x80:
         return False
-    return 0x80 not in content or not any(  # noqa: PLR2004 - see above
-        byte == 0x80 and not before & 0x80  # noqa: PLR2004 - see above
+    return 0x80 not in content or not any(  # noqa: PLR2004 - bits
+        byte == 0x80 and not before & 0x80  # noqa: PLR2004 - bits
         for before, byte in zip(b"\x00" + content, content, strict=False)
     )
 
@@ -164,7 +164,7 @@ _VALID: Final[dict[int, Callable[[bytes], bool]]] = {
     NULL: lambda content: not content,
     OBJECT_IDENTIFIER: _is_object_identifier,
     SEQUENCE & ~0x20: lambda content: False,  # noqa: ARG005 - SEQUENCE and SET are never primitive
-    SET & ~0x20: lambda content: False,  # noqa: ARG005 - as above
+    SET & ~0x20: lambda content: False,  # noqa: ARG005 - SEQUENCE and SET are never primitive
 }
 """By tag: whether these bytes are a valid value."""
 

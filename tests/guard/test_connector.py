@@ -503,7 +503,7 @@ async def test_other_kinds_of_proxy_are_refused(world: World, proxy: str) -> Non
 
 
 class SlowGuard(CountingGuard):
-    """A guard whose assessment takes until it is told."""
+    """A guard whose assessment takes until it is released."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - arguments of Guard
         super().__init__(**settings)
@@ -522,7 +522,7 @@ class SlowGuard(CountingGuard):
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that servers count and do not signal."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - see above
+        while not condition():  # noqa: ASYNC110 - asyncio does not signal
             await asyncio.sleep(0.01)
 
 

@@ -142,7 +142,7 @@ def test_hostile_names_are_kept(history: History, make_report: Make) -> None:
 
 
 def _write(place: str, report: bytes) -> None:
-    from detector.model import Report  # noqa: PLC0415 - in the other process
+    from detector.model import Report  # noqa: PLC0415 - this function runs in a new process
 
     with History(place) as kept:
         for _ in range(EACH):

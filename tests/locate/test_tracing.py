@@ -109,8 +109,8 @@ class TestPrivacy:
         """A hidden router is still the same router."""
         tracer = tracing._Tracer(EXAM, ("127.0.0.1", 443), 0.0, NoErrorQueue(), lambda: 0.0)
         tracer._own = "8.8.8.8"
-        told = [tracer._label(router) for router in ("8.8.8.1", "8.8.8.2", "8.8.8.1", "9.9.9.9")]
-        assert told == ["own-network-1", "own-network-2", "own-network-1", "9.9.9.9"]
+        labels = [tracer._label(router) for router in ("8.8.8.1", "8.8.8.2", "8.8.8.1", "9.9.9.9")]
+        assert labels == ["own-network-1", "own-network-2", "own-network-1", "9.9.9.9"]
 
 
 @pytest.mark.parametrize(

@@ -227,8 +227,8 @@ def test_any_name_stays_text(intercepted: Report, name: str) -> None:
 @pytest.mark.parametrize("outcome", [chain.Outcome(kind.value) for kind in ChainClass])
 def test_every_class_has_a_top(outcome: chain.Outcome, clean: Report) -> None:
     """What is above the chain is drawn for each class: a chain that only seems to lead somewhere leads no further."""
-    told = Finding(check=chain.ID, outcome=outcome, says=Meaning.NEUTRAL, summary="", data={"roots": ["Root X"]})
-    result = msgspec.structs.replace(clean.results[0], findings=(told,), verdict=Verdict.INCONCLUSIVE)
+    finding = Finding(check=chain.ID, outcome=outcome, says=Meaning.NEUTRAL, summary="", data={"roots": ["Root X"]})
+    result = msgspec.structs.replace(clean.results[0], findings=(finding,), verdict=Verdict.INCONCLUSIVE)
     drawn = picture.draw(result)
     assert drawn is not None
     top = [box for box in drawn.boxes if box.kind in {"root", "doubtful"} and box.x == 0][-1]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from rich.console import Console
 from support.results import (
     BANK,
     EXAM,
@@ -335,7 +336,6 @@ def test_terminal_is_amber(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _terminal(network: Report) -> str:
-    from rich.console import Console  # noqa: PLC0415 - for this test
 
     stream = io.StringIO()
     Console(file=stream, force_terminal=True, color_system="standard", width=200).print(reports.table(network))

@@ -70,7 +70,7 @@ def test_public_roots_are_read_after_connecting_has_begun() -> None:
 def test_a_root_that_a_pin_file_names_is_known_or_refused_at_once(known: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a table
     """A name from certifi's history is taken as it is; for any other certifi's roots are read, before anything else."""
     from detector import Detector  # noqa: PLC0415 - after the tests of what importing does
-    from detector.errors import PinFileError  # noqa: PLC0415 - as above
+    from detector.errors import PinFileError  # noqa: PLC0415 - after the tests of what importing does
 
     named = "ISRG Root X1" if known else "Nobody's Root"
     pins = tmp_path / "pins.toml"
@@ -255,7 +255,7 @@ async def test_a_thousand_tarpits_cost_the_deadline(pki: PrivatePKI, tmp_path: P
 @pytest.mark.serial
 async def test_what_answers_is_judged_beside_tarpits(pki: PrivatePKI, tmp_path: Path) -> None:
     """Eight endpoints are assessed although a hundred others never answer."""
-    from detector import Detector, Endpoint  # noqa: PLC0415 - as above
+    from detector import Detector, Endpoint  # noqa: PLC0415 - after the tests of what importing does
 
     written = pki.write(tmp_path)
     async with serve_origin(pki.issue(HOSTS)) as origin, serve_script(Script.silence()) as tarpit:

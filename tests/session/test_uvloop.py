@@ -31,7 +31,7 @@ both_engines = pytest.mark.parametrize("engine", ["auto", "openssl"])
 
 def run(main: Coroutine[None, None, None]) -> None:
     """Run a coroutine to its end in a loop of uvloop's."""
-    import uvloop  # noqa: PLC0415 - not everywhere
+    import uvloop  # noqa: PLC0415 - Windows has no uvloop, and skips
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)

@@ -1,6 +1,6 @@
 """A small world that never changes: its keys and certificates, its networks, and the seams that fix all else.
 
-Room: tests. What is random or of this machine is replaced here: the clock, handshakes' random octets, salts, timings,
+Room: tests. What is random or of this machine is replaced here: the clock, handshakes' random bytes, salts, timings,
 trust stores, chance and waiting. `given/` holds what `make` wrote once; to write it again, and then all that was
 recorded:
 
@@ -130,9 +130,7 @@ class Surroundings:
         self._fix_handshakes()
         self._fix_detectors()
         salts = map(str, itertools.count())
-        monkeypatch.setitem(
-            _defaults(pack), "salts", lambda octets: hashlib.sha256(next(salts).encode()).digest()[:octets]
-        )
+        monkeypatch.setitem(_defaults(pack), "salts", lambda size: hashlib.sha256(next(salts).encode()).digest()[:size])
         monkeypatch.setattr(catalogue, "edition", lambda: CATALOGUE)
 
     def go_to(self, world: str, *, days: int = 0) -> None:
@@ -141,7 +139,7 @@ class Surroundings:
         self._monkeypatch.setattr(utc_now, "__defaults__", (NOW + dt.timedelta(days=days),))
 
     def _fix_the_clock(self) -> None:
-        """The function itself is changed, so that it is fixed for whoever imported it or has it as a default."""
+        """The function itself is changed, so that every module that imported it has the fixed one."""
         self._monkeypatch.setattr(utc_now, "__code__", _fixed.__code__)
         self._monkeypatch.setattr(utc_now, "__defaults__", (NOW,))
         self._monkeypatch.setitem(_defaults(probe), "clock", lambda: 0.0)
@@ -156,7 +154,7 @@ class Surroundings:
         self._monkeypatch.setenv("DETECTOR_CONFIG", os.devnull)
 
     def _fix_handshakes(self) -> None:
-        """What a server's random octets decide is as it was in the one handshake that was recorded of its leaf."""
+        """What a server's random bytes decide is as it was in the one handshake that was recorded of its leaf."""
         sessions = {leaf: _Session(**kept) for leaf, kept in json.loads((GIVEN / "sessions.json").read_text()).items()}
         real = NativeHandshake.observation
 

@@ -212,7 +212,7 @@ def test_constraints_that_cannot_be_read(trees: bytes) -> None:
 )
 def test_names_that_cannot_be_read(data: bytes) -> None:
     """A SubjectAltName with a part that does not have its form is refused as a whole."""
-    with pytest.raises(ValueError):  # noqa: PT011 - as above
+    with pytest.raises(ValueError):  # noqa: PT011 - which of the two does not matter
         read_names(data)
 
 

@@ -44,8 +44,8 @@ EC = ec.generate_private_key(ec.SECP256R1())
     ("oid", "digest"),
     [
         ("1.2.840.113549.1.1.4", hashes.MD5()),  # noqa: S303 - old interceptors sign with it
-        ("1.2.840.113549.1.1.5", hashes.SHA1()),  # noqa: S303 - as above
-        ("1.3.14.3.2.29", hashes.SHA1()),  # noqa: S303 - as above
+        ("1.2.840.113549.1.1.5", hashes.SHA1()),  # noqa: S303 - old interceptors sign with it
+        ("1.3.14.3.2.29", hashes.SHA1()),  # noqa: S303 - old interceptors sign with it
         ("1.2.840.113549.1.1.11", hashes.SHA256()),
         ("1.2.840.113549.1.1.12", hashes.SHA384()),
         ("1.2.840.113549.1.1.13", hashes.SHA512()),

@@ -12,6 +12,7 @@ import pytest
 from detector_testing import serve_middlebox, serve_origin
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from detector import Detector, Endpoint, Outcome
@@ -106,7 +107,6 @@ def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - any record
 
 def test_registries_are_apart() -> None:
     """Two watches in one process do not meet, and nothing enters the library's global registry."""
-    from prometheus_client import REGISTRY  # noqa: PLC0415 - for this test alone
 
     first, second = WatchMetrics([]), WatchMetrics([])
     assert first.text()

@@ -15,6 +15,7 @@ from support.simulation import Switchboard, short
 from detector import Detector, WatchKind
 from detector.model import Endpoint
 from detector.probe import DirectDialer, ProxyDialer, parse_proxy
+from detector.watch import schedule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -155,7 +156,6 @@ async def test_every_look_is_a_fresh_connection(pki: PrivatePKI, settings_of: Se
 
 async def test_process_that_was_stopped_tells_a_gap(pki: PrivatePKI, settings_of: Settings) -> None:
     """A loop that stood still (here: blocked) past the bound tells it, and looks again at once."""
-    from detector.watch import schedule  # noqa: PLC0415 - for this test alone
 
     async with serve_origin(pki.issue([EXAM])) as origin:
         subject = Detector(**settings_of(resolve={(EXAM, 443): origin.address}))

@@ -111,7 +111,7 @@ def test_looks_are_spread_over_the_interval() -> None:
 
 def test_hurry_and_busy() -> None:
     """What is hurried is due at once and never later than it was; what is being looked at waits its turn."""
-    schedule = Schedule(3, INTERVAL, random.Random(1))  # noqa: S311 - as above
+    schedule = Schedule(3, INTERVAL, random.Random(1))  # noqa: S311 - a test repeats itself
     assert schedule.due(math.inf) == schedule.due(math.inf) or schedule.next() == math.inf
     schedule.hurry(10.0)
     schedule.hurry(20.0)

@@ -153,9 +153,9 @@ def _request_scts(context: SSL.Context) -> None:
     outside the certificate.
     """
     try:
-        lib, null = SSL._lib, SSL._ffi.NULL  # type: ignore[attr-defined] # noqa: SLF001 - as said above
+        lib, null = SSL._lib, SSL._ffi.NULL  # type: ignore[attr-defined] # noqa: SLF001 - pyOpenSSL has no public call for it
         kind = ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP
-        lib.SSL_CTX_add_client_custom_ext(context._context, kind, null, null, null, null, null)  # noqa: SLF001 - as above
+        lib.SSL_CTX_add_client_custom_ext(context._context, kind, null, null, null, null, null)  # noqa: SLF001 - pyOpenSSL has no public call for it
     except AttributeError:
         return
 
@@ -164,8 +164,8 @@ def _offer_readable(context: SSL.Context) -> bool:
     """Restrict the signature schemes, for which pyOpenSSL has no call (SSL_CTX_set1_sigalgs_list(3))."""
     names = ":".join(_READABLE_NAMES).encode()
     try:
-        lib = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 - as in `_request_scts`
-        return bool(lib.SSL_CTX_set1_sigalgs_list(context._context, names) == 1)  # noqa: SLF001 - as above
+        lib = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 - pyOpenSSL has no public call for it
+        return bool(lib.SSL_CTX_set1_sigalgs_list(context._context, names) == 1)  # noqa: SLF001 - pyOpenSSL has no public call for it
     except AttributeError:
         return False
 

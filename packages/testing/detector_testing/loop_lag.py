@@ -89,11 +89,11 @@ def watch_callbacks() -> Iterator[Callbacks]:
             callbacks.collecting += -now if phase == "start" else now
 
     gc.callbacks.append(collect)
-    setattr(events.Handle, "_run", timed)  # noqa: B010 - as above; type checkers object to the assignment
+    setattr(events.Handle, "_run", timed)  # noqa: B010 - type checkers object to an assignment
     try:
         yield callbacks
     finally:
-        setattr(events.Handle, "_run", run)  # noqa: B010 - as above
+        setattr(events.Handle, "_run", run)  # noqa: B010 - type checkers object to an assignment
         gc.callbacks.remove(collect)
 
 

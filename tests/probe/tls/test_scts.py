@@ -268,7 +268,7 @@ def test_a_binding_that_cannot_ask(unasked: bool, function_only: bool, monkeypat
 async def test_nothing_is_carried_over_quic() -> None:
     """aioquic's hello asks for neither, so their absence there says nothing."""
     pytest.importorskip("aioquic")
-    from detector.probe.quic.client import probe_quic  # noqa: PLC0415 - an extra
+    from detector.probe.quic.client import probe_quic  # noqa: PLC0415 - needs aioquic, an extra
 
     async with serve_quic(exam()) as server:
         seen = await probe_quic(Endpoint(host=HOST), address=server)
