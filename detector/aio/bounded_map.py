@@ -80,6 +80,7 @@ class BoundedMap(Generic[Item, Done]):
                     break
             if self._failure is not None:
                 raise self._failure
+            await reading  # raises the source's failure where this was resumed before the callback could note it
         finally:
             await cancel_and_wait((reading, *self._tasks))
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import ipaddress
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from detector.errors import TargetError
 
 from .record import Record
+from .validate import PORT_MAX
 from .vocabulary import (
     Engine,
     Fault,
@@ -25,6 +28,9 @@ from .vocabulary import (
     WitnessOutcome,
 )
 
+PORT_DIGITS_MAX: Final = 5
+"""Digits of a port: the largest is 65535. Python refuses to read numbers of thousands of digits."""
+
 
 class Address(NamedTuple):
     """An IP address, or a host name where it was resolved elsewhere, and a port; `host:port` in JSON."""
@@ -36,7 +42,8 @@ class Address(NamedTuple):
     def parse(cls, text: str | None) -> Address | None:
         """Read `host:port`, IPv6 in brackets; None for anything else."""
         host, _, port = (text or "").rpartition(":")
-        return cls(host.strip("[]"), int(port)) if host and port.isdecimal() else None
+        is_port = len(port) <= PORT_DIGITS_MAX and port.isascii() and port.isdecimal()
+        return cls(host.strip("[]"), int(port)) if host and is_port else None
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -114,6 +121,11 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
     status: int | None = None
     auth_schemes: tuple[str, ...] = ()
     tls: Observation | None = None
+
+    def __post_init__(self) -> None:
+        """Validate: workers and recordings are foreign. Raises `TargetError`, a `ValueError`."""
+        if not self.host or not 0 < self.port <= PORT_MAX:
+            raise TargetError("proxy: not a host and a port.", advice=f"Give a host, and a port from 1 to {PORT_MAX}.")
 
     @property
     def url(self) -> str:

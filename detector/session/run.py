@@ -12,7 +12,6 @@ that offers only what is (`Hello.READABLE`): a genuine server then sends that.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
@@ -66,9 +65,12 @@ async def probe_all(
         found[number] = await probe_one(endpoints[number])
 
     overdue = max(until, asyncio.get_running_loop().time()) + OVERRUN
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout_at(overdue):
+    try:
+        async with asyncio.timeout_at(overdue) as scope:
             await for_each(range(len(endpoints)), note, limit=limit)
+    except TimeoutError:
+        if not scope.expired():  # a probe's own
+            raise
     return found
 
 

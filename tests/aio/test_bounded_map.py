@@ -182,6 +182,31 @@ async def test_a_failure_of_the_source_is_raised() -> None:
     assert (bench.begun, bench.at_once, asyncio.all_tasks()) == ([1], 0, before)
 
 
+async def test_a_failure_of_the_source_is_raised_to_a_reader_that_was_busy() -> None:
+    """The source fails in the very turn of the loop in which the reader goes on, and nothing else is running."""
+    failing = asyncio.Event()
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        await failing.wait()
+        raise OSError("the targets cannot be read")
+
+    async def work(item: int) -> int:
+        return item
+
+    batches = []
+
+    async def read() -> None:
+        async for batch in BoundedMap(source(), work, limit=4).batches():
+            batches.append(batch)
+            asyncio.get_running_loop().call_later(0.01, failing.set)
+            await failing.wait()
+
+    with pytest.raises(OSError, match="cannot be read"):
+        await read()
+    assert batches == [[1]]
+
+
 async def test_work_that_is_cancelled_is_not_lost() -> None:
     """Nobody may take what was given up for done."""
 

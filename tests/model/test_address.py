@@ -17,6 +17,7 @@ from detector.model import Address, Observation, Outcome, encode
         ("192.0.2.1", None, "None"),
         (":443", None, "None"),
         ("192.0.2.1:https", None, "None"),
+        ("192.0.2.1:" + "9" * 5000, None, "None"),  # more digits than Python reads as a number
         ("", None, "None"),
         (None, None, "None"),
     ],

@@ -195,6 +195,11 @@ async def test_a_configuration_that_cannot_be_used(monkeypatch: pytest.MonkeyPat
     "answer",
     [
         *(b"", b"[]", b"{}", b"null", b'{"type":"response"}', b'{"type":"error"}', b'{"type":"\xff"}'),
+        *(
+            b'{"type":"response","probed":[{"observation":{"outcome":"complete","proxy":'
+            b'{"scheme":"https","host":"' + host + b'","port":' + port + b"}}}]}"
+            for host, port in ((b"", b"443"), (b"proxy.example", b"0"), (b"proxy.example", b"65536"))
+        ),
         *(b'{"type":"response","probed":[]}', b'{"type":"response","probed":[{"observation":{"outcome":"x"}}]}'),
     ],
 )

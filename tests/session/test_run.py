@@ -18,11 +18,11 @@ from detector_testing.quic import serve_datagrams, serve_quic
 import detector
 from detector import Detector, Endpoint, Outcome
 from detector.errors import MissingExtraError
-from detector.model import Hello, Route
+from detector.model import Hello, Observation, Route
 from detector.probe import DirectDialer, mock
 from detector.probe.mock import MockNetwork
 from detector.session.plan import ProbeSettings, variants
-from detector.session.run import run_variants
+from detector.session.run import probe_all, run_variants
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -301,3 +301,14 @@ async def test_command_line(pki: PrivatePKI, tmp_path: Path) -> None:
     assert command.returncode == 1
     assert told(report.results[0]) == ("identity-substituted", "middleware proven")
     assert len(report.results[0].other_observations) == 2
+
+
+async def test_a_timeout_of_a_probe_is_not_the_deadline() -> None:
+    """Only the deadline ends a run early; a `TimeoutError` of a probe's own is raised, not taken for it."""
+
+    async def broken(_: Endpoint) -> tuple[Observation, ...]:
+        raise TimeoutError("a fault of the probe")
+
+    until = asyncio.get_running_loop().time() + 30
+    with pytest.raises(TimeoutError, match="a fault of the probe"):
+        await probe_all([Endpoint(host="a.example")], broken, limit=1, until=until)
