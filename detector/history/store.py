@@ -20,7 +20,7 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, MissingExtraError
-from detector.model import Assurance, Confidence, Endpoint, Report, Result, Verdict, encode
+from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode
 
 try:
     import sqlalchemy as sa
@@ -213,7 +213,12 @@ class History:
                     .where(results.c.verdict == Verdict.CLEAN.value)
                     .where(results.c.assurance.in_([assurance.value for assurance in _GENUINE]))
                 )
-                found.update(Endpoint(host=row.host, port=row.port).name for row in connection.execute(asked))
+                # Not `Endpoint`, which refuses a port that cannot be: such a row matches nothing, and breaks nothing.
+                names_of = (
+                    EndpointName(host=row.host, port=row.port, category=Category.OTHER)
+                    for row in connection.execute(asked)
+                )
+                found.update(endpoint.name for endpoint in names_of)
         return wanted & found
 
     # Inside

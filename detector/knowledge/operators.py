@@ -32,10 +32,14 @@ _SNAPSHOT: Final = ".tld_set_snapshot"
 _PRIVATE_SECTION: Final = "===BEGIN PRIVATE DOMAINS==="
 
 
+_DOTS: Final = dict.fromkeys(map(ord, "\u3002\uff0e\uff61"), ".")
+"""Characters that separate labels as a dot does (UTS #46 section 2.3)."""
+
+
 @lru_cache(maxsize=65536)
 def operator_of(host: str) -> str:
     """The operator of a host for which none is declared: its registrable domain, else `ONE_NETWORK`."""
-    name = host.lower().rstrip(".")
+    name = host.translate(_DOTS).lower().rstrip(".")
     _, dot, suffix = name.rpartition(".")
     if not dot or suffix in NETWORK_SUFFIXES or _address(name) is not None:
         return ONE_NETWORK

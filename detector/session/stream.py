@@ -23,8 +23,10 @@ from detector.aio.tasks import WorkerThread
 from detector.judge import network_evidence
 from detector.judge.assess import Assessor
 from detector.model import Outcome, Record
+from detector.model.validate import whole_number
 
 from .follow_up import Canaries
+from .settings import CONCURRENCY_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -68,6 +70,10 @@ class StreamSettings(Record, frozen=True, kw_only=True):
     rate_per_destination: float | None = None
     retries: int = 1
     timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Validate. Raises `InputError`: with no room for a job a stream would wait for ever."""
+        whole_number("concurrency", self.concurrency, least=1, most=CONCURRENCY_MAX)
 
 
 class Probe(Protocol):

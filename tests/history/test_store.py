@@ -108,6 +108,18 @@ def test_what_was_genuine_is_known(history: History, make_report: Make) -> None:
     assert history.genuine([exam, *(f"h{number}.example.net:443" for number in range(3 * store.BATCH))]) == {exam}
 
 
+def test_a_row_with_an_impossible_port_matches_nothing(tmp_path: Path, make_report: Make) -> None:
+    """A history is a file that others can write: a port that is none, or no number, breaks no check."""
+    place = tmp_path / "history.sqlite"
+    with History(str(place)) as history:
+        history.record(make_report())
+    for port in (0, 99999, "443x"):
+        with contextlib.closing(sqlite3.connect(place)) as database, database:
+            database.execute("UPDATE results SET port = ?", (port,))
+        with History(str(place)) as history:
+            assert history.genuine(["exam.example.edu:443"]) == frozenset()
+
+
 @pytest.mark.parametrize(
     ("assurance", "known"),
     [(Assurance.DECLARED, False), (Assurance.LOGGED, True), (Assurance.PINNED, True), (Assurance.WITNESSED, True)],

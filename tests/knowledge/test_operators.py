@@ -108,6 +108,7 @@ print(json.dumps(sorted(heavy & set(sys.modules))))
         ("exam.example.edu", "example.edu"),
         ("EXAM.Example.edu.", "example.edu"),
         ("a.b.example.co.uk", "example.co.uk"),
+        ("a\u3002biz.at", "biz.at"),  # a full stop of another script
         ("one.github.io", "github.io"),
         ("x.s3.amazonaws.com", "amazonaws.com"),
         ("co.uk", ONE_NETWORK),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from detector import Detector, Endpoint, Outcome
+from detector.errors import InputError
 from detector.model import KeyKind
 from detector.probe import DirectDialer, mock
 from detector.probe.mock import MockNetwork
@@ -71,3 +74,10 @@ async def test_a_plan_has_every_kind_of_key(settings_of: Settings) -> None:
     planner = Detector(**settings_of(all_addresses=True))._planner
     kinds = [spec.key_kind for spec in planner.plan(Endpoint(host=EXAM))]
     assert kinds == [None, *KeyKind]
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 1 << 40])
+def test_a_stream_has_room_for_a_job(concurrency: int) -> None:
+    """Without room it would wait for ever, so the field is refused by name."""
+    with pytest.raises(InputError, match="concurrency"):
+        StreamSettings(concurrency=concurrency)
