@@ -19,7 +19,6 @@ from detector.session.stream import Probed, Prober, StreamAssessor, StreamSettin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
     from conftest import World
 
     Settings = Callable[..., dict[str, Any]]
