@@ -384,7 +384,7 @@ def _not_shown(world: _World) -> None:
     genuine, forged = lab.genuine(EXAM), box.issue(copy_from=lab.genuine(EXAM).leaf, copies=frozenset(CopiedField))
     proxy = ProxyObservation(scheme=ProxyScheme.HTTP, host="proxy.example.edu", port=8080)
     place = "193.99.144.80:443"
-    browser = observe(forged.chain, hello=Hello.BROWSER, address=place)
+    browser = observe(forged.chain, hello=Hello.OPENSSL, address=place)
     proxied = observe(forged.chain, route=Route.HTTP_CONNECT, proxy=proxy, asked_for=place)
     world.wrong("browsers only; default hello", world.item(EXAM, genuine))
     world.right("browsers only; both hellos", world.item(EXAM, genuine, seen={"address": place}, others=[browser]))

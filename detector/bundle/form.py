@@ -33,6 +33,7 @@ from detector.model import (
     Endpoint,
     EndpointName,
     Engine,
+    FailedAttempt,
     HandshakeSignature,
     Hello,
     HopsObservation,
@@ -48,6 +49,7 @@ from detector.model import (
     Route,
     Scope,
     ServerDate,
+    UnfollowedProxy,
     Verdict,
     WitnessObservation,
     encode,
@@ -252,7 +254,10 @@ class Connection(_Strict, frozen=True, kw_only=True):
     key_proved: bool = False
     route: Route = Route.NONE
     key_kind: KeyKind | None = None
-    hello: Hello = Hello.DEFAULT
+    hello: Hello = Hello.BROWSER
+    small_hello: bool = False
+    earlier: Annotated[tuple[FailedAttempt, ...], msgspec.Meta(max_length=LIST_MAX)] = ()
+    unfollowed_proxy: UnfollowedProxy | None = None
     ja3: Text | None = None
     tls_version: Text | None = None
     cipher: Text | None = None

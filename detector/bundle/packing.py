@@ -133,6 +133,7 @@ def _expected(evidence: EndpointEvidence) -> Expected:
 def _connection(observation: Observation, witness_keys: tuple[bytes, ...]) -> Connection:
     own = ("chain", "witness", "answer_left_out")
     facts = {name: getattr(observation, name) for name in Connection.__struct_fields__ if name not in own}
+    facts["earlier"] = tuple(msgspec.structs.replace(failed, address=None) for failed in observation.earlier)
     witness, why = observation.witness, None
     if witness is not None and witness.body:
         why = _reason_to_leave_out(witness.body, witness_keys)

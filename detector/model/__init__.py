@@ -13,6 +13,7 @@ from __future__ import annotations
 from .endpoint import Endpoint, EndpointName, MachineRoot
 from .observation import (
     Address,
+    FailedAttempt,
     HandshakeSignature,
     Hop,
     HopsObservation,
@@ -55,16 +56,18 @@ from .vocabulary import (
     RootOrigin,
     Route,
     Scope,
+    UnfollowedProxy,
     Verdict,
     WitnessOutcome,
 )
 
 __all__ = [
     "PROXIED", "SCHEMA_VERSION", "Address", "Alternative", "Assurance", "Attribution", "Audience", "Category",
-    "Confidence", "Coverage", "Endpoint", "EndpointName", "Engine", "Fault", "Finding", "HandshakeSignature", "Hello",
-    "Hop", "HopAnswer", "HopTrace", "HopsObservation", "Interceptor", "KeyKind", "Knowledge", "KnowledgeKind",
-    "Locality", "MachineRoot", "ManagedBy", "Meaning", "Observation", "Outcome", "PortalObservation", "PortalOutcome",
-    "PresentedCertificate", "ProbeKind", "ProxyObservation", "ProxyScheme", "Reason", "Record", "RecordedIdentity",
-    "Report", "ResolutionObservation", "ResolutionOutcome", "Result", "RootOrigin", "Route", "Scope", "ServerDate",
-    "Verdict", "WitnessObservation", "WitnessOutcome", "encode", "normalize_schema", "report_schema", "schema",
+    "Confidence", "Coverage", "Endpoint", "EndpointName", "Engine", "FailedAttempt", "Fault", "Finding",
+    "HandshakeSignature", "Hello", "Hop", "HopAnswer", "HopTrace", "HopsObservation", "Interceptor", "KeyKind",
+    "Knowledge", "KnowledgeKind", "Locality", "MachineRoot", "ManagedBy", "Meaning", "Observation", "Outcome",
+    "PortalObservation", "PortalOutcome", "PresentedCertificate", "ProbeKind", "ProxyObservation", "ProxyScheme",
+    "Reason", "Record", "RecordedIdentity", "Report", "ResolutionObservation", "ResolutionOutcome", "Result",
+    "RootOrigin", "Route", "Scope", "ServerDate", "UnfollowedProxy", "Verdict", "WitnessObservation",
+    "WitnessOutcome", "encode", "normalize_schema", "report_schema", "schema",
 ]  # fmt: skip

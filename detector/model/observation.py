@@ -25,6 +25,7 @@ from .vocabulary import (
     ProxyScheme,
     ResolutionOutcome,
     Route,
+    UnfollowedProxy,
     WitnessOutcome,
 )
 
@@ -169,6 +170,18 @@ class HopsObservation(Record, frozen=True, kw_only=True):
     answer_ms: float | None = None
 
 
+class FailedAttempt(Record, frozen=True, kw_only=True):
+    """A connection of a probe that ended without a certificate, so that the probe made another one.
+
+    `small_hello` says that its ClientHello had no ML-KEM key share, `address` is where it connected to.
+    """
+
+    outcome: Outcome
+    hello: Hello = Hello.BROWSER
+    small_hello: bool = False
+    address: str | None = None
+
+
 class Observation(Record, frozen=True, kw_only=True):
     """What one connection showed on the wire. Facts only.
 
@@ -180,7 +193,9 @@ class Observation(Record, frozen=True, kw_only=True):
     where it was captured. `proxy` is the proxy on the route, `asked_for` the `host:port` requested of it, `proxy_file`
     the proxy auto-configuration file that chose the route or should have, `key_kind` the only kind of server key that
     was accepted, None where any was; `resolution` is the answer of a second resolver, `hops` the result of hop tracing,
-    where these were requested.
+    where these were requested. `small_hello` says that the ClientHello had no ML-KEM key share, with which a hello does
+    not fit into one TCP segment; `earlier` are the connections that failed before this one, `attempts` is the number
+    of all. `unfollowed_proxy` says why this probe did not take the route that the machine's proxy setting names.
 
     `sct_list` is the extension_data of signed_certificate_timestamp for the leaf, a SignedCertificateTimestampList with
     its length (RFC 6962 section 3.3; in CertificateEntry, RFC 8446 section 4.4.2, before TLS 1.3 in ServerHello), and
@@ -196,7 +211,10 @@ class Observation(Record, frozen=True, kw_only=True):
     proxy_file: str | None = None
     resolution: ResolutionObservation | None = None
     key_kind: KeyKind | None = None
-    hello: Hello = Hello.DEFAULT
+    hello: Hello = Hello.BROWSER
+    small_hello: bool = False
+    earlier: tuple[FailedAttempt, ...] = ()
+    unfollowed_proxy: UnfollowedProxy | None = None
     engine: Engine | None = None
     ja3: str | None = None
     address: str | None = None

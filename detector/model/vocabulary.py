@@ -334,9 +334,11 @@ class KeyKind(enum.StrEnum):
 class Hello(enum.StrEnum):
     """The profile of the ClientHello; interceptors also decide by it what they decrypt (docs/hello-and-quic.md)."""
 
-    DEFAULT = "default"
-    BROWSER = "browser"
-    READABLE = "readable"  # offers only signature algorithms that can be verified here
+    BROWSER = "browser"  # Chrome's
+    FIREFOX = "firefox"
+    OPENSSL = "openssl"  # what programs on Python's `ssl` offer
+    WIDEST = "widest"  # every cipher suite of OpenSSL, at security level 0
+    READABLE = "readable"  # Chrome's, but with only the signature algorithms that can be verified here
 
 
 class Engine(enum.StrEnum):
@@ -345,6 +347,15 @@ class Engine(enum.StrEnum):
     AUTO = "auto"
     OPENSSL = "openssl"
     NATIVE = "native"
+    BROWSER = "browser"  # the user's own browser, which reported what it saw
+
+
+class UnfollowedProxy(enum.StrEnum):
+    """Why the proxy setting of this machine was not followed, so that the probe took the route without it."""
+
+    EXTRA_MISSING = "extra-missing"  # a proxy file, and the extra `pac` is not installed
+    FILE_FAULTY = "file-faulty"  # the proxy file could not be fetched or evaluated
+    KIND_UNKNOWN = "kind-unknown"  # a kind of proxy that is not supported, or a setting that cannot be read
 
 
 class KnowledgeKind(enum.StrEnum):

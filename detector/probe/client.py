@@ -57,7 +57,7 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
-    hello: Hello = Hello.DEFAULT,
+    hello: Hello = Hello.WIDEST,
     key_kind: KeyKind | None = None,
     engine: Engine = Engine.AUTO,
 ) -> ProbeOutcome:
@@ -111,7 +111,7 @@ async def open_tls(
     TLS settings (default: `openssl.shared_context`). Raises nothing for reasons of network, proxy or peer.
     """
     connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, time.perf_counter)
-    engines = EngineFallback(host=endpoint.host, hello=Hello.DEFAULT, alpn=HTTP_1_1, context=context)
+    engines = EngineFallback(host=endpoint.host, hello=Hello.WIDEST, alpn=HTTP_1_1, context=context)
     return await connector.connect(engines.keepable_handshake, keep=True)
 
 

@@ -109,7 +109,7 @@ class ProbeSettings(NamedTuple):
     @property
     def first_hello(self) -> Hello:
         """The hello profile of the first probe."""
-        return Hello.BROWSER if self.hello == "browser" else Hello.DEFAULT
+        return Hello.BROWSER if self.hello == "browser" else Hello.WIDEST
 
     def check(self) -> None:
         """Raise `MissingExtraError` where the library for a variant is not installed."""
@@ -132,7 +132,7 @@ class ProbeSpec(NamedTuple):
 
     endpoint: Endpoint
     dialer: Dialer
-    hello: Hello = Hello.DEFAULT
+    hello: Hello = Hello.WIDEST
     engine: Engine = Engine.AUTO
     key_kind: KeyKind | None = None
     quic: bool = False

@@ -144,7 +144,7 @@ async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: f
 
     A browser's hello offers nothing else in the first place.
     """
-    unreadable = next((one for one in seen if one.hello is Hello.DEFAULT and one.chain and not _is_readable(one)), None)
+    unreadable = next((one for one in seen if one.hello is Hello.WIDEST and one.chain and not _is_readable(one)), None)
     if unreadable is None:
         return ()
     if asyncio.get_running_loop().time() >= until:

@@ -274,10 +274,10 @@ class Endpoints:
             ],
             "seen by another probe": [self.forged(others=self.seen({"route": Route.QUIC}))],
             "seen by another probe, here at a private address": [
-                self.forged(seen=PRIVATE, others=self.seen({**PUBLIC, "hello": Hello.BROWSER}))
+                self.forged(seen=PRIVATE, others=self.seen({**PUBLIC, "hello": Hello.OPENSSL}))
             ],
             "seen at this very private address": [
-                self.forged(seen=PRIVATE, others=self.seen({**PRIVATE, "hello": Hello.BROWSER}))
+                self.forged(seen=PRIVATE, others=self.seen({**PRIVATE, "hello": Hello.OPENSSL}))
             ],
             "seen in the history": [self.forged(context=before)],
             "seen in the history, in company": [self.forged(context=before), self.company()],
@@ -554,7 +554,7 @@ class TestObservations:
         """A genuine direct probe does not excuse a decrypted proxy, nor a browser's hello, in whatever order."""
         forged = sent(world.pki.private_ca("Filter CA"), EXAM)
         genuine = world.pki.issue([EXAM])
-        for variant in ({"route": Route.HTTP_CONNECT}, {"route": Route.DIRECT, "hello": Hello.BROWSER}):
+        for variant in ({"route": Route.HTTP_CONNECT}, {"route": Route.DIRECT, "hello": Hello.OPENSSL}):
             for first, other in ((genuine, forged), (forged, genuine)):
                 facts = ({"route": Route.DIRECT, "address": PUBLIC["address"]}, {**PUBLIC, **variant})
                 forged_at = facts[first is genuine]
@@ -562,12 +562,12 @@ class TestObservations:
                 result = world.one(EXAM, first, seen=facts[0], others=others, canary=True)
                 assert said(result) == ("proven", "identity-substituted")
                 assert result.observation.route is forged_at["route"]
-                assert result.observation.hello is forged_at.get("hello", Hello.DEFAULT)
+                assert result.observation.hello is forged_at.get("hello", Hello.BROWSER)
                 assert result.observation.chain[0].der == forged[0]
                 assert [len(one.chain) for one in result.other_observations] == [2]
 
     @pytest.mark.parametrize(
-        "variant", [{"route": Route.QUIC}, {"route": Route.HTTP_CONNECT}, {"hello": Hello.BROWSER}]
+        "variant", [{"route": Route.QUIC}, {"route": Route.HTTP_CONNECT}, {"hello": Hello.OPENSSL}]
     )
     def test_silence_spoils_nothing(self, variant: dict[str, Any], world: World) -> None:
         """QUIC without an answer, a proxy that is gone, a browser that is reset: what the default probe saw counts."""
@@ -601,7 +601,7 @@ class TestObservations:
     def test_certificates_of_a_cdn_differ(self, world: World) -> None:
         """RSA for one hello, ECDSA for another, a third one over QUIC: all logged, all clean."""
         others = [
-            world.observed(world.pki.issue([EXAM], key="rsa"), **PUBLIC, hello=Hello.BROWSER),
+            world.observed(world.pki.issue([EXAM], key="rsa"), **PUBLIC, hello=Hello.OPENSSL),
             world.observed(world.pki.issue([EXAM]), **{**PUBLIC, "route": Route.QUIC}),
         ]
         assert said(world.one(EXAM, world.pki.issue([EXAM]), seen=PUBLIC, others=others)) == ("logged", "logged")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ADDRESS: Final = "93.184.216.34:443"
 TCP: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": ADDRESS}
 QUIC: Final[dict[str, Any]] = {**TCP, "route": Route.QUIC}
-BROWSER: Final[dict[str, Any]] = {**TCP, "hello": Hello.BROWSER}
+BROWSER: Final[dict[str, Any]] = {**TCP, "hello": Hello.OPENSSL}
 ELSEWHERE: Final[dict[str, Any]] = {"address": "1.1.1.1:443"}
 
 

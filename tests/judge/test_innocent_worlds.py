@@ -331,7 +331,7 @@ class TestRotations:
     def test_an_edge_with_several_certificates(self, world: World) -> None:
         """A CDN's other certificate, logged, next to one that fits the pins is excused, on any route or hello."""
         pinned, other = world.pki.issue([EXAM]), world.pki.issue([EXAM], key="ec384")
-        for facts in ({"route": Route.QUIC}, {"hello": Hello.BROWSER}, {"address": "1.1.1.1:443"}):
+        for facts in ({"route": Route.QUIC}, {"hello": Hello.OPENSSL}, {"address": "1.1.1.1:443"}):
             others = [world.observed(pinned, **{**PUBLIC, **facts})]
             result = world.one(EXAM, other, seen=PUBLIC, others=others, pins=(pinned.spki_sha256,))
             assert said(result) == ("logged", "logged")

@@ -78,7 +78,7 @@ def pool(world: World) -> list[EndpointEvidence]:
             "silent.example.edu",
             [],
             seen={**PUBLIC, **GONE},
-            others=[world.observed(sent(ca, "silent.example.edu"), **PUBLIC, hello=Hello.BROWSER)],
+            others=[world.observed(sent(ca, "silent.example.edu"), **PUBLIC, hello=Hello.OPENSSL)],
         ),
         world.case("page.example.edu", page, seen=PUBLIC),
         world.case("page.example.org", page, seen=PUBLIC),

@@ -183,7 +183,7 @@ class TestHello:
             result = await check(settings_of(hello="both"), origin.port)
         assert told(result) == ("logged", "clean logged")
         [other] = result.other_observations
-        assert (result.observation.hello, other.hello) == (Hello.DEFAULT, Hello.BROWSER)
+        assert (result.observation.hello, other.hello) == (Hello.WIDEST, Hello.BROWSER)
         assert None not in {result.observation.ja3, other.ja3}
         assert result.observation.ja3 != other.ja3
 
@@ -206,7 +206,7 @@ class TestHello:
             both = await check(settings_of(hello="both"), port)
         assert told(browser) == ("logged", "clean logged")
         assert told(both) == ("identity-substituted", "middleware proven")
-        assert both.observation.hello is Hello.DEFAULT
+        assert both.observation.hello is Hello.WIDEST
 
     async def test_everything_at_once(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Both hellos and QUIC, concurrently."""
@@ -214,7 +214,7 @@ class TestHello:
             result = await check(settings_of(hello="both", quic=True), port)
         assert told(result) == ("identity-substituted", "middleware proven")
         ways = {(o.route, o.hello) for o in (result.observation, *result.other_observations)}
-        assert ways == {(Route.DIRECT, Hello.DEFAULT), (Route.DIRECT, Hello.BROWSER), (Route.QUIC, Hello.DEFAULT)}
+        assert ways == {(Route.DIRECT, Hello.WIDEST), (Route.DIRECT, Hello.BROWSER), (Route.QUIC, Hello.WIDEST)}
 
     async def test_a_stream_has_the_same_variants(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """`scan` probes the same variants as `check`."""

@@ -45,7 +45,7 @@ async def test_a_genuine_server_sends_the_other_chain(pki: PrivatePKI, settings_
         subject = Detector(**settings_of(Endpoint(host=EXAM, roots=("A",)), resolve={(EXAM, 443): server.address}))
         (result,) = (await subject.check()).results
     assert (result.verdict, result.reason, server.connections) == ("clean", "logged", 2)
-    assert {seen.hello for seen in observations(result)} == {Hello.DEFAULT, Hello.READABLE}
+    assert {seen.hello for seen in observations(result)} == {Hello.WIDEST, Hello.READABLE}
     assert result.observation.hello is Hello.READABLE
 
 
@@ -114,7 +114,7 @@ async def test_a_binding_that_cannot_restrict_claims_nothing(
         subject = Detector(**settings_of(Endpoint(host=EXAM, roots=("A",)), resolve={(EXAM, 443): server.address}))
         (result,) = (await subject.check()).results
     restricted = {Hello.READABLE} if native.is_usable() else set()
-    assert {seen.hello for seen in observations(result)} == {Hello.DEFAULT} | restricted
+    assert {seen.hello for seen in observations(result)} == {Hello.WIDEST} | restricted
     persists = ("middleware", "unreadable-persists")
     assert (result.verdict, result.reason) == (("clean", "logged") if restricted else persists)
 

@@ -33,8 +33,10 @@ class Outcome(CheckOutcome, check=ID):
 
 
 _NAME: Final[dict[Hello, str]] = {
-    Hello.DEFAULT: "the default hello",
     Hello.BROWSER: "a browser's hello",
+    Hello.FIREFOX: "Firefox's hello",
+    Hello.OPENSSL: "OpenSSL's hello",
+    Hello.WIDEST: "the widest hello",
     Hello.READABLE: "a hello that offers only what can be verified here",
 }
 _TEXT: Final[dict[Outcome, str]] = {

@@ -54,7 +54,7 @@ class Handshake:
 
     engine: ClassVar[Engine | None] = None
 
-    def __init__(self, wire: Wire, hello: Hello = Hello.DEFAULT, key_kind: KeyKind | None = None) -> None:
+    def __init__(self, wire: Wire, hello: Hello = Hello.WIDEST, key_kind: KeyKind | None = None) -> None:
         self.hello: Final = hello
         self.key_kind: Final = key_kind
         self._wire = wire

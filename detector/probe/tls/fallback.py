@@ -79,7 +79,7 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
     """The engines for one endpoint. Arguments are those of `client.probe` and `client.open_tls`."""
 
     host: str
-    hello: Hello = Hello.DEFAULT
+    hello: Hello = Hello.WIDEST
     key_kind: KeyKind | None = None
     engine: Engine = Engine.AUTO
     alpn: Sequence[bytes] = ALPN_PROTOCOLS

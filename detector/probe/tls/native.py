@@ -75,7 +75,7 @@ _SCHEMES: Final = bytes.fromhex(
     "050206020708"
 )
 """The signature schemes OpenSSL 4.0 offers at security level 0."""
-_OFFERED: Final = {Hello.DEFAULT: _SCHEMES, Hello.READABLE: READABLE_SCHEMES}
+_OFFERED: Final = {Hello.WIDEST: _SCHEMES, Hello.READABLE: READABLE_SCHEMES}
 _OFFERED_SCHEMES: Final = {
     hello: frozenset(int.from_bytes(schemes[at : at + 2], "big") for at in range(0, len(schemes), 2))
     for hello, schemes in _OFFERED.items()
@@ -133,7 +133,7 @@ class NativeHandshake(ClientHandshake):
 
     engine: ClassVar[Engine | None] = Engine.NATIVE
 
-    def __init__(self, host: str, *, alpn: Sequence[bytes] = ALPN_PROTOCOLS, hello: Hello = Hello.DEFAULT) -> None:
+    def __init__(self, host: str, *, alpn: Sequence[bytes] = ALPN_PROTOCOLS, hello: Hello = Hello.WIDEST) -> None:
         super().__init__(host, hello)
         self._alpn = alpn
         self._x25519 = X25519PrivateKey.generate()

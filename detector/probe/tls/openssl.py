@@ -92,7 +92,7 @@ def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
         reported.alert_written = number
 
 
-def shared_context(hello: Hello = Hello.DEFAULT, key_kind: KeyKind | None = None) -> SSL.Context:
+def shared_context(hello: Hello = Hello.WIDEST, key_kind: KeyKind | None = None) -> SSL.Context:
     """Return the client context of the process for probing: no verification, tickets or resumption, every version.
 
     Renegotiation is off: a server could show one chain for assessment and another one afterwards. Making a context
@@ -196,12 +196,12 @@ class OpenSSLHandshake(ClientHandshake):
         *,
         context: SSL.Context | None = None,
         alpn: Sequence[bytes] = ALPN_PROTOCOLS,
-        hello: Hello = Hello.DEFAULT,
+        hello: Hello = Hello.WIDEST,
         key_kind: KeyKind | None = None,
     ) -> None:
         chosen = context or shared_context(hello, key_kind)
         is_restricted = context is None and chosen is not shared_context()
-        super().__init__(host, hello if is_restricted else Hello.DEFAULT, key_kind)
+        super().__init__(host, hello if is_restricted else Hello.WIDEST, key_kind)
         self._reported = _Reported()
         self._connection = SSL.Connection(chosen, None)
         self._connection.set_app_data(self._reported)

@@ -26,7 +26,7 @@ NAME: Final = f"{EXAM}:443"
 GONE: Final[dict[str, Any]] = {"key_proved": False, "outcome": Outcome.CONNECT_TIMEOUT}
 VARIANTS: Final[dict[str, tuple[ModuleType, dict[str, Any]]]] = {
     "quic": (quic, {"route": Route.QUIC}),
-    "hello": (hello_difference, {"route": Route.DIRECT, "hello": Hello.BROWSER}),
+    "hello": (hello_difference, {"route": Route.DIRECT, "hello": Hello.OPENSSL}),
 }
 
 
@@ -246,7 +246,7 @@ class TestRouteDifference:
         """Other hellos, QUIC, restricted keys, unproved keys, and the same route again are the business of others."""
         first = by(world, chains.forged, Route.DIRECT, ADDRESS)
         for other in (
-            by(world, chains.genuine, Route.HTTP_CONNECT, ADDRESS, hello=Hello.BROWSER),
+            by(world, chains.genuine, Route.HTTP_CONNECT, ADDRESS, hello=Hello.OPENSSL),
             by(world, chains.genuine, Route.HTTP_CONNECT, ADDRESS, key_kind=KeyKind.RSA),
             by(world, chains.genuine, Route.HTTP_CONNECT, ADDRESS, key_proved=False),
             by(world, chains.genuine, Route.QUIC, ADDRESS),

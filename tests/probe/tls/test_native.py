@@ -58,7 +58,7 @@ def hello_of(engine: ClientHandshake) -> bytes:
 
 @pytest.mark.parametrize("host", [HOST, "192.0.2.1", "xn--bcher-kva.example", "a" * 60 + ".example"])
 @pytest.mark.parametrize("alpn", [ALPN_PROTOCOLS, (b"http/1.1",)])
-@pytest.mark.parametrize("profile", [Hello.DEFAULT, Hello.READABLE])
+@pytest.mark.parametrize("profile", [Hello.WIDEST, Hello.READABLE])
 def test_hello_is_that_of_the_reference(host: str, alpn: tuple[bytes, ...], profile: Hello) -> None:
     """Byte for byte, but for the random, the session id and the keys: the engines cannot be distinguished by it.
 
@@ -98,10 +98,10 @@ def test_a_readable_hello_offers_nothing_else() -> None:
     """No scheme that some supported `cryptography` cannot verify, and all others that the default hello offers."""
     schemes = {
         profile: signature_schemes(hello_of(NativeHandshake(HOST, hello=profile)))
-        for profile in (Hello.DEFAULT, Hello.READABLE)
+        for profile in (Hello.WIDEST, Hello.READABLE)
     }
     of_some_only = {0x0904, 0x0905, 0x0906, 0x081A, 0x081B, 0x081C, 0x0708}  # ML-DSA, RFC 8734, SM2
-    assert schemes[Hello.READABLE] == [scheme for scheme in schemes[Hello.DEFAULT] if scheme not in of_some_only]
+    assert schemes[Hello.READABLE] == [scheme for scheme in schemes[Hello.WIDEST] if scheme not in of_some_only]
 
 
 def signature_schemes(hello: bytes) -> list[int]:
@@ -315,7 +315,7 @@ def test_a_signature_that_was_not_offered_needs_the_fallback() -> None:
         def _sign(self, content: bytes) -> tuple[int, bytes]:
             return 0x0905, key.sign(content)
 
-    for hello, falls_back in ((Hello.DEFAULT, False), (Hello.READABLE, True)):
+    for hello, falls_back in ((Hello.WIDEST, False), (Hello.READABLE, True)):
         engine = NativeHandshake(HOST, hello=hello)
         script = dataclasses.replace(Script.genuine(exam("ec")), certificates=issued.chain)
         engine.receive(b"".join(Unasked(script).receive(engine.start())))
