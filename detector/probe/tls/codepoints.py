@@ -37,17 +37,25 @@ class HandshakeType(enum.IntEnum):
 
 
 class ExtensionType(enum.IntEnum):
-    """Extensions this room reads (RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7301, RFC 7627, RFC 8422)."""
+    """Extensions this room reads or writes by name.
+
+    RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7301, RFC 7627, RFC 8422, RFC 8879, RFC 9849, draft-vvv-tls-alps.
+    """
 
     SERVER_NAME = 0
     STATUS_REQUEST = 5
     SUPPORTED_GROUPS = 10
     EC_POINT_FORMATS = 11
+    SIGNATURE_ALGORITHMS = 13
     ALPN = 16
     SIGNED_CERTIFICATE_TIMESTAMP = 18
     EXTENDED_MASTER_SECRET = 23
+    COMPRESS_CERTIFICATE = 27
     SUPPORTED_VERSIONS = 43
+    COOKIE = 44
     KEY_SHARE = 51
+    APPLICATION_SETTINGS = 17613
+    ENCRYPTED_CLIENT_HELLO = 65037
 
 
 TLS_1_2: Final = 0x0303
