@@ -37,7 +37,7 @@ from detector.probe.tls.reader import Reader
 from detector.probe.tls.wire import RECORD_HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 PROGRAMS: Final = {Hello.BROWSER: "chromium", Hello.FIREFOX: "firefox-esr"}
 PATIENCE: Final = 60.0  # seconds for a browser to start and to make its connections, on a busy machine
@@ -179,29 +179,34 @@ async def capture(
                 enough.set()
         writer.close()
 
-    server = await asyncio.start_server(listen, "127.0.0.1", 0)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        document = folder / "page.html"
-        port = server.sockets[0].getsockname()[1]
-        document.write_text("<!doctype html>" + page.replace("{port}", str(port)), "utf-8")
-        process = await asyncio.create_subprocess_exec(
-            *COMMANDS[hello](folder, document, *settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": name},
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(PATIENCE):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        async with asyncio.TaskGroup() as tasks:  # the browser's end closes its connections, which ends the tasks
+            server = await asyncio.start_server(lambda *streams: tasks.create_task(listen(*streams)), "127.0.0.1", 0)
+            content = page.replace("{port}", str(server.sockets[0].getsockname()[1]))
+            async with server, _running(hello, Path(folder), content, *settings), asyncio.timeout(PATIENCE):
                 await enough.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            server.close()
     return list(connections.values())
+
+
+@contextlib.asynccontextmanager
+async def _running(hello: Hello, folder: Path, page: str, *settings: str) -> AsyncIterator[None]:
+    """Run a browser on a page until the block ends."""
+    document = folder / "page.html"
+    document.write_text(f"<!doctype html>{page}", "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *COMMANDS[hello](folder, document, *settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(folder)},
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a browser has many processes
+        await process.wait()
 
 
 async def _read_client_hello(reader: asyncio.StreamReader) -> bytes:
@@ -440,7 +445,9 @@ def main() -> None:
     day = dt.datetime.now(dt.UTC).date()
     recorded = {hello: asyncio.run(record(hello, day)) for hello in COMMANDS}
     file = HelloProfiles(1, tuple(found for found, _ in recorded.values()))
-    DATA.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
+    text = msgspec.json.format(msgspec.json.encode(file), indent=1).decode()
+    one_line = re.sub(r"\[([\d,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
+    DATA.write_text(one_line + "\n", "utf-8")
     moved = [
         f"{found.client}: {line}"
         for hello, (found, connections) in recorded.items()
