@@ -239,6 +239,7 @@ def decode(message: bytes) -> dict[str, str]:
         "reserved extensions differ": str(len(kinds) == len(set(kinds))),
     }
     fields |= {_name(kind): _decode(kind, body) for kind, body in hello.extensions if kind not in GREASE}
+    fields["protocols"] = " ".join(hello.alpn)
     shares = _shares(dict(hello.extensions)[ExtensionType.KEY_SHARE])
     fields["reserved group is the share's"] = str(not GREASE & (shares.keys() ^ set(hello.groups)))
     if {X25519, X25519_MLKEM768} <= shares.keys():
@@ -337,8 +338,13 @@ class _Ech(NamedTuple):
 
     head: str
     aead: int
+    key_bytes: int
     is_key: bool
     payload_bytes: int
+
+    def __str__(self) -> str:
+        key = "X25519 key" if self.is_key else "no X25519 key"
+        return f"{self.head}, AEAD {self.aead}, {key} of {self.key_bytes} bytes, payload of {self.payload_bytes}"
 
 
 def _ech(body: bytes) -> _Ech:
@@ -348,7 +354,7 @@ def _ech(body: bytes) -> _Ech:
     u = int.from_bytes(key, "little")
     # A public key is a coordinate of the curve: u^3 + 486662 u^2 + u is a square (RFC 7748 section 4.1).
     on_curve = u < _P and pow(u**3 + 486662 * u**2 + u, (_P - 1) // 2, _P) == 1
-    return _Ech(f"{head.hex()}, key of {len(key)} bytes", aead, on_curve, len(payload))
+    return _Ech(head.hex(), aead, len(key), on_curve, len(payload))
 
 
 _P: Final = 2**255 - 19  # the field of X25519 (RFC 7748 section 4.1)
