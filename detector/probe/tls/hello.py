@@ -33,7 +33,7 @@ RANDOM_BYTES: Final = 32  # RFC 8446 section 4.1.2
 SESSION_ID_BYTES_MAX: Final = 32  # RFC 5246 section 7.4.1.2
 _HOST_NAME: Final = 0  # NameType host_name, the only one there is (RFC 6066 section 3)
 
-_GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
+GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Reserved values that clients mix in at random (RFC 8701 section 2); a fingerprint leaves them out."""
 
 _FORMATS: Final = {1: "B", 2: "H"}  # `struct` formats by size of a number
@@ -248,4 +248,4 @@ def _protocols(body: bytes | None) -> tuple[str, ...]:
 
 
 def _joined(numbers: Iterable[int]) -> str:
-    return "-".join(str(number) for number in numbers if number not in _GREASE)
+    return "-".join(str(number) for number in numbers if number not in GREASE)

@@ -40,7 +40,7 @@ from detector.trust.handshake_signature import signed_content
 from . import compression, delegated_credential
 from .codepoints import CIPHER_SUITES, TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType
 from .codepoints import HandshakeType as Kind
-from .hello import MESSAGE_HEADER_BYTES, RANDOM_BYTES, own_hello, parse_server_hello
+from .hello import GREASE, MESSAGE_HEADER_BYTES, RANDOM_BYTES, own_hello, parse_server_hello
 from .keys import TrafficKeys, expand_label
 from .reader import Reader, WireError, WireErrorKind, malformed, too_large
 
@@ -97,16 +97,17 @@ _EMPTY: Final = frozenset(
 5.1, RFC 5077 section 3.2); server_name in TLS 1.3, too."""
 _IN_OLD_SERVER_HELLO: Final = _EMPTY | {
     *(ExtensionType.SUPPORTED_GROUPS, ExtensionType.EC_POINT_FORMATS, ExtensionType.ALPN),
-    *(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, ExtensionType.RENEGOTIATION_INFO),
+    *(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, ExtensionType.RENEGOTIATION_INFO, ExtensionType.RECORD_SIZE_LIMIT),
 }
 """Before TLS 1.3. No RFC lets a server answer with supported_groups, but some do, and browsers tolerate it."""
 _IN_ENCRYPTED_EXTENSIONS: Final = frozenset(
     {
         *(ExtensionType.SERVER_NAME, ExtensionType.SUPPORTED_GROUPS, ExtensionType.ALPN),
+        ExtensionType.RECORD_SIZE_LIMIT,
         *(ExtensionType.APPLICATION_SETTINGS, ExtensionType.TRUST_ANCHORS, ExtensionType.ENCRYPTED_CLIENT_HELLO),
     }
 )
-"""RFC 8446 section 4.2, RFC 9849 section 5, and the drafts of the others."""
+"""RFC 8446 section 4.2, RFC 8449 section 4, RFC 9849 section 5, and the drafts of the others."""
 _IN_LEAF_ENTRY: Final = frozenset(
     {
         *(ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP),
@@ -510,11 +511,11 @@ class Wire:
         if offered is None:
             return
         refusal = None
-        if hello.version not in offered.versions:
+        if hello.version not in set(offered.versions) - GREASE:
             refusal = f"version 0x{hello.version:04x} was not offered"
-        elif hello.cipher_suite not in offered.cipher_suites:
+        elif hello.cipher_suite not in set(offered.cipher_suites) - GREASE:
             refusal = f"cipher suite 0x{hello.cipher_suite:04x} was not offered"
-        elif group is not None and group not in offered.groups:
+        elif group is not None and group not in set(offered.groups) - GREASE:
             refusal = f"group 0x{group:04x} was not offered"
         if refusal is not None:
             self.unoffered = True
@@ -694,7 +695,7 @@ class Wire:
                 return
             self.group = reader.number(2)
             self.key_share = reader.vector(1)
-            if self._offered is not None and self.group not in self._offered.groups:
+            if self._offered is not None and self.group not in set(self._offered.groups) - GREASE:
                 self._refuse(f"group 0x{self.group:04x} was not offered")
         elif suite.startswith("TLS_DHE_"):
             self.dh_bits = int.from_bytes(reader.vector(2), "big").bit_length()
