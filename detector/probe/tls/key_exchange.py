@@ -115,6 +115,11 @@ class KeyShares:
         """Our public keys by group."""
         return {group: exchange.share for group, exchange in self._exchanges.items()}
 
+    def replace(self, group: int) -> bytes:
+        """Return a new public key in this group, which alone counts from now on. Raises `WireError`."""
+        self._exchanges.clear()
+        return self.add(group)
+
     def add(self, group: int) -> bytes:
         """Return a new public key in this group. Raises `WireError` where there is none here."""
         make = _EXCHANGES.get(group)
