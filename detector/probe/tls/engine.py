@@ -49,10 +49,12 @@ _NAMES_CACHED: Final = 1024  # hosts whose SNI is cached: the same endpoints are
 class Handshake:
     """What one handshake showed so far, as far as it does not depend on who makes it. Nothing raises.
 
-    `hello` is the profile of the hello that is sent, `key_kind` the only kind of server key it accepts (None for any).
+    `hello` is the profile of the hello that is sent, `small` whether it has no ML-KEM key share, `key_kind` the only
+    kind of server key it accepts (None for any).
     """
 
     engine: ClassVar[Engine | None] = None
+    small: bool = False
 
     def __init__(self, wire: Wire, hello: Hello = Hello.WIDEST, key_kind: KeyKind | None = None) -> None:
         self.hello: Final = hello
@@ -119,6 +121,7 @@ class Handshake:
             key_proved=self.key_proved,
             key_kind=self.key_kind,
             hello=self.hello,
+            small_hello=self.small,
             engine=self.engine,
             ja3=self.ja3,
             tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),

@@ -10,7 +10,7 @@ Only OpenSSL makes connections that are kept or restrict the server's key; a bro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -45,34 +45,43 @@ class Opened(NamedTuple):
 
 
 class ProbeOutcome(NamedTuple):
-    """The result of one probe: the observation that counts, and one it replaced although it showed another leaf.
+    """The result of one probe: the observation that counts, and those that showed another leaf.
 
-    There are two where the native engine fell back and OpenSSL was then shown another leaf behind an equal hello. Each
-    is to be assessed on its own.
+    `superseded` is one that it replaced: the native engine fell back, and OpenSSL was then shown another leaf behind an
+    equal hello. `others` are second tries at other addresses or with a small hello. Each is to be assessed on its own.
     """
 
     observation: Observation
     superseded: Observation | None = None
+    others: tuple[Observation, ...] = ()
 
     @property
     def observations(self) -> tuple[Observation, ...]:
         """All of them, the one that counts first."""
-        return (self.observation,) if self.superseded is None else (self.observation, self.superseded)
+        seen = (self.observation,) if self.superseded is None else (self.observation, self.superseded)
+        return (*seen, *self.others)
 
     @property
     def single(self) -> Observation:
         """The one observation to report where there is room for one.
 
-        Of two leaves it is the superseded one, and its key counts as not proved, whatever it signed: otherwise a
+        Of several leaves it is the second one, and its key counts as not proved, whatever it signed: otherwise a
         genuine chain in one observation would clear a network that forged the other.
         """
-        if self.superseded is None:
+        if len(self.observations) == 1:
             return self.observation
-        return msgspec.structs.replace(self.superseded, key_proved=False)
+        return msgspec.structs.replace(self.observations[1], key_proved=False)
 
 
-Connect = Callable[[Callable[[], ClientHandshake]], Awaitable[Opened]]
-"""Makes a connection with handshakes of this factory, more than one where the first connection is dropped."""
+class MakeHandshake(Protocol):
+    """Makes the handshake of one connection."""
+
+    def __call__(self, *, small: bool = False) -> ClientHandshake:
+        """Return a handshake; its hello has no ML-KEM key share if `small` and the engine can leave it out."""
+
+
+Connect = Callable[[MakeHandshake], Awaitable[Opened]]
+"""Makes a connection with handshakes of this factory, more than one where the first gets no certificate."""
 
 
 class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,19 +99,22 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
         plain = self.hello is not Hello.BROWSER and self.key_kind is None
         if not plain or self.engine is Engine.OPENSSL or not native.is_usable():
             return ProbeOutcome((await connect(self.keepable_handshake)).observation)
-        first = await connect(lambda: native.NativeHandshake(self.host, hello=self.hello))
+        first = await connect(self._native_handshake)
         reason = first.handshake.fallback_reason
         if reason is None or self.engine is Engine.NATIVE:
             return ProbeOutcome(first.observation)
         LOG.debug("%s: falling back from the native engine to OpenSSL: %s", self.host, reason)
         return combine(first.observation, (await connect(self.keepable_handshake)).observation)
 
-    def keepable_handshake(self) -> ClientHandshake:
+    def _native_handshake(self, *, small: bool = False) -> ClientHandshake:
+        return self.keepable_handshake(small=small) if small else native.NativeHandshake(self.host, hello=self.hello)
+
+    def keepable_handshake(self, *, small: bool = False) -> ClientHandshake:
         """Return a handshake whose connection can be kept, if not for a browser's hello."""
         if self.hello is Hello.BROWSER:
             return browser.BrowserHandshake(self.host)
         return openssl.OpenSSLHandshake(
-            self.host, context=self.context, alpn=self.alpn, hello=self.hello, key_kind=self.key_kind
+            self.host, context=self.context, alpn=self.alpn, hello=self.hello, key_kind=self.key_kind, small=small
         )
 
 

@@ -65,6 +65,10 @@ _KEYLOG_FIELDS: Final = 3  # label, client random, secret
 _ALERT_NUMBER_MASK: Final = 0xFF  # alerts are level << 8 | description (SSL_CTX_set_info_callback(3))
 
 
+SMALL_GROUPS: Final = b"X25519:P-256:X448:P-384:P-521:ffdhe2048:ffdhe3072"
+"""OpenSSL 4.0's default groups but for those of ML-KEM, whose key shares fill a TCP segment (SSL_set1_groups(3))."""
+
+
 class _Reported:
     """What OpenSSL's callbacks report about one connection. Separate from the handshake to avoid a reference cycle."""
 
@@ -160,6 +164,15 @@ def _request_scts(context: SSL.Context) -> None:
         return
 
 
+def _offer_no_mlkem(connection: SSL.Connection) -> bool:
+    """Restrict the groups of one connection, for which pyOpenSSL has no call (SSL_set1_groups_list(3))."""
+    try:
+        lib = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 - pyOpenSSL has no public call for it
+        return bool(lib.SSL_set1_curves_list(connection._ssl, SMALL_GROUPS) == 1)  # noqa: SLF001 - pyOpenSSL has no public call for it
+    except AttributeError:
+        return False
+
+
 def _offer_readable(context: SSL.Context) -> bool:
     """Restrict the signature schemes, for which pyOpenSSL has no call (SSL_CTX_set1_sigalgs_list(3))."""
     names = ":".join(_READABLE_NAMES).encode()
@@ -185,12 +198,13 @@ class OpenSSLHandshake(ClientHandshake):
     """A handshake by OpenSSL. Once finished, further bytes are ignored: they are for `connection`.
 
     `context` are the TLS settings (default: `shared_context` for `hello` and `key_kind`), `alpn` the protocols offered
-    (RFC 7301). `hello` becomes `default` where a readable one cannot be made.
+    (RFC 7301). With `small` no group of ML-KEM is offered. `hello` becomes `widest` where a readable one cannot be
+    made, and a hello is not small where a small one cannot be made.
     """
 
     engine: ClassVar[Engine | None] = Engine.OPENSSL
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only past the host; each shapes the hello
         self,
         host: str,
         *,
@@ -198,6 +212,7 @@ class OpenSSLHandshake(ClientHandshake):
         alpn: Sequence[bytes] = ALPN_PROTOCOLS,
         hello: Hello = Hello.WIDEST,
         key_kind: KeyKind | None = None,
+        small: bool = False,
     ) -> None:
         chosen = context or shared_context(hello, key_kind)
         is_restricted = context is None and chosen is not shared_context()
@@ -205,6 +220,7 @@ class OpenSSLHandshake(ClientHandshake):
         self._reported = _Reported()
         self._connection = SSL.Connection(chosen, None)
         self._connection.set_app_data(self._reported)
+        self.small = small and _offer_no_mlkem(self._connection)
         if alpn != ALPN_PROTOCOLS:
             self._connection.set_alpn_protos(list(alpn))
         self._connection.set_connect_state()
