@@ -8,6 +8,7 @@ a few bytes can otherwise expand to gigabytes. Nothing but `WireError` is raised
 
 from __future__ import annotations
 
+import importlib
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -62,7 +63,8 @@ def _unbrotli(compressed: bytes, room: int) -> bytes:
     stream = brotli.Decompressor()
     try:
         # The limit of the output is soft: a block more may come at once, and more than one call may be needed.
-        content = piece = stream.process(compressed, output_buffer_limit=room)
+        content: bytes = stream.process(compressed, output_buffer_limit=room)
+        piece = content
         while piece and len(content) < room and not stream.is_finished():
             piece = stream.process(b"", output_buffer_limit=room - len(content))
             content += piece
@@ -74,13 +76,13 @@ def _unbrotli(compressed: bytes, room: int) -> bytes:
 
 
 def _unzstd(compressed: bytes, room: int) -> bytes:
-    zstd = LazyModule("compression.zstd")  # RFC 8878; part of Python since 3.14
     try:
-        options = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
-        stream = zstd.ZstdDecompressor(options=options)
+        zstd = importlib.import_module("compression.zstd")  # RFC 8878; part of Python since 3.14
     except ImportError as error:
         raise malformed("a certificate compressed with zstd, which needs Python 3.14") from error
     try:
+        options = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
+        stream = zstd.ZstdDecompressor(options=options)
         content: bytes = stream.decompress(compressed, room)
     except zstd.ZstdError as error:
         raise malformed("a compressed certificate is no zstd stream") from error

@@ -2,8 +2,9 @@
 
 Room: probe. Pure: no sockets, no clock, no TLS library.
 
-`native` sends a browser's hello and finishes with it what the browser would, for probing only. `openssl` sends OpenSSL's
-hellos, and makes the connections that go on to carry data. The engine follows from the hello; `fallback` chooses.
+`native` sends a browser's hello and finishes with it what the browser would, for probing only. `openssl` sends
+OpenSSL's hellos, and makes the connections that go on to carry data. The engine follows from the hello; `fallback`
+chooses.
 """
 
 from __future__ import annotations
@@ -41,18 +42,16 @@ _NAMES_CACHED: Final = 1024  # hosts whose SNI is cached: the same endpoints are
 class Handshake:
     """What one handshake showed so far, as far as it does not depend on who makes it. Nothing raises.
 
-    `hello` is the profile of the hello that is sent, `key_kind` the only kind of server key it accepts (None for any),
-    `is_small` says that it has no ML-KEM key share.
+    `hello` is the profile of the hello that is sent, `small` whether it has no ML-KEM key share, `key_kind` the only
+    kind of server key it accepts (None for any).
     """
 
     engine: ClassVar[Engine | None] = None
+    small: bool = False
 
-    def __init__(
-        self, wire: Wire, hello: Hello = Hello.WIDEST, key_kind: KeyKind | None = None, *, is_small: bool = False
-    ) -> None:
+    def __init__(self, wire: Wire, hello: Hello = Hello.WIDEST, key_kind: KeyKind | None = None) -> None:
         self.hello: Final = hello
         self.key_kind: Final = key_kind
-        self.small_hello: Final = is_small
         self._wire = wire
         self._outcome: Outcome | None = None
         self._proof: KeyProof | None = None
@@ -115,7 +114,7 @@ class Handshake:
             key_proved=self.key_proved,
             key_kind=self.key_kind,
             hello=self.hello,
-            small_hello=self.small_hello,
+            small_hello=self.small,
             engine=self.engine,
             ja3=self.ja3,
             tls_version=None if wire.version is None else VERSIONS.get(wire.version, f"0x{wire.version:04x}"),
@@ -150,8 +149,8 @@ class Handshake:
 class ClientHandshake(Handshake, abc.ABC):
     """A client handshake with `host`, without I/O: `start`, then `receive` until `finished`."""
 
-    def __init__(self, host: str, hello: Hello, key_kind: KeyKind | None = None, *, is_small: bool = False) -> None:
-        super().__init__(Wire(), hello, key_kind, is_small=is_small)
+    def __init__(self, host: str, hello: Hello, key_kind: KeyKind | None = None) -> None:
+        super().__init__(Wire(), hello, key_kind)
         self._name = server_name(host)
 
     @property

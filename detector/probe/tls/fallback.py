@@ -10,26 +10,25 @@ shows never stands for what the browser would have been shown: `Observation.earl
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.model import FailedAttempt, Hello, KeyKind, Observation
+from detector.model import Hello, KeyKind, Observation
 from detector.probe.routes.dialing import LOG
 
 from . import native
-from .engine import ClientHandshake
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from OpenSSL import SSL
 
     # pyOpenSSL takes longer to import than a probe takes.
     from . import openssl
+    from .engine import ClientHandshake
     from .transport import TLSTransport
 else:
     openssl = LazyModule(f"{__package__}.openssl")
@@ -51,25 +50,51 @@ class Opened(NamedTuple):
     handshake: ClientHandshake
 
 
+class ProbeOutcome(NamedTuple):
+    """The result of one probe: the observation that counts, and what else there is to assess on its own.
+
+    `witnessed` is that of the connection on which a witness was asked, where the endpoint has one. `others` are second
+    tries at other addresses or with a small hello that showed another leaf than the observation that counts.
+    """
+
+    observation: Observation
+    witnessed: Observation | None = None
+    others: tuple[Observation, ...] = ()
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """All of them, the one that counts first."""
+        seen = (self.observation,) if self.witnessed is None else (self.observation, self.witnessed)
+        return (*seen, *self.others)
+
+    @property
+    def single(self) -> Observation:
+        """The one observation to report where there is room for one.
+
+        Of several leaves it is the second one, and its key counts as not proved, whatever it signed: otherwise a
+        genuine chain in one observation would clear a network that forged the other.
+        """
+        return msgspec.structs.replace(self.others[0], key_proved=False) if self.others else self.observation
+
+
 class MakeHandshake(Protocol):
-    """Makes the handshake of one connection; `small` leaves ML-KEM out of its hello."""
+    """Makes the handshake of one connection."""
 
     def __call__(self, *, small: bool = False) -> ClientHandshake:
-        """Return a new handshake."""
+        """Return a handshake; its hello has no ML-KEM key share if `small` and the engine can leave it out."""
 
 
-class Connect(Protocol):
-    """Makes a connection with handshakes of this factory, more than one where connections are dropped."""
-
-    def __call__(self, make: MakeHandshake, /) -> Awaitable[Opened]:
-        """Return what the last of them showed."""
+if TYPE_CHECKING:
+    Connect = Callable[[MakeHandshake], Awaitable[Opened]]
+    """Makes a connection with handshakes of this factory, more than one where the first gets no certificate. What
+    failed in earlier calls is among `Observation.earlier`, too."""
 
 
 class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
     """The engines for one endpoint.
 
-    Arguments are those of `client.probe` and `client.open_tls`. `alpn` replaces the protocols of the hello; `now` is the
-    time, for keys that are only valid for days (RFC 9345).
+    Arguments are those of `client.probe` and `client.open_tls`. `alpn` replaces the protocols of the hello; `now` is
+    the time, for keys that are only valid for days (RFC 9345).
     """
 
     host: str
@@ -103,12 +128,6 @@ class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _after(first: Observation, second: Observation) -> Observation:
-    """Return what counts of two connections: the second where it got a certificate, and what failed before it."""
-    attempts = first.attempts + second.attempts
-    if not second.chain:
-        return msgspec.structs.replace(first, attempts=attempts)
-    failed = FailedAttempt(
-        outcome=first.outcome, hello=first.hello, small_hello=first.small_hello, address=first.address
-    )
-    earlier = (*first.earlier, failed, *second.earlier)
-    return msgspec.structs.replace(second, attempts=attempts, earlier=earlier)
+    """Return what counts of two connections: the second if it got a certificate."""
+    counts = second if second.chain else first
+    return msgspec.structs.replace(counts, attempts=first.attempts + second.attempts)

@@ -4,8 +4,8 @@ Room: probe. Pure: bytes in, bytes out; no sockets, no asyncio; the time, where 
 
 `client_hello` writes the hello, `wire` reads what the server sends, and this module makes keys, key schedule (RFC 8446
 section 7; `tls12` for TLS 1.2) and our Finished. It probes only: connections that go on to carry data are OpenSSL's.
-What Chrome takes is taken and what Chrome refuses is refused, so that no server can make a probe use another hello where
-Chrome would have gone on (docs/adr/0007-fast-engine.md). Finished with this very hello are TLS 1.3, also after a
+What Chrome takes is taken and what Chrome refuses is refused, so that no server can make a probe use another hello
+where Chrome would have gone on (docs/adr/0007-fast-engine.md). Finished with this very hello are TLS 1.3, also after a
 HelloRetryRequest, with a compressed chain or a request for a client certificate; and TLS 1.2 with ECDHE or RSA.
 
 Outcomes, first matching row:
@@ -67,7 +67,8 @@ else:
 _CURVES: Final = {0x0403: "secp256r1", 0x0503: "secp384r1", 0x0603: "secp521r1"}
 """TLS 1.3 ties the scheme to the curve (RFC 8446 section 4.2.3)."""
 _CURVES_OF_TLS_1_2: Final = {"secp256r1": 0x0017, "secp384r1": 0x0018, "secp521r1": 0x0019}
-"""Groups by the name of their curve: before TLS 1.3 the server's key is in one that was offered (RFC 8422 section 5.1)."""
+"""Groups by the name of their curve: before TLS 1.3 the server's key is in one of those offered (RFC 8422 section
+5.1)."""
 _RSAE: Final = frozenset({0x0804, 0x0805, 0x0806})
 _OF_ONE_KEY_TYPE: Final = frozenset({0x0807, 0x0808, 0x0904, 0x0905, 0x0906})
 """Schemes that name the kind of key: Ed25519, Ed448, ML-DSA (RFC 8446 section 4.2.3, draft-ietf-tls-mldsa)."""
@@ -86,8 +87,8 @@ _PREMASTER_VERSION: Final = b"\x03\x03"  # the version our hello offers (RFC 524
 _EMPTY_CERTIFICATE: Final = bytes((HandshakeType.CERTIFICATE,)) + b"\x00\x00\x04\x00\x00\x00\x00"
 """The answer of a client without a certificate (RFC 8446 section 4.4.2.4)."""
 _CURABLE_ALERTS: Final = frozenset({40, 70, 71})
-"""handshake_failure, protocol_version, insufficient_security: what a server sends that accepts nothing of the offer (RFC
-8446 section 6.2)."""
+"""handshake_failure, protocol_version, insufficient_security: what a server sends that accepts nothing of the offer
+(RFC 8446 section 6.2)."""
 _DECRYPT_ERROR: Final = b"\x02\x33"  # Fatal, 51: a client's answer to a wrong signature (RFC 8446 section 4.4.3)
 _CLOSE_NOTIFY: Final = b"\x01\x00"  # RFC 8446 section 6.1
 _CLOSE_IN_CLEAR: Final = bytes.fromhex("15030300020100")  # close_notify before there are keys
@@ -101,9 +102,9 @@ def prepare() -> None:
 class NativeHandshake(ClientHandshake):
     """A handshake with a browser's hello, for probing only.
 
-    `hello` is `browser`, `firefox` or `readable`; `small` leaves ML-KEM out, as does a `cryptography` without it. `alpn`
-    replaces the protocols of the profile. `now` is the time at which a delegated credential has to be valid; without
-    one such credentials prove nothing.
+    `hello` is `browser`, `firefox` or `readable`; `small` leaves ML-KEM out, as does a `cryptography` without it.
+    `alpn` replaces the protocols of the profile. `now` is the time at which a delegated credential has to be valid;
+    without one such credentials prove nothing.
     """
 
     engine: ClassVar[Engine | None] = Engine.NATIVE
@@ -117,9 +118,10 @@ class NativeHandshake(ClientHandshake):
         alpn: Sequence[bytes] | None = None,
         now: dt.datetime | None = None,
     ) -> None:
-        super().__init__(host, hello, is_small=small or not has_ml_kem())
+        super().__init__(host, hello)
+        self.small = small or not has_ml_kem()
         self._now = now
-        self._writer = ClientHelloWriter(hello, self._name, alpn=alpn, small=self.small_hello)
+        self._writer = ClientHelloWriter(hello, self._name, alpn=alpn, small=self.small)
         self._keys = KeyShares(self._writer.shared_groups, common_x25519=self._writer.common_x25519)
         self._hash_name = ""
         self._handshake_secret: bytes | None = None
@@ -262,14 +264,11 @@ class NativeHandshake(ClientHandshake):
             return self._settle(Outcome.TLS_ALERT)
         if not wire.flight_over:
             return b""
-        if self._refusal() is not None:
+        new = wire.version == TLS_1_3
+        agreed = self.key_proved if new else self._is_by_encryption or self.proof is KeyProof.VALID
+        if not agreed or self._refusal() is not None:
             return self._settle(Outcome.TLS_FAILURE)
-        if wire.version != TLS_1_3:
-            return self._answer_in_tls12()
-        if not self.key_proved:
-            return self._settle(Outcome.TLS_FAILURE)
-        self._outcome = Outcome.COMPLETE
-        return self._answer()
+        return self._answer() if new else self._answer_in_tls12()
 
     def _refusal(self) -> str | None:
         """Return why a browser would not go on with what came so far; None where it would."""
@@ -296,8 +295,7 @@ class NativeHandshake(ClientHandshake):
         return "a signature scheme that is not the key's"
 
     def _refusal_of_key(self, spki: bytes) -> str | None:
-        """Return why this key is not one for the cipher suite, before TLS 1.3 (RFC 8422 section 2, RFC 5246 section
-        7.4.2)."""
+        """Return why this key is not one for the cipher suite (RFC 8422 section 2, RFC 5246 section 7.4.2)."""
         suite = TLS_1_2_SUITES.get(self._wire.suite or 0)
         if self._wire.version != TLS_1_2 or suite is None:
             return "a cipher suite or version that browsers do not offer"
@@ -327,6 +325,7 @@ class NativeHandshake(ClientHandshake):
 
         Some middleboxes stumble over a bare FIN.
         """
+        self._outcome = Outcome.COMPLETE
         wire = self._wire
         transcript = wire.transcript()
         application = self._application_secret(transcript.digest())
@@ -367,8 +366,6 @@ class NativeHandshake(ClientHandshake):
     def _answer_in_tls12(self) -> bytes:
         """Return our second flight (RFC 5246 section 7.3), and read on from there. Raises `WireError`."""
         wire = self._wire
-        if not self._is_by_encryption and self.proof is not KeyProof.VALID:
-            return self._settle(Outcome.TLS_FAILURE)
         premaster, exchanged = self._premaster()
         messages = tls12.EMPTY_CERTIFICATE if wire.certificate_requested else b""
         messages += _message(HandshakeType.CLIENT_KEY_EXCHANGE, exchanged)
