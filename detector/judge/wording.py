@@ -56,7 +56,7 @@ def confirmation(result: Result) -> Confirmation:
     if result.verdict is Verdict.CLEAN:
         return Confirmation.CONFIRMED
     facts = Facts(result.findings)
-    if not facts.key_proved or not facts.name_confirmed:
+    if not facts.key_proved or not facts.name_confirmed or facts.other_hello:
         return Confirmation.UNCONFIRMED
     if RULE_OF[result.reason].why_stale_pins and facts.accepted_logged:
         return Confirmation.STALE_PIN
