@@ -137,6 +137,7 @@ class Reason(enum.StrEnum):
     LOGGED = "logged"
     DECLARED = "declared"
     NO_CERTIFICATE = "no-certificate"
+    OTHER_HELLO = "other-hello"
     BUDGET_SPENT = "budget-spent"
     CLOCK_WRONG = "clock-wrong"
     EXPIRED = "expired"
