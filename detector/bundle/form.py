@@ -300,6 +300,7 @@ class RouteDetails(_Strict, frozen=True, kw_only=True):
     asked_for: Text | None = None
     hops: HopsObservation | None = None
     attempts: int = 1
+    left_out: int = 0
     engine: Engine | None = None
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 

@@ -137,6 +137,13 @@ class ProbeSpec(NamedTuple):
     mapped: tuple[str, int] | None = None
 
 
+class AddressProbes(NamedTuple):
+    """Probes of the addresses of a host, and the number of addresses beyond the bounds of one run."""
+
+    specs: tuple[ProbeSpec, ...] = ()
+    left_out: int = 0
+
+
 def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
     """Parse names of routes (`ROUTES`, separated by commas); `proxy` is passed on. Raises `ProxyError`."""
     words = tuple(dict.fromkeys(word.strip().lower() for word in route.split(",")))
@@ -225,21 +232,27 @@ class Planner:
             further += [ProbeSpec(endpoint, dialers[0], key_kind=kind) for kind in KeyKind]
         return (*specs, *further)
 
-    async def plan_addresses(self, endpoint: Endpoint, until: float) -> tuple[ProbeSpec, ...]:
-        """Probes of every address of an endpoint that is reached directly, unless its address is given."""
+    @property
+    def has_further(self) -> bool:
+        """Whether an endpoint can have further probes than the first and its variants."""
+        return self.all_addresses or len(self._settings.routes) > 1
+
+    async def plan_addresses(self, endpoint: Endpoint, until: float) -> AddressProbes:
+        """Plan probes of every address of an endpoint that is reached directly, unless its address is given."""
         dialers = self.routes_to(endpoint)
         if not self.all_addresses or all(each.route in PROXIED for each in dialers) or self._has_address(endpoint):
-            return ()
-        found = await routes.addresses_of(endpoint.host, endpoint.port, resolver=self._resolver, until=until)
+            return AddressProbes()
+        found = await routes.lookup(endpoint.host, endpoint.port, resolver=self._resolver, until=until)
         room = FURTHER_PROBES_MAX - len(dialers) + 1 - len(KeyKind)
-        return tuple(
+        specs = tuple(
             ProbeSpec(
                 msgspec.structs.replace(endpoint, address=(address, endpoint.port)),
                 self._direct,
                 self._variants.first_hello,
             )
-            for address in found[:room]
+            for address in found.hosts[:room]
         )
+        return AddressProbes(specs, found.left_out + len(found.hosts) - len(specs))
 
     def plan_comparisons(self, endpoint: Endpoint, seen: Sequence[Observation]) -> tuple[ProbeSpec, ...]:
         """Probes through each proxy that showed another certificate than a direct route, at the address seen directly.

@@ -489,8 +489,14 @@ class Detector:
         )
 
     async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
-        probe_one = functools.partial(run.probe_endpoint, self._planner, until=until)
-        return await run.probe_all(endpoints, probe_one, limit=self.network.concurrency, until=until)
+        planner = self._planner
+        return await run.probe_all(
+            endpoints,
+            functools.partial(run.probe_first, planner, until=until),
+            limit=self.network.concurrency,
+            until=until,
+            probe_further=functools.partial(run.probe_further, planner, until=until) if planner.has_further else None,
+        )
 
     async def _observe_one(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         return (await self._observe((endpoint,), until))[0]

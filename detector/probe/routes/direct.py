@@ -70,6 +70,11 @@ class Addresses(tuple[AddressInfo, ...]):  # noqa: SLOT001 - a tuple has no room
         addresses.left_out = before + len(found) - len(addresses)
         return addresses
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses alone, without repetitions."""
+        return tuple(dict.fromkeys(str(info[4][0]) for info in self))
+
     def at_port(self, port: int) -> Addresses:
         """Return the same addresses with another port."""
         changed = Addresses((*info[:4], (info[4][0], port, *info[4][2:])) for info in self)
@@ -164,13 +169,17 @@ class DirectDialer:
 
 async def addresses_of(host: str, port: int, *, resolver: Resolver, until: float) -> tuple[str, ...]:
     """Return every address of `host` known by loop time `until`, without repetitions; none if it does not resolve."""
+    return (await lookup(host, port, resolver=resolver, until=until)).hosts
+
+
+async def lookup(host: str, port: int, *, resolver: Resolver, until: float) -> Addresses:
+    """Resolve `host` by loop time `until`; no addresses if it does not resolve."""
     record = ConnectionRecord(deadline=until)
     try:
         async with record.phase("resolve", record.timeouts.resolve, Outcome.DNS_FAILURE):
-            found = await resolver.resolve(host, port)
+            return Addresses.bounded(await resolver.resolve(host, port))
     except (RouteError, OSError):
-        return ()
-    return tuple(dict.fromkeys(str(info[4][0]) for info in found))
+        return Addresses()
 
 
 async def open_connection(  # noqa: PLR0913 - where, what, and how
