@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from detector.session.session import Target
     from detector.session.settings import DetectorOptions
 
+    from .browser_view import BrowserView
     from .protocol import Request
 
     PolicySource = Policy | str | Path | None
@@ -87,13 +88,21 @@ async def gate(
     return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
 
 
-async def _decide(
-    detector: Detector, policy: Policy, planned: Plan, *, keys: Sequence[Ed25519PrivateKey], until: float
+async def _decide(  # noqa: PLR0913 - everything that a decision rests on
+    detector: Detector,
+    policy: Policy,
+    planned: Plan,
+    *,
+    keys: Sequence[Ed25519PrivateKey],
+    until: float,
+    view: BrowserView | None = None,
 ) -> Decision:
-    """Probe the planned endpoints before loop time `until`, and decide."""
+    """Probe the planned endpoints before loop time `until`, and decide. `view` is what the browser reported of them."""
     started = utc_now()
     remaining = until - asyncio.get_running_loop().time()
     observed = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0))
+    if view is not None:
+        observed = view.join(observed)
     report = await detector.assess(observed, started=started, named=planned.named)
     action, reasons, message = decide(policy, report, named=planned.named, pinned=planned.pinned)
     evidence = await run_in_thread(lambda: _evidence(report, observed, keys))
@@ -137,12 +146,20 @@ def plan(
 
 
 async def serve_request(
-    request: Request, *, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey] = ()
+    request: Request,
+    *,
+    policy: Policy,
+    detector: Detector,
+    keys: Sequence[Ed25519PrivateKey] = (),
+    view: BrowserView | None = None,
 ) -> Decision:
-    """Serve a request: it can add to what the policy probes, and exclude nothing. Raises `InputError`, as `gate`."""
+    """Serve a request: it can add to what the policy probes, and exclude nothing. Raises `InputError`, as `gate`.
+
+    What the browser connected to, by its `view`, is probed too.
+    """
     until = asyncio.get_running_loop().time() + (request.deadline or policy.deadline)
-    planned = plan(detector, policy, also=_known(request.endpoints, policy, detector))
-    return await _decide(detector, policy, planned, keys=keys, until=until)
+    also = (*_known(request.endpoints, policy, detector), *(() if view is None else view.endpoints))
+    return await _decide(detector, policy, plan(detector, policy, also=also), keys=keys, until=until, view=view)
 
 
 def _known(wanted: Sequence[str], policy: Policy, detector: Detector) -> list[Endpoint]:

@@ -65,9 +65,12 @@ class _Assessed(NamedTuple):
     def gravity(self) -> tuple[int, int]:
         """How much this observation speaks against the endpoint: clean, inconclusive, then middleware by confidence.
 
-        Between equals that accuse, the rule that is read first is graver.
+        Between equals that accuse, the rule that is read first is graver. A browser's word that all is well says
+        nothing, for or against.
         """
         decision = self.decision
+        if decision.rule.says_nothing:
+            return -1, 0
         if decision.confidence is not None:
             return 2 + list(Confidence).index(decision.confidence), -_READ[decision.reason]
         return int(decision.verdict is Verdict.INCONCLUSIVE), 0

@@ -10,6 +10,9 @@ hello. `EndpointEvidence` holds the observation it is about and the endpoint's `
 observations as evidence of their own, each with all the others as *its* siblings, so that a check that compares is
 written once, from the point of view of one observation. Each is assessed by itself; the gravest decides
 (`assess.assess_endpoint`).
+
+What the user's own browser reported is such an observation too, on a route of its own. It proves no key, so it shows no
+genuine certificate, clears nothing, and accuses at most as `probable`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge import catalogue
 from detector.knowledge.known_roots import known_root_keys, root_of
-from detector.model import PROXIED, Address, Endpoint, Hello, RecordedIdentity, Route
+from detector.model import PROXIED, Address, Endpoint, Engine, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
 from detector.trust.acceptance import refusals
@@ -43,8 +46,9 @@ if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
 
-OTHERS_MAX: Final = 32
-"""Further observations kept for one endpoint: every route with every hello, and the addresses of a large host."""
+OTHERS_MAX: Final = 40
+"""Further observations kept for one endpoint: every route with every hello and the addresses of a large host, which are
+at most 32, and eight that a browser reported."""
 
 _RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, NameMatch.UNFINISHED})
 """Matches that count as right for accusing; lists of names that are longer than what is read are among them."""
@@ -155,10 +159,21 @@ class EndpointEvidence:
             group = [self]
             for number, observation in enumerate(self.others, start=1):
                 rest = every[:number] + every[number + 1 :]
-                group.append(self._like(observation, self.context, self.fetched, rest))
+                group.append(self._like(observation, self.context, self._issuers_for(observation), rest))
             for one in group:
                 one._siblings = tuple(other for other in group if other is not one)  # noqa: SLF001 - its own class
         return self._siblings or ()
+
+    def _issuers_for(self, observation: Observation) -> tuple[bytes, ...]:
+        """The issuers to verify another observation with, in DER.
+
+        A browser may report the leaf alone: what this machine's own probes were sent may have its issuer. What the
+        browser reports is of no use to them.
+        """
+        if observation.engine is not Engine.BROWSER:
+            return self.fetched
+        probed = (one for one in (self.observation, *self.others) if one.engine is not Engine.BROWSER)
+        return tuple(dict.fromkeys((*self.fetched, *(c.der for one in probed for c in one.chain[1:]))))
 
     def with_more(self, context: Context, fetched: Sequence[bytes] = ()) -> EndpointEvidence:
         """A copy in another context, with fetched issuers."""
@@ -167,6 +182,10 @@ class EndpointEvidence:
     def with_observation(self, observation: Observation) -> EndpointEvidence:
         """A copy with another observation in place of the first."""
         return self._like(observation, self.context, self.fetched, self.others)
+
+    def with_further(self, observations: Sequence[Observation]) -> EndpointEvidence:
+        """A copy with further observations of the same endpoint."""
+        return self._like(self.observation, self.context, self.fetched, (*self.others, *observations))
 
     def _like(
         self, observation: Observation, context: Context, fetched: Sequence[bytes], others: Sequence[Observation]
@@ -249,6 +268,16 @@ class EndpointEvidence:
         """Whether no issuer certificate is available although the leaf has an AIA URL."""
         paths = self.paths
         return self.leaf is not None and paths is not None and not paths.issuer_known and bool(self.leaf.issuer_urls)
+
+    @property
+    def from_browser(self) -> bool:
+        """Whether the user's own browser reported this observation."""
+        return self.observation.engine is Engine.BROWSER
+
+    @property
+    def issuer_not_reported(self) -> bool:
+        """Whether a browser reported a leaf alone whose issuer is not known here, and which may well be genuine."""
+        return self.from_browser and len(self.presented) == 1 and self.is_a(ChainClass.INCOMPLETE)
 
     @cached_property
     def name_match(self) -> NameMatch:
@@ -400,7 +429,7 @@ class EndpointEvidence:
     @cached_property
     def is_genuine(self) -> bool:
         """Whether this observation shows the genuine key: clean as witnessed, pinned or logged, key proved."""
-        if not self.observation.key_proved or self.witness_result is WitnessResult.DIFFERS:
+        if not self.observation.key_proved or self.from_browser or self.witness_result is WitnessResult.DIFFERS:
             return False
         if self.witness_result is WitnessResult.EQUAL or self.is_of_witnessed_key or self.leaf_pinned:
             return True
@@ -460,8 +489,10 @@ class EndpointEvidence:
 
     @property
     def route(self) -> str:
-        """The route that is one network with others of its name: `direct`, or a proxy's URL."""
+        """The route that is one network with others of its name: `direct`, `browser`, or a proxy's URL."""
         observation = self.observation
+        if self.from_browser:
+            return "browser"
         if observation.route not in PROXIED:
             return "direct"
         return observation.proxy.url if observation.proxy is not None else observation.route.value
@@ -469,7 +500,8 @@ class EndpointEvidence:
     @cached_property
     def place(self) -> Place:
         """Where the observation was answered."""
-        if self.endpoint.address is not None or self.endpoint.name in self.context.given:
+        given = self.endpoint.address is not None or self.endpoint.name in self.context.given
+        if given and not self.from_browser:  # a browser resolves names itself
             return Place.GIVEN
         if self._address is None:
             return Place.UNKNOWN
@@ -553,7 +585,12 @@ class EndpointEvidence:
     def trusted_here(self) -> bool:
         """Whether a careful TLS client on this machine accepts this: key, name, and a path to a root it trusts."""
         chain = self.chain
-        if chain is None or not self.observation.key_proved or self.name_match is not NameMatch.MATCH:
+        if (
+            chain is None
+            or not self.observation.key_proved
+            or self.from_browser
+            or self.name_match is not NameMatch.MATCH
+        ):
             return False
         return bool(chain.accepted) or any(not refusals(p, self.context.at, public=False) for p in chain.machine)
 

@@ -79,6 +79,11 @@ class Facts:
         return self.has(X.SUPERSEDED)
 
     @property
+    def reported(self) -> bool:
+        """The user's own browser reported the observation."""
+        return self.has(key_possession.Outcome.REPORTED)
+
+    @property
     def front_of_the_operator(self) -> bool:
         """Something of the operator's own may end TLS in front of the witness: the key presented is the operator's."""
         known = self.has(P.LEAF, P.LEAF_NOT_ITS_OWN) or self.accepted_logged

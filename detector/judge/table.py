@@ -16,8 +16,8 @@ Accusing comes before clearing on purpose: nothing that an accused chain carries
 
 A rule that accuses has grades, read from the top: the first whose condition holds gives the confidence. `BY_COMPANY`
 stands for `probable` where a canary of the same route came out as middleware and this endpoint's name and address are
-public, and for `possible` otherwise. Three things cap a grade at `probable`: a key that was not proved, a chain that
-exceeded what is read, and a stale list of roots.
+public, and for `possible` otherwise. Three things cap a grade at `probable`: a key that was not proved (a browser's
+word proves none), a chain that exceeded what is read, and a stale list of roots.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Rule(NamedTuple):
     What it means for readers: `why` is one sentence, `why_stale_pins` the one where the chain is accepted all the same
     and only the pins do not match. `advice` says what to do; from `probable` on, the manager of a known product is
     addressed instead, and where `asks_party` the manager of any interceptor; `more_advice` is added to that.
+    `says_nothing`: the observation counts neither for its endpoint nor against it, where there is another.
     `is_outcome`: how the connection ended is the actual reason; `may_be_portal`: a sign-in page may have answered;
     `is_repeatable`: the same evidence gives it on any machine.
     """
@@ -111,6 +112,7 @@ class Rule(NamedTuple):
     substitutes: bool = False
     is_company: bool = True
     is_final: bool = False
+    says_nothing: bool = False
     why_stale_pins: str = ""
     advice: Advice = {}  # noqa: RUF012 - read only
     asks_party: bool = False
@@ -387,9 +389,11 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.PIN_MISMATCH,
-        "no pin matches, and no other probe of this run excuses it; silent for an unreadable chain that a readable one "
-        "replaced",
-        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced,
+        "no pin matches, no other probe of this run excuses it, the browser did not leave out the issuer; silent for an "
+        "unreadable chain that a readable one replaced",
+        lambda f: (
+            f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced and not f.has(C.ISSUER_NOT_REPORTED)
+        ),
         "The certificate is not the one that is pinned.",
         grades=(
             Grade(
@@ -547,6 +551,14 @@ OTHER_HELLO: Final = _else(
         "or TLS 1.3.",
     },
 )
+REPORTED: Final = _else(
+    Reason.BROWSER_REPORTED,
+    "the user's own browser reported it, and with the key proved it would be clean",
+    lambda f: f.reported and ((f.has(P.LEAF) and not f.has(W.DIFFERS)) or any(rule.holds(f) for rule in CLEARING)),
+    "The browser reports the genuine certificate, but only its word says that the server held the key.",
+    says_nothing=True,
+    advice={_STUDENT: _AGAIN},
+)
 FALLBACK: Final = _else(
     Reason.STALE_KNOWLEDGE,
     "accepted and unknowable; or a chain that a stale list of roots may not know",
@@ -622,10 +634,21 @@ ELSE: Final = (
             _DEVELOPER: _UNVERIFIABLE,
         },
     ),
+    REPORTED,
+    _else(
+        Reason.ISSUER_NOT_REPORTED,
+        "the user's own browser reported the leaf alone, its issuer is not known here, and it claims to be logged",
+        lambda f: f.has(C.ISSUER_NOT_REPORTED),
+        "The browser reported a certificate whose issuer is not known here.",
+        advice={
+            _STUDENT: "Open the page of the exam again, or use Firefox, which reports the whole chain.",
+            _DEVELOPER: "The browser shows another certificate of {hosts} than the detector: check it in the browser.",
+        },
+    ),
     _else(
         Reason.KEY_NOT_PROVED,
         "the key was not proved, and the chain would have cleared the endpoint, or nearly",
-        lambda f: not f.key_proved and f.has(C.ACCEPTED, C.DECLARED),
+        lambda f: not f.key_proved and not f.reported and f.has(C.ACCEPTED, C.DECLARED),
         "The handshake ended before the server proved that it holds the certificate's key.",
         advice={
             _STUDENT: _AGAIN,
@@ -691,8 +714,10 @@ def read(facts: Facts) -> Decision:
     for rule in SETTLING:
         if rule.holds(facts):
             return _cleared(rule, facts)
-    if BUDGET_SPENT.holds(facts) and not facts.has(W.DIFFERS):
-        return Decision(BUDGET_SPENT.reason, Verdict.INCONCLUSIVE)
+    # A browser's report that would settle with the key proved is not accused without.
+    for rule, is_first in ((REPORTED, facts.has(P.LEAF)), (BUDGET_SPENT, not facts.has(W.DIFFERS))):
+        if is_first and rule.holds(facts):
+            return Decision(rule.reason, Verdict.INCONCLUSIVE)
     fired = [(rule, _graded(rule, facts)) for rule in ACCUSING if _fits(rule, facts)]
     if fired:
         order = list(Confidence)

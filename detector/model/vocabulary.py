@@ -145,6 +145,8 @@ class Reason(enum.StrEnum):
     UNREADABLE = "unreadable"
     DECLARED_ROOT_INTERCEPTS = "declared-root-intercepts"
     DECLARED_NOT_ACCEPTED = "declared-not-accepted"
+    BROWSER_REPORTED = "browser-reported"
+    ISSUER_NOT_REPORTED = "issuer-not-reported"
     KEY_NOT_PROVED = "key-not-proved"
     NAME_NOT_CONFIRMED = "name-not-confirmed"
     WITNESS_SILENT = "witness-silent"

@@ -37,6 +37,7 @@ from detector.judge import assess
 from detector.judge.network import report
 from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import (
+    Engine,
     FailedAttempt,
     Hello,
     Outcome,
@@ -179,6 +180,10 @@ WORLDS: Final[dict[str, tuple[str, str, str]]] = {
     "a silent witness, timestamps not to be seen": ("inconclusive", "witness-silent", ""),
     "a silent witness, logged": ("logged", "logged", ""),
     "timestamps not to be seen": ("inconclusive", "scts-not-carried", ""),
+    "a browser reports what is genuine": ("inconclusive", "browser-reported", ""),
+    "a browser reports a pinned private leaf": ("inconclusive", "browser-reported", ""),
+    "a browser reports a leaf alone": ("inconclusive", "issuer-not-reported", ""),
+    "a browser reports a private leaf alone": ("probable", "identity-substituted", "wrong-server"),
     "timestamps of logs younger than the list": ("inconclusive", "stale-knowledge", ""),
     "a new root, roots stale": ("inconclusive", "stale-knowledge", ""),
     "a new root above a canary, roots stale": ("inconclusive", "stale-knowledge", ""),
@@ -410,6 +415,8 @@ class Endpoints:
         unseen: dict[str, Any] = {"seen": {**PUBLIC, "scts_carried": False}}
         declared: dict[str, Any] = {"private_roots": (self.filter.certificate,)}
         unproved: dict[str, Any] = {"key_proved": False, "outcome": Outcome.RESET}
+        own = self.filter.issue([EXAM])
+        reported: dict[str, Any] = {"seen": {**PUBLIC, "engine": Engine.BROWSER, "scts_carried": False}}
         old: dict[str, Any] = {"not_before": pki.now - 99 * DAY, "not_after": pki.now - 9 * DAY}
         gone = self.world.context(roots=without(self.world.roots, pki.root_b))
         silent = {**PUBLIC, **witnessed(outcome=WitnessOutcome.TIMEOUT, body=b"", status=None)}
@@ -451,6 +458,10 @@ class Endpoints:
                 self.case(plain, **PINNED_WITNESS, seen={**silent, "scts_carried": False})
             ],
             "a silent witness, logged": [self.case(genuine, **PINNED_WITNESS, seen=silent)],
+            "a browser reports what is genuine": [self.case(genuine, **reported)],
+            "a browser reports a pinned private leaf": [self.case(own, **reported, pins=(own.spki_sha256,))],
+            "a browser reports a leaf alone": [self.case(genuine.chain[:1], **reported, **LEARNED)],
+            "a browser reports a private leaf alone": [self.case(own.chain[:1], **reported, **LEARNED)],
             "timestamps not to be seen": [self.case(plain, **unseen)],
             "timestamps of logs younger than the list": [
                 self.case(pki.issue([EXAM], foreign_sct=True), context=self.stale())

@@ -80,7 +80,7 @@ PINS: Final[dict[str, tuple[CheckOutcome, ...]]] = {
     "mismatch": (P.MISMATCH,),
     "excused": (P.EXCUSED,),
 }
-KEYS: Final = {"proved": KEY.PROVED, "not proved": KEY.NOT_PROVED}
+KEYS: Final = {"proved": KEY.PROVED, "not proved": KEY.NOT_PROVED, "reported": KEY.REPORTED}
 
 PAGE: Final = Path(__file__).with_name("whole_table.txt")
 
@@ -232,6 +232,7 @@ def test_nothing_is_left_open() -> None:
         decide(C.RETIRED, C.DATES_FORBID, I.UNKNOWN, KEY.WRONG, NAME.MATCH).reason,
         decide(C.INCOMPLETE, S.MISSING_ISSUER, I.UNKNOWN, KEY.PROVED, NAME.MATCH).reason,
         decide(C.ACCEPTED, T.LOGGED, KEY.PROVED, NAME.MATCH, X.OTHER_HELLO).reason,
+        decide(C.ISSUER_NOT_REPORTED, P.MISMATCH, I.STATED, KEY.REPORTED, NAME.MATCH).reason,
         table.decide([]).reason,
         table.decide(found(C.RETIRED, C.DATES_FORBID, NAME.MATCH, KEY.PROVED) + clock_wrong()).reason,
     }
@@ -273,14 +274,14 @@ def test_size_and_address_change_no_decision(made_the_difference: CheckOutcome) 
 
 def test_without_the_keys_proof_only_a_witness_clears() -> None:
     """A chain that anybody can replay clears nothing."""
-    for one in combinations(witness=WITNESSES, company=COMPANY, key=(KEY.NOT_PROVED, KEY.WRONG)):
+    for one in combinations(witness=WITNESSES, company=COMPANY, key=(KEY.NOT_PROVED, KEY.WRONG, KEY.REPORTED)):
         decision = one.decide()
         assert decision.verdict is not Verdict.CLEAN or one.witness == (W.EQUAL,), one
 
 
 def test_without_the_keys_proof_nothing_is_proven_but_by_a_witness() -> None:
     """What is not proved caps every accusation but the witness's."""
-    unproved = (KEY.NOT_PROVED, KEY.WRONG)
+    unproved = (KEY.NOT_PROVED, KEY.WRONG, KEY.REPORTED)
     for one in (
         *combinations(company=COMPANY, key=unproved),
         *combinations(witness=WITNESSES, marks=MARKS, key=unproved),

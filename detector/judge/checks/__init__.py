@@ -40,6 +40,7 @@ from . import (  # noqa: F401 - listed once; `MODULES` collects them
     proxy_certificate,
     resolution,
     tls_location,
+    browser_view,
 )
 
 # isort: on
