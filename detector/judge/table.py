@@ -389,8 +389,8 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.PIN_MISMATCH,
-        "no pin matches, no other probe of this run excuses it, the browser did not leave out the issuer; silent for an "
-        "unreadable chain that a readable one replaced",
+        "no pin matches, no other probe of this run excuses it, the browser did not leave out the issuer; silent for "
+        "an unreadable chain that a readable one replaced",
         lambda f: (
             f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced and not f.has(C.ISSUER_NOT_REPORTED)
         ),

@@ -31,6 +31,7 @@ from detector.model import (
     ResolutionObservation,
     ResolutionOutcome,
     Route,
+    UnfollowedProxy,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ DIRECT_ROUTES: Final = frozenset(route for route in Route if route.value.startsw
 """The routes on which the address in an observation is the endpoint's own, not a proxy's."""
 
 _OK: Final = 200
+_KIND_UNKNOWN: Final = UnfollowedProxy.KIND_UNKNOWN
 
 USUAL: Final = "usual"
 ALL: Final = "all"
@@ -337,25 +339,38 @@ class Planner:
     def _by_machine(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
         """The function that applies this machine's settings. Precedence: PAC file, then fixed proxy, then WPAD.
 
-        Where the machine sets nothing, the environment's settings apply. An unreadable setting is no direct route.
+        Where the machine sets nothing, the environment's settings apply; also where a setting cannot be followed, as
+        browsers go on then, and the observation says so. They, too, go on from a file to the fixed proxy.
         """
-        if not found.is_set:
-            return self._by_environment
-        if found.file is not None:
-            return self._except_mapped(self._by_file(found.file))
-        if found.proxy is None:
-            return self._except_mapped(self._by_file(system.WPAD, optional=True))
+        fixed = self._by_environment if found.proxy is None else self._by_server(found, found.proxy)
+        if found.file is None and (found.proxy is not None or not found.detect):
+            return fixed
+        location, optional = (system.WPAD, True) if found.file is None else (found.file, False)
+        return self._except_mapped(self._by_file(location, lambda e: self._remaining(fixed, e), optional=optional))
+
+    def _remaining(self, choose: Callable[[Endpoint], Dialer | None], endpoint: Endpoint) -> Dialer:
+        """The route where a setting of this machine cannot be followed: what `choose` gives, else a direct one."""
         try:
-            dialer: Dialer = self._through(probe.parse_proxy(found.proxy))
+            return choose(endpoint) or self._direct
+        except ProxyError:  # of the environment
+            return routes.RemainingRoute(self._direct, _KIND_UNKNOWN)
+
+    def _by_server(self, found: SystemProxies, server: str) -> Callable[[Endpoint], Dialer | None]:
+        """The function that applies this machine's fixed proxy and the exceptions from it."""
+        try:
+            proxy = probe.parse_proxy(server)
         except ProxyError:
-            dialer = routes.NoRoute(Outcome.PROXY_UNKNOWN)
+            return lambda e: routes.RemainingRoute(self._remaining(self._by_environment, e), _KIND_UNKNOWN)
+        dialer = self._through(proxy)
         return lambda endpoint: None if endpoint.address or found.excepts(endpoint.host, endpoint.port) else dialer
 
-    def _by_file(self, location: str, *, optional: bool = False) -> Dialer:
+    def _by_file(
+        self, location: str, remaining: Callable[[Endpoint], Dialer] | None = None, *, optional: bool = False
+    ) -> Dialer:
         file = pac.ProxyFile(
             location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
         )
-        return pac.PacDialer(file, self._direct, self._through)
+        return pac.PacDialer(file, self._direct, self._through, remaining)
 
     async def _download(self, url: str, until: float) -> bytes | None:
         """Fetch a proxy file, directly: it says how to reach anything else."""
