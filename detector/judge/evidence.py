@@ -160,6 +160,10 @@ class EndpointEvidence:
         """A copy with another observation in place of the first."""
         return self._like(observation, self.context, self.fetched, self.others)
 
+    def with_others(self, more: Sequence[Observation]) -> EndpointEvidence:
+        """A copy with further observations, before the others."""
+        return self._like(self.observation, self.context, self.fetched, (*more, *self.others))
+
     def _like(
         self, observation: Observation, context: Context, fetched: Sequence[bytes], others: Sequence[Observation]
     ) -> EndpointEvidence:
