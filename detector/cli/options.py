@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from detector.model import Confidence, Engine
+from detector.model import Confidence
 from detector.session.plan import HELLO_CHOICES, MACHINE
 from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
@@ -225,13 +225,6 @@ variants: Final = together(
             setting=True,
             type=click.Choice(HELLO_CHOICES),
             default=HELLO_CHOICES[0],
-        ),
-        probing(
-            "--engine",
-            "TLS engine: OpenSSL, our own, or our own with OpenSSL as fallback.",
-            setting=True,
-            type=Choice(Engine),
-            default=Engine.AUTO.value,
         ),
         probing(
             "--probes",

@@ -177,8 +177,16 @@ class _Grouping:
         for results in grouped.values():
             yield self._group(results)
         yield from self._not_probed()
-        if self._nothing_required and self._report.verdict is not Verdict.CLEAN:
+        if self._nothing_required and not self._is_network_clean():
             yield self._without_results(ReasonCode.NOTHING_CONFIRMED, _NOTHING_CONFIRMED)
+
+    def _is_network_clean(self) -> bool:
+        """Return whether the network is clean, on the route taken: which one that is has a reason of its own."""
+        results = self._report.results
+        if self._report.verdict is not Verdict.INCONCLUSIVE or not any(map(_unfollowed, results)):
+            return self._report.verdict is Verdict.CLEAN
+        counting = [one for one in results if one.endpoint.category is not Category.CANARY] or results
+        return any(one.verdict is Verdict.CLEAN for one in counting)
 
     def _must_be_confirmed(self, result: Result) -> bool:
         endpoint = result.endpoint
