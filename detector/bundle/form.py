@@ -258,6 +258,7 @@ class Connection(_Strict, frozen=True, kw_only=True):
     small_hello: bool = False
     earlier: Annotated[tuple[FailedAttempt, ...], msgspec.Meta(max_length=LIST_MAX)] = ()
     unfollowed_proxy: UnfollowedProxy | None = None
+    repeat: Annotated[int, msgspec.Meta(ge=0)] = 0
     engine: Engine | None = None
     ja3: Text | None = None
     tls_version: Text | None = None

@@ -198,7 +198,8 @@ class Observation(Record, frozen=True, kw_only=True):
     the other connections of this probe, which failed, `attempts` is the number of all. `left_out` is the number of
     further probes and addresses of the endpoint that were left out, because one run makes no more or for lack of time;
     an endpoint's first observation has it. `unfollowed_proxy` says why this probe did not take the route that the
-    machine's proxy setting names.
+    machine's proxy setting names. `repeat` numbers the later probes of an endpoint that is probed several times in a
+    run; the first one has 0.
 
     `sct_list` is the extension_data of signed_certificate_timestamp for the leaf, a SignedCertificateTimestampList with
     its length (RFC 6962 section 3.3; in CertificateEntry, RFC 8446 section 4.4.2, before TLS 1.3 in ServerHello), and
@@ -218,6 +219,7 @@ class Observation(Record, frozen=True, kw_only=True):
     small_hello: bool = False
     earlier: tuple[FailedAttempt, ...] = ()
     unfollowed_proxy: UnfollowedProxy | None = None
+    repeat: int = 0
     engine: Engine | None = None
     ja3: str | None = None
     address: str | None = None

@@ -26,6 +26,9 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_TEXT: Final = 200
 """Longest name or value shown, in characters; it must fit on a line of a report."""
 
+NEAR: Final = 0.75
+"""Similarity (difflib's ratio) from which a known key is suggested for another one: a letter or two of a short word."""
+
 _T = TypeVar("_T")
 
 
@@ -89,7 +92,7 @@ class TableFile:
     def _known_keys(self, table: dict[str, Any], known: Collection[str]) -> None:
         for key in table:
             if key not in known:
-                near = difflib.get_close_matches(key[:MAX_TEXT], known, n=1)
+                near = difflib.get_close_matches(key[:MAX_TEXT], known, n=1, cutoff=NEAR)
                 advice = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
                 self._refuse(shown(key), "is not a known key", advice)
 

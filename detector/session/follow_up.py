@@ -216,11 +216,12 @@ class FollowUp(NamedTuple):
             endpoints = [*(one.endpoint for one in found), *alongside]
             dated = group.create_task(self._dates(endpoints, until)) if needs.dates else None
             probing = group.create_task(self._probe(needs.canaries, until))
-        context = found[0].context._replace(
-            portal=portal.result() if portal else None, dates=dated.result() if dated else ()
+        context = found[0].context
+        context = context._replace(
+            portal=portal.result() if portal else context.portal, dates=dated.result() if dated else context.dates
         )
         fetched = completing.result()
-        found = tuple(one.with_more(context, fetched.get(one.endpoint.name, ())) for one in found)
+        found = tuple(one.with_more(context, fetched.get(one.endpoint.name, one.fetched)) for one in found)
         found += _evidence(probing.result(), context, seen)
         if not (needs.incomplete or needs.canaries) or until - loop.time() < WORTHWHILE:
             return found

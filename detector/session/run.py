@@ -5,6 +5,9 @@ Room: session. Starts tasks and ends every one of them before it returns, cancel
 A browser's hello and QUIC go to the address that the first probe found, so that a difference between them cannot come
 from a resolver; they wait for that address, and go by the name when there is none.
 
+An interceptor may let the first connection of a client, or to a name, pass. `repeat` therefore probes again, after
+everything else of a run or distributed over its time.
+
 A chain in a form that is not verified here is probed once more, by the same route at the same address, with a hello
 that offers only what is (`Hello.READABLE`): a genuine server then sends that.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -27,7 +30,7 @@ from detector.trust.certificate import Certificate
 from .plan import DIRECT_ROUTES, ProbeSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
     from detector import probe
     from detector.probe import Dialer
@@ -58,6 +61,14 @@ class FurtherProbes(NamedTuple):
 
     seen: Observations = ()
     left_out: int = 0
+
+
+class Repeats(NamedTuple):
+    """How often endpoints are probed in a run, those of `names` (`host:port`) or all; `spread` over its deadline."""
+
+    probes: int = 1
+    spread: bool = False
+    names: Container[str] | None = None
 
 
 async def probe_all(
@@ -161,6 +172,40 @@ def _split(planner: Planner, endpoint: Endpoint) -> tuple[Sequence[ProbeSpec], S
     specs = planner.plan(endpoint)
     main = (specs[0], *takewhile(lambda spec: spec.same_address, specs[1:]))
     return main, specs[len(main) :]
+
+
+async def probe_again(planner: Planner, endpoint: Endpoint, until: float) -> Observations:
+    """Run the first probe of an endpoint and its variants once more, on fresh connections, before loop time `until`."""
+    await planner.read_machine_settings()
+    specs = planner.plan(endpoint)
+    return await run_variants((specs[0], *takewhile(lambda spec: spec.same_address, specs[1:])), until)
+
+
+async def repeat(
+    probe_round: Callable[[], Awaitable[Sequence[Observations]]],
+    first: asyncio.Task[Any],
+    times: Repeats,
+    until: float,
+) -> list[Observations]:
+    """Probe again, and return what that showed of each endpoint, in the order of `probe_round`.
+
+    A round begins when `first` is done, so that its connections are the last ones of the run. Where that takes long,
+    and with `spread`, it begins at its share of the time to loop time `until`: the last has as much of it as any.
+    """
+    begin = asyncio.get_running_loop().time()
+    share = max(until - begin, 0.0) / times.probes
+
+    async def run_round(number: int) -> list[Observations]:
+        if times.spread:
+            await asyncio.sleep(number * share)
+        else:
+            await asyncio.wait((first,), timeout=number * share)
+        found = await probe_round()
+        return [tuple(msgspec.structs.replace(one, repeat=number) for one in seen) for seen in found]
+
+    async with Group() as group:
+        rounds = [group.create_task(run_round(number)) for number in range(1, times.probes)]
+    return [sum(seen, ()) for seen in zip(*(task.result() for task in rounds), strict=True)]
 
 
 async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations:

@@ -185,7 +185,8 @@ class TestPromises:
         assert message.endswith(".")
         assert "  " not in message
         assert (action is Action.BLOCK) == ("go ahead" not in message)
-        assert (action is Action.BLOCK) == ("Please do not start the exam on this connection yet." in message)
+        start = "start the exam" if _probes_exam(network) else "start"
+        assert (action is Action.BLOCK) == (f"Please do not {start} on this connection yet." in message)
 
     @given(_POLICIES, _NETWORKS, _NAMED)
     def test_nobody_is_accused_and_nothing_hostile_is_repeated(
@@ -211,6 +212,11 @@ class TestPromises:
         assert not re.search(r"decrypt|looks like", decided.message)
         assert PRODUCT not in decided.message
         assert all(reason.confidence is None for reason in decided.reasons)
+
+
+def _probes_exam(network: list[Result]) -> bool:
+    """Whether there is an exam endpoint among these."""
+    return any(one.endpoint.category is Category.EXAM for one in network)
 
 
 def _witnessed(policy: Policy) -> tuple[str, ...]:
