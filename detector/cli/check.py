@@ -65,10 +65,10 @@ else:
 @options.probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True)
 @options.probing(
     "--hello",
-    "ClientHello to send: ours, a browser's, or both to compare (extra browser).",
+    "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
     setting=True,
     type=click.Choice(HELLO_CHOICES),
-    default="default",
+    default=HELLO_CHOICES[0],
 )
 @options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
 @options.bundle

@@ -101,8 +101,7 @@ _UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, str]]] = {
     ),
     UnfollowedProxy.FILE_FAULTY: (
         "the proxy auto-configuration file could not be fetched or evaluated",
-        "Name the proxy that browsers use on this device (--proxy); if browsers work, report the file to the network's "
-        "IT.",
+        "Name the proxy that browsers use on this device (--proxy), or have the network's IT correct the file.",
     ),
     UnfollowedProxy.KIND_UNKNOWN: (
         "it cannot be read, or names a kind of proxy that is not supported",
