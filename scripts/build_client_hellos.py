@@ -223,7 +223,7 @@ async def _read_client_hello(reader: asyncio.StreamReader) -> bytes:
 
 
 def decode(message: bytes) -> dict[str, str]:
-    """Return the fields of a ClientHello by name, as text. Random content is told by its size alone."""
+    """Return the fields of a ClientHello by name, as text. Of random content only the size is given."""
     hello = parse_client_hello(message)
     kinds = [kind for kind, _ in hello.extensions]
     fields = {

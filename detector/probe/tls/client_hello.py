@@ -44,7 +44,7 @@ _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA
 _GREASE_BYTES: Final = 2  # of one reserved value
 _RESERVED: Final = tuple(value.to_bytes(_GREASE_BYTES, "big") for value in sorted(GREASE))
 _GREASE_PLACES: Final = ("cipher suites", "first extension", "last extension")
-"""Where reserved values stand beside the lists that a profile names; each takes one byte of randomness."""
+"""Where reserved values stand apart from the lists that a profile names; each takes one byte of randomness."""
 _GREASE_SHARE: Final = b"\x00\x01\x00"  # length and content of the reserved group's key share
 _FIRST_GREASE_BODY: Final = b"\x00\x00"
 _LAST_GREASE_BODY: Final = b"\x00\x01\x00"
