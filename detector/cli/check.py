@@ -14,7 +14,6 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
-from detector.model import Engine
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.plan import HELLO_CHOICES
 from detector.session.seams import utc_now
@@ -70,13 +69,6 @@ else:
     setting=True,
     type=click.Choice(HELLO_CHOICES),
     default="default",
-)
-@options.probing(
-    "--engine",
-    "TLS engine: OpenSSL, our own, or our own with OpenSSL as fallback.",
-    setting=True,
-    type=options.Choice(Engine),
-    default=Engine.AUTO.value,
 )
 @options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
 @options.bundle

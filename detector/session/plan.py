@@ -24,7 +24,6 @@ from detector.model import (
     PROXIED,
     Address,
     Endpoint,
-    Engine,
     Hello,
     KeyKind,
     Observation,
@@ -100,11 +99,10 @@ class RouteSettings(NamedTuple):
 
 
 class ProbeSettings(NamedTuple):
-    """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), engine, and QUIC besides TCP."""
+    """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), and QUIC besides TCP."""
 
     hello: str = "default"
     quic: bool = False
-    engine: Engine = Engine.AUTO
 
     @property
     def first_hello(self) -> Hello:
@@ -133,7 +131,6 @@ class ProbeSpec(NamedTuple):
     endpoint: Endpoint
     dialer: Dialer
     hello: Hello = Hello.WIDEST
-    engine: Engine = Engine.AUTO
     key_kind: KeyKind | None = None
     quic: bool = False
     same_address: bool = False
@@ -168,7 +165,7 @@ def variants(
     endpoint: Endpoint, dialer: Dialer, settings: ProbeSettings, mapped: ResolveMap | None = None
 ) -> tuple[ProbeSpec, ...]:
     """The first probe of an endpoint and its variants at the same address."""
-    specs = [ProbeSpec(endpoint, dialer, settings.first_hello, settings.engine)]
+    specs = [ProbeSpec(endpoint, dialer, settings.first_hello)]
     if settings.hello == "both":
         specs.append(ProbeSpec(endpoint, dialer, Hello.BROWSER, same_address=True))
     if settings.quic:

@@ -109,7 +109,7 @@ async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations
 
 
 async def _run_first(spec: ProbeSpec, until: float) -> Observations:
-    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, engine=spec.engine)
+    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello)
     seen = outcome.observations
     return (*seen, *await _probe_readable(spec, seen, until))
 
@@ -156,7 +156,6 @@ async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: f
         dialer=_dialer_to(unreadable.peer if unreadable.route in DIRECT_ROUTES else None, spec),
         deadline=until,
         hello=Hello.READABLE,
-        engine=spec.engine,
     )
     return (again.single,)
 

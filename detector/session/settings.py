@@ -22,7 +22,7 @@ from detector.errors import TargetError
 from detector.knowledge import ct_logs
 from detector.knowledge import roots as trusted
 from detector.knowledge.known_roots import known_labels
-from detector.model import Endpoint, Engine, Record
+from detector.model import Endpoint, Record
 from detector.model.validate import PORT_MAX, one_of, whole_number
 
 from .follow_up import CANARIES_LEAST, DEFAULT_CONTROL, Control, known_canaries, one_per_operator
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     LogSource = LogList | str | Path
     ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
     SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
-    EngineName = Engine | Literal["auto", "openssl", "native"]
     HelloName = Literal["default", "browser", "both"]
 else:
     probe = LazyModule("detector.probe")  # loaded to connect, not to choose
@@ -68,7 +67,6 @@ class NetworkOptions(TypedDict, total=False):
     doh: str | None
     quic: bool
     hello: HelloName
-    engine: EngineName
     concurrency: int
     offline: bool
     control: Control | None
@@ -109,7 +107,6 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         doh: https URL of a second resolver to compare with (docs/routes.md; extra `doh`).
         quic: whether to probe each endpoint over QUIC, too (extra `quic`).
         hello: the ClientHello to send: `default`, `browser`, or `both` (extra `browser`).
-        engine: what makes the handshakes.
         concurrency: connections at once.
         offline: whether to send nothing but the probes of the endpoints: no follow-up probes.
         control: the control request for captive portals, sent only where something was not cleared.
@@ -129,7 +126,6 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
     doh: str | None = None
     quic: bool = False
     hello: str = HELLO_CHOICES[0]
-    engine: Engine = Engine.AUTO
     concurrency: int = CONCURRENCY_DEFAULT
     offline: bool = False
     control: Control | None = DEFAULT_CONTROL
@@ -149,8 +145,6 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         if self.doh is not None:
             read_resolver(self.doh)
         one_of("hello", self.hello, HELLO_CHOICES)
-        engine = Engine(one_of("engine", self.engine, Engine))
-        msgspec.structs.force_setattr(self, "engine", engine)
         whole_number("concurrency", self.concurrency, least=1, most=CONCURRENCY_MAX)
 
     @classmethod
@@ -168,7 +162,7 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
     @property
     def variants(self) -> ProbeSettings:
         """The variants in which each endpoint is probed. Raises `MissingExtraError`."""
-        variants = ProbeSettings(hello=self.hello, quic=self.quic, engine=self.engine)
+        variants = ProbeSettings(hello=self.hello, quic=self.quic)
         variants.check()
         return variants
 
