@@ -297,7 +297,7 @@ def describe(messages: Iterable[bytes]) -> dict[str, set[str]]:
     for message in messages:
         for name, value in decode(message).items():
             found.setdefault(name, set()).add(value)
-    if len(found["order of extensions"]) > 1:
+    if len(found.get("order of extensions", ())) > 1:
         found["order of extensions"] = {"drawn on each connection"}
     return found
 
