@@ -314,7 +314,7 @@ class Planner:
             return self._except_mapped(self._by_file(setting.removeprefix(FILE_PREFIX)))
         if setting == "env":
             return self._by_environment
-        fixed = self._through(probe.parse_proxy(setting))
+        fixed = self.through(probe.parse_proxy(setting))
         return lambda _: fixed
 
     def _except_mapped(self, dialer: Dialer) -> Callable[[Endpoint], Dialer | None]:
@@ -324,7 +324,7 @@ class Planner:
         if endpoint.address is not None:
             return None
         proxy = probe.proxy_for(endpoint.host, endpoint.port, "env", os.environ)
-        return None if proxy is None else self._through(proxy)
+        return None if proxy is None else self.through(proxy)
 
     def _by_machine(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
         """The function that applies this machine's settings. Precedence: PAC file, then fixed proxy, then WPAD.
@@ -351,7 +351,7 @@ class Planner:
             proxy = probe.parse_proxy(server)
         except ProxyError:
             return lambda e: routes.RemainingRoute(self._remaining(self._by_environment, e), _KIND_UNKNOWN)
-        dialer = self._through(proxy)
+        dialer = self.through(proxy)
         return lambda endpoint: None if endpoint.address or found.excepts(endpoint.host, endpoint.port) else dialer
 
     def _by_file(
@@ -360,7 +360,7 @@ class Planner:
         file = pac.ProxyFile(
             location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
         )
-        return pac.PacDialer(file, self._direct, self._through, remaining)
+        return pac.PacDialer(file, self._direct, self.through, remaining)
 
     async def _download(self, url: str, until: float) -> bytes | None:
         """Fetch a proxy file, directly: it says how to reach anything else."""
@@ -373,7 +373,8 @@ class Planner:
         fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
         return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
 
-    def _through(self, proxy: Proxy) -> Dialer:
+    def through(self, proxy: Proxy) -> Dialer:
+        """The route through a proxy."""
         if proxy not in self._by_proxy:
             self._by_proxy[proxy] = probe.ProxyDialer(
                 proxy,
