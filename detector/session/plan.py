@@ -10,8 +10,10 @@ The others are further routes and variants to the same host, each an observation
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -64,6 +66,9 @@ LOG: Final = logging.getLogger("detector.session")
 
 FURTHER_PROBES_MAX: Final = 24
 """Further probes of one endpoint: every route, both kinds of keys, and most hosts' addresses; the rest is left out."""
+
+SETTINGS_SECONDS: Final = 30.0
+"""Age at which this machine's proxy settings are read again: a tenth of a second's work, for programs that run on."""
 
 FILE_PREFIX: Final = "pac:"
 """Precedes the URL or path of a proxy auto-configuration file."""
@@ -215,6 +220,9 @@ class Planner:
         }
         self._by_proxy: Final[dict[Proxy, Dialer]] = {}
         self._public: Dialer | None = None
+        self._found: SystemProxies | None = None
+        self._reading: Final = asyncio.Lock()
+        self._read_again = -math.inf  # loop time
         self._choose = None if settings.proxy == MACHINE else self._chooser(settings.proxy)
 
     def plan(self, endpoint: Endpoint) -> tuple[ProbeSpec, ...]:
@@ -294,17 +302,28 @@ class Planner:
         )
 
     async def read_machine_settings(self) -> None:
-        """Read this machine's proxy settings in a thread before the first route is chosen: that may start a program."""
-        if self._choose is None and self._given is None:
-            found = await run_in_thread(machine_proxy.read_system_proxies)
-            if self._choose is None:  # another probe may have waited for the same
-                self._choose = self._by_machine(found)
+        """Read this machine's proxy settings in a thread before a route is chosen: that may start a program.
+
+        They are read again where that was a while ago: a machine moves between networks, and policies change.
+        """
+        if self._settings.proxy != MACHINE or self._given is not None:
+            return
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if now >= self._read_again:
+                self._apply(await run_in_thread(machine_proxy.read_system_proxies))
+                self._read_again = now + SETTINGS_SECONDS
+
+    def _apply(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
+        """Use these settings of the machine from now on; what was learned holds while they are the same."""
+        if self._choose is None or found != self._found:
+            self._found, self._choose = found, self._by_machine(found)
+        return self._choose
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
         """The route that the proxy setting gives for this endpoint; None for a direct one."""
-        if self._choose is None:
-            self._choose = self._by_machine(machine_proxy.read_system_proxies())
-        return self._choose(endpoint)
+        choose = self._choose or self._apply(machine_proxy.read_system_proxies())
+        return choose(endpoint)
 
     def _chooser(self, setting: str) -> Callable[[Endpoint], Dialer | None]:
         """The function that applies a proxy setting. Raises `ProxyError`."""
