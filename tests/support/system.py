@@ -22,6 +22,7 @@ PACKAGES: Final = {
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "danted": "dante-server",
+    "firefox-esr": "firefox-esr",
     "gnutls-serv": "gnutls-bin",
     "go": "golang-go",
     "initdb": "postgresql",
