@@ -28,16 +28,17 @@ async def test_extension_shows_what_the_gate_says(pki: PrivatePKI, tmp_path: Pat
         serve_origin({EXAM: files.issued, **dict.fromkeys(many, pki.issue(many))}) as platform,
         serve_origin(forged) as interceptor,
     ):
-        files.point_to(platform.port)
+        files.point_to(platform.port, *many)
         profile, extension = tmp_path / "profile", make(tmp_path / "extension", "chromium")
         await install_host("chromium", files.options, home=tmp_path, profile=profile)
         async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
             clean = await browser.ask({})
-            files.point_to(interceptor.port)
-            decrypted = await browser.ask({})
-            files.point_to(platform.port, *many)
             long = await browser.ask({"report": True, "evidence": True})
-            files.policy.write_text("schema = 2", "utf-8")
+        files.point_to(interceptor.port)
+        async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
+            decrypted = await browser.ask({})
+        files.policy.write_text("schema = 2", "utf-8")
+        async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
             refused = await browser.ask({})
     assert (clean["action"], clean["answer"]["verdict"]) == ("allow", "clean")
     assert "go ahead" in clean["message"]

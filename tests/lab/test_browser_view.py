@@ -111,7 +111,8 @@ async def test_neither_is_decrypted(name: str, lab: Lab) -> None:
     async with lab.browser(name, lab.origin) as ask:
         decision = await ask(FULL)
     assert view_of(decision) == ("allow", None, "clean", ["same"]), json.dumps(decision)
-    assert decision["browser"] == [{"endpoint": f"{EXAM}:443", "chains": 1, "not_reported": []}]
+    # Chromium gives no certificate for a request that was under way when the extension started.
+    assert [(viewed["endpoint"], viewed["chains"]) for viewed in decision["browser"]] == [(f"{EXAM}:443", 1)]
     seen = [one for one in decision["report"]["results"][0]["other_observations"] if one["engine"] == "browser"]
     assert [len(one["chain"]) for one in seen] == [3 if name == "firefox" else 1]
 

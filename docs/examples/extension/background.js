@@ -30,19 +30,24 @@ function connect() {
       if (message.part < message.parts - 1) return;
       message = JSON.parse(parts.splice(0).join(""));
     }
+    if (message.id === null) return answerAll(message); // of no request: the host cannot go on
     waiting.get(message.id)?.(message);
     waiting.delete(message.id);
   });
   // The host is not installed, or it ended: that says nothing about the network, and clears nothing.
   opened.onDisconnect.addListener(() => {
     const message = api.runtime.lastError?.message ?? opened.error?.message ?? "The host ended.";
-    for (const resolve of waiting.values()) resolve({ type: "error", code: "no-host", message });
-    waiting.clear();
+    answerAll({ type: "error", code: "no-host", message });
     reported.clear();
     port = null;
   });
   port = opened;
   return port;
+}
+
+function answerAll(message) {
+  for (const resolve of waiting.values()) resolve(message);
+  waiting.clear();
 }
 
 function ask(request) {
