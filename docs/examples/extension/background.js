@@ -14,7 +14,7 @@ const GATHERING = 100; // milliseconds in which connections are gathered into on
 
 const PROXIES = { http: "http", https: "https", socks4: "socks4a", socks: "socks5" }; // Firefox's names: the detector's
 
-// The port to the detector. It stays open: the detector keeps what was reported as long as it is.
+// The port to the detector. It stays open: the detector keeps reports until it closes.
 
 let port = null;
 let count = 0;
