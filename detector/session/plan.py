@@ -91,11 +91,8 @@ browser on this machine would do: use the proxy where the proxy setting gives on
 MACHINE: Final = "system"
 """The default proxy setting: that of browsers on this machine, which on managed ones is seldom the environment's."""
 
-HELLO_CHOICES: Final = ("default", "browser", "both")
-"""Which ClientHello profile is sent; `both` sends one after the other."""
-
-_NEEDED: Final = {"quic": ("aioquic", "Probing over QUIC"), "browser": ("utls", "A browser's hello")}
-"""The library behind each extra, and what needs it."""
+HELLO_CHOICES: Final = (*map(str, (Hello.BROWSER, Hello.FIREFOX, Hello.OPENSSL)), "both")
+"""Which ClientHello profile is sent; `both` sends a browser's and OpenSSL's, one after the other."""
 
 
 class RouteSettings(NamedTuple):
@@ -108,24 +105,24 @@ class RouteSettings(NamedTuple):
 class ProbeSettings(NamedTuple):
     """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), and QUIC besides TCP."""
 
-    hello: str = "default"
+    hello: str = HELLO_CHOICES[0]
     quic: bool = False
 
     @property
     def first_hello(self) -> Hello:
         """The hello profile of the first probe."""
-        return Hello.BROWSER if self.hello == "browser" else Hello.WIDEST
+        return Hello.BROWSER if self.hello == "both" else Hello(self.hello)
 
     def check(self) -> None:
         """Raise `MissingExtraError` where the library for a variant is not installed."""
-        wanted = {"quic": self.quic, "browser": self.hello != "default"}
-        for extra, (module, what) in _NEEDED.items():
-            if wanted[extra] and importlib.util.find_spec(module) is None:
-                raise MissingExtraError(f"{what} needs the package {module}, which is not installed.", extra=extra)
+        if self.quic and importlib.util.find_spec("aioquic") is None:
+            raise MissingExtraError(
+                "Probing over QUIC needs the package aioquic, which is not installed.", extra="quic"
+            )
 
 
 DEFAULT_VARIANTS: Final = ProbeSettings()
-"""One probe over TCP, with our own hello."""
+"""One probe over TCP, with a browser's hello."""
 
 
 class ProbeSpec(NamedTuple):
@@ -137,7 +134,7 @@ class ProbeSpec(NamedTuple):
 
     endpoint: Endpoint
     dialer: Dialer
-    hello: Hello = Hello.WIDEST
+    hello: Hello = Hello.BROWSER
     key_kind: KeyKind | None = None
     quic: bool = False
     same_address: bool = False
@@ -181,7 +178,7 @@ def variants(
     """The first probe of an endpoint and its variants at the same address."""
     specs = [ProbeSpec(endpoint, dialer, settings.first_hello)]
     if settings.hello == "both":
-        specs.append(ProbeSpec(endpoint, dialer, Hello.BROWSER, same_address=True))
+        specs.append(ProbeSpec(endpoint, dialer, Hello.OPENSSL, same_address=True))
     if settings.quic:
         where = (mapped or {}).get((endpoint.host, endpoint.port))
         specs.append(ProbeSpec(endpoint, dialer, quic=True, same_address=True, mapped=where))
@@ -239,7 +236,7 @@ class Planner:
         hello = self._variants.first_hello
         further = [ProbeSpec(endpoint, dialer, hello) for dialer in dialers[1:]]
         if self.all_addresses:
-            further += [ProbeSpec(endpoint, dialers[0], key_kind=kind) for kind in KeyKind]
+            further += [ProbeSpec(endpoint, dialers[0], Hello.WIDEST, key_kind=kind) for kind in KeyKind]
         return (*specs, *further)
 
     @property

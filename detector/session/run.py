@@ -2,7 +2,7 @@
 
 Room: session. Starts tasks and ends every one of them before it returns, cancelled or not. Assesses nothing.
 
-A browser's hello and QUIC go to the address that the first probe found, so that a difference between them cannot come
+A second hello and QUIC go to the address that the first probe found, so that a difference between them cannot come
 from a resolver; they wait for that address, and go by the name when there is none.
 
 An interceptor may let the first connection of a client, or to a name, pass. `repeat` therefore probes again, after
@@ -221,6 +221,7 @@ async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations
 
 
 async def _run_first(spec: ProbeSpec, until: float) -> Observations:
+    """Run one probe, and once more where its chain cannot be verified here."""
     outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello)
     seen = outcome.observations
     return (*seen, *await _probe_readable(spec, seen, until))
@@ -243,8 +244,7 @@ async def _run_at_address(
 async def _run_variant(spec: ProbeSpec, address: Address | None, until: float) -> Observations:
     if spec.quic:
         return (await quic.probe_quic(spec.endpoint, address=address or spec.mapped, deadline=until),)
-    dialer = _dialer_to(address, spec)
-    return (await probe.probe(spec.endpoint, dialer=dialer, deadline=until, hello=spec.hello)).observations
+    return await _run_first(spec._replace(dialer=_dialer_to(address, spec)), until)
 
 
 async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
@@ -265,11 +265,8 @@ async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
 
 
 async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: float) -> Observations:
-    """Probe again where a chain among those `seen` cannot be verified here; else return nothing.
-
-    A browser's hello offers nothing else in the first place.
-    """
-    unreadable = next((one for one in seen if one.hello is Hello.WIDEST and one.chain and not _is_readable(one)), None)
+    """Probe again where a chain among those `seen` cannot be verified here; else return nothing."""
+    unreadable = next((one for one in seen if one.chain and not _is_readable(one)), None)
     if unreadable is None:
         return ()
     if asyncio.get_running_loop().time() >= until:

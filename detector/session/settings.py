@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     LogSource = LogList | str | Path
     ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
     SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
-    HelloName = Literal["default", "browser", "both"]
+    HelloName = Literal["browser", "firefox", "openssl", "both"]
 else:
     probe = LazyModule("detector.probe")  # loaded to connect, not to choose
 
@@ -111,7 +111,8 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         all_addresses: whether to probe every address of a host, and both its RSA and its ECDSA certificate.
         doh: https URL of a second resolver to compare with (docs/routes.md; extra `doh`).
         quic: whether to probe each endpoint over QUIC, too (extra `quic`).
-        hello: the ClientHello to send: `default`, `browser`, or `both` (extra `browser`).
+        hello: the ClientHello to send: that of a `browser` (Chrome), of `firefox`, of `openssl`, or `both`: the
+            first and the last, to compare.
         probes: how often each endpoint is probed in a run, on fresh connections, at most `PROBES_MAX` times: the last
             time after everything else. None is once, and in the exam gate what the policy says.
         spread: whether these probes are distributed over the deadline.
