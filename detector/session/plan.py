@@ -111,6 +111,11 @@ class ProbeSettings(NamedTuple):
         """The hello profile of the first probe."""
         return Hello.BROWSER if self.hello == "browser" else Hello.WIDEST
 
+    @property
+    def per_endpoint(self) -> int:
+        """The number of probes at once to the address of the first one: that one and its variants."""
+        return 1 + (self.hello == "both") + self.quic
+
     def check(self) -> None:
         """Raise `MissingExtraError` where the library for a variant is not installed."""
         wanted = {"quic": self.quic, "browser": self.hello != "default"}

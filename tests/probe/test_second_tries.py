@@ -70,7 +70,7 @@ def failures(observed: Observation) -> list[tuple[Outcome, bool, str | None]]:
     failed = [(each.outcome, each.small_hello, each.address) for each in observed.earlier]
     if not observed.chain:
         failed.append((observed.outcome, observed.small_hello, observed.address))
-    return [(silent.get(outcome, outcome), *rest) for outcome, *rest in failed]
+    return [(silent.get(outcome, outcome), is_small, address) for outcome, is_small, address in failed]
 
 
 def is_reached(*behaviours: Behaviour) -> bool:
@@ -100,7 +100,7 @@ def test_every_pair_of_addresses(kinds: tuple[str, ...], engine: Engine) -> None
 
 @pytest.mark.parametrize("fault", Fault)
 def test_size_makes_the_difference(fault: Fault) -> None:
-    """A box that cannot take two segments is passed; the usual hello fails twice at the address that takes a small one."""
+    """A box that cannot take two segments is passed; the usual hello fails twice where a small one gets through."""
     outcome, network, _ = probed(Behaviour(large=fault))
     assert (outcome.observation.outcome, outcome.observation.small_hello) == (Outcome.COMPLETE, True)
     assert failures(outcome.observation) == [(fault.value, False, FIRST)] * 2

@@ -16,7 +16,6 @@ from detector.probe.mock import Close, MockNetwork, Reset, Send, Step, TLSServer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
 
     from detector_testing import Issued
 
@@ -41,12 +40,13 @@ class Fault(enum.Enum):
     @property
     def steps(self) -> list[Step]:
         """What the server does."""
-        return {
+        steps: dict[Fault, list[Step]] = {
             Fault.RESET: [Reset()],
             Fault.CLOSE: [Close()],
             Fault.ALERT: [Send(bytes.fromhex("15030300020232")), Close()],  # decode_error
             Fault.SILENCE: [],
-        }[self]
+        }
+        return steps[self]
 
 
 class Behaviour(NamedTuple):
@@ -118,12 +118,13 @@ class _Server(TLSServer):
 
     def begin(self) -> Peer:
         """Serve one connection."""
-        number, received, peer = next(self._numbers), b"", None
+        number, received = next(self._numbers), b""
+        peers: list[Peer] = []
 
-        def receive(data: bytes) -> Sequence[Step]:
-            nonlocal received, peer
-            if peer is not None:
-                return peer(data)
+        def receive(data: bytes) -> list[Step]:
+            nonlocal received
+            if peers:
+                return peers[0](data)
             received += data
             if len(received) < 5 or len(received) < 5 + int.from_bytes(received[3:5], "big"):
                 return []
@@ -134,9 +135,9 @@ class _Server(TLSServer):
                 answer = behaviour.first
             self._seen.append(Connection(self._address, is_small, answer))
             if isinstance(answer, Fault):
-                peer = lambda _: []  # noqa: E731 - the peer that does nothing more
+                peers.append(lambda _: [])
                 return answer.steps
-            peer = TLSServer(chain=answer.chain, key=answer.key).begin()
-            return [Wait(behaviour.small_waits if is_small else behaviour.waits), *peer(received)]
+            peers.append(TLSServer(chain=answer.chain, key=answer.key).begin())
+            return [Wait(behaviour.small_waits if is_small else behaviour.waits), *peers[0](received)]
 
         return receive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from hypothesis import example, given
@@ -75,4 +76,4 @@ def test_addresses_are_bounded_and_counted(families: list[int]) -> None:
         ]
     fewest = min(sum(each[0] == family for each in addresses) for family in (2, 10))
     both = addresses[: 2 * fewest]
-    assert all(one[0] != other[0] for one, other in zip(both, both[1:], strict=False))
+    assert all(one[0] != other[0] for one, other in itertools.pairwise(both))
