@@ -113,6 +113,11 @@ class ProbeSettings(NamedTuple):
         """The hello profile of the first probe."""
         return Hello.BROWSER if self.hello == "both" else Hello(self.hello)
 
+    @property
+    def per_endpoint(self) -> int:
+        """The number of probes at once to the address of the first one: that one and its variants."""
+        return 1 + (self.hello == "both") + self.quic
+
     def check(self) -> None:
         """Raise `MissingExtraError` where the library for a variant is not installed."""
         if self.quic and importlib.util.find_spec("aioquic") is None:
