@@ -34,11 +34,13 @@ _AUTHENTICATION_REQUIRED: Final = 407  # Proxy Authentication Required (RFC 9110
 _OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03")
 """The first bytes of a SOCKS5 answer, a SOCKS4 answer, and a TLS alert or handshake record."""
 
-_CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]+(?![ \t=])|$)")
+_CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?:[ \t]++(?!=)|$)")
 """An auth-scheme at the start of a list element (RFC 9110 section 11.6.1): a token not followed by '=', before which it
 would be a parameter of the previous challenge."""
 
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)')
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
+"""A quoted-string (RFC 9110 section 5.6.4), or one that never ends. Possessive, and a match from any quote: a proxy
+writes this, and 16 KiB of escaped quotes took a second where the expression could fail and begin again."""
 
 
 class ConnectNegotiation(Negotiation):
