@@ -78,10 +78,14 @@ _LISTS: Final = {10: (2, 2), 13: (2, 2), 27: (1, 2), 34: (2, 2), 43: (1, 2)}
 
 
 class Connection(NamedTuple):
-    """What a browser sent on one connection: its first ClientHello, and the second if one was requested."""
+    """What a client sent on one connection: its first ClientHello, and the second if one was requested.
+
+    `records` are the types and versions of the records that carried them, in hexadecimal.
+    """
 
     first: bytes
     second: bytes | None
+    records: str
 
 
 class Retry(NamedTuple):
@@ -155,37 +159,73 @@ COMMANDS: Final[dict[Hello, Callable[..., list[str]]]] = {
 }
 
 
+class Listener:
+    """A server on loopback that reads what clients send first. `port` is where."""
+
+    def __init__(self, retry: Retry | None) -> None:
+        self.port = 0
+        self._retry = retry
+        self._connections: dict[str | None, Connection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+
+    async def received(self, count: int) -> list[Connection]:
+        """Wait until that many hosts were asked for, and return what was sent to each. Raises TimeoutError.
+
+        Only the first connection to each host counts: when it fails, Firefox tries again without certificate
+        compression.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while len(self._connections) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return list(self._connections.values())
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read from one client in a task of its own."""
+        self._tasks.add(asyncio.create_task(self._read(reader, writer)))
+
+    async def close(self) -> None:
+        """Wait for the connections, which end when the client does."""
+        await asyncio.gather(*self._tasks)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        records: list[str] = []
+        second = None
+        with contextlib.suppress(EOFError, ConnectionError):  # a browser also opens connections that it does not use
+            first = await _read_client_hello(reader, records)
+            if self._retry is not None:
+                writer.write(self._retry.answer(first))
+                second = await _read_client_hello(reader, records)
+            name = parse_client_hello(first).server_name
+            self._connections.setdefault(name, Connection(first, second, ", ".join(records)))
+            self._changed.set()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def listening(retry: Retry | None = None) -> AsyncIterator[Listener]:
+    """Listen on a free port until the block ends, in which the clients have to end, too."""
+    listener = Listener(retry)
+    server = await asyncio.start_server(listener.accept, "127.0.0.1", 0)
+    listener.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield listener
+    await listener.close()
+
+
 async def capture(
     hello: Hello, *settings: str, page: str = PAGE, count: int = len(NAMES), retry: Retry | None = None
 ) -> list[Connection]:
-    """Let a browser open `page` and return what it sent to the first `count` hosts of it.
+    """Let a browser open `page` and return what it sent to the first `count` hosts of it. Raises TimeoutError.
 
-    `settings` are flags of Chromium or lines of user.js; `{port}` in the page becomes the listener's port. Only the
-    first connection to each host counts: when it fails, Firefox tries again without certificate compression.
-    Raises TimeoutError.
+    `settings` are flags of Chromium or lines of user.js; `{port}` in the page becomes the listener's port.
     """
-    connections: dict[str | None, Connection] = {}
-    enough = asyncio.Event()
-
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        second = None
-        with contextlib.suppress(EOFError, ConnectionError):  # a browser also opens connections that it does not use
-            first = await _read_client_hello(reader)
-            if retry is not None:
-                writer.write(retry.answer(first))
-                second = await _read_client_hello(reader)
-            connections.setdefault(parse_client_hello(first).server_name, Connection(first, second))
-            if len(connections) >= count:
-                enough.set()
-        writer.close()
-
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        async with asyncio.TaskGroup() as tasks:  # the browser's end closes its connections, which ends the tasks
-            server = await asyncio.start_server(lambda *streams: tasks.create_task(listen(*streams)), "127.0.0.1", 0)
-            content = page.replace("{port}", str(server.sockets[0].getsockname()[1]))
-            async with server, _running(hello, Path(folder), content, *settings), asyncio.timeout(PATIENCE):
-                await enough.wait()
-    return list(connections.values())
+        async with listening(retry) as listener:
+            content = page.replace("{port}", str(listener.port))
+            async with _running(hello, Path(folder), content, *settings):
+                return await listener.received(count)
 
 
 @contextlib.asynccontextmanager
@@ -209,21 +249,25 @@ async def _running(hello: Hello, folder: Path, page: str, *settings: str) -> Asy
         await process.wait()
 
 
-async def _read_client_hello(reader: asyncio.StreamReader) -> bytes:
-    """Read one handshake message, and skip the ChangeCipherSpec before a second one (RFC 8446 appendix D.4)."""
+async def _read_client_hello(reader: asyncio.StreamReader, records: list[str]) -> bytes:
+    """Read one handshake message, and skip the ChangeCipherSpec before a second one (RFC 8446 appendix D.4).
+
+    The type and version of each record is added to `records`.
+    """
     message = b""
     while len(message) < MESSAGE_HEADER_BYTES or len(message) - MESSAGE_HEADER_BYTES < int.from_bytes(message[1:4]):
         header = await reader.readexactly(RECORD_HEADER_BYTES)
         content = await reader.readexactly(int.from_bytes(header[3:]))
+        records.append(header[:3].hex())
         if header[0] == ContentType.HANDSHAKE:
             message += content
         elif header[0] != ContentType.CHANGE_CIPHER_SPEC:
-            raise ConnectionAbortedError("the browser sent no ClientHello")
+            raise ConnectionAbortedError("the client sent no ClientHello")
     return message
 
 
 def decode(message: bytes) -> dict[str, str]:
-    """Return the fields of a ClientHello by name, as text. Random content is told by its size alone."""
+    """Return the fields of a ClientHello by name, as text. Of random content only the size is given."""
     hello = parse_client_hello(message)
     kinds = [kind for kind, _ in hello.extensions]
     fields = {
@@ -253,7 +297,7 @@ def describe(messages: Iterable[bytes]) -> dict[str, set[str]]:
     for message in messages:
         for name, value in decode(message).items():
             found.setdefault(name, set()).add(value)
-    if len(found["order of extensions"]) > 1:
+    if len(found.get("order of extensions", ())) > 1:
         found["order of extensions"] = {"drawn on each connection"}
     return found
 
@@ -295,14 +339,15 @@ def written(
         if retry is not None:
             share = None if retry.group is None else os.urandom(SHARE_BYTES[retry.group])
             second = writer.second(retry.group, share, retry.cookie)
-        made.append(Connection(first, second))
+        made.append(Connection(first, second, ""))
     return made
 
 
 def profile(hello: Hello, client: str, day: dt.date, connections: Sequence[Connection]) -> HelloProfile:
     """Derive the profile of a browser from connections with both ClientHellos, the second with a cookie."""
     hellos = [parse_client_hello(connection.first) for connection in connections]
-    orders = {tuple(kind for kind, _ in parse_client_hello(second).extensions) for _, second in connections if second}
+    seconds = [connection.second for connection in connections if connection.second]
+    orders = {tuple(kind for kind, _ in parse_client_hello(second).extensions) for second in seconds}
     some = hellos[0]
     bodies = dict(some.extensions)
     extensions = _plain(min(orders))

@@ -276,7 +276,7 @@ def _passed_on(context: click.Context) -> Sequence[str]:
 
 
 def _anywhere(param: options.Option, value: str) -> str:
-    """Return the value of an option as it is valid in any directory."""
+    """Return the value of an option with a path that is valid in any directory."""
     location = value.removeprefix(FILE_PREFIX)
     if param.name == "proxy" and location != value and "://" not in location:
         return f"{FILE_PREFIX}{Path(location).absolute()}"

@@ -36,7 +36,7 @@ else:  # imported while the network is waited for
 
 
 def must_be_confirmed(policy: Policy, name: str, category: Category) -> bool:
-    """Return whether the endpoint of this name (`host:port`) and category must be, whoever named it or pinned it."""
+    """Return whether the endpoint of this name (`host:port`) and category must be, without being named or pinned."""
     return category is Category.EXAM or policy.requires_witness(name, category)
 
 

@@ -15,10 +15,10 @@ import msgspec
 from detector.errors import InputError, PolicyError, TargetError
 from detector.model import Category, Endpoint, Record, toml_files
 from detector.model.toml_files import shown
-from detector.model.validate import flag, one_of, seconds
+from detector.model.validate import flag, one_of, seconds, whole_number
 from detector.pins import parse_target
 from detector.session.plan import FILE_PREFIX
-from detector.session.settings import NetworkSettings
+from detector.session.settings import PROBES_MAX, NetworkSettings
 
 SCHEMA: Final = 1
 """Version of the policy format that is read here."""
@@ -138,7 +138,9 @@ class Policy(Record, frozen=True, kw_only=True):
         else:
             replace(self, "require_witness", _names("require_witness", witnessed))
         replace(self, "deadline", check_deadline(self.deadline))
-        flag("locate", self.locate, error=PolicyError)
+        whole_number("probes", self.probes, least=1, most=PROBES_MAX, error=PolicyError)
+        for field in ("spread", "locate"):
+            flag(field, getattr(self, field), error=PolicyError)
         try:
             NetworkSettings(**self.network)
         except InputError as error:

@@ -65,8 +65,13 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "proxy-auth-required": "The proxy requires a user name and password: add them to the proxy URL.",
     "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
     "proxy-auth-unsupported": "The proxy requires an authentication scheme that is not supported here ({schemes}): ask "
-    "its administrator to allow Basic, or to exempt this host from authentication.",
+    "its administrator to allow Basic, or to exempt this host from authentication; for NTLM and Negotiate, run "
+    "px-proxy or cntlm on this device, which sign in, and set it as the proxy.",
     "proxy-refused": "The proxy refused to connect there: ask its administrator to allow this host.",
+    "proxy-redirected": "The proxy answered with a page of its own instead of a connection: open a browser, sign in if "
+    "asked, and check again; if it is a block page, ask the proxy's administrator to allow this host.",
+    "proxy-gateway": "The proxy could not reach the host: try again; if it keeps failing, ask its administrator "
+    "whether it can resolve and reach this host.",
     "proxy-protocol": "The proxy's answer violates its protocol: check that the proxy URL names a proxy.",
     "proxy-other-kind": "The proxy speaks a different protocol from the one in its URL: check whether it is http, "
     "https or socks5.",

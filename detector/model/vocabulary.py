@@ -60,6 +60,8 @@ class Outcome(enum.StrEnum):
     PROXY_AUTH_REJECTED = "proxy-auth-rejected", Fault.US
     PROXY_AUTH_UNSUPPORTED = "proxy-auth-unsupported", Fault.US
     PROXY_REFUSED = "proxy-refused", Fault.NETWORK
+    PROXY_REDIRECTED = "proxy-redirected", Fault.NETWORK
+    PROXY_GATEWAY = "proxy-gateway", Fault.NETWORK
     PROXY_PROTOCOL = "proxy-protocol", Fault.NETWORK
     PROXY_OTHER_KIND = "proxy-other-kind", Fault.US
     PROXY_CLOSED = "proxy-closed", Fault.NETWORK

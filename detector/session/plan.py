@@ -10,8 +10,10 @@ The others are further routes and variants to the same host, each an observation
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -64,6 +66,9 @@ LOG: Final = logging.getLogger("detector.session")
 FURTHER_PROBES_MAX: Final = 24
 """Further probes of one endpoint: every route, both kinds of keys, and most hosts' addresses; the rest is left out."""
 
+SETTINGS_SECONDS: Final = 30.0
+"""Age at which this machine's proxy settings are read again: a tenth of a second's work, for programs that run on."""
+
 FILE_PREFIX: Final = "pac:"
 """Precedes the URL or path of a proxy auto-configuration file."""
 
@@ -107,6 +112,11 @@ class ProbeSettings(NamedTuple):
     def first_hello(self) -> Hello:
         """The hello profile of the first probe."""
         return Hello.BROWSER if self.hello == "both" else Hello(self.hello)
+
+    @property
+    def per_endpoint(self) -> int:
+        """The number of probes at once to the address of the first one: that one and its variants."""
+        return 1 + (self.hello == "both") + self.quic
 
     def check(self) -> None:
         """Raise `MissingExtraError` where the library for a variant is not installed."""
@@ -216,6 +226,9 @@ class Planner:
         }
         self._by_proxy: Final[dict[Proxy, Dialer]] = {}
         self._public: Dialer | None = None
+        self._found: SystemProxies | None = None
+        self._reading: Final = asyncio.Lock()
+        self._read_again = -math.inf  # loop time
         self._choose = None if settings.proxy == MACHINE else self._chooser(settings.proxy)
 
     def plan(self, endpoint: Endpoint) -> tuple[ProbeSpec, ...]:
@@ -301,17 +314,28 @@ class Planner:
         )
 
     async def read_machine_settings(self) -> None:
-        """Read this machine's proxy settings in a thread before the first route is chosen: that may start a program."""
-        if self._choose is None and self._given is None:
-            found = await run_in_thread(machine_proxy.read_system_proxies)
-            if self._choose is None:  # another probe may have waited for the same
-                self._choose = self._by_machine(found)
+        """Read this machine's proxy settings in a thread before a route is chosen: that may start a program.
+
+        They are read again where that was a while ago: a machine moves between networks, and policies change.
+        """
+        if self._settings.proxy != MACHINE or self._given is not None:
+            return
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if now >= self._read_again:
+                self._apply(await run_in_thread(machine_proxy.read_system_proxies))
+                self._read_again = now + SETTINGS_SECONDS
+
+    def _apply(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
+        """Use these settings of the machine from now on; what was learned holds while they are the same."""
+        if self._choose is None or found != self._found:
+            self._found, self._choose = found, self._by_machine(found)
+        return self._choose
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
         """The route that the proxy setting gives for this endpoint; None for a direct one."""
-        if self._choose is None:
-            self._choose = self._by_machine(machine_proxy.read_system_proxies())
-        return self._choose(endpoint)
+        choose = self._choose or self._apply(machine_proxy.read_system_proxies())
+        return choose(endpoint)
 
     def _chooser(self, setting: str) -> Callable[[Endpoint], Dialer | None]:
         """The function that applies a proxy setting. Raises `ProxyError`."""
@@ -321,7 +345,7 @@ class Planner:
             return self._except_mapped(self._by_file(setting.removeprefix(FILE_PREFIX)))
         if setting == "env":
             return self._by_environment
-        fixed = self._through(probe.parse_proxy(setting))
+        fixed = self.through(probe.parse_proxy(setting))
         return lambda _: fixed
 
     def _except_mapped(self, dialer: Dialer) -> Callable[[Endpoint], Dialer | None]:
@@ -331,7 +355,7 @@ class Planner:
         if endpoint.address is not None:
             return None
         proxy = probe.proxy_for(endpoint.host, endpoint.port, "env", os.environ)
-        return None if proxy is None else self._through(proxy)
+        return None if proxy is None else self.through(proxy)
 
     def _by_machine(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
         """The function that applies this machine's settings. Precedence: PAC file, then fixed proxy, then WPAD.
@@ -358,7 +382,7 @@ class Planner:
             proxy = probe.parse_proxy(server)
         except ProxyError:
             return lambda e: routes.RemainingRoute(self._remaining(self._by_environment, e), _KIND_UNKNOWN)
-        dialer = self._through(proxy)
+        dialer = self.through(proxy)
         return lambda endpoint: None if endpoint.address or found.excepts(endpoint.host, endpoint.port) else dialer
 
     def _by_file(
@@ -367,7 +391,7 @@ class Planner:
         file = pac.ProxyFile(
             location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
         )
-        return pac.PacDialer(file, self._direct, self._through, remaining)
+        return pac.PacDialer(file, self._direct, self.through, remaining)
 
     async def _download(self, url: str, until: float) -> bytes | None:
         """Fetch a proxy file, directly: it says how to reach anything else."""
@@ -380,7 +404,8 @@ class Planner:
         fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
         return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
 
-    def _through(self, proxy: Proxy) -> Dialer:
+    def through(self, proxy: Proxy) -> Dialer:
+        """The route through a proxy."""
         if proxy not in self._by_proxy:
             self._by_proxy[proxy] = probe.ProxyDialer(
                 proxy,

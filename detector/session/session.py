@@ -541,7 +541,7 @@ class Detector:
         return await run.probe_all(
             endpoints,
             functools.partial(run.probe_first, planner, until=until),
-            limit=self.network.concurrency,
+            limit=max(self.network.concurrency // self.network.variants.per_endpoint, 1),
             until=until,
             probe_further=functools.partial(run.probe_further, planner, until=until) if planner.has_further else None,
         )

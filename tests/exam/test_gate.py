@@ -310,6 +310,18 @@ class TestRefusals:
         with pytest.raises(TypeError, match="offline"):
             await detector.exam.gate(detector=Detector(**settings_of()), offline=True)
 
+    @pytest.mark.parametrize(
+        "wanted", [{"route": "direct"}, {"proxy": "env"}, {"all_addresses": True}, {"locate": True}]
+    )
+    async def test_a_detector_probes_as_the_policy_says(self, settings_of: Settings, wanted: dict[str, Any]) -> None:
+        """A detector that was made without the policy is refused where the two differ, naming the key."""
+        policy, settings = Policy(**wanted), settings_of(Endpoint(host=EXAM, address=("127.0.0.1", 1)))
+        with pytest.raises(PolicyError, match=next(iter(wanted))):
+            await detector.exam.gate(policy=policy, detector=Detector(**settings))
+        del settings["proxy"]
+        ready = detector.exam.make_detector(policy, **settings)
+        assert (await detector.exam.gate(policy=policy, detector=ready)).action is Action.BLOCK
+
     async def test_clients_ask_for_what_the_institution_listed(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """A request cannot have other hosts of the student's network connected to."""
         async with town(pki) as (endpoints, where), serve_origin(pki.issue(["printer.local"])) as printer:

@@ -12,9 +12,14 @@ from detector.knowledge import client_hellos
 from detector.knowledge.client_hellos import HelloProfile, HelloProfiles, profile_of, profiles
 from detector.model import Hello
 from detector.probe.tls.hello import GREASE
+from detector.probe.tls.reader import Reader
 
 OF_FIELDS = {0, 10, 13, 16, 27, 43, 44, 51, 65037}
 """Extensions whose content other fields than `bodies` give, or that are written for each connection."""
+
+TRUST_ANCHORS = 51764  # draft-ietf-tls-trust-anchor-ids
+MERKLE_TREE_ANCHORS = bytes.fromhex("82da4b")
+"""How an id under 1.3.6.1.4.1.44363 begins, relative to 1.3.6.1.4.1 (draft-ietf-plants-merkle-tree-certs)."""
 
 
 @pytest.fixture(params=[Hello.BROWSER, Hello.FIREFOX])
@@ -58,6 +63,17 @@ def test_lists_fit_together(profile: HelloProfile) -> None:
     assert set(profile.key_shares) <= set(profile.groups)
     for numbers in (profile.cipher_suites, profile.groups, profile.signature_schemes, profile.versions):
         assert len(set(numbers)) == len(numbers) > 0
+
+
+def test_no_anchor_of_merkle_tree_certificates(profile: HelloProfile) -> None:
+    """A server sends such certificates only to clients that name their anchors; nothing here could verify one."""
+    reader = Reader(bytes.fromhex(profile.bodies.get(TRUST_ANCHORS, "0000")), "trust_anchors")
+    anchors = Reader(reader.vector(2), "trust_anchors")
+    found = []
+    while anchors.left:
+        found.append(anchors.vector(1))
+    assert len(found) == (28 if profile.hello is Hello.BROWSER else 0)
+    assert not [anchor.hex() for anchor in found if anchor.startswith(MERKLE_TREE_ANCHORS)]
 
 
 def test_an_unknown_field_is_refused() -> None:

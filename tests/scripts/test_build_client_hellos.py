@@ -14,7 +14,9 @@ from support.ja4 import ja4
 from support.system import program
 
 from detector.knowledge.client_hellos import profile_of
-from detector.model import Hello
+from detector.model import Endpoint, Hello
+from detector.probe.client import probe
+from detector.probe.routes import DirectDialer
 from detector.probe.tls.hello import parse_client_hello
 
 COOKIE: Final = b"a cookie"
@@ -29,27 +31,19 @@ class Case(NamedTuple):
     """What a browser is made to send, and how the writer is asked for the same."""
 
     hello: Hello
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...]
     page: str = script.PAGE
-    retry: Retry | None = None
     alpn: tuple[bytes, ...] | None = None
     small: bool = False
 
-    async def both(self) -> tuple[list[Connection], list[Connection]]:
-        """What the browser sends, and what the writer does."""
-        program(PROGRAMS[self.hello])
-        theirs = await capture(self.hello, *self.settings, page=self.page, retry=self.retry)
-        return theirs, script.written(self.hello, retry=self.retry, alpn=self.alpn, small=self.small)
-
 
 CASES: Final = {
-    "chromium": Case(Hello.BROWSER),
-    "chromium, WebSocket": Case(Hello.BROWSER, page=SOCKETS, alpn=(b"http/1.1",)),
-    "firefox": Case(Hello.FIREFOX),
+    "chromium, WebSocket": Case(Hello.BROWSER, (), page=SOCKETS, alpn=(b"http/1.1",)),
     "firefox without h2": Case(Hello.FIREFOX, (WITHOUT_H2,), alpn=(b"http/1.1",)),
     "firefox without ML-KEM": Case(Hello.FIREFOX, (WITHOUT_ML_KEM,), small=True),
 }
 RETRIES: Final = {
+    "first alone": None,
     "another group": Retry(group=0x18),
     "a cookie": Retry(cookie=COOKIE),
     "another group and a cookie": Retry(group=0x18, cookie=COOKIE),
@@ -58,33 +52,57 @@ BROWSERS: Final = (Hello.BROWSER, Hello.FIREFOX)
 REMAKE: Final = "the installed browser's ClientHello has moved: run scripts/build_client_hellos.py"
 
 
+async def of_browser(
+    hello: Hello, *settings: str, page: str = script.PAGE, count: int = len(NAMES), retry: Retry | None = None
+) -> list[Connection]:
+    """What the installed browser sends."""
+    program(PROGRAMS[hello])
+    return await capture(hello, *settings, page=page, count=count, retry=retry)
+
+
+async def of_probes(hello: Hello, retry: Retry | None = None) -> list[Connection]:
+    """What probes of as many hosts send."""
+    async with script.listening(retry) as listener:
+        target = ("127.0.0.1", listener.port)
+        dialer = DirectDialer({(name, listener.port): target for name in NAMES})
+        for name in NAMES:
+            await probe(Endpoint(host=name, port=listener.port), dialer=dialer, hello=hello)
+        return await listener.received(len(NAMES))
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("hello", BROWSERS)
+@pytest.mark.parametrize("retry", RETRIES.values(), ids=RETRIES)
+async def test_a_probe_sends_what_the_browser_sends(hello: Hello, retry: Retry | None) -> None:
+    """Over 80 connections each, every field has the same values, constant or drawn; one that has moved is named.
+
+    After a HelloRetryRequest both change the same fields to the same values, and the records are the same.
+    """
+    sides = await of_browser(hello, retry=retry), await of_probes(hello, retry)
+    for hellos in ([both.first for both in side] for side in sides), ([both.second for both in side] for side in sides):
+        theirs, ours = (describe(filter(None, side)) for side in hellos)
+        assert differences(theirs, ours) == [], REMAKE
+    changed = [{str(changes(both.first, both.second)) for both in side if both.second} for side in sides]
+    assert changed[0] == changed[1], REMAKE
+    records = [{both.records for both in side} for side in sides]
+    assert records[0] == records[1]
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_the_browser_sends_the_same(case: Case) -> None:
-    """Over 80 connections each, every field has the same values, constant or drawn; one that has moved is named."""
-    theirs, ours = await case.both()
+async def test_variations(case: Case) -> None:
+    """What the writer can leave out is what the browser leaves out when it is made to."""
+    theirs = await of_browser(case.hello, *case.settings, page=case.page)
+    ours = script.written(case.hello, alpn=case.alpn, small=case.small)
     moved = differences(describe(both.first for both in theirs), describe(both.first for both in ours))
     assert moved == [], REMAKE
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("hello", BROWSERS)
-@pytest.mark.parametrize("retry", RETRIES.values(), ids=RETRIES)
-async def test_the_browser_answers_a_retry_in_the_same_manner(hello: Hello, retry: Retry) -> None:
-    """After a HelloRetryRequest both change the same fields to the same values, and the cookie has the same place."""
-    theirs, ours = await Case(hello, retry=retry).both()
-    changed = [{str(changes(both.first, both.second)) for both in side if both.second} for side in (theirs, ours)]
-    assert changed[0] == changed[1], REMAKE
-    seconds = [describe(both.second for both in side if both.second) for side in (theirs, ours)]
-    assert differences(*seconds) == [], REMAKE
-
-
-@pytest.mark.lab
-@pytest.mark.parametrize("hello", BROWSERS)
 async def test_an_address_has_no_server_name(hello: Hello) -> None:
     """To an IP literal a browser sends the same hello without server_name."""
-    program(PROGRAMS[hello])
-    (theirs,) = await capture(hello, page=ADDRESS, count=1)
+    (theirs,) = await of_browser(hello, page=ADDRESS, count=1)
     ours = describe(both.first for both in script.written(hello, None))
     drawn = {"order of extensions"} if profile_of(hello).shuffled else set()
     found = decode(theirs.first)
@@ -96,7 +114,7 @@ async def test_an_address_has_no_server_name(hello: Hello) -> None:
 @pytest.mark.parametrize("hello", BROWSERS)
 async def test_fingerprints_are_the_same(hello: Hello, capsys: pytest.CaptureFixture[str]) -> None:
     """JA4, the decoded list and JA3 of sorted extensions are the browser's; JA3 varies where the order does."""
-    theirs, ours = await Case(hello).both()
+    theirs, ours = await of_browser(hello), await of_probes(hello)
     columns = []
     for side in (theirs, ours):
         read = [parse_client_hello(both.first) for both in side]

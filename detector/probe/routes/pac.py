@@ -14,6 +14,7 @@ import asyncio
 import codecs
 import contextlib
 import importlib.util
+import math
 import re
 import sys
 import threading
@@ -60,6 +61,7 @@ else:
 
 FILE_BYTES_MAX: Final = 1 << 20  # bytes of a file: what browsers accept; large ones have some hundred KiB
 FILE_SECONDS: Final = 5.0  # to fetch a file, as long as a connection may take; without it there is no route
+FILE_AGE_SECONDS: Final = 600.0  # age at which a file is fetched and asked again: it may depend on the time of day
 DETECTION_SECONDS: Final = 0.5
 """To find a file by WPAD. Nearly no network answers, and every endpoint waits; a server on the same network needs a few
 milliseconds, and a resolver that knows no `wpad` some ten."""
@@ -157,7 +159,8 @@ class ProxyFile:
     """A proxy auto-configuration file: `location` is an http, https or file URL, or a path.
 
     `download` gets URLs, `resolver` resolves the names that the script asks for, `clock` gives the time in UTC. With
-    `optional` (WPAD) a missing file is no setting; it is requested once, and briefly. One event loop uses one of it.
+    `optional` (WPAD) a missing file is no setting; it is requested once, and briefly. What is learned holds for some
+    minutes (`FILE_AGE_SECONDS`). One event loop uses one of it.
     """
 
     def __init__(
@@ -177,6 +180,7 @@ class ProxyFile:
         self._optional: Final = optional
         self._script: str | None = None
         self._absent = False
+        self._expires = -math.inf  # loop time
         self._answers: dict[str, list[str]] = {}
         self._known: dict[Key, Answer] = {}
         self._waiting: dict[Key, None] = {}
@@ -191,6 +195,7 @@ class ProxyFile:
         self._waiting[key] = None
         await asyncio.sleep(0)  # let concurrent callers ask, too
         async with self._lock:
+            self._expire(asyncio.get_running_loop().time())
             if key not in self._known:
                 asked = tuple(self._waiting)[:HOSTS_MAX]
                 for each in asked:
@@ -198,6 +203,13 @@ class ProxyFile:
                 self._known.update(await self._ask(asked, until))
         self._waiting.pop(key, None)
         return self._known.get(key, UnfollowedProxy.FILE_FAULTY)
+
+    def _expire(self, now: float) -> None:
+        """Forget the file and what it said once that is old."""
+        if now >= self._expires:
+            self._script, self._absent, self._expires = None, False, now + FILE_AGE_SECONDS
+            self._answers.clear()
+            self._known.clear()
 
     async def _ask(self, asked: Sequence[Key], until: float) -> Mapping[Key, Answer]:
         if self._optional:

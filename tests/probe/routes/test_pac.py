@@ -605,6 +605,22 @@ async def test_this_machines_addresses_are_known_to_the_script(tmp_path: Path) -
     assert answer == (Proxy(host=expected, port=1),)
 
 
+async def test_a_file_is_asked_again_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that runs for days follows a file that changes; until then the same answer costs nothing."""
+    file = tmp_path / "proxy.pac"
+    chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+    until = asyncio.get_running_loop().time() + 60
+    proxies = []
+    for number, age in ((1, 600.0), (2, 600.0), (3, 0.0), (4, 0.0)):
+        file.write_text(f"function FindProxyForURL() {{ return 'PROXY p:{number}' }}")
+        answer = await chooser.choose("127.0.0.1", 443, until)
+        assert isinstance(answer, tuple)
+        proxies += [proxy.port for proxy in answer if proxy is not None]
+        monkeypatch.setattr(pac, "FILE_AGE_SECONDS", age)
+        chooser._expires = min(chooser._expires, asyncio.get_running_loop().time() + age)
+    assert proxies == [1, 1, 1, 4]
+
+
 async def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time is bounded by ending the process, whatever the script does to its own limits."""
     worker = tmp_path / "hang.py"
