@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Settings = Callable[..., dict[str, Any]]
 
-pytestmark = pytest.mark.usefixtures("either_engine")
+pytestmark = pytest.mark.usefixtures("either_cryptography")
 EXAM = "exam.example.edu"
 
 
