@@ -37,7 +37,7 @@ from detector.probe.tls.reader import Reader
 from detector.probe.tls.wire import RECORD_HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 PROGRAMS: Final = {Hello.BROWSER: "chromium", Hello.FIREFOX: "firefox-esr"}
 PATIENCE: Final = 60.0  # seconds for a browser to start and to make its connections, on a busy machine
@@ -78,10 +78,14 @@ _LISTS: Final = {10: (2, 2), 13: (2, 2), 27: (1, 2), 34: (2, 2), 43: (1, 2)}
 
 
 class Connection(NamedTuple):
-    """What a browser sent on one connection: its first ClientHello, and the second if one was requested."""
+    """What a client sent on one connection: its first ClientHello, and the second if one was requested.
+
+    `records` are the types and versions of the records that carried them, in hexadecimal.
+    """
 
     first: bytes
     second: bytes | None
+    records: str
 
 
 class Retry(NamedTuple):
@@ -155,70 +159,115 @@ COMMANDS: Final[dict[Hello, Callable[..., list[str]]]] = {
 }
 
 
+class Listener:
+    """A server on loopback that reads what clients send first. `port` is where."""
+
+    def __init__(self, retry: Retry | None) -> None:
+        self.port = 0
+        self._retry = retry
+        self._connections: dict[str | None, Connection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+
+    async def received(self, count: int) -> list[Connection]:
+        """Wait until that many hosts were asked for, and return what was sent to each. Raises TimeoutError.
+
+        Only the first connection to each host counts: when it fails, Firefox tries again without certificate
+        compression.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while len(self._connections) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return list(self._connections.values())
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read from one client in a task of its own."""
+        self._tasks.add(asyncio.create_task(self._read(reader, writer)))
+
+    async def close(self) -> None:
+        """Wait for the connections, which end when the client does."""
+        await asyncio.gather(*self._tasks)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        records: list[str] = []
+        second = None
+        with contextlib.suppress(EOFError, ConnectionError):  # a browser also opens connections that it does not use
+            first = await _read_client_hello(reader, records)
+            if self._retry is not None:
+                writer.write(self._retry.answer(first))
+                second = await _read_client_hello(reader, records)
+            name = parse_client_hello(first).server_name
+            self._connections.setdefault(name, Connection(first, second, ", ".join(records)))
+            self._changed.set()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def listening(retry: Retry | None = None) -> AsyncIterator[Listener]:
+    """Listen on a free port until the block ends, in which the clients have to end, too."""
+    listener = Listener(retry)
+    server = await asyncio.start_server(listener.accept, "127.0.0.1", 0)
+    listener.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield listener
+    await listener.close()
+
+
 async def capture(
     hello: Hello, *settings: str, page: str = PAGE, count: int = len(NAMES), retry: Retry | None = None
 ) -> list[Connection]:
-    """Let a browser open `page` and return what it sent to the first `count` hosts of it.
+    """Let a browser open `page` and return what it sent to the first `count` hosts of it. Raises TimeoutError.
 
-    `settings` are flags of Chromium or lines of user.js; `{port}` in the page becomes the listener's port. Only the
-    first connection to each host counts: when it fails, Firefox tries again without certificate compression.
-    Raises TimeoutError.
+    `settings` are flags of Chromium or lines of user.js; `{port}` in the page becomes the listener's port.
     """
-    connections: dict[str | None, Connection] = {}
-    enough = asyncio.Event()
-
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        second = None
-        with contextlib.suppress(EOFError, ConnectionError):  # a browser also opens connections that it does not use
-            first = await _read_client_hello(reader)
-            if retry is not None:
-                writer.write(retry.answer(first))
-                second = await _read_client_hello(reader)
-            connections.setdefault(parse_client_hello(first).server_name, Connection(first, second))
-            if len(connections) >= count:
-                enough.set()
-        writer.close()
-
-    server = await asyncio.start_server(listen, "127.0.0.1", 0)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        document = folder / "page.html"
-        port = server.sockets[0].getsockname()[1]
-        document.write_text("<!doctype html>" + page.replace("{port}", str(port)), "utf-8")
-        process = await asyncio.create_subprocess_exec(
-            *COMMANDS[hello](folder, document, *settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": name},
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await enough.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            server.close()
-    return list(connections.values())
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        async with listening(retry) as listener:
+            content = page.replace("{port}", str(listener.port))
+            async with _running(hello, Path(folder), content, *settings):
+                return await listener.received(count)
 
 
-async def _read_client_hello(reader: asyncio.StreamReader) -> bytes:
-    """Read one handshake message, and skip the ChangeCipherSpec before a second one (RFC 8446 appendix D.4)."""
+@contextlib.asynccontextmanager
+async def _running(hello: Hello, folder: Path, page: str, *settings: str) -> AsyncIterator[None]:
+    """Run a browser on a page until the block ends."""
+    document = folder / "page.html"
+    document.write_text(f"<!doctype html>{page}", "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *COMMANDS[hello](folder, document, *settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(folder)},
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a browser has many processes
+        await process.wait()
+
+
+async def _read_client_hello(reader: asyncio.StreamReader, records: list[str]) -> bytes:
+    """Read one handshake message, and skip the ChangeCipherSpec before a second one (RFC 8446 appendix D.4).
+
+    The type and version of each record is added to `records`.
+    """
     message = b""
     while len(message) < MESSAGE_HEADER_BYTES or len(message) - MESSAGE_HEADER_BYTES < int.from_bytes(message[1:4]):
         header = await reader.readexactly(RECORD_HEADER_BYTES)
         content = await reader.readexactly(int.from_bytes(header[3:]))
+        records.append(header[:3].hex())
         if header[0] == ContentType.HANDSHAKE:
             message += content
         elif header[0] != ContentType.CHANGE_CIPHER_SPEC:
-            raise ConnectionAbortedError("the browser sent no ClientHello")
+            raise ConnectionAbortedError("the client sent no ClientHello")
     return message
 
 
 def decode(message: bytes) -> dict[str, str]:
-    """Return the fields of a ClientHello by name, as text. Random content is told by its size alone."""
+    """Return the fields of a ClientHello by name, as text. Of random content only the size is given."""
     hello = parse_client_hello(message)
     kinds = [kind for kind, _ in hello.extensions]
     fields = {
@@ -234,6 +283,7 @@ def decode(message: bytes) -> dict[str, str]:
         "reserved extensions differ": str(len(kinds) == len(set(kinds))),
     }
     fields |= {_name(kind): _decode(kind, body) for kind, body in hello.extensions if kind not in GREASE}
+    fields["protocols"] = " ".join(hello.alpn)
     shares = _shares(dict(hello.extensions)[ExtensionType.KEY_SHARE])
     fields["reserved group is the share's"] = str(not GREASE & (shares.keys() ^ set(hello.groups)))
     if {X25519, X25519_MLKEM768} <= shares.keys():
@@ -247,7 +297,7 @@ def describe(messages: Iterable[bytes]) -> dict[str, set[str]]:
     for message in messages:
         for name, value in decode(message).items():
             found.setdefault(name, set()).add(value)
-    if len(found["order of extensions"]) > 1:
+    if len(found.get("order of extensions", ())) > 1:
         found["order of extensions"] = {"drawn on each connection"}
     return found
 
@@ -289,14 +339,15 @@ def written(
         if retry is not None:
             share = None if retry.group is None else os.urandom(SHARE_BYTES[retry.group])
             second = writer.second(retry.group, share, retry.cookie)
-        made.append(Connection(first, second))
+        made.append(Connection(first, second, ""))
     return made
 
 
 def profile(hello: Hello, client: str, day: dt.date, connections: Sequence[Connection]) -> HelloProfile:
     """Derive the profile of a browser from connections with both ClientHellos, the second with a cookie."""
     hellos = [parse_client_hello(connection.first) for connection in connections]
-    orders = {tuple(kind for kind, _ in parse_client_hello(second).extensions) for _, second in connections if second}
+    seconds = [connection.second for connection in connections if connection.second]
+    orders = {tuple(kind for kind, _ in parse_client_hello(second).extensions) for second in seconds}
     some = hellos[0]
     bodies = dict(some.extensions)
     extensions = _plain(min(orders))
@@ -332,8 +383,13 @@ class _Ech(NamedTuple):
 
     head: str
     aead: int
+    key_bytes: int
     is_key: bool
     payload_bytes: int
+
+    def __str__(self) -> str:
+        key = "X25519 key" if self.is_key else "no X25519 key"
+        return f"{self.head}, AEAD {self.aead}, {key} of {self.key_bytes} bytes, payload of {self.payload_bytes}"
 
 
 def _ech(body: bytes) -> _Ech:
@@ -343,7 +399,7 @@ def _ech(body: bytes) -> _Ech:
     u = int.from_bytes(key, "little")
     # A public key is a coordinate of the curve: u^3 + 486662 u^2 + u is a square (RFC 7748 section 4.1).
     on_curve = u < _P and pow(u**3 + 486662 * u**2 + u, (_P - 1) // 2, _P) == 1
-    return _Ech(f"{head.hex()}, key of {len(key)} bytes", aead, on_curve, len(payload))
+    return _Ech(head.hex(), aead, len(key), on_curve, len(payload))
 
 
 _P: Final = 2**255 - 19  # the field of X25519 (RFC 7748 section 4.1)
@@ -440,7 +496,9 @@ def main() -> None:
     day = dt.datetime.now(dt.UTC).date()
     recorded = {hello: asyncio.run(record(hello, day)) for hello in COMMANDS}
     file = HelloProfiles(1, tuple(found for found, _ in recorded.values()))
-    DATA.write_bytes(msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n")
+    text = msgspec.json.format(msgspec.json.encode(file), indent=1).decode()
+    one_line = re.sub(r"\[([\d,\s]+)\]", lambda numbers: f"[{' '.join(numbers[1].split())}]", text)
+    DATA.write_text(one_line + "\n", "utf-8")
     moved = [
         f"{found.client}: {line}"
         for hello, (found, connections) in recorded.items()

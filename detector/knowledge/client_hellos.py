@@ -1,4 +1,4 @@
-"""The ClientHellos of browsers, recorded from real ones: what each offers, what it draws anew, and in which order.
+"""The ClientHellos of browsers, recorded from real ones: what each offers, what it draws, and in which order.
 
 Room: knowledge. Pure apart from reading the package's own data, which `scripts/build_client_hellos.py` records.
 """

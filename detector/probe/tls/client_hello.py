@@ -39,12 +39,13 @@ if TYPE_CHECKING:
 
 _X25519_MLKEM768: Final = 0x11EC
 _ML_DSA: Final = frozenset({KeyType.ML_DSA_44, KeyType.ML_DSA_65, KeyType.ML_DSA_87})
-"""Keys that not every supported `cryptography` verifies: `Hello.READABLE` leaves their schemes out."""
+"""Keys that not every supported `cryptography` verifies."""
+_READABLE: Final = frozenset(code for code, scheme in SIGNATURE_SCHEMES.items() if scheme.key_type not in _ML_DSA)
+"""The schemes that `Hello.READABLE` may offer."""
 
 _GREASE_BYTES: Final = 2  # of one reserved value
 _RESERVED: Final = tuple(value.to_bytes(_GREASE_BYTES, "big") for value in sorted(GREASE))
-_GREASE_PLACES: Final = ("cipher suites", "first extension", "last extension")
-"""Where reserved values stand beside the lists that a profile names; each takes one byte of randomness."""
+_GREASE_DRAWN_BYTES: Final = 3  # for the cipher suites and the extensions at both ends; a greased list takes one more
 _GREASE_SHARE: Final = b"\x00\x01\x00"  # length and content of the reserved group's key share
 _FIRST_GREASE_BODY: Final = b"\x00\x00"
 _LAST_GREASE_BODY: Final = b"\x00\x01\x00"
@@ -130,7 +131,7 @@ class ClientHelloWriter:
 
     def first(self, shares: Mapping[int, bytes]) -> bytes:
         """Return the first ClientHello, a handshake message with its header. `shares` are keys by group."""
-        self._put_shares(self._share + b"".join(_share(group, shares[group]) for group in self.shared_groups))
+        self._put_shares(self._share + b"".join(_encode(group, shares[group]) for group in self.shared_groups))
         return self._message()
 
     def second(self, group: int | None, share: bytes | None, cookie: bytes | None) -> bytes:
@@ -140,7 +141,7 @@ class ClientHelloWriter:
         that leaves no room for a hello.
         """
         if group is not None and share is not None:
-            self._put_shares(_share(group, share))
+            self._put_shares(_encode(group, share))
         if cookie is not None:
             self._parts[ExtensionType.COOKIE] = _encode(ExtensionType.COOKIE, _vector(2, cookie))
         return self._message()
@@ -176,7 +177,7 @@ def _offer(hello: Hello, alpn: tuple[bytes, ...] | None, small: bool) -> _Offer:
     groups = tuple(group for group in profile.groups if group not in unwanted)
     schemes = profile.signature_schemes
     if hello is Hello.READABLE:
-        schemes = tuple(scheme for scheme in schemes if SIGNATURE_SCHEMES[scheme].key_type not in _ML_DSA)
+        schemes = tuple(scheme for scheme in schemes if scheme in _READABLE)
     lists: dict[int, tuple[int, bytes]] = {
         ExtensionType.SUPPORTED_GROUPS: (2, _packed(groups)),
         ExtensionType.SIGNATURE_ALGORITHMS: (2, _packed(schemes)),
@@ -210,7 +211,7 @@ def _offer(hello: Hello, alpn: tuple[bytes, ...] | None, small: bool) -> _Offer:
         + _ORDER_BYTES * len(profile.extensions)
         + _ECH_DRAWN_BYTES
         + max(profile.ech.payload_bytes)
-        + len(_GREASE_PLACES)
+        + _GREASE_DRAWN_BYTES
         + len(greased),
     )
 
@@ -243,9 +244,6 @@ def _vector(length_size: int, content: bytes) -> bytes:
     return len(content).to_bytes(length_size, "big") + content
 
 
-def _encode(kind: int, body: bytes) -> bytes:
-    return kind.to_bytes(2, "big") + _vector(2, body)
-
-
-def _share(group: int, public: bytes) -> bytes:
-    return group.to_bytes(2, "big") + _vector(2, public)
+def _encode(number: int, content: bytes) -> bytes:
+    """Return an extension or a key share, each a number with a vector."""
+    return number.to_bytes(2, "big") + _vector(2, content)

@@ -217,7 +217,10 @@ def proof_of(signature: HandshakeSignature | None, certificates: Sequence[bytes]
 
 @functools.lru_cache(maxsize=_NAMES_CACHED)
 def server_name(host: str) -> bytes | None:
-    """Return the SNI to send for `host`; None for an IP literal (RFC 6066 section 3) or what cannot be a name."""
+    """Return the SNI to send for `host`; None for an IP literal (RFC 6066 section 3) or what cannot be a name.
+
+    It is in lower case, as browsers send it.
+    """
     literal = host.strip("[]").partition("%")[0]
     try:
         ipaddress.ip_address(literal)
@@ -226,7 +229,7 @@ def server_name(host: str) -> bytes | None:
     else:
         return None
     try:
-        name = host.rstrip(".").encode("ascii" if host.isascii() else "idna")
+        name = host.lower().rstrip(".").encode("ascii" if host.isascii() else "idna")
     except UnicodeError:
         return None
     return name if 0 < len(name) <= SERVER_NAME_BYTES_MAX and b"\x00" not in name else None

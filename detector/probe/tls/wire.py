@@ -58,6 +58,10 @@ MESSAGE_BYTES_MAX: Final = 1024 * 1024
 """Bytes one handshake message may declare. The length field allows 16 MiB; the largest genuine Certificate messages
 seen are under 64 KiB, and OpenSSL itself stops at 100 KiB."""
 
+PIECES_MAX: Final = 8192
+"""Records and messages of one flight. The largest message that is read has this many in records of 128 bytes; genuine
+flights have under 40. Each costs 1.5 microseconds, and a flight of 2 MiB could have 500,000."""
+
 CERTIFICATES_MAX: Final = 256  # certificates kept from one chain. Genuine chains have up to about six.
 CERTIFICATE_BYTES_MAX: Final = 256 * 1024  # genuine leaves with a thousand names stay under 40 KiB
 
@@ -235,6 +239,7 @@ class Wire:
         self._records = bytearray()
         self._messages = bytearray()
         self._taken = 0
+        self._pieces = 0
         self._any_record = False
         self._offered: ClientHello | None = None
         self._status_expected = False
@@ -390,6 +395,7 @@ class Wire:
 
     def _content(self, content_type: int, content: bytes, *, in_clear: bool) -> None:
         """Parse the content of one record, decrypted where it was not `in_clear`."""
+        self._count_piece()
         if content_type == ContentType.HANDSHAKE:
             if not content:
                 self._count_empty()
@@ -409,6 +415,11 @@ class Wire:
             self._alert(content, in_clear=in_clear)
         else:
             self._change_cipher_spec(content)
+
+    def _count_piece(self) -> None:
+        self._pieces += 1
+        if self._pieces > PIECES_MAX:
+            raise too_large(f"more than {PIECES_MAX} records and messages")
 
     def _alert(self, content: bytes, *, in_clear: bool) -> None:
         if len(content) != _ALERT_BYTES:
@@ -459,6 +470,7 @@ class Wire:
 
     def _message(self, kind: int, message: bytes) -> None:
         """Parse one handshake message of the server, in order."""
+        self._count_piece()
         if kind == Kind.SERVER_HELLO:
             self._server_hello(message)
             return

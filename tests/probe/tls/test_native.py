@@ -6,6 +6,7 @@ on loopback are opened in the last part only.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import ssl
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 V = ssl.TLSVersion
 KINDS: tuple[KeyKind, ...] = ("ec", "ec384", "rsa", "rsa3072")
 BROWSERS: Final = (Hello.BROWSER, Hello.FIREFOX, Hello.READABLE)
-CURVES: Final[dict[str, ec.EllipticCurve | None]] = {
+CURVES: Final[dict[str, ec.SECP256R1 | ec.SECP384R1 | None]] = {
     "secp256r1": ec.SECP256R1(),
     "secp384r1": ec.SECP384R1(),
     "x25519": None,
@@ -68,10 +69,8 @@ def talk(engine: NativeHandshake, serving: Issued | SSL.Context) -> tuple[Observ
     to_server = engine.start()
     while to_server:
         server.bio_write(to_server)
-        try:
+        with contextlib.suppress(SSL.Error):  # there may be an alert to read, which says so
             server.do_handshake()
-        except SSL.Error:  # there may be an alert to read, which says so
-            pass
         try:
             answer = server.bio_read(1 << 16)
         except SSL.WantReadError:
