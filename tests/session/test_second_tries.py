@@ -170,7 +170,7 @@ def test_first_probes_that_take_all_the_time() -> None:
     assert sum("again" in each for each in begun) > 0
 
 
-@pytest.mark.parametrize("hello", ["default", "both"])
+@pytest.mark.parametrize("hello", ["browser", "both"])
 async def test_sixty_four_at_once_fit_the_usual_limit_of_open_files(hello: str, settings_of: Settings) -> None:
     """With two silent addresses each, and every further address: never 256 descriptors, and none is left."""
     process, most = psutil.Process(), 0
