@@ -70,6 +70,11 @@ class Addresses(tuple[AddressInfo, ...]):  # noqa: SLOT001 - a tuple has no room
         addresses.left_out = before + len(found) - len(addresses)
         return addresses
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses alone, without repetitions."""
+        return tuple(dict.fromkeys(str(info[4][0]) for info in self))
+
     def at_port(self, port: int) -> Addresses:
         """Return the same addresses with another port."""
         changed = Addresses((*info[:4], (info[4][0], port, *info[4][2:])) for info in self)
@@ -164,13 +169,17 @@ class DirectDialer:
 
 async def addresses_of(host: str, port: int, *, resolver: Resolver, until: float) -> tuple[str, ...]:
     """Return every address of `host` known by loop time `until`, without repetitions; none if it does not resolve."""
+    return (await lookup(host, port, resolver=resolver, until=until)).hosts
+
+
+async def lookup(host: str, port: int, *, resolver: Resolver, until: float) -> Addresses:
+    """Resolve `host` by loop time `until`; no addresses if it does not resolve."""
     record = ConnectionRecord(deadline=until)
     try:
         async with record.phase("resolve", record.timeouts.resolve, Outcome.DNS_FAILURE):
-            found = await resolver.resolve(host, port)
+            return Addresses.bounded(await resolver.resolve(host, port))
     except (RouteError, OSError):
-        return ()
-    return tuple(dict.fromkeys(str(info[4][0]) for info in found))
+        return Addresses()
 
 
 async def open_connection(  # noqa: PLR0913 - where, what, and how
@@ -242,21 +251,28 @@ async def _connect(address: AddressInfo) -> socket.socket:
     return connecting
 
 
-def local_networks() -> dict[str, str]:
-    """Return the source address of outbound traffic by address family, of IPv6 only the network.
+def source_addresses() -> dict[str, str]:
+    """Return the source address of outbound traffic by address family; families without a route are left out.
 
-    Families without a route are left out. Connecting a UDP socket only makes the system choose route and source
-    address; nothing is sent. The result is for comparison within one run: it goes into no record, report or metric.
+    Connecting a UDP socket only makes the system choose route and source address; nothing is sent.
     """
     found = {}
     for name, family, elsewhere in _ELSEWHERE:
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probing:
                 probing.connect((elsewhere, _DISCARD))
-                source = probing.getsockname()[0].partition("%")[0]
+                found[name] = probing.getsockname()[0].partition("%")[0]
         except OSError:  # no route, or no such family on this machine
             continue
-        bits = 32 if family == socket.AF_INET else _IPV6_NETWORK_BITS
-        network = ipaddress.ip_network((source, bits), strict=False)
-        found[name] = source if family == socket.AF_INET else str(network)
+    return found
+
+
+def local_networks() -> dict[str, str]:
+    """Return the source address of outbound traffic by address family, of IPv6 only the network.
+
+    The result is for comparison within one run: it goes into no record, report or metric.
+    """
+    found = source_addresses()
+    if (source := found.get("ipv6")) is not None:
+        found["ipv6"] = str(ipaddress.ip_network((source, _IPV6_NETWORK_BITS), strict=False))
     return found

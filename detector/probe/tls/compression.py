@@ -60,6 +60,26 @@ def _unzlib(compressed: bytes, room: int) -> bytes:
 
 
 def _unbrotli(compressed: bytes, room: int) -> bytes:
+    """Decompress, and disregard what follows the stream, as Chrome does.
+
+    `brotli` refuses such bytes without saying where the stream ended, so that its end has to be searched for.
+    """
+    found = _decode(compressed, room)
+    shortest, longest = 0, len(compressed)  # a beginning that is no error, and one that is
+    while found is None and longest - shortest > 1:
+        middle = (shortest + longest) // 2
+        if _decode(compressed[:middle], room) is None:
+            longest = middle
+        else:
+            shortest = middle
+    content, is_finished = found or _decode(compressed[:shortest], room) or (b"", False)
+    if not is_finished and len(content) < room:
+        raise malformed("a compressed certificate is no brotli stream, or an incomplete one")
+    return content
+
+
+def _decode(compressed: bytes, room: int) -> tuple[bytes, bool] | None:
+    """Return what a brotli stream, or its beginning, holds, and whether it is whole; None where it is none."""
     stream = brotli.Decompressor()
     try:
         # The limit of the output is soft: a block more may come at once, and more than one call may be needed.
@@ -68,11 +88,9 @@ def _unbrotli(compressed: bytes, room: int) -> bytes:
         while piece and len(content) < room and not stream.is_finished():
             piece = stream.process(b"", output_buffer_limit=room - len(content))
             content += piece
-    except brotli.error as error:
-        raise malformed("a compressed certificate is no brotli stream") from error
-    if not stream.is_finished() and len(content) < room:
-        raise malformed("the brotli stream of a compressed certificate is incomplete")
-    return content
+    except brotli.error:
+        return None
+    return content, stream.is_finished()
 
 
 def _unzstd(compressed: bytes, room: int) -> bytes:

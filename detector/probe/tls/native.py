@@ -154,6 +154,11 @@ class NativeHandshake(ClientHandshake):
         return self._wire.finished_valid is True and (self._is_by_encryption or self.proof is KeyProof.VALID)
 
     @property
+    def error(self) -> WireError | None:
+        """Why the server's bytes could not be parsed to their end; None where they were."""
+        return self._wire.error
+
+    @property
     def needs_wider_hello(self) -> bool:
         """Whether a hello that offers more may get a certificate where this one got none."""
         if self.certificates_seen:
@@ -180,7 +185,7 @@ class NativeHandshake(ClientHandshake):
 
     def _unless_refused(self, outcome: Outcome) -> Outcome:
         """Return `outcome`, where no browser would have ended the handshake before."""
-        return outcome if self._refusal() is None else self._wrong_or(Outcome.TLS_FAILURE)
+        return outcome if self.refusal is None else self._wrong_or(Outcome.TLS_FAILURE)
 
     def closing_bytes(self) -> bytes:
         """Return the close_notify that ends a connection politely, where it was not sent with Finished."""
@@ -211,8 +216,6 @@ class NativeHandshake(ClientHandshake):
                 self._agree()
             return self._conclude()
         except WireError as error:
-            if self._wire.alert is not None and error is malformed:
-                return self._settle(Outcome.TLS_ALERT)
             return self._fail(error)
 
     def _settle(self, outcome: Outcome) -> bytes:
@@ -266,12 +269,13 @@ class NativeHandshake(ClientHandshake):
             return b""
         new = wire.version == TLS_1_3
         agreed = self.key_proved if new else self._is_by_encryption or self.proof is KeyProof.VALID
-        if not agreed or self._refusal() is not None:
+        if not agreed or self.refusal is not None:
             return self._settle(Outcome.TLS_FAILURE)
         return self._answer() if new else self._answer_in_tls12()
 
-    def _refusal(self) -> str | None:
-        """Return why a browser would not go on with what came so far; None where it would."""
+    @property
+    def refusal(self) -> str | None:
+        """Why a browser would not go on with what came so far; None where it would."""
         wire = self._wire
         if wire.refusal is not None:
             return wire.refusal

@@ -46,7 +46,7 @@ from .reader import Reader, WireError, WireErrorKind, malformed, too_large
 
 if TYPE_CHECKING:
     from _hashlib import HASH
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .hello import ClientHello, ServerHello
 
@@ -57,6 +57,10 @@ permitted size always fits with its record headers; genuine flights are under 20
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 """Bytes one handshake message may declare. The length field allows 16 MiB; the largest genuine Certificate messages
 seen are under 64 KiB, and OpenSSL itself stops at 100 KiB."""
+
+PIECES_MAX: Final = 8192
+"""Records and messages of one flight. The largest message that is read has this many in records of 128 bytes; genuine
+flights have under 40. Each costs 1.5 microseconds, and a flight of 2 MiB could have 500,000."""
 
 CERTIFICATES_MAX: Final = 256  # certificates kept from one chain. Genuine chains have up to about six.
 CERTIFICATE_BYTES_MAX: Final = 256 * 1024  # genuine leaves with a thousand names stay under 40 KiB
@@ -115,6 +119,7 @@ _IN_LEAF_ENTRY: Final = frozenset(
     }
 )
 """RFC 8446 section 4.4.2, RFC 9345 section 4.1.1, draft-ietf-tls-trust-anchor-ids."""
+_ECH_SIGNAL: Final = bytes(8)  # what encrypted_client_hello is in a HelloRetryRequest (RFC 9849 section 7.2.1)
 _FIRST_RENEGOTIATION: Final = b"\x00"  # renegotiation_info of a first handshake (RFC 5746 section 3.4)
 _UNCOMPRESSED_POINT: Final = 0  # ECPointFormat that every list must have (RFC 8422 section 5.1.2)
 _DOWNGRADED: Final = (b"DOWNGRD\x00", b"DOWNGRD\x01")
@@ -235,6 +240,7 @@ class Wire:
         self._records = bytearray()
         self._messages = bytearray()
         self._taken = 0
+        self._pieces = 0
         self._any_record = False
         self._offered: ClientHello | None = None
         self._status_expected = False
@@ -341,7 +347,7 @@ class Wire:
 
     def _read(self) -> None:
         """Parse every complete record that can be read now."""
-        while not self.flight_over and (record := first_record(self._records, first=not self._any_record)) is not None:
+        while not self._is_over and (record := first_record(self._records, first=not self._any_record)) is not None:
             content_type, header, body = record
             content = body
             if content_type == ContentType.APPLICATION_DATA:
@@ -364,6 +370,11 @@ class Wire:
             self._records.clear()
             self._messages.clear()
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing that comes is read: the flight is over, or an alert ended it."""
+        return self.flight_over or self.alert is not None
+
     def _refuse(self, reason: str) -> None:
         """Note what a browser refuses; the first reason counts."""
         self.refusal = self.refusal or reason
@@ -385,10 +396,11 @@ class Wire:
 
     def _content(self, content_type: int, content: bytes, *, in_clear: bool) -> None:
         """Parse the content of one record, decrypted where it was not `in_clear`."""
+        self._count_piece()
         if content_type == ContentType.HANDSHAKE:
             if not content:
-                # RFC 8446 section 5.1: never sent; accepting them would let a peer keep us busy for nothing.
-                raise malformed("an empty handshake record")
+                self._count_empty()
+                return
             self._empty_records = 0
             self._messages += content
             for kind, message in messages_of(self._messages):
@@ -398,10 +410,17 @@ class Wire:
                     if self._messages:
                         self._refuse("more handshake data after the flight")
                     return
+            if int.from_bytes(self._messages[1:MESSAGE_HEADER_BYTES], "big") > _MESSAGE_BYTES_TAKEN:
+                self._refuse("a handshake message that is too large")
         elif content_type == ContentType.ALERT:
             self._alert(content, in_clear=in_clear)
         else:
             self._change_cipher_spec(content)
+
+    def _count_piece(self) -> None:
+        self._pieces += 1
+        if self._pieces > PIECES_MAX:
+            raise too_large(f"more than {PIECES_MAX} records and messages")
 
     def _alert(self, content: bytes, *, in_clear: bool) -> None:
         if len(content) != _ALERT_BYTES:
@@ -414,8 +433,10 @@ class Wire:
             self._warnings += 1
             if self._warnings > _WARNINGS_MAX:
                 self._refuse("too many warnings")
-        elif self.alert is None:
-            self.alert = description
+        else:
+            if new and level == _WARNING and description != CLOSE_NOTIFY:
+                self._refuse("a warning, which TLS 1.3 does not have")
+            self.alert = description if self.alert is None else self.alert
         if new and in_clear and self.server_hello is not None:
             self._refuse("an alert in the clear after ServerHello")
 
@@ -427,9 +448,15 @@ class Wire:
             self._refuse("ChangeCipherSpec before the flight is over")
             self.flight_over = True
             return
-        self._empty_records += 1  # BoringSSL counts them as such
-        if content != _COMPATIBILITY or self._empty_records > _EMPTY_RECORDS_MAX:
+        self._count_empty()  # as BoringSSL does
+        if content != _COMPATIBILITY:
             self._refuse("an unexpected ChangeCipherSpec")
+
+    def _count_empty(self) -> None:
+        """Records without content are never sent (RFC 8446 section 5.1); many would keep us busy for nothing."""
+        self._empty_records += 1
+        if self._empty_records > _EMPTY_RECORDS_MAX:
+            raise malformed("too many records without content")
 
     # Messages
 
@@ -444,6 +471,7 @@ class Wire:
 
     def _message(self, kind: int, message: bytes) -> None:
         """Parse one handshake message of the server, in order."""
+        self._count_piece()
         if kind == Kind.SERVER_HELLO:
             self._server_hello(message)
             return
@@ -456,8 +484,6 @@ class Wire:
         if self._last_message not in (_TLS_1_2_ORDER if old else _TLS_1_3_ORDER).get(kind, _NOWHERE):
             raise malformed(f"handshake message {kind} after message {self._last_message}")
         self._last_message = kind
-        if len(body) > _MESSAGE_BYTES_TAKEN:
-            self._refuse("a handshake message that is too large")
         if (parse := self._PARSERS.get(kind)) is not None:
             parse(self, body)
         if self._transcript is not None:
@@ -529,6 +555,7 @@ class Wire:
         if (
             (hello.legacy_version, hello.session_id, hello.compression_method) != (TLS_1_2, offered.session_id, 0)
             or not expected
+            or len(extensions.get(ExtensionType.ENCRYPTED_CLIENT_HELLO, _ECH_SIGNAL)) != len(_ECH_SIGNAL)
             or len(extensions) != len(hello.extensions)
             or len(extensions[ExtensionType.SUPPORTED_VERSIONS]) != _VERSION_BYTES
         ):
@@ -542,25 +569,22 @@ class Wire:
             self._refuse("the server speaks TLS 1.3, and was made to negotiate less")
         if hello.session_id and hello.session_id == offered.session_id:
             self._refuse("the resumption of a session that there is not")
-        formats = extensions.get(ExtensionType.EC_POINT_FORMATS)
+        allowed = _IN_OLD_SERVER_HELLO & {kind for kind, _ in offered.extensions}
         if (
             hello.compression_method
-            or not extensions.keys() <= _IN_OLD_SERVER_HELLO & {kind for kind, _ in offered.extensions}
-            or any(body for kind, body in extensions.items() if kind in _EMPTY)
-            or extensions.get(ExtensionType.RENEGOTIATION_INFO, _FIRST_RENEGOTIATION) != _FIRST_RENEGOTIATION
-            or (formats is not None and not _allows_uncompressed(formats))
-            or (self.sct_list is not None and not _is_sct_list(self.sct_list))
+            or not extensions.keys() <= allowed
+            or not all(_is_old_extension(kind, body) for kind, body in hello.extensions)
         ):
             self._refuse("a nonconforming ServerHello")
-        self._check_alpn(extensions, offered)
+        self._check_alpn(hello.extensions, offered)
 
-    def _check_alpn(self, extensions: dict[int, bytes], offered: ClientHello) -> None:
+    def _check_alpn(self, extensions: Iterable[tuple[int, bytes]], offered: ClientHello) -> None:
         """One protocol of those offered is selected (RFC 7301 section 3.1)."""
-        chosen = extensions.get(ExtensionType.ALPN)
-        if chosen is not None and (
-            self.alpn not in offered.alpn or len(chosen) != _ALPN_OVERHEAD_BYTES + len(self.alpn or "")
-        ):
-            self._refuse("a protocol that was not offered")
+        for kind, body in extensions:
+            if kind == ExtensionType.ALPN and (
+                self.alpn not in offered.alpn or len(body) != _ALPN_OVERHEAD_BYTES + len(self.alpn or "")
+            ):
+                self._refuse("a protocol that was not offered")
 
     def _key_share_group(self, body: bytes | None) -> int | None:
         """Return the group the server chose, and keep its share if there is one (RFC 8446 section 4.2.8)."""
@@ -593,7 +617,7 @@ class Wire:
             or (self.application_settings and self.alpn not in _with_settings(self._offered))
         ):
             self._refuse("nonconforming EncryptedExtensions")
-        self._check_alpn(extensions, self._offered)
+        self._check_alpn(listed, self._offered)
 
     def _certificate_request(self, body: bytes) -> None:
         """RFC 8446 section 4.3.2, RFC 5246 section 7.4.4. Nothing of it matters to a client without a certificate."""
@@ -779,6 +803,17 @@ class Wire:
 def _old_hash(version: int, suite: int) -> str | None:
     """Return the hash of a handshake before TLS 1.3, where it can be finished here (RFC 5246 section 7.4.9)."""
     return TLS_1_2_SUITES[suite].hash_name if version == TLS_1_2 and suite in TLS_1_2_SUITES else None
+
+
+def _is_old_extension(kind: int, body: bytes) -> bool:
+    """Return whether a server may answer so before TLS 1.3, as far as that does not depend on our hello."""
+    if kind in _EMPTY:
+        return not body
+    if kind == ExtensionType.RENEGOTIATION_INFO:
+        return body == _FIRST_RENEGOTIATION
+    if kind == ExtensionType.EC_POINT_FORMATS:
+        return _allows_uncompressed(body)
+    return kind != ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP or _is_sct_list(body)
 
 
 def _allows_uncompressed(body: bytes) -> bool:
