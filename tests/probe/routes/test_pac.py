@@ -427,13 +427,6 @@ MACHINE_SETTINGS = [
 ]
 
 
-@pytest.fixture
-def no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment sets no proxy."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.usefixtures("no_proxy_in_the_environment")
 @pytest.mark.parametrize("remaining", ["direct", "environment", "unreadable environment", "fixed"])
 @pytest.mark.parametrize(("found", "script", "why"), MACHINE_SETTINGS)
