@@ -379,6 +379,7 @@ def _roots() -> Roots:
     return from_der([pki().root_a.certificate, pki().root_b.certificate], name="test roots")
 
 
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
 @pytest.mark.parametrize(
     ("system", "route"),
     [
@@ -392,8 +393,6 @@ async def test_settings_of_the_machine(
     system: SystemProxies, route: Route, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the machine is set to is the default; detection that finds no file is a direct route, as elsewhere."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}) as proxy:
         filled = SystemProxies(
             proxy=None if system.proxy is None else system.proxy.format(port=proxy.port),
