@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector_testing import serve_files, serve_origin, serve_proxy
-from detector_testing.origin import Response
+from detector_testing.origin import Request, Response, answer
+from detector_testing.streams import Listener, PlainStream, listen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import HOST, exam, pki
@@ -29,7 +30,7 @@ from detector.probe import Proxy
 from detector.probe.routes import Resolver, pac, pac_worker
 from detector.probe.routes.direct import source_addresses
 from detector.probe.routes.system import SystemProxies
-from detector.session import machine_proxy
+from detector.session import machine_proxy, plan
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -513,6 +514,38 @@ async def test_detection_with_an_answer(
     (result,) = report.results
     assert (result.observation.route, result.observation.unfollowed_proxy) == (Route.HTTP_CONNECT, None)
     assert result.observation.proxy_file == "http://wpad/wpad.dat"
+
+
+@pytest.mark.parametrize(
+    ("location", "followed"),
+    [
+        ("http://{files}/proxy.pac", True),
+        ("/again", False),
+        ("https://{files}/proxy.pac", False),
+        ("file:///etc/passwd", False),
+        ("http://[", False),
+    ],
+)
+async def test_a_file_that_moved(settings_of: Callable[..., dict[str, Any]], location: str, *, followed: bool) -> None:
+    """Redirects of an http server are followed, as browsers do, a few of them, and to no other kind of place."""
+    requested: list[Request] = []
+    server = Listener()
+
+    async def serve(plain: PlainStream) -> None:
+        headers = (("Location", location.format(files=f"{files.host}:{files.port}")),)
+        await answer(plain, lambda _: Response(status=302, headers=headers), requested)
+
+    async with (
+        serve_origin(exam()) as origin,
+        serve_files({"/proxy.pac": GOOD.encode()}) as files,
+        listen(serve, server),
+    ):
+        setting = f"pac:http://{server.host}:{server.port}/again"
+        async with Detector(**settings_of(proxy=setting, resolve={(HOST, 443): origin.address})) as subject:
+            report = await subject.check([HOST], deadline=60)
+    (result,) = report.results
+    assert result.observation.outcome is (Outcome.COMPLETE if followed else Outcome.PROXY_UNKNOWN)
+    assert len(requested) == (plan.REDIRECTS_MAX + 1 if location == "/again" else 1)
 
 
 @pytest.mark.parametrize(
