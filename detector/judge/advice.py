@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model import Audience, ManagedBy, Outcome, Verdict
 
+from .checks import second_try
 from .table import ELSEWHERE, NOT_THIS_NETWORK
 
 if TYPE_CHECKING:
@@ -91,6 +92,17 @@ _NOT_TLS_BEHIND_PROXY: Final = (
 )
 
 
+_FAULTS: Final = {
+    second_try.Outcome.SIZE: "Something in front of {hosts} cannot take a ClientHello of two TCP segments, which "
+    "browsers send (ML-KEM): update it or take it out of the path.",
+    second_try.Outcome.SIZE_OR_ADDRESS: "{address} did not answer for {hosts}, and a smaller ClientHello at another "
+    "address got through: check that address, and for a device that cannot take a ClientHello of two TCP segments.",
+    second_try.Outcome.ADDRESS: "{address} did not answer for {hosts}, another address did: repair the connection to "
+    "it.",
+}
+"""What IT can repair where a second connection got what the first did not, whatever the verdict."""
+
+
 def advise(  # noqa: PLR0913 - what advice depends on
     decision: Decision,
     facts: Facts,
@@ -102,18 +114,24 @@ def advise(  # noqa: PLR0913 - what advice depends on
 ) -> dict[Audience, str]:
     """Advice by audience on endpoints that share one decision; empty when there is nothing to do.
 
-    `remediation` is the product's own way to exempt a host, where the catalogue knows it. Where a portal answers,
-    signing in takes precedence over all other advice.
+    Where all is clean, it is for IT alone: a fault that a second connection got around. `remediation` is the product's
+    own way to exempt a host, where the catalogue knows it. Where a portal answers, signing in takes precedence over all
+    other advice.
     """
-    if decision.verdict is Verdict.CLEAN:
-        return {}
+    advice: dict[Audience, str] = {}
     if decision.rule.is_outcome:
-        return {_STUDENT: _of_outcome(observation)}
-    listed = ", ".join(hosts)
-    by_audience = _by_rule(decision, attribution, remediation)
-    advice = {audience: words.replace("{hosts}", listed) for audience, words in by_audience.items()}
-    if facts.portal:
-        advice[_STUDENT] = SIGN_IN_FIRST
+        advice = {_STUDENT: _of_outcome(observation)}
+    elif decision.verdict is not Verdict.CLEAN:
+        advice = {**_by_rule(decision, attribution, remediation)}
+        if facts.portal:
+            advice[_STUDENT] = SIGN_IN_FIRST
+    faults = [_FAULTS[outcome] for outcome in _FAULTS if facts.has(outcome)]
+    if faults:
+        advice[_IT] = " ".join((*filter(None, [advice.get(_IT)]), *faults))
+    others = (one.address for one in observation.earlier if one.address not in {None, observation.address})
+    given = {"{hosts}": ", ".join(hosts), "{address}": next(others, None) or "An address"}
+    for placeholder, value in given.items():
+        advice = {audience: words.replace(placeholder, value) for audience, words in advice.items()}
     return advice
 
 

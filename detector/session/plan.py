@@ -27,7 +27,6 @@ from detector.model import (
     PROXIED,
     Address,
     Endpoint,
-    Engine,
     Hello,
     KeyKind,
     Observation,
@@ -95,11 +94,8 @@ browser on this machine would do: use the proxy where the proxy setting gives on
 MACHINE: Final = "system"
 """The default proxy setting: that of browsers on this machine, which on managed ones is seldom the environment's."""
 
-HELLO_CHOICES: Final = ("default", "browser", "both")
-"""Which ClientHello profile is sent; `both` sends one after the other."""
-
-_NEEDED: Final = {"quic": ("aioquic", "Probing over QUIC"), "browser": ("utls", "A browser's hello")}
-"""The library behind each extra, and what needs it."""
+HELLO_CHOICES: Final = (*map(str, (Hello.BROWSER, Hello.FIREFOX, Hello.OPENSSL)), "both")
+"""Which ClientHello profile is sent; `both` sends a browser's and OpenSSL's, one after the other."""
 
 
 class RouteSettings(NamedTuple):
@@ -110,27 +106,31 @@ class RouteSettings(NamedTuple):
 
 
 class ProbeSettings(NamedTuple):
-    """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), engine, and QUIC besides TCP."""
+    """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), and QUIC besides TCP."""
 
-    hello: str = "default"
+    hello: str = HELLO_CHOICES[0]
     quic: bool = False
-    engine: Engine = Engine.AUTO
 
     @property
     def first_hello(self) -> Hello:
         """The hello profile of the first probe."""
-        return Hello.BROWSER if self.hello == "browser" else Hello.WIDEST
+        return Hello.BROWSER if self.hello == "both" else Hello(self.hello)
+
+    @property
+    def per_endpoint(self) -> int:
+        """The number of probes at once to the address of the first one: that one and its variants."""
+        return 1 + (self.hello == "both") + self.quic
 
     def check(self) -> None:
         """Raise `MissingExtraError` where the library for a variant is not installed."""
-        wanted = {"quic": self.quic, "browser": self.hello != "default"}
-        for extra, (module, what) in _NEEDED.items():
-            if wanted[extra] and importlib.util.find_spec(module) is None:
-                raise MissingExtraError(f"{what} needs the package {module}, which is not installed.", extra=extra)
+        if self.quic and importlib.util.find_spec("aioquic") is None:
+            raise MissingExtraError(
+                "Probing over QUIC needs the package aioquic, which is not installed.", extra="quic"
+            )
 
 
 DEFAULT_VARIANTS: Final = ProbeSettings()
-"""One probe over TCP, with our own hello."""
+"""One probe over TCP, with a browser's hello."""
 
 
 class ProbeSpec(NamedTuple):
@@ -142,12 +142,18 @@ class ProbeSpec(NamedTuple):
 
     endpoint: Endpoint
     dialer: Dialer
-    hello: Hello = Hello.WIDEST
-    engine: Engine = Engine.AUTO
+    hello: Hello = Hello.BROWSER
     key_kind: KeyKind | None = None
     quic: bool = False
     same_address: bool = False
     mapped: tuple[str, int] | None = None
+
+
+class AddressProbes(NamedTuple):
+    """Probes of the addresses of a host, and the number of addresses beyond the bounds of one run."""
+
+    specs: tuple[ProbeSpec, ...] = ()
+    left_out: int = 0
 
 
 def read_route(route: str, proxy: str = MACHINE) -> RouteSettings:
@@ -178,9 +184,9 @@ def variants(
     endpoint: Endpoint, dialer: Dialer, settings: ProbeSettings, mapped: ResolveMap | None = None
 ) -> tuple[ProbeSpec, ...]:
     """The first probe of an endpoint and its variants at the same address."""
-    specs = [ProbeSpec(endpoint, dialer, settings.first_hello, settings.engine)]
+    specs = [ProbeSpec(endpoint, dialer, settings.first_hello)]
     if settings.hello == "both":
-        specs.append(ProbeSpec(endpoint, dialer, Hello.BROWSER, same_address=True))
+        specs.append(ProbeSpec(endpoint, dialer, Hello.OPENSSL, same_address=True))
     if settings.quic:
         where = (mapped or {}).get((endpoint.host, endpoint.port))
         specs.append(ProbeSpec(endpoint, dialer, quic=True, same_address=True, mapped=where))
@@ -238,24 +244,30 @@ class Planner:
         hello = self._variants.first_hello
         further = [ProbeSpec(endpoint, dialer, hello) for dialer in dialers[1:]]
         if self.all_addresses:
-            further += [ProbeSpec(endpoint, dialers[0], key_kind=kind) for kind in KeyKind]
+            further += [ProbeSpec(endpoint, dialers[0], Hello.WIDEST, key_kind=kind) for kind in KeyKind]
         return (*specs, *further)
 
-    async def plan_addresses(self, endpoint: Endpoint, until: float) -> tuple[ProbeSpec, ...]:
-        """Probes of every address of an endpoint that is reached directly, unless its address is given."""
+    @property
+    def has_further(self) -> bool:
+        """Whether an endpoint can have further probes than the first and its variants."""
+        return self.all_addresses or len(self._settings.routes) > 1
+
+    async def plan_addresses(self, endpoint: Endpoint, until: float) -> AddressProbes:
+        """Plan probes of every address of an endpoint that is reached directly, unless its address is given."""
         dialers = self.routes_to(endpoint)
         if not self.all_addresses or all(each.route in PROXIED for each in dialers) or self._has_address(endpoint):
-            return ()
-        found = await routes.addresses_of(endpoint.host, endpoint.port, resolver=self._resolver, until=until)
+            return AddressProbes()
+        found = await routes.lookup(endpoint.host, endpoint.port, resolver=self._resolver, until=until)
         room = FURTHER_PROBES_MAX - len(dialers) + 1 - len(KeyKind)
-        return tuple(
+        specs = tuple(
             ProbeSpec(
                 msgspec.structs.replace(endpoint, address=(address, endpoint.port)),
                 self._direct,
                 self._variants.first_hello,
             )
-            for address in found[:room]
+            for address in found.hosts[:room]
         )
+        return AddressProbes(specs, found.left_out + len(found.hosts) - len(specs))
 
     def plan_comparisons(self, endpoint: Endpoint, seen: Sequence[Observation]) -> tuple[ProbeSpec, ...]:
         """Probes through each proxy that showed another certificate than a direct route, at the address seen directly.

@@ -1,108 +1,126 @@
-"""This machine's proxy settings lead to the real mitmproxy: what the default route finds there.
-
-Room: tests. GNOME's settings are a real dconf database, read by the real gsettings; those of Windows and macOS are what
-the registry and `scutil` give.
-"""
+"""A decrypting proxy that only the machine's settings name: real mitmproxy, behind settings as systems keep them."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from detector_testing import run_mitmproxy, serve_origin
+from detector_testing import run_mitmproxy, serve_origin, serve_proxy
+from support.exam_world import ENVIRONMENT
 from support.system import program
 
 import detector
-from detector import Detector, Endpoint
+from detector import Category, Endpoint
+from detector.exam import Action, Policy
 from detector.model import Route
-from detector.probe.routes import system
+from detector.probe.routes.system import SystemProxies, from_macos, from_windows
 from detector.session import machine_proxy
-from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from detector_testing import PrivatePKI
 
+    Settings = Callable[..., dict[str, Any]]
+
 EXAM = "exam.example.edu"
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("no_proxy_in_the_environment")]
+pytestmark = pytest.mark.lab
 
-WRITTEN = {
-    "gnome": "[system/proxy]\nmode='manual'\n[system/proxy/https]\nhost='127.0.0.1'\nport={port}\n",
-    "gnome file": "[system/proxy]\nmode='auto'\nautoconfig-url='file://{file}'\n",
-    "gnome faulty file": "[system/proxy]\nmode='auto'\nautoconfig-url='http://127.0.0.1:9/proxy.pac'\n",
-    "gnome excepted": "[system/proxy]\nmode='manual'\nignore-hosts=['*.example.edu']\n"
-    "[system/proxy/https]\nhost='127.0.0.1'\nport={port}\n",
-}
-SCUTIL = "<dictionary> {{\n  HTTPSEnable : 1\n  HTTPSPort : {port}\n  HTTPSProxy : 127.0.0.1\n}}\n"
-FOUND: dict[str, Callable[[int], system.SystemProxies]] = {
-    "windows": lambda port: system.from_windows({"ProxyEnable": 1, "ProxyServer": f"https=127.0.0.1:{port}"}),
-    "macos": lambda port: system.from_macos(SCUTIL.format(port=port)),
-}
+MACOS = """<dictionary> {{
+  ExceptionsList : <array> {{
+    0 : *.local
+    1 : 169.254/16
+  }}
+  FTPPassive : 1
+  HTTPEnable : 1
+  HTTPPort : {port}
+  HTTPProxy : 127.0.0.1
+  HTTPSEnable : 1
+  HTTPSPort : {port}
+  HTTPSProxy : 127.0.0.1
+  ProxyAutoConfigEnable : 0
+}}
+"""
+"""What `scutil --proxy` prints on a managed Mac."""
 
+DCONF = """[system/proxy]
+mode='manual'
 
-def set_on_this_machine(kind: str, port: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write GNOME's settings into a database of their own, or give what the reader of another system gives."""
-    if kind in FOUND:
-        monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: FOUND[kind](port))
-        return
-    program("gsettings")
-    file = folder / "proxy.pac"
-    file.write_text(f'function FindProxyForURL() {{ return "PROXY 127.0.0.1:{port}" }}')
-    for name in ("keys", "config/dconf"):
-        (folder / name).mkdir(parents=True)
-    (folder / "keys" / "proxy").write_text(WRITTEN[kind].format(port=port, file=file))
-    subprocess.run(  # noqa: S603 - a program of `PACKAGES`, on files of this test
-        [program("dconf"), "compile", str(folder / "config/dconf/user"), str(folder / "keys")], check=True
-    )
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-    monkeypatch.delenv("GSETTINGS_BACKEND", raising=False)
+[system/proxy/https]
+host='127.0.0.1'
+port={port}
+"""
+"""A dconf key file, as administrators of GNOME machines write it."""
 
 
-@pytest.mark.parametrize("kind", ["gnome", "gnome file", "windows", "macos"])
-async def test_the_gate_takes_the_machines_route(
-    kind: str,
-    pki: PrivatePKI,
-    tmp_path: Path,
-    settings_of: Callable[..., dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A proxy in the settings decrypts, and the environment names none: by default the gate finds it and blocks."""
-    stated = tuple(sorted(from_der([pki.root_a.certificate, pki.root_b.certificate], name="lab").labels))
-    issued = pki.issue([EXAM])
-    endpoint = Endpoint(host=EXAM, pins=(issued.spki_sha256,), roots=stated)
-    async with (
-        serve_origin(issued) as origin,
-        run_mitmproxy(upstream_hosts={(EXAM, 443): origin.address}) as mitm,
-    ):
-        set_on_this_machine(kind, mitm.port, tmp_path, monkeypatch)
-        options = settings_of(endpoint, resolve={(EXAM, 443): origin.address})
-        del options["proxy"]
-        decision = await detector.exam.gate(deadline=30, **options)
-    (result,) = decision.report.results
-    assert (decision.action, result.verdict, result.confidence) == ("block", "middleware", "proven")
-    assert (result.observation.route, result.observation.unfollowed_proxy) == (Route.HTTP_CONNECT, None)
-    assert str(result.attribution and result.attribution.product).startswith("mitmproxy")
+def on_windows(port: int) -> SystemProxies:
+    """A proxy set by group policy, in the registry."""
+    return from_windows({"ProxyEnable": 1, "ProxyServer": f"127.0.0.1:{port}", "ProxyOverride": "<local>"})
 
 
-@pytest.mark.parametrize(("kind", "why"), [("gnome faulty file", "file-faulty"), ("gnome excepted", None)])
-async def test_a_direct_route_by_the_machines_settings(  # noqa: PLR0913 - fixtures and what is varied
-    *,
-    kind: str,
-    why: str | None,
-    pki: PrivatePKI,
-    tmp_path: Path,
-    settings_of: Callable[..., dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """An exception is followed; a file that cannot be had leaves the direct route, and that is said."""
+def on_macos(port: int) -> SystemProxies:
+    """A proxy set by a configuration profile."""
+    return from_macos(MACOS.format(port=port))
+
+
+@contextlib.asynccontextmanager
+async def proxies(pki: PrivatePKI) -> AsyncIterator[dict[Action, int]]:
+    """The ports of a proxy that relays and of one that decrypts, by what a gate should do behind each."""
     async with serve_origin(pki.issue([EXAM])) as origin:
-        set_on_this_machine(kind, 9, tmp_path, monkeypatch)
-        options = settings_of(resolve={(EXAM, 443): origin.address})
-        del options["proxy"]
-        async with Detector(**options) as subject:
-            report = await subject.check([EXAM], deadline=30)
-    (result,) = report.results
-    assert (result.observation.route, result.observation.unfollowed_proxy) == (Route.DIRECT, why)
+        upstream = {(EXAM, 443): origin.address}
+        async with serve_proxy(upstream=upstream) as honest, run_mitmproxy(upstream_hosts=upstream) as mitm:
+            yield {Action.ALLOW: honest.port, Action.BLOCK: mitm.port}
+
+
+@pytest.mark.parametrize("read", [on_windows, on_macos])
+async def test_gate_takes_the_route_of_the_machine(
+    read: Callable[[int], SystemProxies], pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default the gate goes where browsers go: blocked behind mitmproxy, allowed behind a proxy that relays."""
+    exam = Endpoint(host=EXAM, category=Category.EXAM)
+    for name in [name for name in os.environ if "proxy" in name.lower()]:
+        monkeypatch.delenv(name)
+    async with proxies(pki) as ports:
+        for action, port in ports.items():
+            monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda port=port: read(port))
+            settings = settings_of(exam)
+            del settings["proxy"]
+            decision = await detector.exam.gate(policy=Policy(deadline=20.0), **settings)
+            assert decision.action is action
+            seen = decision.report.results[0]
+            assert {one.route for one in (seen.observation, *seen.other_observations)} == {Route.HTTP_CONNECT}
+
+
+async def test_command_takes_the_route_of_gnome(pki: PrivatePKI, tmp_path: Path) -> None:
+    """The same for the command, on a machine whose real dconf database names the proxy."""
+    keys, database = tmp_path / "keys", tmp_path / "config" / "dconf" / "user"
+    keys.mkdir()
+    database.parent.mkdir(parents=True)
+    written = pki.write(tmp_path)
+    (tmp_path / "pins.toml").write_text(f'schema = 1\n[[endpoint]]\nhost = "{EXAM}"\ncategory = "exam"\n', "utf-8")
+    (tmp_path / "policy.toml").write_text('schema = 1\ndeadline = 20\npins = ["pins.toml"]\n', "utf-8")
+    path = f"{os.path.dirname(program('gsettings'))}{os.pathsep}{os.environ['PATH']}"  # noqa: PTH120 - a PATH is text
+    environment = {**ENVIRONMENT, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PATH": path}
+    options = ("--roots", str(written.roots), "--ct-logs", str(written.ct_logs), "--offline")
+    async with proxies(pki) as ports:
+        for action, port in ports.items():
+            (keys / "proxy").write_text(DCONF.format(port=port), "utf-8")
+            compiling = [program("dconf"), "compile", str(database), str(keys)]
+            await asyncio.to_thread(subprocess.run, compiling, check=True)
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-m", "detector", "exam", "gate", "--policy", "policy.toml", *options],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert json.loads(done.stdout)["action"] == action, done.stderr

@@ -130,7 +130,7 @@ async def test_the_proxy_is_asked_for_the_address_that_was_seen(
     direct = FixedRoute(Route.DIRECT, chains["genuine"], chains["genuine"])
     proxied = FixedRoute(Route.HTTP_CONNECT, chains["forged"], chains[at_the_address])
     monkeypatch.setattr(Planner, "routes_to", lambda *_: (direct, proxied))
-    async with Detector(**settings_of()) as subject:
+    async with Detector(**settings_of(route="direct,proxy", proxy="env")) as subject:
         report = await subject.check([EXAM])
     (result,) = report.results
     assert (result.reason, result.confidence) == ("identity-substituted", confidence)

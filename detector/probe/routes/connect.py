@@ -42,11 +42,13 @@ _OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03|SSH-"
 _SPACE_BEFORE_COLON: Final = re.compile(rb"^([^\s:]{1,100})[ \t]{1,8}:", re.MULTILINE)
 """Whitespace that a response may have and that is to be removed (RFC 9112 section 5.1); h11 refuses it."""
 
-_CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]+(?![ \t=])|$)")
+_CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?:[ \t]++(?!=)|$)")
 """An auth-scheme at the start of a list element (RFC 9110 section 11.6.1): a token not followed by '=', before which it
 would be a parameter of the previous challenge."""
 
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)')
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
+"""A quoted-string (RFC 9110 section 5.6.4), or one that never ends. Possessive, and a match from any quote: a proxy
+writes this, and 16 KiB of escaped quotes took a second where the expression could fail and begin again."""
 
 
 class ConnectNegotiation(Negotiation):
