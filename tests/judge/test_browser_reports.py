@@ -1,4 +1,4 @@
-"""What a browser's report may do to a verdict, tried on worlds made by chance: accuse at most as probable, clear nothing.
+"""What a browser's report may do to a verdict, on worlds made by chance: accuse as probable at most, clear nothing.
 
 The reports are what an interceptor of browsers alone would cause, what innocent servers cause, and what a hostile
 extension could invent: there is no difference, because a report proves nothing by itself.
@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from support.generated import Company, Forgery, Known, Maker, Server, Signer, Timestamps, forgeries
 from support.profiles import examples
 
-from detector import bundle
-from detector.judge import network, recorded, table
+from detector.judge import recorded, table
 from detector.judge.assess import assess_all
-from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import KeyEvidence
 from detector.judge.wording import Confirmation, confirmation
 from detector.model import Confidence, Engine, Locality, Outcome, Reason, Result, Route, Verdict
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
+
+    from detector.judge.evidence import EndpointEvidence
 
 TRIED: Final = settings(
     max_examples=examples(80),
@@ -144,7 +144,7 @@ def test_another_genuine_leaf_accuses_nobody(server: Server, known: Known, maker
 def test_a_browser_that_alone_is_decrypted(
     maker: Maker, timestamps: Timestamps, company: Company, known: Known, *, leaf_alone: bool
 ) -> None:
-    """Probable, on this device, whatever is sent behind the leaf; through a proxy of the browser's it is the proxy's."""
+    """Probable, on this device, whatever is sent behind the leaf."""
     probed = maker.innocent(Server.GENUINE, known)
     forged = maker.intercepted(Forgery(timestamps=timestamps, company=company), known)
     result = result_of(probed, as_report(forged, leaf_alone=leaf_alone))
@@ -168,21 +168,13 @@ def test_no_choice_of_the_interceptor_lets_the_exam_begin(maker: Maker, forgery:
     assert confirmation(result) is not Confirmation.CONFIRMED
 
 
-def test_a_reported_key_is_a_word_in_a_bundle(maker: Maker) -> None:
-    """A bundle with a browser's report is assessed again with the same result, and says what rests on a word."""
-    probed = maker.innocent(Server.GENUINE, Known.STATED)
-    for kind, confidence in ((Server.GENUINE, None), (Forgery(), Confidence.PROBABLE)):
-        report = as_report(presented(maker, kind, Known.STATED))
-        assert recorded.key_evidence(report.observation) is KeyEvidence.WORD
-        assert recorded.believed(report.observation) == report.observation
-        both = probed.with_further([report.observation])
-        results = assess_all([both])
-        now = both.context.at
-        made = network.report(results, both.context, started=now, finished=now, vantage="", version="0")
-        assert results[0].confidence == confidence
-        again = bundle.read(bundle.pack(made, [both]))
-        (part,) = [one.content for one in again.parts if one.entry.name == "endpoint-1"]
-        assert [look.engine for look in part.looks] == [None, Engine.BROWSER]  # type: ignore[union-attr] # an endpoint's
+def test_a_reported_key_is_a_word(maker: Maker) -> None:
+    """Of a record of it nothing can be verified, and nothing is contradicted."""
+    report = as_report(maker.innocent(Server.GENUINE, Known.STATED)).observation
+    for version in ("TLSv1.3", "TLSv1.2", None):
+        versioned = msgspec.structs.replace(report, tls_version=version)
+        assert recorded.key_evidence(versioned) is KeyEvidence.WORD
+        assert recorded.believed(versioned) == versioned
 
 
 def test_the_cap_can_fail(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
