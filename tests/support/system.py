@@ -28,6 +28,7 @@ PACKAGES: Final = {
     "initdb": "postgresql",
     "microsocks": "microsocks",
     "nginx": "nginx-light",
+    "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
     "postgres": "postgresql",

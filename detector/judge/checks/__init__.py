@@ -35,11 +35,11 @@ from . import (  # noqa: F401 - listed once; `MODULES` collects them
     several_certificates,
     route_difference,
     hello_difference,
+    browser_view,
     quic,
     proxy_certificate,
     resolution,
     tls_location,
-    browser_view,
 )
 
 # isort: on
