@@ -36,6 +36,7 @@ from detector.judge.recorded import KeyEvidence
 from detector.knowledge.age import of_roots, used
 from detector.model import (
     Endpoint,
+    Engine,
     HandshakeSignature,
     KnowledgeKind,
     Locality,
@@ -326,6 +327,18 @@ class TestHandshake:
         (check,) = verification.endpoints
         assert (verification.conclusion, check.key) == (Conclusion.FAILS, KeyEvidence.UNSIGNED)
         assert (check.claimed.reason, check.judged.reason) == ("logged", "key-not-proved")
+
+    @pytest.mark.parametrize("decrypted", [False, True])
+    def test_browser_is_taken_at_its_word(self, world: World, pki: PrivatePKI, *, decrypted: bool) -> None:
+        """What a browser reported gives the same result again, and the reader learns that it rests on a word."""
+        genuine, forged = pki.issue([EXAM]), with_its_ca(pki.private_ca("Filter CA"), EXAM)
+        browser = {"engine": Engine.BROWSER, "handshake_signature": None, "route": Route.NONE}
+        report = recorded(world, EXAM, forged if decrypted else genuine, seen=browser).observation
+        case = recorded(world, EXAM, genuine, roots=("Exemplar Root X2",)).with_further([report])
+        (result,) = report_on([case]).results
+        assert result.confidence == ("probable" if decrypted else None)
+        verification = verify(world, packed(case))
+        assert (verification.conclusion, verification.endpoints[0].key) == (Conclusion.HOLDS, KeyEvidence.WORD)
 
     def test_signature_over_something_else(self, world: World, pki: PrivatePKI) -> None:
         """The key's signature over what is no handshake of that version proves nothing of a handshake."""
