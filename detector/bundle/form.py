@@ -84,7 +84,7 @@ ENDPOINTS_MAX: Final = 1024
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
 
-CONNECTIONS_MAX: Final = 33
+CONNECTIONS_MAX: Final = 41
 """Connections to one endpoint: the first, and as many more as `detector.judge.evidence` keeps."""
 
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
@@ -259,6 +259,7 @@ class Connection(_Strict, frozen=True, kw_only=True):
     earlier: Annotated[tuple[FailedAttempt, ...], msgspec.Meta(max_length=LIST_MAX)] = ()
     unfollowed_proxy: UnfollowedProxy | None = None
     repeat: Annotated[int, msgspec.Meta(ge=0)] = 0
+    engine: Engine | None = None
     ja3: Text | None = None
     tls_version: Text | None = None
     cipher: Text | None = None
@@ -295,13 +296,13 @@ class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
 
 
 class RouteDetails(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: the address, the request to a proxy, the hops, the engine, and timings."""
+    """How one connection was made: the address, the request to a proxy, the hops, and timings."""
 
     address: Text | None = None
     asked_for: Text | None = None
     hops: HopsObservation | None = None
     attempts: int = 1
-    engine: Engine | None = None
+    left_out: int = 0
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 
 

@@ -14,7 +14,6 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
-from detector.model import Engine
 from detector.session.follow_up import DEFAULT_CONTROL, Control
 from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
@@ -48,13 +47,6 @@ else:
 )
 @options.probing(
     "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting=True, metavar="URL"
-)
-@options.probing(
-    "--engine",
-    "TLS engine: OpenSSL, our own, or our own with OpenSSL as fallback.",
-    setting=True,
-    type=options.Choice(Engine),
-    default=Engine.AUTO.value,
 )
 @options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
 @options.bundle

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import sys
 import threading
@@ -18,7 +17,7 @@ import click
 import msgspec
 
 from detector.errors import InputError, RequestError
-from detector.exam import gatekeeper, native_messaging, protocol
+from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
 from detector.locate.locate import Locating
@@ -88,7 +87,10 @@ def gate(  # noqa: PLR0913 - one parameter per option
     chosen = Policy.resolve(policy)
     asked = protocol.read_request(_request_bytes(request, chosen.deadline)) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:
-        raise RequestError("The request is to cancel something.", advice="End this process instead.")
+        raise RequestError(
+            f"--request: the task {asked.task} is for native messaging only.",
+            advice="Ask for the task gate, or leave it out.",
+        )
     keys = _keys(signing_key)
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.optional_history(place))
@@ -120,8 +122,8 @@ def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: st
     except InputError as error:
         _write_frame(talking, protocol.error_response(error, protocol.ErrorCode.BAD_INPUT))
         raise
-    decide = functools.partial(gatekeeper.serve_request, policy=chosen, detector=detector, keys=keys)
-    asyncio.run(native_messaging.serve(decide, reading=sys.stdin.fileno(), writing=talking))
+    session = browser_session.BrowserSession(chosen, detector, keys=keys)
+    asyncio.run(native_messaging.serve(session.answer, reading=sys.stdin.fileno(), writing=talking))
     return common.CLEAN
 
 

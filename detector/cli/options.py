@@ -221,7 +221,7 @@ variants: Final = together(
         probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True),
         probing(
             "--hello",
-            "ClientHello to send: ours, a browser's, or both to compare (extra browser).",
+            "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
             setting=True,
             type=click.Choice(HELLO_CHOICES),
             default=HELLO_CHOICES[0],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
 from detector.errors import BundleError, PolicyError, RequestError
-from detector.model import Category, Route
+from detector.model import Category, Engine, Route
 from detector.session import run
 from detector.session.seams import utc_now
 from detector.session.session import Detector
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from detector.session.session import Target
     from detector.session.settings import DetectorOptions
 
+    from .browser_view import BrowserView
     from .protocol import Request
 
     PolicySource = Policy | str | Path | None
@@ -107,15 +108,23 @@ async def gate(
     return await _decide(detector, chosen, plan(detector, chosen, targets), keys=keys, until=until)
 
 
-async def _decide(
-    detector: Detector, policy: Policy, planned: Plan, *, keys: Sequence[Ed25519PrivateKey], until: float
+async def _decide(  # noqa: PLR0913 - everything that a decision rests on
+    detector: Detector,
+    policy: Policy,
+    planned: Plan,
+    *,
+    keys: Sequence[Ed25519PrivateKey],
+    until: float,
+    view: BrowserView | None = None,
 ) -> Decision:
-    """Probe the planned endpoints before loop time `until`, and decide."""
+    """Probe the planned endpoints before loop time `until`, and decide. `view` is what the browser reported of them."""
     started = utc_now()
     network = detector.network
     repeats = run.Repeats(network.probes or policy.probes, network.spread or policy.spread, planned.required(policy))
     remaining = until - asyncio.get_running_loop().time()
     observed = await detector.observe(planned.endpoints, deadline=max(remaining, 0.0), repeats=repeats)
+    if view is not None:
+        observed = view.join(observed)
     report = await detector.assess(observed, started=started, named=planned.named)
     decided, evidence = await run_in_thread(
         lambda: (_decided(policy, planned, report, observed, repeats), _evidence(report, observed, keys))
@@ -156,6 +165,7 @@ def _rounds_confirmed(policy: Policy, evidence: EndpointEvidence) -> int:
             if one.leaf is not None
             and one.route == evidence.route
             and (one.observation.route is Route.QUIC, one.observation.hello) == (False, usual.hello)
+            and one.observation.engine is not Engine.BROWSER
             and (not by_witness or one.witness_result is witness_answer.WitnessResult.EQUAL)
         }
     )
@@ -206,12 +216,20 @@ def plan(
 
 
 async def serve_request(
-    request: Request, *, policy: Policy, detector: Detector, keys: Sequence[Ed25519PrivateKey] = ()
+    request: Request,
+    *,
+    policy: Policy,
+    detector: Detector,
+    keys: Sequence[Ed25519PrivateKey] = (),
+    view: BrowserView | None = None,
 ) -> Decision:
-    """Serve a request: it can add to what the policy probes, and exclude nothing. Raises `InputError`, as `gate`."""
+    """Serve a request: it can add to what the policy probes, and exclude nothing. Raises `InputError`, as `gate`.
+
+    What the browser connected to, by its `view`, is probed too.
+    """
     until = asyncio.get_running_loop().time() + (request.deadline or policy.deadline)
-    planned = plan(detector, policy, also=_known(request.endpoints, policy, detector))
-    return await _decide(detector, policy, planned, keys=keys, until=until)
+    also = (*_known(request.endpoints, policy, detector), *(() if view is None else view.endpoints))
+    return await _decide(detector, policy, plan(detector, policy, also=also), keys=keys, until=until, view=view)
 
 
 _MAKE_IT: Final = "Make the detector with detector.exam.make_detector(policy), or give its options instead."

@@ -151,7 +151,7 @@ class Canaries:
 
 def _is_open(one: EndpointEvidence) -> bool:
     """Whether an observation has a right name and is not cleared."""
-    if one.leaf is None or not one.name_right:
+    if one.leaf is None or not one.name_right or one.is_superseded:
         return False
     if one.is_a(classes.ChainClass.DECLARED):
         return not one.observation.key_proved or bool(one.chain is not None and one.chain.refused)

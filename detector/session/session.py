@@ -320,7 +320,7 @@ class Detector:
         once, again = await self._repeatedly(observing, endpoints, repeats or self._repeats, until)
         if not again:
             return once
-        observed = tuple(one.with_others(again.get(number, ())) for number, one in enumerate(once))
+        observed = tuple(one.with_further(again.get(number, ())) for number, one in enumerate(once))
         if self._follow_up is None or not any(map(_shows_more, observed, once)):
             return observed
         return await self._follow_up(observed, until, canaries=canaries)
@@ -537,8 +537,14 @@ class Detector:
         )
 
     async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
-        probe_one = functools.partial(run.probe_endpoint, self._planner, until=until)
-        return await run.probe_all(endpoints, probe_one, limit=self.network.concurrency, until=until)
+        planner = self._planner
+        return await run.probe_all(
+            endpoints,
+            functools.partial(run.probe_first, planner, until=until),
+            limit=max(self.network.concurrency // self.network.variants.per_endpoint, 1),
+            until=until,
+            probe_further=functools.partial(run.probe_further, planner, until=until) if planner.has_further else None,
+        )
 
     async def _probe_repeatedly(
         self, probing: Coroutine[None, None, tuple[Observation, ...]], endpoint: Endpoint, until: float

@@ -85,8 +85,9 @@ async def test_every_route_is_asked_again_on_its_own(pki: PrivatePKI, settings_o
     """The second probe takes the route of the first, through the same proxy."""
     issued = pki.issue([EXAM])
     async with (
-        serve_script([unreadable(issued)] * 2 + [Script.genuine(issued)] * 2) as server,
-        serve_proxy(upstream={(EXAM, 443): server.address}) as proxy,
+        serve_script([unreadable(issued), Script.genuine(issued)]) as server,
+        serve_script([unreadable(issued), Script.genuine(issued)]) as behind,
+        serve_proxy(upstream={(EXAM, 443): behind.address, server.address: behind.address}) as proxy,
     ):
         settings = settings_of(route="direct,proxy", proxy=proxy.url, resolve={(EXAM, 443): server.address})
         (result,) = (await Detector(**settings).check([EXAM])).results

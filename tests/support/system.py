@@ -23,6 +23,7 @@ PACKAGES: Final = {
     "chromium": "chromium",
     "danted": "dante-server",
     "dconf": "dconf-cli",
+    "firefox-esr": "firefox-esr",
     "gnutls-serv": "gnutls-bin",
     "go": "golang-go",
     "gsettings": "libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend",

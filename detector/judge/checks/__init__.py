@@ -34,11 +34,13 @@ from . import (  # noqa: F401 - listed once; `MODULES` collects them
     private_origin,
     several_certificates,
     route_difference,
+    second_try,
     hello_difference,
     quic,
     proxy_certificate,
     resolution,
     tls_location,
+    browser_view,
 )
 
 # isort: on
