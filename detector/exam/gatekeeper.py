@@ -142,10 +142,11 @@ async def _decide(  # noqa: PLR0913 - everything that a decision rests on
 def _decided(
     policy: Policy, planned: Plan, report: Report, observed: Sequence[EndpointEvidence], repeats: run.Repeats
 ) -> Decided:
+    required = planned.required(policy)
     unrepeated = frozenset(
         one.endpoint.name
         for one in observed
-        if one.endpoint.name in planned.required(policy) and _rounds_confirmed(policy, one) < repeats.probes
+        if one.endpoint.name in required and _rounds_confirmed(policy, one) < repeats.probes
     )
     return decide(policy, report, named=planned.named, pinned=planned.pinned, unrepeated=unrepeated)
 
