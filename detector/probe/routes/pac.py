@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from detector.errors import ProxyError
-from detector.model import Outcome, Route
+from detector.model import Outcome, Route, json_text
 from detector.model.validate import HTTPS_PORT
 
 from .dialing import HTTP_PORT, LOG, RouteError, literal
@@ -198,8 +198,8 @@ class ProxyFile:
         until = min(until, asyncio.get_running_loop().time() + START_SECONDS + len(asked) * SCRIPT_SECONDS)
         output = await _run_worker(msgspec.json.encode(job), until)
         try:
-            done = msgspec.json.decode(output or b"", type=_Done)
-        except msgspec.DecodeError:
+            done = json_text.decode(output or b"", _Done)
+        except json_text.MalformedError:
             return nothing, []
         return (done.said, done.wanted) if len(done.said) == len(asked) else (nothing, [])
 
