@@ -56,7 +56,7 @@ _AS_ISSUER: Final = "1.3.6.1.5.5.7.48.2"
 class Parser(NamedTuple):
     """A parser on one kind of input.
 
-    `make` returns an input of about as many bytes as it is given; `most` is how many the parser reads, `measured` how
+    `make` returns an input of about as many bytes as asked for; `most` is how many the parser reads, `measured` how
     many the test of growth gives it where that is less.
     """
 

@@ -16,15 +16,15 @@ Three questions are kept apart, because each rests on a different kind of proof:
 
 The conclusion is the first matching row:
 
-=====================================================================================================  ================
-finding                                                                                                conclusion
-=====================================================================================================  ================
-a wrong signature; a changed part; a handshake signature that contradicts the record; another verdict  fails
-another verdict, and the recorder had other roots, logs, catalogue or rules                            judged-otherwise
-evidence was removed; nobody known asserts an unverifiable proof of a key                              incomplete
-no key that the reader gave signed it                                                                  not-vouched
-none of these                                                                                          holds
-=====================================================================================================  ================
+===========================================================================================  ==================
+finding                                                                                      conclusion
+===========================================================================================  ==================
+a wrong signature; a changed part; a handshake that contradicts the record; another verdict  fails
+another verdict, and the recorder had other roots, logs, catalogue or rules                  assessed-otherwise
+evidence was removed; nobody known asserts an unverifiable proof of a key                    incomplete
+no key that the reader gave signed it                                                        not-vouched
+none of these                                                                                holds
+===========================================================================================  ==================
 
 Another verdict is `incomplete` instead where removed evidence may be the reason. Without a key of the reader's own a
 bundle never holds: anyone can change a part, write its digest into the manifest, and take the signatures off.
@@ -97,7 +97,7 @@ class Conclusion(enum.StrEnum):
     HOLDS = "holds"
     NOT_VOUCHED = "not-vouched"
     INCOMPLETE = "incomplete"
-    JUDGED_OTHERWISE = "judged-otherwise"
+    ASSESSED_OTHERWISE = "assessed-otherwise"
     FAILS = "fails"
 
 
@@ -272,12 +272,12 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         knowledge=manifest.knowledge,
         others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
     )
-    otherwise = Conclusion.JUDGED_OTHERWISE if recorded.differs else Conclusion.FAILS
+    otherwise = Conclusion.ASSESSED_OTHERWISE if recorded.differs else Conclusion.FAILS
     found = (
         *((Conclusion.FAILS, reason) for reason in _failures(bundle, checks)),
         *((otherwise, reason) for reason in _other_verdicts(bundle, checks, network)),
         *((Conclusion.INCOMPLETE, reason) for reason in _gaps(bundle, checks, network, signature)),
-        *((Conclusion.NOT_VOUCHED, reason) for reason in _not_vouched(signature, keys)),
+        *((Conclusion.NOT_VOUCHED, reason) for reason in _no_given_key(signature, keys)),
     )
     hints = _hints(recorded) if any(check.differences for check in checks) else ()
     return Verification(
@@ -484,7 +484,7 @@ def _other_verdicts(bundle: Bundle, checks: Sequence[EndpointCheck], network: Ne
         yield f"The network was called {_text(network.claimed)}; its endpoints give {_text(network.judged)}."
 
 
-def _not_vouched(signature: SignatureState, keys: Sequence[bytes]) -> Iterator[str]:
+def _no_given_key(signature: SignatureState, keys: Sequence[bytes]) -> Iterator[str]:
     """Why no key of the reader's own shows that this is what was recorded."""
     if signature is SignatureState.UNSIGNED:
         yield "It is not signed."

@@ -44,7 +44,7 @@ _HOLDS: Final = {
     "holds": "holds",
     "not-vouched": "is assessed as claimed",
     "incomplete": "was not found wrong, but does not show all that was claimed",
-    "judged-otherwise": "is assessed otherwise here, with other roots, logs or rules",
+    "assessed-otherwise": "is assessed otherwise here, with other roots, logs or rules",
 }
 
 

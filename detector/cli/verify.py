@@ -122,8 +122,8 @@ _HEADLINE: Final = {
         "NOT VOUCHED FOR: assessed as claimed, but signed by no key that you gave, so anyone can have made it.",
         "bold yellow",
     ),
-    "judged-otherwise": (
-        "JUDGED OTHERWISE: with the recorder's roots, logs and rules it may give what was claimed.",
+    "assessed-otherwise": (
+        "ASSESSED OTHERWISE: with the recorder's roots, logs and rules it may give what was claimed.",
         "bold yellow",
     ),
     "incomplete": (

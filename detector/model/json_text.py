@@ -2,9 +2,9 @@
 
 Room: model. Pure.
 
-msgspec, which decodes, fails in four ways: on what is not JSON or does not fit, on text that is not UTF-8, on nesting
-that exhausts the stack, and on numbers that no machine type holds. All of them are a `MalformedError` here. A number in
-a record is bounded by its field (`Count`), so that what was decoded can be encoded again.
+msgspec, which decodes, fails with four kinds of errors: on what is not JSON or does not fit, on text that is not UTF-8,
+on nesting that exhausts the stack, and on numbers that no machine type holds. All of them are a `MalformedError` here.
+A number in a record is bounded by its field (`Count`), so that what was decoded can be encoded again.
 """
 
 from __future__ import annotations

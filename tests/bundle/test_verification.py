@@ -386,9 +386,9 @@ class TestClaims:
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
         verification = verify(world, data, roots=from_der([], name="no roots"))
         assert verification.recorded.others == (KnowledgeKind.ROOTS,)
-        assert verification.conclusion is Conclusion.JUDGED_OTHERWISE  # without a path no timestamp is worth anything
+        assert verification.conclusion is Conclusion.ASSESSED_OTHERWISE  # without a path no timestamp is worth anything
         verification = bundle.verify(data, keys=(PUBLIC,))
-        assert verification.conclusion is Conclusion.JUDGED_OTHERWISE
+        assert verification.conclusion is Conclusion.ASSESSED_OTHERWISE
         assert "The recorder used other knowledge (public roots test roots); use the same" in " ".join(
             verification.reasons
         )
@@ -397,7 +397,7 @@ class TestClaims:
         """With other logs another verdict is left open; a changed part or a wrong signature is not."""
         logs = msgspec.structs.replace(world.logs, logs={})
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
-        assert verify(world, data, logs=logs).conclusion is Conclusion.JUDGED_OTHERWISE
+        assert verify(world, data, logs=logs).conclusion is Conclusion.ASSESSED_OTHERWISE
         file = msgspec.json.decode(data)
         file["parts"][0]["content"] += " "
         assert verify(world, msgspec.json.encode(file), logs=logs).conclusion is Conclusion.FAILS
@@ -411,7 +411,7 @@ class TestClaims:
 
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
         for keys in ((), (STRANGER,)):
-            assert verify(world, remade(data, claim, keys=keys)).conclusion is Conclusion.JUDGED_OTHERWISE
+            assert verify(world, remade(data, claim, keys=keys)).conclusion is Conclusion.ASSESSED_OTHERWISE
 
     def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
         """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""
