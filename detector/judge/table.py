@@ -388,8 +388,9 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.PIN_MISMATCH,
-        "no pin matches, no other probe of this run excuses it, and the browser did not leave out the issuer",
-        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.has(C.ISSUER_NOT_REPORTED),
+        "no pin matches, and no other probe of this run excuses it; silent for a browser's report that cannot be "
+        "verified",
+        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.report_unverifiable,
         "The certificate is not the one that is pinned.",
         grades=(
             Grade(
@@ -433,8 +434,12 @@ ACCUSING: Final = (
         Reason.UNREADABLE_PERSISTS,
         "the chain is unreadable, even for a ClientHello that offers only what can be verified; and the identity is "
         "public or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as "
-        "middleware",
-        lambda f: f.has(C.UNREADABLE) and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY)),
+        "middleware; silent for a browser's report",
+        lambda f: (
+            f.has(C.UNREADABLE)
+            and not f.reported
+            and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY))
+        ),
         "The chain is signed in a way that cannot be verified here, whichever algorithms are offered.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.UNREADABLE_ALGORITHM),
