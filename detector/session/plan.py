@@ -16,6 +16,7 @@ import logging
 import math
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urljoin
 
 import msgspec
 
@@ -75,7 +76,9 @@ FILE_PREFIX: Final = "pac:"
 DIRECT_ROUTES: Final = frozenset(route for route in Route if route.value.startswith("direct"))
 """The routes on which the address in an observation is the endpoint's own, not a proxy's."""
 
+REDIRECTS_MAX: Final = 5  # from one server of a proxy file to the next: a name, its official one, another path
 _OK: Final = 200
+_REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 section 15.4
 _KIND_UNKNOWN: Final = UnfollowedProxy.KIND_UNKNOWN
 
 USUAL: Final = "usual"
@@ -394,15 +397,27 @@ class Planner:
         return pac.PacDialer(file, self._direct, self.through, remaining)
 
     async def _download(self, url: str, until: float) -> bytes | None:
-        """Fetch a proxy file, directly: it says how to reach anything else."""
+        """Fetch a proxy file, directly: it says how to reach anything else. An http server may redirect."""
         limits = client.Limits(body_bytes=pac.FILE_BYTES_MAX)
-        if url.lower().startswith("https:"):
-            async with https.connect(url, dialer=self._direct, deadline=until) as server:
-                if server is None or not self._trusts(server.endpoint.host, server.endpoint.port, server.observation):
-                    return None
-                return (await server.get(limits=limits))[0]
-        fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
-        return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
+        for _ in range(REDIRECTS_MAX + 1):
+            if url.lower().startswith("https:"):
+                async with https.connect(url, dialer=self._direct, deadline=until) as server:
+                    if server is None or not self._trusts_server(server):
+                        return None
+                    return (await server.get(limits=limits))[0]
+            fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
+            if fetched.outcome is not client.FetchOutcome.ANSWERED:
+                return None
+            if fetched.location is None or fetched.status not in _REDIRECTIONS:
+                return fetched.body if fetched.status == _OK else None
+            try:
+                url = urljoin(url, fetched.location)
+            except ValueError:  # an unfinished IPv6 address
+                return None
+        return None
+
+    def _trusts_server(self, server: https.HTTPSServer) -> bool:
+        return self._trusts(server.endpoint.host, server.endpoint.port, server.observation)
 
     def through(self, proxy: Proxy) -> Dialer:
         """The route through a proxy."""
@@ -452,7 +467,7 @@ class Planner:
         async with https.connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
             if server is None:
                 return None
-            if not self._trusts(server.endpoint.host, server.endpoint.port, server.observation):
+            if not self._trusts_server(server):
                 return server.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
             return server.observation, await doh.resolve(server, names)
 

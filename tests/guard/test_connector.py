@@ -631,6 +631,7 @@ async def test_the_default_is_this_machines_proxy(
     assert {assessed.action for assessed in guard.assessed} == {Action.ALLOW}
 
 
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
 async def test_a_machine_setting_that_cannot_be_followed(
     world: World, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -639,8 +640,6 @@ async def test_a_machine_setting_that_cannot_be_followed(
     guard = guard_of(world, on_warning=warned.append)
     unreadable = SystemProxies(proxy="gopher://proxy.example.edu")
     monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: unreadable)
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     async with (
         serve_origin(pki.issue([EXAM])) as origin,
         guarded(guard, proxy="system", resolve={(EXAM, 443): origin.address}) as client,

@@ -150,12 +150,9 @@ async def test_a_clean_other_way_clears_nothing(pki: PrivatePKI, settings_of: Ca
     assert report.verdict is Verdict.INCONCLUSIVE
 
 
-async def test_only_a_proxy_and_none_is_set(
-    settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
+async def test_only_a_proxy_and_none_is_set(settings_of: Callable[..., dict[str, Any]]) -> None:
     """Where the route asked for does not exist, no other one is taken silently."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     async with Detector(**settings_of(route="proxy", proxy="env")) as subject:
         report = await subject.check([EXAM])
     (result,) = report.results
@@ -236,12 +233,11 @@ async def test_one_kind_of_key_is_no_failure(pki: PrivatePKI, settings_of: Calla
         assert Outcome.TLS_ALERT in {look.outcome for look in report.results[0].other_observations}
 
 
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
 async def test_this_machines_settings_are_read_once_and_again_when_old(
     pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many probes read them together; a detector that runs on follows a change, as a laptop's between networks."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     hosts = [f"host{number}.example.edu" for number in range(20)]
     reads: list[SystemProxies] = []
     async with serve_origin(pki.issue(hosts)) as origin:

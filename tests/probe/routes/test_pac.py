@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector_testing import serve_files, serve_origin, serve_proxy
-from detector_testing.origin import Response
+from detector_testing.origin import Request, Response, answer
+from detector_testing.streams import Listener, PlainStream, listen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import HOST, exam, pki
@@ -29,7 +30,7 @@ from detector.probe import Proxy
 from detector.probe.routes import Resolver, pac, pac_worker
 from detector.probe.routes.direct import source_addresses
 from detector.probe.routes.system import SystemProxies
-from detector.session import machine_proxy
+from detector.session import machine_proxy, plan
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -379,6 +380,7 @@ def _roots() -> Roots:
     return from_der([pki().root_a.certificate, pki().root_b.certificate], name="test roots")
 
 
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
 @pytest.mark.parametrize(
     ("system", "route"),
     [
@@ -392,8 +394,6 @@ async def test_settings_of_the_machine(
     system: SystemProxies, route: Route, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the machine is set to is the default; detection that finds no file is a direct route, as elsewhere."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}) as proxy:
         filled = SystemProxies(
             proxy=None if system.proxy is None else system.proxy.format(port=proxy.port),
@@ -425,13 +425,6 @@ MACHINE_SETTINGS = [
     (SystemProxies(file="gopher://127.0.0.1:9/proxy.pac\0"), GOOD, UnfollowedProxy.FILE_FAULTY),
     (SystemProxies(file="{file}"), GOOD, UnfollowedProxy.EXTRA_MISSING),
 ]
-
-
-@pytest.fixture
-def no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment sets no proxy."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("no_proxy_in_the_environment")
@@ -521,6 +514,38 @@ async def test_detection_with_an_answer(
     (result,) = report.results
     assert (result.observation.route, result.observation.unfollowed_proxy) == (Route.HTTP_CONNECT, None)
     assert result.observation.proxy_file == "http://wpad/wpad.dat"
+
+
+@pytest.mark.parametrize(
+    ("location", "followed"),
+    [
+        ("http://{files}/proxy.pac", True),
+        ("/again", False),
+        ("https://{files}/proxy.pac", False),
+        ("file:///etc/passwd", False),
+        ("http://[", False),
+    ],
+)
+async def test_a_file_that_moved(settings_of: Callable[..., dict[str, Any]], location: str, *, followed: bool) -> None:
+    """Redirects of an http server are followed, as browsers do, a few of them, and to no other kind of place."""
+    requested: list[Request] = []
+    server = Listener()
+
+    async def serve(plain: PlainStream) -> None:
+        headers = (("Location", location.format(files=f"{files.host}:{files.port}")),)
+        await answer(plain, lambda _: Response(status=302, headers=headers), requested)
+
+    async with (
+        serve_origin(exam()) as origin,
+        serve_files({"/proxy.pac": GOOD.encode()}) as files,
+        listen(serve, server),
+    ):
+        setting = f"pac:http://{server.host}:{server.port}/again"
+        async with Detector(**settings_of(proxy=setting, resolve={(HOST, 443): origin.address})) as subject:
+            report = await subject.check([HOST], deadline=60)
+    (result,) = report.results
+    assert result.observation.outcome is (Outcome.COMPLETE if followed else Outcome.PROXY_UNKNOWN)
+    assert len(requested) == (plan.REDIRECTS_MAX + 1 if location == "/again" else 1)
 
 
 @pytest.mark.parametrize(
