@@ -295,8 +295,16 @@ class Planner:
     def issuer_route(self, endpoint: Endpoint) -> Dialer:
         """The usual route, but directly only to public addresses: a certificate must not send us anywhere else."""
         usual = self.first_route(endpoint)
-        if usual.route not in DIRECT_ROUTES or usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
+        if usual is self._given or (endpoint.host, endpoint.port) in self._resolve:
             return usual
+        if usual.route is Route.NONE and isinstance(usual, pac.PacDialer):
+            return usual.replacing(self._to_public)
+        return self._to_public(usual)
+
+    def _to_public(self, dialer: Dialer) -> Dialer:
+        """The dialer, or one to public addresses alone where it connects directly."""
+        if dialer.route not in DIRECT_ROUTES:
+            return dialer
         if self._public is None:
             self._public = probe.DirectDialer(resolver=issuers.PublicResolver())
         return self._public

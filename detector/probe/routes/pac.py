@@ -415,7 +415,14 @@ class PacDialer:
         self._direct = direct
         self._through = through
         self._remaining = remaining
+        self._replace: Callable[[Dialer], Dialer] | None = None
         self.route: Final = Route.NONE  # known only once the file was evaluated; then it is in the connection record
+
+    def replacing(self, replace: Callable[[Dialer], Dialer]) -> PacDialer:
+        """The same route with each dialer that it comes to replaced by what `replace` makes of it."""
+        replacing = PacDialer(self._file, self._direct, self._through, self._remaining)
+        replacing._replace = replace
+        return replacing
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
         """Connect as `Dialer.dial` says. Raises `RouteError` PROXY_UNKNOWN where the file does not say how."""
@@ -425,6 +432,8 @@ class PacDialer:
             until = until if record.deadline is None else min(until, record.deadline)
             answer = await self._file.choose(endpoint.host, endpoint.port, until)
         routes = self._routes(answer, endpoint, record)
+        if self._replace is not None:
+            routes = list(map(self._replace, routes))
         for number, dialer in enumerate(routes, start=1):
             LOG.debug("%s: %s chose %s", endpoint.name, self._file.name, dialer.route)
             record.route, record.proxy, record.asked_for = dialer.route, None, None
