@@ -16,6 +16,7 @@ import contextlib
 import importlib.util
 import math
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -310,11 +311,22 @@ def has_interpreter() -> bool:
 @contextlib.asynccontextmanager
 async def _evaluator() -> AsyncIterator[Run]:
     """Start the worker; it never outlives the `async with` block. Raises `RouteError` RESOURCES."""
-    if not has_interpreter():
+    process = await _start_worker() if has_interpreter() else None
+    if process is None:
         yield _run_in_thread
         return
     try:
-        process = await asyncio.create_subprocess_exec(
+        yield _Worker(process).run
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _start_worker() -> asyncio.subprocess.Process | None:
+    """Start the process; None where the event loop cannot. Raises `RouteError` RESOURCES."""
+    try:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # nothing is imported from the working directory
             str(_WORKER),
@@ -322,15 +334,12 @@ async def _evaluator() -> AsyncIterator[Run]:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             limit=OUTPUT_BYTES_MAX,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows, where a window would open
         )
+    except NotImplementedError:  # Windows' SelectorEventLoop
+        return None
     except OSError as error:
         raise RouteError(Outcome.RESOURCES) from error
-    try:
-        yield _Worker(process).run
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 class _Worker:
