@@ -18,6 +18,7 @@ import contextlib
 import datetime as dt
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -175,10 +176,14 @@ class Listener:
         Only the first connection to each host counts: when it fails, Firefox tries again without certificate
         compression.
         """
-        async with asyncio.timeout(PATIENCE):
-            while len(self._connections) < count:
-                self._changed.clear()
-                await self._changed.wait()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while len(self._connections) < count:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError as error:
+            found = len(self._connections)
+            raise TimeoutError(f"ClientHellos for {found} of {count} hosts after {PATIENCE:.0f} seconds") from error
         return list(self._connections.values())
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -493,6 +498,8 @@ async def record(hello: Hello, day: dt.date) -> tuple[HelloProfile, list[Connect
 
 def main() -> None:
     """Write the file, and exit with an error when the writer does not make what the browsers send."""
+    if missing := [name for name in PROGRAMS.values() if shutil.which(name) is None]:
+        sys.exit(f"{' and '.join(missing)} not in PATH: install Debian's packages of these names")
     day = dt.datetime.now(dt.UTC).date()
     recorded = {hello: asyncio.run(record(hello, day)) for hello in COMMANDS}
     file = HelloProfiles(1, tuple(found for found, _ in recorded.values()))

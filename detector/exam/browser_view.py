@@ -114,8 +114,8 @@ class BrowserConnection(Record, frozen=True, kw_only=True, forbid_unknown_fields
         """Raises `ValueError`, which msgspec turns into its own."""
         if bool(self.chain) is (self.not_reported is not None):
             raise ValueError("give either `chain` or `not_reported`")
-        if self.address is not None:
-            ipaddress.ip_address(self.address)
+        if self.address is not None and str(ipaddress.ip_address(self.address)).partition("%")[1]:
+            raise ValueError("`address` has a zone")  # which may be any text
 
 
 class RefusalCode(enum.StrEnum):

@@ -183,7 +183,7 @@ class _Grouping:
     def _is_network_clean(self) -> bool:
         """Return whether the network is clean, on the route taken: which one that is has a reason of its own."""
         results = self._report.results
-        if self._report.verdict is not Verdict.INCONCLUSIVE or not any(map(_unfollowed, results)):
+        if self._report.verdict is not Verdict.INCONCLUSIVE or all(one.unfollowed_proxy is None for one in results):
             return self._report.verdict is Verdict.CLEAN
         counting = [one for one in results if one.endpoint.category is not Category.CANARY] or results
         return any(one.verdict is Verdict.CLEAN for one in counting)
@@ -201,7 +201,7 @@ class _Grouping:
         codes = [found]
         if self._nothing_required or self._must_be_confirmed(result):
             codes += [ReasonCode.UNREPEATED] * (result.endpoint.name in self._unrepeated)
-            codes += [ReasonCode.PROXY_NOT_FOLLOWED] * (_unfollowed(result) is not None)
+            codes += [ReasonCode.PROXY_NOT_FOLLOWED] * (result.unfollowed_proxy is not None)
         return min(codes, key=lambda code: (-self._action(code, result).rank, list(ReasonCode).index(code)))
 
     def _action(self, code: ReasonCode, result: Result) -> Action:
@@ -229,8 +229,8 @@ class _Grouping:
         first, code = results[0], self._code(results[0])
         action = self._action(code, first)
         sentence, advice = _SENTENCES.get(code, "").format(why=why(self._policy, first)), self._advice(results)
-        if code is ReasonCode.PROXY_NOT_FOLLOWED and (seen := _unfollowed(first)) is not None:
-            sentence, advice = _of_unfollowed(seen)
+        if code is ReasonCode.PROXY_NOT_FOLLOWED and (seen := _unfollowed(first)) and seen.unfollowed_proxy:
+            sentence, advice = _of_unfollowed(seen, seen.unfollowed_proxy)
         elif code is ReasonCode.UNREPEATED:
             advice = _UNREPEATED_ADVICE
         by_rule = code not in {*_NEEDS_NOTHING, ReasonCode.UNREPEATED, ReasonCode.PROXY_NOT_FOLLOWED}
@@ -298,22 +298,6 @@ _UNREPEATED_ADVICE: Final = {
     "deadline in the exam policy helps.",
 }
 
-_UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, str]]] = {
-    UnfollowedProxy.EXTRA_MISSING: (
-        "it is a proxy file, and what evaluates these is not installed",
-        "Install what evaluates proxy files: pip install 'tls-middleware-detector[pac]'.",
-    ),
-    UnfollowedProxy.FILE_FAULTY: (
-        "its proxy file cannot be fetched or evaluated",
-        "Correct the proxy file of this computer, or name its proxy as proxy in the exam policy.",
-    ),
-    UnfollowedProxy.KIND_UNKNOWN: (
-        "it names a kind of proxy that is not supported, or cannot be read",
-        "Correct the proxy setting of this computer, or name its proxy as proxy in the exam policy.",
-    ),
-}
-"""What is wrong with a proxy setting, and what IT does about it."""
-
 
 def _unfollowed(result: Result) -> Observation | None:
     """Return the first observation of an endpoint that did not take the route of the machine's proxy setting."""
@@ -321,12 +305,11 @@ def _unfollowed(result: Result) -> Observation | None:
     return next((one for one in seen if one.unfollowed_proxy is not None), None)
 
 
-def _of_unfollowed(seen: Observation) -> tuple[str, dict[Audience, str]]:
+def _of_unfollowed(seen: Observation, reason: UnfollowedProxy) -> tuple[str, dict[Audience, str]]:
     """Return the sentence on a proxy setting that was not followed, with the route taken, and the advice."""
-    problem, cure = _UNFOLLOWED[seen.unfollowed_proxy or UnfollowedProxy.KIND_UNKNOWN]
     route = "through another proxy" if seen.route in PROXIED else "directly"
-    sentence = f"The proxy setting of this computer could not be followed: {problem}. The probes connected {route}."
-    return sentence, {Audience.STUDENT: _TELL_WHAT_YOU_SEE, Audience.IT: cure}
+    sentence = f"{wording.other_route(reason)} This was probed {route}."
+    return sentence, {Audience.STUDENT: _TELL_WHAT_YOU_SEE, Audience.IT: wording.set_route(reason)}
 
 
 _QUOTING_THE_NETWORK: Final = frozenset({Outcome.PROXY_AUTH_UNSUPPORTED, Outcome.PROXY_UNKNOWN})

@@ -142,10 +142,11 @@ async def _decide(  # noqa: PLR0913 - everything that a decision rests on
 def _decided(
     policy: Policy, planned: Plan, report: Report, observed: Sequence[EndpointEvidence], repeats: run.Repeats
 ) -> Decided:
+    required = planned.required(policy)
     unrepeated = frozenset(
         one.endpoint.name
         for one in observed
-        if one.endpoint.name in planned.required(policy) and _rounds_confirmed(policy, one) < repeats.probes
+        if one.endpoint.name in required and _rounds_confirmed(policy, one) < repeats.probes
     )
     return decide(policy, report, named=planned.named, pinned=planned.pinned, unrepeated=unrepeated)
 
@@ -156,19 +157,19 @@ def _rounds_confirmed(policy: Policy, evidence: EndpointEvidence) -> int:
     What the answers are worth is decided by the gravest of them. Another hello, or QUIC, is no answer in place of the
     first one's.
     """
-    usual = evidence.observation
-    by_witness = policy.requires_witness(evidence.endpoint.name, evidence.endpoint.category)
-    return len(
-        {
-            one.observation.repeat
-            for one in (evidence, *evidence.siblings)
-            if one.leaf is not None
-            and one.route == evidence.route
-            and (one.observation.route is Route.QUIC, one.observation.hello) == (False, usual.hello)
-            and one.observation.engine is not Engine.BROWSER
-            and (not by_witness or one.witness_result is witness_answer.WitnessResult.EQUAL)
-        }
-    )
+    every, usual = (evidence, *evidence.siblings), evidence.observation
+    answered = {
+        one.observation.repeat
+        for one in every
+        if one.leaf is not None
+        and one.route == evidence.route
+        and (one.observation.route is Route.QUIC, one.observation.hello) == (False, usual.hello)
+        and one.observation.engine is not Engine.BROWSER
+    }
+    if policy.requires_witness(evidence.endpoint.name, evidence.endpoint.category):
+        equal = witness_answer.WitnessResult.EQUAL
+        answered &= {one.observation.repeat for one in every if one.witness_result is equal}
+    return len(answered)
 
 
 def make_detector(policy: Policy, *, locating: Locating | None = None, **options: Unpack[DetectorOptions]) -> Detector:

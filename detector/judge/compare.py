@@ -41,9 +41,12 @@ def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
 
     `SAME` certificate; two certificates, `BOTH_GENUINE` for this host (a CDN has several); a chain to no public root on
     one side (`PRIVATE_HERE`, `PRIVATE_THERE`), although the other side is genuine; `UNDECIDED` where they differ and
-    neither shows that; `NOT_COMPARABLE` without a certificate or its key's proof on either side.
+    neither shows that; `NOT_COMPARABLE` without a certificate or its key's proof on either side, and where only one of
+    them is a browser's report: the check `browser-view` alone compares those.
     """
-    if here.leaf is None or there.leaf is None or not (here.observation.key_proved and there.observation.key_proved):
+    proved = here.observation.key_proved and there.observation.key_proved
+    comparable = proved and here.from_browser is there.from_browser
+    if here.leaf is None or there.leaf is None or not comparable:
         return Comparison.NOT_COMPARABLE
     if here.leaf.sha256 == there.leaf.sha256:
         return Comparison.SAME

@@ -89,6 +89,11 @@ class Facts:
         known = self.has(P.LEAF, P.LEAF_NOT_ITS_OWN) or self.accepted_logged
         return known and not self.has(W.ENDS_TLS_ITSELF)
 
+    @property
+    def report_unverifiable(self) -> bool:
+        """What the browser reported cannot be verified here, although a browser of today may well accept it."""
+        return self.reported and self.has(C.ISSUER_NOT_REPORTED, C.UNREADABLE)
+
     # The chain
 
     @property

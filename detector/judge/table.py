@@ -389,11 +389,9 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.PIN_MISMATCH,
-        "no pin matches, no other probe of this run excuses it, the browser did not leave out the issuer; silent for "
-        "an unreadable chain that a readable one replaced",
-        lambda f: (
-            f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced and not f.has(C.ISSUER_NOT_REPORTED)
-        ),
+        "no pin matches, and no other probe of this run excuses it; silent for an unreadable chain that a readable one "
+        "replaced, and for a browser's report that cannot be verified",
+        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced and not f.report_unverifiable,
         "The certificate is not the one that is pinned.",
         grades=(
             Grade(
@@ -437,10 +435,11 @@ ACCUSING: Final = (
         Reason.UNREADABLE_PERSISTS,
         "the chain is unreadable, even for a ClientHello that offers only what can be verified; and the identity is "
         "public or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as "
-        "middleware",
+        "middleware; silent for a browser's report",
         lambda f: (
             f.has(C.UNREADABLE)
             and not f.is_replaced
+            and not f.reported
             and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY))
         ),
         "The chain is signed in a way that cannot be verified here, whichever algorithms are offered.",

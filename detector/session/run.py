@@ -174,13 +174,6 @@ def _split(planner: Planner, endpoint: Endpoint) -> tuple[Sequence[ProbeSpec], S
     return main, specs[len(main) :]
 
 
-async def probe_again(planner: Planner, endpoint: Endpoint, until: float) -> Observations:
-    """Run the first probe of an endpoint and its variants once more, on fresh connections, before loop time `until`."""
-    await planner.read_machine_settings()
-    specs = planner.plan(endpoint)
-    return await run_variants((specs[0], *takewhile(lambda spec: spec.same_address, specs[1:])), until)
-
-
 async def repeat(
     probe_round: Callable[[], Awaitable[Sequence[Observations]]],
     first: asyncio.Task[Any],

@@ -355,12 +355,11 @@ class Detector:
         again = [n for n, one in enumerate(endpoints) if times.names is None or one.name in times.names]
         if times.probes == 1 or not again:
             return await observing, {}
-        chosen, limit = [endpoints[number] for number in again], self.network.concurrency
-        probe_again = functools.partial(run.probe_again, self._planner, until=until)
+        chosen = [endpoints[number] for number in again]
         async with Group() as group:
             first = group.create_task(observing)
             repeating = group.create_task(
-                run.repeat(lambda: run.probe_all(chosen, probe_again, limit=limit, until=until), first, times, until)
+                run.repeat(lambda: self._observe(chosen, until, further=False), first, times, until)
             )
         return first.result(), dict(zip(again, repeating.result(), strict=True))
 
@@ -536,14 +535,17 @@ class Detector:
             budget=run_budget(),
         )
 
-    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
-        planner = self._planner
+    async def _observe(
+        self, endpoints: Sequence[Endpoint], until: float, *, further: bool = True
+    ) -> list[tuple[Observation, ...]]:
+        """Return the observations of each endpoint; without `further`, those of its first probe."""
+        planner, further = self._planner, further and self._planner.has_further
         return await run.probe_all(
             endpoints,
             functools.partial(run.probe_first, planner, until=until),
             limit=max(self.network.concurrency // self.network.variants.per_endpoint, 1),
             until=until,
-            probe_further=functools.partial(run.probe_further, planner, until=until) if planner.has_further else None,
+            probe_further=functools.partial(run.probe_further, planner, until=until) if further else None,
         )
 
     async def _probe_repeatedly(

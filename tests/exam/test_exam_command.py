@@ -307,6 +307,22 @@ class TestManifest:
         assert b"Nothing was written" in done.stderr
         assert not (tmp_path / "data").exists()
 
+    async def test_passes_on_how_to_probe(self, files: Files, tmp_path: Path) -> None:
+        """Options that are given go to the host, even with the value of the default; a proxy file by its whole path."""
+        given = ("--probes", "2", "--spread", "--locate", "--route", "usual", "--hello", "browser")
+        options = [word for word in files.options if word not in {"--proxy", "none"}]
+        async with clean(files):
+            done = await run(
+                *("manifest", "--browser", "edge", "--extension-id", EXTENSION_ID, *options, *given),
+                *("--proxy", "pac:proxy.pac"),
+                folder=tmp_path,
+            )
+        shown = done.stdout.decode()
+        for word in (f"--proxy pac:{tmp_path / 'proxy.pac'}", "--probes 2", "--spread", "--locate", "--route usual"):
+            assert word in shown
+        assert "--hello browser" in shown
+        assert "--quic" not in shown
+
     async def test_what_cannot_work_is_told_to_who_installs_it(self, files: Files) -> None:
         """A bad policy is refused here, not on the day of the exam."""
         files.policy.write_text("schema = 1\nrequire_witness = 'exam'\npins = ['pins.toml']\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import re
 import socket
 import subprocess
@@ -35,7 +36,9 @@ from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope
 from detector.exam.gatekeeper import serve_request
 from detector.exam.policy import ENDPOINTS_MAX
 from detector.exam.protocol import Request as GateRequest
-from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
+from detector.model import Assurance, Audience, Confidence, Outcome, RecordedIdentity, UnfollowedProxy
+from detector.probe.routes.system import SystemProxies
+from detector.session import machine_proxy
 from detector.session.follow_up import Control
 from detector.trust.envelope import public_key_of
 
@@ -181,6 +184,43 @@ class TestAnswers:
             )
         assert (decision.action, decision.policy) == (Action.ALLOW, "finals")
         assert decision.report.results[0].assurance is Assurance.PINNED
+
+
+class TestMachineSettings:
+    """A proxy setting of this machine that was found, and could not be followed."""
+
+    @pytest.mark.parametrize(
+        ("found", "why"),
+        [
+            (SystemProxies(file="pac.js"), UnfollowedProxy.FILE_FAULTY),
+            (SystemProxies(proxy="gopher://proxy.example:70"), UnfollowedProxy.KIND_UNKNOWN),
+            (SystemProxies(), None),
+        ],
+    )
+    async def test_the_best_is_a_warning(
+        self,
+        pki: PrivatePKI,
+        settings_of: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+        found: SystemProxies,
+        why: UnfollowedProxy | None,
+    ) -> None:
+        """The exam was confirmed on another route than a browser takes; the reasons say which, and what IT can do."""
+        monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: found)
+        for name in [name for name in os.environ if "proxy" in name.lower()]:
+            monkeypatch.delenv(name)
+        async with town(pki) as (endpoints, where):
+            settings = settings_of(*endpoints, resolve=where)
+            del settings["proxy"]
+            decision = await detector.exam.gate(**settings)
+        if why is None:
+            assert decision.action is Action.ALLOW
+            return
+        assert {result.unfollowed_proxy for result in decision.report.results} == {why}
+        first = decision.reasons[0]
+        assert (decision.action, first.code) == (Action.WARN, ReasonCode.PROXY_NOT_FOLLOWED)
+        assert "directly" in first.sentence
+        assert first.advice[Audience.IT]
 
 
 class TestDeadline:

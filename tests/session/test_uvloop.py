@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import ssl
 import sys
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from detector_testing import Script, serve_middlebox, serve_origin, serve_proxy, serve_script
+from support.addresses import Fault
+from support.boxes import serve_box
 
 from detector import Detector, Endpoint
 from detector.guard import CertificateError, Guard
@@ -114,5 +117,25 @@ def test_the_guard(world: World, pki: PrivatePKI) -> None:
                             await client.post(f"https://{EXAM}/", data=b"answers")
             await forged.settled()
             assert forged.requests == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_second_tries(fault: Fault, pki: PrivatePKI, settings_of: Settings) -> None:
+    """A box that cannot take a large hello is passed, and no connection of a cancelled check is left."""
+
+    async def main() -> None:
+        async with serve_origin(pki.issue([EXAM])) as origin, serve_box(origin.address, fault) as box:
+            async with Detector(**settings_of(resolve={(EXAM, 443): box.address})) as subject:
+                result = (await subject.check([EXAM], deadline=2.0)).results[0]
+                assert (result.verdict, result.observation.small_hello) == ("clean", True)
+                task = asyncio.create_task(subject.check([EXAM], deadline=30.0))
+                await asyncio.sleep(0.05)
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            async with asyncio.timeout(20):
+                await box.settled()
 
     run(main())

@@ -5,7 +5,6 @@ Room: tests. Opens sockets on loopback.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,8 @@ async def fail(stream: PlainStream, fault: Fault, alert: int = 50) -> None:
     elif fault is Fault.ALERT:
         await stream.write(bytes((0x15, 3, 1, 0, 2, 2, alert)))
     elif fault is Fault.SILENCE:
-        await asyncio.Event().wait()
+        while await stream.read():
+            pass
 
 
 @contextlib.asynccontextmanager

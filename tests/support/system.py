@@ -30,6 +30,7 @@ PACKAGES: Final = {
     "initdb": "postgresql",
     "microsocks": "microsocks",
     "nginx": "nginx-light",
+    "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
     "postgres": "postgresql",

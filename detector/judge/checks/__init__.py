@@ -36,11 +36,11 @@ from . import (  # noqa: F401 - listed once; `MODULES` collects them
     route_difference,
     second_try,
     hello_difference,
+    browser_view,
     quic,
     proxy_certificate,
     resolution,
     tls_location,
-    browser_view,
 )
 
 # isort: on

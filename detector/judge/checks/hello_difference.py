@@ -51,6 +51,8 @@ def check(evidence: EndpointEvidence) -> Findings:
         ours, theirs = evidence.observation, other.observation
         if ours.route is not theirs.route or ours.route is Route.QUIC or ours.hello is theirs.hello:
             continue
+        if evidence.from_browser is not other.from_browser:
+            continue
         differs = difference(evidence, other)
         if differs is not None:
             outcome = Outcome(differs)
