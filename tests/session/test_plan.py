@@ -13,6 +13,7 @@ from detector_testing import serve_files, serve_middlebox, serve_origin, serve_p
 from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
 from detector.model import KeyKind, Route
+from detector.probe import routes
 from detector.probe.http import client
 from detector.probe.mock import MockNetwork, TLSServer
 from detector.probe.routes.system import SystemProxies
@@ -288,3 +289,21 @@ async def test_issuers_are_fetched_directly_from_public_addresses_alone(
         limited = await client.fetch(url, dialer=planner.issuer_route(endpoint), limits=patient)
         assert len(files.requests) == 1
     assert (usual.outcome, limited.outcome) == (client.FetchOutcome.ANSWERED, client.FetchOutcome.UNREACHABLE)
+
+
+async def test_another_network_is_detected_anew(
+    settings_of: Callable[..., dict[str, Any]], pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that moves asks the new network for its proxy file at once, and each network only once."""
+    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: SystemProxies(detect=True))
+    networks = {"ipv4": "10.0.0.7"}
+    monkeypatch.setattr(routes, "local_networks", lambda: dict(networks))
+    monkeypatch.setattr(plan, "SETTINGS_SECONDS", 0.0)
+    async with serve_origin(pki.issue([EXAM])) as origin, serve_files({}) as files:
+        where = {(EXAM, 443): origin.address, ("wpad", 80): (files.host, files.port)}
+        async with Detector(**settings_of(proxy="system", resolve=where)) as subject:
+            for address in ("10.0.0.7", "10.0.0.7", "192.168.1.7", "192.168.1.7"):
+                networks["ipv4"] = address
+                report = await subject.check([EXAM])
+                assert report.results[0].observation.outcome is Outcome.COMPLETE
+        assert len(files.requests) == 2
