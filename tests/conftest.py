@@ -181,6 +181,13 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIter
 
 
 @pytest.fixture
+def no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment sets no proxy."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def fleet_folder(tmp_path: Path) -> Path:
     """Certificates of a fleet; for tests/fleet."""
     certificates.write(tmp_path / "tls", hosts=["127.0.0.1"], now=dt.datetime.now(dt.UTC))

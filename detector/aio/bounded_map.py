@@ -149,7 +149,9 @@ class BoundedMap(Generic[Item, Done]):
         return done
 
 
-async def for_each(items: Iterable[Item], work: Callable[[Item], Coroutine[None, None, None]], *, limit: int) -> None:
+async def for_each(
+    items: Iterable[Item], work: Callable[[Item], Coroutine[None, None, None]], *, limit: int | Callable[[], int]
+) -> None:
     """Await `work` for every item, for at most `limit` at once; otherwise as `BoundedMap`."""
 
     async def source() -> AsyncGenerator[Item, None]:

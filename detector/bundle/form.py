@@ -258,6 +258,7 @@ class Connection(_Strict, frozen=True, kw_only=True):
     small_hello: bool = False
     earlier: Annotated[tuple[FailedAttempt, ...], msgspec.Meta(max_length=LIST_MAX)] = ()
     unfollowed_proxy: UnfollowedProxy | None = None
+    repeat: Annotated[int, msgspec.Meta(ge=0)] = 0
     engine: Engine | None = None
     ja3: Text | None = None
     tls_version: Text | None = None
@@ -301,6 +302,7 @@ class RouteDetails(_Strict, frozen=True, kw_only=True):
     asked_for: Text | None = None
     hops: HopsObservation | None = None
     attempts: int = 1
+    left_out: int = 0
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 
 

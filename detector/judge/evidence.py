@@ -118,6 +118,14 @@ class Place(enum.StrEnum):
     UNKNOWN = "unknown"  # behind a proxy, or a chain that was captured elsewhere
 
 
+class Asked(NamedTuple):
+    """What an endpoint is asked for its certificate with: two that differ may meet different servers."""
+
+    route: str
+    hello: Hello
+    is_quic: bool
+
+
 class EndpointEvidence:
     """One endpoint, one observation of it, and what can be derived from it without deciding anything.
 
@@ -423,21 +431,33 @@ class EndpointEvidence:
         """Whether this observation shows the genuine key: clean as witnessed, pinned or logged, key proved."""
         if not self.observation.key_proved or self.from_browser or self.witness_result is WitnessResult.DIFFERS:
             return False
-        if self.witness_result is WitnessResult.EQUAL or self.leaf_pinned:
+        if self.witness_result is WitnessResult.EQUAL or self.is_of_witnessed_key or self.leaf_pinned:
             return True
         if not self.is_a(ChainClass.ACCEPTED) or self.name_match is not NameMatch.MATCH:
             return False
         return self.logging is Logging.LOGGED or (self.ca_pinned and self.logging is Logging.UNKNOWABLE)
 
+    def shares_signer(self, other: EndpointEvidence) -> bool:
+        """Whether one key signed both leaves."""
+        return bool(self.issuing_keys & other.issuing_keys)
+
+    @cached_property
+    def _seen(self) -> tuple[EndpointEvidence, ...]:
+        """The probes of this run that saw the genuine key, but not those whose signer made this leaf, too.
+
+        A private CA may serve an endpoint whose witness proves one of its keys: its other keys substitute nothing.
+        """
+        return tuple(one for one in self.siblings if one.is_genuine and not self.shares_signer(one))
+
     @cached_property
     def seen_in_run(self) -> bool:
         """Whether another probe of this run saw the genuine key."""
-        return any(sibling.is_genuine for sibling in self.siblings)
+        return bool(self._seen)
 
     @cached_property
     def seen_at_same_address(self) -> bool:
         """Whether another probe of this run saw the genuine key at the very address of this observation."""
-        genuine_at = {sibling.answered_at for sibling in self.siblings if sibling.is_genuine} - {None}
+        genuine_at = {one.answered_at for one in self._seen} - {None}
         return bool(genuine_at) and self.answered_at in genuine_at
 
     @cached_property
@@ -458,6 +478,14 @@ class EndpointEvidence:
         return None if self.witness_answer is None else WitnessResult(self.witness_answer.outcome)
 
     # Where
+
+    @cached_property
+    def is_of_witnessed_key(self) -> bool:
+        """Whether this session ended at the holder of the leaf key of another one, whose end the witness is."""
+        if not self.observation.key_proved or self.leaf_key is None:
+            return False
+        witnessed = (s for s in self.siblings if s.witness_result is WitnessResult.EQUAL and s.observation.key_proved)
+        return any(s.leaf_key == self.leaf_key for s in witnessed)
 
     @property
     def route(self) -> str:
@@ -516,25 +544,42 @@ class EndpointEvidence:
     # Which observations count
 
     @property
-    def is_readable_retry(self) -> bool:
-        """Whether this probe's hello offered only what can be verified here."""
-        return self.observation.hello is Hello.READABLE
+    def is_stand_in(self) -> bool:
+        """Whether the probe sent this hello because another one got no certificate: it answers for that one nothing."""
+        return any(failed.hello is not self.observation.hello for failed in self.observation.earlier)
+
+    @property
+    def asked(self) -> Asked:
+        """What the probe asked with at first, on which route: further connections may have sent another hello."""
+        observation = self.observation
+        hello = observation.earlier[0].hello if observation.earlier else observation.hello
+        return Asked(self.route, hello, self.is_quic)
+
+    def answers(self, asked: Asked) -> bool:
+        """Whether a certificate was presented to this very hello on this route."""
+        return self.leaf is not None and not self.is_stand_in and self.asked == asked
 
     @cached_property
     def is_superseded(self) -> bool:
         """Whether a probe that offered only what can be verified here got a readable chain on the same route.
 
-        Then an unreadable chain proves nothing: a genuine server sends the other one to a client that offers less.
+        Then an unreadable chain by itself proves nothing: a genuine server sends the other one to a client that offers
+        less.
         """
         if not self.is_a(ChainClass.UNREADABLE):
             return False
-        retries = (s for s in self.siblings if s.is_readable_retry and s.route == self.route)
-        return any(s.leaf is not None and not s.is_a(ChainClass.UNREADABLE) for s in retries)
+        retries = (s for s in self.siblings if s.answers(Asked(self.route, Hello.READABLE, is_quic=False)))
+        return any(not s.is_a(ChainClass.UNREADABLE) for s in retries)
+
+    @property
+    def is_quic(self) -> bool:
+        """Whether this was a connection over QUIC."""
+        return self.observation.route is Route.QUIC
 
     @property
     def is_another_service(self) -> bool:
         """Whether this is a QUIC server with a certificate for another name: another service on the same UDP port."""
-        return self.observation.route is Route.QUIC and self.name_match is NameMatch.MISMATCH
+        return self.is_quic and self.name_match is NameMatch.MISMATCH
 
     @property
     def trusted_here(self) -> bool:

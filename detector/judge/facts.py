@@ -18,6 +18,7 @@ from .checks import (
     pin,
     place,
     presented,
+    second_try,
     transparency,
     witness,
 )
@@ -35,6 +36,7 @@ N = neighbours.Outcome
 P = pin.Outcome
 T = transparency.Outcome
 W = witness.Outcome
+X = second_try.Outcome
 PLACE = place.Outcome
 
 
@@ -65,6 +67,16 @@ class Facts:
     def key_proved(self) -> bool:
         """The peer holds the key of certificate 0."""
         return self.has(key_possession.Outcome.PROVED)
+
+    @property
+    def other_hello(self) -> bool:
+        """The hello that was asked for first got no certificate, and another hello, or QUIC, did."""
+        return self.has(X.OTHER_HELLO, X.UNANSWERED)
+
+    @property
+    def is_replaced(self) -> bool:
+        """The chain is unreadable, and to a client that asks for a readable one the server sends that."""
+        return self.has(X.SUPERSEDED)
 
     @property
     def reported(self) -> bool:

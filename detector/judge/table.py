@@ -8,7 +8,8 @@ Theory of operation
 ===================
 1. What settles an observation, whatever else was found: a witness, or the leaf's own pinned key.
 2. All rules that accuse are read, and the most severe of those that fit decides; of equals, the first.
-3. What clears, where nothing accuses: only what a careful client would accept, and only with the key proved.
+3. What clears, where nothing accuses: only what a careful client would accept, and only with the key proved. Nothing
+   clears that answers another hello in place of the one that was asked for; that holds for what settles, too.
 4. Otherwise the observation is inconclusive, with the first reason that fits.
 
 Accusing comes before clearing on purpose: nothing that an accused chain carries can make its verdict milder.
@@ -190,9 +191,9 @@ def _company_grade(facts: Facts) -> Confidence:
 SETTLING: Final = (
     _settles(
         Reason.WITNESSED,
-        "the witness signed our exporter",
-        lambda f: f.has(W.EQUAL) and not f.has(W.DIFFERS),
-        "A witness at the endpoint is the other end of this very TLS session.",
+        "the witness signed our exporter, here or in another session that proved the same leaf key as this one",
+        lambda f: (f.has(W.EQUAL) or (f.key_proved and f.has(W.SAME_KEY))) and not f.has(W.DIFFERS),
+        "A witness at the endpoint is the other end of this TLS session, or holds the key that this session proved.",
         assurance=Assurance.WITNESSED,
     ),
     _settles(
@@ -388,9 +389,9 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.PIN_MISMATCH,
-        "no pin matches, and no other probe of this run excuses it; silent for a browser's report that cannot be "
-        "verified",
-        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.report_unverifiable,
+        "no pin matches, and no other probe of this run excuses it; silent for an unreadable chain that a readable one "
+        "replaced, and for a browser's report that cannot be verified",
+        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced and not f.report_unverifiable,
         "The certificate is not the one that is pinned.",
         grades=(
             Grade(
@@ -437,6 +438,7 @@ ACCUSING: Final = (
         "middleware; silent for a browser's report",
         lambda f: (
             f.has(C.UNREADABLE)
+            and not f.is_replaced
             and not f.reported
             and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY))
         ),
@@ -519,7 +521,7 @@ CLEARING: Final = (
 NOTHING_SEEN: Final = _else(
     Reason.NO_CERTIFICATE,
     "no certificate was seen",
-    lambda f: not f.certificate_seen,
+    lambda f: not f.certificate_seen and not f.other_hello,
     "No certificate was seen; an outage is not evidence of interception.",
     is_outcome=True,
 )
@@ -532,6 +534,20 @@ BUDGET_SPENT: Final = _else(
     advice={
         _STUDENT: _AGAIN,
         _IT: "Certificates on this network take far more work to verify than genuine ones.",
+    },
+)
+OTHER_HELLO: Final = _else(
+    Reason.OTHER_HELLO,
+    "the hello that was asked for first got no certificate; another hello, or QUIC, got one, which accuses nobody: "
+    "nothing clears in its place, not even a witness or the leaf's own pin",
+    lambda f: f.other_hello,
+    "The hello that was asked for first got no certificate; that another one got a genuine one says nothing of it.",
+    advice={
+        _STUDENT: ELSEWHERE,
+        _IT: "Something answers some programs and not others when they connect to {hosts}: check for a filter that "
+        "resets or drops the ClientHello of browsers.",
+        _DEVELOPER: "If {hosts} answers no browser on any network, it lacks what browsers require: TLS 1.2 with ECDHE, "
+        "or TLS 1.3.",
     },
 )
 REPORTED: Final = _else(
@@ -557,6 +573,7 @@ FALLBACK: Final = _else(
 ELSE: Final = (
     NOTHING_SEEN,
     BUDGET_SPENT,
+    OTHER_HELLO,
     _else(
         Reason.CLOCK_WRONG,
         "only dates forbid the path, and this machine's clock is wrong",
@@ -692,10 +709,10 @@ def decide(findings: Iterable[Finding]) -> Decision:
 def read(facts: Facts) -> Decision:
     """Read the decision table. Equal facts give equal decisions, and most endpoints show the same few."""
     if not facts.certificate_seen:
-        return Decision(NOTHING_SEEN.reason, Verdict.INCONCLUSIVE)
+        return Decision((OTHER_HELLO if facts.other_hello else NOTHING_SEEN).reason, Verdict.INCONCLUSIVE)
     for rule in SETTLING:
         if rule.holds(facts):
-            return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
+            return _cleared(rule, facts)
     # A browser's report that would settle with the key proved is not accused without.
     for rule, is_first in ((REPORTED, facts.has(P.LEAF)), (BUDGET_SPENT, not facts.has(W.DIFFERS))):
         if is_first and rule.holds(facts):
@@ -714,8 +731,15 @@ def read(facts: Facts) -> Decision:
     if facts.key_proved:
         for rule in CLEARING:
             if rule.holds(facts):
-                return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
+                return _cleared(rule, facts)
     return Decision(next(rule.reason for rule in ELSE if rule.holds(facts)), Verdict.INCONCLUSIVE)
+
+
+def _cleared(rule: Rule, facts: Facts) -> Decision:
+    """Return what a rule that clears or settles gives: nothing clears in place of the hello that was asked for."""
+    if facts.other_hello:
+        return Decision(OTHER_HELLO.reason, Verdict.INCONCLUSIVE)
+    return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
 
 
 def _fits(rule: Rule, facts: Facts) -> bool:

@@ -195,8 +195,11 @@ class Observation(Record, frozen=True, kw_only=True):
     route or should have, `key_kind` the only kind of server key that was accepted, None where any was; `resolution` is
     the answer of a second resolver, `hops` the result of hop tracing, where these were requested. `small_hello` says
     that the ClientHello had no ML-KEM key share, with which a hello does not fit into one TCP segment; `earlier` are
-    the connections that failed before this one, `attempts` is the number of all. `unfollowed_proxy` says why this probe
-    did not take the route that the machine's proxy setting names.
+    the other connections of this probe, which failed, `attempts` is the number of all. `left_out` is the number of
+    further probes and addresses of the endpoint that were left out, because one run makes no more or for lack of time;
+    an endpoint's first observation has it. `unfollowed_proxy` says why this probe did not take the route that the
+    machine's proxy setting names. `repeat` numbers the later probes of an endpoint that is probed several times in a
+    run; the first one has 0.
 
     `sct_list` is the extension_data of signed_certificate_timestamp for the leaf, a SignedCertificateTimestampList with
     its length (RFC 6962 section 3.3; in CertificateEntry, RFC 8446 section 4.4.2, before TLS 1.3 in ServerHello), and
@@ -216,6 +219,7 @@ class Observation(Record, frozen=True, kw_only=True):
     small_hello: bool = False
     earlier: tuple[FailedAttempt, ...] = ()
     unfollowed_proxy: UnfollowedProxy | None = None
+    repeat: int = 0
     engine: Engine | None = None
     ja3: str | None = None
     address: str | None = None
@@ -226,6 +230,7 @@ class Observation(Record, frozen=True, kw_only=True):
     alpn: str | None = None
     alert: int | None = None
     attempts: int = 1
+    left_out: int = 0
     server_hello: bytes | None = None
     chain: tuple[PresentedCertificate, ...] = ()
     handshake_signature: HandshakeSignature | None = None

@@ -12,38 +12,46 @@ seen until then, including a certificate that arrived a moment before the deadli
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.model import Endpoint, Engine, Hello, Outcome
+from detector.aio.tasks import Group, cancel_and_wait
+from detector.model import Endpoint, FailedAttempt, Hello, Outcome
 
 from .routes import ConnectionRecord, Dialer, RouteError, Timeouts
-from .routes.dialing import LOG
+from .routes.dialing import LOG, patience
 from .tls.engine import HTTP_1_1, ClientHandshake
 from .tls.fallback import EngineFallback, Opened, ProbeOutcome
 from .tls.protocol import HandshakeProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from OpenSSL import SSL
 
     from detector.model import KeyKind, Observation
 
     from .http import witness  # loads an HTTP parser
+    from .tls.fallback import MakeHandshake
     from .tls.transport import TLSTransport
 else:
     witness = LazyModule(f"{__package__}.http.witness")
 
-ATTEMPTS_MAX: Final = 2
-"""Connections for one observation: some interceptors drop the first connection to every name while they fetch its
-certificate, so one that ends before any certificate is tried once more."""
+ATTEMPTS_MAX: Final = 3
+"""Connections in search of a certificate. The first sends the hello as it is, the further ones a small one to the next
+address, of the other family where there is one. So the second gets through where the first address is dead, where a box
+cannot take a hello of two segments, and where an interceptor drops the first connection to every name while it fetches
+its certificate. The third is made only where the second went to another address, which may be dead itself."""
 
-RETRIED: Final = frozenset({Outcome.RESET, Outcome.CLOSED})
-"""Outcomes of such a drop. A refusal, an alert or silence is an answer and is not retried."""
+RETRIED: Final = frozenset({Outcome.RESET, Outcome.CLOSED, Outcome.TLS_ALERT, Outcome.HANDSHAKE_TIMEOUT})
+"""Outcomes without a certificate after which the next connection is made. Silence does not end the first one: the
+second is made alongside, after `routes.patience`. A refusal is an answer and is not retried."""
+
+_TIMED_OUT: Final = Outcome.HANDSHAKE_TIMEOUT
 
 CLOSING_SECONDS: Final = 0.2
 """Time to send the closing bytes once the outcome is settled. They fit any socket buffer; this only bounds a peer that
@@ -57,13 +65,13 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
-    hello: Hello = Hello.WIDEST,
+    hello: Hello = Hello.BROWSER,
     key_kind: KeyKind | None = None,
-    engine: Engine = Engine.AUTO,
 ) -> ProbeOutcome:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
-    Where the endpoint has a witness, it is asked on the same connection, unless that was opened with a browser's hello.
+    Where the endpoint has a witness, it is asked on a connection of its own, which OpenSSL makes alongside: what sits
+    in the middle could decrypt the one hello and pass on the other, so both are observations of the endpoint.
     Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
 
     Args:
@@ -73,28 +81,55 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
         deadline: A time of the running event loop (`loop.time()`). When it passes, what was seen so far is returned
             with the outcome `deadline`.
         clock: Gives the seconds of `timings_ms`.
-        hello: The profile of the hello; `browser` needs the extra `browser`. With `readable` the server is offered only
-            signatures that can be verified here.
-        key_kind: The only kind of key the server may prove itself with, None for any; a browser's hello takes every
-            kind.
-        engine: What makes the handshake where no connection is kept (`tls.fallback`).
+        hello: The profile of the hello. With `readable` the server is offered only signatures that can be verified
+            here.
+        key_kind: The only kind of key the server may prove itself with, None for any; only OpenSSL's widest hello can
+            be restricted to one.
     """
-    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, clock)
-    engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, engine=engine)
+    connector = _Observer(endpoint, dialer, timeouts, deadline, clock)
+    now = dt.datetime.now(dt.UTC)
+    engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, now=now)
     if not endpoint.witness:
-        return await engines.probe(connector.connect)
-    engines = msgspec.structs.replace(engines, alpn=HTTP_1_1)
-    opened = await connector.connect(engines.keepable_handshake, keep=True)
+        observation = await engines.probe(connector.connect)
+        return ProbeOutcome(observation, others=_of_other_leaves(observation, connector.others))
+    asking = _Observer(endpoint, dialer, timeouts, deadline, clock)
+    async with Group() as group:
+        usual = group.create_task(engines.probe(connector.connect))
+        asked = group.create_task(_ask_witness(asking, endpoint, timeouts=timeouts, deadline=deadline, clock=clock))
+    observation, witnessed = usual.result(), asked.result()
+    others = (
+        *_of_other_leaves(observation, connector.others),
+        *_of_other_leaves(witnessed, asking.others),
+    )
+    return ProbeOutcome(observation, witnessed, others)
+
+
+async def _ask_witness(
+    connector: _Connector,
+    endpoint: Endpoint,
+    *,
+    timeouts: Timeouts | None,
+    deadline: float | None,
+    clock: Callable[[], float],
+) -> Observation:
+    """Connect as programs do that go on to send requests, and ask the endpoint's witness on that connection."""
+    engines = EngineFallback(host=endpoint.host, hello=Hello.OPENSSL, alpn=HTTP_1_1)
+    opened = await connector.connect(engines.openssl_handshake, keep=True)
     connection = opened.connection
     if connection is None:
-        return ProbeOutcome(opened.observation)
+        return opened.observation
     try:
         opened = await witness.with_witness(opened, endpoint, timeouts=timeouts, deadline=deadline, clock=clock)
     except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         connection.abort()
         raise
     await close(connection, deadline=deadline)
-    return ProbeOutcome(opened.observation)
+    return opened.observation
+
+
+def _of_other_leaves(counted: Observation, others: Sequence[Observation]) -> tuple[Observation, ...]:
+    """Return the observations that showed another leaf than the one that counts."""
+    return tuple(other for other in others if other.chain[:1] != counted.chain[:1])
 
 
 async def open_tls(
@@ -110,9 +145,9 @@ async def open_tls(
     Nothing was verified and no application data was sent: assess the observation before sending any. `context` is the
     TLS settings (default: `openssl.shared_context`). Raises nothing for reasons of network, proxy or peer.
     """
-    connector = _Connector(endpoint, dialer, timeouts or Timeouts(), deadline, time.perf_counter)
-    engines = EngineFallback(host=endpoint.host, hello=Hello.WIDEST, alpn=HTTP_1_1, context=context)
-    return await connector.connect(engines.keepable_handshake, keep=True)
+    connector = _Connector(endpoint, dialer, timeouts, deadline, time.perf_counter)
+    engines = EngineFallback(host=endpoint.host, hello=Hello.OPENSSL, alpn=HTTP_1_1, context=context)
+    return await connector.connect(engines.openssl_handshake, keep=True)
 
 
 async def close(connection: TLSTransport, *, deadline: float | None = None) -> None:
@@ -121,71 +156,226 @@ async def close(connection: TLSTransport, *, deadline: float | None = None) -> N
     await _closed(connection, connection.closed, deadline)
 
 
-class _Connector(NamedTuple):
-    """Makes the connections of one observation: one, or a second where the first was dropped."""
+class _Connector:
+    """Makes the connections of one observation: one, and further ones where that gets no certificate.
 
-    endpoint: Endpoint
-    dialer: Dialer
-    timeouts: Timeouts
-    deadline: float | None
-    clock: Callable[[], float]
+    The first answer counts, and ends the others. A connector that connects again (with another engine, or another
+    hello) begins where it got an answer. `others` are observations that showed another leaf than the one returned.
+    """
 
-    async def connect(self, make: Callable[[], ClientHandshake], *, keep: bool = False) -> Opened:
-        """Connect with a handshake of `make`, and again where it was dropped; `keep` the connection if that can be."""
-        attempt = 0
-        while True:
-            attempt += 1
-            handshake = make()
-            opened = await self._attempt(handshake, keep=keep)
-            seen = opened.observation
-            LOG.debug("%s: handshake (%s): %s", self.endpoint.name, seen.engine or seen.hello, seen.outcome)
-            if attempt == ATTEMPTS_MAX or handshake.fallback_reason is not None or not self._was_dropped(seen):
-                break
-        if attempt == 1:
-            return opened
-        return opened._replace(observation=msgspec.structs.replace(seen, attempts=attempt))
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        dialer: Dialer,
+        timeouts: Timeouts | None,
+        deadline: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.others: Final[list[Observation]] = []
+        self._endpoint: Final = endpoint
+        self._dialer: Final = dialer
+        self._timeouts: Final = timeouts
+        self._deadline: Final = deadline
+        self._clock: Final = clock
+        self._failed: Final[list[Opened]] = []
+        self._answers: list[Opened] = []
+        self._dialled: list[str] = []
+        self._waiting: Final[dict[ClientHandshake, asyncio.Transport]] = {}
+        self._small = False
+        self._address: str | None = None
 
-    def _was_dropped(self, seen: Observation) -> bool:
-        """Whether the connection ended so early, and in such a way, that it is retried."""
-        if seen.outcome not in RETRIED or seen.chain:
-            return False
-        return self.deadline is None or asyncio.get_running_loop().time() < self.deadline
-
-    async def _attempt(self, handshake: ClientHandshake, *, keep: bool) -> Opened:
-        record = ConnectionRecord(timeouts=self.timeouts, deadline=self.deadline, clock=self.clock)
-        protocol = HandshakeProtocol(handshake, record)
-        route = self.dialer.route
-        LOG.debug("%s: dialing (%s)", self.endpoint.name, route)
+    async def connect(self, make: MakeHandshake, *, keep: bool = False) -> Opened:
+        """Connect with handshakes of `make` until there is a certificate; `keep` the connection if that can be."""
+        failed_before = len(self._failed)
+        self._answers, self._dialled = [], []
         try:
-            transport = await self.dialer.dial(self.endpoint, lambda: protocol, record)
+            await self._try(_Search(make, keep), 0)
+        except BaseException:  # cancellation too: no socket must outlive this call; nothing is swallowed
+            for answer in self._answers:
+                _abort(answer)
+            raise
+        attempts = len(self._answers) + len(self._failed) - failed_before
+        best, *others = sorted(self._answers, key=_is_small) or (self._failed.pop(),)
+        for other in others:
+            _abort(other)
+            if other.observation.chain:
+                self.others.append(other.observation)
+        seen = best.observation
+        if self._answers:
+            self._small, self._address = seen.small_hello, seen.address
+        if attempts == 1 and not self._failed:
+            return best
+        earlier = tuple(_as_failed(each.observation) for each in self._failed)
+        if not self._answers:
+            self._failed.append(best)
+        return best._replace(observation=msgspec.structs.replace(seen, attempts=attempts, earlier=earlier))
+
+    async def _try(self, search: _Search, number: int) -> None:
+        """Make attempt `number`, and the next one where it fails, or alongside while it is silent."""
+        following: asyncio.Task[None] | None = None
+
+        def go_on() -> None:
+            nonlocal following
+            if self._may_go_on(number):
+                following = asyncio.get_running_loop().create_task(self._try(search, number + 1))
+
+        order = self._next_address if self._dialled else self._at(self._address)
+        try:
+            opened = await self._attempt(search, small=self._small or number > 0, order=order, silent=go_on)
+            if self._is_answer(opened, number):
+                if following is not None:
+                    await cancel_and_wait((following,))
+                self._answers.append(opened)
+                await self._answered(search, opened, number)
+                return
+            self._failed.append(opened)
+            if following is not None:
+                await following
+            elif self._may_go_on(number):
+                await self._try(search, number + 1)
+        finally:
+            if following is not None:
+                await cancel_and_wait((following,))
+
+    def _is_answer(self, opened: Opened, number: int) -> bool:
+        """Whether this attempt ends the search: there is a certificate, or no other attempt would show one."""
+        seen = opened.observation
+        if seen.chain:
+            return True
+        return number == 0 and seen.outcome not in RETRIED and seen.outcome is not Outcome.DEADLINE
+
+    def _may_go_on(self, number: int) -> bool:
+        """Whether there is time for another attempt, and something about it would be new."""
+        if self._deadline is not None and asyncio.get_running_loop().time() >= self._deadline:
+            return False
+        return number == 0 or (number + 1 < ATTEMPTS_MAX and self._dialled[-1] != self._dialled[0])
+
+    def _next_address(self, address: str) -> int:
+        """Sort addresses: those that were not connected to come first, then the one that was the longest ago."""
+        return max((number for number, each in enumerate(self._dialled) if each == address), default=-1)
+
+    def _at(self, address: str | None) -> Callable[[str], int] | None:
+        """Sort an address before all others."""
+        return None if address is None else lambda each: int(each != address)
+
+    async def _answered(self, search: _Search, answer: Opened, number: int) -> None:  # noqa: ARG002 - for `_Observer`
+        """End the attempts that are still silent: their peers have their certificate from another address, or none."""
+        for handshake, transport in tuple(self._waiting.items()):
+            handshake.connection_closed(_TIMED_OUT)
+            transport.abort()
+
+    async def _attempt(
+        self,
+        search: _Search,
+        *,
+        small: bool,
+        order: Callable[[str], int] | None,
+        silent: Callable[[], None] | None = None,
+    ) -> Opened:
+        """Make one connection. `silent` is called where no certificate came in `routes.patience`; None ends it then."""
+        handshake = search.make(small=small)
+        left = None if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
+        timeouts = self._timeouts or Timeouts.within(left)
+        record = ConnectionRecord(timeouts=timeouts, deadline=self._deadline, clock=self._clock, order=order)
+        protocol = HandshakeProtocol(handshake, record)
+        route = self._dialer.route
+        LOG.debug("%s: dialing (%s)", self._endpoint.name, route)
+        try:
+            transport = await self._dialer.dial(self._endpoint, lambda: protocol, record)
         except RouteError as error:
             handshake.connection_closed(error.outcome)
             return Opened(record.complete(handshake.observation(error.outcome), route), None, handshake)
-        outcome = Outcome.HANDSHAKE_TIMEOUT
-        try:
-            async with record.phase("handshake", self.timeouts.handshake, Outcome.HANDSHAKE_TIMEOUT):
-                await protocol.settled.wait()
-        except RouteError as error:
-            outcome = error.outcome
-        except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
-            transport.abort()
-            raise
+        self._dialled.append(record.address or "")
+        outcome = await self._handshake(handshake, protocol, transport, record, silent)
         protocol.note("handshake")
-        observation = record.complete(handshake.observation(outcome), route)
+        seen = record.complete(handshake.observation(outcome), route)
+        LOG.debug("%s: handshake (%s): %s", self._endpoint.name, seen.engine or seen.hello, seen.outcome)
         if protocol.closed.is_set():  # asyncio's transports may be written to and asked afterwards, not every loop's
-            return Opened(observation, None, handshake)
-        if keep and observation.outcome is Outcome.COMPLETE and observation.key_proved:
+            return Opened(seen, None, handshake)
+        if search.keep and seen.outcome is Outcome.COMPLETE and seen.key_proved:
             connection = handshake.transport_over(transport)
             if connection is not None:
-                return Opened(observation, connection, handshake)
+                return Opened(seen, connection, handshake)
         if closing := handshake.closing_bytes():
             transport.write(closing)
         transport.close()
         if transport.get_write_buffer_size() == 0:
             await protocol.closed.wait()  # in the next iteration of the loop: nothing waits for the peer any more
         else:
-            await _closed(transport, protocol.closed, self.deadline)
-        return Opened(observation, None, handshake)
+            await _closed(transport, protocol.closed, self._deadline)
+        return Opened(seen, None, handshake)
+
+    async def _handshake(
+        self,
+        handshake: ClientHandshake,
+        protocol: HandshakeProtocol,
+        transport: asyncio.Transport,
+        record: ConnectionRecord,
+        silent: Callable[[], None] | None,
+    ) -> Outcome:
+        """Wait until a handshake is settled or its time is over; return the outcome for where it has none."""
+        loop, limit = asyncio.get_running_loop(), record.timeouts.handshake
+        waits = patience(limit if self._deadline is None else min(limit, self._deadline - loop.time()))
+        timer = None if silent is None else loop.call_later(waits, _unless_answered, handshake, silent)
+        self._waiting[handshake] = transport
+        try:
+            async with record.phase("handshake", min(limit, waits) if silent is None else limit, _TIMED_OUT):
+                await protocol.settled.wait()
+        except RouteError as error:
+            return error.outcome
+        except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
+            transport.abort()
+            raise
+        finally:
+            del self._waiting[handshake]
+            if timer is not None:
+                timer.cancel()
+        return _TIMED_OUT
+
+
+class _Observer(_Connector):
+    """Makes the connections of one observation, and takes every answer.
+
+    A small hello clears nothing in place of the usual one that easily: once it got a certificate, the usual hello is
+    sent to the same address once more. That tells a fault of size from one of address and from a first connection that
+    was dropped, and finds an interceptor that drops the first connection and lets small hellos pass. Connections that
+    are silent may go on to their limit: what answers late at one address is not dropped because another was faster.
+    """
+
+    async def _answered(self, search: _Search, answer: Opened, number: int) -> None:
+        seen = answer.observation
+        if number == 0 or not seen.small_hello or not self._may_confirm():
+            return
+        opened = await self._attempt(search, small=False, order=self._at(seen.address))
+        (self._answers if opened.observation.chain else self._failed).append(opened)
+
+    def _may_confirm(self) -> bool:
+        return self._deadline is None or asyncio.get_running_loop().time() < self._deadline
+
+
+class _Search(NamedTuple):
+    """What the attempts of one search have in common: their handshakes, and whether a connection is kept."""
+
+    make: MakeHandshake
+    keep: bool
+
+
+def _is_small(opened: Opened) -> bool:
+    return opened.observation.small_hello
+
+
+def _abort(opened: Opened) -> None:
+    if opened.connection is not None:
+        opened.connection.abort()
+
+
+def _as_failed(seen: Observation) -> FailedAttempt:
+    return FailedAttempt(outcome=seen.outcome, hello=seen.hello, small_hello=seen.small_hello, address=seen.address)
+
+
+def _unless_answered(handshake: ClientHandshake, silent: Callable[[], None]) -> None:
+    if not handshake.certificates_seen and not handshake.finished:
+        silent()
 
 
 async def _closed(transport: asyncio.Transport, closed: asyncio.Event, deadline: float | None) -> None:

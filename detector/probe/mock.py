@@ -65,7 +65,13 @@ class AwaitClient:
     """The peer waits for data of the client, unless some has already arrived."""
 
 
-Step = Send | Close | Reset | AwaitClient
+class Wait(NamedTuple):
+    """The peer takes its time before its next steps."""
+
+    seconds: float
+
+
+Step = Send | Close | Reset | AwaitClient | Wait
 Peer = Callable[[bytes], list[Step]]
 """The server's side of one connection: takes data of the client (none when it opens), returns what the server does."""
 
@@ -253,8 +259,14 @@ class _MockTransport(asyncio.Transport):
     abort = close
 
     def _run(self, steps: Sequence[Step]) -> None:
+        delay = 0.0
         for step in steps:
-            self._loop.call_soon(self._deliver, step)
+            if isinstance(step, Wait):
+                delay += step.seconds
+            elif delay:
+                self._loop.call_later(delay, self._deliver, step)
+            else:
+                self._loop.call_soon(self._deliver, step)
 
     def _deliver(self, step: Step) -> None:
         if self._closing or not isinstance(self._protocol, asyncio.Protocol):

@@ -2,8 +2,11 @@
 
 Room: session. Starts tasks and ends every one of them before it returns, cancelled or not. Assesses nothing.
 
-A browser's hello and QUIC go to the address that the first probe found, so that a difference between them cannot come
+A second hello and QUIC go to the address that the first probe found, so that a difference between them cannot come
 from a resolver; they wait for that address, and go by the name when there is none.
+
+An interceptor may let the first connection of a client, or to a name, pass. `repeat` therefore probes again, after
+everything else of a run or distributed over its time.
 
 A chain in a form that is not verified here is probed once more, by the same route at the same address, with a hello
 that offers only what is (`Hello.READABLE`): a genuine server then sends that.
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -27,7 +30,7 @@ from detector.trust.certificate import Certificate
 from .plan import DIRECT_ROUTES, ProbeSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
     from detector import probe
     from detector.probe import Dialer
@@ -44,7 +47,8 @@ else:
 LOG: Final = logging.getLogger("detector.session")
 
 AT_ONCE: Final = 4
-"""Connections to one endpoint at once: with 64 endpoints at once, below the 256 open files that are a usual limit."""
+"""Further probes of one endpoint at once. A silent server is connected to by up to three connections of one probe: with
+64 probes at once, that stays below the 256 open files that are a usual limit."""
 
 OVERRUN: Final = 0.2
 """Seconds after which a probe that did not end by itself at its deadline is cancelled."""
@@ -52,26 +56,82 @@ OVERRUN: Final = 0.2
 Observations = tuple[Observation, ...]
 
 
+class FurtherProbes(NamedTuple):
+    """What the further probes of an endpoint showed, and the number of those that were left out."""
+
+    seen: Observations = ()
+    left_out: int = 0
+
+
+class Repeats(NamedTuple):
+    """How often endpoints are probed in a run, those of `names` (`host:port`) or all; `spread` over its deadline."""
+
+    probes: int = 1
+    spread: bool = False
+    names: Container[str] | None = None
+
+
 async def probe_all(
-    endpoints: Sequence[Endpoint], probe_one: Callable[[Endpoint], Awaitable[Observations]], *, limit: int, until: float
+    endpoints: Sequence[Endpoint],
+    probe_one: Callable[[Endpoint], Awaitable[Observations]],
+    *,
+    limit: int,
+    until: float,
+    probe_further: Callable[[Endpoint, Awaitable[Observations]], Awaitable[FurtherProbes]] | None = None,
 ) -> list[Observations]:
-    """The observations of every endpoint, in order, no later than loop time `until`, at most `limit` endpoints at once.
+    """The observations of every endpoint, in order, no later than loop time `until`, at most `limit` probes at once.
 
-    An endpoint that is not finished by then has one observation, with the outcome `deadline`.
+    `probe_further` gets an endpoint and the observations of its first probe. It begins when the first probe of every
+    endpoint has begun, so that no endpoint goes without one because another has many addresses. An endpoint that is not
+    finished by then has one observation, with the outcome `deadline`.
     """
+    loop = asyncio.get_running_loop()
     found: list[Observations] = [(Observation(outcome=Outcome.DEADLINE, attempts=0),)] * len(endpoints)
+    more: list[FurtherProbes] = [FurtherProbes()] * len(endpoints)
+    firsts: list[asyncio.Future[Observations]] = [loop.create_future() for _ in endpoints if probe_further is not None]
+    waiting, running, all_begun = len(endpoints), 0, asyncio.Event()
 
-    async def note(number: int) -> None:
+    async def first(number: int) -> None:
+        nonlocal waiting, running
+        waiting, running = waiting - 1, running + 1
+        if not waiting:
+            all_begun.set()
         found[number] = await probe_one(endpoints[number])
+        running -= 1
+        if firsts:
+            firsts[number].set_result(found[number])
 
-    overdue = max(until, asyncio.get_running_loop().time()) + OVERRUN
+    async def further(number: int) -> None:
+        if probe_further is not None:
+            more[number] = await probe_further(endpoints[number], firsts[number])
+
+    async def run_further() -> None:
+        end = loop.call_at(until, all_begun.set)
+        try:
+            await all_begun.wait()
+        finally:
+            end.cancel()
+        await for_each(range(len(firsts)), further, limit=lambda: max((limit - running) // AT_ONCE, 1))
+
+    overdue = max(until, loop.time()) + OVERRUN
     try:
         async with asyncio.timeout_at(overdue) as scope:
-            await for_each(range(len(endpoints)), note, limit=limit)
+            if firsts:
+                async with Group() as group:
+                    group.create_task(for_each(range(len(endpoints)), first, limit=limit))
+                    group.create_task(run_further())
+            else:
+                await for_each(range(len(endpoints)), first, limit=limit)
     except TimeoutError:
         if not scope.expired():  # a probe's own
             raise
-    return found
+    return [_with_further(seen, added) for seen, added in zip(found, more, strict=True)]
+
+
+def _with_further(seen: Observations, added: FurtherProbes) -> Observations:
+    if not added.left_out:
+        return (*seen, *added.seen)
+    return (msgspec.structs.replace(seen[0], left_out=added.left_out), *seen[1:], *added.seen)
 
 
 async def probe_endpoint(planner: Planner, endpoint: Endpoint, until: float) -> Observations:
@@ -79,21 +139,66 @@ async def probe_endpoint(planner: Planner, endpoint: Endpoint, until: float) -> 
 
     Raises nothing for reasons of network, proxy or peer.
     """
+    if not planner.has_further:
+        return await probe_first(planner, endpoint, until)
+    async with Group() as group:
+        first = group.create_task(probe_first(planner, endpoint, until))
+        further = group.create_task(probe_further(planner, endpoint, first, until))
+    return _with_further(first.result(), further.result())
+
+
+async def probe_first(planner: Planner, endpoint: Endpoint, until: float) -> Observations:
+    """The observations of an endpoint's first probe and of its variants at the same address; at least one."""
     await planner.read_machine_settings()
+    return await run_variants(_split(planner, endpoint)[0], until)
+
+
+async def probe_further(
+    planner: Planner, endpoint: Endpoint, first: Awaitable[Observations], until: float
+) -> FurtherProbes:
+    """Make the further probes of an endpoint: by other routes, to all of its addresses, and to compare what differs."""
+    await planner.read_machine_settings()
+    specs = _split(planner, endpoint)[1]
+    if asyncio.get_running_loop().time() >= until:
+        return FurtherProbes(left_out=len(specs))
+    addresses = await planner.plan_addresses(endpoint, until)
+    seen = await run_each((*specs, *addresses.specs), until)
+    comparisons = planner.plan_comparisons(endpoint, ((await first)[0], *seen))
+    return FurtherProbes((*seen, *await run_each(comparisons, until)), addresses.left_out)
+
+
+def _split(planner: Planner, endpoint: Endpoint) -> tuple[Sequence[ProbeSpec], Sequence[ProbeSpec]]:
+    """The first probe of an endpoint with its variants at the same address, and the further probes."""
     specs = planner.plan(endpoint)
     main = (specs[0], *takewhile(lambda spec: spec.same_address, specs[1:]))
-    if len(main) == len(specs) and not planner.all_addresses:
-        return await run_variants(main, until)
+    return main, specs[len(main) :]
+
+
+async def repeat(
+    probe_round: Callable[[], Awaitable[Sequence[Observations]]],
+    first: asyncio.Task[Any],
+    times: Repeats,
+    until: float,
+) -> list[Observations]:
+    """Probe again, and return what that showed of each endpoint, in the order of `probe_round`.
+
+    A round begins when `first` is done, so that its connections are the last ones of the run. Where that takes long,
+    and with `spread`, it begins at its share of the time to loop time `until`: the last has as much of it as any.
+    """
+    begin = asyncio.get_running_loop().time()
+    share = max(until - begin, 0.0) / times.probes
+
+    async def run_round(number: int) -> list[Observations]:
+        if times.spread:
+            await asyncio.sleep(number * share)
+        else:
+            await asyncio.wait((first,), timeout=number * share)
+        found = await probe_round()
+        return [tuple(msgspec.structs.replace(one, repeat=number) for one in seen) for seen in found]
+
     async with Group() as group:
-        first = group.create_task(run_variants(main, until))
-        further = group.create_task(_run_further(planner, endpoint, specs[len(main) :], until))
-    seen = further.result()
-    comparisons = planner.plan_comparisons(endpoint, (first.result()[0], *seen))
-    return (*first.result(), *seen, *await run_each(comparisons, until))
-
-
-async def _run_further(planner: Planner, endpoint: Endpoint, specs: Sequence[ProbeSpec], until: float) -> Observations:
-    return await run_each((*specs, *await planner.plan_addresses(endpoint, until)), until)
+        rounds = [group.create_task(run_round(number)) for number in range(1, times.probes)]
+    return [sum(seen, ()) for seen in zip(*(task.result() for task in rounds), strict=True)]
 
 
 async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations:
@@ -103,27 +208,40 @@ async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations
         return await _run_first(first, until)
     noting = _AddressNoting(first.dialer)
     async with Group() as group:
-        tasks = [group.create_task(_run_first(first._replace(dialer=noting), until))]
-        tasks += [group.create_task(_run_at_address(spec, noting, until)) for spec in others]
+        main = group.create_task(_run_first(first._replace(dialer=noting), until))
+        tasks = [main, *(group.create_task(_run_at_address(spec, noting, main, until)) for spec in others)]
     return tuple(observation for task in tasks for observation in task.result())
 
 
 async def _run_first(spec: ProbeSpec, until: float) -> Observations:
-    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, engine=spec.engine)
+    """Run one probe, and once more where its chain cannot be verified here."""
+    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello)
     seen = outcome.observations
     return (*seen, *await _probe_readable(spec, seen, until))
 
 
-async def _run_at_address(spec: ProbeSpec, first: _AddressNoting, until: float) -> Observations:
-    address = await first.wait(until)
+async def _run_at_address(
+    spec: ProbeSpec, noting: _AddressNoting, first: asyncio.Task[Observations], until: float
+) -> Observations:
+    """Run a variant at the address of the first connection; where that shows nothing, at the one that answered."""
+    address = await noting.wait(until)
+    seen = await _run_variant(spec, address, until)
+    if address is None or seen[0].chain or asyncio.get_running_loop().time() >= until:
+        return seen
+    answered = (await first)[0]
+    if not answered.chain or answered.peer in {address, None} or answered.route not in DIRECT_ROUTES:
+        return seen
+    return await _run_variant(spec, answered.peer, until)
+
+
+async def _run_variant(spec: ProbeSpec, address: Address | None, until: float) -> Observations:
     if spec.quic:
         return (await quic.probe_quic(spec.endpoint, address=address or spec.mapped, deadline=until),)
-    dialer = _dialer_to(address, spec)
-    return (await probe.probe(spec.endpoint, dialer=dialer, deadline=until, hello=spec.hello)).observations
+    return await _run_first(spec._replace(dialer=_dialer_to(address, spec)), until)
 
 
 async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
-    """Run probes, a few at once, and return their observations in order, and behind them those of repeated probes."""
+    """Run probes, a few at once, and return an observation of each in order, followed by what else they showed."""
     found: dict[int, Observation] = {}
     repeated: dict[int, Observations] = {}
 
@@ -132,19 +250,16 @@ async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
         outcome = await probe.probe(
             spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, key_kind=spec.key_kind
         )
-        seen = outcome.single
-        found[number], repeated[number] = seen, await _probe_readable(spec, (seen,), until)
+        found[number], *others = outcome.observations
+        repeated[number] = (*others, *await _probe_readable(spec, outcome.observations, until))
 
     await for_each(range(len(specs)), run, limit=AT_ONCE)
     return (*(found[n] for n in range(len(specs))), *(again for n in range(len(specs)) for again in repeated[n]))
 
 
 async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: float) -> Observations:
-    """Probe again where a chain among those `seen` cannot be verified here; else return nothing.
-
-    A browser's hello offers nothing else in the first place.
-    """
-    unreadable = next((one for one in seen if one.hello is Hello.WIDEST and one.chain and not _is_readable(one)), None)
+    """Probe again where a chain among those `seen` cannot be verified here; else return nothing."""
+    unreadable = next((one for one in seen if one.chain and not _is_readable(one)), None)
     if unreadable is None:
         return ()
     if asyncio.get_running_loop().time() >= until:
@@ -156,7 +271,6 @@ async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: f
         dialer=_dialer_to(unreadable.peer if unreadable.route in DIRECT_ROUTES else None, spec),
         deadline=until,
         hello=Hello.READABLE,
-        engine=spec.engine,
     )
     return (again.single,)
 

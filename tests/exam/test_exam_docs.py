@@ -20,6 +20,7 @@ from detector.exam import Policy, ReasonCode
 from detector.exam.browser_view import NotReported, RefusalCode
 from detector.exam.protocol import ErrorCode, protocol_schema, read_request
 from detector.model import Category
+from detector.session.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -46,6 +47,16 @@ def test_policy_on_the_page_loads(tmp_path: Path) -> None:
     policy = Policy.load(tmp_path / "policy.toml")
     assert policy.require_witness is Category.EXAM
     assert {line.partition(" ")[0] for line in block.splitlines()} == {"schema", *Policy.__struct_fields__}
+
+
+def test_example_policy_loads() -> None:
+    """The policy in docs/examples is a policy, with the defaults that it says it has."""
+    policy = Policy.load(ROOT / "docs" / "examples" / "exam-policy.toml")
+    for name in {*Policy.__struct_fields__} - {"name", "endpoints", "route", "proxy", "hello", "quic", "all_addresses"}:
+        assert getattr(policy, name) == getattr(Policy(), name)
+    assert {name: getattr(NetworkSettings(), name) for name in policy.network if name != "probes"} == {
+        name: value for name, value in policy.network.items() if name != "probes"
+    }
 
 
 def test_json_on_the_page_fits_the_schema() -> None:

@@ -38,6 +38,7 @@ from detector.judge.network import report
 from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import (
     Engine,
+    FailedAttempt,
     Hello,
     Outcome,
     PortalObservation,
@@ -68,6 +69,9 @@ PUBLIC: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": "93.184.216.3
 PRIVATE: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": "10.1.2.3:443"}
 LEARNED: Final[dict[str, Any]] = {"pins": (b"\1" * 32,), "identity": RecordedIdentity.PUBLIC}
 STALE_PINS: Final[dict[str, Any]] = {"pins": (b"\1" * 32,)}
+FULL: Final = (FailedAttempt(outcome=Outcome.RESET, hello=Hello.BROWSER, address="93.184.216.34:443"),)
+SMALL: Final[dict[str, Any]] = {"hello": Hello.BROWSER, "small_hello": True}
+EARLIER: Final = (FailedAttempt(outcome=Outcome.TLS_ALERT, hello=Hello.FIREFOX),)
 
 WORLDS: Final[dict[str, tuple[str, str, str]]] = {
     "a witness sees our session": ("witnessed", "witnessed", ""),
@@ -155,6 +159,11 @@ WORLDS: Final[dict[str, tuple[str, str, str]]] = {
     "public and logged, expired pins": ("logged", "logged", ""),
     "a declared root": ("declared", "declared", ""),
     "a declared root that is installed too": ("declared", "declared", ""),
+    "another hello in the browser's place": ("inconclusive", "other-hello", ""),
+    "another hello in its place, the leaf pinned": ("inconclusive", "other-hello", ""),
+    "another hello in its place, forged": ("proven", "identity-substituted", ""),
+    "a smaller hello of the same client": ("logged", "logged", ""),
+    "nothing was seen but over QUIC": ("inconclusive", "other-hello", ""),
     "nothing was seen": ("inconclusive", "no-certificate", ""),
     "others spent the time": ("inconclusive", "budget-spent", ""),
     "a wrong clock": ("inconclusive", "clock-wrong", ""),
@@ -423,7 +432,14 @@ class Endpoints:
             "public and logged, expired pins": [self.case(genuine, **LEARNED, expires=(pki.now - DAY).date())],
             "a declared root": [self.forged(**declared)],
             "a declared root that is installed too": [self.forged(**declared, **self.installed)],
+            "another hello in the browser's place": [self.case(genuine, seen={**PUBLIC, "earlier": EARLIER})],
+            "another hello in its place, the leaf pinned": [
+                self.case(genuine, pins=(genuine.spki_sha256,), seen={**PUBLIC, "earlier": EARLIER})
+            ],
+            "another hello in its place, forged": [self.forged(seen={**PUBLIC, "earlier": EARLIER}, canary=True)],
+            "a smaller hello of the same client": [self.case(genuine, seen={**PUBLIC, "earlier": FULL, **SMALL})],
             "nothing was seen": [self.case([], canary=True, **unproved)],
+            "nothing was seen but over QUIC": [self.case([], **unproved, others=self.seen({"route": Route.QUIC}))],
             "others spent the time": [
                 self.case(crowded(pki, EXAM, keys=12), canary=True, context=self.world.context(budget=spent()))
             ],

@@ -85,9 +85,10 @@ async def test_a_server_that_stops(version: ssl.TLSVersion, ending: Ending, step
     assert observation.outcome is ends[ending]
     assert not observation.key_proved
     assert ders(observation) == (exam().chain if step is Step.CERTIFICATE else ())
-    retried = step is not Step.CERTIFICATE and ending is not Ending.SILENCE
+    retried = step is not Step.CERTIFICATE
     handed_over = version is V.TLSv1_2 and step is not Step.HELLO and native.is_usable()
     assert observation.attempts == 1 + retried + handed_over
+    assert [(each.outcome, each.small_hello) for each in observation.earlier] == [(ends[ending], False)] * retried
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])

@@ -135,7 +135,7 @@ async def test_first_connection_dropped(pki: PrivatePKI, settings_of: Settings) 
     ca = pki.private_ca("Filter CA")
     script = dataclasses.replace(Script.genuine(ca.issue([EXAM])), drop_first=1)
     result = await judged(script, settings_of())
-    assert (result.verdict, result.observation.attempts) == ("middleware", 2)
+    assert (result.verdict, result.observation.attempts) == ("middleware", 3)
 
 
 @VERSIONS

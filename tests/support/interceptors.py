@@ -48,12 +48,17 @@ class Campus:
         self._trust = pki.write(directory)
 
     async def check(
-        self, *arguments: str, family: int = 4, hosts: tuple[str, ...] = tuple(HOSTS), pinned: bool = True
+        self, *arguments: str, family: int | None = 4, hosts: tuple[str, ...] = tuple(HOSTS), pinned: bool = True
     ) -> Report:
-        """The report of `detector check`, a process of its own in the client's namespace, over one IP version."""
-        address = self.lab.origin.address(family)
-        bare = f"[{address}]" if ":" in address else address
-        resolve = [word for host in hosts for word in ("--resolve", f"{host}:443:{bare}:443")]
+        """The report of `detector check`, a process of its own in the client's namespace.
+
+        It goes over one IP version; with None to the addresses of `lab.name_hosts`.
+        """
+        resolve = []
+        if family is not None:
+            address = self.lab.origin.address(family)
+            bare = f"[{address}]" if ":" in address else address
+            resolve = [word for host in hosts for word in ("--resolve", f"{host}:443:{bare}:443")]
         trust = ("--roots", str(self._trust.roots), "--ct-logs", str(self._trust.ct_logs), "--offline")
         pins = ("--pins", str(self._pins)) if pinned else ()
         settings = ("--deadline", "20", "--proxy", "none", "--format", "json")

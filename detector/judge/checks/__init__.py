@@ -34,6 +34,7 @@ from . import (  # noqa: F401 - listed once; `MODULES` collects them
     private_origin,
     several_certificates,
     route_difference,
+    second_try,
     hello_difference,
     browser_view,
     quic,

@@ -27,17 +27,18 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from detector.model import PROXIED, Endpoint, Outcome
-from detector.probe.routes import HTTP_PORT, Resolver, RouteError
+from detector.probe.routes import HTTP_PORT, Addresses, Resolver, RouteError
 from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.hostname import NETWORK_SUFFIXES
+from detector.trust.roots import WHITE_SPACE
 
 from .client import OK, FetchOutcome, Limits, fetch, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
 
-    from detector.probe.routes import Address, AddressInfo, ConnectionRecord, Dialer, ProtocolFactory
+    from detector.probe.routes import Address, ConnectionRecord, Dialer, ProtocolFactory
 
 URLS_MAX: Final = 2  # for the issuers of one certificate. Public leaves name one; two allow for a mirror
 
@@ -99,12 +100,12 @@ def is_public_name(host: str) -> bool:
 class PublicResolver(Resolver):
     """The system's resolver restricted to public addresses, for the `DirectDialer` of an `IssuerFetcher`."""
 
-    async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
+    async def resolve(self, host: str, port: int) -> Addresses:
         """Resolve as `Resolver.resolve`. Raises `RouteError` when there are only private addresses."""
         found = [info for info in await super().resolve(host, port) if is_public_address(str(info[4][0]))]
         if not found:
             raise RouteError(Outcome.UNREACHABLE)
-        return found
+        return Addresses.bounded(found)
 
 
 class PublicAddressesOnly:
@@ -274,7 +275,7 @@ def _blocks(body: bytes) -> Iterator[bytes]:
     for block in _PEM.finditer(body):
         armoured = True
         try:
-            yield base64.b64decode(b"".join(block["base64"].split()), validate=True)
+            yield base64.b64decode(block["base64"].translate(None, WHITE_SPACE), validate=True)
         except binascii.Error:
             continue
     if not armoured:

@@ -18,18 +18,20 @@ from .dialing import (
     Dialer,
     NoRoute,
     ProtocolFactory,
+    RemainingRoute,
     ResolveMap,
     RouteError,
     Timeouts,
     host_port,
     literal,
 )
-from .direct import AddressInfo, DirectDialer, Family, Resolver, addresses_of, local_networks
+from .direct import Addresses, AddressInfo, DirectDialer, Family, Resolver, addresses_of, local_networks, lookup
 from .proxied import ProxyDialer, ProxyTrust
 from .proxies import Proxy, parse_proxy, proxy_for
 
 __all__ = [
-    "HTTP_PORT", "INTERIM_RESPONSES_MAX", "Address", "AddressInfo", "ConnectionRecord", "Dialer", "DirectDialer",
-    "Family", "NoRoute", "ProtocolFactory", "Proxy", "ProxyDialer", "ProxyTrust", "ResolveMap", "Resolver",
-    "RouteError", "Timeouts", "addresses_of", "host_port", "literal", "local_networks", "parse_proxy", "proxy_for",
+    "HTTP_PORT", "INTERIM_RESPONSES_MAX", "Address", "AddressInfo", "Addresses", "ConnectionRecord", "Dialer",
+    "DirectDialer", "Family", "NoRoute", "ProtocolFactory", "Proxy", "ProxyDialer", "ProxyTrust", "RemainingRoute",
+    "ResolveMap", "Resolver", "RouteError", "Timeouts", "addresses_of", "host_port", "literal", "local_networks",
+    "lookup", "parse_proxy", "proxy_for",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import contextlib
 import enum
 import functools
 import ipaddress
+import itertools
 import socket
 import threading
 from typing import TYPE_CHECKING, Final
@@ -33,7 +34,7 @@ else:
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 AddressInfo = tuple[int, int, int, str, SocketAddress]  # one answer of `socket.getaddrinfo`
 HAPPY_EYEBALLS_DELAY_SECONDS: Final = 0.25  # Connection Attempt Delay, as recommended by RFC 8305 section 5
-ADDRESSES_MAX: Final = 16  # addresses tried for one name; a resolver on the path may answer with any number of them
+ADDRESSES_MAX: Final = 16  # of each family; a resolver on the path may answer with any number of them
 LOOKUPS_MAX: Final = 64  # resolver threads at once; a thread that hangs cannot be stopped
 
 
@@ -54,6 +55,33 @@ class Family(enum.Enum):
 _ROUTES: Final = {Family.ANY: Route.DIRECT, Family.IPV4: Route.DIRECT_IPV4, Family.IPV6: Route.DIRECT_IPV6}
 
 
+class Addresses(tuple[AddressInfo, ...]):  # noqa: SLOT001 - a tuple has no room for slots
+    """The addresses of a name in the order in which they are tried; `left_out` is the number of those beyond bounds."""
+
+    left_out: int = 0
+
+    @classmethod
+    def bounded(cls, found: Sequence[AddressInfo]) -> Addresses:
+        """Return these addresses, their families alternating (RFC 8305 section 4), `ADDRESSES_MAX` of each at most."""
+        families = dict.fromkeys(info[0] for info in found)
+        kept = [[info for info in found if info[0] == family][:ADDRESSES_MAX] for family in families]
+        addresses = cls(info for each in itertools.zip_longest(*kept) for info in each if info is not None)
+        before = found.left_out if isinstance(found, Addresses) else 0
+        addresses.left_out = before + len(found) - len(addresses)
+        return addresses
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses alone, without repetitions."""
+        return tuple(dict.fromkeys(str(info[4][0]) for info in self))
+
+    def at_port(self, port: int) -> Addresses:
+        """Return the same addresses with another port."""
+        changed = Addresses((*info[:4], (info[4][0], port, *info[4][2:])) for info in self)
+        changed.left_out = self.left_out
+        return changed
+
+
 class Resolver:
     """Name resolution by the system's resolver, in one daemon thread for each lookup.
 
@@ -64,7 +92,7 @@ class Resolver:
     def __init__(self, *, lookups_max: int = LOOKUPS_MAX) -> None:
         self._slots = asyncio.Semaphore(lookups_max)
 
-    async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
+    async def resolve(self, host: str, port: int) -> Addresses:
         """Return the addresses of `host`, at most `ADDRESSES_MAX` of each family. A literal address costs no thread.
 
         Raises `OSError`, such as `socket.gaierror`.
@@ -73,7 +101,7 @@ class Resolver:
             return _numeric(address, port)
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Sequence[AddressInfo]] = loop.create_future()
+        answer: asyncio.Future[Addresses] = loop.create_future()
 
         def work() -> None:
             try:
@@ -97,16 +125,16 @@ class Resolver:
         return await answer
 
 
-def _numeric(address: str, port: int) -> Sequence[AddressInfo]:
+def _numeric(address: str, port: int) -> Addresses:
     """Return what the system's resolver says of an address; it is asked only for the number of a zone."""
     if "%" in address or not 0 < port <= PORT_MAX:
         return _query(address, port, socket.AI_NUMERICHOST)
     if ":" in address:
-        return ((socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)),)
-    return ((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)),)
+        return Addresses([(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0))])
+    return Addresses([(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))])
 
 
-def _query(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
+def _query(host: str, port: int, flags: int) -> Addresses:
     """Ask the system's resolver; blocks. An impossible name or port is as unknown as any other."""
     if not 0 < port <= PORT_MAX:
         raise socket.gaierror(socket.EAI_SERVICE, "not a TCP port")
@@ -115,9 +143,7 @@ def _query(host: str, port: int, flags: int) -> Sequence[AddressInfo]:
     except ValueError as error:
         # UnicodeError: a label of more than 63 bytes; ValueError: a null byte.
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
-    families = [[info for info in found if info[0] == family] for family in (socket.AF_INET6, socket.AF_INET)]
-    kept = {info for family in families for info in family[:ADDRESSES_MAX]}
-    return [info for info in found if info in kept]
+    return Addresses.bounded(found)
 
 
 class DirectDialer:
@@ -143,13 +169,17 @@ class DirectDialer:
 
 async def addresses_of(host: str, port: int, *, resolver: Resolver, until: float) -> tuple[str, ...]:
     """Return every address of `host` known by loop time `until`, without repetitions; none if it does not resolve."""
+    return (await lookup(host, port, resolver=resolver, until=until)).hosts
+
+
+async def lookup(host: str, port: int, *, resolver: Resolver, until: float) -> Addresses:
+    """Resolve `host` by loop time `until`; no addresses if it does not resolve."""
     record = ConnectionRecord(deadline=until)
     try:
         async with record.phase("resolve", record.timeouts.resolve, Outcome.DNS_FAILURE):
-            found = await resolver.resolve(host, port)
+            return Addresses.bounded(await resolver.resolve(host, port))
     except (RouteError, OSError):
-        return ()
-    return tuple(dict.fromkeys(str(info[4][0]) for info in found))
+        return Addresses()
 
 
 async def open_connection(  # noqa: PLR0913 - where, what, and how
@@ -168,11 +198,13 @@ async def open_connection(  # noqa: PLR0913 - where, what, and how
     timeouts = record.timeouts
     try:
         async with record.phase("resolve", timeouts.resolve, Outcome.DNS_FAILURE):
-            addresses = await resolver.resolve(host, port)
+            addresses: Sequence[AddressInfo] = await resolver.resolve(host, port)
         if family is not Family.ANY:
             addresses = [info for info in addresses if info[0] == family.value]
         if not addresses:
             raise RouteError(Outcome.NO_ADDRESS)
+        if (order := record.order) is not None:
+            addresses = sorted(addresses, key=lambda info: order(host_port(str(info[4][0]), port)))
         async with record.phase("connect", timeouts.connect, Outcome.CONNECT_TIMEOUT):
             return await _race(addresses, factory, record)
     except OSError as error:
@@ -219,21 +251,28 @@ async def _connect(address: AddressInfo) -> socket.socket:
     return connecting
 
 
-def local_networks() -> dict[str, str]:
-    """Return the source address of outbound traffic by address family, of IPv6 only the network.
+def source_addresses() -> dict[str, str]:
+    """Return the source address of outbound traffic by address family; families without a route are left out.
 
-    Families without a route are left out. Connecting a UDP socket only makes the system choose route and source
-    address; nothing is sent. The result is for comparison within one run: it goes into no record, report or metric.
+    Connecting a UDP socket only makes the system choose route and source address; nothing is sent.
     """
     found = {}
     for name, family, elsewhere in _ELSEWHERE:
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probing:
                 probing.connect((elsewhere, _DISCARD))
-                source = probing.getsockname()[0].partition("%")[0]
+                found[name] = probing.getsockname()[0].partition("%")[0]
         except OSError:  # no route, or no such family on this machine
             continue
-        bits = 32 if family == socket.AF_INET else _IPV6_NETWORK_BITS
-        network = ipaddress.ip_network((source, bits), strict=False)
-        found[name] = source if family == socket.AF_INET else str(network)
+    return found
+
+
+def local_networks() -> dict[str, str]:
+    """Return the source address of outbound traffic by address family, of IPv6 only the network.
+
+    The result is for comparison within one run: it goes into no record, report or metric.
+    """
+    found = source_addresses()
+    if (source := found.get("ipv6")) is not None:
+        found["ipv6"] = str(ipaddress.ip_network((source, _IPV6_NETWORK_BITS), strict=False))
     return found

@@ -19,7 +19,7 @@ from detector.errors import MissingExtraError
 from detector.model.validate import PORT_MAX
 
 from .dialing import literal
-from .direct import ADDRESSES_MAX, Resolver
+from .direct import Addresses, Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,16 +54,18 @@ class AsyncLookup:
         self._resolver: aiodns.DNSResolver | None = None
 
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
-        """Return the addresses of `host`, at most `ADDRESSES_MAX`. Raises `socket.gaierror`."""
+        """Return the addresses of `host`, bounded. Raises `socket.gaierror`."""
         if self._resolver is None:
             self._resolver = self._make()  # belongs to the event loop it is made in
         try:
             found = await self._resolver.getaddrinfo(host, port=port, type=socket.SOCK_STREAM)
         except self._failure as error:
             raise socket.gaierror(socket.EAI_NONAME, "c-ares found no address") from error
-        return tuple(
-            (node.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (node.addr[0].decode("ascii"), *node.addr[1:]))
-            for node in found.nodes[:ADDRESSES_MAX]
+        return Addresses.bounded(
+            [
+                (node.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (node.addr[0].decode(), *node.addr[1:]))
+                for node in found.nodes
+            ]
         )
 
     async def close(self) -> None:
@@ -80,15 +82,15 @@ class CachingResolver(Resolver):
         super().__init__()
         self._lookup: Lookup = lookup or Resolver()
         self._clock = clock
-        self._answers: OrderedDict[str, tuple[float, Sequence[AddressInfo] | OSError]] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[Sequence[AddressInfo]]] = {}
+        self._answers: OrderedDict[str, tuple[float, Addresses | OSError]] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[Addresses]] = {}
 
     @property
     def c_ares(self) -> bool:
         """Whether lookups go through c-ares, and not the system."""
         return isinstance(self._lookup, AsyncLookup)
 
-    async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:
+    async def resolve(self, host: str, port: int) -> Addresses:
         """Resolve as `Resolver.resolve`."""
         if not 0 < port <= PORT_MAX or literal(host) is not None:
             return await super().resolve(host, port)
@@ -98,12 +100,9 @@ class CachingResolver(Resolver):
             answer = await self._ask(name)
         if isinstance(answer, OSError):
             raise socket.gaierror(*answer.args) from answer
-        return tuple(
-            (family, kind, protocol, canonical, (address[0], port, *address[2:]))
-            for family, kind, protocol, canonical, address in answer
-        )
+        return answer.at_port(port)
 
-    def _cached(self, name: str) -> Sequence[AddressInfo] | OSError | None:
+    def _cached(self, name: str) -> Addresses | OSError | None:
         if name not in self._answers:
             return None
         until, answer = self._answers[name]
@@ -113,7 +112,7 @@ class CachingResolver(Resolver):
         self._answers.move_to_end(name)
         return answer
 
-    async def _ask(self, name: str) -> Sequence[AddressInfo] | OSError:
+    async def _ask(self, name: str) -> Addresses | OSError:
         task = self._asking.get(name)
         if task is None:
             # A task of its own: one caller that gives up does not cancel it for the others.
@@ -125,16 +124,16 @@ class CachingResolver(Resolver):
         except OSError as error:
             return error
 
-    async def _find(self, name: str) -> Sequence[AddressInfo]:
+    async def _find(self, name: str) -> Addresses:
         try:
-            found = await self._lookup.resolve(name, 1)  # the port is filled in for each caller
+            found = Addresses.bounded(await self._lookup.resolve(name, 1))  # the port is filled in for each caller
         except OSError as error:
             self._keep(name, error, KEEP_FAILURE_SECONDS)
             raise
         self._keep(name, found, KEEP_SECONDS)
         return found
 
-    def _keep(self, name: str, answer: Sequence[AddressInfo] | OSError, seconds: float) -> None:
+    def _keep(self, name: str, answer: Addresses | OSError, seconds: float) -> None:
         self._answers[name] = (self._clock() + seconds, answer)
         if len(self._answers) > NAMES_MAX:
             self._answers.popitem(last=False)
