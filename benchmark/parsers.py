@@ -56,7 +56,7 @@ _AS_ISSUER: Final = "1.3.6.1.5.5.7.48.2"
 class Parser(NamedTuple):
     """A parser on one kind of input.
 
-    `make` returns an input of about as many bytes as it is given; `most` is how many the parser reads, `measured` how
+    `make` returns an input of about as many bytes as asked for; `most` is how many the parser reads, `measured` how
     many the test of growth gives it where that is less.
     """
 
@@ -145,7 +145,7 @@ def _sequence(*parts: bytes) -> bytes:
 
 
 def _certificate(subject: bytes = b"", extensions: bytes = b"", serial: bytes = b"\x01") -> bytes:
-    """A certificate with this content of its subject and extensions; its signature is none."""
+    """A certificate with this content of its subject and extensions; it is not signed."""
     algorithm = _sequence(_oid("1.2.840.10045.4.3.2"))
     moment = der.encode(der.UTC_TIME, b"260101000000Z")
     spki = _sequence(_sequence(_oid("1.2.840.10045.2.1"), _oid("1.2.840.10045.3.1.7")), b"\x03\x42\x00" + bytes(65))

@@ -531,10 +531,8 @@ class BoringSSL:
         connection = self._connection
         if self.end is not End.COMPLETE:
             return Report(self.end or End.CLOSED, self.why, (), ())
-        chain = tuple(
-            bytes(certificate.public_bytes(certificate.ENCODING_DER))
-            for certificate in connection.get_unverified_chain()
-        )
+        encoded = [each.public_bytes(each.ENCODING_DER) for each in connection.get_unverified_chain()]
+        chain = tuple(der for der in encoded if isinstance(der, bytes))
         cipher = connection.cipher()
         facts = (connection.version(), None if cipher is None else cipher[0], connection.selected_alpn_protocol())
         return Report(End.COMPLETE, "", chain, facts)

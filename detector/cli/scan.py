@@ -25,7 +25,7 @@ from detector import scan as scans
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError, MissingExtraError
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode
+from detector.model import Confidence, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
 from detector.model.validate import PORT_MAX
 from detector.pins.target import parse_host
@@ -452,8 +452,8 @@ class _Writer:
         """What this scan wrote before it was interrupted, read as `form`. Raises `InputError`."""
         for number, line in enumerate(() if self._record is None else self._record.earlier(), start=1):
             try:
-                yield msgspec.json.decode(line, type=form)
-            except (msgspec.MsgspecError, ValueError) as error:
+                yield json_text.decode(line, form)
+            except json_text.MalformedError as error:
                 raise InputError(
                     f"--output: line {number} is not a result of a scan.",
                     advice="Restore the file as the scan wrote it, or begin again with a new state file and output.",

@@ -14,7 +14,7 @@ from detector.aio.bounded_map import for_each
 from detector.errors import DetectorError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import believed
-from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
+from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record, json_text
 from detector.pins import PinSet
 from detector.probe.tls.wire import CERTIFICATES_MAX
 from detector.session.seams import Seams
@@ -91,8 +91,8 @@ def encode_request(request: Request) -> bytes:
 def decode_response(answer: bytes, *, expected: int) -> Response | ErrorResponse | None:
     """Decode the answer to a request for `expected` endpoints; None when it is something else."""
     try:
-        found = msgspec.json.decode(answer, type=Response | ErrorResponse)
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # the last two: not UTF-8, nested too deep
+        found: Response | ErrorResponse = json_text.decode(answer, Response | ErrorResponse)  # type: ignore[arg-type] # a union has no type
+    except json_text.MalformedError:
         return None
     if isinstance(found, Response):
         chains = (seen.chain for one in found.probed for seen in (one.observation, *one.others))
@@ -110,8 +110,8 @@ async def run(job: bytes, detector_for: Callable[[WorkerConfig], Detector] = mak
     """Run an encoded `Request` and return an encoded `Response` or `ErrorResponse`."""
     answer: Response | ErrorResponse
     try:
-        request = msgspec.json.decode(job, type=Request)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        request = json_text.decode(job, Request)
+    except json_text.MalformedError:
         return msgspec.json.encode(
             ErrorResponse(message="The request cannot be read.", advice="Install the same version on both sides.")
         )

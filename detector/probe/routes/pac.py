@@ -28,7 +28,7 @@ import msgspec
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import run_in_thread
 from detector.errors import ProxyError
-from detector.model import Outcome, Route, UnfollowedProxy
+from detector.model import Outcome, Route, UnfollowedProxy, json_text
 from detector.model.validate import HTTPS_PORT
 
 from .dialing import HTTP_PORT, LOG, RouteError, literal
@@ -289,8 +289,8 @@ class _Done(msgspec.Struct, frozen=True):
 def _read_output(output: bytes | None) -> _Done:
     """Parse what the worker printed; no answers where it failed."""
     try:
-        return msgspec.json.decode(output or b"", type=_Done)
-    except msgspec.DecodeError:
+        return json_text.decode(output or b"", _Done)
+    except json_text.MalformedError:
         return _Done([])
 
 

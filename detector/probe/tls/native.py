@@ -383,7 +383,7 @@ class NativeHandshake(ClientHandshake):
         )
         flight = _record(ContentType.HANDSHAKE, messages) + self._session.client_finished(transcript)
         self._ending = tls12.SecondFlight(self._session, transcript, ticket_expected=wire.ticket_expected)
-        self._ending.receive(wire.rest)
+        self._ending.receive(wire.rest())
         self._end()
         return flight
 

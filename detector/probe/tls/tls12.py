@@ -20,7 +20,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from .codepoints import AEAD, TLS_1_2_SUITES, ContentType, HandshakeType, Tls12Suite
 from .reader import Reader, WireError, WireErrorKind, malformed
-from .wire import CLOSE_NOTIFY, FLIGHT_BYTES_MAX, RECORD_HEADER_BYTES, first_record, messages_of
+from .wire import (
+    CLOSE_NOTIFY,
+    EMPTY_RECORDS_MAX,
+    FLIGHT_BYTES_MAX,
+    RECORD_HEADER_BYTES,
+    WARNINGS_MAX,
+    first_record,
+    messages_of,
+)
 
 if TYPE_CHECKING:
     from _hashlib import HASH
@@ -38,7 +46,6 @@ _CHACHA_IV_BYTES: Final = 12  # RFC 7905 section 2
 _TAG_BYTES: Final = 16  # of both AEADs
 _MAC_KEY_BYTES: Final = 20  # HMAC-SHA1 (RFC 5246 appendix C)
 _BLOCK_BYTES: Final = 16  # AES
-_WARNINGS_MAX: Final = 4  # warnings that are skipped before the second flight is over, as by BoringSSL
 _FATAL: Final = 2  # alert level (RFC 5246 section 7.2)
 
 
@@ -212,6 +219,7 @@ class SecondFlight:
         self._taken = 0
         self._number: int | None = None
         self._warnings = 0
+        self._empty_records = 0
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the server. Raises `WireError` for what ends the handshake."""
@@ -236,7 +244,10 @@ class SecondFlight:
             if content != b"\x01" or self._messages or self._ticket_expected or self._number is not None:
                 raise malformed("an unexpected ChangeCipherSpec")
             self._number = 0
-        elif content_type == ContentType.HANDSHAKE and content:
+        elif content_type == ContentType.HANDSHAKE:
+            self._empty_records = 0 if content else self._empty_records + 1
+            if self._empty_records > EMPTY_RECORDS_MAX:
+                raise malformed("too many records without content")
             self._messages += content
             for kind, message in messages_of(self._messages):
                 self._message(kind, message)
@@ -251,7 +262,7 @@ class SecondFlight:
             self.alert = description
             return
         self._warnings += 1
-        if self._warnings > _WARNINGS_MAX:
+        if self._warnings > WARNINGS_MAX:
             raise malformed("too many warnings")
 
     def _message(self, kind: int, message: bytes) -> None:

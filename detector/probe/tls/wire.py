@@ -128,8 +128,8 @@ _MESSAGE_BYTES_TAKEN: Final = 100 * 1024
 """Bytes of a handshake message, or of a decompressed one, that BoringSSL reads (SSL_MAX_CERT_LIST_DEFAULT)."""
 _PROTECTED_BYTES_TAKEN: Final = PLAINTEXT_BYTES_MAX + 1 + 16
 """Bytes of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
-_EMPTY_RECORDS_MAX: Final = 32  # records without content in a row that BoringSSL skips (kMaxEmptyRecords)
-_WARNINGS_MAX: Final = 4  # warnings in a row that BoringSSL skips before TLS 1.3 (kMaxWarningAlerts)
+EMPTY_RECORDS_MAX: Final = 32  # records without content in a row that BoringSSL skips (kMaxEmptyRecords)
+WARNINGS_MAX: Final = 4  # warnings in a row that BoringSSL skips before TLS 1.3 (kMaxWarningAlerts)
 _VERSION_BYTES: Final = 2  # ProtocolVersion (RFC 8446 section 4.1.2)
 _ALPN_OVERHEAD_BYTES: Final = 3  # both length fields of a list of one name (RFC 7301 section 3.1)
 
@@ -202,8 +202,7 @@ class Wire:
     cipher suite or group that our hello did not offer. `key_share` is the server's share (RFC 8446 section 4.2.8), or
     its public key in ServerKeyExchange. `certificate_requested` says that we are to answer with a Certificate,
     `application_settings` that the server answered with its own, and `delegated` is the credential whose key signs
-    instead of the leaf's. Before TLS 1.3 `ticket_expected` announces a NewSessionTicket, and `rest` holds records that
-    came in one piece with the flight.
+    instead of the leaf's. Before TLS 1.3 `ticket_expected` announces a NewSessionTicket.
     """
 
     def __init__(self) -> None:
@@ -233,7 +232,7 @@ class Wire:
         self.delegated: delegated_credential.DelegatedCredential | None = None
         self.ticket_expected = False
         self.server_random = b""
-        self.rest = b""
+        self._rest = b""
         self.error: WireError | None = None
         self._client_records = bytearray()
         self._client_messages = bytearray()
@@ -366,7 +365,7 @@ class Wire:
             self._any_record = True
             self._content(content_type, content, in_clear=content is body)
         if self.flight_over:
-            self.rest = bytes(self._records)
+            self._rest = bytes(self._records)
             self._records.clear()
             self._messages.clear()
 
@@ -431,7 +430,7 @@ class Wire:
         # (RFC 8446 section 6).
         if level == _WARNING and description != CLOSE_NOTIFY and (not new or description == _USER_CANCELED):
             self._warnings += 1
-            if self._warnings > _WARNINGS_MAX:
+            if self._warnings > WARNINGS_MAX:
                 self._refuse("too many warnings")
         else:
             if new and level == _WARNING and description != CLOSE_NOTIFY:
@@ -455,7 +454,7 @@ class Wire:
     def _count_empty(self) -> None:
         """Records without content are never sent (RFC 8446 section 5.1); many would keep us busy for nothing."""
         self._empty_records += 1
-        if self._empty_records > _EMPTY_RECORDS_MAX:
+        if self._empty_records > EMPTY_RECORDS_MAX:
             raise malformed("too many records without content")
 
     # Messages
@@ -496,8 +495,8 @@ class Wire:
         hello = parse_server_hello(message)
         version, suite = hello.version, hello.cipher_suite
         extensions = dict(reversed(hello.extensions))
-        group = self._key_share_group(extensions.get(ExtensionType.KEY_SHARE))
         new = version == TLS_1_3
+        group = self._key_share_group(extensions.get(ExtensionType.KEY_SHARE)) if new else None
         if new and suite not in TLS_1_3_SUITES:
             self.unoffered = True
             raise malformed(f"cipher suite 0x{suite:04x} in TLS 1.3")
@@ -573,6 +572,7 @@ class Wire:
         if (
             hello.compression_method
             or not extensions.keys() <= allowed
+            or len(extensions) != len(hello.extensions)
             or not all(_is_old_extension(kind, body) for kind, body in hello.extensions)
         ):
             self._refuse("a nonconforming ServerHello")
@@ -609,11 +609,13 @@ class Wire:
             return
         kinds = {kind for kind, _ in self._offered.extensions}
         configurations = extensions.get(ExtensionType.ENCRYPTED_CLIENT_HELLO)
+        anchors = extensions.get(ExtensionType.TRUST_ANCHORS)
         if (
             not extensions.keys() <= _IN_ENCRYPTED_EXTENSIONS & kinds
             or len(extensions) != len(listed)
             or extensions.get(ExtensionType.SERVER_NAME)
             or (configurations is not None and not _is_ech_config_list(configurations))
+            or (anchors is not None and not _is_trust_anchor_list(anchors))
             or (self.application_settings and self.alpn not in _with_settings(self._offered))
         ):
             self._refuse("nonconforming EncryptedExtensions")
@@ -773,6 +775,10 @@ class Wire:
         running.update(server_hello)
         return running
 
+    def rest(self) -> bytes:
+        """Return the bytes that came in one piece with the end of the flight."""
+        return self._rest
+
     def transcript(self) -> HASH:
         """Return the running hash of the handshake up to the last message that was read (RFC 8446 section 4.4.1).
 
@@ -818,7 +824,7 @@ def _is_old_extension(kind: int, body: bytes) -> bool:
 
 def _allows_uncompressed(body: bytes) -> bool:
     """Return whether a list of point formats has the one that is used (RFC 8422 section 5.1.2)."""
-    return body[:1] == bytes((len(body) - 1,)) and _UNCOMPRESSED_POINT in body[1:]
+    return bool(body) and body[0] == len(body) - 1 and _UNCOMPRESSED_POINT in body[1:]
 
 
 def _with_settings(offered: ClientHello) -> tuple[str, ...]:
@@ -829,6 +835,20 @@ def _with_settings(offered: ClientHello) -> tuple[str, ...]:
     while names.left:
         found.append(names.vector(1).decode("ascii", "backslashreplace"))
     return tuple(found)
+
+
+def _is_trust_anchor_list(body: bytes) -> bool:
+    """Return whether this is a list of trust anchor ids, none of them empty (draft-ietf-tls-trust-anchor-ids)."""
+    try:
+        outer = Reader(body, "a list of trust anchors")
+        names = Reader(outer.vector(2), "a list of trust anchors")
+        outer.end()
+        complete = True
+        while names.left:
+            complete = bool(names.vector(1)) and complete
+    except WireError:
+        return False
+    return complete
 
 
 def _is_ech_config_list(body: bytes) -> bool:

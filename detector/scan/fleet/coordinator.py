@@ -23,10 +23,10 @@ from collections import Counter, defaultdict
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
 from aiohttp import WSMsgType
 
 from detector.aio.tasks import cancel_and_wait
+from detector.model import json_text
 from detector.scan import work
 from detector.scan.runner import Numbered, Scanned, canary_targets, numbered_batches, row
 from detector.session.settings import NetworkSettings
@@ -135,10 +135,10 @@ class Connection:
         try:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
-                    await self._update(msgspec.json.decode(message.data, type=Roster))
+                    await self._update(json_text.decode(message.data, Roster))
                 elif message.type is WSMsgType.BINARY and (parcel := Parcel.decode(message.data)) is not None:
                     self._settle(parcel.job, parcel.content)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except json_text.MalformedError:
             LOG.info("the scheduler sent something else than a roster")
         finally:
             self._lost = True

@@ -27,7 +27,7 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
-from detector.model import Record
+from detector.model import Record, json_text
 from detector.version import VERSION
 
 PROTOCOL: Final = 2
@@ -102,8 +102,8 @@ class Parcel(NamedTuple):
 def decode_registration(message: str) -> Registration | None:
     """Read a worker's first message; None for anything else, and for a name that cannot be printed."""
     try:
-        found = msgspec.json.decode(message, type=Registration)
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # the last two: not UTF-8, nested too deep
+        found = json_text.decode(message, Registration)
+    except json_text.MalformedError:
         return None
     identity = found.identity
     shown = (found.vantage, identity.version, identity.source_sha256)
