@@ -481,8 +481,11 @@ class EndpointEvidence:
 
     @cached_property
     def is_of_witnessed_key(self) -> bool:
-        """Whether this session ended at the holder of the leaf key of another one, whose end the witness is."""
-        if not self.observation.key_proved or self.leaf_key is None:
+        """Whether this leaf's key is that of another session, whose end the witness is and in which it was proved.
+
+        Where it was proved here, too, both ended at its holder; a browser's report shows the key alone.
+        """
+        if self.leaf_key is None or not (self.observation.key_proved or self.from_browser):
             return False
         witnessed = (s for s in self.siblings if s.witness_result is WitnessResult.EQUAL and s.observation.key_proved)
         return any(s.leaf_key == self.leaf_key for s in witnessed)
