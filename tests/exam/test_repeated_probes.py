@@ -23,6 +23,7 @@ from detector.errors import InputError
 from detector.exam import Action, OnUnconfirmed, Policy, ReasonCode
 from detector.model import Observation, Outcome, RecordedIdentity
 from detector.session.run import Repeats, repeat
+from detector.session.settings import PROBES_MAX
 from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
@@ -181,6 +182,22 @@ class TestCost:
         async with serve_origin(pki.issue([LMS])) as origin:
             decision = await detector.exam.gate(**settings_of(Endpoint(host=LMS, address=origin.address)))
         assert (decision.action, rounds(decision.report, LMS)) == (Action.ALLOW, [0, 1])
+
+
+async def test_no_observation_of_many_is_left_out(pki: PrivatePKI, settings_of: Settings) -> None:
+    """With as many probes, hellos and routes as there can be, the one connection that was decrypted decides."""
+    async with (
+        serve_origin(pki.issue([EXAM])) as genuine,
+        serve_origin(pki.private_ca("School CA").issue([EXAM])) as forged,
+    ):
+        for at in (0, 7, 15):
+            async with fickle(genuine.address, forged.address, [PASS] * at + [FORGE] + [PASS]) as box:
+                exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address)
+                policy = Policy(probes=PROBES_MAX, hello="both", route="all", all_addresses=True, deadline=10.0)
+                decision = await detector.exam.gate(policy=policy, **settings_of(exam))
+            result = decision.report.results[0]
+            assert len(result.other_observations) + 1 >= len(box.served) > 2 * PROBES_MAX
+            assert decision.action is Action.BLOCK
 
 
 class TestSettings:
