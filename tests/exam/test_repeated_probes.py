@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_testing import Script, serve_middlebox, serve_origin, serve_script
-from detector_testing.streams import Listener, aborting, connect, listen, relay
+from support.boxes import DROP, FORGE, PASS, fickle
 from support.simulation import simulate
 from support.witnesses import answering
 
@@ -27,46 +27,17 @@ from detector.session.settings import PROBES_MAX
 from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable
 
     from detector_testing import PrivatePKI
-    from detector_testing.streams import Address, PlainStream
 
     from detector.model import Report
 
     Settings = Callable[..., dict[str, Any]]
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
-PASS, FORGE, DROP = "pass", "forge", "drop"
 PATIENCE: Final = 20
 """Seconds after which a gate with a deadline of one or two counts as hanging, however busy the machine is."""
-
-
-class Fickle(Listener):
-    """Something in the middle; `served` says what became of each connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.served: list[str] = []
-
-
-@contextlib.asynccontextmanager
-async def fickle(genuine: Address, forged: Address, script: Sequence[str]) -> AsyncIterator[Fickle]:
-    """Treat connection after connection as the script says, the last word of which holds for all further ones."""
-    box = Fickle()
-
-    async def serve(client: PlainStream) -> None:
-        word = script[min(len(box.served), len(script) - 1)]
-        box.served.append(word)
-        if word == DROP:
-            client.abort()
-            return
-        server = await connect(genuine if word == PASS else forged)
-        with aborting(server):
-            await relay(client, server)
-
-    async with listen(serve, box):
-        yield box
 
 
 def rounds(report: Report, host: str = EXAM) -> list[int]:
