@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
 
-OTHERS_MAX: Final = 40
-"""Further observations kept for one endpoint: every route with every hello and the addresses of a large host, which are
-at most 32, and eight that a browser reported."""
+OTHERS_MAX: Final = 80
+"""Further observations kept for one endpoint: eight probes (`session.settings.PROBES_MAX`) of at most six each (the
+hellos, QUIC, and those for what cannot be read and for the witness), the 24 further probes of `session.plan`, and eight
+that a browser reported."""
 
 _RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, NameMatch.UNFINISHED})
 """Matches that count as right for accusing; lists of names that are longer than what is read are among them."""
