@@ -75,7 +75,7 @@ async def measured(attempt: Attempt, settings: dict[str, Any], count: int, concu
 def main(run: Run, kinds: Sequence[str]) -> int:
     """Run a kind of client from the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", help=f"one of {', '.join(kinds)}; the detector's with a colon and the engine")
+    parser.add_argument("kind", help=f"one of {', '.join(kinds)}; the detector's with a colon and the hello")
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--concurrency", type=int, default=32)
     options = parser.parse_args()

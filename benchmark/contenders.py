@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import cryptography
 import OpenSSL.SSL
 
-from detector.model import Engine
+from detector.model import Hello
 from detector.version import VERSION
 from evaluation import portal_detector
 from evaluation.uv import UvError, uv_command
@@ -106,24 +106,21 @@ def counting(needle: str, each: int = 1) -> Callable[[str], int]:
 
 
 def python_clients() -> list[Contender]:
-    """Return the detector with each engine, and the standard library."""
+    """Return the detector with two hellos, and the standard library."""
     own = f"detector {VERSION}, Python {sys.version.split()[0]}, cryptography {cryptography.__version__}"
     openssl = f"pyOpenSSL {metadata.version('pyopenssl')} ({_linked_openssl()})"
     made = []
-    for engine in (Engine.NATIVE, Engine.OPENSSL):
-        version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
-        does = f"`probe()`, engine `{engine}`: chain captured and hashed, key proved"
-        made.append(_client(f"probe:{engine}", does, version, probes=600, memory=True))
-    for engine in (Engine.NATIVE, Engine.OPENSSL):
-        version = own if engine is Engine.NATIVE else f"{own}, {openssl}"
-        made += [
-            _client(f"{kind}:{engine}", f"{what}, engine `{engine}`, {which}", version, probes=probes)
-            for kind, probes, what, which in (
-                ("probe-seen", 1200, "`probe()`", "the endpoints of `scan-seen`, as before"),
-                ("scan-seen", 1200, "`Detector.scan`", "endpoints seen before: public path, pins, SCTs, verdict"),
-                ("scan-first", 300, "`Detector.scan`", "first contact: the same"),
-            )
-        ]
+    for hello, version in ((Hello.BROWSER, own), (Hello.OPENSSL, f"{own}, {openssl}")):
+        does = f"`probe()`, hello `{hello}`: chain captured and hashed, key proved"
+        made.append(_client(f"probe:{hello}", does, version, probes=600, memory=True))
+    made += [
+        _client(f"{kind}:{Hello.BROWSER}", f"{what}, default hello, {which}", own, probes=probes)
+        for kind, probes, what, which in (
+            ("probe-seen", 1200, "`probe()`", "the endpoints of `scan-seen`, as before"),
+            ("scan-seen", 1200, "`Detector.scan`", "endpoints seen before: public path, pins, SCTs, verdict"),
+            ("scan-first", 300, "`Detector.scan`", "first contact: the same"),
+        )
+    ]
     plain = f"Python {sys.version.split()[0]} ({ssl.OPENSSL_VERSION})"
     known = "leaf captured" if sys.version_info < (3, 13) else "chain captured"
     made.append(_client("memory", f"`ssl` on memory BIOs, asyncio protocol; {known}", plain, probes=300, memory=True))

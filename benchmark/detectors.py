@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from detector.model import Endpoint, Engine
+from detector.model import Endpoint
 from detector.pins import PinSet
 from detector.session.session import Detector
 
 
-def detector_for(settings: dict[str, Any], engine: str, concurrency: int) -> Detector:
+def detector_for(settings: dict[str, Any], concurrency: int) -> Detector:
     """A detector that holds the origin's PKI for the public one."""
     return Detector(
         pins=PinSet(name="none", endpoints=()),
@@ -17,7 +17,6 @@ def detector_for(settings: dict[str, Any], engine: str, concurrency: int) -> Det
         logs=settings["logs"],
         proxy="none",
         offline=True,
-        engine=Engine(engine),
         concurrency=concurrency,
     )
 

@@ -73,7 +73,7 @@ async def warm(settings: dict[str, Any], rounds: int) -> dict[str, Any]:
     from detector.probe.tls.native import NativeHandshake
 
     endpoints = pinned_endpoints(settings)
-    detector = detector_for(settings, "auto", len(endpoints))
+    detector = detector_for(settings, len(endpoints))
     hellos = [NativeHandshake(endpoint.host).start() for endpoint in endpoints]
     pairs = list(zip(endpoints, hellos, strict=True))
     lengths = await asyncio.gather(*(_exchange(endpoint, hello, float("inf")) for endpoint, hello in pairs))
@@ -98,7 +98,7 @@ def fresh(settings: dict[str, Any]) -> dict[str, Any]:
     from benchmark.detectors import detector_for, pinned_endpoints
 
     endpoints = pinned_endpoints(settings)
-    made = detector_for(settings, "auto", len(endpoints))
+    made = detector_for(settings, len(endpoints))
     ready = time.perf_counter()
     report = asyncio.run(made.check(endpoints))
     done = time.perf_counter()

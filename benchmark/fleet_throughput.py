@@ -122,8 +122,6 @@ async def measured(setting: Setting, workers: int) -> Spent:
                     "--vantage",
                     f"v{at}",
                     *threads,
-                    "--host",
-                    LOOPBACK,
                     ready="probes from",
                 )
             )

@@ -23,7 +23,7 @@ from detector.judge.evidence import Context, EndpointEvidence, no_machine_roots
 from detector.knowledge import ct_logs
 from detector.model import Endpoint, Observation, Outcome, Result, RootOrigin
 from detector.pins import PinSet
-from detector.probe.tls import native
+from detector.probe.tls import key_exchange, native
 from detector.scan.fleet import certificates
 from detector.session.seams import Seams
 from detector.trust.certificate import Certificate
@@ -81,12 +81,12 @@ def no_public_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detector.session.settings.known_canaries", tuple)
 
 
-@pytest.fixture(params=["native first", "OpenSSL alone"])
-def either_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What is true of a look is true whatever makes its handshakes."""
-    if request.param == "OpenSSL alone":
-        monkeypatch.setattr(native, "is_usable", lambda: False)
-    return str(request.param)
+@pytest.fixture(params=["with ML-KEM", "without ML-KEM"])
+def either_cryptography(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """What is true of a probe is true with an older `cryptography`, too; returns whether it has ML-KEM."""
+    if request.param == "without ML-KEM":
+        monkeypatch.setattr(native, "has_ml_kem", lambda: False)
+    return request.param == "with ML-KEM" and key_exchange.has_ml_kem()
 
 
 @pytest.fixture(scope="session")
@@ -178,6 +178,13 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIter
     """Four honest hosts in a network lab; for tests/lab."""
     async with open_campus(network_lab, pki, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+def no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment sets no proxy."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_connections_are_shared_by_as_few_processes_as_can_be() -> None:
 def test_handshakes_wait_in_several_processes_at_once(tmp_path: Path) -> None:
     """Where one process may not have them all open, several have; all wait together, and all complete."""
     program("nginx")
-    (native,) = [one for one in contenders.python_clients() if one.name == "probe:native"]
+    (native,) = [one for one in contenders.python_clients() if one.name == "probe:browser"]
     with serving(tmp_path, hosts=0, core=None) as server:
         before = server.accepted()
         held = memory.hold(native, server, 5, (None, None), room=2)
@@ -281,8 +281,8 @@ async def test_clients_probe_and_report(pki: PrivatePKI, tmp_path: Path) -> None
             "roots": str(written.roots),
             "logs": str(written.ct_logs),
         }
-        probing = [("probe:native", 2), ("probe:openssl", 2), ("probe-seen:native", 2)]
-        for kind, count in (*probing, ("scan-first:auto", 1), ("scan-seen:auto", 2)):
+        probing = [("probe:browser", 2), ("probe:openssl", 2), ("probe-seen:browser", 2)]
+        for kind, count in (*probing, ("scan-first:browser", 1), ("scan-seen:browser", 2)):
             before = origin.connections
             assert (await detector_clients.run(kind, settings, count, 2))["completed"] == count
             assert origin.connections - before == count + ("-seen" in kind)
@@ -290,7 +290,7 @@ async def test_clients_probe_and_report(pki: PrivatePKI, tmp_path: Path) -> None
             report = await stdlib_clients.run(kind, settings, 2, 1)
             assert report["p50_ms"] <= report["p99_ms"]
         with pytest.raises(attempts.IncompleteError, match="needs 2, there are 1"):
-            await detector_clients.run("scan-first:auto", settings, 2, 2)
+            await detector_clients.run("scan-first:browser", settings, 2, 2)
 
 
 async def test_an_incomplete_probe_fails(pki: PrivatePKI) -> None:
@@ -298,7 +298,7 @@ async def test_an_incomplete_probe_fails(pki: PrivatePKI) -> None:
     async with serve_origin(pki.issue(["exam.example.edu"])) as origin:
         settings = {"host": "exam.example.edu", "addresses": [origin.address], "patience": 30.0}
         with pytest.raises(ExceptionGroup) as group:
-            await detector_clients.run("probe:native", settings, 1, 1)
+            await detector_clients.run("probe:browser", settings, 1, 1)
     assert group.group_contains(attempts.IncompleteError, match="2 certificates")
 
 

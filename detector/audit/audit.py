@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from .entries import InstalledRoot, Scanned
 
-_PERSONAL: Final = re.compile(r"\S{1,256}@\S{1,256}|\([^()]{0,512}\)")
+_PERSONAL: Final = re.compile(r"(?<!\S)[^\s@]++@\S++|\([^()]*+\)")
 """User and host in the names of CAs on developers' machines: mkcert `user@host (Full Name)`, Charles
 `(date, host)`."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from detector.model import RootOrigin
 from detector.trust import der
 from detector.trust.certificate import CERTIFICATE_BYTES_MAX
+from detector.trust.roots import WHITE_SPACE
 
 from .entries import InstalledRoot, UnreadableStore
 
@@ -162,7 +163,7 @@ def pem(data: bytes) -> Blocks:
         block = None
         if data.startswith(b"-----END ", end) and end - begin.end() <= 2 * CERTIFICATE_BYTES_MAX:
             try:
-                body = base64.b64decode(b"".join(data[begin.end() : end].split()), validate=True)
+                body = base64.b64decode(data[begin.end() : end].translate(None, WHITE_SPACE), validate=True)
             except binascii.Error:
                 body = b""
             block = _block(body, auxiliary=begin[1] == b"TRUSTED ")

@@ -53,8 +53,10 @@ from detector.model import (
     Verdict,
     WitnessObservation,
     encode,
+    json_text,
     normalize_schema,
 )
+from detector.model.record import Count, Moment, Port  # noqa: TC001 - msgspec reads the annotations at run time
 from detector.pins import parse_host
 from detector.trust import envelope as envelopes
 
@@ -84,7 +86,7 @@ ENDPOINTS_MAX: Final = 1024
 LIST_MAX: Final = 256
 """Entries of any list within a part: as many certificates as the probe takes from a peer."""
 
-CONNECTIONS_MAX: Final = 33
+CONNECTIONS_MAX: Final = 41
 """Connections to one endpoint: the first, and as many more as `detector.judge.evidence` keeps."""
 
 TIMESTAMPS_BYTES_MAX: Final = 64 * 1024
@@ -109,8 +111,6 @@ T = TypeVar("T")
 
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Digests = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
 Certificates = Annotated[tuple[bytes, ...], msgspec.Meta(max_length=LIST_MAX)]
 Timestamps = Annotated[bytes, msgspec.Meta(max_length=TIMESTAMPS_BYTES_MAX)]
@@ -258,12 +258,14 @@ class Connection(_Strict, frozen=True, kw_only=True):
     small_hello: bool = False
     earlier: Annotated[tuple[FailedAttempt, ...], msgspec.Meta(max_length=LIST_MAX)] = ()
     unfollowed_proxy: UnfollowedProxy | None = None
+    repeat: Annotated[int, msgspec.Meta(ge=0)] = 0
+    engine: Engine | None = None
     ja3: Text | None = None
     tls_version: Text | None = None
     cipher: Text | None = None
     group: Text | None = None
     alpn: Text | None = None
-    alert: int | None = None
+    alert: Count | None = None
     server_hello: bytes | None = None
     chain: Certificates = ()
     handshake_signature: HandshakeSignature | None = None
@@ -294,14 +296,13 @@ class RecordedEndpoint(_Strict, frozen=True, kw_only=True):
 
 
 class RouteDetails(_Strict, frozen=True, kw_only=True):
-    """How one connection was made: the address, the request to a proxy, the hops, the engine, and timings."""
+    """How one connection was made: the address, the request to a proxy, the hops, and timings."""
 
     address: Text | None = None
     asked_for: Text | None = None
     hops: HopsObservation | None = None
-    attempts: int = 1
-    left_out: int = 0
-    engine: Engine | None = None
+    attempts: Count = 1
+    left_out: Count = 0
     timings_ms: dict[Text, float] = msgspec.field(default_factory=dict)
 
 
@@ -509,12 +510,9 @@ def _exactly(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _decode(data: bytes, kind: type[T], what: str) -> T:
     try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        # msgspec raises the last two for text that is not UTF-8 and for JSON nested too deep. Messages can repeat what
-        # was read; a terminal must not interpret it.
-        words = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
-        raise _refused(f"{what} cannot be read ({words})") from error
+        return json_text.decode_unambiguous(data, kind)
+    except json_text.MalformedError as error:
+        raise _refused(f"{what} cannot be read ({error})") from error
 
 
 def _refused(reason: str) -> BundleError:

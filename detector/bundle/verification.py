@@ -16,15 +16,18 @@ Three questions are kept apart, because each rests on a different kind of proof:
 
 The conclusion is the first matching row:
 
-=======================================================================================================  ============
-finding                                                                                                  conclusion
-=======================================================================================================  ============
-a wrong signature; a changed part; a handshake signature that contradicts the record; another verdict    fails
-evidence was removed; no given key signed; nobody known asserts an unverifiable proof of a key           incomplete
-none of these                                                                                            holds
-=======================================================================================================  ============
+===========================================================================================  ==================
+finding                                                                                      conclusion
+===========================================================================================  ==================
+a wrong signature; a changed part; a handshake that contradicts the record; another verdict  fails
+another verdict, and the recorder had other roots, logs, catalogue or rules                  assessed-otherwise
+evidence was removed; nobody known asserts an unverifiable proof of a key                    incomplete
+no key that the reader gave signed it                                                        not-vouched
+none of these                                                                                holds
+===========================================================================================  ==================
 
-Another verdict is `incomplete` instead where removed evidence may be the reason.
+Another verdict is `incomplete` instead where removed evidence may be the reason. Without a key of the reader's own a
+bundle never holds: anyone can change a part, write its digest into the manifest, and take the signatures off.
 """
 
 from __future__ import annotations
@@ -92,7 +95,9 @@ class Conclusion(enum.StrEnum):
     """Whether a bundle holds."""
 
     HOLDS = "holds"
+    NOT_VOUCHED = "not-vouched"
     INCOMPLETE = "incomplete"
+    ASSESSED_OTHERWISE = "assessed-otherwise"
     FAILS = "fails"
 
 
@@ -176,6 +181,11 @@ class Material(Record, frozen=True, kw_only=True):
     knowledge: tuple[Knowledge, ...]
     others: tuple[KnowledgeKind, ...] = ()
 
+    @property
+    def differs(self) -> bool:
+        """Whether the reader assessed with anything else, so that another verdict may be right on both sides."""
+        return bool(self.others) or not self.same_version
+
 
 class Verification(Record, frozen=True, kw_only=True):
     """A bundle, assessed again.
@@ -197,7 +207,7 @@ class Verification(Record, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Whether it is what was signed, and the claims follow from the evidence."""
+        """Whether it is what a key of the reader's signed, and the claims follow from the evidence."""
         return self.conclusion is Conclusion.HOLDS
 
 
@@ -225,7 +235,7 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
     Args:
         data: the file.
         keys: Ed25519 public keys (32 bytes) of which one must have signed; without any, signatures are reported but
-            none is trusted.
+            none is trusted, and nothing holds.
         roots: public roots; by default certifi's. The bundle only names those of the recorder.
         logs: CT logs; by default the shipped ones.
         pins: endpoints of the reader's own pin file, used instead of the recorded expectations.
@@ -262,12 +272,17 @@ def verify(  # noqa: PLR0913 - keyword-only past the bundle; each is one thing t
         knowledge=manifest.knowledge,
         others=tuple(part.kind for part in manifest.knowledge if here[part.kind] != part.sha256),
     )
-    fails = tuple(_failures(bundle, checks, network))
-    gaps = tuple(_gaps(bundle, checks, network, signature, asked=bool(keys)))
+    otherwise = Conclusion.ASSESSED_OTHERWISE if recorded.differs else Conclusion.FAILS
+    found = (
+        *((Conclusion.FAILS, reason) for reason in _failures(bundle, checks)),
+        *((otherwise, reason) for reason in _other_verdicts(bundle, checks, network)),
+        *((Conclusion.INCOMPLETE, reason) for reason in _gaps(bundle, checks, network, signature)),
+        *((Conclusion.NOT_VOUCHED, reason) for reason in _no_given_key(signature, keys)),
+    )
     hints = _hints(recorded) if any(check.differences for check in checks) else ()
     return Verification(
-        conclusion=Conclusion.FAILS if fails else Conclusion.INCOMPLETE if gaps else Conclusion.HOLDS,
-        reasons=(*fails, *gaps, *hints),
+        conclusion=next((conclusion for conclusion, _ in found), Conclusion.HOLDS),
+        reasons=(*(reason for _, reason in found), *hints),
         signature=signature,
         signatures=tuple(
             KeyCheck(key=key_identifier(signer.key), verifies=signer.verifies, given=signer.key in keys)
@@ -444,7 +459,7 @@ def _excused(check: EndpointCheck, bundle: Bundle) -> bool:
     return bool(_missing(bundle)) or left_out or not RULE_OF[check.claimed.reason].is_repeatable or removed
 
 
-def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck) -> Iterator[str]:
+def _failures(bundle: Bundle, checks: Sequence[EndpointCheck]) -> Iterator[str]:
     for signer in bundle.signers:
         if not signer.verifies:
             yield f"The signature by {key_identifier(signer.key)} is wrong: the manifest is not what that key signed."
@@ -457,20 +472,31 @@ def _failures(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkC
             yield f"{name}: the recorded handshake signature contradicts what was recorded of the presented key."
         if check.key is KeyEvidence.UNSIGNED:
             yield f"{name}: the record has no handshake signature, which its version of TLS always has."
+
+
+def _other_verdicts(bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck) -> Iterator[str]:
+    """Verdicts that differ although all evidence is there."""
+    for check in checks:
         if check.differences and not _excused(check, bundle):
-            yield f"{name}: {_comparison(check)}."
+            yield f"{check.endpoint.name}: {_comparison(check)}."
     evidence_complete = not any(part.content is None and _decides(part, bundle) for part in bundle.parts)
     if not network.same and evidence_complete and all(check.same for check in checks):
         yield f"The network was called {_text(network.claimed)}; its endpoints give {_text(network.judged)}."
 
 
-def _gaps(
-    bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck, signature: SignatureState, *, asked: bool
-) -> Iterator[str]:
-    if asked and signature is SignatureState.UNSIGNED:
+def _no_given_key(signature: SignatureState, keys: Sequence[bytes]) -> Iterator[str]:
+    """Why no key of the reader's own shows that this is what was recorded."""
+    if signature is SignatureState.UNSIGNED:
         yield "It is not signed."
-    if asked and signature is SignatureState.UNKNOWN_KEY:
-        yield "It is signed, but by no key that was given."
+    if signature is SignatureState.UNKNOWN_KEY:
+        yield (
+            "It is signed, but by no key that was given." if keys else "It is signed, but no key was given to check by."
+        )
+
+
+def _gaps(
+    bundle: Bundle, checks: Sequence[EndpointCheck], network: NetworkCheck, signature: SignatureState
+) -> Iterator[str]:
     missing = _missing(bundle)
     if missing:
         names = ", ".join(part.entry.name for part in missing)

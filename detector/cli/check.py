@@ -14,9 +14,7 @@ import click
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import cancel_and_wait, run_in_thread
 from detector.locate.locate import Locating
-from detector.model import Engine
 from detector.session.follow_up import DEFAULT_CONTROL, Control
-from detector.session.plan import HELLO_CHOICES
 from detector.session.seams import utc_now
 from detector.session.session import LOADING_DELAY, Detector
 from detector.trust.key_files import load_signing_key
@@ -48,41 +46,14 @@ else:
     default=DEFAULT_CONTROL.status,
 )
 @options.probing(
-    "--route",
-    "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
-    setting=True,
-    metavar="ROUTE[,ROUTE...]",
-)
-@options.probing(
-    "--all-addresses",
-    "Probe every address of each host, and its RSA and its ECDSA certificate.",
-    setting=True,
-    is_flag=True,
-)
-@options.probing(
     "--doh", "Also resolve with this resolver over HTTPS, and compare (extra doh).", setting=True, metavar="URL"
-)
-@options.probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True)
-@options.probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True)
-@options.probing(
-    "--hello",
-    "ClientHello to send: ours, a browser's, or both to compare (extra browser).",
-    setting=True,
-    type=click.Choice(HELLO_CHOICES),
-    default="default",
-)
-@options.probing(
-    "--engine",
-    "TLS engine: OpenSSL, our own, or our own with OpenSSL as fallback.",
-    setting=True,
-    type=options.Choice(Engine),
-    default=Engine.AUTO.value,
 )
 @options.probing("--portal-api", "Captive portal API of this network (RFC 8908).", metavar="URL")
 @options.bundle
 @options.signing_key
 @options.history
 @options.settings()
+@options.variants
 @options.report_form
 @options.output
 @click.pass_obj

@@ -40,7 +40,12 @@ else:
 RUNS_MOST: Final = 1_000_000
 """Runs searched for unfinished ones: a century of hourly runs."""
 
-_HOLDS: Final = {"holds": "holds", "incomplete": "was not found wrong, but does not show all that was claimed"}
+_HOLDS: Final = {
+    "holds": "holds",
+    "not-vouched": "is assessed as claimed",
+    "incomplete": "was not found wrong, but does not show all that was claimed",
+    "assessed-otherwise": "is assessed otherwise here, with other roots, logs or rules",
+}
 
 
 @click.command(cls=options.Command)

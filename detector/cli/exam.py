@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import sys
 import threading
@@ -18,11 +17,13 @@ import click
 import msgspec
 
 from detector.errors import InputError, RequestError
-from detector.exam import gatekeeper, native_messaging, protocol
+from detector.exam import browser_session, gatekeeper, native_messaging, protocol
 from detector.exam import manifest as manifests
 from detector.exam.policy import DEADLINE_LEAST, Action, Policy
+from detector.locate.locate import Locating
 from detector.model import encode
 from detector.model.files import reason_of
+from detector.session.plan import FILE_PREFIX
 from detector.trust.key_files import load_signing_key
 
 from . import common, options
@@ -47,9 +48,10 @@ _probing: Final = options.together(
         options.trusting("--policy", "Exam policy (TOML), not the default.", metavar="FILE"),
         options.signing_key,
         options.settings(),
+        options.variants,
     )
 )
-"""How to probe and what the exam requires."""
+"""How to probe and what the exam requires. What is given here takes precedence over the policy's keys."""
 
 
 @click.group(cls=options.Group)
@@ -70,6 +72,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
     settings: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
+    locate: bool,
     request: str | None,
     bundle: str | None,
     place: str | None,
@@ -84,11 +87,14 @@ def gate(  # noqa: PLR0913 - one parameter per option
     chosen = Policy.resolve(policy)
     asked = protocol.read_request(_request_bytes(request, chosen.deadline)) if request else protocol.Request()
     if asked.task is not protocol.Task.GATE:
-        raise RequestError("The request is to cancel something.", advice="End this process instead.")
+        raise RequestError(
+            f"--request: the task {asked.task} is for native messaging only.",
+            advice="Ask for the task gate, or leave it out.",
+        )
     keys = _keys(signing_key)
     with contextlib.ExitStack() as stack:
         history = stack.enter_context(common.optional_history(place))
-        detector = _detector(chosen, settings, seen_before=() if history is None else history.genuine)
+        detector = _detector(chosen, settings, locate=locate, seen_before=() if history is None else history.genuine)
         evidence = None if bundle is None else stack.enter_context(common.result_stream(bundle))
         stream = stack.enter_context(common.result_stream(output))
         left = common.remaining(asked.deadline or chosen.deadline, started)
@@ -103,7 +109,7 @@ def gate(  # noqa: PLR0913 - one parameter per option
 
 @exam.command("native-host")
 @_probing
-def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: str | None) -> int:
+def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: str | None, locate: bool) -> int:
     """Answer a browser extension over standard input and output (native messaging).
 
     A browser starts this; `detector exam manifest` writes the file it needs. It ends when the browser closes the port.
@@ -112,12 +118,12 @@ def native_host(*, settings: dict[str, Any], policy: str | None, signing_key: st
     try:
         chosen = Policy.resolve(policy)
         keys = _keys(signing_key)
-        detector = _detector(chosen, settings)
+        detector = _detector(chosen, settings, locate=locate)
     except InputError as error:
         _write_frame(talking, protocol.error_response(error, protocol.ErrorCode.BAD_INPUT))
         raise
-    decide = functools.partial(gatekeeper.serve_request, policy=chosen, detector=detector, keys=keys)
-    asyncio.run(native_messaging.serve(decide, reading=sys.stdin.fileno(), writing=talking))
+    session = browser_session.BrowserSession(chosen, detector, keys=keys)
+    asyncio.run(native_messaging.serve(session.answer, reading=sys.stdin.fileno(), writing=talking))
     return common.CLEAN
 
 
@@ -136,6 +142,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     settings: dict[str, Any],
     policy: str | None,
     signing_key: str | None,
+    locate: bool,
     browser: manifests.Browser,
     extension_id: str,
     install: bool,
@@ -147,7 +154,7 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     """
     chosen = Policy.resolve(policy)
     _keys(signing_key)
-    _detector(chosen, settings)  # unusable options are reported to the administrator, not to the student
+    _detector(chosen, settings, locate=locate)  # unusable options are reported to the administrator, not to the student
     made = manifests.files(
         manifests.Place(
             browser=browser,
@@ -171,9 +178,13 @@ def manifest(  # noqa: PLR0913 - one parameter per option
     return common.CLEAN
 
 
-def _detector(policy: Policy, settings: dict[str, Any], *, seen_before: SeenBefore = ()) -> Detector:
+def _detector(policy: Policy, settings: dict[str, Any], *, locate: bool, seen_before: SeenBefore = ()) -> Detector:
     """A detector that fits the policy. Raises `InputError` for everything that would fail later."""
-    detector = gatekeeper.make_detector(policy, **settings, seen_before=seen_before)
+    context = click.get_current_context()
+    defaults = {p.setting for p in context.command.params if isinstance(p, options.Option) and not p.was_given(context)}
+    given = {name: value for name, value in settings.items() if name not in defaults}
+    locating = Locating() if locate else None
+    detector = gatekeeper.make_detector(policy, locating=locating, **given, seen_before=seen_before)
     gatekeeper.plan(detector, policy)
     return detector
 
@@ -252,13 +263,21 @@ def _passed_on(context: click.Context) -> Sequence[str]:
     hosts = {param.name for param in native_host.params}
     words: list[str] = []
     for param in context.command.params:
-        setting = getattr(param, "setting", "")
-        value = context.params["settings"].get(setting) if setting else context.params.get(str(param.name))
-        if param.name not in hosts or value is None or value == param.get_default(context):
+        if not isinstance(param, options.Option) or param.name not in hosts or not param.was_given(context):
             continue
+        given = context.params["settings"] if param.setting else context.params
+        value = given.get(param.setting or str(param.name))
         if value is True:
             words.append(param.opts[0])
-            continue
-        for one in value if isinstance(value, tuple) else (value,):
-            words += [param.opts[0], str(Path(one).absolute()) if param.name in _PATHS else str(one)]
+        elif value is not None and value is not False:
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [param.opts[0], _anywhere(param, str(one))]
     return words
+
+
+def _anywhere(param: options.Option, value: str) -> str:
+    """Return the value of an option with a path that is valid in any directory."""
+    location = value.removeprefix(FILE_PREFIX)
+    if param.name == "proxy" and location != value and "://" not in location:
+        return f"{FILE_PREFIX}{Path(location).absolute()}"
+    return str(Path(value).absolute()) if param.name in _PATHS else value

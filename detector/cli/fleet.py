@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.errors import InputError, MissingExtraError
+from detector.errors import InputError
 from detector.judge import network
 from detector.model.validate import PORT_MAX
-from detector.scan.fleet import certificates
+from detector.scan.fleet import certificates, messages
 from detector.session.seams import utc_now
 from detector.session.session import Detector
 from detector.session.settings import NetworkSettings
@@ -29,28 +29,22 @@ from .options import Format
 from .stderr import say
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
     from typing import TextIO
-
-    import distributed
 
     from detector import report as reports
     from detector.model import Report
     from detector.scan import Scanned
-    from detector.scan.fleet import coordinator, engine
-    from detector.scan.fleet import worker as program
+    from detector.scan.fleet import connection, coordinator, scheduler, worker
     from detector.scan.fleet.coordinator import FromVantage, Refused, Workers
 else:
     coordinator = LazyModule("detector.scan.fleet.coordinator")
-    distributed = LazyModule("distributed")
-    engine = LazyModule("detector.scan.fleet.engine")
+    connection = LazyModule("detector.scan.fleet.connection")
+    scheduler = LazyModule("detector.scan.fleet.scheduler")
     reports = LazyModule("detector.report")
-    program = LazyModule("detector.scan.fleet.worker")
+    worker = LazyModule("detector.scan.fleet.worker")
 
 PORT: Final = 8786
-"""Default port of Dask schedulers."""
-DEATH_SECONDS: Final = 60
-"""How long a worker without scheduler waits before it ends; its supervisor starts it again."""
+"""Default port of schedulers."""
 
 
 class _SchedulerAddress(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -78,7 +72,7 @@ _scheduler = options.option(
 def fleet() -> None:
     """Scan from many machines and many vantages: `certificates`, then `scheduler`, `worker`s, and `scan`.
 
-    All parts speak mutual TLS. Anyone who holds one of their keys can run programs on every machine of the fleet.
+    All parts speak mutual TLS, and no part runs code of another.
     """
 
 
@@ -102,65 +96,35 @@ def make_certificates(*, folder: str, hosts: tuple[str, ...], days: int) -> int:
 @options.option("--port", "Port to listen on.", type=click.IntRange(0, PORT_MAX), default=PORT)
 def run_scheduler(*, folder: str, host: str, port: int) -> int:
     """Run the scheduler until it is stopped."""
-    _run(_scheduling(folder, host, port))
+    asyncio.run(_scheduling(folder, host, port))
     return common.CLEAN
 
 
 async def _scheduling(folder: str, host: str, port: int) -> None:
-    settings = engine.security(folder, "scheduler", now=utc_now())
-    scheduler = distributed.Scheduler(
-        host=host or None, port=port, protocol="tls", security=settings, **engine.NO_DASHBOARD
-    )
-    with _taking(f"{host or 'all addresses'}, port {port}"):
-        await scheduler
-    async with scheduler:
-        say(scheduler.address)
-        await scheduler.finished()
+    settings = certificates.context(folder, certificates.SCHEDULER, now=utc_now())
+    try:
+        async with scheduler.serving(settings, host or None, port) as address:
+            name = f"[{address[0]}]" if ":" in address[0] else address[0]
+            say(f"{connection.SCHEME}{name}:{address[1]}")
+            await asyncio.Event().wait()
+    except OSError as error:
+        raise InputError(
+            f"{host or 'all addresses'}, port {port}: cannot be listened on.",
+            advice="Name an address of this machine, and a port that nothing else uses.",
+        ) from error
 
 
 @fleet.command(name="worker")
 @_tls
 @_scheduler
 @options.option("--vantage", "Your name for the place this worker probes from.", required=True, metavar="NAME")
-@options.option("--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, 64), default=8)
-@options.option("--host", "Address at which the others reach this worker.", default="", metavar="ADDRESS")
-def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int, host: str) -> int:
-    """Run a worker until it is stopped or its scheduler is gone for a minute."""
-    _run(_working(folder, scheduler, vantage, threads, host))
+@options.option("--threads", "Jobs of 32 targets at once.", type=click.IntRange(1, messages.THREADS_MAX), default=8)
+def run_worker(*, folder: str, scheduler: str, vantage: str, threads: int) -> int:
+    """Run a worker until it is stopped or its scheduler has been gone for a minute."""
+    settings = certificates.context(folder, certificates.WORKER, now=utc_now())
+    registered = functools.partial(say, f"{scheduler}: registered, probes from {vantage}")
+    asyncio.run(worker.serve(scheduler, settings, vantage=vantage, threads=threads, on_registered=registered))
     return common.CLEAN
-
-
-async def _working(folder: str, scheduler: str, vantage: str, threads: int, host: str) -> None:
-    settings = engine.security(folder, "worker", now=utc_now())
-    await engine.reach(scheduler, settings, "worker")
-    program.source_hash()  # of the program as loaded now, not as it may be when the scheduler asks
-    with tempfile.TemporaryDirectory(prefix="detector-worker-") as scratch:
-        worker = distributed.Worker(
-            scheduler,
-            nthreads=threads,
-            resources={coordinator.RESOURCE_PREFIX + vantage: coordinator.RESOURCE_AMOUNT},
-            security=settings,
-            host=host or None,
-            local_directory=scratch,
-            death_timeout=DEATH_SECONDS,
-            **engine.NO_DASHBOARD,
-        )
-        with _taking(host or "an address of this machine"):
-            await worker
-        async with worker:
-            say(f"{worker.address} probes from {vantage}")
-            await worker.finished()
-
-
-@contextlib.contextmanager
-def _taking(place: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, TimeoutError) as error:
-        raise InputError(
-            f"{place}: cannot be listened on.",
-            advice="Name an address of this machine, and a port that nothing else uses.",
-        ) from error
 
 
 @fleet.command(name="scan")
@@ -207,7 +171,7 @@ def scan_fleet(*, settings: dict[str, Any], **given: Any) -> int:  # noqa: ANN40
     opened = common.result_stream if as_page else common.growing_stream
     with opened(given["output"]) as stream:
         gathered = _Gathered(detector, stream, as_page=as_page)
-        _run(_scanning(detector, sources, tally, gathered, given, proxy))
+        asyncio.run(_scanning(detector, sources, tally, gathered, given, proxy))
         gathered.finish()
     say(tally.sentence())
     return common.exit_code(tally.decision(), given["fail_on"])
@@ -220,18 +184,14 @@ async def _scanning(  # noqa: PLR0913, PLR0917 - the parts of one scan
     settings = coordinator.FleetSettings(
         probes, NetworkSettings(proxy=proxy, offline=True), lost_after=given["lost_after"]
     )
-    security = engine.security(given["folder"], "client", now=utc_now())
-    await engine.reach(given["scheduler"], security, "client")
-    client = distributed.Client(
-        given["scheduler"], security=security, asynchronous=True, timeout=engine.CONNECT_SECONDS
-    )
-    async with client:
-        workers = _only(await coordinator.register_workers(client), given["vantages"])
+    context = certificates.context(given["folder"], certificates.CLIENT, now=utc_now())
+    async with coordinator.connect(given["scheduler"], context) as fleet_connection:
+        workers = _only(coordinator.register_workers(fleet_connection.workers.values()), given["vantages"])
         for refused in workers.refused:
             _refuse(refused)
-        say(f"{len(workers.addresses)} workers probe from {', '.join(sorted(workers.vantages)) or 'no vantage'}.")
+        say(f"{len(workers.numbers)} workers probe from {', '.join(sorted(workers.vantages)) or 'no vantage'}.")
         results = coordinator.scan(
-            client,
+            fleet_connection,
             detector,
             scan.read(sources, detector),
             workers=workers,
@@ -298,13 +258,3 @@ def _only(workers: Workers, vantages: tuple[str, ...]) -> Workers:
 
 def _refuse(refused: Refused) -> None:
     say(f"Refused {refused.worker}: {refused.reason}.")
-
-
-def _run(part: Coroutine[Any, Any, None]) -> None:
-    """Run one part of a fleet."""
-    try:
-        engine.prepare()
-    except MissingExtraError:
-        part.close()
-        raise
-    asyncio.run(part)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 REPORT_BYTES_MAX: Final = 256 * 1024 * 1024
 """Bytes of a report file that are read; 5000 endpoints with everything have about 100 MB."""
 
+RUN_DIGITS_MAX: Final = 18
+"""Digits of a run's number: SQLite and PostgreSQL count to 2**63."""
+
 WORSE: Final = frozenset({ChangeKind.INTERCEPTED, ChangeKind.OTHER_INTERCEPTOR, ChangeKind.SURER, ChangeKind.UNCERTAIN})
 """Changes that make `diff` exit with 1."""
 
@@ -103,18 +106,23 @@ def _print(found: Difference) -> None:
         click.echo(f"Note: {note}")
 
 
+def _is_run(what: str) -> bool:
+    """Whether this is a run's number, as a database can have it, and not a file."""
+    return what.isdecimal() and len(what) <= RUN_DIGITS_MAX
+
+
 def _named(what: str) -> str:
-    return f"run {what}" if what.isdecimal() else what
+    return f"run {what}" if _is_run(what) else what
 
 
 def _report(what: str, place: str | None) -> Report:
-    if what.isdecimal():
+    if _is_run(what):
         with _open(place) as kept:
             return kept.load(int(what))
     data = common.read_file(what, REPORT_BYTES_MAX, InputError, "Name a run or a JSON report.")
     try:
         return Report.from_json(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(
             f"{what}: is not a JSON report.", advice="Make one with `detector check --format json --output FILE`."
         ) from error

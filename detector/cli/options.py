@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from detector.model import Confidence
-from detector.session.plan import MACHINE
+from detector.session.plan import HELLO_CHOICES, MACHINE
 from detector.session.session import DEADLINE_DEFAULT
+from detector.session.settings import PROBES_MAX
 from detector.version import VERSION
 
 from .stderr import LOG, configure_logging
@@ -71,6 +72,10 @@ class Option(click.Option):
         settings = context.params.setdefault("settings", {})
         if value not in (None, ()):
             settings[self.setting] = value
+
+    def was_given(self, context: click.Context) -> bool:
+        """Whether the value comes from the command line, the environment or a configuration file."""
+        return context.get_parameter_source(str(self.name)) is not click.core.ParameterSource.DEFAULT
 
 
 class Command(click.Command):
@@ -199,6 +204,39 @@ _NETWORK: Final = {
     "offline": probing("--offline", "Contact nothing but the endpoints themselves.", setting=True, is_flag=True),
     "vantage": result("--vantage", "Your name for the place this runs from.", setting=True, default="", metavar="NAME"),
 }
+variants: Final = together(
+    (
+        probing(
+            "--route",
+            "Routes to use: all, or some of direct, direct4, direct6, proxy. Default: the proxy where one is set.",
+            setting=True,
+            metavar="ROUTE[,ROUTE...]",
+        ),
+        probing(
+            "--all-addresses",
+            "Probe every address of each host, and its RSA and its ECDSA certificate.",
+            setting=True,
+            is_flag=True,
+        ),
+        probing("--quic", "Also probe over QUIC, and compare (extra quic).", setting=True, is_flag=True),
+        probing(
+            "--hello",
+            "ClientHello to send: Chrome's, Firefox's, OpenSSL's, or both to compare Chrome's and OpenSSL's.",
+            setting=True,
+            type=click.Choice(HELLO_CHOICES),
+            default=HELLO_CHOICES[0],
+        ),
+        probing(
+            "--probes",
+            "Probes of each endpoint, on fresh connections, the last one after everything else.",
+            setting=True,
+            type=click.IntRange(1, PROBES_MAX),
+        ),
+        probing("--spread", "Distribute these probes over the deadline.", setting=True, is_flag=True),
+        probing("--locate", "Trace the hop at which TLS that does not look genuine is answered.", is_flag=True),
+    )
+)
+"""Which routes and variants are probed, and how often: the keys of an exam policy that say so."""
 trust: Final = settings(only=("roots", "add-roots", "ct-logs"))
 """What commands that assess recorded evidence need of these."""
 

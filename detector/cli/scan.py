@@ -25,7 +25,7 @@ from detector import scan as scans
 from detector.aio.lazy import LazyModule
 from detector.errors import InputError, MissingExtraError
 from detector.judge import network, wording
-from detector.model import Confidence, EndpointName, Report, Scope, Verdict, encode
+from detector.model import Confidence, EndpointName, Report, Scope, UnfollowedProxy, Verdict, encode, json_text
 from detector.model.files import reason_of
 from detector.model.validate import PORT_MAX
 from detector.pins.target import parse_host
@@ -343,6 +343,12 @@ def _fingerprint(sources: Sources, settings: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
+class _Route(msgspec.Struct, frozen=True):
+    """What is counted of an observation."""
+
+    unfollowed_proxy: UnfollowedProxy | None = None
+
+
 class _Earlier(msgspec.Struct, frozen=True):
     """What is counted of a line that an interrupted scan wrote, or of a result that was amended."""
 
@@ -351,6 +357,14 @@ class _Earlier(msgspec.Struct, frozen=True):
     confidence: Confidence | None = None
     named: bool = False
     replaces: Replaced | None = None
+    observation: _Route = _Route()
+    other_observations: tuple[_Route, ...] = ()
+
+    @property
+    def unfollowed_proxy(self) -> UnfollowedProxy | None:
+        """Why a probe of it did not follow the proxy setting of the machine."""
+        reasons = (one.unfollowed_proxy for one in (self.observation, *self.other_observations))
+        return next((reason for reason in reasons if reason is not None), None)
 
 
 class Tally:
@@ -378,7 +392,8 @@ class Tally:
         """Count a result from this vantage. One that amends an earlier one carries what it replaces."""
         before = None
         if found.replaces is not None:
-            before = _Earlier(found.endpoint, found.replaces.verdict, found.replaces.confidence)
+            route = _Route(found.unfollowed_proxy)  # an amendment rests on the same observations
+            before = _Earlier(found.endpoint, found.replaces.verdict, found.replaces.confidence, observation=route)
             self._found[before.verdict, before.confidence] -= 1
         self._found[found.verdict, found.confidence] += 1
         self._networks.setdefault(vantage, network.Tally()).add(found, before, named=found.named)
@@ -408,10 +423,12 @@ class Tally:
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
+        unfollowed = self.decision().unfollowed_proxy
+        route = "" if unfollowed is None else f" {wording.other_route(unfollowed)}"
         how = "Interrupted after" if interrupted else "Scanned"
         return (
             f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
-            f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}"
+            f"{found or 'nothing'}{f' ({sure})' if sure else ''}.{bad}{route}"
         )
 
 
@@ -435,8 +452,8 @@ class _Writer:
         """What this scan wrote before it was interrupted, read as `form`. Raises `InputError`."""
         for number, line in enumerate(() if self._record is None else self._record.earlier(), start=1):
             try:
-                yield msgspec.json.decode(line, type=form)
-            except (msgspec.MsgspecError, ValueError) as error:
+                yield json_text.decode(line, form)
+            except json_text.MalformedError as error:
                 raise InputError(
                     f"--output: line {number} is not a result of a scan.",
                     advice="Restore the file as the scan wrote it, or begin again with a new state file and output.",

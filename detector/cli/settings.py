@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from detector.errors import SettingsError
+from detector.model import toml_files
 from detector.model.files import reason_of
 
 from .common import user_folder
@@ -66,9 +66,9 @@ def defaults(named: str | None, group: click.Group) -> dict[str, Any]:
     if len(data) > SETTINGS_BYTES_MAX:
         raise SettingsError(f"{path}: larger than {SETTINGS_BYTES_MAX} bytes.", advice="Name a configuration file.")
     try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not text in UTF-8"
+        table = toml_files.decode(data)
+    except ValueError as error:
+        why = "not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise SettingsError(f"{path}: is not TOML ({why}).", advice="Correct it at that place.") from error
     return _commands(path, "", table, group)
 

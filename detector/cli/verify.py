@@ -35,8 +35,8 @@ else:
     rich_text = LazyModule("rich.text")
     reports = LazyModule("detector.report")
 
-HOLDS, FAILS, INCOMPLETE = 0, 1, 3
-"""Exit codes by `detector.bundle.Conclusion`."""
+_EXIT_CODES: Final = {"holds": common.CLEAN, "fails": common.MIDDLEWARE}
+"""By `detector.bundle.Conclusion`; every other leaves open whether the bundle holds."""
 
 
 class _PublicKey(click.ParamType):  # type: ignore[type-arg] # generic only in newer click
@@ -57,7 +57,7 @@ reviewing: Final = options.together(
     (
         options.trusting(
             "--key keys",
-            "Key of which a signature is required; repeatable: one of them suffices.",
+            "Key of which a signature is required; repeatable: one of them suffices. Without one nothing holds.",
             type=_PublicKey(),
             multiple=True,
         ),
@@ -87,7 +87,8 @@ def verify(  # noqa: PLR0913 - one parameter per option
     """Assess an evidence bundle again, offline, from the raw bytes in it.
 
     Exit code: 0 it holds: nothing was changed, a given key signed it, and it is assessed as it was; 1 it does not hold;
-    2 bad usage or input; 3 undecided: no given key signed it, or evidence was taken out.
+    2 bad usage or input; 3 undecided: no given key signed it, evidence was taken out, or it is assessed otherwise with
+    other roots, logs or rules than the recorder's.
     """
     expected = Expectations(**settings, pins=pins or None)
     given = (*keys, *map(load_public_key, key_files))
@@ -98,7 +99,7 @@ def verify(  # noqa: PLR0913 - one parameter per option
         verification = bundles.verify(data, keys=given, roots=public, logs=logs, pins=own_pins)
     with common.result_stream(output) as stream:
         common.write_record(verification, form, stream, lambda: _render(verification))
-    return {"holds": HOLDS, "fails": FAILS, "incomplete": INCOMPLETE}[verification.conclusion]
+    return _EXIT_CODES.get(verification.conclusion, common.INCONCLUSIVE)
 
 
 def read_file(path: str) -> bytes:
@@ -117,6 +118,14 @@ def naming(path: str) -> Iterator[None]:
 
 _HEADLINE: Final = {
     "holds": ("HOLDS: nothing was changed, and the evidence is assessed as it was.", "bold green"),
+    "not-vouched": (
+        "NOT VOUCHED FOR: assessed as claimed, but signed by no key that you gave, so anyone can have made it.",
+        "bold yellow",
+    ),
+    "assessed-otherwise": (
+        "ASSESSED OTHERWISE: with the recorder's roots, logs and rules it may give what was claimed.",
+        "bold yellow",
+    ),
     "incomplete": (
         "INCOMPLETE: nothing is wrong with what is there, but it does not show all that was claimed.",
         "bold yellow",

@@ -11,10 +11,10 @@ and `manifest` serve clients that are not written in Python.
 """
 
 from .decision import Decided, Decision, Reason, ReasonCode, decide
-from .gatekeeper import gate
+from .gatekeeper import gate, make_detector
 from .policy import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope
 
 __all__ = [
     "Action", "Decided", "Decision", "OnStalePin", "OnUnconfirmed", "Policy", "PolicyScope", "Reason", "ReasonCode",
-    "decide", "gate",
+    "decide", "gate", "make_detector",
 ]  # fmt: skip

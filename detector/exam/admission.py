@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from detector.aio.lazy import LazyModule
-from detector.model import Assurance, Confidence
+from detector.model import Assurance, Category, Confidence
 
 from .policy import Action, OnStalePin, OnUnconfirmed, PolicyScope
 
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 else:  # imported while the network is waited for
     table = LazyModule("detector.judge.table")
     wording = LazyModule("detector.judge.wording")
+
+
+def must_be_confirmed(policy: Policy, name: str, category: Category) -> bool:
+    """Return whether the endpoint of this name (`host:port`) and category must be, without being named or pinned."""
+    return category is Category.EXAM or policy.requires_witness(name, category)
 
 
 def confirmed_as(policy: Policy, result: Result) -> Confirmation:
@@ -51,9 +56,12 @@ def admit(policy: Policy, result: Result) -> Action:
         return Action.BLOCK if policy.on_stale_pin is OnStalePin.REFUSE else Action.WARN
     if found is kinds.UNKNOWABLE:
         return Action.WARN
-    if policy.on_unconfirmed is OnUnconfirmed.BLOCK:
-        return Action.BLOCK
-    return max(Action.WARN, admit_other(policy, result), key=lambda action: action.rank)
+    return max(admit_unconfirmed(policy), admit_other(policy, result), key=lambda action: action.rank)
+
+
+def admit_unconfirmed(policy: Policy) -> Action:
+    """Return the action for an endpoint that must be confirmed and was not."""
+    return Action.BLOCK if policy.on_unconfirmed is OnUnconfirmed.BLOCK else Action.WARN
 
 
 def admit_other(policy: Policy, result: Result) -> Action:

@@ -5,7 +5,8 @@ Room: exam. Reads and writes the two file descriptors it is given; starts tasks 
 A frame is a 32-bit length in native byte order and that many bytes of JSON. A message to the browser has at most 1 MiB,
 one from the browser 64 MiB; this host reads far less, because a request is small (Chrome, Edge and Firefox alike).
 
-Each request gets exactly one response, a decision or an error; requests run concurrently and are matched by their `id`.
+Each request gets exactly one response, what was asked for or an error. Requests run concurrently and are matched by
+their `id`.
 The session ends when the browser closes its end, announces a message longer than a request can be, or stops reading.
 Requests that still run then are cancelled.
 """
@@ -22,16 +23,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.errors import InputError, RequestError
 
-from .protocol import REQUEST_BYTES_MAX, ErrorCode, ErrorResponse, Task, error_response, id_of, read_request, response
+from .protocol import REQUEST_BYTES_MAX, ErrorCode, ErrorResponse, Task, error_response, id_of, read_request
 from .protocol import split as split_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-    from .decision import Decision
-    from .protocol import Request, Response
+    from .protocol import Observed, Request, Response
 
-    Decide = Callable[[Request], Awaitable[Decision]]
+    Answer = Callable[[Request], Awaitable[Response | Observed]]
     Send = Callable[[bytes], Awaitable[None]]
 
 TO_BROWSER_MAX: Final = 1024 * 1024
@@ -96,12 +96,12 @@ class BrowserGoneError(Exception):
     """The browser does not read what is written."""
 
 
-async def serve(decide: Decide, *, reading: int, writing: int) -> None:
+async def serve(answer: Answer, *, reading: int, writing: int) -> None:
     """Serve requests from the file descriptor `reading` on `writing` until the session ends."""
     writer = Writer(writing)
     try:
         async with contextlib.aclosing(read_frames(reading)) as frames:
-            await _Session(decide, writer.send).serve(frames)
+            await _Session(answer, writer.send).serve(frames)
     except* BrowserGoneError:
         pass  # how every session may end
     finally:
@@ -111,8 +111,8 @@ async def serve(decide: Decide, *, reading: int, writing: int) -> None:
 class _Session:
     """The requests in flight, by id."""
 
-    def __init__(self, decide: Decide, send: Send) -> None:
-        self._decide: Final = decide
+    def __init__(self, answer: Answer, send: Send) -> None:
+        self._answer: Final = answer
         self._send_frames: Final = send
         self._running: Final[dict[str | int | None, asyncio.Task[None]]] = {}
 
@@ -151,7 +151,7 @@ class _Session:
 
     async def _respond(self, request: Request) -> None:
         try:
-            message: Response | ErrorResponse = response(await self._decide(request), request)
+            message: Response | Observed | ErrorResponse = await self._answer(request)
         except InputError as error:
             message = error_response(error, ErrorCode.BAD_INPUT, request.id)
         finally:
@@ -171,7 +171,7 @@ class _Session:
     async def _refuse(self, request: Request, code: ErrorCode, message: str, advice: str) -> None:
         await self._send(ErrorResponse(id=request.id, code=code, message=message, advice=advice))
 
-    async def _send(self, message: Response | ErrorResponse) -> None:
+    async def _send(self, message: Response | Observed | ErrorResponse) -> None:
         await self._send_frames(b"".join(map(frame, split_message(message, TO_BROWSER_MAX))))
 
 

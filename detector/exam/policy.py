@@ -12,11 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from detector.errors import PolicyError, TargetError
+from detector.errors import InputError, PolicyError, TargetError
 from detector.model import Category, Endpoint, Record, toml_files
 from detector.model.toml_files import shown
-from detector.model.validate import one_of, seconds
+from detector.model.validate import flag, one_of, seconds, whole_number
 from detector.pins import parse_target
+from detector.session.plan import FILE_PREFIX
+from detector.session.settings import PROBES_MAX, NetworkSettings
 
 SCHEMA: Final = 1
 """Version of the policy format that is read here."""
@@ -27,22 +29,17 @@ DEADLINE_LEAST: Final = 0.1
 """Seconds; less does not suffice even for a server next door."""
 DEADLINE_MOST: Final = 60.0
 """Seconds; someone is waiting for the decision. For longer observation use the watch."""
+PROBES_DEFAULT: Final = 2
+"""Probes of each endpoint that must be confirmed: an interceptor that lets the first connection pass is seen by the
+second."""
 ENDPOINTS_MAX: Final = 128
 """Endpoints of one gate. Assessing a genuine chain takes about 2 ms, so these take half of the time that the session
 reserves for it; the rest is for slower machines."""
 
+NETWORK_KEYS: Final = ("route", "proxy", "hello", "quic", "all_addresses", "probes", "spread")
+"""Keys that mean what the fields of `NetworkSettings` with these names do."""
+
 _KIND: Final = "exam policy"
-_KEYS: Final = (
-    "schema",
-    "name",
-    "on_unconfirmed",
-    "on_stale_pin",
-    "scope",
-    "require_witness",
-    "deadline",
-    "endpoints",
-    "pins",
-)
 _WITNESS_ADVICE: Final = ', or write a list of hosts: ["exam.example.edu"]'
 _HOST_ADVICE: Final = "Write HOST or HOST:PORT, as in the pin file."
 
@@ -94,6 +91,14 @@ class Policy(Record, frozen=True, kw_only=True):
         deadline: seconds.
         endpoints: the named ones (`HOST[:PORT]`), probed instead of everything in the pin files.
         pins: pin files or directories of them instead of the shipped ones.
+        route: as all that follow but `locate`, the field of `NetworkSettings`; None leaves the choice to the client.
+        proxy: a relative path behind `pac:` is relative to the policy file.
+        hello: which ClientHello is sent.
+        quic: whether to probe over QUIC, too.
+        all_addresses: whether to probe every address of a host.
+        probes: how often each endpoint that must be confirmed is probed. All of these probes must be answered.
+        spread: whether these probes are distributed over the deadline.
+        locate: whether to trace the hop at which TLS that does not look genuine is answered (docs/locate.md).
 
     Raises:
         PolicyError: for an invalid value.
@@ -107,6 +112,14 @@ class Policy(Record, frozen=True, kw_only=True):
     deadline: float = DEADLINE_DEFAULT
     endpoints: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
+    route: str | None = None
+    proxy: str | None = None
+    hello: str | None = None
+    quic: bool | None = None
+    all_addresses: bool | None = None
+    probes: int = PROBES_DEFAULT
+    spread: bool = False
+    locate: bool = False
 
     def __post_init__(self) -> None:
         """Validate and normalize: a policy that exists can be used."""
@@ -125,6 +138,18 @@ class Policy(Record, frozen=True, kw_only=True):
         else:
             replace(self, "require_witness", _names("require_witness", witnessed))
         replace(self, "deadline", check_deadline(self.deadline))
+        whole_number("probes", self.probes, least=1, most=PROBES_MAX, error=PolicyError)
+        for field in ("spread", "locate"):
+            flag(field, getattr(self, field), error=PolicyError)
+        try:
+            NetworkSettings(**self.network)
+        except InputError as error:
+            raise PolicyError(error.message, advice=error.advice) from error
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The fields of `NetworkSettings` that this policy sets."""
+        return {name: value for name in NETWORK_KEYS if (value := getattr(self, name)) is not None}
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -171,7 +196,7 @@ class _File(toml_files.TableFile):
 
     def read(self) -> Policy:
         content = toml_files.read(self._path, kind=_KIND, error=PolicyError)
-        self._known_keys(content, _KEYS)
+        self._known_keys(content, ("schema", *Policy.__struct_fields__))
         self._schema(content, SCHEMA)
         for field, reason in (("pins", "nothing would be pinned"), ("endpoints", "nothing would be probed")):
             if content.get(field) == []:
@@ -179,6 +204,8 @@ class _File(toml_files.TableFile):
         given: dict[str, Any] = {key: value for key, value in content.items() if key != "schema"}
         given["name"] = self._text(content, "name") or self._path.stem
         given["pins"] = self._each(content, "pins", self._pins)
+        if isinstance(proxy := content.get("proxy"), str):
+            given["proxy"] = self._proxy(proxy)
         try:
             return Policy(**given)
         except PolicyError as error:
@@ -189,3 +216,10 @@ class _File(toml_files.TableFile):
         if not name.strip() or not name.isprintable():
             self._refuse(field, f"{shown(name)} is not a path", "Give a pin file, relative to this file.")
         return str(self._path.parent / name)
+
+    def _proxy(self, setting: str) -> str:
+        """Return a proxy setting; the path of a file relative to the policy file."""
+        location = setting.removeprefix(FILE_PREFIX)
+        if location == setting or "://" in location:
+            return setting
+        return f"{FILE_PREFIX}{self._path.parent / location}"

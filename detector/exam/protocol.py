@@ -25,7 +25,9 @@ from detector.model import (
     normalize_schema,
 )
 
+from .browser_view import CONNECTIONS_MAX, BrowserConnection, BrowserResult, Refused, Viewed
 from .decision import Reason  # noqa: TC001 - msgspec reads the annotations at run time
+from .manifest import Browser  # noqa: TC001 - msgspec reads the annotations at run time
 from .policy import DEADLINE_LEAST, DEADLINE_MOST, ENDPOINTS_MAX, Action
 
 if TYPE_CHECKING:
@@ -58,11 +60,15 @@ class Task(enum.StrEnum):
     """What a request asks the gate to do."""
 
     GATE = "gate"
+    OBSERVE = "observe"
     CANCEL = "cancel"
 
 
 class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One request. `id` is returned with the response; `cancel` ends the request with that id (native messaging only).
+    """One request. `id` is returned with the response; `cancel` ends the request with that id.
+
+    `observe` reports `connections` of the `browser`, at most 64: every later gate on the same port takes them into
+    account, for ten minutes. `cancel` and `observe` are for native messaging only.
 
     `endpoints` (`HOST[:PORT]`) must be confirmed in addition to the policy's. They must be listed in the policy or its
     pin files: a client can neither have other hosts probed nor exclude one of the policy's. `deadline` is in seconds.
@@ -75,6 +81,13 @@ class Request(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deadline: Annotated[float, msgspec.Meta(ge=DEADLINE_LEAST, le=DEADLINE_MOST)] | None = None
     report: bool = False
     evidence: bool = False
+    browser: Browser | None = None
+    connections: Annotated[tuple[BrowserConnection, ...], msgspec.Meta(max_length=CONNECTIONS_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec turns into its own."""
+        if bool(self.connections) is not (self.task is Task.OBSERVE):
+            raise ValueError("`connections` belong to the task `observe`, which needs at least one")
 
 
 class ErrorCode(enum.StrEnum):
@@ -88,7 +101,10 @@ class ErrorCode(enum.StrEnum):
 
 
 class Response(Record, frozen=True, kw_only=True, tag_field="type", tag="decision"):
-    """A decision: `detector.exam.Decision` with a summary of the report; the report and the evidence on request."""
+    """A decision: `detector.exam.Decision` with a summary of the report; the report and the evidence on request.
+
+    `browser` is what the browser had reported by then and the decision takes into account.
+    """
 
     id: _Id = None
     schema_version: int = SCHEMA_VERSION
@@ -104,8 +120,24 @@ class Response(Record, frozen=True, kw_only=True, tag_field="type", tag="decisio
     scope: Scope
     coverage: dict[Category, Coverage]
     interceptors: tuple[Interceptor, ...] = ()
+    browser: tuple[Viewed, ...] = ()
     report: Report | None = None
     evidence: bytes | None = None
+
+
+class Observed(Record, frozen=True, kw_only=True, tag_field="type", tag="observed"):
+    """The answer to `observe`: what is kept of each endpoint in the report, and what that shows by itself.
+
+    It never says that an endpoint is clean: ask `gate`, whose own probes decide that. `refused` connections were not
+    kept.
+    """
+
+    id: _Id = None
+    schema_version: int = SCHEMA_VERSION
+    detector_version: str
+    browser: tuple[Viewed, ...] = ()
+    results: tuple[BrowserResult, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 class ErrorResponse(Record, frozen=True, kw_only=True, tag_field="type", tag="error"):
@@ -126,7 +158,7 @@ class Part(Record, frozen=True, kw_only=True, tag_field="type", tag="part"):
     data: str
 
 
-Message = Response | ErrorResponse | Part
+Message = Response | Observed | ErrorResponse | Part
 
 _DECODER: Final = msgspec.json.Decoder(Request)
 
@@ -155,7 +187,7 @@ class _OnlyId(msgspec.Struct):
     id: _Id = None
 
 
-def response(decision: Decision, request: Request) -> Response:
+def response(decision: Decision, request: Request, browser: tuple[Viewed, ...] = ()) -> Response:
     """Return the response to `request`."""
     report = decision.report
     return Response(
@@ -172,6 +204,7 @@ def response(decision: Decision, request: Request) -> Response:
         scope=report.scope,
         coverage=report.coverage,
         interceptors=report.interceptors,
+        browser=browser,
         report=report if request.report else None,
         evidence=decision.evidence if request.evidence else None,
     )
@@ -182,7 +215,7 @@ def error_response(error: DetectorError, code: ErrorCode, request_id: str | int 
     return ErrorResponse(id=request_id, code=code, message=error.message, advice=error.advice)
 
 
-def split(message: Response | ErrorResponse, most: int) -> list[bytes]:
+def split(message: Response | Observed | ErrorResponse, most: int) -> list[bytes]:
     """Encode a message as one JSON text of at most `most` bytes (4096 or more), or as several that hold its parts."""
     whole = encode(message)
     if len(whole) <= most:

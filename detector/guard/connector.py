@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,20 +19,12 @@ import aiohttp
 from detector import errors
 from detector.aio.tasks import run_in_thread
 from detector.errors import InputError, ProxyError
-from detector.model import ProxyScheme
 from detector.pins import parse_host
-from detector.probe import (
-    DirectDialer,
-    Proxy,
-    ProxyDialer,
-    open_tls,
-    parse_proxy,
-    proxy_for,
-)
+from detector.probe import open_tls, parse_proxy
 from detector.probe.client import close
 from detector.probe.http.witness import with_witness
-from detector.probe.routes import Resolver
 from detector.probe.tls.openssl import strict_context
+from detector.session.plan import MACHINE, Planner, read_route
 from detector.session.settings import NetworkSettings
 
 from .guard import Guard, Refused
@@ -46,7 +37,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
     from detector.model import Endpoint, Report
-    from detector.probe import Dialer, Opened, Timeouts
+    from detector.probe import Dialer, Opened, Proxy, Timeouts
     from detector.probe.tls.transport import TLSTransport
     from detector.session.settings import ResolveRules
 
@@ -112,13 +103,14 @@ class GuardedConnector(aiohttp.TCPConnector):
 
     Refused connections raise `MiddlewareDetected`, `CertificateError`, `UnconfirmedError` or `PlaintextError`, all of
     which are `aiohttp.ClientConnectorError` and `detector.errors.GuardError`. A request with an `ssl` or
-    `server_hostname` argument raises `InputError`: a request does not choose how it is verified. Proxies other than
-    HTTP raise `ProxyError`. aiohttp's timeouts apply as usual; `sock_connect` includes the assessment.
+    `server_hostname` argument raises `InputError`: a request does not choose how it is verified. A proxy that cannot be
+    read raises `ProxyError`. aiohttp's timeouts apply as usual; `sock_connect` includes the assessment.
 
     Args:
         guard: assesses the connections; default: a new one, with the shipped pins.
-        proxy: the proxy where neither the request nor the session names one: `none`, `env` (the environment's settings)
-            or a proxy URL, with credentials if needed.
+        proxy: the proxy where neither the request nor the session names one, as in `detector.NetworkSettings`: `system`
+            (this machine's settings, else those of the environment; read in a thread at the first connection), `env`,
+            `none`, `pac:` and a file, or a proxy URL (HTTP, HTTPS, SOCKS), with credentials if needed.
         resolve: where to connect instead of resolving, as in `detector.NetworkSettings`.
         plaintext_hosts: the hosts for which `http:` and `ws:` are allowed; aiohttp's own code makes those connections.
         timeouts: limits for the phases of making a connection.
@@ -132,7 +124,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         self,
         guard: Guard | None = None,
         *,
-        proxy: str = "none",
+        proxy: str = MACHINE,
         resolve: ResolveRules | None = None,
         plaintext_hosts: Collection[str] = (),
         timeouts: Timeouts | None = None,
@@ -174,14 +166,13 @@ class _GuardedConnections:
     """Makes TLS connections and returns only those that may carry a request."""
 
     def __init__(self, guard: Guard, proxy: str, resolve: ResolveRules | None, timeouts: Timeouts | None) -> None:
-        if proxy not in {"env", "none"}:
-            _only_http(parse_proxy(proxy))  # raises now rather than with the first request
+        settings = NetworkSettings.of(resolve=resolve, proxy=proxy)
         self._guard: Final = guard
-        self._proxy: Final = proxy
-        self._rules: Final = NetworkSettings.of(resolve=resolve).rules
+        self._rules: Final = settings.rules
         self._timeouts: Final = timeouts
-        self._resolver: Final = Resolver()
-        self._direct: Final = DirectDialer(self._rules, resolver=self._resolver)
+        self._planner: Final = Planner(
+            read_route(settings.route, settings.proxy), self._rules, None, trusts=guard.trusts, clock=guard.now
+        )
 
     async def open(self, req: ClientRequest, timeout: aiohttp.ClientTimeout) -> TLSTransport:  # noqa: ASYNC109 - aiohttp's interface
         """Connect, ask the witness, assess. Raises the errors of `GuardedConnector`, and closes the connection then."""
@@ -192,7 +183,7 @@ class _GuardedConnections:
             deadline = asyncio.get_running_loop().time() + timeout.sock_connect
         opened = await open_tls(
             endpoint,
-            dialer=self._dialer(req, endpoint),
+            dialer=await self._dialer(req, endpoint),
             timeouts=self._timeouts,
             deadline=deadline,
             context=strict_context(),
@@ -221,14 +212,13 @@ class _GuardedConnections:
                 opened.connection.pause_reading()  # what arrives from now on belongs to the request
         return await run_in_thread(lambda: self._guard.assess(endpoint, opened.observation))
 
-    def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
+    async def _dialer(self, req: ClientRequest, endpoint: Endpoint) -> Dialer:
         """Return the dialer: the proxy of the request or its session takes precedence over the connector's."""
         proxy = _proxy_of(req)
-        if proxy is None and (self._proxy not in {"env", "none"} or endpoint.address is None):
-            proxy = proxy_for(endpoint.host, endpoint.port, self._proxy, os.environ)
-        if proxy is None:
-            return self._direct
-        return ProxyDialer(_only_http(proxy), self._rules, resolver=self._resolver)
+        if proxy is not None:
+            return self._planner.through(proxy)
+        await self._planner.read_machine_settings()
+        return self._planner.first_route(endpoint)
 
 
 def _refuse_arguments(req: ClientRequest) -> None:
@@ -254,26 +244,15 @@ def _proxy_of(req: ClientRequest) -> Proxy | None:
     """
     if req.proxy is None:
         return None
-    proxy = _only_http(parse_proxy(str(req.proxy)))
+    proxy = parse_proxy(str(req.proxy))
     if proxy.username is not None:
         return proxy
     if req.proxy_auth is not None:
-        return Proxy(host=proxy.host, port=proxy.port, username=req.proxy_auth.login, password=req.proxy_auth.password)
+        return proxy.with_credentials(req.proxy_auth.login, req.proxy_auth.password)
     header = None if req.proxy_headers is None else req.proxy_headers.get(PROXY_AUTHORIZATION)
     if header is None:
         return proxy
-    username, password = _basic_credentials(header)
-    return Proxy(host=proxy.host, port=proxy.port, username=username, password=password)
-
-
-def _only_http(proxy: Proxy) -> Proxy:
-    """Return the proxy if it is an HTTP one. Raises `ProxyError`."""
-    if proxy.scheme is not ProxyScheme.HTTP:
-        raise ProxyError(
-            f"{proxy} is a proxy of a kind that a guarded connector does not use yet.",
-            advice="Give an HTTP proxy as http://host:port.",
-        )
-    return proxy
+    return proxy.with_credentials(*_basic_credentials(header))
 
 
 def _basic_credentials(header: str) -> tuple[str, str]:

@@ -33,7 +33,7 @@ from detector.judge.checks import host_name, witness
 from detector.judge.evidence import Context, EndpointEvidence
 from detector.judge.network_evidence import NetworkEvidence
 from detector.judge.wording import Confirmation
-from detector.model import Audience, Confidence, Endpoint, Outcome, Verdict
+from detector.model import Audience, Confidence, Endpoint, Outcome, UnfollowedProxy, Verdict
 from detector.model.validate import HTTPS_PORT
 from detector.pins import parse_host
 from detector.session.seams import THIS_MACHINE, Seams
@@ -45,6 +45,7 @@ from detector.trust.hostname import NameMatch
 from detector.version import VERSION
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Unpack
@@ -139,25 +140,33 @@ class Guard:
         Takes a few milliseconds; the first time up to a second, when machine roots or the suffix list have to be read
         (docs/guard.md). Blocks: in an event loop, call it in a thread. Raises nothing.
         """
-        started = self._seams.clock()
-        context = Context(
-            at=started,
+        context = self._context()
+        evidence = EndpointEvidence(endpoint, observation, context)
+        result = self._memory.assess(evidence)
+        report = network.report([result], context, started=context.at, finished=self.now(), vantage="", version=VERSION)
+        assessment = self._admit(Assessment(result, report), evidence)
+        LOG.info("%s: %s (%s)", endpoint.name, assessment.refused or assessment.action, result.reason)
+        if assessment.action is Action.WARN and self._on_warning is not None:
+            self._on_warning(assessment)
+        return assessment
+
+    def now(self) -> dt.datetime:
+        """Return the time in UTC by which connections are assessed."""
+        return self._seams.clock()
+
+    def trusts(self, host: str, port: int, observation: Observation) -> bool:
+        """Return whether an ordinary client on this machine would accept this as `host`."""
+        return EndpointEvidence(Endpoint(host=host, port=port), observation, self._context()).trusted_here
+
+    def _context(self) -> Context:
+        return Context(
+            at=self.now(),
             roots=self.roots,
             logs=self.logs,
             machine_roots=self._seams.machine_roots,
             installed_at=self._seams.installed_at,
             budget=Budget(time.thread_time),
         )
-        evidence = EndpointEvidence(endpoint, observation, context)
-        result = self._memory.assess(evidence)
-        report = network.report(
-            [result], context, started=started, finished=self._seams.clock(), vantage="", version=VERSION
-        )
-        assessment = self._admit(Assessment(result, report), evidence)
-        LOG.info("%s: %s (%s)", endpoint.name, assessment.refused or assessment.action, result.reason)
-        if assessment.action is Action.WARN and self._on_warning is not None:
-            self._on_warning(assessment)
-        return assessment
 
     def _admit(self, assessment: Assessment, evidence: EndpointEvidence) -> Assessment:
         """Complete the assessment with the action, the kind of refusal and the message."""
@@ -167,6 +176,8 @@ class Guard:
         unconfirmed = confirmed_as(self.policy, result) is Confirmation.UNCONFIRMED
         if not established or (unconfirmed and not accepted):
             action = Action.BLOCK
+        if action is Action.ALLOW and result.observation.unfollowed_proxy is not None:
+            action = Action.WARN
         if action is Action.ALLOW:
             return assessment
         refused = None
@@ -185,8 +196,17 @@ class Guard:
 
 def _advice(result: Result) -> str:
     """Return what the user and the developer of the client can do."""
-    texts = (result.advice_for.get(audience, "") for audience in (Audience.STUDENT, Audience.DEVELOPER))
+    texts = [result.advice_for.get(audience, "") for audience in (Audience.STUDENT, Audience.DEVELOPER)]
+    unfollowed = result.observation.unfollowed_proxy
+    texts.append("" if unfollowed is None else _UNFOLLOWED[unfollowed])
     return " ".join(dict.fromkeys(filter(None, texts))) or "Try again; if it stays so, check with: detector check"
+
+
+_UNFOLLOWED: Final = {
+    UnfollowedProxy.EXTRA_MISSING: "Install the extra 'pac', which evaluates proxy files.",
+    UnfollowedProxy.FILE_FAULTY: "Have the proxy file of this machine's settings corrected, or name the proxy.",
+    UnfollowedProxy.KIND_UNKNOWN: "Correct the proxy in this machine's settings, or name the proxy.",
+}
 
 
 def _is_established(observation: Observation) -> bool:
@@ -208,6 +228,8 @@ def _finding(policy: Policy, result: Result, evidence: EndpointEvidence) -> str:
     """Return the finding in a few sentences. Below `probable` it names nobody and calls nothing decrypted."""
     if is_intercepted(result):
         return _interception(result)
+    if confirmed_as(policy, result) is Confirmation.CONFIRMED and result.observation.unfollowed_proxy is not None:
+        return f"The proxy setting of this machine was not followed ({result.observation.unfollowed_proxy})."
     if confirmed_as(policy, result) is Confirmation.STALE_PIN:
         return "The certificate is publicly trusted and logged; only the pins do not fit, and are probably out of date."
     observation, reasons = result.observation, [why(policy, result)]

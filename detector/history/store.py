@@ -20,7 +20,7 @@ import msgspec
 
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, MissingExtraError
-from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode
+from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode, json_text
 
 try:
     import sqlalchemy as sa
@@ -363,15 +363,15 @@ def _storable(text: str | None) -> str | None:
 
 def _result(detail: object) -> Result:
     try:
-        return msgspec.json.decode(_bytes(detail), type=Result)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return json_text.decode(_bytes(detail), Result)
+    except json_text.MalformedError as error:
         raise _unreadable("A result") from error
 
 
 def _report(head: object) -> Report:
     try:
         return Report.from_json(_bytes(head))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except json_text.MalformedError as error:
         raise _unreadable("A run") from error
 
 

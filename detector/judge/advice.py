@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.model import Audience, ManagedBy, Outcome, Verdict
 
+from .checks import second_try
 from .table import ELSEWHERE, NOT_THIS_NETWORK
 
 if TYPE_CHECKING:
@@ -64,8 +65,13 @@ _BY_OUTCOME: Final[dict[str, str]] = {
     "proxy-auth-required": "The proxy requires a user name and password: add them to the proxy URL.",
     "proxy-auth-rejected": "The proxy did not accept the user name and password: correct them in the proxy URL.",
     "proxy-auth-unsupported": "The proxy requires an authentication scheme that is not supported here ({schemes}): ask "
-    "its administrator to allow Basic, or to exempt this host from authentication.",
+    "its administrator to allow Basic, or to exempt this host from authentication; for NTLM and Negotiate, run "
+    "px-proxy or cntlm on this device, which sign in, and set it as the proxy.",
     "proxy-refused": "The proxy refused to connect there: ask its administrator to allow this host.",
+    "proxy-redirected": "The proxy answered with a page of its own instead of a connection: open a browser, sign in if "
+    "asked, and check again; if it is a block page, ask the proxy's administrator to allow this host.",
+    "proxy-gateway": "The proxy could not reach the host: try again; if it keeps failing, ask its administrator "
+    "whether it can resolve and reach this host.",
     "proxy-protocol": "The proxy's answer violates its protocol: check that the proxy URL names a proxy.",
     "proxy-other-kind": "The proxy speaks a different protocol from the one in its URL: check whether it is http, "
     "https or socks5.",
@@ -86,6 +92,17 @@ _NOT_TLS_BEHIND_PROXY: Final = (
 )
 
 
+_FAULTS: Final = {
+    second_try.Outcome.SIZE: "Something in front of {hosts} cannot take a ClientHello of two TCP segments, which "
+    "browsers send (ML-KEM): update it or take it out of the path.",
+    second_try.Outcome.SIZE_OR_ADDRESS: "{address} did not answer for {hosts}, and a smaller ClientHello at another "
+    "address got through: check that address, and for a device that cannot take a ClientHello of two TCP segments.",
+    second_try.Outcome.ADDRESS: "{address} did not answer for {hosts}, another address did: repair the connection to "
+    "it.",
+}
+"""What IT can repair where a second connection got what the first did not, whatever the verdict."""
+
+
 def advise(  # noqa: PLR0913 - what advice depends on
     decision: Decision,
     facts: Facts,
@@ -97,18 +114,24 @@ def advise(  # noqa: PLR0913 - what advice depends on
 ) -> dict[Audience, str]:
     """Advice by audience on endpoints that share one decision; empty when there is nothing to do.
 
-    `remediation` is the product's own way to exempt a host, where the catalogue knows it. Where a portal answers,
-    signing in takes precedence over all other advice.
+    Where all is clean, it is for IT alone: a fault that a second connection got around. `remediation` is the product's
+    own way to exempt a host, where the catalogue knows it. Where a portal answers, signing in takes precedence over all
+    other advice.
     """
-    if decision.verdict is Verdict.CLEAN:
-        return {}
+    advice: dict[Audience, str] = {}
     if decision.rule.is_outcome:
-        return {_STUDENT: _of_outcome(observation)}
-    listed = ", ".join(hosts)
-    by_audience = _by_rule(decision, attribution, remediation)
-    advice = {audience: words.replace("{hosts}", listed) for audience, words in by_audience.items()}
-    if facts.portal:
-        advice[_STUDENT] = SIGN_IN_FIRST
+        advice = {_STUDENT: _of_outcome(observation)}
+    elif decision.verdict is not Verdict.CLEAN:
+        advice = {**_by_rule(decision, attribution, remediation)}
+        if facts.portal:
+            advice[_STUDENT] = SIGN_IN_FIRST
+    faults = [_FAULTS[outcome] for outcome in _FAULTS if facts.has(outcome)]
+    if faults:
+        advice[_IT] = " ".join((*filter(None, [advice.get(_IT)]), *faults))
+    others = (one.address for one in observation.earlier if one.address not in {None, observation.address})
+    given = {"{hosts}": ", ".join(hosts), "{address}": next(others, None) or "An address"}
+    for placeholder, value in given.items():
+        advice = {audience: words.replace(placeholder, value) for audience, words in advice.items()}
     return advice
 
 

@@ -65,9 +65,12 @@ class _Assessed(NamedTuple):
     def gravity(self) -> tuple[int, int]:
         """How much this observation speaks against the endpoint: clean, inconclusive, then middleware by confidence.
 
-        Between equals that accuse, the rule that is read first is graver.
+        Between equals that accuse, the rule that is read first is graver. A browser's word that all is well says
+        nothing, for or against.
         """
         decision = self.decision
+        if decision.rule.says_nothing:
+            return -1, 0
         if decision.confidence is not None:
             return 2 + list(Confidence).index(decision.confidence), -_READ[decision.reason]
         return int(decision.verdict is Verdict.INCONCLUSIVE), 0
@@ -79,10 +82,13 @@ _READ: Final = {rule.reason: number for number, rule in enumerate(table.TABLE)}
 
 def _assess(evidence: EndpointEvidence, network: NetworkEvidence) -> _Assessed:
     """Return the deciding observation of this endpoint: the gravest one, and between equals the first."""
+    answered = is_answered(evidence)
     assessed = []
     for one in observations_that_count(evidence):
         findings = checks.run(one, network)
         decision = table.read(Facts(findings))
+        if decision.verdict is not Verdict.MIDDLEWARE and (one.is_superseded or (answered and one.is_stand_in)):
+            continue  # what another observation is in place of, or is in place of another, accuses or says nothing
         network.conclude(
             one,
             decision.verdict,
@@ -93,23 +99,22 @@ def _assess(evidence: EndpointEvidence, network: NetworkEvidence) -> _Assessed:
     return max(assessed, key=lambda one: one.gravity)
 
 
-def observations_that_count(evidence: EndpointEvidence) -> tuple[EndpointEvidence, ...]:
-    """The observations whose verdict can be the endpoint's; at least one.
+def is_answered(evidence: EndpointEvidence) -> bool:
+    """Whether the hello that was asked for first got a certificate on the default route, that of `evidence` itself."""
+    others = (one for one in evidence.siblings if not one.is_another_service)
+    return any(one.answers(evidence.asked) for one in (evidence, *others))
 
-    An observation without a certificate changes nothing while another on the default route, that of `evidence` itself,
-    has one. A QUIC server with a certificate for another name is another service, and an unreadable chain says nothing
-    where the server sends a readable one to a client that asks for it.
+
+def observations_that_count(evidence: EndpointEvidence) -> tuple[EndpointEvidence, ...]:
+    """The observations that are assessed: the verdict of one of them is the endpoint's.
+
+    An observation without a certificate changes nothing while the hello that was asked for first has one on the default
+    route. While it has none, no other hello and no other transport clears the endpoint in its place. A QUIC server with
+    a certificate for another name is another service.
     """
-    every = (evidence, *evidence.siblings)
-    seen = any(one.leaf is not None and one.route == evidence.route for one in every)
-    counting = tuple(
-        one
-        for one in every
-        if not (seen and one.leaf is None)
-        and not one.is_superseded
-        and not (one is not evidence and one.is_another_service)
-    )
-    return counting or (evidence,)
+    answered = is_answered(evidence)
+    others = (one for one in evidence.siblings if not one.is_another_service)
+    return tuple(one for one in (evidence, *others) if not answered or one.leaf is not None)
 
 
 def assess_endpoint(evidence: EndpointEvidence, network: NetworkEvidence) -> Result:

@@ -6,12 +6,23 @@ Room: judge. Pure. Compares only: the checks decide which pairs to compare, and 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from detector.model import Hello
 from detector.trust.classes import ChainClass
 
 if TYPE_CHECKING:
     from .evidence import EndpointEvidence
+
+
+HELLO_NAME: Final[dict[Hello, str]] = {
+    Hello.BROWSER: "Chrome's hello",
+    Hello.FIREFOX: "Firefox's hello",
+    Hello.OPENSSL: "OpenSSL's hello",
+    Hello.WIDEST: "the widest hello",
+    Hello.READABLE: "a hello that offers only what can be verified here",
+}
+"""What a ClientHello profile is called in findings."""
 
 
 class Comparison(enum.StrEnum):
@@ -30,19 +41,25 @@ def compare(here: EndpointEvidence, there: EndpointEvidence) -> Comparison:
 
     `SAME` certificate; two certificates, `BOTH_GENUINE` for this host (a CDN has several); a chain to no public root on
     one side (`PRIVATE_HERE`, `PRIVATE_THERE`), although the other side is genuine; `UNDECIDED` where they differ and
-    neither shows that; `NOT_COMPARABLE` without a certificate or its key's proof on either side.
+    neither shows that; `NOT_COMPARABLE` without a certificate or its key's proof on either side, and where only one of
+    them is a browser's report: the check `browser-view` alone compares those.
     """
-    if here.leaf is None or there.leaf is None or not (here.observation.key_proved and there.observation.key_proved):
+    proved = here.observation.key_proved and there.observation.key_proved
+    comparable = proved and here.from_browser is there.from_browser
+    if here.leaf is None or there.leaf is None or not comparable:
         return Comparison.NOT_COMPARABLE
     if here.leaf.sha256 == there.leaf.sha256:
         return Comparison.SAME
     if here.is_genuine and there.is_genuine:
         return Comparison.BOTH_GENUINE
-    if there.is_genuine and here.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
+    if _is_private_in_place_of(here, there):
         return Comparison.PRIVATE_HERE
-    if here.is_genuine and there.is_a(ChainClass.PRIVATE, ChainClass.ADDED):
-        return Comparison.PRIVATE_THERE
-    return Comparison.UNDECIDED
+    return Comparison.PRIVATE_THERE if _is_private_in_place_of(there, here) else Comparison.UNDECIDED
+
+
+def _is_private_in_place_of(one: EndpointEvidence, genuine: EndpointEvidence) -> bool:
+    """Whether another signer made this private chain; a private CA that a witness proves may have made both."""
+    return genuine.is_genuine and one.is_a(ChainClass.PRIVATE, ChainClass.ADDED) and not one.shares_signer(genuine)
 
 
 def difference(here: EndpointEvidence, there: EndpointEvidence) -> str | None:

@@ -10,6 +10,9 @@ hello. `EndpointEvidence` holds the observation it is about and the endpoint's `
 observations as evidence of their own, each with all the others as *its* siblings, so that a check that compares is
 written once, from the point of view of one observation. Each is assessed by itself; the gravest decides
 (`assess.assess_endpoint`).
+
+What the user's own browser reported is such an observation too, on a route of its own. It proves no key, so it shows no
+genuine certificate, clears nothing, and accuses at most as `probable`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detector.knowledge import catalogue
 from detector.knowledge.known_roots import known_root_keys, root_of
-from detector.model import PROXIED, Address, Endpoint, Hello, RecordedIdentity, Route
+from detector.model import PROXIED, Address, Endpoint, Engine, Hello, RecordedIdentity, Route
 from detector.trust import classes, hostname
 from detector.trust import transparency as ct
 from detector.trust.acceptance import refusals
@@ -43,8 +46,9 @@ if TYPE_CHECKING:
     from detector.trust.ct_logs import LogList
     from detector.trust.paths import Path, Paths
 
-OTHERS_MAX: Final = 32
-"""Further observations kept for one endpoint: every route with every hello, and the addresses of a large host."""
+OTHERS_MAX: Final = 40
+"""Further observations kept for one endpoint: every route with every hello and the addresses of a large host, which are
+at most 32, and eight that a browser reported."""
 
 _RIGHT_NAMES: Final = frozenset({NameMatch.MATCH, NameMatch.COMMON_NAME_ONLY, NameMatch.UNFINISHED})
 """Matches that count as right for accusing; lists of names that are longer than what is read are among them."""
@@ -114,6 +118,14 @@ class Place(enum.StrEnum):
     UNKNOWN = "unknown"  # behind a proxy, or a chain that was captured elsewhere
 
 
+class Asked(NamedTuple):
+    """What an endpoint is asked for its certificate with: two that differ may meet different servers."""
+
+    route: str
+    hello: Hello
+    is_quic: bool
+
+
 class EndpointEvidence:
     """One endpoint, one observation of it, and what can be derived from it without deciding anything.
 
@@ -147,10 +159,21 @@ class EndpointEvidence:
             group = [self]
             for number, observation in enumerate(self.others, start=1):
                 rest = every[:number] + every[number + 1 :]
-                group.append(self._like(observation, self.context, self.fetched, rest))
+                group.append(self._like(observation, self.context, self._issuers_for(observation), rest))
             for one in group:
                 one._siblings = tuple(other for other in group if other is not one)  # noqa: SLF001 - its own class
         return self._siblings or ()
+
+    def _issuers_for(self, observation: Observation) -> tuple[bytes, ...]:
+        """The issuers to verify another observation with, in DER.
+
+        A browser may report the leaf alone: what this machine's own probes were sent may have its issuer. What the
+        browser reports is of no use to them.
+        """
+        if observation.engine is not Engine.BROWSER:
+            return self.fetched
+        probed = (one for one in (self.observation, *self.others) if one.engine is not Engine.BROWSER)
+        return tuple(dict.fromkeys((*self.fetched, *(c.der for one in probed for c in one.chain[1:]))))
 
     def with_more(self, context: Context, fetched: Sequence[bytes] = ()) -> EndpointEvidence:
         """A copy in another context, with fetched issuers."""
@@ -159,6 +182,10 @@ class EndpointEvidence:
     def with_observation(self, observation: Observation) -> EndpointEvidence:
         """A copy with another observation in place of the first."""
         return self._like(observation, self.context, self.fetched, self.others)
+
+    def with_further(self, observations: Sequence[Observation]) -> EndpointEvidence:
+        """A copy with further observations of the same endpoint."""
+        return self._like(self.observation, self.context, self.fetched, (*self.others, *observations))
 
     def _like(
         self, observation: Observation, context: Context, fetched: Sequence[bytes], others: Sequence[Observation]
@@ -241,6 +268,16 @@ class EndpointEvidence:
         """Whether no issuer certificate is available although the leaf has an AIA URL."""
         paths = self.paths
         return self.leaf is not None and paths is not None and not paths.issuer_known and bool(self.leaf.issuer_urls)
+
+    @property
+    def from_browser(self) -> bool:
+        """Whether the user's own browser reported this observation."""
+        return self.observation.engine is Engine.BROWSER
+
+    @property
+    def issuer_not_reported(self) -> bool:
+        """Whether a browser reported a leaf alone whose issuer is not known here, and which may well be genuine."""
+        return self.from_browser and len(self.presented) == 1 and self.is_a(ChainClass.INCOMPLETE)
 
     @cached_property
     def name_match(self) -> NameMatch:
@@ -392,23 +429,35 @@ class EndpointEvidence:
     @cached_property
     def is_genuine(self) -> bool:
         """Whether this observation shows the genuine key: clean as witnessed, pinned or logged, key proved."""
-        if not self.observation.key_proved or self.witness_result is WitnessResult.DIFFERS:
+        if not self.observation.key_proved or self.from_browser or self.witness_result is WitnessResult.DIFFERS:
             return False
-        if self.witness_result is WitnessResult.EQUAL or self.leaf_pinned:
+        if self.witness_result is WitnessResult.EQUAL or self.is_of_witnessed_key or self.leaf_pinned:
             return True
         if not self.is_a(ChainClass.ACCEPTED) or self.name_match is not NameMatch.MATCH:
             return False
         return self.logging is Logging.LOGGED or (self.ca_pinned and self.logging is Logging.UNKNOWABLE)
 
+    def shares_signer(self, other: EndpointEvidence) -> bool:
+        """Whether one key signed both leaves."""
+        return bool(self.issuing_keys & other.issuing_keys)
+
+    @cached_property
+    def _seen(self) -> tuple[EndpointEvidence, ...]:
+        """The probes of this run that saw the genuine key, but not those whose signer made this leaf, too.
+
+        A private CA may serve an endpoint whose witness proves one of its keys: its other keys substitute nothing.
+        """
+        return tuple(one for one in self.siblings if one.is_genuine and not self.shares_signer(one))
+
     @cached_property
     def seen_in_run(self) -> bool:
         """Whether another probe of this run saw the genuine key."""
-        return any(sibling.is_genuine for sibling in self.siblings)
+        return bool(self._seen)
 
     @cached_property
     def seen_at_same_address(self) -> bool:
         """Whether another probe of this run saw the genuine key at the very address of this observation."""
-        genuine_at = {sibling.answered_at for sibling in self.siblings if sibling.is_genuine} - {None}
+        genuine_at = {one.answered_at for one in self._seen} - {None}
         return bool(genuine_at) and self.answered_at in genuine_at
 
     @cached_property
@@ -430,10 +479,20 @@ class EndpointEvidence:
 
     # Where
 
+    @cached_property
+    def is_of_witnessed_key(self) -> bool:
+        """Whether this session ended at the holder of the leaf key of another one, whose end the witness is."""
+        if not self.observation.key_proved or self.leaf_key is None:
+            return False
+        witnessed = (s for s in self.siblings if s.witness_result is WitnessResult.EQUAL and s.observation.key_proved)
+        return any(s.leaf_key == self.leaf_key for s in witnessed)
+
     @property
     def route(self) -> str:
-        """The route that is one network with others of its name: `direct`, or a proxy's URL."""
+        """The route that is one network with others of its name: `direct`, `browser`, or a proxy's URL."""
         observation = self.observation
+        if self.from_browser:
+            return "browser"
         if observation.route not in PROXIED:
             return "direct"
         return observation.proxy.url if observation.proxy is not None else observation.route.value
@@ -441,7 +500,8 @@ class EndpointEvidence:
     @cached_property
     def place(self) -> Place:
         """Where the observation was answered."""
-        if self.endpoint.address is not None or self.endpoint.name in self.context.given:
+        given = self.endpoint.address is not None or self.endpoint.name in self.context.given
+        if given and not self.from_browser:  # a browser resolves names itself
             return Place.GIVEN
         if self._address is None:
             return Place.UNKNOWN
@@ -484,31 +544,53 @@ class EndpointEvidence:
     # Which observations count
 
     @property
-    def is_readable_retry(self) -> bool:
-        """Whether this probe's hello offered only what can be verified here."""
-        return self.observation.hello is Hello.READABLE
+    def is_stand_in(self) -> bool:
+        """Whether the probe sent this hello because another one got no certificate: it answers for that one nothing."""
+        return any(failed.hello is not self.observation.hello for failed in self.observation.earlier)
+
+    @property
+    def asked(self) -> Asked:
+        """What the probe asked with at first, on which route: further connections may have sent another hello."""
+        observation = self.observation
+        hello = observation.earlier[0].hello if observation.earlier else observation.hello
+        return Asked(self.route, hello, self.is_quic)
+
+    def answers(self, asked: Asked) -> bool:
+        """Whether a certificate was presented to this very hello on this route."""
+        return self.leaf is not None and not self.is_stand_in and self.asked == asked
 
     @cached_property
     def is_superseded(self) -> bool:
         """Whether a probe that offered only what can be verified here got a readable chain on the same route.
 
-        Then an unreadable chain proves nothing: a genuine server sends the other one to a client that offers less.
+        Then an unreadable chain by itself proves nothing: a genuine server sends the other one to a client that offers
+        less.
         """
         if not self.is_a(ChainClass.UNREADABLE):
             return False
-        retries = (s for s in self.siblings if s.is_readable_retry and s.route == self.route)
-        return any(s.leaf is not None and not s.is_a(ChainClass.UNREADABLE) for s in retries)
+        retries = (s for s in self.siblings if s.answers(Asked(self.route, Hello.READABLE, is_quic=False)))
+        return any(not s.is_a(ChainClass.UNREADABLE) for s in retries)
+
+    @property
+    def is_quic(self) -> bool:
+        """Whether this was a connection over QUIC."""
+        return self.observation.route is Route.QUIC
 
     @property
     def is_another_service(self) -> bool:
         """Whether this is a QUIC server with a certificate for another name: another service on the same UDP port."""
-        return self.observation.route is Route.QUIC and self.name_match is NameMatch.MISMATCH
+        return self.is_quic and self.name_match is NameMatch.MISMATCH
 
     @property
     def trusted_here(self) -> bool:
         """Whether a careful TLS client on this machine accepts this: key, name, and a path to a root it trusts."""
         chain = self.chain
-        if chain is None or not self.observation.key_proved or self.name_match is not NameMatch.MATCH:
+        if (
+            chain is None
+            or not self.observation.key_proved
+            or self.from_browser
+            or self.name_match is not NameMatch.MATCH
+        ):
             return False
         return bool(chain.accepted) or any(not refusals(p, self.context.at, public=False) for p in chain.machine)
 

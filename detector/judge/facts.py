@@ -18,6 +18,7 @@ from .checks import (
     pin,
     place,
     presented,
+    second_try,
     transparency,
     witness,
 )
@@ -35,6 +36,7 @@ N = neighbours.Outcome
 P = pin.Outcome
 T = transparency.Outcome
 W = witness.Outcome
+X = second_try.Outcome
 PLACE = place.Outcome
 
 
@@ -67,10 +69,30 @@ class Facts:
         return self.has(key_possession.Outcome.PROVED)
 
     @property
+    def other_hello(self) -> bool:
+        """The hello that was asked for first got no certificate, and another hello, or QUIC, did."""
+        return self.has(X.OTHER_HELLO, X.UNANSWERED)
+
+    @property
+    def is_replaced(self) -> bool:
+        """The chain is unreadable, and to a client that asks for a readable one the server sends that."""
+        return self.has(X.SUPERSEDED)
+
+    @property
+    def reported(self) -> bool:
+        """The user's own browser reported the observation."""
+        return self.has(key_possession.Outcome.REPORTED)
+
+    @property
     def front_of_the_operator(self) -> bool:
         """Something of the operator's own may end TLS in front of the witness: the key presented is the operator's."""
         known = self.has(P.LEAF, P.LEAF_NOT_ITS_OWN) or self.accepted_logged
         return known and not self.has(W.ENDS_TLS_ITSELF)
+
+    @property
+    def report_unverifiable(self) -> bool:
+        """What the browser reported cannot be verified here, although a browser of today may well accept it."""
+        return self.reported and self.has(C.ISSUER_NOT_REPORTED, C.UNREADABLE)
 
     # The chain
 

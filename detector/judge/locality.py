@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.model import PROXIED, Locality
+from detector.model import PROXIED, Engine, Locality
 
-from .checks import machine_root, tls_location
+from .checks import browser_view, machine_root, tls_location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ FIRST_REMOTE_HOP: Final = 2
 """The first hop that is not this device: at hop 1, software on the device may answer before anything leaves it."""
 
 _MADE_HERE: Final = (machine_root.ID, machine_root.Outcome.MADE_HERE)
+_ONLY_BROWSER: Final = (browser_view.ID, browser_view.Outcome.ONLY_BROWSER_HERE)
 _ANSWERED_EARLY: Final = (tls_location.ID, tls_location.Outcome.ANSWERED_EARLY)
 
 
@@ -55,6 +56,8 @@ def locate(  # noqa: PLR0911 - one return per basis
         return Locality.THIS_DEVICE, "the connection is answered as fast as within this device, other hosts are not"
     if category in IN_NETWORK:
         return Locality.NETWORK, f"products of the category {category} stand in the network"
+    if observation.engine is Engine.BROWSER and any((f.check, f.outcome) == _ONLY_BROWSER for f in findings):
+        return Locality.THIS_DEVICE, "only the browser is decrypted: this program goes the same way and is not"
     return Locality.UNKNOWN, "nothing indicates it"
 
 

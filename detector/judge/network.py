@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import msgspec
 
 from detector.knowledge import age
-from detector.model import Category, Confidence, Coverage, Interceptor, Report, Scope, Verdict
+from detector.model import Category, Confidence, Coverage, Interceptor, Report, Scope, UnfollowedProxy, Verdict
 
 from .assess import names_a_party
 from .checks import chain
@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 
 class NetworkDecision(NamedTuple):
-    """The verdict on a network, how far it reaches, and the coverage by category."""
+    """The verdict on a network, how far it reaches, and the coverage by category.
+
+    `unfollowed_proxy` says why the route that was probed is not the one that the machine's proxy setting names.
+    """
 
     verdict: Verdict
     confidence: Confidence | None
     scope: Scope
     coverage: dict[Category, Coverage]
+    unfollowed_proxy: UnfollowedProxy | None
 
 
 class Countable(Protocol):
@@ -50,18 +54,24 @@ class Countable(Protocol):
     def confidence(self) -> Confidence | None:
         """How sure it is that it is middleware."""
 
+    @property
+    def unfollowed_proxy(self) -> UnfollowedProxy | None:
+        """Why a probe of its endpoint did not follow the proxy setting of the machine."""
+
 
 class Tally:
     """Counts results; the decision on all of them is available at any time.
 
     `named` are the endpoints (`host:port`) that the caller asked for by name: if one of those, or one of category
     `exam`, is inconclusive, the network is not called clean. Where they are too many to be kept, pass `named` to `add`.
+    Nor is it where a probe did not follow the machine's proxy setting: browsers take another route than what is clean.
     """
 
     def __init__(self, named: Collection[str] = ()) -> None:
         self._named: Final = frozenset(named)
         self._verdicts: Final[Counter[tuple[Category, Verdict, Confidence | None]]] = Counter()
         self._open: Final[Counter[bool]] = Counter()
+        self._unfollowed: Final[Counter[UnfollowedProxy]] = Counter()
 
     def add(self, result: Countable, before: Countable | None = None, *, named: bool = False) -> None:
         """Count a result; `before` is the one that it amends, `named` applies to both."""
@@ -74,6 +84,8 @@ class Tally:
         self._verdicts[endpoint.category, result.verdict, result.confidence] += number
         matters = named or endpoint.name in self._named or endpoint.category is Category.EXAM
         self._open[result.verdict is Verdict.INCONCLUSIVE and matters] += number
+        if result.unfollowed_proxy is not None:
+            self._unfollowed[result.unfollowed_proxy] += number
 
     def count(self, verdict: Verdict) -> int:
         """How many endpoints have this verdict."""
@@ -84,13 +96,14 @@ class Tally:
         confidences = {c for (_, _, c), number in self._verdicts.items() if number > 0 and c is not None}
         confidence = max(confidences, key=list(Confidence).index, default=None)
         clean = self.count(Verdict.CLEAN)
+        unfollowed = next((reason for reason, number in self._unfollowed.items() if number > 0), None)
         if confidence is not None:
             verdict = Verdict.MIDDLEWARE
-        elif not self._clears() or self._open[True]:
+        elif not self._clears() or self._open[True] or unfollowed is not None:
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.CLEAN
-        return NetworkDecision(verdict, confidence, self._scope(confidence, clean), self._coverage())
+        return NetworkDecision(verdict, confidence, self._scope(confidence, clean), self._coverage(), unfollowed)
 
     def _clears(self) -> bool:
         """Whether something is clean. Canaries do not count where anything else was probed.

@@ -6,7 +6,7 @@ An observation that was made elsewhere claims that the peer held the presented k
 recorded handshake signature is verified again: a claim that it contradicts proves nothing in either direction, so it
 clears nobody and accuses nobody. TLS 1.3 always signs (RFC 8446 section 4.4.3), so a record without a signature proves
 nothing either. Where older versions exchanged keys by RSA (RFC 5246 section 7.4.9) nothing is signed, and the
-recorder's claim is all there is.
+recorder's claim is all there is; so it is where a browser reported a connection, which no rule takes for a proof.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detector.model import Outcome
+from detector.model import Engine, Outcome
 from detector.trust.certificate import Certificate
 from detector.trust.handshake_signature import KeyProof, check_recorded
 
@@ -50,6 +50,8 @@ def key_evidence(observation: Observation) -> KeyEvidence:
     called_wrong = observation.outcome is Outcome.SIGNATURE_WRONG
     if not observation.chain or not (called_wrong or observation.key_proved):
         return KeyEvidence.NOT_CLAIMED
+    if observation.engine is Engine.BROWSER:
+        return KeyEvidence.WORD
     proof = check_recorded(
         Certificate.read(observation.chain[0].der).spki,
         observation.handshake_signature,

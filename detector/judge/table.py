@@ -8,15 +8,16 @@ Theory of operation
 ===================
 1. What settles an observation, whatever else was found: a witness, or the leaf's own pinned key.
 2. All rules that accuse are read, and the most severe of those that fit decides; of equals, the first.
-3. What clears, where nothing accuses: only what a careful client would accept, and only with the key proved.
+3. What clears, where nothing accuses: only what a careful client would accept, and only with the key proved. Nothing
+   clears that answers another hello in place of the one that was asked for; that holds for what settles, too.
 4. Otherwise the observation is inconclusive, with the first reason that fits.
 
 Accusing comes before clearing on purpose: nothing that an accused chain carries can make its verdict milder.
 
 A rule that accuses has grades, read from the top: the first whose condition holds gives the confidence. `BY_COMPANY`
 stands for `probable` where a canary of the same route came out as middleware and this endpoint's name and address are
-public, and for `possible` otherwise. Three things cap a grade at `probable`: a key that was not proved, a chain that
-exceeded what is read, and a stale list of roots.
+public, and for `possible` otherwise. Three things cap a grade at `probable`: a key that was not proved (a browser's
+word proves none), a chain that exceeded what is read, and a stale list of roots.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class Rule(NamedTuple):
     What it means for readers: `why` is one sentence, `why_stale_pins` the one where the chain is accepted all the same
     and only the pins do not match. `advice` says what to do; from `probable` on, the manager of a known product is
     addressed instead, and where `asks_party` the manager of any interceptor; `more_advice` is added to that.
+    `says_nothing`: the observation counts neither for its endpoint nor against it, where there is another.
     `is_outcome`: how the connection ended is the actual reason; `may_be_portal`: a sign-in page may have answered;
     `is_repeatable`: the same evidence gives it on any machine.
     """
@@ -110,6 +112,7 @@ class Rule(NamedTuple):
     substitutes: bool = False
     is_company: bool = True
     is_final: bool = False
+    says_nothing: bool = False
     why_stale_pins: str = ""
     advice: Advice = {}  # noqa: RUF012 - read only
     asks_party: bool = False
@@ -188,9 +191,9 @@ def _company_grade(facts: Facts) -> Confidence:
 SETTLING: Final = (
     _settles(
         Reason.WITNESSED,
-        "the witness signed our exporter",
-        lambda f: f.has(W.EQUAL) and not f.has(W.DIFFERS),
-        "A witness at the endpoint is the other end of this very TLS session.",
+        "the witness signed our exporter, here or in another session that proved the same leaf key as this one",
+        lambda f: (f.has(W.EQUAL) or (f.key_proved and f.has(W.SAME_KEY))) and not f.has(W.DIFFERS),
+        "A witness at the endpoint is the other end of this TLS session, or holds the key that this session proved.",
         assurance=Assurance.WITNESSED,
     ),
     _settles(
@@ -386,8 +389,9 @@ ACCUSING: Final = (
     ),
     _accuses(
         Reason.PIN_MISMATCH,
-        "no pin matches, and no other probe of this run excuses it",
-        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged,
+        "no pin matches, and no other probe of this run excuses it; silent for an unreadable chain that a readable one "
+        "replaced, and for a browser's report that cannot be verified",
+        lambda f: f.has(P.MISMATCH) and not f.accepted_unlogged and not f.is_replaced and not f.report_unverifiable,
         "The certificate is not the one that is pinned.",
         grades=(
             Grade(
@@ -431,8 +435,13 @@ ACCUSING: Final = (
         Reason.UNREADABLE_PERSISTS,
         "the chain is unreadable, even for a ClientHello that offers only what can be verified; and the identity is "
         "public or something is pinned, or an endpoint of this route is substituted, or a canary of it came out as "
-        "middleware",
-        lambda f: f.has(C.UNREADABLE) and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY)),
+        "middleware; silent for a browser's report",
+        lambda f: (
+            f.has(C.UNREADABLE)
+            and not f.is_replaced
+            and not f.reported
+            and (f.public_identity or f.pinned or f.has(N.ENDPOINT_SUBSTITUTED, N.COMPANY))
+        ),
         "The chain is signed in a way that cannot be verified here, whichever algorithms are offered.",
         grades=(Grade(_POSSIBLE),),
         alternatives=_always(_A.UNREADABLE_ALGORITHM),
@@ -512,7 +521,7 @@ CLEARING: Final = (
 NOTHING_SEEN: Final = _else(
     Reason.NO_CERTIFICATE,
     "no certificate was seen",
-    lambda f: not f.certificate_seen,
+    lambda f: not f.certificate_seen and not f.other_hello,
     "No certificate was seen; an outage is not evidence of interception.",
     is_outcome=True,
 )
@@ -526,6 +535,28 @@ BUDGET_SPENT: Final = _else(
         _STUDENT: _AGAIN,
         _IT: "Certificates on this network take far more work to verify than genuine ones.",
     },
+)
+OTHER_HELLO: Final = _else(
+    Reason.OTHER_HELLO,
+    "the hello that was asked for first got no certificate; another hello, or QUIC, got one, which accuses nobody: "
+    "nothing clears in its place, not even a witness or the leaf's own pin",
+    lambda f: f.other_hello,
+    "The hello that was asked for first got no certificate; that another one got a genuine one says nothing of it.",
+    advice={
+        _STUDENT: ELSEWHERE,
+        _IT: "Something answers some programs and not others when they connect to {hosts}: check for a filter that "
+        "resets or drops the ClientHello of browsers.",
+        _DEVELOPER: "If {hosts} answers no browser on any network, it lacks what browsers require: TLS 1.2 with ECDHE, "
+        "or TLS 1.3.",
+    },
+)
+REPORTED: Final = _else(
+    Reason.BROWSER_REPORTED,
+    "the user's own browser reported it, and with the key proved it would be clean",
+    lambda f: f.reported and ((f.has(P.LEAF) and not f.has(W.DIFFERS)) or any(rule.holds(f) for rule in CLEARING)),
+    "The browser reports the genuine certificate, but only its word says that the server held the key.",
+    says_nothing=True,
+    advice={_STUDENT: _AGAIN},
 )
 FALLBACK: Final = _else(
     Reason.STALE_KNOWLEDGE,
@@ -542,6 +573,7 @@ FALLBACK: Final = _else(
 ELSE: Final = (
     NOTHING_SEEN,
     BUDGET_SPENT,
+    OTHER_HELLO,
     _else(
         Reason.CLOCK_WRONG,
         "only dates forbid the path, and this machine's clock is wrong",
@@ -601,10 +633,21 @@ ELSE: Final = (
             _DEVELOPER: _UNVERIFIABLE,
         },
     ),
+    REPORTED,
+    _else(
+        Reason.ISSUER_NOT_REPORTED,
+        "the user's own browser reported the leaf alone, its issuer is not known here, and it claims to be logged",
+        lambda f: f.has(C.ISSUER_NOT_REPORTED),
+        "The browser reported a certificate whose issuer is not known here.",
+        advice={
+            _STUDENT: "Open the page of the exam again, or use Firefox, which reports the whole chain.",
+            _DEVELOPER: "The browser shows another certificate of {hosts} than the detector: check it in the browser.",
+        },
+    ),
     _else(
         Reason.KEY_NOT_PROVED,
         "the key was not proved, and the chain would have cleared the endpoint, or nearly",
-        lambda f: not f.key_proved and f.has(C.ACCEPTED, C.DECLARED),
+        lambda f: not f.key_proved and not f.reported and f.has(C.ACCEPTED, C.DECLARED),
         "The handshake ended before the server proved that it holds the certificate's key.",
         advice={
             _STUDENT: _AGAIN,
@@ -666,12 +709,14 @@ def decide(findings: Iterable[Finding]) -> Decision:
 def read(facts: Facts) -> Decision:
     """Read the decision table. Equal facts give equal decisions, and most endpoints show the same few."""
     if not facts.certificate_seen:
-        return Decision(NOTHING_SEEN.reason, Verdict.INCONCLUSIVE)
+        return Decision((OTHER_HELLO if facts.other_hello else NOTHING_SEEN).reason, Verdict.INCONCLUSIVE)
     for rule in SETTLING:
         if rule.holds(facts):
-            return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
-    if BUDGET_SPENT.holds(facts) and not facts.has(W.DIFFERS):
-        return Decision(BUDGET_SPENT.reason, Verdict.INCONCLUSIVE)
+            return _cleared(rule, facts)
+    # A browser's report that would settle with the key proved is not accused without.
+    for rule, is_first in ((REPORTED, facts.has(P.LEAF)), (BUDGET_SPENT, not facts.has(W.DIFFERS))):
+        if is_first and rule.holds(facts):
+            return Decision(rule.reason, Verdict.INCONCLUSIVE)
     fired = [(rule, _graded(rule, facts)) for rule in ACCUSING if _fits(rule, facts)]
     if fired:
         order = list(Confidence)
@@ -686,8 +731,15 @@ def read(facts: Facts) -> Decision:
     if facts.key_proved:
         for rule in CLEARING:
             if rule.holds(facts):
-                return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
+                return _cleared(rule, facts)
     return Decision(next(rule.reason for rule in ELSE if rule.holds(facts)), Verdict.INCONCLUSIVE)
+
+
+def _cleared(rule: Rule, facts: Facts) -> Decision:
+    """Return what a rule that clears or settles gives: nothing clears in place of the hello that was asked for."""
+    if facts.other_hello:
+        return Decision(OTHER_HELLO.reason, Verdict.INCONCLUSIVE)
+    return Decision(rule.reason, Verdict.CLEAN, assurance=rule.assurance)
 
 
 def _fits(rule: Rule, facts: Facts) -> bool:

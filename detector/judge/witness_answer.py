@@ -28,7 +28,11 @@ _HTTP_OK: Final = 200
 
 
 class WitnessResult(CheckOutcome, check=CHECK_ID):
-    """What the witness's answer shows, or why nothing is known; `ends-tls-itself` in addition, by the pin file."""
+    """What the witness's answer shows, or why nothing is known; the last two in addition.
+
+    `same-key`: another session, whose end the witness is, ended at the holder of this leaf's key. `ends-tls-itself`: by
+    the pin file.
+    """
 
     EQUAL = "equal"
     DIFFERS = "differs"
@@ -42,6 +46,7 @@ class WitnessResult(CheckOutcome, check=CHECK_ID):
     UNKNOWN_KEY = "unknown-key"
     BAD_SIGNATURE = "bad-signature"
     REPLAYED = "replayed"
+    SAME_KEY = "same-key"
     ENDS_TLS_ITSELF = "ends-tls-itself"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any, Final
 
-from detector.model import Verdict
+from detector.model import UnfollowedProxy, Verdict
 
 from .assess import names_a_party
 from .checks import MODULES, chain, known_interceptor, pin
@@ -56,7 +56,7 @@ def confirmation(result: Result) -> Confirmation:
     if result.verdict is Verdict.CLEAN:
         return Confirmation.CONFIRMED
     facts = Facts(result.findings)
-    if not facts.key_proved or not facts.name_confirmed:
+    if not facts.key_proved or not facts.name_confirmed or facts.other_hello:
         return Confirmation.UNCONFIRMED
     if RULE_OF[result.reason].why_stale_pins and facts.accepted_logged:
         return Confirmation.STALE_PIN
@@ -92,6 +92,37 @@ def why(result: Result) -> str:
     """The sentence of the rule that decided: why a result is what it is."""
     rule = RULE_OF[result.reason]
     return rule.why_stale_pins if has_stale_pins(result) else rule.why
+
+
+_UNFOLLOWED: Final[dict[UnfollowedProxy, tuple[str, str]]] = {
+    UnfollowedProxy.EXTRA_MISSING: (
+        "it is a proxy auto-configuration file, and the extra 'pac' is not installed",
+        "Install the extra: pip install 'tls-middleware-detector[pac]'. Or name the proxy that browsers use (--proxy).",
+    ),
+    UnfollowedProxy.FILE_FAULTY: (
+        "the proxy auto-configuration file could not be fetched or evaluated",
+        "Name the proxy that browsers use on this device (--proxy), or have the network's IT correct the file.",
+    ),
+    UnfollowedProxy.KIND_UNKNOWN: (
+        "it cannot be read, or names a kind of proxy that is not supported",
+        "Name the proxy that browsers use on this device (--proxy), or set one that is http, https or socks5.",
+    ),
+}
+"""Why the proxy setting of a machine was not followed, and what to do about it."""
+
+
+def other_route(reason: UnfollowedProxy) -> str:
+    """The sentence for results that do not hold for the route that the machine's proxy setting names."""
+    why_not, _ = _UNFOLLOWED[reason]
+    return (
+        f"The proxy setting of this device was not followed: {why_not}. Endpoints were probed without it; browsers may "
+        "take another route."
+    )
+
+
+def set_route(reason: UnfollowedProxy) -> str:
+    """What to do so that the route of browsers is probed."""
+    return _UNFOLLOWED[reason][1]
 
 
 def wire_outcome(result: Result) -> Outcome | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from detector.errors import LogListError
+from detector.model import json_text
 from detector.model.files import read_file
 from detector.trust.ct_logs import ACCEPTED_STATES, FormerOperator, Log, LogKind, LogList, LogState, Shard
 
@@ -117,8 +118,8 @@ def parse(data: bytes, *, name: str) -> LogList:
     if len(data) > LIST_BYTES_MAX:
         raise LogListError(f"{name}: larger than {LIST_BYTES_MAX} bytes, which no log list is.", advice=_ADVICE)
     try:
-        listed = msgspec.json.decode(data, type=_GoogleList)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        listed = json_text.decode(data, _GoogleList)
+    except json_text.MalformedError as error:
         raise LogListError(f"{name}: not a v3 log list: {error}.", advice=_ADVICE) from error
     changes = (state.timestamp for *_, log in listed.entries() for state in log.state.values() if state.timestamp)
     dated = listed.log_list_timestamp or max(changes, default=None)

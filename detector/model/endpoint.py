@@ -10,7 +10,7 @@ import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 
 from detector.errors import TargetError
 
-from .record import Record
+from .record import Port, Record
 from .validate import PORT_MAX, digests
 from .vocabulary import Category, RecordedIdentity, RootOrigin
 
@@ -81,7 +81,7 @@ class EndpointName(Record, frozen=True, kw_only=True):
     """An endpoint as a report names it."""
 
     host: str
-    port: int
+    port: Port
     category: Category
 
     @property

@@ -5,13 +5,12 @@ Room: model. Pure.
 
 from __future__ import annotations
 
-import datetime as dt  # noqa: TC003 - msgspec reads the annotations at run time
 import ipaddress
 from typing import Final, NamedTuple
 
 from detector.errors import TargetError
 
-from .record import Record
+from .record import Count, Moment, Port, Record
 from .validate import PORT_MAX
 from .vocabulary import (
     Engine,
@@ -37,7 +36,7 @@ class Address(NamedTuple):
     """An IP address, or a host name where it was resolved elsewhere, and a port; `host:port` in JSON."""
 
     host: str
-    port: int
+    port: Port
 
     @classmethod
     def parse(cls, text: str | None) -> Address | None:
@@ -63,8 +62,8 @@ class PresentedCertificate(Record, frozen=True, kw_only=True):
     subject: str | None = None
     issuer: str | None = None
     serial: str | None = None
-    not_before: dt.datetime | None = None
-    not_after: dt.datetime | None = None
+    not_before: Moment | None = None
+    not_after: Moment | None = None
     spki_sha256: str | None = None
 
 
@@ -75,7 +74,7 @@ class HandshakeSignature(Record, frozen=True, kw_only=True):
     SignatureScheme code point, None before TLS 1.2, where the key type determines it.
     """
 
-    scheme: int | None
+    scheme: Count | None
     signed: bytes
     signature: bytes
 
@@ -92,7 +91,7 @@ class WitnessObservation(Record, frozen=True, kw_only=True):
     nonce: bytes
     exporter: bytes | None = None
     client_hello_sha256: str | None = None
-    status: int | None = None
+    status: Count | None = None
     body: bytes = b""
 
 
@@ -118,8 +117,8 @@ class ProxyObservation(Record, frozen=True, kw_only=True):
 
     scheme: ProxyScheme
     host: str
-    port: int
-    status: int | None = None
+    port: Port
+    status: Count | None = None
     auth_schemes: tuple[str, ...] = ()
     tls: Observation | None = None
 
@@ -142,7 +141,7 @@ class Hop(Record, frozen=True, kw_only=True):
     which hops are the same (`router-1`, `own-network-1`) where the address is private (docs/locate.md).
     """
 
-    number: int
+    number: Count
     answer: HopAnswer
     router: str | None = None
     round_trip_ms: float | None = None
@@ -151,7 +150,7 @@ class Hop(Record, frozen=True, kw_only=True):
 class HopTrace(Record, frozen=True, kw_only=True):
     """Packets to one port of one address with increasing hop limits; a limit may occur several times."""
 
-    port: int
+    port: Port
     asked: ProbeKind
     hops: tuple[Hop, ...]
 
@@ -163,7 +162,7 @@ class HopsObservation(Record, frozen=True, kw_only=True):
     connection took, and the first response to a ClientHello on it, without a hop limit.
     """
 
-    port: int
+    port: Port
     traces: tuple[HopTrace, ...]
     names_routers: bool
     connect_ms: float | None = None
@@ -189,15 +188,17 @@ class Observation(Record, frozen=True, kw_only=True):
     `resolve`, `connect`, `proxy`, `certificate` (first flight to certificate), `handshake` and `witness` to
     milliseconds. `handshake_signature` is None where none was captured, `witness` where none was asked. `hello` is the
     profile of the ClientHello, `engine` what made the recorded handshake (`native`, or `openssl` also after a fallback;
-    None for a browser's hello and QUIC), `ja3` the JA3 fingerprint (MD5, hexadecimal) of the ClientHello actually sent,
-    where it was captured. `proxy` is the proxy on the route, `asked_for` the `host:port` requested of it, `proxy_file`
-    the proxy auto-configuration file that chose the route or should have, `key_kind` the only kind of server key that
-    was accepted, None where any was; `resolution` is the answer of a second resolver, `hops` the result of hop tracing,
-    where these were requested. `small_hello` says that the ClientHello had no ML-KEM key share, with which a hello does
-    not fit into one TCP segment; `earlier` are the other connections of this probe, which failed, `attempts` is the
-    number of all. `left_out` is the number of further probes and addresses of the endpoint that were left out, because
-    one run makes no more or for lack of time; an endpoint's first observation has it. `unfollowed_proxy` says why this
-    probe did not take the route that the machine's proxy setting names.
+    `browser` where the user's own browser reported the connection, which proves nothing; None for QUIC), `ja3` the JA3
+    fingerprint (MD5, hexadecimal) of the ClientHello actually sent, where it was captured. `proxy` is the proxy on the
+    route, `asked_for` the `host:port` requested of it, `proxy_file` the proxy auto-configuration file that chose the
+    route or should have, `key_kind` the only kind of server key that was accepted, None where any was; `resolution` is
+    the answer of a second resolver, `hops` the result of hop tracing, where these were requested. `small_hello` says
+    that the ClientHello had no ML-KEM key share, with which a hello does not fit into one TCP segment; `earlier` are
+    the other connections of this probe, which failed, `attempts` is the number of all. `left_out` is the number of
+    further probes and addresses of the endpoint that were left out, because one run makes no more or for lack of time;
+    an endpoint's first observation has it. `unfollowed_proxy` says why this probe did not take the route that the
+    machine's proxy setting names. `repeat` numbers the later probes of an endpoint that is probed several times in a
+    run; the first one has 0.
 
     `sct_list` is the extension_data of signed_certificate_timestamp for the leaf, a SignedCertificateTimestampList with
     its length (RFC 6962 section 3.3; in CertificateEntry, RFC 8446 section 4.4.2, before TLS 1.3 in ServerHello), and
@@ -217,6 +218,7 @@ class Observation(Record, frozen=True, kw_only=True):
     small_hello: bool = False
     earlier: tuple[FailedAttempt, ...] = ()
     unfollowed_proxy: UnfollowedProxy | None = None
+    repeat: int = 0
     engine: Engine | None = None
     ja3: str | None = None
     address: str | None = None
@@ -225,9 +227,9 @@ class Observation(Record, frozen=True, kw_only=True):
     cipher: str | None = None
     group: str | None = None
     alpn: str | None = None
-    alert: int | None = None
-    attempts: int = 1
-    left_out: int = 0
+    alert: Count | None = None
+    attempts: Count = 1
+    left_out: Count = 0
     server_hello: bytes | None = None
     chain: tuple[PresentedCertificate, ...] = ()
     handshake_signature: HandshakeSignature | None = None
@@ -260,7 +262,7 @@ class PortalObservation(Record, frozen=True, kw_only=True):
 
     outcome: PortalOutcome
     url: str
-    status: int | None = None
+    status: Count | None = None
     location: str | None = None
     body_sha256: str | None = None
     api: PortalOutcome | None = None
@@ -275,6 +277,6 @@ class ServerDate(Record, frozen=True, kw_only=True):
     """
 
     host: str
-    said: dt.datetime
-    ours: dt.datetime
+    said: Moment
+    ours: Moment
     uncertainty_ms: float = 0.0

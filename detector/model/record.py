@@ -5,9 +5,19 @@ Room: model. Pure. JSON: lower-case hyphenated enum values, RFC 3339 UTC times, 
 
 from __future__ import annotations
 
-from typing import Any, Final
+import datetime as dt
+from typing import Annotated, Any, Final
 
 import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number in a record that may be decoded: msgspec decodes larger ones, and cannot encode them again."""
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+"""A port (RFC 9293 section 3.1) in a record that may be decoded."""
+
+Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+"""A time with an offset in a record that may be decoded: one without can be compared with none of ours."""
 
 
 class Record(msgspec.Struct, frozen=True):

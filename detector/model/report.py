@@ -12,8 +12,9 @@ import msgspec
 
 from detector.errors import MiddlewareDetected
 
+from . import json_text
 from .observation import PortalObservation  # noqa: TC001 - msgspec reads the annotations at run time
-from .record import Record, encode, schema
+from .record import Count, Moment, Record, encode, schema
 from .result import Interceptor, Result  # noqa: TC001 - msgspec reads the annotations at run time
 from .vocabulary import Category, Confidence, Coverage, KnowledgeKind, Scope, Verdict
 
@@ -43,10 +44,10 @@ class Knowledge(Record, frozen=True, kw_only=True):
 class Report(Record, frozen=True, kw_only=True):
     """The assessment of a network: every endpoint's result and their combined verdict."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Count = SCHEMA_VERSION
     detector_version: str
-    started: dt.datetime
-    finished: dt.datetime
+    started: Moment
+    finished: Moment
     vantage: str
     verdict: Verdict
     confidence: Confidence | None = None
@@ -63,8 +64,8 @@ class Report(Record, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Report:
-        """Decode a report. Raises `msgspec.ValidationError` (a ValueError) that names the invalid field."""
-        return msgspec.json.decode(data, type=cls)
+        """Decode a report. Raises `MalformedError`, a ValueError that names the invalid field."""
+        return json_text.decode(data, cls)
 
     def raise_for_middleware(self, *, at_least: Confidence = Confidence.PROBABLE) -> None:
         """Raise `MiddlewareDetected` when the network verdict is `middleware` at `at_least` or higher."""

@@ -10,7 +10,18 @@ from typing import Any
 from .endpoint import EndpointName  # noqa: TC001 - msgspec reads the annotations at run time
 from .observation import Observation  # noqa: TC001 - msgspec reads the annotations at run time
 from .record import Record
-from .vocabulary import Alternative, Assurance, Audience, Confidence, Locality, ManagedBy, Meaning, Reason, Verdict
+from .vocabulary import (
+    Alternative,
+    Assurance,
+    Audience,
+    Confidence,
+    Locality,
+    ManagedBy,
+    Meaning,
+    Reason,
+    UnfollowedProxy,
+    Verdict,
+)
 
 
 class Finding(Record, frozen=True, kw_only=True):
@@ -63,3 +74,9 @@ class Result(Record, frozen=True, kw_only=True):
     observation: Observation
     other_observations: tuple[Observation, ...] = ()
     amends: bool = False
+
+    @property
+    def unfollowed_proxy(self) -> UnfollowedProxy | None:
+        """Why a probe of this endpoint did not follow the proxy setting of its machine; None where all did."""
+        reasons = (one.unfollowed_proxy for one in (self.observation, *self.other_observations))
+        return next((reason for reason in reasons if reason is not None), None)

@@ -9,6 +9,7 @@ cure. Nothing is guessed: a misspelled key must not mean a default.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -26,6 +27,18 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_TEXT: Final = 200
 """Longest name or value shown, in characters; it must fit on a line of a report."""
 
+NEAR: Final = 0.75
+"""Similarity (difflib's ratio) from which a known key is suggested for another one: a letter or two of a short word."""
+
+KEY_PARTS_MAX: Final = 34
+"""Parts of a dotted key. tomllib takes time in the square of their number: 32 KiB of them took two seconds. No key here
+has more than three; the longest name that a text may hold, a reverse one of IPv6 (RFC 3596), has 34."""
+
+_DEEP_KEY: Final = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}""" % KEY_PARTS_MAX  # noqa: UP031 - braces
+)
+"""More parts than that in a row. Possessive, so that it takes linear time itself."""
+
 _T = TypeVar("_T")
 
 
@@ -36,11 +49,23 @@ def read(path: Path, *, kind: str, error: type[InputError]) -> dict[str, Any]:
     """
     data = read_file(path, most=MAX_BYTES, kind=kind, error=error)
     try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows write a byte order mark
+        return decode(data)
     except UnicodeDecodeError as problem:
         raise error(f"{path}: not UTF-8 text (byte {problem.start}).", advice="Save it as UTF-8.") from problem
-    except (ValueError, RecursionError) as problem:  # ValueError: TOMLDecodeError, and endless numbers
+    except ValueError as problem:
         raise error(f"{path}: not TOML: {problem}.", advice="Correct the file at that position.") from problem
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """Decode TOML, in linear time. Raises `ValueError`: `UnicodeDecodeError` where it is not UTF-8."""
+    text = data.decode("utf-8-sig")  # editors on Windows write a byte order mark
+    if (deep := _DEEP_KEY.search(text)) is not None:
+        line = text.count("\n", 0, deep.start()) + 1
+        raise ValueError(f"a key or name of more than {KEY_PARTS_MAX} parts (at line {line})")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def shown(value: object) -> str:
@@ -89,7 +114,7 @@ class TableFile:
     def _known_keys(self, table: dict[str, Any], known: Collection[str]) -> None:
         for key in table:
             if key not in known:
-                near = difflib.get_close_matches(key[:MAX_TEXT], known, n=1)
+                near = difflib.get_close_matches(key[:MAX_TEXT], known, n=1, cutoff=NEAR)
                 advice = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(known)}."
                 self._refuse(shown(key), "is not a known key", advice)
 

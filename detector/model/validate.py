@@ -59,6 +59,20 @@ def whole_number(field: str, value: object, *, least: int, most: int, error: typ
     return value
 
 
+def flag(field: str, value: object, *, error: type[InputError] = InputError) -> bool:
+    """Return a truth value."""
+    if not isinstance(value, bool):
+        raise error(f"{field}: is neither true nor false.", advice=f"Write {field} = true, without quotes.")
+    return value
+
+
+def text(field: str, value: object, *, error: type[InputError] = InputError) -> str:
+    """Return a string."""
+    if not isinstance(value, str):
+        raise error(f"{field}: {shown(value)} is not text.", advice=f'Write {field} = "…".')
+    return value
+
+
 def digests(field: str, values: Iterable[bytes], *, error: type[InputError] = InputError) -> None:
     """Refuse values that are not of 32 bytes: SHA-256 digests and Ed25519 public keys."""
     for value in values:

@@ -60,6 +60,8 @@ class Outcome(enum.StrEnum):
     PROXY_AUTH_REJECTED = "proxy-auth-rejected", Fault.US
     PROXY_AUTH_UNSUPPORTED = "proxy-auth-unsupported", Fault.US
     PROXY_REFUSED = "proxy-refused", Fault.NETWORK
+    PROXY_REDIRECTED = "proxy-redirected", Fault.NETWORK
+    PROXY_GATEWAY = "proxy-gateway", Fault.NETWORK
     PROXY_PROTOCOL = "proxy-protocol", Fault.NETWORK
     PROXY_OTHER_KIND = "proxy-other-kind", Fault.US
     PROXY_CLOSED = "proxy-closed", Fault.NETWORK
@@ -137,6 +139,7 @@ class Reason(enum.StrEnum):
     LOGGED = "logged"
     DECLARED = "declared"
     NO_CERTIFICATE = "no-certificate"
+    OTHER_HELLO = "other-hello"
     BUDGET_SPENT = "budget-spent"
     CLOCK_WRONG = "clock-wrong"
     EXPIRED = "expired"
@@ -144,6 +147,8 @@ class Reason(enum.StrEnum):
     UNREADABLE = "unreadable"
     DECLARED_ROOT_INTERCEPTS = "declared-root-intercepts"
     DECLARED_NOT_ACCEPTED = "declared-not-accepted"
+    BROWSER_REPORTED = "browser-reported"
+    ISSUER_NOT_REPORTED = "issuer-not-reported"
     KEY_NOT_PROVED = "key-not-proved"
     NAME_NOT_CONFIRMED = "name-not-confirmed"
     WITNESS_SILENT = "witness-silent"

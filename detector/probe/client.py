@@ -12,14 +12,15 @@ seen until then, including a certificate that arrived a moment before the deadli
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.aio.tasks import cancel_and_wait
-from detector.model import Endpoint, Engine, FailedAttempt, Hello, Outcome
+from detector.aio.tasks import Group, cancel_and_wait
+from detector.model import Endpoint, FailedAttempt, Hello, Outcome
 
 from .routes import ConnectionRecord, Dialer, RouteError, Timeouts
 from .routes.dialing import LOG, patience
@@ -64,13 +65,13 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
     timeouts: Timeouts | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
-    hello: Hello = Hello.WIDEST,
+    hello: Hello = Hello.BROWSER,
     key_kind: KeyKind | None = None,
-    engine: Engine = Engine.AUTO,
 ) -> ProbeOutcome:
     """Connect to `endpoint` through `dialer`, finish the TLS handshake, and report what the wire showed.
 
-    Where the endpoint has a witness, it is asked on the same connection, unless that was opened with a browser's hello.
+    Where the endpoint has a witness, it is asked on a connection of its own, which OpenSSL makes alongside: what sits
+    in the middle could decrypt the one hello and pass on the other, so both are observations of the endpoint.
     Cancelling closes the connection at once. Raises nothing for reasons of network, proxy or peer.
 
     Args:
@@ -80,36 +81,55 @@ async def probe(  # noqa: PLR0913 - keyword-only; each bounds or shapes the one 
         deadline: A time of the running event loop (`loop.time()`). When it passes, what was seen so far is returned
             with the outcome `deadline`.
         clock: Gives the seconds of `timings_ms`.
-        hello: The profile of the hello; `browser` needs the extra `browser`. With `readable` the server is offered only
-            signatures that can be verified here.
-        key_kind: The only kind of key the server may prove itself with, None for any; a browser's hello takes every
-            kind.
-        engine: What makes the handshake where no connection is kept (`tls.fallback`).
+        hello: The profile of the hello. With `readable` the server is offered only signatures that can be verified
+            here.
+        key_kind: The only kind of key the server may prove itself with, None for any; only OpenSSL's widest hello can
+            be restricted to one.
     """
     connector = _Observer(endpoint, dialer, timeouts, deadline, clock)
-    engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, engine=engine)
+    now = dt.datetime.now(dt.UTC)
+    engines = EngineFallback(host=endpoint.host, hello=hello, key_kind=key_kind, now=now)
     if not endpoint.witness:
-        return _with_others(await engines.probe(connector.connect), connector.others)
-    engines = msgspec.structs.replace(engines, alpn=HTTP_1_1)
-    opened = await connector.connect(engines.keepable_handshake, keep=True)
+        observation = await engines.probe(connector.connect)
+        return ProbeOutcome(observation, others=_of_other_leaves(observation, connector.others))
+    asking = _Observer(endpoint, dialer, timeouts, deadline, clock)
+    async with Group() as group:
+        usual = group.create_task(engines.probe(connector.connect))
+        asked = group.create_task(_ask_witness(asking, endpoint, timeouts=timeouts, deadline=deadline, clock=clock))
+    observation, witnessed = usual.result(), asked.result()
+    others = (
+        *_of_other_leaves(observation, connector.others),
+        *_of_other_leaves(witnessed, asking.others),
+    )
+    return ProbeOutcome(observation, witnessed, others)
+
+
+async def _ask_witness(
+    connector: _Connector,
+    endpoint: Endpoint,
+    *,
+    timeouts: Timeouts | None,
+    deadline: float | None,
+    clock: Callable[[], float],
+) -> Observation:
+    """Connect as programs do that go on to send requests, and ask the endpoint's witness on that connection."""
+    engines = EngineFallback(host=endpoint.host, hello=Hello.OPENSSL, alpn=HTTP_1_1)
+    opened = await connector.connect(engines.openssl_handshake, keep=True)
     connection = opened.connection
     if connection is None:
-        return _with_others(ProbeOutcome(opened.observation), connector.others)
+        return opened.observation
     try:
         opened = await witness.with_witness(opened, endpoint, timeouts=timeouts, deadline=deadline, clock=clock)
     except BaseException:  # cancellation too: the socket must not outlive this call; nothing is swallowed
         connection.abort()
         raise
     await close(connection, deadline=deadline)
-    return _with_others(ProbeOutcome(opened.observation), connector.others)
+    return opened.observation
 
 
-def _with_others(outcome: ProbeOutcome, others: Sequence[Observation]) -> ProbeOutcome:
-    """Add the observations that showed another leaf than the one that counts."""
-    if not others:
-        return outcome
-    leaf = outcome.observation.chain[:1]
-    return outcome._replace(others=tuple(other for other in others if other.chain[:1] != leaf))
+def _of_other_leaves(counted: Observation, others: Sequence[Observation]) -> tuple[Observation, ...]:
+    """Return the observations that showed another leaf than the one that counts."""
+    return tuple(other for other in others if other.chain[:1] != counted.chain[:1])
 
 
 async def open_tls(
@@ -126,8 +146,8 @@ async def open_tls(
     TLS settings (default: `openssl.shared_context`). Raises nothing for reasons of network, proxy or peer.
     """
     connector = _Connector(endpoint, dialer, timeouts, deadline, time.perf_counter)
-    engines = EngineFallback(host=endpoint.host, hello=Hello.WIDEST, alpn=HTTP_1_1, context=context)
-    return await connector.connect(engines.keepable_handshake, keep=True)
+    engines = EngineFallback(host=endpoint.host, hello=Hello.OPENSSL, alpn=HTTP_1_1, context=context)
+    return await connector.connect(engines.openssl_handshake, keep=True)
 
 
 async def close(connection: TLSTransport, *, deadline: float | None = None) -> None:
@@ -220,7 +240,7 @@ class _Connector:
     def _is_answer(self, opened: Opened, number: int) -> bool:
         """Whether this attempt ends the search: there is a certificate, or no other attempt would show one."""
         seen = opened.observation
-        if seen.chain or opened.handshake.fallback_reason is not None:
+        if seen.chain:
             return True
         return number == 0 and seen.outcome not in RETRIED and seen.outcome is not Outcome.DEADLINE
 
@@ -327,8 +347,7 @@ class _Observer(_Connector):
         if number == 0 or not seen.small_hello or not self._may_confirm():
             return
         opened = await self._attempt(search, small=False, order=self._at(seen.address))
-        is_answer = bool(opened.observation.chain) or opened.handshake.fallback_reason is not None
-        (self._answers if is_answer else self._failed).append(opened)
+        (self._answers if opened.observation.chain else self._failed).append(opened)
 
     def _may_confirm(self) -> bool:
         return self._deadline is None or asyncio.get_running_loop().time() < self._deadline

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from detector.errors import MissingExtraError
 from detector.judge import wording
 from detector.judge.assess import names_a_party
+from detector.judge.compare import HELLO_NAME
 from detector.knowledge.age import describe
 from detector.model import Audience, Confidence, Coverage, Meaning, Verdict
 
@@ -132,6 +133,8 @@ def _template(name: str) -> Template:
     environment.globals.update(
         tone=wording.tone,
         mark=sentences.mark,
+        hello_name=HELLO_NAME,
+        other_route=wording.other_route,
         why=wording.why,
         summary=wording.summary,
         data_of=wording.data,

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 from detector.judge.advice import SIGN_IN_FIRST
 from detector.judge.assess import names_a_party
 from detector.judge.checks.captive_portal import ANSWERED_BY_ANOTHER
-from detector.judge.wording import has_stale_pins, is_behind_a_portal, tone, wire_outcome
-from detector.model import Audience, Category, Confidence, Coverage, Verdict
+from detector.judge.compare import HELLO_NAME
+from detector.judge.wording import has_stale_pins, is_behind_a_portal, other_route, set_route, tone, wire_outcome
+from detector.model import Audience, Category, Confidence, Coverage, Hello, Route, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from detector.model import Interceptor, Report, Result
+    from detector.model import Interceptor, Report, Result, UnfollowedProxy
 
 NAMED_MOST: Final = 5
 """Endpoints named in a sentence; the table below it has them all."""
@@ -58,13 +59,21 @@ def headline(report: Report) -> str:
     total = len(report.results)
     clean = [r for r in report.results if r.verdict is Verdict.CLEAN]
     left = [r for r in report.results if r.verdict is Verdict.INCONCLUSIVE]
-    if report.verdict is Verdict.CLEAN:
+    if report.verdict is Verdict.CLEAN or (clean and _unfollowed(report)):
         rest = f"; {len(left)} could not be assessed" if left else ""
-        return f"CLEAN: no sign of TLS interception on {len(clean)} of {total} endpoints ({_assurances(clean)}){rest}."
+        where = "" if report.verdict is Verdict.CLEAN else "; but not by the route that browsers take"
+        seen = f"no sign of TLS interception on {len(clean)} of {total} endpoints ({_assurances(clean)}){rest}{where}"
+        return f"{report.verdict.value.upper()}: {seen}."
     reasons = Counter(wire_outcome(r) or r.reason for r in left)
     listed = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) or "nothing was checked"
     what = f"{len(left)} of {total} endpoints" if clean else "this network"
     return f"INCONCLUSIVE: {what} could not be assessed: {listed}."
+
+
+def _unfollowed(report: Report) -> UnfollowedProxy | None:
+    """Why a probe of this report did not follow the machine's proxy setting."""
+    reasons = (result.unfollowed_proxy for result in report.results)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _accusations(report: Report) -> Iterable[str]:
@@ -95,6 +104,8 @@ def what_to_do(report: Report) -> str:
     if report.verdict is Verdict.CLEAN:
         return "What to do: nothing. This result covers only these endpoints, this route and this moment."
     advice = advice_for(report, Audience.STUDENT)
+    if (reason := _unfollowed(report)) is not None:
+        advice.insert(0, set_route(reason))
     if names_a_party(report.confidence):
         advice.insert(0, "Do not send exam data on this network.")
     if _is_portal_known(report):
@@ -128,7 +139,17 @@ def coverage(report: Report) -> str:
     for category, state in report.coverage.items():
         by_state.setdefault(state, []).append(_CATEGORY[category])
     parts = [said.format(_listed(by_state[state])) for state, said in _COVERAGE.items() if state in by_state]
-    return f"By category: {'; '.join(parts)}."
+    unfollowed = _unfollowed(report)
+    return " ".join((f"By category: {'; '.join(parts)}.", *([] if unfollowed is None else [other_route(unfollowed)])))
+
+
+def hellos(report: Report) -> str:
+    """The ClientHellos that the results rest on, in one sentence; empty where all are a browser's over TCP."""
+    seen = (r.observation for r in report.results if r.observation.route is not Route.QUIC)
+    counted = Counter(one.hello for one in seen if one.chain)
+    if not counted.keys() - {Hello.BROWSER}:
+        return ""
+    return f"Presented to {', '.join(f'{HELLO_NAME[hello]} ({count})' for hello, count in counted.most_common())}."
 
 
 def _listed(words: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from detector.aio.lazy import LazyModule
 from detector.judge import wording
-from detector.judge.checks import clock, dates, tls_location
+from detector.judge.checks import clock, dates, second_try, tls_location
 from detector.knowledge.age import describe
 from detector.model import Audience, Meaning, Verdict
 
@@ -85,10 +85,10 @@ def _evidence(result: Result) -> str:
 
 
 def _is_always_shown(finding: Finding, result: Result) -> bool:
-    """Whether a finding is shown whatever it supports: wrong clocks and dates, and where TLS ends."""
+    """Whether a finding is shown whatever it supports: wrong clocks and dates, second tries, and where TLS ends."""
     if finding.check == dates.ID:
         return finding.outcome != dates.Outcome.VALID and result.verdict is not Verdict.INCONCLUSIVE
-    return finding.check in {clock.ID, tls_location.ID}
+    return finding.check in {clock.ID, second_try.ID, tls_location.ID}
 
 
 def _footer(report: Report) -> Iterator[str]:
@@ -98,6 +98,8 @@ def _footer(report: Report) -> Iterator[str]:
     for audience, title in ((Audience.IT, "For IT"), (Audience.DEVELOPER, "For developers")):
         for advice in sentences.advice_for(report, audience):
             yield f"{title}: {advice}"
+    if sent := sentences.hellos(report):
+        yield sent
     yield (
         f"Assessed with {len(report.results)} endpoint(s), {describe(report.knowledge)}, "
         f"detector {report.detector_version}, {report.finished:%Y-%m-%d %H:%M:%S} UTC."

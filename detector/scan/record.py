@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Final
 import msgspec
 
 from detector.errors import InputError, OutputError
+from detector.model import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -154,8 +155,8 @@ class ScanRecord:
         complete = state.output_bytes
         while (line := stream.readline(LINE_BYTES_MAX)).endswith(b"\n"):
             try:
-                read = msgspec.json.decode(line, type=_Numbered)
-            except (msgspec.MsgspecError, ValueError):
+                read = json_text.decode(line, _Numbered)
+            except json_text.MalformedError:
                 break
             if not read.amends:
                 self.done.add(read.number)
@@ -168,8 +169,8 @@ class ScanRecord:
         with self._path.open("rb") as file:
             data = file.read(STATE_BYTES_MAX + 1)
         try:
-            state = msgspec.json.decode(data, type=_State)
-        except (msgspec.MsgspecError, ValueError) as error:
+            state = json_text.decode(data, _State)
+        except json_text.MalformedError as error:
             raise InputError(
                 f"--resume {self._path}: is not the state of a scan.", advice="Name the state file that a scan wrote."
             ) from error

@@ -6,7 +6,7 @@ comes back is assessed where the scan was started, with the pins, roots and logs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -14,18 +14,25 @@ from detector.aio.bounded_map import for_each
 from detector.errors import DetectorError
 from detector.judge.evidence import EndpointEvidence
 from detector.judge.recorded import believed
-from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record
+from detector.model import Endpoint, MachineRoot, Observation, Outcome, Record, json_text
 from detector.pins import PinSet
+from detector.probe.tls.wire import CERTIFICATES_MAX
 from detector.session.seams import Seams
 from detector.session.session import Detector
 from detector.session.settings import NetworkSettings
 from detector.session.stream import Prober, StreamSettings
+from detector.trust.certificate import Certificate
 from detector.trust.roots import from_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from detector.probe.routes import Resolver
+
+
+OBSERVATIONS_MAX: Final = 64
+"""Observations of one endpoint, more than all variants and routes together make: others may come from a foreign
+machine, and each is assessed."""
 
 
 class WorkerConfig(Record, frozen=True, kw_only=True):
@@ -52,8 +59,8 @@ class ProbedEndpoint(Record, frozen=True, kw_only=True):
     """What probing an endpoint showed. `machine_roots` are roots of the worker's machine that end a chain."""
 
     observation: Observation
-    others: tuple[Observation, ...] = ()
-    machine_roots: tuple[MachineRoot, ...] = ()
+    others: Annotated[tuple[Observation, ...], msgspec.Meta(max_length=OBSERVATIONS_MAX)] = ()
+    machine_roots: Annotated[tuple[MachineRoot, ...], msgspec.Meta(max_length=CERTIFICATES_MAX)] = ()
 
 
 class Response(Record, frozen=True, kw_only=True, tag="response"):
@@ -84,10 +91,14 @@ def encode_request(request: Request) -> bytes:
 def decode_response(answer: bytes, *, expected: int) -> Response | ErrorResponse | None:
     """Decode the answer to a request for `expected` endpoints; None when it is something else."""
     try:
-        found = msgspec.json.decode(answer, type=Response | ErrorResponse)
-    except (msgspec.MsgspecError, ValueError):
+        found: Response | ErrorResponse = json_text.decode(answer, Response | ErrorResponse)  # type: ignore[arg-type] # a union has no type
+    except json_text.MalformedError:
         return None
-    return None if isinstance(found, Response) and len(found.probed) != expected else found
+    if isinstance(found, Response):
+        chains = (seen.chain for one in found.probed for seen in (one.observation, *one.others))
+        if len(found.probed) != expected or any(len(chain) > CERTIFICATES_MAX for chain in chains):
+            return None
+    return found
 
 
 def make_detector(config: WorkerConfig, resolver: Resolver | None = None) -> Detector:
@@ -97,8 +108,13 @@ def make_detector(config: WorkerConfig, resolver: Resolver | None = None) -> Det
 
 async def run(job: bytes, detector_for: Callable[[WorkerConfig], Detector] = make_detector) -> bytes:
     """Run an encoded `Request` and return an encoded `Response` or `ErrorResponse`."""
-    request = msgspec.json.decode(job, type=Request)
     answer: Response | ErrorResponse
+    try:
+        request = json_text.decode(job, Request)
+    except json_text.MalformedError:
+        return msgspec.json.encode(
+            ErrorResponse(message="The request cannot be read.", advice="Install the same version on both sides.")
+        )
     found: dict[int, ProbedEndpoint] = {}
     try:
         prober = Prober(detector_for(request.config).probe, request.settings)
@@ -131,4 +147,16 @@ def evidence_of(detector: Detector, endpoint: Endpoint, probed: ProbedEndpoint, 
     """
     added = from_recorded(probed.machine_roots, name=f"added at {place}")
     context = detector.context()._replace(machine_roots=lambda: added)
-    return EndpointEvidence(endpoint, believed(probed.observation), context, others=tuple(map(believed, probed.others)))
+    seen, *others = (believed(_reread(each)) for each in (probed.observation, *probed.others))
+    return EndpointEvidence(endpoint, seen, context, others=tuple(others))
+
+
+def _reread(observation: Observation) -> Observation:
+    """Return an observation whose certificates are what their DER says, and not what else was claimed of them."""
+    proxy = observation.proxy
+    if proxy is not None and proxy.tls is not None:
+        # A connection to a proxy has no proxy itself.
+        tls = _reread(msgspec.structs.replace(proxy.tls, proxy=None))
+        proxy = msgspec.structs.replace(proxy, tls=tls)
+    chain = tuple(Certificate.read(presented.der).presented() for presented in observation.chain)
+    return msgspec.structs.replace(observation, chain=chain, proxy=proxy)

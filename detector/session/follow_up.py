@@ -151,7 +151,7 @@ class Canaries:
 
 def _is_open(one: EndpointEvidence) -> bool:
     """Whether an observation has a right name and is not cleared."""
-    if one.leaf is None or not one.name_right:
+    if one.leaf is None or not one.name_right or one.is_superseded:
         return False
     if one.is_a(classes.ChainClass.DECLARED):
         return not one.observation.key_proved or bool(one.chain is not None and one.chain.refused)
@@ -216,11 +216,12 @@ class FollowUp(NamedTuple):
             endpoints = [*(one.endpoint for one in found), *alongside]
             dated = group.create_task(self._dates(endpoints, until)) if needs.dates else None
             probing = group.create_task(self._probe(needs.canaries, until))
-        context = found[0].context._replace(
-            portal=portal.result() if portal else None, dates=dated.result() if dated else ()
+        context = found[0].context
+        context = context._replace(
+            portal=portal.result() if portal else context.portal, dates=dated.result() if dated else context.dates
         )
         fetched = completing.result()
-        found = tuple(one.with_more(context, fetched.get(one.endpoint.name, ())) for one in found)
+        found = tuple(one.with_more(context, fetched.get(one.endpoint.name, one.fetched)) for one in found)
         found += _evidence(probing.result(), context, seen)
         if not (needs.incomplete or needs.canaries) or until - loop.time() < WORTHWHILE:
             return found

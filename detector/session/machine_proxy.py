@@ -26,6 +26,9 @@ _WINDOWS_VALUES: Final = {
     _INTERNET_SETTINGS: ("ProxyEnable", "ProxyServer", "ProxyOverride", "AutoConfigURL"),
     rf"{_INTERNET_SETTINGS}\Connections": ("DefaultConnectionSettings",),
 }
+_POLICY: Final = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings"
+_PER_USER: Final = "ProxySettingsPerUser"
+"""The policy "Make proxy settings per-machine (rather than per-user)" is this value, set to 0."""
 
 
 def read_system_proxies() -> system.SystemProxies:
@@ -53,13 +56,21 @@ def output_of(command: Sequence[str]) -> str:
 
 
 def _registry() -> dict[str, object]:  # pragma: no cover - Windows only
+    """Read the user's settings, or the machine's where a policy says that users have none of their own."""
     values: dict[str, object] = {}
     if sys.platform == "win32":
         import winreg  # noqa: PLC0415 - there is no such module elsewhere
 
-        for path, names in _WINDOWS_VALUES.items():
-            with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
+        def read(hive: int, path: str, names: Sequence[str]) -> dict[str, object]:
+            found: dict[str, object] = {}
+            with contextlib.suppress(OSError), winreg.OpenKey(hive, path) as key:
                 for name in names:
                     with contextlib.suppress(OSError):
-                        values[name] = winreg.QueryValueEx(key, name)[0]
+                        found[name] = winreg.QueryValueEx(key, name)[0]
+            return found
+
+        policy = read(winreg.HKEY_LOCAL_MACHINE, _POLICY, [_PER_USER])
+        hive = winreg.HKEY_LOCAL_MACHINE if policy.get(_PER_USER) == 0 else winreg.HKEY_CURRENT_USER
+        for path, names in _WINDOWS_VALUES.items():
+            values |= read(hive, path, names)
     return values

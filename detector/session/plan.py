@@ -10,10 +10,13 @@ The others are further routes and variants to the same host, each an observation
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urljoin
 
 import msgspec
 
@@ -24,7 +27,6 @@ from detector.model import (
     PROXIED,
     Address,
     Endpoint,
-    Engine,
     Hello,
     KeyKind,
     Observation,
@@ -32,6 +34,7 @@ from detector.model import (
     ResolutionObservation,
     ResolutionOutcome,
     Route,
+    UnfollowedProxy,
 )
 
 if TYPE_CHECKING:
@@ -64,13 +67,19 @@ LOG: Final = logging.getLogger("detector.session")
 FURTHER_PROBES_MAX: Final = 24
 """Further probes of one endpoint: every route, both kinds of keys, and most hosts' addresses; the rest is left out."""
 
+SETTINGS_SECONDS: Final = 30.0
+"""Age at which this machine's proxy settings are read again: a tenth of a second's work, for programs that run on."""
+
 FILE_PREFIX: Final = "pac:"
 """Precedes the URL or path of a proxy auto-configuration file."""
 
 DIRECT_ROUTES: Final = frozenset(route for route in Route if route.value.startswith("direct"))
 """The routes on which the address in an observation is the endpoint's own, not a proxy's."""
 
+REDIRECTS_MAX: Final = 5  # from one server of a proxy file to the next: a name, its official one, another path
 _OK: Final = 200
+_REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})  # RFC 9110 section 15.4
+_KIND_UNKNOWN: Final = UnfollowedProxy.KIND_UNKNOWN
 
 USUAL: Final = "usual"
 ALL: Final = "all"
@@ -85,11 +94,8 @@ browser on this machine would do: use the proxy where the proxy setting gives on
 MACHINE: Final = "system"
 """The default proxy setting: that of browsers on this machine, which on managed ones is seldom the environment's."""
 
-HELLO_CHOICES: Final = ("default", "browser", "both")
-"""Which ClientHello profile is sent; `both` sends one after the other."""
-
-_NEEDED: Final = {"quic": ("aioquic", "Probing over QUIC"), "browser": ("utls", "A browser's hello")}
-"""The library behind each extra, and what needs it."""
+HELLO_CHOICES: Final = (*map(str, (Hello.BROWSER, Hello.FIREFOX, Hello.OPENSSL)), "both")
+"""Which ClientHello profile is sent; `both` sends a browser's and OpenSSL's, one after the other."""
 
 
 class RouteSettings(NamedTuple):
@@ -100,16 +106,15 @@ class RouteSettings(NamedTuple):
 
 
 class ProbeSettings(NamedTuple):
-    """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), engine, and QUIC besides TCP."""
+    """The variants in which each endpoint is probed: hello profile (`HELLO_CHOICES`), and QUIC besides TCP."""
 
-    hello: str = "default"
+    hello: str = HELLO_CHOICES[0]
     quic: bool = False
-    engine: Engine = Engine.AUTO
 
     @property
     def first_hello(self) -> Hello:
         """The hello profile of the first probe."""
-        return Hello.BROWSER if self.hello == "browser" else Hello.WIDEST
+        return Hello.BROWSER if self.hello == "both" else Hello(self.hello)
 
     @property
     def per_endpoint(self) -> int:
@@ -118,14 +123,14 @@ class ProbeSettings(NamedTuple):
 
     def check(self) -> None:
         """Raise `MissingExtraError` where the library for a variant is not installed."""
-        wanted = {"quic": self.quic, "browser": self.hello != "default"}
-        for extra, (module, what) in _NEEDED.items():
-            if wanted[extra] and importlib.util.find_spec(module) is None:
-                raise MissingExtraError(f"{what} needs the package {module}, which is not installed.", extra=extra)
+        if self.quic and importlib.util.find_spec("aioquic") is None:
+            raise MissingExtraError(
+                "Probing over QUIC needs the package aioquic, which is not installed.", extra="quic"
+            )
 
 
 DEFAULT_VARIANTS: Final = ProbeSettings()
-"""One probe over TCP, with our own hello."""
+"""One probe over TCP, with a browser's hello."""
 
 
 class ProbeSpec(NamedTuple):
@@ -137,8 +142,7 @@ class ProbeSpec(NamedTuple):
 
     endpoint: Endpoint
     dialer: Dialer
-    hello: Hello = Hello.WIDEST
-    engine: Engine = Engine.AUTO
+    hello: Hello = Hello.BROWSER
     key_kind: KeyKind | None = None
     quic: bool = False
     same_address: bool = False
@@ -180,9 +184,9 @@ def variants(
     endpoint: Endpoint, dialer: Dialer, settings: ProbeSettings, mapped: ResolveMap | None = None
 ) -> tuple[ProbeSpec, ...]:
     """The first probe of an endpoint and its variants at the same address."""
-    specs = [ProbeSpec(endpoint, dialer, settings.first_hello, settings.engine)]
+    specs = [ProbeSpec(endpoint, dialer, settings.first_hello)]
     if settings.hello == "both":
-        specs.append(ProbeSpec(endpoint, dialer, Hello.BROWSER, same_address=True))
+        specs.append(ProbeSpec(endpoint, dialer, Hello.OPENSSL, same_address=True))
     if settings.quic:
         where = (mapped or {}).get((endpoint.host, endpoint.port))
         specs.append(ProbeSpec(endpoint, dialer, quic=True, same_address=True, mapped=where))
@@ -225,6 +229,9 @@ class Planner:
         }
         self._by_proxy: Final[dict[Proxy, Dialer]] = {}
         self._public: Dialer | None = None
+        self._found: SystemProxies | None = None
+        self._reading: Final = asyncio.Lock()
+        self._read_again = -math.inf  # loop time
         self._choose = None if settings.proxy == MACHINE else self._chooser(settings.proxy)
 
     def plan(self, endpoint: Endpoint) -> tuple[ProbeSpec, ...]:
@@ -237,7 +244,7 @@ class Planner:
         hello = self._variants.first_hello
         further = [ProbeSpec(endpoint, dialer, hello) for dialer in dialers[1:]]
         if self.all_addresses:
-            further += [ProbeSpec(endpoint, dialers[0], key_kind=kind) for kind in KeyKind]
+            further += [ProbeSpec(endpoint, dialers[0], Hello.WIDEST, key_kind=kind) for kind in KeyKind]
         return (*specs, *further)
 
     @property
@@ -310,17 +317,28 @@ class Planner:
         )
 
     async def read_machine_settings(self) -> None:
-        """Read this machine's proxy settings in a thread before the first route is chosen: that may start a program."""
-        if self._choose is None and self._given is None:
-            found = await run_in_thread(machine_proxy.read_system_proxies)
-            if self._choose is None:  # another probe may have waited for the same
-                self._choose = self._by_machine(found)
+        """Read this machine's proxy settings in a thread before a route is chosen: that may start a program.
+
+        They are read again where that was a while ago: a machine moves between networks, and policies change.
+        """
+        if self._settings.proxy != MACHINE or self._given is not None:
+            return
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if now >= self._read_again:
+                self._apply(await run_in_thread(machine_proxy.read_system_proxies))
+                self._read_again = now + SETTINGS_SECONDS
+
+    def _apply(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
+        """Use these settings of the machine from now on; what was learned holds while they are the same."""
+        if self._choose is None or found != self._found:
+            self._found, self._choose = found, self._by_machine(found)
+        return self._choose
 
     def _proxied(self, endpoint: Endpoint) -> Dialer | None:
         """The route that the proxy setting gives for this endpoint; None for a direct one."""
-        if self._choose is None:
-            self._choose = self._by_machine(machine_proxy.read_system_proxies())
-        return self._choose(endpoint)
+        choose = self._choose or self._apply(machine_proxy.read_system_proxies())
+        return choose(endpoint)
 
     def _chooser(self, setting: str) -> Callable[[Endpoint], Dialer | None]:
         """The function that applies a proxy setting. Raises `ProxyError`."""
@@ -330,7 +348,7 @@ class Planner:
             return self._except_mapped(self._by_file(setting.removeprefix(FILE_PREFIX)))
         if setting == "env":
             return self._by_environment
-        fixed = self._through(probe.parse_proxy(setting))
+        fixed = self.through(probe.parse_proxy(setting))
         return lambda _: fixed
 
     def _except_mapped(self, dialer: Dialer) -> Callable[[Endpoint], Dialer | None]:
@@ -340,43 +358,69 @@ class Planner:
         if endpoint.address is not None:
             return None
         proxy = probe.proxy_for(endpoint.host, endpoint.port, "env", os.environ)
-        return None if proxy is None else self._through(proxy)
+        return None if proxy is None else self.through(proxy)
 
     def _by_machine(self, found: SystemProxies) -> Callable[[Endpoint], Dialer | None]:
         """The function that applies this machine's settings. Precedence: PAC file, then fixed proxy, then WPAD.
 
-        Where the machine sets nothing, the environment's settings apply. An unreadable setting is no direct route.
+        Where the machine sets nothing, the environment's settings apply; also where a setting cannot be followed, as
+        browsers go on then, and the observation says so. They, too, go on from a file to the fixed proxy.
         """
-        if not found.is_set:
-            return self._by_environment
-        if found.file is not None:
-            return self._except_mapped(self._by_file(found.file))
-        if found.proxy is None:
-            return self._except_mapped(self._by_file(system.WPAD, optional=True))
+        fixed = self._by_environment if found.proxy is None else self._by_server(found, found.proxy)
+        if found.file is None and (found.proxy is not None or not found.detect):
+            return fixed
+        location, optional = (system.WPAD, True) if found.file is None else (found.file, False)
+        return self._except_mapped(self._by_file(location, lambda e: self._remaining(fixed, e), optional=optional))
+
+    def _remaining(self, choose: Callable[[Endpoint], Dialer | None], endpoint: Endpoint) -> Dialer:
+        """The route where a setting of this machine cannot be followed: what `choose` gives, else a direct one."""
         try:
-            dialer: Dialer = self._through(probe.parse_proxy(found.proxy))
+            return choose(endpoint) or self._direct
+        except ProxyError:  # of the environment
+            return routes.RemainingRoute(self._direct, _KIND_UNKNOWN)
+
+    def _by_server(self, found: SystemProxies, server: str) -> Callable[[Endpoint], Dialer | None]:
+        """The function that applies this machine's fixed proxy and the exceptions from it."""
+        try:
+            proxy = probe.parse_proxy(server)
         except ProxyError:
-            dialer = routes.NoRoute(Outcome.PROXY_UNKNOWN)
+            return lambda e: routes.RemainingRoute(self._remaining(self._by_environment, e), _KIND_UNKNOWN)
+        dialer = self.through(proxy)
         return lambda endpoint: None if endpoint.address or found.excepts(endpoint.host, endpoint.port) else dialer
 
-    def _by_file(self, location: str, *, optional: bool = False) -> Dialer:
+    def _by_file(
+        self, location: str, remaining: Callable[[Endpoint], Dialer] | None = None, *, optional: bool = False
+    ) -> Dialer:
         file = pac.ProxyFile(
             location, download=self._download, resolver=self._resolver, clock=self._clock, optional=optional
         )
-        return pac.PacDialer(file, self._direct, self._through)
+        return pac.PacDialer(file, self._direct, self.through, remaining)
 
     async def _download(self, url: str, until: float) -> bytes | None:
-        """Fetch a proxy file, directly: it says how to reach anything else."""
+        """Fetch a proxy file, directly: it says how to reach anything else. An http server may redirect."""
         limits = client.Limits(body_bytes=pac.FILE_BYTES_MAX)
-        if url.lower().startswith("https:"):
-            async with https.connect(url, dialer=self._direct, deadline=until) as server:
-                if server is None or not self._trusts(server.endpoint.host, server.endpoint.port, server.observation):
-                    return None
-                return (await server.get(limits=limits))[0]
-        fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
-        return fetched.body if fetched.outcome is client.FetchOutcome.ANSWERED and fetched.status == _OK else None
+        for _ in range(REDIRECTS_MAX + 1):
+            if url.lower().startswith("https:"):
+                async with https.connect(url, dialer=self._direct, deadline=until) as server:
+                    if server is None or not self._trusts_server(server):
+                        return None
+                    return (await server.get(limits=limits))[0]
+            fetched = await client.fetch(url, dialer=self._direct, limits=limits, deadline=until)
+            if fetched.outcome is not client.FetchOutcome.ANSWERED:
+                return None
+            if fetched.location is None or fetched.status not in _REDIRECTIONS:
+                return fetched.body if fetched.status == _OK else None
+            try:
+                url = urljoin(url, fetched.location)
+            except ValueError:  # an unfinished IPv6 address
+                return None
+        return None
 
-    def _through(self, proxy: Proxy) -> Dialer:
+    def _trusts_server(self, server: https.HTTPSServer) -> bool:
+        return self._trusts(server.endpoint.host, server.endpoint.port, server.observation)
+
+    def through(self, proxy: Proxy) -> Dialer:
+        """The route through a proxy."""
         if proxy not in self._by_proxy:
             self._by_proxy[proxy] = probe.ProxyDialer(
                 proxy,
@@ -423,7 +467,7 @@ class Planner:
         async with https.connect(url.removesuffix("{?dns}"), dialer=dialer, deadline=until) as server:
             if server is None:
                 return None
-            if not self._trusts(server.endpoint.host, server.endpoint.port, server.observation):
+            if not self._trusts_server(server):
                 return server.observation, dict.fromkeys(names, (ResolutionOutcome.NOT_VOUCHED, ()))
             return server.observation, await doh.resolve(server, names)
 

@@ -2,8 +2,11 @@
 
 Room: session. Starts tasks and ends every one of them before it returns, cancelled or not. Assesses nothing.
 
-A browser's hello and QUIC go to the address that the first probe found, so that a difference between them cannot come
+A second hello and QUIC go to the address that the first probe found, so that a difference between them cannot come
 from a resolver; they wait for that address, and go by the name when there is none.
+
+An interceptor may let the first connection of a client, or to a name, pass. `repeat` therefore probes again, after
+everything else of a run or distributed over its time.
 
 A chain in a form that is not verified here is probed once more, by the same route at the same address, with a hello
 that offers only what is (`Hello.READABLE`): a genuine server then sends that.
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -27,7 +30,7 @@ from detector.trust.certificate import Certificate
 from .plan import DIRECT_ROUTES, ProbeSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
     from detector import probe
     from detector.probe import Dialer
@@ -58,6 +61,14 @@ class FurtherProbes(NamedTuple):
 
     seen: Observations = ()
     left_out: int = 0
+
+
+class Repeats(NamedTuple):
+    """How often endpoints are probed in a run, those of `names` (`host:port`) or all; `spread` over its deadline."""
+
+    probes: int = 1
+    spread: bool = False
+    names: Container[str] | None = None
 
 
 async def probe_all(
@@ -163,6 +174,33 @@ def _split(planner: Planner, endpoint: Endpoint) -> tuple[Sequence[ProbeSpec], S
     return main, specs[len(main) :]
 
 
+async def repeat(
+    probe_round: Callable[[], Awaitable[Sequence[Observations]]],
+    first: asyncio.Task[Any],
+    times: Repeats,
+    until: float,
+) -> list[Observations]:
+    """Probe again, and return what that showed of each endpoint, in the order of `probe_round`.
+
+    A round begins when `first` is done, so that its connections are the last ones of the run. Where that takes long,
+    and with `spread`, it begins at its share of the time to loop time `until`: the last has as much of it as any.
+    """
+    begin = asyncio.get_running_loop().time()
+    share = max(until - begin, 0.0) / times.probes
+
+    async def run_round(number: int) -> list[Observations]:
+        if times.spread:
+            await asyncio.sleep(number * share)
+        else:
+            await asyncio.wait((first,), timeout=number * share)
+        found = await probe_round()
+        return [tuple(msgspec.structs.replace(one, repeat=number) for one in seen) for seen in found]
+
+    async with Group() as group:
+        rounds = [group.create_task(run_round(number)) for number in range(1, times.probes)]
+    return [sum(seen, ()) for seen in zip(*(task.result() for task in rounds), strict=True)]
+
+
 async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations:
     """Run the first probe of an endpoint, and its variants at the address that it finds."""
     first, *others = specs
@@ -176,7 +214,8 @@ async def run_variants(specs: Sequence[ProbeSpec], until: float) -> Observations
 
 
 async def _run_first(spec: ProbeSpec, until: float) -> Observations:
-    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello, engine=spec.engine)
+    """Run one probe, and once more where its chain cannot be verified here."""
+    outcome = await probe.probe(spec.endpoint, dialer=spec.dialer, deadline=until, hello=spec.hello)
     seen = outcome.observations
     return (*seen, *await _probe_readable(spec, seen, until))
 
@@ -198,8 +237,7 @@ async def _run_at_address(
 async def _run_variant(spec: ProbeSpec, address: Address | None, until: float) -> Observations:
     if spec.quic:
         return (await quic.probe_quic(spec.endpoint, address=address or spec.mapped, deadline=until),)
-    dialer = _dialer_to(address, spec)
-    return (await probe.probe(spec.endpoint, dialer=dialer, deadline=until, hello=spec.hello)).observations
+    return await _run_first(spec._replace(dialer=_dialer_to(address, spec)), until)
 
 
 async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
@@ -220,11 +258,8 @@ async def run_each(specs: Sequence[ProbeSpec], until: float) -> Observations:
 
 
 async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: float) -> Observations:
-    """Probe again where a chain among those `seen` cannot be verified here; else return nothing.
-
-    A browser's hello offers nothing else in the first place.
-    """
-    unreadable = next((one for one in seen if one.hello is Hello.WIDEST and one.chain and not _is_readable(one)), None)
+    """Probe again where a chain among those `seen` cannot be verified here; else return nothing."""
+    unreadable = next((one for one in seen if one.chain and not _is_readable(one)), None)
     if unreadable is None:
         return ()
     if asyncio.get_running_loop().time() >= until:
@@ -236,7 +271,6 @@ async def _probe_readable(spec: ProbeSpec, seen: Iterable[Observation], until: f
         dialer=_dialer_to(unreadable.peer if unreadable.route in DIRECT_ROUTES else None, spec),
         deadline=until,
         hello=Hello.READABLE,
-        engine=spec.engine,
     )
     return (again.single,)
 

@@ -34,9 +34,17 @@ from .seams import THIS_MACHINE, Seams, utc_now
 from .settings import Expectations, NetworkSettings, read_options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Callable,
+        Coroutine,
+        Iterable,
+        Sequence,
+    )
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import Self, TypeVar, Unpack
 
     from detector.judge import assess, evidence, network
     from detector.judge.evidence import Context, EndpointEvidence
@@ -54,6 +62,7 @@ if TYPE_CHECKING:
     from .stream import Probed
 
     Target = Endpoint | str
+    Seen = TypeVar("Seen")
 else:
     evidence = LazyModule("detector.judge.evidence")
     age = LazyModule("detector.knowledge.age")
@@ -178,7 +187,7 @@ class Detector:
         self.pins: Final = self.expectations.pin_set
         self.logs: Final = self.expectations.log_list
         self._seams: Final = seams
-        self._locating: Final = locating
+        self.locating: Final = locating
         rules, dialer = self.network.rules, seams.dialer
         given = frozenset(Endpoint(host=host, port=port).name for host, port in rules)
         self._given: Final[Container[str]] = given if dialer is None else _Everything()
@@ -293,8 +302,12 @@ class Detector:
         targets: Iterable[Target] | None = None,
         *,
         deadline: float = DEADLINE_DEFAULT,
+        repeats: run.Repeats | None = None,
     ) -> tuple[EndpointEvidence, ...]:
-        """Return the evidence on every endpoint, not assessed yet. Arguments and errors are those of `check`."""
+        """Return the evidence on every endpoint, not assessed yet. Arguments and errors are those of `check`.
+
+        `repeats` takes precedence over `probes` and `spread` of the settings.
+        """
         begin = asyncio.get_running_loop().time()
         deadline = seconds("deadline", deadline)
         endpoints = self.endpoints(targets)
@@ -302,6 +315,20 @@ class Detector:
             await run_in_thread(preload.probing)
         reserve = min(ASSESSMENT_RESERVE, deadline * RESERVE_SHARE)
         until = begin + max(deadline - reserve, 0.0)
+        canaries = Canaries(self.canaries)
+        observing = self._observe_all(endpoints, reserve, until, canaries)
+        once, again = await self._repeatedly(observing, endpoints, repeats or self._repeats, until)
+        if not again:
+            return once
+        observed = tuple(one.with_further(again.get(number, ())) for number, one in enumerate(once))
+        if self._follow_up is None or not any(map(_shows_more, observed, once)):
+            return observed
+        return await self._follow_up(observed, until, canaries=canaries)
+
+    async def _observe_all(
+        self, endpoints: Sequence[Endpoint], reserve: float, until: float, canaries: Canaries
+    ) -> tuple[EndpointEvidence, ...]:
+        """Return the evidence of one probe of every endpoint, and what a follow-up and tracing add to it."""
         async with Group() as group:
             group.create_task(self._preload_assessment())
             observing = group.create_task(self._observe(endpoints, until))
@@ -316,10 +343,29 @@ class Detector:
         if compared is not None:
             observed = self._with_second_resolver(observed, context, *compared)
         if self._follow_up is not None:
-            observed = await self._follow_up(observed, until)
-        if self._locating is not None:
-            observed = await locate.add_hops(observed, self._locating, until)
+            observed = await self._follow_up(observed, until, canaries=canaries)
+        if self.locating is not None:
+            observed = await locate.add_hops(observed, self.locating, until)
         return observed
+
+    async def _repeatedly(
+        self, observing: Coroutine[None, None, Seen], endpoints: Sequence[Endpoint], times: run.Repeats, until: float
+    ) -> tuple[Seen, dict[int, tuple[Observation, ...]]]:
+        """Return what `observing` gives, and what probing again showed of these endpoints, by their place."""
+        again = [n for n, one in enumerate(endpoints) if times.names is None or one.name in times.names]
+        if times.probes == 1 or not again:
+            return await observing, {}
+        chosen = [endpoints[number] for number in again]
+        async with Group() as group:
+            first = group.create_task(observing)
+            repeating = group.create_task(
+                run.repeat(lambda: self._observe(chosen, until, further=False), first, times, until)
+            )
+        return first.result(), dict(zip(again, repeating.result(), strict=True))
+
+    @property
+    def _repeats(self) -> run.Repeats:
+        return run.Repeats(self.network.probes or 1, self.network.spread)
 
     def _with_second_resolver(
         self,
@@ -431,7 +477,7 @@ class Detector:
         self, endpoint: Endpoint, until: float, watched: Sequence[Endpoint], canaries: Canaries, budget: Budget
     ) -> tuple[EndpointEvidence, ...]:
         """Return the evidence on one endpoint before loop time `until`, and on canaries that a follow-up probed."""
-        first, *others = await self._observe_one(endpoint, until)
+        first, *others = await self._probe_repeatedly(self._observe_one(endpoint, until), endpoint, until)
         await self._read_roots()
         known = await self._recall((endpoint,), until)
         context = self.context()._replace(budget=budget, seen_before=known)
@@ -453,7 +499,8 @@ class Detector:
     async def probe(self, endpoint: Endpoint, *, timeout: float = DEADLINE_DEFAULT) -> EndpointEvidence:  # noqa: ASYNC109 - see `scan`
         """Return the evidence on one endpoint, probed within `timeout` seconds and not assessed yet."""
         until = asyncio.get_running_loop().time() + seconds("timeout", timeout)
-        first, *others = await run.probe_endpoint(self._planner, endpoint, until)
+        probing = run.probe_endpoint(self._planner, endpoint, until)
+        first, *others = await self._probe_repeatedly(probing, endpoint, until)
         await self._read_roots()
         return evidence.EndpointEvidence(endpoint, first, self.context(), others=others)
 
@@ -488,15 +535,25 @@ class Detector:
             budget=run_budget(),
         )
 
-    async def _observe(self, endpoints: Sequence[Endpoint], until: float) -> list[tuple[Observation, ...]]:
-        planner = self._planner
+    async def _observe(
+        self, endpoints: Sequence[Endpoint], until: float, *, further: bool = True
+    ) -> list[tuple[Observation, ...]]:
+        """Return the observations of each endpoint; without `further`, those of its first probe."""
+        planner, further = self._planner, further and self._planner.has_further
         return await run.probe_all(
             endpoints,
             functools.partial(run.probe_first, planner, until=until),
             limit=max(self.network.concurrency // self.network.variants.per_endpoint, 1),
             until=until,
-            probe_further=functools.partial(run.probe_further, planner, until=until) if planner.has_further else None,
+            probe_further=functools.partial(run.probe_further, planner, until=until) if further else None,
         )
+
+    async def _probe_repeatedly(
+        self, probing: Coroutine[None, None, tuple[Observation, ...]], endpoint: Endpoint, until: float
+    ) -> tuple[Observation, ...]:
+        """Return the observations of one endpoint, probed as often as the settings say."""
+        (first, *others), again = await self._repeatedly(probing, (endpoint,), self._repeats, until)
+        return (first, *again.get(0, ()), *others)
 
     async def _observe_one(self, endpoint: Endpoint, until: float) -> tuple[Observation, ...]:
         return (await self._observe((endpoint,), until))[0]
@@ -511,6 +568,12 @@ class Detector:
     def _trusts(self, host: str, port: int, observation: Observation) -> bool:
         """Return whether an ordinary client on this machine would accept this as `host`."""
         return evidence.EndpointEvidence(Endpoint(host=host, port=port), observation, self.context()).trusted_here
+
+
+def _shows_more(after: EndpointEvidence, before: EndpointEvidence) -> bool:
+    """Return whether there is a leaf among the observations that was not among those before."""
+    leaves, known = ({s.leaf.sha256 for s in (one, *one.siblings) if s.leaf is not None} for one in (after, before))
+    return not leaves <= known
 
 
 async def _asynchronously(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[Target]:

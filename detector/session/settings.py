@@ -22,8 +22,8 @@ from detector.errors import TargetError
 from detector.knowledge import ct_logs
 from detector.knowledge import roots as trusted
 from detector.knowledge.known_roots import known_labels
-from detector.model import Endpoint, Engine, Record
-from detector.model.validate import PORT_MAX, one_of, whole_number
+from detector.model import Endpoint, Record
+from detector.model.validate import PORT_MAX, flag, one_of, text, whole_number
 
 from .follow_up import CANARIES_LEAST, DEFAULT_CONTROL, Control, known_canaries, one_per_operator
 from .plan import FILE_PREFIX, HELLO_CHOICES, MACHINE, USUAL, ProbeSettings, read_resolver, read_route
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     LogSource = LogList | str | Path
     ResolveRules = Mapping[tuple[str, int], tuple[str, int]] | Iterable[str]
     SeenBefore = Collection[str] | Callable[[Collection[str]], Collection[str]]
-    EngineName = Engine | Literal["auto", "openssl", "native"]
-    HelloName = Literal["default", "browser", "both"]
+    HelloName = Literal["browser", "firefox", "openssl", "both"]
 else:
     probe = LazyModule("detector.probe")  # loaded to connect, not to choose
 
@@ -52,6 +51,9 @@ CONCURRENCY_DEFAULT: Final = 64
 """Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
 CONCURRENCY_MAX: Final = 65535
 """A host has no more ports to connect from."""
+PROBES_MAX: Final = 8
+"""Probes of one endpoint in a run: with the variants of each, below what is kept of one (`judge.evidence.OTHERS_MAX`).
+More than that is a watch."""
 _PROXY_WORDS: Final = frozenset({MACHINE, "env", "none"})
 
 ResolveRule = tuple[str, int, str, int]
@@ -68,7 +70,8 @@ class NetworkOptions(TypedDict, total=False):
     doh: str | None
     quic: bool
     hello: HelloName
-    engine: EngineName
+    probes: int | None
+    spread: bool
     concurrency: int
     offline: bool
     control: Control | None
@@ -108,8 +111,11 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         all_addresses: whether to probe every address of a host, and both its RSA and its ECDSA certificate.
         doh: https URL of a second resolver to compare with (docs/routes.md; extra `doh`).
         quic: whether to probe each endpoint over QUIC, too (extra `quic`).
-        hello: the ClientHello to send: `default`, `browser`, or `both` (extra `browser`).
-        engine: what makes the handshakes.
+        hello: the ClientHello to send: that of a `browser` (Chrome), of `firefox`, of `openssl`, or `both`: the
+            first and the last, to compare.
+        probes: how often each endpoint is probed in a run, on fresh connections, at most `PROBES_MAX` times: the last
+            time after everything else. None is once, and in the exam gate what the policy says.
+        spread: whether these probes are distributed over the deadline.
         concurrency: connections at once.
         offline: whether to send nothing but the probes of the endpoints: no follow-up probes.
         control: the control request for captive portals, sent only where something was not cleared.
@@ -129,7 +135,8 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
     doh: str | None = None
     quic: bool = False
     hello: str = HELLO_CHOICES[0]
-    engine: Engine = Engine.AUTO
+    probes: int | None = None
+    spread: bool = False
     concurrency: int = CONCURRENCY_DEFAULT
     offline: bool = False
     control: Control | None = DEFAULT_CONTROL
@@ -137,6 +144,12 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Validate every field: settings that exist can be used."""
+        for name in ("route", "proxy", "vantage"):
+            text(name, getattr(self, name))
+        for name in ("all_addresses", "quic", "spread", "offline"):
+            flag(name, getattr(self, name))
+        if self.probes is not None:
+            whole_number("probes", self.probes, least=1, most=PROBES_MAX)
         read_route(self.route, self.proxy)
         if self.proxy not in _PROXY_WORDS and not self.proxy.startswith(FILE_PREFIX):
             probe.parse_proxy(self.proxy)
@@ -149,8 +162,6 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
         if self.doh is not None:
             read_resolver(self.doh)
         one_of("hello", self.hello, HELLO_CHOICES)
-        engine = Engine(one_of("engine", self.engine, Engine))
-        msgspec.structs.force_setattr(self, "engine", engine)
         whole_number("concurrency", self.concurrency, least=1, most=CONCURRENCY_MAX)
 
     @classmethod
@@ -168,7 +179,7 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
     @property
     def variants(self) -> ProbeSettings:
         """The variants in which each endpoint is probed. Raises `MissingExtraError`."""
-        variants = ProbeSettings(hello=self.hello, quic=self.quic, engine=self.engine)
+        variants = ProbeSettings(hello=self.hello, quic=self.quic)
         variants.check()
         return variants
 

@@ -285,7 +285,9 @@ def _name_constraint_refusals(certificates: Sequence[Certificate], forms: Sequen
                 continue
             names = tuple(names_of(subject, forms[depth].names))
             left -= sum(map(cost, names))
-            if left < 0 or certificates[depth].names_truncated:
+            # Names that were not read, because one is too long or there are too many, may be any.
+            unread = forms[depth].names is None and certificates[depth].has_alternative_names
+            if left < 0 or unread or certificates[depth].names_truncated:
                 yield Refused(Refusal.EXCEEDS_LIMITS, depth)
                 return
             if not constraining.constraints.allow(names):

@@ -54,6 +54,9 @@ EXTENSIONS_MAX: Final = 64
 ALTERNATIVE_NAMES_MAX: Final = 2048
 """Subject alternative names that are read; the largest genuine certificates carry about a thousand."""
 
+ISSUER_URLS_MAX: Final = 8
+"""caIssuers URLs that are read; genuine certificates have one or two."""
+
 CACHED_MAX: Final = 512
 """Certificates cached; a fully read one is about 12 KiB, a campus meets a few dozen intermediates."""
 CACHED_BYTES_MAX: Final = 4096
@@ -172,13 +175,15 @@ def _read_authority_key(value: bytes) -> bytes | None:
 
 
 def _read_issuer_urls(value: bytes) -> tuple[str, ...]:
-    urls = []
+    urls: list[str] = []
     for access in _items(value):
+        if len(urls) == ISSUER_URLS_MAX:
+            break
         method = der.element(value, access.content, access.end)
         location = der.element(value, method.end, access.end)
         if der.oid(value, method) == OID_CA_ISSUERS and location.tag == _GENERAL_NAME_URI:
             urls.append(der.value(value, location)[:2048].decode("ascii", "backslashreplace"))
-    return tuple(urls[:8])
+    return tuple(urls)
 
 
 class Certificate:

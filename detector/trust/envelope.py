@@ -19,6 +19,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from detector.model import json_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -122,9 +124,9 @@ def open_envelope(envelope: bytes, *, payload_type: str, keys: Sequence[bytes]) 
     of `keys` verifies it.
     """
     try:
-        read = msgspec.json.decode(envelope, type=_Envelope)
+        read = json_text.decode(envelope, _Envelope)
         payload = base64.b64decode(read.payload, validate=True)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except ValueError:
         return Opened(problem=Problem.UNREADABLE)
     if read.payloadType != payload_type:
         return Opened(problem=Problem.OTHER_TYPE)
@@ -146,14 +148,14 @@ def unseal(envelope: bytes, *, payload_type: str) -> Unsealed:
     """Extract the payload of an envelope by any signer, and verify the signatures of the keys that it names.
 
     For payloads that are shown to a person or assessed by their contents, signed or not. Stricter than `open_envelope`:
-    an envelope with additional fields, non-canonical base64, or a key named twice or by another identifier is
-    unreadable, so that any change to it is detectable. Never raises.
+    an envelope with additional or repeated fields, non-canonical base64, or a key named twice or by another identifier
+    is unreadable, so that any change to it is detectable. Never raises.
     """
     try:
-        read = msgspec.json.decode(envelope, type=_StrictEnvelope)
+        read = json_text.decode_unambiguous(envelope, _StrictEnvelope)
         payload = _canonical(read.payload)
         signatures = {_key_named(s.keyid): _canonical(s.sig) for s in read.signatures[: SIGNATURES_MAX + 1]}
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except ValueError:
         return Unsealed(problem=Problem.UNREADABLE)
     if read.payloadType != payload_type:
         return Unsealed(problem=Problem.OTHER_TYPE)

@@ -23,6 +23,9 @@ SUBTREES_MAX: Final = 1024
 """Subtrees of one extension that are read; a constrained CA of a large organization has some hundreds."""
 DNS_NAME_BYTES_MAX: Final = 255
 """Longest domain name in bytes (RFC 1035 section 2.3.4)."""
+MAILBOX_BYTES_MAX: Final = 64 + 1 + DNS_NAME_BYTES_MAX
+"""Longest mailbox in bytes: local part, @ and domain (RFC 5321 section 4.5.3.1). Every label of the domain begins a key
+that covers it, so their sum grows with the square of its length."""
 
 OTHER_NAME: Final = 0xA0
 MAILBOX: Final = 0x81
@@ -39,6 +42,7 @@ _FORMS: Final = frozenset(
 )
 _TEXT: Final = frozenset({MAILBOX, DNS_NAME, URI})
 """Forms that are IA5String, which is ASCII."""
+_BYTES_MAX: Final = {DNS_NAME: DNS_NAME_BYTES_MAX, MAILBOX: MAILBOX_BYTES_MAX}
 _PERMITTED: Final = 0xA0
 _EXCLUDED: Final = 0xA1
 """Tags of permittedSubtrees and excludedSubtrees (RFC 5280 section 4.2.1.10)."""
@@ -160,8 +164,8 @@ def _general_name(data: bytes, item: der.Element, address_bytes: frozenset[int])
         or (item.tag == ADDRESS and len(value) not in address_bytes)
     ):
         raise der.DERError("general name")
-    if item.tag == DNS_NAME and len(value) > DNS_NAME_BYTES_MAX:
-        raise der.LimitError("domain name")
+    if len(value) > _BYTES_MAX.get(item.tag, len(value)):
+        raise der.LimitError("name")
     return item.tag, value
 
 

@@ -10,6 +10,7 @@ import binascii
 import contextlib
 import datetime as dt
 import re
+import string
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,6 +25,9 @@ ROOTS_HORIZON: Final = dt.timedelta(days=180)
 """How long after its date a list of roots is assumed to know the root of every genuine chain. A new root needs about
 that long from a browser's list to the sites that a check meets: for 116 genuine chains, copies up to 274 days old knew
 every root; a third less leaves a margin."""
+
+WHITE_SPACE: Final = string.whitespace.encode()
+"""Bytes that PEM may have anywhere within base64 (RFC 7468 section 2)."""
 
 _PEM_MARK: Final = re.compile(
     rb'# Label: "(?P<label>[^"\n]{1,200})"|-----(?P<edge>BEGIN|END) (?:TRUSTED |X509 )?CERTIFICATE-----'
@@ -146,7 +150,7 @@ def certificates_in_pem(data: bytes) -> list[tuple[str | None, bytes]]:
             label = mark["label"]
         elif begin is not None:
             with contextlib.suppress(binascii.Error):
-                body = base64.b64decode(b"".join(data[begin : mark.start()].split()), validate=True)
+                body = base64.b64decode(data[begin : mark.start()].translate(None, WHITE_SPACE), validate=True)
                 found.append((label.decode("utf-8", "replace") if label else None, body))
             label = begin = None
     return found

@@ -161,7 +161,7 @@ def _check_value(identifier: str, value: bytes) -> None:
 
 
 def _read_names(value: bytes) -> tuple[GeneralName, ...] | None:
-    """The alternative names; None where there are more than are read, which is `Certificate.names_truncated`.
+    """The alternative names; None where there are more, or longer ones, than are read.
 
     Such a list is no defect of form: it only leaves unknown whom the certificate names.
     """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from detector.model import Record
+from detector.model import Record, json_text
 from detector.trust import envelope
 from detector.trust.envelope import Problem
 
@@ -145,8 +145,8 @@ def read(body: bytes, *, keys: Sequence[bytes]) -> Answer:
     if opened.problem is not None:
         return Answer(problem=opened.problem)
     try:
-        statement = msgspec.json.decode(opened.payload, type=Statement)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        statement = json_text.decode(opened.payload, Statement)
+    except json_text.MalformedError:
         return Answer(problem=Problem.UNREADABLE)
     if statement.version != VERSION or len(statement.exporter) not in {0, EXPORTER_BYTES}:
         return Answer(problem=Problem.UNREADABLE)

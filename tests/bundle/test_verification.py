@@ -36,6 +36,7 @@ from detector.judge.recorded import KeyEvidence
 from detector.knowledge.age import of_roots, used
 from detector.model import (
     Endpoint,
+    Engine,
     HandshakeSignature,
     KnowledgeKind,
     Locality,
@@ -244,12 +245,14 @@ class TestKeys:
         assert verify(world, data, keys=(public_key_of(STRANGER), PUBLIC)).signature is SignatureState.SIGNED
 
     def test_other_key_or_none(self, world: World, pki: PrivatePKI) -> None:
-        """Where a key is given, a bundle of somebody else's or nobody's does not hold, and is not called false."""
+        """A bundle of somebody else's or nobody's does not hold, with a key or without, and is not called false."""
         case = recorded(world, EXAM, pki.issue([EXAM]))
         for keys, state in (((), SignatureState.UNSIGNED), ((STRANGER,), SignatureState.UNKNOWN_KEY)):
-            verification = verify(world, packed(case, keys=keys))
-            assert (verification.conclusion, verification.signature) == (Conclusion.INCOMPLETE, state)
-            assert verify(world, packed(case, keys=keys), keys=()).conclusion is Conclusion.HOLDS
+            for given in ((PUBLIC,), ()):
+                verification = verify(world, packed(case, keys=keys), keys=given)
+                assert (verification.conclusion, verification.signature) == (Conclusion.NOT_VOUCHED, state)
+                assert not verification.holds
+        assert verify(world, packed(case), keys=()).conclusion is Conclusion.NOT_VOUCHED
 
     def test_signing_later(self, world: World, pki: PrivatePKI) -> None:
         """A second signature stands beside the first; a wrong one among them spoils the bundle."""
@@ -327,6 +330,18 @@ class TestHandshake:
         assert (verification.conclusion, check.key) == (Conclusion.FAILS, KeyEvidence.UNSIGNED)
         assert (check.claimed.reason, check.judged.reason) == ("logged", "key-not-proved")
 
+    @pytest.mark.parametrize("decrypted", [False, True])
+    def test_browser_is_taken_at_its_word(self, world: World, pki: PrivatePKI, *, decrypted: bool) -> None:
+        """What a browser reported gives the same result again, and the reader learns that it rests on a word."""
+        genuine, forged = pki.issue([EXAM]), with_its_ca(pki.private_ca("Filter CA"), EXAM)
+        browser = {"engine": Engine.BROWSER, "handshake_signature": None, "route": Route.NONE}
+        report = recorded(world, EXAM, forged if decrypted else genuine, seen=browser).observation
+        case = recorded(world, EXAM, genuine, roots=("Exemplar Root X2",)).with_further([report])
+        (result,) = report_on([case]).results
+        assert result.confidence == ("probable" if decrypted else None)
+        verification = verify(world, packed(case))
+        assert (verification.conclusion, verification.endpoints[0].key) == (Conclusion.HOLDS, KeyEvidence.WORD)
+
     def test_signature_over_something_else(self, world: World, pki: PrivatePKI) -> None:
         """The key's signature over what is no handshake of that version proves nothing of a handshake."""
         issued = pki.issue([EXAM])
@@ -380,16 +395,36 @@ class TestClaims:
         assert not verification.network.same
 
     def test_other_roots_are_told(self, world: World, pki: PrivatePKI) -> None:
-        """Another verdict by other roots does not hold, and the reason names the roots the recorder had."""
+        """Another verdict by other roots is no fault of the bundle, and the reason names the roots the recorder had."""
         data = packed(recorded(world, EXAM, pki.issue([EXAM])))
         verification = verify(world, data, roots=from_der([], name="no roots"))
         assert verification.recorded.others == (KnowledgeKind.ROOTS,)
-        assert verification.conclusion is Conclusion.FAILS  # without a path no timestamp is worth anything
+        assert verification.conclusion is Conclusion.ASSESSED_OTHERWISE  # without a path no timestamp is worth anything
         verification = bundle.verify(data, keys=(PUBLIC,))
-        assert verification.conclusion is Conclusion.FAILS
+        assert verification.conclusion is Conclusion.ASSESSED_OTHERWISE
         assert "The recorder used other knowledge (public roots test roots); use the same" in " ".join(
             verification.reasons
         )
+
+    def test_other_logs_excuse_no_change(self, world: World, pki: PrivatePKI) -> None:
+        """With other logs another verdict is left open; a changed part or a wrong signature is not."""
+        logs = msgspec.structs.replace(world.logs, logs={})
+        data = packed(recorded(world, EXAM, pki.issue([EXAM])))
+        assert verify(world, data, logs=logs).conclusion is Conclusion.ASSESSED_OTHERWISE
+        file = msgspec.json.decode(data)
+        file["parts"][0]["content"] += " "
+        assert verify(world, msgspec.json.encode(file), logs=logs).conclusion is Conclusion.FAILS
+
+    def test_other_knowledge_never_makes_it_hold(self, world: World, pki: PrivatePKI) -> None:
+        """A forger who names other roots is left open too, and never holds."""
+
+        def claim(manifest: dict[str, Any], contents: dict[str, Any]) -> None:
+            contents["endpoint-1"]["claimed"]["verdict"] = "inconclusive"
+            manifest["knowledge"][0]["sha256"] = "0" * 64
+
+        data = packed(recorded(world, EXAM, pki.issue([EXAM])))
+        for keys in ((), (STRANGER,)):
+            assert verify(world, remade(data, claim, keys=keys)).conclusion is Conclusion.ASSESSED_OTHERWISE
 
     def test_own_pins_instead_of_recorded_ones(self, world: World, pki: PrivatePKI) -> None:
         """A declared root that only the recorder knows of does not clear an interceptor by the reader's own pins."""

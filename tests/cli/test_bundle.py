@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from detector_testing import serve_middlebox
+from support.bundle_recordings import remade
 from support.command import Done, in_thread, run, run_process
 from support.results import stating
 
@@ -76,16 +77,16 @@ def test_check_writes_a_bundle(office: Office) -> None:
 
 @pytest.mark.parametrize("key", ["file", "text", "none"])
 def test_it_holds(key: str, office: Office) -> None:
-    """Exit 0: what was signed, by whom, both verdicts, and what rests on the recorder's word."""
+    """Exit 0 with the signer's key, else 3: what was signed, by whom, both verdicts, and what cannot be verified."""
     given = {
         "file": ("--key-file", "recorder.pem"),
         "text": ("--key", STRANGER, "--key", key_identifier(public_key_of(KEY))),
         "none": (),
     }
     done = office.verify(*given[key])
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0 if given[key] else 3, "")
     words = " ".join(done.stdout.split())
-    assert words.startswith("HOLDS:")
+    assert words.startswith("HOLDS:" if given[key] else "NOT VOUCHED FOR:")
     assert f"Signed by: {key_identifier(public_key_of(KEY))}" in words
     assert "MIDDLEWARE (proven): TLS to every endpoint checked is intercepted" in words
     assert "middleware proven (identity-substituted)" in words
@@ -96,9 +97,9 @@ def test_it_holds(key: str, office: Office) -> None:
 
 def test_json(office: Office) -> None:
     """JSON has the whole verification, the report judged again in it."""
-    done = office.verify("--format", "json")
+    done = office.verify("--format", "json", "--key-file", "recorder.pem")
     verification = json.loads(done.stdout)
-    assert (done.returncode, verification["conclusion"], verification["signature"]) == (0, "holds", "unknown-key")
+    assert (done.returncode, verification["conclusion"], verification["signature"]) == (0, "holds", "signed")
     assert [check["key"] for check in verification["endpoints"]] == ["verified", "verified"]
     assert verification["report"]["vantage"] == "room 12"
 
@@ -174,6 +175,19 @@ def test_other_key_is_exit_3(office: Office) -> None:
     assert (done.returncode, "by no key that was given" in done.stdout) == (3, True)
 
 
+def test_without_signatures_is_exit_3(office: Office) -> None:
+    """A place that was changed, with new digests and no signatures, is as good as any invention, and does not hold."""
+
+    def elsewhere(_: dict[str, Any], contents: dict[str, Any]) -> None:
+        contents["circumstances-1"]["journeys"][0]["address"] = "127.0.0.9:443"
+
+    (office.folder / "elsewhere.json").write_bytes(remade(office.bundle.read_bytes(), elsewhere, keys=()))
+    for given in ((), ("--key-file", "recorder.pem")):
+        done = office.verify(*given, bundle="elsewhere.json")
+        assert (done.returncode, "HOLDS" in done.stdout) == (3, False)
+        assert "It is not signed." in done.stdout
+
+
 def test_changed_is_exit_1(office: Office) -> None:
     """One host exchanged for another: the part is named."""
     changed = office.folder / "changed.json"
@@ -234,7 +248,7 @@ def test_redact_and_sign(office: Office) -> None:
 
 def test_in_processes_of_their_own(office: Office) -> None:
     """What a shell gets of each command: exit codes, and the result alone on standard output."""
-    held = run_process("verify", "evidence.json", *office.trust, cwd=office.folder)
+    held = run_process("verify", "evidence.json", "--key-file", "recorder.pem", *office.trust, cwd=office.folder)
     assert (held.returncode, held.stdout[:6], held.stderr) == (0, "HOLDS:", "")
     part = run_process("bundle", "show", "evidence.json", "vantage", cwd=office.folder)
     assert (part.returncode, json.loads(part.stdout)) == (0, {"vantage": "room 12"})

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector_testing import serve_origin
 from support.chromium import run_chromium
-from support.exam_world import ENVIRONMENT, EXAM, HOST, Files
+from support.exam_world import EXAM, Files
+from support.example_extension import CHROMIUM_ID, install_host, make
 
 from detector import bundle
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from detector_testing import PrivatePKI
-
-EXTENSION = Path(__file__).resolve().parent / "extension"
-KEY = json.loads((EXTENSION / "manifest.json").read_text("utf-8"))["key"]
-ID = (
-    hashlib.sha256(base64.b64decode(KEY))
-    .hexdigest()[:32]
-    .translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
-)
-
-
-async def install(profile: Path, files: Files) -> None:
-    """Make the host known to this profile of Chromium, as an installer would."""
-    words = ("manifest", "--browser", "chromium", "--extension-id", ID, "--install", "--user-data-dir", str(profile))
-    process = await asyncio.create_subprocess_exec(*HOST, *words, *files.options, env=ENVIRONMENT)
-    assert await process.wait() == 0
 
 
 async def test_extension_shows_what_the_gate_says(pki: PrivatePKI, tmp_path: Path) -> None:
@@ -43,19 +28,21 @@ async def test_extension_shows_what_the_gate_says(pki: PrivatePKI, tmp_path: Pat
         serve_origin({EXAM: files.issued, **dict.fromkeys(many, pki.issue(many))}) as platform,
         serve_origin(forged) as interceptor,
     ):
-        files.point_to(platform.port)
-        await install(tmp_path / "profile", files)
-        async with run_chromium(tmp_path / "profile", EXTENSION, ID) as browser:
-            clean = await browser.ask({"id": "start-1"})
-            files.point_to(interceptor.port)
-            decrypted = await browser.ask({"id": "start-2"})
-            files.point_to(platform.port, *many)
+        files.point_to(platform.port, *many)
+        profile, extension = tmp_path / "profile", make(tmp_path / "extension", "chromium")
+        await install_host("chromium", files.options, home=tmp_path, profile=profile)
+        async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
+            clean = await browser.ask({})
             long = await browser.ask({"report": True, "evidence": True})
-            files.policy.write_text("schema = 2", "utf-8")
+        files.point_to(interceptor.port)
+        async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
+            decrypted = await browser.ask({})
+        files.policy.write_text("schema = 2", "utf-8")
+        async with run_chromium(profile, extension, CHROMIUM_ID) as browser:
             refused = await browser.ask({})
-    assert (clean["action"], clean["answer"]["id"], clean["answer"]["verdict"]) == ("allow", "start-1", "clean")
+    assert (clean["action"], clean["answer"]["verdict"]) == ("allow", "clean")
     assert "go ahead" in clean["message"]
-    assert (decrypted["action"], decrypted["answer"]["id"]) == ("block", "start-2")
+    assert decrypted["action"] == "block"
     assert decrypted["answer"]["reasons"][0]["rule"] == "pin-mismatch"
     assert decrypted["answer"]["interceptors"] == []
     assert "Please do not start the exam on this connection yet." in decrypted["message"]

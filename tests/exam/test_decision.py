@@ -46,6 +46,8 @@ from detector.model import (
     ProxyScheme,
     Reason,
     Result,
+    Route,
+    UnfollowedProxy,
     Verdict,
 )
 
@@ -150,6 +152,71 @@ class TestPromises:
         if any(r.assurance is not Assurance.WITNESSED for r in required) or (policy.require_witness and not required):
             assert decide(policy, report(network, named), named=named).action is not Action.ALLOW
 
+    @given(_POLICIES, _NETWORKS, _NAMED, _NAMED, st.data())
+    def test_lost_probes_and_other_routes_never_relax(
+        self,
+        policy: Policy,
+        network: list[Result],
+        named: frozenset[str],
+        unrepeated: frozenset[str],
+        data: st.DataObject,
+    ) -> None:
+        """A probe that was not answered, or went another way than the proxy setting says, makes nothing milder.
+
+        Where the decision rests on such an endpoint, it is not `allow`; nor is it milder than for what was not
+        confirmed where a probe was lost.
+        """
+        lost = data.draw(_NAMED)
+        reason = data.draw(st.sampled_from(UnfollowedProxy))
+        elsewhere = [_unfollowed(one, reason) if one.endpoint.name in lost else one for one in network]
+        plain = decide(policy, report(network, named), named=named)
+        found = decide(policy, report(elsewhere, named), named=named, unrepeated=unrepeated)
+        assert found.action.rank >= plain.action.rank
+        required = [one for one in elsewhere if must_be_confirmed(one, policy, named)] or elsewhere
+        if any(one.observation.unfollowed_proxy is not None for one in required):
+            assert found.action is not Action.ALLOW
+        if unrepeated & {one.endpoint.name for one in required}:
+            assert found.action.rank >= Action(policy.on_unconfirmed.value).rank
+
+    @given(_POLICIES, _NETWORKS, _NAMED, _NAMED, st.sampled_from([None, *UnfollowedProxy]))
+    def test_message_speaks_of_the_exam_only_where_one_was_probed(
+        self,
+        policy: Policy,
+        network: list[Result],
+        named: frozenset[str],
+        unrepeated: frozenset[str],
+        unfollowed: UnfollowedProxy | None,
+    ) -> None:
+        """Without an endpoint of category exam neither message nor reasons do; none is called confirmed wrongly."""
+        if unfollowed is not None:
+            network = [_unfollowed(one, unfollowed) for one in network]
+        decided = decide(policy, report(network, named), named=named, unrepeated=unrepeated)
+        sentences = [text for reason in decided.reasons for text in (reason.sentence, *reason.advice.values())]
+        if not _probes_exam(network):
+            assert not [text for text in (decided.message, *sentences) if re.search(r"\bexam\b", text)]
+        if "The exam server was confirmed" in decided.message:
+            exams = [one for one in network if one.endpoint.category is Category.EXAM]
+            assert all(one.verdict is Verdict.CLEAN for one in exams)
+            assert not unrepeated & {one.endpoint.name for one in exams}
+        if "The exam server could not be confirmed" in decided.message:
+            told = set(decided.reasons[0].endpoints)
+            assert told <= {one.endpoint.name for one in network if one.endpoint.category is Category.EXAM}
+
+    @given(_POLICIES, _NETWORKS, _NAMED)
+    def test_the_gravest_reason_comes_first(self, policy: Policy, network: list[Result], named: frozenset[str]) -> None:
+        """Reasons are sorted by action, then by what they say; among equals a surer interception comes first."""
+        reasons = decide(policy, report(network, named), named=named).reasons
+        order = [(-reason.action.rank, list(ReasonCode).index(reason.code)) for reason in reasons]
+        assert order == sorted(order)
+        if reasons[0].code is ReasonCode.UNCONFIRMED and not any(r.reason is PORTAL.reason for r in network):
+            by_name = {one.endpoint.name: one for one in network}
+            sure = [
+                max(_sure(by_name.get(name)) for name in (*reason.endpoints, ""))
+                for reason in reasons
+                if (reason.action, reason.code) == (reasons[0].action, reasons[0].code)
+            ]
+            assert sure == sorted(sure, reverse=True)
+
     @given(_POLICIES, _NETWORKS, _NAMED, st.data())
     def test_stricter_policies_are_stricter(
         self, policy: Policy, network: list[Result], named: frozenset[str], data: st.DataObject
@@ -185,7 +252,8 @@ class TestPromises:
         assert message.endswith(".")
         assert "  " not in message
         assert (action is Action.BLOCK) == ("go ahead" not in message)
-        assert (action is Action.BLOCK) == ("Please do not start the exam on this connection yet." in message)
+        start = "start the exam" if _probes_exam(network) else "start"
+        assert (action is Action.BLOCK) == (f"Please do not {start} on this connection yet." in message)
 
     @given(_POLICIES, _NETWORKS, _NAMED)
     def test_nobody_is_accused_and_nothing_hostile_is_repeated(
@@ -211,6 +279,22 @@ class TestPromises:
         assert not re.search(r"decrypt|looks like", decided.message)
         assert PRODUCT not in decided.message
         assert all(reason.confidence is None for reason in decided.reasons)
+
+
+def _unfollowed(one: Result, reason: UnfollowedProxy) -> Result:
+    """The same result of a probe that did not take the route of the machine's proxy setting."""
+    seen = msgspec.structs.replace(one.observation, unfollowed_proxy=reason, route=Route.DIRECT)
+    return msgspec.structs.replace(one, observation=seen)
+
+
+def _sure(one: Result | None) -> int:
+    """How sure it is that an endpoint is intercepted; 0 where nothing says so."""
+    return 0 if one is None or one.confidence is None else 1 + list(Confidence).index(one.confidence)
+
+
+def _probes_exam(network: list[Result]) -> bool:
+    """Whether there is an exam endpoint among these."""
+    return any(one.endpoint.category is Category.EXAM for one in network)
 
 
 def _witnessed(policy: Policy) -> tuple[str, ...]:
@@ -332,7 +416,79 @@ class TestWhichMatter:
         assert decide(listed, made((LMS, Category.LMS, clean(Assurance.WITNESSED)))).action is Action.BLOCK
 
 
+class TestOtherRoute:
+    """The machine's proxy setting was found and could not be followed."""
+
+    @pytest.mark.parametrize("reason", list(UnfollowedProxy))
+    @pytest.mark.parametrize("route", [Route.DIRECT, Route.HTTP_CONNECT])
+    def test_the_best_is_a_warning(self, reason: UnfollowedProxy, route: Route) -> None:
+        """With a code of its own, the route that was taken, and what IT can do; the student may go ahead."""
+        one = _unfollowed(result(EXAM, Category.EXAM, LOGGED), reason)
+        one = msgspec.structs.replace(one, observation=msgspec.structs.replace(one.observation, route=route))
+        decided = decide(Policy(), report([one]))
+        first = decided.reasons[0]
+        assert (decided.action, first.code, first.rule) == (Action.WARN, ReasonCode.PROXY_NOT_FOLLOWED, None)
+        assert first.endpoints == (f"{EXAM}:443",)
+        assert ("through another proxy" if route is Route.HTTP_CONNECT else "directly") in first.sentence
+        assert ("[pac]" in first.advice[Audience.IT]) is (reason is UnfollowedProxy.EXTRA_MISSING)
+        assert decided.message.startswith("You can go ahead with the exam.")
+        assert "proxy setting" in decided.message
+
+    def test_another_observation_of_the_endpoint_counts(self) -> None:
+        """Whichever of an endpoint's probes went another way."""
+        one = result(EXAM, Category.EXAM, LOGGED)
+        seen = _unfollowed(one, UnfollowedProxy.FILE_FAULTY).observation
+        decided = decide(Policy(), report([msgspec.structs.replace(one, other_observations=(seen,))]))
+        assert decided.reasons[0].code is ReasonCode.PROXY_NOT_FOLLOWED
+
+    def test_what_decides_nothing_warns_nobody(self) -> None:
+        """An endpoint beside a confirmed exam on the right route does not count."""
+        beside = _unfollowed(result(LMS, Category.LMS, LOGGED), UnfollowedProxy.FILE_FAULTY)
+        decided = decide(Policy(), report([result(EXAM, Category.EXAM, LOGGED), beside]))
+        assert decided.action is Action.ALLOW
+        alone = decide(Policy(), report([beside]))
+        assert (alone.action, alone.reasons[0].code) == (Action.WARN, ReasonCode.PROXY_NOT_FOLLOWED)
+
+    def test_a_refused_stale_pin_stays_refused(self) -> None:
+        """What is graver keeps its own reason."""
+        stale = _unfollowed(result(EXAM, Category.EXAM, STALE_PIN), UnfollowedProxy.FILE_FAULTY)
+        decided = decide(Policy(on_stale_pin=OnStalePin.REFUSE), report([stale]))
+        assert (decided.action, decided.reasons[0].code) == (Action.BLOCK, ReasonCode.STALE_PIN)
+
+
 class TestMessages:
+    def test_two_that_are_not_confirmed(self) -> None:
+        """The message is about the surest interception, whatever the order of the endpoints."""
+        for network in ((NO_ANSWER, PROVEN), (PROVEN, NO_ANSWER), (POSSIBLE, PROVEN), (PROVEN, POSSIBLE)):
+            hosts = dict(zip((EXAM, LMS), network, strict=True))
+            seen = made(*((host, Category.EXAM, case) for host, case in hosts.items()))
+            worst = next(host for host, case in hosts.items() if case is PROVEN)
+            assert f"could not be confirmed: {worst}." in decide(Policy(), seen).message
+
+    def test_interception_beside_what_was_not_confirmed(self) -> None:
+        """Where the policy only warns of the exam itself, a block for the rest does not call the exam confirmed."""
+        policy = Policy(on_unconfirmed=OnUnconfirmed.WARN, scope=PolicyScope.NETWORK)
+        decided = decide(policy, made((EXAM, Category.EXAM, NO_ANSWER), (SEARCH, Category.SEARCH, PROVEN)))
+        assert (decided.action, decided.reasons[0].code) == (Action.BLOCK, ReasonCode.INTERCEPTED)
+        assert "confirmed" not in decided.message
+
+    def test_a_stale_pin_beside_what_was_not_confirmed(self) -> None:
+        """The endpoint that was not confirmed decides."""
+        seen = made((LMS, Category.EXAM, STALE_PIN), (EXAM, Category.EXAM, POSSIBLE))
+        decided = decide(Policy(), seen)
+        assert [reason.code for reason in decided.reasons] == [ReasonCode.UNCONFIRMED, ReasonCode.STALE_PIN]
+        assert f"could not be confirmed: {EXAM}." in decided.message
+
+    def test_without_an_exam_endpoint(self) -> None:
+        """What was named and is no exam server is called a server, and the student is not told of an exam."""
+        seen = made((LMS, Category.LMS, POSSIBLE))
+        assert decide(Policy(), seen, named=[f"{LMS}:443"]).message.startswith(
+            f"The server could not be confirmed: {LMS}. The chain does not lead to a known root. "
+            "Please do not start on this connection yet."
+        )
+        clean_network = made((LMS, Category.LMS, LOGGED))
+        assert decide(Policy(), clean_network).message == "The server was confirmed. You can go ahead."
+
     def test_unconfirmed(self) -> None:
         """That the exam server could not be confirmed, why, and what to do; in this order."""
         message = decide(Policy(), made((EXAM, Category.EXAM, POSSIBLE))).message

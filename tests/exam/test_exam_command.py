@@ -108,6 +108,31 @@ class TestGate:
         assert (done.returncode, answer["action"]) == (0, "warn")
         assert "You can go ahead with the exam" in answer["message"]
 
+    @pytest.mark.parametrize(
+        ("policy", "given", "probes"),
+        [("", (), 2), ("probes = 1", (), 1), ("probes = 1", ("--probes", "3"), 3), ("", ("--probes", "1"), 1)],
+    )
+    async def test_options_take_precedence_over_the_policy(
+        self, files: Files, policy: str, given: tuple[str, ...], probes: int
+    ) -> None:
+        """How often the exam platform is probed: twice, or as the policy says, or as the command line does."""
+        with files.policy.open("a", encoding="utf-8") as text:
+            text.write(policy)
+        async with serve_origin(files.issued) as origin:
+            files.point_to(origin.port)
+            done = await run("gate", *files.options, *given)
+        assert (done.returncode, origin.connections) == (0, probes)
+
+    @pytest.mark.parametrize(("given", "code"), [((), 3), (("--route", "direct"), 0)])
+    async def test_the_route_is_the_policys(self, files: Files, given: tuple[str, ...], code: int) -> None:
+        """A key of the policy holds where the command line does not say otherwise, whatever the option's default."""
+        with socket.create_server(("127.0.0.1", 0)) as closed, files.policy.open("a", encoding="utf-8") as text:
+            text.write(f'route = "proxy"\nproxy = "http://127.0.0.1:{closed.getsockname()[1]}"\n')
+        options = [word for word in files.options if word not in {"--proxy", "none"}]
+        async with clean(files):
+            done = await run("gate", *options, *given)
+        assert done.returncode == code, done.stdout
+
     async def test_request_on_standard_input(self, files: Files) -> None:
         """A request chooses and its id comes back; what it asks for is in the answer."""
         request = {"id": "a b", "endpoints": [EXAM], "deadline": 20, "report": True, "evidence": True}
@@ -281,6 +306,22 @@ class TestManifest:
         assert "--extension-id" not in shown
         assert b"Nothing was written" in done.stderr
         assert not (tmp_path / "data").exists()
+
+    async def test_passes_on_how_to_probe(self, files: Files, tmp_path: Path) -> None:
+        """Options that are given go to the host, even with the value of the default; a proxy file by its whole path."""
+        given = ("--probes", "2", "--spread", "--locate", "--route", "usual", "--hello", "browser")
+        options = [word for word in files.options if word not in {"--proxy", "none"}]
+        async with clean(files):
+            done = await run(
+                *("manifest", "--browser", "edge", "--extension-id", EXTENSION_ID, *options, *given),
+                *("--proxy", "pac:proxy.pac"),
+                folder=tmp_path,
+            )
+        shown = done.stdout.decode()
+        for word in (f"--proxy pac:{tmp_path / 'proxy.pac'}", "--probes 2", "--spread", "--locate", "--route usual"):
+            assert word in shown
+        assert "--hello browser" in shown
+        assert "--quic" not in shown
 
     async def test_what_cannot_work_is_told_to_who_installs_it(self, files: Files) -> None:
         """A bad policy is refused here, not on the day of the exam."""

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jsonschema  # type: ignore[import-untyped] # its stubs are a package of their own, for two calls here
+import pytest
 from detector_testing import serve_origin, serve_proxy
 from support.exam_world import ENVIRONMENT
 
 from detector.exam import Policy, ReasonCode
+from detector.exam.browser_view import NotReported, RefusalCode
 from detector.exam.protocol import ErrorCode, protocol_schema, read_request
 from detector.model import Category
+from detector.session.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from detector_testing import PrivatePKI
@@ -46,23 +49,43 @@ def test_policy_on_the_page_loads(tmp_path: Path) -> None:
     assert {line.partition(" ")[0] for line in block.splitlines()} == {"schema", *Policy.__struct_fields__}
 
 
+def test_example_policy_loads() -> None:
+    """The policy in docs/examples is a policy, with the defaults that it says it has."""
+    policy = Policy.load(ROOT / "docs" / "examples" / "exam-policy.toml")
+    for name in {*Policy.__struct_fields__} - {"name", "endpoints", "route", "proxy", "hello", "quic", "all_addresses"}:
+        assert getattr(policy, name) == getattr(Policy(), name)
+    assert {name: getattr(NetworkSettings(), name) for name in policy.network if name != "probes"} == {
+        name: value for name, value in policy.network.items() if name != "probes"
+    }
+
+
 def test_json_on_the_page_fits_the_schema() -> None:
     """The request can be sent, the decision could be received."""
-    request, decision = blocks("json")
+    request, decision, report, observed = blocks("json")
     assert read_request(request.encode()).id == "start-7"
-    for example in (request, decision):
+    assert len(read_request(report.encode()).connections) == 2
+    for example in (request, decision, report, observed):
         jsonschema.validate(json.loads(example), protocol_schema())
 
 
-def test_extension_on_the_page_is_the_one_that_is_tested() -> None:
-    """The background script is that of the extension which the tests run in Chromium."""
-    assert blocks("js") == [(Path(__file__).parent / "extension" / "background.js").read_text("utf-8")]
+@pytest.mark.parametrize("browser", ["firefox", "chromium"])
+def test_example_extension_sees_one_host_and_no_private_window(browser: str) -> None:
+    """Its manifest has permission for the exam's host alone, and the script asks for no other."""
+    folder = ROOT / "docs" / "examples" / "extension"
+    manifest = json.loads((folder / f"manifest.{browser}.json").read_text("utf-8"))
+    permissions = {*manifest["permissions"], *manifest.get("host_permissions", ())}
+    assert {name for name in permissions if ":" in name} == {"https://exam.example.edu/*"}
+    assert permissions <= {"nativeMessaging", "webRequest", "webRequestBlocking", "https://exam.example.edu/*"}
+    assert manifest["incognito"] == "not_allowed"
+    script = (folder / "background.js").read_text("utf-8")
+    assert "fetch" not in script
+    assert "://" not in script.replace('startsWith("https://")', "")
 
 
 def test_every_code_is_explained() -> None:
     """Each reason and each error code has a row of its own."""
     rows = set(re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE))
-    assert rows == {*ReasonCode, *ErrorCode, "decision", "error", "part"}
+    assert rows == {*ReasonCode, *ErrorCode, *NotReported, *RefusalCode, "decision", "observed", "error", "part"}
 
 
 async def test_program_on_the_page_runs(pki: PrivatePKI, tmp_path: Path) -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import re
 import socket
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_testing import (
     Lie,
-    Response,
     Script,
     run_mitmproxy,
     serve_middlebox,
@@ -27,6 +26,7 @@ from detector_testing import (
     serve_script,
 )
 from detector_testing.streams import Listener, listen
+from support.witnesses import answering
 
 import detector
 from detector import Category, Detector, Endpoint
@@ -36,16 +36,17 @@ from detector.exam import Action, OnStalePin, OnUnconfirmed, Policy, PolicyScope
 from detector.exam.gatekeeper import serve_request
 from detector.exam.policy import ENDPOINTS_MAX
 from detector.exam.protocol import Request as GateRequest
-from detector.model import Assurance, Confidence, Outcome, RecordedIdentity
+from detector.model import Assurance, Audience, Confidence, Outcome, RecordedIdentity, UnfollowedProxy
+from detector.probe.routes.system import SystemProxies
+from detector.session import machine_proxy
 from detector.session.follow_up import Control
-from detector.trust import witness_statement
 from detector.trust.envelope import public_key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from detector_testing import PrivatePKI, Request
+    from detector_testing import PrivatePKI
     from detector_testing.streams import PlainStream
 
     Settings = Callable[..., dict[str, Any]]
@@ -135,7 +136,7 @@ class TestAnswers:
             decisions = await asyncio.gather(*(detector.exam.gate(detector=ready) for _ in range(3)))
             one = await detector.exam.gate([LMS], detector=ready)
         assert [decision.action for decision in decisions] == [Action.ALLOW] * 3
-        assert [result.endpoint.host for result in one.report.results] == [LMS]
+        assert [result.endpoint.host for result in one.report.results] == [EXAM, LMS]
 
     async def test_targets_come_on_top_of_the_policys_endpoints(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """What the policy names is probed whatever is asked for; without either, everything in the pin files is."""
@@ -183,6 +184,43 @@ class TestAnswers:
             )
         assert (decision.action, decision.policy) == (Action.ALLOW, "finals")
         assert decision.report.results[0].assurance is Assurance.PINNED
+
+
+class TestMachineSettings:
+    """A proxy setting of this machine that was found, and could not be followed."""
+
+    @pytest.mark.parametrize(
+        ("found", "why"),
+        [
+            (SystemProxies(file="pac.js"), UnfollowedProxy.FILE_FAULTY),
+            (SystemProxies(proxy="gopher://proxy.example:70"), UnfollowedProxy.KIND_UNKNOWN),
+            (SystemProxies(), None),
+        ],
+    )
+    async def test_the_best_is_a_warning(
+        self,
+        pki: PrivatePKI,
+        settings_of: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+        found: SystemProxies,
+        why: UnfollowedProxy | None,
+    ) -> None:
+        """The exam was confirmed on another route than a browser takes; the reasons say which, and what IT can do."""
+        monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: found)
+        for name in [name for name in os.environ if "proxy" in name.lower()]:
+            monkeypatch.delenv(name)
+        async with town(pki) as (endpoints, where):
+            settings = settings_of(*endpoints, resolve=where)
+            del settings["proxy"]
+            decision = await detector.exam.gate(**settings)
+        if why is None:
+            assert decision.action is Action.ALLOW
+            return
+        assert {result.unfollowed_proxy for result in decision.report.results} == {why}
+        first = decision.reasons[0]
+        assert (decision.action, first.code) == (Action.WARN, ReasonCode.PROXY_NOT_FOLLOWED)
+        assert "directly" in first.sentence
+        assert first.advice[Audience.IT]
 
 
 class TestDeadline:
@@ -255,21 +293,7 @@ class TestWitness:
             host=EXAM, category=Category.EXAM, pins=(issued.spki_sha256,), witness=(public_key_of(key),)
         )
 
-        def witness(request: Request) -> Response:
-            assert request.export_keying_material is not None
-            statement = witness_statement.Statement(
-                nonce=parse_qs(urlsplit(request.target).query)["nonce"][0],
-                exporter=request.export_keying_material(
-                    witness_statement.EXPORTER_LABEL,
-                    witness_statement.EXPORTER_BYTES,
-                    witness_statement.EXPORTER_CONTEXT,
-                ),
-                client_hello=witness_statement.HelloSeen(sha256="0" * 64),
-                time=dt.datetime.now(dt.UTC),
-            )
-            return Response(body=witness_statement.sign(statement, [key]))
-
-        async with serve_origin(issued, handler=witness) as origin, serve_origin(issued) as other:
+        async with serve_origin(issued, handler=answering(key)) as origin, serve_origin(issued) as other:
             told = await detector.exam.gate(
                 policy=policy, **settings_of(endpoint, resolve={(EXAM, 443): origin.address})
             )
@@ -325,6 +349,18 @@ class TestRefusals:
         """Settings beside a ready detector would be ignored, so they are refused."""
         with pytest.raises(TypeError, match="offline"):
             await detector.exam.gate(detector=Detector(**settings_of()), offline=True)
+
+    @pytest.mark.parametrize(
+        "wanted", [{"route": "direct"}, {"proxy": "env"}, {"all_addresses": True}, {"locate": True}]
+    )
+    async def test_a_detector_probes_as_the_policy_says(self, settings_of: Settings, wanted: dict[str, Any]) -> None:
+        """A detector that was made without the policy is refused where the two differ, naming the key."""
+        policy, settings = Policy(**wanted), settings_of(Endpoint(host=EXAM, address=("127.0.0.1", 1)))
+        with pytest.raises(PolicyError, match=next(iter(wanted))):
+            await detector.exam.gate(policy=policy, detector=Detector(**settings))
+        del settings["proxy"]
+        ready = detector.exam.make_detector(policy, **settings)
+        assert (await detector.exam.gate(policy=policy, detector=ready)).action is Action.BLOCK
 
     async def test_clients_ask_for_what_the_institution_listed(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """A request cannot have other hosts of the student's network connected to."""
@@ -455,7 +491,8 @@ class TestStalePins:
             decision = await detector.exam.gate(asked, **settings)
             refusing = await detector.exam.gate(asked, policy=Policy(on_stale_pin=OnStalePin.REFUSE), **settings)
         assert (decision.action, decision.reasons[0].code) == (Action.WARN, ReasonCode.STALE_PIN)
-        assert decision.message.startswith("You can go ahead with the exam.")
+        begins = "You can go ahead with the exam." if why == "category" else "You can go ahead. "
+        assert decision.message.startswith(begins)
         assert not re.search("decrypt|confirmed", decision.message)
         assert (refusing.action, refusing.reasons[0].code) == (Action.BLOCK, ReasonCode.STALE_PIN)
 

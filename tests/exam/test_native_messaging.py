@@ -20,7 +20,16 @@ from support.profiles import examples
 from detector.errors import TargetError
 from detector.exam import Action, Decision, native_messaging
 from detector.exam.native_messaging import TO_BROWSER_MAX, FrameReader, frame
-from detector.exam.protocol import REQUEST_BYTES_MAX, ErrorCode, ErrorResponse, Part, Request, Response
+from detector.exam.protocol import (
+    REQUEST_BYTES_MAX,
+    ErrorCode,
+    ErrorResponse,
+    Observed,
+    Part,
+    Request,
+    Response,
+    response,
+)
 from detector.model import Report, Scope, Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +52,15 @@ def decision(evidence: bytes = b"evidence") -> Decision:
         knowledge=(),
     )
     return Decision(action=Action.ALLOW, reasons=(), message="Go.", policy="p", report=report, evidence=evidence)
+
+
+def answering(decide: Callable[[Request], Awaitable[Decision]]) -> Callable[[Request], Awaitable[Response | Observed]]:
+    """What a host serves, by what its gate decides."""
+
+    async def answer(request: Request) -> Response:
+        return response(await decide(request), request)
+
+    return answer
 
 
 async def decide_at_once(request: Request) -> Decision:
@@ -98,7 +116,7 @@ async def port(decide: Callable[[Request], Awaitable[Decision]] = decide_at_once
 
     async def converse() -> None:
         try:
-            await native_messaging.serve(decide, reading=to_host, writing=from_host)
+            await native_messaging.serve(answering(decide), reading=to_host, writing=from_host)
         finally:
             os.close(from_host)
 
@@ -284,7 +302,7 @@ async def test_browser_that_reads_nothing_is_taken_for_gone(monkeypatch: pytest.
     to_browser, from_host = os.pipe()
     os.write(from_browser, frame(b'{"id":1,"deadline":30,"evidence":true}'))
     async with asyncio.timeout(PATIENCE):
-        await native_messaging.serve(decide_at_once, reading=to_host, writing=from_host)
+        await native_messaging.serve(answering(decide_at_once), reading=to_host, writing=from_host)
     os.close(from_browser)
     os.close(to_browser)
     await asyncio.to_thread(_until_readers_end)
@@ -299,7 +317,7 @@ async def test_browser_that_is_gone_ends_the_conversation() -> None:
     os.close(to_browser)
     os.write(from_browser, frame(b'{"id":1}'))
     async with asyncio.timeout(PATIENCE):
-        await native_messaging.serve(decide_at_once, reading=to_host, writing=from_host)
+        await native_messaging.serve(answering(decide_at_once), reading=to_host, writing=from_host)
     os.close(from_browser)
     await asyncio.to_thread(_until_readers_end)
     os.close(to_host)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from detector.errors import PolicyError
 from detector.exam import OnStalePin, OnUnconfirmed, Policy, PolicyScope
-from detector.exam.policy import ENDPOINTS_MAX
+from detector.exam.policy import ENDPOINTS_MAX, NETWORK_KEYS
 from detector.model import Category
+from detector.session.plan import HELLO_CHOICES
+from detector.session.settings import NetworkSettings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -61,7 +63,15 @@ def test_reads_every_field(tmp_path: Path) -> None:
         deadline = 5
         endpoints = ["exam.example.edu", "exam.example.edu:443"]
         pins = ["pins.toml"]
-        """,
+        route = "direct,proxy"
+        proxy = "pac:proxy.pac"
+        hello = "HELLO"
+        quic = true
+        all_addresses = true
+        probes = 3
+        spread = true
+        locate = true
+        """.replace("HELLO", HELLO_CHOICES[-1]),
     )
     assert Policy.load(path) == Policy(
         name="finals",
@@ -72,7 +82,22 @@ def test_reads_every_field(tmp_path: Path) -> None:
         deadline=5.0,
         endpoints=("exam.example.edu:443",),
         pins=(str(tmp_path / "pins.toml"),),
+        route="direct,proxy",
+        proxy=f"pac:{tmp_path / 'proxy.pac'}",
+        hello=HELLO_CHOICES[-1],
+        quic=True,
+        all_addresses=True,
+        probes=3,
+        spread=True,
+        locate=True,
     )
+
+
+def test_probing_is_what_the_settings_of_detectors_say() -> None:
+    """Every key about connections is a field of `NetworkSettings`, with its values; what is not set is not decided."""
+    assert set(NETWORK_KEYS) < set(NetworkSettings.__struct_fields__)
+    assert Policy().network == {"probes": 2, "spread": False}
+    assert Policy(quic=False, proxy="none").network == {"quic": False, "proxy": "none", "probes": 2, "spread": False}
 
 
 def test_witness_may_be_required_of_a_category() -> None:
@@ -114,6 +139,19 @@ def test_witness_may_be_required_of_a_category() -> None:
         ("schema = 1\npins = ['']", "pins[0]", "relative to this file"),
         ('schema = 1\npins = ["a\\u0000b"]', "pins[0]", "relative to this file"),
         ("schema = 1\nname = ''", "name", "name ="),
+        ("schema = 1\nroute = 'sideways'", "route: each is one of usual, all, direct", ""),
+        ("schema = 1\nroute = ['direct']", "route", "route ="),
+        ("schema = 1\nproxy = 'ftp://proxy.example'", "proxy", ""),
+        ("schema = 1\nproxy = 3", "proxy", "proxy ="),
+        ("schema = 1\nhello = 'loud'", "hello", "browser"),
+        ("schema = 1\nquic = 'yes'", "quic", "without quotes"),
+        ("schema = 1\nall_addresses = 1", "all_addresses", "without quotes"),
+        ("schema = 1\nprobes = 0", "probes", "1 to 8"),
+        ("schema = 1\nprobes = 9", "probes", "1 to 8"),
+        ("schema = 1\nprobes = true", "probes", "1 to 8"),
+        ("schema = 1\nspread = 'true'", "spread", "without quotes"),
+        ("schema = 1\nlocate = 'true'", "locate", "without quotes"),
+        ("schema = 1\nprobe = 2", "'probe'", "probes"),
         ("schema = ", "not TOML", "Correct"),
     ],
 )
@@ -146,6 +184,14 @@ def test_missing_file_and_other_text_are_refused(tmp_path: Path) -> None:
         {"endpoints": ("not a host",)},
         {"scope": "all"},
         {"require_witness": "somewhere"},
+        {"route": "sideways"},
+        {"hello": "loud"},
+        {"quic": "yes"},
+        {"all_addresses": 1},
+        {"probes": 0},
+        {"probes": None},
+        {"spread": None},
+        {"locate": None},
     ],
 )
 def test_policy_made_in_python_is_checked_alike(wrong: dict[str, Any]) -> None:
@@ -170,10 +216,9 @@ _TOML = st.recursive(
     lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
     max_leaves=4,
 )
-_KEYS = ("name", "on_unconfirmed", "on_stale_pin", "scope", "require_witness", "deadline", "endpoints")
 
 
-@given(st.dictionaries(st.sampled_from((*_KEYS, "pins", "more")), _TOML))
+@given(st.dictionaries(st.sampled_from((*Policy.__struct_fields__, "more")), _TOML))
 def test_any_table_is_a_policy_or_refused(table: dict[str, str]) -> None:
     """Whatever stands behind the known keys, only the documented exception gets out."""
     text = "schema = 1\n" + "".join(f"{key} = {value}\n" for key, value in table.items())

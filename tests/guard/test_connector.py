@@ -16,13 +16,13 @@ import subprocess
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from detector_testing import Request, Response, Script, Step, serve_origin, serve_proxy, serve_script
+from detector_testing import Request, Response, Script, Step, serve_origin, serve_proxy, serve_script, serve_socks
 from detector_testing.origin import answer, greet
 from detector_testing.proxy import receive_connect
 from detector_testing.streams import Listener, PlainStream, listen
@@ -45,17 +45,22 @@ from support.guarding import (
 import detector.guard
 from detector.errors import GuardError, InputError, ProxyError, TargetError
 from detector.exam import Policy
+from detector.exam.policy import Action
 from detector.guard import CertificateError, GuardedConnector, PlaintextError, UnconfirmedError
 from detector.model import Endpoint, Outcome
 from detector.probe import Timeouts
+from detector.probe.routes.system import SystemProxies
+from detector.session import machine_proxy
 from detector.session.seams import Seams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from conftest import World
     from detector_testing import PrivatePKI
+    from detector_testing.origin import Origin
+    from detector_testing.proxy import Proxy as LoopbackProxy
     from detector_testing.streams import TLSStream
 
     from detector.guard import Assessment
@@ -488,15 +493,163 @@ async def test_nothing_of_the_request_is_sent_to_a_proxy(world: World) -> None:
     assert heads == [((b"host", f"{EXAM}:443".encode()),)] * len(heads) != []
 
 
-@pytest.mark.parametrize("proxy", ["https://proxy.example.edu:3128", "socks5://student:hunter2@proxy.example.edu"])
-async def test_other_kinds_of_proxy_are_refused(world: World, proxy: str) -> None:
-    """An https or SOCKS proxy is refused with what to do, on the request and on the connector."""
-    async with guarded(guard_of(world)) as client:
-        with pytest.raises(ProxyError, match="HTTP proxy as http://host:port") as caught:
-            await client.get(URL, proxy=proxy)
-    with pytest.raises(ProxyError):
+@contextlib.asynccontextmanager
+async def serve_kind(kind: str, pki: PrivatePKI, origin: Origin, password: str | None) -> AsyncIterator[LoopbackProxy]:
+    """A proxy of each kind that the detector knows, with or without credentials."""
+    where = {(EXAM, 443): origin.address}
+    if kind.startswith("socks"):
+        version = 4 if kind.startswith("socks4") else 5
+        serving = serve_socks(version, upstream=where, require_auth=password)
+    else:
+        tls = pki.issue(["127.0.0.1"]) if kind == "https" else None
+        serving = serve_proxy(upstream=where, require_auth=password, tls=tls)
+    async with serving as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("place", ["connector", "request", "file"])
+@pytest.mark.parametrize(
+    ("kind", "account", "route"),
+    [
+        ("http", "", "http-connect"),
+        ("https", "", "https-connect"),
+        ("https", "student:s3cr%25t", "https-connect"),
+        ("socks5", "", "socks5"),
+        ("socks5h", "student:s3cr%25t", "socks5"),
+        ("socks4a", "", "socks4a"),
+        ("socks4", "student", "socks4a"),
+    ],
+)
+async def test_every_kind_of_proxy(  # noqa: PLR0913 - fixtures and what is varied
+    *, world: World, pki: PrivatePKI, tmp_path: Path, kind: str, account: str, route: str, place: str
+) -> None:
+    """What the detector goes through, the guard does: the certificate is assessed, and the request goes there."""
+    guard = guard_of(world)
+    keyword = {"socks4": "SOCKS", "socks4a": "SOCKS4", "socks5h": "SOCKS5"}.get(kind, kind.upper())
+    password = None if not account or place == "file" else account.replace("%25", "%")
+    async with serve_origin(pki.issue([EXAM])) as origin, serve_kind(kind, pki, origin, password) as proxy:
+        url = f"{kind}://{account + '@' if account else ''}127.0.0.1:{proxy.port}"
+        file = tmp_path / "proxy.pac"
+        file.write_text(f"function FindProxyForURL() {{ return '{keyword} 127.0.0.1:{proxy.port}' }}")
+        setting = {"connector": url, "request": "none", "file": f"pac:{file}"}[place]
+        async with guarded(guard, proxy=setting) as client:
+            for _ in range(2):
+                async with client.post(URL, data=SECRET, proxy=url if place == "request" else None) as response:
+                    assert response.status == 200
+        assert (proxy.connections, proxy.targets) == (1, [(EXAM, 443)])
+        assert [bytes(request.body) for request in origin.requests] == [SECRET.encode()] * 2
+    (assessed,) = guard.assessed
+    assert (assessed.result.observation.route, assessed.refused, assessed.result.assurance) == (route, None, "logged")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_interception_behind_a_socks_proxy(world: World, pki: PrivatePKI, version: Literal[4, 5]) -> None:
+    """A SOCKS proxy that leads to a middlebox: refused, and nothing of the request is sent."""
+    async with serve_origin(pki.issue([EXAM])) as origin:
+        box_ca = pki.private_ca("School CA")
+        async with (
+            serve_origin(box_ca.issue([EXAM])) as box,
+            serve_socks(version, upstream={(EXAM, 443): box.address}) as proxy,
+            guarded(guard_of(world), proxy=proxy.url) as client,
+        ):
+            with pytest.raises(CertificateError, match="private-chain"):
+                await client.post(URL, data=SECRET)
+            assert box.requests == []
+    assert origin.connections == 0
+
+
+async def test_an_https_proxy_that_is_not_trusted_gets_no_password(world: World, pki: PrivatePKI) -> None:
+    """Credentials go only to a proxy that an ordinary client on this machine would trust."""
+    tls = pki.private_ca("Somebody").issue(["127.0.0.1"])
+    async with serve_proxy(require_auth="student:hunter2", tls=tls) as proxy:
+        async with guarded(guard_of(world), proxy=proxy.url.replace("://", "://student:hunter2@")) as client:
+            with pytest.raises(UnconfirmedError, match="proxy-untrusted") as caught:
+                await client.get(URL)
+        assert proxy.targets == []
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["gopher://student:hunter2@p.example", "http://p.example:x", "http://[::1", ""])
+async def test_a_proxy_that_cannot_be_read(world: World, proxy: str) -> None:
+    """It is refused on construction, and on the request, without its credentials."""
+    with pytest.raises(ProxyError) as caught:
         GuardedConnector(guard_of(world), proxy=proxy)
     assert "hunter2" not in str(caught.value)
+    if proxy.startswith("gopher"):
+        async with guarded(guard_of(world)) as client:
+            with pytest.raises(ProxyError):
+                await client.get(URL, proxy=proxy)
+
+
+@pytest.mark.parametrize("account", [("student", "secret"), ("", "")])
+async def test_credentials_that_a_kind_of_proxy_cannot_take(world: World, account: tuple[str, str]) -> None:
+    """SOCKS4a has no password, and no empty user name: `ProxyError`, and nothing is connected."""
+    header = "Basic " + base64.b64encode(":".join(account).encode()).decode()
+    async with serve_socks(4) as proxy, guarded(guard_of(world)) as client:
+        with pytest.raises(ProxyError, match="SOCKS"):
+            await client.get(URL, proxy=proxy.url, proxy_headers={"Proxy-Authorization": header})
+        assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("found", ["proxy", "file", "nothing", "excepted"])
+async def test_the_default_is_this_machines_proxy(
+    world: World, pki: PrivatePKI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    """Its settings are read once, in a thread, at the first connection; without any, the environment's hold."""
+    guard, read = guard_of(world), list[threading.Thread]()
+    async with (
+        serve_origin(pki.issue([EXAM])) as origin,
+        serve_proxy(upstream={(EXAM, 443): origin.address}) as proxy,
+    ):
+        monkeypatch.setenv("https_proxy", proxy.url if found == "nothing" else "http://127.0.0.1:9")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        file = tmp_path / "proxy.pac"
+        file.write_text(f"function FindProxyForURL() {{ return 'PROXY 127.0.0.1:{proxy.port}' }}")
+        settings = {
+            "proxy": SystemProxies(proxy=proxy.url),
+            "file": SystemProxies(file=str(file)),
+            "nothing": SystemProxies(),
+            "excepted": SystemProxies(proxy=proxy.url, bypass=("*.example.edu",)),
+        }[found]
+
+        def read_settings() -> SystemProxies:
+            read.append(threading.current_thread())
+            return settings
+
+        monkeypatch.setattr(machine_proxy, "read_system_proxies", read_settings)
+        connector = GuardedConnector(guard, resolve={(EXAM, 443): origin.address}, force_close=True)
+        assert read == []
+        async with aiohttp.ClientSession(connector=connector) as client:
+            for _ in range(2):
+                async with client.get(URL) as response:
+                    assert response.status == 200
+    route = "direct" if found == "excepted" else "http-connect"
+    assert [assessed.result.observation.route for assessed in guard.assessed] == [route] * 2
+    assert len(read) == 1
+    assert read[0] is not threading.main_thread()
+    assert {assessed.action for assessed in guard.assessed} == {Action.ALLOW}
+
+
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
+async def test_a_machine_setting_that_cannot_be_followed(
+    world: World, pki: PrivatePKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection takes the route that remains, is assessed as any other, and passes with a warning that says so."""
+    warned: list[Assessment] = []
+    guard = guard_of(world, on_warning=warned.append)
+    unreadable = SystemProxies(proxy="gopher://proxy.example.edu")
+    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: unreadable)
+    async with (
+        serve_origin(pki.issue([EXAM])) as origin,
+        guarded(guard, proxy="system", resolve={(EXAM, 443): origin.address}) as client,
+        client.get(URL) as response,
+    ):
+        assert response.status == 200
+    (warning,) = warned
+    assert (warning.action, warning.refused) == (Action.WARN, None)
+    assert "The proxy setting of this machine was not followed (kind-unknown)" in warning.message
+    assert "Correct the proxy" in warning.advice
 
 
 # Time and cancellation

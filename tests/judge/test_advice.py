@@ -104,6 +104,9 @@ def test_what_a_proxy_wants_is_said() -> None:
 
     proxy = ProxyObservation(scheme=ProxyScheme.HTTP, host="proxy", port=3128, auth_schemes=("ntlm", "negotiate"))
     assert "(ntlm, negotiate)" in said(Outcome.PROXY_AUTH_UNSUPPORTED, proxy=proxy)
+    assert "px-proxy or cntlm" in said(Outcome.PROXY_AUTH_UNSUPPORTED, proxy=proxy)
+    assert "sign in" in said(Outcome.PROXY_REDIRECTED, proxy=proxy)
+    assert "could not reach the host" in said(Outcome.PROXY_GATEWAY, proxy=proxy)
     assert "(GSSAPI)" in said(Outcome.PROXY_AUTH_UNSUPPORTED)
     assert "http://wpad/wpad.dat" in said(Outcome.PROXY_UNKNOWN, proxy_file="http://wpad/wpad.dat")
     assert "opened the tunnel" in said(Outcome.NOT_TLS, proxy=proxy)

@@ -37,6 +37,8 @@ from detector.judge import assess
 from detector.judge.network import report
 from detector.knowledge.catalogue.entries import ProductCategory
 from detector.model import (
+    Engine,
+    FailedAttempt,
     Hello,
     Outcome,
     PortalObservation,
@@ -67,6 +69,9 @@ PUBLIC: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": "93.184.216.3
 PRIVATE: Final[dict[str, Any]] = {"route": Route.DIRECT, "address": "10.1.2.3:443"}
 LEARNED: Final[dict[str, Any]] = {"pins": (b"\1" * 32,), "identity": RecordedIdentity.PUBLIC}
 STALE_PINS: Final[dict[str, Any]] = {"pins": (b"\1" * 32,)}
+FULL: Final = (FailedAttempt(outcome=Outcome.RESET, hello=Hello.BROWSER, address="93.184.216.34:443"),)
+SMALL: Final[dict[str, Any]] = {"hello": Hello.BROWSER, "small_hello": True}
+EARLIER: Final = (FailedAttempt(outcome=Outcome.TLS_ALERT, hello=Hello.FIREFOX),)
 
 WORLDS: Final[dict[str, tuple[str, str, str]]] = {
     "a witness sees our session": ("witnessed", "witnessed", ""),
@@ -154,6 +159,11 @@ WORLDS: Final[dict[str, tuple[str, str, str]]] = {
     "public and logged, expired pins": ("logged", "logged", ""),
     "a declared root": ("declared", "declared", ""),
     "a declared root that is installed too": ("declared", "declared", ""),
+    "another hello in the browser's place": ("inconclusive", "other-hello", ""),
+    "another hello in its place, the leaf pinned": ("inconclusive", "other-hello", ""),
+    "another hello in its place, forged": ("proven", "identity-substituted", ""),
+    "a smaller hello of the same client": ("logged", "logged", ""),
+    "nothing was seen but over QUIC": ("inconclusive", "other-hello", ""),
     "nothing was seen": ("inconclusive", "no-certificate", ""),
     "others spent the time": ("inconclusive", "budget-spent", ""),
     "a wrong clock": ("inconclusive", "clock-wrong", ""),
@@ -170,6 +180,10 @@ WORLDS: Final[dict[str, tuple[str, str, str]]] = {
     "a silent witness, timestamps not to be seen": ("inconclusive", "witness-silent", ""),
     "a silent witness, logged": ("logged", "logged", ""),
     "timestamps not to be seen": ("inconclusive", "scts-not-carried", ""),
+    "a browser reports what is genuine": ("inconclusive", "browser-reported", ""),
+    "a browser reports a pinned private leaf": ("inconclusive", "browser-reported", ""),
+    "a browser reports a leaf alone": ("inconclusive", "issuer-not-reported", ""),
+    "a browser reports a private leaf alone": ("probable", "identity-substituted", "wrong-server"),
     "timestamps of logs younger than the list": ("inconclusive", "stale-knowledge", ""),
     "a new root, roots stale": ("inconclusive", "stale-knowledge", ""),
     "a new root above a canary, roots stale": ("inconclusive", "stale-knowledge", ""),
@@ -401,6 +415,8 @@ class Endpoints:
         unseen: dict[str, Any] = {"seen": {**PUBLIC, "scts_carried": False}}
         declared: dict[str, Any] = {"private_roots": (self.filter.certificate,)}
         unproved: dict[str, Any] = {"key_proved": False, "outcome": Outcome.RESET}
+        own = self.filter.issue([EXAM])
+        reported: dict[str, Any] = {"seen": {**PUBLIC, "engine": Engine.BROWSER, "scts_carried": False}}
         old: dict[str, Any] = {"not_before": pki.now - 99 * DAY, "not_after": pki.now - 9 * DAY}
         gone = self.world.context(roots=without(self.world.roots, pki.root_b))
         silent = {**PUBLIC, **witnessed(outcome=WitnessOutcome.TIMEOUT, body=b"", status=None)}
@@ -416,7 +432,14 @@ class Endpoints:
             "public and logged, expired pins": [self.case(genuine, **LEARNED, expires=(pki.now - DAY).date())],
             "a declared root": [self.forged(**declared)],
             "a declared root that is installed too": [self.forged(**declared, **self.installed)],
+            "another hello in the browser's place": [self.case(genuine, seen={**PUBLIC, "earlier": EARLIER})],
+            "another hello in its place, the leaf pinned": [
+                self.case(genuine, pins=(genuine.spki_sha256,), seen={**PUBLIC, "earlier": EARLIER})
+            ],
+            "another hello in its place, forged": [self.forged(seen={**PUBLIC, "earlier": EARLIER}, canary=True)],
+            "a smaller hello of the same client": [self.case(genuine, seen={**PUBLIC, "earlier": FULL, **SMALL})],
             "nothing was seen": [self.case([], canary=True, **unproved)],
+            "nothing was seen but over QUIC": [self.case([], **unproved, others=self.seen({"route": Route.QUIC}))],
             "others spent the time": [
                 self.case(crowded(pki, EXAM, keys=12), canary=True, context=self.world.context(budget=spent()))
             ],
@@ -435,6 +458,10 @@ class Endpoints:
                 self.case(plain, **PINNED_WITNESS, seen={**silent, "scts_carried": False})
             ],
             "a silent witness, logged": [self.case(genuine, **PINNED_WITNESS, seen=silent)],
+            "a browser reports what is genuine": [self.case(genuine, **reported)],
+            "a browser reports a pinned private leaf": [self.case(own, **reported, pins=(own.spki_sha256,))],
+            "a browser reports a leaf alone": [self.case(genuine.chain[:1], **reported, **LEARNED)],
+            "a browser reports a private leaf alone": [self.case(own.chain[:1], **reported, **LEARNED)],
             "timestamps not to be seen": [self.case(plain, **unseen)],
             "timestamps of logs younger than the list": [
                 self.case(pki.issue([EXAM], foreign_sct=True), context=self.stale())

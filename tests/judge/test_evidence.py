@@ -12,7 +12,7 @@ from support.worlds import DAY, EXAM, LMS, PINNED_WITNESS, below, crowded, dated
 from detector.judge.assess import observations_that_count
 from detector.judge.compare import Comparison, compare, difference
 from detector.judge.evidence import OTHERS_MAX, EndpointEvidence, Identity, no_machine_roots
-from detector.model import Hello, Outcome, ProxyObservation, ProxyScheme, Route
+from detector.model import FailedAttempt, Hello, Outcome, ProxyObservation, ProxyScheme, Route
 from detector.trust.budget import Budget
 from detector.trust.roots import ROOTS_HORIZON
 
@@ -145,12 +145,13 @@ class TestWhichCount:
         return [one.observation for one in observations_that_count(probed(world, *observed))]
 
     def test_silence_counts_only_where_there_is_nothing_else(self, world: World) -> None:
-        """Without any certificate on the default route it stays what it is, whatever another route shows."""
+        """Without a certificate for the first hello on the default route it counts, whatever another one shows."""
         issued, gone = world.pki.issue([EXAM]), {"key_proved": False, "outcome": Outcome.RESET}
         proxied = {**TCP, "route": Route.HTTP_CONNECT}
         assert len(self.counted(world, (issued, TCP), ([], {**QUIC, **gone}), ([], {**BROWSER, **gone}))) == 1
-        assert len(self.counted(world, ([], {**TCP, **gone}), (issued, BROWSER))) == 1
-        assert len(self.counted(world, ([], {**TCP, **gone}), (issued, proxied))) == 2
+        assert len(self.counted(world, ([], {**TCP, **gone}), (issued, {**TCP, **ELSEWHERE}))) == 1
+        for other in (BROWSER, proxied, QUIC, {**TCP, "hello": Hello.READABLE}):
+            assert len(self.counted(world, ([], {**TCP, **gone}), (issued, other))) == 2
         assert len(self.counted(world, ([], {**TCP, **gone}))) == 1
 
     def test_an_unreadable_chain_that_was_answered_readably(self, world: World) -> None:
@@ -158,10 +159,14 @@ class TestWhichCount:
         issued = world.pki.issue([EXAM])
         unreadable = (rewritten(issued.leaf, algorithm=GOST_2012), *issued.chain[1:])
         readable = {**TCP, "hello": Hello.READABLE}
-        assert len(self.counted(world, (unreadable, TCP), (issued, readable))) == 1
-        assert len(self.counted(world, (unreadable, TCP), (unreadable, readable))) == 2
-        assert len(self.counted(world, (unreadable, TCP), (issued, {**readable, "route": Route.SOCKS5}))) == 2
-        assert len(self.counted(world, (unreadable, TCP), (issued, BROWSER))) == 2
+        assert probed(world, (unreadable, TCP), (issued, readable)).is_superseded
+        for chain, details in (
+            (unreadable, readable),
+            (issued, {**readable, "route": Route.SOCKS5}),
+            (issued, BROWSER),
+            (issued, {**readable, "earlier": (FailedAttempt(outcome=Outcome.RESET, hello=Hello.BROWSER),)}),
+        ):
+            assert not probed(world, (unreadable, TCP), (chain, details)).is_superseded
 
     def test_another_service_over_quic(self, world: World) -> None:
         """A QUIC server for another name does not count next to TCP, and does where QUIC was all that was asked."""

@@ -25,11 +25,12 @@ from detector.judge.checks import (
     pin,
     place,
     presented,
+    second_try,
     shared_signer,
     transparency,
     witness,
 )
-from detector.model import Assurance, Confidence, Finding, Meaning, Reason, Verdict
+from detector.model import Confidence, Finding, Meaning, Reason, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 C, I, N, P = chain.Outcome, identity.Outcome, neighbours.Outcome, pin.Outcome  # noqa: E741 - as the table calls them
 T, W, K, S = transparency.Outcome, witness.Outcome, known_interceptor.Outcome, shared_signer.Outcome
+X = second_try.Outcome
 KEY, NAME, PLACE = key_possession.Outcome, host_name.Outcome, place.Outcome
 
 CHAINS: Final[dict[str, tuple[CheckOutcome, ...]]] = {
@@ -78,7 +80,7 @@ PINS: Final[dict[str, tuple[CheckOutcome, ...]]] = {
     "mismatch": (P.MISMATCH,),
     "excused": (P.EXCUSED,),
 }
-KEYS: Final = {"proved": KEY.PROVED, "not proved": KEY.NOT_PROVED}
+KEYS: Final = {"proved": KEY.PROVED, "not proved": KEY.NOT_PROVED, "reported": KEY.REPORTED}
 
 PAGE: Final = Path(__file__).with_name("whole_table.txt")
 
@@ -142,7 +144,7 @@ def test_the_page_has_every_cell_once() -> None:
 
 
 NAMES: Final = tuple(NAME)
-WITNESSES: Final = ((), (W.EQUAL,), (W.DIFFERS,), (W.NO_ANSWER,))
+WITNESSES: Final = ((), (W.EQUAL,), (W.DIFFERS,), (W.NO_ANSWER,), (W.NOT_ASKED, W.SAME_KEY))
 COMPANY: Final[tuple[tuple[CheckOutcome, ...], ...]] = (
     (),
     (N.COMPANY,),
@@ -229,6 +231,8 @@ def test_nothing_is_left_open() -> None:
         decide(C.PRIVATE, I.STATED, KEY.WRONG, NAME.MATCH, C.RETIRED).reason,
         decide(C.RETIRED, C.DATES_FORBID, I.UNKNOWN, KEY.WRONG, NAME.MATCH).reason,
         decide(C.INCOMPLETE, S.MISSING_ISSUER, I.UNKNOWN, KEY.PROVED, NAME.MATCH).reason,
+        decide(C.ACCEPTED, T.LOGGED, KEY.PROVED, NAME.MATCH, X.OTHER_HELLO).reason,
+        decide(C.ISSUER_NOT_REPORTED, P.MISMATCH, I.STATED, KEY.REPORTED, NAME.MATCH).reason,
         table.decide([]).reason,
         table.decide(found(C.RETIRED, C.DATES_FORBID, NAME.MATCH, KEY.PROVED) + clock_wrong()).reason,
     }
@@ -243,21 +247,41 @@ def test_clean_rests_on_one_of_four_things() -> None:
     """Whatever else is added, clean needs the witness, the leaf's own pin, an accepted path or a declared one."""
     for one in (*combinations(witness=WITNESSES, company=COMPANY), *combinations(marks=MARKS)):
         if one.decide().verdict is Verdict.CLEAN:
-            assert one.witness == (W.EQUAL,) or one.pins == "leaf" or one.chain.startswith(("accepted", "declared")), (
-                one
-            )
+            assert (
+                {*one.witness} & {W.EQUAL, W.SAME_KEY}
+                or one.pins == "leaf"
+                or one.chain.startswith(("accepted", "declared"))
+            ), one
+
+
+@pytest.mark.parametrize("stands_in", [X.OTHER_HELLO, X.UNANSWERED])
+def test_another_hello_accuses_as_before_and_clears_nothing(stands_in: CheckOutcome) -> None:
+    """What came in place of the hello asked for is as grave as it would be otherwise, and never clean."""
+    for one in (*combinations(witness=WITNESSES, company=COMPANY), *combinations(marks=MARKS)):
+        plain, decision = one.decide(), one.decide(stands_in)
+        if plain.verdict is Verdict.CLEAN:
+            assert (decision.verdict, decision.reason) == (Verdict.INCONCLUSIVE, Reason.OTHER_HELLO), one
+        else:
+            assert (decision.verdict, decision.confidence) == (plain.verdict, plain.confidence), one
+
+
+@pytest.mark.parametrize("made_the_difference", [X.SIZE, X.ADDRESS, X.SIZE_OR_ADDRESS])
+def test_size_and_address_change_no_decision(made_the_difference: CheckOutcome) -> None:
+    """A smaller hello and another address are the same question to the same server: neutral."""
+    for one in (*combinations(witness=WITNESSES, company=COMPANY), *combinations(marks=MARKS)):
+        assert one.decide(made_the_difference) == one.decide(), one
 
 
 def test_without_the_keys_proof_only_a_witness_clears() -> None:
     """A chain that anybody can replay clears nothing."""
-    for one in combinations(witness=WITNESSES, company=COMPANY, key=(KEY.NOT_PROVED, KEY.WRONG)):
+    for one in combinations(witness=WITNESSES, company=COMPANY, key=(KEY.NOT_PROVED, KEY.WRONG, KEY.REPORTED)):
         decision = one.decide()
-        assert decision.verdict is not Verdict.CLEAN or decision.assurance is Assurance.WITNESSED, one
+        assert decision.verdict is not Verdict.CLEAN or one.witness == (W.EQUAL,), one
 
 
 def test_without_the_keys_proof_nothing_is_proven_but_by_a_witness() -> None:
     """What is not proved caps every accusation but the witness's."""
-    unproved = (KEY.NOT_PROVED, KEY.WRONG)
+    unproved = (KEY.NOT_PROVED, KEY.WRONG, KEY.REPORTED)
     for one in (
         *combinations(company=COMPANY, key=unproved),
         *combinations(witness=WITNESSES, marks=MARKS, key=unproved),

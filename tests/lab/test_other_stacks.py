@@ -1,7 +1,7 @@
 """The native engine meets TLS servers that others made: GnuTLS, NSS, OpenSSL, nginx (Debian) and Go's, built here.
 
 Room: tests of probe. Starts programs on loopback and opens connections to them. What OpenSSL says of them is the
-measure; where the native engine hands over, a look ends as OpenSSL's alone.
+measure. Whatever Chrome finishes with them, the native engine finishes with Chrome's hello.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from detector_testing.streams import LOOPBACK
 from support.lab_programs import free_port, running
 from support.system import program as system_program
 
-from detector.model import Endpoint, Engine, Outcome
+from detector.model import Endpoint, Engine, Hello, Outcome
 from detector.probe import DirectDialer, probe
 
 if TYPE_CHECKING:
@@ -139,15 +139,15 @@ async def nginx(files: Files, *, staples: bool = False, old: bool = False) -> As
         yield port
 
 
-async def look(port: int, engine: Engine) -> Observation:
-    return (await probe(Endpoint(host=HOST, address=(LOOPBACK, port)), dialer=DirectDialer(), engine=engine)).single
+async def probe_with(port: int, hello: Hello) -> Observation:
+    """Probe a server on loopback."""
+    return (await probe(Endpoint(host=HOST, address=(LOOPBACK, port)), dialer=DirectDialer(), hello=hello)).single
 
 
-def told(observation: Observation) -> dict[str, object]:
-    """What both engines must tell alike; signatures, randoms and times are each connection's own."""
-    same = ("outcome", "key_proved", "tls_version", "cipher", "group", "alpn", "alert", "chain")
-    outside = ("sct_list", "ocsp_response", "scts_carried")
-    return {name: getattr(observation, name) for name in (*same, *outside)}
+def common(observation: Observation) -> dict[str, object]:
+    """What does not depend on the hello; suites, groups, signatures, randoms and times do."""
+    same = ("outcome", "key_proved", "tls_version", "chain", "sct_list", "ocsp_response", "scts_carried")
+    return {name: getattr(observation, name) for name in same}
 
 
 def put(issued: Issued, files: Files) -> None:
@@ -155,48 +155,77 @@ def put(issued: Issued, files: Files) -> None:
     files.key.write_bytes(issued.key_pem)
 
 
+@pytest.mark.parametrize("hello", [Hello.BROWSER, Hello.FIREFOX])
 @pytest.mark.parametrize(
-    ("stack", "kind"),
-    [(stack, kind) for stack in (gnutls, nss, go) for kind in KINDS if (stack, kind) != (nss, "ed25519")],
+    ("stack", "kind"), [(stack, kind) for stack in (gnutls, nss, go) for kind in KINDS if kind != "ed25519"]
 )
-async def test_regular_handshakes_are_the_native_engines(
-    stack: Stack, kind: KeyKind, tls_pki: PrivatePKI, files: Files
-) -> None:
-    """One connection, no OpenSSL, and every fact as OpenSSL alone tells it. (NSS's database takes no Ed25519 key.)"""
+async def test_regular_handshakes(hello: Hello, stack: Stack, kind: KeyKind, tls_pki: PrivatePKI, files: Files) -> None:
+    """One connection, no OpenSSL, and every fact as OpenSSL's hello shows it."""
     issued = tls_pki.issue([HOST], key=kind)
     put(issued, files)
     async with stack(files) as port:
-        mine, alone = await look(port, Engine.AUTO), await look(port, Engine.OPENSSL)
-    assert (mine.engine, mine.attempts) == (Engine.NATIVE, 1)
+        mine, alone = await probe_with(port, hello), await probe_with(port, Hello.WIDEST)
+    assert (mine.engine, mine.attempts, mine.hello) == (Engine.NATIVE, 1, hello)
     assert (mine.outcome, mine.key_proved, mine.tls_version) == (Outcome.COMPLETE, True, "TLSv1.3")
     assert tuple(presented.der for presented in mine.chain) == issued.chain
-    assert told(mine) == told(alone)
+    assert common(mine) == common(alone)
 
 
+@pytest.mark.parametrize("hello", [Hello.BROWSER, Hello.FIREFOX])
 @pytest.mark.parametrize(
     ("stack", "settings"),
     [
         (gnutls, {"asks": True}),
         (nss, {"asks": True}),
         (go, {"asks": True}),
+        (gnutls, {"asks": True, "old": True}),
+        (go, {"asks": True, "old": True}),
         (gnutls, {"priority": "NORMAL:-GROUP-ALL:+GROUP-SECP256R1"}),
-        (gnutls, {"priority": "NORMAL:-GROUP-ALL:+GROUP-FFDHE2048"}),
+        (gnutls, {"priority": "NORMAL:-GROUP-ALL:+GROUP-SECP384R1"}),
+        (gnutls, {"priority": "NORMAL:-GROUP-ALL:+GROUP-SECP256R1", "old": True}),
         (nss, {"groups": "P384"}),
         (go, {"retries": True}),
-        (gnutls, {"priority": "NORMAL:-VERS-TLS1.3"}),
+        (gnutls, {"old": True}),
+        (gnutls, {"priority": "NORMAL:-KX-ALL:+RSA", "old": True}),
+        (gnutls, {"priority": "NORMAL:-KX-ALL:+RSA:-CIPHER-ALL:+AES-128-CBC", "old": True}),
+        (gnutls, {"priority": "NORMAL:-CIPHER-ALL:+AES-256-CBC", "old": True}),
+        (gnutls, {"priority": "NORMAL:-CIPHER-ALL:+CHACHA20-POLY1305", "old": True}),
     ],
-    ids=["GnuTLS asks", "NSS asks", "Go asks", "P-256", "FFDHE", "P-384", "Go compares hellos", "TLS 1.2"],
+    ids=[
+        *(
+            "GnuTLS asks",
+            "NSS asks",
+            "Go asks",
+            "GnuTLS asks by 1.2",
+            "Go asks by 1.2",
+            "P-256",
+            "P-384",
+            "P-256 by 1.2",
+        ),
+        *("NSS, P-384", "Go compares hellos", "TLS 1.2", "RSA", "RSA and CBC", "CBC", "ChaCha20"),
+    ],
 )
-async def test_what_else_they_want_is_handed_over(
-    stack: Stack, settings: dict[str, Any], tls_pki: PrivatePKI, files: Files
+async def test_whatever_they_want(
+    hello: Hello, stack: Stack, settings: dict[str, Any], tls_pki: PrivatePKI, files: Files
 ) -> None:
-    """A client's certificate, a HelloRetryRequest, an older version: a second connection, and OpenSSL's answer."""
-    put(tls_pki.issue([HOST]), files)
+    """A client's certificate, a HelloRetryRequest, an older version, any key exchange: finished with this hello."""
+    put(tls_pki.issue([HOST], key="rsa"), files)
     async with stack(files, **settings) as port:
-        both, alone = await look(port, Engine.AUTO), await look(port, Engine.OPENSSL)
-    assert (both.engine, both.attempts) == (Engine.OPENSSL, 2)
-    assert (both.outcome, both.key_proved) == (Outcome.COMPLETE, True)
-    assert told(both) == told(alone)
+        mine = await probe_with(port, hello)
+    assert (mine.engine, mine.attempts, mine.hello) == (Engine.NATIVE, 1, hello)
+    assert (mine.outcome, mine.key_proved) == (Outcome.COMPLETE, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "priority"), [("ed25519", "NORMAL"), ("ec", "NORMAL:-GROUP-ALL:+GROUP-FFDHE2048")], ids=["key", "group"]
+)
+async def test_what_chrome_does_not_offer(kind: KeyKind, priority: str, tls_pki: PrivatePKI, files: Files) -> None:
+    """It is refused; the widest hello sees the chain, and says what came first."""
+    put(tls_pki.issue([HOST], key=kind), files)
+    async with gnutls(files, priority=priority) as port:
+        mine = await probe_with(port, Hello.BROWSER)
+    assert (mine.engine, mine.hello, mine.key_proved) == (Engine.OPENSSL, Hello.WIDEST, True)
+    assert {failed.hello for failed in mine.earlier} == {Hello.BROWSER}
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["TLS 1.3", "TLS 1.2"])
@@ -214,10 +243,10 @@ async def test_what_they_send_with_the_leaf(
     put(issued, files)
     files.response.write_bytes(tls_pki.intermediate_ec.ocsp_response(issued.leaf))
     async with stack(files, staples=staples, old=old) as port:
-        mine, alone = await look(port, Engine.AUTO), await look(port, Engine.OPENSSL)
-    assert mine.engine is (Engine.OPENSSL if old else Engine.NATIVE)
+        mine, alone = await probe_with(port, Hello.BROWSER), await probe_with(port, Hello.WIDEST)
+    assert (mine.engine, mine.attempts) == (Engine.NATIVE, 1)
     assert (mine.outcome, mine.key_proved, mine.scts_carried) == (Outcome.COMPLETE, True, True)
     assert mine.ocsp_response == (files.response.read_bytes() if staples else None)
     of_go = (len(SCT) + 2).to_bytes(2, "big") + len(SCT).to_bytes(2, "big") + SCT
     assert mine.sct_list == (of_go if staples and stack is go else None)
-    assert told(mine) == told(alone)
+    assert common(mine) == common(alone)

@@ -15,14 +15,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from detector_testing import serve_origin
 from detector_testing.streams import LOOPBACK
+from support.guarding import guard_of, guarded
 from support.lab_programs import free_port, running
 
+from detector.guard import UnconfirmedError
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import ProxyDialer, Timeouts, parse_proxy, probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from conftest import World
     from detector_testing import Issued, PrivatePKI
 
     from detector.model import Observation
@@ -75,13 +78,35 @@ async def test_microsocks_asks_for_a_password(tls_pki: PrivatePKI) -> None:
     assert tuple(c.der for c in seen[0].chain) == issued.chain
 
 
-@pytest.mark.parametrize("scheme", ["socks4a", "socks5"])
-async def test_dante(scheme: str, tls_pki: PrivatePKI) -> None:
-    """Both versions; a refused target is a refusal, and so is a name in version 4, which Dante does not know.
+@pytest.mark.parametrize("account", ["user:secret@", "user:wrong@", ""])
+async def test_a_guarded_client_through_microsocks(account: str, world: World, pki: PrivatePKI) -> None:
+    """The guard assesses what SOCKS5 leads to and hands in through it; without the right password nothing is sent."""
+    port = free_port()
+    async with (
+        serve_origin(pki.issue([HOST])) as origin,
+        running(port, "microsocks", "-i", LOOPBACK, "-p", str(port), "-u", "user", "-P", "secret"),
+        guarded(
+            guard_of(world),
+            proxy=f"socks5h://{account}{LOOPBACK}:{port}",
+            resolve={(HOST, 443): origin.address},
+        ) as client,
+    ):
+        if account == "user:secret@":
+            async with client.post(f"https://{HOST}/answers", data="42") as response:
+                assert response.status == 200
+        else:
+            with pytest.raises(UnconfirmedError, match="proxy-auth"):
+                await client.post(f"https://{HOST}/answers", data="42")
+        assert len(origin.requests) == (account == "user:secret@")
 
-    Asked in HTTP it closes the connection.
+
+@pytest.mark.parametrize("scheme", ["socks4a", "socks5"])
+async def test_dante(scheme: str, world: World, pki: PrivatePKI) -> None:
+    """Both versions, in the guard, too; a refused target is a refusal, and so is a name in version 4.
+
+    Dante does not know those. Asked in HTTP it closes the connection.
     """
-    port, issued = free_port(), tls_pki.issue([HOST])
+    port, issued = free_port(), pki.issue([HOST])
     with readable_folder() as folder:
         configuration = folder / "danted.conf"
         configuration.write_text(
@@ -95,6 +120,12 @@ async def test_dante(scheme: str, tls_pki: PrivatePKI) -> None:
             running(port, "danted", "-N", "1", "-p", str(folder / "pid"), "-f", str(configuration)),
         ):
             seen = await look(f"{scheme}://{LOOPBACK}:{port}", origin.port, name=LOOPBACK)
+            guard, where = guard_of(world), {(HOST, 443): (LOOPBACK, origin.port)}
+            async with (
+                guarded(guard, proxy=f"{scheme}://{LOOPBACK}:{port}", resolve=where) as client,
+                client.post(f"https://{HOST}/answers", data="42") as response,
+            ):
+                assert response.status == 200
             named = await look(f"{scheme}://{LOOPBACK}:{port}", origin.port)
             elsewhere = Endpoint(host=HOST, address=("192.0.2.1", 443))
             blocked = (await probe(elsewhere, dialer=ProxyDialer(parse_proxy(f"{scheme}://{LOOPBACK}:{port}")))).single

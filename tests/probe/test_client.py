@@ -20,13 +20,12 @@ from support.conversations import HOST, at, ders, exam
 from detector.model import Endpoint, Outcome, Route
 from detector.probe import DirectDialer, Timeouts, mock, probe
 from detector.probe.mock import MockNetwork
-from detector.probe.tls import native
 
 if TYPE_CHECKING:
     from detector_testing.pki import KeyKind
     from detector_testing.streams import PlainStream
 
-pytestmark = pytest.mark.usefixtures("either_engine")
+pytestmark = pytest.mark.usefixtures("either_cryptography")
 V = ssl.TLSVersion
 BRIEF = Timeouts(handshake=0.3)
 
@@ -71,7 +70,9 @@ async def test_ipv6_loopback() -> None:
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])
 @pytest.mark.parametrize("ending", list(Ending))
 @pytest.mark.parametrize("step", [Step.HELLO, Step.SERVER_HELLO, Step.CERTIFICATE])
-async def test_a_server_that_stops(version: ssl.TLSVersion, ending: Ending, step: Step) -> None:
+async def test_a_server_that_stops(
+    version: ssl.TLSVersion, ending: Ending, step: Step, *, either_cryptography: bool
+) -> None:
     """Where a server stops is where the facts stop; a certificate seen is reported, its key is not proved."""
     script = dataclasses.replace(Script.genuine(exam(), version=version), stop=step, ending=ending)
     timeouts = BRIEF if ending is Ending.SILENCE else None
@@ -86,9 +87,9 @@ async def test_a_server_that_stops(version: ssl.TLSVersion, ending: Ending, step
     assert not observation.key_proved
     assert ders(observation) == (exam().chain if step is Step.CERTIFICATE else ())
     retried = step is not Step.CERTIFICATE
-    handed_over = version is V.TLSv1_2 and step is not Step.HELLO and native.is_usable()
-    assert observation.attempts == 1 + retried + handed_over
-    assert [(each.outcome, each.small_hello) for each in observation.earlier] == [(ends[ending], False)] * retried
+    assert observation.attempts == 1 + retried
+    small = not either_cryptography
+    assert [(each.outcome, each.small_hello) for each in observation.earlier] == [(ends[ending], small)] * retried
 
 
 @pytest.mark.parametrize("version", [V.TLSv1_2, V.TLSv1_3])

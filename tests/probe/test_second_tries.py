@@ -15,7 +15,7 @@ from support.addresses import PLACES, Addressed, Behaviour, Fault
 from support.conversations import HOST, exam
 from support.simulation import simulate
 
-from detector.model import Endpoint, Engine, Observation, Outcome
+from detector.model import Endpoint, Hello, Observation, Outcome
 from detector.probe import ProbeOutcome, Timeouts, open_tls, probe
 from detector.probe.client import ATTEMPTS_MAX
 
@@ -41,7 +41,7 @@ KINDS: Final = {
 
 
 def probed(
-    *behaviours: Behaviour, deadline: float | None = 9.5, engine: Engine = Engine.AUTO
+    *behaviours: Behaviour, deadline: float | None = 9.5, hello: Hello = Hello.BROWSER
 ) -> tuple[ProbeOutcome, Addressed, float]:
     """Probe a host whose addresses do this, in virtual time; returns what it took, too."""
     network = Addressed(*behaviours)
@@ -50,7 +50,7 @@ def probed(
         loop = asyncio.get_running_loop()
         begin = loop.time()
         until = None if deadline is None else begin + deadline
-        outcome = await probe(ENDPOINT, dialer=network, deadline=until, engine=engine)
+        outcome = await probe(ENDPOINT, dialer=network, deadline=until, hello=hello)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await asyncio.sleep(0)
         return outcome, loop.time() - begin
@@ -81,12 +81,12 @@ def is_reached(*behaviours: Behaviour) -> bool:
     return any(not isinstance(other.small, Fault) and other.first is None for other in others)
 
 
-@pytest.mark.parametrize("engine", [Engine.AUTO, Engine.OPENSSL])
+@pytest.mark.parametrize("hello", [Hello.BROWSER, Hello.OPENSSL])
 @pytest.mark.parametrize("kinds", [*itertools.product(KINDS), *itertools.product(KINDS, KINDS)], ids="; ".join)
-def test_every_pair_of_addresses(kinds: tuple[str, ...], engine: Engine) -> None:
+def test_every_pair_of_addresses(kinds: tuple[str, ...], hello: Hello) -> None:
     """Whatever two addresses do: nothing that answered is dropped, every failure is told, and what can answer does."""
     behaviours = [KINDS[kind] for kind in kinds]
-    outcome, network, _ = probed(*behaviours, engine=engine)
+    outcome, network, _ = probed(*behaviours, hello=hello)
     observed = outcome.observation
     assert leaves(outcome) == network.answers()
     assert sorted(failures(observed)) == sorted(network.faults())

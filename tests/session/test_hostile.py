@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Settings = Callable[..., dict[str, Any]]
 
 EXAM = "exam.example.edu"
-pytestmark = pytest.mark.usefixtures("either_engine")
+pytestmark = pytest.mark.usefixtures("either_cryptography")
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2], ids=["1.3", "1.2"])
 
 

@@ -13,6 +13,8 @@ from detector import Detector, Endpoint, Outcome, Verdict
 from detector.errors import ProxyError
 from detector.model import KeyKind, Route
 from detector.probe.mock import MockNetwork, TLSServer
+from detector.probe.routes.system import SystemProxies
+from detector.session import machine_proxy, plan
 from detector.session.plan import DIRECT4, DIRECT6, PROXY, USUAL, Planner, RouteSettings, read_route
 
 if TYPE_CHECKING:
@@ -148,12 +150,9 @@ async def test_a_clean_other_way_clears_nothing(pki: PrivatePKI, settings_of: Ca
     assert report.verdict is Verdict.INCONCLUSIVE
 
 
-async def test_only_a_proxy_and_none_is_set(
-    settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
+async def test_only_a_proxy_and_none_is_set(settings_of: Callable[..., dict[str, Any]]) -> None:
     """Where the route asked for does not exist, no other one is taken silently."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     async with Detector(**settings_of(route="proxy", proxy="env")) as subject:
         report = await subject.check([EXAM])
     (result,) = report.results
@@ -232,3 +231,32 @@ async def test_one_kind_of_key_is_no_failure(pki: PrivatePKI, settings_of: Calla
                 report = await subject.check([EXAM])
         assert report.verdict is Verdict.CLEAN
         assert Outcome.TLS_ALERT in {look.outcome for look in report.results[0].other_observations}
+
+
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
+async def test_this_machines_settings_are_read_once_and_again_when_old(
+    pki: PrivatePKI, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many probes read them together; a detector that runs on follows a change, as a laptop's between networks."""
+    hosts = [f"host{number}.example.edu" for number in range(20)]
+    reads: list[SystemProxies] = []
+    async with serve_origin(pki.issue(hosts)) as origin:
+        where = {(host, 443): origin.address for host in hosts}
+        async with serve_proxy(upstream=where) as proxy:
+            found = [SystemProxies(), SystemProxies(proxy=proxy.url)]
+
+            def read() -> SystemProxies:
+                reads.append(found[0])
+                return found[0]
+
+            monkeypatch.setattr(machine_proxy, "read_system_proxies", read)
+            async with Detector(**settings_of(proxy="system", resolve=where)) as subject:
+                reports = [await subject.check(hosts), await subject.check(hosts[:1])]
+                assert len(reads) == 1
+                del found[0]
+                reports.append(await subject.check(hosts[:1]))
+                monkeypatch.setattr(plan, "SETTINGS_SECONDS", 0.0)
+                subject._planner._read_again = 0.0
+                reports.append(await subject.check(hosts[:1]))
+    ways = [{result.observation.route for result in report.results} for report in reports]
+    assert ways == [{Route.DIRECT}, {Route.DIRECT}, {Route.DIRECT}, {Route.HTTP_CONNECT}]

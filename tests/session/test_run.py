@@ -183,18 +183,19 @@ class TestHello:
             result = await check(settings_of(hello="both"), origin.port)
         assert told(result) == ("logged", "clean logged")
         [other] = result.other_observations
-        assert (result.observation.hello, other.hello) == (Hello.WIDEST, Hello.BROWSER)
+        assert (result.observation.hello, other.hello) == (Hello.BROWSER, Hello.OPENSSL)
         assert None not in {result.observation.ja3, other.ja3}
         assert result.observation.ja3 != other.ja3
 
     async def test_browsers_only_are_decrypted(self, pki: PrivatePKI, settings_of: Settings) -> None:
-        """The default hello alone is told that all is well: that is its limit. Both hellos find it."""
+        """The default hello is a browser's, and decrypted; OpenSSL's alone is told that all is well. Both prove it."""
         async with picky_middlebox(pki, browsers=True) as port:
             default = await check(settings_of(), port)
-            browser = await check(settings_of(hello="browser"), port)
+            openssl = await check(settings_of(hello="openssl"), port)
             both = await check(settings_of(hello="both"), port)
-        assert told(default) == ("logged", "clean logged")
-        assert told(browser) == ("private-chain", "middleware possible")
+        assert told(default) == ("private-chain", "middleware possible")
+        assert told(openssl) == ("logged", "clean logged")
+        assert openssl.observation.hello is Hello.OPENSSL
         assert told(both) == ("identity-substituted", "middleware proven")
         assert both.observation.hello is Hello.BROWSER
         assert "School CA" in (both.attribution.issuer or "") if both.attribution else False
@@ -206,7 +207,7 @@ class TestHello:
             both = await check(settings_of(hello="both"), port)
         assert told(browser) == ("logged", "clean logged")
         assert told(both) == ("identity-substituted", "middleware proven")
-        assert both.observation.hello is Hello.WIDEST
+        assert both.observation.hello is Hello.OPENSSL
 
     async def test_everything_at_once(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """Both hellos and QUIC, concurrently."""
@@ -214,7 +215,7 @@ class TestHello:
             result = await check(settings_of(hello="both", quic=True), port)
         assert told(result) == ("identity-substituted", "middleware proven")
         ways = {(o.route, o.hello) for o in (result.observation, *result.other_observations)}
-        assert ways == {(Route.DIRECT, Hello.WIDEST), (Route.DIRECT, Hello.BROWSER), (Route.QUIC, Hello.WIDEST)}
+        assert ways == {(Route.DIRECT, Hello.BROWSER), (Route.DIRECT, Hello.OPENSSL), (Route.QUIC, Hello.WIDEST)}
 
     async def test_a_stream_has_the_same_variants(self, pki: PrivatePKI, settings_of: Settings) -> None:
         """`scan` probes the same variants as `check`."""
@@ -267,23 +268,19 @@ class TestVariants:
 
 
 class TestExtras:
-    @pytest.mark.parametrize(
-        ("asked", "package"), [({"quic": True}, "aioquic"), ({"hello": "browser"}, "utls"), ({"hello": "both"}, "utls")]
-    )
-    def test_a_missing_extra_is_told_at_once(
-        self, asked: dict[str, Any], package: str, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_missing_extra_is_told_at_once(self, settings_of: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is not installed is named, with what to install."""
         find = importlib.util.find_spec
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
-        with pytest.raises(MissingExtraError, match=package) as caught:
-            Detector(**settings_of(**asked))
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aioquic" else find(name))
+        with pytest.raises(MissingExtraError, match="aioquic") as caught:
+            Detector(**settings_of(quic=True))
         assert "pip install" in caught.value.advice
 
-    def test_an_unknown_hello(self, settings_of: Settings) -> None:
-        """A profile nobody has is refused when the detector is made."""
-        with pytest.raises(ValueError, match="chrome"):
-            Detector(**settings_of(hello="chrome"))
+    @pytest.mark.parametrize("hello", ["chrome", "widest", "readable", "default"])
+    def test_an_unknown_hello(self, hello: str, settings_of: Settings) -> None:
+        """A profile nobody has is refused when the detector is made; so is one that only a second try may send."""
+        with pytest.raises(ValueError, match=hello):
+            Detector(**settings_of(hello=hello))
 
 
 async def test_command_line(pki: PrivatePKI, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from detector import Detector, Endpoint, Expectations, InputError, NetworkSettings
 from detector.errors import ProxyError, TargetError
 from detector.guard import Guard
-from detector.model import Engine
 from detector.probe import Timeouts
 from detector.session.follow_up import Control
 from detector.session.settings import DetectorOptions, ExpectationOptions, NetworkOptions, read_options
@@ -33,7 +32,6 @@ def test_every_field_is_an_option() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "field"),
     [
-        ({"engine": "foo"}, InputError, "engine"),
         ({"hello": "mosaic"}, InputError, "hello"),
         ({"concurrency": 0}, InputError, "concurrency"),
         ({"concurrency": True}, InputError, "concurrency"),
@@ -106,11 +104,9 @@ def test_the_settings_travel() -> None:
     settings = NetworkSettings.of(
         proxy="none",
         resolve=["exam.example.edu:443:127.0.0.1:8443"],
-        engine="native",
         control=Control("http://control.example/", body=b"x"),
     )
     assert settings.rules == {("exam.example.edu", 443): ("127.0.0.1", 8443)}
-    assert settings.engine is Engine.NATIVE
     assert msgspec.json.decode(msgspec.json.encode(settings), type=NetworkSettings) == settings
     with pytest.raises(msgspec.ValidationError, match="concurrency"):
         msgspec.json.decode(b'{"concurrency": -1}', type=NetworkSettings)

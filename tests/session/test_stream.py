@@ -58,13 +58,13 @@ async def test_a_retry_is_logged(
 
 
 def test_variants_of_an_endpoint() -> None:
-    """The first probe, then a browser's hello and QUIC at the address that it finds, where they are asked for."""
+    """The first probe, then OpenSSL's hello and QUIC at the address that it finds, where they are asked for."""
     endpoint, dialer = Endpoint(host=EXAM), DirectDialer()
     assert [spec.same_address for spec in variants(endpoint, dialer, ProbeSettings())] == [False]
     settings = ProbeSettings(hello="both", quic=True)
-    first, browser, quic = variants(endpoint, dialer, settings, {(EXAM, 443): ("192.0.2.1", 443)})
-    assert [spec.hello for spec in (first, browser, quic)] == ["default", "browser", "default"]
-    assert [spec.same_address for spec in (first, browser, quic)] == [False, True, True]
+    first, openssl, quic = variants(endpoint, dialer, settings, {(EXAM, 443): ("192.0.2.1", 443)})
+    assert [spec.hello for spec in (first, openssl, quic)] == ["browser", "openssl", "browser"]
+    assert [spec.same_address for spec in (first, openssl, quic)] == [False, True, True]
     assert (quic.quic, quic.mapped) == (True, ("192.0.2.1", 443))
 
 

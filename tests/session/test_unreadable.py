@@ -11,7 +11,6 @@ from support.odd_keys import GOST_SPKI, SM2_SM3, rewritten
 
 from detector import Detector, Endpoint
 from detector.model import Hello, Observation, Route
-from detector.probe.tls import native, openssl
 from detector.trust.certificate import Certificate
 from detector.trust.signature import READABLE_DEPTH_MAX, is_readable
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     Settings = Callable[..., dict[str, Any]]
 
-pytestmark = pytest.mark.usefixtures("either_engine")
 EXAM = "exam.example.edu"
 
 
@@ -45,8 +43,21 @@ async def test_a_genuine_server_sends_the_other_chain(pki: PrivatePKI, settings_
         subject = Detector(**settings_of(Endpoint(host=EXAM, roots=("A",)), resolve={(EXAM, 443): server.address}))
         (result,) = (await subject.check()).results
     assert (result.verdict, result.reason, server.connections) == ("clean", "logged", 2)
-    assert {seen.hello for seen in observations(result)} == {Hello.WIDEST, Hello.READABLE}
+    assert {seen.hello for seen in observations(result)} == {Hello.BROWSER, Hello.READABLE}
     assert result.observation.hello is Hello.READABLE
+
+
+@pytest.mark.parametrize("hello", ["browser", "firefox", "openssl"])
+async def test_every_first_hello_is_followed_by_a_readable_one(
+    hello: str, pki: PrivatePKI, settings_of: Settings
+) -> None:
+    """Whichever hello was chosen: the second probe offers what can be verified, and its answer takes the place."""
+    issued = pki.issue([EXAM])
+    async with serve_script([unreadable(issued), Script.genuine(issued)]) as server:
+        subject = Detector(**settings_of(hello=hello, resolve={(EXAM, 443): server.address}))
+        (result,) = (await subject.check([EXAM])).results
+    assert (result.verdict, result.reason, server.connections) == ("clean", "logged", 2)
+    assert [seen.hello for seen in observations(result)] == [Hello.READABLE, Hello(hello)]
 
 
 async def test_what_stays_unreadable_accuses_mildly(pki: PrivatePKI, settings_of: Settings) -> None:
@@ -102,22 +113,6 @@ async def test_readable_chains_are_asked_for_once(pki: PrivatePKI, settings_of: 
         async with serve_script(Script.genuine(issued)) as server:
             await Detector(**settings_of(resolve={(EXAM, 443): server.address})).check([EXAM])
         assert server.connections == 1
-
-
-async def test_a_binding_that_cannot_restrict_claims_nothing(
-    pki: PrivatePKI, settings_of: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where OpenSSL's hello cannot be restricted, its observation does not say that it was; the native engine's is."""
-    plain = openssl.shared_context()
-    monkeypatch.setattr(openssl, "shared_context", lambda *_: plain)
-    issued = pki.issue([EXAM])
-    async with serve_script([unreadable(issued), Script.genuine(issued)]) as server:
-        subject = Detector(**settings_of(Endpoint(host=EXAM, roots=("A",)), resolve={(EXAM, 443): server.address}))
-        (result,) = (await subject.check()).results
-    restricted = {Hello.READABLE} if native.is_usable() else set()
-    assert {seen.hello for seen in observations(result)} == {Hello.WIDEST} | restricted
-    persists = ("middleware", "unreadable-persists")
-    assert (result.verdict, result.reason) == (("clean", "logged") if restricted else persists)
 
 
 def test_what_is_readable(pki: PrivatePKI) -> None:

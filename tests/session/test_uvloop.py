@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not made for Windows")
 EXAM, LMS = "exam.example.edu", "lms.example.org"
-both_engines = pytest.mark.parametrize("engine", ["auto", "openssl"])
 
 
 def run(main: Coroutine[None, None, None]) -> None:
@@ -40,9 +39,8 @@ def run(main: Coroutine[None, None, None]) -> None:
         runner.run(main)
 
 
-@both_engines
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_clean_network(engine: str, version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings) -> None:
+def test_a_clean_network(version: ssl.TLSVersion, pki: PrivatePKI, settings_of: Settings) -> None:
     """Checked and scanned, directly and through a proxy over TCP and over TLS."""
 
     async def main() -> None:
@@ -59,7 +57,7 @@ def test_a_clean_network(engine: str, version: ssl.TLSVersion, pki: PrivatePKI, 
                     {"proxy": secure.url},
                 )
                 for way in ways:
-                    async with Detector(**settings_of(engine=engine, **way)) as subject:
+                    async with Detector(**settings_of(**way)) as subject:
                         assert (await subject.check([EXAM, LMS])).verdict == "clean"
                         found = [result.verdict async for result in subject.scan([EXAM, LMS] * 5)]
                     assert found == ["clean"] * 10
@@ -67,8 +65,7 @@ def test_a_clean_network(engine: str, version: ssl.TLSVersion, pki: PrivatePKI, 
     run(main())
 
 
-@both_engines
-def test_an_intercepted_network(engine: str, pki: PrivatePKI, settings_of: Settings) -> None:
+def test_an_intercepted_network(pki: PrivatePKI, settings_of: Settings) -> None:
     """Proven, as with any loop."""
 
     async def main() -> None:
@@ -79,7 +76,7 @@ def test_an_intercepted_network(engine: str, pki: PrivatePKI, settings_of: Setti
             where = {(host, 443): origin.address for host in (EXAM, LMS)}
             async with (
                 serve_middlebox(pki.private_ca("Campus Filter CA"), upstream=where) as box,
-                Detector(**settings_of(*endpoints, proxy=box.url, engine=engine)) as subject,
+                Detector(**settings_of(*endpoints, proxy=box.url)) as subject,
             ):
                 report = await subject.check()
         assert (report.verdict, report.confidence) == ("middleware", "proven")
@@ -87,8 +84,7 @@ def test_an_intercepted_network(engine: str, pki: PrivatePKI, settings_of: Setti
     run(main())
 
 
-@both_engines
-def test_servers_that_break_off(engine: str, pki: PrivatePKI, settings_of: Settings) -> None:
+def test_servers_that_break_off(pki: PrivatePKI, settings_of: Settings) -> None:
     """A reset after any number of octets is an outcome, and silence costs the deadline."""
 
     async def main() -> None:
@@ -96,7 +92,7 @@ def test_servers_that_break_off(engine: str, pki: PrivatePKI, settings_of: Setti
         scripts = [dataclasses.replace(genuine, reset_after=octets) for octets in range(0, 3000, 250)]
         for script in (*scripts, Script.silence()):
             async with serve_script(script) as server:
-                settings = settings_of(resolve={(EXAM, 443): server.address}, engine=engine)
+                settings = settings_of(resolve={(EXAM, 443): server.address})
                 async with Detector(**settings) as subject:
                     result = (await subject.check([EXAM], deadline=1.0)).results[0]
             assert result.observation.outcome in {"reset", "deadline", "complete"}

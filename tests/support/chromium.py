@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -54,17 +55,24 @@ class Chromium:
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Let the page ask the host: `action` and `message` as shown, `answer` as it came."""
-        target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
-        session = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
-        await self.call("Page.enable", session=session)
-        url = f"chrome-extension://{self._extension_id}/gate.html#{quote(json.dumps(request))}"
-        await self.call("Page.navigate", session=session, until="Page.loadEventFired", url=url)
-        shown = await self.call(
-            "Runtime.evaluate", session=session, expression=SHOWN, awaitPromise=True, returnByValue=True
-        )
-        await self.call("Target.closeTarget", targetId=target)
-        answer: dict[str, Any] = json.loads(shown["result"]["value"])
+        page = await self.open(f"chrome-extension://{self._extension_id}/gate.html#{quote(json.dumps(request))}")
+        answer: dict[str, Any] = json.loads(await self.run(page, SHOWN))
         return answer
+
+    async def open(self, url: str) -> str:
+        """Load a page in a tab of its own; return the session with it."""
+        target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
+        session: str = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
+        await self.call("Page.enable", session=session)
+        await self.call("Page.navigate", session=session, until="Page.loadEventFired", url=url)
+        return session
+
+    async def run(self, session: str, expression: str) -> Any:  # noqa: ANN401 - what the script returns
+        """Evaluate an expression in a page, waiting for a promise."""
+        found = await self.call(
+            "Runtime.evaluate", session=session, expression=expression, awaitPromise=True, returnByValue=True
+        )
+        return found["result"].get("value")
 
     async def call(
         self,
@@ -90,17 +98,24 @@ class Chromium:
 
 
 @contextlib.asynccontextmanager
-async def run_chromium(profile: Path, extension: Path, extension_id: str) -> AsyncIterator[Chromium]:
-    """Run Chromium with this profile directory and unpacked extension until the block ends."""
+async def run_chromium(
+    profile: Path, extension: Path, extension_id: str, *flags: str, home: Path | None = None
+) -> AsyncIterator[Chromium]:
+    """Run Chromium with this profile directory and unpacked extension until the block ends.
+
+    `home` is its home directory, whose database of roots it trusts (`trust_roots`).
+    """
     process = await asyncio.create_subprocess_exec(
         program("chromium"),
         *FLAGS,
         f"--user-data-dir={profile}",
         f"--load-extension={extension}",
+        *flags,
         "about:blank",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        env=None if home is None else {**os.environ, "HOME": str(home)},
     )
     assert process.stderr is not None
     drain: asyncio.Task[bytes] | None = None

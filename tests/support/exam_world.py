@@ -34,11 +34,12 @@ class Files:
             "--offline",
         )
 
-    def point_to(self, port: int, *hosts: str) -> None:
-        """Have the exam platform, and more hosts, at this port of this machine."""
+    def point_to(self, port: int, *hosts: str, identity: str = "unknown") -> None:
+        """Have the exam platform, and more hosts, at this port of this machine; `identity` as the pin file has it."""
         endpoints = [
             f'[[endpoint]]\nhost = "{host}"\ncategory = "exam"\naddress = "127.0.0.1:{port}"\n' for host in hosts
         ]
         pinned = f'pins = ["sha256:{self.issued.spki_sha256.hex()}"]\n'
+        pinned += f'identity = "{identity}"\n'
         exam = f'[[endpoint]]\nhost = "{EXAM}"\ncategory = "exam"\naddress = "127.0.0.1:{port}"\n{pinned}'
         self._pins.write_text("schema = 1\n" + exam + "".join(endpoints), "utf-8")

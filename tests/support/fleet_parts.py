@@ -87,8 +87,7 @@ class Fleet:
 
     async def worker(self, vantage: str, inside: Namespace | None = None, **environment: str) -> Part:
         """Start a worker, and wait until it is one."""
-        host = LOOPBACK if inside is None else inside.ipv4
-        words = ("--tls", str(self.folder), "--scheduler", self.address, "--vantage", vantage, "--host", host)
+        words = ("--tls", str(self.folder), "--scheduler", self.address, "--vantage", vantage)
         part = await self.start("worker", *words, inside=inside, **environment)
         await part.tells("probes from")
         return part

@@ -82,9 +82,13 @@ async def guarded(
     session: dict[str, Any] | None = None,
     **connector: Any,  # noqa: ANN401 - arguments of GuardedConnector
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session over a guarded connector; that no task of it outlives it is asserted."""
+    """A session over a guarded connector; that no task of it outlives it is asserted.
+
+    This machine's proxy settings are left out unless a test names them.
+    """
     before = client_tasks()
-    async with aiohttp.ClientSession(connector=GuardedConnector(guard, **connector), **(session or {})) as client:
+    guarding = GuardedConnector(guard, **{"proxy": "none", **connector})
+    async with aiohttp.ClientSession(connector=guarding, **(session or {})) as client:
         yield client
     await asyncio.sleep(0)  # closed transports let go of their sockets in the next turn of the loop
     assert client_tasks() <= before

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import functools
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import h11
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from detector_testing import Response
 from detector_testing.streams import NO_EXTENDED_MASTER_SECRET, PlainStream, TLSStream, connect
 from OpenSSL import SSL
 
 from detector.model import Endpoint
+from detector.trust import witness_statement
 from detector.trust.envelope import public_key_of
 from detector.witness.server import DEFAULT_LIMITS, Limits, Witness, WitnessServer, serve, tls_context
 
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from aiohttp import web
-    from detector_testing import Issued
+    from detector_testing import Issued, Request
 
     Settings = Callable[..., dict[str, Any]]
 
@@ -54,6 +58,26 @@ def endpoint(address: tuple[str, int] | None = None, *keys: Ed25519PrivateKey, *
     """The exam endpoint with its witness pinned, which ends TLS itself; by the tests' key unless others are given."""
     pinned = tuple(public_key_of(key) for key in keys or (signing_key(),))
     return Endpoint(host=EXAM, address=address, witness=pinned, **{"witness_is_end": True} | more)
+
+
+def answering(key: Ed25519PrivateKey) -> Callable[[Request], Response]:
+    """The handler of a witness that signs, with this key, what it sees of the connection that a request came on."""
+
+    def witness(request: Request) -> Response:
+        assert request.export_keying_material is not None
+        statement = witness_statement.Statement(
+            nonce=parse_qs(urlsplit(request.target).query)["nonce"][0],
+            exporter=request.export_keying_material(
+                witness_statement.EXPORTER_LABEL,
+                witness_statement.EXPORTER_BYTES,
+                witness_statement.EXPORTER_CONTEXT,
+            ),
+            client_hello=witness_statement.HelloSeen(sha256="0" * 64),
+            time=dt.datetime.now(dt.UTC),
+        )
+        return Response(body=witness_statement.sign(statement, [key]))
+
+    return witness
 
 
 @contextlib.asynccontextmanager

@@ -38,7 +38,7 @@ async def settings(network: detector.NetworkSettings) -> None:
     subject = detector.Detector(network=network, pins=[detector.Endpoint(host="exam.example.edu")], hello="both")
     assert_type(subject.network, detector.NetworkSettings)
     assert_type(subject.expectations, detector.Expectations)
-    await detector.check(quic=True, engine="native", resolve=["exam.example.edu:443:127.0.0.1:8443"])
+    await detector.check(quic=True, resolve=["exam.example.edu:443:127.0.0.1:8443"])
     await detector.exam.gate(quic=True, route="direct,proxy", proxy="env", all_addresses=True)
     await detector.check(route="none", speed=3)  # type: ignore[call-arg] # no such option
     Guard(machine="none")  # type: ignore[call-arg] # no such option

@@ -41,6 +41,7 @@ class Outcome(CheckOutcome, check=ID):
     EXCEEDED = "exceeded"
     POSTPONED = "postponed"
     STALE_ROOTS = "stale-roots"
+    ISSUER_NOT_REPORTED = "issuer-not-reported"
 
 
 UNNAMED: Final[Mapping[CheckOutcome, str]] = {
@@ -68,6 +69,9 @@ _SUMMARY: Final[dict[ChainClass, tuple[Meaning, str]]] = {
     ),
     ChainClass.PRIVATE: (Meaning.INTERCEPTED, "The chain does not lead to a known root."),
 }
+_ISSUER_NOT_REPORTED: Final = (
+    "The browser reported the leaf alone; its issuer is not known here, and it carries timestamps of known logs."
+)
 _REFUSALS_SHOWN: Final = 4
 """Refusals listed in the sentence; the data has them all."""
 
@@ -109,6 +113,8 @@ def _of_class(kind: ChainClass, chain: Classified, evidence: EndpointEvidence) -
     if kind is not ChainClass.ACCEPTED and leaf is not None:
         data["issuer"] = leaf.issuer.text if leaf.issuer else None
         data["issuing_keys"] = sorted(key.hex() for key in evidence.issuing_keys)
+    if evidence.issuer_not_reported:
+        return Outcome.ISSUER_NOT_REPORTED.found(_ISSUER_NOT_REPORTED, **data)
     return Outcome(kind.value).found(summary.format(roots=", ".join(labels)), says, **data)
 
 

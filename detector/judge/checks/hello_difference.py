@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from detector.judge.compare import difference
+from detector.judge.compare import HELLO_NAME, difference
 from detector.judge.outcome import CheckOutcome, Findings
-from detector.model import Hello, Meaning, Route
+from detector.model import Meaning, Route
 
 if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
@@ -32,13 +32,6 @@ class Outcome(CheckOutcome, check=ID):
     ONE_ANSWERED = "one-answered"
 
 
-_NAME: Final[dict[Hello, str]] = {
-    Hello.BROWSER: "a browser's hello",
-    Hello.FIREFOX: "Firefox's hello",
-    Hello.OPENSSL: "OpenSSL's hello",
-    Hello.WIDEST: "the widest hello",
-    Hello.READABLE: "a hello that offers only what can be verified here",
-}
 _TEXT: Final[dict[Outcome, str]] = {
     Outcome.SAME: "The same certificate answers {here} and {there}.",
     Outcome.BOTH_GENUINE: "Different certificates answer {here} and {there}, both genuine.",
@@ -58,6 +51,8 @@ def check(evidence: EndpointEvidence) -> Findings:
         ours, theirs = evidence.observation, other.observation
         if ours.route is not theirs.route or ours.route is Route.QUIC or ours.hello is theirs.hello:
             continue
+        if evidence.from_browser is not other.from_browser:
+            continue
         differs = difference(evidence, other)
         if differs is not None:
             outcome = Outcome(differs)
@@ -66,7 +61,7 @@ def check(evidence: EndpointEvidence) -> Findings:
         else:
             continue
         yield outcome.found(
-            _TEXT[outcome].format(here=_NAME[ours.hello], there=_NAME[theirs.hello]),
+            _TEXT[outcome].format(here=HELLO_NAME[ours.hello], there=HELLO_NAME[theirs.hello]),
             Meaning.INTERCEPTED if outcome is Outcome.FORGED else Meaning.NEUTRAL,
             hello=ours.hello,
             ja3=ours.ja3,

@@ -1,6 +1,7 @@
 """Check `key-possession`: whether the peer proved that it holds the key of certificate 0.
 
-Room: judge. Pure. Feeds `replayed-chain` and `key-not-proved`, and caps the confidence of other rules.
+Room: judge. Pure. Feeds `replayed-chain`, `key-not-proved` and `browser-reported`, and caps the confidence of other
+rules.
 
 A presented chain proves nothing until its key has signed this handshake (RFC 8446 section 4.4.3, RFC 5246 section
 7.4.3) or, with plain RSA key exchange, has decrypted it (RFC 5246 section 7.4.9). Anyone can replay a chain.
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.outcome import CheckOutcome, Findings
-from detector.model import Meaning
+from detector.model import Engine, Meaning
 from detector.model import Outcome as WireOutcome
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ QUESTION: Final = "Did the peer hold the key of the certificate that it presente
 
 
 class Outcome(CheckOutcome, check=ID):
-    """`wrong`: another key signed; `not-proved`: the handshake ended too early."""
+    """`wrong`: another key signed; `not-proved`: the handshake ended too early; `reported`: only a browser says so."""
 
     PROVED = "proved"
     WRONG = "wrong"
     NOT_PROVED = "not-proved"
+    REPORTED = "reported"
 
 
 def check(evidence: EndpointEvidence) -> Findings:
@@ -34,7 +36,11 @@ def check(evidence: EndpointEvidence) -> Findings:
     seen = evidence.observation
     if evidence.leaf is None:
         return
-    if seen.outcome is WireOutcome.SIGNATURE_WRONG:
+    if seen.engine is Engine.BROWSER:
+        yield Outcome.REPORTED.found(
+            "The browser reports this certificate; only its word says that the peer holds the key."
+        )
+    elif seen.outcome is WireOutcome.SIGNATURE_WRONG:
         summary = "The peer presented this certificate but signed the handshake with another key: a replayed chain."
         yield Outcome.WRONG.found(summary, Meaning.INTERCEPTED)
     elif seen.key_proved:

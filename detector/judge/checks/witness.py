@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from detector.judge.witness_answer import CHECK_ID, WitnessResult
+from detector.model import Meaning
 
 if TYPE_CHECKING:
     from detector.judge.evidence import EndpointEvidence
@@ -18,7 +19,7 @@ ID: Final = CHECK_ID
 QUESTION: Final = "Did a cooperating server see the same TLS session?"
 
 Outcome = WitnessResult
-SILENT: Final = frozenset(Outcome) - {Outcome.EQUAL, Outcome.DIFFERS, Outcome.ENDS_TLS_ITSELF}
+SILENT: Final = frozenset(Outcome) - {Outcome.EQUAL, Outcome.DIFFERS, Outcome.SAME_KEY, Outcome.ENDS_TLS_ITSELF}
 """Outcomes in which a witness is pinned and nothing says which session it saw."""
 
 
@@ -28,6 +29,11 @@ def check(evidence: EndpointEvidence) -> Findings:
     if answer is None:
         return
     yield answer
+    if evidence.is_of_witnessed_key:
+        yield Outcome.SAME_KEY.found(
+            "Another session with this endpoint, which its witness saw, ended at the holder of the same key.",
+            Meaning.GENUINE,
+        )
     if evidence.endpoint.witness_is_end:
         yield Outcome.ENDS_TLS_ITSELF.found(
             "The pin file records that nothing of the operator's own stands in front of the witness."

@@ -31,6 +31,7 @@ from detector.probe.routes import HTTP_PORT, Addresses, Resolver, RouteError
 from detector.trust import der
 from detector.trust.certificate import Certificate
 from detector.trust.hostname import NETWORK_SUFFIXES
+from detector.trust.roots import WHITE_SPACE
 
 from .client import OK, FetchOutcome, Limits, fetch, parse_url
 
@@ -274,7 +275,7 @@ def _blocks(body: bytes) -> Iterator[bytes]:
     for block in _PEM.finditer(body):
         armoured = True
         try:
-            yield base64.b64decode(b"".join(block["base64"].split()), validate=True)
+            yield base64.b64decode(block["base64"].translate(None, WHITE_SPACE), validate=True)
         except binascii.Error:
             continue
     if not armoured:

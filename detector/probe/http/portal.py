@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from detector.model import PortalObservation, PortalOutcome
+from detector.model import PortalObservation, PortalOutcome, json_text
 
 from .client import OK, FetchOutcome, Limits, fetch, printable
 
@@ -122,9 +122,8 @@ async def _ask_api(
 def read_api(body: bytes) -> tuple[PortalOutcome, str | None]:
     """Parse the API's JSON (RFC 8908 section 5): `captive` or `open`, and the user-portal-url; else `failed`."""
     try:
-        said = msgspec.json.decode(body, type=_ApiAnswer)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        # msgspec raises the last two for JSON nested too deep and for text that is not UTF-8.
+        said = json_text.decode(body, _ApiAnswer)
+    except json_text.MalformedError:
         return PortalOutcome.FAILED, None
     portal = None if said.user_portal_url is None else _stripped(said.user_portal_url)
     return PortalOutcome.CAPTIVE if said.captive else PortalOutcome.OPEN, portal

@@ -45,6 +45,10 @@ because most hosts have no QUIC."""
 
 ADDRESSES_MAX: Final = 2  # addresses tried when none is given: one of each family, as a machine may lack one of them
 
+DATAGRAM_BYTES_MAX: Final = 9000
+"""Largest datagram that is read: what the largest Ethernet frames hold. Servers send up to 1500 bytes in a handshake
+(RFC 9000 section 14)."""
+
 LIBRARY_REFUSALS: Final = (*REFUSALS, InvalidVersion, LookupError, AssertionError)
 """How aioquic, and `cryptography` inside it, fail on what breaks their assumptions, besides closing the connection. The
 datagrams are parsed separately."""
@@ -202,9 +206,13 @@ class _QuicProtocol(asyncio.DatagramProtocol):
         if self.settled.is_set():
             return
         self._datagrams += 1
+        if len(data) > DATAGRAM_BYTES_MAX:
+            return
         seen_before = self._wire.wire.certificates_seen
         refused = False
         self._wire.server(data)
+        if self._exceeds_limits():  # before the library spends time on it
+            return
         try:
             self._connection.receive_datagram(data, self._place, now=asyncio.get_running_loop().time())
         except LIBRARY_REFUSALS:
@@ -246,10 +254,7 @@ class _QuicProtocol(asyncio.DatagramProtocol):
 
     def _advance(self) -> None:
         """Process the library's events, send what is due, and set the timer."""
-        if self.settled.is_set():
-            return
-        if self._wire.error is not None and self._wire.error.kind is WireErrorKind.TOO_LARGE:
-            self._settle(Outcome.TOO_LARGE)
+        if self.settled.is_set() or self._exceeds_limits():
             return
         while (event := self._connection.next_event()) is not None:
             if isinstance(event, HandshakeCompleted):
@@ -263,6 +268,13 @@ class _QuicProtocol(asyncio.DatagramProtocol):
         # The library reports a close only after waiting for stragglers; the packets show it at once.
         if self._wire.close_code is not None or self._wire.our_close_code is not None:
             self._settle(self._handshake.refusal(self._silence()))
+
+    def _exceeds_limits(self) -> bool:
+        """Settle on a server that sends more than is read."""
+        if self._wire.error is None or self._wire.error.kind is not WireErrorKind.TOO_LARGE:
+            return False
+        self._settle(Outcome.TOO_LARGE)
+        return True
 
     def _send(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ packet came from a holder of the keys. Nothing here raises.
 
 from __future__ import annotations
 
+import heapq
 import hmac
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,7 +32,18 @@ _INITIAL_SALT: Final = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
 _INITIAL_SUITE: Final = 0x1301  # protects Initial packets, whatever is negotiated (RFC 9001 section 5.2)
 CONNECTION_ID_BYTES_MAX: Final = 20  # RFC 9000 section 17.2
 PENDING_MAX: Final = 32  # Handshake packets kept until their secret is known; a genuine flight has under ten
-FRAGMENTS_MAX: Final = 1024  # CRYPTO frames kept out of order: a flight of a megabyte
+FRAGMENTS_MAX: Final = 256
+"""CRYPTO frames kept out of order. A server has at most about a hundred packets in flight before it hears of a loss;
+aioquic compares each new frame with all gaps before it, so that this bounds its work as well."""
+
+PACKETS_MAX: Final = 1024
+"""Packets of the server that are opened: the largest message that is read (1 MiB) has 900 of them. aioquic compares the
+number of each with all gaps before it."""
+
+FRAMES_MAX: Final = 2048
+"""Frames of the server that are read, without padding: two for each packet. Each costs about 10 microseconds with
+aioquic's part, and a packet can hold hundreds."""
+
 KEYS_MAX: Final = 4  # connection IDs that Initial keys are derived from: the client's first, and others after a Retry
 _LONG_HEADER: Final = 0xC0  # header form and fixed bit of a packet with a long header (RFC 9000 section 17.2)
 _INITIAL, _HANDSHAKE = 0, 2  # long packet types (RFC 9000 table 5)
@@ -40,7 +52,7 @@ _SAMPLE_BYTES: Final = 16
 _SAMPLE_OFFSET: Final = 4
 """What header protection samples, and its offset from the start of the packet number (RFC 9001 section 5.4.2)."""
 
-_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CONNECTION_CLOSE = 0x00, 0x01, 0x02, 0x03, 0x06, 0x1C
+_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CONNECTION_CLOSE = b"\x00", 0x01, 0x02, 0x03, 0x06, 0x1C
 """The frame types allowed in Initial and Handshake packets (RFC 9000 section 12.4)."""
 
 CRYPTO_ERROR: Final = range(0x100, 0x200)  # error codes that carry a TLS alert (RFC 9001 section 4.8)
@@ -106,18 +118,21 @@ class _Stream:
 
     def __init__(self) -> None:
         self._next = 0
-        self._waiting: dict[int, bytes] = {}
+        self._waiting: list[tuple[int, bytes]] = []
+        """A heap, by offset."""
 
     def take(self, offset: int, data: bytes) -> bytes:
-        """Add `data`; return what is contiguous now. Raises `WireError` when it exceeds the limit of a flight."""
+        """Add `data`; return what is contiguous now. Raises `WireError` when it exceeds a limit."""
         if offset + len(data) > FLIGHT_BYTES_MAX:
             raise too_large(f"the flight continues after {FLIGHT_BYTES_MAX} bytes")
-        if len(self._waiting) < FRAGMENTS_MAX and len(data) > len(self._waiting.get(offset, b"")):
-            self._waiting[offset] = data
+        heapq.heappush(self._waiting, (offset, data))
         readable = bytearray()
-        while self._waiting and (start := min(self._waiting)) <= self._next:
-            readable += (fresh := self._waiting.pop(start)[self._next - start :])
+        while self._waiting and self._waiting[0][0] <= self._next:
+            start, fragment = heapq.heappop(self._waiting)
+            readable += (fresh := fragment[self._next - start :])
             self._next += len(fresh)
+        if len(self._waiting) > FRAGMENTS_MAX:
+            raise too_large(f"more than {FRAGMENTS_MAX} fragments out of order")
         return bytes(readable)
 
 
@@ -148,6 +163,7 @@ class QuicWire:
         self._pending: list[_Packet] = []
         self._hello_from: _InitialKeys | None = None
         self._server_streams: Final = {_INITIAL: _Stream(), _HANDSHAKE: _Stream()}
+        self._frames = 0
 
     @property
     def alert(self) -> int | None:
@@ -208,6 +224,9 @@ class QuicWire:
         read = _read_frames(frames)
         if self.close_code is None:
             self.close_code = read.close_code
+        self._frames += read.number
+        if self.opened > PACKETS_MAX or self._frames > FRAMES_MAX:
+            self.error = too_large(f"more than {PACKETS_MAX} packets or {FRAMES_MAX} frames")
         if self.error is not None:
             return
         try:
@@ -237,18 +256,26 @@ class QuicWire:
 
 
 class _Frames(NamedTuple):
-    """The frames of a packet that matter: offset and content of CRYPTO, the code of CONNECTION_CLOSE."""
+    """The frames of a packet that matter: offset and content of CRYPTO, the code of CONNECTION_CLOSE.
+
+    `number` is that of all, without padding.
+    """
 
     crypto: list[tuple[int, bytes]]
     close_code: int | None
+    number: int
 
 
 def _read_frames(frames: bytes) -> _Frames:
     """Parse frames (RFC 9000 section 12.4); what is not allowed or malformed ends the parsing."""
     reader = Reader(frames, "a packet")
     crypto: list[tuple[int, bytes]] = []
+    number = 0
     try:
-        while reader.left:
+        while reader.left and number <= FRAMES_MAX:
+            if reader.skip(_PADDING):
+                continue
+            number += 1
             kind = reader.varint()
             if kind in {_ACK, _ACK_ECN}:
                 _skip_ack(reader, ecn=kind == _ACK_ECN)
@@ -256,12 +283,12 @@ def _read_frames(frames: bytes) -> _Frames:
                 offset = reader.varint()
                 crypto.append((offset, reader.take(reader.varint())))
             elif kind == _CONNECTION_CLOSE:
-                return _Frames(crypto, reader.varint())
-            elif kind not in {_PADDING, _PING}:
+                return _Frames(crypto, reader.varint(), number)
+            elif kind != _PING:
                 break
     except WireError:
         pass
-    return _Frames(crypto, None)
+    return _Frames(crypto, None, number)
 
 
 def _skip_ack(reader: Reader, *, ecn: bool) -> None:

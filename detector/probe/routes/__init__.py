@@ -18,6 +18,7 @@ from .dialing import (
     Dialer,
     NoRoute,
     ProtocolFactory,
+    RemainingRoute,
     ResolveMap,
     RouteError,
     Timeouts,
@@ -30,7 +31,7 @@ from .proxies import Proxy, parse_proxy, proxy_for
 
 __all__ = [
     "HTTP_PORT", "INTERIM_RESPONSES_MAX", "Address", "AddressInfo", "Addresses", "ConnectionRecord", "Dialer",
-    "DirectDialer", "Family", "NoRoute", "ProtocolFactory", "Proxy", "ProxyDialer", "ProxyTrust", "ResolveMap",
-    "Resolver", "RouteError", "Timeouts", "addresses_of", "host_port", "literal", "local_networks", "lookup",
-    "parse_proxy", "proxy_for",
+    "DirectDialer", "Family", "NoRoute", "ProtocolFactory", "Proxy", "ProxyDialer", "ProxyTrust", "RemainingRoute",
+    "ResolveMap", "Resolver", "RouteError", "Timeouts", "addresses_of", "host_port", "literal", "local_networks",
+    "lookup", "parse_proxy", "proxy_for",
 ]  # fmt: skip

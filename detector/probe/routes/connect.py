@@ -30,15 +30,25 @@ BASIC: Final = "basic"
 
 _SUCCESS: Final = range(200, 300)
 _AUTHENTICATION_REQUIRED: Final = 407  # Proxy Authentication Required (RFC 9110 section 15.5.8)
+_REDIRECTION: Final = frozenset({*range(300, 400), 511})
+"""Section 15.4, and Network Authentication Required (RFC 6585 section 6): there is a page to sign in on, or of a block.
+No browser follows it in the place of a tunnel."""
+_SERVER_ERROR: Final = range(500, 600)
+"""Section 15.6: the proxy could not reach the host, or cannot do what was requested."""
 
-_OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03")
-"""The first bytes of a SOCKS5 answer, a SOCKS4 answer, and a TLS alert or handshake record."""
+_OTHER_PROTOCOL: Final = re.compile(rb"\x05|\x00[\x5a-\x5d]|[\x15\x16]\x03|SSH-")
+"""The first bytes of a SOCKS5 answer, a SOCKS4 answer, a TLS alert or handshake record, and of SSH (RFC 4253)."""
 
-_CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]+(?![ \t=])|$)")
+_SPACE_BEFORE_COLON: Final = re.compile(rb"^([^\s:]{1,100})[ \t]{1,8}:", re.MULTILINE)
+"""Whitespace that a response may have and that is to be removed (RFC 9112 section 5.1); h11 refuses it."""
+
+_CHALLENGE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?:[ \t]++(?!=)|$)")
 """An auth-scheme at the start of a list element (RFC 9110 section 11.6.1): a token not followed by '=', before which it
 would be a parameter of the previous challenge."""
 
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|$)')
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
+"""A quoted-string (RFC 9110 section 5.6.4), or one that never ends. Possessive, and a match from any quote: a proxy
+writes this, and 16 KiB of escaped quotes took a second where the expression could fail and begin again."""
 
 
 class ConnectNegotiation(Negotiation):
@@ -74,7 +84,8 @@ class ConnectNegotiation(Negotiation):
             return b""
         self._answered = True
         try:
-            self._http.receive_data(data)
+            head, end, tunnel = data.partition(b"\r\n\r\n")
+            self._http.receive_data(_SPACE_BEFORE_COLON.sub(rb"\1:", head) + end + tunnel)
             self._read_answer()
         except (h11.RemoteProtocolError, ValueError):
             # ValueError: h11 before 0.16 converts a Content-Length of any number of digits; Python refuses above 4300.
@@ -99,8 +110,10 @@ class ConnectNegotiation(Negotiation):
             self.established = True
         elif self.status == _AUTHENTICATION_REQUIRED:
             self.failure = self._missing_authentication(event)
+        elif self.status in _REDIRECTION:
+            self.failure = Outcome.PROXY_REDIRECTED
         else:
-            self.failure = Outcome.PROXY_REFUSED
+            self.failure = Outcome.PROXY_GATEWAY if self.status in _SERVER_ERROR else Outcome.PROXY_REFUSED
 
     def _missing_authentication(self, response: h11.Response) -> Outcome:
         self.auth_schemes = auth_schemes(value for name, value in response.headers if name == b"proxy-authenticate")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from detector.model import Endpoint, Outcome, ProxyObservation, Record, Route
+from detector.model import Endpoint, Outcome, ProxyObservation, Record, Route, UnfollowedProxy
 from detector.model.validate import seconds
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class ConnectionRecord(msgspec.Struct, kw_only=True):
 
     `deadline` is the event loop's time past which no phase may go on, `clock` gives seconds for `timings_ms`. `order`
     is the key by which a dialer sorts addresses (`host:port`) that it may choose from, None for their own order.
-    `address` is the peer as `host:port`; `route` is set by a dialer that chooses one. `route`, `proxy`, `asked_for` and
-    `proxy_file` go into the observation unchanged.
+    `address` is the peer as `host:port`; `route` is set by a dialer that chooses one. `route`, `proxy`, `asked_for`,
+    `proxy_file` and `unfollowed_proxy` go into the observation unchanged.
     """
 
     timeouts: Timeouts = Timeouts()
@@ -127,6 +127,7 @@ class ConnectionRecord(msgspec.Struct, kw_only=True):
     proxy: ProxyObservation | None = None
     asked_for: str | None = None
     proxy_file: str | None = None
+    unfollowed_proxy: UnfollowedProxy | None = None
     timings_ms: dict[str, float] = {}
 
     def note(self, phase: str, begun: float) -> None:
@@ -147,6 +148,7 @@ class ConnectionRecord(msgspec.Struct, kw_only=True):
             route=self.route or route,
             proxy=self.proxy,
             proxy_file=self.proxy_file,
+            unfollowed_proxy=self.unfollowed_proxy,
             address=self.address,
             asked_for=self.asked_for,
             timings_ms=dict(self.timings_ms),
@@ -199,17 +201,29 @@ class Dialer(Protocol):
 
 
 class NoRoute:
-    """A dialer without a route: every dial ends in `outcome`. `proxy_file` is the file that should have named one."""
+    """A dialer without a route: every dial ends in `outcome`."""
 
-    def __init__(self, outcome: Outcome, *, proxy_file: str | None = None) -> None:
+    def __init__(self, outcome: Outcome) -> None:
         self.route: Final = Route.NONE
         self._outcome = outcome
-        self._proxy_file = proxy_file
 
     async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:  # noqa: ARG002 - as `Dialer.dial`
         """Fail as `Dialer.dial` does."""
-        record.proxy_file = self._proxy_file
         raise RouteError(self._outcome)
+
+
+class RemainingRoute:
+    """The route that remains where a proxy setting of this machine cannot be followed; `why` goes into the record."""
+
+    def __init__(self, dialer: Dialer, why: UnfollowedProxy) -> None:
+        self.route: Final = dialer.route
+        self._dialer = dialer
+        self._why = why
+
+    async def dial(self, endpoint: Endpoint, factory: ProtocolFactory, record: ConnectionRecord) -> asyncio.Transport:
+        """Connect as `Dialer.dial` says."""
+        record.unfollowed_proxy = record.unfollowed_proxy or self._why  # the first setting counts
+        return await self._dialer.dial(endpoint, factory, record)
 
 
 @functools.lru_cache(maxsize=_HOSTS_CACHED)

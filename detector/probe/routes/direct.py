@@ -251,21 +251,28 @@ async def _connect(address: AddressInfo) -> socket.socket:
     return connecting
 
 
-def local_networks() -> dict[str, str]:
-    """Return the source address of outbound traffic by address family, of IPv6 only the network.
+def source_addresses() -> dict[str, str]:
+    """Return the source address of outbound traffic by address family; families without a route are left out.
 
-    Families without a route are left out. Connecting a UDP socket only makes the system choose route and source
-    address; nothing is sent. The result is for comparison within one run: it goes into no record, report or metric.
+    Connecting a UDP socket only makes the system choose route and source address; nothing is sent.
     """
     found = {}
     for name, family, elsewhere in _ELSEWHERE:
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probing:
                 probing.connect((elsewhere, _DISCARD))
-                source = probing.getsockname()[0].partition("%")[0]
+                found[name] = probing.getsockname()[0].partition("%")[0]
         except OSError:  # no route, or no such family on this machine
             continue
-        bits = 32 if family == socket.AF_INET else _IPV6_NETWORK_BITS
-        network = ipaddress.ip_network((source, bits), strict=False)
-        found[name] = source if family == socket.AF_INET else str(network)
+    return found
+
+
+def local_networks() -> dict[str, str]:
+    """Return the source address of outbound traffic by address family, of IPv6 only the network.
+
+    The result is for comparison within one run: it goes into no record, report or metric.
+    """
+    found = source_addresses()
+    if (source := found.get("ipv6")) is not None:
+        found["ipv6"] = str(ipaddress.ip_network((source, _IPV6_NETWORK_BITS), strict=False))
     return found

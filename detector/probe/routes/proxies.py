@@ -11,6 +11,8 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from detector.errors import ProxyError
 from detector.model import ProxyObservation, ProxyScheme, Record
 from detector.model.validate import HTTPS_PORT
@@ -64,6 +66,11 @@ class Proxy(Record, frozen=True, kw_only=True):
     def shown(self) -> ProxyObservation:
         """What may be reported of it: everything but the credentials."""
         return ProxyObservation(scheme=self.scheme, host=self.host, port=self.port)
+
+    def with_credentials(self, username: str, password: str) -> Proxy:
+        """Return it with these credentials. Raises `ProxyError` for those that this kind of proxy cannot take."""
+        _check_credentials(self.scheme, username, password)
+        return msgspec.structs.replace(self, username=username, password=password)
 
     def authorization(self) -> bytes | None:
         """Return the Proxy-Authorization value for Basic authentication (RFC 7617), if there are credentials."""

@@ -67,9 +67,9 @@ def from_windows(values: Mapping[str, object]) -> SystemProxies:
     server, override, file = (_text(values.get(name)) for name in ("ProxyServer", "ProxyOverride", "AutoConfigURL"))
     connections = values.get("DefaultConnectionSettings")
     flags = connections[_FLAGS_OFFSET] if isinstance(connections, bytes) and len(connections) > _FLAGS_OFFSET else 0
-    rules = _rules(override.split(";"))
+    rules = _rules(override.replace(";", " ").split())
     return SystemProxies(
-        proxy=_windows_server(server) if values.get("ProxyEnable") == 1 else None,
+        proxy=_windows_server(server) if values.get("ProxyEnable") in {1, b"\1\0\0\0"} else None,
         bypass=tuple(rule for rule in rules if rule != "<local>"),
         bypass_plain="<local>" in rules,
         file=file or None,
@@ -78,37 +78,40 @@ def from_windows(values: Mapping[str, object]) -> SystemProxies:
 
 
 def _windows_server(text: str) -> str | None:
-    """Parse one server for everything, or a list of `scheme=server` separated by semicolons."""
-    if "=" not in text:
-        return text.strip() or None
-    by_scheme = {
-        scheme.strip().lower(): server.strip()
-        for scheme, separator, server in (part.partition("=") for part in text.split(";"))
-        if separator
-    }
-    if server := by_scheme.get("https"):
-        return server
-    return f"socks5://{socks.rpartition('://')[2]}" if (socks := by_scheme.get("socks")) else None
+    """Parse one server for everything, or a list of `scheme=server`; semicolons or blanks separate them.
+
+    An entry without scheme holds for every one that has none of its own. SOCKS is version 4 there.
+    """
+    by_scheme: dict[str, str] = {}
+    for part in text.replace(";", " ").split():
+        scheme, separator, server = part.rpartition("=")
+        if server:
+            by_scheme.setdefault(scheme.lower() if separator else "", server)
+    if found := by_scheme.get("https") or by_scheme.get(""):
+        return found
+    socks = by_scheme.get("socks")
+    return socks if socks is None or "://" in socks else f"socks4a://{socks}"
 
 
 def from_macos(text: str) -> SystemProxies:
-    """Parse the output of `scutil --proxy`."""
+    """Parse the output of `scutil --proxy`: the settings of the primary service; those of one interface are nested."""
     values: dict[str, str] = {}
     exceptions: list[str] = []
-    for line in text[:TEXT_CHARACTERS_MAX].splitlines():
-        key, separator, value = line.strip().partition(" : ")
-        if separator and key.isdecimal():
+    inside: list[str] = []  # the names of the dictionaries and lists around a line
+    for line in map(str.strip, text[:TEXT_CHARACTERS_MAX].splitlines()):
+        key, _, value = (part.strip() for part in line.partition(" : "))
+        if line.endswith("{"):
+            inside.append(key)
+        elif line == "}":
+            del inside[-1:]
+        elif inside[1:] == ["ExceptionsList"]:
             exceptions.append(value)
-        elif separator:
+        elif not inside[1:]:
             values.setdefault(key, value)
 
     def server(kind: str) -> str | None:
-        host = values.get(f"{kind}Proxy")
-        return (
-            f"{host}:{values.get(f'{kind}Port', '')}".rstrip(":")
-            if values.get(f"{kind}Enable") == "1" and host
-            else None
-        )
+        enabled = values.get(f"{kind}Enable") == "1"
+        return _server(values.get(f"{kind}Proxy", ""), values.get(f"{kind}Port", "")) if enabled else None
 
     https, socks = server("HTTPS"), server("SOCKS")
     return SystemProxies(
@@ -118,6 +121,14 @@ def from_macos(text: str) -> SystemProxies:
         file=values.get("ProxyAutoConfigURLString") if values.get("ProxyAutoConfigEnable") == "1" else None,
         detect=values.get("ProxyAutoDiscoveryEnable") == "1",
     )
+
+
+def _server(host: str, port: object) -> str | None:
+    """Join a host and a port as a URL has them; None without a host, without a port where none is set."""
+    if not host:
+        return None
+    bracketed = f"[{host}]" if ":" in host and "[" not in host and "/" not in host else host
+    return f"{bracketed}:{port}" if port else bracketed
 
 
 def _whole_network(rule: str) -> str:
@@ -147,8 +158,7 @@ def from_gnome(text: str) -> SystemProxies:
         return SystemProxies()
 
     def server(kind: str) -> str | None:
-        host, port = _text(values.get((kind, "host"))), values.get((kind, "port"))
-        return f"{host}:{port}" if host and isinstance(port, int) and port else None
+        return _server(_text(values.get((kind, "host"))), values.get((kind, "port")))
 
     https, socks = server("https"), server("socks")
     ignored = values.get(("", "ignore-hosts"))

@@ -20,7 +20,7 @@ class ContentType(enum.IntEnum):
 
 
 class HandshakeType(enum.IntEnum):
-    """Handshake messages a server may send us, and ClientHello (RFC 8446 section 4, RFC 5246 section 7.4)."""
+    """The handshake messages of either side (RFC 8446 section 4, RFC 5246 section 7.4, RFC 8879 section 4)."""
 
     HELLO_REQUEST = 0
     CLIENT_HELLO = 1
@@ -32,22 +32,39 @@ class HandshakeType(enum.IntEnum):
     CERTIFICATE_REQUEST = 13
     SERVER_HELLO_DONE = 14
     CERTIFICATE_VERIFY = 15
+    CLIENT_KEY_EXCHANGE = 16
     FINISHED = 20
     CERTIFICATE_STATUS = 22
+    COMPRESSED_CERTIFICATE = 25
 
 
 class ExtensionType(enum.IntEnum):
-    """Extensions this room reads (RFC 8446 section 4.2, RFC 6066, RFC 6962, RFC 7301, RFC 7627, RFC 8422)."""
+    """Extensions this room reads or writes by name.
+
+    RFC 8446 section 4.2, RFC 5077, RFC 5746, RFC 6066, RFC 6962, RFC 7301, RFC 7627, RFC 8422, RFC 8449, RFC 8879, RFC
+    9345, RFC 9849; application_settings (draft-vvv-tls-alps) and trust_anchors (draft-ietf-tls-trust-anchor-ids) are
+    Chrome's.
+    """
 
     SERVER_NAME = 0
     STATUS_REQUEST = 5
     SUPPORTED_GROUPS = 10
     EC_POINT_FORMATS = 11
+    SIGNATURE_ALGORITHMS = 13
     ALPN = 16
     SIGNED_CERTIFICATE_TIMESTAMP = 18
     EXTENDED_MASTER_SECRET = 23
+    COMPRESS_CERTIFICATE = 27
+    RECORD_SIZE_LIMIT = 28
+    DELEGATED_CREDENTIAL = 34
+    SESSION_TICKET = 35
     SUPPORTED_VERSIONS = 43
+    COOKIE = 44
     KEY_SHARE = 51
+    APPLICATION_SETTINGS = 17613
+    TRUST_ANCHORS = 0xCA34
+    ENCRYPTED_CLIENT_HELLO = 0xFE0D
+    RENEGOTIATION_INFO = 0xFF01
 
 
 TLS_1_2: Final = 0x0303
@@ -123,7 +140,7 @@ CIPHER_SUITES: Final = _table("""
 
 
 class AEAD(enum.Enum):
-    """The record protection algorithms of TLS 1.3."""
+    """The algorithms that protect records and authenticate them at once (RFC 8446 appendix B.4, RFC 5288, RFC 7905)."""
 
     AES_GCM = "aes-gcm"
     AES_CCM = "aes-ccm"
@@ -146,3 +163,36 @@ TLS_1_3_SUITES: Final[dict[int, Tls13Suite]] = {
     0x1304: Tls13Suite(AEAD.AES_CCM, 16, 16, "sha256"),
     0x1305: Tls13Suite(AEAD.AES_CCM, 16, 8, "sha256"),
 }
+
+
+class Tls12Suite(NamedTuple):
+    """The parameters of a TLS 1.2 cipher suite that browsers offer (RFC 5246 appendix C, RFC 5288, RFC 5289, RFC 7905).
+
+    `is_ecdhe` is false for RSA key exchange, `is_ecdsa` says whether an ECDSA key authenticates the server, else an RSA
+    key does. `aead` is None for AES-CBC with HMAC-SHA1.
+    """
+
+    is_ecdhe: bool
+    is_ecdsa: bool
+    aead: AEAD | None
+    key_bytes: int
+    hash_name: str
+
+
+TLS_1_2_SUITES: Final[dict[int, Tls12Suite]] = {
+    0xC02B: Tls12Suite(is_ecdhe=True, is_ecdsa=True, aead=AEAD.AES_GCM, key_bytes=16, hash_name="sha256"),
+    0xC02C: Tls12Suite(is_ecdhe=True, is_ecdsa=True, aead=AEAD.AES_GCM, key_bytes=32, hash_name="sha384"),
+    0xC02F: Tls12Suite(is_ecdhe=True, is_ecdsa=False, aead=AEAD.AES_GCM, key_bytes=16, hash_name="sha256"),
+    0xC030: Tls12Suite(is_ecdhe=True, is_ecdsa=False, aead=AEAD.AES_GCM, key_bytes=32, hash_name="sha384"),
+    0xCCA8: Tls12Suite(is_ecdhe=True, is_ecdsa=False, aead=AEAD.CHACHA20_POLY1305, key_bytes=32, hash_name="sha256"),
+    0xCCA9: Tls12Suite(is_ecdhe=True, is_ecdsa=True, aead=AEAD.CHACHA20_POLY1305, key_bytes=32, hash_name="sha256"),
+    0xC009: Tls12Suite(is_ecdhe=True, is_ecdsa=True, aead=None, key_bytes=16, hash_name="sha256"),
+    0xC00A: Tls12Suite(is_ecdhe=True, is_ecdsa=True, aead=None, key_bytes=32, hash_name="sha256"),
+    0xC013: Tls12Suite(is_ecdhe=True, is_ecdsa=False, aead=None, key_bytes=16, hash_name="sha256"),
+    0xC014: Tls12Suite(is_ecdhe=True, is_ecdsa=False, aead=None, key_bytes=32, hash_name="sha256"),
+    0x009C: Tls12Suite(is_ecdhe=False, is_ecdsa=False, aead=AEAD.AES_GCM, key_bytes=16, hash_name="sha256"),
+    0x009D: Tls12Suite(is_ecdhe=False, is_ecdsa=False, aead=AEAD.AES_GCM, key_bytes=32, hash_name="sha384"),
+    0x002F: Tls12Suite(is_ecdhe=False, is_ecdsa=False, aead=None, key_bytes=16, hash_name="sha256"),
+    0x0035: Tls12Suite(is_ecdhe=False, is_ecdsa=False, aead=None, key_bytes=32, hash_name="sha256"),
+}
+"""The suites below TLS 1.3 that Chrome or Firefox offers; each of its code point, whatever the offer was."""

@@ -2,9 +2,9 @@
 
 Room: probe. Pure: no sockets, no clock, no TLS library.
 
-`openssl` is the reference: every version, and connections that go on to carry data. `native` makes TLS 1.3 handshakes
-with cryptographic primitives alone, for probing only. `browser` sends Chrome's hello, through BoringSSL. `fallback`
-chooses among them.
+`native` sends a browser's hello and finishes with it what the browser would, for probing only. `openssl` sends
+OpenSSL's hellos, and makes the connections that go on to carry data. The engine follows from the hello; `fallback`
+chooses.
 """
 
 from __future__ import annotations
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 
 ALPN_PROTOCOLS: Final = (b"h2", b"http/1.1")  # as browsers (RFC 7301); many interceptors drop h2, a fact worth having
 HTTP_1_1: Final = (b"http/1.1",)  # as to a witness: a middlebox could choose h2 to keep us from asking
-
-READABLE_SCHEMES: Final = bytes.fromhex(
-    "040305030603080708080809080a080b080408050806040105010601030302030301020103020202040205020602"
-)
-"""The signature schemes of `Hello.READABLE`: those that every supported `cryptography` verifies, in OpenSSL's order
-(RFC 8446 section 4.2.3). There is no signature_algorithms_cert, so they hold for the chain as well as for the
-handshake. ML-DSA, the curves of RFC 8734 and SM2 are left out."""
 
 SERVER_NAME_BYTES_MAX: Final = 255  # longest name OpenSSL sends (TLSEXT_MAXLEN_host_name)
 _NAMES_CACHED: Final = 1024  # hosts whose SNI is cached: the same endpoints are probed all day
@@ -154,15 +147,16 @@ class Handshake:
 
 
 class ClientHandshake(Handshake, abc.ABC):
-    """A client handshake with `host`, without I/O: `start`, then `receive` until `finished`.
-
-    `fallback_reason` is set when this engine cannot decide and another has to probe: what was seen proves nothing then.
-    """
+    """A client handshake with `host`, without I/O: `start`, then `receive` until `finished`."""
 
     def __init__(self, host: str, hello: Hello, key_kind: KeyKind | None = None) -> None:
         super().__init__(Wire(), hello, key_kind)
-        self.fallback_reason: str | None = None
         self._name = server_name(host)
+
+    @property
+    def needs_wider_hello(self) -> bool:
+        """Whether a hello that offers more may get a certificate where this one got none."""
+        return False
 
     def start(self) -> bytes:
         """Return the ClientHello to send."""
@@ -174,12 +168,16 @@ class ClientHandshake(Handshake, abc.ABC):
             return b""
         malformed: WireError | None = None
         try:
-            self._wire.server(data)
+            self._read(data)
         except WireError as error:
             if error.kind is not WireErrorKind.MALFORMED:
                 return self._fail(error)
             malformed = error
         return self._advance(data, malformed)
+
+    def _read(self, data: bytes) -> None:
+        """Parse bytes from the server. Raises `WireError`."""
+        self._wire.server(data)
 
     @abc.abstractmethod
     def _advance(self, data: bytes, malformed: WireError | None) -> bytes:
@@ -219,7 +217,10 @@ def proof_of(signature: HandshakeSignature | None, certificates: Sequence[bytes]
 
 @functools.lru_cache(maxsize=_NAMES_CACHED)
 def server_name(host: str) -> bytes | None:
-    """Return the SNI to send for `host`; None for an IP literal (RFC 6066 section 3) or what cannot be a name."""
+    """Return the SNI to send for `host`; None for an IP literal (RFC 6066 section 3) or what cannot be a name.
+
+    It is in lower case, as browsers send it.
+    """
     literal = host.strip("[]").partition("%")[0]
     try:
         ipaddress.ip_address(literal)
@@ -228,7 +229,7 @@ def server_name(host: str) -> bytes | None:
     else:
         return None
     try:
-        name = host.rstrip(".").encode("ascii" if host.isascii() else "idna")
+        name = host.lower().rstrip(".").encode("ascii" if host.isascii() else "idna")
     except UnicodeError:
         return None
     return name if 0 < len(name) <= SERVER_NAME_BYTES_MAX and b"\x00" not in name else None

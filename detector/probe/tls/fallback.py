@@ -1,36 +1,42 @@
-"""The fall-back between TLS engines: which one probes, and what its observation and OpenSSL's mean together.
+"""Which engine probes with which hello, and when a wider hello comes second.
 
 Room: probe. Opens nothing: `connect` is the caller's function that makes one connection with a given handshake.
 
-Where probing is all that is wanted, the native engine goes first. For a server that needs what it does not speak, or
-that deviates from the standard, OpenSSL probes on a second connection and decides (docs/adr/0007-fast-engine.md).
-Only OpenSSL makes connections that are kept or restrict the server's key; a browser's hello is BoringSSL's.
+The engine follows from the hello: browsers' are the native engine's, the others OpenSSL's, which also makes every
+connection that is kept or restricts the server's key (docs/adr/0007-fast-engine.md). Where a browser's hello gets no
+certificate, in a way that more to choose from could cure, the widest hello is sent on a second connection. What that
+shows never stands for what the browser would have been shown: `Observation.earlier` says what came first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
 from detector.aio.lazy import LazyModule
-from detector.model import Engine, Hello, KeyKind, Observation
+from detector.model import Hello, KeyKind, Observation
 from detector.probe.routes.dialing import LOG
 
 from . import native
-from .engine import ALPN_PROTOCOLS, ClientHandshake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import datetime as dt
+    from collections.abc import Awaitable, Callable, Sequence
 
     from OpenSSL import SSL
 
-    # pyOpenSSL takes longer to import than a probe takes, and utls is an extra.
-    from . import browser, openssl
+    # pyOpenSSL takes longer to import than a probe takes.
+    from . import openssl
+    from .engine import ClientHandshake
     from .transport import TLSTransport
 else:
-    browser, openssl = LazyModule(f"{__package__}.browser"), LazyModule(f"{__package__}.openssl")
+    openssl = LazyModule(f"{__package__}.openssl")
+
+NATIVE_HELLOS: Final = frozenset({Hello.BROWSER, Hello.FIREFOX, Hello.READABLE})
+"""The hellos that the native engine sends."""
+_BROWSERS: Final = frozenset({Hello.BROWSER, Hello.FIREFOX})
+"""The hellos that a wider one may follow; one that was restricted on purpose is not among them."""
 
 
 class Opened(NamedTuple):
@@ -45,20 +51,20 @@ class Opened(NamedTuple):
 
 
 class ProbeOutcome(NamedTuple):
-    """The result of one probe: the observation that counts, and those that showed another leaf.
+    """The result of one probe: the observation that counts, and what else there is to assess on its own.
 
-    `superseded` is one that it replaced: the native engine fell back, and OpenSSL was then shown another leaf behind an
-    equal hello. `others` are second tries at other addresses or with a small hello. Each is to be assessed on its own.
+    `witnessed` is that of the connection on which a witness was asked, where the endpoint has one. `others` are second
+    tries at other addresses or with a small hello that showed another leaf than the observation that counts.
     """
 
     observation: Observation
-    superseded: Observation | None = None
+    witnessed: Observation | None = None
     others: tuple[Observation, ...] = ()
 
     @property
     def observations(self) -> tuple[Observation, ...]:
         """All of them, the one that counts first."""
-        seen = (self.observation,) if self.superseded is None else (self.observation, self.superseded)
+        seen = (self.observation,) if self.witnessed is None else (self.observation, self.witnessed)
         return (*seen, *self.others)
 
     @property
@@ -68,9 +74,7 @@ class ProbeOutcome(NamedTuple):
         Of several leaves it is the second one, and its key counts as not proved, whatever it signed: otherwise a
         genuine chain in one observation would clear a network that forged the other.
         """
-        if len(self.observations) == 1:
-            return self.observation
-        return msgspec.structs.replace(self.observations[1], key_proved=False)
+        return msgspec.structs.replace(self.others[0], key_proved=False) if self.others else self.observation
 
 
 class MakeHandshake(Protocol):
@@ -80,48 +84,50 @@ class MakeHandshake(Protocol):
         """Return a handshake; its hello has no ML-KEM key share if `small` and the engine can leave it out."""
 
 
-Connect = Callable[[MakeHandshake], Awaitable[Opened]]
-"""Makes a connection with handshakes of this factory, more than one where the first gets no certificate."""
+if TYPE_CHECKING:
+    Connect = Callable[[MakeHandshake], Awaitable[Opened]]
+    """Makes a connection with handshakes of this factory, more than one where the first gets no certificate. What
+    failed in earlier calls is among `Observation.earlier`, too."""
 
 
 class EngineFallback(msgspec.Struct, frozen=True, kw_only=True):
-    """The engines for one endpoint. Arguments are those of `client.probe` and `client.open_tls`."""
+    """The engines for one endpoint.
+
+    Arguments are those of `client.probe` and `client.open_tls`. `alpn` replaces the protocols of the hello; `now` is
+    the time, for keys that are only valid for days (RFC 9345).
+    """
 
     host: str
-    hello: Hello = Hello.WIDEST
+    hello: Hello = Hello.BROWSER
     key_kind: KeyKind | None = None
-    engine: Engine = Engine.AUTO
-    alpn: Sequence[bytes] = ALPN_PROTOCOLS
+    alpn: Sequence[bytes] | None = None
     context: SSL.Context | None = None
+    now: dt.datetime | None = None
 
-    async def probe(self, connect: Connect) -> ProbeOutcome:
-        """Probe with the native engine where it can, and with another where it cannot or needs the fall-back."""
-        plain = self.hello is not Hello.BROWSER and self.key_kind is None
-        if not plain or self.engine is Engine.OPENSSL or not native.is_usable():
-            return ProbeOutcome((await connect(self.keepable_handshake)).observation)
-        first = await connect(self._native_handshake)
-        reason = first.handshake.fallback_reason
-        if reason is None or self.engine is Engine.NATIVE:
-            return ProbeOutcome(first.observation)
-        LOG.debug("%s: falling back from the native engine to OpenSSL: %s", self.host, reason)
-        return combine(first.observation, (await connect(self.keepable_handshake)).observation)
+    async def probe(self, connect: Connect) -> Observation:
+        """Probe with the hello's engine, and once more with the widest hello where that can help."""
+        if self.hello not in NATIVE_HELLOS or self.key_kind is not None:
+            return (await connect(self.openssl_handshake)).observation
+        first = await connect(self.native_handshake)
+        if self.hello not in _BROWSERS or not first.handshake.needs_wider_hello:
+            return first.observation
+        LOG.debug("%s: no certificate (%s), sending the widest hello", self.host, first.observation.outcome)
+        widest = msgspec.structs.replace(self, hello=Hello.WIDEST)
+        return _after(first.observation, (await connect(widest.openssl_handshake)).observation)
 
-    def _native_handshake(self, *, small: bool = False) -> ClientHandshake:
-        return self.keepable_handshake(small=small) if small else native.NativeHandshake(self.host, hello=self.hello)
+    def native_handshake(self, *, small: bool = False) -> ClientHandshake:
+        """Return a handshake with a browser's hello."""
+        return native.NativeHandshake(self.host, hello=self.hello, small=small, alpn=self.alpn, now=self.now)
 
-    def keepable_handshake(self, *, small: bool = False) -> ClientHandshake:
-        """Return a handshake whose connection can be kept, if not for a browser's hello."""
-        if self.hello is Hello.BROWSER:
-            return browser.BrowserHandshake(self.host)
+    def openssl_handshake(self, *, small: bool = False) -> ClientHandshake:
+        """Return a handshake by OpenSSL, whose connection can be kept."""
+        hello = Hello.WIDEST if self.hello in NATIVE_HELLOS else self.hello
         return openssl.OpenSSLHandshake(
-            self.host, context=self.context, alpn=self.alpn, hello=self.hello, key_kind=self.key_kind, small=small
+            self.host, context=self.context, alpn=self.alpn, hello=hello, key_kind=self.key_kind, small=small
         )
 
 
-def combine(native_seen: Observation, openssl_seen: Observation) -> ProbeOutcome:
-    """Combine two connections, the first of which needed the fall-back: the second counts unless the first saw more."""
-    attempts = native_seen.attempts + openssl_seen.attempts
-    first, second = (msgspec.structs.replace(seen, attempts=attempts) for seen in (native_seen, openssl_seen))
-    if not first.chain or first.chain[:1] == second.chain[:1]:
-        return ProbeOutcome(second)
-    return ProbeOutcome(second, first) if second.chain else ProbeOutcome(first)
+def _after(first: Observation, second: Observation) -> Observation:
+    """Return what counts of two connections: the second if it got a certificate."""
+    counts = second if second.chain else first
+    return msgspec.structs.replace(counts, attempts=first.attempts + second.attempts)

@@ -33,7 +33,7 @@ RANDOM_BYTES: Final = 32  # RFC 8446 section 4.1.2
 SESSION_ID_BYTES_MAX: Final = 32  # RFC 5246 section 7.4.1.2
 _HOST_NAME: Final = 0  # NameType host_name, the only one there is (RFC 6066 section 3)
 
-_GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
+GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Reserved values that clients mix in at random (RFC 8701 section 2); a fingerprint leaves them out."""
 
 _FORMATS: Final = {1: "B", 2: "H"}  # `struct` formats by size of a number
@@ -58,6 +58,8 @@ class ClientHello(Record, frozen=True, kw_only=True):
     point_formats: tuple[int, ...] = ()
     alpn: tuple[str, ...] = ()
     versions: tuple[int, ...] = ()
+    signature_schemes: tuple[int, ...] = ()
+    compressions: tuple[int, ...] = ()
 
     @property
     def requests_scts(self) -> bool:
@@ -132,6 +134,10 @@ def parse_client_hello(message: bytes) -> ClientHello:
         point_formats=_list(first.get(ExtensionType.EC_POINT_FORMATS), 1, 1, "the ec_point_formats extension"),
         alpn=_protocols(first.get(ExtensionType.ALPN)),
         versions=_list(first.get(ExtensionType.SUPPORTED_VERSIONS), 1, 2, "the supported_versions extension"),
+        signature_schemes=_list(
+            first.get(ExtensionType.SIGNATURE_ALGORITHMS), 2, 2, "the signature_algorithms extension"
+        ),
+        compressions=_list(first.get(ExtensionType.COMPRESS_CERTIFICATE), 1, 2, "the compress_certificate extension"),
     )
 
 
@@ -155,18 +161,18 @@ def parse_server_hello(message: bytes) -> ServerHello:
 
 def ja3_of(message: bytes | None) -> str | None:
     """Return the JA3 fingerprint of a ClientHello of ours; None if there is none, or none that can be parsed."""
-    return None if (hello := _own(message)) is None else hello.ja3
+    return None if (hello := own_hello(message)) is None else hello.ja3
 
 
 def requests_scts(message: bytes) -> bool:
     """As `ClientHello.requests_scts`, of a ClientHello of ours; false for one that cannot be parsed."""
-    hello = _own(message)
+    hello = own_hello(message)
     return hello is not None and hello.requests_scts
 
 
 @functools.lru_cache(maxsize=1)
-def _own(message: bytes | None) -> ClientHello | None:
-    """Parse a ClientHello that we sent, once for its fingerprint and for what it requests."""
+def own_hello(message: bytes | None) -> ClientHello | None:
+    """Parse a ClientHello that we sent, once for all that is to be known of it; None if it cannot be parsed."""
     try:
         return None if message is None else parse_client_hello(message)
     except WireError:
@@ -242,4 +248,4 @@ def _protocols(body: bytes | None) -> tuple[str, ...]:
 
 
 def _joined(numbers: Iterable[int]) -> str:
-    return "-".join(str(number) for number in numbers if number not in _GREASE)
+    return "-".join(str(number) for number in numbers if number not in GREASE)

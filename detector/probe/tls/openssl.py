@@ -1,4 +1,4 @@
-"""The reference engine: OpenSSL makes the handshake, `wire` parses it.
+"""The engine of OpenSSL's hellos: OpenSSL makes the handshake, `wire` parses it.
 
 Room: probe. Pure but for OpenSSL on memory buffers: bytes in, bytes out; no sockets, no asyncio, no clock.
 
@@ -38,7 +38,7 @@ from detector.trust.handshake_signature import KeyProof
 from detector.trust.witness_statement import EXPORTER_BYTES, EXPORTER_CONTEXT, EXPORTER_LABEL
 
 from .codepoints import TLS_1_2, TLS_1_3, ExtensionType
-from .engine import ALPN_PROTOCOLS, ClientHandshake
+from .engine import ALPN_PROTOCOLS, HTTP_1_1, ClientHandshake
 from .reader import WireError, WireErrorKind
 from .transport import TLSTransport
 from .wire import CERTIFICATES_MAX, CLOSE_NOTIFY
@@ -50,6 +50,10 @@ if TYPE_CHECKING:
 CIPHERS: Final = b"ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
 """Every suite that has a certificate, whatever its strength: an old middlebox is to be seen, not refused. TLS 1.3
 suites are OpenSSL's default, all that exist in practice (OpenSSL, openssl-ciphers(1))."""
+
+PYTHON_CIPHERS: Final = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+"""What `ssl.create_default_context` offers below TLS 1.3, with the security level (CPython's Modules/_ssl.c,
+PY_SSL_DEFAULT_CIPHER_STRING, since Python 3.10)."""
 
 STRICT_CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aDSS:!PSK:@SECLEVEL=2"
 """What RFC 9325 section 4.2 recommends for TLS 1.2: forward secrecy and authenticated encryption, nothing below 112
@@ -96,30 +100,27 @@ def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
         reported.alert_written = number
 
 
+@functools.cache
 def shared_context(hello: Hello = Hello.WIDEST, key_kind: KeyKind | None = None) -> SSL.Context:
-    """Return the client context of the process for probing: no verification, tickets or resumption, every version.
+    """Return the client context of the process for probing: no verification or resumption.
 
     Renegotiation is off: a server could show one chain for assessment and another one afterwards. Making a context
     takes a third of a millisecond. It is used by one thread at a time, as OpenSSL's connections are.
 
-    `Hello.READABLE` offers only the signature schemes that can be verified here; where an update of pyOpenSSL has moved
-    the call for that, the context is the default one. With a `key_kind` the server can prove itself with that kind of
-    key only. That means TLS 1.2 at most, because there the cipher suite says which key signs (RFC 8422 section 2); a
-    server that speaks nothing older than TLS 1.3 refuses it.
+    `Hello.OPENSSL` offers what programs on Python's `ssl` offer, and requests neither SCTs nor a stapled OCSP response,
+    as they do not. `Hello.WIDEST` offers every version and suite. With a `key_kind` the server can prove itself with
+    that kind of key only. That means TLS 1.2 at most, because there the cipher suite says which key signs (RFC 8422
+    section 2); a server that speaks nothing older than TLS 1.3 refuses it.
     """
-    return _shared_context(hello, key_kind)
-
-
-@functools.cache
-def _shared_context(hello: Hello, key_kind: KeyKind | None) -> SSL.Context:
+    if hello is Hello.OPENSSL and key_kind is None:
+        return _client_context(SSL.TLS1_2_VERSION, PYTHON_CIPHERS)
     if key_kind is not None:
         context = _client_context(0, _AUTHENTICATION[key_kind] + CIPHERS.removeprefix(b"ALL"))
         context.set_max_proto_version(SSL.TLS1_2_VERSION)
     else:
         context = _client_context(0, CIPHERS)
-    context.set_options(LEGACY_SERVER_CONNECT)
-    if hello is Hello.READABLE and not _offer_readable(context):
-        return shared_context()
+    context.set_options(LEGACY_SERVER_CONNECT | SSL.OP_NO_TICKET)
+    _request_scts(context)
     return context
 
 
@@ -130,7 +131,10 @@ def strict_context() -> SSL.Context:
     Nothing is verified here either. What is not offered cannot be negotiated, so no middlebox can downgrade a request
     to what it could break.
     """
-    return _client_context(SSL.TLS1_2_VERSION, STRICT_CIPHERS)
+    context = _client_context(SSL.TLS1_2_VERSION, STRICT_CIPHERS)
+    context.set_options(SSL.OP_NO_TICKET)
+    _request_scts(context)
+    return context
 
 
 def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
@@ -138,20 +142,18 @@ def _client_context(min_version: int, ciphers: bytes) -> SSL.Context:
     context.set_verify(SSL.VERIFY_NONE)
     context.set_min_proto_version(min_version)
     context.set_cipher_list(ciphers)
-    context.set_alpn_protos(list(ALPN_PROTOCOLS))
-    context.set_options(SSL.OP_ALL | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_options(SSL.OP_ALL | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # a handshake that waits keeps no record buffers
     context.set_keylog_callback(_on_key_log)
     context.set_info_callback(_on_info)
-    _request_scts(context)
     return context
 
 
 def _request_scts(context: SSL.Context) -> None:
     """Make hellos request SCTs in the TLS extension (RFC 6962 section 3.3.1), for which pyOpenSSL has no call.
 
-    This and `_offer_readable` are the private calls of the package. Without callbacks OpenSSL sends the extension
+    This and `_offer_no_mlkem` are the private calls of the package. Without callbacks OpenSSL sends the extension
     empty, as required, and takes every answer; the answer is read from the bytes (SSL_CTX_add_client_custom_ext(3)).
     Where an update has moved the call, hellos do not request SCTs, and observations say that none could be carried
     outside the certificate.
@@ -173,33 +175,11 @@ def _offer_no_mlkem(connection: SSL.Connection) -> bool:
         return False
 
 
-def _offer_readable(context: SSL.Context) -> bool:
-    """Restrict the signature schemes, for which pyOpenSSL has no call (SSL_CTX_set1_sigalgs_list(3))."""
-    names = ":".join(_READABLE_NAMES).encode()
-    try:
-        lib = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 - pyOpenSSL has no public call for it
-        return bool(lib.SSL_CTX_set1_sigalgs_list(context._context, names) == 1)  # noqa: SLF001 - pyOpenSSL has no public call for it
-    except AttributeError:
-        return False
-
-
-_READABLE_NAMES: Final = (
-    *("ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512", "ed25519", "ed448"),
-    *("rsa_pss_pss_sha256", "rsa_pss_pss_sha384", "rsa_pss_pss_sha512"),
-    *("rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384", "rsa_pss_rsae_sha512"),
-    *("rsa_pkcs1_sha256", "rsa_pkcs1_sha384", "rsa_pkcs1_sha512"),
-    *("ECDSA+SHA224", "ECDSA+SHA1", "RSA+SHA224", "RSA+SHA1"),
-    *("DSA+SHA224", "DSA+SHA1", "DSA+SHA256", "DSA+SHA384", "DSA+SHA512"),
-)
-"""`engine.READABLE_SCHEMES` as OpenSSL names them."""
-
-
 class OpenSSLHandshake(ClientHandshake):
     """A handshake by OpenSSL. Once finished, further bytes are ignored: they are for `connection`.
 
     `context` are the TLS settings (default: `shared_context` for `hello` and `key_kind`), `alpn` the protocols offered
-    (RFC 7301). With `small` no group of ML-KEM is offered. `hello` becomes `widest` where a readable one cannot be
-    made, and a hello is not small where a small one cannot be made.
+    (RFC 7301; default: those of the hello). With `small` no group of ML-KEM is offered, if that can be left out.
     """
 
     engine: ClassVar[Engine | None] = Engine.OPENSSL
@@ -209,22 +189,22 @@ class OpenSSLHandshake(ClientHandshake):
         host: str,
         *,
         context: SSL.Context | None = None,
-        alpn: Sequence[bytes] = ALPN_PROTOCOLS,
+        alpn: Sequence[bytes] | None = None,
         hello: Hello = Hello.WIDEST,
         key_kind: KeyKind | None = None,
         small: bool = False,
     ) -> None:
-        chosen = context or shared_context(hello, key_kind)
-        is_restricted = context is None and chosen is not shared_context()
-        super().__init__(host, hello if is_restricted else Hello.WIDEST, key_kind)
+        super().__init__(host, hello, key_kind)
         self._reported = _Reported()
-        self._connection = SSL.Connection(chosen, None)
+        self._connection = SSL.Connection(context or shared_context(hello, key_kind), None)
         self._connection.set_app_data(self._reported)
         self.small = small and _offer_no_mlkem(self._connection)
-        if alpn != ALPN_PROTOCOLS:
-            self._connection.set_alpn_protos(list(alpn))
+        is_plain = hello is Hello.OPENSSL and context is None
+        protocols = alpn if alpn is not None else HTTP_1_1 if is_plain else ALPN_PROTOCOLS
+        self._connection.set_alpn_protos(list(protocols))
         self._connection.set_connect_state()
-        self._connection.request_ocsp()
+        if not is_plain:
+            self._connection.request_ocsp()
         if self._name is not None:
             self._connection.set_tlsext_host_name(self._name)
         self._completed = False

@@ -75,6 +75,13 @@ class Reader:
         self.at = end
         return self._data[start:end]
 
+    def skip(self, byte: bytes) -> int:
+        """Skip repetitions of this byte; return how many there were."""
+        before = self.at
+        while self._data.startswith(byte, self.at):
+            self.at += 1
+        return self.at - before
+
     def varint(self) -> int:
         """Return the next variable-length integer of QUIC (RFC 9000 section 16)."""
         first = self.number(1)

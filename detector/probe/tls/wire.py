@@ -8,7 +8,11 @@ certificates, and report "wrong signature" only as text. This module therefore r
 * TLS 1.2 and older send ServerHello, Certificate and ServerKeyExchange in the clear. Nothing after the server's
   ChangeCipherSpec is needed or read.
 * TLS 1.3 encrypts everything after ServerHello. The caller supplies the server handshake traffic secret (TLS libraries
-  export it for key logs), and the flight up to Finished is decrypted (RFC 8446 sections 5 and 7).
+  export it for key logs), and the flight up to Finished is decrypted (RFC 8446 sections 5 and 7) and decompressed (RFC
+  8879).
+
+What parses but deviates from the RFCs, or answers what our hello did not offer, is read on, and `refusal` says what it
+was: browsers refuse it. The measure is what BoringSSL, which Chrome uses, takes and refuses.
 
 The result does not depend on how the bytes are chunked. At most `FLIGHT_BYTES_MAX` are kept. Each message is accepted
 only where the protocol allows it: a second Certificate could otherwise show another chain than the one the handshake
@@ -33,15 +37,18 @@ from cryptography.exceptions import InvalidTag
 from detector.model import HandshakeSignature
 from detector.trust.handshake_signature import signed_content
 
-from .codepoints import CIPHER_SUITES, TLS_1_2, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType
+from . import compression, delegated_credential
+from .codepoints import CIPHER_SUITES, TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType
 from .codepoints import HandshakeType as Kind
-from .hello import MESSAGE_HEADER_BYTES, RANDOM_BYTES, parse_server_hello
+from .hello import GREASE, MESSAGE_HEADER_BYTES, RANDOM_BYTES, own_hello, parse_server_hello
 from .keys import TrafficKeys, expand_label
 from .reader import Reader, WireError, WireErrorKind, malformed, too_large
 
 if TYPE_CHECKING:
     from _hashlib import HASH
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .hello import ClientHello, ServerHello
 
 FLIGHT_BYTES_MAX: Final = 2 * 1024 * 1024
 """Bytes read from the server before its flight must be over. Twice the largest message, so that one message of the
@@ -50,6 +57,10 @@ permitted size always fits with its record headers; genuine flights are under 20
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 """Bytes one handshake message may declare. The length field allows 16 MiB; the largest genuine Certificate messages
 seen are under 64 KiB, and OpenSSL itself stops at 100 KiB."""
+
+PIECES_MAX: Final = 8192
+"""Records and messages of one flight. The largest message that is read has this many in records of 128 bytes; genuine
+flights have under 40. Each costs 1.5 microseconds, and a flight of 2 MiB could have 500,000."""
 
 CERTIFICATES_MAX: Final = 256  # certificates kept from one chain. Genuine chains have up to about six.
 CERTIFICATE_BYTES_MAX: Final = 256 * 1024  # genuine leaves with a thousand names stay under 40 KiB
@@ -62,6 +73,8 @@ RECORD_HEADER_BYTES: Final = 5  # type, version, length (RFC 8446 section 5.1)
 RECORD_BYTES_MAX: Final = 2**14 + 2048  # of a protected record in TLS 1.2, the larger limit (RFC 5246 section 6.2.3)
 PLAINTEXT_BYTES_MAX: Final = 2**14  # bytes of content in one record (RFC 8446 section 5.1)
 CLOSE_NOTIFY: Final = 0  # alert description (RFC 8446 section 6.1)
+_USER_CANCELED: Final = 90  # the one warning of TLS 1.3 that close_notify follows (RFC 8446 section 6.1)
+_WARNING: Final = 1  # alert level (RFC 8446 section 6)
 _FATAL: Final = 2  # alert level (RFC 8446 section 6)
 _ALERT_BYTES: Final = 2  # level and description (RFC 8446 section 6)
 _MAJOR_VERSION: Final = 3  # first byte of every record's version since SSL 3.0 (RFC 6101 section 5.2.1)
@@ -71,20 +84,52 @@ _OCSP: Final = b"\x01"  # CertificateStatusType ocsp, the only one we request (R
 _COMPATIBILITY: Final = b"\x01"  # ChangeCipherSpec that TLS 1.3 sends for middleboxes (RFC 8446 appendix D.4)
 _CONTENT_TYPES: Final = frozenset(ContentType)
 
-# What a conforming server of TLS 1.3 sends in answer to our hello. Anything else is parsed, but not `conforming`.
+# What a browser's TLS library takes in answer to its hello. Anything else is parsed, but is a `refusal`.
 
-_LEGACY_VERSION: Final = b"\x03\x03"  # legacy_record_version (RFC 8446 section 5.1)
+_RECORD_VERSION: Final = b"\x03\x03"  # legacy_record_version of a protected record (RFC 8446 section 5.2)
 _IN_SERVER_HELLO: Final = frozenset({ExtensionType.SUPPORTED_VERSIONS, ExtensionType.KEY_SHARE})
 """Without PSK (RFC 8446 section 4.2)."""
-_IN_ENCRYPTED_EXTENSIONS: Final = frozenset(
-    {ExtensionType.SERVER_NAME, ExtensionType.SUPPORTED_GROUPS, ExtensionType.ALPN}
+_IN_RETRY: Final = _IN_SERVER_HELLO | {ExtensionType.COOKIE, ExtensionType.ENCRYPTED_CLIENT_HELLO}
+"""RFC 8446 section 4.1.4, RFC 9849 section 7.2.1."""
+_EMPTY: Final = frozenset(
+    {
+        *(ExtensionType.SERVER_NAME, ExtensionType.STATUS_REQUEST),
+        *(ExtensionType.EXTENDED_MASTER_SECRET, ExtensionType.SESSION_TICKET),
+    }
 )
-"""RFC 8446 section 4.2."""
-_IN_LEAF_ENTRY: Final = frozenset({ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP})
-"""RFC 8446 section 4.4.2."""
-_CHAIN_BYTES_CONFORMING: Final = 100 * 1024  # of a Certificate that OpenSSL reads (SSL_MAX_CERT_LIST_DEFAULT)
-_PROTECTED_BYTES_CONFORMING: Final = PLAINTEXT_BYTES_MAX + 1 + 16
+"""Extensions that are empty where a server of TLS 1.2 answers with them (RFC 6066 sections 3 and 8, RFC 7627 section
+5.1, RFC 5077 section 3.2); server_name in TLS 1.3, too."""
+_IN_OLD_SERVER_HELLO: Final = _EMPTY | {
+    *(ExtensionType.SUPPORTED_GROUPS, ExtensionType.EC_POINT_FORMATS, ExtensionType.ALPN),
+    *(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP, ExtensionType.RENEGOTIATION_INFO, ExtensionType.RECORD_SIZE_LIMIT),
+}
+"""Before TLS 1.3. No RFC lets a server answer with supported_groups, but some do, and browsers tolerate it."""
+_IN_ENCRYPTED_EXTENSIONS: Final = frozenset(
+    {
+        *(ExtensionType.SERVER_NAME, ExtensionType.SUPPORTED_GROUPS, ExtensionType.ALPN),
+        ExtensionType.RECORD_SIZE_LIMIT,
+        *(ExtensionType.APPLICATION_SETTINGS, ExtensionType.TRUST_ANCHORS, ExtensionType.ENCRYPTED_CLIENT_HELLO),
+    }
+)
+"""RFC 8446 section 4.2, RFC 8449 section 4, RFC 9849 section 5, and the drafts of the others."""
+_IN_LEAF_ENTRY: Final = frozenset(
+    {
+        *(ExtensionType.STATUS_REQUEST, ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP),
+        *(ExtensionType.DELEGATED_CREDENTIAL, ExtensionType.TRUST_ANCHORS),
+    }
+)
+"""RFC 8446 section 4.4.2, RFC 9345 section 4.1.1, draft-ietf-tls-trust-anchor-ids."""
+_ECH_SIGNAL: Final = bytes(8)  # what encrypted_client_hello is in a HelloRetryRequest (RFC 9849 section 7.2.1)
+_FIRST_RENEGOTIATION: Final = b"\x00"  # renegotiation_info of a first handshake (RFC 5746 section 3.4)
+_UNCOMPRESSED_POINT: Final = 0  # ECPointFormat that every list must have (RFC 8422 section 5.1.2)
+_DOWNGRADED: Final = (b"DOWNGRD\x00", b"DOWNGRD\x01")
+"""How the random of a server of TLS 1.3 ends that was made to negotiate less (RFC 8446 section 4.1.3)."""
+_MESSAGE_BYTES_TAKEN: Final = 100 * 1024
+"""Bytes of a handshake message, or of a decompressed one, that BoringSSL reads (SSL_MAX_CERT_LIST_DEFAULT)."""
+_PROTECTED_BYTES_TAKEN: Final = PLAINTEXT_BYTES_MAX + 1 + 16
 """Bytes of a protected record: content and padding, their type, and the longest tag (RFC 8446 section 5.4)."""
+EMPTY_RECORDS_MAX: Final = 32  # records without content in a row that BoringSSL skips (kMaxEmptyRecords)
+WARNINGS_MAX: Final = 4  # warnings in a row that BoringSSL skips before TLS 1.3 (kMaxWarningAlerts)
 _VERSION_BYTES: Final = 2  # ProtocolVersion (RFC 8446 section 4.1.2)
 _ALPN_OVERHEAD_BYTES: Final = 3  # both length fields of a list of one name (RFC 7301 section 3.1)
 
@@ -95,7 +140,8 @@ _TLS_1_3_ORDER: Final[dict[int, frozenset[int]]] = {
     Kind.ENCRYPTED_EXTENSIONS: frozenset({Kind.SERVER_HELLO}),
     Kind.CERTIFICATE_REQUEST: frozenset({Kind.ENCRYPTED_EXTENSIONS}),
     Kind.CERTIFICATE: frozenset({Kind.ENCRYPTED_EXTENSIONS, Kind.CERTIFICATE_REQUEST}),
-    Kind.CERTIFICATE_VERIFY: frozenset({Kind.CERTIFICATE}),
+    Kind.COMPRESSED_CERTIFICATE: frozenset({Kind.ENCRYPTED_EXTENSIONS, Kind.CERTIFICATE_REQUEST}),
+    Kind.CERTIFICATE_VERIFY: frozenset({Kind.CERTIFICATE, Kind.COMPRESSED_CERTIFICATE}),
     Kind.FINISHED: frozenset({Kind.CERTIFICATE_VERIFY}),
 }
 _CERTIFICATES: Final = frozenset({Kind.CERTIFICATE, Kind.CERTIFICATE_STATUS})
@@ -110,11 +156,24 @@ _NOWHERE: Final[frozenset[int]] = frozenset()
 
 
 def _ocsp_response(status: bytes) -> bytes | None:
-    """Return the OCSPResponse of a CertificateStatus (RFC 6066 section 8); None if it is not one of a kept size."""
+    """Return the OCSPResponse of a CertificateStatus (RFC 6066 section 8); None if it is not one."""
     response = status[4:]
-    if status[:1] != _OCSP or len(response) != int.from_bytes(status[1:4], "big"):
-        return None
-    return response if 0 < len(response) <= OCSP_RESPONSE_BYTES_MAX else None
+    is_one = status[:1] == _OCSP and 0 < len(response) == int.from_bytes(status[1:4], "big")
+    return response if is_one else None
+
+
+def _is_sct_list(body: bytes) -> bool:
+    """Return whether this is a list of at least one SCT, none of them empty (RFC 6962 section 3.3)."""
+    try:
+        outer = Reader(body, "an SCT list")
+        scts = Reader(outer.vector(2), "an SCT list")
+        outer.end()
+        found = [scts.vector(2)]
+        while scts.left:
+            found.append(scts.vector(2))
+    except WireError:
+        return False
+    return all(found)
 
 
 def _alpn(extensions: dict[int, bytes]) -> str | None:
@@ -139,8 +198,11 @@ class Wire:
     its length, RFC 6962 section 3.3), and `ocsp_response` the DER that was stapled for the leaf (RFC 6066 section 8):
     both as presented, well-formed or not, requested or not.
 
-    `conforming` turns false when something in a TLS 1.3 flight could be parsed but deviates from RFC 8446, so that a
-    TLS library may refuse it. `key_share` is the server's (section 4.2.8).
+    `refusal` is the first thing that could be parsed but that a browser refuses, `unoffered` says that it is a version,
+    cipher suite or group that our hello did not offer. `key_share` is the server's share (RFC 8446 section 4.2.8), or
+    its public key in ServerKeyExchange. `certificate_requested` says that we are to answer with a Certificate,
+    `application_settings` that the server answered with its own, and `delegated` is the credential whose key signs
+    instead of the leaf's. Before TLS 1.3 `ticket_expected` announces a NewSessionTicket.
     """
 
     def __init__(self) -> None:
@@ -162,18 +224,27 @@ class Wire:
         self.finished_valid: bool | None = None
         self.alert: int | None = None
         self.flight_over = False
-        self.conforming = True
+        self.refusal: str | None = None
+        self.unoffered = False
         self.key_share: bytes | None = None
+        self.certificate_requested = False
+        self.application_settings = False
+        self.delegated: delegated_credential.DelegatedCredential | None = None
+        self.ticket_expected = False
+        self.server_random = b""
+        self._rest = b""
         self.error: WireError | None = None
         self._client_records = bytearray()
         self._client_messages = bytearray()
         self._records = bytearray()
         self._messages = bytearray()
         self._taken = 0
+        self._pieces = 0
         self._any_record = False
-        self._session_id = b""
-        self._server_random = b""
-        self._compatibility_seen = False
+        self._offered: ClientHello | None = None
+        self._status_expected = False
+        self._empty_records = 0
+        self._warnings = 0
         self._last_message: int | None = None
         self._hash_name = ""
         self._transcript: HASH | None = None
@@ -193,11 +264,6 @@ class Wire:
         In TLS 1.3 they come with the leaf; before it, CertificateStatus may follow the certificates.
         """
         return self.certificates_seen and (self.version == TLS_1_3 or self._last_message != Kind.CERTIFICATE)
-
-    @property
-    def mid_message(self) -> bool:
-        """Whether a record or a message has begun and is incomplete."""
-        return bool(self._records or self._messages)
 
     # Input. Every method raises `WireError`, the server's again on every later call: nothing after an error is read.
 
@@ -232,12 +298,12 @@ class Wire:
             return
         buffer += data
         try:
-            while (record := _first_record(self._client_records)) is not None:
+            while (record := first_record(self._client_records)) is not None:
                 content_type, _, body = record
                 del self._client_records[: RECORD_HEADER_BYTES + len(body)]
                 if content_type == ContentType.HANDSHAKE:
                     self._client_messages += body
-            for kind, message in _messages(self._client_messages):
+            for kind, message in messages_of(self._client_messages):
                 if kind == Kind.CLIENT_HELLO:
                     self._client_hello(message)
         except WireError as error:
@@ -280,13 +346,12 @@ class Wire:
 
     def _read(self) -> None:
         """Parse every complete record that can be read now."""
-        while not self.flight_over and (record := _first_record(self._records, first=not self._any_record)) is not None:
+        while not self._is_over and (record := first_record(self._records, first=not self._any_record)) is not None:
             content_type, header, body = record
-            if header[1:3] != _LEGACY_VERSION:
-                self.conforming = False
             content = body
             if content_type == ContentType.APPLICATION_DATA:
-                self.conforming = self.conforming and len(body) <= _PROTECTED_BYTES_CONFORMING
+                if header[1:3] != _RECORD_VERSION or len(body) > _PROTECTED_BYTES_TAKEN:
+                    self._refuse("a protected record of another version or size")
                 if self.version != TLS_1_3 or self.server_hello is None:
                     raise malformed("application data before the handshake is done")
                 if self._secret is None:
@@ -294,12 +359,24 @@ class Wire:
                 content_type, content = self._open(self._secret, header, body)
             elif content_type == ContentType.HANDSHAKE and self.version == TLS_1_3 and self.server_hello is not None:
                 raise malformed("a handshake message in the clear after ServerHello")
+            elif len(body) > PLAINTEXT_BYTES_MAX:
+                self._refuse("a record that is too large")
             del self._records[: RECORD_HEADER_BYTES + len(body)]
             self._any_record = True
             self._content(content_type, content, in_clear=content is body)
         if self.flight_over:
+            self._rest = bytes(self._records)
             self._records.clear()
             self._messages.clear()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing that comes is read: the flight is over, or an alert ended it."""
+        return self.flight_over or self.alert is not None
+
+    def _refuse(self, reason: str) -> None:
+        """Note what a browser refuses; the first reason counts."""
+        self.refusal = self.refusal or reason
 
     def _open(self, secret: bytes, header: bytes, sealed: bytes) -> tuple[int, bytes]:
         """Return content type and content of one protected record, padding removed (RFC 8446 section 5.2)."""
@@ -318,43 +395,67 @@ class Wire:
 
     def _content(self, content_type: int, content: bytes, *, in_clear: bool) -> None:
         """Parse the content of one record, decrypted where it was not `in_clear`."""
+        self._count_piece()
         if content_type == ContentType.HANDSHAKE:
             if not content:
-                # RFC 8446 section 5.1: never sent; accepting them would let a peer keep us busy for nothing.
-                raise malformed("an empty handshake record")
+                self._count_empty()
+                return
+            self._empty_records = 0
             self._messages += content
-            for kind, message in _messages(self._messages):
+            for kind, message in messages_of(self._messages):
                 self._message(kind, message)
                 if self.flight_over:
                     # RFC 8446 section 5.1: no message may straddle a change of keys, and Finished is one.
-                    self.conforming = self.conforming and not self._messages
+                    if self._messages:
+                        self._refuse("more handshake data after the flight")
                     return
+            if int.from_bytes(self._messages[1:MESSAGE_HEADER_BYTES], "big") > _MESSAGE_BYTES_TAKEN:
+                self._refuse("a handshake message that is too large")
         elif content_type == ContentType.ALERT:
             self._alert(content, in_clear=in_clear)
         else:
             self._change_cipher_spec(content)
 
+    def _count_piece(self) -> None:
+        self._pieces += 1
+        if self._pieces > PIECES_MAX:
+            raise too_large(f"more than {PIECES_MAX} records and messages")
+
     def _alert(self, content: bytes, *, in_clear: bool) -> None:
         if len(content) != _ALERT_BYTES:
             raise malformed("an alert that is not two bytes")
         level, description = content
+        new = self.version == TLS_1_3
         # A warning does not end a handshake before TLS 1.3; close_notify does, and in TLS 1.3 the level is meaningless
         # (RFC 8446 section 6).
-        if self.alert is None and (level == _FATAL or description == CLOSE_NOTIFY or self.version == TLS_1_3):
-            self.alert = description
-        if level != _FATAL or (in_clear and self.version == TLS_1_3):
-            self.conforming = False
+        if level == _WARNING and description != CLOSE_NOTIFY and (not new or description == _USER_CANCELED):
+            self._warnings += 1
+            if self._warnings > WARNINGS_MAX:
+                self._refuse("too many warnings")
+        else:
+            if new and level == _WARNING and description != CLOSE_NOTIFY:
+                self._refuse("a warning, which TLS 1.3 does not have")
+            self.alert = description if self.alert is None else self.alert
+        if new and in_clear and self.server_hello is not None:
+            self._refuse("an alert in the clear after ServerHello")
 
     def _change_cipher_spec(self, content: bytes) -> None:
         if self.version is None:
             raise malformed("ChangeCipherSpec before ServerHello")
         if self.version != TLS_1_3:
             # RFC 5246 section 7.3: what the server sends after it is protected, and not needed here.
+            self._refuse("ChangeCipherSpec before the flight is over")
             self.flight_over = True
-        elif content != _COMPATIBILITY or self._compatibility_seen or self._last_message != Kind.SERVER_HELLO:
-            self.conforming = False
-        else:
-            self._compatibility_seen = True
+            return
+        self._count_empty()  # as BoringSSL does
+        if content != _COMPATIBILITY:
+            self._refuse("an unexpected ChangeCipherSpec")
+
+    def _count_empty(self) -> None:
+        """Records without content are never sent (RFC 8446 section 5.1); many would keep us busy for nothing."""
+        self._empty_records += 1
+        if self._empty_records > EMPTY_RECORDS_MAX:
+            raise malformed("too many records without content")
 
     # Messages
 
@@ -362,13 +463,14 @@ class Wire:
         reader = Reader(message, "our ClientHello")
         reader.take(MESSAGE_HEADER_BYTES + 2)
         random = reader.take(RANDOM_BYTES)
-        self._session_id = reader.vector(1)
+        reader.vector(1)
         if self.client_random is None:
             self.client_random = random
         self.client_hellos.append(message)
 
     def _message(self, kind: int, message: bytes) -> None:
         """Parse one handshake message of the server, in order."""
+        self._count_piece()
         if kind == Kind.SERVER_HELLO:
             self._server_hello(message)
             return
@@ -381,8 +483,6 @@ class Wire:
         if self._last_message not in (_TLS_1_2_ORDER if old else _TLS_1_3_ORDER).get(kind, _NOWHERE):
             raise malformed(f"handshake message {kind} after message {self._last_message}")
         self._last_message = kind
-        if kind == Kind.CERTIFICATE_REQUEST:
-            self.conforming = False
         if (parse := self._PARSERS.get(kind)) is not None:
             parse(self, body)
         if self._transcript is not None:
@@ -395,37 +495,96 @@ class Wire:
         hello = parse_server_hello(message)
         version, suite = hello.version, hello.cipher_suite
         extensions = dict(reversed(hello.extensions))
-        group = self._key_share_group(extensions.get(ExtensionType.KEY_SHARE))
         new = version == TLS_1_3
+        group = self._key_share_group(extensions.get(ExtensionType.KEY_SHARE)) if new else None
         if new and suite not in TLS_1_3_SUITES:
+            self.unoffered = True
             raise malformed(f"cipher suite 0x{suite:04x} in TLS 1.3")
         retry = new and hello.is_retry
         if self.hello_retry_request is not None and (retry or not new or suite != self.suite):
             raise malformed("ServerHello does not fit the HelloRetryRequest before it")  # RFC 8446 section 4.1.4
-        if not new:
-            self.alpn = _alpn(extensions)
-            self.extended_master_secret = hello.extended_master_secret
-            self.sct_list = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
-        elif self._messages:
+        if new and self._messages:
             # RFC 8446 section 5.1: no message may straddle a change of keys.
             raise malformed("more handshake data in the record of a TLS 1.3 ServerHello")
-        self.conforming = (
-            self.conforming
-            and (hello.legacy_version, hello.session_id, hello.compression_method) == (TLS_1_2, self._session_id, 0)
-            and extensions.keys() == _IN_SERVER_HELLO
-            and len(extensions) == len(hello.extensions)
-            and len(extensions[ExtensionType.SUPPORTED_VERSIONS]) == _VERSION_BYTES
-        )
+        if not new:
+            self._old_extensions(extensions)
+        self._check_offer(hello, group, extensions)
         self.version, self.suite, self.group = version, suite, group
         if retry:
             self.hello_retry_request = message
             return
         self.server_hello = message
-        self._server_random = hello.random
+        self.server_random = hello.random
         self._last_message = Kind.SERVER_HELLO
-        if new and self.client_hellos:
-            self._hash_name = TLS_1_3_SUITES[suite].hash_name
-            self._transcript = self._begin_transcript(message)
+        if self.client_hellos:
+            hashing = TLS_1_3_SUITES[suite].hash_name if new else _old_hash(version, suite)
+            if hashing is not None:
+                self._hash_name = hashing
+                self._transcript = self._begin_transcript(message)
+
+    def _old_extensions(self, extensions: dict[int, bytes]) -> None:
+        """Read what a server says in ServerHello before TLS 1.3."""
+        self.alpn = _alpn(extensions)
+        self.extended_master_secret = ExtensionType.EXTENDED_MASTER_SECRET in extensions
+        self.sct_list = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
+        self._status_expected = ExtensionType.STATUS_REQUEST in extensions
+        self.ticket_expected = ExtensionType.SESSION_TICKET in extensions
+
+    def _check_offer(self, hello: ServerHello, group: int | None, extensions: dict[int, bytes]) -> None:
+        """Refuse what the server chose and our hello did not offer (RFC 8446 sections 4.1.3 and 4.2.8)."""
+        self._offered = offered = own_hello(self.client_hellos[0]) if self.client_hellos else None
+        if offered is None:
+            return
+        refusal = None
+        if hello.version not in set(offered.versions) - GREASE:
+            refusal = f"version 0x{hello.version:04x} was not offered"
+        elif hello.cipher_suite not in set(offered.cipher_suites) - GREASE:
+            refusal = f"cipher suite 0x{hello.cipher_suite:04x} was not offered"
+        elif group is not None and group not in set(offered.groups) - GREASE:
+            refusal = f"group 0x{group:04x} was not offered"
+        if refusal is not None:
+            self.unoffered = True
+            self._refuse(refusal)
+        check = self._check_hello if hello.version == TLS_1_3 else self._check_old_hello
+        check(hello, extensions, offered)
+
+    def _check_hello(self, hello: ServerHello, extensions: dict[int, bytes], offered: ClientHello) -> None:
+        """Refuse what RFC 8446 sections 4.1.3 and 4.1.4 forbid."""
+        expected = extensions.keys() <= _IN_RETRY if hello.is_retry else extensions.keys() == _IN_SERVER_HELLO
+        if (
+            (hello.legacy_version, hello.session_id, hello.compression_method) != (TLS_1_2, offered.session_id, 0)
+            or not expected
+            or len(extensions.get(ExtensionType.ENCRYPTED_CLIENT_HELLO, _ECH_SIGNAL)) != len(_ECH_SIGNAL)
+            or len(extensions) != len(hello.extensions)
+            or len(extensions[ExtensionType.SUPPORTED_VERSIONS]) != _VERSION_BYTES
+        ):
+            self._refuse("a nonconforming ServerHello")
+        if hello.is_retry and extensions.keys() <= {ExtensionType.SUPPORTED_VERSIONS}:
+            self._refuse("a HelloRetryRequest that changes nothing")
+
+    def _check_old_hello(self, hello: ServerHello, extensions: dict[int, bytes], offered: ClientHello) -> None:
+        """Refuse what the RFCs of these extensions forbid, and a downgrade (RFC 8446 section 4.1.3)."""
+        if hello.random.endswith(_DOWNGRADED) and TLS_1_3 in offered.versions:
+            self._refuse("the server speaks TLS 1.3, and was made to negotiate less")
+        if hello.session_id and hello.session_id == offered.session_id:
+            self._refuse("the resumption of a session that there is not")
+        allowed = _IN_OLD_SERVER_HELLO & {kind for kind, _ in offered.extensions}
+        if (
+            hello.compression_method
+            or not extensions.keys() <= allowed
+            or len(extensions) != len(hello.extensions)
+            or not all(_is_old_extension(kind, body) for kind, body in hello.extensions)
+        ):
+            self._refuse("a nonconforming ServerHello")
+        self._check_alpn(hello.extensions, offered)
+
+    def _check_alpn(self, extensions: Iterable[tuple[int, bytes]], offered: ClientHello) -> None:
+        """One protocol of those offered is selected (RFC 7301 section 3.1)."""
+        for kind, body in extensions:
+            if kind == ExtensionType.ALPN and (
+                self.alpn not in offered.alpn or len(body) != _ALPN_OVERHEAD_BYTES + len(self.alpn or "")
+            ):
+                self._refuse("a protocol that was not offered")
 
     def _key_share_group(self, body: bytes | None) -> int | None:
         """Return the group the server chose, and keep its share if there is one (RFC 8446 section 4.2.8)."""
@@ -445,27 +604,63 @@ class Wire:
         extensions = dict(reversed(listed))
         self.alpn = _alpn(extensions)
         reader.end()
-        # One protocol is selected (RFC 7301 section 3.1); the answer to a name is empty (RFC 6066 section 3).
-        chosen = extensions.get(ExtensionType.ALPN)
-        self.conforming = (
-            self.conforming
-            and extensions.keys() <= _IN_ENCRYPTED_EXTENSIONS
-            and len(extensions) == len(listed)
-            and not extensions.get(ExtensionType.SERVER_NAME)
-            and (chosen is None or len(chosen) == _ALPN_OVERHEAD_BYTES + len(self.alpn or ""))
-        )
+        self.application_settings = ExtensionType.APPLICATION_SETTINGS in extensions
+        if self._offered is None:
+            return
+        kinds = {kind for kind, _ in self._offered.extensions}
+        configurations = extensions.get(ExtensionType.ENCRYPTED_CLIENT_HELLO)
+        anchors = extensions.get(ExtensionType.TRUST_ANCHORS)
+        if (
+            not extensions.keys() <= _IN_ENCRYPTED_EXTENSIONS & kinds
+            or len(extensions) != len(listed)
+            or extensions.get(ExtensionType.SERVER_NAME)
+            or (configurations is not None and not _is_ech_config_list(configurations))
+            or (anchors is not None and not _is_trust_anchor_list(anchors))
+            or (self.application_settings and self.alpn not in _with_settings(self._offered))
+        ):
+            self._refuse("nonconforming EncryptedExtensions")
+        self._check_alpn(listed, self._offered)
+
+    def _certificate_request(self, body: bytes) -> None:
+        """RFC 8446 section 4.3.2, RFC 5246 section 7.4.4. Nothing of it matters to a client without a certificate."""
+        self.certificate_requested = True
+        reader = Reader(body, "CertificateRequest")
+        if self.version == TLS_1_3:
+            context, extensions = reader.vector(1), dict(reader.extensions())
+            schemes = Reader(extensions.get(ExtensionType.SIGNATURE_ALGORITHMS, b""), "CertificateRequest").vector(2)
+            if context or not schemes or len(schemes) % 2:
+                self._refuse("a nonconforming CertificateRequest")
+        else:
+            reader.vector(1)
+            schemes, names = reader.vector(2), Reader(reader.vector(2), "CertificateRequest")
+            while names.left:
+                names.vector(2)
+            if len(schemes) % 2:
+                self._refuse("a nonconforming CertificateRequest")
+        reader.end()
 
     def _server_hello_done(self, body: bytes) -> None:
         """RFC 5246 section 7.4.5: nothing the server says after it is needed."""
         Reader(body, "ServerHelloDone").end()
         self.flight_over = True
 
+    def _compressed_certificate(self, body: bytes) -> None:
+        """RFC 8879 section 4."""
+        reader = Reader(body, "CompressedCertificate")
+        algorithm, length, compressed = reader.number(2), reader.number(3), reader.vector(3)
+        reader.end()
+        if self._offered is None or algorithm not in self._offered.compressions:
+            raise malformed(f"a certificate compressed with the algorithm {algorithm}, which was not offered")
+        if length > _MESSAGE_BYTES_TAKEN:
+            self._refuse("a compressed certificate that is too large")
+        self._certificate(compression.decompress(algorithm, compressed, length, limit=MESSAGE_BYTES_MAX))
+
     def _certificate(self, body: bytes) -> None:
         """RFC 8446 section 4.4.2, RFC 5246 section 7.4.2. What is read before an error is kept."""
         reader = Reader(body, "Certificate")
         entries_have_extensions = self.version == TLS_1_3
-        if entries_have_extensions and (reader.vector(1) or len(body) > _CHAIN_BYTES_CONFORMING):
-            self.conforming = False
+        if entries_have_extensions and reader.vector(1):
+            self._refuse("a certificate in answer to nothing")
         entries = Reader(reader.vector(3), "the certificate list")
         reader.end()
         self.certificates_seen = True
@@ -476,24 +671,45 @@ class Wire:
             if size > CERTIFICATE_BYTES_MAX:
                 raise too_large(f"a certificate of {size} bytes")
             self.certificates.append(entries.take(size))
+            if not size:
+                self._refuse("an empty certificate")
             if entries_have_extensions and (extensions := entries.extensions()):
                 self._entry_extensions(extensions)
 
     def _entry_extensions(self, listed: list[tuple[int, bytes]]) -> None:
         """Parse the extensions of the last certificate (RFC 8446 sections 4.4.2 and 4.4.2.1): the leaf's are kept."""
         extensions = dict(reversed(listed))
-        is_leaf = len(self.certificates) == 1
-        if not is_leaf or not extensions.keys() <= _IN_LEAF_ENTRY or len(extensions) != len(listed):
-            self.conforming = False
-        if is_leaf:
-            self.sct_list = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
-            if (status := extensions.get(ExtensionType.STATUS_REQUEST)) is not None:
-                self.ocsp_response = _ocsp_response(status)
-                self.conforming = self.conforming and self.ocsp_response is not None
+        scts = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
+        status = extensions.get(ExtensionType.STATUS_REQUEST)
+        kinds = {kind for kind, _ in self._offered.extensions} if self._offered is not None else set()
+        if (
+            not extensions.keys() <= _IN_LEAF_ENTRY & kinds
+            or len(extensions) != len(listed)
+            or (scts is not None and not _is_sct_list(scts))
+            or (status is not None and _ocsp_response(status) is None)
+            or extensions.get(ExtensionType.TRUST_ANCHORS)
+        ):
+            self._refuse("nonconforming extensions of a certificate")
+        credential = extensions.get(ExtensionType.DELEGATED_CREDENTIAL)
+        if len(self.certificates) > 1:
+            if credential is not None:
+                self._refuse("a delegated credential of a CA")
+            return
+        self.sct_list = scts
+        self._keep_response(status or b"")
+        if credential is not None and ExtensionType.DELEGATED_CREDENTIAL in kinds:
+            self.delegated = delegated_credential.parse(credential)
 
     def _certificate_status(self, body: bytes) -> None:
         """RFC 6066 section 8: before TLS 1.3 the leaf's OCSP response is a message of its own."""
-        self.ocsp_response = _ocsp_response(body)
+        if not self._status_expected or _ocsp_response(body) is None:
+            self._refuse("a nonconforming CertificateStatus")
+        self._keep_response(body)
+
+    def _keep_response(self, status: bytes) -> None:
+        response = _ocsp_response(status)
+        kept = response is not None and len(response) <= OCSP_RESPONSE_BYTES_MAX
+        self.ocsp_response = response if kept else None
 
     def _server_key_exchange(self, body: bytes) -> None:
         """RFC 8422 section 5.4 (ECDHE), RFC 5246 section 7.4.3 (DHE). Other forms carry no signature of interest."""
@@ -501,21 +717,26 @@ class Wire:
         suite = CIPHER_SUITES.get(self.suite or 0, "")
         if suite.startswith("TLS_ECDHE_"):
             if reader.number(1) != _NAMED_CURVE:
+                self._refuse("a curve without a name")
                 return
             self.group = reader.number(2)
-            reader.vector(1)
+            self.key_share = reader.vector(1)
+            if self._offered is not None and self.group not in set(self._offered.groups) - GREASE:
+                self._refuse(f"group 0x{self.group:04x} was not offered")
         elif suite.startswith("TLS_DHE_"):
             self.dh_bits = int.from_bytes(reader.vector(2), "big").bit_length()
             reader.vector(2)
             reader.vector(2)
         else:
+            self._refuse("a ServerKeyExchange that this cipher suite does not have")
             return
         parameters = body[: reader.at]
         scheme = reader.number(2) if self.version == TLS_1_2 else None  # RFC 4346 section 7.4.3: fixed by the key
         signature = reader.vector(2)
         reader.end()
+        self._check_scheme(scheme)
         if self.client_random is not None:
-            signed = self.client_random + self._server_random + parameters
+            signed = self.client_random + self.server_random + parameters
             self.signature = HandshakeSignature(scheme=scheme, signed=signed, signature=signature)
 
     def _certificate_verify(self, body: bytes) -> None:
@@ -523,9 +744,16 @@ class Wire:
         reader = Reader(body, "CertificateVerify")
         scheme, signature = reader.number(2), reader.vector(2)
         reader.end()
+        self._check_scheme(scheme)
         if self._transcript is not None:
             signed = signed_content(self._transcript.digest())
             self.signature = HandshakeSignature(scheme=scheme, signed=signed, signature=signature)
+
+    def _check_scheme(self, scheme: int | None) -> None:
+        """The server signs with a scheme that was offered (RFC 8446 section 4.4.3, RFC 5246 section 7.4.3)."""
+        offered = self._offered
+        if offered is not None and self.delegated is None and scheme not in offered.signature_schemes:
+            self._refuse(f"signature scheme {scheme} was not offered")
 
     def _finished(self, body: bytes) -> None:
         """RFC 8446 section 4.4.4."""
@@ -547,18 +775,29 @@ class Wire:
         running.update(server_hello)
         return running
 
-    def transcript_hash(self) -> bytes:
-        """Return the hash of a TLS 1.3 handshake up to the last message that was read (RFC 8446 section 4.4.1).
+    def rest(self) -> bytes:
+        """Return the bytes that came in one piece with the end of the flight."""
+        return self._rest
 
-        Raises `WireError` before there is a ServerHello of TLS 1.3, or when our own hello was not given.
+    def transcript(self) -> HASH:
+        """Return the running hash of the handshake up to the last message that was read (RFC 8446 section 4.4.1).
+
+        It is a copy. Raises `WireError` before there is a ServerHello whose hash is known, or when our own hello was
+        not given.
         """
         if self._transcript is None:
-            raise malformed("no hellos of TLS 1.3")
-        return self._transcript.digest()
+            raise malformed("no hellos with a known hash")
+        return self._transcript.copy()
+
+    def transcript_hash(self) -> bytes:
+        """Return the digest of `transcript`. Raises `WireError`."""
+        return self.transcript().digest()
 
     _PARSERS: ClassVar[dict[int, Callable[[Wire, bytes], None]]] = {
         Kind.ENCRYPTED_EXTENSIONS: _encrypted_extensions,
+        Kind.CERTIFICATE_REQUEST: _certificate_request,
         Kind.CERTIFICATE: _certificate,
+        Kind.COMPRESSED_CERTIFICATE: _compressed_certificate,
         Kind.CERTIFICATE_STATUS: _certificate_status,
         Kind.SERVER_KEY_EXCHANGE: _server_key_exchange,
         Kind.SERVER_HELLO_DONE: _server_hello_done,
@@ -567,7 +806,79 @@ class Wire:
     }
 
 
-def _first_record(buffer: bytearray, *, first: bool = False) -> tuple[int, bytes, bytes] | None:
+def _old_hash(version: int, suite: int) -> str | None:
+    """Return the hash of a handshake before TLS 1.3, where it can be finished here (RFC 5246 section 7.4.9)."""
+    return TLS_1_2_SUITES[suite].hash_name if version == TLS_1_2 and suite in TLS_1_2_SUITES else None
+
+
+def _is_old_extension(kind: int, body: bytes) -> bool:
+    """Return whether a server may answer so before TLS 1.3, as far as that does not depend on our hello."""
+    if kind in _EMPTY:
+        return not body
+    if kind == ExtensionType.RENEGOTIATION_INFO:
+        return body == _FIRST_RENEGOTIATION
+    if kind == ExtensionType.EC_POINT_FORMATS:
+        return _allows_uncompressed(body)
+    return kind != ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP or _is_sct_list(body)
+
+
+def _allows_uncompressed(body: bytes) -> bool:
+    """Return whether a list of point formats has the one that is used (RFC 8422 section 5.1.2)."""
+    return bool(body) and body[0] == len(body) - 1 and _UNCOMPRESSED_POINT in body[1:]
+
+
+def _with_settings(offered: ClientHello) -> tuple[str, ...]:
+    """Return the protocols for which application settings were offered (draft-vvv-tls-alps section 4)."""
+    body = dict(offered.extensions)[ExtensionType.APPLICATION_SETTINGS]
+    names = Reader(Reader(body, "our hello").vector(2), "our hello")
+    found = []
+    while names.left:
+        found.append(names.vector(1).decode("ascii", "backslashreplace"))
+    return tuple(found)
+
+
+def _is_trust_anchor_list(body: bytes) -> bool:
+    """Return whether this is a list of trust anchor ids, none of them empty (draft-ietf-tls-trust-anchor-ids)."""
+    try:
+        outer = Reader(body, "a list of trust anchors")
+        names = Reader(outer.vector(2), "a list of trust anchors")
+        outer.end()
+        complete = True
+        while names.left:
+            complete = bool(names.vector(1)) and complete
+    except WireError:
+        return False
+    return complete
+
+
+def _is_ech_config_list(body: bytes) -> bool:
+    """Return whether this is a list of ECHConfigs, those of the one known version well-formed (RFC 9849 section 4)."""
+    try:
+        outer = Reader(body, "an ECHConfigList")
+        configurations = Reader(outer.vector(2), "an ECHConfigList")
+        outer.end()
+        complete = configurations.left > 0
+        while configurations.left:
+            version, contents = configurations.number(2), configurations.vector(2)
+            if version == ExtensionType.ENCRYPTED_CLIENT_HELLO:
+                complete = complete and _is_ech_config(Reader(contents, "an ECHConfig"))
+    except WireError:
+        return False
+    return complete
+
+
+def _is_ech_config(reader: Reader) -> bool:
+    """Return whether these are ECHConfigContents. Raises `WireError`."""
+    reader.number(1)
+    reader.number(2)
+    key, suites = reader.vector(2), reader.vector(2)
+    reader.number(1)
+    name = reader.vector(1)
+    reader.extensions()
+    return bool(key and suites and name) and not len(suites) % 4 and not reader.left
+
+
+def first_record(buffer: bytearray, *, first: bool = False) -> tuple[int, bytes, bytes] | None:
     """Return type, header and body of the record at the start of `buffer`; None while it is incomplete.
 
     Raises `WireError`: NOT_TLS when it is the connection's `first` record, otherwise MALFORMED.
@@ -587,7 +898,7 @@ def _first_record(buffer: bytearray, *, first: bool = False) -> tuple[int, bytes
     return (header[0], header, bytes(buffer[RECORD_HEADER_BYTES:end])) if len(buffer) >= end else None
 
 
-def _messages(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
+def messages_of(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
     """Take every complete handshake message off the front of `buffer`: its type, and the message with its header.
 
     Raises `WireError` TOO_LARGE as soon as a header declares too much: such a message is not waited for.

@@ -1,8 +1,9 @@
-"""Many machines, many vantages: probes run on workers of a Dask cluster, assessment where the scan was started.
+"""Many machines, many vantages: probes run on workers, assessment where the scan was started.
 
-Room: fleet, above scan. `certificates` makes what mutual TLS needs, `engine` sets Dask up, `worker` is what runs on a
-worker, `coordinator` distributes the targets. The extra `fleet` installs Dask.
+Room: fleet, above scan. `certificates` makes what mutual TLS needs and reads it, `messages` defines what is sent,
+`scheduler` relays between clients and workers, `worker` probes, `coordinator` distributes the targets of one scan.
 
-Workers observe and do not assess. They return observations with raw certificates and signatures, which are assessed
-here, with the pins, roots and logs that are here: a worker with an old list has no influence on a verdict.
+Everything that is sent is data of the types in `messages` and `detector.scan.work`, validated where it is received: no
+part runs code of another. Workers observe and do not assess. What they return is assessed here, with the pins, roots
+and logs that are here: a worker with an old list has no influence on a verdict.
 """

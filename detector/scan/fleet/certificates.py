@@ -1,10 +1,10 @@
 """Certificates for a fleet: one CA, and one certificate each for scheduler, workers and clients.
 
-Room: fleet. Pure but for `write`, which makes the files.
+Room: fleet. Pure but for `write`, which makes the files, and `context`, which reads them.
 
 Every part shows a certificate of this CA and requires one (mutual TLS), so nobody else can join, watch or submit work.
-The members of a fleet send each other code: a holder of one of these keys can run programs on every machine of the
-fleet. Protect them accordingly.
+The role is in the certificate, and checked by the other side: only the scheduler's may serve (id-kp-serverAuth, RFC
+5280 section 4.2.1.12), and the name `ROLE.fleet.invalid` tells workers from clients.
 """
 
 from __future__ import annotations
@@ -12,26 +12,33 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import os
+import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from detector.errors import OutputError
+from detector.errors import InputError, OutputError
 from detector.pins.target import parse_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 DAYS_VALID: Final = 365
 """A fleet that is renewed less than once a year is not maintained."""
 BACKDATED: Final = dt.timedelta(hours=1)
 """For machines whose clocks are slow."""
-PARTS: Final = ("scheduler", "worker", "client")
+SCHEDULER: Final = "scheduler"
+WORKER: Final = "worker"
+CLIENT: Final = "client"
+PARTS: Final = (SCHEDULER, WORKER, CLIENT)
+_ROLE_DOMAIN: Final = ".fleet.invalid"  # no host can have such a name (RFC 2606 section 2)
 _SECRET: Final = 0o600
+_NEW: Final = "Make new ones with `detector fleet certificates`, and give every machine those of its part."
 
 
 class Files(NamedTuple):
@@ -66,8 +73,9 @@ def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: i
     made: dict[str, bytes] = {"ca.pem": ca.public_bytes(serialization.Encoding.PEM)}
     for part in PARTS:
         key = ec.generate_private_key(ec.SECP256R1())
-        alternatives = x509.SubjectAlternativeName([*names, x509.DNSName(f"{part}.fleet.invalid")])
-        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        serves = part == SCHEDULER
+        alternatives = x509.SubjectAlternativeName(names if serves else [x509.DNSName(part + _ROLE_DOMAIN)])
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
             _builder(_name(part), ca_name, key, now, days, is_ca=False)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -80,6 +88,51 @@ def write(folder: str | Path, *, hosts: Iterable[str], now: dt.datetime, days: i
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     return _write_new(folder, made)
+
+
+def context(folder: str | Path, part: str, *, now: dt.datetime) -> ssl.SSLContext:
+    """Return the TLS settings of one part: TLS 1.3, and only peers with a certificate of this fleet.
+
+    Raises `InputError` where its files are missing, do not belong together, or are out of date.
+    """
+    found = files(folder, part)
+    settings = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if part == SCHEDULER else ssl.PROTOCOL_TLS_CLIENT)
+    settings.minimum_version = ssl.TLSVersion.TLSv1_3
+    settings.verify_mode = ssl.CERT_REQUIRED
+    try:
+        certificate = x509.load_pem_x509_certificate(found.certificate.read_bytes())
+        authority = x509.load_pem_x509_certificate(found.ca.read_bytes())
+        settings.load_cert_chain(found.certificate, found.key, password="")
+        settings.load_verify_locations(found.ca)
+        certificate.verify_directly_issued_by(authority)
+    except ssl.SSLError as error:
+        raise InputError(
+            f"--tls {folder}: {part}.key is not a key, or not that of {part}.pem.", advice="Copy both files again."
+        ) from error
+    except OSError as error:
+        missing = next((file for file in found if not file.is_file()), found.key)
+        raise InputError(
+            f"--tls {folder}: {missing.name} cannot be read ({error.strerror}).",
+            advice="Make the files with `detector fleet certificates`, and give this machine those of its part.",
+        ) from error
+    except InvalidSignature as error:
+        raise InputError(f"--tls {folder}: {part}.pem is not of the CA in ca.pem.", advice=_NEW) from error
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"--tls {folder}: {part}.pem or ca.pem is not a certificate of a fleet.", advice=_NEW
+        ) from error
+    for each, name in ((certificate, f"{part}.pem"), (authority, "ca.pem")):
+        if not each.not_valid_before_utc <= now <= each.not_valid_after_utc:
+            between = f"{each.not_valid_before_utc:%Y-%m-%d} to {each.not_valid_after_utc:%Y-%m-%d}"
+            raise InputError(f"--tls {folder}: {name} is valid from {between}, and today is not.", advice=_NEW)
+    return settings
+
+
+def role_of(certificate: Mapping[str, Any] | None) -> str | None:
+    """Return the role in a verified certificate, as `ssl.SSLObject.getpeercert` gives it; None where it has no one."""
+    names = [name for kind, name in (certificate or {}).get("subjectAltName", ()) if kind == "DNS"]
+    roles = [name.removesuffix(_ROLE_DOMAIN) for name in names if name.endswith(_ROLE_DOMAIN)]
+    return roles[0] if len(roles) == 1 else None
 
 
 def _write_new(folder: Path, made: dict[str, bytes]) -> tuple[Path, ...]:

@@ -1,69 +1,100 @@
-"""What runs on a worker of a fleet: it identifies its program, and runs requests (`detector.scan.work`).
+"""A worker of a fleet: registers with its scheduler, and runs the requests that it is sent (`detector.scan.work`).
 
-Room: fleet. Called by Dask; `run` in threads of the worker, which wait for one more thread that probes for all of them.
+Room: fleet. Opens the connections of the probes, and one to the scheduler; starts tasks and ends every one of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import threading
-from functools import cache
-from pathlib import Path
-from typing import Final
+import functools
+import logging
+from typing import TYPE_CHECKING, Final
 
-import distributed
 import msgspec
+from aiohttp import WSMsgType
 
-from detector.model import Record
+from detector.aio.tasks import cancel_and_wait
+from detector.errors import InputError
 from detector.scan import work
-from detector.version import VERSION
 
-PROTOCOL: Final = 1
-"""Version of the messages of a fleet; rises when a reader of the old form would misread the new."""
+from .certificates import WORKER
+from .connection import connected
+from .messages import Parcel, Registration, own_identity
 
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
 
-class Identity(Record, frozen=True, kw_only=True):
-    """Which program a worker runs: its version, and a hash of its source."""
+    import aiohttp
 
-    form: int = PROTOCOL
-    version: str = VERSION
-    source_sha256: str
+LOG: Final = logging.getLogger("detector.scan")
 
+RECONNECT_SECONDS: Final = 60.0
+"""How long a worker tries to reach a scheduler that is gone before it ends; its supervisor starts it again."""
+RETRY_SECONDS: Final = 1.0
+"""Between two tries."""
 
-@cache
-def source_hash() -> str:
-    """SHA-256 over the names and contents of this package's modules, in order, as of the first call."""
-    package = Path(__file__).resolve().parents[2]
-    digest = hashlib.sha256()
-    for module in sorted(package.rglob("*.py")):
-        content = module.read_bytes()
-        digest.update(f"{module.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
+CONFIGURATIONS_MAX: Final = 16
+"""Configurations of clients whose detectors are kept: each scan has one."""
 
 
-def identity() -> bytes:
-    """The identity of this worker, as JSON."""
-    return msgspec.json.encode(Identity(source_sha256=source_hash()))
+async def serve(
+    scheduler: str, context: ssl.SSLContext, *, vantage: str, threads: int, on_registered: Callable[[], None]
+) -> None:
+    """Work for a scheduler until it has been gone for a minute. `on_registered` is called after each registration.
+
+    Raises `InputError` where the scheduler cannot be reached in the first place, or refuses this worker.
+    """
+    loop = asyncio.get_running_loop()
+    registration = Registration(vantage=vantage, identity=own_identity(), threads=threads)
+    give_up = loop.time()
+    while True:
+        try:
+            async with connected(scheduler, WORKER, context) as socket:
+                await socket.send_str(msgspec.json.encode(registration).decode())
+                on_registered()
+                await _Jobs(socket, threads).run()
+                LOG.info("the scheduler is gone")
+                give_up = loop.time() + RECONNECT_SECONDS
+        except InputError:
+            if loop.time() >= give_up:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
 
 
-def run(job: bytes) -> tuple[str, bytes]:
-    """Run a request; returns the address of this worker, and the response."""
-    running = asyncio.run_coroutine_threadsafe(work.run(job), _probing_loop())
-    return distributed.get_worker().address, running.result()
+class _Jobs:
+    """The jobs of one connection, `threads` of them at once."""
 
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, threads: int) -> None:
+        self._socket: Final = socket
+        self._room: Final = asyncio.Semaphore(threads)
+        self._running: Final[dict[int, asyncio.Task[None]]] = {}
+        self._detector_for: Final = functools.lru_cache(CONFIGURATIONS_MAX)(work.make_detector)
 
-_STARTING: Final = threading.Lock()
+    async def run(self) -> None:
+        """Run jobs until the connection ends."""
+        try:
+            async for message in self._socket:
+                parcel = Parcel.decode(message.data) if message.type is WSMsgType.BINARY else None
+                if parcel is None:
+                    return
+                if parcel.content:
+                    self._start(parcel)
+                elif parcel.job in self._running:
+                    self._running[parcel.job].cancel()
+        finally:
+            await cancel_and_wait(self._running.values())
 
+    def _start(self, parcel: Parcel) -> None:
+        task = asyncio.create_task(self._answer(parcel))
+        self._running[parcel.job] = task
+        task.add_done_callback(lambda _: self._running.pop(parcel.job, None))
 
-def _probing_loop() -> asyncio.AbstractEventLoop:
-    """The event loop of all requests, in a thread of its own, so that many requests cost no more than few."""
-    with _STARTING:
-        return _start_loop()
-
-
-@cache
-def _start_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="probes", daemon=True).start()
-    return loop
+    async def _answer(self, parcel: Parcel) -> None:
+        answer = b""
+        try:
+            async with self._room:
+                answer = await work.run(parcel.content, self._detector_for)
+        finally:
+            if not self._socket.closed:
+                await self._socket.send_bytes(Parcel(parcel.job, 0, answer).encode())

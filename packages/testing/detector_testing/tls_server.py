@@ -7,9 +7,9 @@ instead of a handshake.
 
 Order of a connection, with the steps after which a script can stop in capitals:
 
-    ACCEPT · ClientHello HELLO · ServerHello SERVER_HELLO · (EncryptedExtensions) Certificate CERTIFICATE ·
-    CertificateVerify, Finished (TLS 1.2: ServerKeyExchange, ServerHelloDone) FLIGHT · the client's Finished (TLS 1.2:
-    and the server's) HANDSHAKE · HTTP requests ANSWER
+    ACCEPT · ClientHello HELLO · (HelloRetryRequest, ClientHello) · ServerHello SERVER_HELLO · (EncryptedExtensions)
+    Certificate CERTIFICATE · CertificateVerify, Finished (TLS 1.2: ServerKeyExchange, ServerHelloDone) FLIGHT · the
+    client's Finished (TLS 1.2: and the server's) HANDSHAKE · HTTP requests ANSWER
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ import hashlib
 import itertools
 import secrets
 import ssl
+import zlib
 from typing import TYPE_CHECKING, Final
 
+import brotli
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
@@ -40,8 +42,16 @@ if TYPE_CHECKING:
 TLS_AES_128_GCM_SHA256: Final = 0x1301
 ECDHE_ECDSA_AES128_GCM_SHA256: Final = 0xC02B
 ECDHE_RSA_AES128_GCM_SHA256: Final = 0xC02F
+RSA_AES128_GCM_SHA256: Final = 0x009C
 RENEGOTIATION_SCSV: Final = 0x00FF
-"""This server's cipher suites (RFC 8446 appendix B.4, RFC 5289 section 3.2) and the signaling value of RFC 5746."""
+"""This server's cipher suites (RFC 8446 appendix B.4, RFC 5288 section 3, RFC 5289 section 3.2) and the signaling value
+of RFC 5746."""
+
+HELLO_RETRY_REQUEST: Final = hashlib.sha256(b"HelloRetryRequest").digest()
+"""The random of a ServerHello that asks for another ClientHello (RFC 8446 section 4.1.3)."""
+
+PREMASTER_BYTES: Final = 48
+"""Bytes of the secret that RSA key exchange encrypts (RFC 5246 section 7.4.7.1)."""
 
 LARGEST_MESSAGE: Final = (1 << 24) - 1
 """Largest length in bytes that a handshake message can declare."""
@@ -54,7 +64,18 @@ class Group(enum.IntEnum):
     """Key exchange groups (RFC 8446 section 4.2.7)."""
 
     SECP256R1 = 0x0017
+    SECP384R1 = 0x0018
     X25519 = 0x001D
+
+
+CURVES: Final = {Group.SECP256R1: ec.SECP256R1(), Group.SECP384R1: ec.SECP384R1()}
+
+
+class Compression(enum.IntEnum):
+    """Algorithms that compress certificates (RFC 8879 section 3)."""
+
+    ZLIB = 1
+    BROTLI = 2
 
 
 class Scheme(enum.IntEnum):
@@ -94,20 +115,26 @@ class Script:
 
     `certificates` are presented unchanged, valid or not. `key` signs the handshake, whether or not it is the leaf's.
     `version` is TLS 1.3 or 1.2, `group` the key exchange group, `scheme` the announced signature scheme (by default the
-    key's). `alpn` is announced when the client offers it. `sct_list` (a SignedCertificateTimestampList, RFC 6962
-    section 3.3) and `ocsp_response` (DER) go to clients that ask for them. `entry_extensions` replace the extensions of
-    each certificate, for any client; before TLS 1.3, where certificates have none, the first goes into ServerHello, and
-    `certificate_statuses` are the bodies of CertificateStatus messages. The connection ends after the step `stop` with
-    `ending`. `instead` replaces the ServerHello. `corrupt_signature` and `corrupt_finished` spoil those. `flood`
-    declares a Certificate message of 16 MiB and sends that many bytes of it. `drip` sends single bytes at this interval
-    in seconds. The `drop_first` first connections are reset at once. `reset_after` is the number of bytes after which
-    the server sends RST.
+    key's). A client of TLS 1.3 without a key share in that group gets a HelloRetryRequest, as does any client if there
+    is a `cookie`. With `encrypts` TLS 1.2 uses RSA key exchange. `compression` is for clients that offer it, and
+    `compressed` replaces the body of the CompressedCertificate. `alpn` is announced when the client offers it.
+    `sct_list` (a SignedCertificateTimestampList, RFC 6962 section 3.3) and `ocsp_response` (DER) go to clients that ask
+    for them. `entry_extensions` replace the extensions of each certificate, for any client; before TLS 1.3, where
+    certificates have none, the first goes into ServerHello, and `certificate_statuses` are the bodies of
+    CertificateStatus messages. The connection ends after the step `stop` with `ending`. `instead` replaces the
+    ServerHello. `corrupt_signature` and `corrupt_finished` spoil those. `flood` declares a Certificate message of
+    16 MiB and sends that many bytes of it. `drip` sends single bytes at this interval in seconds. The `drop_first`
+    first connections are reset at once. `reset_after` is the number of bytes after which the server sends RST.
     """
 
     certificates: tuple[bytes, ...] = ()
     key: PrivateKey
     version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
     group: Group = Group.X25519
+    cookie: bytes | None = None
+    encrypts: bool = False
+    compression: Compression | None = None
+    compressed: bytes | None = None
     scheme: int | None = None
     alpn: bytes | None = b"http/1.1"
     sct_list: bytes | None = None
@@ -203,6 +230,7 @@ class ScriptedHandshake:
         self._exchange: x25519.X25519PrivateKey | ec.EllipticCurvePrivateKey
         self._random = secrets.token_bytes(32)
         self._master = b""
+        self._retried = False
 
     def receive(self, data: bytes) -> Iterator[bytes]:
         """Process bytes from the client and yield bytes to send.
@@ -256,8 +284,15 @@ class ScriptedHandshake:
             if self.script.instead is not None:
                 self.stopped = True
                 yield self.script.instead
-                return
-            yield from self._flight13(self.hello) if tls13 else self._flight12(self.hello)
+            elif tls13 and self._wants_another(self.hello):
+                self._retried = True
+                yield self._retry(self.hello)
+            else:
+                yield from self._flight13(self.hello) if tls13 else self._flight12(self.hello)
+        elif kind == HandshakeType.CLIENT_HELLO and self._retried and self._read is None:
+            self.hello = wire.parse_client_hello(whole)
+            self._transcript += whole
+            yield from self._flight13(self.hello)
         elif kind == HandshakeType.CLIENT_KEY_EXCHANGE and not tls13 and self._next_read is None and not self._master:
             self._transcript += whole
             self._agree12(self.hello, whole[wire.MESSAGE_HEADER :])
@@ -287,6 +322,21 @@ class ScriptedHandshake:
         return wire.sha256(self._transcript)
 
     # --- TLS 1.3 ---------------------------------------------------------------------------------------------------
+
+    def _wants_another(self, hello: ClientHello) -> bool:
+        without_share = self.script.group in hello.groups and self.script.group not in hello.key_shares
+        return ssl.TLSVersion.TLSv1_3 in hello.versions and (without_share or self.script.cookie is not None)
+
+    def _retry(self, hello: ClientHello) -> bytes:
+        """Return a HelloRetryRequest (RFC 8446 section 4.1.4)."""
+        extensions = wire.extension(Extension.SUPPORTED_VERSIONS, b"\x03\x04")
+        if self.script.group not in hello.key_shares:
+            extensions += wire.extension(Extension.KEY_SHARE, self.script.group.to_bytes(2, "big"))
+        if self.script.cookie is not None:
+            extensions += wire.extension(Extension.COOKIE, wire.vector(self.script.cookie, 2))
+        self._transcript = wire.message(HandshakeType.MESSAGE_HASH, self._transcript_hash())
+        request = self._server_hello(TLS_AES_128_GCM_SHA256, extensions, hello.session_id, random=HELLO_RETRY_REQUEST)
+        return request + (wire.record(ContentType.CHANGE_CIPHER_SPEC, b"\x01") if hello.session_id else b"")
 
     def _flight13(self, hello: ClientHello) -> Iterator[bytes]:
         if ssl.TLSVersion.TLSv1_3 not in hello.versions:
@@ -322,7 +372,7 @@ class ScriptedHandshake:
             wire.vector(certificate, 3) + wire.vector(extensions, 2)
             for certificate, extensions in zip(self.script.certificates, extensions_of_each, strict=False)
         )
-        yield self._message(HandshakeType.CERTIFICATE, b"\x00" + wire.vector(entries, 3))
+        yield self._certificate13(hello, b"\x00" + wire.vector(entries, 3))
         if self._stops_after(Step.CERTIFICATE):
             return
         scheme, signature = self._sign(CLIENT_SIGNATURE_CONTEXT + self._transcript_hash())
@@ -331,6 +381,15 @@ class ScriptedHandshake:
         self._next_read = wire.Protection13(wire.derive_secret(master, "c ap traffic", self._transcript_hash()))
         self._write = wire.Protection13(wire.derive_secret(master, "s ap traffic", self._transcript_hash()))
         self._stops_after(Step.FLIGHT)
+
+    def _certificate13(self, hello: ClientHello, body: bytes) -> bytes:
+        """Return the Certificate, compressed if the script says so and the client offers it (RFC 8879 section 4)."""
+        script = self.script
+        if script.compressed is not None:
+            return self._message(HandshakeType.COMPRESSED_CERTIFICATE, script.compressed)
+        if script.compression is None or script.compression not in hello.compressions:
+            return self._message(HandshakeType.CERTIFICATE, body)
+        return self._message(HandshakeType.COMPRESSED_CERTIFICATE, compressed_certificate(script.compression, body))
 
     def _finish13(self, whole: bytes) -> None:
         if not isinstance(self._read, wire.Protection13):
@@ -342,11 +401,7 @@ class ScriptedHandshake:
     # --- TLS 1.2 ---------------------------------------------------------------------------------------------------
 
     def _flight12(self, hello: ClientHello) -> Iterator[bytes]:
-        suite = (
-            ECDHE_RSA_AES128_GCM_SHA256
-            if isinstance(self.script.key, rsa.RSAPrivateKey)
-            else ECDHE_ECDSA_AES128_GCM_SHA256
-        )
+        suite = self._suite12()
         if suite not in hello.cipher_suites or self.script.group not in hello.groups:
             raise TLSWireError(
                 f"the client offers no ECDHE with AES128-GCM-SHA256 for this key, or no {self.script.group.name}",
@@ -371,17 +426,30 @@ class ScriptedHandshake:
             yield self._message(HandshakeType.CERTIFICATE_STATUS, status)
         if self._stops_after(Step.CERTIFICATE):
             return
-        # ServerECDHParams (RFC 8422 section 5.4): named_curve(3), the group, the public key.
-        parameters = b"\x03" + self.script.group.to_bytes(2, "big") + wire.vector(self._make_share(), 1)
-        scheme, signature = self._sign(hello.random + self._random + parameters)
-        yield self._message(
-            HandshakeType.SERVER_KEY_EXCHANGE, parameters + scheme.to_bytes(2, "big") + wire.vector(signature, 2)
-        )
+        if not self.script.encrypts:
+            yield self._key_exchange12(hello)
         yield self._message(HandshakeType.SERVER_HELLO_DONE, b"")
         self._stops_after(Step.FLIGHT)
 
+    def _suite12(self) -> int:
+        if self.script.encrypts:
+            return RSA_AES128_GCM_SHA256
+        is_rsa = isinstance(self.script.key, rsa.RSAPrivateKey)
+        return ECDHE_RSA_AES128_GCM_SHA256 if is_rsa else ECDHE_ECDSA_AES128_GCM_SHA256
+
+    def _key_exchange12(self, hello: ClientHello) -> bytes:
+        # ServerECDHParams (RFC 8422 section 5.4): named_curve(3), the group, the public key.
+        parameters = b"\x03" + self.script.group.to_bytes(2, "big") + wire.vector(self._make_share(), 1)
+        scheme, signature = self._sign(hello.random + self._random + parameters)
+        return self._message(
+            HandshakeType.SERVER_KEY_EXCHANGE, parameters + scheme.to_bytes(2, "big") + wire.vector(signature, 2)
+        )
+
     def _agree12(self, hello: ClientHello, body: bytes) -> None:
-        premaster = self._agree(wire.Cursor(body).vector(1).rest())
+        if self.script.encrypts:
+            premaster = self._decrypt(wire.Cursor(body).vector(2).rest())
+        else:
+            premaster = self._agree(wire.Cursor(body).vector(1).rest())
         randoms = hello.random + self._random
         if Extension.EXTENDED_MASTER_SECRET in hello.extensions:
             self._master = wire.prf(premaster, "extended master secret", self._transcript_hash(), 48)
@@ -391,6 +459,15 @@ class ScriptedHandshake:
         block = wire.prf(self._master, "key expansion", self._random + hello.random, 40)
         self._next_read = wire.Protection12(block[:16], block[32:36])
         self._next_write = wire.Protection12(block[16:32], block[36:])
+
+    def _decrypt(self, sealed: bytes) -> bytes:
+        """Return the premaster secret; a random one where it cannot be decrypted (RFC 5246 section 7.4.7.1)."""
+        key = self.script.key
+        try:
+            premaster = key.decrypt(sealed, padding.PKCS1v15()) if isinstance(key, rsa.RSAPrivateKey) else b""
+        except ValueError:
+            premaster = b""
+        return premaster if len(premaster) == PREMASTER_BYTES else secrets.token_bytes(PREMASTER_BYTES)
 
     def _finish12(self, whole: bytes) -> bytes:
         expected = wire.prf(self._master, "client finished", self._transcript_hash(), 12)
@@ -404,10 +481,10 @@ class ScriptedHandshake:
 
     # --- Both ------------------------------------------------------------------------------------------------------
 
-    def _server_hello(self, suite: int, extensions: bytes, session_id: bytes) -> bytes:
+    def _server_hello(self, suite: int, extensions: bytes, session_id: bytes, *, random: bytes | None = None) -> bytes:
         body = (
             wire.LEGACY_VERSION
-            + self._random
+            + (random or self._random)
             + wire.vector(session_id, 1)
             + suite.to_bytes(2, "big")
             + b"\x00"
@@ -461,7 +538,7 @@ class ScriptedHandshake:
             exchange = x25519.X25519PrivateKey.generate()
             self._exchange = exchange
             return exchange.public_key().public_bytes_raw()
-        self._exchange = ec.generate_private_key(ec.SECP256R1())
+        self._exchange = ec.generate_private_key(CURVES[self.script.group])
         return self._exchange.public_key().public_bytes(
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
         )
@@ -470,7 +547,7 @@ class ScriptedHandshake:
         try:
             if isinstance(self._exchange, x25519.X25519PrivateKey):
                 return self._exchange.exchange(x25519.X25519PublicKey.from_public_bytes(share))
-            peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), share)
+            peer = ec.EllipticCurvePublicKey.from_encoded_point(CURVES[self.script.group], share)
             return self._exchange.exchange(ec.ECDH(), peer)
         except ValueError:
             raise TLSWireError("the client's key share is not in the group", Alert.HANDSHAKE_FAILURE) from None
@@ -495,6 +572,13 @@ class ScriptedHandshake:
 
     def _spoil_finished(self, verify_data: bytes) -> bytes:
         return bytes((verify_data[0] ^ 1,)) + verify_data[1:] if self.script.corrupt_finished else verify_data
+
+
+def compressed_certificate(algorithm: Compression, body: bytes, length: int | None = None) -> bytes:
+    """Return the body of a CompressedCertificate that declares to hold this many bytes, or as many as it holds."""
+    content = zlib.compress(body) if algorithm is Compression.ZLIB else brotli.compress(body)
+    size = len(body) if length is None else length
+    return algorithm.to_bytes(2, "big") + size.to_bytes(3, "big") + wire.vector(content, 3)
 
 
 class ScriptedServer(Listener):

@@ -50,10 +50,11 @@ class ContentType(enum.IntEnum):
 
 
 class HandshakeType(enum.IntEnum):
-    """Handshake messages (RFC 8446 section 4, RFC 5246 section 7.4)."""
+    """Handshake messages (RFC 8446 section 4, RFC 5246 section 7.4, RFC 8879 section 4)."""
 
     CLIENT_HELLO = 1
     SERVER_HELLO = 2
+    NEW_SESSION_TICKET = 4
     ENCRYPTED_EXTENSIONS = 8
     CERTIFICATE = 11
     SERVER_KEY_EXCHANGE = 12
@@ -62,6 +63,8 @@ class HandshakeType(enum.IntEnum):
     CLIENT_KEY_EXCHANGE = 16
     FINISHED = 20
     CERTIFICATE_STATUS = 22
+    COMPRESSED_CERTIFICATE = 25
+    MESSAGE_HASH = 254
 
 
 class Extension(enum.IntEnum):
@@ -75,7 +78,9 @@ class Extension(enum.IntEnum):
     ALPN = 16
     SIGNED_CERTIFICATE_TIMESTAMP = 18
     EXTENDED_MASTER_SECRET = 23
+    COMPRESS_CERTIFICATE = 27
     SUPPORTED_VERSIONS = 43
+    COOKIE = 44
     KEY_SHARE = 51
     RENEGOTIATION_INFO = 0xFF01
 
@@ -232,6 +237,7 @@ class ClientHello:
     signature_schemes: tuple[int, ...]
     key_shares: dict[int, bytes]
     alpn: tuple[bytes, ...]
+    compressions: tuple[int, ...] = ()
 
 
 def parse_client_hello(whole: bytes) -> ClientHello:
@@ -267,6 +273,7 @@ def parse_client_hello(whole: bytes) -> ClientHello:
         signature_schemes=within(Extension.SIGNATURE_ALGORITHMS).numbers(2),
         key_shares=_numbered_vectors(within(Extension.KEY_SHARE)),
         alpn=tuple(protocols.each(lambda: protocols.vector(1).rest())),
+        compressions=within(Extension.COMPRESS_CERTIFICATE, 1).numbers(2),
     )
 
 

@@ -30,7 +30,7 @@ from support.worlds import (
 
 from detector.judge.checks import chain, expected_root, forged_issuer, machine_root, private_origin, transparency
 from detector.knowledge.known_roots import known_certificates, known_roots
-from detector.model import Outcome, RootOrigin
+from detector.model import Engine, Outcome, RootOrigin
 from detector.trust.certificate import Certificate
 from detector.trust.roots import Roots, from_der
 from detector.trust.spki import read as read_spki
@@ -76,6 +76,7 @@ class TestChain:
             ((C.UNFAMILIAR,), world.case(EXAM, forged, context=shipped)),
             ((C.UNREADABLE,), world.case(EXAM, (rewritten(genuine.leaf, algorithm=GOST_2012), *genuine.chain[1:]))),
             ((C.INCOMPLETE,), world.case(EXAM, genuine.chain[:1])),
+            ((C.ISSUER_NOT_REPORTED,), world.case(EXAM, genuine.chain[:1], seen={"engine": Engine.BROWSER})),
             ((C.PRIVATE,), world.case(EXAM, forged)),
             ((C.PRIVATE, C.EXCEEDED), world.case(EXAM, crowded(pki, EXAM))),
             (

@@ -152,9 +152,9 @@ class TestHelloDifference:
         """A report says which hello saw what, and what was really sent."""
         details = {**VARIANTS["hello"][1], "ja3": "0" * 32}
         (finding,) = of_check(hello_difference, probed(world, chains.forged, chains.genuine, details))
-        assert (finding.data["hello"], finding.data["other_hello"]) == ("default", "browser")
+        assert (finding.data["hello"], finding.data["other_hello"]) == ("browser", "openssl")
         assert (finding.data["ja3"], finding.data["other_ja3"]) == (None, "0" * 32)
-        assert finding.summary.endswith("a browser's hello, and a private one the default hello.")
+        assert finding.summary.endswith("OpenSSL's hello, and a private one Chrome's hello.")
 
 
 def by(world: World, presented: Any, route: Route, place: str, **more: Any) -> Observation:  # noqa: ANN401 - a chain, and fields

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.conversations import HOST, exam
 
-from detector.probe.quic.wire import FRAGMENTS_MAX, PENDING_MAX, QuicWire, _Stream
+from detector.probe.quic.wire import FRAGMENTS_MAX, FRAMES_MAX, PACKETS_MAX, PENDING_MAX, QuicWire, _Stream
 from detector.probe.tls.engine import proof_of
 from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import FLIGHT_BYTES_MAX
@@ -180,12 +180,38 @@ def test_handshake_packets_without_a_secret_are_bounded() -> None:
 def test_fragments_are_bounded() -> None:
     """Fragments that connect to nothing are kept up to a number, and none may lie behind the longest flight."""
     stream = _Stream()
-    for number in range(2 * FRAGMENTS_MAX):
+    for number in range(FRAGMENTS_MAX):
         assert stream.take(10 * number + 5, b"x") == b""
-    assert len(stream._waiting) == FRAGMENTS_MAX
-    with pytest.raises(WireError) as caught:
-        stream.take(FLIGHT_BYTES_MAX, b"x")
-    assert caught.value.kind is WireErrorKind.TOO_LARGE
+    for offset in (1, FLIGHT_BYTES_MAX):
+        with pytest.raises(WireError) as caught:
+            stream.take(offset, b"x")
+        assert caught.value.kind is WireErrorKind.TOO_LARGE
+
+
+def _kind_after(wire: QuicWire, frames: bytes) -> WireErrorKind | None:
+    """Why the flight is read no further after these frames."""
+    wire._take(0, frames)
+    return None if wire.error is None else wire.error.kind
+
+
+@pytest.mark.parametrize(
+    "frame", [b"\x01", b"\x06\x00\x01\x02", b"\x02\x00\x00\x00\x00"], ids=["ping", "crypto", "ack"]
+)
+def test_frames_are_bounded(frame: bytes) -> None:
+    """A server that sends more frames than a flight can need has sent too much, whatever they are; padding is free."""
+    wire = QuicWire()
+    wire._take(0, bytes(100_000))
+    assert _kind_after(wire, frame * FRAMES_MAX) is None
+    assert _kind_after(wire, frame) is WireErrorKind.TOO_LARGE
+
+
+def test_packets_are_bounded() -> None:
+    """So has one that sends more packets: a QUIC library compares the numbers of all of them."""
+    wire = QuicWire()
+    wire.opened = PACKETS_MAX
+    assert _kind_after(wire, b"\x01") is None
+    wire.opened += 1
+    assert _kind_after(wire, b"\x00") is WireErrorKind.TOO_LARGE
 
 
 @given(st.binary(min_size=1, max_size=200), st.randoms(use_true_random=False))

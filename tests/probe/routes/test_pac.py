@@ -6,25 +6,31 @@ Room: tests of probe. Opens sockets on loopback, starts the evaluating program.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import datetime as dt
 import importlib.util
+import json
+import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector_testing import serve_files, serve_origin, serve_proxy
-from detector_testing.origin import Response
+from detector_testing.origin import Request, Response, answer
+from detector_testing.streams import Listener, PlainStream, listen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.conversations import HOST, exam, pki
 from support.profiles import examples
 
 from detector import Detector, Outcome
-from detector.model import Route
+from detector.model import Route, UnfollowedProxy
 from detector.probe import Proxy
 from detector.probe.routes import Resolver, pac, pac_worker
+from detector.probe.routes.direct import source_addresses
 from detector.probe.routes.system import SystemProxies
-from detector.session import machine_proxy
+from detector.session import machine_proxy, plan
 from detector.trust.roots import from_der
 
 if TYPE_CHECKING:
@@ -34,7 +40,14 @@ if TYPE_CHECKING:
     from detector.trust.roots import Roots
 
 MONDAY = dt.datetime(2026, 11, 23, 9, 30, tzinfo=dt.UTC)
-SETTINGS = {"own": "10.1.2.3", "seconds": 0.5, "bytes": pac.SCRIPT_BYTES, "answers": {"intra.example": ["10.0.0.7"]}}
+SETTINGS = {
+    "entries": pac._ENTRIES,
+    "own": ["10.1.2.3", "2001:db8::7"],
+    "seconds": 0.5,
+    "seconds_all": 5.0,
+    "bytes": pac.SCRIPT_BYTES,
+    "answers": {"intra.example": ["10.0.0.7"], "both.example": ["2001:db8::1", "10.0.0.8"]},
+}
 
 
 def said(script: str, *, host: str = HOST, at: dt.datetime = MONDAY, **more: Any) -> tuple[str | None, list[str]]:  # noqa: ANN401 - parts of a job
@@ -62,14 +75,31 @@ def true(expression: str, **more: Any) -> bool:  # noqa: ANN401 - as `said`
         "localHostOrDomainIs('www', 'www.example.edu') && !localHostOrDomainIs('home.example.edu', 'www.example.edu')",
         "dnsDomainLevels('www') === 0 && dnsDomainLevels(host) === 2",
         "shExpMatch(host, '*.example.edu') && !shExpMatch(host, '*.org') && shExpMatch('a.b', '?.b')",
-        "!shExpMatch('axb', 'a.b') && shExpMatch('a[b]', 'a[b]') && shExpMatch(url, 'https://*/')",
+        "!shExpMatch('axb', 'a.b') && shExpMatch('a+b', 'a[+]b') && shExpMatch(url, 'https://*/')",
         "isInNet('198.51.100.7', '198.51.100.0', '255.255.255.0') && !isInNet('1.2.3.4', '1.2.3.5', '255.255.255.255')",
-        "isInNet('intra.example', '10.0.0.0', '255.0.0.0') && isInNetEx('10.1.1.1', '10.0.0.0/8')",
+        "shExpMatch(host, '(*.org|*.example.edu)') && shExpMatch('abc', '[a-c]bc') && !shExpMatch('abc', 'A*')",
+        "isInNet('intra.example', '10.0.0.0', '255.0.0.0') && !isInNet('300.0.0.1', '0.0.0.0', '0.0.0.0')",
+        "!isPlainHostName('::1') && !dnsDomainIs('a.EXAMPLE.edu', '.example.edu')",
+        "isInNetEx('10.1.1.1', '10.0.0.0/8') && !isInNetEx('11.1.1.1', '10.0.0.0/8')",
+        "isInNetEx('2001:db8:ffff::1', '2001:db8::/32') && !isInNetEx('2001:db9::1', '2001:db8::/32')",
+        "isInNetEx('1.2.3.4', '0.0.0.0/0') && isInNetEx('::1', '::/0')",
+        "isInNetEx('fe80::7', 'fe80::/10') && !isInNetEx('febf::7', 'fe80::/12')",
+        "isInNetEx('::ffff:10.0.0.1', '10.0.0.0/8') && isInNetEx('10.0.0.1', '::ffff:10.0.0.0/104')",
+        "!isInNetEx('10.0.0.1', '10.0.0.1') && !isInNetEx('intra.example', '10.0.0.0/8')",
+        "!isInNetEx('::1', '::/129') && !isInNetEx('::1', '::/') && !isInNetEx('::1', '::/x')",
+        "!isInNetEx('', '::/0') && !isInNetEx(undefined, '::/0') && !isInNetEx('::1', undefined)",
+        "!isInNetEx('1::2::3', '::/0') && !isInNetEx('12345::', '::/0') && !isInNetEx('1:2:3:4:5:6:7', '::/0')",
+        "sortIpAddressList('10.0.0.2; 2001:db8::1;10.0.0.1') === '2001:db8::1;10.0.0.1;10.0.0.2'",
+        "sortIpAddressList('10.0.0.2;x') === false && sortIpAddressList('') === false",
+        "dnsResolveEx('both.example') === '2001:db8::1;10.0.0.8' && dnsResolve('both.example') === '10.0.0.8'",
+        "isResolvableEx('both.example') && !isResolvableEx('no.example') && dnsResolveEx('no.example') === ''",
+        "dnsResolve('no.example') === null && getClientVersion() === '1.0'",
         "dnsResolve('intra.example') === '10.0.0.7' && dnsResolve('192.0.2.1') === '192.0.2.1'",
         "isResolvable('intra.example') && dnsResolveEx('intra.example') === '10.0.0.7'",
         "convert_addr('0.0.1.0') === 256 && convert_addr('x') === 0",
-        "myIpAddress() === '10.1.2.3' && myIpAddressEx() === '10.1.2.3'",
+        "myIpAddress() === '10.1.2.3' && myIpAddressEx() === '10.1.2.3;2001:db8::7'",
         "weekdayRange('MON') && weekdayRange('MON', 'FRI') && weekdayRange('SAT', 'MON', 'GMT')",
+        "!weekdayRange('mon') && !dateRange('nov')",
         "!weekdayRange('TUE') && !weekdayRange('TUE', 'SUN') && !weekdayRange()",
         "dateRange(23) && dateRange('NOV') && dateRange(2026) && dateRange(1, 'NOV', 30, 'NOV')",
         "!dateRange('JAN', 'OCT') && !dateRange()",
@@ -105,7 +135,15 @@ def test_names_that_are_not_known_yet_are_asked_for() -> None:
         "function FindProxyForURL() { return /(a+)+$/.test('a'.repeat(40) + 'b') }",
         "function FindProxyForURL() { return 'x'.repeat(1 << 28) }",
         "function FindProxyForURL() { return { toString() { for (;;) {} } } }",
+        "function FindProxyForURL() { return 5 }",
+        "function FindProxyForURL() { return ['DIRECT'] }",
+        "function FindProxyForURL() { return new String('DIRECT') }",
+        "function FindProxyForURL() { return '\\ud800' }",
+        "async function FindProxyForURL() { return 'DIRECT' }",
+        "function FindProxyForURL() { return 'DIRECT' } throw 1",
+        "FindProxyForURL = 'DIRECT'",
         "String = () => ({}); function FindProxyForURL() { return 'DIRECT' }",
+        "<!DOCTYPE html><html><body>Not found</body></html>",
     ],
 )
 def test_scripts_that_are_broken_or_hostile(script: str) -> None:
@@ -123,28 +161,106 @@ def test_a_script_that_spoils_what_comes_after_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "script",
+    [
+        "function FindProxyForURL(url, host) { x = 'DIRECT'; return x }",
+        "x = 'DIRECT';\nfunction FindProxyForURL(url, host) { return x }",
+        "function FindProxyForURL(url, host) { with ({a: 'DIRECT'}) { return a } }",
+        "function FindProxyForURL(url, host) { if (010 === 8) return 'DIRECT' }",
+        "function FindProxyForURL(url, url) { return url === 'exam.example.edu' ? 'DIRECT' : 'PROXY p:1' }",
+        "function FindProxyForURL(url, host) { if (arguments.callee) return 'DIRECT' }",
+        "function FindProxyForURL(url, host) { return this.FindProxyForURL ? 'DIRECT' : 'PROXY p:1' }",
+        "<!--\nfunction FindProxyForURL(url, host) { return 'DIRECT' }\n-->",
+        "const FindProxyForURL = (url, host) => 'DIRECT'; // the end",
+        "const answer = 'DIRECT'; let isInNet; function FindProxyForURL() { return answer }",
+        "FindProxyForURL = function () { return 'DIRECT' }",
+        "function isInNet() { return true } function FindProxyForURL() { return isInNet() ? 'DIRECT' : 'PROXY p:1' }",
+        "'use strict'; function FindProxyForURL() { return 'DIRECT' }",
+        "function FindProxyForURLEx(url, host) { return 'DIRECT' }",
+        "function FindProxyForURLEx() { return 'PROXY p:1' } function FindProxyForURL() { return 'DIRECT' }",
+    ],
+)
+def test_scripts_as_browsers_evaluate_them(script: str) -> None:
+    """In sloppy mode, and by the function that browsers call."""
+    assert said(script)[0] == "DIRECT"
+
+
+@pytest.mark.parametrize("value", ["null", "undefined", "''", ""])
+def test_no_value_is_an_empty_answer(value: str) -> None:
+    """Browsers connect directly where a script returns nothing."""
+    answer, _ = said(f"function FindProxyForURL() {{ return {value} }}")
+    assert answer == ""
+    assert pac.read_answer("") == (None,)
+
+
+def test_all_hosts_share_a_limit_of_time() -> None:
+    """A script that never ends does not cost its time for every host."""
+    asked = [["https://a/", "a"], ["https://b/", "b"], ["https://c/", "c"]]
+    broken_down = dict(pac._broken_down(MONDAY))
+    job = {"script": "for (;;) {}", "local": broken_down, "utc": broken_down, "asked": asked}
+    began = time.process_time()
+    assert pac_worker.evaluate({**SETTINGS, **job, "seconds": 0.2, "seconds_all": 0.3})["said"] == [None] * 3
+    assert time.process_time() - began < 10  # an hour would be the alternative
+
+
+SCRIPT = "function FindProxyForURL(url, host) { return 'PROXY schüler.example:1' } // Schülernetz"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SCRIPT.encode(),
+        codecs.BOM_UTF8 + SCRIPT.encode(),
+        codecs.BOM_UTF16_LE + SCRIPT.encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + SCRIPT.encode("utf-16-be"),
+        SCRIPT.encode("latin-1"),
+    ],
+)
+def test_encodings_of_files(data: bytes) -> None:
+    """What editors save is read, marked or not."""
+    assert pac.read_file(data) == SCRIPT
+
+
+@settings(max_examples=examples(200))
+@given(
+    mark=st.sampled_from([b"", codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE]), data=st.binary(max_size=60)
+)
+def test_no_file_raises(mark: bytes, data: bytes) -> None:
+    """Any bytes become a text that can be handed to the sandbox."""
+    assert json.loads(json.dumps(pac.read_file(mark + data))) == pac.read_file(mark + data)
+
+
+@pytest.mark.parametrize(
     ("text", "routes"),
     [
         ("", (None,)),
+        (" ;; ", (None,)),
         ("DIRECT", (None,)),
         (" direct ; ", (None,)),
         ("PROXY p:8080; DIRECT", ("http://p:8080", None)),
         (
             "HTTPS p:443;SOCKS s:1;SOCKS5 t:2; SOCKS4 u:3",
-            ("https://p:443", "socks5://s:1", "socks5://t:2", "socks4a://u:3"),
+            ("https://p:443", "socks4a://s:1", "socks5://t:2", "socks4a://u:3"),
         ),
+        ("PROXY p;HTTPS p;SOCKS5 p", ("http://p:80", "https://p:443", "socks5://p:1080")),
+        ("PROXY [2001:db8::1]:3128", ("http://[2001:db8::1]:3128",)),
         ("PROXY a:1;PROXY b:1;PROXY c:1;PROXY d:1;PROXY e:1", ("http://a:1", "http://b:1", "http://c:1", "http://d:1")),
+        ("PROXY p:1\r\nPROXY q:1\n", ("http://p:1", "http://q:1")),
+        ("QUIC p:1; PROXY p:1", ("http://p:1",)),
+        ("PROXY; PROXY p:99999; PROXY p:1 q:2; DIRECT p:1; PROXY u:p@h:1; PROXY http://h:1; DIRECT", (None,)),
+        ("PROXY p:1; PROXY schüler.example:1", None),
         ("PROXY", None),
         ("DIRECT p:1", None),
         ("PROXY u:p@h:1", None),
         ("PROXY p:99999", None),
+        ("PROXY p:1, DIRECT", None),
         ("QUIC p:1", None),
         ("undefined", None),
         ("PROXY p:1 q:2", None),
     ],
 )
 def test_answers(text: str, routes: tuple[str | None, ...] | None) -> None:
-    """What scripts say, in the order in which it is tried; what cannot be read is not taken for a direct route."""
+    """What scripts say, in the order in which it is tried; where nothing can be read, it is no direct route."""
     found = pac.read_answer(text)
     assert (None if found is None else tuple(None if proxy is None else str(proxy) for proxy in found)) == routes
 
@@ -152,7 +268,9 @@ def test_answers(text: str, routes: tuple[str | None, ...] | None) -> None:
 @settings(max_examples=examples(200))
 @given(
     text=st.text(max_size=60)
-    | st.lists(st.sampled_from(["PROXY", "SOCKS", "DIRECT", ";", ":1", "p", "@"])).map(" ".join)
+    | st.lists(
+        st.sampled_from(["PROXY ", "SOCKS ", "DIRECT", ";", ":1", "p", "@", "[", "]", "\n", "\x85", "\x00"])
+    ).map("".join)
 )
 def test_no_answer_raises(text: str) -> None:
     """Whatever a script returns, proxies or nothing come out."""
@@ -262,6 +380,7 @@ def _roots() -> Roots:
     return from_der([pki().root_a.certificate, pki().root_b.certificate], name="test roots")
 
 
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
 @pytest.mark.parametrize(
     ("system", "route"),
     [
@@ -275,8 +394,6 @@ async def test_settings_of_the_machine(
     system: SystemProxies, route: Route, settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the machine is set to is the default; detection that finds no file is a direct route, as elsewhere."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}) as proxy:
         filled = SystemProxies(
             proxy=None if system.proxy is None else system.proxy.format(port=proxy.port),
@@ -294,19 +411,239 @@ async def test_settings_of_the_machine(
             assert report.results[0].observation.route is route
 
 
-async def test_settings_of_the_machine_that_cannot_be_read(
+GOOD = "function FindProxyForURL() { return 'DIRECT' }"
+MACHINE_SETTINGS = [
+    (SystemProxies(proxy="gopher://proxy.example.edu:70"), "", UnfollowedProxy.KIND_UNKNOWN),
+    (SystemProxies(proxy="https://user:hunter2@:x"), "", UnfollowedProxy.KIND_UNKNOWN),
+    (SystemProxies(file="{file}"), "function FindProxyForURL() { return 'QUIC p:1' }", UnfollowedProxy.KIND_UNKNOWN),
+    (SystemProxies(file="{file}"), "throw 1", UnfollowedProxy.FILE_FAULTY),
+    (SystemProxies(file="{file}"), "for (;;) {}", UnfollowedProxy.FILE_FAULTY),
+    (SystemProxies(file="file://{file}"), "<html></html>", UnfollowedProxy.FILE_FAULTY),
+    (SystemProxies(file="{file}.missing", detect=True), GOOD, UnfollowedProxy.FILE_FAULTY),
+    (SystemProxies(file="http://[127.0.0.1/proxy.pac"), GOOD, UnfollowedProxy.FILE_FAULTY),
+    (SystemProxies(file="http://127.0.0.1:9/proxy.pac"), GOOD, UnfollowedProxy.FILE_FAULTY),
+    (SystemProxies(file="gopher://127.0.0.1:9/proxy.pac\0"), GOOD, UnfollowedProxy.FILE_FAULTY),
+    (SystemProxies(file="{file}"), GOOD, UnfollowedProxy.EXTRA_MISSING),
+]
+
+
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
+@pytest.mark.parametrize("remaining", ["direct", "environment", "unreadable environment", "fixed"])
+@pytest.mark.parametrize(("found", "script", "why"), MACHINE_SETTINGS)
+async def test_settings_of_the_machine_that_cannot_be_followed(  # noqa: PLR0913 - fixtures and what is varied
+    *,
+    found: SystemProxies,
+    script: str,
+    why: UnfollowedProxy,
+    remaining: str,
+    tmp_path: Path,
+    settings_of: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The route that remains is taken, as browsers take it, and every observation says so."""
+    if why is UnfollowedProxy.EXTRA_MISSING:
+        find = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "quickjs_rs" else find(name))
+    (tmp_path / "proxy.pac").write_text(script)
+    file = None if found.file is None else found.file.format(file=tmp_path / "proxy.pac")
+    async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}) as proxy:
+        if remaining != "direct":
+            monkeypatch.setenv("HTTPS_PROXY", "x://" if remaining == "unreadable environment" else proxy.url)
+        fixed = proxy.url if remaining == "fixed" and found.proxy is None else found.proxy
+        read = SystemProxies(proxy=fixed, file=file, detect=found.detect)
+        monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: read)
+        async with Detector(**settings_of(proxy="system", resolve={(HOST, 443): origin.address})) as subject:
+            report = await subject.check([HOST], deadline=60)
+    (result,) = report.results
+    seen = result.observation
+    assert (seen.outcome, seen.unfollowed_proxy) == (Outcome.COMPLETE, why)
+    proxied = remaining in {"environment", "fixed"}
+    assert seen.route is (Route.HTTP_CONNECT if proxied else Route.DIRECT)
+    assert (seen.proxy_file is None) is (file is None)
+    assert "hunter2" not in str(report)
+
+
+@pytest.mark.usefixtures("no_proxy_in_the_environment")
+@pytest.mark.parametrize("environment", [False, True])
+async def test_detection_without_an_answer(
+    settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, *, environment: bool
+) -> None:
+    """A server that never sends a file is no setting: it is asked once, and the environment decides."""
+    asked: list[None] = []
+    ended = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(None)
+        await ended.wait()
+        writer.close()
+
+    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: SystemProxies(detect=True))
+    async with (
+        await asyncio.start_server(silent, "127.0.0.1", 0) as server,
+        serve_origin(pki().issue([HOST, "lms.example.org"])) as origin,
+        serve_proxy(upstream={(HOST, 443): origin.address, ("lms.example.org", 443): origin.address}) as proxy,
+    ):
+        if environment:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        where = {(HOST, 443): origin.address, ("lms.example.org", 443): origin.address}
+        settings = settings_of(resolve={**where, ("wpad", 80): server.sockets[0].getsockname()[:2]})
+        del settings["proxy"]
+        async with Detector(**settings) as subject:
+            reports = [await subject.check([HOST]), await subject.check([HOST, "lms.example.org"])]
+        ended.set()
+    assert len(asked) == 1
+    seen = [result.observation for report in reports for result in report.results]
+    route = Route.HTTP_CONNECT if environment else Route.DIRECT
+    assert {(o.outcome, o.route, o.unfollowed_proxy, o.proxy_file) for o in seen} == {
+        (Outcome.COMPLETE, route, None, None)
+    }
+    assert all(o.timings_ms["proxy-file"] < 3000 for o in seen)  # five seconds without a limit of its own
+
+
+async def test_detection_with_an_answer(
     settings_of: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that cannot be parsed is not a direct route: the endpoint is inconclusive, and that is said."""
-    unreadable = SystemProxies(proxy="gopher://proxy.example.edu:70")
-    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: unreadable)
-    async with serve_origin(exam()) as origin:
-        async with Detector(**settings_of(proxy="system", resolve={(HOST, 443): origin.address})) as subject:
-            report = await subject.check([HOST])
-        assert origin.handshakes == 0
+    """The file that the network announces chooses."""
+    monkeypatch.setattr(machine_proxy, "read_system_proxies", lambda: SystemProxies(detect=True))
+    async with serve_origin(exam()) as origin, serve_proxy(upstream={(HOST, 443): origin.address}) as proxy:
+        script = f"function FindProxyForURL() {{ return 'PROXY 127.0.0.1:{proxy.port}' }}"
+        async with serve_files({"/wpad.dat": script.encode("utf-16")}) as files:
+            where = {(HOST, 443): origin.address, ("wpad", 80): (files.host, files.port)}
+            async with Detector(**settings_of(proxy="system", resolve=where)) as subject:
+                report = await subject.check([HOST], deadline=60)
     (result,) = report.results
-    assert (report.verdict, result.observation.outcome) == ("inconclusive", Outcome.PROXY_UNKNOWN)
-    assert "the settings of this machine" in str(result.advice)
+    assert (result.observation.route, result.observation.unfollowed_proxy) == (Route.HTTP_CONNECT, None)
+    assert result.observation.proxy_file == "http://wpad/wpad.dat"
+
+
+@pytest.mark.parametrize(
+    ("location", "followed"),
+    [
+        ("http://{files}/proxy.pac", True),
+        ("/again", False),
+        ("https://{files}/proxy.pac", False),
+        ("file:///etc/passwd", False),
+        ("http://[", False),
+    ],
+)
+async def test_a_file_that_moved(settings_of: Callable[..., dict[str, Any]], location: str, *, followed: bool) -> None:
+    """Redirects of an http server are followed, as browsers do, a few of them, and to no other kind of place."""
+    requested: list[Request] = []
+    server = Listener()
+
+    async def serve(plain: PlainStream) -> None:
+        headers = (("Location", location.format(files=f"{files.host}:{files.port}")),)
+        await answer(plain, lambda _: Response(status=302, headers=headers), requested)
+
+    async with (
+        serve_origin(exam()) as origin,
+        serve_files({"/proxy.pac": GOOD.encode()}) as files,
+        listen(serve, server),
+    ):
+        setting = f"pac:http://{server.host}:{server.port}/again"
+        async with Detector(**settings_of(proxy=setting, resolve={(HOST, 443): origin.address})) as subject:
+            report = await subject.check([HOST], deadline=60)
+    (result,) = report.results
+    assert result.observation.outcome is (Outcome.COMPLETE if followed else Outcome.PROXY_UNKNOWN)
+    assert len(requested) == (plan.REDIRECTS_MAX + 1 if location == "/again" else 1)
+
+
+@pytest.mark.parametrize(
+    ("executable", "frozen", "expected"),
+    [
+        ("/usr/bin/python3.11", False, True),
+        ("C:/Python/pythonw.exe", False, True),
+        ("/usr/bin/pypy3", False, True),
+        ("/usr/bin/python3.11", True, False),
+        ("/opt/Exam.app/exam", False, False),
+        ("", False, False),
+        (None, False, False),
+    ],
+)
+def test_interpreters(executable: str | None, monkeypatch: pytest.MonkeyPatch, *, frozen: bool, expected: bool) -> None:
+    """A frozen or embedding application is no interpreter: it would start itself again."""
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    assert pac.has_interpreter() is expected
+
+
+async def _no_download(_url: str, _until: float) -> bytes | None:
+    raise AssertionError
+
+
+async def test_a_frozen_application_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is evaluated in a thread, in the same sandbox; evaluations that hang keep their places."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+
+    async def no_process(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_process)
+    file = tmp_path / "proxy.pac"
+    file.write_text("function FindProxyForURL(url, host) { return isResolvable('localhost') ? 'PROXY p:1' : 'DIRECT' }")
+    until = asyncio.get_running_loop().time() + 60
+    for slots, expected in ((1, (Proxy(host="p", port=1),)), (0, UnfollowedProxy.FILE_FAULTY)):
+        monkeypatch.setattr(pac, "_slots", threading.Semaphore(slots))
+        chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+        assert await chooser.choose("127.0.0.1", 443, until) == expected
+
+
+async def test_a_thread_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question is answered in time, and the thread keeps its place."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    ended, slots = threading.Event(), threading.Semaphore(1)
+    monkeypatch.setattr(pac, "_slots", slots)
+
+    def hang(_job: object) -> dict[str, Any]:
+        ended.wait()
+        return {"said": [], "wanted": []}
+
+    monkeypatch.setattr(pac_worker, "evaluate", hang)
+    file = tmp_path / "proxy.pac"
+    file.write_text(GOOD)
+    chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+    answer = await chooser.choose("127.0.0.1", 443, asyncio.get_running_loop().time() + 0.3)
+    assert answer is UnfollowedProxy.FILE_FAULTY
+    assert not slots.acquire(blocking=False)
+    ended.set()
+    assert slots.acquire(timeout=30)
+
+
+async def test_a_loop_inside_of_a_built_in_function_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox's own limit of time does not reach there; the end of the process does."""
+    monkeypatch.setattr(pac, "SCRIPTS_SECONDS", 0.5)
+    file = tmp_path / "proxy.pac"
+    file.write_text("function FindProxyForURL() { return Array.prototype.indexOf.call({length: 2 ** 53 - 1}, 1) }")
+    chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+    answer = await chooser.choose("127.0.0.1", 443, asyncio.get_running_loop().time() + 60)
+    assert answer is UnfollowedProxy.FILE_FAULTY
+
+
+async def test_this_machines_addresses_are_known_to_the_script(tmp_path: Path) -> None:
+    """Files choose by the network that a machine is in, so it is told as browsers tell it."""
+    own = source_addresses()
+    file = tmp_path / "proxy.pac"
+    file.write_text("function FindProxyForURL() { return 'PROXY ' + myIpAddress().replace(/:/g, '-') + ':1' }")
+    chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+    answer = await chooser.choose("127.0.0.1", 443, asyncio.get_running_loop().time() + 60)
+    expected = (own.get("ipv4") or own.get("ipv6") or "127.0.0.1").replace(":", "-")
+    assert answer == (Proxy(host=expected, port=1),)
+
+
+async def test_a_file_is_asked_again_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that runs for days follows a file that changes; until then the same answer costs nothing."""
+    file = tmp_path / "proxy.pac"
+    chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
+    until = asyncio.get_running_loop().time() + 60
+    proxies = []
+    for number, age in ((1, 600.0), (2, 600.0), (3, 0.0), (4, 0.0)):
+        file.write_text(f"function FindProxyForURL() {{ return 'PROXY p:{number}' }}")
+        answer = await chooser.choose("127.0.0.1", 443, until)
+        assert isinstance(answer, tuple)
+        proxies += [proxy.port for proxy in answer if proxy is not None]
+        monkeypatch.setattr(pac, "FILE_AGE_SECONDS", age)
+        chooser._expires = min(chooser._expires, asyncio.get_running_loop().time() + age)
+    assert proxies == [1, 1, 1, 4]
 
 
 async def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,10 +654,8 @@ async def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest
     file = tmp_path / "proxy.pac"
     file.write_text("function FindProxyForURL() { return 'DIRECT' }")
 
-    async def no_download(_url: str, _until: float) -> bytes | None:
-        raise AssertionError
-
-    chooser = pac.ProxyFile(str(file), download=no_download, resolver=Resolver(), clock=lambda: MONDAY)
+    chooser = pac.ProxyFile(str(file), download=_no_download, resolver=Resolver(), clock=lambda: MONDAY)
     began = time.monotonic()
-    assert await chooser.choose("127.0.0.1", 443, asyncio.get_running_loop().time() + 0.3) is None
+    answer = await chooser.choose("127.0.0.1", 443, asyncio.get_running_loop().time() + 0.3)
+    assert answer is UnfollowedProxy.FILE_FAULTY
     assert time.monotonic() - began < 30  # an hour would be the alternative

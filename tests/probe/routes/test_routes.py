@@ -23,6 +23,7 @@ from support.profiles import examples
 from detector.errors import ProxyError
 from detector.model import Endpoint, Outcome, ProxyScheme, Route
 from detector.probe import DirectDialer, Proxy, ProxyDialer, Timeouts, parse_proxy, probe, proxy_for, routes
+from detector.probe.routes.connect import ConnectNegotiation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,7 +224,14 @@ async def test_a_rule_decides_what_the_proxy_is_asked_for() -> None:
     [
         ({"require_auth": "user:secret"}, Outcome.PROXY_AUTH_REQUIRED),
         ({"refuse": 403}, Outcome.PROXY_REFUSED),
-        ({"refuse": 502}, Outcome.PROXY_REFUSED),
+        ({"refuse": 401}, Outcome.PROXY_REFUSED),
+        ({"refuse": 302}, Outcome.PROXY_REDIRECTED),
+        ({"refuse": 307}, Outcome.PROXY_REDIRECTED),
+        ({"refuse": 511}, Outcome.PROXY_REDIRECTED),
+        ({"refuse": 500}, Outcome.PROXY_GATEWAY),
+        ({"refuse": 502}, Outcome.PROXY_GATEWAY),
+        ({"refuse": 503}, Outcome.PROXY_GATEWAY),
+        ({"refuse": 504}, Outcome.PROXY_GATEWAY),
         ({"lie": Lie.GARBAGE}, Outcome.PROXY_PROTOCOL),
         ({"lie": Lie.BODY_BEFORE_STATUS}, Outcome.PROXY_PROTOCOL),
         ({"lie": Lie.CLOSE}, Outcome.PROXY_CLOSED),
@@ -252,6 +260,23 @@ async def test_a_proxy_that_is_not_there() -> None:
     assert observation.outcome is Outcome.PROXY_UNREACHABLE
     observation = (await probe(ENDPOINT, dialer=ProxyDialer(Proxy(host="a" * 64, port=port)))).single
     assert observation.outcome is Outcome.PROXY_UNREACHABLE
+
+
+@pytest.mark.parametrize("tunnelled", [b"", b"\x15\x03\x01\0\x02\x02\x28 :x : y"])
+def test_whitespace_before_a_colon(tunnelled: bytes) -> None:
+    """A header that was written so is read, and nothing past the end of the headers is touched."""
+    negotiation = ConnectNegotiation(HOST, 443, None)
+    negotiation.start()
+    negotiation.receive(b"HTTP/1.1 200 OK\r\nVia : x\r\nAge\t: 1\r\n\r\n" + tunnelled)
+    assert (negotiation.established, negotiation.leftover) == (True, tunnelled)
+
+
+def test_an_ssh_server_is_no_http_proxy() -> None:
+    """Its greeting names another protocol."""
+    negotiation = ConnectNegotiation(HOST, 443, None)
+    negotiation.start()
+    negotiation.receive(b"SSH-2.0-OpenSSH_9.6\r\n")
+    assert negotiation.failure is Outcome.PROXY_OTHER_KIND
 
 
 @pytest.mark.parametrize("interim", [3, 50])

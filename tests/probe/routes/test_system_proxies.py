@@ -82,7 +82,22 @@ MANUAL = b"F\0\0\0\x05\0\0\0\x03\0\0\0"
             {"ProxyEnable": 1, "ProxyServer": "http=a:1;https=b:2;socks=c:3", "ProxyOverride": "*.Example.EDU;<local>"},
             SystemProxies(proxy="b:2", bypass=("*.example.edu",), bypass_plain=True),
         ),
-        ({"ProxyEnable": 1, "ProxyServer": "ftp=a:1;socks=c:3"}, SystemProxies(proxy="socks5://c:3")),
+        ({"ProxyEnable": 1, "ProxyServer": "ftp=a:1;socks=c:3"}, SystemProxies(proxy="socks4a://c:3")),
+        ({"ProxyEnable": 1, "ProxyServer": "socks=socks5://c:3"}, SystemProxies(proxy="socks5://c:3")),
+        ({"ProxyEnable": 1, "ProxyServer": "http=a:1 HTTPS=b:2"}, SystemProxies(proxy="b:2")),
+        ({"ProxyEnable": 1, "ProxyServer": " p:8080; "}, SystemProxies(proxy="p:8080")),
+        ({"ProxyEnable": 1, "ProxyServer": "http=a:1;p:8080"}, SystemProxies(proxy="p:8080")),
+        ({"ProxyEnable": 1, "ProxyServer": "https=https://p:443"}, SystemProxies(proxy="https://p:443")),
+        ({"ProxyEnable": 1, "ProxyServer": "[2001:db8::1]:8080"}, SystemProxies(proxy="[2001:db8::1]:8080")),
+        ({"ProxyEnable": 1, "ProxyServer": "https="}, SystemProxies()),
+        ({"ProxyEnable": 1, "ProxyServer": "="}, SystemProxies()),
+        ({"ProxyEnable": 1, "ProxyServer": "\x00"}, SystemProxies(proxy="\x00")),
+        ({"ProxyEnable": b"\1\0\0\0", "ProxyServer": "p:1"}, SystemProxies(proxy="p:1")),
+        ({"ProxyEnable": "1", "ProxyServer": "p:1"}, SystemProxies()),
+        (
+            {"ProxyEnable": 1, "ProxyServer": "p:1", "ProxyOverride": "*.a.example <LOCAL>;<-loopback>; 10.*"},
+            SystemProxies(proxy="p:1", bypass=("*.a.example", "<-loopback>", "10.*"), bypass_plain=True),
+        ),
         ({"ProxyEnable": 1, "ProxyServer": "ftp=a:1"}, SystemProxies()),
         ({"AutoConfigURL": "http://w/proxy.pac"}, SystemProxies(file="http://w/proxy.pac")),
         ({"DefaultConnectionSettings": DETECT}, SystemProxies(detect=True)),
@@ -107,6 +122,53 @@ def test_macos() -> None:
         proxy="socks5://socks.example.edu:1080", file="https://config.example.edu/proxy.pac", detect=True
     )
     assert from_macos("") == SystemProxies()
+
+
+MACOS_SCOPED = """<dictionary> {
+  ExceptionsList : <array> {
+    0 : *.local
+  }
+  ProxyAutoConfigEnable : 1
+  ProxyAutoConfigURLString : file:///Library/Proxy%20Settings/proxy.pac
+  __SCOPED__ : <dictionary> {
+    en0 : <dictionary> {
+      ExceptionsList : <array> {
+        0 : *.vpn.example
+      }
+      HTTPSEnable : 1
+      HTTPSPort : 8080
+      HTTPSProxy : vpn.example
+    }
+  }
+}
+"""
+MACOS_IPV6 = """<dictionary> {
+  HTTPSEnable : 1
+  HTTPSProxy : 2001:db8::1
+}
+"""
+
+
+def test_odd_values_of_macos() -> None:
+    """Settings of one interface are not the machine's; an address is written as URLs have it; a port may be missing."""
+    assert from_macos(MACOS_SCOPED) == SystemProxies(
+        bypass=("*.local",), file="file:///Library/Proxy%20Settings/proxy.pac"
+    )
+    assert from_macos(MACOS_IPV6) == SystemProxies(proxy="[2001:db8::1]")
+    assert from_macos(MACOS_IPV6.replace("Enable : 1", "Enable : 0")) == SystemProxies()
+    assert from_macos("}\n}\n{\n" + MACOS) == SystemProxies()
+
+
+def test_odd_values_of_gnome() -> None:
+    """A port of 0 is the usual one of its kind; values that are no strings count as missing."""
+    odd = GNOME.replace("port 8080", "port 0")
+    assert from_gnome(odd).proxy == "proxy.example.edu"
+    socks = GNOME.replace("https host 'proxy.example.edu'", "https host ''").replace(
+        "socks host ''", "socks host '::1'"
+    )
+    assert from_gnome(socks).proxy == "socks5://[::1]"
+    assert from_gnome(GNOME.replace("'proxy.example.edu'", "@ms nothing")).proxy is None
+    assert from_gnome(GNOME.replace("'manual'", "'automatic'")) == SystemProxies()
 
 
 def test_gnome() -> None:

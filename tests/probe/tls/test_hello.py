@@ -181,7 +181,7 @@ def test_openssl_server(name: str) -> None:
     wire = recording(name).play()
     assert wire.server_hello is not None
     hello = parse_server_hello(wire.server_hello)
-    assert (hello.version, hello.cipher_suite, hello.random) == (wire.version, wire.suite, wire._server_random)
+    assert (hello.version, hello.cipher_suite, hello.random) == (wire.version, wire.suite, wire.server_random)
     assert hello.extended_master_secret is wire.extended_master_secret
 
 

@@ -230,6 +230,7 @@ def test_nothing_raises(raw: list[bytes], framed: bool) -> None:  # noqa: FBT001
     [
         ("exam.example.edu", b"exam.example.edu"),
         ("exam.example.edu.", b"exam.example.edu"),
+        ("Exam.EXAMPLE.edu", b"exam.example.edu"),
         ("bücher.example", b"xn--bcher-kva.example"),
         ("192.0.2.7", None),
         ("2001:db8::7", None),

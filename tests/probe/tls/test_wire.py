@@ -22,6 +22,7 @@ from detector.probe.tls.reader import WireError, WireErrorKind
 from detector.probe.tls.wire import (
     CERTIFICATE_BYTES_MAX,
     CERTIFICATES_MAX,
+    EMPTY_RECORDS_MAX,
     FLIGHT_BYTES_MAX,
     MESSAGE_BYTES_MAX,
     Wire,
@@ -268,7 +269,7 @@ def test_a_giant_certificate_is_refused() -> None:
             "in the clear after",
         ),
         (in_records(server_hello(version=TLS_1_3, suite=0xC02F)), "cipher suite 0xc02f in TLS 1.3"),
-        (record(22, b""), "empty handshake record"),
+        (record(22, b"") * (EMPTY_RECORDS_MAX + 1), "too many records without content"),
         (record(21, b"\x02"), "not two bytes"),
         (record(20, b"\x01"), "ChangeCipherSpec before"),
         (in_records(server_hello()) + record(23, b"x"), "application data"),

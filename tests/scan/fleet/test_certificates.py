@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import ssl
 import stat
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
-from cryptography.x509.verification import PolicyBuilder, Store
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from detector.errors import InputError, OutputError
 from detector.scan.fleet import certificates
-from detector.scan.fleet.engine import security
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ NOW = dt.datetime(2026, 11, 25, 9, tzinfo=dt.UTC)
 
 
 def test_each_part_has_its_own(tmp_path: Path) -> None:
-    """Every certificate is of the CA, serves and asks, and its key is its owner's alone."""
+    """Every certificate is of the CA and for its role alone, and its key is its owner's alone."""
     folder = tmp_path / "tls"
     made = certificates.write(folder, hosts=["scheduler.example.edu", "127.0.0.1"], now=NOW)
     assert len(made) == 7
@@ -30,12 +30,20 @@ def test_each_part_has_its_own(tmp_path: Path) -> None:
     for part in certificates.PARTS:
         found = certificates.files(folder, part)
         leaf = x509.load_pem_x509_certificate(found.certificate.read_bytes())
-        name = x509.DNSName("scheduler.example.edu")
-        verifier = PolicyBuilder().store(Store([ca])).time(NOW).build_server_verifier(name)
-        assert len(verifier.verify(leaf, [])) == 2
+        policy = PolicyBuilder().store(Store([ca])).time(NOW)
+        server = policy.build_server_verifier(x509.DNSName("scheduler.example.edu"))
+        if part == certificates.SCHEDULER:
+            assert len(server.verify(leaf, [])) == 2
+            with pytest.raises(VerificationError):
+                policy.build_client_verifier().verify(leaf, [])
+        else:
+            with pytest.raises(VerificationError):
+                server.verify(leaf, [])
+            subjects = policy.build_client_verifier().verify(leaf, []).subjects
+            assert subjects == [x509.DNSName(f"{part}.fleet.invalid")]
         if sys.platform != "win32":
             assert stat.S_IMODE(found.key.stat().st_mode) == 0o600
-        assert security(folder, part, now=NOW).require_encryption
+        assert certificates.context(folder, part, now=NOW).verify_mode is ssl.CERT_REQUIRED
     assert not list(folder.glob("ca.key"))
 
 
@@ -59,9 +67,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     certificates.write(tmp_path, hosts=["x.example"], now=NOW)
     (tmp_path / "worker.key").unlink()
     with pytest.raises(InputError, match=r"worker\.key cannot be read"):
-        security(tmp_path, "worker", now=NOW)
+        certificates.context(tmp_path, "worker", now=NOW)
     with pytest.raises(InputError, match=r"ca\.pem cannot be read"):
-        security(tmp_path / "nowhere", "client", now=NOW)
+        certificates.context(tmp_path / "nowhere", "client", now=NOW)
 
 
 @pytest.mark.parametrize(("days", "told"), [(400, r"worker\.pem is valid from"), (-2, r"worker\.pem is valid from")])
@@ -69,7 +77,7 @@ def test_out_of_date(tmp_path: Path, days: int, told: str) -> None:
     """A certificate past its time, or before it, is told by name, with what to do."""
     certificates.write(tmp_path, hosts=["x.example"], now=NOW)
     with pytest.raises(InputError, match=told) as caught:
-        security(tmp_path, "worker", now=NOW + dt.timedelta(days=days))
+        certificates.context(tmp_path, "worker", now=NOW + dt.timedelta(days=days))
     assert "detector fleet certificates" in caught.value.advice
 
 
@@ -80,10 +88,25 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     (one / "ca.pem").write_bytes((other / "ca.pem").read_bytes())
     with pytest.raises(InputError, match=r"client\.pem is not of the CA"):
-        security(one, "client", now=NOW)
+        certificates.context(one, "client", now=NOW)
     (one / "client.key").write_bytes((other / "client.key").read_bytes())
     with pytest.raises(InputError, match=r"client\.key is not a key, or not that of client\.pem"):
-        security(one, "client", now=NOW)
+        certificates.context(one, "client", now=NOW)
     (one / "client.pem").write_bytes(b"\x00nonsense")
     with pytest.raises(InputError, match=r"is not a certificate"):
-        security(one, "client", now=NOW)
+        certificates.context(one, "client", now=NOW)
+
+
+def role(*names: tuple[str, str]) -> str | None:
+    """The role in a certificate with these alternative names."""
+    return certificates.role_of({"subjectAltName": names})
+
+
+def test_roles_are_read_strictly() -> None:
+    """A certificate has one role or none, whatever other names it bears."""
+    assert role(("DNS", "worker.fleet.invalid")) == "worker"
+    assert role(("DNS", "client.fleet.invalid"), ("DNS", "x.example")) == "client"
+    assert role(("DNS", "worker.fleet.invalid"), ("DNS", "client.fleet.invalid")) is None
+    assert role(("URI", "client.fleet.invalid"), ("DNS", "x.example")) is None
+    assert certificates.role_of(None) is None
+    assert certificates.role_of({}) is None

@@ -6,6 +6,7 @@ Five hops in namespaces: the worker `hall` stands before the box, whose packet f
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from support.fleet_parts import Fleet, a_fleet, lines
 from detector.model import Category, Endpoint, RecordedIdentity
 from detector.pins import PinSet
 from detector.pins.write import dump
+from detector.scan.fleet import certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +39,7 @@ PORT = 8443
 
 
 @pytest_asyncio.fixture
-async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder: Path) -> AsyncIterator[Fleet]:
+async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path) -> AsyncIterator[Fleet]:
     """Three pinned hosts behind the lab's origin, an interceptor on the box, and a worker in each of three networks."""
     lab = network_lab
     issued = {host: pki.issue([host]) for host in HOSTS}
@@ -52,6 +54,7 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder
         for host, category in HOSTS.items()
     ]
     (tmp_path / "pins.toml").write_text(dump(PinSet(name="campus", endpoints=tuple(endpoints))), "utf-8")
+    certificates.write(tmp_path / "tls", hosts=[lab.far.ipv4], now=dt.datetime.now(dt.UTC))
     upstream = {(host, 443): (lab.origin.ipv4, 443) for host in HOSTS}
     middlebox = serve_middlebox(
         pki.private_ca("Hall CA"), mode="transparent-like", upstream=upstream, host="", port=PORT
@@ -59,7 +62,7 @@ async def campus(network_lab: Lab, pki: PrivatePKI, tmp_path: Path, fleet_folder
     async with (
         lab.origin.inside(serve_origin(issued, host="", port=443)),
         lab.box.inside(middlebox),
-        a_fleet(fleet_folder, lab.far) as fleet,
+        a_fleet(tmp_path / "tls", lab.far) as fleet,
     ):
         await lab.redirect(443, to=PORT)
         for vantage, place in zip(VANTAGES, (lab.client, lab.far, lab.origin), strict=True):

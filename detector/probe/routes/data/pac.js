@@ -1,10 +1,11 @@
 // The functions that a proxy auto-configuration file may call, as Netscape's "Navigator Proxy Auto-Config File Format"
-// describes them. Nothing here reaches outside: names are looked up in what the caller resolved before, and what is
-// missing is noted in `__wanted`; the time is the caller's.
+// and Microsoft's "IPv6-Aware Proxy Helper API Definitions" describe them and Chromium evaluates them. Nothing here
+// reaches outside: names are looked up in what the caller resolved before, and what is missing is noted in `__wanted`;
+// the time is the caller's. `__own` are this machine's addresses, IPv4 first.
 
-var __answers = {}, __wanted = [], __own = "127.0.0.1", __local = null, __utc = null;
+var __answers = {}, __wanted = [], __own = [], __local = null, __utc = null;
 
-function isPlainHostName(host) { return String(host).indexOf(".") < 0; }
+function isPlainHostName(host) { return !/[.:]/.test(String(host)); }
 
 function dnsDomainIs(host, domain) {
   host = String(host); domain = String(domain);
@@ -25,11 +26,41 @@ function __ipv4(text) {
   return ((match[1] << 24) | (match[2] << 16) | (match[3] << 8) | match[4]) >>> 0;
 }
 
+// The bits of an address as an array: 32 of IPv4, 128 of IPv6 (RFC 4291 section 2.2); null for anything else.
+function __bits(text) {
+  text = String(text);
+  var value = __ipv4(text);
+  if (value !== null) return __digits(value, 32);
+  if (!/^[0-9a-fA-F:.]{2,45}$/.test(text)) return null;
+  var dotted = /^(.*:)(\d[^:]*)$/.exec(text);
+  if (dotted && dotted[2].indexOf(".") >= 0) {
+    if ((value = __ipv4(dotted[2])) === null) return null;
+    text = dotted[1] + (value >>> 16).toString(16) + ":" + (value & 0xffff).toString(16);
+  }
+  var halves = text.split("::");
+  if (halves.length > 2) return null;
+  var groups = halves.map(function (half) { return half === "" ? [] : half.split(":"); });
+  var missing = 8 - groups[0].length - (halves.length === 2 ? groups[1].length : 0);
+  if (halves.length === 2 ? missing < 1 : missing !== 0) return null;
+  var all = halves.length === 2 ? groups[0].concat(new Array(missing).fill("0"), groups[1]) : groups[0];
+  if (!all.every(function (group) { return /^[0-9a-fA-F]{1,4}$/.test(group); })) return null;
+  return all.reduce(function (bits, group) { return bits.concat(__digits(parseInt(group, 16), 16)); }, []);
+}
+
+function __digits(value, length) {
+  return value.toString(2).padStart(length, "0").split("").map(Number);
+}
+
+// IPv4 addresses as IPv6 ones (RFC 4291 section 2.5.5.2), where the two families are compared.
+function __mapped(bits) {
+  return bits.length === 128 ? bits : new Array(80).fill(0).concat(new Array(16).fill(1), bits);
+}
+
 function convert_addr(text) { var value = __ipv4(text); return value === null ? 0 : value; }
 
 function __resolve(name) {
   name = String(name).toLowerCase();
-  if (__ipv4(name) !== null || name.indexOf(":") >= 0) return [name];
+  if (__bits(name) !== null) return [name];
   if (Object.prototype.hasOwnProperty.call(__answers, name)) return __answers[name];
   if (__wanted.length < 64 && __wanted.indexOf(name) < 0 && name.length < 254) __wanted.push(name);
   return [];
@@ -44,8 +75,20 @@ function dnsResolve(host) {
 function dnsResolveEx(host) { return __resolve(host).join(";"); }
 function isResolvable(host) { return dnsResolve(host) !== null; }
 function isResolvableEx(host) { return __resolve(host).length > 0; }
-function myIpAddress() { return __own; }
-function myIpAddressEx() { return __own; }
+function myIpAddress() { return __own.length ? __own[0] : "127.0.0.1"; }
+function myIpAddressEx() { return __own.join(";"); }
+function getClientVersion() { return "1.0"; }
+
+function sortIpAddressList(list) {
+  if (typeof list !== "string") return null;
+  var found = list.replace(/\s/g, "").split(";").filter(Boolean), bits = {};
+  for (var i = 0; i < found.length; i++) if ((bits[found[i]] = __bits(found[i])) === null) return false;
+  if (!found.length) return false;
+  return found.sort(function (a, b) {
+    if (bits[a].length !== bits[b].length) return bits[b].length - bits[a].length;
+    return bits[a].join("") < bits[b].join("") ? -1 : bits[a].join("") > bits[b].join("") ? 1 : 0;
+  }).join(";");
+}
 
 function isInNet(host, pattern, mask) {
   var address = __ipv4(host);
@@ -54,15 +97,17 @@ function isInNet(host, pattern, mask) {
   return address !== null && net !== null && bits !== null && ((address & bits) >>> 0) === ((net & bits) >>> 0);
 }
 
-function isInNetEx(host, prefix) {
-  var parts = String(prefix).split("/"), length = Number(parts[1]);
-  if (__ipv4(parts[0]) === null || !(length >= 0 && length <= 32)) return false;
-  var bits = length === 0 ? 0 : (0xffffffff << (32 - length)) >>> 0;
-  return isInNet(host, parts[0], [bits >>> 24, (bits >>> 16) & 255, (bits >>> 8) & 255, bits & 255].join("."));
+function isInNetEx(address, prefix) {
+  var parts = String(prefix).split("/"), own = __bits(address), net = __bits(parts[0]), length = Number(parts[1]);
+  if (own === null || net === null || parts.length !== 2 || !/^\d{1,3}$/.test(parts[1]) || length > net.length) return false;
+  if (own.length !== net.length) { length += net.length === 32 ? 96 : 0; own = __mapped(own); net = __mapped(net); }
+  for (var i = 0; i < length; i++) if (own[i] !== net[i]) return false;
+  return true;
 }
 
+// Browsers escape nothing but the dot: the rest of a regular expression's syntax works, and files use it.
 function shExpMatch(text, pattern) {
-  var source = String(pattern).replace(/[.+^${}()|[\]\\\/]/g, "\\$&").replace(/\*+/g, ".*").replace(/\?/g, ".");
+  var source = String(pattern).replace(/\./g, "\\.").replace(/\*+/g, ".*").replace(/\?/g, ".");
   return new RegExp("^" + source + "$").test(String(text));
 }
 
@@ -78,7 +123,7 @@ function __given(list) {
 function __between(low, value, high) { return low <= high ? low <= value && value <= high : value >= low || value <= high; }
 
 function weekdayRange() {
-  var given = __given(arguments), days = given.values.map(function (day) { return __DAYS.indexOf(String(day).toUpperCase()); });
+  var given = __given(arguments), days = given.values.map(function (day) { return __DAYS.indexOf(day); });
   if (!days.length || days.indexOf(-1) >= 0) return false;
   return __between(days[0], given.now.weekday, days[days.length - 1]);
 }
@@ -86,7 +131,7 @@ function weekdayRange() {
 function dateRange() {
   var given = __given(arguments), now = given.now, kinds = [], numbers = [];
   given.values.forEach(function (value) {
-    var month = __MONTHS.indexOf(String(value).toUpperCase());
+    var month = __MONTHS.indexOf(value);
     kinds.push(month >= 0 ? "month" : Number(value) > 31 ? "year" : "day");
     numbers.push(month >= 0 ? month : Number(value));
   });

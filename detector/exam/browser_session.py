@@ -1,0 +1,75 @@
+"""One browser's session with the native messaging host: its reports, and the gates that take them into account.
+
+Room: exam. Runs `gatekeeper` and holds the session's `BrowserView`; opens nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from detector.aio.lazy import LazyModule
+from detector.aio.tasks import run_in_thread
+from detector.model import Category
+from detector.session.seams import utc_now
+from detector.version import VERSION
+
+from . import gatekeeper
+from .browser_view import BrowserResult, BrowserView
+from .protocol import Observed, Response, Task, response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from detector.judge import assess, evidence
+    from detector.model import Endpoint
+    from detector.session.session import Detector
+
+    from .policy import Policy
+    from .protocol import Request
+else:
+    assess = LazyModule("detector.judge.assess")
+    evidence = LazyModule("detector.judge.evidence")
+
+
+class BrowserSession:
+    """Answers the requests of one browser, as long as its port is open."""
+
+    def __init__(self, policy: Policy, detector: Detector, *, keys: Sequence[Ed25519PrivateKey] = ()) -> None:
+        self._policy: Final = policy
+        self._detector: Final = detector
+        self._keys: Final = keys
+        pinned = (endpoint for endpoint in detector.pins.endpoints if endpoint.category is Category.EXAM)
+        self._view: Final = BrowserView((*pinned, *detector.endpoints(policy.endpoints)))
+
+    async def answer(self, request: Request) -> Response | Observed:
+        """Answer a request to observe, or one for the gate. Raises `InputError` for a request that cannot be served."""
+        self._view.forget(utc_now())
+        if request.task is Task.OBSERVE:
+            return await self._observe(request)
+        decision = await gatekeeper.serve_request(
+            request, policy=self._policy, detector=self._detector, keys=self._keys, view=self._view
+        )
+        return response(decision, request, self._view.viewed())
+
+    async def _observe(self, request: Request) -> Observed:
+        """Keep what the browser reports, and assess it by itself."""
+        endpoints, refused = self._view.add(request.connections, browser=request.browser, now=utc_now())
+        names = {endpoint.name for endpoint in endpoints}
+        return Observed(
+            id=request.id,
+            detector_version=VERSION,
+            browser=tuple(viewed for viewed in self._view.viewed() if viewed.endpoint in names),
+            results=await run_in_thread(lambda: self._results(endpoints)),
+            refused=refused,
+        )
+
+    def _results(self, endpoints: Sequence[Endpoint]) -> tuple[BrowserResult, ...]:
+        context = self._detector.context(endpoints)
+        reported = ((endpoint, self._view.of(endpoint.name)) for endpoint in endpoints)
+        every = [
+            evidence.EndpointEvidence(endpoint, first, context, others=others)
+            for endpoint, (first, *others) in ((endpoint, seen) for endpoint, seen in reported if seen)
+        ]
+        return tuple(map(BrowserResult.of, assess.assess_all(every)))

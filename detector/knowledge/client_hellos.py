@@ -1,0 +1,76 @@
+"""The ClientHellos of browsers, recorded from real ones: what each offers, what it draws, and in which order.
+
+Room: knowledge. Pure apart from reading the package's own data, which `scripts/build_client_hellos.py` records.
+"""
+
+from __future__ import annotations
+
+import datetime as dt  # noqa: TC003 - msgspec resolves the annotations at run time
+import functools
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from detector.model import Hello, Record
+
+DATA: Final = Path(__file__).with_name("data") / "client_hellos.json"
+
+
+class EchGrease(Record, frozen=True, kw_only=True):
+    """What a browser without an ECHConfig sends as encrypted_client_hello (RFC 9849 section 6.2).
+
+    `aeads` and `payload_bytes` are the values that it draws from. `is_key` says whether the encapsulated key is a
+    public key of X25519 or random bytes: half of all strings are no point of the curve, so they are told apart.
+    """
+
+    aeads: tuple[int, ...]
+    payload_bytes: tuple[int, ...]
+    is_key: bool
+
+
+class HelloProfile(Record, frozen=True, kw_only=True):
+    """What one browser sends. Lists are in wire order, without the reserved values of RFC 8701.
+
+    `client` is its name and version, `recorded` the day. `grease` are the extensions whose list begins with a reserved
+    value; a browser that has any puts one also before its cipher suites, and one as an extension at each end.
+    `extensions` includes the cookie, at its place in a second ClientHello; where `shuffled`, the order is drawn for
+    each connection. `bodies` holds, in hexadecimal, every extension that is the same on each connection and is not
+    given by another field. `common_x25519` says whether X25519MLKEM768 and X25519 share one X25519 key.
+    """
+
+    hello: Hello
+    client: str
+    recorded: dt.date
+    grease: tuple[int, ...]
+    shuffled: bool
+    cipher_suites: tuple[int, ...]
+    extensions: tuple[int, ...]
+    groups: tuple[int, ...]
+    key_shares: tuple[int, ...]
+    common_x25519: bool
+    signature_schemes: tuple[int, ...]
+    versions: tuple[int, ...]
+    alpn: tuple[str, ...]
+    certificate_compression: tuple[int, ...]
+    ech: EchGrease
+    bodies: dict[int, str]
+
+
+class HelloProfiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of the data file."""
+
+    schema: int
+    profiles: tuple[HelloProfile, ...]
+
+
+@functools.cache
+def profiles() -> dict[Hello, HelloProfile]:
+    """Every recorded profile."""
+    file = msgspec.json.decode(DATA.read_bytes(), type=HelloProfiles)
+    return {profile.hello: profile for profile in file.profiles}
+
+
+def profile_of(hello: Hello) -> HelloProfile:
+    """The profile that this hello is written from. Raises KeyError for OpenSSL's, which OpenSSL writes itself."""
+    return profiles()[Hello.BROWSER if hello is Hello.READABLE else hello]
