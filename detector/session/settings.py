@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from detector import probe
     from detector.pins import PinSet
+    from detector.probe.routes import proxies
     from detector.trust.ct_logs import LogList
     from detector.trust.roots import Roots
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     HelloName = Literal["default", "browser", "both"]
 else:
     probe = LazyModule("detector.probe")  # loaded to connect, not to choose
+    proxies = LazyModule("detector.probe.routes.proxies")
 
 CONCURRENCY_DEFAULT: Final = 64
 """Connections at once: below the usual limit of 256 open files, enough for every shipped endpoint in one go."""
@@ -138,7 +140,9 @@ class NetworkSettings(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Validate every field: settings that exist can be used."""
         read_route(self.route, self.proxy)
-        if self.proxy not in _PROXY_WORDS and not self.proxy.startswith(FILE_PREFIX):
+        if self.proxy.startswith(FILE_PREFIX):
+            proxies.check_file(self.proxy.removeprefix(FILE_PREFIX))
+        elif self.proxy not in _PROXY_WORDS:
             probe.parse_proxy(self.proxy)
         for host, port, address, at_port in self.resolve:
             if not (host and address and 0 < port <= PORT_MAX and 0 < at_port <= PORT_MAX):

@@ -95,10 +95,17 @@ def read_answer(said: str) -> tuple[Proxy | None, ...] | None:
 
 def shown(location: str) -> str:
     """Return a file's name for a report: without credentials, query and fragment, a path by its name only."""
-    parts = urlsplit(location)
-    if parts.scheme in {"http", "https"}:
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-    return Path(location).name
+    if not _is_url(location):
+        return Path(location).name
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "unreadable URL"  # a network or a machine announced it; it is not requested either
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _is_url(location: str) -> bool:
+    return location.lower().startswith(("http://", "https://"))
 
 
 class ProxyFile:
@@ -167,7 +174,7 @@ class ProxyFile:
         return {key: None if text is None else read_answer(text) for key, text in said.items()}
 
     async def _load(self, until: float) -> None:
-        if urlsplit(self._location).scheme in {"http", "https"}:
+        if _is_url(self._location):
             data = await self._download(self._location, until)
         else:
             data = _read_file(Path(self._location))
