@@ -1,6 +1,7 @@
 """Whatever stands in a file that a command reads, the command says what is wrong with it: an internal error never.
 
-Room: tests of cli. Makes no connection: every command assesses what was recorded, or stops before it would connect.
+Room: tests of cli. Every command assesses what was recorded, or connects to a port of this machine where nobody
+listens.
 """
 
 from __future__ import annotations
@@ -33,7 +34,18 @@ COMMANDS = {
     "public key": ("verify", "FILE", "--key-file", "FILE"),
     "signing key": ("bundle", "sign", "FILE", "--signing-key", "FILE", "-o", "signed.json"),
     "settings": ("--config", "FILE", "rules"),
-    "policy": ("exam", "native-host", "--policy", "FILE"),
+    "policy": (
+        "exam",
+        "gate",
+        "127.0.0.1:1",
+        "--policy",
+        "FILE",
+        "--pins",
+        "pins.toml",
+        "--proxy",
+        "none",
+        "--offline",
+    ),
     "stores": ("roots", "audit", "--bundle", "FILE"),
     "history": ("diff", "1", "2", "--history", "FILE"),
     "witness": ("witness", "serve", "--certificate", "FILE", "--key", "FILE", "--signing-key", "FILE"),
@@ -72,9 +84,10 @@ CONTENTS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, pki: Any) -> Path:  # noqa: ANN401 - of the test kit
-    """A folder with a genuine chain."""
+    """A folder with a genuine chain, and a pin file for a port where nobody listens."""
     place: Path = tmp_path_factory.mktemp("foreign")
     (place / "chain.pem").write_bytes(pki.issue(["a.example"]).chain_pem)
+    (place / "pins.toml").write_bytes(b'schema = 1\nname = "t"\n[[endpoint]]\nhost = "127.0.0.1"\nport = 1\n')
     return place
 
 
