@@ -37,7 +37,6 @@ COMMANDS = {
     "policy": (
         "exam",
         "gate",
-        "127.0.0.1:1",
         "--policy",
         "FILE",
         "--pins",
