@@ -25,15 +25,14 @@ SILENT: Final = frozenset(Outcome) - {Outcome.EQUAL, Outcome.DIFFERS, Outcome.SA
 
 def check(evidence: EndpointEvidence) -> Findings:
     """The result, where a witness is pinned and could be asked."""
+    if evidence.is_of_witnessed_key:
+        yield Outcome.SAME_KEY.found(
+            "The key is that of another session with this endpoint, whose other end its witness is.", Meaning.GENUINE
+        )
     answer = evidence.witness_answer
     if answer is None:
         return
     yield answer
-    if evidence.is_of_witnessed_key:
-        yield Outcome.SAME_KEY.found(
-            "Another session with this endpoint, which its witness saw, ended at the holder of the same key.",
-            Meaning.GENUINE,
-        )
     if evidence.endpoint.witness_is_end:
         yield Outcome.ENDS_TLS_ITSELF.found(
             "The pin file records that nothing of the operator's own stands in front of the witness."
