@@ -112,17 +112,26 @@ async def test_a_variant_where_the_first_address_is_dead(pki: PrivatePKI, settin
     assert [bool(seen.chain) for seen in result.other_observations] == [True]
 
 
+@pytest.mark.parametrize("by", ["check", "scan"])
 @pytest.mark.parametrize("addresses", [3, ADDRESSES_MAX, 1000])
-async def test_addresses_beyond_the_bound_are_counted(addresses: int, pki: PrivatePKI, settings_of: Settings) -> None:
+async def test_addresses_beyond_the_bound_are_counted(
+    addresses: int, by: str, pki: PrivatePKI, settings_of: Settings
+) -> None:
     """Of a thousand addresses as many are probed as one run probes, and the report counts the others."""
     hosts = [f"127.0.{number // 200}.{number % 200 + 1}" for number in range(addresses)]
     async with serve_origin(pki.issue([EXAM]), host="0.0.0.0") as origin:
         settings = settings_of(resolver=FixedResolver(*hosts), all_addresses=True)
+        target = f"{EXAM}:{origin.port}"
         async with Detector(**settings) as subject:
-            (result,) = (await subject.check([f"{EXAM}:{origin.port}"])).results
+            if by == "check":
+                (result,) = (await subject.check([target])).results
+            else:
+                (result,) = [result async for result in subject.scan([target])]
     probed = {seen.address for seen in (result.observation, *result.other_observations) if seen.key_kind is None}
-    assert len(probed) == min(addresses, ADDRESSES_MAX)
-    assert result.observation.left_out == addresses - len(probed)
+    left_out = addresses - min(addresses, ADDRESSES_MAX)
+    assert len(probed) == addresses - left_out
+    assert result.observation.left_out == left_out
+    assert [f.data["left_out"] for f in result.findings if f.outcome == "left-out"] == [left_out] * bool(left_out)
     assert result.verdict == "clean"
 
 
