@@ -22,7 +22,7 @@ signature and Finished are right (with RSA key exchange Finished alone)         
 the connection closed                                                                 as reported      as seen
 ====================================================================================  ===============  ===============
 
-What a browser refuses is read to its end all the same: the chain is a fact, whoever presents it.
+What a browser refuses is read to its end all the same: the chain is a fact, no matter what presents it.
 """
 
 from __future__ import annotations
