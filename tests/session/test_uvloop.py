@@ -128,7 +128,7 @@ def test_second_tries(fault: Fault, pki: PrivatePKI, settings_of: Settings) -> N
     async def main() -> None:
         async with serve_origin(pki.issue([EXAM])) as origin, serve_box(origin.address, fault) as box:
             async with Detector(**settings_of(resolve={(EXAM, 443): box.address})) as subject:
-                result = (await subject.check([EXAM], deadline=2.0)).results[0]
+                result = (await subject.check([EXAM], deadline=6.0)).results[0]
                 assert (result.verdict, result.observation.small_hello) == ("clean", True)
                 task = asyncio.create_task(subject.check([EXAM], deadline=30.0))
                 await asyncio.sleep(0.05)

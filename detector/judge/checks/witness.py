@@ -21,6 +21,8 @@ QUESTION: Final = "Did a cooperating server see the same TLS session?"
 Outcome = WitnessResult
 SILENT: Final = frozenset(Outcome) - {Outcome.EQUAL, Outcome.DIFFERS, Outcome.SAME_KEY, Outcome.ENDS_TLS_ITSELF}
 """Outcomes in which a witness is pinned and nothing says which session it saw."""
+_NO_ANSWERS: Final = SILENT - {Outcome.NOT_ASKED}
+"""Those of a session in which the witness was asked."""
 
 
 def check(evidence: EndpointEvidence) -> Findings:
@@ -32,6 +34,9 @@ def check(evidence: EndpointEvidence) -> Findings:
     answer = evidence.witness_answer
     if answer is None:
         return
+    if evidence.witness_result is Outcome.NOT_ASKED:  # it is asked on a connection of its own: say what came of that
+        asked = (s for s in evidence.siblings if s.route == evidence.route)
+        answer = next((s.witness_answer for s in asked if s.witness_result in _NO_ANSWERS), None) or answer
     yield answer
     if evidence.endpoint.witness_is_end:
         yield Outcome.ENDS_TLS_ITSELF.found(

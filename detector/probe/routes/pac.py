@@ -145,6 +145,8 @@ def shown(location: str) -> str:
     parts = _split(location)
     if parts.scheme in _WEB:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    if not parts.scheme and "://" in location:
+        return "unreadable URL"  # it may hold credentials
     return Path(parts.path if parts.scheme == "file" else location).name
 
 

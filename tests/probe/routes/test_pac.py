@@ -283,6 +283,7 @@ def test_no_answer_raises(text: str) -> None:
     [
         ("http://u:hunter2@w.example/proxy.pac?key=hunter2#x", "http://w.example/proxy.pac"),
         ("/home/hunter2/proxy.pac", "proxy.pac"),
+        ("http://[hunter2", "unreadable URL"),
     ],
 )
 def test_a_file_is_named_without_secrets(location: str, name: str) -> None:
