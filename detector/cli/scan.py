@@ -374,6 +374,7 @@ class Tally:
         self._strict = strict
         self._networks: dict[str, network.Tally] = {}
         self._found: Counter[tuple[Verdict, Confidence | None]] = Counter()
+        self._unfollowed: UnfollowedProxy | None = None
         self.bad_lines = 0
         self.begun = time.monotonic()
         self._earlier = 0
@@ -396,6 +397,7 @@ class Tally:
             before = _Earlier(found.endpoint, found.replaces.verdict, found.replaces.confidence, observation=route)
             self._found[before.verdict, before.confidence] -= 1
         self._found[found.verdict, found.confidence] += 1
+        self._unfollowed = self._unfollowed or found.unfollowed_proxy
         self._networks.setdefault(vantage, network.Tally()).add(found, before, named=found.named)
 
     def decision(self) -> network.NetworkDecision:
@@ -423,8 +425,7 @@ class Tally:
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
-        unfollowed = self.decision().unfollowed_proxy
-        route = "" if unfollowed is None else f" {wording.other_route(unfollowed)}"
+        route = "" if self._unfollowed is None else f" {wording.other_route(self._unfollowed)}"
         how = "Interrupted after" if interrupted else "Scanned"
         return (
             f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
@@ -521,7 +522,15 @@ class _Kept:
 
     def finish(self) -> None:
         """Record that the scan is complete, and what it found."""
-        head = msgspec.structs.replace(self._head, finished=utc_now(), **self._tally.decision()._asdict())
+        found = self._tally.decision()
+        head = msgspec.structs.replace(
+            self._head,
+            finished=utc_now(),
+            verdict=found.verdict,
+            confidence=found.confidence,
+            scope=found.scope,
+            coverage=found.coverage,
+        )
         self._history.finish(self._run, head)
 
 

@@ -107,7 +107,7 @@ def test_the_guard(world: World, pki: PrivatePKI) -> None:
         guard = Guard(pins=[], roots=world.roots, logs=world.logs)
         async with serve_origin(pki.issue([EXAM])) as origin, serve_origin(pki.private_ca().issue([EXAM])) as forged:
             for server, trusted in ((origin, True), (forged, False)):
-                connector = GuardedConnector(guard, resolve={(EXAM, 443): server.address})
+                connector = GuardedConnector(guard, proxy="none", resolve={(EXAM, 443): server.address})
                 async with aiohttp.ClientSession(connector=connector) as client:
                     if trusted:
                         async with client.post(f"https://{EXAM}/", data=b"answers" * 100_000) as response:
