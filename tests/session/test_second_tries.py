@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from detector_testing import Mode, serve_middlebox, serve_origin
 from detector_testing.streams import LOOPBACK
 from support.addresses import Fault
 from support.boxes import serve_box, serve_fault
+from support.guarding import witness_that
 from support.simulation import simulate
 
 from detector import Detector, Endpoint
@@ -100,6 +102,24 @@ async def test_the_other_address_is_somebody_else(pki: PrivatePKI, settings_of: 
         async with Detector(**settings) as subject:
             (result,) = (await subject.check([f"{EXAM}:{firewall.port}"])).results
     assert (result.verdict, result.confidence, result.reason) == ("middleware", "possible", "wrong-name")
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.SILENCE])
+async def test_a_witness_behind_such_a_box(fault: Fault, pki: PrivatePKI, settings_of: Settings) -> None:
+    """It is asked on a connection with a small hello, of which it signs what it saw; no connection is left open."""
+    key = Ed25519PrivateKey.generate()
+    endpoint = Endpoint(host=EXAM, witness=(key.public_key().public_bytes_raw(),))
+    async with (
+        serve_origin(pki.issue([EXAM]), handler=witness_that(key)) as origin,
+        serve_box(origin.address, fault) as box,
+    ):
+        async with Detector(**settings_of(endpoint, resolve={(EXAM, 443): box.address})) as subject:
+            (result,) = (await subject.check([EXAM], deadline=6.0)).results
+        async with asyncio.timeout(20):
+            await box.settled()
+    assert (result.verdict, result.assurance) == ("clean", "witnessed")
+    witnessed = [seen for seen in (result.observation, *result.other_observations) if seen.witness is not None]
+    assert [seen.small_hello for seen in witnessed] == [True]
 
 
 async def test_a_variant_where_the_first_address_is_dead(pki: PrivatePKI, settings_of: Settings) -> None:
