@@ -21,6 +21,7 @@ from detector.session.session import DEADLINE_DEFAULT
 from detector.session.settings import PROBES_MAX
 from detector.version import VERSION
 
+from . import streams
 from .stderr import LOG, configure_logging
 
 if TYPE_CHECKING:
@@ -273,7 +274,15 @@ def deadline(
 
 def form(*formats: Format) -> Decorator:
     """Declare --format, which the command receives as `form`; the first is the default."""
-    return result("--format form", "Output format.", type=Choice(formats), default=str(formats[0]))
+    attributes: dict[str, Any] = {"type": Choice(formats), "default": str(formats[0]), "callback": _encode}
+    return result("--format form", "Output format.", **attributes)
+
+
+def _encode(_: click.Context, __: click.Parameter, chosen: Format) -> Format:
+    """Encode standard output as UTF-8 for formats that programs read."""
+    if chosen not in {Format.TABLE, Format.TEXT}:
+        streams.for_programs()
+    return chosen
 
 
 report_form: Final = form(*(form for form in Format if form is not Format.TEXT))
