@@ -550,7 +550,9 @@ class _Kept:
     def finish(self) -> None:
         """Record that the scan is complete, and what it found."""
         if (run := self._run) is not None:
-            head = msgspec.structs.replace(self._head, finished=utc_now(), **self._tally.decision()._asdict())
+            decision = self._tally.decision()._asdict()
+            del decision["unfollowed_proxy"]  # of a report the observations say it
+            head = msgspec.structs.replace(self._head, finished=utc_now(), **decision)
             self._history.write(lambda history: history.finish(run, head))
 
 

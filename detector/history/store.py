@@ -26,7 +26,7 @@ import msgspec
 from detector.aio.lazy import LazyModule
 from detector.errors import HistoryError, HistoryFullError, HistoryUnavailableError, MissingExtraError
 from detector.model import Assurance, Category, Confidence, EndpointName, Report, Result, Verdict, encode, json_text
-from detector.model.files import NO_ROOM
+from detector.model.files import NO_ROOM, reason_of
 
 try:
     import sqlalchemy as sa
@@ -515,6 +515,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValueError):  # sqlite3's or SQLAlchemy's, on values that no program of ours wrote
         return "database is malformed"
     original = getattr(error, "orig", None) or error
+    if isinstance(original.__cause__, OSError):  # pg8000 puts the arguments of the call around it
+        return reason_of(original.__cause__)
     words = original.args[0] if original.args else original
     if isinstance(words, dict):  # pg8000 gives the server's fields (PostgreSQL, "Error and Notice Message Fields")
         words = words.get("M", "the server refused")

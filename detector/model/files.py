@@ -43,7 +43,9 @@ def unreadable(path: str | Path, problem: OSError | ValueError, *, kind: str, er
 
 
 def unwritable(
-    what: str, problem: OSError | RuntimeError, advice: str = "Name a file in a directory you may write to."
+    what: str,
+    problem: OSError | RuntimeError | ValueError,
+    advice: str = "Name a file in a directory you may write to.",
 ) -> OutputError:
     """The error for a file that cannot be written; `what` names the option with its value, `advice` holds with room."""
     words = f"{what}: cannot be written ({reason_of(problem)})."
