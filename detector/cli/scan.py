@@ -387,6 +387,7 @@ class Tally:
         self._strict = strict
         self._networks: dict[str, network.Tally] = {}
         self._found: Counter[tuple[Verdict, Confidence | None]] = Counter()
+        self._unfollowed: UnfollowedProxy | None = None
         self.bad_lines = 0
         self.begun = time.monotonic()
         self._earlier = 0
@@ -409,6 +410,7 @@ class Tally:
             before = _Earlier(found.endpoint, found.replaces.verdict, found.replaces.confidence, observation=route)
             self._found[before.verdict, before.confidence] -= 1
         self._found[found.verdict, found.confidence] += 1
+        self._unfollowed = self._unfollowed or found.unfollowed_proxy
         self._networks.setdefault(vantage, network.Tally()).add(found, before, named=found.named)
 
     def decision(self) -> network.NetworkDecision:
@@ -436,8 +438,7 @@ class Tally:
         bad = f" {self.bad_lines} lines were not targets." if self.bad_lines else ""
         seconds = max(time.monotonic() - self.begun, 0.001)
         before = f", {self._earlier} of them before," if self._earlier else ""
-        unfollowed = self.decision().unfollowed_proxy
-        route = "" if unfollowed is None else f" {wording.other_route(unfollowed)}"
+        route = "" if self._unfollowed is None else f" {wording.other_route(self._unfollowed)}"
         how = "Interrupted after" if interrupted else "Scanned"
         return (
             f"{how} {self.total} targets{before} in {seconds:.1f} s ({(self.total - self._earlier) / seconds:.0f}/s): "
@@ -549,11 +550,18 @@ class _Kept:
 
     def finish(self) -> None:
         """Record that the scan is complete, and what it found."""
-        if (run := self._run) is not None:
-            decision = self._tally.decision()._asdict()
-            del decision["unfollowed_proxy"]  # of a report the observations say it
-            head = msgspec.structs.replace(self._head, finished=utc_now(), **decision)
-            self._history.write(lambda history: history.finish(run, head))
+        if (run := self._run) is None:
+            return
+        found = self._tally.decision()
+        head = msgspec.structs.replace(
+            self._head,
+            finished=utc_now(),
+            verdict=found.verdict,
+            confidence=found.confidence,
+            scope=found.scope,
+            coverage=found.coverage,
+        )
+        self._history.write(lambda history: history.finish(run, head))
 
 
 def _text(found: Scanned) -> str:

@@ -284,7 +284,8 @@ class History:
             yield
         except HistoryError:  # a ValueError as well
             raise
-        except (exc.SQLAlchemyError, OSError, ValueError) as error:  # the last: a damaged time, text or schema
+        except (exc.SQLAlchemyError, OSError, ValueError, TypeError, OverflowError) as error:
+            # The last three: a time, text, number or schema that no program of ours wrote.
             raise _kind(error)(
                 f"The history {self.name} cannot be {what} ({_reason(error)}).", advice=_advice(error)
             ) from None  # the library's own text repeats statements and parameters
@@ -295,11 +296,13 @@ def _url(place: str) -> sa.URL:
         return sa.URL.create("sqlite+pysqlite", database=place)
     try:
         url = sa.make_url(place)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):  # the latter: a port that is no number
         raise HistoryError(
             "The history's URL is invalid.", advice="Write postgresql://user@host/database or a file name."
         ) from None
     if url.drivername in {"postgresql", "postgres"}:
+        if not url.username:
+            raise HistoryError("The history's URL names no user.", advice="Write postgresql://user@host/database.")
         return url.set(drivername="postgresql+pg8000")
     return url
 
@@ -512,7 +515,7 @@ def _utc(moment: dt.datetime | None) -> dt.datetime:
 
 def _reason(error: Exception) -> str:
     """The driver's message, shortened to one line, without the statement."""
-    if isinstance(error, ValueError):  # sqlite3's or SQLAlchemy's, on values that no program of ours wrote
+    if isinstance(error, (ValueError, TypeError, OverflowError)):  # the driver's, on such values
         return "database is malformed"
     original = getattr(error, "orig", None) or error
     if isinstance(original.__cause__, OSError):  # pg8000 puts the arguments of the call around it

@@ -42,7 +42,7 @@ else:
     witness = LazyModule(f"{__package__}.http.witness")
 
 ATTEMPTS_MAX: Final = 3
-"""Connections in search of a certificate. The first sends the hello as it is, the further ones a small one to the next
+"""Connections in search of a certificate. The first sends the usual hello, the further ones a small one to the next
 address, of the other family where there is one. So the second gets through where the first address is dead, where a box
 cannot take a hello of two segments, and where an interceptor drops the first connection to every name while it fetches
 its certificate. The third is made only where the second went to another address, which may be dead itself."""
@@ -337,8 +337,8 @@ class _Observer(_Connector):
     """Makes the connections of one observation, and takes every answer.
 
     A small hello clears nothing in place of the usual one that easily: once it got a certificate, the usual hello is
-    sent to the same address once more. That tells a fault of size from one of address and from a first connection that
-    was dropped, and finds an interceptor that drops the first connection and lets small hellos pass. Connections that
+    sent to the same address once more. That distinguishes a fault of size from one of address and from a dropped first
+    connection, and finds an interceptor that drops the first connection and lets small hellos pass. Connections that
     are silent may go on to their limit: what answers late at one address is not dropped because another was faster.
     """
 

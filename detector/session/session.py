@@ -574,7 +574,9 @@ class Detector:
 
 def _shows_more(after: EndpointEvidence, before: EndpointEvidence) -> bool:
     """Return whether there is a leaf among the observations that was not among those before."""
-    leaves, known = ({s.leaf.sha256 for s in (one, *one.siblings) if s.leaf is not None} for one in (after, before))
+    leaves, known = (
+        {seen.chain[0].sha256 for seen in (one.observation, *one.others) if seen.chain} for one in (after, before)
+    )
     return not leaves <= known
 
 

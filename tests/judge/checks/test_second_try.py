@@ -27,6 +27,26 @@ def failed(
     return FailedAttempt(outcome=outcome, hello=hello, small_hello=small, address=address)
 
 
+def test_silence_where_others_are_answered(world: World) -> None:
+    """An observation without a certificate says who got one on its route; not where its own hello did, too."""
+    issued = world.pki.issue([EXAM])
+    for others, expected in (
+        ([], []),
+        ([{**BROWSER, "hello": Hello.OPENSSL}], ["unanswered"]),
+        ([{**BROWSER, "hello": Hello.READABLE}], ["unanswered"]),
+        ([{**BROWSER, "route": Route.QUIC}], ["unanswered"]),
+        ([{**BROWSER, "earlier": (failed(hello=Hello.FIREFOX),)}], ["unanswered"]),
+        ([{**BROWSER, "address": OTHER}], []),
+        ([{**BROWSER, "hello": Hello.OPENSSL}, {**BROWSER, "address": OTHER}], []),
+        ([{**BROWSER, "route": Route.HTTP_CONNECT}], []),
+    ):
+        seen = [world.observed(issued, **facts) for facts in others]
+        case = world.case(EXAM, [], seen={**BROWSER, **GONE}, others=seen, key_proved=False)
+        assert outcomes(second_try, case) == expected
+    case = world.case(EXAM, [], seen={**BROWSER, **GONE}, others=[world.observed(issued, **BROWSER, key_kind=None)])
+    assert outcomes(second_try, case.siblings[0]) == []
+
+
 CASES: Final[dict[str, tuple[dict[str, Any], tuple[FailedAttempt, ...], list[str]]]] = {
     "nothing failed": (BROWSER, (), []),
     "the first connection was dropped": (BROWSER, (failed(),), []),
@@ -76,26 +96,6 @@ def test_the_fault_is_reported_besides_what_is_found(world: World) -> None:
     assert said(result) == ("proven", "identity-substituted")
     assert "Exempt from TLS decryption" in result.advice_for[Audience.IT]
     assert "two TCP segments" in result.advice_for[Audience.IT]
-
-
-def test_silence_where_others_are_answered(world: World) -> None:
-    """An observation without a certificate says who got one on its route; not where its own hello did, too."""
-    issued = world.pki.issue([EXAM])
-    for others, expected in (
-        ([], []),
-        ([{**BROWSER, "hello": Hello.OPENSSL}], ["unanswered"]),
-        ([{**BROWSER, "hello": Hello.READABLE}], ["unanswered"]),
-        ([{**BROWSER, "route": Route.QUIC}], ["unanswered"]),
-        ([{**BROWSER, "earlier": (failed(hello=Hello.FIREFOX),)}], ["unanswered"]),
-        ([{**BROWSER, "address": OTHER}], []),
-        ([{**BROWSER, "hello": Hello.OPENSSL}, {**BROWSER, "address": OTHER}], []),
-        ([{**BROWSER, "route": Route.HTTP_CONNECT}], []),
-    ):
-        seen = [world.observed(issued, **facts) for facts in others]
-        case = world.case(EXAM, [], seen={**BROWSER, **GONE}, others=seen, key_proved=False)
-        assert outcomes(second_try, case) == expected
-    case = world.case(EXAM, [], seen={**BROWSER, **GONE}, others=[world.observed(issued, **BROWSER, key_kind=None)])
-    assert outcomes(second_try, case.siblings[0]) == []
 
 
 def test_an_unreadable_chain_that_a_readable_one_replaced(world: World) -> None:
