@@ -16,7 +16,7 @@ from detector.errors import BundleError
 from detector.trust.envelope import key_identifier
 from detector.trust.key_files import load_signing_key
 
-from . import common, options
+from . import common, options, streams
 from .streams import put
 from .verify import naming, printable, read_file
 
@@ -58,10 +58,11 @@ def show(file: str, part: str | None) -> int:
 @options.output
 def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
     """Remove parts from a bundle. Signatures stay valid, and everyone can see that something is missing."""
+    streams.for_programs()
     data = read_file(file)
     with naming(file):
         data = bundles.redact(data, parts)
-    with common.result_stream(output) as stream:
+    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN
 
@@ -72,10 +73,11 @@ def redact(file: str, parts: tuple[str, ...], output: str | None) -> int:
 @options.output
 def sign(file: str, keys: tuple[str, ...], output: str | None) -> int:
     """Add signatures to a bundle. A signer asserts the recorder's claims that cannot be verified from the bundle."""
+    streams.for_programs()
     loaded = [load_signing_key(key) for key in keys]
     data = read_file(file)
     with naming(file):
         data = bundles.sign(data, loaded)
-    with common.result_stream(output) as stream:
+    with common.result_stream(output, mode=common.OWNER_ONLY) as stream:
         stream.write(data.decode())
     return common.CLEAN

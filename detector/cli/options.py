@@ -89,6 +89,10 @@ class Command(click.Command):
         verbosity: dict[str, Any] = {"count": True, "expose_value": False, "is_eager": True, "callback": _be_verbose}
         self.params.append(Option(["-v", "--verbose"], help=words, **verbosity))
 
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, in characters that standard output takes: click would write UTF-8 where the locale is ASCII."""
+        return streams.encodable(super().get_help(ctx))
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
         """Run the command; its arguments, which may contain credentials, are not logged."""
         LOG.info("%s, version %s", ctx.command_path, VERSION)

@@ -21,7 +21,7 @@ from detector.session.seams import utc_now
 from detector.session.session import Detector
 from detector.session.settings import Expectations
 
-from . import common, options
+from . import common, options, streams
 from .streams import put
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def learn(  # noqa: PLR0913 - one parameter per option
     in one run: keys that unrelated hosts have in common are left out. Nothing is written unless every host could be
     learned; exit code 3 if one could not.
     """
+    streams.for_programs()
     detector = Detector(**settings, pins=pin_files.PinSet(name=name, endpoints=()), offline=True)
     endpoints = detector.endpoints(targets)
     with common.result_stream(output) as stream:

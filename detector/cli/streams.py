@@ -42,7 +42,6 @@ def put(text: str, *, color: bool | None = None) -> None:
 
 def configure() -> None:
     """Let no character of a text end a command, in whatever encoding Python opened the standard streams."""
-    codecs.register_error(FALLBACK, _fall_back)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=FALLBACK)
@@ -54,8 +53,17 @@ def for_programs() -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors=ESCAPED, newline="\n")
 
 
+def encodable(text: str) -> str:
+    """The text as standard output shows it."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, FALLBACK).decode(encoding)
+
+
 def _fall_back(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(PLAIN)
     return text.encode("ascii", ESCAPED).decode("ascii"), error.end
+
+
+codecs.register_error(FALLBACK, _fall_back)

@@ -242,7 +242,18 @@ def test_few_open_files(limits: str, folder: Path) -> None:
 
 def test_a_killed_scan_continues_its_run_in_the_history(folder: Path) -> None:
     """Killed with -9 and given again it has one run, which is finished and has every result once."""
-    words = ("scan", "--network", "127.0.0.0/26", "--port", "1", "--proxy", "none", "--retries", "0", "--no-progress")
+    words: tuple[str, ...] = (
+        "scan",
+        "--network",
+        "127.0.0.0/26",
+        "--port",
+        "1",
+        "--proxy",
+        "none",
+        "--retries",
+        "0",
+        "--no-progress",
+    )
     words += ("--format", "jsonl", "--output", "o", "--resume", "s", "--history", "h.db", "--rate", "20")
     process = subprocess.Popen([sys.executable, "-m", "detector", *words], env=clean_environment())  # noqa: S603 - ours
     output = folder / "o"
