@@ -20,6 +20,7 @@ from detector.trust.key_files import create_signing_key, load_signing_key
 
 from . import common, options
 from .stderr import say
+from .streams import put
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -42,7 +43,7 @@ def witness() -> None:
 def keygen(output: str) -> int:
     """Create a signing key (Ed25519, PKCS #8 PEM, mode 0600) and print its public key as encoded in pin files."""
     key = create_signing_key(output)
-    click.echo(key_identifier(public_key_of(key)))
+    put(key_identifier(public_key_of(key)))
     return common.CLEAN
 
 
@@ -105,9 +106,9 @@ async def _serve(  # noqa: PLR0913, PLR0917 - what a server is made of
     async with server.serve(witness, tls=tls, host=host, port=port, limits=limits) as running:
         address, listening_port = running.address
         place = f"[{address}]" if ":" in address else address
-        click.echo(f"https://{place}:{listening_port}{witness_statement.PATH}")
+        put(f"https://{place}:{listening_port}{witness_statement.PATH}")
         quoted = ", ".join(f'"{pin}"' for pin in pins)
-        click.echo(f"witness = [{quoted}]")
+        put(f"witness = [{quoted}]")
         await stop.wait()
     counts = running.counts
     if counts.held or counts.displaced or counts.refused:

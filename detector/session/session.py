@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detector import pins as pin_files
+from detector.aio import descriptors
 from detector.aio.lazy import LazyModule
 from detector.aio.tasks import Group, run_in_thread
 from detector.model import Endpoint, Knowledge, Observation, Outcome, Report, ResolutionObservation, Result
@@ -424,7 +425,8 @@ class Detector:
             return (stream.Probed(endpoint, await prober(endpoint)),)
 
         source = (self._endpoint(target) async for target in _asynchronously(targets))
-        results = stream.stream(self, source, probe, follow_up=lambda _, canaries: canaries, limit=settings.concurrency)
+        limit = descriptors.probes_at_once(settings.concurrency)
+        results = stream.stream(self, source, probe, follow_up=lambda _, canaries: canaries, limit=limit)
         async with contextlib.aclosing(results):
             async for assessed in results:
                 yield assessed.result
