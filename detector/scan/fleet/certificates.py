@@ -4,7 +4,7 @@ Room: fleet. Pure but for `write`, which makes the files, and `context`, which r
 
 Every part shows a certificate of this CA and requires one (mutual TLS), so nobody else can join, watch or submit work.
 The role is in the certificate, and checked by the other side: only the scheduler's may serve (id-kp-serverAuth, RFC
-5280 section 4.2.1.12), and the name `ROLE.fleet.invalid` tells workers from clients.
+5280 section 4.2.1.12), and the name `ROLE.fleet.invalid` distinguishes workers from clients.
 """
 
 from __future__ import annotations
