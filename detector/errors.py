@@ -59,6 +59,10 @@ class HistoryError(InputError):
     """A history that cannot be reached, read or written."""
 
 
+class BusyError(DetectorError):
+    """So much is being done in this process that a request cannot be finished in time; nothing was sent for it."""
+
+
 class SettingsError(InputError):
     """A configuration file that cannot be read or names an unknown option."""
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 EXAM, LMS, SEARCH = "exam.example.edu", "lms.example.org", "search.example.com"
 PATIENCE: Final = 20
-"""Seconds after which a gate with a deadline of one or two counts as hanging, however busy the machine is."""
+"""Seconds after which a gate with a deadline of a few seconds counts as hanging, however busy the machine is."""
 
 
 def rounds(report: Report, host: str = EXAM) -> list[int]:
@@ -88,7 +88,7 @@ class TestInterceptors:
             asyncio.timeout(PATIENCE),
         ):
             exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address)
-            decision = await detector.exam.gate(deadline=2.0, **settings_of(exam))
+            decision = await detector.exam.gate(deadline=4.0, **settings_of(exam))
         assert decision.action in {Action.ALLOW, Action.BLOCK}
         if decision.action is Action.ALLOW:
             assert FORGE not in box.served
@@ -108,7 +108,7 @@ class TestInterceptors:
             asyncio.timeout(PATIENCE),
         ):
             exam = Endpoint(host=EXAM, category=Category.EXAM, address=box.address)
-            policy = Policy(on_unconfirmed=on_unconfirmed, deadline=1.0)
+            policy = Policy(on_unconfirmed=on_unconfirmed, deadline=3.0)
             decision = await detector.exam.gate(policy=policy, **settings_of(exam))
         assert decision.action is Action(on_unconfirmed.value)
         assert decision.reasons[0].code is ReasonCode.UNREPEATED

@@ -36,6 +36,7 @@ _HOST_NAME: Final = 0  # NameType host_name, the only one there is (RFC 6066 sec
 GREASE: Final = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Reserved values that clients mix in at random (RFC 8701 section 2); a fingerprint leaves them out."""
 
+_EXTENSION_HEADER: Final = struct.Struct(">HH")  # type and length (RFC 8446 section 4.2)
 _FORMATS: Final = {1: "B", 2: "H"}  # `struct` formats by size of a number
 
 Extensions = tuple[tuple[int, bytes], ...]
@@ -139,6 +140,20 @@ def parse_client_hello(message: bytes) -> ClientHello:
         ),
         compressions=_list(first.get(ExtensionType.COMPRESS_CERTIFICATE), 1, 2, "the compress_certificate extension"),
     )
+
+
+def extension_kinds(message: bytes) -> list[int]:
+    """Return the types of a well-formed ClientHello's extensions in wire order, without reading anything else."""
+    at = MESSAGE_HEADER_BYTES + 2 + RANDOM_BYTES
+    at += 1 + message[at]
+    at += 2 + int.from_bytes(message[at : at + 2], "big")
+    at += 1 + message[at] + 2
+    kinds = []
+    while at < len(message):
+        kind, size = _EXTENSION_HEADER.unpack_from(message, at)
+        kinds.append(kind)
+        at += _EXTENSION_HEADER.size + size
+    return kinds
 
 
 def parse_server_hello(message: bytes) -> ServerHello:

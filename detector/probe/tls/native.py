@@ -22,7 +22,7 @@ signature and Finished are right (with RSA key exchange Finished alone)         
 the connection closed                                                                 as reported      as seen
 ====================================================================================  ===============  ===============
 
-What a browser refuses is read to its end all the same: the chain is a fact, whoever presents it.
+What a browser refuses is read to its end all the same: the chain is a fact, no matter what presents it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING, ClassVar, Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -47,7 +48,7 @@ from . import delegated_credential
 from .client_hello import ClientHelloWriter
 from .codepoints import TLS_1_2, TLS_1_2_SUITES, TLS_1_3, TLS_1_3_SUITES, ContentType, ExtensionType, HandshakeType
 from .engine import ClientHandshake
-from .hello import parse_server_hello
+from .hello import ClientHello, extension_kinds, parse_client_hello, parse_server_hello
 from .key_exchange import KeyShares, has_ml_kem
 from .keys import TrafficKeys, expand_label
 from .reader import Reader, WireError, malformed
@@ -169,11 +170,27 @@ class NativeHandshake(ClientHandshake):
 
     def start(self) -> bytes:
         """Return the ClientHello to send."""
-        return self._send_hello(self._writer.first(self._keys.shares), _FIRST_RECORD_VERSION)
+        message = self._writer.first(self._keys.shares)
+        kind = (self.hello, self.small, self._writer.alpn, self._name is not None)
+        if (read := _READ.get(kind)) is None:
+            read = _READ[kind] = parse_client_hello(message)
+        self._wire.offered = msgspec.structs.replace(read, session_id=self._writer.session_id)
+        return self._send_hello(message, _FIRST_RECORD_VERSION)
 
     def _send_hello(self, message: bytes, version: bytes) -> bytes:
         self._wire.client_messages(message)
         return _record(ContentType.HANDSHAKE, message, version)
+
+    @property
+    def ja3(self) -> str | None:
+        """The JA3 fingerprint of our ClientHello, whose extensions are in another order each time."""
+        if self.client_hello is None or self._wire.offered is None:
+            return None
+        shuffled = tuple((kind, b"") for kind in extension_kinds(self.client_hello))
+        return msgspec.structs.replace(self._wire.offered, extensions=shuffled).ja3
+
+    def _scts_requested(self) -> bool:
+        return self._wire.offered is not None and self._wire.offered.requests_scts
 
     def connection_closed(self, outcome: Outcome) -> None:
         """Note that no more bytes come, for the reason `outcome`."""
@@ -415,6 +432,11 @@ class NativeHandshake(ClientHandshake):
             self._wire.alert = ending.alert
             self._outcome = Outcome.TLS_ALERT
         return b""
+
+
+_READ: Final[dict[tuple[Hello, bool, tuple[bytes, ...], bool], ClientHello]] = {}
+"""A hello of each kind, read: by profile, size, protocols, and whether a name is sent. They offer the same, but for the
+session id, the order and the reserved values, which are never offers."""
 
 
 def _record(content_type: ContentType, content: bytes, version: bytes = _RECORD_VERSION) -> bytes:

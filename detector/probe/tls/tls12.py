@@ -246,8 +246,9 @@ class SecondFlight:
             self._number = 0
         elif content_type == ContentType.HANDSHAKE:
             self._empty_records = 0 if content else self._empty_records + 1
-            if self._empty_records > EMPTY_RECORDS_MAX:
-                raise malformed("too many records without content")
+            is_expected = self._ticket_expected or self._number is not None
+            if self._empty_records > EMPTY_RECORDS_MAX or not (content or is_expected):
+                raise malformed("records without content")
             self._messages += content
             for kind, message in messages_of(self._messages):
                 self._message(kind, message)

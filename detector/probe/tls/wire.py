@@ -198,6 +198,7 @@ class Wire:
     its length, RFC 6962 section 3.3), and `ocsp_response` the DER that was stapled for the leaf (RFC 6066 section 8):
     both as presented, well-formed or not, requested or not.
 
+    `offered` is our hello as far as it matters for what may answer it; read from what was sent where it is not given.
     `refusal` is the first thing that could be parsed but that a browser refuses, `unoffered` says that it is a version,
     cipher suite or group that our hello did not offer. `key_share` is the server's share (RFC 8446 section 4.2.8), or
     its public key in ServerKeyExchange. `certificate_requested` says that we are to answer with a Certificate,
@@ -241,7 +242,7 @@ class Wire:
         self._taken = 0
         self._pieces = 0
         self._any_record = False
-        self._offered: ClientHello | None = None
+        self.offered: ClientHello | None = None
         self._status_expected = False
         self._empty_records = 0
         self._warnings = 0
@@ -532,8 +533,9 @@ class Wire:
 
     def _check_offer(self, hello: ServerHello, group: int | None, extensions: dict[int, bytes]) -> None:
         """Refuse what the server chose and our hello did not offer (RFC 8446 sections 4.1.3 and 4.2.8)."""
-        self._offered = offered = own_hello(self.client_hellos[0]) if self.client_hellos else None
-        if offered is None:
+        if self.offered is None and self.client_hellos:
+            self.offered = own_hello(self.client_hellos[0])
+        if (offered := self.offered) is None:
             return
         refusal = None
         if hello.version not in set(offered.versions) - GREASE:
@@ -605,9 +607,9 @@ class Wire:
         self.alpn = _alpn(extensions)
         reader.end()
         self.application_settings = ExtensionType.APPLICATION_SETTINGS in extensions
-        if self._offered is None:
+        if self.offered is None:
             return
-        kinds = {kind for kind, _ in self._offered.extensions}
+        kinds = {kind for kind, _ in self.offered.extensions}
         configurations = extensions.get(ExtensionType.ENCRYPTED_CLIENT_HELLO)
         anchors = extensions.get(ExtensionType.TRUST_ANCHORS)
         if (
@@ -616,10 +618,10 @@ class Wire:
             or extensions.get(ExtensionType.SERVER_NAME)
             or (configurations is not None and not _is_ech_config_list(configurations))
             or (anchors is not None and not _is_trust_anchor_list(anchors))
-            or (self.application_settings and self.alpn not in _with_settings(self._offered))
+            or (self.application_settings and self.alpn not in _with_settings(self.offered))
         ):
             self._refuse("nonconforming EncryptedExtensions")
-        self._check_alpn(listed, self._offered)
+        self._check_alpn(listed, self.offered)
 
     def _certificate_request(self, body: bytes) -> None:
         """RFC 8446 section 4.3.2, RFC 5246 section 7.4.4. Nothing of it matters to a client without a certificate."""
@@ -649,7 +651,7 @@ class Wire:
         reader = Reader(body, "CompressedCertificate")
         algorithm, length, compressed = reader.number(2), reader.number(3), reader.vector(3)
         reader.end()
-        if self._offered is None or algorithm not in self._offered.compressions:
+        if self.offered is None or algorithm not in self.offered.compressions:
             raise malformed(f"a certificate compressed with the algorithm {algorithm}, which was not offered")
         if length > _MESSAGE_BYTES_TAKEN:
             self._refuse("a compressed certificate that is too large")
@@ -681,7 +683,7 @@ class Wire:
         extensions = dict(reversed(listed))
         scts = extensions.get(ExtensionType.SIGNED_CERTIFICATE_TIMESTAMP)
         status = extensions.get(ExtensionType.STATUS_REQUEST)
-        kinds = {kind for kind, _ in self._offered.extensions} if self._offered is not None else set()
+        kinds = {kind for kind, _ in self.offered.extensions} if self.offered is not None else set()
         if (
             not extensions.keys() <= _IN_LEAF_ENTRY & kinds
             or len(extensions) != len(listed)
@@ -721,7 +723,7 @@ class Wire:
                 return
             self.group = reader.number(2)
             self.key_share = reader.vector(1)
-            if self._offered is not None and self.group not in set(self._offered.groups) - GREASE:
+            if self.offered is not None and self.group not in set(self.offered.groups) - GREASE:
                 self._refuse(f"group 0x{self.group:04x} was not offered")
         elif suite.startswith("TLS_DHE_"):
             self.dh_bits = int.from_bytes(reader.vector(2), "big").bit_length()
@@ -751,7 +753,7 @@ class Wire:
 
     def _check_scheme(self, scheme: int | None) -> None:
         """The server signs with a scheme that was offered (RFC 8446 section 4.4.3, RFC 5246 section 7.4.3)."""
-        offered = self._offered
+        offered = self.offered
         if offered is not None and self.delegated is None and scheme not in offered.signature_schemes:
             self._refuse(f"signature scheme {scheme} was not offered")
 
