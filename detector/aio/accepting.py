@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 BACKLOG: Final = 4096
 """Connections that the kernel queues until they are accepted: Linux's own limit (net.core.somaxconn since 5.4)."""
 
+PORT_MAX: Final = 65535
+"""Largest TCP port number (RFC 9293 section 3.1)."""
+
 RETRY_SECONDS: Final = 0.1
 """Wait after the system refused a connection, as without free file descriptors: until another one ends."""
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:
     """Return listening sockets for each address of `host`. Raises `OSError`, `OverflowError` or `UnicodeError`."""
+    if not 0 <= port <= PORT_MAX:
+        raise OverflowError("port")  # getaddrinfo would take it modulo 65536
     loop = asyncio.get_running_loop()
     infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
