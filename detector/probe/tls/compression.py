@@ -79,7 +79,7 @@ def _unbrotli(compressed: bytes, room: int) -> bytes:
 
 
 def _decode(compressed: bytes, room: int) -> tuple[bytes, bool] | None:
-    """Return what a brotli stream, or its beginning, holds, and whether it is whole; None where it is none."""
+    """Return what a brotli stream, or its beginning, holds, and whether it is whole; None for anything else."""
     stream = brotli.Decompressor()
     try:
         # The limit of the output is soft: a block more may come at once, and more than one call may be needed.
