@@ -405,7 +405,7 @@ class NativeHandshake(ClientHandshake):
         return flight
 
     def _premaster(self) -> tuple[bytes, bytes]:
-        """Return the premaster secret and the content of ClientKeyExchange (RFC 5246 section 7.4.7). Raises `WireError`."""
+        """Return the premaster secret and what ClientKeyExchange has (RFC 5246 section 7.4.7). Raises `WireError`."""
         wire = self._wire
         if not self._is_by_encryption:
             public = self._keys.replace(wire.group or 0)
